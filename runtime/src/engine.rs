@@ -1,0 +1,34 @@
+//! A program ready to run, whatever runs it: compiled plan or interpreter.
+
+use crate::plan::Port;
+use crate::{Result, Tensor};
+
+/// What a caller feeds: in logical order, for the whole batch (or once, for inputs that are not batched).
+#[derive(Clone, Copy, Debug)]
+pub enum Feed<'a> {
+    F32(&'a [f32]),
+    I32(&'a [i32]),
+}
+
+/// Values by name. Shapes of ports are per image; tensors carry the batch first where the port is batched.
+pub trait Engine {
+    fn inputs(&self) -> &[Port];
+    fn outputs(&self) -> &[Port];
+    /// Parameters and states.
+    fn params(&self) -> &[Port];
+
+    /// A parameter or state, in PyTorch's layout.
+    fn read(&self, name: &str) -> Result<Tensor>;
+    fn write(&mut self, name: &str, value: &Tensor) -> Result<()>;
+
+    /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
+    fn run(
+        &mut self,
+        batch: usize,
+        inputs: &[(&str, Feed)],
+        outputs: &[&str],
+    ) -> Result<Vec<Tensor>>;
+
+    /// Bytes of working memory for a batch.
+    fn arena_bytes(&self, batch: usize) -> usize;
+}

@@ -1,0 +1,12 @@
+//! Runs programs compiled by `ninc`: plans, threads, data, training, weights. Knows nothing of how they were compiled.
+
+pub mod engine;
+pub mod error;
+pub mod philox;
+pub mod plan;
+pub mod spec;
+pub mod tensor;
+
+pub use engine::{Engine, Feed};
+pub use error::{Error, Result};
+pub use tensor::Tensor;

@@ -1,0 +1,100 @@
+//! A compiled program as data: launches, and every buffer's place, decided at compile time.
+
+/// Where a buffer lies. All offsets are bytes, multiples of 64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Kept between runs.
+    Persistent { offset: usize },
+    /// In the arena's part of fixed size.
+    Fixed { offset: usize },
+    /// In the arena's part that grows with the batch: `offset · batch` behind the fixed part.
+    PerImage { offset: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    pub name: String,
+    /// Bytes: `fixed + per_image · batch`; one of the two is 0. Unpadded.
+    pub fixed: usize,
+    pub per_image: usize,
+    pub place: Place,
+}
+
+/// How many rounds a launch's parallel loop has: `fixed + each · ceil(batch / images)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rounds {
+    pub fixed: usize,
+    pub each: usize,
+    pub images: usize,
+}
+
+impl Rounds {
+    pub fn count(&self, batch: usize) -> usize {
+        self.fixed + self.each * batch.div_ceil(self.images)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    pub kernel: usize,
+    /// Indices of buffers.
+    pub buffers: Vec<usize>,
+    pub rounds: Rounds,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    pub name: String,
+    /// Scratch memory per thread.
+    pub scratch_bytes: usize,
+}
+
+/// A value that callers feed, fetch, read or write, by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    pub name: String,
+    /// I32 instead of F32.
+    pub ints: bool,
+    /// One per image?
+    pub batched: bool,
+    /// Logical dimensions (per image).
+    pub dims: Vec<usize>,
+    /// Logical dimension at each memory position, outermost first.
+    pub order: Vec<usize>,
+    /// Index of the buffer.
+    pub buffer: usize,
+}
+
+impl Port {
+    /// Elements (per image).
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub name: String,
+    pub buffers: Vec<Buffer>,
+    pub kernels: Vec<Kernel>,
+    /// Run after parameters were written from outside; in training at the start of each step, because a step changes them.
+    pub prepare: Vec<Launch>,
+    pub prepare_each_run: bool,
+    pub launches: Vec<Launch>,
+    /// The most images in one run; a larger batch runs in groups of this many. `None`: the whole batch at once.
+    pub group: Option<usize>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Parameters, with the optimiser's states and running statistics.
+    pub params: Vec<Port>,
+    pub persistent_bytes: usize,
+    pub fixed_bytes: usize,
+    pub image_bytes: usize,
+}
+
+impl Plan {
+    /// Bytes of the arena for a batch (of one group, if the plan has groups).
+    pub fn arena_bytes(&self, batch: usize) -> usize {
+        self.fixed_bytes + self.image_bytes * self.group.map_or(batch, |g| g.min(batch))
+    }
+}

@@ -1,0 +1,185 @@
+//! The meaning of a graph: evaluates it node by node, naively, in f32 or f64.
+
+use super::Graph;
+use crate::ops::Operator;
+use crate::types::{DType, Type};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// The two float types of the interpreter.
+pub trait Real:
+    Copy
+    + Debug
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+{
+    const ZERO: Self;
+    const ONE: Self;
+    fn of(value: f64) -> Self;
+    fn f64(self) -> f64;
+    fn exp(self) -> Self;
+    fn ln(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn tanh(self) -> Self;
+    fn powf(self, exponent: Self) -> Self;
+    /// `if self > other { self } else { other }`, as kernels do.
+    fn larger(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            const ZERO: $t = 0.0;
+            const ONE: $t = 1.0;
+            fn of(value: f64) -> $t {
+                value as $t
+            }
+            fn f64(self) -> f64 {
+                self as f64
+            }
+            fn exp(self) -> $t {
+                <$t>::exp(self)
+            }
+            fn ln(self) -> $t {
+                <$t>::ln(self)
+            }
+            fn sqrt(self) -> $t {
+                <$t>::sqrt(self)
+            }
+            fn tanh(self) -> $t {
+                <$t>::tanh(self)
+            }
+            fn powf(self, exponent: $t) -> $t {
+                <$t>::powf(self, exponent)
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
+
+/// Dense, in logical order, the batch first where there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<E> {
+    pub dims: Vec<usize>,
+    pub data: Vec<E>,
+}
+
+/// A value of the interpreter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<T> {
+    Real(Tensor<T>),
+    Int(Tensor<i32>),
+}
+
+impl<T: Real> Value<T> {
+    pub fn new(dims: &[usize], data: Vec<T>) -> Value<T> {
+        assert_eq!(
+            dims.iter().product::<usize>(),
+            data.len(),
+            "elements of a tensor {dims:?}"
+        );
+        Value::Real(Tensor {
+            dims: dims.to_vec(),
+            data,
+        })
+    }
+
+    /// The floats; integers are a type error that `infer` has ruled out.
+    pub fn real(&self) -> &Tensor<T> {
+        match self {
+            Value::Real(t) => t,
+            Value::Int(_) => panic!("integers where floats are needed"),
+        }
+    }
+
+    pub fn int(&self) -> &Tensor<i32> {
+        match self {
+            Value::Int(t) => t,
+            Value::Real(_) => panic!("floats where integers are needed"),
+        }
+    }
+
+    pub fn dims(&self) -> &[usize] {
+        match self {
+            Value::Real(t) => &t.dims,
+            Value::Int(t) => &t.dims,
+        }
+    }
+}
+
+/// What an evaluation knows besides its operands.
+#[derive(Clone, Copy, Debug)]
+pub struct EvalCx<'a> {
+    /// Images in this run, index of the first in the whole batch, images in the whole batch.
+    pub batch: usize,
+    pub first: usize,
+    pub total: usize,
+    /// Type of the result.
+    pub ty: &'a Type,
+}
+
+/// Evaluates `graph` on a batch. `source(name, type)` gives inputs and parameters by name. Returns the values of all
+/// outputs, then the new values of all updated parameters (by the parameter's name).
+pub fn run<T: Real>(
+    graph: &Graph,
+    batch: usize,
+    mut source: impl FnMut(&str, &Type) -> Value<T>,
+) -> HashMap<String, Value<T>> {
+    let mut values: HashMap<_, Value<T>> = HashMap::new();
+    for id in graph.order() {
+        let node = graph.node(id);
+        let value = match &node.op {
+            Operator::Input(input) => source(&input.name, &node.ty),
+            Operator::Param(param) => source(&param.name, &node.ty),
+            op => {
+                let operands: Vec<&Value<T>> = node.operands().iter().map(|o| &values[o]).collect();
+                op.eval(
+                    &EvalCx {
+                        batch,
+                        first: 0,
+                        total: batch,
+                        ty: &node.ty,
+                    },
+                    &operands,
+                )
+            }
+        };
+        let dims = node.ty.full_dims(batch);
+        assert_eq!(
+            value.dims(),
+            dims,
+            "shape of {:?} = {}",
+            node.name,
+            node.op.name()
+        );
+        assert_eq!(
+            matches!(value, Value::Int(_)),
+            node.ty.dtype == DType::I32,
+            "type of {}",
+            node.op.name()
+        );
+        values.insert(id, value);
+    }
+    let mut results = HashMap::new();
+    for (name, id) in &graph.outputs {
+        results.insert(name.clone(), values[id].clone());
+    }
+    for (param, id) in &graph.updates {
+        if let Operator::Param(param) = graph.op(*param) {
+            results.insert(param.name.clone(), values[id].clone());
+        }
+    }
+    results
+}

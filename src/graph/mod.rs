@@ -1,0 +1,8 @@
+//! The graph IR, its text, checks and meaning.
+
+pub mod interp;
+pub mod ir;
+pub mod text;
+pub mod verify;
+
+pub use ir::{Graph, Node, NodeId};

@@ -1,0 +1,534 @@
+//! Builders that recipes write leaf functions and kernels with.
+
+use super::ir::*;
+
+impl Ty {
+    pub const fn f32(lanes: u32) -> Ty {
+        Ty {
+            elem: Elem::F32,
+            lanes,
+        }
+    }
+
+    pub const fn i32(lanes: u32) -> Ty {
+        Ty {
+            elem: Elem::I32,
+            lanes,
+        }
+    }
+
+    pub const fn mask(lanes: u32) -> Ty {
+        Ty {
+            elem: Elem::Mask,
+            lanes,
+        }
+    }
+}
+
+impl From<i64> for Index {
+    fn from(offset: i64) -> Index {
+        Index {
+            offset,
+            terms: Vec::new(),
+        }
+    }
+}
+
+impl From<usize> for Index {
+    fn from(offset: usize) -> Index {
+        (offset as i64).into()
+    }
+}
+
+impl From<Var> for Index {
+    fn from(var: Var) -> Index {
+        Index {
+            offset: 0,
+            terms: vec![(var, 1)],
+        }
+    }
+}
+
+impl Index {
+    /// `self + coefficient · var`
+    pub fn plus(mut self, var: Var, coefficient: i64) -> Index {
+        match self.terms.binary_search_by_key(&var, |t| t.0) {
+            Ok(i) => {
+                self.terms[i].1 += coefficient;
+                if self.terms[i].1 == 0 {
+                    self.terms.remove(i);
+                }
+            }
+            Err(i) if coefficient != 0 => self.terms.insert(i, (var, coefficient)),
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// `self + elements`
+    pub fn offset(mut self, elements: i64) -> Index {
+        self.offset += elements;
+        self
+    }
+
+    /// `self · factor`
+    pub fn times(self, factor: i64) -> Index {
+        let scaled = Index {
+            offset: self.offset * factor,
+            terms: Vec::new(),
+        };
+        self.terms
+            .into_iter()
+            .fold(scaled, |sum, (var, c)| sum.plus(var, c * factor))
+    }
+}
+
+/// Builds one [`Leaf`]. Methods append to the innermost open loop body.
+pub struct LeafBuilder {
+    leaf: Leaf,
+    /// Bodies of the loops that are open, outermost (the leaf's own) first.
+    open: Vec<Vec<Inst>>,
+}
+
+impl LeafBuilder {
+    pub fn new(name: impl Into<String>) -> LeafBuilder {
+        let leaf = Leaf {
+            name: name.into(),
+            params: vec![],
+            values: vec![],
+            vars: vec![],
+            body: vec![],
+        };
+        LeafBuilder {
+            leaf,
+            open: vec![vec![]],
+        }
+    }
+
+    pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {
+        self.leaf.params.push(LeafParam::Pointer {
+            name: name.into(),
+            elem,
+            access,
+        });
+        Param(self.leaf.params.len() as u32 - 1)
+    }
+
+    pub fn int(&mut self, name: &str) -> Var {
+        let var = self.var(name);
+        self.leaf.params.push(LeafParam::Int {
+            name: name.into(),
+            var,
+        });
+        var
+    }
+
+    fn var(&mut self, name: &str) -> Var {
+        self.leaf.vars.push(name.into());
+        Var(self.leaf.vars.len() as u32 - 1)
+    }
+
+    fn value(&mut self, ty: Ty) -> Val {
+        self.leaf.values.push(ty);
+        Val(self.leaf.values.len() as u32 - 1)
+    }
+
+    fn push(&mut self, inst: Inst) {
+        self.open.last_mut().expect("a body is open").push(inst);
+    }
+
+    pub fn ty(&self, value: Val) -> Ty {
+        self.leaf.values[value.0 as usize]
+    }
+
+    /// Appends `op` and gives its result.
+    pub fn op(&mut self, op: Op) -> Val {
+        let ty = op.result(|v| self.ty(v));
+        let result = self.value(ty);
+        self.push(Inst::Let { result, op });
+        result
+    }
+
+    pub fn f32(&mut self, value: f32, lanes: u32) -> Val {
+        self.op(Op::ConstF32 {
+            bits: value.to_bits(),
+            lanes,
+        })
+    }
+
+    pub fn i32(&mut self, value: i32, lanes: u32) -> Val {
+        self.op(Op::ConstI32 { value, lanes })
+    }
+
+    pub fn splat(&mut self, value: Val, lanes: u32) -> Val {
+        if lanes == 1 {
+            value
+        } else {
+            self.op(Op::Splat { value, lanes })
+        }
+    }
+
+    pub fn load(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
+        let ty = self.loaded(base, lanes);
+        self.op(Op::Load {
+            from: Address {
+                base,
+                index: index.into(),
+            },
+            ty,
+            count: None,
+        })
+    }
+
+    /// The first `count` elements, then zeros.
+    pub fn load_partial(
+        &mut self,
+        base: Param,
+        index: impl Into<Index>,
+        lanes: u32,
+        count: u32,
+    ) -> Val {
+        let ty = self.loaded(base, lanes);
+        let count = (count < lanes).then_some(count);
+        self.op(Op::Load {
+            from: Address {
+                base,
+                index: index.into(),
+            },
+            ty,
+            count,
+        })
+    }
+
+    pub fn broadcast(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
+        let ty = self.loaded(base, lanes);
+        self.op(Op::Broadcast {
+            from: Address {
+                base,
+                index: index.into(),
+            },
+            ty,
+        })
+    }
+
+    fn loaded(&self, base: Param, lanes: u32) -> Ty {
+        match &self.leaf.params[base.0 as usize] {
+            LeafParam::Pointer {
+                elem: Elem::F32 | Elem::Bf16,
+                ..
+            } => Ty::f32(lanes),
+            _ => Ty::i32(lanes),
+        }
+    }
+
+    pub fn store(&mut self, base: Param, index: impl Into<Index>, value: Val) {
+        self.push(Inst::Store {
+            to: Address {
+                base,
+                index: index.into(),
+            },
+            value,
+            count: None,
+        });
+    }
+
+    /// Stores the first `count` lanes.
+    pub fn store_partial(&mut self, base: Param, index: impl Into<Index>, value: Val, count: u32) {
+        let count = (count < self.ty(value).lanes).then_some(count);
+        self.push(Inst::Store {
+            to: Address {
+                base,
+                index: index.into(),
+            },
+            value,
+            count,
+        });
+    }
+
+    pub fn unary(&mut self, op: Unary, value: Val) -> Val {
+        self.op(Op::Unary { op, value })
+    }
+
+    pub fn binary(&mut self, op: Binary, left: Val, right: Val) -> Val {
+        self.op(Op::Binary { op, left, right })
+    }
+
+    pub fn add(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Add, left, right)
+    }
+
+    pub fn sub(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Sub, left, right)
+    }
+
+    pub fn mul(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Mul, left, right)
+    }
+
+    pub fn div(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Div, left, right)
+    }
+
+    pub fn max(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Max, left, right)
+    }
+
+    pub fn min(&mut self, left: Val, right: Val) -> Val {
+        self.binary(Binary::Min, left, right)
+    }
+
+    pub fn fma(&mut self, a: Val, b: Val, c: Val) -> Val {
+        self.op(Op::Fma { a, b, c })
+    }
+
+    pub fn compare(&mut self, op: Compare, left: Val, right: Val) -> Val {
+        self.op(Op::Compare { op, left, right })
+    }
+
+    pub fn select(&mut self, mask: Val, then: Val, otherwise: Val) -> Val {
+        self.op(Op::Select {
+            mask,
+            then,
+            otherwise,
+        })
+    }
+
+    pub fn reduce(&mut self, op: Binary, value: Val) -> Val {
+        if self.ty(value).lanes == 1 {
+            value
+        } else {
+            self.op(Op::Reduce { op, value })
+        }
+    }
+
+    /// A counted loop that carries values: `body(builder, counter, carried) -> next`. Gives the last carried values.
+    pub fn repeat(
+        &mut self,
+        name: &str,
+        count: impl Into<Index>,
+        init: &[Val],
+        body: impl FnOnce(&mut LeafBuilder, Var, &[Val]) -> Vec<Val>,
+    ) -> Vec<Val> {
+        let var = self.var(name);
+        let types: Vec<Ty> = init.iter().map(|&v| self.ty(v)).collect();
+        let params: Vec<Val> = types.iter().map(|&t| self.value(t)).collect();
+        self.open.push(vec![]);
+        let next = body(self, var, &params);
+        let body = self.open.pop().expect("the loop's own body");
+        let results: Vec<Val> = types.iter().map(|&t| self.value(t)).collect();
+        let count = count.into();
+        self.push(Inst::Loop {
+            var,
+            count,
+            init: init.to_vec(),
+            params,
+            body,
+            next,
+            results: results.clone(),
+        });
+        results
+    }
+
+    /// Runs over `count` elements, `lanes` at a time, then the rest one by one: `body(builder, index, lanes)`.
+    pub fn elements(
+        &mut self,
+        count: usize,
+        lanes: u32,
+        mut body: impl FnMut(&mut LeafBuilder, Index, u32),
+    ) {
+        let whole = count / lanes as usize;
+        if lanes > 1 && whole > 0 {
+            self.repeat("v", whole, &[], |b, v, _| {
+                body(b, Index::default().plus(v, lanes.into()), lanes);
+                vec![]
+            });
+        }
+        let done = if lanes > 1 { whole * lanes as usize } else { 0 };
+        if done < count {
+            self.repeat("t", count - done, &[], |b, t, _| {
+                body(b, Index::from(done).plus(t, 1), 1);
+                vec![]
+            });
+        }
+    }
+
+    pub fn finish(mut self) -> Leaf {
+        self.leaf.body = self.open.pop().expect("the leaf's own body");
+        assert!(
+            self.open.is_empty(),
+            "a loop of leaf {} was left open",
+            self.leaf.name
+        );
+        self.leaf
+    }
+}
+
+impl Op {
+    /// The result's type, given those of the operands.
+    pub fn result(&self, ty: impl Fn(Val) -> Ty) -> Ty {
+        match *self {
+            Op::ConstF32 { lanes, .. } => Ty::f32(lanes),
+            Op::ConstI32 { lanes, .. } | Op::Iota { lanes } | Op::IndexI32 { lanes, .. } => {
+                Ty::i32(lanes)
+            }
+            Op::LoadPacked { lanes, .. } | Op::BroadcastPacked { lanes, .. } => Ty::i32(lanes),
+            Op::Splat { value, lanes } => Ty {
+                elem: ty(value).elem,
+                lanes,
+            },
+            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => ty,
+            Op::Unary { op, value } => match op {
+                Unary::ToInt | Unary::AsInt => Ty::i32(ty(value).lanes),
+                Unary::ToFloat | Unary::AsFloat => Ty::f32(ty(value).lanes),
+                _ => ty(value),
+            },
+            Op::Binary { left, .. } => ty(left),
+            Op::Fma { c, .. } => ty(c),
+            Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
+            Op::Select { then, .. } => ty(then),
+            Op::Reduce { value, .. } => Ty {
+                elem: ty(value).elem,
+                lanes: 1,
+            },
+            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } => ty(acc),
+        }
+    }
+}
+
+/// Builds one [`Kernel`].
+pub struct KernelBuilder {
+    kernel: Kernel,
+    open: Vec<Vec<Stmt>>,
+}
+
+impl KernelBuilder {
+    pub fn new(name: impl Into<String>) -> KernelBuilder {
+        let vars = vec!["batch".into(), "first".into(), "total".into()];
+        let kernel = Kernel {
+            name: name.into(),
+            buffers: vec![],
+            scratch: vec![],
+            vars,
+            body: vec![],
+        };
+        KernelBuilder {
+            kernel,
+            open: vec![vec![]],
+        }
+    }
+
+    pub fn buffer(&mut self, name: &str, elem: Elem, access: Access) -> Memory {
+        self.kernel.buffers.push(BufferParam {
+            name: name.into(),
+            elem,
+            access,
+        });
+        Memory::Buffer(self.kernel.buffers.len() as u32 - 1)
+    }
+
+    pub fn scratch(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
+        self.kernel.scratch.push(Scratch {
+            name: name.into(),
+            elem,
+            len,
+            space: Space::Cache,
+        });
+        Memory::Scratch(self.kernel.scratch.len() as u32 - 1)
+    }
+
+    /// `for name in begin..end { body(builder, variable) }`
+    pub fn range(
+        &mut self,
+        name: &str,
+        kind: LoopKind,
+        begin: impl Into<Expr>,
+        end: impl Into<Expr>,
+        body: impl FnOnce(&mut KernelBuilder, Expr),
+    ) {
+        self.kernel.vars.push(name.into());
+        let var = KVar(self.kernel.vars.len() as u32 - 1);
+        self.open.push(vec![]);
+        body(self, Expr::Var(var));
+        let body = self.open.pop().expect("the loop's own body");
+        self.push(Stmt::For {
+            var,
+            kind,
+            begin: begin.into(),
+            end: end.into(),
+            body,
+        });
+    }
+
+    pub fn serial(
+        &mut self,
+        name: &str,
+        end: impl Into<Expr>,
+        body: impl FnOnce(&mut KernelBuilder, Expr),
+    ) {
+        self.range(name, LoopKind::Serial, 0, end, body);
+    }
+
+    pub fn parallel(
+        &mut self,
+        name: &str,
+        end: impl Into<Expr>,
+        body: impl FnOnce(&mut KernelBuilder, Expr),
+    ) {
+        self.range(name, LoopKind::Parallel, 0, end, body);
+    }
+
+    pub fn when(&mut self, condition: Expr, then: impl FnOnce(&mut KernelBuilder)) {
+        self.open.push(vec![]);
+        then(self);
+        let then = self.open.pop().expect("the branch's own body");
+        self.push(Stmt::If {
+            condition,
+            then,
+            otherwise: vec![],
+        });
+    }
+
+    pub fn call(&mut self, leaf: LeafId, args: impl Into<Vec<Arg>>) {
+        self.push(Stmt::Call {
+            leaf,
+            args: args.into(),
+        });
+    }
+
+    fn push(&mut self, stmt: Stmt) {
+        self.open.last_mut().expect("a body is open").push(stmt);
+    }
+
+    pub fn finish(mut self) -> Kernel {
+        self.kernel.body = self.open.pop().expect("the kernel's own body");
+        assert!(
+            self.open.is_empty(),
+            "a loop of kernel {} was left open",
+            self.kernel.name
+        );
+        self.kernel
+    }
+}
+
+impl Memory {
+    /// The address of element `offset`, as an argument.
+    pub fn at(self, offset: impl Into<Expr>) -> Arg {
+        Arg::Pointer {
+            memory: self,
+            offset: offset.into(),
+        }
+    }
+}
+
+impl Module {
+    /// Adds a leaf, or finds the one with the same name (recipes name leaves by all that decides their code).
+    pub fn leaf(&mut self, name: &str, build: impl FnOnce(&mut LeafBuilder)) -> LeafId {
+        if let Some(i) = self.leaves.iter().position(|l| l.name == name) {
+            return LeafId(i as u32);
+        }
+        let mut builder = LeafBuilder::new(name);
+        build(&mut builder);
+        self.leaves.push(builder.finish());
+        LeafId(self.leaves.len() as u32 - 1)
+    }
+}

@@ -1,0 +1,390 @@
+//! Kernel IR: all that a back end ever reads. It has two levels.
+//!
+//! A [`Kernel`] is a loop nest over index expressions that calls leaf functions on pieces of buffers. A [`Leaf`] is
+//! straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
+//! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
+
+/// A compiled unit: kernels and the leaf functions they call.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Module {
+    pub leaves: Vec<Leaf>,
+    pub kernels: Vec<Kernel>,
+}
+
+/// Element of memory or of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Elem {
+    F32,
+    I32,
+    /// Brain float: the upper half of a float32. In memory; in values only as pairs inside `I32` lanes.
+    Bf16,
+    /// Bytes in memory; in values only as quadruples inside `I32` lanes.
+    U8,
+    I8,
+    /// Result of a comparison: all ones or zero in each lane. Never in memory.
+    Mask,
+}
+
+/// Type of a leaf's value. `lanes == 1` is a scalar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ty {
+    pub elem: Elem,
+    pub lanes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    Read,
+    Write,
+    ReadWrite,
+}
+
+// ---------------------------------------------------------------- leaf functions
+
+/// Index into [`Leaf::values`]. Each value is defined once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Val(pub u32);
+
+/// An integer variable of a leaf: an `Int` parameter or a loop counter. Index into [`Leaf::vars`] (names).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub u32);
+
+/// Index into [`Leaf::params`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Param(pub u32);
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    pub name: String,
+    /// At most six: they travel in registers.
+    pub params: Vec<LeafParam>,
+    /// Types of all values.
+    pub values: Vec<Ty>,
+    /// Names of all integer variables.
+    pub vars: Vec<String>,
+    pub body: Vec<Inst>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum LeafParam {
+    /// `restrict`-like: pointers of one call never overlap unless they are the same address with the same element
+    /// order of accesses (in-place elementwise work).
+    Pointer {
+        name: String,
+        elem: Elem,
+        access: Access,
+    },
+    Int {
+        name: String,
+        var: Var,
+    },
+}
+
+/// `offset + Σ coefficient · variable`, counted in elements. Terms are sorted by variable, coefficients are not 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Index {
+    pub offset: i64,
+    pub terms: Vec<(Var, i64)>,
+}
+
+/// An element of the memory behind a pointer parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Address {
+    pub base: Param,
+    pub index: Index,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Inst {
+    /// `result = op(...)`
+    Let { result: Val, op: Op },
+    /// Stores all lanes, or the first `count` of them.
+    Store {
+        to: Address,
+        value: Val,
+        count: Option<u32>,
+    },
+    /// Runs `body` for `var` in `0..count` (not at all where `count <= 0`). `params[i]` is `init[i]` in the first round,
+    /// `next[i]` of the round before in the others; `results[i]` is the last of them.
+    Loop {
+        var: Var,
+        count: Index,
+        init: Vec<Val>,
+        params: Vec<Val>,
+        body: Vec<Inst>,
+        next: Vec<Val>,
+        results: Vec<Val>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A float in every lane (kept as bits so that it prints and compares exactly).
+    ConstF32 {
+        bits: u32,
+        lanes: u32,
+    },
+    ConstI32 {
+        value: i32,
+        lanes: u32,
+    },
+    /// 0, 1, 2, … as I32 lanes.
+    Iota {
+        lanes: u32,
+    },
+    /// A leaf's integer (wrapped to 32 bits) in every lane.
+    IndexI32 {
+        index: Index,
+        lanes: u32,
+    },
+    /// A scalar in every lane.
+    Splat {
+        value: Val,
+        lanes: u32,
+    },
+    /// `lanes` consecutive elements, or the first `count` of them and zeros. Elements keep their type (F32, I32);
+    /// Bf16 widens to F32, U8 and I8 widen to I32.
+    Load {
+        from: Address,
+        ty: Ty,
+        count: Option<u32>,
+    },
+    /// One element in every lane (widened like `Load`).
+    Broadcast {
+        from: Address,
+        ty: Ty,
+    },
+    /// `lanes` I32 values of raw bytes: 2 Bf16 or 4 U8/I8 in each.
+    LoadPacked {
+        from: Address,
+        lanes: u32,
+    },
+    /// One I32 of raw bytes (2 Bf16 or 4 U8/I8) in every lane.
+    BroadcastPacked {
+        from: Address,
+        lanes: u32,
+    },
+    Unary {
+        op: Unary,
+        value: Val,
+    },
+    Binary {
+        op: Binary,
+        left: Val,
+        right: Val,
+    },
+    /// `a · b + c`, rounded once where the target has it, else twice.
+    Fma {
+        a: Val,
+        b: Val,
+        c: Val,
+    },
+    Compare {
+        op: Compare,
+        left: Val,
+        right: Val,
+    },
+    Select {
+        mask: Val,
+        then: Val,
+        otherwise: Val,
+    },
+    /// Folds all lanes by halves: lane i with lane i + lanes/2, and so on. Gives a scalar.
+    Reduce {
+        op: Binary,
+        value: Val,
+    },
+    /// `acc + a.0·b.0 + a.1·b.1` over pairs of Bf16 in I32 lanes (VDPBF16PS).
+    Dot2Bf16 {
+        acc: Val,
+        a: Val,
+        b: Val,
+    },
+    /// `acc + Σ₄ a(u8)·b(i8)` over quadruples in I32 lanes (VPDPBUSD).
+    Dot4U8I8 {
+        acc: Val,
+        a: Val,
+        b: Val,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unary {
+    // F32
+    Neg,
+    Abs,
+    Sqrt,
+    /// To the nearest integer, ties to even.
+    Round,
+    Floor,
+    /// F32 → I32, truncating; out of range is unspecified.
+    ToInt,
+    /// I32 → F32.
+    ToFloat,
+    /// Reinterprets the bits, I32 ↔ F32.
+    AsInt,
+    AsFloat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binary {
+    // F32 and I32 (wrapping)
+    Add,
+    Sub,
+    Mul,
+    /// F32: as x86 `maxps left, right`: `if left > right { left } else { right }`, so a NaN on either side gives `right`.
+    /// I32: signed.
+    Max,
+    /// F32: `if left < right { left } else { right }`. I32: signed.
+    Min,
+    // F32
+    Div,
+    // I32
+    /// Upper 32 bits of the unsigned product.
+    MulHighU,
+    And,
+    Or,
+    Xor,
+    /// Shifts by the lane's count, 0 to 31.
+    Shl,
+    ShrU,
+    ShrS,
+}
+
+/// F32 ordered comparisons (false on NaN; `Ne` is true on NaN) or signed I32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compare {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+// ---------------------------------------------------------------- kernels
+
+/// Variable of a kernel: index into [`Kernel::vars`]. The first three are always there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KVar(pub u32);
+
+impl KVar {
+    /// Images in this run of the plan.
+    pub const BATCH: KVar = KVar(0);
+    /// Index of the first of them in the whole batch (differs from 0 when a batch runs in groups).
+    pub const FIRST: KVar = KVar(1);
+    /// Images in the whole batch, all groups together: what a mean divides by.
+    pub const TOTAL: KVar = KVar(2);
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    pub name: String,
+    pub buffers: Vec<BufferParam>,
+    pub scratch: Vec<Scratch>,
+    /// Names; the first three are `batch`, `first`, `total`.
+    pub vars: Vec<String>,
+    /// On the CPU: exactly one statement, a `Parallel` loop from 0; its rounds are independent of each other.
+    pub body: Vec<Stmt>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BufferParam {
+    pub name: String,
+    pub elem: Elem,
+    pub access: Access,
+}
+
+/// Memory of one thread (`Cache`, `Private`) or of one group (`Local`). Holds garbage at the start of each parallel round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scratch {
+    pub name: String,
+    pub elem: Elem,
+    pub len: usize,
+    pub space: Space,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// CPU: ordinary memory, private to the thread.
+    Cache,
+    /// GPU: shared by a work group.
+    Local,
+    /// GPU: private to a work item.
+    Private,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LoopKind {
+    Serial,
+    /// CPU threads share the rounds in fixed chunks.
+    Parallel,
+    /// GPU work groups and work items, dimension 0, 1 or 2.
+    Group(u8),
+    Item(u8),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stmt {
+    For {
+        var: KVar,
+        kind: LoopKind,
+        begin: Expr,
+        end: Expr,
+        body: Vec<Stmt>,
+    },
+    If {
+        condition: Expr,
+        then: Vec<Stmt>,
+        otherwise: Vec<Stmt>,
+    },
+    /// Index into [`Module::leaves`], arguments in the order of its parameters.
+    Call { leaf: LeafId, args: Vec<Arg> },
+    /// All items of a group wait for each other (GPU).
+    Barrier,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LeafId(pub u32);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    /// Address of an element, offset counted in elements.
+    Pointer {
+        memory: Memory,
+        offset: Expr,
+    },
+    Int(Expr),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// Index into [`Kernel::buffers`].
+    Buffer(u32),
+    /// Index into [`Kernel::scratch`].
+    Scratch(u32),
+}
+
+/// Integer expression of a kernel, 64-bit. Division rounds down; divisors are positive constants in practice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    Const(i64),
+    Var(KVar),
+    Binary(ExprOp, Box<Expr>, Box<Expr>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExprOp {
+    Add,
+    Sub,
+    Mul,
+    /// Rounded towards minus infinity.
+    Div,
+    /// Result has the divisor's sign.
+    Rem,
+    Min,
+    Max,
+    /// 1 or 0.
+    Lt,
+    Eq,
+}

@@ -1,0 +1,54 @@
+//! Recipes: write the loop nest and the leaf functions of a node, for a target. One file per family.
+//!
+//! Conventions. Images are `[N][H][W][C]`, vectors run along channels. A recipe reads shapes from `site.operands` and
+//! `site.result`, adds leaves to `site.module()` (named by all that decides their code, so that equal ones are shared)
+//! and appends launches. Every kernel is one `parallel` loop whose rounds are independent, each output element has one
+//! owner that reduces in a fixed order, and nothing depends on the number of threads.
+
+pub mod batch_norm;
+pub mod contraction;
+pub mod conv;
+pub mod drop_connect;
+pub mod elementwise;
+pub mod global;
+pub mod linear;
+pub mod local;
+pub mod lrn;
+pub mod movement;
+pub mod pool;
+pub mod random;
+pub mod reduce;
+pub mod softmax;
+
+/// A sliding window: rows first, then columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub pad: [usize; 2],
+    pub dilation: [usize; 2],
+}
+
+/// Activation functions that an epilogue or an elementwise kernel can apply.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    Relu,
+    LeakyRelu { slope: f32 },
+    Elu { alpha: f32 },
+    Sigmoid,
+    Tanh,
+}
+
+/// One product of a fused chain: the convolution first, then 1x1 convolutions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stage {
+    pub bias: bool,
+    pub activation: Option<Function>,
+}
+
+/// How a pooling joins the chain before it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reduction {
+    Max,
+    Average,
+}

@@ -1,0 +1,306 @@
+//! Operators: one file per operator (with its gradients) is the single source of truth for it.
+//!
+//! To add one: write the file, add its module and one line to `operators!` below.
+
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::graph::{Graph, NodeId};
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+pub mod attr;
+pub mod schema;
+
+pub mod activation;
+pub mod arithmetic;
+pub mod batch_norm;
+pub mod concat;
+pub mod conv;
+pub mod cross_entropy;
+pub mod drop_connect;
+pub mod dropout;
+pub mod global_pool;
+pub mod linear;
+pub mod local_conv;
+pub mod lrn;
+pub mod maxout;
+pub mod mlpconv;
+pub mod pad;
+pub mod pool;
+pub mod prelu;
+pub mod reduce;
+pub mod reshape;
+pub mod softmax;
+pub mod source;
+pub mod stochastic_pool;
+pub mod update;
+
+use attr::Attr;
+use schema::Schema;
+
+/// Attributes as text, both ways; made by the `attributes!` macro.
+pub trait Attributes: Sized {
+    fn attrs(&self) -> Vec<(&'static str, Attr)>;
+    fn from_attrs(attrs: &[(String, Attr)]) -> Result<Self, String>;
+}
+
+/// The duties of an operator. No default bodies: a forgotten duty does not compile.
+pub trait OperatorDef: Attributes + Clone {
+    /// Functions of the language that make this operator (none for gradients and the like).
+    fn schemas() -> Vec<Schema>;
+
+    /// Type of the result, or one sentence with the arithmetic that fails.
+    fn infer(&self, operands: &[Type]) -> Result<Type, String>;
+
+    /// The meaning, naive and exact: logical (NCHW, OIHW) order, generic over f32 and f64.
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T>;
+
+    /// Builds the gradient of each operand from that of the result (`None`: not differentiable with respect to it).
+    /// Needed only where `cx.needs[i]`.
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String>;
+
+    /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives its
+    /// result; `None` where there is no difference.
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String>;
+
+    /// Writes kernels through a recipe, or says what is not supported.
+    fn lower(&self, site: &mut Site) -> Lowered;
+
+    /// Multiply-adds per image (all in all for shared values), for `inspect`, `build` and `bench`.
+    fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64;
+
+    /// Test cases: drive the tests of value, gradient, support and speed.
+    fn cases() -> Vec<Case>;
+}
+
+/// Placeholder for an operator whose duties are not written yet.
+macro_rules! unfinished {
+    ($name:ident) => {
+        impl super::OperatorDef for $name {
+            fn schemas() -> Vec<super::schema::Schema> {
+                vec![]
+            }
+            fn infer(
+                &self,
+                _operands: &[crate::types::Type],
+            ) -> Result<crate::types::Type, String> {
+                Err("unfinished".into())
+            }
+            fn eval<T: crate::graph::interp::Real>(
+                &self,
+                _cx: &crate::graph::interp::EvalCx,
+                _operands: &[&crate::graph::interp::Value<T>],
+            ) -> crate::graph::interp::Value<T> {
+                panic!("unfinished")
+            }
+            fn gradient(
+                &self,
+                _cx: &mut super::GradCx,
+            ) -> Result<Vec<Option<super::NodeId>>, String> {
+                Err("unfinished".into())
+            }
+            fn training(&self, _cx: &mut super::TrainCx) -> Result<Option<super::NodeId>, String> {
+                Ok(None)
+            }
+            fn lower(&self, site: &mut super::Site) -> super::Lowered {
+                Err(crate::kernel::site::Unsupported(site.name.clone()))
+            }
+            fn multiply_adds(
+                &self,
+                _operands: &[crate::types::Type],
+                _result: &crate::types::Type,
+            ) -> u64 {
+                0
+            }
+            fn cases() -> Vec<super::Case> {
+                vec![]
+            }
+        }
+    };
+}
+pub(crate) use unfinished;
+
+/// What `gradient` works with.
+pub struct GradCx<'a> {
+    pub graph: &'a mut Graph,
+    pub operands: Vec<NodeId>,
+    /// Operands whose gradient is wanted.
+    pub needs: Vec<bool>,
+    pub result: NodeId,
+    /// Gradient of the loss with respect to the result.
+    pub grad: NodeId,
+}
+
+/// What `training` works with.
+pub struct TrainCx<'a> {
+    pub graph: &'a mut Graph,
+    pub operands: Vec<NodeId>,
+    /// The random key of the step: an I32 input `[4]` (seed low, seed high, step low, step high).
+    pub key: NodeId,
+}
+
+/// One test case of an operator.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub op: Operator,
+    pub operands: Vec<Type>,
+    /// Images in the batch.
+    pub batch: usize,
+    /// How random operands are drawn.
+    pub draw: Draw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Draw {
+    /// Standard normal.
+    Normal,
+    /// Normal, but no two elements closer than finite differences need: for maxima and kinks.
+    Distinct,
+    /// In (0.1, 1.1).
+    Positive,
+    /// The integers are labels below this.
+    Labels(usize),
+}
+
+macro_rules! operators {
+    ($($module:ident::$op:ident => $text:literal),* $(,)?) => {
+        /// All operators there are. The text is the mnemonic of the graph's text form.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Operator { $($op($module::$op)),* }
+
+        $(impl From<$module::$op> for Operator {
+            fn from(op: $module::$op) -> Operator {
+                Operator::$op(op)
+            }
+        })*
+
+        impl Operator {
+            pub const NAMES: &'static [&'static str] = &[$($text),*];
+
+            pub fn name(&self) -> &'static str {
+                match self { $(Operator::$op(_) => $text),* }
+            }
+
+            pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
+                match self { $(Operator::$op(op) => op.attrs()),* }
+            }
+
+            pub fn parse(name: &str, attrs: &[(String, Attr)]) -> Result<Operator, String> {
+                match name {
+                    $($text => Ok(Operator::$op($module::$op::from_attrs(attrs)?)),)*
+                    _ => Err(format!("unknown operator `{name}`")),
+                }
+            }
+
+            pub fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+                match self { $(Operator::$op(op) => op.infer(operands)),* }
+            }
+
+            pub fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+                match self { $(Operator::$op(op) => op.eval(cx, operands)),* }
+            }
+
+            pub fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+                match self { $(Operator::$op(op) => op.gradient(cx)),* }
+            }
+
+            pub fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+                match self { $(Operator::$op(op) => op.training(cx)),* }
+            }
+
+            pub fn lower(&self, site: &mut Site) -> Lowered {
+                match self { $(Operator::$op(op) => op.lower(site)),* }
+            }
+
+            pub fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
+                match self { $(Operator::$op(op) => op.multiply_adds(operands, result)),* }
+            }
+        }
+
+        /// The language's layers, in the order of the operators.
+        pub fn schemas() -> Vec<Schema> {
+            let mut all = Vec::new();
+            $(all.extend($module::$op::schemas());)*
+            all
+        }
+
+        /// Test cases of all operators.
+        pub fn cases() -> Vec<Case> {
+            let mut all = Vec::new();
+            $(all.extend($module::$op::cases());)*
+            all
+        }
+    };
+}
+
+operators! {
+    source::Input => "input",
+    source::Param => "param",
+    source::Fill => "fill",
+    conv::Conv2d => "conv2d",
+    conv::Conv2dGradInput => "conv2d_grad_input",
+    conv::Conv2dGradWeight => "conv2d_grad_weight",
+    mlpconv::MlpConv => "mlpconv",
+    linear::Linear => "linear",
+    linear::LinearGradInput => "linear_grad_input",
+    linear::LinearGradWeight => "linear_grad_weight",
+    local_conv::LocalConv => "local_conv",
+    local_conv::LocalConvGradInput => "local_conv_grad_input",
+    local_conv::LocalConvGradWeight => "local_conv_grad_weight",
+    drop_connect::DropConnect => "drop_connect",
+    drop_connect::DropConnectTrain => "drop_connect_train",
+    drop_connect::DropConnectGradInput => "drop_connect_grad_input",
+    drop_connect::DropConnectGradWeight => "drop_connect_grad_weight",
+    drop_connect::DropConnectGradBias => "drop_connect_grad_bias",
+    activation::Activation => "activation",
+    activation::ActivationGrad => "activation_grad",
+    prelu::Prelu => "prelu",
+    prelu::PreluGradInput => "prelu_grad_input",
+    prelu::PreluGradSlope => "prelu_grad_slope",
+    maxout::Maxout => "maxout",
+    maxout::MaxoutGrad => "maxout_grad",
+    softmax::Softmax => "softmax",
+    softmax::SoftmaxGrad => "softmax_grad",
+    softmax::LogSoftmax => "log_softmax",
+    softmax::LogSoftmaxGrad => "log_softmax_grad",
+    pool::MaxPool => "max_pool",
+    pool::MaxPoolGrad => "max_pool_grad",
+    pool::AvgPool => "avg_pool",
+    pool::AvgPoolGrad => "avg_pool_grad",
+    stochastic_pool::StochasticPool => "stochastic_pool",
+    stochastic_pool::StochasticPoolGrad => "stochastic_pool_grad",
+    stochastic_pool::StochasticPoolTrain => "stochastic_pool_train",
+    stochastic_pool::StochasticPoolTrainGrad => "stochastic_pool_train_grad",
+    global_pool::GlobalAvgPool => "global_avg_pool",
+    global_pool::GlobalAvgPoolGrad => "global_avg_pool_grad",
+    global_pool::GlobalMaxPool => "global_max_pool",
+    global_pool::GlobalMaxPoolGrad => "global_max_pool_grad",
+    dropout::Dropout => "dropout",
+    dropout::DropoutTrain => "dropout_train",
+    lrn::Lrn => "lrn",
+    lrn::LrnGrad => "lrn_grad",
+    batch_norm::BatchNorm => "batch_norm",
+    batch_norm::BatchMean => "batch_mean",
+    batch_norm::BatchVariance => "batch_variance",
+    batch_norm::BatchNormGradGamma => "batch_norm_grad_gamma",
+    batch_norm::BatchNormGradInput => "batch_norm_grad_input",
+    arithmetic::Add => "add",
+    arithmetic::Mul => "mul",
+    arithmetic::Scale => "scale",
+    arithmetic::Mix => "mix",
+    arithmetic::ScaleBy => "scale_by",
+    concat::Concat => "concat",
+    concat::Slice => "slice",
+    pad::Pad => "pad",
+    pad::Crop => "crop",
+    reshape::Reshape => "reshape",
+    reduce::ChannelSum => "channel_sum",
+    reduce::BatchSum => "batch_sum",
+    reduce::LossMean => "loss_mean",
+    reduce::SumSquares => "sum_squares",
+    cross_entropy::CrossEntropy => "cross_entropy",
+    cross_entropy::CrossEntropyGrad => "cross_entropy_grad",
+    cross_entropy::OneHot => "one_hot",
+    update::Update => "update",
+    update::ClipFactor => "clip_factor",
+    update::MaxNorm => "max_norm",
+}

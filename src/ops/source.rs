@@ -1,0 +1,100 @@
+//! Values that come from outside: inputs, parameters, constants.
+
+use super::attr::attributes;
+use super::attr::{Attr, AttrValue};
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Gaussian with mean 0.
+    Normal {
+        std: f64,
+    },
+    /// Uniform in `[-limit, limit]`.
+    Uniform {
+        limit: f64,
+    },
+    /// Uniform in `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio, 2010).
+    Xavier,
+    /// Gaussian with `std = sqrt(2 / fan_in)` (He et al., 2015).
+    He,
+    Constant {
+        value: f64,
+    },
+}
+
+impl AttrValue for Init {
+    fn to_attr(&self) -> Attr {
+        let (name, args) = match *self {
+            Init::Normal { std } => ("normal", vec![Attr::Float(std)]),
+            Init::Uniform { limit } => ("uniform", vec![Attr::Float(limit)]),
+            Init::Xavier => ("xavier", vec![]),
+            Init::He => ("he", vec![]),
+            Init::Constant { value } => ("constant", vec![Attr::Float(value)]),
+        };
+        Attr::Call(name.into(), args)
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Init> {
+        let Attr::Call(name, args) = attr else {
+            return None;
+        };
+        match (name.as_str(), args.as_slice()) {
+            ("normal", [v]) => Some(Init::Normal {
+                std: f64::from_attr(v)?,
+            }),
+            ("uniform", [v]) => Some(Init::Uniform {
+                limit: f64::from_attr(v)?,
+            }),
+            ("constant", [v]) => Some(Init::Constant {
+                value: f64::from_attr(v)?,
+            }),
+            ("xavier", []) => Some(Init::Xavier),
+            ("he", []) => Some(Init::He),
+            _ => None,
+        }
+    }
+}
+
+attributes! {
+    /// A value that the caller feeds in each run: images, `labels`, hyper-parameters such as `rate`, the random `key`.
+    /// No operands.
+    Input {
+        name: String,
+        /// I32 instead of F32
+        ints: bool,
+        batched: bool,
+        dims: Vec<usize>,
+    }
+}
+super::unfinished!(Input);
+
+attributes! {
+    /// A value kept between runs: a weight, a running statistic, an optimiser's state. No operands.
+    Param {
+        name: String,
+        dims: Vec<usize>,
+        init: Init,
+        /// The optimiser changes it.
+        trainable: bool,
+        /// Multiplier of the learning rate.
+        rate: f64,
+        /// Multiplier of the weight decay.
+        decay: f64,
+        /// Bound on the L2 norm of each output unit's weights, applied after each step.
+        max_norm: Option<f64>,
+        /// Belongs to the optimiser: saved in checkpoints, not with the weights.
+        state: bool,
+    }
+}
+super::unfinished!(Param);
+
+attributes! {
+    /// The same number everywhere. No operands.
+    Fill {
+        value: f64,
+        batched: bool,
+        dims: Vec<usize>,
+    }
+}
+super::unfinished!(Fill);
