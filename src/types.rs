@@ -25,29 +25,17 @@ pub struct Type {
 impl Type {
     /// A float value, one per image.
     pub fn batched(dims: &[usize]) -> Type {
-        Type {
-            dtype: DType::F32,
-            batched: true,
-            dims: dims.to_vec(),
-        }
+        Type { dtype: DType::F32, batched: true, dims: dims.to_vec() }
     }
 
     /// A float value shared by all images: a parameter, an optimiser state, a hyper-parameter.
     pub fn shared(dims: &[usize]) -> Type {
-        Type {
-            dtype: DType::F32,
-            batched: false,
-            dims: dims.to_vec(),
-        }
+        Type { dtype: DType::F32, batched: false, dims: dims.to_vec() }
     }
 
     /// An integer value.
     pub fn ints(batched: bool, dims: &[usize]) -> Type {
-        Type {
-            dtype: DType::I32,
-            batched,
-            dims: dims.to_vec(),
-        }
+        Type { dtype: DType::I32, batched, dims: dims.to_vec() }
     }
 
     /// Elements per image (batched) or in all (shared).

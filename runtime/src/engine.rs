@@ -22,12 +22,7 @@ pub trait Engine {
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()>;
 
     /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
-    fn run(
-        &mut self,
-        batch: usize,
-        inputs: &[(&str, Feed)],
-        outputs: &[&str],
-    ) -> Result<Vec<Tensor>>;
+    fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>>;
 
     /// Bytes of working memory for a batch.
     fn arena_bytes(&self, batch: usize) -> usize;

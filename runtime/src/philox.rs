@@ -12,12 +12,7 @@ pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
         }
         let a = u64::from(MULTIPLIERS[0]) * u64::from(counter[0]);
         let b = u64::from(MULTIPLIERS[1]) * u64::from(counter[2]);
-        counter = [
-            (b >> 32) as u32 ^ counter[1] ^ key[0],
-            b as u32,
-            (a >> 32) as u32 ^ counter[3] ^ key[1],
-            a as u32,
-        ];
+        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
     }
     counter
 }
@@ -33,15 +28,7 @@ pub type StepKey = [u32; 4];
 pub fn element(key: StepKey, stream: u32, index: u64) -> u32 {
     let (block, word, lane) = (index / 64, (index % 64) / 16, index % 16);
     let counter = block * 16 + lane;
-    let words = philox(
-        [
-            counter as u32,
-            stream << 8 | (counter >> 32) as u32,
-            key[2],
-            key[3],
-        ],
-        [key[0], key[1]],
-    );
+    let words = philox([counter as u32, stream << 8 | (counter >> 32) as u32, key[2], key[3]], [key[0], key[1]]);
     words[word as usize]
 }
 
@@ -63,19 +50,13 @@ pub struct Stream {
 impl Stream {
     /// The stream named by `a` and `b` (a purpose, an epoch, an image) under a seed.
     pub fn new(seed: u64, a: u32, b: u32) -> Stream {
-        Stream {
-            key: [seed as u32, (seed >> 32) as u32],
-            counter: [0, 0, a, b],
-            words: [0; 4],
-            used: 4,
-        }
+        Stream { key: [seed as u32, (seed >> 32) as u32], counter: [0, 0, a, b], words: [0; 4], used: 4 }
     }
 
     pub fn word(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox(self.counter, self.key);
-            let next =
-                (u64::from(self.counter[1]) << 32 | u64::from(self.counter[0])).wrapping_add(1);
+            let next = (u64::from(self.counter[1]) << 32 | u64::from(self.counter[0])).wrapping_add(1);
             (self.counter[0], self.counter[1]) = (next as u32, (next >> 32) as u32);
             self.used = 0;
         }
@@ -122,19 +103,10 @@ mod tests {
     /// Known answers of the Random123 distribution.
     #[test]
     fn known_answers() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
         assert_eq!(
-            philox([0; 4], [0; 2]),
-            [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]
-        );
-        assert_eq!(
-            philox([u32::MAX; 4], [u32::MAX; 2]),
-            [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]
-        );
-        assert_eq!(
-            philox(
-                [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
-                [0xa4093822, 0x299f31d0]
-            ),
+            philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
             [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
         );
     }

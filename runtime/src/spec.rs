@@ -51,10 +51,7 @@ pub enum Prepare {
     /// `x · factor` on bytes 0 to 255 (1/255 unless said).
     Scale { factor: f64 },
     /// `(x - mean)/std` per channel; fitted where not given.
-    MeanStd {
-        mean: Option<Vec<f64>>,
-        std: Option<Vec<f64>>,
-    },
+    MeanStd { mean: Option<Vec<f64>>, std: Option<Vec<f64>> },
     /// Global contrast normalisation: minus the image's mean, scaled to the L2 norm `scale`.
     Gcn { scale: f64 },
     /// Whitening by the covariance's eigenvectors, `epsilon` added to its diagonal.
@@ -188,9 +185,7 @@ pub enum Schedule {
 impl Optimizer {
     pub fn rate(&self) -> f64 {
         match self {
-            Optimizer::Sgd { rate, .. }
-            | Optimizer::Adam { rate, .. }
-            | Optimizer::RmsProp { rate, .. } => *rate,
+            Optimizer::Sgd { rate, .. } | Optimizer::Adam { rate, .. } | Optimizer::RmsProp { rate, .. } => *rate,
         }
     }
 }

@@ -12,44 +12,28 @@ impl Tensor {
     pub fn new(dims: &[usize], data: Vec<f32>) -> Result<Tensor> {
         let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if elements != Some(data.len()) {
-            return Err(Error::new(format!(
-                "{} numbers do not make a tensor of shape {dims:?}",
-                data.len()
-            )));
+            return Err(Error::new(format!("{} numbers do not make a tensor of shape {dims:?}", data.len())));
         }
-        Ok(Tensor {
-            dims: dims.to_vec(),
-            data,
-        })
+        Ok(Tensor { dims: dims.to_vec(), data })
     }
 
     pub fn zeros(dims: &[usize]) -> Tensor {
-        Tensor {
-            dims: dims.to_vec(),
-            data: vec![0.0; dims.iter().product()],
-        }
+        Tensor { dims: dims.to_vec(), data: vec![0.0; dims.iter().product()] }
     }
 
     pub fn scalar(value: f32) -> Tensor {
-        Tensor {
-            dims: vec![],
-            data: vec![value],
-        }
+        Tensor { dims: vec![], data: vec![value] }
     }
 }
 
 /// Copies `source` (logical order) to `target` (memory order): `order[i]` is the logical dimension at memory position i.
 pub fn to_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
-    walk(dims, order, |logical, memory| {
-        target[memory] = source[logical]
-    });
+    walk(dims, order, |logical, memory| target[memory] = source[logical]);
 }
 
 /// The reverse of [`to_memory`].
 pub fn from_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
-    walk(dims, order, |logical, memory| {
-        target[logical] = source[memory]
-    });
+    walk(dims, order, |logical, memory| target[logical] = source[memory]);
 }
 
 /// Visits all elements in memory order with their logical and memory positions.

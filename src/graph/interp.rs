@@ -85,15 +85,8 @@ pub enum Value<T> {
 
 impl<T: Real> Value<T> {
     pub fn new(dims: &[usize], data: Vec<T>) -> Value<T> {
-        assert_eq!(
-            dims.iter().product::<usize>(),
-            data.len(),
-            "elements of a tensor {dims:?}"
-        );
-        Value::Real(Tensor {
-            dims: dims.to_vec(),
-            data,
-        })
+        assert_eq!(dims.iter().product::<usize>(), data.len(), "elements of a tensor {dims:?}");
+        Value::Real(Tensor { dims: dims.to_vec(), data })
     }
 
     /// The floats; integers are a type error that `infer` has ruled out.
@@ -145,31 +138,12 @@ pub fn run<T: Real>(
             Operator::Param(param) => source(&param.name, &node.ty),
             op => {
                 let operands: Vec<&Value<T>> = node.operands().iter().map(|o| &values[o]).collect();
-                op.eval(
-                    &EvalCx {
-                        batch,
-                        first: 0,
-                        total: batch,
-                        ty: &node.ty,
-                    },
-                    &operands,
-                )
+                op.eval(&EvalCx { batch, first: 0, total: batch, ty: &node.ty }, &operands)
             }
         };
         let dims = node.ty.full_dims(batch);
-        assert_eq!(
-            value.dims(),
-            dims,
-            "shape of {:?} = {}",
-            node.name,
-            node.op.name()
-        );
-        assert_eq!(
-            matches!(value, Value::Int(_)),
-            node.ty.dtype == DType::I32,
-            "type of {}",
-            node.op.name()
-        );
+        assert_eq!(value.dims(), dims, "shape of {:?} = {}", node.name, node.op.name());
+        assert_eq!(matches!(value, Value::Int(_)), node.ty.dtype == DType::I32, "type of {}", node.op.name());
         values.insert(id, value);
     }
     let mut results = HashMap::new();

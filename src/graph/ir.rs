@@ -46,10 +46,7 @@ pub struct Graph {
 
 impl Graph {
     pub fn new(name: &str) -> Graph {
-        Graph {
-            name: name.into(),
-            ..Graph::default()
-        }
+        Graph { name: name.into(), ..Graph::default() }
     }
 
     /// Adds a node; its type comes from the operator.
@@ -57,12 +54,7 @@ impl Graph {
         let op = op.into();
         let types: Vec<Type> = operands.iter().map(|&o| self.ty(o).clone()).collect();
         let ty = op.infer(&types)?;
-        let id = NodeId(self.nodes.add_node(Node {
-            op,
-            ty,
-            name: None,
-            operands: operands.to_vec(),
-        }));
+        let id = NodeId(self.nodes.add_node(Node { op, ty, name: None, operands: operands.to_vec() }));
         for operand in operands {
             self.nodes.add_edge(operand.0, id.0, ());
         }
@@ -108,11 +100,8 @@ impl Graph {
 
     /// Users of a value, each once, in order of creation.
     pub fn users(&self, id: NodeId) -> Vec<NodeId> {
-        let mut users: Vec<NodeId> = self
-            .nodes
-            .edges_directed(id.0, Direction::Outgoing)
-            .map(|e| NodeId(e.target()))
-            .collect();
+        let mut users: Vec<NodeId> =
+            self.nodes.edges_directed(id.0, Direction::Outgoing).map(|e| NodeId(e.target())).collect();
         users.sort();
         users.dedup();
         users
@@ -120,8 +109,7 @@ impl Graph {
 
     /// Is the value an output, or the new value of a parameter?
     pub fn is_result(&self, id: NodeId) -> bool {
-        self.outputs.iter().any(|(_, o)| *o == id)
-            || self.updates.iter().any(|(p, v)| *p == id || *v == id)
+        self.outputs.iter().any(|(_, o)| *o == id) || self.updates.iter().any(|(p, v)| *p == id || *v == id)
     }
 
     /// Operands before users; among the ready, older nodes first, so that the order is the same every time.
@@ -173,11 +161,7 @@ impl Graph {
 
     /// Makes just `users` of `old` use `new`.
     pub fn replace_in(&mut self, old: NodeId, new: NodeId, users: &[NodeId]) {
-        assert_eq!(
-            self.ty(old),
-            self.ty(new),
-            "replacing a value by one of another type"
-        );
+        assert_eq!(self.ty(old), self.ty(new), "replacing a value by one of another type");
         for &user in users {
             if user == new {
                 continue;

@@ -4,33 +4,21 @@ use super::ir::*;
 
 impl Ty {
     pub const fn f32(lanes: u32) -> Ty {
-        Ty {
-            elem: Elem::F32,
-            lanes,
-        }
+        Ty { elem: Elem::F32, lanes }
     }
 
     pub const fn i32(lanes: u32) -> Ty {
-        Ty {
-            elem: Elem::I32,
-            lanes,
-        }
+        Ty { elem: Elem::I32, lanes }
     }
 
     pub const fn mask(lanes: u32) -> Ty {
-        Ty {
-            elem: Elem::Mask,
-            lanes,
-        }
+        Ty { elem: Elem::Mask, lanes }
     }
 }
 
 impl From<i64> for Index {
     fn from(offset: i64) -> Index {
-        Index {
-            offset,
-            terms: Vec::new(),
-        }
+        Index { offset, terms: Vec::new() }
     }
 }
 
@@ -42,10 +30,7 @@ impl From<usize> for Index {
 
 impl From<Var> for Index {
     fn from(var: Var) -> Index {
-        Index {
-            offset: 0,
-            terms: vec![(var, 1)],
-        }
+        Index { offset: 0, terms: vec![(var, 1)] }
     }
 }
 
@@ -73,13 +58,8 @@ impl Index {
 
     /// `self · factor`
     pub fn times(self, factor: i64) -> Index {
-        let scaled = Index {
-            offset: self.offset * factor,
-            terms: Vec::new(),
-        };
-        self.terms
-            .into_iter()
-            .fold(scaled, |sum, (var, c)| sum.plus(var, c * factor))
+        let scaled = Index { offset: self.offset * factor, terms: Vec::new() };
+        self.terms.into_iter().fold(scaled, |sum, (var, c)| sum.plus(var, c * factor))
     }
 }
 
@@ -92,34 +72,18 @@ pub struct LeafBuilder {
 
 impl LeafBuilder {
     pub fn new(name: impl Into<String>) -> LeafBuilder {
-        let leaf = Leaf {
-            name: name.into(),
-            params: vec![],
-            values: vec![],
-            vars: vec![],
-            body: vec![],
-        };
-        LeafBuilder {
-            leaf,
-            open: vec![vec![]],
-        }
+        let leaf = Leaf { name: name.into(), params: vec![], values: vec![], vars: vec![], body: vec![] };
+        LeafBuilder { leaf, open: vec![vec![]] }
     }
 
     pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {
-        self.leaf.params.push(LeafParam::Pointer {
-            name: name.into(),
-            elem,
-            access,
-        });
+        self.leaf.params.push(LeafParam::Pointer { name: name.into(), elem, access });
         Param(self.leaf.params.len() as u32 - 1)
     }
 
     pub fn int(&mut self, name: &str) -> Var {
         let var = self.var(name);
-        self.leaf.params.push(LeafParam::Int {
-            name: name.into(),
-            var,
-        });
+        self.leaf.params.push(LeafParam::Int { name: name.into(), var });
         var
     }
 
@@ -150,10 +114,7 @@ impl LeafBuilder {
     }
 
     pub fn f32(&mut self, value: f32, lanes: u32) -> Val {
-        self.op(Op::ConstF32 {
-            bits: value.to_bits(),
-            lanes,
-        })
+        self.op(Op::ConstF32 { bits: value.to_bits(), lanes })
     }
 
     pub fn i32(&mut self, value: i32, lanes: u32) -> Val {
@@ -161,88 +122,41 @@ impl LeafBuilder {
     }
 
     pub fn splat(&mut self, value: Val, lanes: u32) -> Val {
-        if lanes == 1 {
-            value
-        } else {
-            self.op(Op::Splat { value, lanes })
-        }
+        if lanes == 1 { value } else { self.op(Op::Splat { value, lanes }) }
     }
 
     pub fn load(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
         let ty = self.loaded(base, lanes);
-        self.op(Op::Load {
-            from: Address {
-                base,
-                index: index.into(),
-            },
-            ty,
-            count: None,
-        })
+        self.op(Op::Load { from: Address { base, index: index.into() }, ty, count: None })
     }
 
     /// The first `count` elements, then zeros.
-    pub fn load_partial(
-        &mut self,
-        base: Param,
-        index: impl Into<Index>,
-        lanes: u32,
-        count: u32,
-    ) -> Val {
+    pub fn load_partial(&mut self, base: Param, index: impl Into<Index>, lanes: u32, count: u32) -> Val {
         let ty = self.loaded(base, lanes);
         let count = (count < lanes).then_some(count);
-        self.op(Op::Load {
-            from: Address {
-                base,
-                index: index.into(),
-            },
-            ty,
-            count,
-        })
+        self.op(Op::Load { from: Address { base, index: index.into() }, ty, count })
     }
 
     pub fn broadcast(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
         let ty = self.loaded(base, lanes);
-        self.op(Op::Broadcast {
-            from: Address {
-                base,
-                index: index.into(),
-            },
-            ty,
-        })
+        self.op(Op::Broadcast { from: Address { base, index: index.into() }, ty })
     }
 
     fn loaded(&self, base: Param, lanes: u32) -> Ty {
         match &self.leaf.params[base.0 as usize] {
-            LeafParam::Pointer {
-                elem: Elem::F32 | Elem::Bf16,
-                ..
-            } => Ty::f32(lanes),
+            LeafParam::Pointer { elem: Elem::F32 | Elem::Bf16, .. } => Ty::f32(lanes),
             _ => Ty::i32(lanes),
         }
     }
 
     pub fn store(&mut self, base: Param, index: impl Into<Index>, value: Val) {
-        self.push(Inst::Store {
-            to: Address {
-                base,
-                index: index.into(),
-            },
-            value,
-            count: None,
-        });
+        self.push(Inst::Store { to: Address { base, index: index.into() }, value, count: None });
     }
 
     /// Stores the first `count` lanes.
     pub fn store_partial(&mut self, base: Param, index: impl Into<Index>, value: Val, count: u32) {
         let count = (count < self.ty(value).lanes).then_some(count);
-        self.push(Inst::Store {
-            to: Address {
-                base,
-                index: index.into(),
-            },
-            value,
-            count,
-        });
+        self.push(Inst::Store { to: Address { base, index: index.into() }, value, count });
     }
 
     pub fn unary(&mut self, op: Unary, value: Val) -> Val {
@@ -286,19 +200,11 @@ impl LeafBuilder {
     }
 
     pub fn select(&mut self, mask: Val, then: Val, otherwise: Val) -> Val {
-        self.op(Op::Select {
-            mask,
-            then,
-            otherwise,
-        })
+        self.op(Op::Select { mask, then, otherwise })
     }
 
     pub fn reduce(&mut self, op: Binary, value: Val) -> Val {
-        if self.ty(value).lanes == 1 {
-            value
-        } else {
-            self.op(Op::Reduce { op, value })
-        }
+        if self.ty(value).lanes == 1 { value } else { self.op(Op::Reduce { op, value }) }
     }
 
     /// A counted loop that carries values: `body(builder, counter, carried) -> next`. Gives the last carried values.
@@ -317,25 +223,12 @@ impl LeafBuilder {
         let body = self.open.pop().expect("the loop's own body");
         let results: Vec<Val> = types.iter().map(|&t| self.value(t)).collect();
         let count = count.into();
-        self.push(Inst::Loop {
-            var,
-            count,
-            init: init.to_vec(),
-            params,
-            body,
-            next,
-            results: results.clone(),
-        });
+        self.push(Inst::Loop { var, count, init: init.to_vec(), params, body, next, results: results.clone() });
         results
     }
 
     /// Runs over `count` elements, `lanes` at a time, then the rest one by one: `body(builder, index, lanes)`.
-    pub fn elements(
-        &mut self,
-        count: usize,
-        lanes: u32,
-        mut body: impl FnMut(&mut LeafBuilder, Index, u32),
-    ) {
+    pub fn elements(&mut self, count: usize, lanes: u32, mut body: impl FnMut(&mut LeafBuilder, Index, u32)) {
         let whole = count / lanes as usize;
         if lanes > 1 && whole > 0 {
             self.repeat("v", whole, &[], |b, v, _| {
@@ -354,11 +247,7 @@ impl LeafBuilder {
 
     pub fn finish(mut self) -> Leaf {
         self.leaf.body = self.open.pop().expect("the leaf's own body");
-        assert!(
-            self.open.is_empty(),
-            "a loop of leaf {} was left open",
-            self.leaf.name
-        );
+        assert!(self.open.is_empty(), "a loop of leaf {} was left open", self.leaf.name);
         self.leaf
     }
 }
@@ -368,14 +257,9 @@ impl Op {
     pub fn result(&self, ty: impl Fn(Val) -> Ty) -> Ty {
         match *self {
             Op::ConstF32 { lanes, .. } => Ty::f32(lanes),
-            Op::ConstI32 { lanes, .. } | Op::Iota { lanes } | Op::IndexI32 { lanes, .. } => {
-                Ty::i32(lanes)
-            }
+            Op::ConstI32 { lanes, .. } | Op::Iota { lanes } | Op::IndexI32 { lanes, .. } => Ty::i32(lanes),
             Op::LoadPacked { lanes, .. } | Op::BroadcastPacked { lanes, .. } => Ty::i32(lanes),
-            Op::Splat { value, lanes } => Ty {
-                elem: ty(value).elem,
-                lanes,
-            },
+            Op::Splat { value, lanes } => Ty { elem: ty(value).elem, lanes },
             Op::Load { ty, .. } | Op::Broadcast { ty, .. } => ty,
             Op::Unary { op, value } => match op {
                 Unary::ToInt | Unary::AsInt => Ty::i32(ty(value).lanes),
@@ -386,10 +270,7 @@ impl Op {
             Op::Fma { c, .. } => ty(c),
             Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
             Op::Select { then, .. } => ty(then),
-            Op::Reduce { value, .. } => Ty {
-                elem: ty(value).elem,
-                lanes: 1,
-            },
+            Op::Reduce { value, .. } => Ty { elem: ty(value).elem, lanes: 1 },
             Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } => ty(acc),
         }
     }
@@ -404,35 +285,17 @@ pub struct KernelBuilder {
 impl KernelBuilder {
     pub fn new(name: impl Into<String>) -> KernelBuilder {
         let vars = vec!["batch".into(), "first".into(), "total".into()];
-        let kernel = Kernel {
-            name: name.into(),
-            buffers: vec![],
-            scratch: vec![],
-            vars,
-            body: vec![],
-        };
-        KernelBuilder {
-            kernel,
-            open: vec![vec![]],
-        }
+        let kernel = Kernel { name: name.into(), buffers: vec![], scratch: vec![], vars, body: vec![] };
+        KernelBuilder { kernel, open: vec![vec![]] }
     }
 
     pub fn buffer(&mut self, name: &str, elem: Elem, access: Access) -> Memory {
-        self.kernel.buffers.push(BufferParam {
-            name: name.into(),
-            elem,
-            access,
-        });
+        self.kernel.buffers.push(BufferParam { name: name.into(), elem, access });
         Memory::Buffer(self.kernel.buffers.len() as u32 - 1)
     }
 
     pub fn scratch(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
-        self.kernel.scratch.push(Scratch {
-            name: name.into(),
-            elem,
-            len,
-            space: Space::Cache,
-        });
+        self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space: Space::Cache });
         Memory::Scratch(self.kernel.scratch.len() as u32 - 1)
     }
 
@@ -450,30 +313,14 @@ impl KernelBuilder {
         self.open.push(vec![]);
         body(self, Expr::Var(var));
         let body = self.open.pop().expect("the loop's own body");
-        self.push(Stmt::For {
-            var,
-            kind,
-            begin: begin.into(),
-            end: end.into(),
-            body,
-        });
+        self.push(Stmt::For { var, kind, begin: begin.into(), end: end.into(), body });
     }
 
-    pub fn serial(
-        &mut self,
-        name: &str,
-        end: impl Into<Expr>,
-        body: impl FnOnce(&mut KernelBuilder, Expr),
-    ) {
+    pub fn serial(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Serial, 0, end, body);
     }
 
-    pub fn parallel(
-        &mut self,
-        name: &str,
-        end: impl Into<Expr>,
-        body: impl FnOnce(&mut KernelBuilder, Expr),
-    ) {
+    pub fn parallel(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Parallel, 0, end, body);
     }
 
@@ -481,18 +328,11 @@ impl KernelBuilder {
         self.open.push(vec![]);
         then(self);
         let then = self.open.pop().expect("the branch's own body");
-        self.push(Stmt::If {
-            condition,
-            then,
-            otherwise: vec![],
-        });
+        self.push(Stmt::If { condition, then, otherwise: vec![] });
     }
 
     pub fn call(&mut self, leaf: LeafId, args: impl Into<Vec<Arg>>) {
-        self.push(Stmt::Call {
-            leaf,
-            args: args.into(),
-        });
+        self.push(Stmt::Call { leaf, args: args.into() });
     }
 
     fn push(&mut self, stmt: Stmt) {
@@ -501,11 +341,7 @@ impl KernelBuilder {
 
     pub fn finish(mut self) -> Kernel {
         self.kernel.body = self.open.pop().expect("the kernel's own body");
-        assert!(
-            self.open.is_empty(),
-            "a loop of kernel {} was left open",
-            self.kernel.name
-        );
+        assert!(self.open.is_empty(), "a loop of kernel {} was left open", self.kernel.name);
         self.kernel
     }
 }
@@ -513,10 +349,7 @@ impl KernelBuilder {
 impl Memory {
     /// The address of element `offset`, as an argument.
     pub fn at(self, offset: impl Into<Expr>) -> Arg {
-        Arg::Pointer {
-            memory: self,
-            offset: offset.into(),
-        }
+        Arg::Pointer { memory: self, offset: offset.into() }
     }
 }
 

@@ -57,17 +57,11 @@ impl Expr {
     pub fn new(op: ExprOp, left: impl Into<Expr>, right: impl Into<Expr>) -> Expr {
         use ExprOp::*;
         match (op, left.into(), right.into()) {
-            (Div | Rem, l, Expr::Const(0)) => {
-                Expr::Binary(op, Box::new(l), Box::new(Expr::Const(0)))
-            }
+            (Div | Rem, l, Expr::Const(0)) => Expr::Binary(op, Box::new(l), Box::new(Expr::Const(0))),
             (_, Expr::Const(l), Expr::Const(r)) => Expr::Const(apply(op, l, r)),
-            (Add, Expr::Const(0), e)
-            | (Add | Sub, e, Expr::Const(0))
-            | (Mul, Expr::Const(1), e) => e,
+            (Add, Expr::Const(0), e) | (Add | Sub, e, Expr::Const(0)) | (Mul, Expr::Const(1), e) => e,
             (Mul | Div, e, Expr::Const(1)) => e,
-            (Mul, Expr::Const(0), _) | (Mul, _, Expr::Const(0)) | (Rem, _, Expr::Const(1)) => {
-                Expr::Const(0)
-            }
+            (Mul, Expr::Const(0), _) | (Mul, _, Expr::Const(0)) | (Rem, _, Expr::Const(1)) => Expr::Const(0),
             (_, l, r) => Expr::Binary(op, Box::new(l), Box::new(r)),
         }
     }

@@ -99,11 +99,7 @@ pub enum Inst {
     /// `result = op(...)`
     Let { result: Val, op: Op },
     /// Stores all lanes, or the first `count` of them.
-    Store {
-        to: Address,
-        value: Val,
-        count: Option<u32>,
-    },
+    Store { to: Address, value: Val, count: Option<u32> },
     /// Runs `body` for `var` in `0..count` (not at all where `count <= 0`). `params[i]` is `init[i]` in the first round,
     /// `next[i]` of the round before in the others; `results[i]` is the last of them.
     Loop {
@@ -339,7 +335,10 @@ pub enum Stmt {
         otherwise: Vec<Stmt>,
     },
     /// Index into [`Module::leaves`], arguments in the order of its parameters.
-    Call { leaf: LeafId, args: Vec<Arg> },
+    Call {
+        leaf: LeafId,
+        args: Vec<Arg>,
+    },
     /// All items of a group wait for each other (GPU).
     Barrier,
 }

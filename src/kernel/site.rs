@@ -73,21 +73,8 @@ pub struct Site<'a> {
 }
 
 impl Draft {
-    pub fn buffer(
-        &mut self,
-        name: &str,
-        elem: Elem,
-        fixed: usize,
-        per_image: usize,
-        role: Role,
-    ) -> Slot {
-        self.buffers.push(Buffer {
-            name: name.into(),
-            elem,
-            fixed,
-            per_image,
-            role,
-        });
+    pub fn buffer(&mut self, name: &str, elem: Elem, fixed: usize, per_image: usize, role: Role) -> Slot {
+        self.buffers.push(Buffer { name: name.into(), elem, fixed, per_image, role });
         Slot(self.buffers.len() as u32 - 1)
     }
 
@@ -97,11 +84,7 @@ impl Draft {
             DType::F32 => Elem::F32,
             DType::I32 => Elem::I32,
         };
-        let (fixed, per_image) = if ty.batched {
-            (0, ty.elements())
-        } else {
-            (ty.elements(), 0)
-        };
+        let (fixed, per_image) = if ty.batched { (0, ty.elements()) } else { (ty.elements(), 0) };
         self.buffer(name, elem, fixed, per_image, role)
     }
 
@@ -127,17 +110,9 @@ impl Site<'_> {
 
     /// Appends a launch; `args[i]` is the kernel's buffer i.
     pub fn launch(&mut self, kernel: Kernel, args: &[Slot]) {
-        assert_eq!(
-            kernel.buffers.len(),
-            args.len(),
-            "arguments of kernel {}",
-            kernel.name
-        );
+        assert_eq!(kernel.buffers.len(), args.len(), "arguments of kernel {}", kernel.name);
         let kernel = self.draft.kernel(kernel);
-        self.draft.launches.push(Launch {
-            kernel,
-            args: args.to_vec(),
-        });
+        self.draft.launches.push(Launch { kernel, args: args.to_vec() });
     }
 
     /// The contents of `source` (weights, say) in another form of `len` elements, made by `build`'s kernel with the
@@ -153,19 +128,13 @@ impl Site<'_> {
         if let Some(&slot) = self.draft.prepared.get(&(source, form.to_string())) {
             return slot;
         }
-        let outside = matches!(
-            self.draft.buffers[source.0 as usize].role,
-            Role::Param | Role::Prepared
-        );
+        let outside = matches!(self.draft.buffers[source.0 as usize].role, Role::Param | Role::Prepared);
         let role = if outside { Role::Prepared } else { Role::Temp };
         let name = format!("{}.{form}", self.draft.buffers[source.0 as usize].name);
         let slot = self.draft.buffer(&name, elem, len, 0, role);
         let kernel = build(self);
         let kernel = self.draft.kernel(kernel);
-        let launch = Launch {
-            kernel,
-            args: vec![source, slot],
-        };
+        let launch = Launch { kernel, args: vec![source, slot] };
         if outside {
             self.draft.prepare.push(launch)
         } else {

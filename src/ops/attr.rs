@@ -129,8 +129,7 @@ impl<T: AttrValue> AttrValue for [T; 2] {
 /// `none` or the value.
 impl<T: AttrValue> AttrValue for Option<T> {
     fn to_attr(&self) -> Attr {
-        self.as_ref()
-            .map_or(Attr::Call("none".into(), vec![]), T::to_attr)
+        self.as_ref().map_or(Attr::Call("none".into(), vec![]), T::to_attr)
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {

@@ -79,10 +79,7 @@ macro_rules! unfinished {
             fn schemas() -> Vec<super::schema::Schema> {
                 vec![]
             }
-            fn infer(
-                &self,
-                _operands: &[crate::types::Type],
-            ) -> Result<crate::types::Type, String> {
+            fn infer(&self, _operands: &[crate::types::Type]) -> Result<crate::types::Type, String> {
                 Err("unfinished".into())
             }
             fn eval<T: crate::graph::interp::Real>(
@@ -92,10 +89,7 @@ macro_rules! unfinished {
             ) -> crate::graph::interp::Value<T> {
                 panic!("unfinished")
             }
-            fn gradient(
-                &self,
-                _cx: &mut super::GradCx,
-            ) -> Result<Vec<Option<super::NodeId>>, String> {
+            fn gradient(&self, _cx: &mut super::GradCx) -> Result<Vec<Option<super::NodeId>>, String> {
                 Err("unfinished".into())
             }
             fn training(&self, _cx: &mut super::TrainCx) -> Result<Option<super::NodeId>, String> {
@@ -104,11 +98,7 @@ macro_rules! unfinished {
             fn lower(&self, site: &mut super::Site) -> super::Lowered {
                 Err(crate::kernel::site::Unsupported(site.name.clone()))
             }
-            fn multiply_adds(
-                &self,
-                _operands: &[crate::types::Type],
-                _result: &crate::types::Type,
-            ) -> u64 {
+            fn multiply_adds(&self, _operands: &[crate::types::Type], _result: &crate::types::Type) -> u64 {
                 0
             }
             fn cases() -> Vec<super::Case> {

@@ -95,11 +95,7 @@ pub struct LayerError {
 
 impl From<String> for LayerError {
     fn from(message: String) -> LayerError {
-        LayerError {
-            param: None,
-            message,
-            help: None,
-        }
+        LayerError { param: None, message, help: None }
     }
 }
 

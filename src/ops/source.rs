@@ -40,15 +40,9 @@ impl AttrValue for Init {
             return None;
         };
         match (name.as_str(), args.as_slice()) {
-            ("normal", [v]) => Some(Init::Normal {
-                std: f64::from_attr(v)?,
-            }),
-            ("uniform", [v]) => Some(Init::Uniform {
-                limit: f64::from_attr(v)?,
-            }),
-            ("constant", [v]) => Some(Init::Constant {
-                value: f64::from_attr(v)?,
-            }),
+            ("normal", [v]) => Some(Init::Normal { std: f64::from_attr(v)? }),
+            ("uniform", [v]) => Some(Init::Uniform { limit: f64::from_attr(v)? }),
+            ("constant", [v]) => Some(Init::Constant { value: f64::from_attr(v)? }),
             ("xavier", []) => Some(Init::Xavier),
             ("he", []) => Some(Init::He),
             _ => None,

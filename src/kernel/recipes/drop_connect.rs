@@ -11,24 +11,15 @@ pub fn train(site: &mut Site, _rate: f32, _stream: u32) -> Lowered {
 
 /// `(w, dy, key) -> dx`
 pub fn grad_input(site: &mut Site, _rate: f32, _stream: u32) -> Lowered {
-    Err(Unsupported(format!(
-        "{}: drop_connect::grad_input",
-        site.name
-    )))
+    Err(Unsupported(format!("{}: drop_connect::grad_input", site.name)))
 }
 
 /// `(x, dy, key) -> dw`
 pub fn grad_weight(site: &mut Site, _rate: f32, _stream: u32) -> Lowered {
-    Err(Unsupported(format!(
-        "{}: drop_connect::grad_weight",
-        site.name
-    )))
+    Err(Unsupported(format!("{}: drop_connect::grad_weight", site.name)))
 }
 
 /// `(dy, key) -> db`; `inputs` is F.
 pub fn grad_bias(site: &mut Site, _rate: f32, _stream: u32, _inputs: usize) -> Lowered {
-    Err(Unsupported(format!(
-        "{}: drop_connect::grad_bias",
-        site.name
-    )))
+    Err(Unsupported(format!("{}: drop_connect::grad_bias", site.name)))
 }

@@ -35,16 +35,10 @@ pub fn stochastic_grad(site: &mut Site, _window: &Window) -> Lowered {
 /// `(x, key) -> y`: picks the first cell in row order whose running sum reaches `u·Σa`; u is the random number of the
 /// output element (its index in memory order, the image's index in the whole batch outermost). 0 where `Σa = 0`.
 pub fn stochastic_train(site: &mut Site, _window: &Window, _stream: u32) -> Lowered {
-    Err(Unsupported(format!(
-        "{}: pool::stochastic_train",
-        site.name
-    )))
+    Err(Unsupported(format!("{}: pool::stochastic_train", site.name)))
 }
 
 /// `(x, dy, key) -> dx`: to the picked cell.
 pub fn stochastic_train_grad(site: &mut Site, _window: &Window, _stream: u32) -> Lowered {
-    Err(Unsupported(format!(
-        "{}: pool::stochastic_train_grad",
-        site.name
-    )))
+    Err(Unsupported(format!("{}: pool::stochastic_train_grad", site.name)))
 }
