@@ -1,1 +1,5 @@
+//! The integration tests, one binary.
+
+mod kernels;
 mod recipes;
+mod support;
