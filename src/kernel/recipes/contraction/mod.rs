@@ -5,11 +5,13 @@
 //! that an address is a pointer plus a constant; what changes from call to call (borders, batch) is a loop count.
 
 mod activate;
+mod loops;
 mod panels;
 mod tile;
 
 pub use activate::{activate, function_name};
-pub use panels::{Matrix, panels, pieces, transposed_panels};
+pub use loops::{for_each, image_tiles, panel_loop, piece, pieces};
+pub use panels::{Matrix, panels, transposed_panels};
 pub use tile::{Tile, tile};
 
 use super::Function;
@@ -197,7 +199,7 @@ impl Nest<'_> {
             return self.unrolled(b, rest.into(), 1, a, at, acc);
         }
         let Count::Fixed(k) = self.spec.counts[2] else { unreachable!("a given count has its parameters") };
-        let looped = if k <= 2 * unroll { 0 } else { k / unroll };
+        let looped = if k <= (2 * unroll).max(16) { 0 } else { k / unroll };
         let mut acc = acc;
         if looped > 0 {
             acc = self.unrolled(b, looped.into(), unroll, a.clone(), at.clone(), acc);
@@ -208,14 +210,21 @@ impl Nest<'_> {
         acc
     }
 
-    fn unrolled(&self, b: &mut LeafBuilder, rounds: Index, unroll: usize, a: Index, at: Index, acc: Vec<Val>) -> Vec<Val> {
+    fn unrolled(
+        &self,
+        b: &mut LeafBuilder,
+        rounds: Index,
+        unroll: usize,
+        a: Index,
+        at: Index,
+        acc: Vec<Val>,
+    ) -> Vec<Val> {
         let [sa, sb] = [self.spec.a[2], self.spec.b[2]];
         b.repeat("k", rounds, &acc, |b, var, acc| {
             let a = a.plus(var, unroll as i64 * sa);
             let at = at.plus(var, unroll as i64 * sb);
-            (0..unroll as i64).fold(acc.to_vec(), |acc, u| {
-                self.step(b, a.clone().offset(u * sa), at.clone().offset(u * sb), acc)
-            })
+            (0..unroll as i64)
+                .fold(acc.to_vec(), |acc, u| self.step(b, a.clone().offset(u * sa), at.clone().offset(u * sb), acc))
         })
     }
 

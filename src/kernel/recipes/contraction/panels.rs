@@ -3,7 +3,7 @@
 
 use super::Tile;
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Elem, Index, Kernel, LoopKind, Param, Var};
+use crate::kernel::ir::{Access, Elem, Index, Param, Var};
 use crate::kernel::site::{Site, Slot};
 
 /// Weights `[taps][inner][groups · columns]` in memory (HWIO): each group is a matrix of `taps · inner` rows.
@@ -127,23 +127,4 @@ fn transpose(b: &mut LeafBuilder, inner: usize, columns: usize, pitch: usize, wi
         }
         vec![]
     });
-}
-
-/// Splits `0..len` into pieces: a loop over the full ones, then the remainder. `body(kernel, begin, size)`.
-pub fn pieces(
-    kernel: &mut KernelBuilder,
-    name: &str,
-    len: usize,
-    piece: usize,
-    mut body: impl FnMut(&mut KernelBuilder, crate::kernel::ir::Expr, usize),
-) {
-    let full = len / piece;
-    if full == 1 {
-        body(kernel, 0.into(), piece);
-    } else if full > 1 {
-        kernel.range(name, LoopKind::Serial, 0, full, |k, i| body(k, i * piece, piece));
-    }
-    if len % piece > 0 {
-        body(kernel, (full * piece).into(), len % piece);
-    }
 }

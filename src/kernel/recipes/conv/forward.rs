@@ -3,8 +3,8 @@
 use super::geometry::{Geometry, rows_per_round};
 use super::pooling::Pooling;
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, LoopKind, Memory};
-use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, panels, pieces, tile};
+use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, Memory};
+use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, for_each, panel_loop, panels, pieces, tile};
 use crate::kernel::recipes::copy::{Frame, Rows};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
@@ -170,9 +170,7 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
 
     let per_image = first.out[0] / plan.rows;
     let images = Expr::BATCH * per_image;
-    kernel.parallel("t", &images * plan.blocks, |k, t| {
-        // The block of channels outermost: a thread keeps its weights over all images.
-        let (block, t) = if plan.blocks == 1 { (Expr::from(0), t) } else { (t.div(images.clone().max(1)), t.rem(images.max(1))) };
+    let mut round = |k: &mut KernelBuilder, t: Expr, block: Expr| {
         let (n, row) = (t.div(per_image), t.rem(per_image) * plan.rows);
         let [height, width] = first.image;
         let top = &row * first.window.stride[0] + -(first.window.pad[0] as i64);
@@ -200,7 +198,13 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
         if let (Some(p), Some(leaf)) = (pooling, pool_leaf) {
             p.image(k, leaf, place.0, target, &n);
         }
-    });
+    };
+    if plan.blocks == 1 {
+        kernel.parallel("t", images, |k, t| round(k, t, 0.into()));
+    } else {
+        // A thread keeps its channels' weights while it goes over the images.
+        kernel.parallel("block", plan.blocks, |k, block| k.serial("t", images, |k, t| round(k, t, block)));
+    }
     let kernel = kernel.finish();
     site.launch(kernel, &args);
 }
@@ -341,39 +345,4 @@ fn call(k: &mut KernelBuilder, leaf: LeafId, a: Arg, b: Arg, c: Arg, bias: Optio
     let mut args = vec![a, b, c];
     args.extend(bias);
     k.call(leaf, args);
-}
-
-/// `body(kernel, index)` for `0..count`, without a loop for one.
-pub(super) fn for_each(k: &mut KernelBuilder, name: &str, count: usize, body: impl FnOnce(&mut KernelBuilder, Expr)) {
-    if count == 1 { body(k, 0.into()) } else { k.serial(name, count, body) }
-}
-
-/// The panels of `columns` that belong to `block.0` of `block.1` blocks: `body(kernel, panel, columns of it)`.
-pub(super) fn panel_loop(
-    k: &mut KernelBuilder,
-    columns: usize,
-    width: usize,
-    (block, blocks): (&Expr, usize),
-    mut body: impl FnMut(&mut KernelBuilder, Expr, usize),
-) {
-    let (full, rest) = (columns / width, columns % width);
-    let share = columns.div_ceil(width).div_ceil(blocks);
-    let (begin, end) = (block * share, (block * share + share).min(full));
-    if blocks == 1 {
-        for_each_if(k, "p", full, |k, panel| body(k, panel, width));
-    } else if full > 0 {
-        k.range("p", LoopKind::Serial, begin.clone(), end, |k, panel| body(k, panel, width));
-    }
-    if rest > 0 && blocks == 1 {
-        body(k, full.into(), rest);
-    } else if rest > 0 {
-        let mine = begin.lt(full + 1) * Expr::from(full).lt(begin + share);
-        k.when(mine, |k| body(k, full.into(), rest));
-    }
-}
-
-fn for_each_if(k: &mut KernelBuilder, name: &str, count: usize, body: impl FnOnce(&mut KernelBuilder, Expr)) {
-    if count > 0 {
-        for_each(k, name, count, body);
-    }
 }
