@@ -5,3 +5,4 @@ pub mod kernel;
 pub mod model;
 pub mod ops;
 pub mod types;
+pub mod verified;
