@@ -8,6 +8,7 @@
 pub mod batch_norm;
 pub mod contraction;
 pub mod conv;
+pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
 pub mod global;
@@ -21,6 +22,7 @@ pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod split;
+pub mod spread;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
