@@ -1,1 +1,3 @@
-fn main() {}
+//! One test binary: one link for all integration tests.
+
+mod tidy;
