@@ -26,6 +26,9 @@ use ninc::ops::source::{Init, Input, Param};
 use ninc::ops::stochastic_pool::StochasticPool;
 use ninc::types::{DType, Type};
 use ninc_runtime::philox::Stream;
+use ninc_runtime::plan::Port;
+use ninc_runtime::spec::{Length, Optimizer, Recipe, Schedule};
+use ninc_runtime::{Engine, Feed};
 use std::collections::HashMap;
 
 /// Classes of every random network.
@@ -326,4 +329,74 @@ pub fn distance(left: &[f32], right: &[f32]) -> f32 {
     // A NaN on one side only is an infinite difference.
     let differ = |pair| { let d: f32 = differ(pair); if d.is_nan() { f32::INFINITY } else { d } };
     left.iter().zip(right).map(differ).fold(0f32, f32::max) / largest
+}
+
+/// Everything an engine needs for one run: parameters written, inputs fed, all outputs and parameters read back.
+pub fn run_engine(engine: &mut dyn Engine, values: &Values, batch: usize) -> Vec<(String, Vec<f32>)> {
+    let ty = |p: &Port| Type {
+        dtype: if p.ints { DType::I32 } else { DType::F32 },
+        batched: p.batched,
+        dims: p.dims.clone(),
+    };
+    let params = engine.params().to_vec();
+    for port in &params {
+        let value = ninc_runtime::Tensor::new(&port.dims, values.floats(&port.name, &ty(port), batch)).expect("a tensor");
+        engine.write(&port.name, &value).expect("a parameter");
+    }
+    let inputs = engine.inputs().to_vec();
+    let floats: Vec<_> = inputs.iter().map(|p| if p.ints { vec![] } else { values.floats(&p.name, &ty(p), batch) }).collect();
+    let ints: Vec<_> = inputs.iter().map(|p| if p.ints { values.ints(&p.name, &ty(p), batch) } else { vec![] }).collect();
+    let feed = |i: usize| if inputs[i].ints { Feed::I32(&ints[i]) } else { Feed::F32(&floats[i]) };
+    let feeds: Vec<(&str, Feed)> = (0..inputs.len()).map(|i| (inputs[i].name.as_str(), feed(i))).collect();
+    let outputs: Vec<String> = engine.outputs().iter().map(|p| p.name.clone()).collect();
+    let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let results = engine.run(batch, &feeds, &wanted).expect("a run");
+    let mut found: Vec<_> = outputs.into_iter().zip(results.into_iter().map(|t| t.data)).collect();
+    for port in &params {
+        found.push((port.name.clone(), engine.read(&port.name).expect("a parameter").data));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+/// Panics at the first value that differs by more than `tolerance`. Values that only one side has (parameters that a pass
+/// removed) are left out, unless all are.
+pub fn assert_close(what: &str, left: &[(String, Vec<f32>)], right: &[(String, Vec<f32>)], tolerance: f32) {
+    let mut compared = 0;
+    for (name, value) in left {
+        if let Some((_, other)) = right.iter().find(|(n, _)| n == name) {
+            let d = distance(value, other);
+            assert!(d <= tolerance, "{what}: `{name}` differs by {d:e}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "{what}: nothing to compare");
+}
+
+/// Recipes of all kinds, by number.
+pub fn recipe(number: usize) -> Recipe {
+    let optimizers = [
+        Optimizer::Sgd { rate: 0.5, momentum: 0.0, decay: 0.0, nesterov: false, rate_inside: false },
+        Optimizer::Sgd { rate: 0.5, momentum: 0.9, decay: 0.01, nesterov: false, rate_inside: false },
+        Optimizer::Sgd { rate: 0.5, momentum: 0.9, decay: 0.01, nesterov: false, rate_inside: true },
+        Optimizer::Sgd { rate: 0.5, momentum: 0.9, decay: 0.01, nesterov: true, rate_inside: false },
+        Optimizer::Adam { rate: 0.5, beta1: 0.9, beta2: 0.99, epsilon: 1e-3, decay: 0.01, decoupled: false },
+        Optimizer::Adam { rate: 0.5, beta1: 0.9, beta2: 0.99, epsilon: 1e-3, decay: 0.01, decoupled: true },
+        Optimizer::RmsProp { rate: 0.5, alpha: 0.9, epsilon: 1e-3, momentum: 0.0, decay: 0.01 },
+        Optimizer::RmsProp { rate: 0.5, alpha: 0.9, epsilon: 1e-3, momentum: 0.9, decay: 0.01 },
+    ];
+    Recipe {
+        label_smoothing: if number % 3 == 0 { 0.1 } else { 0.0 },
+        optimizer: optimizers[number % optimizers.len()].clone(),
+        schedule: Schedule::Constant,
+        warmup: 0.0,
+        batch: 3,
+        length: Length::Steps(1),
+        shuffle: false,
+        seed: 0,
+        clip: (number % 5 == 1).then_some(0.7),
+        accumulate: if number % 7 == 2 { 2 } else { 1 },
+        average: (number % 5 == 2).then_some(0.9),
+        patience: None,
+    }
 }
