@@ -3,6 +3,9 @@
 pub mod front;
 pub mod graph;
 pub mod kernel;
+pub mod lower;
 pub mod model;
 pub mod ops;
+pub mod passes;
+pub mod schedule;
 pub mod types;
