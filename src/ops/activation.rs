@@ -1,6 +1,72 @@
 //! Activation functions without parameters. All gradients come from the result, so that the operand need not be kept.
 
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::kernel::recipes::Function;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+/// Names that the language and the attributes know.
+pub const FUNCTIONS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
+
+/// Slope or alpha that a function has unless told otherwise.
+pub fn default_slope(function: &str) -> f64 {
+    match function {
+        "leaky_relu" => 0.01,
+        "elu" => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// The function by name, its parameter checked.
+pub fn function(name: &str, slope: f64) -> Result<Function, String> {
+    match name {
+        "relu" => Ok(Function::Relu),
+        // Below 0 the sign of the result would not tell that of the operand, which the gradient relies on.
+        "leaky_relu" if (0.0..f64::INFINITY).contains(&slope) => Ok(Function::LeakyRelu { slope: slope as f32 }),
+        "leaky_relu" => Err(format!("the slope {slope} of leaky_relu is below 0")),
+        "elu" if slope > 0.0 && slope.is_finite() => Ok(Function::Elu { alpha: slope as f32 }),
+        "elu" => Err(format!("the alpha {slope} of elu is not above 0")),
+        "sigmoid" => Ok(Function::Sigmoid),
+        "tanh" => Ok(Function::Tanh),
+        _ => Err(format!("unknown activation `{name}`")),
+    }
+}
+
+const LEAKY: &[ParamSchema] = &[layer::positional(layer::optional(
+    "slope",
+    Kind::Float(0.0, 1e6),
+    Arg::Float(0.01),
+    "Factor on values below 0.",
+))];
+
+const ELU: &[ParamSchema] = &[layer::positional(layer::optional(
+    "alpha",
+    Kind::Float(0.0, 1e6),
+    Arg::Float(1.0),
+    "The result for values far below 0 is -alpha.",
+))];
+
+fn add(cx: &mut LayerCx, function: &str, slope: f64) -> Result<NodeId, LayerError> {
+    let x = cx.operands[0];
+    Ok(cx.graph.add(Activation { function: function.into(), slope }, &[x])?)
+}
+
+fn build_leaky(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let slope = cx.float("slope");
+    add(cx, "leaky_relu", slope)
+}
+
+fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let alpha = cx.float("alpha");
+    if alpha == 0.0 {
+        return Err(blame("alpha", "alpha must be above 0".into(), Some("elu with alpha = 0 is `relu`".to_string())));
+    }
+    add(cx, "elu", alpha)
+}
 
 attributes! {
     /// `x -> f(x)`; `function` is `relu`, `leaky_relu`, `elu`, `sigmoid` or `tanh`; `slope` is the slope of `leaky_relu` (at least 0) or the
@@ -10,7 +76,35 @@ attributes! {
         slope: f64,
     }
 }
-super::unfinished!(Activation);
+
+impl OperatorDef for Activation {
+    fn schemas() -> Vec<Schema> {
+        let plain = |name, doc, params, build| Schema { name, doc, operands: (1, 1), params, weights: false, build };
+        vec![
+            plain("relu", "max(x, 0)", &[], |cx| add(cx, "relu", 0.0)),
+            plain("leaky_relu", "x, or slope·x below 0", LEAKY, build_leaky),
+            plain("elu", "x, or alpha·(exp(x) - 1) below 0", ELU, build_elu),
+            plain("sigmoid", "1/(1 + exp(-x))", &[], |cx| add(cx, "sigmoid", 0.0)),
+            plain("tanh", "Hyperbolic tangent.", &[], |cx| add(cx, "tanh", 0.0)),
+        ]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        function(&self.function, self.slope)?;
+        let [x] = check::exactly(operands)?;
+        check::floats(x)?;
+        Ok(x.clone())
+    }
+
+    super::rest!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(crate::kernel::site::Unsupported(site.name.clone()))
+    }
+
+    super::no_products!();
+}
 
 attributes! {
     /// `(y, dy) -> dx`
@@ -19,4 +113,24 @@ attributes! {
         slope: f64,
     }
 }
-super::unfinished!(ActivationGrad);
+
+impl OperatorDef for ActivationGrad {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        function(&self.function, self.slope)?;
+        let [y, dy] = check::exactly(operands)?;
+        check::floats(y)?;
+        check::gradient(y, dy)?;
+        Ok(y.clone())
+    }
+
+    super::rest!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(crate::kernel::site::Unsupported(site.name.clone()))
+    }
+
+    super::no_products!();
+}

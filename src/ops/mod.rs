@@ -8,7 +8,10 @@ use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
 pub mod attr;
+pub mod check;
+pub mod layer;
 pub mod schema;
+pub mod window;
 
 pub mod activation;
 pub mod arithmetic;
@@ -18,6 +21,7 @@ pub mod conv;
 pub mod cross_entropy;
 pub mod drop_connect;
 pub mod dropout;
+pub mod fold;
 pub mod global_pool;
 pub mod linear;
 pub mod local_conv;
@@ -108,6 +112,66 @@ macro_rules! unfinished {
     };
 }
 pub(crate) use unfinished;
+
+/// The duties that an operator does not have yet.
+macro_rules! rest {
+    () => {
+        fn eval<T: crate::graph::interp::Real>(
+            &self,
+            _cx: &crate::graph::interp::EvalCx,
+            _operands: &[&crate::graph::interp::Value<T>],
+        ) -> crate::graph::interp::Value<T> {
+            panic!("unfinished")
+        }
+        fn gradient(&self, _cx: &mut super::GradCx) -> Result<Vec<Option<super::NodeId>>, String> {
+            Err("unfinished".into())
+        }
+        fn cases() -> Vec<super::Case> {
+            vec![]
+        }
+    };
+}
+pub(crate) use rest;
+
+/// Duty `schemas` of operators that the language does not name.
+macro_rules! internal {
+    () => {
+        fn schemas() -> Vec<crate::ops::schema::Schema> {
+            vec![]
+        }
+    };
+}
+pub(crate) use internal;
+
+/// Duty `training` of operators that training leaves as they are.
+macro_rules! same_in_training {
+    () => {
+        fn training(&self, _cx: &mut crate::ops::TrainCx) -> Result<Option<crate::graph::NodeId>, String> {
+            Ok(None)
+        }
+    };
+}
+pub(crate) use same_in_training;
+
+/// Duty `gradient` of operators that only gradients and updates are made of.
+macro_rules! first_order_only {
+    () => {
+        fn gradient(&self, cx: &mut crate::ops::GradCx) -> Result<Vec<Option<crate::graph::NodeId>>, String> {
+            Err(format!("`{}` has no derivative: only first derivatives are built", cx.graph.op(cx.result).name()))
+        }
+    };
+}
+pub(crate) use first_order_only;
+
+/// Duty `multiply_adds` of operators without sums of products.
+macro_rules! no_products {
+    () => {
+        fn multiply_adds(&self, _operands: &[crate::types::Type], _result: &crate::types::Type) -> u64 {
+            0
+        }
+    };
+}
+pub(crate) use no_products;
 
 /// What `gradient` works with.
 pub struct GradCx<'a> {
@@ -286,6 +350,7 @@ operators! {
     reduce::ChannelSum => "channel_sum",
     reduce::BatchSum => "batch_sum",
     reduce::LossMean => "loss_mean",
+    reduce::LossMeanGrad => "loss_mean_grad",
     reduce::SumSquares => "sum_squares",
     cross_entropy::CrossEntropy => "cross_entropy",
     cross_entropy::CrossEntropyGrad => "cross_entropy_grad",
@@ -293,4 +358,7 @@ operators! {
     update::Update => "update",
     update::ClipFactor => "clip_factor",
     update::MaxNorm => "max_norm",
+    fold::FoldWeight => "fold_weight",
+    fold::FoldBias => "fold_bias",
+    fold::Gate => "gate",
 }

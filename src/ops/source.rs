@@ -1,7 +1,10 @@
 //! Values that come from outside: inputs, parameters, constants.
 
-use super::attr::attributes;
-use super::attr::{Attr, AttrValue};
+use super::attr::{Attr, AttrValue, attributes};
+use super::{OperatorDef, check};
+use crate::kernel::recipes::movement;
+use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::types::{DType, Type};
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +64,25 @@ attributes! {
         dims: Vec<usize>,
     }
 }
-super::unfinished!(Input);
+
+impl OperatorDef for Input {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        let dtype = if self.ints { DType::I32 } else { DType::F32 };
+        check::sized(Type { dtype, batched: self.batched, dims: self.dims.clone() })
+    }
+
+    super::rest!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(Unsupported(format!("{}: an input is fed, not computed", site.name)))
+    }
+
+    super::no_products!();
+}
 
 attributes! {
     /// A value kept between runs: a weight, a running statistic, an optimiser's state. No operands.
@@ -81,7 +102,24 @@ attributes! {
         state: bool,
     }
 }
-super::unfinished!(Param);
+
+impl OperatorDef for Param {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        check::sized(Type::shared(&self.dims))
+    }
+
+    super::rest!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(Unsupported(format!("{}: a parameter is kept, not computed", site.name)))
+    }
+
+    super::no_products!();
+}
 
 attributes! {
     /// The same number everywhere. No operands.
@@ -91,4 +129,21 @@ attributes! {
         dims: Vec<usize>,
     }
 }
-super::unfinished!(Fill);
+
+impl OperatorDef for Fill {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        check::sized(Type { dtype: DType::F32, batched: self.batched, dims: self.dims.clone() })
+    }
+
+    super::rest!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        movement::fill(site, self.value as f32)
+    }
+
+    super::no_products!();
+}

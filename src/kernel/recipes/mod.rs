@@ -10,6 +10,7 @@ pub mod contraction;
 pub mod conv;
 pub mod drop_connect;
 pub mod elementwise;
+pub mod fold;
 pub mod global;
 pub mod linear;
 pub mod local;
