@@ -8,6 +8,7 @@
 pub mod batch_norm;
 pub mod contraction;
 pub mod conv;
+pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
 pub mod fold;
