@@ -1,3 +1,4 @@
 //! One test binary: one link for all integration tests.
 
+mod front;
 mod tidy;
