@@ -1,3 +1,5 @@
-//! All integration tests, one binary.
+//! One test binary: one link for all integration tests.
 
 mod conv;
+mod front;
+mod tidy;
