@@ -3,3 +3,7 @@
 mod conv;
 mod front;
 mod tidy;
+//! The integration tests, one binary.
+
+mod kernels;
+mod support;
