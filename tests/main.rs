@@ -6,4 +6,5 @@ mod tidy;
 //! The integration tests, one binary.
 
 mod kernels;
+mod recipes;
 mod support;
