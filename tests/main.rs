@@ -1,3 +1,8 @@
+//! One test binary: one link for all integration tests.
+
+mod conv;
+mod front;
+mod tidy;
 //! The integration tests, one binary.
 
 mod kernels;
