@@ -5,5 +5,6 @@ pub mod graph;
 pub mod kernel;
 pub mod model;
 pub mod ops;
+pub mod plan;
 pub mod types;
 pub mod verified;
