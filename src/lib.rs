@@ -9,5 +9,6 @@ pub mod model;
 pub mod ops;
 pub mod passes;
 pub mod schedule;
+pub mod plan;
 pub mod types;
 pub mod verified;
