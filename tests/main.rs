@@ -2,3 +2,7 @@
 
 mod front;
 mod tidy;
+//! The integration tests, one binary.
+
+mod kernels;
+mod support;
