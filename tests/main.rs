@@ -5,4 +5,5 @@ mod tidy;
 //! The integration tests, one binary.
 
 mod kernels;
+mod recipes;
 mod support;
