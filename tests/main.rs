@@ -1,5 +1,6 @@
 //! One test binary: one link for all integration tests.
 
+mod conv;
 mod front;
 mod tidy;
 //! The integration tests, one binary.
