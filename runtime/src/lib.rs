@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod error;
+pub mod exec;
 pub mod philox;
 pub mod plan;
 pub mod spec;
