@@ -348,5 +348,4 @@ operators! {
     update::MaxNorm => "max_norm",
     fold::FoldWeight => "fold_weight",
     fold::FoldBias => "fold_bias",
-    fold::Gate => "gate",
 }
