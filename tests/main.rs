@@ -1,1 +1,7 @@
-mod tmp;
+//! All integration tests: one binary, one module per room.
+
+mod golden;
+mod nets;
+mod passes;
+mod random;
+mod trace;
