@@ -1,5 +1,6 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
+pub mod back;
 pub mod front;
 pub mod graph;
 pub mod kernel;

@@ -1,7 +1,9 @@
 //! All integration tests: one binary, one module per room.
 
 mod golden;
+mod kernels;
 mod nets;
 mod passes;
 mod random;
+mod support;
 mod trace;

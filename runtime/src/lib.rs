@@ -1,5 +1,6 @@
 //! Runs programs compiled by `ninc`: plans, threads, data, training, weights. Knows nothing of how they were compiled.
 
+pub mod buffer;
 pub mod engine;
 pub mod error;
 pub mod exec;
@@ -7,7 +8,10 @@ pub mod philox;
 pub mod plan;
 pub mod spec;
 pub mod tensor;
+pub mod threads;
 
 pub use engine::{Engine, Feed};
 pub use error::{Error, Result};
+pub use exec::Executor;
 pub use tensor::Tensor;
+pub use threads::Pool;
