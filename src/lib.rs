@@ -9,3 +9,4 @@ pub mod ops;
 pub mod passes;
 pub mod schedule;
 pub mod types;
+pub mod verified;

@@ -7,6 +7,7 @@ pub mod error;
 pub mod image;
 pub mod init;
 pub mod npy;
+pub mod exec;
 pub mod philox;
 pub mod plan;
 pub mod spec;

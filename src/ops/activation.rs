@@ -2,9 +2,12 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::Function;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -68,6 +71,17 @@ fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     add(cx, "elu", alpha)
 }
 
+/// Functions and slopes that tests try.
+const TRIED: &[(&str, f64)] = &[
+    ("relu", 0.0),
+    ("leaky_relu", 0.1),
+    ("leaky_relu", 0.0),
+    ("elu", 1.0),
+    ("elu", 0.7),
+    ("sigmoid", 0.0),
+    ("tanh", 0.0),
+];
+
 attributes! {
     /// `x -> f(x)`; `function` is `relu`, `leaky_relu`, `elu`, `sigmoid` or `tanh`; `slope` is the slope of `leaky_relu` (at least 0) or the
     /// alpha of `elu` (above 0), else 0.
@@ -96,7 +110,42 @@ impl OperatorDef for Activation {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |x: f64| match self.function.as_str() {
+            // Written so that a NaN passes.
+            "relu" => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            "leaky_relu" => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
+            "elu" => {
+                if x < 0.0 {
+                    slope * x.exp_m1()
+                } else {
+                    x
+                }
+            }
+            "sigmoid" => 1.0 / (1.0 + (-x).exp()),
+            _ => x.tanh(),
+        };
+        reference::map(cx, [operands[0]], |[x]| f(x))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (y, dy) = (cx.result, cx.grad);
+        let op = ActivationGrad { function: self.function.clone(), slope: self.slope };
+        Ok(vec![cx.wanted(0, op, &[y, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -104,6 +153,19 @@ impl OperatorDef for Activation {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |(function, slope): &(&str, f64), ty: Type, draw| {
+            let op = Activation { function: function.to_string(), slope: *slope };
+            Case::new(op, 3, &[ty]).drawn(draw)
+        };
+        let kinds = TRIED.iter();
+        kinds
+            .flat_map(|k| {
+                [case(k, Type::batched(&[7, 3, 5]), Draw::Distinct), case(k, Type::batched(&[33]), Draw::Normal)]
+            })
+            .collect()
+    }
 }
 
 attributes! {
@@ -125,7 +187,37 @@ impl OperatorDef for ActivationGrad {
         Ok(y.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |y: f64| match self.function.as_str() {
+            "relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            "leaky_relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            "elu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    y + slope
+                }
+            }
+            "sigmoid" => y * (1.0 - y),
+            _ => 1.0 - y * y,
+        };
+        reference::map(cx, [operands[0], operands[1]], |[y, dy]| f(y) * dy)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -133,4 +225,12 @@ impl OperatorDef for ActivationGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |&(function, slope): &(&str, f64)| {
+            let op = ActivationGrad { function: function.into(), slope };
+            Case::new(op, 2, &[Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])]).drawn(Draw::Distinct)
+        };
+        TRIED.iter().map(case).collect()
+    }
 }

@@ -8,6 +8,7 @@
 pub mod batch_norm;
 pub mod contraction;
 pub mod conv;
+pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
 pub mod fold;
@@ -15,11 +16,13 @@ pub mod global;
 pub mod linear;
 pub mod local;
 pub mod lrn;
+pub mod maxout;
 pub mod movement;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+pub mod split;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
