@@ -8,8 +8,9 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::Function;
-use crate::kernel::site::{Lowered, Site};
+use crate::kernel::ir::Compare;
+use crate::kernel::recipes::{Function, contraction, elementwise};
+use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::Type;
 
 /// Names that the language and the attributes know.
@@ -149,7 +150,10 @@ impl OperatorDef for Activation {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        elementwise::map(site, &contraction::function_name(function)[1..], |b, v, _| {
+            contraction::activate(b, function, v[0])
+        })
     }
 
     super::no_products!();
@@ -221,7 +225,36 @@ impl OperatorDef for ActivationGrad {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        let tag = format!("grad{}", contraction::function_name(function));
+        elementwise::map(site, &tag, |b, v, lanes| {
+            let (y, dy) = (v[0], v[1]);
+            let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
+            let below = match function {
+                Function::Relu => zero,
+                Function::LeakyRelu { slope } => {
+                    let slope = b.f32(slope, lanes);
+                    b.mul(slope, dy)
+                }
+                Function::Elu { alpha } => {
+                    let alpha = b.f32(alpha, lanes);
+                    let slope = b.add(y, alpha);
+                    b.mul(slope, dy)
+                }
+                Function::Sigmoid => {
+                    let rest = b.sub(one, y);
+                    let slope = b.mul(y, rest);
+                    return b.mul(slope, dy);
+                }
+                Function::Tanh => {
+                    let square = b.mul(y, y);
+                    let slope = b.sub(one, square);
+                    return b.mul(slope, dy);
+                }
+            };
+            let positive = b.compare(Compare::Gt, y, zero);
+            b.select(positive, dy, below)
+        })
     }
 
     super::no_products!();

@@ -8,6 +8,7 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
@@ -77,7 +78,7 @@ impl OperatorDef for Maxout {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::maxout::forward(site, self.pieces)
     }
 
     super::no_products!();
@@ -118,7 +119,7 @@ impl OperatorDef for MaxoutGrad {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::maxout::grad(site, self.pieces)
     }
 
     super::no_products!();

@@ -77,26 +77,6 @@ pub trait OperatorDef: Attributes + Clone {
     fn cases() -> Vec<Case>;
 }
 
-/// The duties that an operator does not have yet.
-macro_rules! rest {
-    () => {
-        fn eval<T: crate::graph::interp::Real>(
-            &self,
-            _cx: &crate::graph::interp::EvalCx,
-            _operands: &[&crate::graph::interp::Value<T>],
-        ) -> crate::graph::interp::Value<T> {
-            panic!("unfinished")
-        }
-        fn gradient(&self, _cx: &mut super::GradCx) -> Result<Vec<Option<super::NodeId>>, String> {
-            Err("unfinished".into())
-        }
-        fn cases() -> Vec<super::Case> {
-            vec![]
-        }
-    };
-}
-pub(crate) use rest;
-
 /// Duty `schemas` of operators that the language does not name.
 macro_rules! internal {
     () => {

@@ -7,7 +7,7 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::reduce;
+use crate::kernel::recipes::{self, reduce};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
@@ -181,7 +181,7 @@ impl OperatorDef for LossMeanGrad {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::spread::loss_mean_grad(site)
     }
 
     super::no_products!();

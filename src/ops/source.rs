@@ -2,7 +2,7 @@
 
 use super::attr::{Attr, AttrValue, attributes};
 use super::reference;
-use super::{Case, Draw, GradCx};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};

@@ -23,6 +23,7 @@ pub mod random;
 pub mod reduce;
 pub mod softmax;
 pub mod split;
+pub mod spread;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
