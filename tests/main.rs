@@ -1,1 +1,3 @@
 mod tmp;
+mod front;
+fn main() {}
