@@ -143,7 +143,7 @@ fn in_place(graph: &Graph, order: &[NodeId]) -> HashMap<NodeId, NodeId> {
     let position: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let mut places = HashMap::new();
     for &(param, value) in &graph.updates {
-        let elementwise = |id: NodeId| matches!(graph.op(id), Operator::Update(_) | Operator::Mix(_) | Operator::Gate(_));
+        let elementwise = |id: NodeId| matches!(graph.op(id), Operator::Update(_) | Operator::Mix(_));
         let last = graph.users(param).iter().all(|u| position[u] <= position[&value]);
         let once = graph.updates.iter().filter(|(_, v)| *v == value).count() == 1;
         let output = graph.outputs.iter().any(|(_, id)| *id == param || *id == value);

@@ -276,7 +276,6 @@ impl Values {
             ("alpha", 0.9),
             ("step", 1.0),
             ("clip", 0.7),
-            ("apply", 1.0),
         ];
         Values { seed, fixed: hyper.map(|(name, value)| (name.to_string(), value)).into() }
     }
@@ -395,8 +394,8 @@ pub fn recipe(number: usize) -> Recipe {
         shuffle: false,
         seed: 0,
         clip: (number % 5 == 1).then_some(0.7),
-        accumulate: if number % 7 == 2 { 2 } else { 1 },
-        average: (number % 5 == 2).then_some(0.9),
+        accumulate: 1,
+        average: None,
         patience: None,
     }
 }
