@@ -14,3 +14,6 @@ mod passes;
 mod random;
 mod support;
 mod trace;
+mod tmp;
+//! All integration tests, one binary.
+
