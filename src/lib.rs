@@ -8,6 +8,7 @@ pub mod lower;
 pub mod model;
 pub mod ops;
 pub mod passes;
+pub mod pipeline;
 pub mod schedule;
 pub mod plan;
 pub mod types;

@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Golden, String> {
         match (key, value) {
             ("mode", "inference" | "training") => mode = Some(value == "training"),
             ("emit", _) => {
-                golden.emit = items.map(|i| i.parse()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+                golden.emit = items.map(|i| i.parse::<Emit>().map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
             }
             ("dumps", _) => golden.dumps = items.collect(),
             _ => return Err(format!("unknown head line `{line}`")),
@@ -68,7 +68,7 @@ fn parse(text: &str) -> Result<Golden, String> {
 
 /// What the compiler shows today.
 fn produce(golden: &Golden) -> Result<Vec<(String, String)>, String> {
-    let (model, diagnostics) = front::load(&golden.source, &[]);
+    let (model, diagnostics) = front::load(&golden.source, "golden", &[]);
     let Some(model) = model else {
         return Err(format!("the model does not compile: {diagnostics:#?}"));
     };
@@ -159,7 +159,7 @@ fn every_stage_has_goldens() {
 #[test]
 fn cifar10_needs_at_most_seven_launches() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10.nin");
-    let (model, diagnostics) = front::load(&fs::read_to_string(path).expect("the model"), &[]);
+    let (model, diagnostics) = front::load(&fs::read_to_string(path).expect("the model"), "cifar10.nin", &[]);
     let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
     let program = pipeline::inference(&model, &Options::default()).expect("it compiles");
     assert!(program.report.launches <= 7, "{} launches", program.report.launches);

@@ -1,10 +1,13 @@
-//! One test binary: one link for all integration tests.
+//! All integration tests: one binary, one module per room.
 
 mod conv;
 mod front;
-mod tidy;
-//! The integration tests, one binary.
-
+mod golden;
 mod kernels;
+mod nets;
+mod passes;
+mod random;
 mod recipes;
 mod support;
+mod tidy;
+mod trace;

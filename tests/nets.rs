@@ -143,8 +143,8 @@ impl Maker {
                 self.add(Concat {}, &[x, other])
             }
             20 => {
-                let (top, left) = (self.below(3), self.below(2));
-                self.add(Pad { top, bottom: self.below(2), left, right: left, value: 0.0 }, &[x])
+                let (top, bottom, left) = (self.below(3), self.below(2), self.below(2));
+                self.add(Pad { top, bottom, left, right: left, value: 0.0 }, &[x])
             }
             21 if h > 2 && w > 2 => self.add(Crop { top: 1, left: 0, height: h - 2, width: w - 1 }, &[x]),
             21 => self.add(Slice { begin: c / 2, len: c - c / 2 }, &[x]),
@@ -276,7 +276,6 @@ impl Values {
             ("alpha", 0.9),
             ("step", 1.0),
             ("clip", 0.7),
-            ("apply", 1.0),
         ];
         Values { seed, fixed: hyper.map(|(name, value)| (name.to_string(), value)).into() }
     }
@@ -395,8 +394,8 @@ pub fn recipe(number: usize) -> Recipe {
         shuffle: false,
         seed: 0,
         clip: (number % 5 == 1).then_some(0.7),
-        accumulate: if number % 7 == 2 { 2 } else { 1 },
-        average: (number % 5 == 2).then_some(0.9),
+        accumulate: 1,
+        average: None,
         patience: None,
     }
 }

@@ -71,7 +71,7 @@ fn passes_keep_the_meaning_of_the_models() {
             continue;
         }
         let source = fs::read_to_string(&path).expect("a readable model");
-        let (model, diagnostics) = ninc::front::load(&source, &[]);
+        let (model, diagnostics) = ninc::front::load(&source, "model", &[]);
         let mut model = model.unwrap_or_else(|| panic!("{}: {diagnostics:#?}", path.display()));
         let work = ninc::pipeline::multiply_adds(&model.graph);
         let values = (work <= MOST_MULTIPLY_ADDS).then(|| Values::new(1));

@@ -51,7 +51,7 @@ fn check(device: Device) {
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     let losses: Vec<f64> =
         case["attrs"]["losses"].as_array().expect("losses").iter().map(|v| v.as_f64().expect("a number")).collect();
-    let (model, diagnostics) = ninc::front::load(NETWORK, &[]);
+    let (model, diagnostics) = ninc::front::load(NETWORK, "trace.nin", &[]);
     let model: Model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
     let options = Options { device, threads: 2, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("it compiles");

@@ -1,5 +1,5 @@
-//! Parameters made of parameters (batch normalisation folded into the layer before it), and the switch that gradient
-//! accumulation needs. Only passes make these; the language does not know them.
+//! Parameters made of parameters: batch normalisation folded into the layer before it. Only a pass makes these; the
+//! language does not know them.
 
 use super::attr::attributes;
 use super::schema::Schema;
@@ -7,7 +7,7 @@ use super::{Case, Draw, GradCx, OperatorDef, TrainCx};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::{Compare, Unary, Val};
+use crate::kernel::ir::{Unary, Val};
 use crate::kernel::recipes::{elementwise, fold};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -24,11 +24,6 @@ attributes! {
     FoldBias {
         epsilon: f64,
     }
-}
-
-attributes! {
-    /// `(old, new, flag[]) -> new` where the flag is above 1/2, else `old`.
-    Gate {}
 }
 
 const ONLY_INFERENCE: &str = "folded parameters exist at inference only and have no gradient";
@@ -151,48 +146,5 @@ impl OperatorDef for FoldBias {
             batch: 1,
             draw: Draw::Positive,
         }]
-    }
-}
-
-impl OperatorDef for Gate {
-    fn schemas() -> Vec<Schema> {
-        vec![]
-    }
-
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        match operands {
-            [old, new, flag] if old == new && *flag == Type::shared(&[]) => Ok(old.clone()),
-            _ => Err("gate needs two values of one type and a shared number".into()),
-        }
-    }
-
-    fn eval<T: Real>(&self, _cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let open = operands[2].real().data[0] > T::of(0.5);
-        operands[usize::from(open)].clone()
-    }
-
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        Err("a gate stands behind the gradients and has none".into())
-    }
-
-    fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
-        Ok(None)
-    }
-
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "gate", |b, v, lanes| {
-            let half = b.f32(0.5, lanes);
-            let open = b.compare(Compare::Gt, v[2], half);
-            b.select(open, v[1], v[0])
-        })
-    }
-
-    fn multiply_adds(&self, _operands: &[Type], _result: &Type) -> u64 {
-        0
-    }
-
-    fn cases() -> Vec<Case> {
-        let operands = vec![Type::shared(&[3, 5]), Type::shared(&[3, 5]), Type::shared(&[])];
-        vec![Case { op: Gate {}.into(), operands, batch: 1, draw: Draw::Positive }]
     }
 }

@@ -328,5 +328,4 @@ operators! {
     update::MaxNorm => "max_norm",
     fold::FoldWeight => "fold_weight",
     fold::FoldBias => "fold_bias",
-    fold::Gate => "gate",
 }

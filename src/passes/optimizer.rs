@@ -1,29 +1,20 @@
-//! The optimiser's update as graph values: clipping, the rule of each parameter, bounds on norms, averages. States are
-//! parameters named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input.
+//! The optimiser's update as graph values: clipping, the rule of each parameter, bounds on norms. States are parameters
+//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is no
+//! business of the graph: it is a larger batch.
 
 use super::{find_input, name_once};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::arithmetic::{Add, Mix, Scale, ScaleBy};
-use crate::ops::fold::Gate;
+use crate::ops::arithmetic::{Add, ScaleBy};
 use crate::ops::reduce::SumSquares;
 use crate::ops::source::{Fill, Init, Input, Param};
 use crate::ops::update::{ClipFactor, MaxNorm, Update};
 use ninc_runtime::spec::{Optimizer, Recipe};
 
 /// Adds the updates of all `(parameter, gradient)`.
-///
-/// With accumulation a run only adds to `NAME.gradient` unless the input `apply` is 1: then it takes the step and starts
-/// the sums anew.
 pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), String> {
-    let mut step = Step { graph, recipe, apply: None };
+    let mut step = Step { graph, recipe };
     let mut pairs = gradients.to_vec();
-    if recipe.accumulate > 1 {
-        step.apply = Some(step.number("apply")?);
-        for (param, gradient) in &mut pairs {
-            *gradient = step.accumulate(*param, *gradient)?;
-        }
-    }
     if recipe.clip.is_some() {
         step.clip(&mut pairs)?;
     }
@@ -36,8 +27,6 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -
 struct Step<'a> {
     graph: &'a mut Graph,
     recipe: &'a Recipe,
-    /// Above 1/2 where this run takes the step (only with accumulation).
-    apply: Option<NodeId>,
 }
 
 impl Step<'_> {
@@ -52,16 +41,15 @@ impl Step<'_> {
         }
     }
 
-    fn fill(&mut self, value: f64, dims: &[usize]) -> Result<NodeId, String> {
-        self.graph.add(Fill { value, batched: false, dims: dims.to_vec() }, &[])
-    }
-
     /// The weight decay: no input where there is none.
     fn decay(&mut self) -> Result<NodeId, String> {
         let decay = match self.recipe.optimizer {
             Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. } => decay,
         };
-        if decay == 0.0 { self.fill(0.0, &[]) } else { self.number("decay") }
+        if decay != 0.0 {
+            return self.number("decay");
+        }
+        self.graph.add(Fill { value: 0.0, batched: false, dims: vec![] }, &[])
     }
 
     fn param(&self, id: NodeId) -> Result<&Param, String> {
@@ -93,26 +81,9 @@ impl Step<'_> {
         self.graph.add(Update { rule: rule.into(), rate, decay }, operands)
     }
 
-    /// `place` becomes `value` at the end of the step, if this run takes one.
-    fn write(&mut self, place: NodeId, value: NodeId) -> Result<(), String> {
-        let value = match self.apply {
-            Some(apply) => self.graph.add(Gate {}, &[place, value, apply])?,
-            None => value,
-        };
+    /// `place` becomes `value` at the end of the step.
+    fn write(&mut self, place: NodeId, value: NodeId) {
         self.graph.updates.push((place, value));
-        Ok(())
-    }
-
-    /// The mean gradient of the batches so far.
-    fn accumulate(&mut self, param: NodeId, gradient: NodeId) -> Result<NodeId, String> {
-        let sum = self.state(param, "gradient")?;
-        let part = self.graph.add(Scale { factor: 1.0 / self.recipe.accumulate as f64 }, &[gradient])?;
-        let total = self.graph.add(Add {}, &[sum, part])?;
-        let zero = self.fill(0.0, &self.graph.ty(param).dims.clone())?;
-        let apply = self.number("apply")?;
-        let next = self.graph.add(Gate {}, &[total, zero, apply])?;
-        self.graph.updates.push((sum, next));
-        Ok(total)
     }
 
     /// Scales all gradients so that their common L2 norm is at most the input `clip`.
@@ -146,12 +117,7 @@ impl Step<'_> {
         if let Some(limit) = self.param(param)?.max_norm {
             value = self.graph.add(MaxNorm { limit }, &[value])?;
         }
-        self.write(param, value)?;
-        if let Some(past) = self.recipe.average {
-            let average = self.state(param, "average")?;
-            let mixed = self.graph.add(Mix { weight: 1.0 - past }, &[average, value])?;
-            self.write(average, mixed)?;
-        }
+        self.write(param, value);
         Ok(())
     }
 
@@ -167,7 +133,7 @@ impl Step<'_> {
             true => self.rule("sgd_velocity_inside", w, &[w, g, v, rate, momentum, decay])?,
             false => self.rule("sgd_velocity", w, &[w, g, v, momentum, decay])?,
         };
-        self.write(v, next)?;
+        self.write(v, next);
         match (nesterov, inside) {
             (false, false) => self.rule("sgd_step", w, &[w, next, rate]),
             (false, true) => self.rule("sgd_step_inside", w, &[w, next]),
@@ -199,8 +165,8 @@ impl Step<'_> {
         let (m, s) = (self.state(w, "adam_m")?, self.state(w, "adam_v")?);
         let first = self.rule("adam_first", w, &[g, m, beta1])?;
         let second = self.rule("adam_second", w, &[g, s, beta2])?;
-        self.write(m, first)?;
-        self.write(s, second)?;
+        self.write(m, first);
+        self.write(s, second);
         if decoupled {
             let decay = self.decay()?;
             return self.rule("adamw_step", w, &[w, first, second, rate, c1, c2, epsilon, decay]);
@@ -213,14 +179,14 @@ impl Step<'_> {
         let (rate, epsilon, alpha) = (self.number("rate")?, self.number("epsilon")?, self.number("alpha")?);
         let s = self.state(w, "squares")?;
         let squares = self.rule("adam_second", w, &[g, s, alpha])?;
-        self.write(s, squares)?;
+        self.write(s, squares);
         if !momentum {
             return self.rule("rmsprop_step", w, &[w, g, squares, rate, epsilon]);
         }
         let momentum = self.number("momentum")?;
         let v = self.state(w, "velocity")?;
         let next = self.rule("rmsprop_velocity", w, &[g, squares, v, momentum, epsilon])?;
-        self.write(v, next)?;
+        self.write(v, next);
         self.rule("sgd_step", w, &[w, next, rate])
     }
 }
