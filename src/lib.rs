@@ -4,5 +4,6 @@ pub mod graph;
 pub mod kernel;
 pub mod model;
 pub mod ops;
+pub mod passes;
 pub mod types;
 pub mod verified;

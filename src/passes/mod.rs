@@ -1,0 +1,3 @@
+//! Passes: graph to graph, one file each.
+
+pub mod autodiff;
