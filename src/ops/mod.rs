@@ -22,6 +22,7 @@ pub mod conv;
 pub mod cross_entropy;
 pub mod drop_connect;
 pub mod dropout;
+pub mod fold;
 pub mod global_pool;
 pub mod linear;
 pub mod local_conv;
@@ -325,4 +326,6 @@ operators! {
     update::Update => "update",
     update::ClipFactor => "clip_factor",
     update::MaxNorm => "max_norm",
+    fold::FoldWeight => "fold_weight",
+    fold::FoldBias => "fold_bias",
 }

@@ -1,4 +1,5 @@
-//! What several tests share.
+//! Helpers that several tests share.
 
 pub mod draw;
+pub mod leaves;
 pub mod vectors;

@@ -11,6 +11,7 @@ pub mod conv;
 pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
+pub mod fold;
 pub mod global;
 pub mod linear;
 pub mod local;
