@@ -1,4 +1,5 @@
 //! The integration tests, one binary.
 
 mod kernels;
+mod plans;
 mod support;
