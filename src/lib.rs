@@ -10,5 +10,6 @@ pub mod ops;
 pub mod passes;
 pub mod pipeline;
 pub mod schedule;
+pub mod plan;
 pub mod types;
 pub mod verified;

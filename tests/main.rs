@@ -9,6 +9,7 @@ mod ops;
 mod passes;
 mod random;
 mod recipes;
+mod plans;
 mod support;
 mod tidy;
 mod trace;
