@@ -2,9 +2,8 @@
 //! each step can be verified, timed and dumped.
 
 use crate::graph::engine::Interpreter;
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::target::Target;
-use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
@@ -258,4 +257,55 @@ impl<'a> Session<'a> {
         self.emit(Stage::Opt, Some(name), || text::print(graph));
         self.check(name, graph)
     }
+
+    fn check(&mut self, after: &str, graph: &Graph) -> Result<()> {
+        if !self.options.verify {
+            return Ok(());
+        }
+        verify::check(graph).map_err(|e| Error::new(format!("the graph is broken after {after}: {e}")))
+    }
+
+    /// From the final graph to a program.
+    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
+        self.report.multiply_adds = multiply_adds(&graph);
+        let params = params(&graph);
+        let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
+        self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        let engine: Box<dyn Engine + Send> = match self.options.device {
+            Device::Interp => Box::new(Interpreter::new(graph)),
+            Device::Cpu => self.compile(graph, training)?,
+        };
+        Ok(Program { engine, params, report: self.report, dumps: self.dumps })
+    }
+
+    fn compile(&mut self, _graph: Graph, _training: bool) -> Result<Box<dyn Engine + Send>> {
+        Err(Error::new("no back end"))
+    }
+}
+
+/// Multiply-adds per image of all nodes.
+pub fn multiply_adds(graph: &Graph) -> u64 {
+    let work = |&id: &NodeId| {
+        let operands: Vec<_> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
+        graph.op(id).multiply_adds(&operands, graph.ty(id))
+    };
+    graph.ids().iter().map(work).sum()
+}
+
+/// Parameters in the order of their nodes, states last.
+fn params(graph: &Graph) -> Vec<ParamInfo> {
+    let mut params: Vec<ParamInfo> = Vec::new();
+    for id in graph.ids() {
+        if let Operator::Param(p) = graph.op(id) {
+            params.push(ParamInfo {
+                name: p.name.clone(),
+                dims: p.dims.clone(),
+                init: p.init,
+                trainable: p.trainable,
+                state: p.state,
+            });
+        }
+    }
+    params.sort_by_key(|p| p.state);
+    params
 }

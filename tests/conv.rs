@@ -2,6 +2,7 @@
 //! every recipe, for vectors of 4, 8 and 16 lanes, against plain loops in f64. Error bound: 4·K·2⁻²⁴·Σ|a·b|.
 
 mod cases;
+mod drop_connect;
 mod reference;
 mod run;
 

@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Golden, String> {
         match (key, value) {
             ("mode", "inference" | "training") => mode = Some(value == "training"),
             ("emit", _) => {
-                golden.emit = items.map(|i| i.parse()).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+                golden.emit = items.map(|i| i.parse::<Emit>().map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
             }
             ("dumps", _) => golden.dumps = items.collect(),
             _ => return Err(format!("unknown head line `{line}`")),

@@ -1,6 +1,13 @@
-mod tmp;
-mod front;
-fn main() {}
-//! All integration tests, one binary.
+//! All integration tests: one binary, one module per room.
 
 mod conv;
+mod front;
+mod golden;
+mod kernels;
+mod nets;
+mod passes;
+mod random;
+mod recipes;
+mod support;
+mod tidy;
+mod trace;

@@ -143,8 +143,8 @@ impl Maker {
                 self.add(Concat {}, &[x, other])
             }
             20 => {
-                let (top, left) = (self.below(3), self.below(2));
-                self.add(Pad { top, bottom: self.below(2), left, right: left, value: 0.0 }, &[x])
+                let (top, bottom, left) = (self.below(3), self.below(2), self.below(2));
+                self.add(Pad { top, bottom, left, right: left, value: 0.0 }, &[x])
             }
             21 if h > 2 && w > 2 => self.add(Crop { top: 1, left: 0, height: h - 2, width: w - 1 }, &[x]),
             21 => self.add(Slice { begin: c / 2, len: c - c / 2 }, &[x]),

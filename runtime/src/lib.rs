@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod buffer;
 pub mod engine;
 pub mod error;
 pub mod image;
@@ -15,7 +16,10 @@ pub mod store;
 pub mod tensor;
 pub mod train;
 pub mod weights;
+pub mod threads;
 
 pub use engine::{Engine, Feed};
 pub use error::{Error, Result};
+pub use exec::Executor;
 pub use tensor::Tensor;
+pub use threads::Pool;

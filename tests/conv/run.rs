@@ -1,8 +1,9 @@
 //! Lowers one node and runs it in the kernel interpreter.
 
 use super::reference::Exact;
-use ninc::kernel::interp::{f32_bytes, run_draft, to_f32};
-use ninc::kernel::site::{Draft, Lowered, Operand, Role, Site};
+use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
+use ninc::kernel::ir::Stmt;
+use ninc::kernel::site::{Buffer, Draft, Lowered, Operand, Role, Site, Slot};
 use ninc::kernel::target::{Isa, Target};
 use ninc::types::Type;
 
@@ -33,10 +34,21 @@ fn places(ty: &Type, batch: usize) -> Vec<usize> {
     (0..images * ty.elements()).map(place).collect()
 }
 
-/// The result of `lower` for operands in logical order, in logical order.
+/// The result of `lower` for operands in logical order, in logical order. Integers are given as the floats with their bits.
 pub fn run(
     target: &Target,
     batch: usize,
+    operands: &[(Type, Vec<f32>)],
+    result: &Type,
+    lower: impl FnOnce(&mut Site) -> Lowered,
+) -> Vec<f32> {
+    run_at(target, [batch, 0], operands, result, lower)
+}
+
+/// The same for images `first ..` of a larger batch.
+pub fn run_at(
+    target: &Target,
+    [batch, first]: [usize; 2],
     operands: &[(Type, Vec<f32>)],
     result: &Type,
     lower: impl FnOnce(&mut Site) -> Lowered,
@@ -61,9 +73,29 @@ pub fn run(
         draft: &mut draft,
     };
     lower(&mut site).expect("a recipe for this shape");
-    let blocks = run_draft(&draft, batch, &feeds).expect("a draft that runs");
+    let blocks = match first {
+        0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
+        _ => run_group(&draft, [batch, first], &feeds),
+    };
     let memory = to_f32(&blocks[slot.0 as usize]);
     places(result, batch).iter().map(|&at| memory[at]).collect()
+}
+
+/// As `run_draft`, for images that are not the first of the batch.
+fn run_group(draft: &Draft, [batch, first]: [usize; 2], feeds: &[(Slot, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let bytes = |b: &Buffer| (b.fixed + b.per_image * batch) * 4;
+    let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
+    let vars = [batch as i64, first as i64, (batch + first) as i64];
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        let [Stmt::For { end, .. }] = draft.module.kernels[launch.kernel].body.as_slice() else {
+            panic!("one parallel loop");
+        };
+        let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
+        run_kernel(&draft.module, launch.kernel, &mut blocks, &args, vars, 0..end.eval(&vars))
+            .expect("a kernel that runs");
+    }
+    blocks
 }
 
 /// Panics where a value is further from the exact one than its error allows.
