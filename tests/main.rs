@@ -1,5 +1,6 @@
 //! All integration tests: one binary, one module per room.
 
+mod front;
 mod golden;
 mod kernels;
 mod nets;
