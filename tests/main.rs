@@ -6,5 +6,6 @@ mod kernels;
 mod nets;
 mod passes;
 mod random;
+mod recipes;
 mod support;
 mod trace;

@@ -74,16 +74,19 @@ struct Pack {
 }
 
 fn form(operand: &Type, result: &Type) -> Option<Form> {
-    if operand == result || (operand.batched == result.batched && operand.dims == result.dims) {
-        Some(Form::Same)
-    } else if operand.batched {
-        None
-    } else if operand.elements() == 1
-        && operand.dims.len() <= 1
-        && (operand.dims.is_empty() || result.dims.first() == Some(&1))
+    let single = !operand.batched && operand.elements() == 1;
+    // A per-channel operand of a value with one channel is a scalar too.
+    if single
+        && (operand.dims.is_empty() || operand.dims.len() == 1 && result.batched && result.dims.first() == Some(&1))
     {
         Some(Form::Scalar)
-    } else if result.batched && operand.dims.len() == 1 && operand.dims[0] == *result.dims.first()? {
+    } else if operand.batched == result.batched && operand.dims == result.dims {
+        Some(Form::Same)
+    } else if !operand.batched
+        && result.batched
+        && operand.dims.len() == 1
+        && result.dims.first() == operand.dims.first()
+    {
         Some(Form::Channel)
     } else {
         None
