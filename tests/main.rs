@@ -1,5 +1,6 @@
 //! All integration tests: one binary, one module per room.
 
+mod conv;
 mod front;
 mod golden;
 mod kernels;
@@ -8,4 +9,5 @@ mod passes;
 mod random;
 mod recipes;
 mod support;
+mod tidy;
 mod trace;

@@ -7,6 +7,7 @@ use super::contraction::{
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
+use crate::types::Type;
 
 /// Rows that the choice of a tile assumes where they are images.
 const IMAGES: usize = 64;
@@ -14,8 +15,7 @@ const IMAGES: usize = 64;
 const PANELS: usize = 8;
 
 /// `(inputs, outputs)` of a weight `[out, in]`.
-fn sizes(site: &Site, operand: usize) -> Result<(usize, usize), Unsupported> {
-    let ty = if operand == usize::MAX { &site.result.ty } else { &site.operands[operand].ty };
+pub(super) fn weight_sizes(site: &Site, ty: &Type) -> Result<(usize, usize), Unsupported> {
     match *ty.dims.as_slice() {
         [outputs, inputs] if inputs > 0 && outputs > 0 => Ok((inputs, outputs)),
         _ => Err(Unsupported(format!("{}: a linear layer with weights {ty}", site.name))),
@@ -24,7 +24,7 @@ fn sizes(site: &Site, operand: usize) -> Result<(usize, usize), Unsupported> {
 
 /// `(x[F], w[O, F], [b[O]]) -> y[O]`
 pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
-    let (inputs, outputs) = sizes(site, 1)?;
+    let (inputs, outputs) = weight_sizes(site, &site.operands[1].ty)?;
     let [x, w] = [0, 1].map(|i| site.operands[i].slot);
     let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
     let tile = tile(site.target, IMAGES, outputs);
@@ -36,7 +36,7 @@ pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
 
 /// `(w, dy) -> dx`
 pub fn grad_input(site: &mut Site) -> Lowered {
-    let (inputs, outputs) = sizes(site, 0)?;
+    let (inputs, outputs) = weight_sizes(site, &site.operands[0].ty)?;
     let [w, x] = [0, 1].map(|i| site.operands[i].slot);
     let tile = tile(site.target, IMAGES, inputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
@@ -111,7 +111,7 @@ fn product(site: &mut Site, p: &Product) {
 
 /// `(x, dy) -> dw`
 pub fn grad_weight(site: &mut Site) -> Lowered {
-    let (inputs, outputs) = sizes(site, usize::MAX)?;
+    let (inputs, outputs) = weight_sizes(site, &site.result.ty)?;
     let args = [site.operands[0].slot, site.operands[1].slot, site.result.slot];
     let tile = tile(site.target, inputs, outputs);
     let name = format!("linear_grad_weight_v{}_{inputs}x{outputs}", tile.lanes);
