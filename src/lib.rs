@@ -1,7 +1,9 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
-pub mod front;
+<<<<<<< HEAD
+
 pub mod back;
+pub mod front;
 pub mod graph;
 pub mod kernel;
 pub mod lower;
@@ -9,6 +11,7 @@ pub mod model;
 pub mod ops;
 pub mod passes;
 pub mod pipeline;
+pub mod plan;
 pub mod schedule;
 pub mod types;
 pub mod verified;

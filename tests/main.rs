@@ -1,6 +1,7 @@
 //! All integration tests: one binary, one module per room.
 
 mod conv;
+mod data;
 mod front;
 mod golden;
 mod kernels;
