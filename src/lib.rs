@@ -1,7 +1,5 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
-<<<<<<< HEAD
-
 pub mod back;
 pub mod front;
 pub mod graph;
