@@ -7,6 +7,7 @@ mod golden;
 mod kernels;
 mod nets;
 mod passes;
+mod plans;
 mod random;
 mod recipes;
 mod support;
