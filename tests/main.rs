@@ -1,5 +1,6 @@
 //! All integration tests: one binary, one module per room.
 
+mod cli;
 mod conv;
 mod data;
 mod front;
