@@ -92,7 +92,9 @@ fn picture(path: &Path, label: u32) {
     let item = (0..set.len()).find(|&i| set.label(i) == label).expect("every digit is there");
     let mut pixels = [0.0; 64];
     set.copy(item, &mut pixels).expect("in memory");
-    image::GrayImage::from_fn(8, 8, |x, y| image::Luma([pixels[(y * 8 + x) as usize] as u8])).save(path).expect("saved");
+    image::GrayImage::from_fn(8, 8, |x, y| image::Luma([pixels[(y * 8 + x) as usize] as u8]))
+        .save(path)
+        .expect("saved");
 }
 
 #[test]
@@ -100,8 +102,11 @@ fn check_and_fmt() {
     let place = Place::new();
     assert_eq!(place.good(&["check", "tiny.nin"]), "");
     assert_eq!(place.good(&["check", "--json", "tiny.nin"]).trim(), "[]");
-    fs::write(place.path("bad.nin"), MODEL.replace("relu", "rleu").replace("pad = 1, channels = 10", "pda = 1, channels = 10"))
-        .expect("written");
+    fs::write(
+        place.path("bad.nin"),
+        MODEL.replace("relu", "rleu").replace("pad = 1, channels = 10", "pda = 1, channels = 10"),
+    )
+    .expect("written");
     place.bad(1, &["check", "bad.nin"], "rleu");
     place.bad(1, &["check", "bad.nin"], "pda");
     let output = place.ninc(&["check", "--json", "bad.nin", "tiny.nin"]);
@@ -165,7 +170,18 @@ fn train_eval_and_run() {
     assert!((other["loss"].as_f64().expect("a number") - value["loss"].as_f64().expect("a number")).abs() < 1e-4);
 
     picture(&place.path("one.png"), 1);
-    let output = place.ninc(&["run", "tiny.nin", "one.png", "--json", "--top", "3", "--output", "p.npy", "--dump", "conv1=c.npy"]);
+    let output = place.ninc(&[
+        "run",
+        "tiny.nin",
+        "one.png",
+        "--json",
+        "--top",
+        "3",
+        "--output",
+        "p.npy",
+        "--dump",
+        "conv1=c.npy",
+    ]);
     let (out, err) = texts(&output);
     assert!(output.status.success() && err.contains("out/tiny.safetensors"), "{err}");
     let top = json(&out)["top"].clone();
@@ -246,7 +262,8 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
 fn bench_reports_its_numbers() {
     let place = Place::new();
     for mode in ["infer", "train"] {
-        let value = json(&place.good(&["bench", "tiny.nin", "--mode", mode, "--batch", "4", "--json", "--threads", "2"]));
+        let value =
+            json(&place.good(&["bench", "tiny.nin", "--mode", mode, "--batch", "4", "--json", "--threads", "2"]));
         assert_eq!((&value["network"], &value["mode"], &value["batch"]), (&"tiny".into(), &mode.into(), &4.into()));
         for key in ["median_ms", "images_per_second", "gflops", "arena_bytes"] {
             assert!(value[key].as_f64().expect("a number") > 0.0, "{key}: {value}");
@@ -279,7 +296,8 @@ fn wrong_usage_and_wrong_data() {
 fn a_closed_pipe_is_no_failure() {
     let place = Place::new();
     let shell = format!("{} inspect tiny.nin | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_ninc"));
-    let output = Command::new("bash").args(["-c", &shell]).current_dir(place.folder.path()).output().expect("bash runs");
+    let output =
+        Command::new("bash").args(["-c", &shell]).current_dir(place.folder.path()).output().expect("bash runs");
     let (_, err) = texts(&output);
     assert!(output.status.success() && err.is_empty(), "{err}");
 }

@@ -44,7 +44,8 @@ fn write_mnist(folder: &Path) {
     for (part, count) in [("train", 6u32), ("t10k", 3)] {
         let pixels: Vec<u8> = (0..count * 6).map(|v| v as u8).collect();
         let labels: Vec<u8> = (0..count).map(|v| (v % 10) as u8).collect();
-        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx_bytes(&[count, 2, 3], &pixels)).expect("written");
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx_bytes(&[count, 2, 3], &pixels))
+            .expect("written");
         fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), idx_bytes(&[count], &labels)).expect("written");
     }
 }
@@ -142,7 +143,8 @@ fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     for (name, contents) in members {
         let offset = bytes.len() as u32;
         let (size, sum) = ((contents.len() as u32).to_le_bytes(), crc(contents).to_le_bytes());
-        let shared = [&[20, 0, 0, 0, 0, 0, 0, 0, 33, 0][..], &sum, &size, &size, &(name.len() as u16).to_le_bytes(), &[0, 0]];
+        let shared =
+            [&[20, 0, 0, 0, 0, 0, 0, 0, 33, 0][..], &sum, &size, &size, &(name.len() as u16).to_le_bytes(), &[0, 0]];
         let shared = shared.concat();
         bytes.extend([b"PK\x03\x04", &shared[..], name.as_bytes(), contents].concat());
         let place = [&[0; 10][..], &offset.to_le_bytes()].concat();
@@ -180,7 +182,8 @@ fn npz_archives() {
     let sets = read(&[x(), y()]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len()), (4, 1));
     let floats: Vec<u8> = (0..8).flat_map(|v| (v as f32 * 0.5).to_le_bytes()).collect();
-    let tests = [("x_test.npy", npy_bytes("<f4", "(2, 1, 2, 2)", &floats)), ("y_test.npy", npy_bytes("|u1", "(2,)", &[1, 2]))];
+    let tests =
+        [("x_test.npy", npy_bytes("<f4", "(2, 1, 2, 2)", &floats)), ("y_test.npy", npy_bytes("|u1", "(2,)", &[1, 2]))];
     let sets = read(&[x(), y(), tests[0].clone(), tests[1].clone()]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len()), (5, 2));
     let mut image = [0.0; 4];
@@ -218,7 +221,10 @@ fn folders_of_pictures() {
     }
     for resize in [Resize::Stretch, Resize::Crop] {
         let sets = load(&spec(Source::Folder { resize }), Some(folder.path()), &[3, 4, 4]).expect("reads");
-        assert_eq!((sets.train.len(), sets.test.len(), sets.names.clone()), (8, 2, vec!["dark".into(), "light".into()]));
+        assert_eq!(
+            (sets.train.len(), sets.test.len(), sets.names.clone()),
+            (8, 2, vec!["dark".into(), "light".into()])
+        );
         for item in 0..8 {
             let mut pixels = [0.0; 48];
             sets.train.copy(item, &mut pixels).expect("decodes");
@@ -228,9 +234,8 @@ fn folders_of_pictures() {
     }
     fs::write(folder.path().join("dark/0.png"), b"no picture").expect("written");
     let sets = load(&spec(Source::Folder { resize: Resize::Crop }), Some(folder.path()), &[3, 4, 4]).expect("reads");
-    let row = [&sets.train, &sets.test].into_iter().find_map(|s| {
-        (0..s.len()).find_map(|i| s.copy(i, &mut [0.0; 48]).err())
-    });
+    let row =
+        [&sets.train, &sets.test].into_iter().find_map(|s| (0..s.len()).find_map(|i| s.copy(i, &mut [0.0; 48]).err()));
     assert!(row.expect("one is damaged").message.contains("0.png"));
 }
 
@@ -437,18 +442,16 @@ fn a_changed_run_does_not_resume() {
 
 #[test]
 fn weights_of_another_network() {
-    let parameter = |name: &str, dims: &[usize]| Parameter {
-        name: name.into(),
-        dims: dims.to_vec(),
-        init: Init::He,
-        state: false,
-    };
+    let parameter =
+        |name: &str, dims: &[usize]| Parameter { name: name.into(), dims: dims.to_vec(), init: Init::He, state: false };
     let tensors = [("conv1.weights".to_string(), Tensor::zeros(&[2, 2])), ("fc.bias".to_string(), Tensor::zeros(&[3]))];
     let weights = Weights { tensors: tensors.into(), ..Weights::default() };
     let path = Path::new("w.safetensors");
-    let error = weights.check(&[parameter("conv1.weight", &[2, 2]), parameter("fc.bias", &[3])], path).expect_err("names");
+    let error =
+        weights.check(&[parameter("conv1.weight", &[2, 2]), parameter("fc.bias", &[3])], path).expect_err("names");
     assert!(error.message.contains("missing: `conv1.weight`") && error.help.expect("hint").contains("conv1.weights"));
-    let error = weights.check(&[parameter("conv1.weights", &[2, 2]), parameter("fc.bias", &[4])], path).expect_err("shape");
+    let error =
+        weights.check(&[parameter("conv1.weights", &[2, 2]), parameter("fc.bias", &[4])], path).expect_err("shape");
     assert!(error.message.contains("[3]") && error.message.contains("[4]"), "{error}");
 }
 
