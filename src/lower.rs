@@ -6,18 +6,16 @@ use crate::graph::{Graph, NodeId};
 use crate::kernel::site::{Draft, Operand, Role, Site, Slot, Unsupported};
 use crate::kernel::target::Target;
 use crate::ops::Operator;
+use crate::plan::Ports;
 use crate::schedule;
 use crate::types::Type;
-use ninc_runtime::plan::Port;
 use std::collections::HashMap;
 
-/// All launches of a program with the values that callers name. A port's `buffer` is the index of a draft's buffer.
+/// All launches of a program with the values that callers name.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     pub draft: Draft,
-    pub inputs: Vec<Port>,
-    pub outputs: Vec<Port>,
-    pub params: Vec<Port>,
+    pub ports: Ports,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
 }
@@ -36,7 +34,7 @@ pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
     }
     for (name, id) in &graph.outputs {
         let slot = driver.slots[id];
-        driver.program.outputs.push(port(name, graph.ty(*id), slot.0 as usize));
+        driver.program.ports.outputs.push(port(name, graph.ty(*id), slot.0 as usize));
     }
     Ok(driver.program)
 }
@@ -57,12 +55,12 @@ fn declare(driver: &mut Driver) {
             match graph.op(id) {
                 Operator::Input(input) if !state => {
                     let slot = driver.program.draft.value(&input.name, ty, Role::Input);
-                    driver.program.inputs.push(port(&input.name, ty, slot.0 as usize));
+                    driver.program.ports.inputs.push(port(&input.name, ty, slot.0 as usize));
                     driver.slots.insert(id, slot);
                 }
                 Operator::Param(param) if param.state == state => {
                     let slot = driver.program.draft.value(&param.name, ty, Role::Param);
-                    driver.program.params.push(port(&param.name, ty, slot.0 as usize));
+                    driver.program.ports.params.push(port(&param.name, ty, slot.0 as usize));
                     driver.slots.insert(id, slot);
                 }
                 _ => {}

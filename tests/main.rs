@@ -1,15 +1,17 @@
 //! All integration tests: one binary, one module per room.
 
+mod cli;
 mod conv;
+mod data;
 mod front;
 mod golden;
 mod kernels;
 mod nets;
 mod ops;
 mod passes;
+mod plans;
 mod random;
 mod recipes;
-mod plans;
 mod support;
 mod tidy;
 mod trace;
