@@ -48,9 +48,8 @@ pub fn run(code: &[u8], args: &[u64], regions: &mut [Region]) -> Result<(), Stri
     let mut ip = CODE;
     for _ in 0..2_000_000 {
         let at = (ip - CODE) as usize;
-        let i = *decoded.entry(ip).or_insert_with(|| {
-            Decoder::with_ip(64, &code[at..], ip, DecoderOptions::NONE).decode()
-        });
+        let i =
+            *decoded.entry(ip).or_insert_with(|| Decoder::with_ip(64, &code[at..], ip, DecoderOptions::NONE).decode());
         if i.mnemonic() == Mnemonic::Ret {
             let back = m.read(m.general[4], 8)?;
             assert_eq!(back, RETURN.to_le_bytes(), "the return address");
@@ -296,7 +295,13 @@ impl Machine<'_> {
         let imm = if last + 1 < i.op_count() { i.immediate(last + 1) as u32 } else { 0 };
         if matches!(m, Vcmpps | Vpcmpd) && i.op0_register().is_k() {
             let (a, b) = (self.vector(i, 1, 4)?, self.vector(i, 2, 4)?);
-            let holds = |l| if m == Vcmpps { float_compare(imm, lane(&a, l), lane(&b, l)) } else { int_compare(imm, lane(&a, l), lane(&b, l)) };
+            let holds = |l| {
+                if m == Vcmpps {
+                    float_compare(imm, lane(&a, l), lane(&b, l))
+                } else {
+                    int_compare(imm, lane(&a, l), lane(&b, l))
+                }
+            };
             self.masks[i.op0_register().number()] = (0..n).fold(0, |k, l| k | u64::from(holds(l)) << l);
             return Ok(());
         }
@@ -314,7 +319,8 @@ impl Machine<'_> {
             return Ok(());
         }
         let d = self.vectors[i.op0_register().number()];
-        let (a, b) = (self.vector(i, 1, 4)?, if last == 3 || m == Vmaskmovps { [0; 64] } else { self.vector(i, 2, element)? });
+        let (a, b) =
+            (self.vector(i, 1, 4)?, if last == 3 || m == Vmaskmovps { [0; 64] } else { self.vector(i, 2, element)? });
         let value = match m {
             Vblendvps => {
                 let (b, k) = (self.vector(i, 2, 4)?, self.vector(i, 3, 4)?);
@@ -483,9 +489,8 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
     use Mnemonic::*;
     let floats = |op: &dyn Fn(f32, f32) -> f32| map(n, |l| op(f(lane(a, l)), f(lane(b, l))).to_bits());
     let each = |op: &dyn Fn(u32, u32) -> u32| map(n, |l| op(lane(a, l), lane(b, l)));
-    let fma = |x: &Vector, y: &Vector, z: &Vector| {
-        map(n, |l| f(lane(x, l)).mul_add(f(lane(y, l)), f(lane(z, l))).to_bits())
-    };
+    let fma =
+        |x: &Vector, y: &Vector, z: &Vector| map(n, |l| f(lane(x, l)).mul_add(f(lane(y, l)), f(lane(z, l))).to_bits());
     let all = |holds: bool| if holds { u32::MAX } else { 0 };
     let shifted = |w: u32, by: u32, op: fn(u32, u32) -> u32| if by < 32 { op(w, by) } else { 0 };
     Some(match m {
@@ -519,8 +524,11 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpcmpgtd => each(&|x, y| all(x as i32 > y as i32)),
         Vcmpps => each(&|x, y| all(float_compare(imm, x, y))),
         Vpackusdw => {
-            let words: Vec<u16> = (0..4).map(|l| lane(a, l)).chain((0..4).map(|l| lane(b, l)))
-                .map(|w| (w as i32).clamp(0, 0xffff) as u16).collect();
+            let words: Vec<u16> = (0..4)
+                .map(|l| lane(a, l))
+                .chain((0..4).map(|l| lane(b, l)))
+                .map(|w| (w as i32).clamp(0, 0xffff) as u16)
+                .collect();
             map(4, |l| u32::from(words[2 * l]) | u32::from(words[2 * l + 1]) << 16)
         }
         Vpackuswb => {

@@ -200,9 +200,7 @@ fn lanes_and_reductions() {
 #[test]
 fn dot_products() {
     machines(|isa, features, lanes| {
-        operation(&[I32, I32, I32], isa, features, lanes, |b, v| {
-            b.op(Op::Dot4U8I8 { acc: v[0], a: v[1], b: v[2] })
-        });
+        operation(&[I32, I32, I32], isa, features, lanes, |b, v| b.op(Op::Dot4U8I8 { acc: v[0], a: v[1], b: v[2] }));
     });
     // VDPBF16PS may round in another order: small integers are exact in any.
     machines(|isa, features, lanes| {
@@ -259,7 +257,8 @@ fn memory_accesses() {
 /// Rounding to bf16 at ties, at the largest numbers and for every kind of NaN.
 #[test]
 fn bf16_rounding() {
-    let words = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7f80_0001, 0xffff_ffff];
+    let words =
+        [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7f80_0001, 0xffff_ffff];
     machines(|isa, features, lanes| {
         let mut b = LeafBuilder::new("round");
         let from = b.pointer("x", F32, Access::Read);

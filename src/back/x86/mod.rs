@@ -55,7 +55,9 @@ pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String
         let lowered = if hoist.is_empty() { None } else { Some(lower::lower(leaf, &info, machine, &hoist)?) };
         let code = lowered.as_ref().map_or(&first.code, |l| &l.code);
         match regalloc::allocate(code, if evex { 32 } else { 16 }) {
-            Ok(allocation) => return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name)),
+            Ok(allocation) => {
+                return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name));
+            }
             Err(short) => {
                 let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
                     let kind = if short.class == Class::Mask { "mask" } else { "vector" };
