@@ -8,5 +8,3 @@ use crate::kernel::ir::Leaf;
 /// Gives machine code for a leaf function, an error, or `None` to leave it to Cranelift. The code is a System V function
 /// of up to six 64-bit integers or pointers, without relocations, that keeps the callee-saved registers.
 pub type LeafCode<'a> = dyn Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + 'a;
-//! Back ends: they read kernel IR and nothing else.
-
