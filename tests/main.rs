@@ -11,3 +11,4 @@ mod recipes;
 mod support;
 mod tidy;
 mod trace;
+mod x86;

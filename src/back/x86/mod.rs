@@ -10,6 +10,7 @@
 
 use crate::kernel::ir::Leaf;
 pub use crate::kernel::target::Isa;
+use crate::kernel::target::Target;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use lower::{Const, Machine};
 use machine::Class;
@@ -70,6 +71,13 @@ pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String
             }
         }
     }
+}
+
+/// The emitter as the Cranelift back end's hook for leaf functions: all leaves of an AVX2 or AVX-512 target, none of a
+/// portable one.
+pub fn leaf_code(target: &Target) -> impl Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + use<> {
+    let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: target.vnni });
+    move |leaf| (isa != Isa::Portable).then(|| emit(leaf, isa, features))
 }
 
 /// The code as text in Intel's syntax, a line per instruction; what follows the code is data.
