@@ -11,4 +11,5 @@ mod recipes;
 mod support;
 mod tidy;
 mod trace;
+#[cfg(target_arch = "x86_64")]
 mod x86;

@@ -1,6 +1,6 @@
-//! A small x86-64 emulator for what the emitter writes: it decodes the bytes, so it tests encodings too, and lets AVX-512
-//! code be tested on machines without it. Every access is checked against the regions. Natively run AVX2 code is the
-//! test of the emulator itself.
+//! A small x86-64 emulator for what the emitter writes: it decodes the bytes, so it tests encodings too, and lets
+//! AVX-512 code be tested on machines without it. Every access is checked against the regions. AVX2 code that also runs
+//! natively is the test of the emulator itself.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use std::collections::HashMap;
@@ -93,7 +93,7 @@ fn halves(w: u32, op: impl Fn(u16) -> u16) -> u32 {
 
 impl Machine<'_> {
     fn place(&mut self, at: u64, len: usize) -> Result<&mut [u8], String> {
-        if at >= STACK && at < STACK + 4096 {
+        if (STACK..STACK + 4096).contains(&at) {
             let from = (at - STACK) as usize;
             return self.stack.get_mut(from..from + len).ok_or_else(|| "beyond the stack".into());
         }
@@ -464,8 +464,8 @@ fn one(i: &Instruction, n: usize, a: &Vector, imm: u32) -> Option<Vector> {
         Vmovsd => map(2, |l| lane(a, l)),
         Vsqrtps => each(&|w| f(w).sqrt().to_bits()),
         Vcvttps2dq => each(&|w| match f(w) {
-            x if x.is_nan() || x < -2147483648.0 || x >= 2147483648.0 => 0x8000_0000,
-            x => x as i32 as u32,
+            x if (-2147483648.0..2147483648.0).contains(&x) => x as i32 as u32,
+            _ => 0x8000_0000,
         }),
         Vcvtdq2ps => each(&|w| (w as i32 as f32).to_bits()),
         Vroundps | Vrndscaleps => each(&|w| match imm {

@@ -1,12 +1,13 @@
-//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F, BW,
-//! DQ, VL), which Cranelift does not have.
+//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F,
+//! BW, DQ, VL), which Cranelift does not have.
 //!
-//! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions over
-//! virtual registers in the order of the source, `liveness` and `regalloc` give them places, `encode` writes bytes.
+//! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions
+//! over virtual registers in the order of the source, `liveness` and `regalloc` give them places, `encode` writes
+//! bytes.
 //!
 //! The functions follow the System V convention: up to six 64-bit parameters in registers, no calls, no relocations
-//! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use the
-//! old vector encodings.
+//! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use
+//! the old vector encodings.
 
 use crate::kernel::ir::Leaf;
 pub use crate::kernel::target::Isa;
