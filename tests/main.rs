@@ -16,3 +16,5 @@ mod support;
 mod tidy;
 mod trace;
 mod vectors;
+#[cfg(target_arch = "x86_64")]
+mod x86;
