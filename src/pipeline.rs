@@ -1,7 +1,7 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
-use crate::back::cranelift;
+use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::target::Target;
@@ -309,7 +309,8 @@ impl<'a> Session<'a> {
             let text = cranelift::clif(&module, &target).map_err(failed)?;
             self.emit(Stage::Clif, None, || text);
         }
-        let code = self.time("code", || cranelift::compile(&module, &target)).map_err(failed)?;
+        let wide = x86::leaf_code(&target);
+        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
