@@ -1,5 +1,14 @@
-//! The integration tests, one binary.
+//! All integration tests: one binary, one module per room.
 
+mod conv;
+mod front;
+mod golden;
 mod kernels;
+mod nets;
+mod passes;
 mod plans;
+mod random;
+mod recipes;
 mod support;
+mod tidy;
+mod trace;

@@ -1,5 +1,7 @@
 //! Diagnostics: what is wrong with a model file, where, and the way out. One type feeds terminal, JSON and editors.
 
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,8 +18,17 @@ pub struct Span {
 }
 
 impl Span {
+    pub fn new(start: usize, end: usize) -> Span {
+        Span { start, end }
+    }
+
     pub fn range(self) -> Range<usize> {
         self.start..self.end
+    }
+
+    /// From the start of this to the end of the other.
+    pub fn to(self, other: Span) -> Span {
+        Span { start: self.start, end: other.end.max(self.end) }
     }
 }
 
@@ -28,8 +39,109 @@ pub struct Diagnostic {
     pub severity: Severity,
     pub message: String,
     pub span: Span,
-    /// Further places with their notes.
+    /// Further places with their notes; one at `span` itself is written beside the marked place.
     pub labels: Vec<(Span, String)>,
     /// The way out: "did you mean `max_pool`?"
     pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { code, severity: Severity::Error, message: message.into(), span, labels: vec![], help: None }
+    }
+
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the help if there is any.
+    pub fn maybe_help(mut self, help: Option<String>) -> Diagnostic {
+        self.help = help.or(self.help);
+        self
+    }
+
+    pub fn label(mut self, span: Span, note: impl Into<String>) -> Diagnostic {
+        self.labels.push((span, note.into()));
+        self
+    }
+}
+
+/// Does any of them keep the file from being compiled?
+pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|d| d.severity == Severity::Error)
+}
+
+/// A span that lies in the text and on its character boundaries, whatever it was.
+fn clamp(text: &str, span: Span) -> Range<usize> {
+    let mut start = span.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
+}
+
+/// As a terminal shows them, one after the other.
+pub fn render(diagnostics: &[Diagnostic], text: &str, file: &str, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(120);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let own = diagnostic.labels.iter().find(|(span, _)| *span == diagnostic.span);
+        let mut main = AnnotationKind::Primary.span(clamp(text, diagnostic.span));
+        if let Some((_, note)) = own {
+            main = main.label(note.as_str());
+        }
+        let mut snippet = Snippet::source(text).path(file).annotation(main);
+        for (span, note) in diagnostic.labels.iter().filter(|(span, _)| *span != diagnostic.span) {
+            snippet = snippet.annotation(AnnotationKind::Context.span(clamp(text, *span)).label(note.as_str()));
+        }
+        let mut group: Group = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code).element(snippet);
+        if let Some(help) = &diagnostic.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        out.push_str(&renderer.render(&[group]));
+        out.push('\n');
+    }
+    out
+}
+
+/// Line and column, both from 1; columns count characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let offset = clamp(text, Span::new(offset, offset)).start;
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// As a list of objects: code, severity, message, file, place (bytes, lines and columns from 1), labels, help.
+pub fn to_json(diagnostics: &[Diagnostic], text: &str, file: &str) -> Value {
+    let place = |span: Span| {
+        let (line, column) = position(text, span.start);
+        let (end_line, end_column) = position(text, span.end);
+        json!({ "start": span.start, "end": span.end, "line": line, "column": column,
+                "end_line": end_line, "end_column": end_column })
+    };
+    let one = |d: &Diagnostic| {
+        let labels: Vec<Value> =
+            d.labels.iter().map(|(span, note)| json!({ "span": place(*span), "message": note })).collect();
+        let severity = if d.severity == Severity::Error { "error" } else { "warning" };
+        json!({ "code": d.code, "severity": severity, "message": d.message, "file": file,
+                "span": place(d.span), "labels": labels, "help": d.help })
+    };
+    Value::Array(diagnostics.iter().map(one).collect())
 }

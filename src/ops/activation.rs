@@ -1,6 +1,87 @@
 //! Activation functions without parameters. All gradients come from the result, so that the operand need not be kept.
 
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::reference;
+use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, Draw, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::ir::Compare;
+use crate::kernel::recipes::{Function, contraction, elementwise};
+use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::types::Type;
+
+/// Names that the language and the attributes know.
+pub const FUNCTIONS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
+
+/// Slope or alpha that a function has unless told otherwise.
+pub fn default_slope(function: &str) -> f64 {
+    match function {
+        "leaky_relu" => 0.01,
+        "elu" => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// The function by name, its parameter checked.
+pub fn function(name: &str, slope: f64) -> Result<Function, String> {
+    match name {
+        "relu" => Ok(Function::Relu),
+        // Below 0 the sign of the result would not tell that of the operand, which the gradient relies on.
+        "leaky_relu" if (0.0..f64::INFINITY).contains(&slope) => Ok(Function::LeakyRelu { slope: slope as f32 }),
+        "leaky_relu" => Err(format!("the slope {slope} of leaky_relu is below 0")),
+        "elu" if slope > 0.0 && slope.is_finite() => Ok(Function::Elu { alpha: slope as f32 }),
+        "elu" => Err(format!("the alpha {slope} of elu is not above 0")),
+        "sigmoid" => Ok(Function::Sigmoid),
+        "tanh" => Ok(Function::Tanh),
+        _ => Err(format!("unknown activation `{name}`")),
+    }
+}
+
+const LEAKY: &[ParamSchema] = &[layer::positional(layer::optional(
+    "slope",
+    Kind::Float(0.0, 1e6),
+    Arg::Float(0.01),
+    "Factor on values below 0.",
+))];
+
+const ELU: &[ParamSchema] = &[layer::positional(layer::optional(
+    "alpha",
+    Kind::Float(0.0, 1e6),
+    Arg::Float(1.0),
+    "The result for values far below 0 is -alpha.",
+))];
+
+fn add(cx: &mut LayerCx, function: &str, slope: f64) -> Result<NodeId, LayerError> {
+    let x = cx.operands[0];
+    Ok(cx.graph.add(Activation { function: function.into(), slope }, &[x])?)
+}
+
+fn build_leaky(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let slope = cx.float("slope");
+    add(cx, "leaky_relu", slope)
+}
+
+fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let alpha = cx.float("alpha");
+    if alpha == 0.0 {
+        return Err(blame("alpha", "alpha must be above 0".into(), Some("elu with alpha = 0 is `relu`".to_string())));
+    }
+    add(cx, "elu", alpha)
+}
+
+/// Functions and slopes that tests try.
+const TRIED: &[(&str, f64)] = &[
+    ("relu", 0.0),
+    ("leaky_relu", 0.1),
+    ("leaky_relu", 0.0),
+    ("elu", 1.0),
+    ("elu", 0.7),
+    ("sigmoid", 0.0),
+    ("tanh", 0.0),
+];
 
 attributes! {
     /// `x -> f(x)`; `function` is `relu`, `leaky_relu`, `elu`, `sigmoid` or `tanh`; `slope` is the slope of `leaky_relu` (at least 0) or the
@@ -10,7 +91,86 @@ attributes! {
         slope: f64,
     }
 }
-super::unfinished!(Activation);
+
+impl OperatorDef for Activation {
+    fn schemas() -> Vec<Schema> {
+        let plain = |name, doc, params, build| Schema { name, doc, operands: (1, 1), params, weights: false, build };
+        vec![
+            plain("relu", "max(x, 0)", &[], |cx| add(cx, "relu", 0.0)),
+            plain("leaky_relu", "x, or slope·x below 0", LEAKY, build_leaky),
+            plain("elu", "x, or alpha·(exp(x) - 1) below 0", ELU, build_elu),
+            plain("sigmoid", "1/(1 + exp(-x))", &[], |cx| add(cx, "sigmoid", 0.0)),
+            plain("tanh", "Hyperbolic tangent.", &[], |cx| add(cx, "tanh", 0.0)),
+        ]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        function(&self.function, self.slope)?;
+        let [x] = check::exactly(operands)?;
+        check::floats(x)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |x: f64| match self.function.as_str() {
+            // Written so that a NaN passes.
+            "relu" => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            "leaky_relu" => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
+            "elu" => {
+                if x < 0.0 {
+                    slope * x.exp_m1()
+                } else {
+                    x
+                }
+            }
+            "sigmoid" => 1.0 / (1.0 + (-x).exp()),
+            _ => x.tanh(),
+        };
+        reference::map(cx, [operands[0]], |[x]| f(x))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (y, dy) = (cx.result, cx.grad);
+        let op = ActivationGrad { function: self.function.clone(), slope: self.slope };
+        Ok(vec![cx.wanted(0, op, &[y, dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        elementwise::map(site, &contraction::function_name(function)[1..], |b, v, _| {
+            contraction::activate(b, function, v[0])
+        })
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |(function, slope): &(&str, f64), ty: Type, draw| {
+            let op = Activation { function: function.to_string(), slope: *slope };
+            Case::new(op, 3, &[ty]).drawn(draw)
+        };
+        let kinds = TRIED.iter();
+        kinds
+            .flat_map(|k| {
+                [case(k, Type::batched(&[7, 3, 5]), Draw::Distinct), case(k, Type::batched(&[33]), Draw::Normal)]
+            })
+            .collect()
+    }
+}
 
 attributes! {
     /// `(y, dy) -> dx`
@@ -19,4 +179,91 @@ attributes! {
         slope: f64,
     }
 }
-super::unfinished!(ActivationGrad);
+
+impl OperatorDef for ActivationGrad {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        function(&self.function, self.slope)?;
+        let [y, dy] = check::exactly(operands)?;
+        check::floats(y)?;
+        check::gradient(y, dy)?;
+        Ok(y.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |y: f64| match self.function.as_str() {
+            "relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            "leaky_relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            "elu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    y + slope
+                }
+            }
+            "sigmoid" => y * (1.0 - y),
+            _ => 1.0 - y * y,
+        };
+        reference::map(cx, [operands[0], operands[1]], |[y, dy]| f(y) * dy)
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        let tag = format!("grad{}", contraction::function_name(function));
+        elementwise::map(site, &tag, |b, v, lanes| {
+            let (y, dy) = (v[0], v[1]);
+            let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
+            let below = match function {
+                Function::Relu => zero,
+                Function::LeakyRelu { slope } => {
+                    let slope = b.f32(slope, lanes);
+                    b.mul(slope, dy)
+                }
+                Function::Elu { alpha } => {
+                    let alpha = b.f32(alpha, lanes);
+                    let slope = b.add(y, alpha);
+                    b.mul(slope, dy)
+                }
+                Function::Sigmoid => {
+                    let rest = b.sub(one, y);
+                    let slope = b.mul(y, rest);
+                    return b.mul(slope, dy);
+                }
+                Function::Tanh => {
+                    let square = b.mul(y, y);
+                    let slope = b.sub(one, square);
+                    return b.mul(slope, dy);
+                }
+            };
+            let positive = b.compare(Compare::Gt, y, zero);
+            b.select(positive, dy, below)
+        })
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |&(function, slope): &(&str, f64)| {
+            let op = ActivationGrad { function: function.into(), slope };
+            Case::new(op, 2, &[Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])]).drawn(Draw::Distinct)
+        };
+        TRIED.iter().map(case).collect()
+    }
+}

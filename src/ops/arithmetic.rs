@@ -1,18 +1,145 @@
 //! Elementwise arithmetic.
 
 use super::attr::attributes;
+use super::reference;
+use super::schema::{LayerCx, LayerError, Schema};
+use super::{Case, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::elementwise;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+/// All operands must have one type; the message names the first that differs.
+fn equal_operands(cx: &LayerCx, what: &str) -> Result<(), LayerError> {
+    let first = cx.operand_type(0);
+    for i in 1..cx.operands.len() {
+        let other = cx.operand_type(i);
+        if other != first {
+            let message = format!("cannot {what} {first} and {other}: the shapes differ");
+            let help = match (first.dims.as_slice(), other.dims.as_slice()) {
+                (&[c, h, w], &[d, y, x]) if c != d && (h, w) == (y, x) => {
+                    Some(format!("`cccp(channels = {c})` brings the second to {c} channels"))
+                }
+                _ => None,
+            };
+            return Err(LayerError { param: None, message, help });
+        }
+    }
+    Ok(())
+}
+
+fn build_add(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    equal_operands(cx, "add")?;
+    let mut sum = cx.operands[0];
+    for i in 1..cx.operands.len() {
+        sum = cx.graph.add(Add {}, &[sum, cx.operands[i]])?;
+    }
+    Ok(sum)
+}
+
+fn build_mul(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    equal_operands(cx, "multiply")?;
+    Ok(cx.graph.add(Mul {}, &cx.operands)?)
+}
+
+fn equal_floats(operands: &[Type]) -> Result<Type, String> {
+    let [a, b] = check::exactly(operands)?;
+    check::floats(a)?;
+    check::same(a, b)?;
+    Ok(a.clone())
+}
+
+/// A constant as part of a kernel's tag: its bits, so that equal tags mean equal code.
+pub fn bits(value: f64) -> String {
+    format!("{:08x}", (value as f32).to_bits())
+}
 
 attributes! {
     /// `(a, b) -> a + b`, equal types.
     Add {}
 }
-super::unfinished!(Add);
+
+impl OperatorDef for Add {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "add",
+            doc: "Sum of values of one shape; also written `x + y`.",
+            operands: (2, 64),
+            params: &[],
+            weights: false,
+            build: build_add,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        equal_floats(operands)
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a + b)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![Some(cx.grad), Some(cx.grad)])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        elementwise::map(site, "add", |b, v, _| b.add(v[0], v[1]))
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
+        types.into_iter().map(|ty| Case::new(Add {}, 3, &[ty.clone(), ty])).collect()
+    }
+}
 
 attributes! {
     /// `(a, b) -> a·b`, equal types.
     Mul {}
 }
-super::unfinished!(Mul);
+
+impl OperatorDef for Mul {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "mul",
+            doc: "Product, element by element, of two values of one shape.",
+            operands: (2, 2),
+            params: &[],
+            weights: false,
+            build: build_mul,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        equal_floats(operands)
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a * b)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (a, b, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, Mul {}, &[dy, b])?, cx.wanted(1, Mul {}, &[dy, a])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        elementwise::map(site, "mul", |b, v, _| b.mul(v[0], v[1]))
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
+        types.into_iter().map(|ty| Case::new(Mul {}, 3, &[ty.clone(), ty])).collect()
+    }
+}
 
 attributes! {
     /// `x -> factor·x`
@@ -20,7 +147,43 @@ attributes! {
         factor: f64,
     }
 }
-super::unfinished!(Scale);
+
+impl OperatorDef for Scale {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        check::floats(x)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0]], |[x]| self.factor * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![cx.wanted(0, self.clone(), &[dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let factor = self.factor as f32;
+        elementwise::map(site, &format!("scale_{}", bits(self.factor)), |b, v, lanes| {
+            let factor = b.f32(factor, lanes);
+            b.mul(v[0], factor)
+        })
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![
+            Case::new(Scale { factor: -0.5 }, 2, &[Type::batched(&[3, 4, 5])]),
+            Case::new(Scale { factor: 1.0 / 3.0 }, 2, &[Type::shared(&[9])]),
+        ]
+    }
+}
 
 attributes! {
     /// `(a, b) -> a + weight·(b - a)`: running averages.
@@ -28,10 +191,81 @@ attributes! {
         weight: f64,
     }
 }
-super::unfinished!(Mix);
+
+impl OperatorDef for Mix {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        equal_floats(operands)
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a + self.weight * (b - a))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![
+            cx.wanted(0, Scale { factor: 1.0 - self.weight }, &[dy])?,
+            cx.wanted(1, Scale { factor: self.weight }, &[dy])?,
+        ])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let weight = self.weight as f32;
+        elementwise::map(site, &format!("mix_{}", bits(self.weight)), |b, v, lanes| {
+            let weight = b.f32(weight, lanes);
+            let difference = b.sub(v[1], v[0]);
+            b.fma(weight, difference, v[0])
+        })
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |weight, ty: Type| Case::new(Mix { weight }, 2, &[ty.clone(), ty]);
+        vec![case(0.1, Type::shared(&[13])), case(0.75, Type::batched(&[3, 2, 2]))]
+    }
+}
 
 attributes! {
     /// `(x, s[] shared) -> s·x`
     ScaleBy {}
 }
-super::unfinished!(ScaleBy);
+
+impl OperatorDef for ScaleBy {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x, s] = check::exactly(operands)?;
+        check::floats(x)?;
+        check::scalar(s, "the factor")?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let s = operands[1].real().data[0].f64();
+        reference::map(cx, [operands[0]], |[x]| s * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        if cx.needs[1] {
+            return Err("`scale_by` has no derivative with respect to its factor".into());
+        }
+        let (s, dy) = (cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, ScaleBy {}, &[dy, s])?, None])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        elementwise::map(site, "scale_by", |b, v, _| b.mul(v[0], v[1]))
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::shared(&[5, 3, 2, 2]), Type::batched(&[7])];
+        types.into_iter().map(|ty| Case::new(ScaleBy {}, 2, &[ty, Type::shared(&[])])).collect()
+    }
+}

@@ -1,6 +1,44 @@
 //! Dropout (Hinton et al., 2012).
 
+use super::arithmetic::{Scale, bits};
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::reference;
+use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
+use super::{OperatorDef, TrainCx, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::{elementwise, random};
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+use ninc_runtime::philox;
+
+/// The probability of dropping.
+pub const RATE: ParamSchema =
+    layer::positional(layer::required("rate", Kind::Float(0.0, 1.0), "Probability of dropping, in [0, 1)."));
+
+const DROPOUT: &[ParamSchema] = &[
+    RATE,
+    layer::optional(
+        "inverted",
+        Kind::Bool,
+        Arg::Bool(true),
+        "Training divides by 1 - rate; else inference multiplies by it, as in the paper's code.",
+    ),
+];
+
+/// Argument `rate`, below 1.
+pub fn checked_rate(cx: &LayerCx) -> Result<f64, LayerError> {
+    let rate = cx.float("rate");
+    check::rate(rate).map_err(|m| blame("rate", m, Some("a rate of 0.5 drops every other value".to_string())))?;
+    Ok(rate)
+}
+
+fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let (rate, inverted, stream, x) = (checked_rate(cx)?, cx.bool("inverted"), cx.stream, cx.operands[0]);
+    Ok(cx.graph.add(Dropout { rate, inverted, stream }, &[x])?)
+}
 
 attributes! {
     /// Inference. `inverted`: identity (training divides by 1 - rate). Else, as in the paper's code: `(1 - rate)·x`.
@@ -10,7 +48,59 @@ attributes! {
         stream: u32,
     }
 }
-super::unfinished!(Dropout);
+
+impl OperatorDef for Dropout {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "dropout",
+            doc: "Training sets values to 0 at random.",
+            operands: (1, 1),
+            params: DROPOUT,
+            weights: false,
+            build: build,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::rate(self.rate)?;
+        let [x] = check::exactly(operands)?;
+        check::per_image(x)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let factor = if self.inverted { 1.0 } else { 1.0 - self.rate };
+        reference::map(cx, [operands[0]], |[x]| factor * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        if self.inverted {
+            return Ok(vec![Some(cx.grad)]);
+        }
+        let (op, dy) = (Scale { factor: 1.0 - self.rate }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
+
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+        let &Dropout { rate, inverted, stream } = self;
+        Ok(Some(cx.graph.add(DropoutTrain { rate, inverted, stream }, &[cx.operands[0], cx.key])?))
+    }
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let factor = if self.inverted { 1.0 } else { 1.0 - self.rate };
+        elementwise::map(site, &format!("scale_{}", bits(factor)), |b, v, lanes| {
+            let factor = b.f32(factor as f32, lanes);
+            b.mul(v[0], factor)
+        })
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |rate, inverted| Case::new(Dropout { rate, inverted, stream: 1 }, 2, &[Type::batched(&[5, 3, 4])]);
+        vec![case(0.5, true), case(0.3, false), case(0.0, false)]
+    }
+}
 
 attributes! {
     /// `(x, key) -> mask·x` (divided by 1 - rate if `inverted`). Its own gradient.
@@ -20,4 +110,58 @@ attributes! {
         stream: u32,
     }
 }
-super::unfinished!(DropoutTrain);
+
+impl OperatorDef for DropoutTrain {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::rate(self.rate)?;
+        let [x, key] = check::exactly(operands)?;
+        check::per_image(x)?;
+        check::key(key)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, key) = (operands[0].real(), operands[1].int());
+        let scale = if self.inverted { 1.0 / (1.0 - self.rate) } else { 1.0 };
+        let key = [0, 1, 2, 3].map(|i| key.data[i] as u32);
+        let mut y = vec![0.0; x.data.len()];
+        let (each, places) = (cx.ty.elements(), reference::memory_places(cx.ty));
+        for n in 0..cx.batch {
+            let mut index = ((cx.first + n) * each) as u64;
+            for &place in &places {
+                // Compared in f32, as kernels do.
+                let kept = philox::unit(philox::element(key, self.stream, index)) >= self.rate as f32;
+                y[n * each + place] = if kept { scale * x.data[n * each + place].f64() } else { 0.0 };
+                index += 1;
+            }
+        }
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (key, dy) = (cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, self.clone(), &[dy, key])?, None])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let scale = if self.inverted { 1.0 / (1.0 - self.rate) } else { 1.0 };
+        random::dropout(site, self.rate as f32, scale as f32, self.stream)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |rate, inverted, stream, x: &[usize]| {
+            Case::new(DropoutTrain { rate, inverted, stream }, 3, &[Type::batched(x), Type::ints(false, &[4])])
+        };
+        vec![
+            case(0.5, true, 0, &[10, 3, 4]),
+            case(0.3, false, 7, &[3, 5, 5]),
+            case(0.9, true, 1, &[130]),
+            case(0.0, true, 2, &[4, 2, 2]),
+        ]
+    }
+}

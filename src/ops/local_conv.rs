@@ -1,6 +1,45 @@
 //! Unshared convolution: each output position has weights of its own.
 
 use super::attr::attributes;
+use super::layer;
+use super::reduce::BatchSum;
+use super::reference::{self, Sliding};
+use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::window::{self, Window};
+use super::{Case, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+const LOCAL_CONV: &[ParamSchema] = &[
+    layer::required("channels", layer::CHANNELS, "Channels of the result."),
+    layer::kernel("Size of the window."),
+    layer::stride(),
+    layer::pad(),
+    layer::bias(),
+];
+
+fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let [inputs, height, width] = cx.image()?;
+    let (outputs, window) = (cx.int("channels"), cx.window());
+    let [oh, ow] = window::conv_output(&window, [height, width])?;
+    let mut operands = vec![cx.operands[0]];
+    operands.push(cx.weight("weight", &[oh * ow, outputs, inputs, window.kernel[0], window.kernel[1]])?);
+    if cx.bool("bias") {
+        operands.push(cx.bias("bias", &[outputs, oh * ow])?);
+    }
+    Ok(cx.graph.add(LocalConv { stride: window.stride, pad: window.pad }, &operands)?)
+}
+
+/// `[positions, out, in, height, width]` of an unshared weight.
+fn weight_dims(ty: &Type) -> Result<[usize; 5], String> {
+    check::shared(ty, "an unshared weight")?;
+    let dims = ty.dims.as_slice().try_into();
+    dims.map_err(|_| format!("a weight [positions, out, in, height, width] is needed, but this is {ty}"))
+}
 
 attributes! {
     /// `(x[C, H, W], w[oh·ow, O, C, kh, kw], [b[O, oh·ow]]) -> y[O, oh, ow]`
@@ -9,7 +48,103 @@ attributes! {
         pad: [usize; 2],
     }
 }
-super::unfinished!(LocalConv);
+
+impl OperatorDef for LocalConv {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "local_conv",
+            doc: "Unshared convolution: each position of the result has weights and a bias of its own.",
+            operands: (1, 1),
+            params: LOCAL_CONV,
+            weights: true,
+            build,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let ([x, w], bias) = check::with_optional(operands)?;
+        let [inputs, height, width] = check::image(x)?;
+        let [_, outputs, _, kh, kw] = weight_dims(w)?;
+        let window = window::pooling([kh, kw], self.stride, self.pad);
+        let [oh, ow] = window::conv_output(&window, [height, width])?;
+        check::weight(w, &[oh * ow, outputs, inputs, kh, kw], "the weight")?;
+        if let Some(bias) = bias {
+            check::weight(bias, &[outputs, oh * ow], "the bias")?;
+        }
+        check::sized(Type::batched(&[outputs, oh, ow]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w) = (operands[0].real(), operands[1].real());
+        let window = local_window(&w.dims, self.stride, self.pad);
+        let dims = cx.ty.full_dims(cx.batch);
+        let mut y = vec![0.0; dims.iter().product()];
+        if let Some(bias) = operands.get(2) {
+            // [O, positions] lies as one image does.
+            let bias = &bias.real().data;
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = bias[i % bias.len()].f64());
+        }
+        sliding(&x.dims, &dims, window).forward(&x.data, &w.data, &mut y);
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        let &LocalConv { stride, pad } = self;
+        let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
+        let (&[_, height, width], &[_, _, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
+            return Err("an unshared convolution of no image".into());
+        };
+        let mut gradients = vec![
+            cx.wanted(0, LocalConvGradInput { stride, pad, height, width }, &[w, dy])?,
+            cx.wanted(1, LocalConvGradWeight { stride, pad, kernel: [kh, kw] }, &[x, dy])?,
+        ];
+        if cx.operands.len() == 3 {
+            gradients.push(cx.wanted(2, BatchSum {}, &[dy])?);
+        }
+        Ok(gradients)
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let window = local_window(&site.operands[1].ty.dims, self.stride, self.pad);
+        let bias = site.operands.len() == 3;
+        recipes::local::forward(site, &window, bias)
+    }
+
+    fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
+        operands[1].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |&(x, w, y, stride, pad): &Shape, bias: bool| {
+            let mut operands = vec![Type::batched(&x), Type::shared(&w)];
+            operands.extend(bias.then(|| Type::shared(&[y[0], y[1] * y[2]])));
+            Case::new(LocalConv { stride, pad }, 2, &operands)
+        };
+        SHAPES.iter().flat_map(|shape| [case(shape, true), case(shape, false)]).collect()
+    }
+}
+
+/// The window, given the weight's dimensions.
+fn local_window(weight: &[usize], stride: [usize; 2], pad: [usize; 2]) -> Window {
+    window::pooling(weight.last_chunk().copied().unwrap_or([1, 1]), stride, pad)
+}
+
+/// Shapes from full dimensions, the batch first.
+fn sliding(x: &[usize], y: &[usize], window: Window) -> Sliding {
+    let ([images, inputs, height, width], [_, outputs, oh, ow]) = (reference::nchw(x), reference::nchw(y));
+    let (size, output) = ([height, width], [oh, ow]);
+    Sliding { images, inputs, size, outputs, output, groups: 1, window, unshared: true }
+}
+
+/// Image, weight, result, stride, padding that tests try.
+type Shape = ([usize; 3], [usize; 5], [usize; 3], [usize; 2], [usize; 2]);
+const SHAPES: &[Shape] = &[
+    ([3, 5, 6], [20, 5, 3, 2, 2], [5, 4, 5], [1, 1], [0, 0]),
+    ([3, 5, 6], [9, 10, 3, 3, 3], [10, 3, 3], [2, 2], [1, 1]),
+    ([1, 4, 4], [1, 1, 1, 4, 4], [1, 1, 1], [1, 1], [0, 0]),
+];
 
 attributes! {
     /// `(w, dy) -> dx[C, height, width]`
@@ -20,7 +155,48 @@ attributes! {
         width: usize,
     }
 }
-super::unfinished!(LocalConvGradInput);
+
+impl OperatorDef for LocalConvGradInput {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [w, dy] = check::exactly(operands)?;
+        let [positions, outputs, inputs, _, _] = weight_dims(w)?;
+        let [oh, ow] = window::conv_output(&local_window(&w.dims, self.stride, self.pad), [self.height, self.width])?;
+        if oh * ow != positions {
+            return Err(format!("the weight has {positions} positions, but the result {oh}·{ow}"));
+        }
+        check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
+        check::sized(Type::batched(&[inputs, self.height, self.width]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (w, dy) = (operands[0].real(), operands[1].real());
+        let window = local_window(&w.dims, self.stride, self.pad);
+        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, window);
+        reference::result(cx, sliding.grad_input(&w.data, &dy.data))
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let window = local_window(&site.operands[0].ty.dims, self.stride, self.pad);
+        recipes::local::grad_input(site, &window)
+    }
+
+    fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
+        operands[0].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |&([_, height, width], w, y, stride, pad): &Shape| {
+            let op = LocalConvGradInput { stride, pad, height, width };
+            Case::new(op, 2, &[Type::shared(&w), Type::batched(&y)])
+        };
+        SHAPES.iter().map(case).collect()
+    }
+}
 
 attributes! {
     /// `(x, dy) -> dw`
@@ -30,4 +206,41 @@ attributes! {
         kernel: [usize; 2],
     }
 }
-super::unfinished!(LocalConvGradWeight);
+
+impl OperatorDef for LocalConvGradWeight {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x, dy] = check::exactly(operands)?;
+        let ([inputs, height, width], [outputs, _, _]) = (check::image(x)?, check::image(dy)?);
+        let [oh, ow] = window::conv_output(&window::pooling(self.kernel, self.stride, self.pad), [height, width])?;
+        check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
+        check::sized(Type::shared(&[oh * ow, outputs, inputs, self.kernel[0], self.kernel[1]]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let window = window::pooling(self.kernel, self.stride, self.pad);
+        let sliding = sliding(&x.dims, &dy.dims, window);
+        reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        recipes::local::grad_weight(site, &window::pooling(self.kernel, self.stride, self.pad))
+    }
+
+    fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
+        result.elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |&(x, [_, _, _, kh, kw], y, stride, pad): &Shape| {
+            let op = LocalConvGradWeight { stride, pad, kernel: [kh, kw] };
+            Case::new(op, 3, &[Type::batched(&x), Type::batched(&y)])
+        };
+        SHAPES.iter().map(case).collect()
+    }
+}

@@ -1,6 +1,40 @@
 //! Local response normalisation across channels (Krizhevsky et al., 2012).
 
 use super::attr::attributes;
+use super::layer;
+use super::reference;
+use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::lrn;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+const LRN: &[ParamSchema] = &[
+    layer::optional("size", Kind::Int(1, layer::MOST_CHANNELS), Arg::Int(5), "Channels in the neighbourhood."),
+    layer::optional("alpha", Kind::Float(0.0, 1e6), Arg::Float(1e-4), "Weight of the squares; divided by `size`."),
+    layer::optional("beta", Kind::Float(0.0, 1e3), Arg::Float(0.75), "Exponent."),
+    layer::optional("k", Kind::Float(1e-6, 1e6), Arg::Float(1.0), "Added to the sum of squares."),
+];
+
+fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let op = Lrn { size: cx.int("size"), alpha: cx.float("alpha"), beta: cx.float("beta"), k: cx.float("k") };
+    let x = cx.operands[0];
+    Ok(cx.graph.add(op, &[x])?)
+}
+
+/// The base of the power must stay above 0.
+fn check_lrn(size: usize, alpha: f64, beta: f64, k: f64) -> Result<(), String> {
+    if size == 0 {
+        return Err("a neighbourhood of 0 channels".into());
+    }
+    if alpha >= 0.0 && k > 0.0 && (alpha + beta + k).is_finite() {
+        return Ok(());
+    }
+    Err(format!("alpha {alpha} must be at least 0, k {k} above 0, beta {beta} a number"))
+}
 
 attributes! {
     /// `x -> x·(k + alpha/size · Σ x_j²)^-beta` over `size` neighbouring channels.
@@ -11,7 +45,76 @@ attributes! {
         k: f64,
     }
 }
-super::unfinished!(Lrn);
+
+/// Sizes, constants and images that tests try: even and odd, wider than the channels, exponents in and out of practice.
+const TRIED: [(usize, f64, f64, f64, &[usize]); 5] = [
+    (5, 1e-4, 0.75, 1.0, &[7, 3, 4]),
+    (5, 0.5, 0.75, 2.0, &[16, 2, 3]),
+    (3, 1.0, 0.5, 1.0, &[33]),
+    (4, 0.3, 1.5, 0.5, &[9, 2, 2]),
+    (9, 0.2, 0.75, 1.0, &[3, 1, 2]),
+];
+
+impl Lrn {
+    /// `k + alpha/size · Σ x_j²` of each channel.
+    fn scales(&self, x: &[f64]) -> Vec<f64> {
+        let sum = |i: usize| {
+            let near = i.saturating_sub((self.size - 1) / 2)..(i + self.size / 2 + 1).min(x.len());
+            self.k + self.alpha / self.size as f64 * x[near].iter().map(|x| x * x).sum::<f64>()
+        };
+        (0..x.len()).map(sum).collect()
+    }
+}
+
+impl OperatorDef for Lrn {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "lrn",
+            doc: "Local response normalisation: x·(k + alpha/size·Σ x²)^-beta over neighbouring channels.",
+            operands: (1, 1),
+            params: LRN,
+            weights: false,
+            build: build,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check_lrn(self.size, self.alpha, self.beta, self.k)?;
+        let [x] = check::exactly(operands)?;
+        check::channels(x)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| {
+            let scales = self.scales(x);
+            x.iter().zip(scales).map(|(x, s)| x * s.powf(-self.beta)).collect()
+        })
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &Lrn { size, alpha, beta, k } = self;
+        let (x, dy) = (cx.operands[0], cx.grad);
+        Ok(vec![cx.wanted(0, LrnGrad { size, alpha, beta, k }, &[x, dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
+        lrn::forward(site, &recipe)
+    }
+
+    fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
+        (result.elements() * self.size) as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
+            Case::new(Lrn { size, alpha, beta, k }, 2, &[Type::batched(x)])
+        };
+        TRIED.map(case).to_vec()
+    }
+}
 
 attributes! {
     /// `(x, dy) -> dx`
@@ -22,4 +125,47 @@ attributes! {
         k: f64,
     }
 }
-super::unfinished!(LrnGrad);
+
+impl OperatorDef for LrnGrad {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check_lrn(self.size, self.alpha, self.beta, self.k)?;
+        let [x, dy] = check::exactly(operands)?;
+        check::channels(x)?;
+        check::gradient(x, dy)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let &LrnGrad { size, alpha, beta, k } = self;
+        let forward = Lrn { size, alpha, beta, k };
+        reference::over_channels(cx, [operands[0], operands[1]], |[x, dy]| {
+            let s = forward.scales(x);
+            let part = |i: usize| {
+                // Channel j has i in its neighbourhood.
+                let users = i.saturating_sub(size / 2)..(i + (size - 1) / 2 + 1).min(x.len());
+                let sum: f64 = users.map(|j| dy[j] * x[j] * s[j].powf(-beta - 1.0)).sum();
+                dy[i] * s[i].powf(-beta) - 2.0 * alpha * beta / size as f64 * x[i] * sum
+            };
+            (0..x.len()).map(part).collect()
+        })
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
+        lrn::grad(site, &recipe)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
+            Case::new(LrnGrad { size, alpha, beta, k }, 2, &[Type::batched(x), Type::batched(x)])
+        };
+        TRIED.map(case).to_vec()
+    }
+}

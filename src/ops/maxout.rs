@@ -1,6 +1,45 @@
 //! Maxout (Goodfellow et al., 2013): the maximum over `pieces` consecutive channels.
 
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::reference;
+use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, Draw, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+const MAXOUT: &[ParamSchema] = &[layer::positional(layer::required(
+    "pieces",
+    layer::CHANNELS,
+    "Consecutive channels that one channel of the result is made of.",
+))];
+
+fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let (channels, pieces, x) = (check::channels(&cx.operand_type(0))?, cx.int("pieces"), cx.operands[0]);
+    if channels % pieces != 0 {
+        return Err(blame("pieces", format!("{channels} channels do not divide into pieces of {pieces}"), None));
+    }
+    Ok(cx.graph.add(Maxout { pieces }, &[x])?)
+}
+
+/// Type of the result.
+fn reduced(x: &Type, pieces: usize) -> Result<Type, String> {
+    let channels = check::channels(x)?;
+    if pieces == 0 || channels % pieces != 0 {
+        return Err(format!("{channels} channels do not divide into pieces of {pieces}"));
+    }
+    let mut ty = x.clone();
+    ty.dims[0] = channels / pieces;
+    Ok(ty)
+}
+
+fn first_maximum(group: &[f64]) -> usize {
+    reference::first_maximum(group, 0, group.len(), 0..1, 0..group.len())
+}
 
 attributes! {
     /// `x[C·pieces, …] -> y[C, …]`
@@ -8,7 +47,47 @@ attributes! {
         pieces: usize,
     }
 }
-super::unfinished!(Maxout);
+
+impl OperatorDef for Maxout {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "maxout",
+            doc: "Maximum over `pieces` consecutive channels.",
+            operands: (1, 1),
+            params: MAXOUT,
+            weights: false,
+            build: build,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        reduced(x, self.pieces)
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| {
+            x.chunks(self.pieces).map(|group| group[first_maximum(group)]).collect()
+        })
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, dy, pieces) = (cx.operands[0], cx.grad, self.pieces);
+        Ok(vec![cx.wanted(0, MaxoutGrad { pieces }, &[x, dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        recipes::maxout::forward(site, self.pieces)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |pieces, x: &[usize]| Case::new(Maxout { pieces }, 2, &[Type::batched(x)]).drawn(Draw::Distinct);
+        vec![case(2, &[6, 3, 4]), case(5, &[10]), case(1, &[3, 2, 2]), case(4, &[32, 2, 2]), case(9, &[9, 1, 1])]
+    }
+}
 
 attributes! {
     /// `(x, dy) -> dx`, to the first maximum.
@@ -16,4 +95,40 @@ attributes! {
         pieces: usize,
     }
 }
-super::unfinished!(MaxoutGrad);
+
+impl OperatorDef for MaxoutGrad {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x, dy] = check::exactly(operands)?;
+        check::gradient(&reduced(x, self.pieces)?, dy)?;
+        Ok(x.clone())
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0], operands[1]], |[x, dy]| {
+            let mut dx = vec![0.0; x.len()];
+            for (i, group) in x.chunks(self.pieces).enumerate() {
+                dx[i * self.pieces + first_maximum(group)] = dy[i];
+            }
+            dx
+        })
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        recipes::maxout::grad(site, self.pieces)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |pieces, x: &[usize]| {
+            let y = [&[x[0] / pieces], &x[1..]].concat();
+            Case::new(MaxoutGrad { pieces }, 2, &[Type::batched(x), Type::batched(&y)]).drawn(Draw::Distinct)
+        };
+        vec![case(2, &[6, 3, 4]), case(5, &[10]), case(1, &[3, 2, 2]), case(4, &[32, 2, 2])]
+    }
+}

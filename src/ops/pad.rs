@@ -1,6 +1,41 @@
 //! Explicit padding and its gradient.
 
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::reference;
+use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
+use super::{OperatorDef, check, window};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::movement;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+const SIDE: Kind = Kind::Int(0, window::MOST);
+const PAD: &[ParamSchema] = &[
+    layer::positional(layer::optional("pixels", SIDE, Arg::Int(0), "Pixels on every side that is not given.")),
+    layer::optional("top", SIDE, Arg::None, "Rows above."),
+    layer::optional("bottom", SIDE, Arg::None, "Rows below."),
+    layer::optional("left", SIDE, Arg::None, "Columns to the left."),
+    layer::optional("right", SIDE, Arg::None, "Columns to the right."),
+    layer::optional("value", Kind::Float(-1e30, 1e30), Arg::Float(0.0), "What the new pixels hold."),
+];
+
+fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    cx.image()?;
+    let side = |name| cx.int(if cx.given(name) { name } else { "pixels" });
+    let (top, bottom, left, right) = (side("top"), side("bottom"), side("left"), side("right"));
+    if top + bottom + left + right == 0 {
+        return Err(blame(
+            "pixels",
+            "this adds no pixels".into(),
+            Some("pad(pixels = 1) adds one on every side".to_string()),
+        ));
+    }
+    let (value, x) = (cx.float("value"), cx.operands[0]);
+    Ok(cx.graph.add(Pad { top, bottom, left, right, value }, &[x])?)
+}
 
 attributes! {
     /// `x[C, H, W] -> [C, top + H + bottom, left + W + right]`, `value` around.
@@ -12,7 +47,69 @@ attributes! {
         value: f64,
     }
 }
-super::unfinished!(Pad);
+
+impl OperatorDef for Pad {
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "pad",
+            doc: "Adds pixels around the image.",
+            operands: (1, 1),
+            params: PAD,
+            weights: false,
+            build: build,
+        }]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        let [channels, height, width] = check::image(x)?;
+        let sum = |a: usize, b: usize, c: usize| a.checked_add(b)?.checked_add(c);
+        let (height, width) = (sum(self.top, height, self.bottom), sum(self.left, width, self.right));
+        let (Some(height), Some(width)) = (height, width) else {
+            return Err("too many pixels of padding".into());
+        };
+        check::sized(Type::batched(&[channels, height, width]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let [_, _, height, width] = reference::nchw(&x.dims);
+        let dims @ [.., oh, ow] = reference::nchw(&cx.ty.full_dims(cx.batch));
+        let mut y = vec![T::of(self.value); dims.iter().product()];
+        for row in 0..dims[0] * dims[1] * height {
+            let (plane, row_of_plane) = (row / height, row % height);
+            let start = (plane * oh + self.top + row_of_plane) * ow + self.left;
+            y[start..start + width].copy_from_slice(&x.data[row * width..(row + 1) * width]);
+        }
+        Value::new(&dims, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
+            return Err("padding of no image".into());
+        };
+        let (op, dy) = (Crop { top: self.top, left: self.left, height, width }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        movement::pad(site, self.top, self.left, self.value as f32)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |[top, bottom, left, right]: [usize; 4], value, x: &[usize]| {
+            Case::new(Pad { top, bottom, left, right, value }, 2, &[Type::batched(x)])
+        };
+        vec![
+            case([1, 1, 1, 1], 0.0, &[3, 4, 5]),
+            case([2, 0, 1, 3], -1.5, &[9, 2, 3]),
+            case([0, 0, 0, 1], 0.5, &[1, 1, 1]),
+        ]
+    }
+}
 
 attributes! {
     /// `x -> [C, height, width]` from row `top`, column `left`.
@@ -23,4 +120,53 @@ attributes! {
         width: usize,
     }
 }
-super::unfinished!(Crop);
+
+impl OperatorDef for Crop {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        let [channels, height, width] = check::image(x)?;
+        let within = |begin: usize, len: usize, size: usize| begin.checked_add(len).is_some_and(|end| end <= size);
+        if !within(self.top, self.height, height) || !within(self.left, self.width, width) {
+            let Crop { top, left, height, width } = self;
+            return Err(format!("{height}·{width} pixels from row {top}, column {left} are not all inside {x}"));
+        }
+        check::sized(Type::batched(&[channels, self.height, self.width]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let dims @ [.., height, width] = reference::nchw(&x.dims);
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        for row in 0..dims[0] * dims[1] * self.height {
+            let (plane, row_of_plane) = (row / self.height, row % self.height);
+            let start = (plane * height + self.top + row_of_plane) * width + self.left;
+            y.extend_from_slice(&x.data[start..start + self.width]);
+        }
+        Value::new(&cx.ty.full_dims(cx.batch), y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
+            return Err("cropping of no image".into());
+        };
+        let (bottom, right) = (height - self.top - self.height, width - self.left - self.width);
+        let (op, dy) = (Pad { top: self.top, bottom, left: self.left, right, value: 0.0 }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        movement::crop(site, self.top, self.left)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |top, left, height, width, x: &[usize]| {
+            Case::new(Crop { top, left, height, width }, 2, &[Type::batched(x)])
+        };
+        vec![case(1, 2, 3, 2, &[3, 5, 6]), case(0, 0, 4, 4, &[8, 4, 4]), case(3, 0, 1, 1, &[17, 4, 2])]
+    }
+}

@@ -1,27 +1,192 @@
 //! Sums that gradients and the loss need.
 
+use super::arithmetic::{Scale, ScaleBy};
 use super::attr::attributes;
+use super::reference;
+use super::{Case, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::{self, reduce};
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
 
 attributes! {
     /// `x[C, …] per image -> [C]`, over batch and positions: the gradient of a bias.
     ChannelSum {}
 }
-super::unfinished!(ChannelSum);
+
+impl OperatorDef for ChannelSum {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        check::sized(Type::shared(&[check::channels(x)?]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let mut sums = vec![0.0; cx.ty.elements()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            sums[c] += x.data[places].iter().map(|v| v.f64()).sum::<f64>();
+        });
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        reduce::channels(site, "sum", reduce::Mean::No, |_, v, _| v[0])
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 4] = [&[5, 3, 4], &[33], &[10, 8, 8], &[1, 1, 1]];
+        dims.map(|x| Case::new(ChannelSum {}, 3, &[Type::batched(x)])).to_vec()
+    }
+}
 
 attributes! {
     /// `x[C, H, W] per image -> [C, H·W]`: the gradient of an unshared bias.
     BatchSum {}
 }
-super::unfinished!(BatchSum);
+
+impl OperatorDef for BatchSum {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        let [channels, height, width] = check::image(x)?;
+        check::sized(Type::shared(&[channels, height * width]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, each) = (operands[0].real(), cx.ty.elements());
+        let mut sums = vec![0.0; each];
+        x.data.iter().enumerate().for_each(|(i, v)| sums[i % each] += v.f64());
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        reduce::sum_batch(site)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 3] = [&[5, 3, 4], &[9, 2, 2], &[1, 1, 1]];
+        dims.map(|x| Case::new(BatchSum {}, 3, &[Type::batched(x)])).to_vec()
+    }
+}
 
 attributes! {
     /// `x[] per image -> []`, the mean over the whole batch.
     LossMean {}
 }
-super::unfinished!(LossMean);
+
+impl OperatorDef for LossMean {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        check::same(&Type::batched(&[]), x)?;
+        Ok(Type::shared(&[]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64()).sum();
+        reference::result(cx, vec![sum / cx.total as f64])
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![cx.wanted(0, LossMeanGrad {}, &[dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        reduce::batch_mean(site)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        [1, 5, 19].map(|batch| Case::new(LossMean {}, batch, &[Type::batched(&[])])).to_vec()
+    }
+}
 
 attributes! {
     /// `shared x -> []`
     SumSquares {}
 }
-super::unfinished!(SumSquares);
+
+impl OperatorDef for SumSquares {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        check::shared(x, "the operand of a sum of squares")?;
+        Ok(Type::shared(&[]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64() * v.f64()).sum();
+        reference::result(cx, vec![sum])
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, dy) = (cx.operands[0], cx.grad);
+        let twice = cx.graph.add(Scale { factor: 2.0 }, &[dy])?;
+        Ok(vec![cx.wanted(0, ScaleBy {}, &[x, twice])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        reduce::sum_squares(site)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 4] = [&[5, 3, 2, 2], &[100], &[], &[33, 7]];
+        dims.map(|x| Case::new(SumSquares {}, 1, &[Type::shared(x)])).to_vec()
+    }
+}
+
+attributes! {
+    /// `dy[] shared -> [] per image`: `dy/batch`, the gradient of [`LossMean`].
+    LossMeanGrad {}
+}
+
+impl OperatorDef for LossMeanGrad {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [dy] = check::exactly(operands)?;
+        check::scalar(dy, "the gradient of the loss")?;
+        Ok(Type::batched(&[]))
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let share = operands[0].real().data[0].f64() / cx.total as f64;
+        reference::result(cx, vec![share; cx.batch])
+    }
+
+    super::first_order_only!();
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        recipes::spread::loss_mean_grad(site)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        [1, 5, 19].map(|batch| Case::new(LossMeanGrad {}, batch, &[Type::shared(&[])])).to_vec()
+    }
+}

@@ -1,10 +1,91 @@
 //! Change of shape in logical (channel, row, column) order; `flatten` is one.
 
 use super::attr::attributes;
+use super::layer::{self, blame};
+use super::schema::{Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
+use super::{OperatorDef, check, window};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::movement;
+use crate::kernel::site::{Lowered, Site};
+use crate::types::Type;
+
+const RESHAPE: &[ParamSchema] =
+    &[layer::positional(layer::required("shape", Kind::Ints(1, window::MOST), "The new shape, without the batch."))];
+
+fn build_flatten(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let (elements, x) = (cx.operand_type(0).elements(), cx.operands[0]);
+    Ok(cx.graph.add(Reshape { dims: vec![elements] }, &[x])?)
+}
+
+fn build_reshape(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    let (ty, dims, x) = (cx.operand_type(0), cx.list("shape"), cx.operands[0]);
+    if dims.len() > 3 {
+        let message = format!("a shape has at most 3 dimensions, [channels, height, width], not {}", dims.len());
+        return Err(blame("shape", message, None));
+    }
+    let op = Reshape { dims };
+    op.infer(&[ty]).map_err(|message| blame("shape", message, None))?;
+    Ok(cx.graph.add(op, &[x])?)
+}
 
 attributes! {
     Reshape {
         dims: Vec<usize>,
     }
 }
-super::unfinished!(Reshape);
+
+impl OperatorDef for Reshape {
+    fn schemas() -> Vec<Schema> {
+        let schema = |name, doc, params, build| Schema { name, doc, operands: (1, 1), params, weights: false, build };
+        vec![
+            schema("flatten", "A feature vector of all elements in channel, row, column order.", &[], build_flatten),
+            schema(
+                "reshape",
+                "The same elements, in channel, row, column order, under another shape.",
+                RESHAPE,
+                build_reshape,
+            ),
+        ]
+    }
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        let [x] = check::exactly(operands)?;
+        check::per_image(x)?;
+        let ty = check::sized(Type::batched(&self.dims))?;
+        if ty.elements() != x.elements() {
+            let product = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("·");
+            let (from, to) = (product(&x.dims), product(&self.dims));
+            return Err(format!("{from} = {} elements cannot become {to} = {}", x.elements(), ty.elements()));
+        }
+        Ok(ty)
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        Value::new(&cx.ty.full_dims(cx.batch), operands[0].real().data.clone())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (dims, dy) = (cx.operand_type(0).dims, cx.grad);
+        Ok(vec![cx.wanted(0, Reshape { dims }, &[dy])?])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        movement::reshape(site)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |from: &[usize], to: &[usize]| Case::new(Reshape { dims: to.to_vec() }, 3, &[Type::batched(from)]);
+        vec![
+            case(&[3, 4, 5], &[60]),
+            case(&[60], &[5, 4, 3]),
+            case(&[4, 3, 2], &[2, 4, 3]),
+            case(&[8, 1, 1], &[8]),
+            case(&[3, 2, 2], &[3, 2, 2]),
+        ]
+    }
+}

@@ -99,6 +99,13 @@ impl From<String> for LayerError {
     }
 }
 
+/// For `infer`, which has no arguments to point at.
+impl From<LayerError> for String {
+    fn from(error: LayerError) -> String {
+        error.message
+    }
+}
+
 /// The call being built.
 pub struct LayerCx<'a> {
     pub graph: &'a mut Graph,

@@ -1,7 +1,14 @@
 //! Values that come from outside: inputs, parameters, constants.
 
-use super::attr::attributes;
-use super::attr::{Attr, AttrValue};
+use super::attr::{Attr, AttrValue, attributes};
+use super::reference;
+use super::{Case, GradCx};
+use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::movement;
+use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::types::{DType, Type};
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +68,36 @@ attributes! {
         dims: Vec<usize>,
     }
 }
-super::unfinished!(Input);
+
+impl OperatorDef for Input {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        let dtype = if self.ints { DType::I32 } else { DType::F32 };
+        check::sized(Type { dtype, batched: self.batched, dims: self.dims.clone() })
+    }
+
+    fn eval<T: Real>(&self, _cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        panic!("input `{}` is fed by the caller", self.name)
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(Unsupported(format!("{}: an input is fed, not computed", site.name)))
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        // Nothing to compute: the tests of all others feed inputs.
+        vec![]
+    }
+}
 
 attributes! {
     /// A value kept between runs: a weight, a running statistic, an optimiser's state. No operands.
@@ -81,7 +117,34 @@ attributes! {
         state: bool,
     }
 }
-super::unfinished!(Param);
+
+impl OperatorDef for Param {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        check::sized(Type::shared(&self.dims))
+    }
+
+    fn eval<T: Real>(&self, _cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        panic!("parameter `{}` is given by the caller", self.name)
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        Err(Unsupported(format!("{}: a parameter is kept, not computed", site.name)))
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![]
+    }
+}
 
 attributes! {
     /// The same number everywhere. No operands.
@@ -91,4 +154,34 @@ attributes! {
         dims: Vec<usize>,
     }
 }
-super::unfinished!(Fill);
+
+impl OperatorDef for Fill {
+    super::internal!();
+
+    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+        check::exactly::<0>(operands)?;
+        check::sized(Type { dtype: DType::F32, batched: self.batched, dims: self.dims.clone() })
+    }
+
+    fn eval<T: Real>(&self, cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        reference::result(cx, vec![self.value; cx.ty.full_dims(cx.batch).iter().product()])
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
+    super::same_in_training!();
+
+    fn lower(&self, site: &mut Site) -> Lowered {
+        movement::fill(site, self.value as f32)
+    }
+
+    super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![
+            Case::new(Fill { value: 1.0, batched: false, dims: vec![] }, 1, &[]),
+            Case::new(Fill { value: -0.25, batched: true, dims: vec![3, 2, 5] }, 3, &[]),
+        ]
+    }
+}

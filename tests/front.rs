@@ -1,0 +1,258 @@
+//! The front end on whole files: models, diagnostics, mutations, the reference's examples.
+
+use ninc::front;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files with this ending in a folder, in order, with their texts.
+fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
+    let folder = root().join(folder);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect();
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn models_are_right() {
+    let models = files("models", "nin");
+    assert!(models.len() >= 9, "only {} models", models.len());
+    for (path, text) in models {
+        let (model, diagnostics) = front::load(&text, &name(&path), &[]);
+        assert!(diagnostics.is_empty(), "\n{}", front::diag::render(&diagnostics, &text, &name(&path), false));
+        let model = model.unwrap();
+        assert!(model.data.is_some() && model.train.is_some(), "{}", name(&path));
+    }
+}
+
+/// `// --set name=value` in a file's first line stands for the command line.
+fn set_of(text: &str) -> Vec<(String, String)> {
+    let first = text.lines().next().unwrap_or("");
+    let pair = first.strip_prefix("// --set ").and_then(|rest| rest.split_once('='));
+    pair.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().collect()
+}
+
+/// Every file of the corpus against its expected rendering. `NINC_BLESS=1` writes what is missing or different.
+#[test]
+fn diagnostics_corpus() {
+    let bless = std::env::var("NINC_BLESS").is_ok_and(|v| v == "1");
+    let inputs = files("tests/diagnostics", "nin");
+    assert!(inputs.len() >= 80, "only {} files", inputs.len());
+    let mut wrong = Vec::new();
+    let mut seen: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    for (path, text) in &inputs {
+        let (model, diagnostics) = front::load(text, &name(path), &set_of(text));
+        assert!(!diagnostics.is_empty(), "{}: nothing is said", name(path));
+        assert_eq!(model.is_none(), front::diag::has_errors(&diagnostics), "{}", name(path));
+        for code in diagnostics.iter().map(|d| d.code).collect::<std::collections::HashSet<_>>() {
+            *seen.entry(code).or_default() += 1;
+        }
+        let rendered = front::diag::render(&diagnostics, text, &name(path), false);
+        let expected_path = path.with_extension("txt");
+        let expected = std::fs::read_to_string(&expected_path).unwrap_or_default();
+        if rendered != expected {
+            if bless {
+                std::fs::write(&expected_path, rendered).unwrap();
+            } else {
+                wrong.push(format!("--- {}: expected\n{expected}--- got\n{rendered}", name(path)));
+            }
+        }
+    }
+    for (path, _) in files("tests/diagnostics", "txt") {
+        assert!(path.with_extension("nin").exists(), "{} belongs to no input", name(&path));
+    }
+    assert!(wrong.is_empty(), "{}\n{} differ; NINC_BLESS=1 rewrites them", wrong.join("\n"), wrong.len());
+    for (code, _) in front::codes::ALL {
+        let count = seen.get(code).copied().unwrap_or(0);
+        assert!(count >= 2, "the code {code} is in {count} files of the corpus");
+    }
+    for code in seen.keys() {
+        assert!(front::codes::ALL.iter().any(|(c, _)| c == code), "the code {code} is in no list");
+    }
+}
+
+/// Spans lie in the text, JSON agrees with them, and colour adds nothing but colour.
+#[test]
+fn renderings_agree() {
+    for (path, text) in files("tests/diagnostics", "nin") {
+        let (_, diagnostics) = front::load(&text, &name(&path), &set_of(&text));
+        let json = front::diag::to_json(&diagnostics, &text, &name(&path));
+        for (d, object) in diagnostics.iter().zip(json.as_array().unwrap()) {
+            assert!(d.span.start <= d.span.end && d.span.end <= text.len(), "{}: {d:?}", name(&path));
+            assert!(text.is_char_boundary(d.span.start) && text.is_char_boundary(d.span.end), "{}", name(&path));
+            let line = text[..d.span.start].matches('\n').count() + 1;
+            assert_eq!(object["span"]["line"], line, "{}", name(&path));
+            assert_eq!(object["code"], d.code);
+        }
+        let plain = front::diag::render(&diagnostics, &text, "f", false);
+        let mut colored = front::diag::render(&diagnostics, &text, "f", true);
+        assert_ne!(plain, colored);
+        while let Some(start) = colored.find('\u{1b}') {
+            let end = colored[start..].find('m').unwrap() + start + 1;
+            colored.replace_range(start..end, "");
+        }
+        assert_eq!(plain, colored, "{}", name(&path));
+    }
+}
+
+/// The syntax tree without places: what the formatter must keep.
+fn tree(text: &str) -> Option<String> {
+    let (items, diagnostics) = front::syntax_tree(text);
+    if front::diag::has_errors(&diagnostics) {
+        return None;
+    }
+    let mut shown = format!("{items:?}");
+    while let Some(start) = shown.find("Span {") {
+        let end = shown[start..].find('}').unwrap() + start + 1;
+        shown.replace_range(start..end, "_");
+    }
+    Some(shown)
+}
+
+fn comments(text: &str) -> Vec<&str> {
+    let from = |line: &str| line.find("//").filter(|i| line[..*i].matches('"').count() % 2 == 0);
+    text.lines().filter_map(|line| from(line).map(|i| line[i..].trim_end())).collect()
+}
+
+fn check_format(label: &str, text: &str) -> Option<String> {
+    let before = tree(text)?;
+    let once = front::format(text).unwrap_or_else(|d| panic!("{label}: {d:?}"));
+    assert_eq!(Some(before), tree(&once), "{label}: the tree changed\n{once}");
+    assert_eq!(comments(text), comments(&once), "{label}: comments changed\n{once}");
+    let twice = front::format(&once).unwrap();
+    assert_eq!(once, twice, "{label}: not idempotent");
+    Some(once)
+}
+
+#[test]
+fn format_keeps_everything() {
+    for (path, text) in files("models", "nin") {
+        let once = check_format(&name(&path), &text).expect("models parse");
+        assert_eq!(once, text, "{} is not formatted", name(&path));
+        // One long line, and every token on a line of its own, must come out as one layout each; comments end lines.
+        let crlf = text.replace('\n', "\r\n");
+        assert_eq!(check_format(&name(&path), &crlf).unwrap(), text);
+        let bare: String = text.lines().map(|l| l.split("//").next().unwrap()).collect::<Vec<_>>().join(" ");
+        check_format(&format!("{} on one line", name(&path)), &bare).expect("parses without line breaks");
+        let words = bare.split_whitespace().collect::<Vec<_>>().join("\n");
+        check_format(&format!("{} word by word", name(&path)), &words).expect("parses word by word");
+        let noted = bare.split_whitespace().collect::<Vec<_>>().join(" // note\n");
+        check_format(&format!("{} with comments", name(&path)), &noted).expect("parses with comments everywhere");
+    }
+    let formatted = files("tests/diagnostics", "nin")
+        .iter()
+        .filter_map(|(path, text)| check_format(&name(path), text).map(|_| ()))
+        .count();
+    assert!(formatted >= 80, "only {formatted} files of the corpus parse");
+}
+
+/// The tokens of a text, roughly: what a slip of the hand deletes, repeats or swaps.
+fn pieces(text: &str) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let start = i;
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if word(bytes[i]) {
+            while i < bytes.len() && word(bytes[i]) {
+                i += 1;
+            }
+        } else {
+            i += 1;
+            while !text.is_char_boundary(i) {
+                i += 1;
+            }
+        }
+        if !text[start..i].trim().is_empty() {
+            out.push((start, i));
+        }
+    }
+    out
+}
+
+/// Loads and formats a mutant; nothing may panic, and a refusal says why.
+fn survive(text: &str) {
+    let (model, diagnostics) = front::load(text, "mutant.nin", &[]);
+    assert_eq!(model.is_none(), front::diag::has_errors(&diagnostics), "{text}");
+    for d in &diagnostics {
+        assert!(!d.message.contains("internal") && !d.message.is_empty(), "{d:?}");
+    }
+    if !diagnostics.is_empty() {
+        assert!(!front::diag::render(&diagnostics, text, "mutant.nin", false).is_empty());
+    }
+    check_format("mutant", text);
+}
+
+#[test]
+fn mutants_are_refused_or_right() {
+    let mut count = 0;
+    for (path, text) in files("models", "nin") {
+        let pieces = pieces(&text);
+        // Every third token in the larger files keeps the test short; the small ones are done whole.
+        let step = if pieces.len() > 250 { 3 } else { 1 };
+        for i in (0..pieces.len().saturating_sub(1)).step_by(step) {
+            let (start, end) = pieces[i];
+            let (next, last) = pieces[i + 1];
+            let deleted = format!("{}{}", &text[..start], &text[end..]);
+            let doubled = format!("{} {}", &text[..end], &text[start..]);
+            let swapped = format!(
+                "{}{}{}{}{}",
+                &text[..start],
+                &text[next..last],
+                &text[end..next],
+                &text[start..end],
+                &text[last..]
+            );
+            for mutant in [deleted, doubled, swapped] {
+                survive(&mutant);
+                count += 1;
+            }
+        }
+        assert!(pieces.len() > 50, "{}", name(&path));
+    }
+    assert!(count >= 2000, "only {count} mutants");
+}
+
+#[test]
+fn bombs_are_refused_quickly() {
+    let network = |body: &str| format!("network bomb {{ input x: [3, 8, 8]\n{body}\n}}");
+    let many = "    x |> rellu\n".repeat(100_000);
+    let bombs = [
+        "(".repeat(1_000_000),
+        "network a { let b = ".to_string() + &"[".repeat(500_000),
+        network(&format!("let a = {}1\nx |> relu", "-".repeat(900_000))),
+        network(&format!("let a = 1{}\nx |> relu", " + 1".repeat(200_000))),
+        network(&format!("x {}", "|> relu ".repeat(100_000))),
+        network(&many),
+        network(&format!("let a = [{}]\nx |> relu", "1,".repeat(400_000))),
+        "\0".repeat(1_000_000),
+        "//\n".repeat(300_000),
+        "\"".repeat(1_000_000),
+        "}".repeat(1_000_000),
+        "network ".repeat(100_000),
+        "network a { }\n".repeat(60_000),
+        "data { source = digits }\n".repeat(40_000),
+        "x".repeat(10 << 20),
+        network("repeat 10000 { repeat 10000 { repeat 10000 { } } }\nx |> relu"),
+        network("let a = 1\nrepeat 10000 { repeat 10000 { let a = a * 2 % 1000003 } }\nx |> relu"),
+        "\u{202e}".repeat(300_000),
+        "é".repeat(400_000),
+    ];
+    for (i, bomb) in bombs.iter().enumerate() {
+        let (model, diagnostics) = front::load(bomb, "bomb.nin", &[]);
+        assert!(model.is_none(), "bomb {i}");
+        assert!(front::diag::has_errors(&diagnostics), "bomb {i}");
+        let _ = front::format(bomb);
+    }
+}
