@@ -23,28 +23,10 @@ fn words(rule: Rule) -> Option<(u8, &'static str)> {
         Rule::pipe => (4, "`|>`"),
         Rule::call | Rule::step | Rule::repeated => (2, "a function"),
         Rule::name | Rule::parameter | Rule::entry => (2, "a name"),
-        Rule::number
-        | Rule::text
-        | Rule::list
-        | Rule::group
-        | Rule::boolean
-        | Rule::expr
-        | Rule::sum
-        | Rule::product
-        | Rule::unary
-        | Rule::argument
-        | Rule::count => (2, "a value"),
-        Rule::kw_let
-        | Rule::kw_input
-        | Rule::kw_output
-        | Rule::kw_defaults
-        | Rule::kw_return
-        | Rule::defaults
-        | Rule::input
-        | Rule::binding
-        | Rule::output
-        | Rule::give_back
-        | Rule::repeat => (6, "a statement"),
+        Rule::number | Rule::text | Rule::list | Rule::group | Rule::boolean | Rule::expr | Rule::sum | Rule::product
+        | Rule::unary | Rule::argument | Rule::count => (2, "a value"),
+        Rule::kw_let | Rule::kw_input | Rule::kw_output | Rule::kw_defaults | Rule::kw_return | Rule::defaults
+        | Rule::input | Rule::binding | Rule::output | Rule::give_back | Rule::repeat => (6, "a statement"),
         Rule::close_brace => (7, "`}`"),
         _ => return None,
     })

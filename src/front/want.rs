@@ -171,9 +171,7 @@ impl Want {
 fn rounding(value: &Const) -> Option<String> {
     let Const::Float(v) = value else { return None };
     let whole = v.fract() == 0.0;
-    whole
-        .then(|| format!("write `{v:.0}`"))
-        .or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
+    whole.then(|| format!("write `{v:.0}`")).or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
 }
 
 fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Diagnostic> {
