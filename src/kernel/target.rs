@@ -12,6 +12,17 @@ pub enum Isa {
     Avx512,
 }
 
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The recipe decides.
+    #[default]
+    Auto,
+    Direct,
+    /// Where it applies (square unstrided windows), else direct.
+    Winograd,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub isa: Isa,
@@ -27,6 +38,7 @@ pub struct Target {
     pub vnni: bool,
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
+    pub algorithm: Algorithm,
 }
 
 impl Target {
@@ -40,6 +52,7 @@ impl Target {
             bf16: false,
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
+            algorithm: Algorithm::Auto,
         }
     }
 }
