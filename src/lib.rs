@@ -1,8 +1,14 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
 pub mod front;
+pub mod back;
 pub mod graph;
 pub mod kernel;
+pub mod lower;
 pub mod model;
 pub mod ops;
+pub mod passes;
+pub mod pipeline;
+pub mod schedule;
 pub mod types;
+pub mod verified;

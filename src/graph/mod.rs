@@ -1,5 +1,6 @@
 //! The graph IR, its text, checks and meaning.
 
+pub mod engine;
 pub mod interp;
 pub mod ir;
 pub mod text;

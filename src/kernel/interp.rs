@@ -1,1 +1,230 @@
-//! (under construction)
+//! The meaning of kernel IR. Runs leaves, kernels and whole drafts on byte buffers, slowly and with every access checked:
+//! an access outside of its buffer is an error here, where compiled code would corrupt memory.
+//!
+//! What the IR's comments leave open is decided here: `fma` rounds once; I32 arithmetic wraps; `ToInt` saturates, NaN
+//! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
+//! `Dot2Bf16` adds pair element 0 first, rounding after each.
+
+use super::ir::{Arg, Elem, Kernel, LeafId, LoopKind, Memory, Module, Space, Stmt};
+use super::site::{Draft, Launch, Role, Slot};
+use super::verify;
+use crate::verified::Verified;
+
+mod code;
+mod leaf;
+mod ops;
+
+pub use code::{InterpCode, scratch_offsets};
+pub use leaf::{LeafArg, run_leaf};
+
+/// Memory that leaves work on: numbered blocks of bytes.
+pub trait Blocks {
+    /// The little-endian number of `bytes` bytes (1, 2 or 4) at a byte offset.
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String>;
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String>;
+}
+
+impl Elem {
+    /// Bytes in memory.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Elem::F32 | Elem::I32 | Elem::Mask => 4,
+            Elem::Bf16 => 2,
+            Elem::U8 | Elem::I8 => 1,
+        }
+    }
+}
+
+impl Blocks for [Vec<u8>] {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+        let range = range(self[block].len(), at, bytes)?;
+        let mut word = [0; 4];
+        word[..bytes].copy_from_slice(&self[block][range]);
+        Ok(u32::from_le_bytes(word))
+    }
+
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+        let range = range(self[block].len(), at, bytes)?;
+        self[block][range].copy_from_slice(&value.to_le_bytes()[..bytes]);
+        Ok(())
+    }
+}
+
+fn range(len: usize, at: i64, bytes: usize) -> Result<std::ops::Range<usize>, String> {
+    match usize::try_from(at) {
+        Ok(at) if at.checked_add(bytes).is_some_and(|end| end <= len) => Ok(at..at + bytes),
+        _ => Err(format!("access to bytes {at}..{} of {len}", at.saturating_add(bytes as i64))),
+    }
+}
+
+/// A kernel's buffers (each an index into `blocks`, two may be the same) and its scratch memory.
+struct Bound<'a> {
+    blocks: &'a mut [Vec<u8>],
+    args: &'a [usize],
+    scratch: Vec<Vec<u8>>,
+}
+
+impl Blocks for Bound<'_> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+        match self.args.get(block) {
+            Some(&b) => self.blocks.load(b, at, bytes),
+            None => self.scratch.as_slice().load(block - self.args.len(), at, bytes),
+        }
+    }
+
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+        match self.args.get(block) {
+            Some(&b) => self.blocks.store(b, at, bytes, value),
+            None => self.scratch.as_mut_slice().store(block - self.args.len(), at, bytes, value),
+        }
+    }
+}
+
+/// Runs rounds `begin..end` of a kernel's parallel loop. `args[i]` is the block that is the kernel's buffer i;
+/// `vars` are batch, first and total.
+pub fn run_kernel(
+    module: &Module,
+    kernel: usize,
+    blocks: &mut [Vec<u8>],
+    args: &[usize],
+    vars: [i64; 3],
+    rounds: std::ops::Range<i64>,
+) -> Result<(), String> {
+    let kernel = &module.kernels[kernel];
+    let scratch = kernel.scratch.iter().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
+    let mut memory = Bound { blocks, args, scratch };
+    for round in rounds {
+        // Scratch holds garbage at the start of a round: bytes that read as a NaN show who relies on it.
+        memory.scratch.iter_mut().for_each(|s| s.fill(0xff));
+        run_round(module, kernel, &mut memory, vars, round).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
+    }
+    Ok(())
+}
+
+/// Runs one round of the parallel loop on any memory: blocks are the buffers, then the scratch arrays.
+fn run_round(
+    module: &Module,
+    kernel: &Kernel,
+    memory: &mut dyn Blocks,
+    vars: [i64; 3],
+    round: i64,
+) -> Result<(), String> {
+    let [Stmt::For { var, kind: LoopKind::Parallel, body, .. }] = kernel.body.as_slice() else {
+        return Err("no parallel loop".into());
+    };
+    let mut nest = Nest { module, kernel, vars: vec![0; kernel.vars.len()], memory };
+    nest.vars[..3].copy_from_slice(&vars);
+    nest.vars[var.0 as usize] = round;
+    nest.block(body)
+}
+
+struct Nest<'a> {
+    module: &'a Module,
+    kernel: &'a Kernel,
+    vars: Vec<i64>,
+    memory: &'a mut dyn Blocks,
+}
+
+impl Nest<'_> {
+    fn block(&mut self, body: &[Stmt]) -> Result<(), String> {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, begin, end, body, .. } => {
+                    for i in begin.eval(&self.vars)..end.eval(&self.vars) {
+                        self.vars[var.0 as usize] = i;
+                        self.block(body)?;
+                    }
+                }
+                Stmt::If { condition, then, otherwise } => {
+                    self.block(if condition.eval(&self.vars) != 0 { then } else { otherwise })?;
+                }
+                Stmt::Call { leaf, args } => self.call(*leaf, args)?,
+                Stmt::Barrier => return Err("a barrier in a CPU kernel".into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, leaf: LeafId, args: &[Arg]) -> Result<(), String> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            values.push(match arg {
+                Arg::Int(e) => LeafArg::Int(e.eval(&self.vars)),
+                Arg::Pointer { memory, offset } => {
+                    let (block, elem) = match *memory {
+                        Memory::Buffer(i) => (i as usize, self.kernel.buffers[i as usize].elem),
+                        Memory::Scratch(i) => {
+                            (self.kernel.buffers.len() + i as usize, self.kernel.scratch[i as usize].elem)
+                        }
+                    };
+                    LeafArg::Pointer { block, byte: offset.eval(&self.vars) * elem.bytes() as i64 }
+                }
+            });
+        }
+        run_leaf(&self.module.leaves[leaf.0 as usize], &values, self.memory)
+    }
+}
+
+/// Bytes of float numbers, as blocks hold them.
+pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Bytes of integers, as blocks hold them.
+pub fn i32_bytes(values: &[i32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The float numbers of a block.
+pub fn to_f32(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+/// The integers of a block.
+pub fn to_i32(bytes: &[u8]) -> Vec<i32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect()
+}
+
+/// Runs a draft (preparations, then launches) for a batch. `feeds` give the bytes of inputs and parameters, in memory
+/// order; all of them must be fed. Gives the bytes of every buffer, indexed by slot.
+///
+/// Working memory starts as garbage, and the rounds of each launch run from the last to the first, so that a kernel
+/// whose rounds depend on each other, or that reads what nobody wrote, gives a visibly wrong result.
+pub fn run_draft(draft: &Draft, batch: usize, feeds: &[(Slot, Vec<u8>)]) -> Result<Vec<Vec<u8>>, String> {
+    let module = verify::verify(draft.module.clone()).map_err(|errors| errors.join("\n"))?;
+    let mut blocks = Vec::new();
+    for (i, buffer) in draft.buffers.iter().enumerate() {
+        let bytes = (buffer.fixed + buffer.per_image * batch) * buffer.elem.bytes();
+        let fed = feeds.iter().find(|(slot, _)| slot.0 as usize == i);
+        match fed {
+            Some((_, data)) if data.len() != bytes => {
+                return Err(format!("{} takes {bytes} bytes, fed {}", buffer.name, data.len()));
+            }
+            Some((_, data)) => blocks.push(data.clone()),
+            None if matches!(buffer.role, Role::Input | Role::Param) => {
+                return Err(format!("{} is not fed", buffer.name));
+            }
+            None => blocks.push(vec![0xff; bytes]),
+        }
+    }
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        run_launch(&module, launch, &mut blocks, batch)?;
+    }
+    Ok(blocks)
+}
+
+fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>], batch: usize) -> Result<(), String> {
+    let kernel = &module.kernels[launch.kernel];
+    let vars = [batch as i64, 0, batch as i64];
+    let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
+    if kernel.scratch.iter().any(|s| s.space == Space::Local) {
+        return Err(format!("kernel {} is for a GPU", kernel.name));
+    }
+    let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
+        return Err(format!("kernel {} is for a GPU", kernel.name));
+    };
+    for round in (0..end.eval(&vars)).rev() {
+        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
+    }
+    Ok(())
+}

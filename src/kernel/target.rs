@@ -43,3 +43,44 @@ impl Target {
         }
     }
 }
+
+impl Target {
+    /// The machine that this runs on.
+    pub fn host() -> Target {
+        Target { cache: host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]), ..Target::portable(host_fma()) }
+    }
+}
+
+fn host_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
+/// Sizes of the data caches of the first processor, as Linux tells them.
+fn host_caches() -> Option<[usize; 3]> {
+    let mut sizes = [0; 3];
+    for entry in std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?.flatten() {
+        let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
+        let (Some(level), Some(kind), Some(size)) = (read("level"), read("type"), read("size")) else { continue };
+        let Some(size) = parse_size(size.trim()) else { continue };
+        if let (Ok(level @ 1..=3), "Data" | "Unified") = (level.trim().parse::<usize>(), kind.trim()) {
+            sizes[level - 1] = size;
+        }
+    }
+    // A machine without a third level: its second one is the last.
+    if sizes[2] == 0 {
+        sizes[2] = sizes[1];
+    }
+    (sizes[0] > 0 && sizes[1] > 0).then_some(sizes)
+}
+
+/// `48K`, `2M` or bytes.
+fn parse_size(text: &str) -> Option<usize> {
+    let (digits, unit) = match text.strip_suffix(['K', 'M']) {
+        Some(digits) => (digits, if text.ends_with('K') { 1 << 10 } else { 1 << 20 }),
+        None => (text, 1),
+    };
+    digits.parse::<usize>().ok()?.checked_mul(unit)
+}

@@ -2,11 +2,15 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
-use crate::kernel::recipes::Function;
-use crate::kernel::site::{Lowered, Site};
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::ir::Compare;
+use crate::kernel::recipes::{Function, contraction, elementwise};
+use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::Type;
 
 /// Names that the language and the attributes know.
@@ -68,6 +72,17 @@ fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     add(cx, "elu", alpha)
 }
 
+/// Functions and slopes that tests try.
+const TRIED: &[(&str, f64)] = &[
+    ("relu", 0.0),
+    ("leaky_relu", 0.1),
+    ("leaky_relu", 0.0),
+    ("elu", 1.0),
+    ("elu", 0.7),
+    ("sigmoid", 0.0),
+    ("tanh", 0.0),
+];
+
 attributes! {
     /// `x -> f(x)`; `function` is `relu`, `leaky_relu`, `elu`, `sigmoid` or `tanh`; `slope` is the slope of `leaky_relu` (at least 0) or the
     /// alpha of `elu` (above 0), else 0.
@@ -96,14 +111,65 @@ impl OperatorDef for Activation {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |x: f64| match self.function.as_str() {
+            // Written so that a NaN passes.
+            "relu" => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            "leaky_relu" => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
+            "elu" => {
+                if x < 0.0 {
+                    slope * x.exp_m1()
+                } else {
+                    x
+                }
+            }
+            "sigmoid" => 1.0 / (1.0 + (-x).exp()),
+            _ => x.tanh(),
+        };
+        reference::map(cx, [operands[0]], |[x]| f(x))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (y, dy) = (cx.result, cx.grad);
+        let op = ActivationGrad { function: self.function.clone(), slope: self.slope };
+        Ok(vec![cx.wanted(0, op, &[y, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        elementwise::map(site, &contraction::function_name(function)[1..], |b, v, _| {
+            contraction::activate(b, function, v[0])
+        })
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |(function, slope): &(&str, f64), ty: Type, draw| {
+            let op = Activation { function: function.to_string(), slope: *slope };
+            Case::new(op, 3, &[ty]).drawn(draw)
+        };
+        let kinds = TRIED.iter();
+        kinds
+            .flat_map(|k| {
+                [case(k, Type::batched(&[7, 3, 5]), Draw::Distinct), case(k, Type::batched(&[33]), Draw::Normal)]
+            })
+            .collect()
+    }
 }
 
 attributes! {
@@ -125,12 +191,79 @@ impl OperatorDef for ActivationGrad {
         Ok(y.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let slope = self.slope;
+        let f = |y: f64| match self.function.as_str() {
+            "relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            "leaky_relu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            "elu" => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    y + slope
+                }
+            }
+            "sigmoid" => y * (1.0 - y),
+            _ => 1.0 - y * y,
+        };
+        reference::map(cx, [operands[0], operands[1]], |[y, dy]| f(y) * dy)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        let tag = format!("grad{}", contraction::function_name(function));
+        elementwise::map(site, &tag, |b, v, lanes| {
+            let (y, dy) = (v[0], v[1]);
+            let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
+            let below = match function {
+                Function::Relu => zero,
+                Function::LeakyRelu { slope } => {
+                    let slope = b.f32(slope, lanes);
+                    b.mul(slope, dy)
+                }
+                Function::Elu { alpha } => {
+                    let alpha = b.f32(alpha, lanes);
+                    let slope = b.add(y, alpha);
+                    b.mul(slope, dy)
+                }
+                Function::Sigmoid => {
+                    let rest = b.sub(one, y);
+                    let slope = b.mul(y, rest);
+                    return b.mul(slope, dy);
+                }
+                Function::Tanh => {
+                    let square = b.mul(y, y);
+                    let slope = b.sub(one, square);
+                    return b.mul(slope, dy);
+                }
+            };
+            let positive = b.compare(Compare::Gt, y, zero);
+            b.select(positive, dy, below)
+        })
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |&(function, slope): &(&str, f64)| {
+            let op = ActivationGrad { function: function.into(), slope };
+            Case::new(op, 2, &[Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])]).drawn(Draw::Distinct)
+        };
+        TRIED.iter().map(case).collect()
+    }
 }

@@ -1,9 +1,12 @@
 //! Elementwise arithmetic.
 
 use super::attr::attributes;
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::elementwise;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -74,7 +77,13 @@ impl OperatorDef for Add {
         equal_floats(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a + b)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![Some(cx.grad), Some(cx.grad)])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -82,6 +91,11 @@ impl OperatorDef for Add {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
+        types.into_iter().map(|ty| Case::new(Add {}, 3, &[ty.clone(), ty])).collect()
+    }
 }
 
 attributes! {
@@ -105,7 +119,14 @@ impl OperatorDef for Mul {
         equal_floats(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a * b)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (a, b, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, Mul {}, &[dy, b])?, cx.wanted(1, Mul {}, &[dy, a])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -113,6 +134,11 @@ impl OperatorDef for Mul {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
+        types.into_iter().map(|ty| Case::new(Mul {}, 3, &[ty.clone(), ty])).collect()
+    }
 }
 
 attributes! {
@@ -131,7 +157,14 @@ impl OperatorDef for Scale {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0]], |[x]| self.factor * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![cx.wanted(0, self.clone(), &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -143,6 +176,13 @@ impl OperatorDef for Scale {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![
+            Case::new(Scale { factor: -0.5 }, 2, &[Type::batched(&[3, 4, 5])]),
+            Case::new(Scale { factor: 1.0 / 3.0 }, 2, &[Type::shared(&[9])]),
+        ]
+    }
 }
 
 attributes! {
@@ -159,7 +199,17 @@ impl OperatorDef for Mix {
         equal_floats(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::map(cx, [operands[0], operands[1]], |[a, b]| a + self.weight * (b - a))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![
+            cx.wanted(0, Scale { factor: 1.0 - self.weight }, &[dy])?,
+            cx.wanted(1, Scale { factor: self.weight }, &[dy])?,
+        ])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -172,6 +222,11 @@ impl OperatorDef for Mix {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |weight, ty: Type| Case::new(Mix { weight }, 2, &[ty.clone(), ty]);
+        vec![case(0.1, Type::shared(&[13])), case(0.75, Type::batched(&[3, 2, 2]))]
+    }
 }
 
 attributes! {
@@ -189,7 +244,18 @@ impl OperatorDef for ScaleBy {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let s = operands[1].real().data[0].f64();
+        reference::map(cx, [operands[0]], |[x]| s * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        if cx.needs[1] {
+            return Err("`scale_by` has no derivative with respect to its factor".into());
+        }
+        let (s, dy) = (cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, ScaleBy {}, &[dy, s])?, None])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -197,4 +263,9 @@ impl OperatorDef for ScaleBy {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = [Type::shared(&[5, 3, 2, 2]), Type::batched(&[7])];
+        types.into_iter().map(|ty| Case::new(ScaleBy {}, 2, &[ty, Type::shared(&[])])).collect()
+    }
 }

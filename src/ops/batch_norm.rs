@@ -3,10 +3,14 @@
 use super::arithmetic::{Mix, bits};
 use super::attr::attributes;
 use super::layer;
+use super::reduce::ChannelSum;
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
-use super::source::{Init, Param};
+use super::source::{Fill, Init, Param};
+use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Unary;
 use crate::kernel::recipes::{batch_norm, elementwise, reduce};
 use crate::kernel::site::{Lowered, Site};
@@ -44,6 +48,16 @@ fn check_epsilon(epsilon: f64) -> Result<(), String> {
     if epsilon > 0.0 && epsilon.is_finite() { Ok(()) } else { Err(format!("epsilon {epsilon} is not above 0")) }
 }
 
+/// Shared values as functions of the channel.
+fn values<T: Real, const N: usize>(operands: [&Value<T>; N]) -> [impl Fn(usize) -> f64; N] {
+    operands.map(|o| |c: usize| o.real().data[c].f64())
+}
+
+/// Types that tests try.
+fn tried() -> [Type; 3] {
+    [Type::batched(&[5, 3, 4]), Type::batched(&[17]), Type::batched(&[8, 1, 1])]
+}
+
 attributes! {
     /// `(x, gamma[C], beta[C], mean[C], variance[C]) -> gamma·(x - mean)/sqrt(variance + epsilon) + beta`. At inference with the running
     /// statistics (`Param`s), in training with those of the batch. `momentum`: weight of the batch in the running statistics.
@@ -72,7 +86,51 @@ impl OperatorDef for BatchNorm {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, [gamma, beta, mean, variance]) =
+            (operands[0].real(), values(operands[1..5].try_into().expect("five operands")));
+        let mut y = vec![0.0; x.data.len()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            let factor = gamma(c) / (variance(c) + self.epsilon).sqrt();
+            for place in places {
+                y[place] = (x.data[place].f64() - mean(c)) * factor + beta(c);
+            }
+        });
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[x, gamma, _, mean, variance] = cx.operands.as_slice() else {
+            return Err("batch_norm without its five operands".into());
+        };
+        let (epsilon, dy) = (self.epsilon, cx.grad);
+        let dgamma = BatchNormGradGamma { epsilon };
+        let statistics = [mean, variance].map(|id| cx.graph.op(id).clone());
+        let of_x = cx.graph.operands(mean).first() == Some(&x) && cx.graph.operands(variance) == [x, mean];
+        if of_x && matches!(statistics, [Operator::BatchMean(_), Operator::BatchVariance(_)]) {
+            // One operator holds the whole path through the statistics, so they pass nothing on themselves.
+            let dgamma = cx.graph.add(dgamma, &[x, mean, variance, dy])?;
+            let dbeta = cx.graph.add(ChannelSum {}, &[dy])?;
+            let operands = [x, gamma, mean, variance, dy, dgamma, dbeta];
+            let dx = cx.wanted(0, BatchNormGradInput { epsilon }, &operands)?;
+            return Ok(vec![dx, Some(dgamma), Some(dbeta), None, None]);
+        }
+        if cx.needs[3] || cx.needs[4] {
+            return Err(
+                "batch_norm is not differentiated with respect to statistics that are not the batch's own".into()
+            );
+        }
+        // With constant statistics the layer is affine: its slope is the layer itself without mean and shift.
+        let dx = if cx.needs[0] {
+            let dims = cx.operand_type(1).dims;
+            let zero = cx.graph.add(Fill { value: 0.0, batched: false, dims }, &[])?;
+            Some(cx.graph.add(self.clone(), &[dy, gamma, zero, zero, variance])?)
+        } else {
+            None
+        };
+        let dgamma = cx.wanted(1, dgamma, &[x, mean, variance, dy])?;
+        Ok(vec![dx, dgamma, cx.wanted(2, ChannelSum {}, &[dy])?, None, None])
+    }
 
     /// Normalises by the batch's statistics and moves the running ones towards them.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
@@ -106,6 +164,16 @@ impl OperatorDef for BatchNorm {
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
     }
+
+    fn cases() -> Vec<Case> {
+        let channel = |ty: &Type| Type::shared(&ty.dims[..1]);
+        let op = |epsilon| BatchNorm { epsilon, momentum: 0.1 };
+        let case = |ty: &Type| {
+            let c = channel(ty);
+            Case::new(op(1e-3), 3, &[ty.clone(), c.clone(), c.clone(), c.clone(), c]).drawn(Draw::Positive)
+        };
+        tried().iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -121,7 +189,20 @@ impl OperatorDef for BatchMean {
         check::sized(Type::shared(&[check::channels(x)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let [_, channels, positions] = reference::planes(&x.dims);
+        let mut sums = vec![0.0; channels];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            sums[c] += x.data[places].iter().map(|v| v.f64()).sum::<f64>();
+        });
+        let count = (cx.total * positions) as f64;
+        reference::result(cx, sums.into_iter().map(|sum| sum / count).collect())
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Err("the batch's mean is differentiated together with its batch_norm only".into())
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -129,6 +210,10 @@ impl OperatorDef for BatchMean {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        tried().iter().map(|ty| Case::new(BatchMean {}, 3, std::slice::from_ref(ty))).collect()
+    }
 }
 
 attributes! {
@@ -144,7 +229,20 @@ impl OperatorDef for BatchVariance {
         check::sized(Type::shared(&[per_channel(x, &[mean])?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, mean) = (operands[0].real(), operands[1].real());
+        let [_, channels, positions] = reference::planes(&x.dims);
+        let mut sums = vec![0.0; channels];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            sums[c] += x.data[places].iter().map(|v| (v.f64() - mean.data[c].f64()).powi(2)).sum::<f64>();
+        });
+        let count = (cx.total * positions) as f64;
+        reference::result(cx, sums.into_iter().map(|sum| sum / count).collect())
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Err("the batch's variance is differentiated together with its batch_norm only".into())
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -152,6 +250,10 @@ impl OperatorDef for BatchVariance {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        tried().iter().map(|ty| Case::new(BatchVariance {}, 3, &[ty.clone(), Type::shared(&ty.dims[..1])])).collect()
+    }
 }
 
 attributes! {
@@ -171,7 +273,20 @@ impl OperatorDef for BatchNormGradGamma {
         check::sized(Type::shared(&[per_channel(x, &[mean, variance])?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[3].real());
+        let [mean, variance] = values([operands[1], operands[2]]);
+        let mut sums = vec![0.0; cx.ty.elements()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            let deviation = (variance(c) + self.epsilon).sqrt();
+            for place in places {
+                sums[c] += dy.data[place].f64() * (x.data[place].f64() - mean(c)) / deviation;
+            }
+        });
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -179,6 +294,15 @@ impl OperatorDef for BatchNormGradGamma {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |ty: &Type| {
+            let c = Type::shared(&ty.dims[..1]);
+            Case::new(BatchNormGradGamma { epsilon: 1e-3 }, 3, &[ty.clone(), c.clone(), c, ty.clone()])
+                .drawn(Draw::Positive)
+        };
+        tried().iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -199,7 +323,24 @@ impl OperatorDef for BatchNormGradInput {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[4].real());
+        let [gamma, mean, variance, dgamma, dbeta] = values([1, 2, 3, 5, 6].map(|i| operands[i]));
+        let planes = reference::planes(&x.dims);
+        let count = (cx.total * planes[2]) as f64;
+        let mut dx = vec![0.0; x.data.len()];
+        reference::each_plane(planes, |c, places| {
+            let deviation = (variance(c) + self.epsilon).sqrt();
+            for place in places {
+                let normal = (x.data[place].f64() - mean(c)) / deviation;
+                dx[place] =
+                    gamma(c) / deviation * (dy.data[place].f64() - dbeta(c) / count - normal * dgamma(c) / count);
+            }
+        });
+        reference::result(cx, dx)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -207,4 +348,13 @@ impl OperatorDef for BatchNormGradInput {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |ty: &Type| {
+            let (x, c) = (ty.clone(), Type::shared(&ty.dims[..1]));
+            let operands = [x.clone(), c.clone(), c.clone(), c.clone(), x, c.clone(), c];
+            Case::new(BatchNormGradInput { epsilon: 1e-3 }, 3, &operands).drawn(Draw::Positive)
+        };
+        tried().iter().map(case).collect()
+    }
 }

@@ -2,10 +2,14 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reduce::ChannelSum;
+use super::reference::{self, Sliding};
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{self, Stage};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -78,6 +82,70 @@ fn products(output: &Type, weight: &Type) -> u64 {
     }
 }
 
+/// Shapes from full dimensions, the batch first.
+fn sliding(x: &[usize], y: &[usize], window: &Window, groups: usize) -> Sliding {
+    let ([images, inputs, height, width], [_, outputs, oh, ow]) = (reference::nchw(x), reference::nchw(y));
+    let (size, output) = ([height, width], [oh, ow]);
+    Sliding { images, inputs, size, outputs, output, groups, window: *window, unshared: false }
+}
+
+/// The result before the products: each channel's bias, or 0.
+fn biased<T: Real>(cx: &EvalCx, bias: Option<&Value<T>>) -> Vec<f64> {
+    let dims = reference::planes(&cx.ty.full_dims(cx.batch));
+    let mut y = vec![0.0; dims.iter().product()];
+    if let Some(bias) = bias {
+        reference::each_plane(dims, |channel, places| y[places].fill(bias.real().data[channel].f64()));
+    }
+    y
+}
+
+/// A shape that tests try.
+struct Shape {
+    batch: usize,
+    input: [usize; 3],
+    output: [usize; 3],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
+}
+
+impl Shape {
+    fn image(&self) -> Type {
+        Type::batched(&self.input)
+    }
+
+    fn weight(&self) -> Type {
+        Type::shared(&[self.output[0], self.input[0] / self.groups, self.kernel[0], self.kernel[1]])
+    }
+}
+
+/// Odd channels for tails of vectors, strides that leave pixels unseen, padding wider than needed, one pixel, groups.
+const SHAPES: &[Shape] = &[
+    shape(2, [3, 8, 7], [10, 8, 7], [5, 5], [1, 1], [2, 2], [1, 1], 1),
+    shape(3, [5, 6, 6], [9, 6, 6], [1, 1], [1, 1], [0, 0], [1, 1], 1),
+    shape(1, [4, 9, 10], [6, 4, 4], [3, 3], [2, 3], [0, 1], [1, 1], 1),
+    shape(2, [3, 11, 9], [4, 2, 2], [5, 5], [4, 4], [0, 0], [1, 1], 1),
+    shape(2, [6, 7, 7], [4, 7, 7], [3, 3], [1, 1], [2, 2], [2, 2], 2),
+    shape(2, [4, 5, 5], [4, 7, 5], [1, 3], [1, 1], [1, 1], [1, 1], 4),
+    shape(5, [17, 1, 1], [33, 1, 1], [1, 1], [1, 1], [0, 0], [1, 1], 1),
+    shape(1, [2, 3, 4], [3, 1, 1], [3, 4], [1, 1], [0, 0], [1, 1], 1),
+];
+
+const fn shape(
+    batch: usize,
+    input: [usize; 3],
+    output: [usize; 3],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 2],
+    dilation: [usize; 2],
+    groups: usize,
+) -> Shape {
+    Shape { batch, input, output, kernel, stride, pad, dilation, groups }
+}
+
 attributes! {
     /// `(x[C, H, W], w[O, C/groups, kh, kw], [b[O]]) -> y[O, oh, ow]`, `oh = (H + 2·pad - dilation·(kh - 1) - 1)/stride + 1` rounded down.
     Conv2d {
@@ -89,9 +157,9 @@ attributes! {
 }
 
 impl Conv2d {
-    /// The window, given the weight's type.
-    fn window(&self, weight: &Type) -> Window {
-        let kernel = weight.dims.last_chunk().copied().unwrap_or([1, 1]);
+    /// The window, given the weight's dimensions.
+    fn window_of(&self, weight: &[usize]) -> Window {
+        let kernel = weight.last_chunk().copied().unwrap_or([1, 1]);
         Window { kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
     }
 }
@@ -132,21 +200,53 @@ impl OperatorDef for Conv2d {
         if let Some(bias) = bias {
             check::weight(bias, &[outputs], "the bias")?;
         }
-        let [oh, ow] = window::conv_output(&self.window(w), [height, width])?;
+        let [oh, ow] = window::conv_output(&self.window_of(&w.dims), [height, width])?;
         check::sized(Type::batched(&[outputs, oh, ow]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w) = (operands[0].real(), operands[1].real());
+        let sliding = sliding(&x.dims, &cx.ty.full_dims(cx.batch), &self.window_of(&w.dims), self.groups);
+        let mut y = biased(cx, operands.get(2).copied());
+        sliding.forward(&x.data, &w.data, &mut y);
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        let &Conv2d { stride, pad, dilation, groups } = self;
+        let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
+        let (&[_, height, width], &[_, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
+            return Err("a convolution of no image".into());
+        };
+        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width };
+        let kernel = Conv2dGradWeight { stride, pad, dilation, groups, kernel: [kh, kw] };
+        let mut gradients = vec![cx.wanted(0, input, &[w, dy])?, cx.wanted(1, kernel, &[x, dy])?];
+        if cx.operands.len() == 3 {
+            gradients.push(cx.wanted(2, ChannelSum {}, &[dy])?);
+        }
+        Ok(gradients)
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        let window = self.window(&site.operands[1].ty);
+        let window = self.window_of(&site.operands[1].ty.dims);
         let stage = Stage { bias: site.operands.len() == 3, activation: None };
         recipes::conv::forward(site, &window, self.groups, &[stage], None)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
         products(result, &operands[1])
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |shape: &Shape, bias: bool| {
+            let mut operands = vec![shape.image(), shape.weight()];
+            operands.extend(bias.then(|| Type::shared(&[shape.output[0]])));
+            let &Shape { stride, pad, dilation, groups, .. } = shape;
+            Case::new(Conv2d { stride, pad, dilation, groups }, shape.batch, &operands)
+        };
+        SHAPES.iter().enumerate().map(|(i, shape)| case(shape, i % 3 != 1)).collect()
     }
 }
 
@@ -163,8 +263,8 @@ attributes! {
 }
 
 impl Conv2dGradInput {
-    fn window(&self, weight: &Type) -> Window {
-        let kernel = weight.dims.last_chunk().copied().unwrap_or([1, 1]);
+    fn window_of(&self, weight: &[usize]) -> Window {
+        let kernel = weight.last_chunk().copied().unwrap_or([1, 1]);
         Window { kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
     }
 }
@@ -177,21 +277,36 @@ impl OperatorDef for Conv2dGradInput {
         let [outputs, per_group, _, _] = weight_dims(w)?;
         let inputs = per_group.checked_mul(self.groups).ok_or("too many channels")?;
         check_groups(inputs, outputs, self.groups)?;
-        let [oh, ow] = window::conv_output(&self.window(w), [self.height, self.width])?;
+        let [oh, ow] = window::conv_output(&self.window_of(&w.dims), [self.height, self.width])?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
         check::sized(Type::batched(&[inputs, self.height, self.width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (w, dy) = (operands[0].real(), operands[1].real());
+        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, &self.window_of(&w.dims), self.groups);
+        reference::result(cx, sliding.grad_input(&w.data, &dy.data))
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        let window = self.window(&site.operands[0].ty);
+        let window = self.window_of(&site.operands[0].ty.dims);
         recipes::conv::grad_input(site, &window, self.groups)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         products(&operands[1], &operands[0])
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |shape: &Shape| {
+            let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
+            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width };
+            Case::new(op, shape.batch, &[shape.weight(), Type::batched(&shape.output)])
+        };
+        SHAPES.iter().map(case).collect()
     }
 }
 
@@ -224,7 +339,13 @@ impl OperatorDef for Conv2dGradWeight {
         check::sized(Type::shared(&[outputs, inputs / self.groups, self.kernel[0], self.kernel[1]]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let sliding = sliding(&x.dims, &dy.dims, &self.window(), self.groups);
+        reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -233,5 +354,14 @@ impl OperatorDef for Conv2dGradWeight {
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
         products(&operands[1], result)
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |shape: &Shape| {
+            let &Shape { stride, pad, dilation, groups, kernel, .. } = shape;
+            let op = Conv2dGradWeight { stride, pad, dilation, groups, kernel };
+            Case::new(op, shape.batch, &[shape.image(), Type::batched(&shape.output)])
+        };
+        SHAPES.iter().map(case).collect()
     }
 }

@@ -1,10 +1,14 @@
 //! The loss.
 
 use super::attr::attributes;
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::softmax::log_softmax;
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
-use crate::kernel::recipes::softmax;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::{DType, Type};
 
@@ -37,14 +41,34 @@ impl OperatorDef for CrossEntropy {
         Ok(Type::batched(&[]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (logits, target) = (operands[0].real(), operands[1].real());
+        let classes = logits.dims[1];
+        let loss = |n: usize| {
+            let row = |t: &[T]| t[n * classes..(n + 1) * classes].iter().map(|v| v.f64()).collect::<Vec<_>>();
+            let (log, target) = (log_softmax(&row(&logits.data)), row(&target.data));
+            // A class that the target leaves out counts nothing, even at a probability of 0.
+            -log.iter().zip(&target).filter(|(_, t)| **t != 0.0).map(|(l, t)| l * t).sum::<f64>()
+        };
+        reference::result(cx, (0..cx.batch).map(loss).collect())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (logits, target, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, CrossEntropyGrad {}, &[logits, target, dy])?, None])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::cross_entropy(site)
+        recipes::softmax::cross_entropy(site)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |c| Case::new(CrossEntropy {}, 5, &[Type::batched(&[c]), Type::batched(&[c])]);
+        vec![case(10), case(1), case(33)]
+    }
 }
 
 attributes! {
@@ -63,14 +87,35 @@ impl OperatorDef for CrossEntropyGrad {
         Ok(logits.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (logits, target, dy) = (operands[0].real(), operands[1].real(), operands[2].real());
+        let classes = logits.dims[1];
+        let mut gradient = Vec::with_capacity(logits.data.len());
+        for n in 0..cx.batch {
+            let row = |t: &[T]| t[n * classes..(n + 1) * classes].iter().map(|v| v.f64()).collect::<Vec<_>>();
+            let (log, target) = (log_softmax(&row(&logits.data)), row(&target.data));
+            let sum: f64 = target.iter().sum();
+            gradient.extend(log.iter().zip(&target).map(|(l, t)| dy.data[n].f64() * (l.exp() * sum - t)));
+        }
+        reference::result(cx, gradient)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::cross_entropy_grad(site)
+        recipes::softmax::cross_entropy_grad(site)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |c| {
+            let row = Type::batched(&[c]);
+            Case::new(CrossEntropyGrad {}, 5, &[row.clone(), row, Type::batched(&[])])
+        };
+        vec![case(10), case(1), case(33)]
+    }
 }
 
 attributes! {
@@ -95,12 +140,30 @@ impl OperatorDef for OneHot {
         check::sized(Type::batched(&[self.classes]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let labels = operands[0].int();
+        let (hit, miss) =
+            (1.0 - self.smoothing + self.smoothing / self.classes as f64, self.smoothing / self.classes as f64);
+        let class = |i: usize| if labels.data[i / self.classes] == (i % self.classes) as i32 { hit } else { miss };
+        reference::result(cx, (0..cx.batch * self.classes).map(class).collect())
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![None])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::one_hot(site, self.smoothing as f32)
+        recipes::softmax::one_hot(site, self.smoothing as f32)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |classes, smoothing| {
+            let draw = Draw::Labels(classes);
+            Case::new(OneHot { classes, smoothing }, 7, &[Type::ints(true, &[])]).drawn(draw)
+        };
+        vec![case(10, 0.0), case(3, 0.1), case(100, 1.0)]
+    }
 }

@@ -1,15 +1,23 @@
 //! DropConnect (Wan et al., 2013): a linear layer whose weights and biases are dropped anew for each image.
 
+use super::arithmetic::{Scale, bits};
 use super::attr::attributes;
 use super::dropout::RATE;
 use super::layer;
 use super::linear::weight_dims;
+use super::linear::{LinearGradInput, LinearGradWeight};
+use super::reduce::ChannelSum;
+use super::reference;
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
-use crate::kernel::recipes::drop_connect;
-use crate::kernel::site::{Lowered, Site};
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::ir::Elem;
+use crate::kernel::recipes::{self, Stage, drop_connect, elementwise};
+use crate::kernel::site::{Lowered, Operand, Site};
 use crate::types::Type;
+use ninc_runtime::philox::{self, StepKey};
 
 const DROP_CONNECT: &[ParamSchema] =
     &[layer::positional(layer::required("features", layer::CHANNELS, "Features of the result.")), RATE];
@@ -29,6 +37,30 @@ fn linear(x: &Type, w: &Type, b: &Type) -> Result<Type, String> {
     }
     check::weight(b, &[outputs], "the bias")?;
     check::sized(Type::batched(&[outputs]))
+}
+
+/// Which weights each image keeps; the numbering is that of `kernel::recipes::drop_connect`.
+struct Mask {
+    key: StepKey,
+    stream: u32,
+    rate: f32,
+    /// Index of the first image in the whole batch.
+    first: usize,
+    outputs: usize,
+    inputs: usize,
+}
+
+impl Mask {
+    fn new<T: Real>(cx: &EvalCx, key: &Value<T>, (rate, stream): (f64, u32), [outputs, inputs]: [usize; 2]) -> Mask {
+        let key = [0, 1, 2, 3].map(|i| key.int().data[i] as u32);
+        Mask { key, stream, rate: rate as f32, first: cx.first, outputs, inputs }
+    }
+
+    /// The bias is the input after the last.
+    fn keeps(&self, image: usize, input: usize, output: usize) -> bool {
+        let index = ((self.first + image) * (self.inputs + 1) + input) * self.outputs + output;
+        philox::unit(philox::element(self.key, self.stream, index as u64)) >= self.rate
+    }
 }
 
 attributes! {
@@ -57,7 +89,26 @@ impl OperatorDef for DropConnect {
         linear(x, w, b)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w, b) = (operands[0].real(), operands[1].real(), operands[2].real());
+        let [outputs, inputs] = [w.dims[0], w.dims[1]];
+        let value = |i: usize| {
+            let (n, o) = (i / outputs, i % outputs);
+            let products = (0..inputs).map(|i| x.data[n * inputs + i].f64() * w.data[o * inputs + i].f64());
+            (1.0 - self.rate) * (products.sum::<f64>() + b.data[o].f64())
+        };
+        reference::result(cx, (0..cx.batch * outputs).map(value).collect())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, w) = (cx.operands[0], cx.operands[1]);
+        let dy = cx.graph.add(Scale { factor: 1.0 - self.rate }, &[cx.grad])?;
+        Ok(vec![
+            cx.wanted(0, LinearGradInput {}, &[w, dy])?,
+            cx.wanted(1, LinearGradWeight {}, &[x, dy])?,
+            cx.wanted(2, ChannelSum {}, &[dy])?,
+        ])
+    }
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let mut operands = cx.operands.clone();
@@ -65,13 +116,33 @@ impl OperatorDef for DropConnect {
         Ok(Some(cx.graph.add(DropConnectTrain { rate: self.rate, stream: self.stream }, &operands)?))
     }
 
-    /// The mean over masks scales the result as a whole: that of a linear layer, scaled in place.
+    /// The mean over masks scales the result as a whole: that of a linear layer, scaled afterwards.
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        let linear = site.temp("linear", Elem::F32, 0, site.result.ty.elements());
+        let (name, result) = (site.name.clone(), site.result.clone());
+        let product = Operand { slot: linear, ty: result.ty.clone() };
+        let operands = site.operands.clone();
+        let mut inner = Site { target: site.target, name, operands, result: product.clone(), draft: site.draft };
+        recipes::linear::forward(&mut inner, Stage { bias: true, activation: None })?;
+        let name = format!("{}.scale", inner.name);
+        let mut outer = Site { target: inner.target, name, operands: vec![product], result, draft: inner.draft };
+        let factor = (1.0 - self.rate) as f32;
+        elementwise::map(&mut outer, &format!("scale_{}", bits(factor.into())), |b, v, lanes| {
+            let factor = b.f32(factor, lanes);
+            b.mul(v[0], factor)
+        })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |(f, o): (usize, usize)| {
+            let operands = [Type::batched(&[f]), Type::shared(&[o, f]), Type::shared(&[o])];
+            Case::new(DropConnect { rate: 0.3, stream: 0 }, 3, &operands)
+        };
+        [(5, 7), (33, 10), (1, 1)].map(case).to_vec()
     }
 }
 
@@ -93,7 +164,32 @@ impl OperatorDef for DropConnectTrain {
         linear(x, w, b)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w, b) = (operands[0].real(), operands[1].real(), operands[2].real());
+        let [outputs, inputs] = [w.dims[0], w.dims[1]];
+        let mask = Mask::new(cx, operands[3], (self.rate, self.stream), [outputs, inputs]);
+        let value = |i: usize| {
+            let (n, o) = (i / outputs, i % outputs);
+            let kept = (0..inputs).filter(|&i| mask.keeps(n, i, o));
+            let sum: f64 = kept.map(|i| x.data[n * inputs + i].f64() * w.data[o * inputs + i].f64()).sum();
+            if mask.keeps(n, inputs, o) { sum + b.data[o].f64() } else { sum }
+        };
+        reference::result(cx, (0..cx.batch * outputs).map(value).collect())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &DropConnectTrain { rate, stream } = self;
+        let &[x, w, _, key] = cx.operands.as_slice() else {
+            return Err("drop_connect_train without its four operands".into());
+        };
+        let (inputs, dy) = (cx.operand_type(0).elements(), cx.grad);
+        Ok(vec![
+            cx.wanted(0, DropConnectGradInput { rate, stream }, &[w, dy, key])?,
+            cx.wanted(1, DropConnectGradWeight { rate, stream }, &[x, dy, key])?,
+            cx.wanted(2, DropConnectGradBias { rate, stream, inputs }, &[dy, key])?,
+            None,
+        ])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -102,6 +198,15 @@ impl OperatorDef for DropConnectTrain {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let key = Type::ints(false, &[4]);
+        let case = |(f, o): (usize, usize)| {
+            let operands = [Type::batched(&[f]), Type::shared(&[o, f]), Type::shared(&[o]), key.clone()];
+            Case::new(DropConnectTrain { rate: 0.4, stream: 5 }, 3, &operands)
+        };
+        [(5, 7), (33, 10), (1, 1)].map(case).to_vec()
     }
 }
 
@@ -125,7 +230,19 @@ impl OperatorDef for DropConnectGradInput {
         check::sized(Type::batched(&[inputs]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (w, dy) = (operands[0].real(), operands[1].real());
+        let [outputs, inputs] = [w.dims[0], w.dims[1]];
+        let mask = Mask::new(cx, operands[2], (self.rate, self.stream), [outputs, inputs]);
+        let value = |i: usize| {
+            let (n, i) = (i / inputs, i % inputs);
+            let kept = (0..outputs).filter(|&o| mask.keeps(n, i, o));
+            kept.map(|o| w.data[o * inputs + i].f64() * dy.data[n * outputs + o].f64()).sum()
+        };
+        reference::result(cx, (0..cx.batch * inputs).map(value).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -134,6 +251,15 @@ impl OperatorDef for DropConnectGradInput {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[0].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let key = Type::ints(false, &[4]);
+        let case = |(f, o): (usize, usize)| {
+            let operands = [Type::shared(&[o, f]), Type::batched(&[o]), key.clone()];
+            Case::new(DropConnectGradInput { rate: 0.4, stream: 5 }, 3, &operands)
+        };
+        [(5, 7), (33, 10), (1, 1)].map(case).to_vec()
     }
 }
 
@@ -155,7 +281,19 @@ impl OperatorDef for DropConnectGradWeight {
         check::sized(Type::shared(&[check::features(dy)?, check::features(x)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let [outputs, inputs] = [dy.dims[1], x.dims[1]];
+        let mask = Mask::new(cx, operands[2], (self.rate, self.stream), [outputs, inputs]);
+        let value = |i: usize| {
+            let (o, i) = (i / inputs, i % inputs);
+            let kept = (0..cx.batch).filter(|&n| mask.keeps(n, i, o));
+            kept.map(|n| x.data[n * inputs + i].f64() * dy.data[n * outputs + o].f64()).sum()
+        };
+        reference::result(cx, (0..outputs * inputs).map(value).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -164,6 +302,15 @@ impl OperatorDef for DropConnectGradWeight {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let key = Type::ints(false, &[4]);
+        let case = |(f, o): (usize, usize)| {
+            let operands = [Type::batched(&[f]), Type::batched(&[o]), key.clone()];
+            Case::new(DropConnectGradWeight { rate: 0.4, stream: 5 }, 3, &operands)
+        };
+        [(5, 7), (33, 10), (1, 1)].map(case).to_vec()
     }
 }
 
@@ -187,7 +334,18 @@ impl OperatorDef for DropConnectGradBias {
         check::sized(Type::shared(&[check::features(dy)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let dy = operands[0].real();
+        let outputs = dy.dims[1];
+        let mask = Mask::new(cx, operands[1], (self.rate, self.stream), [outputs, self.inputs]);
+        let value = |o: usize| {
+            let kept = (0..cx.batch).filter(|&n| mask.keeps(n, self.inputs, o));
+            kept.map(|n| dy.data[n * outputs + o].f64()).sum()
+        };
+        reference::result(cx, (0..outputs).map(value).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -195,4 +353,13 @@ impl OperatorDef for DropConnectGradBias {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let key = Type::ints(false, &[4]);
+        let case = |(f, o): (usize, usize)| {
+            let op = DropConnectGradBias { rate: 0.4, stream: 5, inputs: f };
+            Case::new(op, 3, &[Type::batched(&[o]), key.clone()])
+        };
+        [(5, 7), (33, 10), (1, 1)].map(case).to_vec()
+    }
 }

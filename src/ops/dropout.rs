@@ -1,14 +1,18 @@
 //! Dropout (Hinton et al., 2012).
 
-use super::arithmetic::bits;
+use super::arithmetic::{Scale, bits};
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{elementwise, random};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
+use ninc_runtime::philox;
 
 /// The probability of dropping.
 pub const RATE: ParamSchema =
@@ -64,7 +68,18 @@ impl OperatorDef for Dropout {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let factor = if self.inverted { 1.0 } else { 1.0 - self.rate };
+        reference::map(cx, [operands[0]], |[x]| factor * x)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        if self.inverted {
+            return Ok(vec![Some(cx.grad)]);
+        }
+        let (op, dy) = (Scale { factor: 1.0 - self.rate }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let &Dropout { rate, inverted, stream } = self;
@@ -80,6 +95,11 @@ impl OperatorDef for Dropout {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |rate, inverted| Case::new(Dropout { rate, inverted, stream: 1 }, 2, &[Type::batched(&[5, 3, 4])]);
+        vec![case(0.5, true), case(0.3, false), case(0.0, false)]
+    }
 }
 
 attributes! {
@@ -102,7 +122,28 @@ impl OperatorDef for DropoutTrain {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, key) = (operands[0].real(), operands[1].int());
+        let scale = if self.inverted { 1.0 / (1.0 - self.rate) } else { 1.0 };
+        let key = [0, 1, 2, 3].map(|i| key.data[i] as u32);
+        let mut y = vec![0.0; x.data.len()];
+        let (each, places) = (cx.ty.elements(), reference::memory_places(cx.ty));
+        for n in 0..cx.batch {
+            let mut index = ((cx.first + n) * each) as u64;
+            for &place in &places {
+                // Compared in f32, as kernels do.
+                let kept = philox::unit(philox::element(key, self.stream, index)) >= self.rate as f32;
+                y[n * each + place] = if kept { scale * x.data[n * each + place].f64() } else { 0.0 };
+                index += 1;
+            }
+        }
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (key, dy) = (cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, self.clone(), &[dy, key])?, None])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -111,4 +152,16 @@ impl OperatorDef for DropoutTrain {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |rate, inverted, stream, x: &[usize]| {
+            Case::new(DropoutTrain { rate, inverted, stream }, 3, &[Type::batched(x), Type::ints(false, &[4])])
+        };
+        vec![
+            case(0.5, true, 0, &[10, 3, 4]),
+            case(0.3, false, 7, &[3, 5, 5]),
+            case(0.9, true, 1, &[130]),
+            case(0.0, true, 2, &[4, 2, 2]),
+        ]
+    }
 }

@@ -1,9 +1,12 @@
 //! Pooling over the whole map; the result is a feature vector `[C]`.
 
 use super::attr::attributes;
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::global;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -19,6 +22,9 @@ fn build_max(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let x = cx.operands[0];
     Ok(cx.graph.add(GlobalMaxPool {}, &[x])?)
 }
+
+/// Images that tests try.
+const IMAGES: &[[usize; 3]] = &[[5, 3, 4], [10, 8, 8], [1, 1, 1], [33, 1, 7]];
 
 attributes! {
     /// `x[C, H, W] -> y[C]`
@@ -43,7 +49,23 @@ impl OperatorDef for GlobalAvgPool {
         check::sized(Type::batched(&[channels]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        reference::each_plane(reference::planes(&x.dims), |_, places| {
+            let count = places.len() as f64;
+            y.push(x.data[places].iter().map(|v| v.f64()).sum::<f64>() / count);
+        });
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
+            return Err("a global pooling of no image".into());
+        };
+        let dy = cx.grad;
+        Ok(vec![cx.wanted(0, GlobalAvgPoolGrad { height, width }, &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -51,6 +73,10 @@ impl OperatorDef for GlobalAvgPool {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        IMAGES.iter().map(|x| Case::new(GlobalAvgPool {}, 2, &[Type::batched(x)])).collect()
+    }
 }
 
 attributes! {
@@ -69,7 +95,13 @@ impl OperatorDef for GlobalAvgPoolGrad {
         check::sized(Type::batched(&[check::features(dy)?, self.height, self.width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (dy, positions) = (operands[0].real(), self.height * self.width);
+        let share = |plane: usize| dy.data[plane].f64() / positions as f64;
+        reference::result(cx, (0..dy.data.len() * positions).map(|i| share(i / positions)).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -77,6 +109,13 @@ impl OperatorDef for GlobalAvgPoolGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |&[channels, height, width]: &[usize; 3]| {
+            Case::new(GlobalAvgPoolGrad { height, width }, 2, &[Type::batched(&[channels])])
+        };
+        IMAGES.iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -102,7 +141,19 @@ impl OperatorDef for GlobalMaxPool {
         check::sized(Type::batched(&[channels]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        reference::each_plane(reference::planes(&x.dims), |_, places| {
+            y.push(x.data[reference::first_maximum(&x.data, places.start, places.len(), 0..1, 0..places.len())].f64());
+        });
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, dy) = (cx.operands[0], cx.grad);
+        Ok(vec![cx.wanted(0, GlobalMaxPoolGrad {}, &[x, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -110,6 +161,11 @@ impl OperatorDef for GlobalMaxPool {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |x| Case::new(GlobalMaxPool {}, 2, &[Type::batched(x)]).drawn(Draw::Distinct);
+        IMAGES.iter().map(|x| case(x)).collect()
+    }
 }
 
 attributes! {
@@ -127,7 +183,17 @@ impl OperatorDef for GlobalMaxPoolGrad {
         check::sized(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let mut dx = vec![0.0; x.data.len()];
+        reference::each_plane(reference::planes(&x.dims), |_, places| {
+            let best = reference::first_maximum(&x.data, places.start, places.len(), 0..1, 0..places.len());
+            dx[best] = dy.data[places.start / places.len()].f64();
+        });
+        reference::result(cx, dx)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -135,4 +201,10 @@ impl OperatorDef for GlobalMaxPoolGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let types = |x: &[usize; 3]| [Type::batched(x), Type::batched(&x[..1])];
+        let case = |x| Case::new(GlobalMaxPoolGrad {}, 2, &types(x)).drawn(Draw::Distinct);
+        IMAGES.iter().map(case).collect()
+    }
 }

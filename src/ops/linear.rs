@@ -2,9 +2,13 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::reduce::ChannelSum;
+use super::reference;
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{self, Stage};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -27,6 +31,9 @@ pub fn weight_dims(ty: &Type) -> Result<[usize; 2], String> {
     check::shared(ty, "a linear layer's weight")?;
     ty.dims.as_slice().try_into().map_err(|_| format!("a weight [out, in] is needed, but this is {ty}"))
 }
+
+/// Features in and out that tests try.
+const SIZES: [(usize, usize); 4] = [(5, 7), (1, 1), (33, 10), (64, 17)];
 
 attributes! {
     /// `(x[F], w[O, F], [b[O]]) -> y[O]`
@@ -57,7 +64,26 @@ impl OperatorDef for Linear {
         check::sized(Type::batched(&[outputs]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w) = (operands[0].real(), operands[1].real());
+        let [outputs, inputs] = [w.dims[0], w.dims[1]];
+        let value = |i: usize| {
+            let (n, o) = (i / outputs, i % outputs);
+            let bias = operands.get(2).map_or(0.0, |b| b.real().data[o].f64());
+            (0..inputs).fold(bias, |sum, i| sum + x.data[n * inputs + i].f64() * w.data[o * inputs + i].f64())
+        };
+        reference::result(cx, (0..cx.batch * outputs).map(value).collect())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        let mut gradients =
+            vec![cx.wanted(0, LinearGradInput {}, &[w, dy])?, cx.wanted(1, LinearGradWeight {}, &[x, dy])?];
+        if cx.operands.len() == 3 {
+            gradients.push(cx.wanted(2, ChannelSum {}, &[dy])?);
+        }
+        Ok(gradients)
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -67,6 +93,15 @@ impl OperatorDef for Linear {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |(f, o): (usize, usize), bias: bool| {
+            let mut operands = vec![Type::batched(&[f]), Type::shared(&[o, f])];
+            operands.extend(bias.then(|| Type::shared(&[o])));
+            Case::new(Linear {}, 3, &operands)
+        };
+        SIZES.iter().flat_map(|&size| [case(size, true), case(size, false)]).collect()
     }
 }
 
@@ -85,7 +120,17 @@ impl OperatorDef for LinearGradInput {
         check::sized(Type::batched(&[inputs]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (w, dy) = (operands[0].real(), operands[1].real());
+        let [outputs, inputs] = [w.dims[0], w.dims[1]];
+        let value = |i: usize| {
+            let (n, i) = (i / inputs, i % inputs);
+            (0..outputs).map(|o| w.data[o * inputs + i].f64() * dy.data[n * outputs + o].f64()).sum()
+        };
+        reference::result(cx, (0..cx.batch * inputs).map(value).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -94,6 +139,12 @@ impl OperatorDef for LinearGradInput {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[0].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case =
+            |&(f, o): &(usize, usize)| Case::new(LinearGradInput {}, 3, &[Type::shared(&[o, f]), Type::batched(&[o])]);
+        SIZES.iter().map(case).collect()
     }
 }
 
@@ -110,7 +161,17 @@ impl OperatorDef for LinearGradWeight {
         check::sized(Type::shared(&[check::features(dy)?, check::features(x)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let [outputs, inputs] = [dy.dims[1], x.dims[1]];
+        let value = |i: usize| {
+            let (o, i) = (i / inputs, i % inputs);
+            (0..cx.batch).map(|n| x.data[n * inputs + i].f64() * dy.data[n * outputs + o].f64()).sum()
+        };
+        reference::result(cx, (0..outputs * inputs).map(value).collect())
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -119,5 +180,11 @@ impl OperatorDef for LinearGradWeight {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case =
+            |&(f, o): &(usize, usize)| Case::new(LinearGradWeight {}, 3, &[Type::batched(&[f]), Type::batched(&[o])]);
+        SIZES.iter().map(case).collect()
     }
 }

@@ -2,10 +2,14 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::reduce::BatchSum;
+use super::reference::{self, Sliding};
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -70,11 +74,40 @@ impl OperatorDef for LocalConv {
         check::sized(Type::batched(&[outputs, oh, ow]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, w) = (operands[0].real(), operands[1].real());
+        let window = local_window(&w.dims, self.stride, self.pad);
+        let dims = cx.ty.full_dims(cx.batch);
+        let mut y = vec![0.0; dims.iter().product()];
+        if let Some(bias) = operands.get(2) {
+            // [O, positions] lies as one image does.
+            let bias = &bias.real().data;
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = bias[i % bias.len()].f64());
+        }
+        sliding(&x.dims, &dims, window).forward(&x.data, &w.data, &mut y);
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        let &LocalConv { stride, pad } = self;
+        let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
+        let (&[_, height, width], &[_, _, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
+            return Err("an unshared convolution of no image".into());
+        };
+        let mut gradients = vec![
+            cx.wanted(0, LocalConvGradInput { stride, pad, height, width }, &[w, dy])?,
+            cx.wanted(1, LocalConvGradWeight { stride, pad, kernel: [kh, kw] }, &[x, dy])?,
+        ];
+        if cx.operands.len() == 3 {
+            gradients.push(cx.wanted(2, BatchSum {}, &[dy])?);
+        }
+        Ok(gradients)
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        let window = local_window(&site.operands[1].ty, self.stride, self.pad);
+        let window = local_window(&site.operands[1].ty.dims, self.stride, self.pad);
         let bias = site.operands.len() == 3;
         recipes::local::forward(site, &window, bias)
     }
@@ -82,11 +115,36 @@ impl OperatorDef for LocalConv {
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
     }
+
+    fn cases() -> Vec<Case> {
+        let case = |&(x, w, y, stride, pad): &Shape, bias: bool| {
+            let mut operands = vec![Type::batched(&x), Type::shared(&w)];
+            operands.extend(bias.then(|| Type::shared(&[y[0], y[1] * y[2]])));
+            Case::new(LocalConv { stride, pad }, 2, &operands)
+        };
+        SHAPES.iter().flat_map(|shape| [case(shape, true), case(shape, false)]).collect()
+    }
 }
 
-fn local_window(weight: &Type, stride: [usize; 2], pad: [usize; 2]) -> Window {
-    window::pooling(weight.dims.last_chunk().copied().unwrap_or([1, 1]), stride, pad)
+/// The window, given the weight's dimensions.
+fn local_window(weight: &[usize], stride: [usize; 2], pad: [usize; 2]) -> Window {
+    window::pooling(weight.last_chunk().copied().unwrap_or([1, 1]), stride, pad)
 }
+
+/// Shapes from full dimensions, the batch first.
+fn sliding(x: &[usize], y: &[usize], window: Window) -> Sliding {
+    let ([images, inputs, height, width], [_, outputs, oh, ow]) = (reference::nchw(x), reference::nchw(y));
+    let (size, output) = ([height, width], [oh, ow]);
+    Sliding { images, inputs, size, outputs, output, groups: 1, window, unshared: true }
+}
+
+/// Image, weight, result, stride, padding that tests try.
+type Shape = ([usize; 3], [usize; 5], [usize; 3], [usize; 2], [usize; 2]);
+const SHAPES: &[Shape] = &[
+    ([3, 5, 6], [20, 5, 3, 2, 2], [5, 4, 5], [1, 1], [0, 0]),
+    ([3, 5, 6], [9, 10, 3, 3, 3], [10, 3, 3], [2, 2], [1, 1]),
+    ([1, 4, 4], [1, 1, 1, 4, 4], [1, 1, 1], [1, 1], [0, 0]),
+];
 
 attributes! {
     /// `(w, dy) -> dx[C, height, width]`
@@ -104,7 +162,7 @@ impl OperatorDef for LocalConvGradInput {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [w, dy] = check::exactly(operands)?;
         let [positions, outputs, inputs, _, _] = weight_dims(w)?;
-        let [oh, ow] = window::conv_output(&local_window(w, self.stride, self.pad), [self.height, self.width])?;
+        let [oh, ow] = window::conv_output(&local_window(&w.dims, self.stride, self.pad), [self.height, self.width])?;
         if oh * ow != positions {
             return Err(format!("the weight has {positions} positions, but the result {oh}·{ow}"));
         }
@@ -112,16 +170,31 @@ impl OperatorDef for LocalConvGradInput {
         check::sized(Type::batched(&[inputs, self.height, self.width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (w, dy) = (operands[0].real(), operands[1].real());
+        let window = local_window(&w.dims, self.stride, self.pad);
+        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, window);
+        reference::result(cx, sliding.grad_input(&w.data, &dy.data))
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        let window = local_window(&site.operands[0].ty, self.stride, self.pad);
+        let window = local_window(&site.operands[0].ty.dims, self.stride, self.pad);
         recipes::local::grad_input(site, &window)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[0].elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |&([_, height, width], w, y, stride, pad): &Shape| {
+            let op = LocalConvGradInput { stride, pad, height, width };
+            Case::new(op, 2, &[Type::shared(&w), Type::batched(&y)])
+        };
+        SHAPES.iter().map(case).collect()
     }
 }
 
@@ -145,7 +218,14 @@ impl OperatorDef for LocalConvGradWeight {
         check::sized(Type::shared(&[oh * ow, outputs, inputs, self.kernel[0], self.kernel[1]]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let window = window::pooling(self.kernel, self.stride, self.pad);
+        let sliding = sliding(&x.dims, &dy.dims, window);
+        reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -154,5 +234,13 @@ impl OperatorDef for LocalConvGradWeight {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |&(x, [_, _, _, kh, kw], y, stride, pad): &Shape| {
+            let op = LocalConvGradWeight { stride, pad, kernel: [kh, kw] };
+            Case::new(op, 3, &[Type::batched(&x), Type::batched(&y)])
+        };
+        SHAPES.iter().map(case).collect()
     }
 }

@@ -2,9 +2,12 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::lrn;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -43,6 +46,26 @@ attributes! {
     }
 }
 
+/// Sizes, constants and images that tests try: even and odd, wider than the channels, exponents in and out of practice.
+const TRIED: [(usize, f64, f64, f64, &[usize]); 5] = [
+    (5, 1e-4, 0.75, 1.0, &[7, 3, 4]),
+    (5, 0.5, 0.75, 2.0, &[16, 2, 3]),
+    (3, 1.0, 0.5, 1.0, &[33]),
+    (4, 0.3, 1.5, 0.5, &[9, 2, 2]),
+    (9, 0.2, 0.75, 1.0, &[3, 1, 2]),
+];
+
+impl Lrn {
+    /// `k + alpha/size · Σ x_j²` of each channel.
+    fn scales(&self, x: &[f64]) -> Vec<f64> {
+        let sum = |i: usize| {
+            let near = i.saturating_sub((self.size - 1) / 2)..(i + self.size / 2 + 1).min(x.len());
+            self.k + self.alpha / self.size as f64 * x[near].iter().map(|x| x * x).sum::<f64>()
+        };
+        (0..x.len()).map(sum).collect()
+    }
+}
+
 impl OperatorDef for Lrn {
     fn schemas() -> Vec<Schema> {
         vec![Schema {
@@ -62,7 +85,18 @@ impl OperatorDef for Lrn {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| {
+            let scales = self.scales(x);
+            x.iter().zip(scales).map(|(x, s)| x * s.powf(-self.beta)).collect()
+        })
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &Lrn { size, alpha, beta, k } = self;
+        let (x, dy) = (cx.operands[0], cx.grad);
+        Ok(vec![cx.wanted(0, LrnGrad { size, alpha, beta, k }, &[x, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -72,6 +106,13 @@ impl OperatorDef for Lrn {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         (result.elements() * self.size) as u64
+    }
+
+    fn cases() -> Vec<Case> {
+        let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
+            Case::new(Lrn { size, alpha, beta, k }, 2, &[Type::batched(x)])
+        };
+        TRIED.map(case).to_vec()
     }
 }
 
@@ -96,7 +137,22 @@ impl OperatorDef for LrnGrad {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let &LrnGrad { size, alpha, beta, k } = self;
+        let forward = Lrn { size, alpha, beta, k };
+        reference::over_channels(cx, [operands[0], operands[1]], |[x, dy]| {
+            let s = forward.scales(x);
+            let part = |i: usize| {
+                // Channel j has i in its neighbourhood.
+                let users = i.saturating_sub(size / 2)..(i + (size - 1) / 2 + 1).min(x.len());
+                let sum: f64 = users.map(|j| dy[j] * x[j] * s[j].powf(-beta - 1.0)).sum();
+                dy[i] * s[i].powf(-beta) - 2.0 * alpha * beta / size as f64 * x[i] * sum
+            };
+            (0..x.len()).map(part).collect()
+        })
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -105,4 +161,11 @@ impl OperatorDef for LrnGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
+            Case::new(LrnGrad { size, alpha, beta, k }, 2, &[Type::batched(x), Type::batched(x)])
+        };
+        TRIED.map(case).to_vec()
+    }
 }

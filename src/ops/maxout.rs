@@ -2,9 +2,13 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reference;
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
@@ -33,6 +37,10 @@ fn reduced(x: &Type, pieces: usize) -> Result<Type, String> {
     Ok(ty)
 }
 
+fn first_maximum(group: &[f64]) -> usize {
+    reference::first_maximum(group, 0, group.len(), 0..1, 0..group.len())
+}
+
 attributes! {
     /// `x[C·pieces, …] -> y[C, …]`
     Maxout {
@@ -57,14 +65,28 @@ impl OperatorDef for Maxout {
         reduced(x, self.pieces)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| {
+            x.chunks(self.pieces).map(|group| group[first_maximum(group)]).collect()
+        })
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, dy, pieces) = (cx.operands[0], cx.grad, self.pieces);
+        Ok(vec![cx.wanted(0, MaxoutGrad { pieces }, &[x, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::maxout::forward(site, self.pieces)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |pieces, x: &[usize]| Case::new(Maxout { pieces }, 2, &[Type::batched(x)]).drawn(Draw::Distinct);
+        vec![case(2, &[6, 3, 4]), case(5, &[10]), case(1, &[3, 2, 2]), case(4, &[32, 2, 2]), case(9, &[9, 1, 1])]
+    }
 }
 
 attributes! {
@@ -83,12 +105,30 @@ impl OperatorDef for MaxoutGrad {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0], operands[1]], |[x, dy]| {
+            let mut dx = vec![0.0; x.len()];
+            for (i, group) in x.chunks(self.pieces).enumerate() {
+                dx[i * self.pieces + first_maximum(group)] = dy[i];
+            }
+            dx
+        })
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::maxout::grad(site, self.pieces)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |pieces, x: &[usize]| {
+            let y = [&[x[0] / pieces], &x[1..]].concat();
+            Case::new(MaxoutGrad { pieces }, 2, &[Type::batched(x), Type::batched(&y)]).drawn(Draw::Distinct)
+        };
+        vec![case(2, &[6, 3, 4]), case(5, &[10]), case(1, &[3, 2, 2]), case(4, &[32, 2, 2])]
+    }
 }

@@ -8,8 +8,10 @@ use super::layer;
 use super::pool::{AvgPool, MaxPool};
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
+use super::{Case, GradCx};
 use super::{Operator, OperatorDef};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{self, Reduction, Stage};
 use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::Type;
@@ -168,7 +170,50 @@ impl OperatorDef for MlpConv {
         if params.is_empty() { Ok(value) } else { Err(format!("{} operands are left over", params.len())) }
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let steps = self.steps().expect("infer has checked the stages");
+        let (mut value, mut params) = (operands[0].clone(), &operands[1..]);
+        let mut ty = Type::batched(&value.dims()[1..]);
+        for step in steps {
+            let (own, others) = params.split_at(step.params);
+            let weights = own.iter().map(|p| Type::shared(p.dims()));
+            let types: Vec<Type> = std::iter::once(ty).chain(weights).collect();
+            ty = step.op.infer(&types).expect("infer has checked the stages");
+            value = step.op.eval(&EvalCx { ty: &ty, ..*cx }, &[&[&value], own].concat());
+            params = others;
+        }
+        value
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        // The chain again, with the values between that its gradients need; then backwards through it.
+        let (steps, x) = (self.steps()?, cx.operands[0]);
+        let mut begins = vec![];
+        let (mut values, mut next) = (vec![x], 1);
+        for step in &steps {
+            let operands = [&values[values.len() - 1..], &cx.operands[next..next + step.params]].concat();
+            values.push(cx.graph.add(step.op.clone(), &operands)?);
+            begins.push(next);
+            next += step.params;
+        }
+        let mut gradients = vec![None; cx.operands.len()];
+        let mut grad = cx.grad;
+        for (i, step) in steps.iter().enumerate().rev() {
+            let own = begins[i]..begins[i] + step.params;
+            let before = cx.needs[..begins[i]].contains(&true);
+            let operands = [&values[i..=i], &cx.operands[own.clone()]].concat();
+            let needs = [&[before], &cx.needs[own.clone()]].concat();
+            let mut inner = GradCx { graph: &mut *cx.graph, operands, needs, result: values[i + 1], grad };
+            let found = step.op.gradient(&mut inner)?;
+            gradients[own].copy_from_slice(&found[1..]);
+            match found[0] {
+                Some(next) if before => grad = next,
+                _ => return Ok(gradients),
+            }
+        }
+        gradients[0] = Some(grad);
+        Ok(gradients)
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -203,5 +248,40 @@ impl OperatorDef for MlpConv {
             (value, params) = (result, others);
         }
         sum
+    }
+
+    fn cases() -> Vec<Case> {
+        let chain = |channels: &[usize], kernel: usize, activations: [&str; 2], pool: &str| {
+            let stages = channels.len() - 1;
+            let mut names = vec![activations[0].to_string(); stages];
+            names[stages - 1] = activations[1].to_string();
+            let op = MlpConv {
+                stride: [1, 1],
+                pad: [kernel / 2, kernel / 2],
+                dilation: [1, 1],
+                groups: 1,
+                biases: (0..stages).map(|i| i != 1).collect(),
+                slopes: names.iter().map(|n| activation::default_slope(n)).collect(),
+                activations: names,
+                pool: pool.into(),
+                pool_kernel: [3, 3],
+                pool_stride: [2, 2],
+                pool_pad: [0, 0],
+                pool_ceil: true,
+            };
+            let mut operands = vec![Type::batched(&[channels[0], 6, 7])];
+            for i in 0..stages {
+                let kernel = if i == 0 { kernel } else { 1 };
+                operands.push(Type::shared(&[channels[i + 1], channels[i], kernel, kernel]));
+                operands.extend(op.biases[i].then(|| Type::shared(&[channels[i + 1]])));
+            }
+            Case::new(op, 2, &operands)
+        };
+        vec![
+            chain(&[3, 10, 9, 4], 3, ["relu", "relu"], ""),
+            chain(&[2, 5], 5, ["relu", "none"], ""),
+            chain(&[3, 8, 7], 1, ["tanh", "sigmoid"], "max"),
+            chain(&[4, 6, 5], 3, ["elu", "leaky_relu"], "average"),
+        ]
     }
 }

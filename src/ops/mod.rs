@@ -10,6 +10,7 @@ use crate::types::Type;
 pub mod attr;
 pub mod check;
 pub mod layer;
+pub mod reference;
 pub mod schema;
 pub mod window;
 
@@ -21,6 +22,7 @@ pub mod conv;
 pub mod cross_entropy;
 pub mod drop_connect;
 pub mod dropout;
+pub mod fold;
 pub mod global_pool;
 pub mod linear;
 pub mod local_conv;
@@ -75,63 +77,6 @@ pub trait OperatorDef: Attributes + Clone {
     fn cases() -> Vec<Case>;
 }
 
-/// Placeholder for an operator whose duties are not written yet.
-macro_rules! unfinished {
-    ($name:ident) => {
-        impl super::OperatorDef for $name {
-            fn schemas() -> Vec<super::schema::Schema> {
-                vec![]
-            }
-            fn infer(&self, _operands: &[crate::types::Type]) -> Result<crate::types::Type, String> {
-                Err("unfinished".into())
-            }
-            fn eval<T: crate::graph::interp::Real>(
-                &self,
-                _cx: &crate::graph::interp::EvalCx,
-                _operands: &[&crate::graph::interp::Value<T>],
-            ) -> crate::graph::interp::Value<T> {
-                panic!("unfinished")
-            }
-            fn gradient(&self, _cx: &mut super::GradCx) -> Result<Vec<Option<super::NodeId>>, String> {
-                Err("unfinished".into())
-            }
-            fn training(&self, _cx: &mut super::TrainCx) -> Result<Option<super::NodeId>, String> {
-                Ok(None)
-            }
-            fn lower(&self, site: &mut super::Site) -> super::Lowered {
-                Err(crate::kernel::site::Unsupported(site.name.clone()))
-            }
-            fn multiply_adds(&self, _operands: &[crate::types::Type], _result: &crate::types::Type) -> u64 {
-                0
-            }
-            fn cases() -> Vec<super::Case> {
-                vec![]
-            }
-        }
-    };
-}
-pub(crate) use unfinished;
-
-/// The duties that an operator does not have yet.
-macro_rules! rest {
-    () => {
-        fn eval<T: crate::graph::interp::Real>(
-            &self,
-            _cx: &crate::graph::interp::EvalCx,
-            _operands: &[&crate::graph::interp::Value<T>],
-        ) -> crate::graph::interp::Value<T> {
-            panic!("unfinished")
-        }
-        fn gradient(&self, _cx: &mut super::GradCx) -> Result<Vec<Option<super::NodeId>>, String> {
-            Err("unfinished".into())
-        }
-        fn cases() -> Vec<super::Case> {
-            vec![]
-        }
-    };
-}
-pub(crate) use rest;
-
 /// Duty `schemas` of operators that the language does not name.
 macro_rules! internal {
     () => {
@@ -183,6 +128,18 @@ pub struct GradCx<'a> {
     pub grad: NodeId,
 }
 
+impl GradCx<'_> {
+    /// Adds the gradient of operand `i` if it is wanted.
+    pub fn wanted(&mut self, i: usize, op: impl Into<Operator>, operands: &[NodeId]) -> Result<Option<NodeId>, String> {
+        if self.needs[i] { self.graph.add(op, operands).map(Some) } else { Ok(None) }
+    }
+
+    /// Type of operand `i`.
+    pub fn operand_type(&self, i: usize) -> Type {
+        self.graph.ty(self.operands[i]).clone()
+    }
+}
+
 /// What `training` works with.
 pub struct TrainCx<'a> {
     pub graph: &'a mut Graph,
@@ -200,6 +157,18 @@ pub struct Case {
     pub batch: usize,
     /// How random operands are drawn.
     pub draw: Draw,
+}
+
+impl Case {
+    /// A case with normal operands.
+    pub fn new(op: impl Into<Operator>, batch: usize, operands: &[Type]) -> Case {
+        Case { op: op.into(), operands: operands.to_vec(), batch, draw: Draw::Normal }
+    }
+
+    /// The same, drawn otherwise.
+    pub fn drawn(self, draw: Draw) -> Case {
+        Case { draw, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -357,4 +326,6 @@ operators! {
     update::Update => "update",
     update::ClipFactor => "clip_factor",
     update::MaxNorm => "max_norm",
+    fold::FoldWeight => "fold_weight",
+    fold::FoldBias => "fold_bias",
 }

@@ -2,9 +2,12 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::reference;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::movement;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -68,7 +71,26 @@ impl OperatorDef for Pad {
         check::sized(Type::batched(&[channels, height, width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let [_, _, height, width] = reference::nchw(&x.dims);
+        let dims @ [.., oh, ow] = reference::nchw(&cx.ty.full_dims(cx.batch));
+        let mut y = vec![T::of(self.value); dims.iter().product()];
+        for row in 0..dims[0] * dims[1] * height {
+            let (plane, row_of_plane) = (row / height, row % height);
+            let start = (plane * oh + self.top + row_of_plane) * ow + self.left;
+            y[start..start + width].copy_from_slice(&x.data[row * width..(row + 1) * width]);
+        }
+        Value::new(&dims, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
+            return Err("padding of no image".into());
+        };
+        let (op, dy) = (Crop { top: self.top, left: self.left, height, width }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -76,6 +98,17 @@ impl OperatorDef for Pad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |[top, bottom, left, right]: [usize; 4], value, x: &[usize]| {
+            Case::new(Pad { top, bottom, left, right, value }, 2, &[Type::batched(x)])
+        };
+        vec![
+            case([1, 1, 1, 1], 0.0, &[3, 4, 5]),
+            case([2, 0, 1, 3], -1.5, &[9, 2, 3]),
+            case([0, 0, 0, 1], 0.5, &[1, 1, 1]),
+        ]
+    }
 }
 
 attributes! {
@@ -102,7 +135,26 @@ impl OperatorDef for Crop {
         check::sized(Type::batched(&[channels, self.height, self.width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let dims @ [.., height, width] = reference::nchw(&x.dims);
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        for row in 0..dims[0] * dims[1] * self.height {
+            let (plane, row_of_plane) = (row / self.height, row % self.height);
+            let start = (plane * height + self.top + row_of_plane) * width + self.left;
+            y.extend_from_slice(&x.data[start..start + self.width]);
+        }
+        Value::new(&cx.ty.full_dims(cx.batch), y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
+            return Err("cropping of no image".into());
+        };
+        let (bottom, right) = (height - self.top - self.height, width - self.left - self.width);
+        let (op, dy) = (Pad { top: self.top, bottom, left: self.left, right, value: 0.0 }, cx.grad);
+        Ok(vec![cx.wanted(0, op, &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -110,4 +162,11 @@ impl OperatorDef for Crop {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |top, left, height, width, x: &[usize]| {
+            Case::new(Crop { top, left, height, width }, 2, &[Type::batched(x)])
+        };
+        vec![case(1, 2, 3, 2, &[3, 5, 6]), case(0, 0, 4, 4, &[8, 4, 4]), case(3, 0, 1, 1, &[17, 4, 2])]
+    }
 }

@@ -1,10 +1,13 @@
 //! PReLU (He et al., 2015): a learned slope per channel for negative values.
 
 use super::attr::attributes;
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::source::Init;
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Compare;
 use crate::kernel::recipes::{elementwise, reduce};
 use crate::kernel::site::{Lowered, Site};
@@ -22,6 +25,9 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 fn check_slope(x: &Type, slope: &Type) -> Result<(), String> {
     check::weight(slope, &[check::channels(x)?], "the slope")
 }
+
+/// Images and vectors that tests try.
+const TRIED: [&[usize]; 3] = [&[5, 3, 4], &[17], &[8, 2, 1]];
 
 attributes! {
     /// `(x, slope[C]) -> y`
@@ -46,7 +52,22 @@ impl OperatorDef for Prelu {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, slope) = (operands[0].real(), operands[1].real());
+        let mut y = vec![0.0; x.data.len()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            for place in places {
+                let value = x.data[place].f64();
+                y[place] = if value < 0.0 { value * slope.data[c].f64() } else { value };
+            }
+        });
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, slope, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, PreluGradInput {}, &[x, slope, dy])?, cx.wanted(1, PreluGradSlope {}, &[x, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -59,6 +80,12 @@ impl OperatorDef for Prelu {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case =
+            |x: &[usize]| Case::new(Prelu {}, 2, &[Type::batched(x), Type::shared(&x[..1])]).drawn(Draw::Distinct);
+        TRIED.iter().map(|x| case(x)).collect()
+    }
 }
 
 attributes! {
@@ -76,7 +103,19 @@ impl OperatorDef for PreluGradInput {
         Ok(x.clone())
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, slope, dy) = (operands[0].real(), operands[1].real(), operands[2].real());
+        let mut dx = vec![0.0; x.data.len()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            for place in places {
+                let slope = if x.data[place] < T::ZERO { slope.data[c].f64() } else { 1.0 };
+                dx[place] = slope * dy.data[place].f64();
+            }
+        });
+        reference::result(cx, dx)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -89,6 +128,14 @@ impl OperatorDef for PreluGradInput {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |x: &[usize]| {
+            let types = [Type::batched(x), Type::shared(&x[..1]), Type::batched(x)];
+            Case::new(PreluGradInput {}, 2, &types).drawn(Draw::Distinct)
+        };
+        TRIED.iter().map(|x| case(x)).collect()
+    }
 }
 
 attributes! {
@@ -105,7 +152,16 @@ impl OperatorDef for PreluGradSlope {
         check::sized(Type::shared(&[check::channels(x)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let mut sums = vec![0.0; cx.ty.elements()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            sums[c] += places.map(|place| x.data[place].f64().min(0.0) * dy.data[place].f64()).sum::<f64>();
+        });
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -117,4 +173,10 @@ impl OperatorDef for PreluGradSlope {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case =
+            |x: &[usize]| Case::new(PreluGradSlope {}, 2, &[Type::batched(x), Type::batched(x)]).drawn(Draw::Distinct);
+        TRIED.iter().map(|x| case(x)).collect()
+    }
 }

@@ -1,8 +1,13 @@
 //! Sums that gradients and the loss need.
 
+use super::arithmetic::{Scale, ScaleBy};
 use super::attr::attributes;
+use super::reference;
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
-use crate::kernel::recipes::reduce;
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::recipes::{self, reduce};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
@@ -19,7 +24,16 @@ impl OperatorDef for ChannelSum {
         check::sized(Type::shared(&[check::channels(x)?]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let mut sums = vec![0.0; cx.ty.elements()];
+        reference::each_plane(reference::planes(&x.dims), |c, places| {
+            sums[c] += x.data[places].iter().map(|v| v.f64()).sum::<f64>();
+        });
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -27,6 +41,11 @@ impl OperatorDef for ChannelSum {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 4] = [&[5, 3, 4], &[33], &[10, 8, 8], &[1, 1, 1]];
+        dims.map(|x| Case::new(ChannelSum {}, 3, &[Type::batched(x)])).to_vec()
+    }
 }
 
 attributes! {
@@ -43,7 +62,14 @@ impl OperatorDef for BatchSum {
         check::sized(Type::shared(&[channels, height * width]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, each) = (operands[0].real(), cx.ty.elements());
+        let mut sums = vec![0.0; each];
+        x.data.iter().enumerate().for_each(|(i, v)| sums[i % each] += v.f64());
+        reference::result(cx, sums)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -51,6 +77,11 @@ impl OperatorDef for BatchSum {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 3] = [&[5, 3, 4], &[9, 2, 2], &[1, 1, 1]];
+        dims.map(|x| Case::new(BatchSum {}, 3, &[Type::batched(x)])).to_vec()
+    }
 }
 
 attributes! {
@@ -67,7 +98,15 @@ impl OperatorDef for LossMean {
         Ok(Type::shared(&[]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64()).sum();
+        reference::result(cx, vec![sum / cx.total as f64])
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let dy = cx.grad;
+        Ok(vec![cx.wanted(0, LossMeanGrad {}, &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -75,6 +114,10 @@ impl OperatorDef for LossMean {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        [1, 5, 19].map(|batch| Case::new(LossMean {}, batch, &[Type::batched(&[])])).to_vec()
+    }
 }
 
 attributes! {
@@ -91,7 +134,16 @@ impl OperatorDef for SumSquares {
         Ok(Type::shared(&[]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64() * v.f64()).sum();
+        reference::result(cx, vec![sum])
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (x, dy) = (cx.operands[0], cx.grad);
+        let twice = cx.graph.add(Scale { factor: 2.0 }, &[dy])?;
+        Ok(vec![cx.wanted(0, ScaleBy {}, &[x, twice])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -99,6 +151,11 @@ impl OperatorDef for SumSquares {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let dims: [&[usize]; 4] = [&[5, 3, 2, 2], &[100], &[], &[33, 7]];
+        dims.map(|x| Case::new(SumSquares {}, 1, &[Type::shared(x)])).to_vec()
+    }
 }
 
 attributes! {
@@ -115,12 +172,21 @@ impl OperatorDef for LossMeanGrad {
         Ok(Type::batched(&[]))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let share = operands[0].real().data[0].f64() / cx.total as f64;
+        reference::result(cx, vec![share; cx.batch])
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        Err(crate::kernel::site::Unsupported(site.name.clone()))
+        recipes::spread::loss_mean_grad(site)
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        [1, 5, 19].map(|batch| Case::new(LossMeanGrad {}, batch, &[Type::shared(&[])])).to_vec()
+    }
 }

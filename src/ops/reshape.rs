@@ -3,8 +3,10 @@
 use super::attr::attributes;
 use super::layer::{self, blame};
 use super::schema::{Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::movement;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -60,7 +62,14 @@ impl OperatorDef for Reshape {
         Ok(ty)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        Value::new(&cx.ty.full_dims(cx.batch), operands[0].real().data.clone())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (dims, dy) = (cx.operand_type(0).dims, cx.grad);
+        Ok(vec![cx.wanted(0, Reshape { dims }, &[dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -68,4 +77,15 @@ impl OperatorDef for Reshape {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |from: &[usize], to: &[usize]| Case::new(Reshape { dims: to.to_vec() }, 3, &[Type::batched(from)]);
+        vec![
+            case(&[3, 4, 5], &[60]),
+            case(&[60], &[5, 4, 3]),
+            case(&[4, 3, 2], &[2, 4, 3]),
+            case(&[8, 1, 1], &[8]),
+            case(&[3, 2, 2], &[3, 2, 2]),
+        ]
+    }
 }

@@ -1,9 +1,12 @@
 //! Softmax and its logarithm over the channels of each position.
 
 use super::attr::attributes;
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::softmax;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
@@ -31,6 +34,16 @@ fn of_gradient(operands: &[Type]) -> Result<Type, String> {
     Ok(y.clone())
 }
 
+/// `x - max - ln Σ exp(x - max)`
+pub fn log_softmax(x: &[f64]) -> Vec<f64> {
+    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log = x.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+    x.iter().map(|x| x - max - log).collect()
+}
+
+/// Images and vectors that tests try.
+const TRIED: [&[usize]; 4] = [&[5, 3, 4], &[10], &[1], &[33, 1, 1]];
+
 attributes! {
     /// `x -> exp(x - max) / Σ`
     Softmax {}
@@ -52,7 +65,14 @@ impl OperatorDef for Softmax {
         of_channels(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| log_softmax(x).into_iter().map(f64::exp).collect())
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (y, dy) = (cx.result, cx.grad);
+        Ok(vec![cx.wanted(0, SoftmaxGrad {}, &[y, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -60,6 +80,10 @@ impl OperatorDef for Softmax {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        TRIED.iter().map(|x| Case::new(Softmax {}, 2, &[Type::batched(x)])).collect()
+    }
 }
 
 attributes! {
@@ -74,7 +98,14 @@ impl OperatorDef for SoftmaxGrad {
         of_gradient(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0], operands[1]], |[y, dy]| {
+            let mean: f64 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+            y.iter().zip(dy).map(|(y, dy)| y * (dy - mean)).collect()
+        })
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -82,6 +113,13 @@ impl OperatorDef for SoftmaxGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        TRIED
+            .iter()
+            .map(|x| Case::new(SoftmaxGrad {}, 2, &[Type::batched(x), Type::batched(x)]).drawn(Draw::Positive))
+            .collect()
+    }
 }
 
 attributes! {
@@ -105,7 +143,14 @@ impl OperatorDef for LogSoftmax {
         of_channels(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0]], |[x]| log_softmax(x))
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let (y, dy) = (cx.result, cx.grad);
+        Ok(vec![cx.wanted(0, LogSoftmaxGrad {}, &[y, dy])?])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -113,6 +158,10 @@ impl OperatorDef for LogSoftmax {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        TRIED.iter().map(|x| Case::new(LogSoftmax {}, 2, &[Type::batched(x)])).collect()
+    }
 }
 
 attributes! {
@@ -127,7 +176,14 @@ impl OperatorDef for LogSoftmaxGrad {
         of_gradient(operands)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        reference::over_channels(cx, [operands[0], operands[1]], |[y, dy]| {
+            let sum: f64 = dy.iter().sum();
+            y.iter().zip(dy).map(|(y, dy)| dy - y.exp() * sum).collect()
+        })
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -135,4 +191,11 @@ impl OperatorDef for LogSoftmaxGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        TRIED
+            .iter()
+            .map(|x| Case::new(LogSoftmaxGrad {}, 2, &[Type::batched(x), Type::batched(x)]).drawn(Draw::Normal))
+            .collect()
+    }
 }

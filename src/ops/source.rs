@@ -1,7 +1,11 @@
 //! Values that come from outside: inputs, parameters, constants.
 
 use super::attr::{Attr, AttrValue, attributes};
+use super::reference;
+use super::{Case, GradCx};
 use super::{OperatorDef, check};
+use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::movement;
 use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::{DType, Type};
@@ -74,7 +78,13 @@ impl OperatorDef for Input {
         check::sized(Type { dtype, batched: self.batched, dims: self.dims.clone() })
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, _cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        panic!("input `{}` is fed by the caller", self.name)
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -82,6 +92,11 @@ impl OperatorDef for Input {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        // Nothing to compute: the tests of all others feed inputs.
+        vec![]
+    }
 }
 
 attributes! {
@@ -111,7 +126,13 @@ impl OperatorDef for Param {
         check::sized(Type::shared(&self.dims))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, _cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        panic!("parameter `{}` is given by the caller", self.name)
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -119,6 +140,10 @@ impl OperatorDef for Param {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![]
+    }
 }
 
 attributes! {
@@ -138,7 +163,13 @@ impl OperatorDef for Fill {
         check::sized(Type { dtype: DType::F32, batched: self.batched, dims: self.dims.clone() })
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {
+        reference::result(cx, vec![self.value; cx.ty.full_dims(cx.batch).iter().product()])
+    }
+
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        Ok(vec![])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -146,4 +177,11 @@ impl OperatorDef for Fill {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        vec![
+            Case::new(Fill { value: 1.0, batched: false, dims: vec![] }, 1, &[]),
+            Case::new(Fill { value: -0.25, batched: true, dims: vec![3, 2, 5] }, 3, &[]),
+        ]
+    }
 }

@@ -1,18 +1,68 @@
 //! Stochastic pooling (Zeiler & Fergus, 2013).
 
 use super::attr::attributes;
-use super::pool::{self, POOL};
+use super::pool::{self, POOL, SHAPES, Shape};
+use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::window;
+use super::{Case, Draw, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
+use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
+use ninc_runtime::philox;
+use std::ops::Range;
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let stream = cx.stream;
     pool::build(cx, |w, ceil| StochasticPool { kernel: w.kernel, stride: w.stride, pad: w.pad, ceil, stream }.into())
+}
+
+/// Places of a window's cells in row order.
+fn places(dims: [usize; 4], plane: usize, rows: Range<usize>, columns: Range<usize>) -> impl Iterator<Item = usize> {
+    rows.flat_map(move |row| columns.clone().map(move |column| (plane * dims[2] + row) * dims[3] + column))
+}
+
+/// The value that counts: what is below 0 counts as 0.
+fn positive<T: Real>(x: T) -> T {
+    x.larger(T::ZERO)
+}
+
+/// Random numbers of one stream in one step.
+struct Random<'a> {
+    key: &'a [i32],
+    stream: u32,
+    /// `[N, C, H, W]` of the pooling's result.
+    output: [usize; 4],
+    /// Index of the first image in the whole batch.
+    first: usize,
+}
+
+impl Random<'_> {
+    /// The number of an output element, which is numbered as it lies in memory: image, row, column, channel.
+    fn unit(&self, plane: usize, place: usize) -> f32 {
+        let [_, channels, height, width] = self.output;
+        let (image, channel) = (self.first + plane / channels, plane % channels);
+        let index = (image * height * width + place) * channels + channel;
+        let key = [0, 1, 2, 3].map(|i| self.key[i] as u32);
+        philox::unit(philox::element(key, self.stream, index as u64))
+    }
+}
+
+/// The cell that is picked: the first whose running sum reaches `u` of the whole. Sums are in the interpreter's type, so
+/// that in f32 they round as kernels do.
+fn pick<T: Real>(x: &[T], u: f32, places: impl Iterator<Item = usize> + Clone) -> Option<usize> {
+    let total = places.clone().fold(T::ZERO, |sum, place| sum + positive(x[place]));
+    if !(total > T::ZERO) {
+        return None;
+    }
+    let (limit, mut sum) = (T::of(u.into()) * total, T::ZERO);
+    places.into_iter().find(|&place| {
+        sum += positive(x[place]);
+        sum >= limit
+    })
 }
 
 attributes! {
@@ -44,7 +94,32 @@ impl OperatorDef for StochasticPool {
         pool::pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let x = operands[0].real();
+        let (dims, output) = (reference::nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        reference::each_window(
+            dims,
+            output,
+            &window::pooling(self.kernel, self.stride, self.pad),
+            |plane, _, rows, columns| {
+                let (mut sum, mut squares) = (0.0, 0.0);
+                for place in places(dims, plane, rows, columns) {
+                    let a = positive(x.data[place]).f64();
+                    sum += a;
+                    squares += a * a;
+                }
+                y.push(if sum > 0.0 { squares / sum } else { 0.0 });
+            },
+        );
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &StochasticPool { kernel, stride, pad, .. } = self;
+        let (x, dy) = (cx.operands[0], cx.grad);
+        Ok(vec![cx.wanted(0, StochasticPoolGrad { kernel, stride, pad }, &[x, dy])?])
+    }
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let &StochasticPool { kernel, stride, pad, ceil, stream } = self;
@@ -57,6 +132,15 @@ impl OperatorDef for StochasticPool {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |s: &Shape| {
+            let &Shape { kernel, stride, pad, ceil, .. } = s;
+            Case::new(StochasticPool { kernel, stride, pad, ceil, stream: 0 }, s.batch, &[s.image()])
+                .drawn(Draw::Distinct)
+        };
+        SHAPES.iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -76,7 +160,28 @@ impl OperatorDef for StochasticPoolGrad {
         pool::unpooled(x, dy, &window::pooling(self.kernel, self.stride, self.pad))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy) = (operands[0].real(), operands[1].real());
+        let (dims, [.., oh, ow]) = (reference::nchw(&x.dims), reference::nchw(&dy.dims));
+        let mut dx = vec![0.0; x.data.len()];
+        reference::each_window(
+            dims,
+            [oh, ow],
+            &window::pooling(self.kernel, self.stride, self.pad),
+            |plane, place, rows, columns| {
+                let cells = || places(dims, plane, rows.clone(), columns.clone());
+                let values = || cells().map(|place| positive(x.data[place]).f64());
+                let (sum, squares) = (values().sum::<f64>(), values().map(|a| a * a).sum::<f64>());
+                for cell in cells().filter(|&cell| x.data[cell] > T::ZERO) {
+                    let slope = (2.0 * x.data[cell].f64() - squares / sum) / sum;
+                    dx[cell] += dy.data[plane * oh * ow + place].f64() * slope;
+                }
+            },
+        );
+        reference::result(cx, dx)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -84,6 +189,15 @@ impl OperatorDef for StochasticPoolGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |s: &Shape| {
+            let &Shape { kernel, stride, pad, .. } = s;
+            Case::new(StochasticPoolGrad { kernel, stride, pad }, s.batch, &[s.image(), s.pooled()])
+                .drawn(Draw::Distinct)
+        };
+        SHAPES.iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -106,7 +220,29 @@ impl OperatorDef for StochasticPoolTrain {
         pool::pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, key) = (operands[0].real(), operands[1].int());
+        let (dims, output) = (reference::nchw(&x.dims), reference::nchw(&cx.ty.full_dims(cx.batch)));
+        let random = Random { key: &key.data, stream: self.stream, output, first: cx.first };
+        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+        reference::each_window(
+            dims,
+            [output[2], output[3]],
+            &window::pooling(self.kernel, self.stride, self.pad),
+            |plane, place, rows, columns| {
+                let cells = places(dims, plane, rows, columns).collect::<Vec<_>>();
+                let picked = pick(&x.data, random.unit(plane, place), cells.iter().copied());
+                y.push(picked.map_or(0.0, |cell| positive(x.data[cell]).f64()));
+            },
+        );
+        reference::result(cx, y)
+    }
+
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+        let &StochasticPoolTrain { kernel, stride, pad, stream, .. } = self;
+        let (x, key, dy) = (cx.operands[0], cx.operands[1], cx.grad);
+        Ok(vec![cx.wanted(0, StochasticPoolTrainGrad { kernel, stride, pad, stream }, &[x, dy, key])?, None])
+    }
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -114,6 +250,19 @@ impl OperatorDef for StochasticPoolTrain {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |s: &Shape| {
+            let &Shape { kernel, stride, pad, ceil, .. } = s;
+            Case::new(
+                StochasticPoolTrain { kernel, stride, pad, ceil, stream: 3 },
+                s.batch,
+                &[s.image(), Type::ints(false, &[4])],
+            )
+            .drawn(Draw::Distinct)
+        };
+        SHAPES.iter().map(case).collect()
+    }
 }
 
 attributes! {
@@ -135,7 +284,26 @@ impl OperatorDef for StochasticPoolTrainGrad {
         pool::unpooled(x, dy, &window::pooling(self.kernel, self.stride, self.pad))
     }
 
-    super::rest!();
+    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
+        let (x, dy, key) = (operands[0].real(), operands[1].real(), operands[2].int());
+        let (dims, output) = (reference::nchw(&x.dims), reference::nchw(&dy.dims));
+        let random = Random { key: &key.data, stream: self.stream, output, first: cx.first };
+        let mut dx = vec![0.0; x.data.len()];
+        reference::each_window(
+            dims,
+            [output[2], output[3]],
+            &window::pooling(self.kernel, self.stride, self.pad),
+            |plane, place, rows, columns| {
+                let cells = places(dims, plane, rows, columns).collect::<Vec<_>>();
+                if let Some(cell) = pick(&x.data, random.unit(plane, place), cells.iter().copied()) {
+                    dx[cell] += dy.data[plane * output[2] * output[3] + place].f64();
+                }
+            },
+        );
+        reference::result(cx, dx)
+    }
+
+    super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
@@ -143,4 +311,17 @@ impl OperatorDef for StochasticPoolTrainGrad {
     }
 
     super::no_products!();
+
+    fn cases() -> Vec<Case> {
+        let case = |s: &Shape| {
+            let &Shape { kernel, stride, pad, .. } = s;
+            Case::new(
+                StochasticPoolTrainGrad { kernel, stride, pad, stream: 3 },
+                s.batch,
+                &[s.image(), s.pooled(), Type::ints(false, &[4])],
+            )
+            .drawn(Draw::Distinct)
+        };
+        SHAPES.iter().map(case).collect()
+    }
 }

@@ -87,10 +87,12 @@ pub fn pool_rounding(window: &Window, size: [usize; 2], output: [usize; 2]) -> R
     Err(LayerError { param: None, message, help: None })
 }
 
-/// The pixel that window `output` sees with its cell `tap` along `axis`, if it lies within `size`.
-pub fn pixel(window: &Window, axis: usize, output: usize, tap: usize, size: usize) -> Option<usize> {
-    let position = output * window.stride[axis] + tap * window.dilation[axis];
-    position.checked_sub(window.pad[axis]).filter(|&p| p < size)
+/// The windows (of `count`) whose cell `tap` lies on a pixel along `axis`.
+pub fn outputs(window: &Window, axis: usize, tap: usize, size: usize, count: usize) -> Range<usize> {
+    let (stride, pad, offset) = (window.stride[axis], window.pad[axis], tap * window.dilation[axis]);
+    let begin = pad.saturating_sub(offset).div_ceil(stride);
+    let end = (size + pad).saturating_sub(offset).div_ceil(stride).min(count);
+    begin..end.max(begin)
 }
 
 /// The pixels that pooling window `output` sees along `axis`.
@@ -125,9 +127,8 @@ mod tests {
         assert_eq!(pixels(&window, 0, 0, 5), 0..2);
         assert_eq!(pixels(&window, 0, 1, 5), 1..4);
         assert_eq!(pixels(&window, 0, 2, 5), 3..5);
-        assert_eq!(pixel(&window, 0, 0, 0, 5), None);
-        assert_eq!(pixel(&window, 0, 2, 2, 5), None);
-        assert_eq!(pixel(&window, 0, 2, 1, 5), Some(4));
+        // Window 0 begins at -1, window 2 ends at 5: the first cell is outside in one, the last in the other.
+        assert_eq!([0, 1, 2].map(|tap| outputs(&window, 0, tap, 5, 3)), [1..3, 0..3, 0..2]);
     }
 
     #[test]

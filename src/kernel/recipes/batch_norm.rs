@@ -1,19 +1,123 @@
 //! Batch normalisation: statistics and gradients.
 
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use super::reduce::{self, Mean};
+use super::split::{Dressed, Split, rows};
+use crate::kernel::build::LeafBuilder;
+use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Unary, Val};
+use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 
 /// `(x, mean) -> variance[C]`, over batch and positions, biased (divided by their count).
 pub fn variance(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: batch_norm::variance", site.name)))
+    reduce::channels(site, "variance", Mean::OverAll, |b, x, _| {
+        let difference = b.sub(x[0], x[1]);
+        b.mul(difference, difference)
+    })
+}
+
+/// `1/sqrt(variance + epsilon)`
+fn inverse_deviation(b: &mut LeafBuilder, variance: Val, epsilon: f32) -> Val {
+    let lanes = b.ty(variance).lanes;
+    let (epsilon, one) = (b.f32(epsilon, lanes), b.f32(1.0, lanes));
+    let sum = b.add(variance, epsilon);
+    let root = b.unary(Unary::Sqrt, sum);
+    b.div(one, root)
 }
 
 /// `(x, mean, variance, dy) -> Σ dy · (x - mean)/sqrt(variance + epsilon)` per channel: the gradient of gamma.
-pub fn grad_gamma(site: &mut Site, _epsilon: f32) -> Lowered {
-    Err(Unsupported(format!("{}: batch_norm::grad_gamma", site.name)))
+pub fn grad_gamma(site: &mut Site, epsilon: f32) -> Lowered {
+    // The deviation is the same for all terms: it divides the sum.
+    reduce::finished(
+        site,
+        &format!("grad_gamma_{:08x}", epsilon.to_bits()),
+        Mean::No,
+        &[2],
+        |b, x, _| {
+            let difference = b.sub(x[0], x[1]);
+            b.mul(x[3], difference)
+        },
+        |b, sum, shared, _| {
+            let inverse = inverse_deviation(b, shared[0], epsilon);
+            b.mul(sum, inverse)
+        },
+    )
 }
 
 /// `(x, gamma, mean, variance, dy, dgamma, dbeta) -> dx` through the batch statistics, with n = images · positions:
 /// `gamma/σ · (dy - dbeta/n - x̂ · dgamma/n)`.
-pub fn grad_input(site: &mut Site, _epsilon: f32) -> Lowered {
-    Err(Unsupported(format!("{}: batch_norm::grad_input", site.name)))
+pub fn grad_input(site: &mut Site, epsilon: f32) -> Lowered {
+    let ty = site.result.ty.clone();
+    let Some((channels, height, width)) = ty.chw() else {
+        return Err(Unsupported(format!("{}: batch normalisation of {ty}", site.name)));
+    };
+    let factors = site.temp("factors", Elem::F32, 3 * channels, 0);
+    channel_factors(site, epsilon, channels, height * width, factors);
+
+    let lanes = site.target.lanes;
+    let mut d = Dressed::bare(site, "batch_norm_grad");
+    let x = d.buffer("x", Elem::F32, Access::Read, site.operands[0].slot);
+    let dy = d.buffer("dy", Elem::F32, Access::Read, site.operands[4].slot);
+    let mean = d.buffer("mean", Elem::F32, Access::Read, site.operands[2].slot);
+    let factor = d.buffer("factors", Elem::F32, Access::Read, factors);
+    let dx = d.buffer("dx", Elem::F32, Access::Write, site.result.slot);
+    Split::of(&ty, channels).run(&mut d.kernel, |k, piece| {
+        let leaf = site.module().leaf(&format!("batch_norm_grad_{}x{channels}_v{lanes}", piece.count), |b| {
+            let x = b.pointer("x", Elem::F32, Access::Read);
+            let dy = b.pointer("dy", Elem::F32, Access::Read);
+            let mean = b.pointer("mean", Elem::F32, Access::Read);
+            let factor = b.pointer("factors", Elem::F32, Access::Read);
+            let dx = b.pointer("dx", Elem::F32, Access::Write);
+            rows(b, piece.count, |b, row| {
+                b.elements(channels, lanes, |b, i, lanes| {
+                    let at = row.at(i.clone(), channels);
+                    let [scale, shift, slope] =
+                        [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
+                    let (x, mean, dy) =
+                        (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
+                    let difference = b.sub(x, mean);
+                    let product = b.mul(difference, slope);
+                    let inner = b.sub(dy, shift);
+                    let inner = b.sub(inner, product);
+                    let value = b.mul(scale, inner);
+                    b.store(dx, at, value);
+                });
+            });
+        });
+        let at = &piece.position * channels;
+        k.call(leaf, [x.at(&at), dy.at(&at), mean.at(0), factor.at(0), dx.at(&at)]);
+    });
+    d.launch(site);
+    Ok(())
+}
+
+/// Per channel: `gamma/σ`, `dbeta/n` and `dgamma/(n·σ)`, so that the large kernel neither divides nor takes roots.
+fn channel_factors(site: &mut Site, epsilon: f32, channels: usize, positions: usize, factors: Slot) {
+    let lanes = site.target.lanes;
+    let name = format!("batch_norm_factors_{channels}_{positions}_{:08x}_v{lanes}", epsilon.to_bits());
+    let leaf = site.module().leaf(&name, |b| {
+        let shared = ["gamma", "variance", "dgamma", "dbeta"].map(|n| b.pointer(n, Elem::F32, Access::Read));
+        let out = b.pointer("factors", Elem::F32, Access::Write);
+        let total = b.int("total");
+        b.elements(channels, lanes, |b, i, lanes| {
+            let [gamma, variance, dgamma, dbeta] = shared.map(|p| b.load(p, i.clone(), lanes));
+            let inverse = inverse_deviation(b, variance, epsilon);
+            let n = reduce::images(b, total, positions, lanes);
+            let scale = b.mul(gamma, inverse);
+            let shift = b.div(dbeta, n);
+            let slope = b.div(dgamma, n);
+            let slope = b.mul(slope, inverse);
+            let place = |f: usize| -> Index { i.clone().offset((f * channels) as i64) };
+            b.store(out, place(0), scale);
+            b.store(out, place(1), shift);
+            b.store(out, place(2), slope);
+        });
+    });
+    let mut d = Dressed::bare(site, "batch_norm_factors");
+    let inputs = [1, 3, 5, 6].map(|i| d.buffer("x", Elem::F32, Access::Read, site.operands[i].slot));
+    let out = d.buffer("factors", Elem::F32, Access::Write, factors);
+    d.kernel.parallel("round", 1, |k, _| {
+        let mut args: Vec<Arg> = inputs.iter().map(|m| m.at(0)).collect();
+        args.extend([out.at(0), Arg::Int(Expr::TOTAL)]);
+        k.call(leaf, args);
+    });
+    d.launch(site);
 }

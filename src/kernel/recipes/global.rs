@@ -1,23 +1,34 @@
-//! Pooling over a whole map.
+//! Pooling over a whole map: windows as large as the image.
 
+use super::pool::{self, Pooling};
 use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::types::Type;
+
+fn shape(site: &Site, image: &Type) -> Result<Pooling, Unsupported> {
+    let chw = image.chw().ok_or_else(|| Unsupported(format!("{}: {image} is no image", site.name)))?;
+    Ok(Pooling::global(chw))
+}
 
 /// `x[C, H, W] -> y[C]`, the mean.
 pub fn avg(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: global::avg", site.name)))
+    let shape = shape(site, &site.operands[0].ty)?;
+    pool::avg_over(site, &shape)
 }
 
 /// `dy[C] -> dx[C, H, W]`
 pub fn avg_grad(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: global::avg_grad", site.name)))
+    let shape = shape(site, &site.result.ty)?;
+    pool::avg_grad_over(site, &shape)
 }
 
 /// `x[C, H, W] -> y[C]`
 pub fn max(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: global::max", site.name)))
+    let shape = shape(site, &site.operands[0].ty)?;
+    pool::max_over(site, &shape)
 }
 
 /// `(x, dy) -> dx`, all of it to the first maximum in row order.
 pub fn max_grad(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: global::max_grad", site.name)))
+    let shape = shape(site, &site.operands[0].ty)?;
+    pool::max_grad_over(site, &shape)
 }

@@ -1,19 +1,157 @@
-//! Fully connected layers.
+//! Fully connected layers: products whose rows are images.
 
 use super::Stage;
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use super::contraction::{
+    Contraction, Count, Init, Matrix, Tile, image_tiles, panel_loop, panels, piece, tile, transposed_panels,
+};
+use crate::kernel::build::KernelBuilder;
+use crate::kernel::ir::{Access, Arg, Elem, Expr};
+use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
+use crate::types::Type;
+
+/// Rows that the choice of a tile assumes where they are images.
+const IMAGES: usize = 64;
+/// From this many panels on, rounds are panels; below, they are blocks of images.
+const PANELS: usize = 8;
+
+/// `(inputs, outputs)` of a weight `[out, in]`.
+pub(super) fn weight_sizes(site: &Site, ty: &Type) -> Result<(usize, usize), Unsupported> {
+    match *ty.dims.as_slice() {
+        [outputs, inputs] if inputs > 0 && outputs > 0 => Ok((inputs, outputs)),
+        _ => Err(Unsupported(format!("{}: a linear layer with weights {ty}", site.name))),
+    }
+}
 
 /// `(x[F], w[O, F], [b[O]]) -> y[O]`
-pub fn forward(site: &mut Site, _stage: Stage) -> Lowered {
-    Err(Unsupported(format!("{}: linear::forward", site.name)))
+pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
+    let (inputs, outputs) = weight_sizes(site, &site.operands[1].ty)?;
+    let [x, w] = [0, 1].map(|i| site.operands[i].slot);
+    let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
+    let tile = tile(site.target, IMAGES, outputs);
+    let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
+    let weights = panels(site, w, matrix, tile);
+    product(site, &Product { x, weights, bias, depth: inputs, columns: outputs, tile, stage });
+    Ok(())
 }
 
 /// `(w, dy) -> dx`
 pub fn grad_input(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: linear::grad_input", site.name)))
+    let (inputs, outputs) = weight_sizes(site, &site.operands[0].ty)?;
+    let [w, x] = [0, 1].map(|i| site.operands[i].slot);
+    let tile = tile(site.target, IMAGES, inputs);
+    let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
+    let weights = transposed_panels(site, w, matrix, tile);
+    let stage = Stage { bias: false, activation: None };
+    product(site, &Product { x, weights, bias: None, depth: outputs, columns: inputs, tile, stage });
+    Ok(())
+}
+
+/// `y[n, columns] = activation(x[n, depth] · weights + bias)`
+struct Product {
+    x: Slot,
+    weights: Slot,
+    bias: Option<Slot>,
+    depth: usize,
+    columns: usize,
+    tile: Tile,
+    stage: Stage,
+}
+
+fn product(site: &mut Site, p: &Product) {
+    let (depth, columns, width, rows) = (p.depth, p.columns, p.tile.columns(), p.tile.rows);
+    let activation = p.stage.activation.map_or(String::new(), super::contraction::function_name);
+    let with = if p.bias.is_some() { "_bias" } else { "" };
+    let name = format!("linear_v{}_{depth}x{columns}_{width}{with}{activation}", site.target.lanes);
+    let mut kernel = KernelBuilder::new(name);
+    let x = kernel.buffer("x", Elem::F32, Access::Read);
+    let weights = kernel.buffer("w", Elem::F32, Access::Read);
+    let bias = p.bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
+    let y = kernel.buffer("y", Elem::F32, Access::Write);
+    let mut panel = |k: &mut KernelBuilder, images: [&Expr; 2], panel: Expr, size: usize| {
+        image_tiles(k, images[0], images[1], rows, |k, n, height| {
+            let contraction = Contraction {
+                lanes: p.tile.lanes,
+                rows: height,
+                columns: size,
+                counts: [1, 1, depth].map(Count::Fixed),
+                a: [0, 0, 1],
+                a_row: depth as i64,
+                a_columns: false,
+                b: [0, 0, width as i64],
+                b_padded: true,
+                c_row: columns as i64,
+                init: if bias.is_some() { Init::Bias } else { Init::Zero },
+                activation: p.stage.activation,
+            };
+            let column = &panel * width;
+            let mut args = vec![x.at(&n * depth), weights.at(&panel * (depth * width)), y.at(&n * columns + &column)];
+            args.extend(bias.map(|b| b.at(&column)));
+            k.call(contraction.leaf(site.module()), args);
+        });
+    };
+    let count = columns.div_ceil(width);
+    if count >= PANELS {
+        kernel.parallel("p", count, |k, index| {
+            piece(k, &index, columns, width, |k, size| panel(k, [&0.into(), &Expr::BATCH], index.clone(), size));
+        });
+    } else {
+        let block = 4 * rows;
+        kernel.parallel("t", Expr::BATCH.ceil_div(block as i64), |k, t| {
+            let begin = t * block;
+            let end = (&begin + block).min(Expr::BATCH);
+            panel_loop(k, columns, width, (&0.into(), 1), |k, index, size| panel(k, [&begin, &end], index, size));
+        });
+    }
+    let mut args = vec![p.x, p.weights];
+    args.extend(p.bias);
+    args.push(site.result.slot);
+    let kernel = kernel.finish();
+    site.launch(kernel, &args);
 }
 
 /// `(x, dy) -> dw`
 pub fn grad_weight(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: linear::grad_weight", site.name)))
+    let (inputs, outputs) = weight_sizes(site, &site.result.ty)?;
+    let args = [site.operands[0].slot, site.operands[1].slot, site.result.slot];
+    let tile = tile(site.target, inputs, outputs);
+    let name = format!("linear_grad_weight_v{}_{inputs}x{outputs}", tile.lanes);
+    let mut kernel = KernelBuilder::new(name);
+    let x = kernel.buffer("x", Elem::F32, Access::Read);
+    let dy = kernel.buffer("dy", Elem::F32, Access::Read);
+    let dw = kernel.buffer("dw", Elem::F32, Access::Write);
+    let panels = outputs.div_ceil(tile.columns());
+    kernel.parallel("t", inputs.div_ceil(tile.rows) * panels, |k, t| {
+        let [r, p] = [t.div(panels), t.rem(panels)];
+        piece(k, &r, inputs, tile.rows, |k, rows| {
+            piece(k, &p, outputs, tile.columns(), |k, columns| {
+                let contraction = Contraction {
+                    lanes: tile.lanes,
+                    rows,
+                    columns,
+                    counts: [Count::Fixed(1), Count::Fixed(1), Count::Given],
+                    a: [0, 0, inputs as i64],
+                    a_row: 1,
+                    a_columns: false,
+                    b: [0, 0, outputs as i64],
+                    b_padded: false,
+                    c_row: outputs as i64,
+                    init: Init::Zero,
+                    activation: None,
+                };
+                let (row, column) = (&r * tile.rows, &p * tile.columns());
+                let unroll = contraction.unroll();
+                let args = [
+                    x.at(&row),
+                    dy.at(&column),
+                    dw.at(&row * outputs + &column),
+                    Arg::Int(Expr::BATCH.div(unroll)),
+                    Arg::Int(Expr::BATCH.rem(unroll)),
+                ];
+                k.call(contraction.leaf(site.module()), args);
+            });
+        });
+    });
+    let kernel = kernel.finish();
+    site.launch(kernel, &args);
+    Ok(())
 }

@@ -8,17 +8,22 @@
 pub mod batch_norm;
 pub mod contraction;
 pub mod conv;
+pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
+pub mod fold;
 pub mod global;
 pub mod linear;
 pub mod local;
 pub mod lrn;
+pub mod maxout;
 pub mod movement;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+pub mod split;
+pub mod spread;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

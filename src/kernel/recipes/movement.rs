@@ -1,33 +1,236 @@
 //! Work that only moves elements: concatenation, slices, padding, change of shape, constants.
 
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use super::split::{Dressed, Split, copy_leaf, elem, fill_leaf};
+use crate::kernel::build::LeafBuilder;
+use crate::kernel::ir::{Access, Elem, Expr, Index, LeafId, Module};
+use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
+use crate::types::Type;
+
+/// Channels, and positions (per image, or in all).
+fn rows_of(ty: &Type) -> (usize, usize) {
+    let channels = ty.dims.first().copied().unwrap_or(1);
+    (channels, ty.elements() / channels.max(1))
+}
 
 /// All operands along the channels (of images or feature vectors).
 pub fn concat(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: movement::concat", site.name)))
+    let ty = site.result.ty.clone();
+    let (channels, _) = rows_of(&ty);
+    let parts: Vec<usize> = site.operands.iter().map(|o| rows_of(&o.ty).0).collect();
+    if !ty.batched || parts.iter().sum::<usize>() != channels {
+        return Err(Unsupported(format!("{}: concatenation of {parts:?} channels to {ty}", site.name)));
+    }
+    let (lanes, elem) = (site.target.lanes, elem(&ty));
+    let mut d = Dressed::new(site, "concat", Access::Write);
+    let (operands, y) = (d.operands.clone(), d.result);
+    Split::of(&ty, channels).run(&mut d.kernel, |k, piece| {
+        let mut begin = 0;
+        for (&x, &part) in operands.iter().zip(&parts) {
+            let leaf = copy_leaf(site.module(), elem, lanes, piece.count, part, part, channels);
+            k.call(leaf, [x.at(&piece.position * part), y.at(&piece.position * channels + begin)]);
+            begin += part;
+        }
+    });
+    d.launch(site);
+    Ok(())
 }
 
 /// Channels `begin ..` as many as the result has.
-pub fn slice(site: &mut Site, _begin: usize) -> Lowered {
-    Err(Unsupported(format!("{}: movement::slice", site.name)))
+pub fn slice(site: &mut Site, begin: usize) -> Lowered {
+    let (from, to) = (rows_of(&site.operands[0].ty).0, rows_of(&site.result.ty).0);
+    if !site.result.ty.batched || begin + to > from {
+        return Err(Unsupported(format!("{}: channels {begin}.. of {}", site.name, site.operands[0].ty)));
+    }
+    let (lanes, elem) = (site.target.lanes, elem(&site.result.ty));
+    let mut d = Dressed::new(site, "slice", Access::Write);
+    let (x, y) = (d.operands[0], d.result);
+    Split::of(&site.result.ty, to).run(&mut d.kernel, |k, piece| {
+        let leaf = copy_leaf(site.module(), elem, lanes, piece.count, to, from, to);
+        k.call(leaf, [x.at(&piece.position * from + begin), y.at(&piece.position * to)]);
+    });
+    d.launch(site);
+    Ok(())
+}
+
+/// An image inside a larger one.
+struct Inset {
+    channels: usize,
+    /// Height and width.
+    small: [usize; 2],
+    large: [usize; 2],
+}
+
+impl Inset {
+    fn new(site: &Site, small: &Type, large: &Type, at: [usize; 2]) -> Result<Inset, Unsupported> {
+        let wrong = || Unsupported(format!("{}: {small} at {at:?} in {large}", site.name));
+        let ((c, h, w), (channels, height, width)) = (small.chw().ok_or_else(wrong)?, large.chw().ok_or_else(wrong)?);
+        if c != channels || at[0] + h > height || at[1] + w > width {
+            return Err(wrong());
+        }
+        Ok(Inset { channels, small: [h, w], large: [height, width] })
+    }
 }
 
 /// Puts the image at `(top, left)` of the larger result, `value` around it.
-pub fn pad(site: &mut Site, _top: usize, _left: usize, _value: f32) -> Lowered {
-    Err(Unsupported(format!("{}: movement::pad", site.name)))
+pub fn pad(site: &mut Site, top: usize, left: usize, value: f32) -> Lowered {
+    let inset = Inset::new(site, &site.operands[0].ty, &site.result.ty, [top, left])?;
+    let (channels, [height, width], lanes) = (inset.channels, inset.small, site.target.lanes);
+    let [rows, columns] = inset.large;
+    let fill = fill_leaf(site.module(), lanes, columns * channels, value);
+    let copy = copy_leaf(site.module(), Elem::F32, lanes, 1, width * channels, 0, 0);
+    let mut d = Dressed::new(site, "pad", Access::Write);
+    let (x, y) = (d.operands[0], d.result);
+    d.kernel.parallel("round", Expr::BATCH * rows, |k, round| {
+        let (image, row) = (round.div(rows), round.rem(rows));
+        k.call(fill, [y.at(&round * (columns * channels))]);
+        let is_inside = row.lt(top + height) - row.lt(top);
+        k.when(is_inside, |k| {
+            let from = (image * height + (row - top)) * (width * channels);
+            k.call(copy, [x.at(from), y.at((round * columns + left) * channels)]);
+        });
+    });
+    d.launch(site);
+    Ok(())
 }
 
 /// The part of the image that begins at `(top, left)`, as large as the result.
-pub fn crop(site: &mut Site, _top: usize, _left: usize) -> Lowered {
-    Err(Unsupported(format!("{}: movement::crop", site.name)))
+pub fn crop(site: &mut Site, top: usize, left: usize) -> Lowered {
+    let inset = Inset::new(site, &site.result.ty, &site.operands[0].ty, [top, left])?;
+    let (channels, [height, width], lanes) = (inset.channels, inset.small, site.target.lanes);
+    let [rows, columns] = inset.large;
+    let copy = copy_leaf(site.module(), Elem::F32, lanes, 1, width * channels, 0, 0);
+    let mut d = Dressed::new(site, "crop", Access::Write);
+    let (x, y) = (d.operands[0], d.result);
+    d.kernel.parallel("round", Expr::BATCH * height, |k, round| {
+        let (image, row) = (round.div(height), round.rem(height));
+        let from = ((image * rows + (row + top)) * columns + left) * channels;
+        k.call(copy, [x.at(from), y.at(round * (width * channels))]);
+    });
+    d.launch(site);
+    Ok(())
 }
 
 /// The same elements in logical (channel, row, column) order under other dimensions.
 pub fn reshape(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: movement::reshape", site.name)))
+    let (from, to) = (site.operands[0].ty.clone(), site.result.ty.clone());
+    if from.batched != to.batched || from.elements() != to.elements() {
+        return Err(Unsupported(format!("{}: {from} as {to}", site.name)));
+    }
+    let (source, target) = (Order::of(&from), Order::of(&to));
+    let (x, y) = (site.operands[0].slot, site.result.slot);
+    if source == target || (source.is_logical() && target.is_logical()) {
+        copy_all(site, x, y);
+    } else if target.is_logical() {
+        permute(site, "flatten", &source, true, x, y);
+    } else if source.is_logical() {
+        permute(site, "unflatten", &target, false, x, y);
+    } else {
+        let (fixed, per_image) = if from.batched { (0, from.elements()) } else { (from.elements(), 0) };
+        let flat = site.temp("flat", elem(&from), fixed, per_image);
+        permute(site, "flatten", &source, true, x, flat);
+        permute(site, "unflatten", &target, false, flat, y);
+    }
+    Ok(())
+}
+
+/// How the logical dimensions lie in memory; those of size 1 do not matter and are left out.
+#[derive(Clone, Debug, PartialEq)]
+struct Order {
+    /// Sizes in memory order, outermost first.
+    sizes: Vec<usize>,
+    /// Elements between neighbours of each in logical order.
+    strides: Vec<usize>,
+}
+
+impl Order {
+    fn of(ty: &Type) -> Order {
+        let stride = |d: usize| ty.dims[d + 1..].iter().product::<usize>();
+        let memory: Vec<usize> = ty.memory_order().into_iter().filter(|&d| ty.dims[d] != 1).collect();
+        Order { sizes: memory.iter().map(|&d| ty.dims[d]).collect(), strides: memory.into_iter().map(stride).collect() }
+    }
+
+    fn is_logical(&self) -> bool {
+        self.strides.is_sorted_by(|a, b| a > b)
+    }
+
+    fn elements(&self) -> usize {
+        self.sizes.iter().product()
+    }
+}
+
+/// `y = x`
+fn copy_all(site: &mut Site, x: Slot, y: Slot) {
+    let (ty, lanes) = (site.result.ty.clone(), site.target.lanes);
+    let elem = elem(&ty);
+    let mut d = Dressed::bare(site, "copy");
+    let x = d.buffer("x", elem, Access::Read, x);
+    let y = d.buffer("y", elem, Access::Write, y);
+    Split::of(&ty, 1).run(&mut d.kernel, |k, piece| {
+        let leaf = copy_leaf(site.module(), elem, lanes, 1, piece.count, 0, 0);
+        k.call(leaf, [x.at(&piece.position), y.at(&piece.position)]);
+    });
+    d.launch(site);
+}
+
+/// From memory order to logical order or back, one element at a time. A round moves one image (or a shared value).
+fn permute(site: &mut Site, what: &str, order: &Order, to_logical: bool, x: Slot, y: Slot) {
+    let ty = site.result.ty.clone();
+    let elem = elem(&ty);
+    let leaf = permute_leaf(site.module(), what, elem, order, to_logical);
+    let mut d = Dressed::bare(site, what);
+    let x = d.buffer("x", elem, Access::Read, x);
+    let y = d.buffer("y", elem, Access::Write, y);
+    let elements = order.elements();
+    let rounds = if ty.batched { Expr::BATCH } else { 1.into() };
+    d.kernel.parallel("round", rounds, |k, round| {
+        k.call(leaf, [x.at(&round * elements), y.at(&round * elements)]);
+    });
+    d.launch(site);
+}
+
+fn permute_leaf(module: &mut Module, what: &str, elem: Elem, order: &Order, to_logical: bool) -> LeafId {
+    let list = |v: &[usize]| v.iter().map(|n| n.to_string()).collect::<Vec<_>>().join("x");
+    let kind = if elem == Elem::F32 { "f" } else { "i" };
+    let name = format!("{what}_{kind}_{}_by_{}", list(&order.sizes), list(&order.strides));
+    module.leaf(&name, |b| {
+        let x = b.pointer("x", elem, Access::Read);
+        let y = b.pointer("y", elem, Access::Write);
+        nest(b, order, 0, Index::default(), Index::default(), &mut |b, memory, logical| {
+            let (from, to) = if to_logical { (memory, logical) } else { (logical, memory) };
+            let value = b.load(x, from, 1);
+            b.store(y, to, value);
+        });
+    })
+}
+
+/// Loops over the dimensions from `depth` on: `body(builder, element in memory order, element in logical order)`.
+fn nest(
+    b: &mut LeafBuilder,
+    order: &Order,
+    depth: usize,
+    memory: Index,
+    logical: Index,
+    body: &mut dyn FnMut(&mut LeafBuilder, Index, Index),
+) {
+    let Some(&size) = order.sizes.get(depth) else { return body(b, memory, logical) };
+    let inner: usize = order.sizes[depth + 1..].iter().product();
+    b.repeat(&format!("d{depth}"), size, &[], |b, d, _| {
+        let memory = memory.plus(d, inner as i64);
+        let logical = logical.plus(d, order.strides[depth] as i64);
+        nest(b, order, depth + 1, memory, logical, body);
+        vec![]
+    });
 }
 
 /// No operands: the result is `value` everywhere.
-pub fn fill(site: &mut Site, _value: f32) -> Lowered {
-    Err(Unsupported(format!("{}: movement::fill", site.name)))
+pub fn fill(site: &mut Site, value: f32) -> Lowered {
+    let (ty, lanes) = (site.result.ty.clone(), site.target.lanes);
+    let mut d = Dressed::new(site, "fill", Access::Write);
+    let y = d.result;
+    Split::of(&ty, 1).run(&mut d.kernel, |k, piece| {
+        let leaf = fill_leaf(site.module(), lanes, piece.count, value);
+        k.call(leaf, [y.at(&piece.position)]);
+    });
+    d.launch(site);
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! Random numbers in kernels (Philox4x32-10; the numbering of elements is the runtime's `philox` module).
 
-use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::{Binary, Compare, Param, Unary, Val};
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use super::split::{Dressed, Split};
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::{Access, Arg, Binary, Compare, Elem, Expr, Index, LeafId, Memory, Op, Param, Unary, Val, Var};
+use crate::kernel::site::{Lowered, Site};
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -67,8 +68,167 @@ pub fn unit(b: &mut LeafBuilder, word: Val) -> Val {
     b.mul(float, scale)
 }
 
+/// Random numbers for a run of consecutive elements, made block by block into scratch memory.
+pub struct Units {
+    pub key: Memory,
+    pub stream: u32,
+    /// The longest run.
+    pub most: usize,
+}
+
+/// [`Units`] with its scratch memory and leaf.
+pub struct UnitsOf {
+    pub memory: Memory,
+    key: Memory,
+    leaf: LeafId,
+}
+
+impl Units {
+    pub fn prepare(&self, site: &mut Site, k: &mut KernelBuilder) -> UnitsOf {
+        // A run that begins in the middle of a block touches one more.
+        let memory = k.scratch("random", Elem::F32, self.most.next_multiple_of(BLOCK) + BLOCK);
+        UnitsOf { memory, key: self.key, leaf: block_leaf(site, self.stream) }
+    }
+}
+
+impl UnitsOf {
+    /// Fills the scratch memory for `count` elements from element `first` on; gives where they begin in it.
+    pub fn fill(&self, k: &mut KernelBuilder, first: &Expr, count: &Expr) -> Expr {
+        let begin = first.rem(BLOCK);
+        let blocks = (&begin + count + (BLOCK - 1)).div(BLOCK);
+        k.serial("block", blocks, |k, i| {
+            let [low, high] = counter(&(first.div(BLOCK) + &i));
+            k.call(self.leaf, [self.key.at(0), self.memory.at(i * BLOCK), Arg::Int(low), Arg::Int(high)]);
+        });
+        begin
+    }
+}
+
+/// Elements that share counters: 16 counters of four words.
+const BLOCK: usize = 64;
+
+/// Both halves of a block's first counter. No counter inside a block carries into the upper half.
+fn counter(block: &Expr) -> [Expr; 2] {
+    let first = block * 16;
+    [first.clone(), first.div(1i64 << 32)]
+}
+
+/// `body(builder, element inside the block, word)` for all of a block's words, `lanes` at a time.
+fn block_words(
+    b: &mut LeafBuilder,
+    key: Param,
+    stream: u32,
+    [low, high]: [Var; 2],
+    lanes: u32,
+    mut body: impl FnMut(&mut LeafBuilder, Index, Val),
+) {
+    let mut vector = |b: &mut LeafBuilder, at: Index| {
+        let place = b.op(Op::Iota { lanes });
+        let low = at.terms.iter().fold(Index::from(low), |sum, &(var, c)| sum.plus(var, c));
+        let low = b.op(Op::IndexI32 { index: low, lanes });
+        let low = b.add(low, place);
+        let high = b.op(Op::IndexI32 { index: high.into(), lanes });
+        let words = words(b, key, stream, low, high, lanes);
+        for (w, word) in words.into_iter().enumerate() {
+            body(b, at.clone().offset(16 * w as i64), word);
+        }
+    };
+    if lanes >= 16 {
+        return vector(b, Index::default());
+    }
+    b.repeat("c", 16 / lanes as usize, &[], |b, c, _| {
+        vector(b, Index::default().plus(c, lanes.into()));
+        vec![]
+    });
+}
+
+/// The block of random numbers in [0, 1) whose first counter is given: parameters `(key, y, low, high)`.
+fn block_leaf(site: &mut Site, stream: u32) -> LeafId {
+    let lanes = site.target.lanes.min(16);
+    site.module().leaf(&format!("random_{stream}_v{lanes}"), |b| {
+        let key = b.pointer("key", Elem::I32, Access::Read);
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let halves = [b.int("low"), b.int("high")];
+        block_words(b, key, stream, halves, lanes, |b, at, word| {
+            let unit = unit(b, word);
+            b.store(y, at, unit);
+        });
+    })
+}
+
+/// Keeps `x · scale` where `unit >= rate`.
+fn mask(b: &mut LeafBuilder, x: Val, unit: Val, rate: f32, scale: f32) -> Val {
+    let lanes = b.ty(x).lanes;
+    let (rate, zero) = (b.f32(rate, lanes), b.f32(0.0, lanes));
+    let scaled = if scale == 1.0 {
+        x
+    } else {
+        let scale = b.f32(scale, lanes);
+        b.mul(x, scale)
+    };
+    let kept = b.compare(Compare::Ge, unit, rate);
+    b.select(kept, scaled, zero)
+}
+
 /// `(x, key) -> mask · x · scale`: element kept where its random number in [0, 1) is at least `rate`. The element's index
 /// is its place in memory order, the image's index in the whole batch outermost.
-pub fn dropout(site: &mut Site, _rate: f32, _scale: f32, _stream: u32) -> Lowered {
-    Err(Unsupported(format!("{}: random::dropout", site.name)))
+pub fn dropout(site: &mut Site, rate: f32, scale: f32, stream: u32) -> Lowered {
+    let elements = site.result.ty.elements();
+    let split = Split::of(&site.result.ty, 1);
+    let mut d = Dressed::new(site, "dropout", Access::Write);
+    let (x, key, y) = (d.operands[0], d.operands[1], d.result);
+    let lanes = site.target.lanes.min(16);
+    let constants = format!("{stream}_{:08x}_{:08x}", rate.to_bits(), scale.to_bits());
+    let whole = site.module().leaf(&format!("dropout_{constants}_v{lanes}"), |b| {
+        let x = b.pointer("x", Elem::F32, Access::Read);
+        let key = b.pointer("key", Elem::I32, Access::Read);
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let halves = [b.int("low"), b.int("high")];
+        block_words(b, key, stream, halves, lanes, |b, at, word| {
+            let (unit, value) = (unit(b, word), b.load(x, at.clone(), lanes));
+            let kept = mask(b, value, unit, rate, scale);
+            b.store(y, at, kept);
+        });
+    });
+    let some = site.module().leaf(&format!("dropout_some_{constants}"), |b| {
+        let x = b.pointer("x", Elem::F32, Access::Read);
+        let units = b.pointer("units", Elem::F32, Access::Read);
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let count = b.int("count");
+        b.repeat("i", count, &[], |b, i, _| {
+            let (value, unit) = (b.load(x, i, 1), b.load(units, i, 1));
+            let kept = mask(b, value, unit, rate, scale);
+            b.store(y, i, kept);
+            vec![]
+        });
+    });
+    let units = Units { key, stream, most: BLOCK }.prepare(site, &mut d.kernel);
+    let partial = |k: &mut KernelBuilder, place: &Expr, first: &Expr, count: &Expr| {
+        let begin = units.fill(k, first, count);
+        k.call(some, [x.at(place), units.memory.at(begin), y.at(place), Arg::Int(count.clone())]);
+    };
+    split.run(&mut d.kernel, |k, piece| {
+        // Elements before the first whole block, whole blocks, elements after the last.
+        let place = &piece.position;
+        let first = Expr::FIRST * elements + place;
+        let aligned = elements % BLOCK == 0;
+        let before = if aligned { Expr::from(0) } else { (Expr::from(0) - &first).rem(BLOCK).min(piece.count) };
+        if !aligned {
+            k.when(Expr::from(0).lt(before.clone()), |k| partial(k, place, &first, &before));
+        }
+        let blocks = (Expr::from(piece.count) - &before).div(BLOCK);
+        k.serial("block", blocks.clone(), |k, i| {
+            let done = &before + &i * BLOCK;
+            let [low, high] = counter(&(&first + &done).div(BLOCK));
+            let at = place + &done;
+            k.call(whole, [x.at(&at), key.at(0), y.at(at), Arg::Int(low), Arg::Int(high)]);
+        });
+        let done = &before + blocks * BLOCK;
+        let after = Expr::from(piece.count) - &done;
+        if !(aligned && piece.count % BLOCK == 0) {
+            k.when(Expr::from(0).lt(after.clone()), |k| partial(k, &(place + &done), &(&first + &done), &after));
+        }
+    });
+    d.launch(site);
+    Ok(())
 }

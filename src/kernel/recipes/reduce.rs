@@ -1,8 +1,13 @@
 //! Sums in a fixed order.
+//!
+//! Sums over the batch go in two launches: each round sums a fixed part of the batch into a row of its own, then the rows are
+//! added in order. The parts depend on shapes alone, so the bits never depend on threads.
 
+use super::split::{Dressed, Split, elem, fill_leaf};
 use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::Val;
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::kernel::ir::{Access, Arg, Binary, Compare, Elem, Expr, Index, Op, Param, Unary, Val, Var};
+use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
+use crate::types::Type;
 
 /// What a sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,30 +21,314 @@ pub enum Mean {
 /// or shared `[C]`, broadcast. `tag` names the term and its constants.
 pub fn channels(
     site: &mut Site,
-    _tag: &str,
-    _mean: Mean,
-    _term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
+    tag: &str,
+    mean: Mean,
+    term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
 ) -> Lowered {
-    Err(Unsupported(format!("{}: reduce::channels", site.name)))
+    finished(site, tag, mean, &[], term, |_, sum, _, _| sum)
+}
+
+/// The same; at the end `finish(builder, sum, values of the shared operands `with`, lanes)` gives the result.
+pub fn finished(
+    site: &mut Site,
+    tag: &str,
+    mean: Mean,
+    with: &[usize],
+    mut term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
+    mut finish: impl FnMut(&mut LeafBuilder, Val, &[Val], u32) -> Val,
+) -> Lowered {
+    let sizes = Sizes::of(site, tag)?;
+    let split = Split::new(true, sizes.positions, sizes.channels);
+    let partial = site.temp("partial", Elem::F32, 0, split.parts * sizes.channels);
+    partial_sums(site, tag, &sizes, &split, partial, &mut term);
+
+    // Rounds of the first launch are rows of the partial sums.
+    let count = if split.images > 1 { Expr::BATCH.ceil_div(split.images as i64) } else { Expr::BATCH * split.parts };
+    let lanes = site.target.lanes;
+    let mut d = Dressed::bare(site, &format!("{tag}_sum"));
+    let parts = d.buffer("partial", Elem::F32, Access::Read, partial);
+    let shared: Vec<_> =
+        with.iter().map(|&i| d.buffer("x", elem(&site.operands[i].ty), Access::Read, site.operands[i].slot)).collect();
+    let y = d.buffer("y", Elem::F32, Access::Write, site.result.slot);
+    let divisor = (mean == Mean::OverAll).then_some(sizes.positions);
+    Split::new(false, sizes.channels, 32).run(&mut d.kernel, |k, piece| {
+        let by = divisor.map_or("sum".into(), |positions| format!("mean{positions}"));
+        let name = format!("{tag}_{by}_{}_of_{}_v{lanes}", piece.count, sizes.channels);
+        let leaf = site.module().leaf(&name, |b| {
+            let partial = b.pointer("partial", Elem::F32, Access::Read);
+            let shared: Vec<Param> =
+                (0..with.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+            let y = b.pointer("y", Elem::F32, Access::Write);
+            let count = b.int("count");
+            let total = divisor.map(|_| b.int("total"));
+            b.elements(piece.count, lanes, |b, at, lanes| {
+                let sum = column(b, partial, &at, count, sizes.channels, lanes);
+                let values: Vec<Val> = shared.iter().map(|p| b.load(*p, at.clone(), lanes)).collect();
+                let sum = finish(b, sum, &values, lanes);
+                let sum = match (total, divisor) {
+                    (Some(total), Some(positions)) => {
+                        let n = images(b, total, positions, lanes);
+                        b.div(sum, n)
+                    }
+                    _ => sum,
+                };
+                b.store(y, at, sum);
+            });
+        });
+        let mut args = vec![parts.at(&piece.position)];
+        args.extend(shared.iter().map(|s| s.at(&piece.position)));
+        args.extend([y.at(&piece.position), Arg::Int(count.clone())]);
+        args.extend(divisor.map(|_| Arg::Int(Expr::TOTAL)));
+        k.call(leaf, args);
+    });
+    d.launch(site);
+    Ok(())
+}
+
+/// `total · positions` as a float in every lane.
+pub(super) fn images(b: &mut LeafBuilder, total: Var, positions: usize, lanes: u32) -> Val {
+    let total = b.op(Op::IndexI32 { index: total.into(), lanes });
+    let total = b.unary(Unary::ToFloat, total);
+    let positions = b.f32(positions as f32, lanes);
+    b.mul(total, positions)
+}
+
+/// The sum of `count` rows at the columns `at`, rows `stride` elements apart, in order.
+fn column(b: &mut LeafBuilder, x: Param, at: &Index, count: Var, stride: usize, lanes: u32) -> Val {
+    let zero = b.f32(0.0, lanes);
+    let sum = b.repeat("r", count, &[zero], |b, r, carried| {
+        let value = b.load(x, at.clone().plus(r, stride as i64), lanes);
+        vec![b.add(carried[0], value)]
+    });
+    sum[0]
+}
+
+struct Sizes {
+    channels: usize,
+    positions: usize,
+    /// Which operands are shared.
+    shared: Vec<bool>,
+}
+
+impl Sizes {
+    fn of(site: &Site, tag: &str) -> Result<Sizes, Unsupported> {
+        let wrong = |ty: &Type| Unsupported(format!("{tag}: an operand {ty}"));
+        let channels = site.result.ty.elements();
+        let mut image: Option<&Type> = None;
+        let mut shared = Vec::new();
+        for operand in &site.operands {
+            let ty = &operand.ty;
+            shared.push(!ty.batched);
+            let fits = match image {
+                _ if !ty.batched => ty.elements() == channels,
+                Some(first) => first == ty,
+                None => ty.dims.first().copied().unwrap_or(1) == channels,
+            };
+            if !fits {
+                return Err(wrong(ty));
+            }
+            if ty.batched {
+                image = Some(ty);
+            }
+        }
+        let image = image.ok_or_else(|| Unsupported(format!("{tag}: no operand is batched")))?;
+        Ok(Sizes { channels, positions: image.elements() / channels.max(1), shared })
+    }
+}
+
+/// `partial[round][c] = Σ term` over the round's part of the batch.
+fn partial_sums(
+    site: &mut Site,
+    tag: &str,
+    sizes: &Sizes,
+    split: &Split,
+    partial: Slot,
+    term: &mut impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
+) {
+    let (channels, lanes) = (sizes.channels, site.target.lanes);
+    let mut d = Dressed::bare(site, &format!("{tag}_partial"));
+    let operands: Vec<_> = site.operands.iter().map(|o| (elem(&o.ty), o.slot)).collect();
+    let operands: Vec<_> = operands.into_iter().map(|(elem, slot)| d.buffer("x", elem, Access::Read, slot)).collect();
+    let sums = d.buffer("partial", Elem::F32, Access::ReadWrite, partial);
+    let letters: String = sizes.shared.iter().map(|s| if *s { 'c' } else { 'e' }).collect();
+    let zero = fill_leaf(site.module(), lanes, channels, 0.0);
+    split.run_after(
+        &mut d.kernel,
+        |k, round| k.call(zero, [sums.at(round * channels)]),
+        |k, piece| {
+            let count = piece.count;
+            let leaf = site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{channels}_v{lanes}"), |b| {
+                let params: Vec<Param> =
+                    (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+                let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
+                b.elements(channels, lanes, |b, at, lanes| {
+                    let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
+                        .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
+                        .collect();
+                    let start = b.load(sums, at.clone(), lanes);
+                    let sum = b.repeat("p", count, &[start], |b, p, carried| {
+                        let place = at.clone().plus(p, channels as i64);
+                        let values: Vec<Val> = (fixed.iter().zip(&params))
+                            .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
+                            .collect();
+                        let value = term(b, &values, lanes);
+                        vec![b.add(carried[0], value)]
+                    });
+                    b.store(sums, at, sum[0]);
+                });
+            });
+            let at = &piece.position * channels;
+            let pieces = operands.iter().zip(&sizes.shared);
+            let mut args: Vec<Arg> = pieces.map(|(m, shared)| if *shared { m.at(0) } else { m.at(&at) }).collect();
+            args.push(sums.at(&piece.round * channels));
+            k.call(leaf, args);
+        },
+    );
+    d.launch(site);
 }
 
 /// `x (one number per image) -> shared []`: the mean over the whole batch.
 pub fn batch_mean(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: reduce::batch_mean", site.name)))
+    if site.operands[0].ty.elements() != 1 {
+        return Err(Unsupported(format!("{}: batch mean of {}", site.name, site.operands[0].ty)));
+    }
+    let mut d = Dressed::new(site, "batch_mean", Access::Write);
+    let leaf = site.module().leaf("batch_mean", |b| {
+        let x = b.pointer("x", Elem::F32, Access::Read);
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let (count, total) = (b.int("count"), b.int("total"));
+        let sum = column(b, x, &Index::default(), count, 1, 1);
+        let n = images(b, total, 1, 1);
+        let mean = b.div(sum, n);
+        b.store(y, 0i64, mean);
+    });
+    let (x, y) = (d.operands[0], d.result);
+    d.kernel.parallel("round", 1, |k, _| {
+        k.call(leaf, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL)]);
+    });
+    d.launch(site);
+    Ok(())
 }
 
 /// `x[C, H, W] per image -> shared [C, H·W]`: the sum over the batch.
 pub fn sum_batch(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: reduce::sum_batch", site.name)))
+    // Both lie as [H·W][C].
+    let (elements, lanes) = (site.result.ty.elements(), site.target.lanes);
+    let mut d = Dressed::new(site, "sum_batch", Access::Write);
+    let (x, y) = (d.operands[0], d.result);
+    Split::new(false, elements, 16).run(&mut d.kernel, |k, piece| {
+        let leaf = site.module().leaf(&format!("sum_batch_{}_of_{elements}_v{lanes}", piece.count), |b| {
+            let x = b.pointer("x", Elem::F32, Access::Read);
+            let y = b.pointer("y", Elem::F32, Access::Write);
+            let count = b.int("count");
+            b.elements(piece.count, lanes, |b, at, lanes| {
+                let sum = column(b, x, &at, count, elements, lanes);
+                b.store(y, at, sum);
+            });
+        });
+        k.call(leaf, [x.at(&piece.position), y.at(&piece.position), Arg::Int(Expr::BATCH)]);
+    });
+    d.launch(site);
+    Ok(())
 }
 
 /// `shared x -> shared []`: the sum of squares.
 pub fn sum_squares(site: &mut Site) -> Lowered {
-    Err(Unsupported(format!("{}: reduce::sum_squares", site.name)))
+    let (elements, lanes) = (site.operands[0].ty.elements(), site.target.lanes);
+    let split = Split::new(false, elements, 1);
+    let partial = site.temp("partial", Elem::F32, split.parts, 0);
+    let mut d = Dressed::bare(site, "squares_partial");
+    let x = d.buffer("x", Elem::F32, Access::Read, site.operands[0].slot);
+    let sums = d.buffer("partial", Elem::F32, Access::Write, partial);
+    split.run(&mut d.kernel, |k, piece| {
+        let leaf = site.module().leaf(&format!("squares_{}_v{lanes}", piece.count), |b| {
+            let x = b.pointer("x", Elem::F32, Access::Read);
+            let y = b.pointer("y", Elem::F32, Access::Write);
+            let sum = squares(b, x, piece.count, lanes);
+            b.store(y, 0i64, sum);
+        });
+        k.call(leaf, [x.at(&piece.position), sums.at(&piece.round)]);
+    });
+    d.launch(site);
+
+    let mut d = Dressed::bare(site, "squares_sum");
+    let sums = d.buffer("partial", Elem::F32, Access::Read, partial);
+    let y = d.buffer("y", Elem::F32, Access::Write, site.result.slot);
+    let leaf = site.module().leaf("sum", |b| {
+        let x = b.pointer("x", Elem::F32, Access::Read);
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let count = b.int("count");
+        let sum = column(b, x, &Index::default(), count, 1, 1);
+        b.store(y, 0i64, sum);
+    });
+    d.kernel.parallel("round", 1, |k, _| {
+        k.call(leaf, [sums.at(0), y.at(0), Arg::Int(split.parts.into())]);
+    });
+    d.launch(site);
+    Ok(())
+}
+
+/// `Σ x²` over `count` elements as a scalar.
+fn squares(b: &mut LeafBuilder, x: Param, count: usize, lanes: u32) -> Val {
+    let whole = count / lanes as usize;
+    let mut sum = b.f32(0.0, 1);
+    if lanes > 1 && whole > 0 {
+        let zero = b.f32(0.0, lanes);
+        let vector = b.repeat("v", whole, &[zero], |b, v, carried| {
+            let value = b.load(x, Index::default().plus(v, lanes.into()), lanes);
+            vec![b.fma(value, value, carried[0])]
+        });
+        sum = b.reduce(Binary::Add, vector[0]);
+    }
+    let done = if lanes > 1 { whole * lanes as usize } else { 0 };
+    if done == count {
+        return sum;
+    }
+    b.repeat("t", count - done, &[sum], |b, t, carried| {
+        let value = b.load(x, Index::from(done).plus(t, 1), 1);
+        vec![b.fma(value, value, carried[0])]
+    })[0]
 }
 
 /// `shared w -> w` with each output unit's weights scaled so that their L2 norm is at most `limit`.
 /// The output unit is the innermost dimension in memory (see `Type::memory_order`).
-pub fn max_norm(site: &mut Site, _limit: f32) -> Lowered {
-    Err(Unsupported(format!("{}: reduce::max_norm", site.name)))
+pub fn max_norm(site: &mut Site, limit: f32) -> Lowered {
+    let ty = &site.result.ty;
+    let units = ty.memory_order().last().map_or(1, |&d| ty.dims[d]);
+    let (weights, lanes) = (ty.elements() / units.max(1), site.target.lanes);
+    let mut d = Dressed::new(site, "max_norm", Access::Write);
+    let (x, y) = (d.operands[0], d.result);
+    Split::new(false, units, 64).run(&mut d.kernel, |k, piece| {
+        let name = format!("max_norm_{}_of_{units}x{weights}_{:08x}_v{lanes}", piece.count, limit.to_bits());
+        let leaf = site.module().leaf(&name, |b| {
+            let x = b.pointer("x", Elem::F32, Access::Read);
+            let y = b.pointer("y", Elem::F32, Access::Write);
+            b.elements(piece.count, lanes, |b, at, lanes| bound_units(b, x, y, &at, [units, weights], limit, lanes));
+        });
+        k.call(leaf, [x.at(&piece.position), y.at(&piece.position)]);
+    });
+    d.launch(site);
+    Ok(())
+}
+
+/// Bounds the norms of the output units at the columns `at`.
+fn bound_units(b: &mut LeafBuilder, x: Param, y: Param, at: &Index, sizes: [usize; 2], limit: f32, lanes: u32) {
+    let [units, weights] = sizes;
+    let zero = b.f32(0.0, lanes);
+    let sum = b.repeat("w", weights, &[zero], |b, w, carried| {
+        let value = b.load(x, at.clone().plus(w, units as i64), lanes);
+        vec![b.fma(value, value, carried[0])]
+    });
+    let norm = b.unary(Unary::Sqrt, sum[0]);
+    let (limit, one) = (b.f32(limit, lanes), b.f32(1.0, lanes));
+    let above = b.compare(Compare::Gt, norm, limit);
+    let smaller = b.div(limit, norm);
+    let factor = b.select(above, smaller, one);
+    b.repeat("w", weights, &[], |b, w, _| {
+        let place = at.clone().plus(w, units as i64);
+        let value = b.load(x, place.clone(), lanes);
+        let scaled = b.mul(value, factor);
+        b.store(y, place, scaled);
+        vec![]
+    });
 }

@@ -1,0 +1,120 @@
+//! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed meanwhile.
+
+use crate::spec::{Length, Recipe, Schedule};
+use crate::store::{Disk, Store};
+use crate::train::state::Cursor;
+use crate::{Error, Result, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub const FORMAT: &str = "ninc-checkpoint-1";
+
+/// What decides the result of training besides the state. A checkpoint resumes only where all of it is the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Version of the program.
+    pub version: String,
+    /// Hash of the network's text form.
+    pub network: String,
+    /// Hash of the training part.
+    pub data: String,
+    /// Data preparation and augmentation, as JSON.
+    pub pipeline: String,
+    /// From [`Identity::recipe_text`].
+    pub recipe: String,
+    pub seed: u64,
+    pub batch: usize,
+}
+
+impl Identity {
+    /// The recipe as far as it decides each step: its length only matters to schedules that look at the end, and with the
+    /// others a finished training may go on for more epochs.
+    pub fn recipe_text(recipe: &Recipe) -> String {
+        let mut recipe = recipe.clone();
+        if !matches!(recipe.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. }) {
+            recipe.length = Length::Steps(0);
+        }
+        serde_json::to_string(&recipe).expect("plain data becomes JSON")
+    }
+
+    /// What differs, in a user's words.
+    fn difference(&self, now: &Identity) -> Option<String> {
+        let checks = [
+            (
+                self.version != now.version,
+                format!("it was written by version {} (this is {})", self.version, now.version),
+            ),
+            (self.network != now.network, "the network has changed".to_string()),
+            (self.data != now.data, "the training data has changed".to_string()),
+            (self.seed != now.seed, format!("the seed was {} and is {}", self.seed, now.seed)),
+            (self.batch != now.batch, format!("the batch was {} and is {}", self.batch, now.batch)),
+            (self.pipeline != now.pipeline, "`prepare` or `augment` has changed".to_string()),
+            (self.recipe != now.recipe, format!("the recipe has changed: it was {}", self.recipe)),
+        ];
+        checks.into_iter().find(|(differs, _)| *differs).map(|(_, text)| text)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub identity: Identity,
+    pub cursor: Cursor,
+    /// Parameters and states of the training program, by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The averaged weights, if the recipe averages.
+    pub average: BTreeMap<String, Tensor>,
+}
+
+/// In front of the names of averaged weights: no parameter's name has a colon.
+const AVERAGE: &str = "average:";
+
+impl Checkpoint {
+    pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
+        let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
+        let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
+        store.metadata.insert("format".into(), FORMAT.into());
+        store.metadata.insert("identity".into(), json(serde_json::to_string(&self.identity)));
+        store.metadata.insert("cursor".into(), json(serde_json::to_string(&self.cursor)));
+        for (name, tensor) in &self.average {
+            store.tensors.insert(format!("{AVERAGE}{name}"), tensor.clone());
+        }
+        store.write(path, disk)
+    }
+
+    /// Reads a checkpoint; every flipped or missing byte is found.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        Checkpoint::from_store(Store::read(path, true)?, path)
+    }
+
+    pub fn from_store(store: Store, path: &Path) -> Result<Checkpoint> {
+        if store.metadata.get("format").map(String::as_str) != Some(FORMAT) {
+            return Err(Error::new(format!("{} is no checkpoint of this version", path.display()))
+                .with_help("weights alone go in with `--weights`, and start a new training"));
+        }
+        let part = |key: &str| store.metadata.get(key).map(String::as_str).unwrap_or_default();
+        let wrong = |e: serde_json::Error| Error::new(format!("{}: its state cannot be read: {e}", path.display()));
+        let identity = serde_json::from_str(part("identity")).map_err(wrong)?;
+        let cursor = serde_json::from_str(part("cursor")).map_err(wrong)?;
+        let (mut tensors, mut average) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in store.tensors {
+            match name.strip_prefix(AVERAGE) {
+                Some(name) => average.insert(name.to_string(), tensor),
+                None => tensors.insert(name, tensor),
+            };
+        }
+        Ok(Checkpoint { identity, cursor, tensors, average })
+    }
+
+    /// Refuses to go on where the result would not be the same.
+    pub fn check(&self, now: &Identity, path: &Path) -> Result<()> {
+        match self.identity.difference(now) {
+            None => Ok(()),
+            Some(difference) => {
+                Err(Error::new(format!("cannot resume from {}: {difference}", path.display())).with_help(
+                    "put it back as it was, or start a new training from the weights: `--weights FILE` without `--resume`",
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Augmentation of prepared images. Each image draws from a stream of its own, keyed by seed, epoch and image, so that the
+//! result does not depend on threads, batches, or where training was resumed.
+
+use super::{Purpose, stream};
+use crate::philox::Stream;
+use crate::spec::Augment;
+use crate::{Error, Result};
+
+/// Refuses what is not there yet, before any work is done.
+pub fn check(augment: &[Augment]) -> Result<()> {
+    match augment.iter().any(|a| matches!(a, Augment::Mixup { .. })) {
+        true => Err(Error::new("`mixup` needs labels that are mixtures, which the loss does not take yet")
+            .with_help("remove it from `augment`")),
+        false => Ok(()),
+    }
+}
+
+/// Applies all steps to one image `[channels, height, width]`.
+pub fn apply(augment: &[Augment], seed: u64, epoch: u32, image: u32, dims: [usize; 3], pixels: &mut Vec<f32>) {
+    if augment.is_empty() {
+        return;
+    }
+    let mut random = stream(seed, Purpose::Augment, epoch, image);
+    for step in augment {
+        one(step, &mut random, dims, pixels);
+    }
+}
+
+fn one(step: &Augment, random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
+    let [_, height, width] = dims;
+    match step {
+        // A window of the padded image is the image moved, with zeros where it came from.
+        Augment::PadCrop { pixels: by } | Augment::Shift { pixels: by } => {
+            let mut offset = || random.below(2 * *by as u32 + 1) as isize - *by as isize;
+            let (down, right) = (offset(), offset());
+            shift(dims, pixels, down, right);
+        }
+        Augment::Flip => {
+            if random.below(2) == 1 {
+                pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
+            }
+        }
+        Augment::Rotate { degrees } => {
+            let angle = (f64::from(random.unit()) * 2.0 - 1.0) * degrees;
+            rotate(dims, pixels, angle.to_radians());
+        }
+        Augment::BrightnessContrast { brightness, contrast } => {
+            let mut around = |range: f64| (f64::from(random.unit()) * 2.0 - 1.0) * range;
+            let (add, factor) = (around(*brightness) as f32, (1.0 + around(*contrast)) as f32);
+            let mean = pixels.iter().sum::<f32>() / pixels.len() as f32;
+            pixels.iter_mut().for_each(|v| *v = (*v - mean) * factor + mean + add);
+        }
+        Augment::Cutout { pixels: side } => {
+            // The centre is anywhere, so the square may stick out (DeVries & Taylor, 2017).
+            let (y, x) = (random.below(height as u32) as usize, random.below(width as u32) as usize);
+            let span =
+                |centre: usize, length: usize| centre.saturating_sub(side / 2)..(centre + side.div_ceil(2)).min(length);
+            for plane in pixels.chunks_exact_mut(height * width) {
+                for row in span(y, height) {
+                    plane[row * width..(row + 1) * width][span(x, width)].fill(0.0);
+                }
+            }
+        }
+        Augment::Mixup { .. } => unreachable!("`check` refuses it"),
+    }
+}
+
+/// Moves the image; what comes in from outside is 0.
+fn shift([_, height, width]: [usize; 3], pixels: &mut Vec<f32>, down: isize, right: isize) {
+    if (down, right) == (0, 0) {
+        return;
+    }
+    let source = std::mem::replace(pixels, vec![0.0; pixels.len()]);
+    for (from, to) in source.chunks_exact(height * width).zip(pixels.chunks_exact_mut(height * width)) {
+        for row in 0..height {
+            let Some(origin) = row.checked_add_signed(-down).filter(|&r| r < height) else {
+                continue;
+            };
+            let start = right.clamp(0, width as isize) as usize;
+            let end = (width as isize + right).clamp(0, width as isize) as usize;
+            let begin = (-right).clamp(0, width as isize) as usize;
+            let count = end.saturating_sub(start);
+            to[row * width + start..][..count].copy_from_slice(&from[origin * width + begin..][..count]);
+        }
+    }
+}
+
+/// Turns the image around its middle, with bilinear interpolation; outside it is 0.
+fn rotate([_, height, width]: [usize; 3], pixels: &mut Vec<f32>, angle: f64) {
+    let source = std::mem::replace(pixels, vec![0.0; pixels.len()]);
+    let (sin, cos) = angle.sin_cos();
+    let (middle_y, middle_x) = ((height as f64 - 1.0) / 2.0, (width as f64 - 1.0) / 2.0);
+    for y in 0..height {
+        for x in 0..width {
+            let (dy, dx) = (y as f64 - middle_y, x as f64 - middle_x);
+            let (from_y, from_x) = (cos * dy - sin * dx + middle_y, sin * dy + cos * dx + middle_x);
+            let (top, left) = (from_y.floor(), from_x.floor());
+            let (part_y, part_x) = ((from_y - top) as f32, (from_x - left) as f32);
+            for (from, to) in source.chunks_exact(height * width).zip(pixels.chunks_exact_mut(height * width)) {
+                let at = |row: f64, column: f64| {
+                    let inside = row >= 0.0 && column >= 0.0 && row < height as f64 && column < width as f64;
+                    if inside { from[row as usize * width + column as usize] } else { 0.0 }
+                };
+                let upper = at(top, left) * (1.0 - part_x) + at(top, left + 1.0) * part_x;
+                let lower = at(top + 1.0, left) * (1.0 - part_x) + at(top + 1.0, left + 1.0) * part_x;
+                to[y * width + x] = upper * (1.0 - part_y) + lower * part_y;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_moves_and_fills_with_zeros() {
+        let mut pixels: Vec<f32> = (1..=9).map(|v| v as f32).collect();
+        shift([1, 3, 3], &mut pixels, 1, -1);
+        assert_eq!(pixels, [0.0, 0.0, 0.0, 2.0, 3.0, 0.0, 5.0, 6.0, 0.0]);
+        shift([1, 3, 3], &mut pixels, 0, 7);
+        assert_eq!(pixels, [0.0; 9]);
+    }
+
+    #[test]
+    fn a_quarter_turn_moves_the_corner() {
+        let mut pixels = vec![0.0; 9];
+        pixels[0] = 1.0;
+        rotate([1, 3, 3], &mut pixels, std::f64::consts::FRAC_PI_2);
+        let corner = pixels.iter().position(|&v| v > 0.99);
+        assert!(matches!(corner, Some(2 | 6)), "{pixels:?}");
+    }
+
+    #[test]
+    fn streams_depend_on_epoch_and_image_alone() {
+        let steps = [Augment::PadCrop { pixels: 2 }, Augment::Flip, Augment::Cutout { pixels: 2 }];
+        let image: Vec<f32> = (0..64).map(|v| v as f32 + 1.0).collect();
+        let made = |epoch, index| {
+            let mut pixels = image.clone();
+            apply(&steps, 3, epoch, index, [1, 8, 8], &mut pixels);
+            pixels
+        };
+        assert_eq!(made(1, 5), made(1, 5));
+        assert_ne!(made(1, 5), made(2, 5));
+        assert_ne!(made(1, 5), made(1, 6));
+    }
+}

@@ -1,0 +1,137 @@
+//! Batches in a seeded order, made on a thread of their own so that loading runs beside computation.
+
+use super::prepare::Preparation;
+use super::{Dataset, Purpose, augment, stream};
+use crate::spec::Augment;
+use crate::{Error, Result};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+/// Batches that wait ready; more would only cost memory.
+const AHEAD: usize = 3;
+
+/// What a batch is made of.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub set: Dataset,
+    /// `None` where the data set is prepared already.
+    pub preparation: Option<Arc<Preparation>>,
+    pub augment: Vec<Augment>,
+    pub batch: usize,
+    pub shuffle: bool,
+    pub seed: u64,
+}
+
+/// Images one after the other, `[count, channels, height, width]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub images: Vec<f32>,
+    pub labels: Vec<i32>,
+}
+
+impl Source {
+    /// A data set as it is, for evaluation: in order, prepared, nothing drawn at random.
+    pub fn plain(set: &Dataset, preparation: &Arc<Preparation>, batch: usize) -> Result<Source> {
+        // Whitening one image at a time would take longer than the network.
+        let (set, preparation) = match preparation.is_heavy() {
+            true => (preparation.all(set)?, None),
+            false => (set.clone(), Some(preparation.clone())),
+        };
+        Ok(Source { set, preparation, augment: vec![], batch: batch.max(1), shuffle: false, seed: 0 })
+    }
+
+    /// Batches of an epoch; the last may be smaller.
+    pub fn batches(&self) -> usize {
+        self.set.len().div_ceil(self.batch)
+    }
+
+    /// Items in the order of an epoch: a function of seed and epoch alone.
+    pub fn order(&self, epoch: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.set.len() as u32).collect();
+        if self.shuffle {
+            stream(self.seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
+        }
+        order
+    }
+
+    fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
+        let size = self.set.images.size();
+        let mut images = Vec::with_capacity(items.len() * size);
+        let mut image = vec![0.0; size];
+        for &item in items {
+            match &self.preparation {
+                Some(preparation) => preparation.image(&self.set, item as usize, &mut image)?,
+                None => self.set.copy(item as usize, &mut image)?,
+            }
+            augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut image);
+            images.extend_from_slice(&image);
+        }
+        let labels = items.iter().map(|&i| self.set.label(i as usize) as i32).collect();
+        Ok(Batch { images, labels })
+    }
+
+    /// Starts a thread that makes the batches of this and all later epochs, from a given batch on, until the reader is dropped.
+    pub fn start(&self, epoch: u32, batch: usize) -> Result<Reader> {
+        self.spawn(epoch, batch, u32::MAX)
+    }
+
+    /// Each batch once, in the order of the data set if it is not shuffled.
+    pub fn once(&self) -> Result<Reader> {
+        self.spawn(0, 0, 1)
+    }
+
+    fn spawn(&self, start: u32, first: usize, end: u32) -> Result<Reader> {
+        let source = self.clone();
+        let (sender, receiver) = sync_channel(AHEAD);
+        let work = move || {
+            let mut first = first;
+            for epoch in start..end {
+                let order = source.order(epoch);
+                for items in order.chunks(source.batch).skip(first) {
+                    let made = source.make(epoch, items);
+                    let failed = made.is_err();
+                    // The reader is gone: nobody wants more.
+                    if sender.send(made).is_err() || failed {
+                        return;
+                    }
+                }
+                first = 0;
+            }
+        };
+        let thread = std::thread::Builder::new().name("batches".into()).spawn(work);
+        thread.map_err(|e| Error::new(format!("cannot start a thread for loading: {e}")))?;
+        Ok(Reader { receiver })
+    }
+}
+
+/// The batches as they come.
+pub struct Reader {
+    receiver: Receiver<Result<Batch>>,
+}
+
+impl Iterator for Reader {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        self.receiver.recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_every_image_once_and_can_start_in_the_middle() {
+        let set = crate::data::digits::load().expect("embedded").test;
+        let source = Source { set, preparation: None, augment: vec![Augment::Flip], batch: 50, shuffle: true, seed: 1 };
+        assert_eq!(source.batches(), 8);
+        let all: Vec<Batch> = source.once().expect("starts").map(|b| b.expect("made")).collect();
+        assert_eq!(all.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [50, 50, 50, 50, 50, 50, 50, 10]);
+        let later: Vec<Batch> = source.start(0, 3).expect("starts").take(6).map(|b| b.expect("made")).collect();
+        assert_eq!(later[..5], all[3..]);
+        let next = source.start(1, 0).expect("starts").next().expect("one").expect("made");
+        assert_eq!(later[5], next);
+        assert_ne!(next, all[0]);
+    }
+}

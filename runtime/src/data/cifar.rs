@@ -1,0 +1,133 @@
+//! CIFAR-10 and CIFAR-100 in their binary versions: a folder, or the `.tar.gz` read in place.
+
+use super::{Dataset, Images, Pixels, Sets, files, tar};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+const PIXELS: usize = 3072;
+/// No file of either set is larger.
+const CAP: u64 = 1 << 28;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Cifar {
+    name: &'static str,
+    folder: &'static str,
+    archives: &'static [&'static str],
+    train: &'static [&'static str],
+    test: &'static str,
+    /// Bytes before the pixels of a record; the last of them is the label (CIFAR-100 has the coarse label first).
+    label_bytes: usize,
+    names: &'static str,
+}
+
+pub const CIFAR10: Cifar = Cifar {
+    name: "cifar10",
+    folder: "cifar-10-batches-bin",
+    archives: &["cifar-10-binary.tar.gz", "cifar-10-binary.tar"],
+    train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+    test: "test_batch.bin",
+    label_bytes: 1,
+    names: "airplane automobile bird cat deer dog frog horse ship truck",
+};
+
+pub const CIFAR100: Cifar = Cifar {
+    name: "cifar100",
+    folder: "cifar-100-binary",
+    archives: &["cifar-100-binary.tar.gz", "cifar-100-binary.tar"],
+    train: &["train.bin"],
+    test: "test.bin",
+    label_bytes: 2,
+    names: "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can \
+        castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant \
+        flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree \
+        motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate \
+        poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider \
+        squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle \
+        wardrobe whale willow_tree wolf woman worm",
+};
+
+impl Cifar {
+    pub fn class_names(&self) -> Vec<String> {
+        self.names.split_whitespace().map(str::to_string).collect()
+    }
+}
+
+enum Place {
+    Folder(PathBuf),
+    Archive(PathBuf),
+}
+
+pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
+    files::exists(path)?;
+    let names: Vec<&str> = set.train.iter().copied().chain([set.test]).collect();
+    let mut contents: HashMap<&str, (PathBuf, Vec<u8>)> = HashMap::new();
+    match place(path, set)? {
+        Place::Folder(folder) => {
+            for name in names {
+                let file = folder.join(name);
+                contents.insert(name, (file.clone(), files::read(&file, CAP)?));
+            }
+        }
+        Place::Archive(archive) => {
+            let member = |name: &str| format!("{}/{name}", set.folder);
+            let wanted: Vec<String> = names.iter().map(|n| member(n)).collect();
+            let mut found = tar::members(&archive, &wanted, CAP)?;
+            for name in names {
+                let bytes = found.remove(&member(name)).expect("`members` gives all that it was asked for");
+                contents.insert(name, (archive.join(member(name)), bytes));
+            }
+        }
+    }
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for name in set.train {
+        records(&contents[name].0, &contents[name].1, set, &mut pixels, &mut labels)?;
+        contents.remove(name);
+    }
+    let train = dataset(pixels, labels);
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    records(&contents[set.test].0, &contents[set.test].1, set, &mut pixels, &mut labels)?;
+    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names: set.class_names() })
+}
+
+fn dataset(pixels: Vec<u8>, labels: Vec<u32>) -> Dataset {
+    Dataset::new(Images { dims: [3, 32, 32], pixels: Pixels::Bytes(pixels) }, labels)
+}
+
+/// The archive, the folder itself, or a folder that holds either under its usual name.
+fn place(path: &Path, set: &Cifar) -> Result<Place> {
+    if path.is_file() {
+        return Ok(Place::Archive(path.to_path_buf()));
+    }
+    for folder in [path.to_path_buf(), path.join(set.folder)] {
+        if folder.join(set.test).is_file() {
+            return Ok(Place::Folder(folder));
+        }
+    }
+    match files::find(path, set.archives) {
+        Some(archive) => Ok(Place::Archive(archive)),
+        None => Err(Error::new(format!("{} holds no {}", path.display(), set.name)).with_help(format!(
+            "give the folder {} (with {} and {}) or the archive {}",
+            set.folder, set.train[0], set.test, set.archives[0]
+        ))),
+    }
+}
+
+fn records(path: &Path, bytes: &[u8], set: &Cifar, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+    let record = set.label_bytes + PIXELS;
+    if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
+        let detail = format!("{} bytes are not a whole number of records of {record}", bytes.len());
+        return Err(files::cut(path, &detail));
+    }
+    let classes = set.names.split_whitespace().count();
+    for (i, record) in bytes.chunks_exact(record).enumerate() {
+        let label = record[set.label_bytes - 1];
+        if usize::from(label) >= classes {
+            return Err(Error::new(format!("record {i} of {} has label {label} of {classes} classes", path.display()))
+                .with_help(format!("is this the binary version of {}?", set.name)));
+        }
+        labels.push(u32::from(label));
+        pixels.extend_from_slice(&record[set.label_bytes..]);
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! A folder of pictures: one sub-folder a class. Pictures are read when they are needed.
+
+use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
+use crate::spec::Resize;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+const TESTS: [&str; 3] = ["test", "val", "valid"];
+
+/// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`) those are
+/// the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in alphabetical order.
+pub fn load(path: &Path, input: &[usize], resize: Resize) -> Result<Sets> {
+    files::exists(path)?;
+    let &[channels, height, width] = input else {
+        return Err(Error::new(format!(
+            "a folder of pictures needs an input [channels, height, width], not {input:?}"
+        )));
+    };
+    if !matches!(channels, 1 | 3) {
+        return Err(Error::new(format!("pictures have 1 or 3 channels, but the network's input has {channels}")));
+    }
+    let dims = [channels, height, width];
+    let tests = TESTS.iter().map(|t| path.join(t)).find(|t| t.is_dir());
+    match (path.join("train").is_dir(), tests) {
+        (true, Some(tests)) => {
+            let names = classes(&path.join("train"))?;
+            let found = classes(&tests)?;
+            if let Some(extra) = found.iter().find(|n| !names.contains(n)) {
+                return Err(Error::new(format!("class `{extra}` of {} has no training pictures", tests.display())));
+            }
+            let train = part(&path.join("train"), &names, dims, resize)?;
+            Ok(Sets { train, valid: None, test: part(&tests, &names, dims, resize)?, names })
+        }
+        _ => {
+            let names = classes(path)?;
+            let (train, test) = test_fifth(&part(path, &names, dims, resize)?);
+            Ok(Sets { train, valid: None, test, names })
+        }
+    }
+}
+
+/// Entries of a folder by name, hidden ones left out.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| Error::file("read the folder", folder, &e))? {
+        let entry = entry.map_err(|e| Error::file("read the folder", folder, &e))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn classes(folder: &Path) -> Result<Vec<String>> {
+    let name = |p: PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned());
+    let names: Vec<String> = entries(folder)?.into_iter().filter(|p| p.is_dir()).filter_map(name).collect();
+    if names.is_empty() {
+        return Err(Error::new(format!("{} has no sub-folders", folder.display()))
+            .with_help("put the pictures of each class into a sub-folder of its own"));
+    }
+    Ok(names)
+}
+
+fn part(folder: &Path, names: &[String], dims: [usize; 3], resize: Resize) -> Result<Dataset> {
+    let (mut paths, mut labels) = (Vec::new(), Vec::new());
+    for (label, name) in names.iter().enumerate() {
+        let class = folder.join(name);
+        if !class.is_dir() {
+            continue;
+        }
+        for path in entries(&class)? {
+            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+            if ENDINGS.contains(&ending.as_str()) {
+                paths.push(path);
+                labels.push(label as u32);
+            }
+        }
+    }
+    if paths.is_empty() {
+        return Err(Error::new(format!("no pictures (png, jpg, bmp) in the sub-folders of {}", folder.display())));
+    }
+    Ok(Dataset::new(Images { dims, pixels: Pixels::Files(paths, resize) }, labels))
+}

@@ -1,0 +1,132 @@
+//! MAT v5 files: just the numeric arrays that data sets use, with every size checked against what is there.
+
+use super::files;
+use crate::{Error, Result};
+use std::io::Read;
+use std::path::Path;
+
+/// Largest array: SVHN's extra part has 1.6 GB.
+const CAP: u64 = 4 << 30;
+const MI_INT8: u32 = 1;
+const MI_UINT32: u32 = 6;
+const MI_INT32: u32 = 5;
+const MI_UINT8: u32 = 2;
+const MI_MATRIX: u32 = 14;
+const MI_COMPRESSED: u32 = 15;
+const MI_DOUBLE: u32 = 9;
+
+/// An array in column-major order, as MATLAB keeps it.
+#[derive(Debug)]
+pub struct Matrix {
+    pub name: String,
+    pub dims: Vec<usize>,
+    pub values: Values,
+}
+
+#[derive(Debug)]
+pub enum Values {
+    Bytes(Vec<u8>),
+    Doubles(Vec<f64>),
+}
+
+/// All arrays of bytes and doubles in a file.
+pub fn read(path: &Path) -> Result<Vec<Matrix>> {
+    let mut reader: Box<dyn Read> = Box::new(std::io::BufReader::with_capacity(1 << 16, files::open(path)?));
+    let header = files::exactly(&mut reader, 128, path)?;
+    if &header[126..128] != b"IM" {
+        return Err(Error::new(format!("{} is not a little-endian MAT file of version 5", path.display())));
+    }
+    let mut matrices = Vec::new();
+    while let Some((kind, size)) = tag(&mut reader, path)? {
+        let mut body = (&mut reader).take(size);
+        match kind {
+            MI_COMPRESSED => {
+                let mut inner: Box<dyn Read> = Box::new(flate2::read::ZlibDecoder::new(&mut body).take(CAP + 4096));
+                match tag(&mut inner, path)? {
+                    Some((MI_MATRIX, _)) => matrices.extend(matrix(&mut inner, path)?),
+                    _ => return Err(files::cut(path, "a packed element that is no array")),
+                }
+            }
+            MI_MATRIX => matrices.extend(matrix(&mut body, path)?),
+            other => return Err(files::cut(path, &format!("an element of type {other}"))),
+        }
+        // What an array leaves unread (padding, arrays of other types) is passed over.
+        std::io::copy(&mut body, &mut std::io::sink()).map_err(|e| files::broken(path, &e))?;
+        if body.limit() > 0 {
+            return Err(files::cut(path, "it ends within an element"));
+        }
+    }
+    Ok(matrices)
+}
+
+/// An element's type and size; `None` at the end of the file.
+fn tag(reader: &mut dyn Read, path: &Path) -> Result<Option<(u32, u64)>> {
+    let mut bytes = Vec::new();
+    reader.take(8).read_to_end(&mut bytes).map_err(|e| files::broken(path, &e))?;
+    match bytes.len() {
+        0 => Ok(None),
+        8 => Ok(Some((word(&bytes, 0), u64::from(word(&bytes, 4))))),
+        _ => Err(files::cut(path, "it ends within a tag")),
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// A part of an array: small ones lie within their tag, others are padded to 8 bytes.
+fn part(reader: &mut dyn Read, path: &Path) -> Result<(u32, Vec<u8>)> {
+    let tag = files::exactly(reader, 8, path)?;
+    let (kind, small) = (word(&tag, 0) & 0xffff, (word(&tag, 0) >> 16) as usize);
+    if small > 4 {
+        return Err(files::cut(path, "a small element of more than 4 bytes"));
+    }
+    if small > 0 {
+        return Ok((kind, tag[4..4 + small].to_vec()));
+    }
+    let size = word(&tag, 4) as usize;
+    let bytes = files::exactly(reader, size, path)?;
+    // The padding of the last part may be missing at the end of a packed element.
+    let mut padding = Vec::new();
+    reader
+        .take((size.next_multiple_of(8) - size) as u64)
+        .read_to_end(&mut padding)
+        .map_err(|e| files::broken(path, &e))?;
+    Ok((kind, bytes))
+}
+
+/// Reads an array; `None` for one of a type that is not needed.
+fn matrix(reader: &mut dyn Read, path: &Path) -> Result<Option<Matrix>> {
+    let (_, flags) = part(reader, path)?;
+    let (dims_kind, dims) = part(reader, path)?;
+    let (name_kind, name) = part(reader, path)?;
+    if flags.len() != 8 || dims_kind != MI_INT32 || !dims.len().is_multiple_of(4) || name_kind != MI_INT8 {
+        return Err(files::cut(path, "an array's header"));
+    }
+    let complex = word(&flags, 0) & 0x800 != 0;
+    let class = word(&flags, 0) & 0xff;
+    // Classes 6 (double) to 13 (uint32) are numeric arrays.
+    if complex || !(6..=13).contains(&class) {
+        return Ok(None);
+    }
+    let dims: Vec<usize> = (0..dims.len() / 4).map(|i| word(&dims, 4 * i) as usize).collect();
+    let elements = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).filter(|&n| n <= CAP);
+    let elements = elements.ok_or_else(|| Error::new(format!("{}: the size {dims:?} is too large", path.display())))?;
+    let (kind, bytes) = part(reader, path)?;
+    let values = match kind {
+        MI_UINT8 => Values::Bytes(bytes),
+        MI_DOUBLE => Values::Doubles(bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect()),
+        MI_UINT32 | MI_INT32 => {
+            Values::Doubles(bytes.as_chunks::<4>().0.iter().map(|&b| f64::from(u32::from_le_bytes(b))).collect())
+        }
+        _ => return Ok(None),
+    };
+    let held = match &values {
+        Values::Bytes(v) => v.len(),
+        Values::Doubles(v) => v.len(),
+    };
+    if held as u64 != elements {
+        return Err(files::cut(path, &format!("{held} values for the size {dims:?}")));
+    }
+    Ok(Some(Matrix { name: String::from_utf8_lossy(&name).into_owned(), dims, values }))
+}

@@ -1,0 +1,219 @@
+//! Data sets: images and labels from files or from the binary itself, checked while they are read.
+
+pub mod augment;
+pub mod batches;
+pub mod cifar;
+pub mod digits;
+pub mod files;
+pub mod folder;
+pub mod idx;
+pub mod lcn;
+pub mod mat;
+pub mod npz;
+pub mod prepare;
+pub mod svhn;
+pub mod tar;
+pub mod zca;
+
+use crate::image::picture;
+use crate::philox::Stream;
+use crate::spec::{DataSpec, Resize, Source};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a stream of random numbers is for: its upper 8 bits of word `a`, so that no two purposes share a stream.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    Init = 1,
+    Shuffle = 2,
+    Split = 3,
+    Augment = 4,
+}
+
+/// The stream of a purpose, an epoch (or 24 bits of a name) and an item.
+pub fn stream(seed: u64, purpose: Purpose, major: u32, minor: u32) -> Stream {
+    Stream::new(seed, (purpose as u32) << 24 | (major & 0x00ff_ffff), minor)
+}
+
+/// Pixels of all images, one after the other, each `[channels, height, width]`.
+#[derive(Debug)]
+pub enum Pixels {
+    Bytes(Vec<u8>),
+    Floats(Vec<f32>),
+    /// Pictures that are read when they are needed, so that memory stays small however many there are.
+    Files(Vec<PathBuf>, Resize),
+}
+
+#[derive(Debug)]
+pub struct Images {
+    /// `[channels, height, width]`
+    pub dims: [usize; 3],
+    pub pixels: Pixels,
+}
+
+impl Images {
+    /// Numbers per image.
+    pub fn size(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    pub fn count(&self) -> usize {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.len() / self.size().max(1),
+            Pixels::Floats(floats) => floats.len() / self.size().max(1),
+            Pixels::Files(files, _) => files.len(),
+        }
+    }
+
+    /// Copies one image, bytes as numbers from 0 to 255.
+    pub fn copy(&self, index: usize, target: &mut [f32]) -> Result<()> {
+        let range = index * self.size()..(index + 1) * self.size();
+        match &self.pixels {
+            Pixels::Bytes(bytes) => {
+                for (to, &from) in target.iter_mut().zip(&bytes[range]) {
+                    *to = f32::from(from);
+                }
+            }
+            Pixels::Floats(floats) => target.copy_from_slice(&floats[range]),
+            Pixels::Files(files, resize) => target.copy_from_slice(&picture(&files[index], self.dims, *resize)?),
+        }
+        Ok(())
+    }
+}
+
+/// A part of the images with their labels: a view, cheap to clone and to send to another thread.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    pub images: Arc<Images>,
+    /// A label for each image of `images`.
+    pub labels: Arc<Vec<u32>>,
+    /// The images that belong to this part.
+    pub rows: Arc<Vec<u32>>,
+}
+
+impl Dataset {
+    pub fn new(images: Images, labels: Vec<u32>) -> Dataset {
+        let rows = (0..labels.len() as u32).collect();
+        Dataset { images: Arc::new(images), labels: Arc::new(labels), rows: Arc::new(rows) }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn label(&self, item: usize) -> u32 {
+        self.labels[self.rows[item] as usize]
+    }
+
+    pub fn copy(&self, item: usize, target: &mut [f32]) -> Result<()> {
+        self.images.copy(self.rows[item] as usize, target)
+    }
+
+    /// The same images, other rows.
+    fn part(&self, rows: Vec<u32>) -> Dataset {
+        Dataset { rows: Arc::new(rows), ..self.clone() }
+    }
+
+    /// Cuts off `count` items chosen by a seed: `(the rest, the cut)`. Both stay in the order of the file.
+    pub fn split(&self, seed: u64, count: usize) -> (Dataset, Dataset) {
+        let mut rows = self.rows.to_vec();
+        stream(seed, Purpose::Split, 0, 0).shuffle(&mut rows);
+        let mut cut = rows.split_off(rows.len() - count.min(rows.len()));
+        rows.sort_unstable();
+        cut.sort_unstable();
+        (self.part(rows), self.part(cut))
+    }
+
+    /// Does the part fit a network with this input and so many classes? Asked before the first step.
+    pub fn check(&self, part: &str, input: &[usize], classes: usize) -> Result<()> {
+        if self.is_empty() {
+            return Err(Error::new(format!("the {part} part of the data has no images")));
+        }
+        let dims = self.images.dims;
+        if input != dims && input != [self.images.size()] {
+            return Err(Error::new(format!(
+                "the images of the data are {dims:?}, but the network's input is {input:?}"
+            ))
+            .with_help("channels, height, width: change `input` in the model, or take data of its size"));
+        }
+        for &row in self.rows.iter() {
+            let label = self.labels[row as usize] as usize;
+            if label >= classes {
+                return Err(Error::new(format!(
+                    "label {label} of image {row} in the {part} part is out of range: the network has {classes} classes (0 to {})",
+                    classes.saturating_sub(1)
+                ))
+                .with_help("set the network's number of classes, for example with `--set classes=N`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a source gives.
+#[derive(Clone, Debug)]
+pub struct Sets {
+    pub train: Dataset,
+    pub valid: Option<Dataset>,
+    pub test: Dataset,
+    /// Names of the classes, where the source knows them.
+    pub names: Vec<String>,
+}
+
+/// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed would
+/// let weights be tested on images they were trained on.
+const SPLIT_SEED: u64 = 20131216;
+
+/// Part of such a source that is kept for testing.
+fn test_fifth(all: &Dataset) -> (Dataset, Dataset) {
+    all.split(SPLIT_SEED, all.len().div_ceil(5))
+}
+
+/// Reads a source. `path` is the file or folder to read (already resolved); `input` the network's input, to which the
+/// pictures of a folder are brought.
+pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Sets> {
+    let need = |name: &str, what: &str| {
+        path.ok_or_else(|| {
+            Error::new(format!("the source `{name}` needs a path"))
+                .with_help(format!("give {what} with `--data PATH` or as `source = {name}(\"PATH\")`"))
+        })
+    };
+    let mut sets = match &spec.source {
+        Source::Digits => digits::load()?,
+        Source::Mnist => idx::load(need("mnist", "the folder with the IDX files")?, idx::MNIST)?,
+        Source::FashionMnist => {
+            let debian = Path::new("/usr/share/datasets/fashion-mnist");
+            let path = path.or(debian.is_dir().then_some(debian));
+            let path = path.map_or_else(|| need("fashion_mnist", "the folder with the IDX files"), Ok)?;
+            idx::load(path, idx::FASHION)?
+        }
+        Source::Cifar10 => {
+            cifar::load(need("cifar10", "the folder or .tar.gz of the binary version")?, &cifar::CIFAR10)?
+        }
+        Source::Cifar100 => {
+            cifar::load(need("cifar100", "the folder or .tar.gz of the binary version")?, &cifar::CIFAR100)?
+        }
+        Source::Svhn { extra } => svhn::load(need("svhn", "the folder with train_32x32.mat")?, *extra)?,
+        Source::Folder { resize } => {
+            folder::load(need("folder", "a folder with one sub-folder a class")?, input, *resize)?
+        }
+        Source::Npz => npz::load(need("npz", "an .npz file with the arrays x and y")?)?,
+    };
+    if let Some(valid) = spec.valid {
+        let all = sets.train.len();
+        let count = if valid < 1.0 { (valid * all as f64).round() as usize } else { valid as usize };
+        if count == 0 || count >= all {
+            return Err(Error::new(format!(
+                "`valid = {valid}` leaves nothing to train on or to validate with: {all} images"
+            )));
+        }
+        let (train, cut) = sets.train.split(SPLIT_SEED, count);
+        (sets.train, sets.valid) = (train, Some(cut));
+    }
+    Ok(sets)
+}

@@ -1,0 +1,86 @@
+//! `.npz` archives: `x` [N, C, H, W] (float32 or uint8) and `y` (integers), `x_test` and `y_test` if there are.
+
+use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
+use crate::npy::{self, Array};
+use crate::{Error, Result};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use zip::ZipArchive;
+
+/// The most bytes of one array, and the most by which an array may be larger than its packed form: beyond that it is a
+/// decompression bomb and not data.
+const CAP: u64 = 16 << 30;
+const RATIO: u64 = 1100;
+
+pub fn load(path: &Path) -> Result<Sets> {
+    files::exists(path)?;
+    let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
+        Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
+    })?;
+    let x = member(&mut archive, path, "x")?;
+    let y = member(&mut archive, path, "y")?;
+    let (Some(x), Some(y)) = (x, y) else {
+        let names: Vec<String> = archive.file_names().flatten().map(|n| n.into_owned()).collect();
+        return Err(Error::new(format!("{} lacks the arrays x and y: it has {}", path.display(), names.join(", ")))
+            .with_help("write it with `numpy.savez(FILE, x=images, y=labels)`"));
+    };
+    let all = dataset(path, ("x", x), ("y", y))?;
+    let (x, y) = (member(&mut archive, path, "x_test")?, member(&mut archive, path, "y_test")?);
+    let (train, test) = match (x, y) {
+        (Some(x), Some(y)) => (all, dataset(path, ("x_test", x), ("y_test", y))?),
+        (None, None) => test_fifth(&all),
+        _ => return Err(Error::new(format!("{} has only one of x_test and y_test", path.display()))),
+    };
+    if train.images.dims != test.images.dims {
+        return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
+    }
+    Ok(Sets { train, valid: None, test, names: vec![] })
+}
+
+fn member(archive: &mut ZipArchive<File>, path: &Path, name: &str) -> Result<Option<Array>> {
+    let file = format!("{name}.npy");
+    let Some(index) = archive.index_for_name(&file) else {
+        return Ok(None);
+    };
+    let at: PathBuf = path.join(&file);
+    let entry = archive.by_index(index).map_err(|e| files::cut(path, &format!("{file}: {e}")))?;
+    let (size, packed) = (entry.size(), entry.compressed_size());
+    if size > CAP || size > packed.saturating_mul(RATIO).saturating_add(4096) {
+        return Err(Error::new(format!("{} claims {size} bytes, packed into {packed}: too large", at.display())));
+    }
+    let mut bytes = Vec::new();
+    entry.take(size + 1).read_to_end(&mut bytes).map_err(|e| files::broken(&at, &e))?;
+    npy::parse(bytes, &at).map(Some)
+}
+
+fn dataset(path: &Path, (x_name, x): (&str, Array), (y_name, y): (&str, Array)) -> Result<Dataset> {
+    let wrong = |detail: String| Error::new(format!("{}: {detail}", path.display()));
+    let &[count, channels, height, width] = x.dims.as_slice() else {
+        return Err(wrong(format!("{x_name} has the shape {:?} instead of [N, C, H, W]", x.dims)));
+    };
+    if y.dims != [count] {
+        return Err(wrong(format!("{y_name} has the shape {:?}, but {x_name} has {count} images", y.dims)));
+    }
+    if count == 0 || channels * height * width == 0 || u32::try_from(count).is_err() {
+        return Err(wrong(format!("{x_name} has the shape {:?}: no images to train on", x.dims)));
+    }
+    if y.kind.0 == 'f' {
+        return Err(wrong(format!("{y_name} holds floats: labels are integers"))
+            .with_help("save them with `y.astype(\"int64\")`"));
+    }
+    let mut labels = Vec::with_capacity(count);
+    for (i, label) in y.integers().into_iter().enumerate() {
+        labels.push(u32::try_from(label).map_err(|_| wrong(format!("{y_name}[{i}] is {label}: labels start at 0")))?);
+    }
+    let pixels = match x.kind {
+        ('u', 1) => Pixels::Bytes(x.bytes()),
+        ('f', _) => Pixels::Floats(x.floats()),
+        (kind, size) => {
+            let bits = size * 8;
+            return Err(wrong(format!("{x_name} holds elements of kind `{kind}`, {bits} bits"))
+                .with_help("images are float32 or uint8"));
+        }
+    };
+    Ok(Dataset::new(Images { dims: [channels, height, width], pixels }, labels))
+}

@@ -1,0 +1,107 @@
+//! ZCA whitening exactly as pylearn2 fits it (`paper.md` 2.1): `m` the mean of the training part, `C = (X-m)ᵀ(X-m)/N + εI`,
+//! `C = V diag(λ) Vᵀ`, `P = V diag(1/sqrt λ) Vᵀ`, `x' = (x - m) P`. Everything in f64 but the stored mean and matrix.
+
+use crate::{Error, Result};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+
+/// The covariance of larger images would not fit: 8192² doubles are 512 MiB, and three such matrices are alive.
+const LARGEST: usize = 8192;
+/// Images per block of the covariance.
+const BLOCK: usize = 512;
+
+/// Mean and matrix. `read` gives an image by its number. One thread, so that the result is the same on every run.
+pub fn fit(
+    count: usize,
+    size: usize,
+    epsilon: f64,
+    mut read: impl FnMut(usize, &mut [f32]) -> Result<()>,
+) -> Result<(Vec<f32>, Vec<f32>)> {
+    if size > LARGEST {
+        return Err(Error::new(format!("zca on images of {size} numbers: more than {LARGEST} do not fit in memory"))
+            .with_help("use smaller images, or gcn and mean_std alone"));
+    }
+    let mut image = vec![0.0f32; size];
+    let mut mean = vec![0.0f64; size];
+    for item in 0..count {
+        read(item, &mut image)?;
+        mean.iter_mut().zip(&image).for_each(|(m, &v)| *m += f64::from(v));
+    }
+    mean.iter_mut().for_each(|m| *m /= count.max(1) as f64);
+
+    let mut covariance = Mat::<f64>::zeros(size, size);
+    for start in (0..count).step_by(BLOCK) {
+        let rows = BLOCK.min(count - start);
+        // A column per image: contiguous in faer's order.
+        let mut block = Mat::<f64>::zeros(size, rows);
+        for column in 0..rows {
+            read(start + column, &mut image)?;
+            for (i, (&v, m)) in image.iter().zip(&mean).enumerate() {
+                block[(i, column)] = f64::from(v) - m;
+            }
+        }
+        let scale = 1.0 / count as f64;
+        matmul(covariance.as_mut(), Accum::Add, block.as_ref(), block.transpose(), scale, Par::Seq);
+    }
+    for i in 0..size {
+        covariance[(i, i)] += epsilon;
+    }
+    let eigen = covariance.self_adjoint_eigen(Side::Lower).map_err(|_| {
+        Error::new("the eigenvectors of the images' covariance could not be found: are there NaNs in the data?")
+    })?;
+    let (vectors, values) = (eigen.U(), eigen.S().column_vector());
+    if values.iter().any(|v| v.is_nan() || *v <= 0.0) {
+        return Err(Error::new("the covariance of the images is not positive: zca needs a larger epsilon"));
+    }
+    let scaled = Mat::from_fn(size, size, |i, j| vectors[(i, j)] / values[j].sqrt());
+    let mut matrix = Mat::<f64>::zeros(size, size);
+    matmul(matrix.as_mut(), Accum::Replace, scaled.as_ref(), vectors.transpose(), 1.0, Par::Seq);
+    let matrix = (0..size * size).map(|i| matrix[(i / size, i % size)] as f32).collect();
+    Ok((mean.into_iter().map(|m| m as f32).collect(), matrix))
+}
+
+/// Whitens images that lie one after the other, in place.
+pub fn apply(images: &mut [f32], mean: &[f32], matrix: &[f32]) {
+    let size = mean.len();
+    let count = images.len() / size;
+    let mut centred = images.to_vec();
+    for image in centred.chunks_exact_mut(size) {
+        image.iter_mut().zip(mean).for_each(|(v, m)| *v -= m);
+    }
+    // A row per image is a column per image of the transposed product, and the matrix is its own transpose.
+    let from = MatRef::from_column_major_slice(&centred, size, count);
+    let matrix = MatRef::from_column_major_slice(matrix, size, size);
+    let to = MatMut::from_column_major_slice_mut(images, size, count);
+    matmul(to, Accum::Replace, matrix, from, 1.0f32, Par::Seq);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::philox::Stream;
+
+    #[test]
+    fn whitened_images_have_unit_covariance() {
+        let (count, size) = (400, 6);
+        let mut random = Stream::new(7, 0, 0);
+        let mut images: Vec<f32> = Vec::new();
+        for _ in 0..count {
+            let base = random.normal();
+            images.extend((0..size).map(|i| 3.0 + base + (i + 1) as f32 * random.normal()));
+        }
+        let read = |i: usize, t: &mut [f32]| {
+            t.copy_from_slice(&images[i * size..(i + 1) * size]);
+            Ok(())
+        };
+        let (mean, matrix) = fit(count, size, 1e-9, read).expect("fits");
+        let mut white = images.clone();
+        apply(&mut white, &mean, &matrix);
+        for a in 0..size {
+            for b in 0..size {
+                let sum: f64 = white.chunks_exact(size).map(|w| f64::from(w[a]) * f64::from(w[b])).sum();
+                let expected = if a == b { 1.0 } else { 0.0 };
+                assert!((sum / count as f64 - expected).abs() < 1e-4, "{a} {b}");
+            }
+        }
+    }
+}

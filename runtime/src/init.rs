@@ -1,0 +1,91 @@
+//! Initial values of parameters. Each parameter draws from a stream named by a hash of its name, so that the order of
+//! parameters does not matter, and a layer added at the end changes no other layer's start.
+
+use crate::Tensor;
+use crate::data::{Purpose, stream};
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Gaussian with mean 0.
+    Normal {
+        std: f64,
+    },
+    /// Uniform in `[-limit, limit]`.
+    Uniform {
+        limit: f64,
+    },
+    /// Uniform in `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio, 2010).
+    Xavier,
+    /// Gaussian with `std = sqrt(2 / fan_in)` (He et al., 2015).
+    He,
+    Constant {
+        value: f64,
+    },
+}
+
+/// A value that an engine keeps between runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    pub name: String,
+    /// PyTorch's order: OIHW, `[out, in]`, `[positions, out, in, kh, kw]`.
+    pub dims: Vec<usize>,
+    pub init: Init,
+    /// Belongs to the optimiser: kept in checkpoints, not with the weights.
+    pub state: bool,
+}
+
+/// Numbers that flow into and out of one unit.
+pub fn fans(dims: &[usize]) -> (usize, usize) {
+    match *dims {
+        [out, input] => (input, out),
+        [out, input, kh, kw] | [_, out, input, kh, kw] => (input * kh * kw, out * kh * kw),
+        [n] => (n, n),
+        _ => (1, 1),
+    }
+}
+
+pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
+    let hash = fnv(parameter.name.as_bytes());
+    let mut random = stream(seed, Purpose::Init, (hash >> 32) as u32, hash as u32);
+    let (fan_in, fan_out) = fans(&parameter.dims);
+    let mut tensor = Tensor::zeros(&parameter.dims);
+    let mut fill = |draw: &mut dyn FnMut() -> f64| tensor.data.iter_mut().for_each(|v| *v = draw() as f32);
+    match parameter.init {
+        Init::Normal { std } => fill(&mut || f64::from(random.normal()) * std),
+        Init::He => {
+            let std = (2.0 / fan_in.max(1) as f64).sqrt();
+            fill(&mut || f64::from(random.normal()) * std);
+        }
+        Init::Uniform { limit } => fill(&mut || (f64::from(random.unit()) * 2.0 - 1.0) * limit),
+        Init::Xavier => {
+            let limit = (6.0 / (fan_in + fan_out).max(1) as f64).sqrt();
+            fill(&mut || (f64::from(random.unit()) * 2.0 - 1.0) * limit);
+        }
+        Init::Constant { value } => fill(&mut || value),
+    }
+    tensor
+}
+
+/// FNV-1a, 64 bits.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_follow_the_rules() {
+        let make = |init| values(&Parameter { name: "w".into(), dims: vec![64, 32, 3, 3], init, state: false }, 5).data;
+        let std = |v: &[f32]| (v.iter().map(|x| f64::from(x * x)).sum::<f64>() / v.len() as f64).sqrt();
+        assert!((std(&make(Init::Normal { std: 0.05 })) / 0.05 - 1.0).abs() < 0.03);
+        assert!((std(&make(Init::He)) / (2.0f64 / 288.0).sqrt() - 1.0).abs() < 0.03);
+        let limit = (6.0f64 / (288.0 + 576.0)).sqrt() as f32;
+        let xavier = make(Init::Xavier);
+        assert!(xavier.iter().all(|v| v.abs() <= limit) && xavier.iter().any(|v| v.abs() > 0.99 * limit));
+        let other = values(&Parameter { name: "v".into(), dims: vec![4], init: Init::He, state: false }, 5);
+        assert_ne!(other.data[..], make(Init::He)[..4]);
+    }
+}

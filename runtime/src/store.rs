@@ -1,0 +1,208 @@
+//! Files of named tensors: safetensors with checksums, written so that a crash leaves the old file or the new one.
+//!
+//! The bytes depend on the contents alone (names in order, no time, no hash map), so equal training gives equal files. Each
+//! tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
+
+use crate::{Error, Result, Tensor};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where the header's own checksum stands: always first.
+const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
+const ZEROS: &[u8] = b"00000000";
+/// The largest file that is read.
+const CAP: u64 = 16 << 30;
+
+/// Tensors and texts by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    pub tensors: BTreeMap<String, Tensor>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Store {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let quote = |text: &str| serde_json::Value::from(text).to_string();
+        let mut header = CHECKSUM.to_vec();
+        header.extend_from_slice(ZEROS);
+        header.push(b'"');
+        let mut sums = BTreeMap::new();
+        let mut data = Vec::with_capacity(self.tensors.values().map(|t| t.data.len() * 4).sum());
+        let mut entries = String::new();
+        for (name, tensor) in &self.tensors {
+            let start = data.len();
+            data.extend(tensor.data.iter().flat_map(|v| v.to_le_bytes()));
+            sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));
+            let dims: Vec<String> = tensor.dims.iter().map(|d| d.to_string()).collect();
+            let dims = dims.join(",");
+            entries += &format!(
+                r#",{}:{{"dtype":"F32","shape":[{dims}],"data_offsets":[{start},{}]}}"#,
+                quote(name),
+                data.len()
+            );
+        }
+        let sums = serde_json::to_string(&sums).expect("texts are valid JSON");
+        for (key, value) in self.metadata.iter().chain([(&"crc32".to_string(), &sums)]) {
+            header.extend_from_slice(format!(",{}:{}", quote(key), quote(value)).as_bytes());
+        }
+        header.push(b'}');
+        header.extend_from_slice(entries.as_bytes());
+        header.push(b'}');
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let length = (header.len() as u64).to_le_bytes();
+        let sum = header_sum(&length, &header);
+        header[CHECKSUM.len()..CHECKSUM.len() + ZEROS.len()].copy_from_slice(sum.as_bytes());
+        [&length[..], &header, &data].concat()
+    }
+
+    /// Reads a file of ours, or any other safetensors file of floats unless `ours` demands the checksums.
+    pub fn read(path: &Path, ours: bool) -> Result<Store> {
+        Store::from_bytes(&crate::data::files::read(path, CAP)?, path, ours)
+    }
+
+    pub fn from_bytes(bytes: &[u8], path: &Path, ours: bool) -> Result<Store> {
+        let damaged = |detail: String| {
+            Error::new(format!("{} is damaged or no safetensors file: {detail}", path.display()))
+                .with_help("take another copy, or an older checkpoint")
+        };
+        let (count, info) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+        let header = &bytes[8..8 + count];
+        let metadata: BTreeMap<String, String> =
+            info.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let checked = header.starts_with(CHECKSUM);
+        if !checked && (ours || metadata.contains_key("checksum") || metadata.contains_key("crc32")) {
+            return Err(damaged("it has no checksum where ninc writes one".into()));
+        }
+        let mut sums: BTreeMap<String, String> = BTreeMap::new();
+        if checked {
+            let stated = &header[CHECKSUM.len()..CHECKSUM.len() + ZEROS.len()];
+            let mut zeroed = header.to_vec();
+            zeroed[CHECKSUM.len()..CHECKSUM.len() + ZEROS.len()].copy_from_slice(ZEROS);
+            if header_sum(&bytes[..8], &zeroed).as_bytes() != stated {
+                return Err(damaged("the header's checksum is wrong".into()));
+            }
+            let text = metadata.get("crc32").ok_or_else(|| damaged("no checksums of the tensors".into()))?;
+            sums = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+        }
+        let mut store = Store { metadata, ..Store::default() };
+        for (name, view) in tensors.tensors() {
+            let sum = format!("{:08x}", crc32fast::hash(view.data()));
+            if checked && sums.get(&name) != Some(&sum) {
+                return Err(damaged(format!("the checksum of `{name}` is wrong")));
+            }
+            // PyTorch counts batches in 64-bit integers next to the running statistics; nothing here needs them.
+            if let Some(data) = floats(view.dtype(), view.data()) {
+                let tensor = Tensor::new(view.shape(), data).map_err(|e| damaged(e.message))?;
+                store.tensors.insert(name, tensor);
+            }
+        }
+        store.metadata.remove("checksum");
+        store.metadata.remove("crc32");
+        Ok(store)
+    }
+
+    pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
+        write_atomically(path, &self.to_bytes(), disk)
+    }
+}
+
+fn header_sum(length: &[u8], header: &[u8]) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(length);
+    hasher.update(header);
+    format!("{:08x}", hasher.finalize())
+}
+
+/// Numbers of a floating type as float32; `None` for other types.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+        Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        Dtype::BF16 => {
+            bytes.as_chunks::<2>().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
+        }
+        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
+        _ => return None,
+    })
+}
+
+/// IEEE half precision.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+/// The file operations of a save, so that tests can let any of them fail.
+pub trait Disk {
+    fn create(&self, path: &Path) -> io::Result<File>;
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&self, file: &File) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Disk for System {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).create(true).truncate(true).open(path)
+    }
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        // Only Unix lets a folder be opened and synced.
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+}
+
+/// Bytes per write: small enough that a full disk shows early.
+const CHUNK: usize = 1 << 20;
+
+/// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there, whole.
+pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
+    let failed = |e: io::Error| {
+        Error::file("write", path, &e).with_help(
+            "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
+        )
+    };
+    let name = path.file_name().ok_or_else(|| Error::new(format!("{} names no file", path.display())))?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    // A fixed name: what a killed process left is overwritten by the next save, and nothing piles up.
+    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
+    let written = (|| {
+        let mut file = disk.create(&temporary)?;
+        for chunk in bytes.chunks(CHUNK) {
+            disk.write(&mut file, chunk)?;
+        }
+        disk.sync(&file)?;
+        disk.rename(&temporary, path)
+    })();
+    if let Err(e) = written {
+        // Best effort: the save has failed already, and that is what the user must hear.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(failed(e));
+    }
+    disk.sync_folder(&folder).map_err(|e| Error::file("make sure of", path, &e))
+}

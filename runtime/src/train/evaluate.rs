@@ -1,0 +1,123 @@
+//! How good a network is on a data set: loss, accuracy, confusion. Sums are in f64, on the host.
+
+use super::feeds;
+use crate::data::batches::Source;
+use crate::{Engine, Error, Feed, Result};
+use serde::Serialize;
+
+/// What the network's result holds, one number a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    Logits,
+    Probabilities,
+    LogProbabilities,
+}
+
+impl Scores {
+    /// Probabilities of the classes, in f64.
+    pub fn probabilities(self, scores: &[f32]) -> Vec<f64> {
+        let wide = scores.iter().map(|&s| f64::from(s));
+        match self {
+            Scores::Probabilities => wide.collect(),
+            Scores::LogProbabilities => wide.map(f64::exp).collect(),
+            Scores::Logits => {
+                let largest = wide.clone().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = wide.map(|s| (s - largest).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.into_iter().map(|p| p / sum).collect()
+            }
+        }
+    }
+
+    /// Minus the logarithm of the label's probability.
+    pub fn loss(self, scores: &[f32], label: usize) -> f64 {
+        match self {
+            Scores::LogProbabilities => -f64::from(scores[label]),
+            // A probability that was rounded to 0 would make the mean infinite.
+            Scores::Probabilities => -f64::from(scores[label].max(f32::MIN_POSITIVE)).ln(),
+            Scores::Logits => {
+                let largest = scores.iter().fold(f64::NEG_INFINITY, |m, &s| m.max(f64::from(s)));
+                let sum: f64 = scores.iter().map(|&s| (f64::from(s) - largest).exp()).sum();
+                sum.ln() + largest - f64::from(scores[label])
+            }
+        }
+    }
+}
+
+/// How many classes score higher than the label; of equal ones the first counts. NaN is never right.
+pub fn rank(scores: &[f32], label: usize) -> usize {
+    let own = scores[label];
+    if own.is_nan() {
+        return scores.len();
+    }
+    scores.iter().enumerate().filter(|&(i, &s)| s.is_nan() || s > own || (s == own && i < label)).count()
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    pub count: usize,
+    pub loss: f64,
+    /// Fractions from 0 to 1.
+    pub accuracy: f64,
+    pub top5: f64,
+    /// `confusion[label][answer]`
+    #[serde(skip)]
+    pub confusion: Vec<Vec<u32>>,
+}
+
+/// Runs a whole data set through an inference program whose output `output` has one number a class.
+pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: Scores) -> Result<Evaluation> {
+    let port = engine.outputs().iter().find(|p| p.name == output);
+    let classes =
+        port.map(|p| p.elements()).ok_or_else(|| Error::new(format!("the program has no output `{output}`")))?;
+    let input = feeds::image(engine.inputs())?.name.clone();
+    let (mut count, mut loss, mut right, mut five) = (0, 0.0, 0, 0);
+    let mut confusion = vec![vec![0; classes]; classes];
+    for batch in source.once()? {
+        let batch = batch?;
+        let images = batch.labels.len();
+        let results = engine.run(images, &[(&input, Feed::F32(&batch.images))], &[output])?;
+        for (scored, &label) in results[0].data.chunks_exact(classes).zip(&batch.labels) {
+            let label = label as usize;
+            let rank = rank(scored, label);
+            loss += scores.loss(scored, label);
+            right += usize::from(rank == 0);
+            five += usize::from(rank < 5);
+            confusion[label][best(scored)] += 1;
+        }
+        count += images;
+    }
+    let total = count.max(1) as f64;
+    Ok(Evaluation { count, loss: loss / total, accuracy: right as f64 / total, top5: five as f64 / total, confusion })
+}
+
+/// The class with the highest score, the first of equal ones.
+pub fn best(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, s) in scores.iter().enumerate() {
+        if *s > scores[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_kinds_of_scores_agree() {
+        let logits = [1.0f32, -2.0, 0.5];
+        let p: Vec<f32> = Scores::Logits.probabilities(&logits).iter().map(|&p| p as f32).collect();
+        let logs: Vec<f32> = p.iter().map(|p| p.ln()).collect();
+        for label in 0..3 {
+            let expected = Scores::Logits.loss(&logits, label);
+            assert!((Scores::Probabilities.loss(&p, label) - expected).abs() < 1e-6);
+            assert!((Scores::LogProbabilities.loss(&logs, label) - expected).abs() < 1e-6);
+        }
+        assert_eq!([0, 1, 2].map(|l| rank(&logits, l)), [0, 2, 1]);
+        assert_eq!(rank(&[f32::NAN, 1.0], 0), 2);
+        assert_eq!(best(&[0.0, 3.0, 3.0]), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a training step is fed, by the names of its inputs.
+
+use crate::plan::Port;
+use crate::spec::{Optimizer, Recipe};
+use crate::{Error, Feed, Result};
+
+/// Names of inputs that are not the image.
+const RESERVED: [&str; 11] =
+    ["labels", "key", "rate", "momentum", "decay", "beta1", "beta2", "epsilon", "alpha", "step", "clip"];
+
+/// The image among a program's inputs.
+pub fn image(inputs: &[Port]) -> Result<&Port> {
+    let mut images = inputs.iter().filter(|p| p.batched && !p.ints && !RESERVED.contains(&p.name.as_str()));
+    match (images.next(), images.next()) {
+        (Some(image), None) => Ok(image),
+        (None, _) => Err(Error::new("the network has no input for images")),
+        (Some(a), Some(b)) => Err(Error::new(format!("the network has several inputs: `{}`, `{}`", a.name, b.name))
+            .with_help("data sets give one image at a time: keep one `input`")),
+    }
+}
+
+/// Numbers and keys of one step.
+#[derive(Clone, Debug)]
+pub struct Feeds {
+    key: [i32; 4],
+    scalars: Vec<(String, [f32; 1])>,
+}
+
+impl Feeds {
+    /// `step` counts from 0.
+    pub fn new(inputs: &[Port], recipe: &Recipe, factor: f64, step: u64) -> Result<Feeds> {
+        let key = [recipe.seed as u32, (recipe.seed >> 32) as u32, step as u32, (step >> 32) as u32];
+        let image = image(inputs)?.name.clone();
+        let mut scalars = Vec::new();
+        for port in inputs {
+            if port.name == image || port.name == "labels" || port.name == "key" {
+                continue;
+            }
+            let value = number(recipe, factor, step, &port.name).ok_or_else(|| {
+                Error::new(format!("the training program wants `{}`, which this recipe does not set", port.name))
+            })?;
+            scalars.push((port.name.clone(), [value as f32]));
+        }
+        Ok(Feeds { key: key.map(|k| k as i32), scalars })
+    }
+
+    /// All inputs, with those of the batch.
+    pub fn with<'a>(&'a self, inputs: &'a [Port], images: &'a [f32], labels: &'a [i32]) -> Vec<(&'a str, Feed<'a>)> {
+        inputs
+            .iter()
+            .map(|port| {
+                let name = port.name.as_str();
+                let feed = match name {
+                    "labels" => Feed::I32(labels),
+                    "key" => Feed::I32(&self.key),
+                    _ => match self.scalars.iter().find(|(n, _)| n == name) {
+                        Some((_, value)) => Feed::F32(value),
+                        None => Feed::F32(images),
+                    },
+                };
+                (name, feed)
+            })
+            .collect()
+    }
+}
+
+fn number(recipe: &Recipe, factor: f64, step: u64, name: &str) -> Option<f64> {
+    match name {
+        "rate" => return Some(recipe.optimizer.rate() * factor),
+        "step" => return Some((step + 1) as f64),
+        "clip" => return recipe.clip,
+        _ => {}
+    }
+    match (&recipe.optimizer, name) {
+        (Optimizer::Sgd { momentum, .. } | Optimizer::RmsProp { momentum, .. }, "momentum") => Some(*momentum),
+        (Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. }, "decay") => {
+            Some(*decay)
+        }
+        (Optimizer::Adam { beta1, .. }, "beta1") => Some(*beta1),
+        (Optimizer::Adam { beta2, .. }, "beta2") => Some(*beta2),
+        (Optimizer::Adam { epsilon, .. } | Optimizer::RmsProp { epsilon, .. }, "epsilon") => Some(*epsilon),
+        (Optimizer::RmsProp { alpha, .. }, "alpha") => Some(*alpha),
+        _ => None,
+    }
+}

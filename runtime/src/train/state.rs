@@ -1,0 +1,60 @@
+//! What a run remembers between steps besides its tensors. All of it goes into checkpoints, floats as bits.
+
+use super::schedule::Plateau;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Steps done.
+    pub step: u64,
+    pub epoch: u32,
+    /// Batches done of the epoch.
+    pub batch: usize,
+    pub sums: Sums,
+    pub plateau: Plateau,
+    /// Best accuracy seen, as bits, and epochs since.
+    pub best: u64,
+    pub waited: usize,
+    /// Bytes of the log.
+    pub log: u64,
+    /// The stuck loss was reported.
+    pub warned: bool,
+}
+
+/// Sums over the steps of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Bits of an f64: JSON would round it.
+    loss: u64,
+    pub right: u64,
+    pub seen: u64,
+}
+
+impl Sums {
+    pub fn add(&mut self, loss: f64, right: u64, images: u64) {
+        self.loss = (f64::from_bits(self.loss) + loss * images as f64).to_bits();
+        self.right += right;
+        self.seen += images;
+    }
+
+    pub fn loss(&self) -> f64 {
+        f64::from_bits(self.loss) / self.seen.max(1) as f64
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.seen.max(1) as f64
+    }
+}
+
+impl Cursor {
+    /// Is this the best accuracy so far? Counts the epochs since it was.
+    pub fn improves(&mut self, accuracy: f64) -> bool {
+        let better = accuracy > f64::from_bits(self.best);
+        if better {
+            (self.best, self.waited) = (accuracy.to_bits(), 0);
+        } else {
+            self.waited += 1;
+        }
+        better
+    }
+}

@@ -1,0 +1,154 @@
+//! Weights with all that is needed to use them: the preparation of the input and the names of the classes.
+
+use crate::data::prepare::Preparation;
+use crate::init::Parameter;
+use crate::spec::{Prepare, Recipe};
+use crate::store::{Disk, Store};
+use crate::{Engine, Error, Result, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Version of the file's metadata.
+pub const FORMAT: &str = "ninc-weights-1";
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    pub model: String,
+    /// In PyTorch's layouts.
+    pub tensors: BTreeMap<String, Tensor>,
+    pub preparation: Option<Preparation>,
+    /// Names of the classes, where they are known.
+    pub classes: Vec<String>,
+    pub recipe: Option<Recipe>,
+    /// Epochs trained; 0 where not known.
+    pub epoch: u64,
+}
+
+impl Weights {
+    pub fn store(&self) -> Store {
+        let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
+        let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
+        let mut set = |key: &str, value: String| store.metadata.insert(key.into(), value);
+        set("format", FORMAT.into());
+        set("model", self.model.clone());
+        set("epoch", self.epoch.to_string());
+        set("classes", json(serde_json::to_string(&self.classes)));
+        if let Some(recipe) = &self.recipe {
+            set("recipe", json(serde_json::to_string(recipe)));
+        }
+        if let Some(preparation) = &self.preparation {
+            set("prepare", json(serde_json::to_string(preparation.spec())));
+            set("image", json(serde_json::to_string(&preparation.dims())));
+            store.tensors.extend(preparation.tensors());
+        }
+        store
+    }
+
+    pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
+        self.store().write(path, disk)
+    }
+
+    /// Reads weights of `ninc`, or a safetensors file from elsewhere, which then has no preparation.
+    pub fn read(path: &Path) -> Result<Weights> {
+        Weights::from_store(Store::read(path, false)?, path)
+    }
+
+    pub fn from_store(mut store: Store, path: &Path) -> Result<Weights> {
+        let wrong = |what: &str, e: serde_json::Error| {
+            Error::new(format!("{}: its {what} cannot be read: {e}", path.display()))
+        };
+        if let Some(format) = store.metadata.get("format").filter(|f| f.starts_with("ninc-") && *f != FORMAT) {
+            return Err(Error::new(format!("{} has the format {format}, not {FORMAT}", path.display()))
+                .with_help("checkpoints are for `train --resume`; weights are the .safetensors file beside them"));
+        }
+        let text = |key: &str| store.metadata.get(key).map(String::as_str);
+        let recipe = text("recipe").map(serde_json::from_str).transpose().map_err(|e| wrong("recipe", e))?;
+        let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
+        let preparation = match (text("prepare"), text("image")) {
+            (Some(spec), Some(dims)) => {
+                let spec: Vec<Prepare> = serde_json::from_str(spec).map_err(|e| wrong("preparation", e))?;
+                let dims: [usize; 3] = serde_json::from_str(dims).map_err(|e| wrong("preparation", e))?;
+                Some(Preparation::from_tensors(&spec, dims, |name| store.tensors.get(name).cloned())?)
+            }
+            _ => None,
+        };
+        let model = text("model").unwrap_or_default().to_string();
+        let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
+        store.tensors.retain(|name, _| !name.starts_with("prepare."));
+        Ok(Weights { model, tensors: store.tensors, preparation, classes: classes.unwrap_or_default(), recipe, epoch })
+    }
+
+    /// Compares with what a network has: everything must be there, nothing else, all of the right shape.
+    pub fn check(&self, parameters: &[Parameter], path: &Path) -> Result<()> {
+        let wanted: BTreeMap<&str, &[usize]> =
+            parameters.iter().filter(|p| !p.state).map(|p| (p.name.as_str(), p.dims.as_slice())).collect();
+        let here: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
+        let missing: Vec<&str> = wanted.keys().copied().filter(|n| !here.contains(n)).collect();
+        let unexpected: Vec<&str> = here.iter().copied().filter(|n| !wanted.contains_key(n)).collect();
+        let mut problems = Vec::new();
+        if !missing.is_empty() {
+            problems.push(format!("missing: {}", few(&missing)));
+        }
+        if !unexpected.is_empty() {
+            problems.push(format!("not in the network: {}", few(&unexpected)));
+        }
+        for (name, dims) in &wanted {
+            if let Some(tensor) = self.tensors.get(*name).filter(|t| t.dims != *dims) {
+                problems.push(format!("`{name}` has the shape {:?} instead of {dims:?}", tensor.dims));
+                break;
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let error = Error::new(format!("{} does not fit the network: {}", path.display(), problems.join("; ")));
+        let guess = missing.first().and_then(|m| Some((m, closest(m, &unexpected)?)));
+        Err(match guess {
+            Some((wanted, found)) => error.with_help(format!("did `{found}` mean `{wanted}`?")),
+            None => error.with_help("are these the weights of this model, with the same `--set`?"),
+        })
+    }
+
+    /// Writes the weights into an engine. Names that the engine does not have are passed over: an inference program may have
+    /// dropped a parameter that nothing uses.
+    pub fn load_into(&self, engine: &mut dyn Engine) -> Result<()> {
+        let names: Vec<String> = engine.params().iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            if let Some(tensor) = self.tensors.get(&name) {
+                engine.write(&name, tensor)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first few names, and how many more there are.
+fn few(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(4).map(|n| format!("`{n}`")).collect();
+    match names.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// The most similar name, if it is similar at all.
+pub fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let best = names.iter().map(|n| (distance(name, n), *n)).min()?;
+    (best.0 <= name.len().max(best.1.len()) / 2).then_some(best.1)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,169 @@
+//! Puts a module's functions into any Cranelift module, in memory or for an object file.
+
+use super::{LeafCode, has_feature, leaf, nest};
+use crate::kernel::ir::{LeafId, Module as KernelModule, Stmt};
+use crate::kernel::target::Target;
+use crate::verified::Verified;
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{AbiParam, Signature, types};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::FunctionBuilderContext;
+use cranelift_module::{FuncId, Linkage, Module, ModuleReloc};
+use std::fmt::Write;
+
+/// A function that was put into the module.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    pub name: String,
+    pub id: FuncId,
+    pub bytes: usize,
+}
+
+/// What leaves are compiled with.
+pub(super) struct LeafOptions {
+    pub fma: bool,
+    /// `floor` and `nearest` exist for vectors.
+    pub rounds: bool,
+}
+
+pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOptions, String> {
+    if target.fma && !has_feature(isa, "has_fma") {
+        return Err("the target has fused multiply-add, this machine has not".into());
+    }
+    Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
+}
+
+/// Emits all kernels, and the leaves that they call, into `out`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
+/// Gives the leaves, then the kernels in their order.
+pub fn emit<M: Module>(
+    out: &mut M,
+    module: &Verified<KernelModule>,
+    target: &Target,
+    leaf_isa: &dyn TargetIsa,
+    leaf_code: &LeafCode,
+    linkage: Linkage,
+) -> Result<(Vec<Emitted>, Vec<Emitted>), String> {
+    let options = options(target, leaf_isa)?;
+    let mut builder = FunctionBuilderContext::new();
+    let mut ids = vec![None; module.leaves.len()];
+    let mut leaves = Vec::new();
+    for called in called(module) {
+        let leaf = &module.leaves[called.0 as usize];
+        let fail = |e: String| format!("leaf {}: {e}", leaf.name);
+        let name = format!("leaf{}_{}", called.0, symbol(&leaf.name));
+        let signature = leaf_signature(leaf.params.len(), leaf_isa);
+        let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
+        let (bytes, relocations, align) = match leaf_code(leaf) {
+            Some(bytes) => (bytes.map_err(fail)?, Vec::new(), 64),
+            None => {
+                let mut context = Context::new();
+                context.func.signature = signature;
+                leaf::build(leaf, &options, leaf_isa, &mut context.func, &mut builder);
+                let code =
+                    context.compile(leaf_isa, &mut ControlPlane::default()).map_err(|e| fail(format!("{e:?}")))?;
+                let bytes = code.code_buffer().to_vec();
+                let align = u64::from(code.buffer.alignment).max(64);
+                let relocations = code.buffer.relocs().to_vec();
+                let relocations =
+                    relocations.iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
+                (bytes, relocations, align)
+            }
+        };
+        out.define_function_bytes(id, align, &bytes, &relocations).map_err(|e| fail(e.to_string()))?;
+        ids[called.0 as usize] = Some(id);
+        leaves.push(Emitted { name, id, bytes: bytes.len() });
+    }
+    let mut kernels = Vec::new();
+    for (i, kernel) in module.kernels.iter().enumerate() {
+        let fail = |e: String| format!("kernel {}: {e}", kernel.name);
+        let name = format!("kernel{i}_{}", symbol(&kernel.name));
+        let signature = kernel_signature(out.isa());
+        let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
+        let mut context = Context::new();
+        context.func.signature = signature;
+        let config = out.isa().frontend_config();
+        let mut reference = |leaf: LeafId, func: &mut cranelift_codegen::ir::Function| {
+            let id = ids[leaf.0 as usize].expect("all called leaves are declared");
+            out.declare_func_in_func(id, func)
+        };
+        nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
+        out.define_function(id, &mut context).map_err(|e| fail(format!("{e:?}")))?;
+        let bytes = context.compiled_code().map_or(0, |c| c.code_buffer().len());
+        kernels.push(Emitted { name, id, bytes });
+    }
+    Ok((leaves, kernels))
+}
+
+/// The text of all functions; calls refer to leaves by number.
+pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, String> {
+    use cranelift_codegen::ir::{ExtFuncData, ExternalName, Function, UserExternalName};
+    let options = options(target, isa)?;
+    let mut builder = FunctionBuilderContext::new();
+    let mut text = String::new();
+    for called in called(module) {
+        let leaf = &module.leaves[called.0 as usize];
+        let mut func = Function::new();
+        func.signature = leaf_signature(leaf.params.len(), isa);
+        leaf::build(leaf, &options, isa, &mut func, &mut builder);
+        write!(text, "; leaf {} {}\n{func}\n", called.0, leaf.name).expect("strings take all text");
+    }
+    for kernel in &module.kernels {
+        let mut func = Function::new();
+        func.signature = kernel_signature(isa);
+        let mut reference = |leaf: LeafId, func: &mut Function| {
+            let name = func.declare_imported_user_function(UserExternalName::new(0, leaf.0));
+            let params = module.leaves[leaf.0 as usize].params.len();
+            let signature = func.import_signature(leaf_signature(params, isa));
+            func.import_function(ExtFuncData {
+                name: ExternalName::user(name),
+                signature,
+                colocated: true,
+                patchable: false,
+            })
+        };
+        nest::build(module, kernel, isa.frontend_config(), &mut reference, &mut func, &mut builder)?;
+        write!(text, "; kernel {}\n{func}\n", kernel.name).expect("strings take all text");
+    }
+    Ok(text)
+}
+
+/// Leaves that kernels call, in order of number.
+fn called(module: &KernelModule) -> Vec<LeafId> {
+    fn visit(body: &[Stmt], seen: &mut [bool]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { body, .. } => visit(body, seen),
+                Stmt::If { then, otherwise, .. } => {
+                    visit(then, seen);
+                    visit(otherwise, seen);
+                }
+                Stmt::Call { leaf, .. } => seen[leaf.0 as usize] = true,
+                Stmt::Barrier => {}
+            }
+        }
+    }
+    let mut seen = vec![false; module.leaves.len()];
+    module.kernels.iter().for_each(|k| visit(&k.body, &mut seen));
+    (0..seen.len()).filter(|&i| seen[i]).map(|i| LeafId(i as u32)).collect()
+}
+
+/// Names become symbols of object files: other characters than letters and digits become `_`.
+fn symbol(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// Leaves that come as bytes follow System V on x86-64, so all do.
+fn leaf_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
+    let x86 = isa.name() == "x64";
+    let mut signature = Signature::new(if x86 { CallConv::SystemV } else { isa.default_call_conv() });
+    signature.params.extend((0..params).map(|_| AbiParam::new(types::I64)));
+    signature
+}
+
+/// `extern "C" fn(buffers, vars, begin, end, scratch)`
+fn kernel_signature(isa: &dyn TargetIsa) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params.extend((0..5).map(|_| AbiParam::new(types::I64)));
+    signature
+}

@@ -1,0 +1,315 @@
+//! Operations on lanes. A value of more than four lanes is several vectors, each of which is treated alike.
+
+use super::leaf::{Gen, Pieces, piece_type};
+use crate::kernel::ir::*;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::immediates::Ieee32;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+
+impl Gen<'_, '_> {
+    pub fn op(&mut self, result: Val, op: &Op) -> Pieces {
+        let ty = self.ty(result);
+        match op {
+            Op::ConstF32 { bits, .. } => self.fill_words(ty, |_| *bits),
+            Op::ConstI32 { value, .. } => {
+                let scalar = self.b.ins().iconst(types::I32, i64::from(*value as u32));
+                self.uniform.insert(result, scalar);
+                self.fill_words(ty, |_| *value as u32)
+            }
+            Op::Iota { .. } => self.fill_words(ty, |lane| lane as u32),
+            Op::IndexI32 { index, .. } => {
+                let wide = self.index(index);
+                let scalar = self.b.ins().ireduce(types::I32, wide);
+                self.fill(result, ty, scalar)
+            }
+            Op::Splat { value, .. } => {
+                let scalar = self.pieces(*value)[0];
+                self.fill(result, ty, scalar)
+            }
+            Op::Load { from, ty, count } => self.load(from, *ty, *count),
+            Op::Broadcast { from, ty } => {
+                let scalar = self.load(from, Ty { elem: ty.elem, lanes: 1 }, None)[0];
+                self.fill(result, *ty, scalar)
+            }
+            Op::LoadPacked { from, lanes } => self.load_packed(from, *lanes),
+            Op::BroadcastPacked { from, .. } => {
+                let scalar = self.load_packed(from, 1)[0];
+                self.fill(result, ty, scalar)
+            }
+            Op::Unary { op, value } => self.pieces(*value).into_iter().map(|v| self.unary(*op, v)).collect(),
+            Op::Binary { op: op @ (Binary::Shl | Binary::ShrU | Binary::ShrS), left, right } => {
+                let amount = self.uniform.get(right).copied();
+                let pairs = self.pairs(*left, *right);
+                pairs.into_iter().map(|(l, r)| self.shift_lanes(*op, l, r, amount)).collect()
+            }
+            Op::Binary { op, left, right } => {
+                let pairs = self.pairs(*left, *right);
+                pairs.into_iter().map(|(l, r)| self.binary(*op, ty.elem, l, r)).collect()
+            }
+            Op::Fma { a, b, c } => {
+                // With the broadcast operand second, Cranelift's choice of instruction keeps the accumulator in place
+                // more often.
+                let (a, b) = if self.uniform.contains_key(a) { (b, a) } else { (a, b) };
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*c));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.fma(a, b, c)).collect()
+            }
+            Op::Compare { op, left, right } => {
+                let float = self.ty(*left).elem == Elem::F32;
+                let pairs = self.pairs(*left, *right);
+                pairs.into_iter().map(|(l, r)| self.compare(*op, float, l, r)).collect()
+            }
+            Op::Select { mask, then, otherwise } => {
+                let (masks, pairs) = (self.pieces(*mask), self.pairs(*then, *otherwise));
+                masks.into_iter().zip(pairs).map(|(m, (t, e))| self.select(m, t, e)).collect()
+            }
+            Op::Reduce { op, value } => vec![self.reduce(*op, ty.elem, self.pieces(*value))],
+            Op::Dot2Bf16 { acc, a, b } => {
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2(a, b, c)).collect()
+            }
+            Op::Dot4U8I8 { acc, a, b } => {
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot4(a, b, c)).collect()
+            }
+        }
+    }
+
+    fn pairs(&self, left: Val, right: Val) -> Vec<(Value, Value)> {
+        self.values[left.0 as usize].iter().copied().zip(self.values[right.0 as usize].iter().copied()).collect()
+    }
+
+    fn is_vector(&self, value: Value) -> bool {
+        self.b.func.dfg.value_type(value).is_vector()
+    }
+
+    /// Constants, lane by lane.
+    fn fill_words(&mut self, ty: Ty, word: impl Fn(usize) -> u32) -> Pieces {
+        let (piece, pieces) = piece_type(ty);
+        let scalar = |g: &mut Self, word: u32| match ty.elem {
+            Elem::F32 => g.b.ins().f32const(Ieee32::with_bits(word)),
+            _ => g.b.ins().iconst(types::I32, i64::from(word)),
+        };
+        let mut made: Vec<([u32; 4], Value)> = Vec::new();
+        let mut out = Vec::with_capacity(pieces);
+        for i in 0..pieces {
+            if ty.lanes < 4 {
+                out.push(scalar(self, word(i)));
+                continue;
+            }
+            let words = [0, 1, 2, 3].map(|lane| word(4 * i + lane));
+            let value = match made.iter().find(|m| m.0 == words) {
+                Some(m) => m.1,
+                None => self.vector(piece, words),
+            };
+            made.push((words, value));
+            out.push(value);
+        }
+        out
+    }
+
+    /// A scalar in all lanes.
+    fn fill(&mut self, result: Val, ty: Ty, scalar: Value) -> Pieces {
+        self.uniform.insert(result, scalar);
+        let (piece, pieces) = piece_type(ty);
+        let one = if ty.lanes < 4 { scalar } else { self.b.ins().splat(piece, scalar) };
+        vec![one; pieces]
+    }
+
+    /// An I32 constant, in all lanes of a vector or as a scalar.
+    pub fn words(&mut self, vector: bool, word: u32) -> Value {
+        if vector { self.vector(types::I32X4, [word; 4]) } else { self.b.ins().iconst(types::I32, i64::from(word)) }
+    }
+
+    fn unary(&mut self, op: Unary, v: Value) -> Value {
+        let vector = self.is_vector(v);
+        match op {
+            Unary::Neg => self.b.ins().fneg(v),
+            Unary::Abs => self.b.ins().fabs(v),
+            Unary::Sqrt => self.b.ins().sqrt(v),
+            Unary::Round | Unary::Floor => {
+                if vector && !self.options.rounds {
+                    return self.each_lane(v, |g, lane| g.unary(op, lane));
+                }
+                if op == Unary::Round { self.b.ins().nearest(v) } else { self.b.ins().floor(v) }
+            }
+            Unary::ToInt => self.b.ins().fcvt_to_sint_sat(if vector { types::I32X4 } else { types::I32 }, v),
+            Unary::ToFloat => self.b.ins().fcvt_from_sint(if vector { types::F32X4 } else { types::F32 }, v),
+            Unary::AsInt => self.cast(if vector { types::I32X4 } else { types::I32 }, v),
+            Unary::AsFloat => self.cast(if vector { types::F32X4 } else { types::F32 }, v),
+        }
+    }
+
+    fn each_lane(&mut self, vector: Value, op: impl Fn(&mut Self, Value) -> Value) -> Value {
+        let mut out = vector;
+        for lane in 0..4u8 {
+            let scalar = self.b.ins().extractlane(vector, lane);
+            let scalar = op(self, scalar);
+            out = self.b.ins().insertlane(out, scalar, lane);
+        }
+        out
+    }
+
+    fn binary(&mut self, op: Binary, elem: Elem, l: Value, r: Value) -> Value {
+        if elem == Elem::F32 {
+            return match op {
+                Binary::Add => self.b.ins().fadd(l, r),
+                Binary::Sub => self.b.ins().fsub(l, r),
+                Binary::Mul => self.b.ins().fmul(l, r),
+                Binary::Div => self.b.ins().fdiv(l, r),
+                // In this form Cranelift finds `maxps` and `minps`.
+                Binary::Max => {
+                    let mask = self.b.ins().fcmp(FloatCC::LessThan, r, l);
+                    self.select(mask, l, r)
+                }
+                Binary::Min => {
+                    let mask = self.b.ins().fcmp(FloatCC::LessThan, l, r);
+                    self.select(mask, l, r)
+                }
+                _ => unreachable!("the verifier lets no {op:?} of floats pass"),
+            };
+        }
+        match op {
+            Binary::Add => self.b.ins().iadd(l, r),
+            Binary::Sub => self.b.ins().isub(l, r),
+            Binary::Mul => self.b.ins().imul(l, r),
+            Binary::Max => self.b.ins().smax(l, r),
+            Binary::Min => self.b.ins().smin(l, r),
+            Binary::MulHighU => self.mul_high(l, r),
+            Binary::And => self.b.ins().band(l, r),
+            Binary::Or => self.b.ins().bor(l, r),
+            Binary::Xor => self.b.ins().bxor(l, r),
+            _ => unreachable!("the verifier lets no {op:?} of integers pass; shifts are done elsewhere"),
+        }
+    }
+
+    fn mul_high(&mut self, l: Value, r: Value) -> Value {
+        if !self.is_vector(l) {
+            let (l, r) = (self.b.ins().uextend(types::I64, l), self.b.ins().uextend(types::I64, r));
+            let product = self.b.ins().imul(l, r);
+            let high = self.b.ins().ushr_imm_u(product, 32);
+            return self.b.ins().ireduce(types::I32, high);
+        }
+        let (a, b) = (self.b.ins().uwiden_low(l), self.b.ins().uwiden_low(r));
+        let low = self.b.ins().imul(a, b);
+        let (a, b) = (self.b.ins().uwiden_high(l), self.b.ins().uwiden_high(r));
+        let high = self.b.ins().imul(a, b);
+        // Words 1 and 3 of each pair of products.
+        let words = self.shuffle(low, high, [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31]);
+        self.cast(types::I32X4, words)
+    }
+
+    /// Shifts all lanes by a constant.
+    pub fn shift(&mut self, op: Binary, value: Value, count: u32) -> Value {
+        let amount = self.b.ins().iconst(types::I32, i64::from(count));
+        self.shift_by(op, value, amount)
+    }
+
+    fn shift_by(&mut self, op: Binary, value: Value, amount: Value) -> Value {
+        match op {
+            Binary::Shl => self.b.ins().ishl(value, amount),
+            Binary::ShrU => self.b.ins().ushr(value, amount),
+            _ => self.b.ins().sshr(value, amount),
+        }
+    }
+
+    /// Cranelift shifts vectors by one amount only; different ones go lane by lane.
+    fn shift_lanes(&mut self, op: Binary, l: Value, r: Value, amount: Option<Value>) -> Value {
+        if !self.is_vector(l) {
+            return self.shift_by(op, l, r);
+        }
+        if let Some(amount) = amount {
+            return self.shift_by(op, l, amount);
+        }
+        let mut out = l;
+        for lane in 0..4u8 {
+            let (value, amount) = (self.b.ins().extractlane(l, lane), self.b.ins().extractlane(r, lane));
+            let shifted = self.shift_by(op, value, amount);
+            out = self.b.ins().insertlane(out, shifted, lane);
+        }
+        out
+    }
+
+    fn fma(&mut self, a: Value, b: Value, c: Value) -> Value {
+        if self.options.fma {
+            return self.b.ins().fma(a, b, c);
+        }
+        let product = self.b.ins().fmul(a, b);
+        self.b.ins().fadd(product, c)
+    }
+
+    fn compare(&mut self, op: Compare, float: bool, l: Value, r: Value) -> Value {
+        if float {
+            let condition = match op {
+                Compare::Eq => FloatCC::Equal,
+                Compare::Ne => FloatCC::NotEqual,
+                Compare::Lt => FloatCC::LessThan,
+                Compare::Le => FloatCC::LessThanOrEqual,
+                Compare::Gt => FloatCC::GreaterThan,
+                Compare::Ge => FloatCC::GreaterThanOrEqual,
+            };
+            return self.b.ins().fcmp(condition, l, r);
+        }
+        let condition = match op {
+            Compare::Eq => IntCC::Equal,
+            Compare::Ne => IntCC::NotEqual,
+            Compare::Lt => IntCC::SignedLessThan,
+            Compare::Le => IntCC::SignedLessThanOrEqual,
+            Compare::Gt => IntCC::SignedGreaterThan,
+            Compare::Ge => IntCC::SignedGreaterThanOrEqual,
+        };
+        self.b.ins().icmp(condition, l, r)
+    }
+
+    fn select(&mut self, mask: Value, then: Value, otherwise: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(then);
+        if !ty.is_vector() {
+            return self.b.ins().select(mask, then, otherwise);
+        }
+        let mask = self.cast(ty, mask);
+        self.b.ins().bitselect(mask, then, otherwise)
+    }
+
+    fn reduce(&mut self, op: Binary, elem: Elem, mut pieces: Pieces) -> Value {
+        loop {
+            if pieces.len() > 1 {
+                let upper = pieces.split_off(pieces.len() / 2);
+                pieces = pieces.into_iter().zip(upper).map(|(l, r)| self.binary(op, elem, l, r)).collect();
+            } else if self.is_vector(pieces[0]) {
+                let vector = pieces[0];
+                pieces = (0..4u8).map(|lane| self.b.ins().extractlane(vector, lane)).collect();
+            } else {
+                return pieces[0];
+            }
+        }
+    }
+
+    fn dot2(&mut self, a: Value, b: Value, acc: Value) -> Value {
+        let vector = self.is_vector(a);
+        let float = if vector { types::F32X4 } else { types::F32 };
+        let upper = self.words(vector, 0xffff_0000);
+        let mut sum = acc;
+        for high in [false, true] {
+            let [x, y] = [a, b].map(|v| {
+                let bits = if high { self.b.ins().band(v, upper) } else { self.shift(Binary::Shl, v, 16) };
+                if vector { self.cast(float, bits) } else { self.b.ins().bitcast(float, MemFlagsData::new(), bits) }
+            });
+            let product = self.b.ins().fmul(x, y);
+            sum = self.b.ins().fadd(sum, product);
+        }
+        sum
+    }
+
+    fn dot4(&mut self, a: Value, b: Value, acc: Value) -> Value {
+        let byte = self.words(self.is_vector(a), 0xff);
+        let mut sum = acc;
+        for i in 0..4 {
+            let unsigned = self.shift(Binary::ShrU, a, 8 * i);
+            let unsigned = self.b.ins().band(unsigned, byte);
+            let signed = self.shift(Binary::Shl, b, 24 - 8 * i);
+            let signed = self.shift(Binary::ShrS, signed, 24);
+            let product = self.b.ins().imul(unsigned, signed);
+            sum = self.b.ins().iadd(sum, product);
+        }
+        sum
+    }
+}

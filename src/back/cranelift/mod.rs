@@ -1,0 +1,69 @@
+//! Cranelift back end: any processor that Cranelift knows, vectors of 128 bits.
+//!
+//! Leaf functions are compiled without Cranelift's optimiser: it moves all loads of an unrolled body to its start, which
+//! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`leaf`). Kernels, which
+//! are loops around calls, are compiled with it.
+
+use super::LeafCode;
+use crate::kernel::ir::Module;
+use crate::kernel::target::Target;
+use crate::verified::Verified;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+
+mod emit;
+mod jit;
+mod lanes;
+mod leaf;
+mod memory;
+mod nest;
+
+pub use emit::{Emitted, emit};
+pub use jit::JitCode;
+
+/// Compiles for this process, all leaves by Cranelift.
+pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
+    compile_with(module, target, &|_| None)
+}
+
+/// Compiles for this process; `leaf_code` may bring the machine code of leaves.
+pub fn compile_with(module: &Verified<Module>, target: &Target, leaf_code: &LeafCode) -> Result<JitCode, String> {
+    jit::compile(module, target, leaf_code)
+}
+
+/// The functions of a module as Cranelift IR, before any optimisation.
+pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, String> {
+    let isa = host_isa(Effort::Leaf, false)?;
+    emit::clif(module, target, isa.as_ref())
+}
+
+/// How much Cranelift shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Keep the order of instructions.
+    Leaf,
+    /// Optimise.
+    Kernel,
+}
+
+/// The machine that this runs on. `pic`: for object files instead of the JIT.
+pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
+    let mut flags = settings::builder();
+    let settings = [
+        ("opt_level", if effort == Effort::Leaf { "none" } else { "speed" }),
+        ("is_pic", if pic { "true" } else { "false" }),
+        ("use_colocated_libcalls", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+    ];
+    for (name, value) in settings {
+        flags.set(name, value).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
+    }
+    let builder: isa::Builder =
+        cranelift_native::builder().map_err(|e| format!("Cranelift does not know this machine: {e}"))?;
+    builder.finish(settings::Flags::new(flags)).map_err(|e| format!("Cranelift: {e}"))
+}
+
+/// Does the instruction set have a feature? Features of other architectures count as present.
+pub(crate) fn has_feature(isa: &dyn isa::TargetIsa, name: &str) -> bool {
+    isa.isa_flags().iter().find(|f| f.name == name).is_none_or(|f| f.as_bool() == Some(true))
+}

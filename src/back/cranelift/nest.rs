@@ -1,0 +1,188 @@
+//! Kernels: loops, index expressions and calls. Cranelift's optimiser hoists and folds what is written plainly here.
+
+use crate::kernel::interp::scratch_offsets;
+use crate::kernel::ir::*;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{FuncRef, Function, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use std::collections::HashMap;
+
+/// Builds the body of `func` with the parameters `(buffers, vars, begin, end, scratch)`, whose signature is set.
+/// `reference` declares a leaf in it.
+pub(super) fn build(
+    module: &Module,
+    kernel: &Kernel,
+    config: TargetFrontendConfig,
+    reference: &mut dyn FnMut(LeafId, &mut Function) -> FuncRef,
+    func: &mut Function,
+    context: &mut FunctionBuilderContext,
+) -> Result<(), String> {
+    let [Stmt::For { var, kind: LoopKind::Parallel, body, .. }] = kernel.body.as_slice() else {
+        return Err("GPU kernels do not run on a CPU".into());
+    };
+    let mut b = FunctionBuilder::new(func, context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    b.seal_block(entry);
+    let &[buffers, vars, begin, end, scratch] = b.block_params(entry) else { unreachable!("the signature has five") };
+    let trusted = MemFlagsData::trusted().with_readonly();
+    let pointers =
+        (0..kernel.buffers.len()).map(|i| b.ins().load(types::I64, trusted, buffers, 8 * i as i32)).collect();
+    let (offsets, _) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
+    let scratch = offsets.iter().map(|&o| b.ins().iadd_imm_s(scratch, o as i64)).collect();
+    let mut known = vec![None; kernel.vars.len()];
+    for (i, slot) in known.iter_mut().take(3).enumerate() {
+        *slot = Some(b.ins().load(types::I64, trusted, vars, 8 * i as i32));
+    }
+    let mut natural = vec![false; kernel.vars.len()];
+    natural[..3].fill(true);
+    natural[var.0 as usize] = true;
+    let mut nest =
+        Nest { b, module, kernel, reference, leaves: HashMap::new(), pointers, scratch, vars: known, natural };
+    nest.repeat(*var, begin, end, body);
+    nest.b.ins().return_(&[]);
+    nest.b.finalize(config);
+    Ok(())
+}
+
+struct Nest<'a, 'f> {
+    b: FunctionBuilder<'f>,
+    module: &'a Module,
+    kernel: &'a Kernel,
+    reference: &'a mut dyn FnMut(LeafId, &mut Function) -> FuncRef,
+    leaves: HashMap<LeafId, FuncRef>,
+    pointers: Vec<Value>,
+    scratch: Vec<Value>,
+    vars: Vec<Option<Value>>,
+    /// Variables that are never negative.
+    natural: Vec<bool>,
+}
+
+impl Nest<'_, '_> {
+    fn block(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, begin, end, body, .. } => {
+                    self.natural[var.0 as usize] = self.is_natural(begin);
+                    let (begin, end) = (self.expr(begin), self.expr(end));
+                    self.repeat(*var, begin, end, body);
+                }
+                Stmt::If { condition, then, otherwise } => self.branch(condition, then, otherwise),
+                Stmt::Call { leaf, args } => self.call(*leaf, args),
+                Stmt::Barrier => unreachable!("the verifier lets no barrier pass in a CPU kernel"),
+            }
+        }
+    }
+
+    fn repeat(&mut self, var: KVar, begin: Value, end: Value, body: &[Stmt]) {
+        let [head, inside, exit] = [(); 3].map(|()| self.b.create_block());
+        let counter = self.b.append_block_param(head, types::I64);
+        self.b.ins().jump(head, &[begin.into()]);
+        self.b.switch_to_block(head);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, counter, end);
+        self.b.ins().brif(more, inside, &[], exit, &[]);
+        self.b.switch_to_block(inside);
+        self.b.seal_block(inside);
+        self.vars[var.0 as usize] = Some(counter);
+        self.block(body);
+        let next = self.b.ins().iadd_imm_s(counter, 1);
+        self.b.ins().jump(head, &[next.into()]);
+        self.b.seal_block(head);
+        self.b.switch_to_block(exit);
+        self.b.seal_block(exit);
+    }
+
+    fn branch(&mut self, condition: &Expr, then: &[Stmt], otherwise: &[Stmt]) {
+        let condition = self.expr(condition);
+        let [yes, no, join] = [(); 3].map(|()| self.b.create_block());
+        self.b.ins().brif(condition, yes, &[], no, &[]);
+        for (block, body) in [(yes, then), (no, otherwise)] {
+            self.b.switch_to_block(block);
+            self.b.seal_block(block);
+            self.block(body);
+            self.b.ins().jump(join, &[]);
+        }
+        self.b.switch_to_block(join);
+        self.b.seal_block(join);
+    }
+
+    fn call(&mut self, leaf: LeafId, args: &[Arg]) {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            values.push(match arg {
+                Arg::Int(e) => self.expr(e),
+                Arg::Pointer { memory, offset } => {
+                    let (base, elem) = match *memory {
+                        Memory::Buffer(i) => (self.pointers[i as usize], self.kernel.buffers[i as usize].elem),
+                        Memory::Scratch(i) => (self.scratch[i as usize], self.kernel.scratch[i as usize].elem),
+                    };
+                    let offset = self.expr(offset);
+                    let bytes = self.b.ins().imul_imm_s(offset, elem.bytes() as i64);
+                    self.b.ins().iadd(base, bytes)
+                }
+            });
+        }
+        let callee = match self.leaves.get(&leaf) {
+            Some(&callee) => callee,
+            None => {
+                let callee = (self.reference)(leaf, self.b.func);
+                self.leaves.insert(leaf, callee);
+                callee
+            }
+        };
+        debug_assert_eq!(self.module.leaves[leaf.0 as usize].params.len(), values.len());
+        self.b.ins().call(callee, &values);
+    }
+
+    fn expr(&mut self, expr: &Expr) -> Value {
+        let (op, left, right) = match expr {
+            Expr::Const(value) => return self.b.ins().iconst(types::I64, *value),
+            Expr::Var(v) => return self.vars[v.0 as usize].expect("the verifier checks scopes"),
+            Expr::Binary(op, l, r) => (*op, l, r),
+        };
+        let natural = self.is_natural(left);
+        let (l, r) = (self.expr(left), self.expr(right));
+        match op {
+            ExprOp::Add => self.b.ins().iadd(l, r),
+            ExprOp::Sub => self.b.ins().isub(l, r),
+            ExprOp::Mul => self.b.ins().imul(l, r),
+            ExprOp::Min => self.b.ins().smin(l, r),
+            ExprOp::Max => self.b.ins().smax(l, r),
+            ExprOp::Lt => self.truth(IntCC::SignedLessThan, l, r),
+            ExprOp::Eq => self.truth(IntCC::Equal, l, r),
+            ExprOp::Div if natural => self.b.ins().udiv(l, r),
+            ExprOp::Rem if natural => self.b.ins().urem(l, r),
+            ExprOp::Div => {
+                // Cranelift rounds towards zero: one less where something negative is left over.
+                let (quotient, rest) = (self.b.ins().sdiv(l, r), self.b.ins().srem(l, r));
+                let below = self.b.ins().sshr_imm_u(rest, 63);
+                self.b.ins().iadd(quotient, below)
+            }
+            ExprOp::Rem => {
+                let rest = self.b.ins().srem(l, r);
+                let below = self.b.ins().sshr_imm_u(rest, 63);
+                let correction = self.b.ins().band(below, r);
+                self.b.ins().iadd(rest, correction)
+            }
+        }
+    }
+
+    fn truth(&mut self, condition: IntCC, l: Value, r: Value) -> Value {
+        let bit = self.b.ins().icmp(condition, l, r);
+        self.b.ins().uextend(types::I64, bit)
+    }
+
+    /// Surely not negative?
+    fn is_natural(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Const(value) => *value >= 0,
+            Expr::Var(v) => self.natural[v.0 as usize],
+            Expr::Binary(ExprOp::Sub, ..) => false,
+            Expr::Binary(ExprOp::Rem | ExprOp::Lt | ExprOp::Eq, ..) => true,
+            Expr::Binary(ExprOp::Max, l, r) => self.is_natural(l) || self.is_natural(r),
+            Expr::Binary(_, l, r) => self.is_natural(l) && self.is_natural(r),
+        }
+    }
+}

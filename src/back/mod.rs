@@ -1,0 +1,10 @@
+//! Back ends: kernel IR in, code out. They read nothing but verified kernel modules.
+
+pub mod cranelift;
+pub mod x86;
+
+use crate::kernel::ir::Leaf;
+
+/// Gives machine code for a leaf function, an error, or `None` to leave it to Cranelift. The code is a System V function
+/// of up to six 64-bit integers or pointers, without relocations, that keeps the callee-saved registers.
+pub type LeafCode<'a> = dyn Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + 'a;

@@ -1,0 +1,306 @@
+//! What selection must know of a leaf beforehand: where values die, which loads fold into the instruction that uses
+//! them, which address expressions each loop steps.
+
+use crate::kernel::ir::{Address, Binary, Elem, Index, Inst, Leaf, LeafParam, Op, Param, Unary, Val, Var};
+use std::collections::HashMap;
+
+/// An address without its constant part: `base + Σ coefficient · variable` in bytes; without base an integer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub base: Option<Param>,
+    /// Sorted by variable, which is also the order of nesting: the last belongs to the innermost loop.
+    pub terms: Vec<(Var, i64)>,
+}
+
+impl Key {
+    pub fn of_index(index: &Index) -> Key {
+        Key { base: None, terms: index.terms.clone() }
+    }
+
+    /// Of an address in elements of `bytes`.
+    pub fn of_address(address: &Address, bytes: i64) -> Key {
+        let terms = address.index.terms.iter().map(|&(v, c)| (v, c.wrapping_mul(bytes))).collect();
+        Key { base: Some(address.base), terms }
+    }
+}
+
+/// Bytes of an element in memory.
+pub fn element_bytes(elem: Elem) -> i64 {
+    match elem {
+        Elem::F32 | Elem::I32 | Elem::Mask => 4,
+        Elem::Bf16 => 2,
+        Elem::U8 | Elem::I8 => 1,
+    }
+}
+
+/// The element type behind a pointer parameter.
+pub fn pointee(leaf: &Leaf, param: Param) -> Result<Elem, String> {
+    match leaf.params.get(param.0 as usize) {
+        Some(LeafParam::Pointer { elem, .. }) => Ok(*elem),
+        _ => Err(format!("leaf {}: parameter {} is no pointer", leaf.name, param.0)),
+    }
+}
+
+/// How a load reads memory, as far as folding is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// All lanes from consecutive 32-bit words.
+    Whole,
+    /// One 32-bit word for every lane.
+    Each,
+}
+
+#[derive(Debug)]
+pub struct Info {
+    /// The value itself, or what it is another name of (`AsInt`, `AsFloat`).
+    pub root: Vec<Val>,
+    pub uses: Vec<u32>,
+    /// Of roots: block that defines it; position and block of the last use.
+    defined_in: Vec<u32>,
+    last_use: Vec<(u32, u32)>,
+    /// Loads that their only user reads as a memory operand.
+    pub folded: Vec<bool>,
+    /// Keys that loop `var` steps: those whose last term it is.
+    pub stepped: HashMap<Var, Vec<Key>>,
+    /// Keys without loop variables that need code at the entry.
+    pub fixed: Vec<Key>,
+    /// Number of integer parameters' variables: all others are loop counters.
+    int_params: u32,
+}
+
+struct Scan<'a> {
+    leaf: &'a Leaf,
+    evex: bool,
+    info: Info,
+    position: u32,
+    blocks: u32,
+}
+
+/// Analyses a leaf for an emitter with (`evex`) or without embedded broadcasts.
+pub fn analyse(leaf: &Leaf, evex: bool) -> Result<Info, String> {
+    let n = leaf.values.len();
+    let int_params = leaf.params.iter().filter(|p| matches!(p, LeafParam::Int { .. })).count() as u32;
+    let info = Info {
+        root: (0..n as u32).map(Val).collect(),
+        uses: vec![0; n],
+        defined_in: vec![0; n],
+        last_use: vec![(0, 0); n],
+        folded: vec![false; n],
+        stepped: HashMap::new(),
+        fixed: vec![],
+        int_params,
+    };
+    let mut scan = Scan { leaf, evex, info, position: 0, blocks: 0 };
+    scan.block(&leaf.body)?;
+    let mut fold = Folding { leaf, evex: scan.evex, info: scan.info, position: 0, blocks: 0 };
+    fold.block(&leaf.body)?;
+    Ok(fold.info)
+}
+
+impl Info {
+    /// Is this the last use of `value`, at `position` in `block`, so that its register may be overwritten?
+    pub fn dies(&self, value: Val, position: u32, block: u32) -> bool {
+        let root = self.root[value.0 as usize].0 as usize;
+        self.last_use[root] == (position, block) && self.defined_in[root] == block
+    }
+
+    pub fn is_loop_var(&self, var: Var) -> bool {
+        var.0 >= self.int_params
+    }
+
+    /// Notes the key, and all that it is built from on the way in from the entry.
+    fn need(&mut self, mut key: Key) {
+        while let Some(&(var, _)) = key.terms.last() {
+            if !self.is_loop_var(var) {
+                if !self.fixed.contains(&key) {
+                    self.fixed.push(key);
+                }
+                return;
+            }
+            let list = self.stepped.entry(var).or_default();
+            if list.contains(&key) {
+                return;
+            }
+            list.push(key.clone());
+            key.terms.pop();
+        }
+    }
+}
+
+/// Values that an operation reads.
+pub fn operands(op: &Op) -> Vec<Val> {
+    match *op {
+        Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => vec![],
+        Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => vec![],
+        Op::Splat { value, .. } | Op::Unary { value, .. } | Op::Reduce { value, .. } => vec![value],
+        Op::Binary { left, right, .. } | Op::Compare { left, right, .. } => vec![left, right],
+        Op::Fma { a, b, c } => vec![a, b, c],
+        Op::Select { mask, then, otherwise } => vec![mask, then, otherwise],
+        Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => vec![acc, a, b],
+    }
+}
+
+impl Scan<'_> {
+    fn used(&mut self, value: Val, block: u32) {
+        let root = self.info.root[value.0 as usize].0 as usize;
+        self.info.uses[root] += 1;
+        self.info.last_use[root] = (self.position, block);
+    }
+
+    fn address(&mut self, address: &Address) -> Result<(), String> {
+        let bytes = element_bytes(pointee(self.leaf, address.base)?);
+        self.info.need(Key::of_address(address, bytes));
+        Ok(())
+    }
+
+    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+        let block = self.blocks;
+        self.blocks += 1;
+        for inst in body {
+            self.position += 1;
+            match inst {
+                Inst::Let { result, op } => {
+                    let i = result.0 as usize;
+                    self.info.defined_in[i] = block;
+                    match op {
+                        Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } => {
+                            self.info.root[i] = self.info.root[value.0 as usize];
+                        }
+                        _ => operands(op).into_iter().for_each(|v| self.used(v, block)),
+                    }
+                    match op {
+                        Op::Load { from, .. } | Op::Broadcast { from, .. } => self.address(from)?,
+                        Op::LoadPacked { from, .. } | Op::BroadcastPacked { from, .. } => self.address(from)?,
+                        Op::IndexI32 { index, .. } => self.info.need(Key::of_index(index)),
+                        _ => {}
+                    }
+                }
+                Inst::Store { to, value, .. } => {
+                    self.used(*value, block);
+                    self.address(to)?;
+                }
+                Inst::Loop { count, init, params, body, next, results, .. } => {
+                    init.iter().for_each(|&v| self.used(v, block));
+                    self.info.need(Key::of_index(count));
+                    let inner = self.blocks;
+                    params.iter().for_each(|v| self.info.defined_in[v.0 as usize] = inner);
+                    self.block(body)?;
+                    self.position += 1;
+                    next.iter().for_each(|&v| self.used(v, inner));
+                    results.iter().for_each(|v| self.info.defined_in[v.0 as usize] = block);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Second walk, with the counts of the first: which loads fold.
+struct Folding<'a> {
+    leaf: &'a Leaf,
+    evex: bool,
+    info: Info,
+    position: u32,
+    blocks: u32,
+}
+
+/// What an operation can do with a memory operand.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// There is a form for one lane that reads four bytes only.
+    scalar: bool,
+}
+
+impl Folding<'_> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+        let block = self.blocks;
+        self.blocks += 1;
+        // Loads of this block that no store and no loop has followed yet.
+        let mut loads: HashMap<Val, Fold> = HashMap::new();
+        for inst in body {
+            self.position += 1;
+            match inst {
+                Inst::Let { result, op } => {
+                    if let Some(fold) = self.load_kind(op)?
+                        && self.info.uses[result.0 as usize] == 1
+                    {
+                        loads.insert(*result, fold);
+                    }
+                    if let Some(v) = self.choose(op, block, &loads) {
+                        self.info.folded[v.0 as usize] = true;
+                    }
+                }
+                Inst::Store { .. } => loads.clear(),
+                Inst::Loop { body, .. } => {
+                    loads.clear();
+                    self.block(body)?;
+                    self.position += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load_kind(&self, op: &Op) -> Result<Option<Fold>, String> {
+        let words = |p: &Address| Ok::<_, String>(matches!(pointee(self.leaf, p.base)?, Elem::F32 | Elem::I32));
+        Ok(match op {
+            Op::Load { from, count: None, .. } if words(from)? => Some(Fold::Whole),
+            Op::Broadcast { from, .. } if words(from)? => Some(Fold::Each),
+            Op::LoadPacked { .. } => Some(Fold::Whole),
+            Op::BroadcastPacked { .. } => Some(Fold::Each),
+            _ => None,
+        })
+    }
+
+    fn fits(&self, v: Val, loads: &HashMap<Val, Fold>, memory: Memory) -> bool {
+        let lanes = self.leaf.values[v.0 as usize].lanes;
+        match loads.get(&v) {
+            None => false,
+            Some(_) if lanes == 1 => memory.scalar || self.evex,
+            Some(Fold::Whole) => lanes >= 4,
+            Some(Fold::Each) => self.evex,
+        }
+    }
+
+    /// The operand of `op` that becomes its memory operand, if any.
+    fn choose(&self, op: &Op, block: u32, loads: &HashMap<Val, Fold>) -> Option<Val> {
+        let float = |v: Val| self.leaf.values[v.0 as usize].elem == Elem::F32;
+        let fits = |v: Val, scalar: bool| self.fits(v, loads, Memory { scalar });
+        match *op {
+            Op::Binary { op, left, right } => {
+                if op == Binary::MulHighU || left == right {
+                    return None;
+                }
+                let scalar = float(left);
+                let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
+                if fits(right, scalar) {
+                    Some(right)
+                } else {
+                    (swaps && fits(left, scalar)).then_some(left)
+                }
+            }
+            Op::Fma { a, b, c } => {
+                let dies = |v: Val| self.info.dies(v, self.position, block) && !loads.contains_key(&v);
+                let distinct = a != b && a != c && b != c;
+                if distinct && fits(b, true) {
+                    Some(b)
+                } else if distinct && fits(a, true) {
+                    Some(a)
+                } else {
+                    (distinct && fits(c, true) && (dies(a) || dies(b))).then_some(c)
+                }
+            }
+            Op::Compare { left, right, .. } => {
+                // Without masks the integer comparisons negate or swap their operands: not worth it.
+                let ok = self.evex || float(left);
+                (ok && left != right && fits(right, false)).then_some(right)
+            }
+            Op::Select { mask: _, then, otherwise } => (then != otherwise && fits(then, false)).then_some(then),
+            Op::Unary { op: Unary::Sqrt, value } => fits(value, true).then_some(value),
+            Op::Unary { op: Unary::ToInt | Unary::ToFloat, value } => fits(value, false).then_some(value),
+            // The broadcast instruction reads one word itself.
+            Op::Splat { value, .. } => loads.contains_key(&value).then_some(value),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Instruction selection: a leaf's structure becomes linear machine code over virtual registers. The order of the
+//! source is kept: recipes write the order that keeps the register demand low.
+
+use super::analyse::{Info, Key, element_bytes, pointee};
+use super::codes::{VOp, Width};
+use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
+use crate::kernel::ir::{Address, Elem, Index, Inst, Leaf, LeafParam, Op, Param, Ty, Unary, Val, Var};
+use std::collections::{BTreeMap, HashMap};
+
+mod arithmetic;
+mod memory;
+
+/// A constant that can be kept in a register or read from the pool. The order is that of preference at equal use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Const {
+    /// The same 32 bits in every lane.
+    Each(u32),
+    /// 0, 1, 2, …
+    Iota,
+    /// All ones in the odd lanes.
+    OddLanes,
+    /// All ones in the first lanes: an AVX2 mask.
+    First(u32),
+    /// The same in an AVX-512 mask register.
+    MaskBits(u16),
+}
+
+impl Const {
+    pub fn class(self) -> Class {
+        if matches!(self, Const::MaskBits(_)) { Class::Mask } else { Class::Vector }
+    }
+
+    /// Words of the vector.
+    fn lanes(self, count: u32) -> Vec<u8> {
+        let word = |i: u32| match self {
+            Const::Each(bits) => bits,
+            Const::Iota => i,
+            Const::OddLanes => 0u32.wrapping_sub(i % 2),
+            Const::First(n) => 0u32.wrapping_sub(u32::from(i < n)),
+            Const::MaskBits(bits) => 0u32.wrapping_sub(u32::from(bits >> i & 1)),
+        };
+        (0..count).flat_map(|i| word(i).to_le_bytes()).collect()
+    }
+}
+
+/// What stands for a value of the leaf.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loc {
+    Nothing,
+    Reg(VReg),
+    Const(Const),
+    /// A load that its user reads as a memory operand: `Each` or `Whole` words, from here.
+    Memory {
+        mem: Mem,
+        each: bool,
+    },
+}
+
+pub struct Lowered {
+    pub code: MachineCode,
+    /// Constants used inside of loops, by weight: candidates to be kept in registers.
+    pub constants: BTreeMap<Const, u64>,
+}
+
+pub(super) struct Lower<'a> {
+    leaf: &'a Leaf,
+    info: &'a Info,
+    evex: bool,
+    bf16: bool,
+    vnni: bool,
+    code: MachineCode,
+    locs: Vec<Loc>,
+    /// Registers that hold keys, in scope now.
+    pointers: HashMap<Key, VReg>,
+    int_vars: HashMap<Var, VReg>,
+    hoisted: HashMap<Const, VReg>,
+    constants: BTreeMap<Const, u64>,
+    position: u32,
+    blocks: u32,
+    depth: u32,
+}
+
+/// What the machine has beyond its base instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub evex: bool,
+    pub bf16: bool,
+    pub vnni: bool,
+}
+
+/// Lowers the leaf; `hoist` are the constants that live in registers from the entry on.
+pub fn lower(leaf: &Leaf, info: &Info, machine: Machine, hoist: &[Const]) -> Result<Lowered, String> {
+    let mut l = Lower {
+        leaf,
+        info,
+        evex: machine.evex,
+        bf16: machine.bf16,
+        vnni: machine.vnni,
+        code: MachineCode::default(),
+        locs: vec![Loc::Nothing; leaf.values.len()],
+        pointers: HashMap::new(),
+        int_vars: HashMap::new(),
+        hoisted: HashMap::new(),
+        constants: BTreeMap::new(),
+        position: 0,
+        blocks: 0,
+        depth: 0,
+    };
+    l.entry(hoist)?;
+    l.block(&leaf.body)?;
+    Ok(Lowered { code: l.code, constants: l.constants })
+}
+
+impl Lower<'_> {
+    fn entry(&mut self, hoist: &[Const]) -> Result<(), String> {
+        let widest = if self.evex { 16 } else { 8 };
+        if let Some(ty) = self.leaf.values.iter().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
+            return Err(format!("leaf {}: {} lanes, this instruction set has {widest}", self.leaf.name, ty.lanes));
+        }
+        for (i, param) in self.leaf.params.iter().enumerate() {
+            let reg = self.code.reg(Class::Int);
+            self.code.params.push(reg);
+            match param {
+                LeafParam::Int { var, .. } => {
+                    self.int_vars.insert(*var, reg);
+                }
+                LeafParam::Pointer { .. } => {
+                    let key = Key { base: Some(Param(i as u32)), terms: vec![] };
+                    self.pointers.insert(key, reg);
+                }
+            }
+        }
+        for key in &self.info.fixed {
+            let reg = self.fixed_key(key)?;
+            self.pointers.insert(key.clone(), reg);
+        }
+        for &constant in hoist {
+            let reg = self.code.reg(constant.class());
+            let width = if self.evex { Width::Z } else { Width::Y };
+            self.constant_into(constant, width, reg);
+            self.hoisted.insert(constant, reg);
+        }
+        Ok(())
+    }
+
+    /// Code at the entry for a key of integer parameters only.
+    fn fixed_key(&mut self, key: &Key) -> Result<VReg, String> {
+        let mut sum = match key.base {
+            None => None,
+            Some(base) => Some(self.code.params[base.0 as usize]),
+        };
+        let mut own = false;
+        for &(var, factor) in &key.terms {
+            let src = *self.int_vars.get(&var).ok_or("an index uses a variable that is not in scope")?;
+            let term = self.code.reg(Class::Int);
+            self.push(MInst::IntMul { dst: term, src, factor });
+            sum = Some(match sum {
+                None => term,
+                Some(from) => {
+                    if !own {
+                        self.push(MInst::IntAdd { dst: term, src: from });
+                        term
+                    } else {
+                        self.push(MInst::IntAdd { dst: from, src: term });
+                        from
+                    }
+                }
+            });
+            own = true;
+        }
+        sum.ok_or_else(|| "an index without terms needs no register".into())
+    }
+
+    fn push(&mut self, inst: MInst) {
+        self.code.insts.push(inst);
+    }
+
+    fn ty(&self, value: Val) -> Ty {
+        self.leaf.values[value.0 as usize]
+    }
+
+    fn class(&self, ty: Ty) -> Class {
+        if ty.elem == Elem::Mask && self.evex { Class::Mask } else { Class::Vector }
+    }
+
+    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+        let block = self.blocks;
+        self.blocks += 1;
+        for inst in body {
+            self.position += 1;
+            match inst {
+                Inst::Let { result, op } => {
+                    let loc = self.value(*result, op, block)?;
+                    self.locs[result.0 as usize] = loc;
+                }
+                Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::Loop { .. } => self.repeat(inst)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, result: Val, op: &Op, block: u32) -> Result<Loc, String> {
+        if let Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } = op {
+            return Ok(self.locs[value.0 as usize]);
+        }
+        if self.info.uses[result.0 as usize] == 0 {
+            return Ok(Loc::Nothing);
+        }
+        Ok(match op {
+            Op::ConstF32 { bits, .. } => Loc::Const(Const::Each(*bits)),
+            Op::ConstI32 { value, .. } => Loc::Const(Const::Each(*value as u32)),
+            Op::Iota { lanes: 1 } => Loc::Const(Const::Each(0)),
+            Op::Iota { .. } => Loc::Const(Const::Iota),
+            Op::IndexI32 { index, lanes } => self.index_value(index, *lanes)?,
+            Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => {
+                self.load(result, op)?
+            }
+            _ => Loc::Reg(self.compute(op, block)?),
+        })
+    }
+
+    fn index_value(&mut self, index: &Index, lanes: u32) -> Result<Loc, String> {
+        if index.terms.is_empty() {
+            return Ok(Loc::Const(Const::Each(index.offset as u32)));
+        }
+        let src = self.key(&Key::of_index(index))?;
+        let dst = self.code.reg(Class::Vector);
+        self.push(MInst::FromInt { dst, src, add: index.offset as i32 });
+        if lanes == 1 {
+            return Ok(Loc::Reg(dst));
+        }
+        Ok(Loc::Reg(self.emit(VOp::Splat4, Width::of_lanes(lanes), vec![Src::Reg(dst)])))
+    }
+
+    // ------------------------------------------------------------ operands
+
+    /// Emits `op` into a new vector register.
+    fn emit(&mut self, op: VOp, width: Width, srcs: Vec<Src>) -> VReg {
+        let dst = self.code.reg(Class::Vector);
+        self.emit_into(op, width, srcs, dst);
+        dst
+    }
+
+    fn emit_into(&mut self, op: VOp, width: Width, srcs: Vec<Src>, dst: VReg) {
+        let (mask, zeroing) = (None, false);
+        self.push(MInst::Vec(VecInst { op, width, dst: Some(dst), modifies: false, srcs, mask, zeroing }));
+    }
+
+    /// Counts a use of the constant if it is inside of a loop.
+    fn count_use(&mut self, constant: Const) {
+        if self.depth > 0 {
+            *self.constants.entry(constant).or_default() += 10u64.pow(self.depth.min(12));
+        }
+    }
+
+    fn constant_into(&mut self, constant: Const, width: Width, dst: VReg) {
+        match constant {
+            Const::Each(0) => self.push(MInst::Zero { dst }),
+            Const::MaskBits(bits) => self.push(MInst::MaskImm { dst, bits }),
+            Const::Each(_) => {
+                let entry = self.code.pool.entry(constant.lanes(1));
+                self.emit_into(VOp::Broadcast4, width, vec![Src::Mem(Mem::Pool(entry))], dst);
+            }
+            _ => {
+                let entry = self.code.pool.entry(constant.lanes(width.bytes() / 4));
+                self.emit_into(VOp::Move, width, vec![Src::Mem(Mem::Pool(entry))], dst);
+            }
+        }
+    }
+
+    /// A register that holds the constant: the hoisted one or a new one.
+    fn constant(&mut self, constant: Const, width: Width) -> VReg {
+        self.count_use(constant);
+        if let Some(&reg) = self.hoisted.get(&constant) {
+            return reg;
+        }
+        let reg = self.code.reg(constant.class());
+        self.constant_into(constant, width, reg);
+        reg
+    }
+
+    /// A register that holds the value.
+    fn reg(&mut self, value: Val) -> Result<VReg, String> {
+        let width = Width::of_lanes(self.ty(value).lanes);
+        match self.locs[value.0 as usize] {
+            Loc::Reg(reg) => Ok(reg),
+            Loc::Const(constant) => Ok(self.constant(constant, width)),
+            Loc::Memory { mem, each } => {
+                let one = self.ty(value).lanes == 1;
+                let op = match (each, one) {
+                    (_, true) => VOp::Load4,
+                    (true, false) => VOp::Broadcast4,
+                    (false, false) => VOp::Move,
+                };
+                Ok(self.emit(op, width, vec![Src::Mem(mem)]))
+            }
+            Loc::Nothing => Err(format!("leaf {}: %{} is used before its definition", self.leaf.name, value.0)),
+        }
+    }
+
+    /// The value as the operand of a packed instruction that takes memory, or of a scalar one (`scalar`).
+    fn operand(&mut self, value: Val, scalar: bool) -> Result<Src, String> {
+        let lanes = self.ty(value).lanes;
+        let width = Width::of_lanes(lanes);
+        match self.locs[value.0 as usize] {
+            Loc::Memory { mem, each } => Ok(match (scalar, each || lanes == 1) {
+                (true, _) | (false, false) => Src::Mem(mem),
+                (false, true) => Src::Each(mem),
+            }),
+            Loc::Const(c @ Const::Each(bits)) if bits != 0 && !self.hoisted.contains_key(&c) => {
+                self.count_use(c);
+                let whole = if self.evex || scalar { 1 } else { width.bytes() / 4 };
+                let mem = Mem::Pool(self.code.pool.entry(c.lanes(whole)));
+                Ok(if self.evex && !scalar { Src::Each(mem) } else { Src::Mem(mem) })
+            }
+            _ => Ok(Src::Reg(self.reg(value)?)),
+        }
+    }
+
+    fn in_memory(&self, value: Val) -> bool {
+        matches!(self.locs[value.0 as usize], Loc::Memory { .. })
+    }
+
+    /// The register that holds a key.
+    fn key(&self, key: &Key) -> Result<VReg, String> {
+        let name = &self.leaf.name;
+        self.pointers.get(key).copied().ok_or_else(|| format!("leaf {name}: an index uses a variable out of scope"))
+    }
+
+    fn mem(&self, address: &Address) -> Result<Mem, String> {
+        let bytes = element_bytes(pointee(self.leaf, address.base)?);
+        let base = self.key(&Key::of_address(address, bytes))?;
+        Ok(Mem::Pointer { base, bytes: address.index.offset.wrapping_mul(bytes) })
+    }
+
+    // ------------------------------------------------------------ loops
+
+    fn repeat(&mut self, inst: &Inst) -> Result<(), String> {
+        let Inst::Loop { var, count, init, params, body, next, results } = inst else {
+            return Err("not a loop".into());
+        };
+        let carried: Vec<VReg> = init.iter().map(|&v| self.code.reg(self.class(self.ty(v)))).collect();
+        for (&v, &reg) in init.iter().zip(&carried) {
+            self.copy_into(v, reg)?;
+        }
+        for (&r, &reg) in results.iter().zip(&carried) {
+            self.locs[r.0 as usize] = Loc::Reg(reg);
+        }
+        if count.terms.is_empty() && count.offset <= 0 {
+            // Never runs; positions and blocks must stay those of the analysis.
+            self.skip(body);
+            return Ok(());
+        }
+        for (&p, &reg) in params.iter().zip(&carried) {
+            self.locs[p.0 as usize] = Loc::Reg(reg);
+        }
+        let id = self.code.loops;
+        self.code.loops += 1;
+        let counter = self.code.reg(Class::Int);
+        if count.terms.is_empty() {
+            self.push(MInst::IntConst { dst: counter, value: count.offset });
+        } else {
+            let src = self.key(&Key::of_index(count))?;
+            self.push(MInst::IntCopy { dst: counter, src, add: count.offset });
+            self.push(MInst::Guard { id, count: counter });
+        }
+        let stepped = self.enter(*var)?;
+        let innermost = !body.iter().any(|i| matches!(i, Inst::Loop { .. }));
+        self.push(MInst::LoopStart { id, innermost });
+        self.depth += 1;
+        self.block(body)?;
+        self.position += 1;
+        self.carry(next, &carried)?;
+        for (key, reg, step) in stepped {
+            self.push(MInst::IntAddImm { dst: reg, value: step });
+            self.pointers.remove(&key);
+        }
+        self.push(MInst::LoopEnd { id, counter });
+        self.depth -= 1;
+        self.push(MInst::LoopExit { id });
+        Ok(())
+    }
+
+    /// Registers for the keys that the loop over `var` steps, set to their first values.
+    fn enter(&mut self, var: Var) -> Result<Vec<(Key, VReg, i64)>, String> {
+        let info = self.info;
+        let mut stepped = vec![];
+        for key in info.stepped.get(&var).map_or(&[][..], |k| k) {
+            let mut outer = key.clone();
+            let step = outer.terms.pop().expect("a stepped key ends with its loop's variable").1;
+            let reg = self.code.reg(Class::Int);
+            if outer.base.is_none() && outer.terms.is_empty() {
+                self.push(MInst::IntConst { dst: reg, value: 0 });
+            } else {
+                let src = self.key(&outer)?;
+                self.push(MInst::IntCopy { dst: reg, src, add: 0 });
+            }
+            stepped.push((key.clone(), reg, step));
+        }
+        for (key, reg, _) in &stepped {
+            self.pointers.insert(key.clone(), *reg);
+        }
+        Ok(stepped)
+    }
+
+    /// Keeps the numbering of positions and blocks in step with the analysis over a body that is not emitted.
+    fn skip(&mut self, body: &[Inst]) {
+        self.blocks += 1;
+        for inst in body {
+            self.position += 1;
+            if let Inst::Loop { body, .. } = inst {
+                self.skip(body);
+            }
+        }
+        self.position += 1;
+    }
+
+    /// `reg = value` for a carried value that enters its loop.
+    fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), String> {
+        let width = Width::of_lanes(self.ty(value).lanes);
+        match self.locs[value.0 as usize] {
+            Loc::Const(constant) if !self.hoisted.contains_key(&constant) => {
+                self.constant_into(constant, width, reg);
+            }
+            _ => {
+                let src = self.reg(value)?;
+                self.push(MInst::Copy { dst: reg, src, width });
+            }
+        }
+        Ok(())
+    }
+
+    /// All carried values change at once: what another copy still reads goes through a temporary.
+    fn carry(&mut self, next: &[Val], carried: &[VReg]) -> Result<(), String> {
+        let mut moves = vec![];
+        for (i, &v) in next.iter().enumerate() {
+            let width = Width::of_lanes(self.ty(v).lanes);
+            let mut src = self.reg(v)?;
+            if src == carried[i] {
+                continue;
+            }
+            if carried.contains(&src) {
+                let class = self.code.classes[src.0 as usize];
+                let kept = self.code.reg(class);
+                self.push(MInst::Copy { dst: kept, src, width });
+                src = kept;
+            }
+            moves.push(MInst::Copy { dst: carried[i], src, width });
+        }
+        self.code.insts.extend(moves);
+        Ok(())
+    }
+}
+

@@ -1,0 +1,202 @@
+//! Machine code before register allocation: one linear list with loop markers, over virtual registers.
+
+use super::codes::{VOp, Width};
+
+/// A virtual register; index into [`MachineCode::classes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VReg(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// xmm, ymm or zmm.
+    Vector,
+    /// k1 to k7.
+    Mask,
+    /// A 64-bit general register, or a stack slot where these run out.
+    Int,
+}
+
+/// Place in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mem {
+    /// `[base + bytes]`
+    Pointer { base: VReg, bytes: i64 },
+    /// Entry of the constant pool behind the code.
+    Pool(usize),
+}
+
+/// Operand of a vector instruction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Src {
+    Reg(VReg),
+    Mem(Mem),
+    /// AVX-512 `{1toN}`: one 32-bit element of memory in every lane.
+    Each(Mem),
+    Imm(u8),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct VecInst {
+    pub op: VOp,
+    pub width: Width,
+    /// First operand; a store has none.
+    pub dst: Option<VReg>,
+    /// `dst` is read as well as written.
+    pub modifies: bool,
+    /// The operands behind `dst`, in the order of the encoding.
+    pub srcs: Vec<Src>,
+    /// AVX-512 write mask (or the blend's selector); loads zero the other lanes if `zeroing`.
+    pub mask: Option<VReg>,
+    pub zeroing: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum MInst {
+    Vec(VecInst),
+    /// Zero in every lane.
+    Zero {
+        dst: VReg,
+    },
+    /// Between vector or between mask registers; vanishes where both get the same one.
+    Copy {
+        dst: VReg,
+        src: VReg,
+        width: Width,
+    },
+    MaskImm {
+        dst: VReg,
+        bits: u16,
+    },
+    /// Lane 0 = the low 32 bits of `src + add`.
+    FromInt {
+        dst: VReg,
+        src: VReg,
+        add: i32,
+    },
+    IntConst {
+        dst: VReg,
+        value: i64,
+    },
+    /// `dst = src + add`
+    IntCopy {
+        dst: VReg,
+        src: VReg,
+        add: i64,
+    },
+    /// `dst = src * factor`
+    IntMul {
+        dst: VReg,
+        src: VReg,
+        factor: i64,
+    },
+    /// `dst += src`
+    IntAdd {
+        dst: VReg,
+        src: VReg,
+    },
+    /// `dst += value`
+    IntAddImm {
+        dst: VReg,
+        value: i64,
+    },
+    /// Jumps behind loop `id` unless `count > 0`.
+    Guard {
+        id: usize,
+        count: VReg,
+    },
+    /// Top of loop `id`, the target of the back edge. The loop may also be skipped from its `Guard`.
+    LoopStart {
+        id: usize,
+        innermost: bool,
+    },
+    /// `counter -= 1`, back to the top unless it is 0.
+    LoopEnd {
+        id: usize,
+        counter: VReg,
+    },
+    /// Behind `LoopEnd`: where the guard jumps.
+    LoopExit {
+        id: usize,
+    },
+}
+
+/// How an instruction touches a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    Use,
+    Def,
+    Modify,
+}
+
+impl MInst {
+    /// Calls `f` for every virtual register of this instruction.
+    pub fn visit(&self, mut f: impl FnMut(VReg, Touch)) {
+        match self {
+            MInst::Vec(v) => {
+                for src in &v.srcs {
+                    match *src {
+                        Src::Reg(r)
+                        | Src::Mem(Mem::Pointer { base: r, .. })
+                        | Src::Each(Mem::Pointer { base: r, .. }) => f(r, Touch::Use),
+                        _ => {}
+                    }
+                }
+                if let Some(mask) = v.mask {
+                    f(mask, Touch::Use);
+                }
+                if let Some(dst) = v.dst {
+                    f(dst, if v.modifies { Touch::Modify } else { Touch::Def });
+                }
+            }
+            MInst::Zero { dst } | MInst::MaskImm { dst, .. } | MInst::IntConst { dst, .. } => f(*dst, Touch::Def),
+            MInst::Copy { dst, src, .. }
+            | MInst::FromInt { dst, src, .. }
+            | MInst::IntCopy { dst, src, .. }
+            | MInst::IntMul { dst, src, .. } => {
+                f(*src, Touch::Use);
+                f(*dst, Touch::Def);
+            }
+            MInst::IntAdd { dst, src } => {
+                f(*src, Touch::Use);
+                f(*dst, Touch::Modify);
+            }
+            MInst::IntAddImm { dst, .. } => f(*dst, Touch::Modify),
+            MInst::Guard { count, .. } => f(*count, Touch::Use),
+            MInst::LoopEnd { counter, .. } => f(*counter, Touch::Modify),
+            MInst::LoopStart { .. } | MInst::LoopExit { .. } => {}
+        }
+    }
+}
+
+/// Bytes behind the code, addressed relative to the instruction pointer. Entries are unique.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pool {
+    pub entries: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    pub fn entry(&mut self, bytes: Vec<u8>) -> usize {
+        if let Some(i) = self.entries.iter().position(|e| *e == bytes) {
+            return i;
+        }
+        self.entries.push(bytes);
+        self.entries.len() - 1
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MachineCode {
+    pub insts: Vec<MInst>,
+    pub classes: Vec<Class>,
+    pub pool: Pool,
+    /// The leaf's parameters, which arrive in the ABI's registers.
+    pub params: Vec<VReg>,
+    pub loops: usize,
+}
+
+impl MachineCode {
+    pub fn reg(&mut self, class: Class) -> VReg {
+        self.classes.push(class);
+        VReg(self.classes.len() as u32 - 1)
+    }
+}

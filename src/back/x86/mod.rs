@@ -1,0 +1,94 @@
+//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F, BW,
+//! DQ, VL), which Cranelift does not have.
+//!
+//! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions over
+//! virtual registers in the order of the source, `liveness` and `regalloc` give them places, `encode` writes bytes.
+//!
+//! The functions follow the System V convention: up to six 64-bit parameters in registers, no calls, no relocations
+//! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use the
+//! old vector encodings.
+
+use crate::kernel::ir::Leaf;
+pub use crate::kernel::target::Isa;
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use lower::{Const, Machine};
+use machine::Class;
+use std::fmt::Write;
+
+mod analyse;
+mod codes;
+mod encode;
+mod liveness;
+mod lower;
+mod machine;
+mod regalloc;
+
+/// Extensions of AVX-512; ignored for AVX2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features {
+    /// AVX512_BF16: `vdpbf16ps`, `vcvtneps2bf16`. They read and write denormal numbers as 0.
+    pub bf16: bool,
+    /// AVX512_VNNI: `vpdpbusd`.
+    pub vnni: bool,
+}
+
+/// Function alignment in bytes that the loops inside count on for speed.
+pub const ALIGN: usize = 64;
+
+/// Machine code of a verified leaf. An error says what does not fit: lanes, or the number of registers needed.
+pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String> {
+    let evex = match isa {
+        Isa::Avx512 => true,
+        Isa::Avx2 => false,
+        Isa::Portable => return Err("the portable instruction set is not for this emitter".into()),
+    };
+    if leaf.params.len() > regalloc::PARAMS.len() {
+        return Err(format!("leaf {}: {} parameters, 6 travel in registers", leaf.name, leaf.params.len()));
+    }
+    let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni && evex };
+    let info = analyse::analyse(leaf, evex)?;
+    // All constants of loops in registers if they fit, else the most used ones.
+    let first = lower::lower(leaf, &info, machine, &[])?;
+    let mut hoist: Vec<Const> = first.constants.keys().copied().collect();
+    hoist.sort_by_key(|c| std::cmp::Reverse(first.constants[c]));
+    loop {
+        let lowered = if hoist.is_empty() { None } else { Some(lower::lower(leaf, &info, machine, &hoist)?) };
+        let code = lowered.as_ref().map_or(&first.code, |l| &l.code);
+        match regalloc::allocate(code, if evex { 32 } else { 16 }) {
+            Ok(allocation) => return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name)),
+            Err(short) => {
+                let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
+                    let kind = if short.class == Class::Mask { "mask" } else { "vector" };
+                    return Err(format!(
+                        "leaf {}: needs {} {kind} registers, {} exist",
+                        leaf.name, short.needed, short.available
+                    ));
+                };
+                hoist.remove(last);
+            }
+        }
+    }
+}
+
+/// The code as text in Intel's syntax, a line per instruction; what follows the code is data.
+pub fn listing(bytes: &[u8]) -> String {
+    let mut decoder = Decoder::new(64, bytes, DecoderOptions::NONE);
+    let mut formatter = IntelFormatter::new();
+    let mut text = String::new();
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        let mut line = String::new();
+        formatter.format(&instruction, &mut line);
+        let _ = writeln!(text, "{:5x}  {line}", instruction.ip());
+        if instruction.code() == iced_x86::Code::Retnq {
+            break;
+        }
+    }
+    let end = decoder.position();
+    let data = bytes[end..].iter().position(|&b| b != 0xcc).map_or(bytes.len(), |skip| end + skip);
+    for (i, word) in bytes[data..].chunks(4).enumerate() {
+        let value = word.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
+        let _ = writeln!(text, "{:5x}  dd {value:#010x}", data + 4 * i);
+    }
+    text
+}

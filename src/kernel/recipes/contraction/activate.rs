@@ -1,0 +1,44 @@
+//! Activation functions on values of a leaf.
+
+use crate::kernel::build::LeafBuilder;
+use crate::kernel::ir::{Compare, Val};
+use crate::kernel::math;
+use crate::kernel::recipes::Function;
+
+/// A part of a name: equal functions, equal code.
+pub fn function_name(function: Function) -> String {
+    match function {
+        Function::Relu => "_relu".into(),
+        Function::LeakyRelu { slope } => format!("_leaky{:08x}", slope.to_bits()),
+        Function::Elu { alpha } => format!("_elu{:08x}", alpha.to_bits()),
+        Function::Sigmoid => "_sigmoid".into(),
+        Function::Tanh => "_tanh".into(),
+    }
+}
+
+/// `function(x)` in every lane.
+pub fn activate(b: &mut LeafBuilder, function: Function, x: Val) -> Val {
+    let lanes = b.ty(x).lanes;
+    match function {
+        Function::Relu => {
+            let zero = b.f32(0.0, lanes);
+            b.max(x, zero)
+        }
+        Function::LeakyRelu { slope } => {
+            let (zero, slope) = (b.f32(0.0, lanes), b.f32(slope, lanes));
+            let scaled = b.mul(x, slope);
+            let positive = b.compare(Compare::Gt, x, zero);
+            b.select(positive, x, scaled)
+        }
+        Function::Elu { alpha } => {
+            let (zero, one, alpha) = (b.f32(0.0, lanes), b.f32(1.0, lanes), b.f32(alpha, lanes));
+            let power = math::exp(b, x);
+            let below = b.sub(power, one);
+            let below = b.mul(alpha, below);
+            let positive = b.compare(Compare::Gt, x, zero);
+            b.select(positive, x, below)
+        }
+        Function::Sigmoid => math::sigmoid(b, x),
+        Function::Tanh => math::tanh(b, x),
+    }
+}

@@ -1,0 +1,257 @@
+//! The one contraction: `C[m, n] (+)= Σ_i Σ_j Σ_k A[m, i, j, k] · B[i, j, k, n]`, then an epilogue, as a leaf function.
+//!
+//! A tile of `rows` x `columns` results stays in registers over all three sums. Convolution (forward and both
+//! gradients), 1x1 and fully connected layers are loops of kernels around it. All strides are constants of the leaf, so
+//! that an address is a pointer plus a constant; what changes from call to call (borders, batch) is a loop count.
+
+mod activate;
+mod loops;
+mod panels;
+mod tile;
+
+pub use activate::{activate, function_name};
+pub use loops::{for_each, image_tiles, panel_loop, piece, pieces};
+pub use panels::{Matrix, panels, transposed_panels};
+pub use tile::{Tile, tile};
+
+use super::Function;
+use crate::kernel::build::LeafBuilder;
+use crate::kernel::ir::{Access, Elem, Index, LeafId, Module, Param, Val, Var};
+
+/// Number of rounds of one of the three sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Fixed(usize),
+    /// An `Int` parameter of the leaf; for the innermost sum two of them: rounds of [`Contraction::unroll`], then the rest.
+    Given,
+}
+
+/// Where the accumulators start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    Zero,
+    /// A vector `[n]` behind the pointer parameter `bias`.
+    Bias,
+    /// The results so far: the sums are added to C.
+    Load,
+}
+
+/// One leaf function. Strides count elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contraction {
+    pub lanes: u32,
+    /// Rows of results (m).
+    pub rows: usize,
+    /// Columns of results (n); the last vector may be partly used.
+    pub columns: usize,
+    /// Number of terms of the sums over i, j and k.
+    pub counts: [Count; 3],
+    /// Strides of A for i, j, k.
+    pub a: [i64; 3],
+    /// Stride of A for m.
+    pub a_row: i64,
+    /// A has columns too (`A[m, i, j, k, n]`, stride 1): the product of a depthwise convolution.
+    pub a_columns: bool,
+    /// Strides of B for i, j, k; its columns are consecutive.
+    pub b: [i64; 3],
+    /// B's rows are padded to whole vectors, so that full loads stay inside.
+    pub b_padded: bool,
+    /// Stride of C for m.
+    pub c_row: i64,
+    pub init: Init,
+    pub activation: Option<Function>,
+}
+
+impl Contraction {
+    /// Terms of the innermost sum that one round of its loop adds. Long bodies hide the moves that Cranelift makes at loop
+    /// edges (128 bits); wide vectors do as well with less code.
+    pub fn unroll(&self) -> usize {
+        let most = if self.lanes <= 4 { 8 } else { 4 };
+        match self.counts[2] {
+            Count::Given => most,
+            Count::Fixed(k) => (most / 2 + 1..=most).rev().find(|u| k % u == 0).unwrap_or(most),
+        }
+    }
+
+    fn vectors(&self) -> usize {
+        self.columns.div_ceil(self.lanes as usize)
+    }
+
+    /// All that decides the code, as a name: equal leaves are shared by it.
+    fn name(&self) -> String {
+        let count = |c: Count| match c {
+            Count::Fixed(n) => n.to_string(),
+            Count::Given => "n".into(),
+        };
+        let list = |v: &[i64]| v.iter().map(|s| s.to_string().replace('-', "m")).collect::<Vec<_>>().join("_");
+        let mut name = format!("contract_{}x{}v{}", self.rows, self.columns, self.lanes);
+        name += &format!("_k{}", self.counts.map(count).join("_"));
+        name += &format!("_a{}_{}", self.a_row, list(&self.a)).replace('-', "m");
+        name += &format!("_b{}_c{}", list(&self.b), self.c_row);
+        name += if self.a_columns { "_depth" } else { "" };
+        name += if self.b_padded { "_pad" } else { "" };
+        name += match self.init {
+            Init::Zero => "",
+            Init::Bias => "_bias",
+            Init::Load => "_add",
+        };
+        name += &self.activation.map_or(String::new(), function_name);
+        name
+    }
+
+    /// The leaf in `module`. Parameters: `a, b, c, [bias]`, then the given counts in the order i, j, k (k: rounds of
+    /// `unroll`, rest).
+    pub fn leaf(&self, module: &mut Module) -> LeafId {
+        module.leaf(&self.name(), |b| self.build(b))
+    }
+
+    fn build(&self, b: &mut LeafBuilder) {
+        let access = if self.init == Init::Load { Access::ReadWrite } else { Access::Write };
+        let pa = b.pointer("a", Elem::F32, Access::Read);
+        let pb = b.pointer("b", Elem::F32, Access::Read);
+        let pc = b.pointer("c", Elem::F32, access);
+        let bias = (self.init == Init::Bias).then(|| b.pointer("bias", Elem::F32, Access::Read));
+        let mut given = Vec::new();
+        for (name, count) in ["i", "j"].into_iter().zip(self.counts) {
+            given.push((count == Count::Given).then(|| b.int(&format!("{name}s"))));
+        }
+        let inner = (self.counts[2] == Count::Given).then(|| (b.int("ks"), b.int("k_rest")));
+        let nest = Nest { spec: self, a: pa, b: pb, outer: [given[0], given[1]], inner };
+        let acc = self.start(b, pc, bias);
+        let acc = nest.sum(b, 0, Index::default(), Index::default(), acc);
+        self.end(b, pc, acc);
+    }
+
+    /// Columns of vector `v` that exist.
+    fn width(&self, v: usize) -> u32 {
+        (self.columns - v * self.lanes as usize).min(self.lanes as usize) as u32
+    }
+
+    fn column(&self, v: usize) -> i64 {
+        (v * self.lanes as usize) as i64
+    }
+
+    fn start(&self, b: &mut LeafBuilder, c: Param, bias: Option<Param>) -> Vec<Val> {
+        let lanes = self.lanes;
+        let first: Vec<Val> = match (self.init, bias) {
+            (Init::Bias, Some(bias)) => {
+                (0..self.vectors()).map(|v| b.load_partial(bias, self.column(v), lanes, self.width(v))).collect()
+            }
+            (Init::Load, _) => vec![],
+            _ => vec![b.f32(0.0, lanes); self.vectors()],
+        };
+        let mut acc = Vec::with_capacity(self.rows * self.vectors());
+        for m in 0..self.rows {
+            for v in 0..self.vectors() {
+                acc.push(match first.get(v) {
+                    Some(&value) => value,
+                    None => b.load_partial(c, m as i64 * self.c_row + self.column(v), lanes, self.width(v)),
+                });
+            }
+        }
+        acc
+    }
+
+    fn end(&self, b: &mut LeafBuilder, c: Param, acc: Vec<Val>) {
+        for (i, mut value) in acc.into_iter().enumerate() {
+            let (m, v) = (i / self.vectors(), i % self.vectors());
+            if let Some(function) = self.activation {
+                value = activate(b, function, value);
+            }
+            b.store_partial(c, m as i64 * self.c_row + self.column(v), value, self.width(v));
+        }
+    }
+}
+
+/// The three sums around the tile.
+struct Nest<'a> {
+    spec: &'a Contraction,
+    a: Param,
+    b: Param,
+    outer: [Option<Var>; 2],
+    inner: Option<(Var, Var)>,
+}
+
+impl Nest<'_> {
+    fn sum(&self, b: &mut LeafBuilder, level: usize, a: Index, at: Index, acc: Vec<Val>) -> Vec<Val> {
+        if level == 2 {
+            return self.innermost(b, a, at, acc);
+        }
+        let count = match (self.spec.counts[level], self.outer[level]) {
+            (Count::Fixed(0), _) => return acc,
+            (Count::Fixed(1), _) => return self.sum(b, level + 1, a, at, acc),
+            (Count::Fixed(n), _) => Index::from(n),
+            (Count::Given, var) => Index::from(var.expect("a parameter for each given count")),
+        };
+        b.repeat(["i", "j"][level], count, &acc, |b, var, acc| {
+            let a = a.plus(var, self.spec.a[level]);
+            let at = at.plus(var, self.spec.b[level]);
+            self.sum(b, level + 1, a, at, acc.to_vec())
+        })
+    }
+
+    fn innermost(&self, b: &mut LeafBuilder, a: Index, at: Index, acc: Vec<Val>) -> Vec<Val> {
+        let (unroll, [sa, sb]) = (self.spec.unroll(), [self.spec.a[2], self.spec.b[2]]);
+        if let Some((rounds, rest)) = self.inner {
+            let acc = self.unrolled(b, rounds.into(), unroll, a.clone(), at.clone(), acc);
+            let a = a.plus(rounds, unroll as i64 * sa);
+            let at = at.plus(rounds, unroll as i64 * sb);
+            return self.unrolled(b, rest.into(), 1, a, at, acc);
+        }
+        let Count::Fixed(k) = self.spec.counts[2] else { unreachable!("a given count has its parameters") };
+        let looped = if k <= (2 * unroll).max(16) { 0 } else { k / unroll };
+        let mut acc = acc;
+        if looped > 0 {
+            acc = self.unrolled(b, looped.into(), unroll, a.clone(), at.clone(), acc);
+        }
+        for k in looped * unroll..k {
+            acc = self.step(b, a.clone().offset(k as i64 * sa), at.clone().offset(k as i64 * sb), acc);
+        }
+        acc
+    }
+
+    fn unrolled(
+        &self,
+        b: &mut LeafBuilder,
+        rounds: Index,
+        unroll: usize,
+        a: Index,
+        at: Index,
+        acc: Vec<Val>,
+    ) -> Vec<Val> {
+        let [sa, sb] = [self.spec.a[2], self.spec.b[2]];
+        b.repeat("k", rounds, &acc, |b, var, acc| {
+            let a = a.plus(var, unroll as i64 * sa);
+            let at = at.plus(var, unroll as i64 * sb);
+            (0..unroll as i64)
+                .fold(acc.to_vec(), |acc, u| self.step(b, a.clone().offset(u * sa), at.clone().offset(u * sb), acc))
+        })
+    }
+
+    /// One term: a row of B times a column of A.
+    fn step(&self, b: &mut LeafBuilder, a: Index, at: Index, mut acc: Vec<Val>) -> Vec<Val> {
+        let (spec, lanes) = (self.spec, self.spec.lanes);
+        let vectors = spec.vectors();
+        let row: Vec<Val> = (0..vectors)
+            .map(|v| {
+                let width = if spec.b_padded { lanes } else { spec.width(v) };
+                b.load_partial(self.b, at.clone().offset(spec.column(v)), lanes, width)
+            })
+            .collect();
+        for m in 0..spec.rows {
+            let place = a.clone().offset(m as i64 * spec.a_row);
+            if spec.a_columns {
+                for v in 0..vectors {
+                    let x = b.load_partial(self.a, place.clone().offset(spec.column(v)), lanes, spec.width(v));
+                    acc[m * vectors + v] = b.fma(row[v], x, acc[m * vectors + v]);
+                }
+            } else {
+                let x = b.broadcast(self.a, place, lanes);
+                for v in 0..vectors {
+                    acc[m * vectors + v] = b.fma(row[v], x, acc[m * vectors + v]);
+                }
+            }
+        }
+        acc
+    }
+}

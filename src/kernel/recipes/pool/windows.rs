@@ -1,0 +1,361 @@
+//! The loops around a pooling window: which output pixels see a whole window and which a clipped one.
+
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::{Access, Arg, Expr, Index, LeafId, Memory, Op, Param, Val, Var};
+use crate::kernel::recipes::Window;
+use crate::kernel::recipes::random::{Units, UnitsOf};
+use crate::kernel::recipes::split::{Dressed, fill_leaf};
+use crate::kernel::site::{Site, Unsupported};
+use std::ops::Range;
+
+/// Windows of up to this many cells are written out without loops.
+const UNROLLED: usize = 16;
+
+/// A pooling with all its sizes.
+#[derive(Clone, Debug)]
+pub struct Pooling {
+    pub window: Window,
+    pub channels: usize,
+    /// Of the image.
+    pub size: [usize; 2],
+    /// Of the output.
+    pub output: [usize; 2],
+}
+
+/// A pointer of the pixel's leaf: into image-sized memory (at the window's first cell) or output-sized (at the pixel).
+#[derive(Clone, Copy, Debug)]
+pub struct Side {
+    memory: Memory,
+    access: Access,
+    kind: SideKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SideKind {
+    Image,
+    Output,
+    /// A row of random numbers in [0, 1).
+    Random,
+}
+
+impl Side {
+    pub fn image(memory: Memory, access: Access) -> Side {
+        Side { memory, access, kind: SideKind::Image }
+    }
+
+    pub fn output(memory: Memory, access: Access) -> Side {
+        Side { memory, access, kind: SideKind::Output }
+    }
+
+    pub fn random(units: &UnitsOf) -> Side {
+        Side { memory: units.memory, access: Access::Read, kind: SideKind::Random }
+    }
+}
+
+/// One output pixel inside a leaf.
+pub struct Pixel<'a> {
+    shape: &'a Pooling,
+    /// Parameters of the pointers, in their order.
+    pub params: Vec<Param>,
+    /// Rows and columns of the clipped window, or none for a whole one.
+    clipped: Option<(Var, Var)>,
+    /// Cells of the window.
+    pub cells: Result<usize, Var>,
+    /// The pixel's number in its run of whole windows.
+    number: Option<Var>,
+}
+
+impl Pixel<'_> {
+    /// The output's element for the channels at `at`.
+    pub fn output(&self, at: &Index) -> Index {
+        match self.number {
+            Some(n) => at.clone().plus(n, self.shape.channels as i64),
+            None => at.clone(),
+        }
+    }
+
+    /// The number of a cell in every lane.
+    pub fn number(&self, b: &mut LeafBuilder, number: Index, lanes: u32) -> Val {
+        b.op(Op::IndexI32 { index: number, lanes })
+    }
+
+    /// Carries values over the window's cells in row order: `body(builder, element, cell's number, carried) -> next`.
+    pub fn fold(
+        &self,
+        b: &mut LeafBuilder,
+        at: &Index,
+        init: &[Val],
+        mut body: impl FnMut(&mut LeafBuilder, Index, Index, &[Val]) -> Vec<Val>,
+    ) -> Vec<Val> {
+        let [rows, columns] = self.shape.window.kernel;
+        let (down, right) = ((self.shape.size[1] * self.shape.channels) as i64, self.shape.channels as i64);
+        let base = match self.number {
+            Some(n) => at.clone().plus(n, right * self.shape.window.stride[1] as i64),
+            None => at.clone(),
+        };
+        if self.clipped.is_none() && rows * columns <= UNROLLED {
+            let mut carried = init.to_vec();
+            for cell in 0..rows * columns {
+                let place = base.clone().offset((cell / columns) as i64 * down + (cell % columns) as i64 * right);
+                carried = body(b, place, cell.into(), &carried);
+            }
+            return carried;
+        }
+        let (many, wide) = match self.clipped {
+            Some((rows, columns)) => (rows.into(), columns.into()),
+            None => (Index::from(rows), Index::from(columns)),
+        };
+        b.repeat("ky", many, init, |b, ky, carried| {
+            b.repeat("kx", wide, carried, |b, kx, carried| {
+                let place = base.plus(ky, down).plus(kx, right);
+                body(b, place, Index::default().plus(ky, columns as i64).plus(kx, 1), carried)
+            })
+        })
+    }
+}
+
+impl Pooling {
+    fn new(
+        window: &Window,
+        image: (usize, usize, usize),
+        output: (usize, usize, usize),
+    ) -> Result<Pooling, Unsupported> {
+        if window.dilation != [1, 1] {
+            return Err(Unsupported(format!("pooling with dilation {:?}", window.dilation)));
+        }
+        if (0..2).any(|i| window.pad[i] >= window.kernel[i]) {
+            return Err(Unsupported(format!("pooling with pad {:?} for kernel {:?}", window.pad, window.kernel)));
+        }
+        let size = [image.1, image.2];
+        Ok(Pooling { window: *window, channels: image.0, size, output: [output.1, output.2] })
+    }
+
+    /// Operand 0 is the image, the result the output.
+    pub fn forward(site: &Site, window: &Window) -> Result<Pooling, Unsupported> {
+        let (image, output) = (chw(site, Some(0))?, chw(site, None)?);
+        Pooling::new(window, image, output)
+    }
+
+    /// The result is the image's gradient, operand `dy` the output's.
+    pub fn gradient(site: &Site, window: &Window, dy: usize) -> Result<Pooling, Unsupported> {
+        let (image, output) = (chw(site, None)?, chw(site, Some(dy))?);
+        Pooling::new(window, image, output)
+    }
+
+    /// One window over the whole image.
+    pub fn global((channels, height, width): (usize, usize, usize)) -> Pooling {
+        let window = Window { kernel: [height, width], stride: [height, width], pad: [0, 0], dilation: [1, 1] };
+        Pooling { window, channels, size: [height, width], output: [1, 1] }
+    }
+
+    /// Elements of the image.
+    fn image_len(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    fn output_row(&self) -> usize {
+        self.output[1] * self.channels
+    }
+
+    /// Output rows or columns whose windows lie inside the image.
+    fn whole(&self, axis: usize) -> Range<usize> {
+        let Window { kernel, stride, pad, .. } = self.window;
+        let room = self.size[axis] + pad[axis];
+        let begin = pad[axis].div_ceil(stride[axis]).min(self.output[axis]);
+        let end = room.checked_sub(kernel[axis]).map_or(0, |r| r / stride[axis] + 1).min(self.output[axis]);
+        begin..end.max(begin)
+    }
+
+    /// A round per output row.
+    pub fn forward_kernel(
+        &self,
+        site: &mut Site,
+        d: &mut Dressed,
+        tag: &str,
+        sides: &[Side],
+        counts: bool,
+        random: Option<&UnitsOf>,
+        mut pixel: impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
+    ) {
+        let rounds = Expr::BATCH * self.output[0];
+        let leaves = self.leaves(site, tag, sides, counts, &mut pixel);
+        d.kernel.parallel("round", rounds, |k, round| {
+            let (image, row) = (round.div(self.output[0]), round.rem(self.output[0]));
+            self.row(k, &leaves, sides, random, counts, &image, &row);
+        });
+    }
+
+    /// A round per image; the last pointer is the gradient, which is set to zero first.
+    pub fn gradient_kernel(
+        &self,
+        site: &mut Site,
+        d: &mut Dressed,
+        tag: &str,
+        sides: &[Side],
+        counts: bool,
+        random: Option<&UnitsOf>,
+        mut pixel: impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
+    ) {
+        let leaves = self.leaves(site, tag, sides, counts, &mut pixel);
+        let lanes = site.target.lanes;
+        let zero = fill_leaf(site.module(), lanes, self.image_len(), 0.0);
+        let dx = d.result;
+        d.kernel.parallel("image", Expr::BATCH, |k, image| {
+            k.call(zero, [dx.at(&image * self.image_len())]);
+            k.serial("oy", self.output[0], |k, row| self.row(k, &leaves, sides, random, counts, &image, &row));
+        });
+    }
+
+    /// The work on one output row: pixels with clipped windows one by one, the run of whole ones in one call.
+    fn row(
+        &self,
+        k: &mut KernelBuilder,
+        leaves: &Leaves,
+        sides: &[Side],
+        random: Option<&UnitsOf>,
+        counts: bool,
+        image: &Expr,
+        row: &Expr,
+    ) {
+        let place = Place { shape: self, sides, image, row, units: random.map(|u| self.units(k, u, image, row)) };
+        let clipped = |k: &mut KernelBuilder, columns: Range<usize>| {
+            if let (Some(leaf), false) = (leaves.clipped, columns.is_empty()) {
+                let range = (columns.start, columns.end);
+                k.range("ox", crate::kernel::ir::LoopKind::Serial, range.0, range.1, |k, column| {
+                    k.call(leaf, place.arguments(&column, true, counts));
+                });
+            }
+        };
+        let (rows, columns) = (self.whole(0), self.whole(1));
+        let all = 0..self.output[1];
+        let Some(leaf) = leaves.whole else { return clipped(k, all) };
+        let inner = |k: &mut KernelBuilder| {
+            clipped(k, 0..columns.start);
+            k.call(leaf, place.arguments(&Expr::from(columns.start), false, counts));
+            clipped(k, columns.end..all.end);
+        };
+        if rows == (0..self.output[0]) {
+            return inner(k);
+        }
+        let is_inner = row.lt(rows.end) - row.lt(rows.start);
+        k.when(is_inner.clone(), inner);
+        k.when(is_inner.equals(0), |k| clipped(k, all.clone()));
+    }
+
+    /// Fills the row's random numbers; gives where they begin.
+    fn units(&self, k: &mut KernelBuilder, units: &UnitsOf, image: &Expr, row: &Expr) -> Expr {
+        let first = ((Expr::FIRST + image) * self.output[0] + row) * self.output_row();
+        units.fill(k, &first, &Expr::from(self.output_row()))
+    }
+
+    /// Random numbers for a row of the output.
+    pub fn units_for(&self, site: &mut Site, d: &mut Dressed, key: Memory, stream: u32) -> UnitsOf {
+        Units { key, stream, most: self.output_row() }.prepare(site, &mut d.kernel)
+    }
+
+    fn leaves(
+        &self,
+        site: &mut Site,
+        tag: &str,
+        sides: &[Side],
+        counts: bool,
+        pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
+    ) -> Leaves {
+        let (rows, columns) = (self.whole(0), self.whole(1));
+        let inner = !rows.is_empty() && !columns.is_empty();
+        let all = rows == (0..self.output[0]) && columns == (0..self.output[1]);
+        let whole = inner.then(|| self.leaf(site, tag, sides, counts, Some(columns.len()), pixel));
+        let clipped = (!all).then(|| self.leaf(site, tag, sides, counts, None, pixel));
+        Leaves { whole, clipped }
+    }
+
+    /// A leaf for `run` pixels with whole windows, or for one with a clipped window.
+    fn leaf(
+        &self,
+        site: &mut Site,
+        tag: &str,
+        sides: &[Side],
+        counts: bool,
+        run: Option<usize>,
+        pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
+    ) -> LeafId {
+        let ([kh, kw], lanes) = (self.window.kernel, site.target.lanes);
+        let (stride, width, channels) = (self.window.stride[1], self.size[1], self.channels);
+        let run_name = run.map_or("clipped".into(), |r| format!("{r}s{stride}"));
+        let name = format!("{tag}_{kh}x{kw}_{run_name}_w{width}_c{channels}_v{lanes}");
+        site.module().leaf(&name, |b| {
+            let mut params = Vec::new();
+            for (i, side) in sides.iter().enumerate() {
+                params.push(b.pointer(&format!("p{i}"), super::F32, side.access));
+            }
+            let mut p = Pixel { shape: self, params, clipped: None, cells: Ok(kh * kw), number: None };
+            let Some(run) = run else {
+                p.clipped = Some((b.int("rows"), b.int("columns")));
+                if counts {
+                    p.cells = Err(b.int("cells"));
+                }
+                return b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+            };
+            if run == 1 {
+                return b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+            }
+            b.repeat("ox", run, &[], |b, ox, _| {
+                p.number = Some(ox);
+                b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+                vec![]
+            });
+        })
+    }
+}
+
+fn chw(site: &Site, operand: Option<usize>) -> Result<(usize, usize, usize), Unsupported> {
+    let ty = operand.map_or(&site.result.ty, |i| &site.operands[i].ty);
+    ty.chw().ok_or_else(|| Unsupported(format!("{}: {ty} is no image", site.name)))
+}
+
+struct Leaves {
+    whole: Option<LeafId>,
+    clipped: Option<LeafId>,
+}
+
+/// An output row inside a kernel.
+struct Place<'a> {
+    shape: &'a Pooling,
+    sides: &'a [Side],
+    image: &'a Expr,
+    row: &'a Expr,
+    /// Where the row's random numbers begin.
+    units: Option<Expr>,
+}
+
+impl Place<'_> {
+    /// The leaf's arguments for the pixel (or the run that begins) at `column`.
+    fn arguments(&self, column: &Expr, clipped: bool, counts: bool) -> Vec<Arg> {
+        let Pooling { window, channels, size, output } = self.shape;
+        let start = |i: usize, at: &Expr| at.clone() * window.stride[i] - window.pad[i];
+        let (top, left) = (start(0, self.row), start(1, column));
+        let (first_row, first_column) = (top.max(0), left.max(0));
+        let pixel = (&(self.image * output[0] + self.row) * output[1] + column) * *channels;
+        let cell = (&(self.image * size[0] + &first_row) * size[1] + &first_column) * *channels;
+        let mut args: Vec<Arg> = (self.sides.iter())
+            .map(|side| match side.kind {
+                SideKind::Image => side.memory.at(&cell),
+                SideKind::Output => side.memory.at(&pixel),
+                SideKind::Random => {
+                    let begin = self.units.as_ref().expect("random numbers were made for this row");
+                    side.memory.at(begin + column.clone() * *channels)
+                }
+            })
+            .collect();
+        if clipped {
+            let rows = (top + window.kernel[0]).min(size[0]) - first_row;
+            let columns = (left + window.kernel[1]).min(size[1]) - first_column;
+            let cells = &rows * &columns;
+            args.extend([Arg::Int(rows), Arg::Int(columns)]);
+            if counts {
+                args.push(Arg::Int(cells));
+            }
+        }
+        args
+    }
+}

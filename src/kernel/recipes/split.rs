@@ -1,0 +1,206 @@
+//! What most recipes share: how a dense value is cut into rounds, and kernels with a buffer per operand.
+
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::{Access, Elem, Expr, Index, KVar, LeafId, Memory, Module, Var};
+use crate::kernel::site::{Site, Slot};
+use crate::types::{DType, Type};
+
+/// Elements that one round works on, about: the pieces of a few operands then fit into a first-level cache, and a round
+/// is long against the cost of handing it to a thread.
+pub const ROUND: usize = 4096;
+
+/// Positions of a value (each `width` elements wide), shared among rounds. The cut depends on shapes alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Split {
+    batched: bool,
+    /// Of one image, or in all.
+    positions: usize,
+    /// Rounds of one image.
+    pub parts: usize,
+    /// Positions of a part; the last one may be smaller.
+    part: usize,
+    /// Images of a round; above 1 only where `parts` is 1.
+    pub images: usize,
+}
+
+/// A part of one image, or of the value.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Number of the round that it belongs to.
+    pub round: Expr,
+    /// First position, counted from the beginning of the buffer.
+    pub position: Expr,
+    /// Positions.
+    pub count: usize,
+}
+
+impl Split {
+    pub fn new(batched: bool, positions: usize, width: usize) -> Split {
+        let most = (ROUND / width.max(1)).max(1);
+        let mut part = positions.div_ceil(positions.div_ceil(most).max(1)).max(1);
+        if width == 1 && part < positions {
+            // Parts that begin at whole vectors and whole blocks of random numbers.
+            part = part.next_multiple_of(64);
+        }
+        let parts = positions.div_ceil(part).max(1);
+        let images = if batched && parts == 1 { (most / positions.max(1)).max(1) } else { 1 };
+        Split { batched, positions, parts, part, images }
+    }
+
+    /// For a value: `width` is 1 or the number of channels.
+    pub fn of(ty: &Type, width: usize) -> Split {
+        Split::new(ty.batched, ty.elements() / width.max(1), width)
+    }
+
+    /// Rounds as the planner wants them: `fixed + each · ceil(batch / images)`.
+    fn rounds(&self) -> Expr {
+        match (self.batched, self.images) {
+            (false, _) => self.parts.into(),
+            (true, 1) => KVar::BATCH * self.parts,
+            (true, images) => Expr::BATCH.ceil_div(images as i64),
+        }
+    }
+
+    /// The parallel loop; `piece` writes the work on one piece.
+    pub fn run(&self, k: &mut KernelBuilder, piece: impl FnMut(&mut KernelBuilder, &Piece)) {
+        self.run_after(k, |_, _| {}, piece);
+    }
+
+    /// The same; `before` writes what comes before the pieces of a round, whose number it gets.
+    pub fn run_after(
+        &self,
+        k: &mut KernelBuilder,
+        before: impl FnOnce(&mut KernelBuilder, &Expr),
+        mut piece: impl FnMut(&mut KernelBuilder, &Piece),
+    ) {
+        let (positions, parts, part) = (self.positions, self.parts, self.part);
+        k.parallel("round", self.rounds(), |k, round| {
+            before(k, &round);
+            if self.images > 1 {
+                let images = (KVar::BATCH - &round * self.images).min(self.images);
+                k.serial("i", images, |k, i| {
+                    let position = (&round * self.images + i) * positions;
+                    piece(k, &Piece { round, position, count: positions });
+                });
+                return;
+            }
+            if parts == 1 {
+                let position = &round * positions;
+                return piece(k, &Piece { round, position, count: positions });
+            }
+            let (image, number) =
+                if self.batched { (round.div(parts), round.rem(parts)) } else { (0.into(), round.clone()) };
+            let position = image * positions + &number * part;
+            let last = positions - (parts - 1) * part;
+            if last == part {
+                return piece(k, &Piece { round, position, count: part });
+            }
+            let at = |count| Piece { round: round.clone(), position: position.clone(), count };
+            k.when(number.lt(parts - 1), |k| piece(k, &at(part)));
+            k.when(number.equals(parts - 1), |k| piece(k, &at(last)));
+        });
+    }
+}
+
+/// A kernel whose buffers are the operands and then the result of a site.
+pub struct Dressed {
+    pub kernel: KernelBuilder,
+    pub operands: Vec<Memory>,
+    pub result: Memory,
+    slots: Vec<Slot>,
+}
+
+impl Dressed {
+    pub fn new(site: &Site, what: &str, access: Access) -> Dressed {
+        let mut dressed = Dressed::bare(site, what);
+        for operand in &site.operands {
+            let memory = dressed.buffer("x", elem(&operand.ty), Access::Read, operand.slot);
+            dressed.operands.push(memory);
+        }
+        dressed.result = dressed.buffer("y", elem(&site.result.ty), access, site.result.slot);
+        dressed
+    }
+
+    /// Without any buffer; `result` must be set by who uses it.
+    pub fn bare(site: &Site, what: &str) -> Dressed {
+        let kernel = KernelBuilder::new(format!("{}.{what}", site.name));
+        Dressed { kernel, operands: vec![], result: Memory::Buffer(0), slots: vec![] }
+    }
+
+    pub fn buffer(&mut self, name: &str, elem: Elem, access: Access, slot: Slot) -> Memory {
+        let name = format!("{name}{}", self.slots.len());
+        self.slots.push(slot);
+        self.kernel.buffer(&name, elem, access)
+    }
+
+    pub fn launch(self, site: &mut Site) {
+        site.launch(self.kernel.finish(), &self.slots);
+    }
+}
+
+pub fn elem(ty: &Type) -> Elem {
+    match ty.dtype {
+        DType::F32 => Elem::F32,
+        DType::I32 => Elem::I32,
+    }
+}
+
+/// `body(builder, row)` for each row; no loop for a single one.
+pub fn rows(b: &mut LeafBuilder, count: usize, body: impl FnOnce(&mut LeafBuilder, Row)) {
+    if count == 1 {
+        return body(b, Row(None));
+    }
+    b.repeat("row", count, &[], |b, row, _| {
+        body(b, Row(Some(row)));
+        vec![]
+    });
+}
+
+/// A row's number inside a leaf.
+#[derive(Clone, Copy, Debug)]
+pub struct Row(Option<Var>);
+
+impl Row {
+    /// `index + number · stride`
+    pub fn at(self, index: Index, stride: usize) -> Index {
+        match self.0 {
+            Some(row) => index.plus(row, stride as i64),
+            None => index,
+        }
+    }
+}
+
+/// `y[0..count] = value` as a leaf with the parameter `(y)`.
+pub fn fill_leaf(module: &mut Module, lanes: u32, count: usize, value: f32) -> LeafId {
+    module.leaf(&format!("fill_{count}_{:08x}_v{lanes}", value.to_bits()), |b| {
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        b.elements(count, lanes, |b, i, lanes| {
+            let value = b.f32(value, lanes);
+            b.store(y, i, value);
+        });
+    })
+}
+
+/// Copies `rows` rows of `len` elements between strides, as a leaf with the parameters `(x, y)`.
+pub fn copy_leaf(
+    module: &mut Module,
+    elem: Elem,
+    lanes: u32,
+    rows: usize,
+    len: usize,
+    from: usize,
+    to: usize,
+) -> LeafId {
+    let (rows, len, from, to) = if from == len && to == len { (1, rows * len, 0, 0) } else { (rows, len, from, to) };
+    let kind = if elem == Elem::F32 { "f" } else { "i" };
+    module.leaf(&format!("copy_{kind}{rows}x{len}_{from}_{to}_v{lanes}"), |b| {
+        let x = b.pointer("x", elem, Access::Read);
+        let y = b.pointer("y", elem, Access::Write);
+        self::rows(b, rows, |b, row| {
+            b.elements(len, lanes, |b, i, lanes| {
+                let value = b.load(x, row.at(i.clone(), from), lanes);
+                b.store(y, row.at(i, to), value);
+            });
+        });
+    })
+}

@@ -1,0 +1,189 @@
+//! Checks one kernel. The list of invariants is in the parent module.
+
+use super::is_gpu;
+use crate::kernel::ir::*;
+
+pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
+    let mut check = Check { module, kernel, errors: Vec::new(), scope: vec![false; kernel.vars.len()], next_var: 3 };
+    if !kernel.vars.iter().map(String::as_str).take(3).eq(["batch", "first", "total"]) {
+        check.errors.push("the first variables are not batch, first, total".into());
+        return check.errors;
+    }
+    check.scope[..3].fill(true);
+    check.memory();
+    if is_gpu(&kernel.body) {
+        check.gpu(&kernel.body)
+    } else {
+        check.cpu()
+    }
+    check.block(&kernel.body);
+    if check.next_var != kernel.vars.len() {
+        check.errors.push(format!("{} variables are named, {} are defined", kernel.vars.len(), check.next_var));
+    }
+    check.errors
+}
+
+struct Check<'a> {
+    module: &'a Module,
+    kernel: &'a Kernel,
+    errors: Vec<String>,
+    scope: Vec<bool>,
+    next_var: usize,
+}
+
+impl Check<'_> {
+    fn error(&mut self, message: String) {
+        self.errors.push(message);
+    }
+
+    fn memory(&mut self) {
+        let gpu = is_gpu(&self.kernel.body);
+        let buffers = self.kernel.buffers.iter().map(|b| (&b.name, b.elem));
+        for (name, elem) in buffers.chain(self.kernel.scratch.iter().map(|s| (&s.name, s.elem))) {
+            if elem == Elem::Mask {
+                self.errors.push(format!("{name}: masks are never in memory"));
+            }
+        }
+        for s in &self.kernel.scratch {
+            if !gpu && s.space == Space::Local {
+                self.errors.push(format!("{}: only GPU kernels have local memory", s.name));
+            }
+        }
+    }
+
+    fn cpu(&mut self) {
+        let [Stmt::For { kind: LoopKind::Parallel, begin, end, body, .. }] = self.kernel.body.as_slice() else {
+            return self.error("a CPU kernel is exactly one parallel loop".into());
+        };
+        if *begin != Expr::Const(0) {
+            self.error("the parallel loop does not start from 0".into());
+        }
+        if uses_other_vars(end) {
+            self.error("the end of the parallel loop depends on more than batch, first and total".into());
+        }
+        if has_parallel(body) {
+            self.error("a parallel loop inside the parallel loop".into());
+        }
+    }
+
+    fn gpu(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { kind, begin, body, .. } => {
+                    match kind {
+                        LoopKind::Parallel => self.error("a GPU kernel with a CPU loop".into()),
+                        LoopKind::Group(d) | LoopKind::Item(d) => {
+                            if *d > 2 || *begin != Expr::Const(0) {
+                                self.error("a GPU loop that is not from 0 in dimension 0, 1 or 2".into());
+                            }
+                        }
+                        LoopKind::Serial => {}
+                    }
+                    self.gpu(body);
+                }
+                Stmt::If { then, otherwise, .. } => {
+                    self.gpu(then);
+                    self.gpu(otherwise);
+                }
+                Stmt::Call { .. } | Stmt::Barrier => {}
+            }
+        }
+    }
+
+    fn block(&mut self, body: &[Stmt]) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, begin, end, body, .. } => {
+                    self.expr(begin);
+                    self.expr(end);
+                    if var.0 as usize != self.next_var || self.next_var >= self.scope.len() {
+                        self.error(format!("variable {} is not defined in the order of numbers", var.0));
+                        continue;
+                    }
+                    self.next_var += 1;
+                    self.scope[var.0 as usize] = true;
+                    self.block(body);
+                    self.scope[var.0 as usize] = false;
+                }
+                Stmt::If { condition, then, otherwise } => {
+                    self.expr(condition);
+                    self.block(then);
+                    self.block(otherwise);
+                }
+                Stmt::Call { leaf, args } => self.call(*leaf, args),
+                Stmt::Barrier => {}
+            }
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Const(_) => {}
+            Expr::Var(v) => {
+                if self.scope.get(v.0 as usize) != Some(&true) {
+                    self.error(format!("variable {} is not in scope", v.0));
+                }
+            }
+            Expr::Binary(op, l, r) => {
+                self.expr(l);
+                self.expr(r);
+                let positive = matches!(**r, Expr::Const(d) if d > 0);
+                if matches!(op, ExprOp::Div | ExprOp::Rem) && !positive {
+                    self.error("a divisor that is not a positive constant".into());
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, leaf: LeafId, args: &[Arg]) {
+        let Some(callee) = self.module.leaves.get(leaf.0 as usize) else {
+            return self.error(format!("a call of leaf number {}, which does not exist", leaf.0));
+        };
+        if callee.params.len() != args.len() {
+            self.error(format!("{} arguments for {} parameters of {}", args.len(), callee.params.len(), callee.name));
+        }
+        for (param, arg) in callee.params.iter().zip(args) {
+            match (param, arg) {
+                (LeafParam::Int { .. }, Arg::Int(e)) => self.expr(e),
+                (LeafParam::Pointer { name, elem, access }, Arg::Pointer { memory, offset }) => {
+                    self.expr(offset);
+                    let Some((given, allowed)) = self.place(*memory) else { continue };
+                    if given != *elem {
+                        self.error(format!("{} wants {elem} memory for {name}, gets {given}", callee.name));
+                    }
+                    if allowed != Access::ReadWrite && allowed != *access {
+                        self.error(format!("{} may not access the memory for {name} as it does", callee.name));
+                    }
+                }
+                _ => self.error(format!("an argument of {} is a number for a pointer or the reverse", callee.name)),
+            }
+        }
+    }
+
+    fn place(&mut self, memory: Memory) -> Option<(Elem, Access)> {
+        let found = match memory {
+            Memory::Buffer(i) => self.kernel.buffers.get(i as usize).map(|b| (b.elem, b.access)),
+            Memory::Scratch(i) => self.kernel.scratch.get(i as usize).map(|s| (s.elem, Access::ReadWrite)),
+        };
+        if found.is_none() {
+            self.error(format!("{memory:?} does not exist"));
+        }
+        found
+    }
+}
+
+fn uses_other_vars(expr: &Expr) -> bool {
+    match expr {
+        Expr::Const(_) => false,
+        Expr::Var(v) => *v > KVar::TOTAL,
+        Expr::Binary(_, l, r) => uses_other_vars(l) || uses_other_vars(r),
+    }
+}
+
+fn has_parallel(body: &[Stmt]) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::For { kind, body, .. } => *kind == LoopKind::Parallel || has_parallel(body),
+        Stmt::If { then, otherwise, .. } => has_parallel(then) || has_parallel(otherwise),
+        Stmt::Call { .. } | Stmt::Barrier => false,
+    })
+}

@@ -1,0 +1,129 @@
+//! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each operator
+//! write its launches into one draft.
+
+use crate::graph::engine::port;
+use crate::graph::{Graph, NodeId};
+use crate::kernel::site::{Draft, Operand, Role, Site, Slot, Unsupported};
+use crate::kernel::target::Target;
+use crate::ops::Operator;
+use crate::schedule;
+use crate::types::Type;
+use ninc_runtime::plan::Port;
+use std::collections::HashMap;
+
+/// All launches of a program with the values that callers name. A port's `buffer` is the index of a draft's buffer.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub draft: Draft,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub params: Vec<Port>,
+    /// A parameter and the value that it has after the run.
+    pub updates: Vec<(Slot, Slot)>,
+}
+
+pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
+    let order = schedule::order(graph);
+    let mut driver = Driver { graph, target, program: Program::default(), slots: HashMap::new() };
+    declare(&mut driver);
+    for id in order {
+        if !driver.slots.contains_key(&id) {
+            driver.lower(id)?;
+        }
+    }
+    for &(param, value) in &graph.updates {
+        driver.program.updates.push((driver.slots[&param], driver.slots[&value]));
+    }
+    for (name, id) in &graph.outputs {
+        let slot = driver.slots[id];
+        driver.program.outputs.push(port(name, graph.ty(*id), slot.0 as usize));
+    }
+    Ok(driver.program)
+}
+
+struct Driver<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
+    program: Program,
+    slots: HashMap<NodeId, Slot>,
+}
+
+/// Inputs and parameters first, weights before states, so that ports have an order that passes cannot disturb.
+fn declare(driver: &mut Driver) {
+    let graph = driver.graph;
+    for state in [false, true] {
+        for id in graph.ids() {
+            let ty = graph.ty(id);
+            match graph.op(id) {
+                Operator::Input(input) if !state => {
+                    let slot = driver.program.draft.value(&input.name, ty, Role::Input);
+                    driver.program.inputs.push(port(&input.name, ty, slot.0 as usize));
+                    driver.slots.insert(id, slot);
+                }
+                Operator::Param(param) if param.state == state => {
+                    let slot = driver.program.draft.value(&param.name, ty, Role::Param);
+                    driver.program.params.push(port(&param.name, ty, slot.0 as usize));
+                    driver.slots.insert(id, slot);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Driver<'_> {
+    fn role(&self, slot: Slot) -> &Role {
+        &self.program.draft.buffers[slot.0 as usize].role
+    }
+
+    fn lower(&mut self, id: NodeId) -> Result<(), Unsupported> {
+        let (graph, ty) = (self.graph, self.graph.ty(id));
+        if let Some(source) = alias(graph, id) {
+            self.slots.insert(id, self.slots[&source]);
+            return Ok(());
+        }
+        let kept = |&o: &NodeId| matches!(self.role(self.slots[&o]), Role::Param | Role::Prepared);
+        // A constant or a form of the weights: made when weights change, not in each run.
+        let prepared = !ty.batched && graph.operands(id).iter().all(kept);
+        let name = label(graph, id);
+        let role = if prepared { Role::Prepared } else { Role::Temp };
+        let slot = self.program.draft.value(&name, ty, role);
+        self.slots.insert(id, slot);
+        let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
+        let begin = self.program.draft.launches.len();
+        let (target, result, draft) = (self.target, Operand { slot, ty: ty.clone() }, &mut self.program.draft);
+        graph.op(id).lower(&mut Site { target, name, operands, result, draft })?;
+        if prepared {
+            let launches = self.program.draft.launches.split_off(begin);
+            self.program.draft.prepare.extend(launches);
+        }
+        Ok(())
+    }
+
+    fn operand(&self, id: NodeId) -> Operand {
+        Operand { slot: self.slots[&id], ty: self.graph.ty(id).clone() }
+    }
+}
+
+/// The operand whose buffer the value can share because it has the same elements in the same order.
+fn alias(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    let source = *graph.operands(id).first()?;
+    let same_order = logical_in_memory(graph.ty(id)) && logical_in_memory(graph.ty(source));
+    (matches!(graph.op(id), Operator::Reshape(_)) && same_order).then_some(source)
+}
+
+/// Do elements lie in memory in their logical order?
+fn logical_in_memory(ty: &Type) -> bool {
+    let moving: Vec<usize> = ty.memory_order().into_iter().filter(|&d| ty.dims[d] != 1).collect();
+    moving.is_sorted()
+}
+
+/// A name for the value's buffer and kernels.
+fn label(graph: &Graph, id: NodeId) -> String {
+    match (&graph.node(id).name, graph.op(id)) {
+        (_, Operator::Input(input)) => input.name.clone(),
+        (_, Operator::Param(param)) => param.name.clone(),
+        (Some(name), _) => name.clone(),
+        (None, op) => format!("{}_{}", op.name(), id.index()),
+    }
+}

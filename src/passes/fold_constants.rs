@@ -1,0 +1,117 @@
+//! Constant folding and identities: work that can be done now, or need not be done at all.
+
+use super::dce;
+use crate::graph::{Graph, NodeId};
+use crate::ops::Operator;
+use crate::ops::arithmetic::Scale;
+use crate::ops::conv::Conv2d;
+use crate::ops::reshape::Reshape;
+use crate::ops::source::Fill;
+
+pub fn run(graph: &mut Graph) -> Result<(), String> {
+    for id in graph.order() {
+        // A rewrite may open another one at the same place, such as a scale of a scale that makes a scale by 1.
+        let mut current = id;
+        while let Some(simpler) = simplify(graph, current)? {
+            graph.replace(current, simpler);
+            current = simpler;
+        }
+    }
+    dce::run(graph)
+}
+
+/// A cheaper value equal to `id`, if there is one. Never `id` itself, and never a form that leads back to it.
+fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, String> {
+    let operands = graph.operands(id).to_vec();
+    let op = graph.op(id).clone();
+    let fill = |i: usize| constant(graph, operands[i]);
+    let constant_result = match &op {
+        Operator::Scale(s) => fill(0).map(|x| s.factor * x),
+        Operator::Add(_) => fill(0).zip(fill(1)).map(|(a, b)| a + b),
+        Operator::Mul(_) => fill(0).zip(fill(1)).map(|(a, b)| a * b),
+        Operator::ScaleBy(_) => fill(0).zip(fill(1)).map(|(x, s)| x * s),
+        Operator::Mix(m) => fill(0).zip(fill(1)).map(|(a, b)| a + m.weight * (b - a)),
+        Operator::Reshape(_) => fill(0),
+        _ => None,
+    };
+    if let Some(value) = constant_result {
+        let ty = graph.ty(id).clone();
+        return graph.add(Fill { value, batched: ty.batched, dims: ty.dims }, &[]).map(Some);
+    }
+    match op {
+        Operator::Scale(s) if s.factor == 1.0 => Ok(Some(operands[0])),
+        Operator::Scale(outer) => match *graph.op(operands[0]) {
+            Operator::Scale(Scale { factor }) => {
+                let x = graph.operands(operands[0])[0];
+                graph.add(Scale { factor: outer.factor * factor }, &[x]).map(Some)
+            }
+            _ => Ok(None),
+        },
+        Operator::Add(_) => Ok(neutral(graph, &operands, 0.0)),
+        Operator::Mul(_) => match (neutral(graph, &operands, 1.0), fill(0), fill(1)) {
+            (Some(x), ..) => Ok(Some(x)),
+            (_, Some(factor), _) => graph.add(Scale { factor }, &[operands[1]]).map(Some),
+            (_, _, Some(factor)) => graph.add(Scale { factor }, &[operands[0]]).map(Some),
+            _ => Ok(None),
+        },
+        Operator::ScaleBy(_) => match fill(1) {
+            Some(factor) => graph.add(Scale { factor }, &[operands[0]]).map(Some),
+            None => Ok(None),
+        },
+        Operator::Reshape(reshape) => simplify_reshape(graph, id, operands[0], reshape),
+        // max(max(x, 0), 0)
+        Operator::Activation(outer) if outer.function == "relu" => match graph.op(operands[0]) {
+            Operator::Activation(inner) if inner.function == "relu" => Ok(Some(operands[0])),
+            _ => Ok(None),
+        },
+        Operator::Conv2d(conv) => absorb_pad(graph, &operands, &conv),
+        Operator::Pad(_) | Operator::Crop(_) | Operator::Slice(_) | Operator::Concat(_) => {
+            // With the operand's own shape these move nothing.
+            Ok((operands.len() == 1 && graph.ty(id) == graph.ty(operands[0])).then_some(operands[0]))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn constant(graph: &Graph, id: NodeId) -> Option<f64> {
+    match graph.op(id) {
+        Operator::Fill(fill) => Some(fill.value),
+        _ => None,
+    }
+}
+
+/// The other operand, where one is the neutral element.
+fn neutral(graph: &Graph, operands: &[NodeId], element: f64) -> Option<NodeId> {
+    let is = |i: usize| constant(graph, operands[i]) == Some(element);
+    if is(0) {
+        Some(operands[1])
+    } else {
+        is(1).then_some(operands[0])
+    }
+}
+
+fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) -> Result<Option<NodeId>, String> {
+    if graph.ty(id) == graph.ty(x) {
+        return Ok(Some(x));
+    }
+    match graph.op(x) {
+        Operator::Reshape(_) => {
+            let source = graph.operands(x)[0];
+            graph.add(reshape, &[source]).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A symmetric border of zeros before a convolution is its padding.
+fn absorb_pad(graph: &mut Graph, operands: &[NodeId], conv: &Conv2d) -> Result<Option<NodeId>, String> {
+    let Operator::Pad(pad) = graph.op(operands[0]) else { return Ok(None) };
+    if pad.value != 0.0 || pad.top != pad.bottom || pad.left != pad.right {
+        return Ok(None);
+    }
+    let wider = Conv2d { pad: [conv.pad[0] + pad.top, conv.pad[1] + pad.left], ..conv.clone() };
+    let mut inputs = operands.to_vec();
+    inputs[0] = graph.operands(operands[0])[0];
+    // The operator may refuse a padding as wide as its window; then the pad stays.
+    Ok(graph.add(wider, &inputs).ok())
+}

@@ -1,0 +1,88 @@
+//! Passes: graph to graph, one file each. Every pass keeps what the interpreter computes (up to rounding), may run twice
+//! without changing anything the second time, and leaves no node behind that nobody uses.
+
+use crate::graph::{Graph, NodeId};
+use crate::ops::Operator;
+
+pub mod autodiff;
+pub mod cse;
+pub mod dce;
+pub mod expand;
+pub mod fold_batch_norm;
+pub mod fold_constants;
+pub mod fold_scale;
+pub mod fuse;
+pub mod inference;
+pub mod optimizer;
+pub mod training;
+
+/// What a graph is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Inference,
+    Training,
+}
+
+/// A rewrite with the name that `--emit opt:NAME` and `--time-passes` know it by.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    pub name: &'static str,
+    pub run: fn(&mut Graph) -> Result<(), String>,
+}
+
+/// The passes of inference in order.
+pub const INFERENCE: &[Pass] = &[
+    // First, so that nothing after it has to know a chain in two forms; `fuse` builds the final chains again.
+    Pass { name: "expand", run: expand::run },
+    // Dropout must be gone before the folds look at a layer's neighbours.
+    Pass { name: "inference", run: inference::run },
+    // Merges pads, scales and reshapes: makes the patterns of the next two shorter.
+    Pass { name: "fold_constants", run: fold_constants::run },
+    // Before fusion: a normalisation between convolution and activation would end a chain.
+    Pass { name: "fold_batch_norm", run: fold_batch_norm::run },
+    // After batch norm, whose folded weights take a scale as well as any others.
+    Pass { name: "fold_scale", run: fold_scale::run },
+    // The folds may have built the same prepared weights twice.
+    Pass { name: "cse", run: cse::run },
+    // Last: it looks for values with one user, which everything before makes more of.
+    Pass { name: "fuse", run: fuse::chains },
+    Pass { name: "dce", run: dce::run },
+];
+
+/// Before the training graph is built: gradients are defined for plain convolutions and activations only.
+pub const BEFORE_TRAINING: &[Pass] = &[
+    Pass { name: "expand", run: expand::run },
+    // Fewer nodes to differentiate.
+    Pass { name: "fold_constants", run: fold_constants::run },
+];
+
+/// After loss, gradients and updates were added.
+pub const AFTER_TRAINING: &[Pass] = &[
+    // Autodiff seeds with constants and scales.
+    Pass { name: "fold_constants", run: fold_constants::run },
+    // Gradients of neighbours compute common parts again.
+    Pass { name: "cse", run: cse::run },
+    // Only pairs: the backward pass needs every activation, so a chain would not save its memory.
+    Pass { name: "fuse", run: fuse::pairs },
+    Pass { name: "dce", run: dce::run },
+];
+
+/// The only user of a value that is no result of the graph.
+fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    match graph.users(id).as_slice() {
+        [user] if !graph.is_result(id) => Some(*user),
+        _ => None,
+    }
+}
+
+/// The input of that name.
+fn find_input(graph: &Graph, wanted: &str) -> Option<NodeId> {
+    graph.ids().into_iter().find(|&id| matches!(graph.op(id), Operator::Input(input) if input.name == wanted))
+}
+
+/// Names a value unless another has that name.
+fn name_once(graph: &mut Graph, id: NodeId, name: &str) {
+    if graph.ids().iter().all(|&other| graph.node(other).name.as_deref() != Some(name)) {
+        graph.set_name(id, name);
+    }
+}

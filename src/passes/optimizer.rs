@@ -1,0 +1,192 @@
+//! The optimiser's update as graph values: clipping, the rule of each parameter, bounds on norms. States are parameters
+//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is no
+//! business of the graph: it is a larger batch.
+
+use super::{find_input, name_once};
+use crate::graph::{Graph, NodeId};
+use crate::ops::Operator;
+use crate::ops::arithmetic::{Add, ScaleBy};
+use crate::ops::reduce::SumSquares;
+use crate::ops::source::{Fill, Init, Input, Param};
+use crate::ops::update::{ClipFactor, MaxNorm, Update};
+use ninc_runtime::spec::{Optimizer, Recipe};
+
+/// Adds the updates of all `(parameter, gradient)`.
+pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), String> {
+    let mut step = Step { graph, recipe };
+    let mut pairs = gradients.to_vec();
+    if recipe.clip.is_some() {
+        step.clip(&mut pairs)?;
+    }
+    for (param, gradient) in pairs {
+        step.update(param, gradient)?;
+    }
+    Ok(())
+}
+
+struct Step<'a> {
+    graph: &'a mut Graph,
+    recipe: &'a Recipe,
+}
+
+impl Step<'_> {
+    /// A hyper-parameter, an input that is the same for all parameters.
+    fn number(&mut self, name: &str) -> Result<NodeId, String> {
+        match find_input(self.graph, name) {
+            Some(input) => Ok(input),
+            None => {
+                let input = Input { name: name.into(), ints: false, batched: false, dims: vec![] };
+                self.graph.add(input, &[])
+            }
+        }
+    }
+
+    /// The weight decay: no input where there is none.
+    fn decay(&mut self) -> Result<NodeId, String> {
+        let decay = match self.recipe.optimizer {
+            Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. } => decay,
+        };
+        if decay != 0.0 {
+            return self.number("decay");
+        }
+        self.graph.add(Fill { value: 0.0, batched: false, dims: vec![] }, &[])
+    }
+
+    fn param(&self, id: NodeId) -> Result<&Param, String> {
+        match self.graph.op(id) {
+            Operator::Param(param) => Ok(param),
+            other => Err(format!("the optimiser cannot change a `{}`", other.name())),
+        }
+    }
+
+    /// A state that belongs to a parameter, 0 at the start.
+    fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, String> {
+        let param = self.param(of)?;
+        let state = Param {
+            name: format!("{}.{suffix}", param.name),
+            dims: param.dims.clone(),
+            init: Init::Constant { value: 0.0 },
+            trainable: false,
+            rate: 1.0,
+            decay: 0.0,
+            max_norm: None,
+            state: true,
+        };
+        self.graph.add(state, &[])
+    }
+
+    /// A rule's value with the multipliers of `param`.
+    fn rule(&mut self, rule: &str, param: NodeId, operands: &[NodeId]) -> Result<NodeId, String> {
+        let Param { rate, decay, .. } = *self.param(param)?;
+        self.graph.add(Update { rule: rule.into(), rate, decay }, operands)
+    }
+
+    /// `place` becomes `value` at the end of the step.
+    fn write(&mut self, place: NodeId, value: NodeId) {
+        self.graph.updates.push((place, value));
+    }
+
+    /// Scales all gradients so that their common L2 norm is at most the input `clip`.
+    fn clip(&mut self, pairs: &mut [(NodeId, NodeId)]) -> Result<(), String> {
+        let mut total = None;
+        for (_, gradient) in pairs.iter() {
+            let squares = self.graph.add(SumSquares {}, &[*gradient])?;
+            total = Some(match total {
+                Some(total) => self.graph.add(Add {}, &[total, squares])?,
+                None => squares,
+            });
+        }
+        let Some(total) = total else { return Ok(()) };
+        let limit = self.number("clip")?;
+        let factor = self.graph.add(ClipFactor {}, &[total, limit])?;
+        name_once(self.graph, factor, "clip_factor");
+        for (_, gradient) in pairs {
+            *gradient = self.graph.add(ScaleBy {}, &[*gradient, factor])?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, param: NodeId, gradient: NodeId) -> Result<(), String> {
+        let mut value = match self.recipe.optimizer {
+            Optimizer::Sgd { momentum, nesterov, rate_inside, .. } => {
+                self.sgd(param, gradient, momentum != 0.0, nesterov, rate_inside)?
+            }
+            Optimizer::Adam { decoupled, .. } => self.adam(param, gradient, decoupled)?,
+            Optimizer::RmsProp { momentum, .. } => self.rmsprop(param, gradient, momentum != 0.0)?,
+        };
+        if let Some(limit) = self.param(param)?.max_norm {
+            value = self.graph.add(MaxNorm { limit }, &[value])?;
+        }
+        self.write(param, value);
+        Ok(())
+    }
+
+    fn sgd(&mut self, w: NodeId, g: NodeId, momentum: bool, nesterov: bool, inside: bool) -> Result<NodeId, String> {
+        let rate = self.number("rate")?;
+        let decay = self.decay()?;
+        if !momentum {
+            return self.rule("sgd_plain", w, &[w, g, rate, decay]);
+        }
+        let momentum = self.number("momentum")?;
+        let v = self.state(w, "velocity")?;
+        let next = match inside {
+            true => self.rule("sgd_velocity_inside", w, &[w, g, v, rate, momentum, decay])?,
+            false => self.rule("sgd_velocity", w, &[w, g, v, momentum, decay])?,
+        };
+        self.write(v, next);
+        match (nesterov, inside) {
+            (false, false) => self.rule("sgd_step", w, &[w, next, rate]),
+            (false, true) => self.rule("sgd_step_inside", w, &[w, next]),
+            (true, false) => self.rule("nesterov_step", w, &[w, g, next, rate, momentum, decay]),
+            (true, true) => self.rule("nesterov_step_inside", w, &[w, v, next, momentum]),
+        }
+    }
+
+    /// The gradient with the weight decay in it.
+    fn decayed(&mut self, w: NodeId, g: NodeId) -> Result<NodeId, String> {
+        let decay = self.decay()?;
+        if matches!(self.graph.op(decay), Operator::Fill(_)) || self.param(w)?.decay == 0.0 {
+            return Ok(g);
+        }
+        self.rule("decayed", w, &[w, g, decay])
+    }
+
+    /// `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
+    fn corrected(&mut self, name: &str) -> Result<(NodeId, NodeId), String> {
+        let (beta, step) = (self.number(name)?, self.number("step")?);
+        let correction = Update { rule: "bias_correction".into(), rate: 1.0, decay: 1.0 };
+        Ok((beta, self.graph.add(correction, &[beta, step])?))
+    }
+
+    fn adam(&mut self, w: NodeId, g: NodeId, decoupled: bool) -> Result<NodeId, String> {
+        let g = if decoupled { g } else { self.decayed(w, g)? };
+        let (rate, epsilon) = (self.number("rate")?, self.number("epsilon")?);
+        let ((beta1, c1), (beta2, c2)) = (self.corrected("beta1")?, self.corrected("beta2")?);
+        let (m, s) = (self.state(w, "adam_m")?, self.state(w, "adam_v")?);
+        let first = self.rule("adam_first", w, &[g, m, beta1])?;
+        let second = self.rule("adam_second", w, &[g, s, beta2])?;
+        self.write(m, first);
+        self.write(s, second);
+        if decoupled {
+            let decay = self.decay()?;
+            return self.rule("adamw_step", w, &[w, first, second, rate, c1, c2, epsilon, decay]);
+        }
+        self.rule("adam_step", w, &[w, first, second, rate, c1, c2, epsilon])
+    }
+
+    fn rmsprop(&mut self, w: NodeId, g: NodeId, momentum: bool) -> Result<NodeId, String> {
+        let g = self.decayed(w, g)?;
+        let (rate, epsilon, alpha) = (self.number("rate")?, self.number("epsilon")?, self.number("alpha")?);
+        let s = self.state(w, "squares")?;
+        let squares = self.rule("adam_second", w, &[g, s, alpha])?;
+        self.write(s, squares);
+        if !momentum {
+            return self.rule("rmsprop_step", w, &[w, g, squares, rate, epsilon]);
+        }
+        let momentum = self.number("momentum")?;
+        let v = self.state(w, "velocity")?;
+        let next = self.rule("rmsprop_velocity", w, &[g, squares, v, momentum, epsilon])?;
+        self.write(v, next);
+        self.rule("sgd_step", w, &[w, next, rate])
+    }
+}

@@ -1,0 +1,84 @@
+//! Makes a training step of a network: the layers' training forms, the loss, gradients, and the optimiser's update, all as
+//! graph values. Nothing of a step happens outside the graph but feeding it.
+
+use super::{autodiff, dce, find_input, optimizer};
+use crate::graph::{Graph, NodeId};
+use crate::ops::cross_entropy::{CrossEntropy, OneHot};
+use crate::ops::reduce::LossMean;
+use crate::ops::reshape::Reshape;
+use crate::ops::source::Input;
+use crate::ops::{Operator, TrainCx};
+use ninc_runtime::spec::Recipe;
+
+/// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
+/// Inputs are the network's own, `labels`, the random `key` and the optimiser's numbers, as far as they are needed.
+pub fn run(graph: &mut Graph, recipe: &Recipe) -> Result<(), String> {
+    let logits = loss_operand(graph)?;
+    // Kept as an output so that the replacements below carry it along.
+    graph.outputs = vec![("logits".into(), logits)];
+    specialise(graph)?;
+    let logits = graph.outputs[0].1;
+    let each = per_image_loss(graph, logits, recipe.label_smoothing)?;
+    let loss = graph.add(LossMean {}, &[each])?;
+    graph.set_name(loss, "loss");
+    let logits = match graph.op(each) {
+        Operator::CrossEntropy(_) => graph.operands(each)[0],
+        _ => logits,
+    };
+    graph.outputs = vec![("loss".into(), loss), ("logits".into(), logits)];
+    let trainable: Vec<NodeId> =
+        graph.ids().into_iter().filter(|&id| matches!(graph.op(id), Operator::Param(p) if p.trainable)).collect();
+    let gradients = autodiff::gradients(graph, loss, &trainable)?;
+    let pairs: Vec<_> = trainable.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
+    if pairs.is_empty() {
+        return Err("there is nothing to train: the result depends on no parameter that is not frozen".into());
+    }
+    optimizer::run(graph, recipe, &pairs)?;
+    dce::run(graph)
+}
+
+/// The value that the loss reads: the operand of a final softmax, which the loss contains, or the result itself.
+fn loss_operand(graph: &Graph) -> Result<NodeId, String> {
+    let [(_, result)] = graph.outputs.as_slice() else {
+        let names: Vec<_> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.join(", ");
+        return Err(format!("training needs one result, this network has {} ({names})", graph.outputs.len()));
+    };
+    Ok(match graph.op(*result) {
+        Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(*result)[0],
+        _ => *result,
+    })
+}
+
+/// Replaces layers that behave differently in training (dropout, batch normalisation, …) by that form.
+fn specialise(graph: &mut Graph) -> Result<(), String> {
+    let key = Input { name: "key".into(), ints: true, batched: false, dims: vec![4] };
+    let key = graph.add(key, &[])?;
+    for id in graph.order() {
+        let (op, operands) = (graph.op(id).clone(), graph.operands(id).to_vec());
+        if let Some(form) = op.training(&mut TrainCx { graph, operands, key })? {
+            graph.replace(id, form);
+        }
+    }
+    dce::run(graph)
+}
+
+/// One number per image. A network may end in its own cross entropy.
+fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64) -> Result<NodeId, String> {
+    let ty = graph.ty(result).clone();
+    if ty.batched && ty.dims.is_empty() {
+        return Ok(result);
+    }
+    let classes = ty.elements();
+    let logits = match ty.dims.as_slice() {
+        [_] => result,
+        [_, 1, 1] => graph.add(Reshape { dims: vec![classes] }, &[result])?,
+        _ => return Err(format!("cross entropy needs one number per class, the network's result is {ty}")),
+    };
+    let labels = match find_input(graph, "labels") {
+        Some(labels) => labels,
+        None => graph.add(Input { name: "labels".into(), ints: true, batched: true, dims: vec![] }, &[])?,
+    };
+    let target = graph.add(OneHot { classes, smoothing }, &[labels])?;
+    graph.add(CrossEntropy {}, &[logits, target])
+}

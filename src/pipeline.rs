@@ -1,0 +1,311 @@
+//! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
+//! each step can be verified, timed and dumped.
+
+use crate::graph::engine::Interpreter;
+use crate::graph::{Graph, NodeId, text, verify};
+use crate::kernel::target::Target;
+use crate::model::Model;
+use crate::ops::Operator;
+use crate::ops::source::Init;
+use crate::passes::{self, Pass};
+use ninc_runtime::{Engine, Error, Result};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The stages of compilation: the single list behind `--emit`, golden headers, `--time-passes` and error context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    Ast,
+    Graph,
+    Grad,
+    Opt,
+    Kernel,
+    Plan,
+    Clif,
+    Asm,
+    OpenCl,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 9] = [
+        Stage::Ast,
+        Stage::Graph,
+        Stage::Grad,
+        Stage::Opt,
+        Stage::Kernel,
+        Stage::Plan,
+        Stage::Clif,
+        Stage::Asm,
+        Stage::OpenCl,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Ast => "ast",
+            Stage::Graph => "graph",
+            Stage::Grad => "grad",
+            Stage::Opt => "opt",
+            Stage::Kernel => "kernel",
+            Stage::Plan => "plan",
+            Stage::Clif => "clif",
+            Stage::Asm => "asm",
+            Stage::OpenCl => "opencl",
+        }
+    }
+}
+
+/// What `--emit` asks for: a stage, or the graph after one pass (`opt:fuse`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Emit {
+    pub stage: Stage,
+    pub pass: Option<String>,
+}
+
+impl fmt::Display for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match &self.pass {
+            Some(pass) => write!(f, "{}:{pass}", self.stage.name()),
+            None => f.write_str(self.stage.name()),
+        }
+    }
+}
+
+impl std::str::FromStr for Emit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Emit> {
+        let (stage, pass) = match text.split_once(':') {
+            Some((stage, pass)) => (stage, Some(pass)),
+            None => (text, None),
+        };
+        let names = Stage::ALL.map(Stage::name).join(", ");
+        let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
+        let stage = found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
+        if let Some(pass) = pass
+            && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
+        {
+            let mut known: Vec<&str> = all.iter().map(|p| p.name).collect();
+            known.sort();
+            known.dedup();
+            let help = format!("`opt:` takes one of {}", known.join(", "));
+            return Err(Error::new(format!("unknown pass in `{text}`")).with_help(help));
+        }
+        Ok(Emit { stage, pass: pass.map(str::to_string) })
+    }
+}
+
+/// What runs the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// Compiled for this machine's processor.
+    #[default]
+    Cpu,
+    /// The graph's interpreter: slow, and right by definition.
+    Interp,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub device: Device,
+    pub threads: usize,
+    /// Check the graph after each pass, the kernels and the plan.
+    pub verify: bool,
+    pub emit: Vec<Emit>,
+    /// Named values that become outputs of an inference program.
+    pub dumps: Vec<String>,
+    /// What recipes are written for; the host if none is given.
+    pub target: Option<Target>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { device: Device::Cpu, threads: 1, verify: true, emit: vec![], dumps: vec![], target: None }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dump {
+    pub what: Emit,
+    pub text: String,
+}
+
+/// A parameter or state of a program, for whoever initialises, saves and loads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamInfo {
+    pub name: String,
+    pub dims: Vec<usize>,
+    pub init: Init,
+    pub trainable: bool,
+    /// Belongs to the optimiser: saved in checkpoints, not with the weights.
+    pub state: bool,
+}
+
+/// Numbers about a compiled program.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Kernel launches of one run.
+    pub launches: usize,
+    /// Launches when parameters change.
+    pub prepare: usize,
+    /// Multiply-adds per image as the graph defines them.
+    pub multiply_adds: u64,
+    /// Numbers in parameters, states of the optimiser left out.
+    pub parameters: usize,
+    /// Wall time of each step in order.
+    pub times: Vec<(String, Duration)>,
+}
+
+pub struct Program {
+    pub engine: Box<dyn Engine + Send>,
+    pub params: Vec<ParamInfo>,
+    pub report: Report,
+    pub dumps: Vec<Dump>,
+}
+
+/// A program that gives the network's results for a batch.
+pub fn inference(model: &Model, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    let mut graph = model.graph.clone();
+    session.check("front end", &graph)?;
+    session.emit(Stage::Graph, None, || text::print(&graph));
+    // Before any pass, so that none of them removes or swallows the values.
+    name_outputs(&mut graph, &options.dumps)?;
+    session.passes(&mut graph, passes::INFERENCE)?;
+    session.emit(Stage::Opt, None, || text::print(&graph));
+    session.finish(graph, false)
+}
+
+/// A program of which each run is one training step.
+pub fn training(model: &Model, options: &Options) -> Result<Program> {
+    let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
+    let recipe = model.train.as_ref().ok_or_else(missing)?;
+    let mut session = Session::new(options);
+    let mut graph = model.graph.clone();
+    session.check("front end", &graph)?;
+    session.emit(Stage::Graph, None, || text::print(&graph));
+    session.passes(&mut graph, passes::BEFORE_TRAINING)?;
+    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe))?;
+    session.emit(Stage::Grad, None, || text::print(&graph));
+    session.passes(&mut graph, passes::AFTER_TRAINING)?;
+    session.emit(Stage::Opt, None, || text::print(&graph));
+    session.finish(graph, true)
+}
+
+/// Makes each named value an output under its name.
+fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
+    for name in names {
+        if graph.outputs.iter().any(|(output, _)| output == name) {
+            continue;
+        }
+        let named = |id: &NodeId| graph.node(*id).name.as_deref() == Some(name);
+        let Some(id) = graph.ids().into_iter().find(named) else {
+            let known: Vec<String> = graph.order().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
+            let help = format!("named values: {}", known.join(", "));
+            return Err(Error::new(format!("the network has no value `{name}`")).with_help(help));
+        };
+        graph.outputs.push((name.clone(), id));
+    }
+    Ok(())
+}
+
+/// One compilation under way: what was asked of it and what it has to report so far.
+struct Session<'a> {
+    options: &'a Options,
+    dumps: Vec<Dump>,
+    report: Report,
+}
+
+impl<'a> Session<'a> {
+    fn new(options: &'a Options) -> Session<'a> {
+        Session { options, dumps: vec![], report: Report::default() }
+    }
+
+    fn wants(&self, what: &Emit) -> bool {
+        self.options.emit.contains(what)
+    }
+
+    fn emit(&mut self, stage: Stage, pass: Option<&str>, text: impl FnOnce() -> String) {
+        let what = Emit { stage, pass: pass.map(str::to_string) };
+        if self.wants(&what) {
+            self.dumps.push(Dump { what, text: text() });
+        }
+    }
+
+    fn time<T>(&mut self, name: &str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.report.times.push((name.to_string(), start.elapsed()));
+        result
+    }
+
+    fn passes(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
+        for pass in passes {
+            self.step(pass.name, graph, pass.run)?;
+        }
+        Ok(())
+    }
+
+    /// One pass: timed, dumped, checked.
+    fn step(
+        &mut self,
+        name: &str,
+        graph: &mut Graph,
+        run: impl FnOnce(&mut Graph) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        self.time(name, || run(graph)).map_err(|e| Error::new(format!("{name}: {e}")))?;
+        self.emit(Stage::Opt, Some(name), || text::print(graph));
+        self.check(name, graph)
+    }
+
+    fn check(&mut self, after: &str, graph: &Graph) -> Result<()> {
+        if !self.options.verify {
+            return Ok(());
+        }
+        verify::check(graph).map_err(|e| Error::new(format!("the graph is broken after {after}: {e}")))
+    }
+
+    /// From the final graph to a program.
+    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
+        self.report.multiply_adds = multiply_adds(&graph);
+        let params = params(&graph);
+        let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
+        self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        let engine: Box<dyn Engine + Send> = match self.options.device {
+            Device::Interp => Box::new(Interpreter::new(graph)),
+            Device::Cpu => self.compile(graph, training)?,
+        };
+        Ok(Program { engine, params, report: self.report, dumps: self.dumps })
+    }
+
+    fn compile(&mut self, _graph: Graph, _training: bool) -> Result<Box<dyn Engine + Send>> {
+        Err(Error::new("no back end"))
+    }
+}
+
+/// Multiply-adds per image of all nodes.
+pub fn multiply_adds(graph: &Graph) -> u64 {
+    let work = |&id: &NodeId| {
+        let operands: Vec<_> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
+        graph.op(id).multiply_adds(&operands, graph.ty(id))
+    };
+    graph.ids().iter().map(work).sum()
+}
+
+/// Parameters in the order of their nodes, states last.
+fn params(graph: &Graph) -> Vec<ParamInfo> {
+    let mut params: Vec<ParamInfo> = Vec::new();
+    for id in graph.ids() {
+        if let Operator::Param(p) = graph.op(id) {
+            params.push(ParamInfo {
+                name: p.name.clone(),
+                dims: p.dims.clone(),
+                init: p.init,
+                trainable: p.trainable,
+                state: p.state,
+            });
+        }
+    }
+    params.sort_by_key(|p| p.state);
+    params
+}

@@ -1,0 +1,109 @@
+//! Lowers one node and runs it in the kernel interpreter.
+
+use super::reference::Exact;
+use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
+use ninc::kernel::ir::Stmt;
+use ninc::kernel::site::{Buffer, Draft, Lowered, Operand, Role, Site, Slot};
+use ninc::kernel::target::{Isa, Target};
+use ninc::types::Type;
+
+/// Vectors of 4, 8 and 16 lanes.
+pub fn targets() -> [Target; 3] {
+    let wide = |isa, lanes, registers| Target { isa, lanes, registers, ..Target::portable(true) };
+    [Target::portable(true), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)]
+}
+
+/// Places in memory of the elements in logical order.
+fn places(ty: &Type, batch: usize) -> Vec<usize> {
+    let order = ty.memory_order();
+    let mut strides = vec![0; ty.dims.len()];
+    let mut stride = 1;
+    for &d in order.iter().rev() {
+        strides[d] = stride;
+        stride *= ty.dims[d];
+    }
+    let images = if ty.batched { batch } else { 1 };
+    let place = |i: usize| {
+        let (mut rest, mut at) = (i % ty.elements(), i / ty.elements() * ty.elements());
+        for d in (0..ty.dims.len()).rev() {
+            at += rest % ty.dims[d] * strides[d];
+            rest /= ty.dims[d];
+        }
+        at
+    };
+    (0..images * ty.elements()).map(place).collect()
+}
+
+/// The result of `lower` for operands in logical order, in logical order. Integers are given as the floats with their bits.
+pub fn run(
+    target: &Target,
+    batch: usize,
+    operands: &[(Type, Vec<f32>)],
+    result: &Type,
+    lower: impl FnOnce(&mut Site) -> Lowered,
+) -> Vec<f32> {
+    run_at(target, [batch, 0], operands, result, lower)
+}
+
+/// The same for images `first ..` of a larger batch.
+pub fn run_at(
+    target: &Target,
+    [batch, first]: [usize; 2],
+    operands: &[(Type, Vec<f32>)],
+    result: &Type,
+    lower: impl FnOnce(&mut Site) -> Lowered,
+) -> Vec<f32> {
+    let mut draft = Draft::default();
+    let mut feeds = Vec::new();
+    let mut values = Vec::new();
+    for (i, (ty, data)) in operands.iter().enumerate() {
+        let role = if ty.batched { Role::Input } else { Role::Param };
+        let slot = draft.value(&format!("operand{i}"), ty, role);
+        let mut memory = vec![0.0; data.len()];
+        places(ty, batch).iter().zip(data).for_each(|(&at, &v)| memory[at] = v);
+        feeds.push((slot, f32_bytes(&memory)));
+        values.push(Operand { slot, ty: ty.clone() });
+    }
+    let slot = draft.value("result", result, Role::Temp);
+    let mut site = Site {
+        target,
+        name: "node".into(),
+        operands: values,
+        result: Operand { slot, ty: result.clone() },
+        draft: &mut draft,
+    };
+    lower(&mut site).expect("a recipe for this shape");
+    let blocks = match first {
+        0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
+        _ => run_group(&draft, [batch, first], &feeds),
+    };
+    let memory = to_f32(&blocks[slot.0 as usize]);
+    places(result, batch).iter().map(|&at| memory[at]).collect()
+}
+
+/// As `run_draft`, for images that are not the first of the batch.
+fn run_group(draft: &Draft, [batch, first]: [usize; 2], feeds: &[(Slot, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let bytes = |b: &Buffer| (b.fixed + b.per_image * batch) * 4;
+    let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
+    let vars = [batch as i64, first as i64, (batch + first) as i64];
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        let [Stmt::For { end, .. }] = draft.module.kernels[launch.kernel].body.as_slice() else {
+            panic!("one parallel loop");
+        };
+        let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
+        run_kernel(&draft.module, launch.kernel, &mut blocks, &args, vars, 0..end.eval(&vars))
+            .expect("a kernel that runs");
+    }
+    blocks
+}
+
+/// Panics where a value is further from the exact one than its error allows.
+pub fn compare(case: &str, got: &[f32], expected: &Exact) {
+    assert_eq!(got.len(), expected.values.len(), "{case}: number of elements");
+    for (i, &v) in got.iter().enumerate() {
+        let (want, error) = (expected.values[i], expected.errors[i]);
+        let distance = (f64::from(v) - want).abs();
+        assert!(distance <= error + 1e-30, "{case}: element {i} is {v}, not {want} (± {error:e})");
+    }
+}

@@ -1,0 +1,310 @@
+//! Random valid leaf functions, and a kernel that calls one of them.
+
+use ninc::kernel::build::{KernelBuilder, LeafBuilder};
+use ninc::kernel::ir::*;
+use ninc_runtime::philox::Stream;
+
+/// Elements that a random leaf may touch in each buffer.
+pub const LEN: usize = 256;
+/// Elements in front of and behind them that nobody may touch.
+pub const GUARD: usize = 64;
+
+/// Parameters of random leaves: five pointers and an integer.
+pub struct Params {
+    x: Param,
+    packed: (Param, Elem),
+    k: Param,
+    y: Param,
+    z: (Param, Elem),
+    n: Var,
+}
+
+pub struct Random {
+    rng: Stream,
+    params: Params,
+    lanes: u32,
+    /// Values in scope.
+    pool: Vec<Val>,
+    vars: Vec<Var>,
+}
+
+impl Random {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.rng.below(bound)
+    }
+
+    fn choose<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u32) as usize]
+    }
+
+    /// Stays below `LEN`: loops run at most five rounds and are nested at most twice.
+    fn index(&mut self) -> Index {
+        let mut index = Index::from(i64::from(self.below(40)));
+        for var in self.vars.clone() {
+            if self.below(2) == 0 {
+                index = index.plus(var, i64::from(self.below(9)));
+            }
+        }
+        index
+    }
+
+    /// A value of this type, an old one or a constant.
+    fn any(&mut self, b: &mut LeafBuilder, ty: Ty) -> Val {
+        let fitting: Vec<Val> = self.pool.iter().copied().filter(|&v| b.ty(v) == ty).collect();
+        if !fitting.is_empty() && self.below(8) > 0 {
+            return self.choose(&fitting);
+        }
+        match ty.elem {
+            Elem::F32 => {
+                let value = self.choose(&[0.0, -0.0, 1.5, -2.25, 1e-3, 117.0]);
+                b.f32(value, ty.lanes)
+            }
+            Elem::I32 => {
+                let value = self.rng.word() as i32;
+                b.i32(value, ty.lanes)
+            }
+            _ => {
+                let (l, r) = (self.any(b, Ty::f32(ty.lanes)), self.any(b, Ty::f32(ty.lanes)));
+                b.compare(Compare::Lt, l, r)
+            }
+        }
+    }
+
+    /// Finite and moderate; a NaN becomes a number. Bits of NaNs are not part of the meaning of the IR.
+    fn tame(&mut self, b: &mut LeafBuilder, value: Val) -> Val {
+        let lanes = b.ty(value).lanes;
+        let (low, high) = (b.f32(-1e4, lanes), b.f32(1e4, lanes));
+        let value = b.max(value, low);
+        b.min(value, high)
+    }
+
+    fn step(&mut self, b: &mut LeafBuilder) {
+        let lanes = if self.below(4) == 0 { 1 } else { self.lanes };
+        let (f, i) = (Ty::f32(lanes), Ty::i32(lanes));
+        let value = match self.below(20) {
+            0 | 1 => self.load(b, lanes),
+            2 => {
+                let from = self.choose(&[self.params.x, self.params.packed.0, self.params.k]);
+                let index = self.index();
+                b.broadcast(from, index, lanes)
+            }
+            3 => {
+                let from = Address { base: self.params.packed.0, index: self.index() };
+                let broadcast = self.below(2) == 0;
+                b.op(if broadcast { Op::BroadcastPacked { from, lanes } } else { Op::LoadPacked { from, lanes } })
+            }
+            4 => {
+                let index = self.index();
+                let iota = self.below(2) == 0;
+                b.op(if iota { Op::Iota { lanes } } else { Op::IndexI32 { index, lanes } })
+            }
+            5 => {
+                let ty = self.choose(&[Ty::f32(1), Ty::i32(1)]);
+                let scalar = self.any(b, ty);
+                b.splat(scalar, lanes)
+            }
+            6 | 7 => {
+                let op = self.choose(&[Unary::Neg, Unary::Abs, Unary::Round, Unary::Floor, Unary::ToInt]);
+                let value = self.any(b, f);
+                b.unary(op, value)
+            }
+            8 => {
+                let value = self.any(b, f);
+                let value = b.unary(Unary::Abs, value);
+                b.unary(Unary::Sqrt, value)
+            }
+            9 => {
+                let value = self.any(b, f);
+                let value = self.tame(b, value);
+                b.unary(Unary::AsInt, value)
+            }
+            10 => {
+                let value = self.any(b, i);
+                let float = b.unary(self.choose(&[Unary::ToFloat, Unary::AsFloat]), value);
+                self.tame(b, float)
+            }
+            11 | 12 => {
+                let op = self.choose(&[Binary::Add, Binary::Sub, Binary::Mul, Binary::Max, Binary::Min, Binary::Div]);
+                let (l, r) = (self.any(b, f), self.any(b, f));
+                let value = b.binary(op, l, r);
+                self.tame(b, value)
+            }
+            13 => {
+                use Binary::*;
+                let op = self.choose(&[Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor]);
+                let (l, r) = (self.any(b, i), self.any(b, i));
+                b.binary(op, l, r)
+            }
+            14 => self.shift(b, i),
+            15 => {
+                let (x, y, c) = (self.any(b, f), self.any(b, f), self.any(b, f));
+                let value = b.fma(x, y, c);
+                self.tame(b, value)
+            }
+            16 => {
+                use Compare::*;
+                let op = self.choose(&[Eq, Ne, Lt, Le, Gt, Ge]);
+                let ty = self.choose(&[f, i]);
+                let (l, r) = (self.any(b, ty), self.any(b, ty));
+                b.compare(op, l, r)
+            }
+            17 => {
+                let ty = self.choose(&[f, i]);
+                let (m, t, e) = (self.any(b, Ty::mask(lanes)), self.any(b, ty), self.any(b, ty));
+                b.select(m, t, e)
+            }
+            18 => {
+                let ty = self.choose(&[f, i]);
+                let ops = [Binary::Add, Binary::Mul, Binary::Max, Binary::Min, Binary::And, Binary::Or, Binary::Xor];
+                let op = self.choose(if ty == f { &ops[..4] } else { &ops });
+                let value = self.any(b, ty);
+                let value = b.reduce(op, value);
+                if ty == f { self.tame(b, value) } else { value }
+            }
+            _ => {
+                let bytes = self.below(2) == 0;
+                let (a, c) = (self.any(b, i), self.any(b, i));
+                if bytes {
+                    let acc = self.any(b, i);
+                    b.op(Op::Dot4U8I8 { acc, a, b: c })
+                } else {
+                    // Any bits are a pair of numbers: keep them moderate by masking the exponents' top bits.
+                    let mask = b.i32(0xbfff_bfffu32 as i32, lanes);
+                    let (a, c) = (b.binary(Binary::And, a, mask), b.binary(Binary::And, c, mask));
+                    let acc = self.any(b, f);
+                    let value = b.op(Op::Dot2Bf16 { acc, a, b: c });
+                    self.tame(b, value)
+                }
+            }
+        };
+        self.pool.push(value);
+    }
+
+    fn load(&mut self, b: &mut LeafBuilder, lanes: u32) -> Val {
+        let from = self.choose(&[self.params.x, self.params.packed.0, self.params.k]);
+        let (index, count) = (self.index(), 1 + self.below(lanes));
+        if self.below(3) == 0 { b.load_partial(from, index, lanes, count) } else { b.load(from, index, lanes) }
+    }
+
+    fn shift(&mut self, b: &mut LeafBuilder, ty: Ty) -> Val {
+        let op = self.choose(&[Binary::Shl, Binary::ShrU, Binary::ShrS]);
+        let value = self.any(b, ty);
+        let amount = if self.below(2) == 0 {
+            let amount = self.below(32) as i32;
+            b.i32(amount, ty.lanes)
+        } else {
+            let (amount, mask) = (self.any(b, ty), b.i32(31, ty.lanes));
+            b.binary(Binary::And, amount, mask)
+        };
+        b.binary(op, value, amount)
+    }
+
+    fn store(&mut self, b: &mut LeafBuilder) {
+        let lanes = if self.below(4) == 0 { 1 } else { self.lanes };
+        let (to, elem) = self.choose(&[(self.params.y, Elem::F32), self.params.z]);
+        let ty = if matches!(elem, Elem::F32 | Elem::Bf16) { Ty::f32(lanes) } else { Ty::i32(lanes) };
+        let mut value = self.any(b, ty);
+        if elem == Elem::Bf16 {
+            value = self.tame(b, value);
+        }
+        let (index, count) = (self.index(), 1 + self.below(lanes));
+        if self.below(3) == 0 { b.store_partial(to, index, value, count) } else { b.store(to, index, value) }
+    }
+
+    fn body(&mut self, b: &mut LeafBuilder, depth: u32) {
+        for _ in 0..3 + self.below(12) {
+            match self.below(8) {
+                0 if depth < 2 => self.repeat(b, depth),
+                1 | 2 => self.store(b),
+                _ => self.step(b),
+            }
+        }
+    }
+
+    fn repeat(&mut self, b: &mut LeafBuilder, depth: u32) {
+        let count = match self.below(4) {
+            0 => Index::from(self.params.n),
+            1 if depth == 1 => Index::from(i64::from(self.below(3))).plus(*self.vars.last().expect("inside a loop"), 1),
+            _ => Index::from(i64::from(self.below(6))),
+        };
+        // A count that depends on the outer counter stays below six with the offsets above.
+        let mut init = Vec::new();
+        for _ in 0..self.below(4) {
+            let ty = self.choose(&[Ty::f32(self.lanes), Ty::i32(self.lanes), Ty::f32(1), Ty::i32(1)]);
+            init.push(self.any(b, ty));
+        }
+        let outside = self.pool.len();
+        let results = b.repeat("i", count, &init, |b, var, carried| {
+            self.vars.push(var);
+            self.pool.extend(carried);
+            self.body(b, depth + 1);
+            let types: Vec<Ty> = carried.iter().map(|&v| b.ty(v)).collect();
+            let next = types.into_iter().map(|ty| self.any(b, ty)).collect();
+            self.vars.pop();
+            next
+        });
+        self.pool.truncate(outside);
+        self.pool.extend(results);
+    }
+}
+
+/// A random leaf `(x: f32, packed, k: i32, y: f32 out, z out, n)`.
+pub fn random_leaf(seed: u64) -> Leaf {
+    let mut rng = Stream::new(seed, 1, 0);
+    let mut b = LeafBuilder::new(format!("random{seed}"));
+    let packed = [Elem::Bf16, Elem::U8, Elem::I8][rng.below(3) as usize];
+    let out = [Elem::I32, Elem::Bf16, Elem::U8, Elem::I8][rng.below(4) as usize];
+    let params = Params {
+        x: b.pointer("x", Elem::F32, Access::Read),
+        packed: (b.pointer("packed", packed, Access::Read), packed),
+        k: b.pointer("k", Elem::I32, Access::Read),
+        y: b.pointer("y", Elem::F32, Access::ReadWrite),
+        z: (b.pointer("z", out, Access::Write), out),
+        n: b.int("n"),
+    };
+    let lanes = [1, 2, 4, 8, 16][rng.below(5) as usize];
+    let mut random = Random { rng, params, lanes, pool: Vec::new(), vars: Vec::new() };
+    random.body(&mut b, 0);
+    random.store(&mut b);
+    random.store(&mut b);
+    b.finish()
+}
+
+/// A module of one kernel that calls the leaf once, with `n`, on memory behind guards.
+pub fn module_of(leaf: Leaf, n: i64) -> Module {
+    let mut k = KernelBuilder::new("call");
+    let mut args = Vec::new();
+    for param in &leaf.params {
+        args.push(match param {
+            LeafParam::Pointer { name, elem, access } => k.buffer(name, *elem, *access).at(GUARD),
+            LeafParam::Int { .. } => Arg::Int(n.into()),
+        });
+    }
+    k.parallel("round", 1, |k, _| k.call(LeafId(0), args));
+    Module { leaves: vec![leaf], kernels: vec![k.finish()] }
+}
+
+/// Contents of the buffers of such a kernel, guards included.
+pub fn random_blocks(module: &Module, seed: u64) -> Vec<Vec<u8>> {
+    let mut rng = Stream::new(seed, 2, 0);
+    let mut blocks = Vec::new();
+    for buffer in &module.kernels[0].buffers {
+        let mut block = Vec::new();
+        for _ in 0..LEN + 2 * GUARD {
+            match buffer.elem {
+                Elem::F32 => {
+                    let special = [f32::NAN, -0.0, f32::INFINITY, 1e-40];
+                    let value = match rng.below(40) {
+                        i if i < 4 => special[i as usize],
+                        _ => rng.unit() * 8.0 - 4.0,
+                    };
+                    block.extend(value.to_le_bytes());
+                }
+                Elem::Bf16 => block.extend(&((rng.unit() * 8.0 - 4.0).to_bits() >> 16).to_le_bytes()[..2]),
+                elem => block.extend(&rng.word().to_le_bytes()[..elem.bytes()]),
+            }
+        }
+        blocks.push(block);
+    }
+    blocks
+}

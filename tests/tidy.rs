@@ -1,0 +1,159 @@
+//! What a machine can check of the architecture: layers, reachable files, the list of places with `unsafe`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(dir).expect("a source folder").map(|e| e.expect("an entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn sources(dirs: &[&str]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for dir in dirs {
+        rust_files(&root().join(dir), &mut files);
+    }
+    let name = |p: &Path| p.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
+    files.iter().map(|p| (name(p), fs::read_to_string(p).expect("readable source"))).collect()
+}
+
+/// Rooms of `crate::` that a room may use. `graph` and `ops` form the one allowed knot; `types` and `verified` are for all.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("verified", &[]),
+    ("model", &["graph", "ops"]),
+    ("kernel", &[]),
+    ("ops", &["graph", "kernel"]),
+    ("graph", &["ops"]),
+    ("front", &["graph", "ops", "model"]),
+    ("passes", &["graph", "ops"]),
+    ("plan", &["kernel"]),
+    ("back", &["kernel"]),
+    ("pipeline", &["front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
+    ("cli", &["pipeline", "front", "model", "graph", "ops", "kernel"]),
+];
+
+#[test]
+fn rooms_use_only_the_rooms_below_them() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources(&["src"]) {
+        let room = file.trim_start_matches("src/").split(['/', '.']).next().expect("a first part").to_string();
+        if ["lib", "main"].contains(&room.as_str()) {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(r, _)| *r == room) else {
+            wrong.push(format!("{file}: room `{room}` has no layer"));
+            continue;
+        };
+        for (number, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for used in line.split("crate::").skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let free = used == room || used == "types" || used == "verified" || allowed.contains(&used.as_str());
+                if !free && LAYERS.iter().any(|(r, _)| *r == used) {
+                    wrong.push(format!("{file}:{}: `{room}` uses `{used}`", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn petgraph_is_named_in_one_file() {
+    let files: Vec<String> =
+        sources(&["src"]).into_iter().filter(|(_, t)| t.contains("petgraph::")).map(|(f, _)| f).collect();
+    assert_eq!(files, ["src/graph/ir.rs"]);
+}
+
+#[test]
+fn every_source_file_is_reachable() {
+    for (base, start) in [("src", vec!["src/lib.rs", "src/main.rs"]), ("runtime/src", vec!["runtime/src/lib.rs"])] {
+        let all = sources(&[base]);
+        let mut open: Vec<String> = start.iter().map(|s| s.to_string()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(file) = open.pop() {
+            let Some((_, text)) = all.iter().find(|(f, _)| *f == file) else { continue };
+            if !seen.insert(file.clone()) {
+                continue;
+            }
+            let stem = file.trim_end_matches(".rs");
+            let top = ["lib", "main", "mod"].iter().any(|s| stem.ends_with(&format!("/{s}")));
+            let dir = if top { stem.rsplit_once('/').expect("a folder").0 } else { stem };
+            for line in text.lines() {
+                let words = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+                let Some(name) = words.trim_start_matches("pub ").strip_prefix("mod ") else { continue };
+                if let Some(name) = name.strip_suffix(';') {
+                    open.push(format!("{dir}/{name}.rs"));
+                    open.push(format!("{dir}/{name}/mod.rs"));
+                }
+            }
+        }
+        let unreachable: Vec<&String> = all.iter().map(|(f, _)| f).filter(|f| !seen.contains(*f)).collect();
+        assert!(unreachable.is_empty(), "in no `mod`: {unreachable:?}");
+    }
+}
+
+/// The places where `unsafe` may live, and why.
+const UNSAFE: &[&str] = &[
+    "src/back/cranelift/",     // the JIT's function pointers
+    "runtime/src/buffer.rs",   // disjoint views of aligned memory
+    "runtime/src/exec.rs",     // calls into compiled code
+    "runtime/src/threads.rs",  // sharing a run with the pool, pinning
+    "src/kernel/interp/",      // the interpreter behind the same interface as compiled code
+];
+
+#[test]
+fn unsafe_lives_in_named_places_and_says_why() {
+    for (file, text) in sources(&["src", "runtime/src"]) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (i, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            if !(code.contains("unsafe {") || code.contains("unsafe impl")) {
+                continue;
+            }
+            assert!(UNSAFE.iter().any(|p| file.starts_with(p)), "{file}:{}: unsafe outside the named places", i + 1);
+            let before = &lines[i.saturating_sub(8)..=i];
+            assert!(before.iter().any(|l| l.contains("SAFETY:")), "{file}:{}: unsafe without a reason", i + 1);
+        }
+    }
+}
+
+#[test]
+fn nothing_unfinished_and_no_preludes() {
+    for (file, text) in sources(&["src", "runtime/src"]) {
+        for (number, line) in text.lines().enumerate() {
+            for word in ["todo!(", "unimplemented!(", "prelude::*", "dbg!("] {
+                assert!(!line.contains(word), "{file}:{}: {word}", number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut lengths: Vec<usize> = Vec::new();
+    for (file, text) in sources(&["src", "runtime/src"]) {
+        let lines = text.lines().count();
+        assert!(lines <= 700, "{file} has {lines} lines: split it");
+        assert!(text.starts_with("//!"), "{file} does not say what it is for");
+        lengths.push(lines);
+    }
+    lengths.sort();
+    let median = lengths[lengths.len() / 2];
+    assert!(median <= 250, "the median file has {median} lines");
+}

@@ -1,0 +1,10 @@
+//! The wide-vector emitter against the interpreter: natively where the host has the instructions, and always in an
+//! emulator that reads the encodings back through the decoder. All buffers end at guards.
+
+mod contraction;
+mod emulator;
+mod generate;
+mod memory;
+mod operations;
+mod random;
+mod support;

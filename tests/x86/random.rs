@@ -1,0 +1,50 @@
+//! Random leaves against the interpreter.
+
+use super::generate::{self, Random};
+use super::support::check;
+use ninc::back::x86::{Features, Isa};
+
+/// Leaves of every size; those that need too many registers must say so, and must be few.
+fn run(isa: Isa, features: Features, seeds: std::ops::Range<u64>) {
+    let total = seeds.end - seeds.start;
+    let mut refused = 0;
+    for seed in seeds {
+        let mut random = Random(seed);
+        let budget = 5 + random.below(40);
+        let (leaf, args) = generate::leaf(&mut random, isa, budget);
+        match std::panic::catch_unwind(|| check(&leaf, &args, isa, features)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                assert!(error.contains(" registers, "), "seed {seed}: {error}");
+                refused += 1;
+            }
+            Err(panic) => {
+                eprintln!("{isa:?} {features:?}, seed {seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    assert!(refused * 10 <= total, "{refused} of {total} leaves do not fit");
+}
+
+#[test]
+fn avx2_leaves_agree() {
+    run(Isa::Avx2, Features::default(), 0..1500);
+}
+
+#[test]
+fn avx512_leaves_agree() {
+    run(Isa::Avx512, Features::default(), 10_000..11_500);
+}
+
+#[test]
+fn vnni_leaves_agree() {
+    run(Isa::Avx512, Features { bf16: false, vnni: true }, 20_000..20_500);
+}
+
+#[test]
+#[ignore = "takes minutes; run by hand after changes to the emitter"]
+fn a_hundred_thousand_leaves_agree() {
+    run(Isa::Avx2, Features::default(), 100_000..150_000);
+    run(Isa::Avx512, Features::default(), 150_000..200_000);
+}
