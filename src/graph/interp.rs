@@ -1,6 +1,6 @@
 //! The meaning of a graph: evaluates it node by node, naively, in f32 or f64.
 
-use super::Graph;
+use super::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::types::{DType, Type};
 use std::collections::HashMap;
@@ -124,13 +124,14 @@ pub struct EvalCx<'a> {
 }
 
 /// Evaluates `graph` on a batch. `source(name, type)` gives inputs and parameters by name. Returns the values of all
-/// outputs, then the new values of all updated parameters (by the parameter's name).
+/// outputs, then the new values of all updated parameters (by the parameter's name). A value is dropped after its last user.
 pub fn run<T: Real>(
     graph: &Graph,
     batch: usize,
     mut source: impl FnMut(&str, &Type) -> Value<T>,
 ) -> HashMap<String, Value<T>> {
-    let mut values: HashMap<_, Value<T>> = HashMap::new();
+    let mut values: HashMap<NodeId, Value<T>> = HashMap::new();
+    let mut uses = uses(graph);
     for id in graph.order() {
         let node = graph.node(id);
         let value = match &node.op {
@@ -145,6 +146,14 @@ pub fn run<T: Real>(
         assert_eq!(value.dims(), dims, "shape of {:?} = {}", node.name, node.op.name());
         assert_eq!(matches!(value, Value::Int(_)), node.ty.dtype == DType::I32, "type of {}", node.op.name());
         values.insert(id, value);
+        for operand in node.operands() {
+            if let Some(left) = uses.get_mut(operand) {
+                *left -= 1;
+                if *left == 0 {
+                    values.remove(operand);
+                }
+            }
+        }
     }
     let mut results = HashMap::new();
     for (name, id) in &graph.outputs {
@@ -156,4 +165,15 @@ pub fn run<T: Real>(
         }
     }
     results
+}
+
+/// How often each value is read; results of the graph once more, so that they stay.
+fn uses(graph: &Graph) -> HashMap<NodeId, usize> {
+    let mut uses = HashMap::new();
+    let read = graph.ids().into_iter().flat_map(|id| graph.operands(id).to_vec());
+    let results = graph.outputs.iter().map(|(_, id)| *id).chain(graph.updates.iter().map(|(_, id)| *id));
+    for id in read.chain(results) {
+        *uses.entry(id).or_default() += 1;
+    }
+    uses
 }

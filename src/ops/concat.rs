@@ -60,7 +60,7 @@ impl OperatorDef for Concat {
         let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
         for n in 0..cx.batch {
             for x in operands.iter().map(|o| o.real()) {
-                let each = x.data.len() / cx.batch;
+                let each = x.dims[1..].iter().product::<usize>();
                 y.extend_from_slice(&x.data[n * each..(n + 1) * each]);
             }
         }

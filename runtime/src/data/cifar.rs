@@ -47,6 +47,12 @@ pub const CIFAR100: Cifar = Cifar {
         wardrobe whale willow_tree wolf woman worm",
 };
 
+impl Cifar {
+    pub fn class_names(&self) -> Vec<String> {
+        self.names.split_whitespace().map(str::to_string).collect()
+    }
+}
+
 enum Place {
     Folder(PathBuf),
     Archive(PathBuf),
@@ -81,8 +87,7 @@ pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
     let train = dataset(pixels, labels);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     records(&contents[set.test].0, &contents[set.test].1, set, &mut pixels, &mut labels)?;
-    let names = set.names.split_whitespace().map(str::to_string).collect();
-    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names })
+    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names: set.class_names() })
 }
 
 fn dataset(pixels: Vec<u8>, labels: Vec<u32>) -> Dataset {

@@ -1,0 +1,260 @@
+//! What all commands share: options, reading models, compiling, finding data and weights.
+
+use super::output::{self, Done, Failure, usage};
+use clap::ValueEnum;
+use ninc::front;
+use ninc::front::diag::{has_errors, render};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc::ops::source::Init as Start;
+use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
+use ninc_runtime::data::{self, Sets};
+use ninc_runtime::init::{Init, Parameter};
+use ninc_runtime::train::Scores;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, data::files};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum DeviceName {
+    /// Compiled for this machine's processor
+    Cpu,
+    /// The reference interpreter: slow
+    Interp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Common {
+    /// What runs the program
+    #[arg(long, value_enum, default_value = "cpu", global = true)]
+    pub device: DeviceName,
+    /// Threads; as many as there are processors unless said
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Set a parameter of the network
+    #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Show the program after stages of compilation: ast, graph, grad, opt, kernel, plan, clif, asm; `opt:PASS` after a pass
+    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
+    pub emit: Vec<Emit>,
+    /// Show how long each step of compilation takes
+    #[arg(long, global = true)]
+    time_passes: bool,
+    /// Leave out the checks between the steps of compilation
+    #[arg(long, global = true)]
+    no_verify: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Colours in messages
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    color: Color,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+impl Common {
+    pub fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        self.threads.map_or_else(all, usize::from)
+    }
+
+    pub fn color_stderr(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            device: if self.device == DeviceName::Cpu { Device::Cpu } else { Device::Interp },
+            threads: self.threads(),
+            verify: !self.no_verify,
+            emit: self.emit.clone(),
+            ..Options::default()
+        }
+    }
+
+    /// Reads and checks a model file; what is wrong with it is shown.
+    pub fn model(&self, path: &Path) -> Done<Model> {
+        let text = text(path)?;
+        if self.emit.iter().any(|e| e.stage == Stage::Ast) {
+            output::print(&format!("{:#?}\n", front::syntax_tree(&text).0))?;
+        }
+        let file = path.display().to_string();
+        let (model, diagnostics) = front::load(&text, &file, &self.set);
+        if !diagnostics.is_empty() {
+            eprint_text(&render(&diagnostics, &text, &file, self.color_stderr()));
+        }
+        match model {
+            Some(model) => Ok(model),
+            None if has_errors(&diagnostics) => Err(Failure::Shown),
+            None => Err(Error::new(format!("{file} holds no network")).into()),
+        }
+    }
+
+    pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
+        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options() })?;
+        self.times(&program);
+        Ok(program)
+    }
+
+    pub fn training(&self, model: &Model) -> Done<Program> {
+        let program = pipeline::training(model, &self.options())?;
+        self.times(&program);
+        Ok(program)
+    }
+
+    fn times(&self, program: &Program) {
+        if !self.time_passes {
+            return;
+        }
+        let mut rows = vec![vec!["step".to_string(), "ms".to_string()]];
+        for (name, time) in &program.report.times {
+            rows.push(vec![name.clone(), format!("{:.3}", time.as_secs_f64() * 1e3)]);
+        }
+        eprint_text(&output::table(&rows));
+    }
+}
+
+fn eprint_text(text: &str) {
+    output::note(text.trim_end_matches('\n'));
+}
+
+/// Shows the dumps that `--emit` asked for.
+pub fn show_dumps(program: &Program) -> Done {
+    for dump in &program.dumps {
+        output::print(&format!("{}\n", dump.text.trim_end_matches('\n')))?;
+    }
+    Ok(())
+}
+
+/// A model file's text.
+pub fn text(path: &Path) -> Done<String> {
+    // Beyond its own bound the front end wants to say it itself, with a code.
+    let bytes = files::read(path, 4 * front::MAX_BYTES as u64)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+        let error = Error::new(format!("{} is not text: line {line} is no valid UTF-8", path.display()));
+        error.with_help("a model is a text file that starts like `network NAME { … }`").into()
+    })
+}
+
+/// A source's data. `given` is `--data`; the model's own path is relative to its file.
+pub fn load_data(model: &Model, file: &Path, given: Option<&Path>) -> Done<Sets> {
+    let spec = model.data.as_ref().ok_or_else(|| {
+        Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
+            .with_help("add for example `data { source = digits  prepare = [scale] }`")
+    })?;
+    let own = spec.path.as_ref().map(|p| file.parent().unwrap_or(Path::new("")).join(p));
+    let path = given.map(Path::to_path_buf).or(own);
+    Ok(data::load(spec, path.as_deref(), &input(model)?)?)
+}
+
+/// The shape of the network's input.
+pub fn input(model: &Model) -> Done<Vec<usize>> {
+    let graph = &model.graph;
+    let mut inputs = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
+        Operator::Input(input) if input.batched && !input.ints => Some(input.dims.clone()),
+        _ => None,
+    });
+    match (inputs.next(), inputs.next()) {
+        (Some(dims), None) => Ok(dims),
+        (None, _) => Err(Error::new(format!("network {} has no input", model.name)).into()),
+        _ => Err(Error::new(format!("network {} has several inputs; pictures feed just one", model.name)).into()),
+    }
+}
+
+/// The dimensions of an image for this input; `[features]` counts as one row.
+pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
+    match *input {
+        [c, h, w] => Ok([c, h, w]),
+        [n] => Ok([1, 1, n]),
+        _ => Err(Error::new(format!("an input of the shape {input:?} takes no pictures")).into()),
+    }
+}
+
+/// The network's result with one number a class: its name, what it holds, and how many classes there are.
+pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
+    let graph = &model.graph;
+    let (name, id) = graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
+    let scores = match graph.op(*id) {
+        Operator::Softmax(_) => Scores::Probabilities,
+        Operator::LogSoftmax(_) => Scores::LogProbabilities,
+        _ => Scores::Logits,
+    };
+    match graph.ty(*id).dims.as_slice() {
+        &[classes] => Ok((name.clone(), scores, classes)),
+        dims => Err(Error::new(format!("the result `{name}` has the shape {dims:?}, not one number a class"))
+            .with_help("end the network with `global_avg_pool |> softmax`, or name another result with `output`")
+            .into()),
+    }
+}
+
+/// Parameters and states of a program for the runtime.
+pub fn parameters(program: &Program) -> Vec<Parameter> {
+    let init = |init: Start| match init {
+        Start::Normal { std } => Init::Normal { std },
+        Start::Uniform { limit } => Init::Uniform { limit },
+        Start::Xavier => Init::Xavier,
+        Start::He => Init::He,
+        Start::Constant { value } => Init::Constant { value },
+    };
+    let parameter = |p: &pipeline::ParamInfo| Parameter {
+        name: p.name.clone(),
+        dims: p.dims.clone(),
+        init: init(p.init),
+        state: p.state,
+    };
+    program.params.iter().map(parameter).collect()
+}
+
+/// Weights from a file, loaded into a program.
+pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
+    let weights = Weights::read(path)?;
+    weights.check(&parameters(program), path)?;
+    weights.load_into(&mut *program.engine)?;
+    Ok(weights)
+}
+
+/// `--weights`, or the freshest place where they are usually found.
+pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_path_buf());
+    }
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut looked = Vec::new();
+    for name in [&model.name, &stem] {
+        for place in [Path::new("out"), &folder.join("out"), folder] {
+            let path = place.join(format!("{name}.safetensors"));
+            if path.is_file() {
+                output::note(&format!("weights: {}", path.display()));
+                return Ok(path);
+            }
+            if !looked.contains(&path) {
+                looked.push(path);
+            }
+        }
+    }
+    let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
+    Err(usage(
+        format!("no weights for {}: looked for {}", file.display(), looked.join(", ")),
+        format!("train them with `ninc train {}`, or say where they are with `--weights FILE`", file.display()),
+    ))
+}

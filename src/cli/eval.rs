@@ -1,0 +1,57 @@
+//! `ninc eval`: test weights on data.
+
+use super::common::{Common, find_weights, input, load_data, load_weights, result, show_dumps};
+use super::output::{self, Done};
+use ninc_runtime::data::batches::Source;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::train::evaluate;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub struct Args {
+    file: PathBuf,
+    /// The weights; without it they are looked for beside the model and in out/
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// File or folder of the data
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Images per run of the program
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: u32,
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, common: &Common) -> Done {
+    let model = common.model(&args.file)?;
+    let (name, scores, classes) = result(&model)?;
+    let sets = load_data(&model, &args.file, args.data.as_deref())?;
+    sets.test.check("test", &input(&model)?, classes)?;
+    let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
+    let mut program = common.inference(&model, &[])?;
+    show_dumps(&program)?;
+    let weights = load_weights(&mut program, &weights_path)?;
+    let preparation = match weights.preparation {
+        Some(preparation) => preparation,
+        None => {
+            output::note("note: the weights hold no data preparation; it is fitted anew on the training part");
+            let spec = model.data.as_ref().map(|d| d.prepare.as_slice()).unwrap_or_default();
+            Preparation::fit(spec, &sets.train)?
+        }
+    };
+    let source = Source::plain(&sets.test, &Arc::new(preparation), args.batch as usize)?;
+    let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
+    if args.json {
+        return output::json(&evaluation);
+    }
+    let percent = |part: f64| format!("{:.2} %", part * 100.0);
+    let row = |name: &str, value: String| vec![name.to_string(), value];
+    output::print(&output::table(&[
+        row("images", evaluation.count.to_string()),
+        row("loss", format!("{:.4}", evaluation.loss)),
+        row("accuracy", percent(evaluation.accuracy)),
+        row("top 5", percent(evaluation.top5)),
+    ]))
+}

@@ -1,0 +1,156 @@
+//! `ninc inspect`: a row per layer.
+
+use super::common::Common;
+use super::output::{self, Done, grouped};
+use ninc::graph::{Graph, NodeId};
+use ninc::model::{Layer, Model};
+use ninc::ops::Operator;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    file: PathBuf,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Row {
+    name: String,
+    function: String,
+    shape: Vec<usize>,
+    parameters: u64,
+    multiply_adds: u64,
+    /// Of the result, for one image.
+    bytes: u64,
+    /// Rows and columns of the input that one cell of the result sees, the padding included.
+    receptive_field: [usize; 2],
+}
+
+pub fn run(args: &Args, common: &Common) -> Done {
+    let model = common.model(&args.file)?;
+    let rows = rows(&model);
+    let total = |number: fn(&Row) -> u64| rows.iter().map(number).sum::<u64>();
+    // A parameter may serve several layers: it counts once.
+    let shared: HashSet<NodeId> = model.layers.iter().flat_map(|l| l.params.iter().copied()).collect();
+    let parameters: u64 = shared.iter().map(|&p| model.graph.ty(p).elements() as u64).sum();
+    let (multiply_adds, bytes) = (total(|r| r.multiply_adds), total(|r| r.bytes));
+    if args.json {
+        return output::json(&serde_json::json!({
+            "network": model.name,
+            "layers": rows,
+            "parameters": parameters,
+            "multiply_adds": multiply_adds,
+            "bytes": bytes,
+        }));
+    }
+    let heading = ["layer", "function", "shape", "parameters", "multiply-adds", "bytes", "receptive field"];
+    let mut cells = vec![heading.map(String::from).to_vec()];
+    for row in &rows {
+        cells.push(vec![
+            row.name.clone(),
+            row.function.clone(),
+            format!("{:?}", row.shape),
+            grouped(row.parameters),
+            grouped(row.multiply_adds),
+            grouped(row.bytes),
+            format!("{}x{}", row.receptive_field[0], row.receptive_field[1]),
+        ]);
+    }
+    let sums = [parameters, multiply_adds, bytes].map(grouped);
+    cells.push([&["total".into(), String::new(), String::new()], &sums[..], &[String::new()]].concat());
+    output::print(&output::table(&cells))
+}
+
+fn rows(model: &Model) -> Vec<Row> {
+    let graph = &model.graph;
+    let fields = fields(graph);
+    let row = |layer: &Layer| Row {
+        name: layer.name.clone(),
+        function: layer.function.clone(),
+        shape: graph.ty(layer.value).dims.clone(),
+        parameters: layer.params.iter().map(|&p| graph.ty(p).elements() as u64).sum(),
+        multiply_adds: nodes(graph, layer).iter().map(|&id| multiply_adds(graph, id)).sum(),
+        bytes: 4 * graph.ty(layer.value).elements() as u64,
+        receptive_field: fields.get(&layer.value).map_or([0, 0], |f| f.size),
+    };
+    model.layers.iter().map(row).collect()
+}
+
+fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
+    let types: Vec<_> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
+    graph.op(id).multiply_adds(&types, graph.ty(id))
+}
+
+/// The nodes that a layer's function made: back from its value to its operands.
+fn nodes(graph: &Graph, layer: &Layer) -> HashSet<NodeId> {
+    let ends: HashSet<NodeId> = layer.operands.iter().chain(&layer.params).copied().collect();
+    let mut found = HashSet::new();
+    let mut open = vec![layer.value];
+    while let Some(id) = open.pop() {
+        if !ends.contains(&id) && found.insert(id) {
+            open.extend(graph.operands(id));
+        }
+    }
+    found
+}
+
+#[derive(Clone, Copy)]
+struct Field {
+    /// Rows and columns seen.
+    size: [usize; 2],
+    /// Input pixels between neighbouring cells.
+    step: [usize; 2],
+}
+
+/// The receptive field of every image in the network (Dumoulin & Visin, 2016): a window of k cells that lie `step` apart
+/// adds `(k - 1)·step`.
+fn fields(graph: &Graph) -> HashMap<NodeId, Field> {
+    let mut fields: HashMap<NodeId, Field> = HashMap::new();
+    let mut whole = [1, 1];
+    for id in graph.order() {
+        if !graph.ty(id).batched {
+            continue;
+        }
+        if let Operator::Input(input) = graph.op(id) {
+            if let [_, height, width] = input.dims[..] {
+                whole = [height, width];
+            }
+            fields.insert(id, Field { size: [1, 1], step: [1, 1] });
+            continue;
+        }
+        let before = graph.operands(id).iter().filter_map(|o| fields.get(o));
+        let widest = |a: Field, b: &Field| Field {
+            size: [0, 1].map(|i| a.size[i].max(b.size[i])),
+            step: [0, 1].map(|i| a.step[i].max(b.step[i])),
+        };
+        let field = before.fold(Field { size: [1, 1], step: [1, 1] }, widest);
+        fields.insert(id, grow(graph, id, field, whole));
+    }
+    fields
+}
+
+fn grow(graph: &Graph, id: NodeId, field: Field, whole: [usize; 2]) -> Field {
+    let kernel = |rank: usize| {
+        let weight = graph.operands(id).get(1).map(|&w| graph.ty(w).dims.as_slice()).unwrap_or_default();
+        if weight.len() == rank { [weight[rank - 2], weight[rank - 1]] } else { [1, 1] }
+    };
+    let window = |kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]| Field {
+        size: [0, 1].map(|i| field.size[i] + kernel[i].saturating_sub(1) * dilation[i] * field.step[i]),
+        step: [0, 1].map(|i| field.step[i] * stride[i]),
+    };
+    match graph.op(id) {
+        Operator::Conv2d(op) => window(kernel(4), op.stride, op.dilation),
+        Operator::MlpConv(op) => window(kernel(4), op.stride, op.dilation),
+        Operator::LocalConv(op) => window(kernel(5), op.stride, [1, 1]),
+        Operator::MaxPool(op) => window(op.kernel, op.stride, [1, 1]),
+        Operator::AvgPool(op) => window(op.kernel, op.stride, [1, 1]),
+        Operator::StochasticPool(op) => window(op.kernel, op.stride, [1, 1]),
+        // These look at everything.
+        Operator::GlobalAvgPool(_) | Operator::GlobalMaxPool(_) | Operator::Linear(_) | Operator::DropConnect(_) => {
+            Field { size: [0, 1].map(|i| whole[i].max(field.size[i])), ..field }
+        }
+        _ => field,
+    }
+}

@@ -1,0 +1,104 @@
+//! Where texts go, and how a command fails.
+
+use super::common::Common;
+use ninc_runtime::Error;
+use std::io::{self, Write};
+
+pub enum Failure {
+    Error(Error),
+    /// The user called it wrongly.
+    Usage(Error),
+    /// What is wrong has been shown already.
+    Shown,
+    /// Stopped by the user.
+    Interrupted,
+    /// Nobody reads stdout any more.
+    Closed,
+}
+
+pub type Done<T = ()> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Failure {
+        Failure::Error(e)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Failure {
+        match e.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Error(Error::new(format!("cannot write the result: {e}"))),
+        }
+    }
+}
+
+pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Failure {
+    Failure::Usage(Error::new(message).with_help(help))
+}
+
+/// A result, on stdout.
+pub fn print(text: &str) -> Done {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+pub fn line(text: &str) -> Done {
+    print(&format!("{text}\n"))
+}
+
+/// One JSON object on a line of stdout.
+pub fn json(value: &impl serde::Serialize) -> Done {
+    line(&serde_json::to_string(value).map_err(|e| Error::new(format!("the result is no JSON: {e}")))?)
+}
+
+/// Something to know, on stderr. Where that is closed there is nobody to tell.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+pub fn complain(error: &Error, common: &Common) {
+    let (red, bold, plain) = if common.color_stderr() { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+    let mut text = format!("{red}error{plain}{bold}: {}{plain}", error.message);
+    if let Some(help) = &error.help {
+        text += &format!("\n  help: {help}");
+    }
+    note(&text);
+}
+
+/// Columns side by side; numbers to the right. The first row is the heading.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &Vec<String>, c: usize| row.get(c).cloned().unwrap_or_default();
+    let number = |text: &str| text.is_empty() || text.starts_with(|ch: char| ch.is_ascii_digit());
+    let mut text = String::new();
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().map(|r| cell(r, c).chars().count()).max().unwrap_or(0)).collect();
+    let right: Vec<bool> = (0..columns).map(|c| c > 0 && rows.iter().skip(1).all(|r| number(&cell(r, c)))).collect();
+    for row in rows {
+        let mut line = String::new();
+        for c in 0..columns {
+            let (value, width) = (cell(row, c), widths[c]);
+            let gap = if c == 0 { "" } else { "  " };
+            line += &if right[c] { format!("{gap}{value:>width$}") } else { format!("{gap}{value:<width$}") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
