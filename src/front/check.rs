@@ -30,7 +30,7 @@ struct Items<'a> {
 fn again(word: &str, span: Span, first: Span) -> Diagnostic {
     Diagnostic::error(codes::DUPLICATE_ITEM, span, format!("a file has one {word}, this is another"))
         .label(first, "the first is here")
-        .help("put it into a file of its own")
+        .help("remove one of the two")
 }
 
 fn sort<'a>(parsed: &'a Parsed, schemas: &HashMap<&'static str, Schema>, out: &mut Vec<Diagnostic>) -> Items<'a> {
@@ -73,7 +73,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     let schemas: HashMap<&'static str, Schema> = crate::ops::schemas().into_iter().map(|s| (s.name, s)).collect();
     let mut diagnostics = Vec::new();
     let items = sort(parsed, &schemas, &mut diagnostics);
-    if !parsed.has_network {
+    if !parsed.has_network && parsed.diagnostics.is_empty() {
         let message = format!("{file} has no network");
         let d = Diagnostic::error(codes::NO_NETWORK, Span::new(0, 0), message);
         diagnostics.push(d.help("write `network name { input image: [1, 28, 28] … }`"));
@@ -188,7 +188,8 @@ fn dead_ends(lower: &mut Lower) {
     let used: HashSet<NodeId> = lower.layers.iter().flat_map(|l| l.operands.iter().copied()).collect();
     let mut loose: Vec<(Span, String)> = Vec::new();
     for layer in &lower.layers {
-        if !reached.contains(&layer.value) && !used.contains(&layer.value) {
+        let loose_end = !reached.contains(&layer.value) && !used.contains(&layer.value);
+        if loose_end && !lower.excused.contains(&layer.value) {
             let span = lower.places.get(&layer.value).copied().unwrap_or_default();
             loose.push((span, layer.name.clone()));
         }

@@ -131,8 +131,8 @@ struct Line {
     alias: Option<(usize, usize)>,
     /// Where the `=` of a section's key stands.
     equals: Option<usize>,
-    /// Unbroken pipelines and braces on it, outermost first: what can be broken to make it shorter.
-    breakable: Vec<Break>,
+    /// The outermost unbroken pipeline or brace on it, with the brackets around it: what can be broken to make it shorter.
+    breakable: Option<(usize, Break)>,
     comment: bool,
 }
 
@@ -196,8 +196,7 @@ pub fn format(text: &str, items: &[Item]) -> String {
         let long: Vec<Break> = lines
             .iter()
             .filter(|l| l.indent + l.text.chars().count() > WIDTH)
-            .filter_map(|l| l.breakable.first().copied())
-            .filter(|b| !broken.contains(b))
+            .filter_map(|l| l.breakable.map(|(_, b)| b))
             .collect();
         if long.is_empty() {
             return finish(lines);
@@ -339,6 +338,7 @@ impl Printer<'_> {
         let alias = self.tokens.get(i + 1).and_then(|t| self.marks.aliases.get(&t.span.start)).filter(|_| sign == "as");
         let pipe = self.marks.pipes.get(&start).filter(|_| sign == "|>");
         let broken = self.broken;
+        let depth = self.stack.len();
         let Some(line) = self.lines.last_mut() else { return };
         if sign == "=" && key {
             line.equals = Some(line.text.trim_end().len());
@@ -346,13 +346,12 @@ impl Printer<'_> {
         if let Some(group) = alias.filter(|g| broken.contains(&Break::Pipeline(**g))) {
             line.alias = Some((line.text.trim_end().len(), *group));
         }
-        if let Some(group) = pipe {
-            line.breakable.push(Break::Pipeline(*group));
+        let found = pipe.map(|g| Break::Pipeline(*g)).or((sign == "{").then_some(Break::Brace(start)));
+        if let Some(found) = found.filter(|b| !broken.contains(b)) {
+            if line.breakable.is_none_or(|(outer, _)| depth < outer) {
+                line.breakable = Some((depth, found));
+            }
         }
-        if sign == "{" {
-            line.breakable.push(Break::Brace(start));
-        }
-        line.breakable.retain(|b| !broken.contains(b));
     }
 
     fn breaks(&self, i: usize, previous: Option<usize>, closed: Option<&Open>) -> bool {

@@ -44,6 +44,8 @@ pub struct Lower<'a> {
     /// Blocks being expanded, with their calls.
     pub calls: Vec<(String, Span)>,
     fuel: u64,
+    /// Values that a warning has named already.
+    pub excused: HashSet<NodeId>,
     /// A limit is hit: expand nothing more.
     pub stopped: bool,
 }
@@ -63,6 +65,7 @@ impl<'a> Lower<'a> {
             counters: HashMap::new(),
             calls: vec![],
             fuel: FUEL,
+            excused: HashSet::new(),
             stopped: false,
         }
     }
@@ -118,10 +121,17 @@ impl<'a> Lower<'a> {
             }
         }
         self.statements(&network.body, &mut scope);
-        for warning in scope.unused() {
+        self.warn_unused(&scope);
+        scope
+    }
+
+    pub fn warn_unused(&mut self, scope: &Scope) {
+        for (warning, value) in scope.unused() {
+            if let Value::Node(id) = value {
+                self.excused.insert(id);
+            }
             self.report(warning);
         }
-        scope
     }
 
     fn constant_default(&mut self, default: &Expr, scope: &mut Scope) -> Value {

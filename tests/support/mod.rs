@@ -1,3 +1,5 @@
 //! Helpers that several tests share.
 
+pub mod draw;
 pub mod leaves;
+pub mod vectors;

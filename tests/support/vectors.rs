@@ -1,0 +1,215 @@
+//! The shared test vectors, computed in f64 by PyTorch: operators with their gradients, and a training trace.
+
+use ninc::graph::{Graph, NodeId};
+use ninc::ops::Operator;
+use ninc::ops::activation::Activation;
+use ninc::ops::arithmetic::{Add, Mul};
+use ninc::ops::batch_norm::BatchNorm;
+use ninc::ops::batch_norm::{BatchMean, BatchVariance};
+use ninc::ops::concat::Concat;
+use ninc::ops::conv::Conv2d;
+use ninc::ops::cross_entropy::{CrossEntropy, OneHot};
+use ninc::ops::global_pool::GlobalAvgPool;
+use ninc::ops::linear::Linear;
+use ninc::ops::lrn::Lrn;
+use ninc::ops::maxout::Maxout;
+use ninc::ops::pool::{AvgPool, MaxPool};
+use ninc::ops::reduce::LossMean;
+use ninc::ops::softmax::Softmax;
+use ninc::ops::source::{Init, Input, Param};
+use ninc_runtime::Tensor;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One operator with operands, result and gradients.
+pub struct Vector {
+    pub case: String,
+    pub op: String,
+    pub attrs: Json,
+    /// In the order of the operator's operands.
+    pub inputs: Vec<(String, Tensor)>,
+    pub labels: Option<Vec<i32>>,
+    pub output: Tensor,
+    /// The gradient that flows in, and those that must come out.
+    pub output_grad: Tensor,
+    pub input_grads: BTreeMap<String, Tensor>,
+}
+
+/// A training run of a small network.
+pub struct Trace {
+    pub batch: usize,
+    pub rate: f64,
+    pub momentum: f64,
+    pub decay: f64,
+    pub losses: Vec<f64>,
+    pub images: Tensor,
+    pub labels: Vec<i32>,
+    pub before: BTreeMap<String, Tensor>,
+    pub after: BTreeMap<String, Tensor>,
+    /// Of the first batch, after the last step.
+    pub logits: Tensor,
+}
+
+pub struct Vectors {
+    pub operators: Vec<Vector>,
+    pub trace: Trace,
+}
+
+/// All vectors, or nothing (said aloud) where they are not at hand.
+pub fn load() -> Option<Vectors> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
+    let Ok(index) = std::fs::read_to_string(folder.join("vectors.json")) else {
+        eprintln!("skipped: no shared test vectors");
+        return None;
+    };
+    let bytes = std::fs::read(folder.join("vectors.safetensors")).expect("tensors beside vectors.json");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let index: Vec<Json> = serde_json::from_str(&index).expect("a list of cases");
+    let (trace, operators) = index.split_last().expect("the trace comes last");
+    Some(Vectors {
+        operators: operators.iter().map(|case| vector(case, &tensors)).collect(),
+        trace: read_trace(trace, &tensors),
+    })
+}
+
+fn floats(tensors: &SafeTensors, name: &str) -> Tensor {
+    let view = tensors.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(view.dtype(), Dtype::F32, "{name}");
+    let data = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    Tensor::new(view.shape(), data).unwrap()
+}
+
+fn integers(tensors: &SafeTensors, name: &str) -> Vec<i32> {
+    let view = tensors.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(view.dtype(), Dtype::I64, "{name}");
+    view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as i32).collect()
+}
+
+fn text(json: &Json) -> &str {
+    json.as_str().expect("a text")
+}
+
+fn vector(case: &Json, tensors: &SafeTensors) -> Vector {
+    let named = |key: &str| -> BTreeMap<String, Tensor> {
+        let map = case[key].as_object().expect("names of tensors");
+        map.iter().map(|(name, tensor)| (name.clone(), floats(tensors, text(tensor)))).collect()
+    };
+    let mut inputs = named("inputs");
+    let order = ["x", "other", "weight", "bias"];
+    Vector {
+        case: text(&case["case"]).into(),
+        op: text(&case["op"]).into(),
+        attrs: case["attrs"].clone(),
+        inputs: order.iter().filter_map(|n| Some((n.to_string(), inputs.remove(*n)?))).collect(),
+        labels: case["attrs"]["labels"].as_str().map(|name| integers(tensors, name)),
+        output: floats(tensors, text(&case["output"])),
+        output_grad: floats(tensors, text(&case["output_grad"])),
+        input_grads: named("input_grads"),
+    }
+}
+
+fn read_trace(case: &Json, tensors: &SafeTensors) -> Trace {
+    let attrs = &case["attrs"];
+    let under = |prefix: &str| {
+        let names = tensors.names().into_iter().filter_map(|n| Some((n, n.strip_prefix(prefix)?)));
+        names.map(|(full, short)| (short.to_string(), floats(tensors, full))).collect()
+    };
+    let number = |name: &str| attrs[name].as_f64().expect("a number");
+    Trace {
+        batch: number("batch") as usize,
+        rate: number("rate"),
+        momentum: number("momentum"),
+        decay: number("weight_decay"),
+        losses: attrs["losses"].as_array().expect("losses").iter().map(|l| l.as_f64().unwrap()).collect(),
+        images: floats(tensors, "sgd.images"),
+        labels: integers(tensors, "sgd.labels"),
+        before: under("sgd.before."),
+        after: under("sgd.after."),
+        logits: floats(tensors, "sgd.logits_after"),
+    }
+}
+
+/// A number for both directions, or one for each.
+fn pair(json: &Json) -> [usize; 2] {
+    let number = |j: &Json| j.as_u64().expect("a whole number") as usize;
+    match json.as_array() {
+        Some(list) => [number(&list[0]), number(&list[1])],
+        None => [number(json); 2],
+    }
+}
+
+/// The graph of a vector: input `x` (and `other`), parameters `weight` and `bias`, input `labels` where there are any; output
+/// `y`. Gives the operands, in the vector's order, and the result.
+pub fn graph(vector: &Vector) -> (Graph, Vec<NodeId>, NodeId) {
+    let mut graph = Graph::new(&vector.case);
+    let mut operands = Vec::new();
+    for (name, tensor) in &vector.inputs {
+        let id = if matches!(name.as_str(), "weight" | "bias") {
+            param(&mut graph, name, &tensor.dims)
+        } else {
+            input(&mut graph, name, &tensor.dims[1..], false)
+        };
+        operands.push(id);
+    }
+    let y = if let Some(op) = operator(vector) {
+        graph.add(op, &operands).unwrap()
+    } else if vector.op == "softmax_cross_entropy" {
+        let labels = input(&mut graph, "labels", &[], true);
+        let classes = vector.inputs[0].1.dims[1];
+        let target = graph.add(OneHot { classes, smoothing: 0.0 }, &[labels]).unwrap();
+        let losses = graph.add(CrossEntropy {}, &[operands[0], target]).unwrap();
+        graph.add(LossMean {}, &[losses]).unwrap()
+    } else {
+        assert_eq!(vector.op, "batch_norm_train", "an operator that this test does not know");
+        let epsilon = vector.attrs["eps"].as_f64().unwrap();
+        let mean = graph.add(BatchMean {}, &operands[..1]).unwrap();
+        let variance = graph.add(BatchVariance {}, &[operands[0], mean]).unwrap();
+        let all = [operands[0], operands[1], operands[2], mean, variance];
+        graph.add(BatchNorm { epsilon, momentum: 0.1 }, &all).unwrap()
+    };
+    graph.outputs.push(("y".into(), y));
+    (graph, operands, y)
+}
+
+fn operator(vector: &Vector) -> Option<Operator> {
+    let attrs = &vector.attrs;
+    let pair = |name: &str| pair(&attrs[name]);
+    let real = |name: &str| attrs[name].as_f64().unwrap();
+    let whole = |name: &str| attrs[name].as_u64().unwrap() as usize;
+    let ceil = attrs["ceil"].as_bool().unwrap_or(false);
+    Some(match vector.op.as_str() {
+        "conv2d" => Conv2d { stride: pair("stride"), pad: pair("pad"), dilation: [1, 1], groups: 1 }.into(),
+        "max_pool2d" => MaxPool { kernel: pair("kernel"), stride: pair("stride"), pad: pair("pad"), ceil }.into(),
+        "avg_pool2d" => AvgPool { kernel: pair("kernel"), stride: pair("stride"), pad: pair("pad"), ceil }.into(),
+        "global_avg_pool" => GlobalAvgPool {}.into(),
+        "relu" | "tanh" | "sigmoid" => Activation { function: vector.op.clone(), slope: 0.0 }.into(),
+        "leaky_relu" => Activation { function: vector.op.clone(), slope: real("slope") }.into(),
+        "maxout" => Maxout { pieces: whole("pieces") }.into(),
+        "linear" => Linear {}.into(),
+        "softmax" => Softmax {}.into(),
+        "lrn" => Lrn { size: whole("size"), alpha: real("alpha"), beta: real("beta"), k: real("k") }.into(),
+        "add" => Add {}.into(),
+        "concat" => Concat {}.into(),
+        _ => return None,
+    })
+}
+
+/// Makes the graph's output a sum whose gradient is the one that flows in: autodiff then starts with `output_grad`, which is
+/// the input (or, for a shared result, the parameter) `dy`.
+pub fn weighted(graph: &mut Graph, y: NodeId) -> NodeId {
+    let ty = graph.ty(y).clone();
+    let dy = if ty.batched { input(graph, "dy", &ty.dims, false) } else { param(graph, "dy", &ty.dims) };
+    graph.add(Mul {}, &[y, dy]).unwrap()
+}
+
+pub fn input(graph: &mut Graph, name: &str, dims: &[usize], ints: bool) -> NodeId {
+    graph.add(Input { name: name.into(), ints, batched: true, dims: dims.to_vec() }, &[]).unwrap()
+}
+
+pub fn param(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {
+    let (name, dims, init) = (name.to_string(), dims.to_vec(), Init::Constant { value: 0.0 });
+    let op = Param { name, dims, init, trainable: true, rate: 1.0, decay: 1.0, max_norm: None, state: false };
+    graph.add(op, &[]).unwrap()
+}
