@@ -1,7 +1,7 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
-pub mod front;
 pub mod back;
+pub mod front;
 pub mod graph;
 pub mod kernel;
 pub mod lower;
@@ -10,5 +10,6 @@ pub mod ops;
 pub mod passes;
 pub mod pipeline;
 pub mod schedule;
+pub mod plan;
 pub mod types;
 pub mod verified;

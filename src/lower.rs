@@ -6,25 +6,23 @@ use crate::graph::{Graph, NodeId};
 use crate::kernel::site::{Draft, Operand, Role, Site, Slot, Unsupported};
 use crate::kernel::target::Target;
 use crate::ops::Operator;
+use crate::plan::Ports;
 use crate::schedule;
 use crate::types::Type;
-use ninc_runtime::plan::Port;
 use std::collections::HashMap;
 
-/// All launches of a program with the values that callers name. A port's `buffer` is the index of a draft's buffer.
+/// All launches of a program with the values that callers name.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     pub draft: Draft,
-    pub inputs: Vec<Port>,
-    pub outputs: Vec<Port>,
-    pub params: Vec<Port>,
+    pub ports: Ports,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
 }
 
 pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
     let order = schedule::order(graph);
-    let mut driver = Driver { graph, target, program: Program::default(), slots: HashMap::new() };
+    let mut driver = Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
     declare(&mut driver);
     for id in order {
         if !driver.slots.contains_key(&id) {
@@ -36,7 +34,7 @@ pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
     }
     for (name, id) in &graph.outputs {
         let slot = driver.slots[id];
-        driver.program.outputs.push(port(name, graph.ty(*id), slot.0 as usize));
+        driver.program.ports.outputs.push(port(name, graph.ty(*id), slot.0 as usize));
     }
     Ok(driver.program)
 }
@@ -46,6 +44,8 @@ struct Driver<'a> {
     target: &'a Target,
     program: Program,
     slots: HashMap<NodeId, Slot>,
+    /// How many values of an operator had no name.
+    unnamed: HashMap<&'static str, usize>,
 }
 
 /// Inputs and parameters first, weights before states, so that ports have an order that passes cannot disturb.
@@ -57,12 +57,12 @@ fn declare(driver: &mut Driver) {
             match graph.op(id) {
                 Operator::Input(input) if !state => {
                     let slot = driver.program.draft.value(&input.name, ty, Role::Input);
-                    driver.program.inputs.push(port(&input.name, ty, slot.0 as usize));
+                    driver.program.ports.inputs.push(port(&input.name, ty, slot.0 as usize));
                     driver.slots.insert(id, slot);
                 }
                 Operator::Param(param) if param.state == state => {
                     let slot = driver.program.draft.value(&param.name, ty, Role::Param);
-                    driver.program.params.push(port(&param.name, ty, slot.0 as usize));
+                    driver.program.ports.params.push(port(&param.name, ty, slot.0 as usize));
                     driver.slots.insert(id, slot);
                 }
                 _ => {}
@@ -85,7 +85,7 @@ impl Driver<'_> {
         let kept = |&o: &NodeId| matches!(self.role(self.slots[&o]), Role::Param | Role::Prepared);
         // A constant or a form of the weights: made when weights change, not in each run.
         let prepared = !ty.batched && graph.operands(id).iter().all(kept);
-        let name = label(graph, id);
+        let name = self.label(id);
         let role = if prepared { Role::Prepared } else { Role::Temp };
         let slot = self.program.draft.value(&name, ty, role);
         self.slots.insert(id, slot);
@@ -98,6 +98,18 @@ impl Driver<'_> {
             self.program.draft.prepare.extend(launches);
         }
         Ok(())
+    }
+
+    /// A name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do not depend on
+    /// what passes have removed.
+    fn label(&mut self, id: NodeId) -> String {
+        if let Some(name) = &self.graph.node(id).name {
+            return name.clone();
+        }
+        let kind = self.graph.op(id).name();
+        let count = self.unnamed.entry(kind).or_default();
+        *count += 1;
+        format!("{kind}.{count}")
     }
 
     fn operand(&self, id: NodeId) -> Operand {
@@ -116,14 +128,4 @@ fn alias(graph: &Graph, id: NodeId) -> Option<NodeId> {
 fn logical_in_memory(ty: &Type) -> bool {
     let moving: Vec<usize> = ty.memory_order().into_iter().filter(|&d| ty.dims[d] != 1).collect();
     moving.is_sorted()
-}
-
-/// A name for the value's buffer and kernels.
-fn label(graph: &Graph, id: NodeId) -> String {
-    match (&graph.node(id).name, graph.op(id)) {
-        (_, Operator::Input(input)) => input.name.clone(),
-        (_, Operator::Param(param)) => param.name.clone(),
-        (Some(name), _) => name.clone(),
-        (None, op) => format!("{}_{}", op.name(), id.index()),
-    }
 }

@@ -1,15 +1,21 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
+use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::target::Target;
+use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
 use crate::passes::{self, Pass};
+use crate::plan;
+use ninc_runtime::exec::Executor;
+use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The stages of compilation: the single list behind `--emit`, golden headers, `--time-passes` and error context.
@@ -59,6 +65,12 @@ impl Stage {
 pub struct Emit {
     pub stage: Stage,
     pub pass: Option<String>,
+}
+
+impl From<Stage> for Emit {
+    fn from(stage: Stage) -> Emit {
+        Emit { stage, pass: None }
+    }
 }
 
 impl fmt::Display for Emit {
@@ -278,8 +290,30 @@ impl<'a> Session<'a> {
         Ok(Program { engine, params, report: self.report, dumps: self.dumps })
     }
 
-    fn compile(&mut self, _graph: Graph, _training: bool) -> Result<Box<dyn Engine + Send>> {
-        Err(Error::new("no back end"))
+    /// Graph to kernels, kernels to a plan, both to code that runs.
+    fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
+        let target = self.options.target.clone().unwrap_or_else(Target::host);
+        let lowered = self.time("lower", || lower::run(&graph, &target));
+        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        let name = graph.name.clone();
+        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        let planned = self.time("plan", || plan::plan(draft, ports, plan));
+        // The planner verifies the kernels.
+        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+        self.report.launches = plan.launches.len();
+        self.report.prepare = plan.prepare.len();
+        self.emit(Stage::Kernel, None, || module.to_string());
+        self.emit(Stage::Plan, None, || plan::text::print(&plan));
+        let failed = |e| Error::new(format!("code: {e}"));
+        if self.wants(&Stage::Clif.into()) {
+            let text = cranelift::clif(&module, &target).map_err(failed)?;
+            self.emit(Stage::Clif, None, || text);
+        }
+        let wide = x86::leaf_code(&target);
+        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
+        self.emit(Stage::Asm, None, || code.asm());
+        let threads = Pool::new(self.options.threads)?;
+        Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Kernel IR: the interpreter, the verifier, the text and the Cranelift back end against each other.
 
-use crate::support::leaves::{module_of, random_blocks, random_leaf};
+use crate::support::leaves::{module_of, random_blocks, random_kernel, random_leaf};
 use ninc::back::cranelift;
 use ninc::kernel::interp;
 use ninc::kernel::ir::*;
 use ninc::kernel::target::Target;
-use ninc::kernel::verify::verify;
+use ninc::kernel::text::parse;
+use ninc::kernel::verify::{check, verify};
 use ninc_runtime::exec::Code;
 
 /// Runs kernel 0 of compiled code on blocks.
@@ -57,4 +58,176 @@ fn random_leaves_give_the_same_bits_compiled_and_interpreted() {
         return;
     }
     differential(&target, 0..300);
+}
+
+#[test]
+fn without_fused_multiply_add_products_are_rounded() {
+    let mut b = ninc::kernel::build::LeafBuilder::new("fma");
+    let x = b.pointer("x", Elem::F32, Access::Read);
+    let y = b.pointer("y", Elem::F32, Access::Write);
+    for lanes in [1, 2, 8] {
+        let a = b.load(x, 0usize, lanes);
+        let square = b.fma(a, a, a);
+        b.store(y, i64::from(lanes), square);
+    }
+    let module = verify(module_of(b.finish(), 0)).expect("valid");
+    let numbers = [0.1f32, 1.7, -3.3, 1e-3, 5.1, -0.7, 2.9, 1e3];
+    let mut data = vec![0.0f32; 400];
+    data[64..72].copy_from_slice(&numbers);
+    let code = cranelift::compile(&module, &Target::portable(false)).expect("compiles");
+    let mut blocks = vec![interp::f32_bytes(&data), vec![0; 1600]];
+    call(&code, &mut blocks, 1);
+    let got = interp::to_f32(&blocks[1]);
+    for i in 0..8 {
+        assert_eq!(got[64 + 8 + i], numbers[i] * numbers[i] + numbers[i]);
+    }
+    assert_eq!(got[64 + 2], numbers[0] * numbers[0] + numbers[0]);
+}
+
+#[test]
+fn random_leaves_survive_their_text() {
+    for seed in 0..300 {
+        let module = module_of(random_leaf(seed), 2);
+        let text = module.to_string();
+        let parsed = parse(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+        assert_eq!(parsed, module, "seed {seed}\n{text}");
+    }
+}
+
+#[test]
+fn random_kernels_survive_their_text_and_run_the_same_compiled_and_interpreted() {
+    for seed in 0..200 {
+        let module = verify(random_kernel(seed)).unwrap_or_else(|e| panic!("seed {seed}: {e:#?}"));
+        let text = module.to_string();
+        assert_eq!(parse(&text).as_ref(), Ok(&*module), "seed {seed}\n{text}");
+        let mut expected = vec![vec![7u8; 6 * 64 * 4]];
+        let mut got = expected.clone();
+        interp::run_kernel(&module, 0, &mut expected, &[0], [3, 0, 3], 0..6)
+            .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+        let code = cranelift::compile(&module, &Target::portable(false)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        call(&code, &mut got, 6);
+        assert_eq!(got, expected, "seed {seed}\n{text}");
+    }
+}
+
+#[test]
+fn names_that_are_odd_or_occur_twice_survive() {
+    let mut b = ninc::kernel::build::LeafBuilder::new("3x3 \"conv\"\n");
+    let x = b.pointer("x.in", Elem::F32, Access::Read);
+    let y = b.pointer("x.in", Elem::F32, Access::Write);
+    let nan = b.f32(f32::NAN, 4);
+    b.store(y, -5i64, nan);
+    for _ in 0..2 {
+        b.repeat("i", 3usize, &[], |b, i, _| {
+            let v = b.load(x, Index::from(-4i64).plus(i, -1), 1);
+            b.store(y, Index::from(i), v);
+            vec![]
+        });
+    }
+    let module = module_of(b.finish(), 0);
+    let text = module.to_string();
+    assert_eq!(parse(&text), Ok(module), "{text}");
+    assert!(text.contains("\"x.in\".1[-5]"), "{text}");
+}
+
+#[test]
+fn broken_text_is_an_error_with_a_line() {
+    let good = module_of(random_leaf(3), 2).to_string();
+    for cut in (1..good.len() - 2).step_by(7).filter(|&c| good.is_char_boundary(c)) {
+        // Some cuts fall between a leaf and a kernel and leave a valid text.
+        if let Err(e) = parse(&good[..cut]) {
+            assert!(e.starts_with("line "), "{e}");
+        }
+    }
+    for bad in ["leaf", "kernel k(x: f31 read) {}", "leaf l() { %0: f32 = frob %1 }", "leaf l() { %7: f32 = iota }"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+    let deep = format!("kernel k() {{ for i = 0 to {}1 {{}} }}", "(".repeat(10_000));
+    assert!(parse(&deep).expect_err("deep").contains("deeply"));
+}
+
+#[test]
+fn the_verifier_names_what_is_wrong() {
+    let ok = "leaf l(x: f32 read, y: f32 write, n: int) {\n  %0: f32x4 = load x[0]\n  %1: f32x4 = add %0, %0\n\
+              for i = 0 to n carry %2: f32x4 = %1 {\n  %3: f32x4 = mul %2, %0\n next %3\n } giving %4: f32x4\n\
+              store y[0], %4 first 3\n}\n\
+              kernel k(a: f32 read, b: f32 write) {\n scratch cache s: f32[16]\n parallel p = 0 to batch {\n\
+              call l(a[4*p], s[0], p/2)\n call l(s[0], b[4*p], 3)\n }\n}\n";
+    assert_eq!(check(&parse(ok).expect("parses")), Vec::<String>::new());
+    let broken = [
+        ("load x[0]", "load y[0]", "not for reading"),
+        ("store y[0]", "store x[0]", "not for writing"),
+        ("add %0, %0", "add %0, %1", "before its definition"),
+        ("add %0, %0", "shl %0, %0", "not defined for"),
+        ("add %0, %0", "fma %0, %0, %3", "before its definition"),
+        ("store y[0], %4", "store y[0], %3", "outside of the loop"),
+        ("%4 first 3", "%4 first 4", "partial count"),
+        ("carry %2: f32x4 = %1", "carry %2: f32x8 = %1", "type"),
+        ("%0: f32x4 = load", "%0: f32x3 = load", "lanes"),
+        ("%0: f32x4 = load", "%0: i32x4 = load", "loaded as"),
+        ("x: f32 read,", "x: mask read,", "never in memory"),
+        ("n: int)", "n: int, a: int, b: int, c: int, d: int)", "at most 6"),
+        ("parallel p = 0", "parallel p = 1", "start from 0"),
+        ("parallel p = 0 to batch", "for p = 0 to batch", "exactly one parallel loop"),
+        ("p/2", "p/0", "divisor"),
+        ("p/2", "p/batch", "divisor"),
+        ("a[4*p], s[0]", "b[4*p], s[0]", "may not access"),
+        ("s: f32[16]", "s: i32[16]", "wants f32"),
+        ("call l(s[0], b[4*p], 3)", "call l(s[0], b[4*p])", "2 arguments"),
+        ("call l(s[0], b[4*p], 3)", "call l(3, b[4*p], 3)", "a number for a pointer"),
+        ("scratch cache", "scratch local", "local memory"),
+        ("call l(s[0], b[4*p], 3)", "parallel q = 0 to 3 { }", "inside the parallel loop"),
+        ("call l(s[0], b[4*p], 3)", "barrier", "GPU kernel"),
+    ];
+    for (from, to, message) in broken {
+        let text = ok.replacen(from, to, 1);
+        assert_ne!(text, ok, "{from} is in the text");
+        let errors = check(&parse(&text).unwrap_or_else(|e| panic!("{to}: {e}")));
+        assert!(errors.iter().any(|e| e.contains(message)), "{to}: {errors:#?}");
+    }
+    // What the text cannot express.
+    let mut module = parse(ok).expect("parses");
+    let twice = module.leaves[0].body[0].clone();
+    module.leaves[0].body.push(twice);
+    assert!(check(&module).iter().any(|e| e.contains("twice")));
+    let mut module = parse(ok).expect("parses");
+    module.leaves.push(module.leaves[0].clone());
+    assert!(check(&module).iter().any(|e| e.contains("another leaf")));
+    let mut module = parse(ok).expect("parses");
+    if let Inst::Let { op: Op::Load { from, .. }, .. } = &mut module.leaves[0].body[0] {
+        from.index.terms = vec![(Var(1), 4)];
+    }
+    assert!(check(&module).iter().any(|e| e.contains("not in scope")));
+}
+
+#[test]
+fn the_interpreter_reports_stray_accesses() {
+    let text = "leaf l(x: f32 read, y: f32 write) {\n %0: f32x4 = load x[0]\n store y[0], %0\n}\n\
+                kernel k(a: f32 read, b: f32 write) { parallel p = 0 to batch { call l(a[4*p], b[4*p]) } }";
+    let module = verify(parse(text).expect("parses")).expect("valid");
+    let mut blocks = vec![vec![0; 32], vec![0; 32]];
+    assert_eq!(interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [2, 0, 2], 0..2), Ok(()));
+    let error = interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [3, 0, 3], 0..3).expect_err("out of range");
+    assert!(error.contains("kernel k: leaf l: access to bytes 32..36 of 32"), "{error}");
+}
+
+#[test]
+fn a_leaf_may_bring_its_own_machine_code() {
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("skipped: the bytes are x86-64");
+        return;
+    }
+    let text = "leaf l(y: i32 write) {\n %0: i32 = const 5\n store y[0], %0\n}\n\
+                kernel k(b: i32 write) { parallel p = 0 to batch { call l(b[p]) } }";
+    let module = verify(parse(text).expect("parses")).expect("valid");
+    // mov dword ptr [rdi], 9; ret
+    let bytes = |_: &Leaf| Some(Ok(vec![0xc7, 0x07, 9, 0, 0, 0, 0xc3]));
+    let code = cranelift::compile_with(&module, &Target::portable(false), &bytes).expect("compiles");
+    let mut blocks = vec![vec![0; 12]];
+    call(&code, &mut blocks, 3);
+    assert_eq!(interp::to_i32(&blocks[0]), [9, 9, 9]);
+    assert!(code.asm().contains("leaf0_l: ; 7 bytes"), "{}", code.asm());
+    assert!(cranelift::clif(&module, &Target::portable(false)).expect("text").contains("; kernel k"));
+    let error = cranelift::compile_with(&module, &Target::portable(false), &|_| Some(Err("no registers".into())));
+    assert_eq!(error.err().as_deref(), Some("leaf l: no registers"));
 }

@@ -1,15 +1,20 @@
 //! All integration tests: one binary, one module per room.
 
+mod cli;
 mod conv;
+mod data;
 mod front;
 mod golden;
 mod kernels;
 mod nets;
 mod ops;
 mod passes;
+mod plans;
 mod random;
 mod recipes;
 mod support;
 mod tidy;
 mod trace;
 mod vectors;
+#[cfg(target_arch = "x86_64")]
+mod x86;

@@ -1,23 +1,30 @@
 //! Recipes against naive code, on random and awkward shapes, for every vector width: kernels run in the kernel
-//! interpreter, with garbage in working memory and rounds in reverse order.
+//! interpreter, with garbage in working memory and rounds in reverse order; compiled code must give the same bits.
 
 mod elementwise;
 mod math;
 mod movement;
+mod operators;
 mod pool;
 mod random;
 mod reduce;
 mod softmax;
 
-use ninc::kernel::interp::{f32_bytes, i32_bytes, run_kernel, to_f32};
-use ninc::kernel::ir::Stmt;
+use ninc::back::cranelift;
+use ninc::kernel::interp::{Blocks, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
+use ninc::kernel::ir::{Module, Stmt};
 use ninc::kernel::site::{Draft, Launch, Lowered, Operand, Role, Site};
 use ninc::kernel::target::Target;
 use ninc::kernel::verify;
 use ninc::types::Type;
+use ninc::verified::Verified;
+use ninc_runtime::exec::Code;
 use ninc_runtime::philox::Stream;
 
 pub const LANES: [u32; 4] = [1, 4, 8, 16];
+
+/// Widths for which the compiled code is compared too: Cranelift's own and one that it takes apart.
+const COMPILED: [u32; 2] = [4, 8];
 
 /// `[batch, channels, height, width]`: nothing, single elements, tails of every width, more than one round an image,
 /// more than one image a round.
@@ -75,7 +82,7 @@ impl Test<'_> {
         let result = Operand { slot, ty: self.result.clone() };
         let mut site = Site { target: &target, name: "test".into(), operands, result, draft: &mut draft };
         (self.lower)(&mut site).expect("the recipe takes this");
-        draft.module = verify::verify(draft.module.clone()).expect("a well-formed module").clone();
+        let module = verify::verify(std::mem::take(&mut draft.module)).expect("a well-formed module");
         let mut blocks: Vec<Vec<u8>> =
             (draft.buffers.iter()).map(|b| vec![0xff; (b.fixed + b.per_image * batch) * b.elem.bytes()]).collect();
         for (block, (_, data)) in blocks.iter_mut().zip(&self.operands) {
@@ -83,10 +90,25 @@ impl Test<'_> {
             assert_eq!(block.len(), bytes.len(), "bytes of an operand");
             *block = bytes;
         }
-        for launch in draft.prepare.iter().chain(&draft.launches) {
-            launch_reversed(&draft, launch, &mut blocks, [batch, first, total]);
+        let launches: Vec<&Launch> = draft.prepare.iter().chain(&draft.launches).collect();
+        let vars = [batch, first, total].map(|v| v as i64);
+        let before = blocks.clone();
+        for launch in &launches {
+            interpret(&module, launch, &mut blocks, vars);
         }
-        to_f32(&blocks[slot.0 as usize])
+        let result = to_f32(&blocks[slot.0 as usize]);
+        if COMPILED.contains(&lanes) && Target::host().fma {
+            let mut blocks = before;
+            let code = cranelift::compile(&module, &Target { lanes, ..Target::host() }).expect("compiles");
+            for launch in &launches {
+                execute(&code, &module, launch, &mut blocks, vars);
+            }
+            let compiled = to_f32(&blocks[slot.0 as usize]);
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            let differs = result.iter().zip(&compiled).position(|pair| !same(pair));
+            assert_eq!(differs, None, "compiled and interpreted with {lanes} lanes: an element differs");
+        }
+        result
     }
 
     /// The result for the first of `LANES`; all others must be within `tolerance` (0: the same bits).
@@ -117,15 +139,31 @@ impl Test<'_> {
     }
 }
 
-fn launch_reversed(draft: &Draft, launch: &Launch, blocks: &mut [Vec<u8>], vars: [usize; 3]) {
-    let kernel = &draft.module.kernels[launch.kernel];
+fn rounds(module: &Module, launch: &Launch, vars: [i64; 3]) -> i64 {
+    let kernel = &module.kernels[launch.kernel];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("{} is no parallel loop", kernel.name) };
     assert_rounds_fit(&kernel.name, |batch| end.eval(&[batch, 0, batch]));
-    let vars = vars.map(|v| v as i64);
+    end.eval(&vars)
+}
+
+fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i64; 3]) {
     let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
-    for round in (0..end.eval(&vars)).rev() {
-        run_kernel(&draft.module, launch.kernel, blocks, &args, vars, round..round + 1).expect("a sound kernel");
+    for round in (0..rounds(module, launch, vars)).rev() {
+        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1).expect("a sound kernel");
     }
+}
+
+/// After `interpret` of the same.
+#[allow(unsafe_code)]
+fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i64; 3]) {
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
+    let kernel = &module.kernels[launch.kernel];
+    let (_, bytes) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
+    let mut scratch = vec![0xffu8; bytes + 64];
+    let aligned = scratch.as_ptr().align_offset(64);
+    let end = rounds(module, launch, vars);
+    // SAFETY: the interpreter ran the same launch on blocks of these sizes and found no access outside of them.
+    unsafe { code.call(launch.kernel, pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.as_mut_ptr().add(aligned)) };
 }
 
 /// The planner knows rounds as `fixed + each · ceil(batch / images)`.
@@ -139,14 +177,18 @@ fn assert_rounds_fit(name: &str, rounds: impl Fn(i64) -> i64) {
     }
 }
 
-/// Each number within `tolerance` of the expected one, relative to it or to the largest.
+/// Each number within `tolerance`, relative to the largest of the expected ones.
 pub fn close(got: &[f32], expected: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(got.len(), expected.len(), "{what}: elements");
     let largest = expected.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
+    near(got, expected, tolerance * largest, what);
+}
+
+/// Each number within `bound` of the expected one.
+pub fn near(got: &[f32], expected: &[f64], bound: f64, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}: elements");
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
-        let same = g as f64 == e || g.is_nan() && e.is_nan();
-        let near = (g as f64 - e).abs() <= tolerance * largest.max(1e-30);
-        assert!(same || near, "{what}: element {i} is {g}, expected {e}");
+        let same = f64::from(g) == e || g.is_nan() && e.is_nan();
+        assert!(same || (f64::from(g) - e).abs() <= bound, "{what}: element {i} is {g}, expected {e}");
     }
 }
 
@@ -178,4 +220,17 @@ impl Draw {
 
 pub fn floats(ty: &Type, data: Vec<f32>) -> (Type, Data) {
     (ty.clone(), Data::F32(data))
+}
+
+/// Blocks for a single leaf.
+pub struct Memory(pub Vec<Vec<u8>>);
+
+impl Blocks for Memory {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+        self.0.as_slice().load(block, at, bytes)
+    }
+
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+        self.0.as_mut_slice().store(block, at, bytes, value)
+    }
 }

@@ -1,22 +1,22 @@
 //! Runs programs compiled by `ninc`: plans, threads, data, training, weights. Knows nothing of how they were compiled.
 
+pub mod buffer;
 pub mod checkpoint;
 pub mod data;
-pub mod buffer;
 pub mod engine;
 pub mod error;
+pub mod exec;
 pub mod image;
 pub mod init;
 pub mod npy;
-pub mod exec;
 pub mod philox;
 pub mod plan;
 pub mod spec;
 pub mod store;
 pub mod tensor;
+pub mod threads;
 pub mod train;
 pub mod weights;
-pub mod threads;
 
 pub use engine::{Engine, Feed};
 pub use error::{Error, Result};

@@ -96,7 +96,9 @@ impl Images {
             if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
                 let tensor = npy::read(path)?;
                 let count = count(&tensor, dims, path)?;
-                images.names.extend((0..count).map(|i| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") }));
+                images
+                    .names
+                    .extend((0..count).map(|i| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") }));
                 images.values.extend(tensor.data);
                 continue;
             }
@@ -104,7 +106,8 @@ impl Images {
             match preparation {
                 Some(p) if p.dims().iter().product::<usize>() == size => p.apply(&mut pixels),
                 Some(p) => {
-                    let message = format!("the weights were trained on images of {:?}, the input is {dims:?}", p.dims());
+                    let message =
+                        format!("the weights were trained on images of {:?}, the input is {dims:?}", p.dims());
                     return Err(Error::new(message).with_help("whitening and means are for one size").into());
                 }
                 None => output::note("note: the weights hold no data preparation; pixels are used as 0 to 255"),
@@ -126,8 +129,12 @@ fn count(tensor: &Tensor, dims: &[usize], path: &Path) -> Done<usize> {
     }
     match tensor.dims.split_first() {
         Some((&count, rest)) if rest == dims => Ok(count),
-        _ => Err(Error::new(format!("{} has the shape {:?}, but the input is [N] + {dims:?}", path.display(), tensor.dims))
-            .into()),
+        _ => Err(Error::new(format!(
+            "{} has the shape {:?}, but the input is [N] + {dims:?}",
+            path.display(),
+            tensor.dims
+        ))
+        .into()),
     }
 }
 

@@ -1,7 +1,30 @@
-//! Kernel IR as text: prints and parses a module exactly.
+//! Kernel IR as text: `Module` prints, and [`parse`] reads exactly the same module back.
+//!
+//! ```text
+//! leaf axpy(x: f32 read, y: f32 readwrite, n: int) {
+//!   %0: f32x4 = const 0.5
+//!   for i = 0 to n carry %1: f32x4 = %0 {
+//!     %2: f32x4 = load x[4*i]
+//!     %3: f32x4 = fma %2, %1, %1
+//!     store y[3 + 4*i], %3 first 2
+//!     next %3
+//!   } giving %4: f32x4
+//! }
+//! kernel scale(x: f32 read, y: f32 readwrite) {
+//!   scratch cache t: f32[64]
+//!   parallel image = 0 to batch {
+//!     call axpy(x[16*image], y[16*image], min(batch, 4))
+//!   }
+//! }
+//! ```
+//! A name that occurs twice in a list gets its number behind a dot (`i.3`); one that is no identifier stands in quotes.
 
-use super::ir::{Elem, Ty};
+use super::ir::*;
 use std::fmt;
+
+mod parse;
+
+pub use parse::parse;
 
 impl fmt::Display for Elem {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -21,5 +44,302 @@ impl fmt::Display for Ty {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         self.elem.fmt(f)?;
         if self.lanes == 1 { Ok(()) } else { write!(f, "x{}", self.lanes) }
+    }
+}
+
+const ELEMS: [Elem; 6] = [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8, Elem::Mask];
+const ACCESSES: [(Access, &str); 3] =
+    [(Access::Read, "read"), (Access::Write, "write"), (Access::ReadWrite, "readwrite")];
+const SPACES: [(Space, &str); 3] = [(Space::Cache, "cache"), (Space::Local, "local"), (Space::Private, "private")];
+const UNARY: [(Unary, &str); 9] = [
+    (Unary::Neg, "neg"),
+    (Unary::Abs, "abs"),
+    (Unary::Sqrt, "sqrt"),
+    (Unary::Round, "round"),
+    (Unary::Floor, "floor"),
+    (Unary::ToInt, "to_int"),
+    (Unary::ToFloat, "to_float"),
+    (Unary::AsInt, "as_int"),
+    (Unary::AsFloat, "as_float"),
+];
+const BINARY: [(Binary, &str); 13] = [
+    (Binary::Add, "add"),
+    (Binary::Sub, "sub"),
+    (Binary::Mul, "mul"),
+    (Binary::Max, "max"),
+    (Binary::Min, "min"),
+    (Binary::Div, "div"),
+    (Binary::MulHighU, "mul_high_u"),
+    (Binary::And, "and"),
+    (Binary::Or, "or"),
+    (Binary::Xor, "xor"),
+    (Binary::Shl, "shl"),
+    (Binary::ShrU, "shr_u"),
+    (Binary::ShrS, "shr_s"),
+];
+const COMPARE: [(Compare, &str); 6] = [
+    (Compare::Eq, "eq"),
+    (Compare::Ne, "ne"),
+    (Compare::Lt, "lt"),
+    (Compare::Le, "le"),
+    (Compare::Gt, "gt"),
+    (Compare::Ge, "ge"),
+];
+
+fn word<T: PartialEq>(table: &[(T, &'static str)], item: T) -> &'static str {
+    table.iter().find(|(i, _)| *i == item).expect("the table holds all").1
+}
+
+/// A name as an identifier or in quotes.
+fn quoted(name: &str) -> String {
+    let mut chars = name.chars();
+    let first = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let plain = first && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if plain { name.into() } else { format!("{name:?}") }
+}
+
+/// The names of a list, made distinct.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: Vec<&str> = names.collect();
+    let name = |(i, n): (usize, &&str)| {
+        let twice = names.iter().filter(|o| *o == n).count() > 1;
+        if twice { format!("{}.{i}", quoted(n)) } else { quoted(n) }
+    };
+    names.iter().enumerate().map(name).collect()
+}
+
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for leaf in &self.leaves {
+            leaf.fmt(f)?;
+        }
+        for kernel in &self.kernels {
+            let vars = distinct(kernel.vars.iter().map(String::as_str));
+            let memory = kernel.buffers.iter().map(|b| &b.name).chain(kernel.scratch.iter().map(|s| &s.name));
+            let memory = distinct(memory.map(String::as_str));
+            KernelText { module: self, kernel, vars, memory }.write(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let vars = distinct(self.vars.iter().map(String::as_str));
+        let params = distinct(self.params.iter().map(|p| match p {
+            LeafParam::Pointer { name, .. } | LeafParam::Int { name, .. } => name.as_str(),
+        }));
+        let text = LeafText { leaf: self, vars, params };
+        text.write(f)
+    }
+}
+
+struct LeafText<'a> {
+    leaf: &'a Leaf,
+    vars: Vec<String>,
+    params: Vec<String>,
+}
+
+impl LeafText<'_> {
+    fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "leaf {}(", quoted(&self.leaf.name))?;
+        for (i, param) in self.leaf.params.iter().enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            match param {
+                LeafParam::Pointer { elem, access, .. } => {
+                    write!(f, "{comma}{}: {elem} {}", self.params[i], word(&ACCESSES, *access))?;
+                }
+                LeafParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[var.0 as usize])?,
+            }
+        }
+        writeln!(f, ") {{")?;
+        self.block(f, &self.leaf.body, 1)?;
+        writeln!(f, "}}")
+    }
+
+    fn typed(&self, value: Val) -> String {
+        format!("%{}: {}", value.0, self.leaf.values[value.0 as usize])
+    }
+
+    fn block(&self, f: &mut fmt::Formatter, body: &[Inst], depth: usize) -> fmt::Result {
+        let indent = "  ".repeat(depth);
+        for inst in body {
+            match inst {
+                Inst::Let { result, op } => writeln!(f, "{indent}{} = {}", self.typed(*result), self.op(op))?,
+                Inst::Store { to, value, count } => {
+                    writeln!(f, "{indent}store {}, %{}{}", self.address(to), value.0, first(*count))?;
+                }
+                Inst::Loop { var, count, init, params, body, next, results } => {
+                    write!(f, "{indent}for {} = 0 to {}", self.vars[var.0 as usize], self.index(count))?;
+                    let carried: Vec<String> =
+                        params.iter().zip(init).map(|(p, i)| format!("{} = %{}", self.typed(*p), i.0)).collect();
+                    if !carried.is_empty() {
+                        write!(f, " carry {}", carried.join(", "))?;
+                    }
+                    writeln!(f, " {{")?;
+                    self.block(f, body, depth + 1)?;
+                    if next.is_empty() {
+                        writeln!(f, "{indent}}}")?;
+                        continue;
+                    }
+                    let next: Vec<String> = next.iter().map(|v| format!("%{}", v.0)).collect();
+                    let results: Vec<String> = results.iter().map(|v| self.typed(*v)).collect();
+                    writeln!(f, "{indent}  next {}", next.join(", "))?;
+                    writeln!(f, "{indent}}} giving {}", results.join(", "))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, index: &Index) -> String {
+        let mut text = String::new();
+        if index.offset != 0 || index.terms.is_empty() {
+            text = index.offset.to_string();
+        }
+        for &(var, c) in &index.terms {
+            let sign = match (text.is_empty(), c < 0) {
+                (true, true) => "-",
+                (true, false) => "",
+                (false, true) => " - ",
+                (false, false) => " + ",
+            };
+            text.push_str(sign);
+            if c.unsigned_abs() != 1 {
+                text.push_str(&format!("{}*", c.unsigned_abs()));
+            }
+            text.push_str(&self.vars[var.0 as usize]);
+        }
+        text
+    }
+
+    fn address(&self, address: &Address) -> String {
+        format!("{}[{}]", self.params[address.base.0 as usize], self.index(&address.index))
+    }
+
+    fn op(&self, op: &Op) -> String {
+        match op {
+            Op::ConstF32 { bits, .. } => match f32::from_bits(*bits) {
+                value if value.is_finite() => format!("const {value:?}"),
+                _ => format!("const {bits:#010x}"),
+            },
+            Op::ConstI32 { value, .. } => format!("const {value}"),
+            Op::Iota { .. } => "iota".into(),
+            Op::IndexI32 { index, .. } => format!("index {}", self.index(index)),
+            Op::Splat { value, .. } => format!("splat %{}", value.0),
+            Op::Load { from, count, .. } => format!("load {}{}", self.address(from), first(*count)),
+            Op::Broadcast { from, .. } => format!("broadcast {}", self.address(from)),
+            Op::LoadPacked { from, .. } => format!("load_packed {}", self.address(from)),
+            Op::BroadcastPacked { from, .. } => format!("broadcast_packed {}", self.address(from)),
+            Op::Unary { op, value } => format!("{} %{}", word(&UNARY, *op), value.0),
+            Op::Binary { op, left, right } => format!("{} %{}, %{}", word(&BINARY, *op), left.0, right.0),
+            Op::Fma { a, b, c } => format!("fma %{}, %{}, %{}", a.0, b.0, c.0),
+            Op::Compare { op, left, right } => format!("{} %{}, %{}", word(&COMPARE, *op), left.0, right.0),
+            Op::Select { mask, then, otherwise } => format!("select %{}, %{}, %{}", mask.0, then.0, otherwise.0),
+            Op::Reduce { op, value } => format!("reduce {} %{}", word(&BINARY, *op), value.0),
+            Op::Dot2Bf16 { acc, a, b } => format!("dot2_bf16 %{}, %{}, %{}", acc.0, a.0, b.0),
+            Op::Dot4U8I8 { acc, a, b } => format!("dot4_u8i8 %{}, %{}, %{}", acc.0, a.0, b.0),
+        }
+    }
+}
+
+/// The part of a partial load or store.
+fn first(count: Option<u32>) -> String {
+    count.map_or(String::new(), |c| format!(" first {c}"))
+}
+
+struct KernelText<'a> {
+    module: &'a Module,
+    kernel: &'a Kernel,
+    vars: Vec<String>,
+    /// Buffers, then scratch arrays.
+    memory: Vec<String>,
+}
+
+impl KernelText<'_> {
+    fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "kernel {}(", quoted(&self.kernel.name))?;
+        for (i, b) in self.kernel.buffers.iter().enumerate() {
+            let comma = if i > 0 { ", " } else { "" };
+            write!(f, "{comma}{}: {} {}", self.memory[i], b.elem, word(&ACCESSES, b.access))?;
+        }
+        writeln!(f, ") {{")?;
+        for (s, name) in self.kernel.scratch.iter().zip(&self.memory[self.kernel.buffers.len()..]) {
+            writeln!(f, "  scratch {} {name}: {}[{}]", word(&SPACES, s.space), s.elem, s.len)?;
+        }
+        self.block(f, &self.kernel.body, 1)?;
+        writeln!(f, "}}")
+    }
+
+    fn block(&self, f: &mut fmt::Formatter, body: &[Stmt], depth: usize) -> fmt::Result {
+        let indent = "  ".repeat(depth);
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, kind, begin, end, body } => {
+                    let kind = match kind {
+                        LoopKind::Serial => "for".to_string(),
+                        LoopKind::Parallel => "parallel".to_string(),
+                        LoopKind::Group(d) => format!("group{d}"),
+                        LoopKind::Item(d) => format!("item{d}"),
+                    };
+                    let (begin, end) = (self.expr(begin, 0), self.expr(end, 0));
+                    writeln!(f, "{indent}{kind} {} = {begin} to {end} {{", self.vars[var.0 as usize])?;
+                    self.block(f, body, depth + 1)?;
+                    writeln!(f, "{indent}}}")?;
+                }
+                Stmt::If { condition, then, otherwise } => {
+                    writeln!(f, "{indent}if {} {{", self.expr(condition, 0))?;
+                    self.block(f, then, depth + 1)?;
+                    if !otherwise.is_empty() {
+                        writeln!(f, "{indent}}} else {{")?;
+                        self.block(f, otherwise, depth + 1)?;
+                    }
+                    writeln!(f, "{indent}}}")?;
+                }
+                Stmt::Call { leaf, args } => {
+                    let name = self.module.leaves.get(leaf.0 as usize).map_or("?", |l| &l.name);
+                    let args: Vec<String> = args.iter().map(|a| self.arg(a)).collect();
+                    writeln!(f, "{indent}call {}({})", quoted(name), args.join(", "))?;
+                }
+                Stmt::Barrier => writeln!(f, "{indent}barrier")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn arg(&self, arg: &Arg) -> String {
+        match arg {
+            Arg::Int(e) => self.expr(e, 0),
+            Arg::Pointer { memory, offset } => {
+                let at = match *memory {
+                    Memory::Buffer(i) => i as usize,
+                    Memory::Scratch(i) => self.kernel.buffers.len() + i as usize,
+                };
+                format!("{}[{}]", self.memory[at], self.expr(offset, 0))
+            }
+        }
+    }
+
+    /// `level`: 0 takes comparisons, 1 sums, 2 products, 3 only what needs no parentheses anywhere.
+    fn expr(&self, expr: &Expr, level: u8) -> String {
+        let (op, l, r) = match expr {
+            Expr::Const(value) => return value.to_string(),
+            Expr::Var(v) => return self.vars[v.0 as usize].clone(),
+            Expr::Binary(op, l, r) => (*op, l, r),
+        };
+        let (symbol, own) = match op {
+            ExprOp::Min => return format!("min({}, {})", self.expr(l, 0), self.expr(r, 0)),
+            ExprOp::Max => return format!("max({}, {})", self.expr(l, 0), self.expr(r, 0)),
+            ExprOp::Lt => (" < ", 0),
+            ExprOp::Eq => (" == ", 0),
+            ExprOp::Add => (" + ", 1),
+            ExprOp::Sub => (" - ", 1),
+            ExprOp::Mul => ("*", 2),
+            ExprOp::Div => ("/", 2),
+            ExprOp::Rem => ("%", 2),
+        };
+        let left = self.expr(l, if own == 0 { 1 } else { own });
+        let text = format!("{left}{symbol}{}", self.expr(r, own + 1));
+        if own < level { format!("({text})") } else { text }
     }
 }

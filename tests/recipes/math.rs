@@ -1,6 +1,6 @@
 //! Elementary functions: the largest error in units in the last place, and special values.
 
-use super::{Draw, LANES};
+use super::{Draw, LANES, Memory};
 use ninc::kernel::build::LeafBuilder;
 use ninc::kernel::interp::{LeafArg, f32_bytes, run_leaf, to_f32};
 use ninc::kernel::ir::{Access, Elem, Module, Val};
@@ -18,10 +18,10 @@ fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut LeafBuilder, Val) -> Val)
         });
     });
     let module = verify::verify(module).expect("well-formed code");
-    let mut blocks = vec![f32_bytes(x), vec![0; x.len() * 4]];
+    let mut memory = Memory(vec![f32_bytes(x), vec![0; x.len() * 4]]);
     let args = [0, 1].map(|block| LeafArg::Pointer { block, byte: 0 });
-    run_leaf(&module.leaves[0], &args, blocks.as_mut_slice()).expect("a sound leaf");
-    to_f32(&blocks[1])
+    run_leaf(&module.leaves[0], &args, &mut memory).expect("a sound leaf");
+    to_f32(&memory.0[1])
 }
 
 /// Distance in units in the last place of the exact result.

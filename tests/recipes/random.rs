@@ -1,6 +1,6 @@
 //! Random numbers in kernels are those of the runtime.
 
-use super::{Data, Draw, LANES, Test, floats};
+use super::{Data, Draw, LANES, Memory, Test, floats};
 use ninc::kernel::interp::{LeafArg, i32_bytes, run_leaf, to_i32};
 use ninc::kernel::ir::{Access, Elem, Module};
 use ninc::kernel::recipes::random;
@@ -40,11 +40,11 @@ fn words_at_any_index() {
         let module = verify::verify(module).expect("well-formed code");
         let low: Vec<i32> = indices.iter().map(|&i| i as i32).collect();
         let high: Vec<i32> = indices.iter().map(|&i| (i >> 32) as i32).collect();
-        let mut blocks =
-            vec![i32_bytes(&low), i32_bytes(&high), i32_bytes(&k.map(|w| w as i32)), vec![0; low.len() * 4]];
+        let blocks = vec![i32_bytes(&low), i32_bytes(&high), i32_bytes(&k.map(|w| w as i32)), vec![0; low.len() * 4]];
+        let mut memory = Memory(blocks);
         let args = [0, 1, 2, 3].map(|block| LeafArg::Pointer { block, byte: 0 });
-        run_leaf(&module.leaves[0], &args, blocks.as_mut_slice()).expect("a sound leaf");
-        for (&index, &word) in indices.iter().zip(&to_i32(&blocks[3])) {
+        run_leaf(&module.leaves[0], &args, &mut memory).expect("a sound leaf");
+        for (&index, &word) in indices.iter().zip(&to_i32(&memory.0[3])) {
             assert_eq!(word as u32, philox::element(k, stream, index), "element {index} with {lanes} lanes");
         }
     }

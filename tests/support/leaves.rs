@@ -308,3 +308,92 @@ pub fn random_blocks(module: &Module, seed: u64) -> Vec<Vec<u8>> {
     }
     blocks
 }
+
+/// A random kernel of one buffer of integers: loops, branches and index expressions of all kinds, whose values it mixes
+/// into 64 elements of each round's own, some of them by way of scratch memory. For a batch of 3.
+pub fn random_kernel(seed: u64) -> Module {
+    let mut module = Module::default();
+    let mix = module.leaf("mix", |b| {
+        let out = b.pointer("out", Elem::I32, Access::ReadWrite);
+        let value = b.int("value");
+        let old = b.load(out, 0usize, 1);
+        let factor = b.i32(31, 1);
+        let product = b.mul(old, factor);
+        let new = b.op(Op::IndexI32 { index: value.into(), lanes: 1 });
+        let sum = b.add(product, new);
+        b.store(out, 0usize, sum);
+    });
+    let set = module.leaf("set", |b| {
+        let out = b.pointer("out", Elem::I32, Access::Write);
+        let zero = b.i32(0, 16);
+        b.store(out, 0usize, zero);
+    });
+    let add = module.leaf("add", |b| {
+        let (from, to) = (b.pointer("from", Elem::I32, Access::Read), b.pointer("to", Elem::I32, Access::ReadWrite));
+        let (l, r) = (b.load(from, 0usize, 16), b.load(to, 0usize, 16));
+        let sum = b.add(l, r);
+        b.store(to, 0usize, sum);
+    });
+    let mut rng = Stream::new(seed, 3, 0);
+    let mut k = KernelBuilder::new("random");
+    let out = k.buffer("out", Elem::I32, Access::ReadWrite);
+    let (_, scratch) = (k.scratch("pad", Elem::U8, 5), k.scratch("sums", Elem::I32, 16));
+    k.parallel("round", Expr::BATCH * 2, |k, round| {
+        k.call(set, [scratch.at(0)]);
+        let mut nest = Nest { rng: &mut rng, mix, out, scratch, vars: vec![Expr::BATCH, Expr::TOTAL, round.clone()] };
+        nest.body(k, &(round.clone() * 64), 0);
+        k.call(add, [scratch.at(0), out.at(round * 64)]);
+    });
+    module.kernels.push(k.finish());
+    module
+}
+
+struct Nest<'a> {
+    rng: &'a mut Stream,
+    mix: LeafId,
+    out: Memory,
+    scratch: Memory,
+    vars: Vec<Expr>,
+}
+
+impl Nest<'_> {
+    fn expr(&mut self, depth: u32) -> Expr {
+        use ExprOp::*;
+        match self.rng.below(if depth > 3 { 2 } else { 6 }) {
+            0 => Expr::Const(i64::from(self.rng.below(41)) - 20),
+            1 => self.vars[self.rng.below(self.vars.len() as u32) as usize].clone(),
+            _ => {
+                let op = [Add, Sub, Mul, Div, Rem, Min, Max, Lt, Eq][self.rng.below(9) as usize];
+                let left = self.expr(depth + 1);
+                let divisor = Expr::Const(i64::from(self.rng.below(9)) + 1);
+                let right = if matches!(op, Div | Rem) { divisor } else { self.expr(depth + 1) };
+                // Without folding, so that all of it reaches the back end.
+                Expr::Binary(op, Box::new(left), Box::new(right))
+            }
+        }
+    }
+
+    fn body(&mut self, k: &mut KernelBuilder, own: &Expr, depth: u32) {
+        for _ in 0..2 + self.rng.below(3) {
+            match self.rng.below(4) {
+                0 if depth < 3 => {
+                    let (begin, end) = (self.expr(2).rem(4) - 2, self.expr(2).rem(5));
+                    k.range("i", LoopKind::Serial, begin, end, |k, i| {
+                        self.vars.push(i);
+                        self.body(k, own, depth + 1);
+                        self.vars.pop();
+                    });
+                }
+                1 if depth < 3 => {
+                    let condition = self.expr(1);
+                    k.when(condition, |k| self.body(k, own, depth + 1));
+                }
+                choice => {
+                    let (at, value) = (self.expr(0), self.expr(0));
+                    let place = if choice == 2 { self.scratch.at(at.rem(16)) } else { self.out.at(own + at.rem(64)) };
+                    k.call(self.mix, [place, Arg::Int(value)]);
+                }
+            }
+        }
+    }
+}

@@ -17,8 +17,7 @@ pub fn contraction(rows: usize, cols: usize, k: usize, lanes: u32) -> Leaf {
     let out = b.pointer("c", Elem::F32, Access::ReadWrite);
     let vectors = cols / lanes as usize;
     let at = |r: usize, c: usize| r * cols + c * lanes as usize;
-    let init: Vec<Val> =
-        (0..rows * vectors).map(|i| b.load(out, at(i / vectors, i % vectors), lanes)).collect();
+    let init: Vec<Val> = (0..rows * vectors).map(|i| b.load(out, at(i / vectors, i % vectors), lanes)).collect();
     assert_eq!(k % 4, 0);
     let sums = b.repeat("k", k / 4, &init, |b, i, sums| {
         let mut sums = sums.to_vec();
@@ -84,8 +83,7 @@ fn contractions_are_exact() {
     for (isa, lanes, rows, cols) in TILES {
         for k in [4, 12] {
             let leaf = contraction(rows, cols, k, lanes);
-            let args = [rows * k, k * cols, rows * cols]
-                .map(|n| Arg::Memory { bytes: floats(n, n), origin: 0 });
+            let args = [rows * k, k * cols, rows * cols].map(|n| Arg::Memory { bytes: floats(n, n), origin: 0 });
             check(&leaf, &args, isa, Features::default()).unwrap();
         }
     }
@@ -104,9 +102,8 @@ fn inner_loops_hold_no_moves() {
         let vectors = cols / lanes as usize;
         let loads = count(Mnemonic::Vmovups);
         assert_eq!(count(Mnemonic::Vfmadd231ps), 4 * rows * vectors);
-        let registers_only = |i: &&iced_x86::Instruction| {
-            i.mnemonic() == Mnemonic::Vmovaps && i.op1_kind() == OpKind::Register
-        };
+        let registers_only =
+            |i: &&iced_x86::Instruction| i.mnemonic() == Mnemonic::Vmovaps && i.op1_kind() == OpKind::Register;
         assert_eq!(body.iter().filter(registers_only).count(), 0, "{}", listing(&code));
         // Two pointers and the counter step.
         assert!(body.len() <= 4 * rows * vectors + loads + count(Mnemonic::Vbroadcastss) + 3, "{}", listing(&code));

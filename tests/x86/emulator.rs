@@ -1,6 +1,6 @@
-//! A small x86-64 emulator for what the emitter writes: it decodes the bytes, so it tests encodings too, and lets AVX-512
-//! code be tested on machines without it. Every access is checked against the regions. Natively run AVX2 code is the
-//! test of the emulator itself.
+//! A small x86-64 emulator for what the emitter writes: it decodes the bytes, so it tests encodings too, and lets
+//! AVX-512 code be tested on machines without it. Every access is checked against the regions. AVX2 code that also runs
+//! natively is the test of the emulator itself.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use std::collections::HashMap;
@@ -48,9 +48,8 @@ pub fn run(code: &[u8], args: &[u64], regions: &mut [Region]) -> Result<(), Stri
     let mut ip = CODE;
     for _ in 0..2_000_000 {
         let at = (ip - CODE) as usize;
-        let i = *decoded.entry(ip).or_insert_with(|| {
-            Decoder::with_ip(64, &code[at..], ip, DecoderOptions::NONE).decode()
-        });
+        let i =
+            *decoded.entry(ip).or_insert_with(|| Decoder::with_ip(64, &code[at..], ip, DecoderOptions::NONE).decode());
         if i.mnemonic() == Mnemonic::Ret {
             let back = m.read(m.general[4], 8)?;
             assert_eq!(back, RETURN.to_le_bytes(), "the return address");
@@ -94,7 +93,7 @@ fn halves(w: u32, op: impl Fn(u16) -> u16) -> u32 {
 
 impl Machine<'_> {
     fn place(&mut self, at: u64, len: usize) -> Result<&mut [u8], String> {
-        if at >= STACK && at < STACK + 4096 {
+        if (STACK..STACK + 4096).contains(&at) {
             let from = (at - STACK) as usize;
             return self.stack.get_mut(from..from + len).ok_or_else(|| "beyond the stack".into());
         }
@@ -296,7 +295,13 @@ impl Machine<'_> {
         let imm = if last + 1 < i.op_count() { i.immediate(last + 1) as u32 } else { 0 };
         if matches!(m, Vcmpps | Vpcmpd) && i.op0_register().is_k() {
             let (a, b) = (self.vector(i, 1, 4)?, self.vector(i, 2, 4)?);
-            let holds = |l| if m == Vcmpps { float_compare(imm, lane(&a, l), lane(&b, l)) } else { int_compare(imm, lane(&a, l), lane(&b, l)) };
+            let holds = |l| {
+                if m == Vcmpps {
+                    float_compare(imm, lane(&a, l), lane(&b, l))
+                } else {
+                    int_compare(imm, lane(&a, l), lane(&b, l))
+                }
+            };
             self.masks[i.op0_register().number()] = (0..n).fold(0, |k, l| k | u64::from(holds(l)) << l);
             return Ok(());
         }
@@ -314,7 +319,8 @@ impl Machine<'_> {
             return Ok(());
         }
         let d = self.vectors[i.op0_register().number()];
-        let (a, b) = (self.vector(i, 1, 4)?, if last == 3 || m == Vmaskmovps { [0; 64] } else { self.vector(i, 2, element)? });
+        let (a, b) =
+            (self.vector(i, 1, 4)?, if last == 3 || m == Vmaskmovps { [0; 64] } else { self.vector(i, 2, element)? });
         let value = match m {
             Vblendvps => {
                 let (b, k) = (self.vector(i, 2, 4)?, self.vector(i, 3, 4)?);
@@ -458,8 +464,8 @@ fn one(i: &Instruction, n: usize, a: &Vector, imm: u32) -> Option<Vector> {
         Vmovsd => map(2, |l| lane(a, l)),
         Vsqrtps => each(&|w| f(w).sqrt().to_bits()),
         Vcvttps2dq => each(&|w| match f(w) {
-            x if x.is_nan() || x < -2147483648.0 || x >= 2147483648.0 => 0x8000_0000,
-            x => x as i32 as u32,
+            x if (-2147483648.0..2147483648.0).contains(&x) => x as i32 as u32,
+            _ => 0x8000_0000,
         }),
         Vcvtdq2ps => each(&|w| (w as i32 as f32).to_bits()),
         Vroundps | Vrndscaleps => each(&|w| match imm {
@@ -483,9 +489,8 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
     use Mnemonic::*;
     let floats = |op: &dyn Fn(f32, f32) -> f32| map(n, |l| op(f(lane(a, l)), f(lane(b, l))).to_bits());
     let each = |op: &dyn Fn(u32, u32) -> u32| map(n, |l| op(lane(a, l), lane(b, l)));
-    let fma = |x: &Vector, y: &Vector, z: &Vector| {
-        map(n, |l| f(lane(x, l)).mul_add(f(lane(y, l)), f(lane(z, l))).to_bits())
-    };
+    let fma =
+        |x: &Vector, y: &Vector, z: &Vector| map(n, |l| f(lane(x, l)).mul_add(f(lane(y, l)), f(lane(z, l))).to_bits());
     let all = |holds: bool| if holds { u32::MAX } else { 0 };
     let shifted = |w: u32, by: u32, op: fn(u32, u32) -> u32| if by < 32 { op(w, by) } else { 0 };
     Some(match m {
@@ -519,8 +524,11 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpcmpgtd => each(&|x, y| all(x as i32 > y as i32)),
         Vcmpps => each(&|x, y| all(float_compare(imm, x, y))),
         Vpackusdw => {
-            let words: Vec<u16> = (0..4).map(|l| lane(a, l)).chain((0..4).map(|l| lane(b, l)))
-                .map(|w| (w as i32).clamp(0, 0xffff) as u16).collect();
+            let words: Vec<u16> = (0..4)
+                .map(|l| lane(a, l))
+                .chain((0..4).map(|l| lane(b, l)))
+                .map(|w| (w as i32).clamp(0, 0xffff) as u16)
+                .collect();
             map(4, |l| u32::from(words[2 * l]) | u32::from(words[2 * l + 1]) << 16)
         }
         Vpackuswb => {

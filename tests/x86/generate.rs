@@ -162,8 +162,7 @@ impl Generator<'_> {
 
     fn loaded(&mut self, elem: Elem, lanes: u32) -> Option<Val> {
         let wide = |e: Elem| if matches!(e, Elem::F32 | Elem::Bf16) { Elem::F32 } else { Elem::I32 };
-        let list: Vec<_> = self.inputs.iter().copied().collect();
-        let (param, memory) = list.get(self.random.below(list.len()))?.to_owned();
+        let (param, memory) = self.random.pick(&self.inputs);
         let index = self.index();
         if elem == Elem::I32 && !matches!(memory, Elem::F32 | Elem::I32) && self.random.below(3) == 0 {
             let from = Address { base: param, index };

@@ -86,7 +86,7 @@ pub fn expected(leaf: &Leaf, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
         let (from, to) = touched[i].unwrap_or((0, 0));
         after.push(traced.blocks[i][from..to].to_vec());
         cut.push(match arg {
-            // The origin may lie outside of what is touched: then it is negative or behind the end, as a wrapped number.
+            // The origin may lie outside of what is touched: then it is a wrapped number.
             Arg::Memory { bytes, origin } => {
                 Arg::Memory { bytes: bytes[from..to].to_vec(), origin: origin.wrapping_sub(from) }
             }

@@ -349,18 +349,21 @@ impl<'a, 'b> Run<'a, 'b> {
         }
         self.log.write(&line)?;
         watch.epoch(&line);
-        if self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
+        // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must not
+        // differ from one that never stopped.
+        let whole = self.cursor.batch == self.source.batches();
+        if whole && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
             let best = job.folder.join(format!("{}.best.safetensors", job.name));
             self.weights()?.write(&best, job.disk)?;
         }
-        if self.cursor.plateau.epoch(&job.recipe.schedule, accuracy) {
+        if whole && self.cursor.plateau.epoch(&job.recipe.schedule, accuracy) {
             watch.note("the training accuracy stopped growing: the rate drops");
         }
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
         if (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
             self.warn("the loss is stuck where guessing is", classes, watch);
         }
-        if self.cursor.batch == self.source.batches() {
+        if whole {
             (self.cursor.epoch, self.cursor.batch) = (self.cursor.epoch + 1, 0);
             self.cursor.sums = Default::default();
         }

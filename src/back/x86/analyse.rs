@@ -273,11 +273,7 @@ impl Folding<'_> {
                 }
                 let scalar = float(left);
                 let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
-                if fits(right, scalar) {
-                    Some(right)
-                } else {
-                    (swaps && fits(left, scalar)).then_some(left)
-                }
+                if fits(right, scalar) { Some(right) } else { (swaps && fits(left, scalar)).then_some(left) }
             }
             Op::Fma { a, b, c } => {
                 let dies = |v: Val| self.info.dies(v, self.position, block) && !loads.contains_key(&v);

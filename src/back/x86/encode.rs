@@ -126,8 +126,7 @@ fn instruction(code: Code, operands: &[Operand]) -> Instruction {
             }
             Operand::Imm32(value) => {
                 // 64-bit instructions extend their sign; `mov r32, imm32` has no sign to extend.
-                let kind =
-                    if code == Code::Mov_r32_imm32 { OpKind::Immediate32 } else { OpKind::Immediate32to64 };
+                let kind = if code == Code::Mov_r32_imm32 { OpKind::Immediate32 } else { OpKind::Immediate32to64 };
                 i.set_op_kind(n, kind);
                 i.set_immediate32(value as u32);
             }

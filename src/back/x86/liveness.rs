@@ -62,9 +62,10 @@ impl Set {
     }
 
     fn members(&self) -> impl Iterator<Item = VReg> + '_ {
-        self.0.iter().enumerate().flat_map(|(w, &bits)| {
-            (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| VReg((w * 64 + b) as u32))
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .flat_map(|(w, &bits)| (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| VReg((w * 64 + b) as u32)))
     }
 }
 

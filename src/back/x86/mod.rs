@@ -1,15 +1,17 @@
-//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F, BW,
-//! DQ, VL), which Cranelift does not have.
+//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F,
+//! BW, DQ, VL), which Cranelift does not have.
 //!
-//! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions over
-//! virtual registers in the order of the source, `liveness` and `regalloc` give them places, `encode` writes bytes.
+//! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions
+//! over virtual registers in the order of the source, `liveness` and `regalloc` give them places, `encode` writes
+//! bytes.
 //!
 //! The functions follow the System V convention: up to six 64-bit parameters in registers, no calls, no relocations
-//! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use the
-//! old vector encodings.
+//! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use
+//! the old vector encodings.
 
 use crate::kernel::ir::Leaf;
 pub use crate::kernel::target::Isa;
+use crate::kernel::target::Target;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use lower::{Const, Machine};
 use machine::Class;
@@ -55,7 +57,9 @@ pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String
         let lowered = if hoist.is_empty() { None } else { Some(lower::lower(leaf, &info, machine, &hoist)?) };
         let code = lowered.as_ref().map_or(&first.code, |l| &l.code);
         match regalloc::allocate(code, if evex { 32 } else { 16 }) {
-            Ok(allocation) => return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name)),
+            Ok(allocation) => {
+                return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name));
+            }
             Err(short) => {
                 let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
                     let kind = if short.class == Class::Mask { "mask" } else { "vector" };
@@ -68,6 +72,13 @@ pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String
             }
         }
     }
+}
+
+/// The emitter as the Cranelift back end's hook for leaf functions: all leaves of an AVX2 or AVX-512 target, none of a
+/// portable one.
+pub fn leaf_code(target: &Target) -> impl Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + use<> {
+    let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: target.vnni });
+    move |leaf| (isa != Isa::Portable).then(|| emit(leaf, isa, features))
 }
 
 /// The code as text in Intel's syntax, a line per instruction; what follows the code is data.

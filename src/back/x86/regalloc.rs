@@ -107,9 +107,7 @@ fn coalesce(code: &MachineCode, depth: &[u32], groups: &mut Groups) {
 
 /// Roots of the groups of a class that are ever live, by their start.
 fn members(code: &MachineCode, groups: &Groups, class: Class) -> Vec<usize> {
-    let live = |&v: &usize| {
-        code.classes[v] == class && groups.parent[v] as usize == v && !groups.ranges[v].is_empty()
-    };
+    let live = |&v: &usize| code.classes[v] == class && groups.parent[v] as usize == v && !groups.ranges[v].is_empty();
     let mut list: Vec<usize> = (0..code.classes.len()).filter(live).collect();
     list.sort_by_key(|&v| groups.ranges[v].start());
     list

@@ -22,6 +22,7 @@ pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+pub mod winograd;
 pub mod split;
 pub mod spread;
 

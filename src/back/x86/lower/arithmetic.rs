@@ -88,7 +88,8 @@ impl Lower<'_> {
         }
         let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
         let left_is_const = matches!(self.locs[left.0 as usize], Loc::Const(_)) && !self.in_memory(right);
-        let (left, right) = if swaps && (self.in_memory(left) || left_is_const) { (right, left) } else { (left, right) };
+        let (left, right) =
+            if swaps && (self.in_memory(left) || left_is_const) { (right, left) } else { (left, right) };
         let left = self.reg(left)?;
         let right = self.operand(right, ty == Ty::f32(1))?;
         self.binary_of(op, ty, left, right)

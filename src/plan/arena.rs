@@ -1,0 +1,42 @@
+//! Buffers on top of each other: those whose lifetimes do not meet may share memory.
+
+/// From the launch that writes a buffer first to the one that uses it last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    pub first: usize,
+    pub last: usize,
+}
+
+impl Lifetime {
+    pub fn meets(self, other: Lifetime) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes into
+/// the smallest gap, between those already placed that live at the same time, which holds it, or behind them.
+pub(super) fn assign(buffers: &[(usize, usize, Lifetime)], mut place: impl FnMut(usize, usize)) -> usize {
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].1), i));
+    let mut placed: Vec<(usize, usize, Lifetime)> = Vec::new();
+    let mut total = 0;
+    for i in order {
+        let (buffer, size, life) = buffers[i];
+        let mut gap: Option<(usize, usize)> = None;
+        let mut end = 0;
+        // `placed` is sorted by offset.
+        for &(offset, other, lives) in placed.iter().filter(|p| p.2.meets(life)) {
+            if offset >= end + size && gap.is_none_or(|(_, room)| offset - end < room) {
+                gap = Some((end, offset - end));
+            }
+            end = end.max(offset + other);
+            debug_assert!(lives.meets(life));
+        }
+        let offset = gap.map_or(end, |g| g.0);
+        place(buffer, offset);
+        total = total.max(offset + size);
+        let at = placed.partition_point(|p| p.0 <= offset);
+        placed.insert(at, (offset, size, life));
+    }
+    total
+}

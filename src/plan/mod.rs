@@ -1,0 +1,214 @@
+//! From a draft (kernels, buffers, launches) to a plan: every buffer gets its place, every launch its number of rounds.
+//!
+//! Parameters and what is prepared from them are persistent. Everything else shares one arena, whose buffers lie on top of
+//! each other where their lifetimes allow it (`arena`). A parameter's new value takes the parameter's place if nothing
+//! reads the old one any more (`update`), otherwise a copy at the end of the run brings it there.
+
+use crate::kernel::interp::scratch_offsets;
+use crate::kernel::ir::{Access, Module, Stmt};
+use crate::kernel::site::{self, Draft, Role, Slot};
+use crate::kernel::verify::verify;
+use crate::verified::Verified;
+use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
+
+mod arena;
+mod rounds;
+pub mod text;
+mod update;
+
+pub use arena::Lifetime;
+pub use rounds::fit as fit_rounds;
+
+/// Values by name; `Port::buffer` is the number of the draft's slot.
+#[derive(Clone, Debug, Default)]
+pub struct Ports {
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub params: Vec<Port>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub name: String,
+    /// Training: parameters change in each run.
+    pub prepare_each_run: bool,
+    /// The most images in one run of the launches.
+    pub group: Option<usize>,
+    /// A parameter and the value that it has after the run.
+    pub updates: Vec<(Slot, Slot)>,
+}
+
+/// Decides all places. Errors name the buffer or kernel that breaks a rule; they are mistakes of recipes, not of users.
+pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, Verified<Module>), String> {
+    check_launches(&draft)?;
+    if !options.updates.is_empty() && !draft.prepare.is_empty() && !options.prepare_each_run {
+        return Err("a program that changes its parameters must prepare them in each run".into());
+    }
+    let aliases = update::resolve(&mut draft, &options.updates)?;
+    let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
+    let lifetimes = lifetimes(&draft, &module, &ports, &options)?;
+    let (places, sizes) = place(&draft, &lifetimes, &aliases);
+    let buffers = draft.buffers.iter().zip(&places).map(|(b, &place)| Buffer {
+        name: b.name.clone(),
+        fixed: b.fixed * b.elem.bytes(),
+        per_image: b.per_image * b.elem.bytes(),
+        place,
+    });
+    let kernels = module.kernels.iter().map(|k| Kernel {
+        name: k.name.clone(),
+        scratch_bytes: scratch_offsets(k.scratch.iter().map(|s| (s.elem, s.len))).1,
+    });
+    let plan = Plan {
+        name: options.name,
+        buffers: buffers.collect(),
+        kernels: kernels.collect(),
+        prepare: launches(&draft.prepare, &module)?,
+        prepare_each_run: options.prepare_each_run,
+        launches: launches(&draft.launches, &module)?,
+        group: options.group,
+        inputs: ports.inputs,
+        outputs: ports.outputs,
+        params: ports.params,
+        persistent_bytes: sizes[0],
+        fixed_bytes: sizes[1],
+        image_bytes: sizes[2],
+    };
+    Ok((plan, module))
+}
+
+fn check_launches(draft: &Draft) -> Result<(), String> {
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        let kernel = draft.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
+        if kernel.buffers.len() != launch.args.len() {
+            return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()));
+        }
+        for (param, slot) in kernel.buffers.iter().zip(&launch.args) {
+            let buffer = draft.buffers.get(slot.0 as usize).ok_or("a buffer that does not exist")?;
+            if buffer.elem != param.elem {
+                return Err(format!("kernel {}: {} for {} has the wrong type", kernel.name, buffer.name, param.name));
+            }
+            if buffer.role == Role::Input && param.access != Access::Read {
+                return Err(format!("kernel {} writes the input {}", kernel.name, buffer.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn launches(launches: &[site::Launch], module: &Module) -> Result<Vec<Launch>, String> {
+    let launch = |l: &site::Launch| {
+        let kernel = &module.kernels[l.kernel];
+        let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
+            return Err(format!("kernel {} is for a GPU", kernel.name));
+        };
+        let rounds = rounds::fit(end).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
+        Ok(Launch { kernel: l.kernel, buffers: l.args.iter().map(|s| s.0 as usize).collect(), rounds })
+    };
+    launches.iter().map(launch).collect()
+}
+
+/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones.
+fn lifetimes(
+    draft: &Draft,
+    module: &Module,
+    ports: &Ports,
+    options: &Options,
+) -> Result<Vec<Option<Lifetime>>, String> {
+    let end = draft.launches.len();
+    let persistent = |slot: usize| matches!(draft.buffers[slot].role, Role::Param | Role::Prepared);
+    let mut lives: Vec<Option<Lifetime>> = vec![None; draft.buffers.len()];
+    for launch in &draft.prepare {
+        if let Some(slot) = launch.args.iter().find(|s| !persistent(s.0 as usize)) {
+            let name = &draft.buffers[slot.0 as usize].name;
+            return Err(format!("{name} does not outlive the run, but a preparation uses it"));
+        }
+    }
+    for (i, launch) in draft.launches.iter().enumerate() {
+        let kernel = &module.kernels[launch.kernel];
+        for slot in launch.args.iter().map(|s| s.0 as usize).filter(|&s| !persistent(s)) {
+            match &mut lives[slot] {
+                Some(life) => life.last = i,
+                none => {
+                    // Read in its first launch, and not written there under another name either?
+                    let params = launch.args.iter().zip(&kernel.buffers);
+                    let mut accesses = params.filter(|(s, _)| s.0 as usize == slot).map(|(_, p)| p.access);
+                    if draft.buffers[slot].role == Role::Temp && accesses.all(|a| a == Access::Read) {
+                        let (kernel, buffer) = (&kernel.name, &draft.buffers[slot].name);
+                        return Err(format!("kernel {kernel} reads {buffer}, which nothing wrote before"));
+                    }
+                    *none = Some(Lifetime { first: i, last: i });
+                }
+            }
+        }
+    }
+    for (slot, buffer) in draft.buffers.iter().enumerate() {
+        if let Some(life) = &mut lives[slot]
+            && options.group.is_some()
+            && buffer.fixed > 0
+        {
+            // Sums over the images grow from group to group.
+            *life = Lifetime { first: 0, last: end };
+        }
+    }
+    for port in &ports.inputs {
+        let slot = slot_of(draft, port)?;
+        if !persistent(slot) {
+            let last = lives[slot].map_or(0, |l| l.last);
+            // A batch in groups is fed in parts, but what all images share is fed again for each group as well.
+            lives[slot] = Some(Lifetime { first: 0, last });
+        }
+    }
+    for port in &ports.outputs {
+        let slot = slot_of(draft, port)?;
+        if !persistent(slot) {
+            let Some(life) = &mut lives[slot] else { return Err(format!("nothing writes the output {}", port.name)) };
+            life.last = end;
+        }
+    }
+    for port in &ports.params {
+        if !persistent(slot_of(draft, port)?) {
+            return Err(format!("the parameter {} does not outlive the run", port.name));
+        }
+    }
+    Ok(lives)
+}
+
+fn slot_of(draft: &Draft, port: &Port) -> Result<usize, String> {
+    let buffer = draft.buffers.get(port.buffer).ok_or_else(|| format!("{} has no buffer", port.name))?;
+    let elements = if port.batched { buffer.per_image } else { buffer.fixed };
+    if elements != port.elements() || buffer.elem.bytes() != 4 {
+        return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()));
+    }
+    Ok(port.buffer)
+}
+
+/// Places of all buffers, and the sizes of persistent memory and the arena's two parts.
+fn place(draft: &Draft, lifetimes: &[Option<Lifetime>], aliases: &[(Slot, Slot)]) -> (Vec<Place>, [usize; 3]) {
+    let bytes = |elements: usize, slot: usize| (elements * draft.buffers[slot].elem.bytes()).next_multiple_of(64);
+    let mut places = vec![Place::Persistent { offset: 0 }; draft.buffers.len()];
+    let mut persistent = 0;
+    let (mut fixed, mut image) = (Vec::new(), Vec::new());
+    for (slot, buffer) in draft.buffers.iter().enumerate() {
+        if matches!(buffer.role, Role::Param | Role::Prepared) {
+            places[slot] = Place::Persistent { offset: persistent };
+            persistent += bytes(buffer.fixed, slot);
+        } else if aliases.iter().all(|a| a.1.0 as usize != slot) {
+            // An unused buffer takes no room, but keeps the kind of place that fits its size.
+            let life = lifetimes[slot].unwrap_or(Lifetime { first: 0, last: 0 });
+            let used = lifetimes[slot].is_some();
+            let batched = buffer.per_image > 0;
+            let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, slot);
+            if used || size > 0 {
+                if batched { &mut image } else { &mut fixed }.push((slot, size, life));
+            } else {
+                places[slot] = Place::Fixed { offset: 0 };
+            }
+        }
+    }
+    let fixed_bytes = arena::assign(&fixed, |slot, offset| places[slot] = Place::Fixed { offset });
+    let image_bytes = arena::assign(&image, |slot, offset| places[slot] = Place::PerImage { offset });
+    for (param, value) in aliases {
+        places[value.0 as usize] = places[param.0 as usize];
+    }
+    (places, [persistent, fixed_bytes, image_bytes])
+}

@@ -1,0 +1,239 @@
+//! Where a parameter's new value goes: in place if that is safe, else by a copy at the end of the run.
+//!
+//! In place is safe if one launch writes the new value, nothing reads the old one after it, and that launch itself reads
+//! of the old value only what it is about to overwrite. The last point is proved from its kernel: the calls' pieces are
+//! disjoint, and inside the leaf each load of the old value is followed by a store to the same elements.
+
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::*;
+use crate::kernel::site::{Draft, Launch, Role, Slot};
+
+/// Elements that one round of a copy moves.
+const CHUNK: usize = 1 << 14;
+
+/// Decides for each `(parameter, new value)`; appends copies to the draft and returns those that share a place.
+pub(super) fn resolve(draft: &mut Draft, updates: &[(Slot, Slot)]) -> Result<Vec<(Slot, Slot)>, String> {
+    let mut aliases: Vec<(Slot, Slot)> = Vec::new();
+    let mut copies = Vec::new();
+    for (i, &(param, value)) in updates.iter().enumerate() {
+        let (p, v) = (&draft.buffers[param.0 as usize], &draft.buffers[value.0 as usize]);
+        if p.role != Role::Param || updates[..i].iter().any(|u| u.0 == param) {
+            return Err(format!("{} cannot be updated by {}", p.name, v.name));
+        }
+        if param == value {
+            continue;
+        }
+        if (p.elem, p.fixed, p.per_image) != (v.elem, v.fixed, v.per_image) {
+            return Err(format!("{} is updated by {}, which has another size", p.name, v.name));
+        }
+        if updates.iter().any(|u| u.0 == value) {
+            return Err(format!("{} is updated by {}, which is updated itself", p.name, v.name));
+        }
+        let fresh = v.role == Role::Temp && aliases.iter().all(|a| a.1 != value);
+        if fresh && in_place(draft, param, value) { aliases.push((param, value)) } else { copies.push((param, value)) }
+    }
+    for (param, value) in copies {
+        append_copy(draft, param, value);
+    }
+    Ok(aliases)
+}
+
+fn in_place(draft: &Draft, param: Slot, value: Slot) -> bool {
+    let writes = |launch: &Launch| {
+        let params = &draft.module.kernels[launch.kernel].buffers;
+        launch.args.iter().zip(params).any(|(s, p)| *s == value && p.access != Access::Read)
+    };
+    let mut writers = draft.launches.iter().enumerate().filter(|(_, l)| writes(l));
+    let (Some((at, writer)), None) = (writers.next(), writers.next()) else { return false };
+    if draft.launches[at + 1..].iter().any(|l| l.args.contains(&param)) {
+        return false;
+    }
+    // Written from outside as well, or read before: then it is no simple value.
+    if draft.prepare.iter().any(|l| l.args.contains(&value)) {
+        return false;
+    }
+    let position = |slot: Slot| {
+        let mut found = writer.args.iter().enumerate().filter(|(_, s)| **s == slot).map(|(i, _)| i as u32);
+        (found.next(), found.next().is_none())
+    };
+    let kernel = &draft.module.kernels[writer.kernel];
+    match (position(param), position(value)) {
+        ((None, _), _) => true,
+        ((Some(old), true), (Some(new), true)) => elementwise(&draft.module, kernel, old, new),
+        _ => false,
+    }
+}
+
+/// Does the kernel read from buffer `old` only elements that the same leaf call writes to `new` afterwards?
+fn elementwise(module: &Module, kernel: &Kernel, old: u32, new: u32) -> bool {
+    let mut spans = Vec::new();
+    let mut vars = vec![0; kernel.vars.len()];
+    (vars[0], vars[2]) = (1, 1);
+    if !calls(module, &kernel.body, &mut vars, &[Memory::Buffer(old), Memory::Buffer(new)], &mut spans) {
+        return false;
+    }
+    spans.sort_unstable();
+    spans.windows(2).all(|w| w[0].1 <= w[1].0)
+}
+
+/// Visits all calls as they would run and notes which elements each one touches. `false` if a call is not elementwise.
+fn calls(
+    module: &Module,
+    body: &[Stmt],
+    vars: &mut Vec<i64>,
+    memory: &[Memory; 2],
+    spans: &mut Vec<(i64, i64)>,
+) -> bool {
+    body.iter().all(|stmt| match stmt {
+        Stmt::For { var, begin, end, body, .. } => (begin.eval(vars)..end.eval(vars)).all(|i| {
+            vars[var.0 as usize] = i;
+            calls(module, body, vars, memory, spans)
+        }),
+        Stmt::If { condition, then, otherwise } => {
+            let branch = if condition.eval(vars) != 0 { then } else { otherwise };
+            calls(module, branch, vars, memory, spans)
+        }
+        Stmt::Call { leaf, args } => {
+            let find = |wanted: Memory| {
+                let mut found = args.iter().enumerate().filter_map(|(i, a)| match a {
+                    Arg::Pointer { memory, offset } if *memory == wanted => Some((Param(i as u32), offset)),
+                    _ => None,
+                });
+                (found.next(), found.next().is_some())
+            };
+            match (find(memory[0]), find(memory[1])) {
+                ((None, _), (None, _)) => true,
+                ((Some((old, a)), false), (Some((new, b)), false)) if a == b => {
+                    let base = a.eval(vars);
+                    match span(&module.leaves[leaf.0 as usize], old, new) {
+                        Some((low, high)) => {
+                            spans.push((base + low, base + high));
+                            true
+                        }
+                        None => false,
+                    }
+                }
+                _ => false,
+            }
+        }
+        Stmt::Barrier => false,
+    })
+}
+
+/// The elements `low..high` that the leaf loads through `old` and stores through `new`, if it does so piece by piece.
+fn span(leaf: &Leaf, old: Param, new: Param) -> Option<(i64, i64)> {
+    let mut pieces = Vec::new();
+    if !body_pieces(leaf, &leaf.body, None, old, new, &mut pieces) {
+        return None;
+    }
+    pieces.sort_unstable();
+    let disjoint = pieces.windows(2).all(|w| w[0].1 <= w[1].0);
+    let high = pieces.iter().map(|p| p.1).max()?;
+    disjoint.then_some((pieces[0].0, high))
+}
+
+fn body_pieces(
+    leaf: &Leaf,
+    body: &[Inst],
+    counter: Option<(Var, i64)>,
+    old: Param,
+    new: Param,
+    pieces: &mut Vec<(i64, i64)>,
+) -> bool {
+    // Loads of the old value that no store has answered yet.
+    let mut open: Vec<(&Index, u32)> = Vec::new();
+    for inst in body {
+        match inst {
+            Inst::Let { op, .. } => match op {
+                Op::Load { from, ty, count } if from.base == old => open.push((&from.index, count.unwrap_or(ty.lanes))),
+                Op::Load { from, .. }
+                | Op::Broadcast { from, .. }
+                | Op::LoadPacked { from, .. }
+                | Op::BroadcastPacked { from, .. }
+                    if from.base == old || from.base == new =>
+                {
+                    return false;
+                }
+                _ => {}
+            },
+            Inst::Store { to, value, count } if to.base == new => {
+                let width = count.unwrap_or(leaf.values[value.0 as usize].lanes);
+                let Some(at) = open.iter().position(|o| *o == (&to.index, width)) else { return false };
+                open.remove(at);
+                // All pieces of a loop together: one follows the other.
+                let (low, width) = (to.index.offset, i64::from(width));
+                let high = match (to.index.terms.as_slice(), counter) {
+                    ([], None) => low + width,
+                    (&[(var, step)], Some((v, rounds))) if var == v && step == width => low + step * rounds,
+                    _ => return false,
+                };
+                pieces.push((low, high));
+            }
+            Inst::Store { to, .. } if to.base == old => return false,
+            Inst::Store { .. } => {}
+            Inst::Loop { var, count, body, .. } => {
+                let touches = touches(body, old) || touches(body, new);
+                let rounds = if count.terms.is_empty() { Some(count.offset.max(0)) } else { None };
+                match rounds {
+                    _ if !touches => {}
+                    Some(rounds) if counter.is_none() => {
+                        if !body_pieces(leaf, body, Some((*var, rounds)), old, new, pieces) {
+                            return false;
+                        }
+                    }
+                    _ => return false,
+                }
+            }
+        }
+    }
+    open.is_empty()
+}
+
+fn touches(body: &[Inst], param: Param) -> bool {
+    body.iter().any(|inst| match inst {
+        Inst::Let { op, .. } => match op {
+            Op::Load { from, .. }
+            | Op::Broadcast { from, .. }
+            | Op::LoadPacked { from, .. }
+            | Op::BroadcastPacked { from, .. } => from.base == param,
+            _ => false,
+        },
+        Inst::Store { to, .. } => to.base == param,
+        Inst::Loop { body, .. } => touches(body, param),
+    })
+}
+
+/// A launch at the end of the run that copies `value` to `param`.
+fn append_copy(draft: &mut Draft, param: Slot, value: Slot) {
+    let (elem, len) = (draft.buffers[param.0 as usize].elem, draft.buffers[param.0 as usize].fixed);
+    let name = format!("update {}", draft.buffers[param.0 as usize].name);
+    let mut kernel = KernelBuilder::new(name);
+    let (from, to) = (kernel.buffer("from", elem, Access::Read), kernel.buffer("to", elem, Access::Write));
+    let (whole, rest) = (len / CHUNK, len % CHUNK);
+    let mut leaf = |count: usize| {
+        let copy = |b: &mut LeafBuilder| {
+            let (from, to) = (b.pointer("from", elem, Access::Read), b.pointer("to", elem, Access::Write));
+            b.elements(count, 4, |b, index, lanes| {
+                let value = b.load(from, index.clone(), lanes);
+                b.store(to, index, value);
+            });
+        };
+        draft.module.leaf(&format!("copy {elem} {count}"), copy)
+    };
+    let chunk = (whole > 0).then(|| leaf(CHUNK));
+    let last = (rest > 0).then(|| leaf(rest));
+    kernel.parallel("chunk", whole + usize::from(rest > 0), |k, c| {
+        let call = |k: &mut KernelBuilder, leaf| k.call(leaf, [from.at(&c * CHUNK), to.at(&c * CHUNK)]);
+        match (chunk, last) {
+            (Some(chunk), Some(last)) => {
+                k.when(c.lt(whole), |k| call(k, chunk));
+                k.when(c.equals(whole), |k| call(k, last));
+            }
+            (Some(leaf), None) | (None, Some(leaf)) => call(k, leaf),
+            (None, None) => {}
+        }
+    });
+    draft.module.kernels.push(kernel.finish());
+    let kernel = draft.module.kernels.len() - 1;
+    draft.launches.push(Launch { kernel, args: vec![value, param] });
+}

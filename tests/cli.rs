@@ -1,0 +1,303 @@
+//! Each subcommand end to end, through the built binary.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Small enough to train in a moment: 8x8 digits, dropout and shuffling included.
+const MODEL: &str = "network tiny(width = 8) {
+    input image: [1, 8, 8]
+
+    image
+        |> conv(kernel = 3, pad = 1, channels = width, init = he) as conv1
+        |> relu
+        |> max_pool(kernel = 2, stride = 2)
+        |> dropout(0.1)
+        |> conv(kernel = 3, pad = 1, channels = 10, init = he) as conv2
+        |> global_avg_pool
+        |> softmax as probabilities
+}
+
+data {
+    source = digits
+    prepare = [scale, mean_std]
+    augment = [shift(1)]
+}
+
+train {
+    loss = cross_entropy
+    optimizer = sgd(rate = 0.2, momentum = 0.9)
+    batch = 50
+    epochs = 2
+    seed = 3
+}
+";
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place { folder: tempfile::tempdir().expect("a folder for temporary files") };
+        fs::write(place.path("tiny.nin"), MODEL).expect("written");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn ninc(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("ninc starts")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
+        command.args(arguments).current_dir(self.folder.path()).env_remove("NO_COLOR");
+        command
+    }
+
+    /// Runs what must succeed and gives its stdout.
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.ninc(arguments);
+        let (out, err) = texts(&output);
+        assert!(output.status.success(), "{arguments:?}: {err}");
+        out
+    }
+
+    /// Runs what must fail with this code, saying this on stderr and nothing on stdout.
+    fn bad(&self, code: i32, arguments: &[&str], says: &str) {
+        let output = self.ninc(arguments);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {err}");
+        assert!(err.contains(says) && out.is_empty(), "{arguments:?} should say `{says}`: {err}{out}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (String::from_utf8_lossy(&output.stdout).into(), String::from_utf8_lossy(&output.stderr).into())
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+}
+
+/// The digit of a test image as a picture.
+fn picture(path: &Path, label: u32) {
+    let set = ninc_runtime::data::digits::load().expect("embedded").test;
+    let item = (0..set.len()).find(|&i| set.label(i) == label).expect("every digit is there");
+    let mut pixels = [0.0; 64];
+    set.copy(item, &mut pixels).expect("in memory");
+    image::GrayImage::from_fn(8, 8, |x, y| image::Luma([pixels[(y * 8 + x) as usize] as u8]))
+        .save(path)
+        .expect("saved");
+}
+
+#[test]
+fn check_and_fmt() {
+    let place = Place::new();
+    assert_eq!(place.good(&["check", "tiny.nin"]), "");
+    assert_eq!(place.good(&["check", "--json", "tiny.nin"]).trim(), "[]");
+    fs::write(
+        place.path("bad.nin"),
+        MODEL.replace("relu", "rleu").replace("pad = 1, channels = 10", "pda = 1, channels = 10"),
+    )
+    .expect("written");
+    place.bad(1, &["check", "bad.nin"], "rleu");
+    place.bad(1, &["check", "bad.nin"], "pda");
+    let output = place.ninc(&["check", "--json", "bad.nin", "tiny.nin"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(json(&texts(&output).0).as_array().expect("a list").len() >= 2);
+    place.bad(1, &["check", "missing.nin"], "missing.nin");
+    fs::write(place.path("binary.nin"), [0xff, 0xfe, 0, 1]).expect("written");
+    place.bad(1, &["check", "binary.nin"], "not text");
+
+    place.good(&["fmt", "tiny.nin"]);
+    let formatted = fs::read_to_string(place.path("tiny.nin")).expect("there");
+    assert_eq!(place.good(&["fmt", "--check", "tiny.nin"]), "");
+    fs::write(place.path("tiny.nin"), formatted.replace("    input", "  input")).expect("written");
+    let output = place.ninc(&["fmt", "--check", "tiny.nin"]);
+    assert_eq!((output.status.code(), texts(&output).0.trim()), (Some(1), "tiny.nin"));
+    place.good(&["fmt", "tiny.nin"]);
+    assert_eq!(fs::read_to_string(place.path("tiny.nin")).expect("there"), formatted);
+}
+
+#[test]
+fn inspect_build_and_devices() {
+    let place = Place::new();
+    let table = place.good(&["inspect", "tiny.nin", "--set", "width=4"]);
+    let row = |name: &str| table.lines().find(|l| l.starts_with(name)).expect("a row").to_string();
+    // 1·4·3·3 + 4 parameters; 8·8 positions of 4·9 multiply-adds.
+    for text in ["[4, 8, 8]", "40", "2,304", "1,024", "3x3"] {
+        assert!(row("conv1").contains(text), "{table}");
+    }
+    assert!(row("conv2").contains("8x8"), "pooling adds 1, the second convolution 2·2: {table}");
+    assert!(row("total").contains("410"), "{table}");
+    let value = json(&place.good(&["inspect", "--json", "tiny.nin"]));
+    assert_eq!(value["parameters"], 8 * 9 + 8 + 10 * 8 * 9 + 10);
+
+    let summary = place.good(&["build", "tiny.nin"]);
+    assert!(summary.contains("parameters") && summary.contains("810"), "{summary}");
+    let graph = place.good(&["build", "tiny.nin", "--emit", "graph"]);
+    assert!(graph.contains("conv2d") && graph.contains("dropout"), "{graph}");
+    place.good(&["build", "tiny.nin", "--emit", "opt,plan", "-o", "dumps"]);
+    assert!(place.path("dumps/tiny.opt").is_file() && place.path("dumps/tiny.plan").is_file());
+    let output = place.ninc(&["build", "tiny.nin", "--time-passes"]);
+    assert!(texts(&output).1.contains("ms"));
+
+    assert!(place.good(&["devices"]).contains("interp"));
+    assert_eq!(json(&place.good(&["devices", "--json"]))[0]["device"], "cpu");
+}
+
+#[test]
+fn train_eval_and_run() {
+    let place = Place::new();
+    place.bad(2, &["run", "tiny.nin", "x.png"], "no weights");
+    let out = place.good(&["train", "tiny.nin", "--epochs", "8", "--threads", "2"]);
+    assert!(out.contains("test accuracy") && out.contains("360 images"), "{out}");
+    let log = fs::read_to_string(place.path("out/tiny.log")).expect("a log");
+    assert_eq!(log.lines().count(), 8);
+    assert!(json(&log)["accuracy"].as_f64().expect("a number") > 0.6, "{log}");
+
+    let value = json(&place.good(&["eval", "tiny.nin", "--weights", "out/tiny.safetensors", "--json"]));
+    let accuracy = value["accuracy"].as_f64().expect("a number");
+    assert!(value["count"] == 360 && accuracy > 0.6 && value["top5"].as_f64() >= Some(accuracy), "{value}");
+    let other = json(&place.good(&["eval", "tiny.nin", "--device", "interp", "--json"]));
+    assert!((other["loss"].as_f64().expect("a number") - value["loss"].as_f64().expect("a number")).abs() < 1e-4);
+
+    picture(&place.path("one.png"), 1);
+    let output = place.ninc(&[
+        "run",
+        "tiny.nin",
+        "one.png",
+        "--json",
+        "--top",
+        "3",
+        "--output",
+        "p.npy",
+        "--dump",
+        "conv1=c.npy",
+    ]);
+    let (out, err) = texts(&output);
+    assert!(output.status.success() && err.contains("out/tiny.safetensors"), "{err}");
+    let top = json(&out)["top"].clone();
+    let sum: f64 = top.as_array().expect("a list").iter().filter_map(|t| t["probability"].as_f64()).sum();
+    assert!(top.as_array().expect("a list").len() == 3 && sum <= 1.0 + 1e-6 && top[0]["name"].is_string(), "{out}");
+    let result = ninc_runtime::npy::read(&place.path("p.npy")).expect("written");
+    assert_eq!(result.dims, [1, 10]);
+    assert_eq!(ninc_runtime::npy::read(&place.path("c.npy")).expect("written").dims, [1, 8, 8, 8]);
+    let text = place.good(&["run", "tiny.nin", "one.png", "one.png"]);
+    assert_eq!(text.matches("one.png").count(), 2);
+
+    place.bad(1, &["run", "tiny.nin", "tiny.nin"], "no picture");
+    place.bad(1, &["run", "tiny.nin", "one.png", "--set", "width=4"], "does not fit");
+    place.bad(1, &["run", "tiny.nin", "one.png", "--dump", "conv9=x.npy"], "conv9");
+    place.bad(1, &["eval", "tiny.nin", "--set", "width=4"], "shape");
+}
+
+/// Weights and log after the same training, stopped and resumed or not.
+fn trained(place: &Place, folder: &str) -> (Vec<u8>, String) {
+    let read = |name: &str| fs::read(place.path(folder).join(name)).expect("written");
+    (read("tiny.safetensors"), String::from_utf8(read("tiny.log")).expect("text"))
+}
+
+#[test]
+fn the_same_bits_for_any_threads_and_after_resuming() {
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--steps", "50", "--out", "whole", "--threads", "1"]);
+    let whole = trained(&place, "whole");
+    for threads in ["2", "3", "7"] {
+        place.good(&["train", "tiny.nin", "--steps", "50", "--out", threads, "--threads", threads]);
+        assert_eq!(trained(&place, threads), whole, "{threads} threads");
+    }
+    // In the middle of the first epoch, and again in the second.
+    place.good(&["train", "tiny.nin", "--steps", "13", "--out", "parts"]);
+    fs::copy(place.path("parts/tiny.checkpoint"), place.path("parts/copy")).expect("copied");
+    place.good(&["train", "tiny.nin", "--steps", "31", "--out", "parts", "--resume"]);
+    place.good(&["train", "tiny.nin", "--steps", "50", "--out", "parts", "--resume"]);
+    assert_eq!(trained(&place, "parts").0, whole.0);
+
+    place.bad(1, &["train", "tiny.nin", "--out", "parts", "--resume", "--seed", "4"], "seed");
+    place.bad(1, &["train", "tiny.nin", "--out", "parts", "--resume", "--batch", "20"], "batch");
+    place.bad(1, &["train", "tiny.nin", "--out", "parts", "--resume", "--set", "width=4"], "network");
+    place.bad(2, &["train", "tiny.nin", "--out", "nowhere", "--resume"], "no checkpoint");
+    let mut bytes = fs::read(place.path("parts/tiny.checkpoint")).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(place.path("parts/tiny.checkpoint"), bytes).expect("written");
+    place.bad(1, &["train", "tiny.nin", "--out", "parts", "--resume"], "checksum");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--epochs", "3", "--out", "whole"]);
+    // The second line of the step log says that training is under way; then the signal comes at whatever step.
+    let mut child = place
+        .command(&["train", "tiny.nin", "--epochs", "3", "--out", "parts", "-v"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().expect("piped")));
+    lines.find(|l| l.as_ref().is_ok_and(|l| l.starts_with("step "))).expect("a step").expect("read");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill runs").success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let status = child.wait().expect("ends");
+    // A machine that stalls may let the training finish first; then there is nothing to resume.
+    if status.code() == Some(130) {
+        assert!(rest.iter().any(|l| l.contains("--resume")), "{rest:?}");
+        place.good(&["train", "tiny.nin", "--epochs", "3", "--out", "parts", "--resume"]);
+    }
+    assert_eq!(trained(&place, "parts").0, trained(&place, "whole").0);
+}
+
+#[test]
+fn bench_reports_its_numbers() {
+    let place = Place::new();
+    for mode in ["infer", "train"] {
+        let value =
+            json(&place.good(&["bench", "tiny.nin", "--mode", mode, "--batch", "4", "--json", "--threads", "2"]));
+        assert_eq!((&value["network"], &value["mode"], &value["batch"]), (&"tiny".into(), &mode.into(), &4.into()));
+        for key in ["median_ms", "images_per_second", "gflops", "arena_bytes"] {
+            assert!(value[key].as_f64().expect("a number") > 0.0, "{key}: {value}");
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_data() {
+    let place = Place::new();
+    place.bad(2, &["train"], "FILE");
+    place.bad(2, &["train", "tiny.nin", "--epochs", "2", "--steps", "3"], "--steps");
+    place.bad(2, &["train", "tiny.nin", "--epochs", "0"], "--epochs");
+    place.bad(2, &["build", "tiny.nin", "--emit", "soup"], "soup");
+    place.bad(2, &["build", "tiny.nin", "--device", "gpu"], "gpu");
+    place.bad(1, &["train", "tiny.nin", "--batch", "2000"], "2000");
+    fs::write(place.path("mnist.nin"), MODEL.replace("digits", "mnist")).expect("written");
+    place.bad(1, &["train", "mnist.nin"], "--data");
+    place.bad(1, &["train", "mnist.nin", "--data", "nowhere"], "nowhere");
+    fs::write(place.path("size.nin"), MODEL.replace("[1, 8, 8]", "[1, 9, 9]")).expect("written");
+    place.bad(1, &["train", "size.nin"], "[1, 9, 9]");
+    fs::write(place.path("classes.nin"), MODEL.replace("channels = 10", "channels = 9")).expect("written");
+    place.bad(1, &["train", "classes.nin"], "label 9");
+    fs::write(place.path("wild.nin"), MODEL.replace("rate = 0.2", "rate = 1e30")).expect("written");
+    place.bad(1, &["train", "wild.nin"], "conv1.weight");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let place = Place::new();
+    let shell = format!("{} inspect tiny.nin | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_ninc"));
+    let output =
+        Command::new("bash").args(["-c", &shell]).current_dir(place.folder.path()).output().expect("bash runs");
+    let (_, err) = texts(&output);
+    assert!(output.status.success() && err.is_empty(), "{err}");
+}

@@ -1,0 +1,478 @@
+//! Data readers, weights and checkpoints: round trips, and what damaged or wrong files give.
+
+use ninc_runtime::checkpoint::{Checkpoint, Identity};
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::{Dataset, Images, Pixels, digits, idx, load, tar};
+use ninc_runtime::init::{Init, Parameter};
+use ninc_runtime::npy;
+use ninc_runtime::philox::Stream;
+use ninc_runtime::spec::{DataSpec, Prepare, Resize, Source};
+use ninc_runtime::store::{Disk, Store, System};
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Tensor};
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder for temporary files")
+}
+
+fn spec(source: Source) -> DataSpec {
+    DataSpec { source, path: None, prepare: vec![], augment: vec![], valid: None }
+}
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name);
+    if !path.exists() {
+        eprintln!("skipped: {} is missing", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+/// An IDX file of bytes.
+fn idx_bytes(dims: &[u32], contents: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, dims.len() as u8];
+    dims.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
+    bytes.extend(contents);
+    bytes
+}
+
+fn write_mnist(folder: &Path) {
+    for (part, count) in [("train", 6u32), ("t10k", 3)] {
+        let pixels: Vec<u8> = (0..count * 6).map(|v| v as u8).collect();
+        let labels: Vec<u8> = (0..count).map(|v| (v % 10) as u8).collect();
+        fs::write(folder.join(format!("{part}-images-idx3-ubyte")), idx_bytes(&[count, 2, 3], &pixels))
+            .expect("written");
+        fs::write(folder.join(format!("{part}-labels-idx1-ubyte")), idx_bytes(&[count], &labels)).expect("written");
+    }
+}
+
+#[test]
+fn idx_files_are_read_and_every_cut_is_noticed() {
+    let folder = folder();
+    write_mnist(folder.path());
+    let sets = load(&spec(Source::Mnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len(), sets.train.images.dims), (6, 3, [1, 2, 3]));
+    let mut image = [0.0; 6];
+    sets.train.copy(1, &mut image).expect("in memory");
+    assert_eq!(image, [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+
+    let path = folder.path().join("train-images-idx3-ubyte");
+    let whole = fs::read(&path).expect("there");
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).expect("written");
+        let error = idx::read(&path, 3).expect_err("cut");
+        assert!(error.message.contains("train-images"), "{error}");
+    }
+    let longer = [&whole[..], &[0]].concat();
+    fs::write(&path, longer).expect("written");
+    assert!(idx::read(&path, 3).expect_err("too long").message.contains("more bytes"));
+    // A header that claims 2^96 pixels takes no memory.
+    fs::write(&path, idx_bytes(&[u32::MAX; 3], &[])).expect("written");
+    assert!(idx::read(&path, 3).expect_err("huge").message.contains("too large"));
+}
+
+#[test]
+fn missing_data_says_where_it_was_looked_for() {
+    let folder = folder();
+    for source in [Source::Mnist, Source::Cifar10, Source::Cifar100, Source::Svhn { extra: false }] {
+        let error = load(&spec(source.clone()), Some(folder.path()), &[3, 32, 32]).expect_err("empty folder");
+        assert!(error.message.contains(&folder.path().display().to_string()) && error.help.is_some(), "{error}");
+        let error = load(&spec(source), None, &[3, 32, 32]).expect_err("no path");
+        assert!(error.help.expect("a way out").contains("--data"));
+    }
+}
+
+/// A tar archive with these members.
+fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, contents) in members {
+        let mut header = [0u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[124..135].copy_from_slice(format!("{:011o}", contents.len()).as_bytes());
+        header[156] = b'0';
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&b| u32::from(b)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        bytes.extend(header);
+        bytes.extend(*contents);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.extend([0; 1024]);
+    bytes
+}
+
+#[test]
+fn cifar_reads_from_an_archive_in_place() {
+    let folder = folder();
+    let path = folder.path().join("cifar-10-binary.tar");
+    let record = |label: u8| [&[label][..], &[label * 10; 3072]].concat();
+    let batches: Vec<(String, Vec<u8>)> =
+        (1..6).map(|i| (format!("cifar-10-batches-bin/data_batch_{i}.bin"), record(i))).collect();
+    let mut members: Vec<(&str, &[u8])> = vec![("cifar-10-batches-bin/readme.html", b"hello")];
+    members.extend(batches.iter().map(|(n, b)| (n.as_str(), b.as_slice())));
+    let test = record(9);
+    members.push(("cifar-10-batches-bin/test_batch.bin", &test));
+    let whole = archive(&members);
+    fs::write(&path, &whole).expect("written");
+    let sets = load(&spec(Source::Cifar10), Some(folder.path()), &[3, 32, 32]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len(), sets.names[3].as_str()), (5, 1, "cat"));
+    assert_eq!((0..5).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+
+    for cut in (0..whole.len() - 1024).step_by(211) {
+        fs::write(&path, &whole[..cut]).expect("written");
+        load(&spec(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("cut");
+    }
+    // A name that leads out of the folder is just another name.
+    fs::write(&path, archive(&[("../../etc/passwd", b"x")])).expect("written");
+    let error = tar::members(&path, &["a".into()], 10).expect_err("not there");
+    assert!(error.message.contains("no member a"), "{error}");
+    let bad = record(77);
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(n, _)| (*n, bad.as_slice())).collect();
+    fs::write(&path, archive(&members)).expect("written");
+    let error = load(&spec(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("label 77");
+    assert!(error.message.contains("label 77"), "{error}");
+}
+
+/// A zip archive without compression, as `numpy.savez` writes it.
+fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (mut bytes, mut index) = (Vec::new(), Vec::new());
+    for (name, contents) in members {
+        let offset = bytes.len() as u32;
+        let (size, sum) = ((contents.len() as u32).to_le_bytes(), crc(contents).to_le_bytes());
+        let shared =
+            [&[20, 0, 0, 0, 0, 0, 0, 0, 33, 0][..], &sum, &size, &size, &(name.len() as u16).to_le_bytes(), &[0, 0]];
+        let shared = shared.concat();
+        bytes.extend([b"PK\x03\x04", &shared[..], name.as_bytes(), contents].concat());
+        let place = [&[0; 10][..], &offset.to_le_bytes()].concat();
+        index.extend([b"PK\x01\x02\x14\x00", &shared[..], &place, name.as_bytes()].concat());
+    }
+    let (count, start) = ((members.len() as u16).to_le_bytes(), (bytes.len() as u32).to_le_bytes());
+    let size = (index.len() as u32).to_le_bytes();
+    bytes.extend(index);
+    bytes.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &size, &start, &[0, 0]].concat());
+    bytes
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |sum, &b| {
+        (0..8).fold(sum ^ u32::from(b), |s, _| if s & 1 == 1 { s >> 1 ^ 0xEDB8_8320 } else { s >> 1 })
+    })
+}
+
+/// An `.npy` array of bytes.
+fn npy_bytes(descr: &str, shape: &str, contents: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), contents].concat()
+}
+
+#[test]
+fn npz_archives() {
+    let folder = folder();
+    let path = folder.path().join("d.npz");
+    let read = |members: &[(&str, Vec<u8>)]| {
+        fs::write(&path, zip_bytes(members)).expect("written");
+        load(&spec(Source::Npz), Some(&path), &[1, 2, 2])
+    };
+    let x = || ("x.npy", npy_bytes("|u1", "(5, 1, 2, 2)", &(0..20).collect::<Vec<u8>>()));
+    let y = || ("y.npy", npy_bytes("<i8", "(5,)", &[0i64, 1, 2, 1, 0].map(i64::to_le_bytes).concat()));
+    let sets = read(&[x(), y()]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len()), (4, 1));
+    let floats: Vec<u8> = (0..8).flat_map(|v| (v as f32 * 0.5).to_le_bytes()).collect();
+    let tests =
+        [("x_test.npy", npy_bytes("<f4", "(2, 1, 2, 2)", &floats)), ("y_test.npy", npy_bytes("|u1", "(2,)", &[1, 2]))];
+    let sets = read(&[x(), y(), tests[0].clone(), tests[1].clone()]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len()), (5, 2));
+    let mut image = [0.0; 4];
+    sets.test.copy(1, &mut image).expect("in memory");
+    assert_eq!(image, [2.0, 2.5, 3.0, 3.5]);
+
+    let fails = |members: &[(&str, Vec<u8>)], what: &str| {
+        let error = read(members).expect_err(what);
+        assert!(error.message.contains(what), "{error}");
+    };
+    fails(&[x()], "lacks the arrays x and y");
+    fails(&[x(), y(), tests[0].clone()], "only one of x_test");
+    fails(&[x(), ("y.npy", npy_bytes("<i8", "(4,)", &[0; 32]))], "shape [4]");
+    fails(&[x(), ("y.npy", npy_bytes("<i8", "(5,)", &[(-1i64).to_le_bytes(); 5].concat()))], "labels start at 0");
+    fails(&[x(), ("y.npy", npy_bytes("<f4", "(5,)", &[0; 20]))], "floats");
+    fails(&[("x.npy", npy_bytes("|u1", "(99999999999, 1, 2, 2)", &[0; 4])), y()], "do not fill");
+    fails(&[("x.npy", npy_bytes("|O", "(5,)", &[0; 4])), y()], "`|O`");
+
+    let whole = zip_bytes(&[x(), y()]);
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).expect("written");
+        load(&spec(Source::Npz), Some(&path), &[1, 2, 2]).expect_err("cut");
+    }
+}
+
+#[test]
+fn folders_of_pictures() {
+    let folder = folder();
+    for (class, level) in [("dark", 10u8), ("light", 200)] {
+        fs::create_dir(folder.path().join(class)).expect("made");
+        for i in 0..5 {
+            let picture = image::GrayImage::from_pixel(7, 5, image::Luma([level + i]));
+            picture.save(folder.path().join(class).join(format!("{i}.png"))).expect("saved");
+        }
+    }
+    for resize in [Resize::Stretch, Resize::Crop] {
+        let sets = load(&spec(Source::Folder { resize }), Some(folder.path()), &[3, 4, 4]).expect("reads");
+        assert_eq!(
+            (sets.train.len(), sets.test.len(), sets.names.clone()),
+            (8, 2, vec!["dark".into(), "light".into()])
+        );
+        for item in 0..8 {
+            let mut pixels = [0.0; 48];
+            sets.train.copy(item, &mut pixels).expect("decodes");
+            let range = if sets.train.label(item) == 0 { 10.0..15.0 } else { 200.0..205.0 };
+            assert!(pixels.iter().all(|p| range.contains(p)), "{pixels:?}");
+        }
+    }
+    fs::write(folder.path().join("dark/0.png"), b"no picture").expect("written");
+    let sets = load(&spec(Source::Folder { resize: Resize::Crop }), Some(folder.path()), &[3, 4, 4]).expect("reads");
+    let row =
+        [&sets.train, &sets.test].into_iter().find_map(|s| (0..s.len()).find_map(|i| s.copy(i, &mut [0.0; 48]).err()));
+    assert!(row.expect("one is damaged").message.contains("0.png"));
+}
+
+#[test]
+fn splits_are_whole_and_seeded() {
+    let mut with = spec(Source::Digits);
+    with.valid = Some(0.1);
+    let sets = load(&with, None, &[1, 8, 8]).expect("embedded");
+    let valid = sets.valid.expect("asked for");
+    assert_eq!((sets.train.len(), valid.len(), sets.test.len()), (1293, 144, 360));
+    let mut all: Vec<u32> = [&sets.train, &valid, &sets.test].iter().flat_map(|s| s.rows.iter().copied()).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..1797).collect::<Vec<u32>>());
+    with.valid = Some(5000.0);
+    assert!(load(&with, None, &[1, 8, 8]).expect_err("too many").message.contains("valid"));
+}
+
+#[test]
+fn data_that_does_not_fit_the_network() {
+    let set = digits::load().expect("embedded").train;
+    set.check("training", &[1, 8, 8], 10).expect("fits");
+    set.check("training", &[64], 10).expect("fits flat");
+    assert!(set.check("training", &[3, 32, 32], 10).expect_err("size").message.contains("[3, 32, 32]"));
+    assert!(set.check("training", &[1, 8, 8], 9).expect_err("label").message.contains("label 9"));
+}
+
+fn random_set(count: usize, dims: [usize; 3]) -> Dataset {
+    let mut random = Stream::new(3, 0, 0);
+    let floats = (0..count * dims.iter().product::<usize>()).map(|i| random.normal() * 3.0 + (i % 5) as f32).collect();
+    Dataset::new(Images { dims, pixels: Pixels::Floats(floats) }, vec![0; count])
+}
+
+#[test]
+fn preparation_does_what_it_says_and_comes_back() {
+    let set = random_set(200, [2, 3, 3]);
+    let steps = [
+        Prepare::Scale { factor: 0.5 },
+        Prepare::MeanStd { mean: None, std: None },
+        Prepare::Gcn { scale: 55.0 },
+        Prepare::Zca { epsilon: 0.1 },
+        Prepare::Lcn,
+    ];
+    let means = Preparation::fit(&steps[..2], &set).expect("fits");
+    let (mut sum, mut squares, mut image) = (0.0, 0.0, [0.0; 18]);
+    for item in 0..200 {
+        means.image(&set, item, &mut image).expect("in memory");
+        sum += image[..9].iter().map(|&v| f64::from(v)).sum::<f64>();
+        squares += image[..9].iter().map(|&v| f64::from(v * v)).sum::<f64>();
+    }
+    assert!((sum / 1800.0).abs() < 1e-5 && (squares / 1800.0 - 1.0).abs() < 1e-5);
+
+    let contrast = Preparation::fit(&steps[..3], &set).expect("fits");
+    contrast.image(&set, 7, &mut image).expect("in memory");
+    let norm = image.iter().map(|&v| f64::from(v * v)).sum::<f64>().sqrt();
+    assert!((norm - 55.0).abs() < 1e-3 && image.iter().sum::<f32>().abs() < 1e-3);
+
+    let all = Preparation::fit(&steps, &set).expect("fits");
+    let folder = folder();
+    let path = folder.path().join("w.safetensors");
+    let weights = Weights { preparation: Some(all.clone()), classes: vec!["a\"b".into()], ..Weights::default() };
+    weights.write(&path, &System).expect("written");
+    assert_eq!(Weights::read(&path).expect("reads"), weights);
+    let together = all.all(&set).expect("in memory");
+    let (mut one, mut other) = ([0.0; 18], [0.0; 18]);
+    all.image(&set, 9, &mut one).expect("in memory");
+    together.copy(9, &mut other).expect("in memory");
+    assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4), "{one:?} {other:?}");
+}
+
+fn checkpoint(step: u64) -> Checkpoint {
+    let identity = Identity {
+        version: "1".into(),
+        network: "n".into(),
+        data: "d".into(),
+        pipeline: "p".into(),
+        recipe: "r".into(),
+        seed: 1,
+        batch: 2,
+    };
+    let tensor = |scale: f32| Tensor::new(&[2, 3], (0..6).map(|i| i as f32 * scale).collect()).expect("fits");
+    let tensors = [("a.weight", 0.1), ("b.velocity", step as f32)].map(|(n, s)| (n.to_string(), tensor(s)));
+    let cursor = ninc_runtime::train::state::Cursor { step, ..Default::default() };
+    let average = [("a.weight".to_string(), tensor(0.7))].into();
+    Checkpoint { identity, cursor, tensors: tensors.into(), average }
+}
+
+#[test]
+fn every_flipped_or_missing_byte_of_a_checkpoint_is_found() {
+    let folder = folder();
+    let path = folder.path().join("c.checkpoint");
+    checkpoint(5).write(&path, &System).expect("written");
+    assert_eq!(Checkpoint::read(&path).expect("reads"), checkpoint(5));
+    let whole = fs::read(&path).expect("there");
+    // Any reader of the format takes the file.
+    safetensors::SafeTensors::deserialize(&whole).expect("plain safetensors");
+    for at in 0..whole.len() {
+        Store::from_bytes(&whole[..at], &path, true).expect_err("cut");
+        for bit in 0..8 {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << bit;
+            let read = Store::from_bytes(&flipped, &path, true);
+            assert!(read.is_err(), "bit {bit} of byte {at} flipped unseen");
+        }
+    }
+}
+
+#[test]
+fn equal_contents_make_equal_files() {
+    let bytes = |c: Checkpoint| {
+        let folder = folder();
+        c.write(&folder.path().join("c"), &System).expect("written");
+        fs::read(folder.path().join("c")).expect("there")
+    };
+    assert_eq!(bytes(checkpoint(5)), bytes(checkpoint(5)));
+    assert_ne!(bytes(checkpoint(5)), bytes(checkpoint(6)));
+}
+
+/// Fails at the k-th operation and at all later ones.
+struct Failing {
+    left: Cell<usize>,
+}
+
+impl Failing {
+    fn go(&self) -> io::Result<()> {
+        match self.left.get() {
+            0 => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            n => {
+                self.left.set(n - 1);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Disk for Failing {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.go().and_then(|()| System.create(path))
+    }
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        if self.go().is_err() {
+            // A disk that fills up takes a part.
+            System.write(file, &bytes[..bytes.len() / 2])?;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        System.write(file, bytes)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.go().and_then(|()| System.sync(file))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.rename(from, to))
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.sync_folder(folder))
+    }
+}
+
+#[test]
+fn a_save_that_fails_anywhere_leaves_the_old_or_the_new_checkpoint() {
+    let folder = folder();
+    let path = folder.path().join("c.checkpoint");
+    checkpoint(1).write(&path, &System).expect("written");
+    let mut failures = 0;
+    for k in 0.. {
+        let done: Result<(), Error> = checkpoint(2).write(&path, &Failing { left: Cell::new(k) });
+        let there = Checkpoint::read(&path).expect("whole").cursor.step;
+        match done {
+            Ok(()) => {
+                assert_eq!(there, 2);
+                break;
+            }
+            Err(e) => {
+                failures += 1;
+                assert!(e.message.contains("c.checkpoint"), "{e}");
+                // Only the sync of the folder comes after the rename.
+                assert!(there == 1 || k == 4, "{there} after {k} operations");
+            }
+        }
+    }
+    assert_eq!(failures, 5);
+    assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "no temporary files stay");
+}
+
+#[test]
+fn a_changed_run_does_not_resume() {
+    let saved = checkpoint(3);
+    let path = Path::new("c.checkpoint");
+    saved.check(&saved.identity, path).expect("the same");
+    let changes: [(&str, fn(&mut Identity)); 6] = [
+        ("network", |i| i.network = "other".into()),
+        ("data", |i| i.data = "other".into()),
+        ("seed", |i| i.seed = 9),
+        ("batch", |i| i.batch = 9),
+        ("version", |i| i.version = "9".into()),
+        ("recipe", |i| i.recipe = "other".into()),
+    ];
+    for (word, change) in changes {
+        let mut now = saved.identity.clone();
+        change(&mut now);
+        let error = saved.check(&now, path).expect_err(word);
+        assert!(error.message.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn weights_of_another_network() {
+    let parameter =
+        |name: &str, dims: &[usize]| Parameter { name: name.into(), dims: dims.to_vec(), init: Init::He, state: false };
+    let tensors = [("conv1.weights".to_string(), Tensor::zeros(&[2, 2])), ("fc.bias".to_string(), Tensor::zeros(&[3]))];
+    let weights = Weights { tensors: tensors.into(), ..Weights::default() };
+    let path = Path::new("w.safetensors");
+    let error =
+        weights.check(&[parameter("conv1.weight", &[2, 2]), parameter("fc.bias", &[3])], path).expect_err("names");
+    assert!(error.message.contains("missing: `conv1.weight`") && error.help.expect("hint").contains("conv1.weights"));
+    let error =
+        weights.check(&[parameter("conv1.weights", &[2, 2]), parameter("fc.bias", &[4])], path).expect_err("shape");
+    assert!(error.message.contains("[3]") && error.message.contains("[4]"), "{error}");
+}
+
+#[test]
+fn real_mnist_and_cifar() {
+    let Some(data) = shared("data") else { return };
+    let sets = load(&spec(Source::Mnist), Some(&data), &[1, 28, 28]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len()), (60_000, 10_000));
+    assert_eq!((sets.train.label(0), sets.test.label(0)), (5, 7));
+    let sets = load(&spec(Source::Cifar10), Some(&data), &[3, 32, 32]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len()), (50_000, 10_000));
+    let Pixels::Bytes(bytes) = &sets.train.images.pixels else { panic!("bytes") };
+    let mean = bytes.chunks_exact(3072).map(|i| i[..1024].iter().map(|&b| f64::from(b)).sum::<f64>()).sum::<f64>();
+    assert!((mean / (50_000.0 * 1024.0 * 255.0) - 0.49140).abs() < 1e-5);
+}
+
+#[test]
+fn npy_files_on_disk() {
+    let folder = folder();
+    let path = folder.path().join("t.npy");
+    let tensor = Tensor::new(&[2, 1, 2], vec![1.0, -2.0, 3.5, f32::INFINITY]).expect("fits");
+    fs::write(&path, npy::to_bytes(&tensor)).expect("written");
+    assert_eq!(npy::read(&path).expect("reads"), tensor);
+}
