@@ -41,7 +41,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("passes", &["graph", "ops"]),
     ("plan", &["kernel"]),
     ("back", &["kernel"]),
-    ("pipeline", &["front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
+    ("schedule", &["graph", "ops"]),
+    ("lower", &["graph", "ops", "kernel", "plan", "schedule"]),
+    ("pipeline", &["lower", "front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
     ("cli", &["pipeline", "front", "model", "graph", "ops", "kernel"]),
 ];
 
