@@ -26,8 +26,7 @@ pub fn run(
         engine.write(&port.name, &Tensor::new(&port.dims, value.real().data.clone()).unwrap()).unwrap();
     }
     let ports = engine.inputs().to_vec();
-    let values: Vec<Value<f32>> =
-        ports.iter().map(|p| source(&p.name, &ty(p.ints, p.batched, &p.dims))).collect();
+    let values: Vec<Value<f32>> = ports.iter().map(|p| source(&p.name, &ty(p.ints, p.batched, &p.dims))).collect();
     let feeds: Vec<(&str, Feed)> = ports
         .iter()
         .zip(&values)
