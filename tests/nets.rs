@@ -310,15 +310,6 @@ impl Values {
         let bound = if name == "key" { 1 << 30 } else { CLASSES as u32 };
         (0..count).map(|_| stream.below(bound) as i32).collect()
     }
-
-    /// As the interpreter's `source`.
-    pub fn value(&self, name: &str, ty: &Type, batch: usize) -> Value<f32> {
-        let dims = ty.full_dims(batch);
-        match ty.dtype {
-            DType::F32 => Value::new(&dims, self.floats(name, ty, batch)),
-            DType::I32 => Value::Int(Tensor { dims, data: self.ints(name, ty, batch) }),
-        }
-    }
 }
 
 /// The largest difference, relative to the largest number (or 1).
