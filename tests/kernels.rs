@@ -1,6 +1,6 @@
 //! Kernel IR: the interpreter, the verifier, the text and the Cranelift back end against each other.
 
-use crate::support::leaves::{module_of, random_blocks, random_kernel, random_leaf};
+use crate::support::leaves::{every_access, every_operation, module_of, random_blocks, random_kernel, random_leaf};
 use ninc::back::cranelift;
 use ninc::kernel::interp;
 use ninc::kernel::ir::*;
@@ -28,36 +28,53 @@ fn same(elem: Elem, a: &[u8], b: &[u8]) -> bool {
         })
 }
 
-fn differential(target: &Target, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let leaf = random_leaf(seed);
-        for n in [0, 1, 4] {
-            let module = verify(module_of(leaf.clone(), n)).unwrap_or_else(|e| panic!("seed {seed}: {e:#?}"));
-            let mut expected = random_blocks(&module, seed);
-            let mut got = expected.clone();
-            let args: Vec<usize> = (0..expected.len()).collect();
-            interp::run_kernel(&module, 0, &mut expected, &args, [3, 0, 3], 0..1)
-                .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-            let code = cranelift::compile(&module, target).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-            call(&code, &mut got, 1);
-            for (i, buffer) in module.kernels[0].buffers.iter().enumerate() {
-                if !same(buffer.elem, &expected[i], &got[i]) {
-                    let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
-                    panic!("seed {seed}, n {n}: {} differs at byte {at:?}\n{:#?}", buffer.name, module.leaves[0]);
-                }
+fn differential(target: &Target, leaf: Leaf, seed: u64) {
+    for n in [0, 1, 4] {
+        let name = &leaf.name;
+        let module = verify(module_of(leaf.clone(), n)).unwrap_or_else(|e| panic!("{name}: {e:#?}"));
+        let mut expected = random_blocks(&module, seed);
+        let mut got = expected.clone();
+        let args: Vec<usize> = (0..expected.len()).collect();
+        interp::run_kernel(&module, 0, &mut expected, &args, [3, 0, 3], 0..1).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let code = cranelift::compile(&module, target).unwrap_or_else(|e| panic!("{name}: {e}"));
+        call(&code, &mut got, 1);
+        for (i, buffer) in module.kernels[0].buffers.iter().enumerate() {
+            if !same(buffer.elem, &expected[i], &got[i]) {
+                let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
+                panic!("{name}, n {n}, seed {seed}: {} differs at byte {at:?}\n{}", buffer.name, module.leaves[0]);
             }
+        }
+    }
+}
+
+/// This machine, if it has the fused multiply-add that the interpreter has.
+fn fused_host() -> Option<Target> {
+    let target = Target::host();
+    if !target.fma {
+        eprintln!("skipped: this machine has no fused multiply-add, which the interpreter has");
+    }
+    target.fma.then_some(target)
+}
+
+#[test]
+fn every_operation_and_access_gives_the_same_bits_compiled_and_interpreted() {
+    let Some(target) = fused_host() else { return };
+    for lanes in [1, 2, 4, 8, 16] {
+        for seed in 0..4 {
+            differential(&target, every_operation(lanes), seed);
+        }
+        for elem in [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8] {
+            differential(&target, every_access(elem, lanes), 5);
         }
     }
 }
 
 #[test]
 fn random_leaves_give_the_same_bits_compiled_and_interpreted() {
-    let target = Target::host();
-    if !target.fma {
-        eprintln!("skipped: this machine has no fused multiply-add, which the interpreter has");
-        return;
+    let Some(target) = fused_host() else { return };
+    for seed in 0..300 {
+        differential(&target, random_leaf(seed), seed);
     }
-    differential(&target, 0..300);
 }
 
 #[test]
@@ -72,10 +89,10 @@ fn without_fused_multiply_add_products_are_rounded() {
     }
     let module = verify(module_of(b.finish(), 0)).expect("valid");
     let numbers = [0.1f32, 1.7, -3.3, 1e-3, 5.1, -0.7, 2.9, 1e3];
-    let mut data = vec![0.0f32; 400];
+    let mut data = vec![0.0f32; 200];
     data[64..72].copy_from_slice(&numbers);
     let code = cranelift::compile(&module, &Target::portable(false)).expect("compiles");
-    let mut blocks = vec![interp::f32_bytes(&data), vec![0; 1600]];
+    let mut blocks = vec![interp::f32_bytes(&data), vec![0; 800]];
     call(&code, &mut blocks, 1);
     let got = interp::to_f32(&blocks[1]);
     for i in 0..8 {

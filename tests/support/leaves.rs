@@ -5,9 +5,12 @@ use ninc::kernel::ir::*;
 use ninc_runtime::philox::Stream;
 
 /// Elements that a random leaf may touch in each buffer.
-pub const LEN: usize = 256;
+pub const LEN: usize = 2048;
 /// Elements in front of and behind them that nobody may touch.
 pub const GUARD: usize = 64;
+
+/// Random accesses end below this element; every value in scope is stored behind it at the end.
+const SINK: i64 = 160;
 
 /// Parameters of random leaves: five pointers and an integer.
 pub struct Params {
@@ -37,7 +40,7 @@ impl Random {
         of[self.below(of.len() as u32) as usize]
     }
 
-    /// Stays below `LEN`: loops run at most five rounds and are nested at most twice.
+    /// Stays below `SINK`: loops run at most five rounds and are nested at most twice.
     fn index(&mut self) -> Index {
         let mut index = Index::from(i64::from(self.below(40)));
         for var in self.vars.clone() {
@@ -211,6 +214,36 @@ impl Random {
         if self.below(3) == 0 { b.store_partial(to, index, value, count) } else { b.store(to, index, value) }
     }
 
+    /// Stores all values in scope, in a form that keeps every bit.
+    fn sink(&mut self, b: &mut LeafBuilder) {
+        let mut at = SINK;
+        for value in self.pool.clone() {
+            let Ty { elem, lanes } = b.ty(value);
+            let parts = match elem {
+                Elem::F32 => vec![value],
+                Elem::I32 if self.params.z.1 == Elem::I32 => {
+                    b.store(self.params.z.0, at, value);
+                    vec![]
+                }
+                Elem::I32 => {
+                    let (mask, sixteen) = (b.i32(0xffff, lanes), b.i32(16, lanes));
+                    let (low, high) = (b.binary(Binary::And, value, mask), b.binary(Binary::ShrU, value, sixteen));
+                    vec![b.unary(Unary::ToFloat, low), b.unary(Unary::ToFloat, high)]
+                }
+                _ => {
+                    let (one, zero) = (b.f32(1.0, lanes), b.f32(0.0, lanes));
+                    vec![b.select(value, one, zero)]
+                }
+            };
+            for part in parts {
+                b.store(self.params.y, at, part);
+                at += i64::from(lanes);
+            }
+            at += i64::from(lanes);
+        }
+        assert!(at <= LEN as i64, "room for all values");
+    }
+
     fn body(&mut self, b: &mut LeafBuilder, depth: u32) {
         for _ in 0..3 + self.below(12) {
             match self.below(8) {
@@ -266,7 +299,95 @@ pub fn random_leaf(seed: u64) -> Leaf {
     let mut random = Random { rng, params, lanes, pool: Vec::new(), vars: Vec::new() };
     random.body(&mut b, 0);
     random.store(&mut b);
-    random.store(&mut b);
+    random.sink(&mut b);
+    b.finish()
+}
+
+/// A leaf `(x: f32, packed, k: i32, y: f32 out, z: i32 out, n)` that does every operation once at this width and stores
+/// all results: random leaves alone would leave rare operations in dead code.
+pub fn every_operation(lanes: u32) -> Leaf {
+    use Binary::*;
+    let mut b = LeafBuilder::new(format!("every{lanes}"));
+    let x = b.pointer("x", Elem::F32, Access::Read);
+    b.pointer("packed", Elem::U8, Access::Read);
+    let k = b.pointer("k", Elem::I32, Access::Read);
+    let y = b.pointer("y", Elem::F32, Access::ReadWrite);
+    let z = b.pointer("z", Elem::I32, Access::Write);
+    let n = b.int("n");
+    let (f, g, h) = (b.load(x, 0usize, lanes), b.load(x, 16usize, lanes), b.load(x, 32usize, lanes));
+    let (i, j) = (b.load(k, 0usize, lanes), b.load(k, 16usize, lanes));
+    let mut out = Vec::new();
+    for op in [Unary::Neg, Unary::Abs, Unary::Sqrt, Unary::Round, Unary::Floor, Unary::ToInt, Unary::AsInt] {
+        out.push(b.unary(op, f));
+    }
+    out.extend([b.unary(Unary::ToFloat, i), b.unary(Unary::AsFloat, i)]);
+    for op in [Add, Sub, Mul, Max, Min, Div] {
+        out.extend([b.binary(op, f, g), b.binary(op, g, f)]);
+    }
+    for op in [Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor] {
+        out.extend([b.binary(op, i, j), b.binary(op, j, i)]);
+    }
+    let mask = b.i32(31, lanes);
+    let amounts = b.binary(And, j, mask);
+    let same = b.op(Op::IndexI32 { index: Index::from(7i64).plus(n, 1), lanes });
+    for op in [Shl, ShrU, ShrS] {
+        let thirteen = b.i32(13, lanes);
+        out.extend([b.binary(op, i, amounts), b.binary(op, i, thirteen), b.binary(op, i, same)]);
+    }
+    let iota = b.op(Op::Iota { lanes });
+    out.extend([b.fma(f, g, h), b.fma(g, g, f), same, iota]);
+    for op in [Compare::Eq, Compare::Ne, Compare::Lt, Compare::Le, Compare::Gt, Compare::Ge] {
+        for (l, r) in [(f, g), (f, f), (i, j), (i, i)] {
+            let mask = b.compare(op, l, r);
+            out.extend([b.select(mask, i, j), b.select(mask, f, g)]);
+        }
+    }
+    if lanes > 1 {
+        out.extend([Add, Mul, Max, Min].map(|op| b.reduce(op, f)));
+        out.extend([Add, Mul, Max, Min, And, Or, Xor].map(|op| b.reduce(op, i)));
+        let (scalar, index) = (b.load(x, 5usize, 1), b.load(k, 5usize, 1));
+        out.extend([b.splat(scalar, lanes), b.splat(index, lanes)]);
+    }
+    // Pairs of floats of moderate size.
+    let moderate = b.i32(0xbfff_bfffu32 as i32, lanes);
+    let (c, d) = (b.binary(And, i, moderate), b.binary(And, j, moderate));
+    out.push(b.op(Op::Dot2Bf16 { acc: h, a: c, b: d }));
+    out.push(b.op(Op::Dot4U8I8 { acc: i, a: i, b: j }));
+    let mut at = 0i64;
+    for value in out {
+        b.store(if b.ty(value).elem == Elem::F32 { y } else { z }, at, value);
+        at += i64::from(lanes);
+    }
+    b.finish()
+}
+
+/// A leaf with the same parameters that loads and stores `elem` in every way, whole and in part, at this width.
+pub fn every_access(elem: Elem, lanes: u32) -> Leaf {
+    let mut b = LeafBuilder::new(format!("access {elem} {lanes}"));
+    b.pointer("x", Elem::F32, Access::Read);
+    let from = b.pointer("from", elem, Access::Read);
+    let to = b.pointer("to", elem, Access::Write);
+    let wide = if matches!(elem, Elem::F32 | Elem::Bf16) { Elem::F32 } else { Elem::I32 };
+    let widened = b.pointer("widened", wide, Access::Write);
+    let packed = b.pointer("packed", Elem::I32, Access::Write);
+    let n = b.int("n");
+    let mut at = 0i64;
+    for count in 1..=lanes {
+        let value = b.load_partial(from, Index::from(at).plus(n, 1), lanes, count);
+        b.store(widened, at, value);
+        let value = b.load(from, at + 3, lanes);
+        b.store_partial(to, Index::from(at).plus(n, 3), value, count);
+        at += i64::from(lanes) + 1;
+    }
+    let value = b.broadcast(from, Index::from(n), lanes);
+    b.store(widened, at, value);
+    if matches!(elem, Elem::Bf16 | Elem::U8 | Elem::I8) {
+        let from = Address { base: from, index: Index::from(2i64).plus(n, 1) };
+        let value = b.op(Op::LoadPacked { from: from.clone(), lanes });
+        b.store(packed, 0i64, value);
+        let value = b.op(Op::BroadcastPacked { from, lanes });
+        b.store(packed, 16i64, value);
+    }
     b.finish()
 }
 
