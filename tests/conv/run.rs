@@ -54,26 +54,14 @@ pub fn run_at(
     result: &Type,
     lower: impl FnOnce(&mut Site) -> Lowered,
 ) -> Vec<f32> {
-    let mut draft = Draft::default();
+    let types: Vec<Type> = operands.iter().map(|(ty, _)| ty.clone()).collect();
+    let (draft, slots, slot) = draft(target, &types, result, lower);
     let mut feeds = Vec::new();
-    let mut values = Vec::new();
-    for (i, (ty, data)) in operands.iter().enumerate() {
-        let role = if ty.batched { Role::Input } else { Role::Param };
-        let slot = draft.value(&format!("operand{i}"), ty, role);
+    for ((ty, data), slot) in operands.iter().zip(slots) {
         let mut memory = vec![0.0; data.len()];
         places(ty, batch).iter().zip(data).for_each(|(&at, &v)| memory[at] = v);
         feeds.push((slot, f32_bytes(&memory)));
-        values.push(Operand { slot, ty: ty.clone() });
     }
-    let slot = draft.value("result", result, Role::Temp);
-    let mut site = Site {
-        target,
-        name: "node".into(),
-        operands: values,
-        result: Operand { slot, ty: result.clone() },
-        draft: &mut draft,
-    };
-    lower(&mut site).expect("a recipe for this shape");
     let blocks = match first {
         0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
         _ => run_group(&draft, [batch, first], &feeds),
@@ -84,6 +72,28 @@ pub fn run_at(
     }
     let memory = to_f32(&blocks[slot.0 as usize]);
     places(result, batch).iter().map(|&at| memory[at]).collect()
+}
+
+/// The program of one node, the slots of its operands and of its result.
+pub fn draft(
+    target: &Target,
+    operands: &[Type],
+    result: &Type,
+    lower: impl FnOnce(&mut Site) -> Lowered,
+) -> (Draft, Vec<Slot>, Slot) {
+    let mut draft = Draft::default();
+    let mut values = Vec::new();
+    for (i, ty) in operands.iter().enumerate() {
+        let role = if ty.batched { Role::Input } else { Role::Param };
+        let slot = draft.value(&format!("operand{i}"), ty, role);
+        values.push(Operand { slot, ty: ty.clone() });
+    }
+    let slots = values.iter().map(|v| v.slot).collect();
+    let slot = draft.value("result", result, Role::Temp);
+    let result = Operand { slot, ty: result.clone() };
+    let mut site = Site { target, name: "node".into(), operands: values, result, draft: &mut draft };
+    lower(&mut site).expect("a recipe for this shape");
+    (draft, slots, slot)
 }
 
 /// As `run_draft`, for images that are not the first of the batch.

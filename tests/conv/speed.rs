@@ -1,22 +1,26 @@
 //! Measures contractions as machine code against the peak of the same instruction set. By hand:
 //! `cargo test --test all contraction_speed -- --ignored --nocapture`.
 
-use super::native::{compile, launch, runs};
-use super::run::targets;
+use super::native::{call, compile, launch, runs};
+use super::reference::Shape;
+use super::run::{draft as draft_node, targets};
 use ninc::kernel::build::KernelBuilder;
 use ninc::kernel::ir::{Access, Elem, Kernel};
 use ninc::kernel::recipes::contraction::{Contraction, Count, Init, tile};
-use ninc::kernel::site::{Draft, Launch, Role};
-use ninc::kernel::target::Target;
+use ninc::kernel::recipes::{Function, Stage, Window, conv};
+use ninc::kernel::site::{Draft, Launch, Lowered, Role, Site};
+use ninc::kernel::target::{Algorithm, Target};
+use ninc::types::Type;
 use std::time::Instant;
 
 /// Best seconds of one run of the draft's kernel.
 fn seconds(draft: &Draft, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
     let code = compile(draft, target);
+    launch(draft, &code, 1, blocks);
     let mut best = f64::INFINITY;
     for _ in 0..60 {
         let start = Instant::now();
-        launch(draft, &code, 1, blocks);
+        draft.launches.iter().for_each(|l| call(draft, &code, l, 1, blocks));
         best = best.min(start.elapsed().as_secs_f64());
     }
     best
@@ -98,6 +102,43 @@ fn contraction_speed() {
             let work = 2.0 * (repeats * tiles * t.rows * panels * t.columns() * k) as f64;
             let rate = work / seconds(&draft, &target, &mut blocks) / 1e9;
             println!("  {}x{} k={k}: {rate:.1} GFLOP/s, {:.0} %", t.rows, t.columns(), 100.0 * rate / peak);
+        }
+    }
+}
+
+/// One image through the convolutions of the CIFAR-10 network, forward and backward, one thread: milliseconds, and the
+/// share of the peak that the multiply-adds of the direct form would be.
+#[test]
+#[ignore = "a measurement"]
+fn convolution_speed() {
+    for target in targets().into_iter().filter(runs) {
+        let peak = peak(&target);
+        println!("{} lanes: peak {peak:.1} GFLOP/s", target.lanes);
+        for (c, o, side, r) in [(3, 192, 32, 5), (192, 160, 32, 1), (96, 192, 16, 5), (192, 192, 8, 3)] {
+            let window = Window { kernel: [r, r], stride: [1, 1], pad: [r / 2, r / 2], dilation: [1, 1] };
+            let s = Shape { batch: 1, channels: c, image: [side, side], outputs: o, window, groups: 1 };
+            let work = 2.0 * (side * side * o * c * r * r) as f64;
+            let time = |what: &str,
+                        target: &Target,
+                        operands: [Type; 2],
+                        result: Type,
+                        lower: &dyn Fn(&mut Site) -> Lowered| {
+                let (draft, _, _) = draft_node(target, &operands, &result, lower);
+                let mut blocks: Vec<Vec<u8>> =
+                    draft.buffers.iter().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
+                let seconds = seconds(&draft, target, &mut blocks);
+                let share = 100.0 * work / seconds / 1e9 / peak;
+                println!("  {c}x{side}x{side} {r}x{r} {o} {what}: {:.3} ms, {share:.0} %", seconds * 1e3);
+            };
+            let stage = Stage { bias: false, activation: Some(Function::Relu) };
+            let forward = |site: &mut Site| conv::forward(site, &window, 1, &[stage], None);
+            time("forward", &target, [s.input(), s.weight()], s.output(), &forward);
+            if r > 1 {
+                let winograd = Target { algorithm: Algorithm::Winograd, ..target.clone() };
+                time("Winograd", &winograd, [s.input(), s.weight()], s.output(), &forward);
+            }
+            time("dx", &target, [s.weight(), s.output()], s.input(), &|site| conv::grad_input(site, &window, 1));
+            time("dw", &target, [s.input(), s.output()], s.weight(), &|site| conv::grad_weight(site, &window, 1));
         }
     }
 }
