@@ -92,7 +92,8 @@ impl std::str::FromStr for Emit {
         };
         let names = Stage::ALL.map(Stage::name).join(", ");
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
-        let stage = found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
+        let stage =
+            found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
         let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
