@@ -91,12 +91,16 @@ impl Driver<'_> {
         let slot = self.program.draft.value(&name, ty, role);
         self.slots.insert(id, slot);
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
-        let begin = self.program.draft.launches.len();
+        let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
         let (target, result, draft) = (self.target, Operand { slot, ty: ty.clone() }, &mut self.program.draft);
         graph.op(id).lower(&mut Site { target, name, operands, result, draft })?;
         if prepared {
             let launches = self.program.draft.launches.split_off(begin);
             self.program.draft.prepare.extend(launches);
+            // What such launches pass on to each other lives outside the run too.
+            for buffer in &mut self.program.draft.buffers[buffers..] {
+                buffer.role = Role::Prepared;
+            }
         }
         Ok(())
     }

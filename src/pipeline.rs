@@ -205,6 +205,13 @@ pub fn training(model: &Model, options: &Options) -> Result<Program> {
     session.finish(graph, true)
 }
 
+/// Compiles a graph as it is, without any pass: for tests and tools that build graphs themselves.
+pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    session.check("its making", graph)?;
+    session.finish(graph.clone(), false)
+}
+
 /// Makes each named value an output under its name.
 fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
     for name in names {

@@ -210,8 +210,14 @@ fn mutants_are_refused_or_right() {
             let (next, last) = pieces[i + 1];
             let deleted = format!("{}{}", &text[..start], &text[end..]);
             let doubled = format!("{} {}", &text[..end], &text[start..]);
-            let swapped =
-                format!("{}{}{}{}{}", &text[..start], &text[next..last], &text[end..next], &text[start..end], &text[last..]);
+            let swapped = format!(
+                "{}{}{}{}{}",
+                &text[..start],
+                &text[next..last],
+                &text[end..next],
+                &text[start..end],
+                &text[last..]
+            );
             for mutant in [deleted, doubled, swapped] {
                 survive(&mutant);
                 count += 1;

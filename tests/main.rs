@@ -12,6 +12,7 @@ mod passes;
 mod pipeline;
 mod plans;
 mod random;
+mod readme;
 mod recipes;
 mod support;
 mod tidy;

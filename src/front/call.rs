@@ -48,7 +48,8 @@ impl Lower<'_> {
             *counter += 1;
             let name = format!("{stem}{counter}");
             let short = &name[scope.prefix.len()..];
-            let taken = scope.reserved.contains(short) || scope.variables.get(short).is_some_and(|v| v.origin == Origin::Input);
+            let taken =
+                scope.reserved.contains(short) || scope.variables.get(short).is_some_and(|v| v.origin == Origin::Input);
             if !taken && !self.names.contains_key(&name) {
                 self.names.insert(name.clone(), alias.map_or(Span::default(), |a| a.span));
                 return name;
@@ -154,7 +155,13 @@ impl Lower<'_> {
     }
 
     /// Sorts arguments into operands, the layer's own and settings.
-    fn bind<'e>(&mut self, schema: &Schema, call: &'e Call, piped: Option<(Value, Span)>, scope: &mut Scope) -> Bound<'e> {
+    fn bind<'e>(
+        &mut self,
+        schema: &Schema,
+        call: &'e Call,
+        piped: Option<(Value, Span)>,
+        scope: &mut Scope,
+    ) -> Bound<'e> {
         let mut bound = Bound { operands: vec![], params: HashMap::new(), settings: vec![], failed: false };
         match piped {
             Some((Value::Node(id), span)) => bound.operands.push((id, span)),
@@ -379,7 +386,8 @@ impl Lower<'_> {
             Some(other) => other,
             None if self.stopped => Value::Poison,
             None => {
-                let d = Diagnostic::error(codes::NO_RESULT, block.name.span, format!("the block `{name}` has no `return`"));
+                let d =
+                    Diagnostic::error(codes::NO_RESULT, block.name.span, format!("the block `{name}` has no `return`"));
                 self.report(d.help("end it with `return …`"))
             }
         }

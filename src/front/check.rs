@@ -101,7 +101,8 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     let several = lower.inputs.len() > 1 && items.train.is_some();
     if let Some((second, _)) = lower.inputs.get(1).filter(|_| several).cloned() {
         let first = lower.inputs[0].0.span;
-        let d = Diagnostic::error(codes::CONFLICT, second.span, "a network that is trained has one input, this is another");
+        let d =
+            Diagnostic::error(codes::CONFLICT, second.span, "a network that is trained has one input, this is another");
         lower.report(d.label(first, "the first is here").help("join inputs outside, or leave `train` out"));
     }
     diagnostics.append(&mut lower.diagnostics);
@@ -130,7 +131,9 @@ fn settings_of(network: &Network, set: &[(String, String)], lower: &mut Lower) -
                 out.insert(name.clone(), value);
             }
             // A bare word: a shell eats the quotes of a string.
-            _ if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            _ if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                && text.starts_with(|c: char| c.is_ascii_alphabetic()) =>
+            {
                 out.insert(name.clone(), Const::Text(text.as_str().into()));
             }
             _ => {

@@ -370,13 +370,18 @@ impl Printer<'_> {
         let start = token.span.start;
         if let Some(group) = self.marks.pipes.get(&start).filter(|_| self.sign(i) == "|>") {
             let leads = self.stack.last().is_some_and(|o| o.at == previous);
-            return if leads { self.stack.last().is_some_and(|o| o.multi) } else { self.broken.contains(&Break::Pipeline(*group)) };
+            return if leads {
+                self.stack.last().is_some_and(|o| o.multi)
+            } else {
+                self.broken.contains(&Break::Pipeline(*group))
+            };
         }
         match self.stack.last() {
-            None => self.marks.items.contains(&start) || token.newlines > 0 && self.sign(previous) != "nin" && self.is_start(previous),
-            Some(open) if open.brace => {
-                open.multi && (open.at == previous || self.marks.starts.contains(&start))
+            None => {
+                self.marks.items.contains(&start)
+                    || token.newlines > 0 && self.sign(previous) != "nin" && self.is_start(previous)
             }
+            Some(open) if open.brace => open.multi && (open.at == previous || self.marks.starts.contains(&start)),
             // Within parentheses the author's lines stay.
             Some(_) => token.newlines > 0,
         }
@@ -404,7 +409,9 @@ impl Printer<'_> {
         let closer = matches!(self.sign(subject), ")" | "]" | "}");
         let first = self.stack.last().is_some_and(|o| i > 0 && o.at == i - 1);
         match self.stack.last() {
-            Some(open) if open.brace && !starts && !closer && !first && token.kind != TokenKind::Comment => inside + INDENT,
+            Some(open) if open.brace && !starts && !closer && !first && token.kind != TokenKind::Comment => {
+                inside + INDENT
+            }
             _ => inside,
         }
     }
@@ -449,7 +456,8 @@ fn finish(mut lines: Vec<Line>) -> String {
     }
     let mut at = 0;
     while at < lines.len() {
-        let run = lines[at..].iter().enumerate().take_while(|(i, l)| l.equals.is_some() && (*i == 0 || !l.blank)).count();
+        let run =
+            lines[at..].iter().enumerate().take_while(|(i, l)| l.equals.is_some() && (*i == 0 || !l.blank)).count();
         let most = lines[at..at + run].iter().filter_map(|l| l.equals).max().unwrap_or(0);
         for line in &mut lines[at..at + run] {
             if let Some(equals) = line.equals {

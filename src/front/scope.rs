@@ -1,6 +1,6 @@
 //! Names in scope while a network or block is expanded, and what the walk collects.
 
-use super::ast::{Block, Name, Stmt, StmtKind, Expr, ExprKind, Step, StepKind};
+use super::ast::{Block, Expr, ExprKind, Name, Step, StepKind, Stmt, StmtKind};
 use super::codes;
 use super::constant::Const;
 use super::diag::{Diagnostic, Span};

@@ -23,10 +23,28 @@ fn words(rule: Rule) -> Option<(u8, &'static str)> {
         Rule::pipe => (4, "`|>`"),
         Rule::call | Rule::step | Rule::repeated => (2, "a function"),
         Rule::name | Rule::parameter | Rule::entry => (2, "a name"),
-        Rule::number | Rule::text | Rule::list | Rule::group | Rule::boolean | Rule::expr | Rule::sum | Rule::product
-        | Rule::unary | Rule::argument | Rule::count => (2, "a value"),
-        Rule::kw_let | Rule::kw_input | Rule::kw_output | Rule::kw_defaults | Rule::kw_return | Rule::defaults
-        | Rule::input | Rule::binding | Rule::output | Rule::give_back | Rule::repeat => (6, "a statement"),
+        Rule::number
+        | Rule::text
+        | Rule::list
+        | Rule::group
+        | Rule::boolean
+        | Rule::expr
+        | Rule::sum
+        | Rule::product
+        | Rule::unary
+        | Rule::argument
+        | Rule::count => (2, "a value"),
+        Rule::kw_let
+        | Rule::kw_input
+        | Rule::kw_output
+        | Rule::kw_defaults
+        | Rule::kw_return
+        | Rule::defaults
+        | Rule::input
+        | Rule::binding
+        | Rule::output
+        | Rule::give_back
+        | Rule::repeat => (6, "a statement"),
         Rule::close_brace => (7, "`}`"),
         _ => return None,
     })
@@ -84,7 +102,8 @@ pub fn diagnose(error: &Error<Rule>, text: &str, tokens: &[Token], offset: usize
     let next = tokens[index..].iter().filter(code_tokens).nth(1).map_or("", |t| t.text(text));
     if let Some(word) = foreign(&tokens[..=index], text) {
         let message = format!("the language has no `{}`", word.text(text));
-        return Diagnostic::error(codes::SYNTAX, word.span, message).help("`repeat 3 { … }` repeats steps or statements");
+        return Diagnostic::error(codes::SYNTAX, word.span, message)
+            .help("`repeat 3 { … }` repeats steps or statements");
     }
     let message = format!("expected {}, found `{}`", expected(positives), shorten(found));
     Diagnostic::error(codes::SYNTAX, token.span, message).maybe_help(help(token, found, [previous, next], positives))

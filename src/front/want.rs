@@ -174,7 +174,9 @@ impl Want {
 fn rounding(value: &Const) -> Option<String> {
     let Const::Float(v) = value else { return None };
     let whole = v.fract() == 0.0;
-    whole.then(|| format!("write `{v:.0}`")).or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
+    whole
+        .then(|| format!("write `{v:.0}`"))
+        .or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
 }
 
 fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Diagnostic> {
@@ -195,7 +197,11 @@ fn fraction(value: &Const, bounds: Bounds, span: Span, what: &str) -> Result<f64
     if bounds.holds(v) && v.is_finite() {
         return Ok(v);
     }
-    Err(Diagnostic::error(codes::OUT_OF_RANGE, span, format!("{what} must be {}, not {}", bounds.words(), value.describe())))
+    Err(Diagnostic::error(
+        codes::OUT_OF_RANGE,
+        span,
+        format!("{what} must be {}, not {}", bounds.words(), value.describe()),
+    ))
 }
 
 /// One of the words, or an error with the nearest.
