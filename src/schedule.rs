@@ -1,5 +1,5 @@
-//! The order in which a program computes its values: among those that are ready, the one that leaves the least memory
-//! in use. A parameter's new value waits until all other readers of the old one are done, so it can be written in place.
+//! The order in which a program computes its values: among those that continue something already computed, the one that
+//! leaves the least memory in use; something new is begun only when nothing can be continued. A parameter's new value waits until all other readers of the old one are done, so it can be written in place.
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -29,8 +29,11 @@ pub fn order(graph: &Graph) -> Vec<NodeId> {
     let mut ready: Vec<NodeId> = before.iter().copied().filter(|id| missing[id] == 0).collect();
     let position: HashMap<NodeId, usize> = before.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let mut order = Vec::with_capacity(before.len());
-    while let Some((i, _)) = ready.iter().enumerate().min_by_key(|(_, id)| (cost(graph, **id, &readers), position[id]))
-    {
+    let rank = |id: NodeId, readers: &HashMap<NodeId, usize>| {
+        let begins = graph.operands(id).iter().all(|&o| bytes(graph, o) == 0);
+        (begins, if begins { 0 } else { cost(graph, id, readers) }, position[&id])
+    };
+    while let Some((i, _)) = ready.iter().enumerate().min_by_key(|(_, id)| rank(**id, &readers)) {
         let id = ready.remove(i);
         order.push(id);
         for operand in distinct_operands(graph, id) {
@@ -67,7 +70,7 @@ fn bytes(graph: &Graph, id: NodeId) -> i64 {
     let ty = graph.ty(id);
     match graph.op(id) {
         // They have places of their own.
-        Operator::Input(_) | Operator::Param(_) => 0,
+        Operator::Input(_) | Operator::Param(_) | Operator::Fill(_) => 0,
         _ => (4 * ty.elements() * if ty.batched { TYPICAL_BATCH } else { 1 }) as i64,
     }
 }

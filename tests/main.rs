@@ -9,6 +9,7 @@ mod kernels;
 mod nets;
 mod ops;
 mod passes;
+mod pipeline;
 mod plans;
 mod random;
 mod readme;

@@ -1,6 +1,5 @@
 //! Random networks and values for the tests of passes and of compiled programs.
 
-use ninc::graph::interp::{Tensor, Value};
 use ninc::graph::{Graph, NodeId};
 use ninc::model::Model;
 use ninc::ops::Operator;

@@ -43,3 +43,28 @@ fn compiled_training_agrees_with_the_interpreter() {
     }
     assert!(compared > 90, "only {compared} networks could be trained");
 }
+
+/// The same bits for any number of threads, dropout and all, over several steps.
+#[test]
+fn threads_do_not_change_a_bit() {
+    let mut trained = 0;
+    for seed in 3000..3012 {
+        let mut model = nets::model(nets::random(seed));
+        model.train = Some(nets::recipe(1));
+        let run = |threads| {
+            let mut program = pipeline::training(&model, &Options { threads, ..Options::default() }).ok()?;
+            Some(nets::run_engine(program.engine.as_mut(), &Values::new(seed), 37))
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert_eq!(bits(&run(threads)), bits(&one), "network {seed}, {threads} threads");
+        }
+        trained += usize::from(one.is_some());
+    }
+    assert!(trained > 6, "only {trained} networks could be trained");
+}
+
+fn bits(results: &Option<Vec<(String, Vec<f32>)>>) -> Vec<(String, Vec<u32>)> {
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect();
+    results.iter().flatten().map(|(name, values)| (name.clone(), bits(values))).collect()
+}

@@ -16,6 +16,15 @@ pub fn function_name(function: Function) -> String {
     }
 }
 
+/// Registers that [`activate`] needs beside the accumulators, less those that the sum's own loop needs too.
+pub fn activation_registers(function: Option<Function>) -> u32 {
+    match function {
+        // The polynomial of exp: argument, power of two and two terms at a time, while all other results still wait.
+        Some(Function::Elu { .. } | Function::Sigmoid | Function::Tanh) => 2,
+        Some(Function::Relu | Function::LeakyRelu { .. }) | None => 0,
+    }
+}
+
 /// `function(x)` in every lane.
 pub fn activate(b: &mut LeafBuilder, function: Function, x: Val) -> Val {
     let lanes = b.ty(x).lanes;

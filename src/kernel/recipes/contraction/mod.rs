@@ -9,7 +9,7 @@ mod loops;
 mod panels;
 mod tile;
 
-pub use activate::{activate, function_name};
+pub use activate::{activate, activation_registers, function_name};
 pub use loops::{for_each, image_tiles, panel_loop, piece, pieces};
 pub use panels::{Matrix, panels, transposed_panels};
 pub use tile::{Tile, tile};

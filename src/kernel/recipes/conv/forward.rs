@@ -4,12 +4,14 @@ use super::geometry::{Geometry, rows_per_round};
 use super::pooling::Pooling;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, Memory};
-use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, for_each, panel_loop, panels, pieces, tile};
+use crate::kernel::recipes::contraction::{
+    Contraction, Count, Init, Tile, activation_registers, for_each, panel_loop, panels, pieces, tile,
+};
 use crate::kernel::recipes::copy::{Frame, Rows};
 use crate::kernel::recipes::winograd::{Operands, Winograd};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
-use crate::kernel::target::Algorithm;
+use crate::kernel::target::{Algorithm, Target};
 
 /// One convolution of a chain with its operands.
 struct Link {
@@ -146,7 +148,8 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
     for (i, link) in chain.iter().enumerate() {
         let g = link.geometry;
         let pixels = if i == 0 { g.out[1] } else { plan.rows * g.out[1] };
-        let tile = tile(site.target, pixels, g.tile_columns());
+        let registers = site.target.registers.saturating_sub(activation_registers(link.activation));
+        let tile = tile(&Target { registers, ..site.target.clone() }, pixels, g.tile_columns());
         let form = match &winograd {
             Some(winograd) if i == 0 => winograd.weights(site, link.weights),
             _ if g.depthwise() => link.weights,
