@@ -22,7 +22,8 @@ pub struct Program {
 
 pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
     let order = schedule::order(graph);
-    let mut driver = Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
+    let mut driver =
+        Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
     declare(&mut driver);
     for id in order {
         if !driver.slots.contains_key(&id) {

@@ -1,7 +1,7 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
-use crate::back::cranelift;
+use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::target::Target;
@@ -92,7 +92,8 @@ impl std::str::FromStr for Emit {
         };
         let names = Stage::ALL.map(Stage::name).join(", ");
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
-        let stage = found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
+        let stage =
+            found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
         let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
@@ -309,7 +310,8 @@ impl<'a> Session<'a> {
             let text = cranelift::clif(&module, &target).map_err(failed)?;
             self.emit(Stage::Clif, None, || text);
         }
-        let code = self.time("code", || cranelift::compile(&module, &target)).map_err(failed)?;
+        let wide = x86::leaf_code(&target);
+        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))

@@ -3,8 +3,11 @@
 
 mod cases;
 mod drop_connect;
+mod native;
 mod reference;
 mod run;
+mod speed;
+mod winograd;
 
 use cases::Draw;
 use ninc::kernel::recipes::{self, Function, Reduction, Stage, Window};

@@ -4,6 +4,7 @@ use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
+use ninc::kernel::target::{Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::ops::source::Init as Start;
@@ -25,6 +26,15 @@ pub enum DeviceName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum IsaName {
+    Auto,
+    /// 128 bits, on any processor
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Color {
     Auto,
     Always,
@@ -36,6 +46,9 @@ pub struct Common {
     /// What runs the program
     #[arg(long, value_enum, default_value = "cpu", global = true)]
     pub device: DeviceName,
+    /// Vector instructions to use; the widest that this machine has unless said
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    isa: IsaName,
     /// Threads; as many as there are processors unless said
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -80,14 +93,26 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self) -> Done<Options> {
+        let isa = match self.isa {
+            IsaName::Auto => None,
+            IsaName::Portable => Some(Isa::Portable),
+            IsaName::Avx2 => Some(Isa::Avx2),
+            IsaName::Avx512 => Some(Isa::Avx512),
+        };
+        if let Some(isa) = isa.filter(|isa| !isa.present()) {
+            let error = Error::new(format!("this machine has no {} instructions", isa.name()));
+            let present: Vec<&str> = Isa::ALL.iter().filter(|isa| isa.present()).map(|isa| isa.name()).collect();
+            return Err(error.with_help(format!("it has: {}", present.join(", "))).into());
+        }
+        Ok(Options {
+            target: isa.map(Target::host_with),
             device: if self.device == DeviceName::Cpu { Device::Cpu } else { Device::Interp },
             threads: self.threads(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
             ..Options::default()
-        }
+        })
     }
 
     /// Reads and checks a model file; what is wrong with it is shown.
@@ -109,13 +134,13 @@ impl Common {
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options() })?;
+        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options()? })?;
         self.times(&program);
         Ok(program)
     }
 
     pub fn training(&self, model: &Model) -> Done<Program> {
-        let program = pipeline::training(model, &self.options())?;
+        let program = pipeline::training(model, &self.options()?)?;
         self.times(&program);
         Ok(program)
     }

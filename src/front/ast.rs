@@ -98,7 +98,11 @@ pub enum ExprKind {
     /// Operators of one precedence, from left to right.
     Chain(Box<Expr>, Vec<(BinOp, Expr)>),
     /// `source [as alias] |> step |> step`
-    Pipe { source: Box<Expr>, alias: Option<Name>, steps: Vec<Step> },
+    Pipe {
+        source: Box<Expr>,
+        alias: Option<Name>,
+        steps: Vec<Step>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

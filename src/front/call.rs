@@ -48,7 +48,8 @@ impl Lower<'_> {
             *counter += 1;
             let name = format!("{stem}{counter}");
             let short = &name[scope.prefix.len()..];
-            let taken = scope.reserved.contains(short) || scope.variables.get(short).is_some_and(|v| v.origin == Origin::Input);
+            let taken =
+                scope.reserved.contains(short) || scope.variables.get(short).is_some_and(|v| v.origin == Origin::Input);
             if !taken && !self.names.contains_key(&name) {
                 self.names.insert(name.clone(), alias.map_or(Span::default(), |a| a.span));
                 return name;
@@ -136,10 +137,15 @@ impl Lower<'_> {
             (l, m) if m >= 1000 => format!("at least {l} values"),
             (l, m) => format!("{l} to {m} values"),
         };
-        let message = format!("`{}` works on {wanted}, but {count} flow in", schema.name);
+        let flows = match count {
+            0 => "none flows in".to_string(),
+            1 => "one flows in".to_string(),
+            n => format!("{n} flow in"),
+        };
+        let message = format!("`{}` works on {wanted}, but {flows}", schema.name);
         let d = Diagnostic::error(codes::OPERANDS, call.function.span, message);
         let help = if count < least && least == 1 {
-            format!("write `x |> {0}…` or `{0}(x, …)`", schema.name)
+            format!("write `x |> {0}` or `{0}(x)`", schema.name)
         } else if least > 1 {
             format!("write `{}(x, y)`", schema.name)
         } else {
@@ -149,7 +155,13 @@ impl Lower<'_> {
     }
 
     /// Sorts arguments into operands, the layer's own and settings.
-    fn bind<'e>(&mut self, schema: &Schema, call: &'e Call, piped: Option<(Value, Span)>, scope: &mut Scope) -> Bound<'e> {
+    fn bind<'e>(
+        &mut self,
+        schema: &Schema,
+        call: &'e Call,
+        piped: Option<(Value, Span)>,
+        scope: &mut Scope,
+    ) -> Bound<'e> {
         let mut bound = Bound { operands: vec![], params: HashMap::new(), settings: vec![], failed: false };
         match piped {
             Some((Value::Node(id), span)) => bound.operands.push((id, span)),
@@ -245,7 +257,8 @@ impl Lower<'_> {
                 None => {
                     let message = format!("`{}` takes no further argument without a name", schema.name);
                     let d = Diagnostic::error(codes::TOO_MANY_ARGUMENTS, argument.value.span, message);
-                    let open = schema.params.iter().find(|p| !bound.params.contains_key(p.name));
+                    let takes = |p: &&ParamSchema| Want::from(p.kind).check(&value, Span::default(), "").is_ok();
+                    let open = schema.params.iter().filter(|p| !bound.params.contains_key(p.name)).find(takes);
                     let help = open.map(|p| format!("did you mean `{} = {}`?", p.name, plain(&value)));
                     self.report(d.maybe_help(help));
                     bound.failed = true;
@@ -308,11 +321,13 @@ impl Lower<'_> {
         spans: &HashMap<&'static str, Span>,
     ) -> Value {
         let place = error.param.and_then(|p| spans.get(p).copied()).unwrap_or(span);
-        let mut message = error.message;
+        // Operators show types as the graph does; the language leaves the batch and the element type out.
+        let plain = |text: String| text.replace("f32[N, ", "[").replace("f32[N]", "[]");
+        let mut message = plain(error.message);
         if !message.contains(schema.name) {
             message = format!("`{}`: {message}", schema.name);
         }
-        let mut d = Diagnostic::error(codes::SHAPE, place, message).maybe_help(error.help);
+        let mut d = Diagnostic::error(codes::SHAPE, place, message).maybe_help(error.help.map(plain));
         let mut labelled = HashSet::new();
         for operand in operands {
             if let Some(origin) = self.places.get(operand).filter(|_| labelled.insert(*operand)) {
@@ -357,9 +372,7 @@ impl Lower<'_> {
         }
         let before = self.layers.len();
         self.statements(&block.body, &mut inner);
-        for warning in inner.unused() {
-            self.report(warning);
-        }
+        self.warn_unused(&inner);
         self.calls.pop();
         match inner.result {
             Some(Value::Node(value)) => {
@@ -373,7 +386,8 @@ impl Lower<'_> {
             Some(other) => other,
             None if self.stopped => Value::Poison,
             None => {
-                let d = Diagnostic::error(codes::NO_RESULT, block.name.span, format!("the block `{name}` has no `return`"));
+                let d =
+                    Diagnostic::error(codes::NO_RESULT, block.name.span, format!("the block `{name}` has no `return`"));
                 self.report(d.help("end it with `return …`"))
             }
         }
@@ -404,7 +418,8 @@ impl Lower<'_> {
                 *slot = Some((value, span));
                 continue;
             }
-            let message = format!("the block `{}` takes {} arguments, this is one more", block.name.text, known.len());
+            let most = if known.len() == 1 { "one argument".into() } else { format!("{} arguments", known.len()) };
+            let message = format!("the block `{}` takes {most}, this is one more", block.name.text);
             let d = Diagnostic::error(codes::TOO_MANY_ARGUMENTS, span, message);
             self.report(d.label(block.name.span, "defined here"));
             failed = true;
@@ -428,7 +443,7 @@ impl Lower<'_> {
             .filter(|(p, v)| v.is_none() && p.default.is_none())
             .map(|(p, _)| p.name.text.as_str())
             .collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && !failed {
             let message = format!("the block `{}` needs {}", block.name.text, suggest::listed(&missing));
             let d = Diagnostic::error(codes::MISSING_ARGUMENT, call.function.span, message);
             self.report(d.label(block.name.span, "defined here"));

@@ -30,7 +30,7 @@ struct Items<'a> {
 fn again(word: &str, span: Span, first: Span) -> Diagnostic {
     Diagnostic::error(codes::DUPLICATE_ITEM, span, format!("a file has one {word}, this is another"))
         .label(first, "the first is here")
-        .help("put it into a file of its own")
+        .help("remove one of the two")
 }
 
 fn sort<'a>(parsed: &'a Parsed, schemas: &HashMap<&'static str, Schema>, out: &mut Vec<Diagnostic>) -> Items<'a> {
@@ -73,7 +73,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     let schemas: HashMap<&'static str, Schema> = crate::ops::schemas().into_iter().map(|s| (s.name, s)).collect();
     let mut diagnostics = Vec::new();
     let items = sort(parsed, &schemas, &mut diagnostics);
-    if !parsed.has_network {
+    if !parsed.has_network && parsed.diagnostics.is_empty() {
         let message = format!("{file} has no network");
         let d = Diagnostic::error(codes::NO_NETWORK, Span::new(0, 0), message);
         diagnostics.push(d.help("write `network name { input image: [1, 28, 28] … }`"));
@@ -101,7 +101,8 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     let several = lower.inputs.len() > 1 && items.train.is_some();
     if let Some((second, _)) = lower.inputs.get(1).filter(|_| several).cloned() {
         let first = lower.inputs[0].0.span;
-        let d = Diagnostic::error(codes::CONFLICT, second.span, "a network that is trained has one input, this is another");
+        let d =
+            Diagnostic::error(codes::CONFLICT, second.span, "a network that is trained has one input, this is another");
         lower.report(d.label(first, "the first is here").help("join inputs outside, or leave `train` out"));
     }
     diagnostics.append(&mut lower.diagnostics);
@@ -130,7 +131,9 @@ fn settings_of(network: &Network, set: &[(String, String)], lower: &mut Lower) -
                 out.insert(name.clone(), value);
             }
             // A bare word: a shell eats the quotes of a string.
-            _ if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            _ if text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                && text.starts_with(|c: char| c.is_ascii_alphabetic()) =>
+            {
                 out.insert(name.clone(), Const::Text(text.as_str().into()));
             }
             _ => {
@@ -188,7 +191,8 @@ fn dead_ends(lower: &mut Lower) {
     let used: HashSet<NodeId> = lower.layers.iter().flat_map(|l| l.operands.iter().copied()).collect();
     let mut loose: Vec<(Span, String)> = Vec::new();
     for layer in &lower.layers {
-        if !reached.contains(&layer.value) && !used.contains(&layer.value) {
+        let loose_end = !reached.contains(&layer.value) && !used.contains(&layer.value);
+        if loose_end && !lower.excused.contains(&layer.value) {
             let span = lower.places.get(&layer.value).copied().unwrap_or_default();
             loose.push((span, layer.name.clone()));
         }

@@ -5,7 +5,7 @@ use super::codes;
 use super::diag::Diagnostic;
 use super::lower::Lower;
 use super::section::{Called, Fun, named, positional, required};
-use super::want::{Given, NOT_NEGATIVE, POSITIVE, UNIT, ANY, Want};
+use super::want::{ANY, Given, NOT_NEGATIVE, POSITIVE, UNIT, Want};
 use ninc_runtime::spec::{Augment, DataSpec, Prepare, Resize, Source};
 
 const KEYS: &[&str] = &["source", "prepare", "augment", "valid"];
@@ -17,7 +17,10 @@ const SOURCES: &[Fun] = &[
     Fun { name: "cifar10", params: &[positional("path", Want::Text)] },
     Fun { name: "cifar100", params: &[positional("path", Want::Text)] },
     Fun { name: "svhn", params: &[positional("path", Want::Text), named("extra", Want::Bool)] },
-    Fun { name: "folder", params: &[positional("path", Want::Text), named("resize", Want::Word(&["stretch", "crop"]))] },
+    Fun {
+        name: "folder",
+        params: &[positional("path", Want::Text), named("resize", Want::Word(&["stretch", "crop"]))],
+    },
     Fun { name: "npz", params: &[positional("path", Want::Text)] },
 ];
 

@@ -131,8 +131,8 @@ struct Line {
     alias: Option<(usize, usize)>,
     /// Where the `=` of a section's key stands.
     equals: Option<usize>,
-    /// Unbroken pipelines and braces on it, outermost first: what can be broken to make it shorter.
-    breakable: Vec<Break>,
+    /// The outermost unbroken pipeline or brace on it, with the brackets around it: what can be broken to make it shorter.
+    breakable: Option<(usize, Break)>,
     comment: bool,
 }
 
@@ -196,8 +196,7 @@ pub fn format(text: &str, items: &[Item]) -> String {
         let long: Vec<Break> = lines
             .iter()
             .filter(|l| l.indent + l.text.chars().count() > WIDTH)
-            .filter_map(|l| l.breakable.first().copied())
-            .filter(|b| !broken.contains(b))
+            .filter_map(|l| l.breakable.map(|(_, b)| b))
             .collect();
         if long.is_empty() {
             return finish(lines);
@@ -339,6 +338,7 @@ impl Printer<'_> {
         let alias = self.tokens.get(i + 1).and_then(|t| self.marks.aliases.get(&t.span.start)).filter(|_| sign == "as");
         let pipe = self.marks.pipes.get(&start).filter(|_| sign == "|>");
         let broken = self.broken;
+        let depth = self.stack.len();
         let Some(line) = self.lines.last_mut() else { return };
         if sign == "=" && key {
             line.equals = Some(line.text.trim_end().len());
@@ -346,13 +346,12 @@ impl Printer<'_> {
         if let Some(group) = alias.filter(|g| broken.contains(&Break::Pipeline(**g))) {
             line.alias = Some((line.text.trim_end().len(), *group));
         }
-        if let Some(group) = pipe {
-            line.breakable.push(Break::Pipeline(*group));
+        let found = pipe.map(|g| Break::Pipeline(*g)).or((sign == "{").then_some(Break::Brace(start)));
+        if let Some(found) = found.filter(|b| !broken.contains(b)) {
+            if line.breakable.is_none_or(|(outer, _)| depth < outer) {
+                line.breakable = Some((depth, found));
+            }
         }
-        if sign == "{" {
-            line.breakable.push(Break::Brace(start));
-        }
-        line.breakable.retain(|b| !broken.contains(b));
     }
 
     fn breaks(&self, i: usize, previous: Option<usize>, closed: Option<&Open>) -> bool {
@@ -371,13 +370,18 @@ impl Printer<'_> {
         let start = token.span.start;
         if let Some(group) = self.marks.pipes.get(&start).filter(|_| self.sign(i) == "|>") {
             let leads = self.stack.last().is_some_and(|o| o.at == previous);
-            return if leads { self.stack.last().is_some_and(|o| o.multi) } else { self.broken.contains(&Break::Pipeline(*group)) };
+            return if leads {
+                self.stack.last().is_some_and(|o| o.multi)
+            } else {
+                self.broken.contains(&Break::Pipeline(*group))
+            };
         }
         match self.stack.last() {
-            None => self.marks.items.contains(&start) || token.newlines > 0 && self.sign(previous) != "nin" && self.is_start(previous),
-            Some(open) if open.brace => {
-                open.multi && (open.at == previous || self.marks.starts.contains(&start))
+            None => {
+                self.marks.items.contains(&start)
+                    || token.newlines > 0 && self.sign(previous) != "nin" && self.is_start(previous)
             }
+            Some(open) if open.brace => open.multi && (open.at == previous || self.marks.starts.contains(&start)),
             // Within parentheses the author's lines stay.
             Some(_) => token.newlines > 0,
         }
@@ -405,7 +409,9 @@ impl Printer<'_> {
         let closer = matches!(self.sign(subject), ")" | "]" | "}");
         let first = self.stack.last().is_some_and(|o| i > 0 && o.at == i - 1);
         match self.stack.last() {
-            Some(open) if open.brace && !starts && !closer && !first && token.kind != TokenKind::Comment => inside + INDENT,
+            Some(open) if open.brace && !starts && !closer && !first && token.kind != TokenKind::Comment => {
+                inside + INDENT
+            }
             _ => inside,
         }
     }
@@ -450,7 +456,8 @@ fn finish(mut lines: Vec<Line>) -> String {
     }
     let mut at = 0;
     while at < lines.len() {
-        let run = lines[at..].iter().enumerate().take_while(|(i, l)| l.equals.is_some() && (*i == 0 || !l.blank)).count();
+        let run =
+            lines[at..].iter().enumerate().take_while(|(i, l)| l.equals.is_some() && (*i == 0 || !l.blank)).count();
         let most = lines[at..at + run].iter().filter_map(|l| l.equals).max().unwrap_or(0);
         for line in &mut lines[at..at + run] {
             if let Some(equals) = line.equals {

@@ -43,8 +43,8 @@ fn scan(rest: &str) -> (TokenKind, usize) {
         b if b.is_ascii_digit() => (TokenKind::Number, number_length(bytes)),
         b'"' => text_length(bytes),
         b'|' if bytes.get(1) == Some(&b'>') => (TokenKind::Sign, 2),
-        b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b'=' | b':' | b'+' | b'-' | b'*' | b'/' | b'%' | b'|' | b'<'
-        | b'>' | b'.' | b';' | b'!' | b'&' | b'^' | b'?' | b'\'' | b'@' | b'#' | b'$' | b'~' | b'\\' | b'`' => {
+        b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b'=' | b':' | b'+' | b'-' | b'*' | b'/' | b'%' | b'|'
+        | b'<' | b'>' | b'.' | b';' | b'!' | b'&' | b'^' | b'?' | b'\'' | b'@' | b'#' | b'$' | b'~' | b'\\' | b'`' => {
             (TokenKind::Sign, 1)
         }
         _ => (TokenKind::Bad, rest.chars().next().map_or(1, char::len_utf8)),
@@ -134,13 +134,16 @@ pub fn check_characters(text: &str, tokens: &[Token]) -> Vec<Diagnostic> {
 
 /// Control characters, and those that change the direction of text: what one reads would not be what is compiled.
 fn is_hidden(c: char) -> bool {
-    c.is_control() && c != '\t' || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+    c.is_control() && c != '\t'
+        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
 }
 
 fn bad_character(text: &str, span: Span) -> Diagnostic {
     let c = text[span.range()].chars().next().unwrap_or('\0');
     let shown = match c {
-        c if is_hidden(c) || c.is_whitespace() || c == '\u{200B}' => format!("the invisible character U+{:04X}", c as u32),
+        c if is_hidden(c) || c.is_whitespace() || c == '\u{200B}' => {
+            format!("the invisible character U+{:04X}", c as u32)
+        }
         c => format!("the character `{c}`"),
     };
     let help = match c {

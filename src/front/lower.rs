@@ -44,6 +44,8 @@ pub struct Lower<'a> {
     /// Blocks being expanded, with their calls.
     pub calls: Vec<(String, Span)>,
     fuel: u64,
+    /// Values that a warning has named already.
+    pub excused: HashSet<NodeId>,
     /// A limit is hit: expand nothing more.
     pub stopped: bool,
 }
@@ -63,6 +65,7 @@ impl<'a> Lower<'a> {
             counters: HashMap::new(),
             calls: vec![],
             fuel: FUEL,
+            excused: HashSet::new(),
             stopped: false,
         }
     }
@@ -118,10 +121,17 @@ impl<'a> Lower<'a> {
             }
         }
         self.statements(&network.body, &mut scope);
-        for warning in scope.unused() {
+        self.warn_unused(&scope);
+        scope
+    }
+
+    pub fn warn_unused(&mut self, scope: &Scope) {
+        for (warning, value) in scope.unused() {
+            if let Value::Node(id) = value {
+                self.excused.insert(id);
+            }
             self.report(warning);
         }
-        scope
     }
 
     fn constant_default(&mut self, default: &Expr, scope: &mut Scope) -> Value {
@@ -148,8 +158,12 @@ impl<'a> Lower<'a> {
         if fits {
             return Value::Const(value.clone());
         }
-        let message =
-            format!("--set gives `{}` the value {}, but its default is {}", name.text, value.describe(), like.describe());
+        let message = format!(
+            "--set gives `{}` the value {}, but its default is {}",
+            name.text,
+            value.describe(),
+            like.describe()
+        );
         let d = Diagnostic::error(codes::BAD_SET, name.span, message);
         self.report(d.help("give a value of the same kind"))
     }
@@ -186,9 +200,17 @@ impl<'a> Lower<'a> {
             StmtKind::Output { name, value } => self.output(name, value, statement.span, scope),
             StmtKind::Return(value) => {
                 if !scope.is_block || scope.repeats > 0 {
-                    let message = if scope.is_block { "`return` cannot stand in a `repeat`" } else { "a network has no `return`" };
+                    let message = if scope.is_block {
+                        "`return` cannot stand in a `repeat`"
+                    } else {
+                        "a network has no `return`"
+                    };
                     let d = Diagnostic::error(codes::MISPLACED, statement.span, message);
-                    let help = if scope.is_block { "put it after the `repeat`" } else { "name a result with `output name = …`" };
+                    let help = if scope.is_block {
+                        "put it after the `repeat`"
+                    } else {
+                        "name a result with `output name = …`"
+                    };
                     self.report(d.help(help));
                 }
                 scope.result = Some(self.expr(value, scope, None));
@@ -273,7 +295,9 @@ impl<'a> Lower<'a> {
 
     fn input_node(&mut self, name: &Name, dims: &Expr, scope: &mut Scope) -> Value {
         let given = match self.expr(dims, scope, None) {
-            Value::Const(value) => Want::Ints(1, 65_536).check(&value, dims.span, &format!("the shape of `{}`", name.text)),
+            Value::Const(value) => {
+                Want::Ints(1, 65_536).check(&value, dims.span, &format!("the shape of `{}`", name.text))
+            }
             other => return other,
         };
         let sizes: Vec<usize> = match given {
@@ -284,7 +308,8 @@ impl<'a> Lower<'a> {
         if !matches!(sizes.len(), 1 | 3) {
             let message = format!("an input has one or three sizes, not {}", sizes.len());
             let d = Diagnostic::error(codes::SHAPE, dims.span, message);
-            return self.report(d.help("write `[features]` or `[channels, height, width]`; the batch is never written"));
+            return self
+                .report(d.help("write `[features]` or `[channels, height, width]`; the batch is never written"));
         }
         if sizes.iter().map(|s| *s as u64).product::<u64>() > MAX_ELEMENTS {
             let d = Diagnostic::error(codes::TOO_LARGE, dims.span, "an image of this size has more than 2^31 elements");
@@ -477,7 +502,8 @@ impl<'a> Lower<'a> {
                     _ => {
                         let message = format!("`{sign}` needs numbers, not values of the network");
                         let d = Diagnostic::error(codes::WRONG_KIND, whole, message);
-                        return self.report(d.help("values of the network can be added and multiplied, `x + y` and `x * y`"));
+                        return self
+                            .report(d.help("values of the network can be added and multiplied, `x + y` and `x * y`"));
                     }
                 };
                 self.operator(function, [a, b], whole, scope, alias)
@@ -535,7 +561,13 @@ impl<'a> Lower<'a> {
     }
 
     /// The call of a layer or a block; `piped` is what flows in.
-    pub fn call(&mut self, call: &Call, piped: Option<(Value, Span)>, scope: &mut Scope, alias: Option<&Name>) -> Value {
+    pub fn call(
+        &mut self,
+        call: &Call,
+        piped: Option<(Value, Span)>,
+        scope: &mut Scope,
+        alias: Option<&Name>,
+    ) -> Value {
         let name = call.function.text.as_str();
         if let Some(schema) = self.schemas.get(name) {
             return self.layer(schema, call, piped, scope, alias);

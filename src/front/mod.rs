@@ -26,7 +26,7 @@ mod want;
 
 use crate::model::Model;
 use ast::Item;
-use diag::{Diagnostic, Span, has_errors};
+use diag::{Diagnostic, Severity, Span, has_errors};
 use lex::Token;
 
 /// Size of a file: a thousand times what people write.
@@ -68,6 +68,10 @@ pub fn load(text: &str, file: &str, set: &[(String, String)]) -> (Option<Model>,
         let parsed = parse(text);
         let (model, mut diagnostics) = check::model(&parsed, file, set);
         diagnostics.splice(0..0, parsed.diagnostics);
+        // What nothing uses, beside an error, is most often what the error kept from being used.
+        if has_errors(&diagnostics) {
+            diagnostics.retain(|d| d.severity == Severity::Error);
+        }
         diagnostics.sort_by_key(|d| (d.severity, d.span.start, d.span.end));
         let model = model.filter(|_| !has_errors(&diagnostics));
         (model, diagnostics)

@@ -1,6 +1,6 @@
 //! Names in scope while a network or block is expanded, and what the walk collects.
 
-use super::ast::{Block, Name, Stmt, StmtKind, Expr, ExprKind, Step, StepKind};
+use super::ast::{Block, Expr, ExprKind, Name, Step, StepKind, Stmt, StmtKind};
 use super::codes;
 use super::constant::Const;
 use super::diag::{Diagnostic, Span};
@@ -75,12 +75,13 @@ impl Scope {
         self.variables.insert(name.text.clone(), Variable { value, span: name.span, origin, used: false })
     }
 
-    /// Warnings for what nothing has used, in the order of the text.
-    pub fn unused(&self) -> Vec<Diagnostic> {
+    /// Warnings for what nothing has used, in the order of the text, and the value it stands for.
+    pub fn unused(&self) -> Vec<(Diagnostic, Value)> {
         let mut unused: Vec<(&String, &Variable)> =
             self.variables.iter().filter(|(_, v)| !v.used && v.value != Value::Poison).collect();
         unused.sort_by_key(|(_, v)| v.span.start);
-        unused.into_iter().filter_map(|(name, v)| unused_warning(name, v)).collect()
+        let warn = |(name, v): (&String, &Variable)| Some((unused_warning(name, v)?, v.value.clone()));
+        unused.into_iter().filter_map(warn).collect()
     }
 }
 

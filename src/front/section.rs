@@ -191,7 +191,7 @@ impl Lower<'_> {
         }
         let missing: Vec<&str> =
             function.params.iter().filter(|p| p.required && !seen.contains_key(p.name)).map(|p| p.name).collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && good {
             let message = format!("`{}` needs {}", function.name, suggest::listed(&missing));
             let d = Diagnostic::error(codes::MISSING_ARGUMENT, span, message);
             self.report(d.help(format!("write `{}({} = …)`", function.name, missing[0])));

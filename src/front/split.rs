@@ -165,7 +165,8 @@ impl Splitter<'_> {
 
     fn closes_nothing(&self, i: usize) -> Diagnostic {
         let message = format!("this `{}` closes nothing", self.word(i));
-        Diagnostic::error(codes::UNCLOSED, self.tokens[i].span, message).help("remove it, or put in what it should close")
+        Diagnostic::error(codes::UNCLOSED, self.tokens[i].span, message)
+            .help("remove it, or put in what it should close")
     }
 
     fn never_closed(&self, open: usize) -> Diagnostic {
@@ -206,8 +207,10 @@ impl Splitter<'_> {
         }
         let diagnostic = match word.as_str() {
             ")" | "]" | "}" => self.closes_nothing(first),
-            "nin" => Diagnostic::error(codes::VERSION, span, "`nin` with the language version stands first in the file")
-                .help("move the line to the top"),
+            "nin" => {
+                Diagnostic::error(codes::VERSION, span, "`nin` with the language version stands first in the file")
+                    .help("move the line to the top")
+            }
             _ => {
                 let message = format!("`{}` starts no item of a model file", shorten(&word));
                 let near = suggest::nearest(&word, ITEM_WORDS);

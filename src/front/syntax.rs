@@ -23,10 +23,28 @@ fn words(rule: Rule) -> Option<(u8, &'static str)> {
         Rule::pipe => (4, "`|>`"),
         Rule::call | Rule::step | Rule::repeated => (2, "a function"),
         Rule::name | Rule::parameter | Rule::entry => (2, "a name"),
-        Rule::number | Rule::text | Rule::list | Rule::group | Rule::boolean | Rule::expr | Rule::sum | Rule::product
-        | Rule::unary | Rule::argument | Rule::count => (2, "a value"),
-        Rule::kw_let | Rule::kw_input | Rule::kw_output | Rule::kw_defaults | Rule::kw_return | Rule::defaults
-        | Rule::input | Rule::binding | Rule::output | Rule::give_back | Rule::repeat => (6, "a statement"),
+        Rule::number
+        | Rule::text
+        | Rule::list
+        | Rule::group
+        | Rule::boolean
+        | Rule::expr
+        | Rule::sum
+        | Rule::product
+        | Rule::unary
+        | Rule::argument
+        | Rule::count => (2, "a value"),
+        Rule::kw_let
+        | Rule::kw_input
+        | Rule::kw_output
+        | Rule::kw_defaults
+        | Rule::kw_return
+        | Rule::defaults
+        | Rule::input
+        | Rule::binding
+        | Rule::output
+        | Rule::give_back
+        | Rule::repeat => (6, "a statement"),
         Rule::close_brace => (7, "`}`"),
         _ => return None,
     })
@@ -80,9 +98,22 @@ pub fn diagnose(error: &Error<Rule>, text: &str, tokens: &[Token], offset: usize
             return d;
         }
     }
-    let message = format!("expected {}, found `{}`", expected(positives), shorten(found));
     let previous = before.map_or("", |t| t.text(text));
-    Diagnostic::error(codes::SYNTAX, token.span, message).maybe_help(help(token, found, previous, positives))
+    let next = tokens[index..].iter().filter(code_tokens).nth(1).map_or("", |t| t.text(text));
+    if let Some(word) = foreign(&tokens[..=index], text) {
+        let message = format!("the language has no `{}`", word.text(text));
+        return Diagnostic::error(codes::SYNTAX, word.span, message)
+            .help("`repeat 3 { … }` repeats steps or statements");
+    }
+    let message = format!("expected {}, found `{}`", expected(positives), shorten(found));
+    Diagnostic::error(codes::SYNTAX, token.span, message).maybe_help(help(token, found, [previous, next], positives))
+}
+
+/// A statement of other languages that begins the last token's line: as a name it is read without complaint, and what
+/// follows is then unexpected.
+fn foreign<'t>(tokens: &'t [Token], text: &str) -> Option<&'t Token> {
+    let first = tokens.iter().rev().find(|t| t.newlines > 0)?;
+    matches!(first.text(text), "if" | "for" | "while" | "def" | "fn" | "import").then_some(first)
 }
 
 /// A number token that is not a number of the language.
@@ -96,28 +127,28 @@ fn number_problem(token: &Token, found: &str) -> Option<Diagnostic> {
     Some(Diagnostic::error(codes::BAD_NUMBER, token.span, message).help(help))
 }
 
-fn help(token: &Token, found: &str, previous: &str, positives: &[Rule]) -> Option<String> {
+fn help(token: &Token, found: &str, [previous, next]: [&str; 2], positives: &[Rule]) -> Option<String> {
     let wants = |rule: Rule| positives.contains(&rule);
     let starts_value = matches!(token.kind, TokenKind::Word | TokenKind::Number | TokenKind::Text) || found == "[";
     Some(match found {
         ";" => "statements end with their line and need no `;`".into(),
         ":" if wants(Rule::equals) => "values are given with `=`".into(),
         "=" if wants(Rule::colon) => "an input's shape follows a colon: `input image: [3, 32, 32]`".into(),
-        "=" if previous == "=" => "one `=` gives a value; the language compares nothing".into(),
+        "=" if previous == "=" || next == "=" => "one `=` gives a value; the language compares nothing".into(),
         "|" | ">" if wants(Rule::pipe) || previous == "-" => "a pipeline is written `|>`".into(),
         "." => "numbers have a digit before the point: `0.5`; arguments stand in parentheses".into(),
         "'" => "strings stand in double quotes: `\"relu\"`".into(),
         "#" => "comments start with `//`".into(),
-        "/" if previous == "/" => "comments start with `//`".into(),
-        "*" | "/" if previous == "*" || previous == "/" => "comments start with `//` and end with their line".into(),
+        "/" if next == "*" => "comments start with `//` and end with their line".into(),
         "+" | "-" | "*" | "/" | "%" if wants(Rule::pipe) => {
             "put parentheses around a pipeline to calculate with its value: `(x |> relu) + y`".into()
         }
         "," if wants(Rule::open_brace) || wants(Rule::close_brace) => "statements and keys need no `,` here".into(),
-        "if" | "for" | "while" => format!("the language has no `{found}`; `repeat 3 {{ … }}` repeats steps"),
         _ if KEYWORDS.contains(&found) && wants(Rule::name) => {
             format!("`{found}` is a word of the language; choose another name")
         }
+        _ if wants(Rule::equals) && starts_value => format!("write `{} = {}`", shorten(previous), shorten(found)),
+        _ if previous == "|>" => "a pipeline continues with a function: `x |> relu`".into(),
         _ if wants(Rule::comma) && starts_value => format!("put a `,` before `{}`", shorten(found)),
         _ => return None,
     })

@@ -46,6 +46,7 @@ impl Bounds {
             _ => Some(format!("at most {}", self.high)),
         };
         match (low, high) {
+            (Some(_), Some(_)) if !self.open_low && !self.open_high => format!("from {} to {}", self.low, self.high),
             (Some(l), Some(h)) => format!("{l} and {h}"),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => "finite".into(),
@@ -130,7 +131,7 @@ impl Want {
             (Want::Int(low, high), Const::Int(v)) => whole(*v, low, high, span, what).map(Given::Int),
             (Want::Int(..), Const::Float(_)) => Err(wrong().maybe_help(rounding(value))),
             (Want::Float(bounds), Const::Int(_) | Const::Float(_)) => {
-                fraction(value.number().unwrap_or(f64::NAN), bounds, span, what).map(Given::Float)
+                fraction(value, bounds, span, what).map(Given::Float)
             }
             (Want::Bool, Const::Bool(v)) => Ok(Given::Bool(*v)),
             (Want::Text, Const::Text(v)) => Ok(Given::Text(v.to_string())),
@@ -154,8 +155,10 @@ impl Want {
             (Want::Floats(bounds), Const::List(items)) if !items.is_empty() => {
                 let mut out = Vec::new();
                 for item in items.iter() {
-                    let Some(v) = item.number() else { return Err(wrong()) };
-                    out.push(fraction(v, bounds, span, what)?);
+                    if item.number().is_none() {
+                        return Err(wrong());
+                    }
+                    out.push(fraction(item, bounds, span, what)?);
                 }
                 Ok(Given::Floats(out))
             }
@@ -171,7 +174,9 @@ impl Want {
 fn rounding(value: &Const) -> Option<String> {
     let Const::Float(v) = value else { return None };
     let whole = v.fract() == 0.0;
-    whole.then(|| format!("write `{v:.0}`")).or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
+    whole
+        .then(|| format!("write `{v:.0}`"))
+        .or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
 }
 
 fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Diagnostic> {
@@ -187,11 +192,16 @@ fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Dia
     Err(Diagnostic::error(codes::OUT_OF_RANGE, span, format!("{what} must be {bounds}, not {v}")))
 }
 
-fn fraction(v: f64, bounds: Bounds, span: Span, what: &str) -> Result<f64, Diagnostic> {
+fn fraction(value: &Const, bounds: Bounds, span: Span, what: &str) -> Result<f64, Diagnostic> {
+    let v = value.number().unwrap_or(f64::NAN);
     if bounds.holds(v) && v.is_finite() {
         return Ok(v);
     }
-    Err(Diagnostic::error(codes::OUT_OF_RANGE, span, format!("{what} must be {}, not {v:?}", bounds.words())))
+    Err(Diagnostic::error(
+        codes::OUT_OF_RANGE,
+        span,
+        format!("{what} must be {}, not {}", bounds.words(), value.describe()),
+    ))
 }
 
 /// One of the words, or an error with the nearest.

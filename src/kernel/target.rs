@@ -12,6 +12,17 @@ pub enum Isa {
     Avx512,
 }
 
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The recipe decides.
+    #[default]
+    Auto,
+    Direct,
+    /// Where it applies (square unstrided windows), else direct.
+    Winograd,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub isa: Isa,
@@ -27,6 +38,7 @@ pub struct Target {
     pub vnni: bool,
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
+    pub algorithm: Algorithm,
 }
 
 impl Target {
@@ -40,15 +52,75 @@ impl Target {
             bf16: false,
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
+            algorithm: Algorithm::Auto,
         }
     }
 }
 
-impl Target {
-    /// The machine that this runs on.
-    pub fn host() -> Target {
-        Target { cache: host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]), ..Target::portable(host_fma()) }
+impl Isa {
+    /// From the narrowest to the widest.
+    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
     }
+
+    /// Does this machine run it?
+    pub fn present(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return match self {
+            Isa::Portable => true,
+            Isa::Avx2 => std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma"),
+            Isa::Avx512 => {
+                Isa::Avx2.present()
+                    && std::is_x86_feature_detected!("avx512f")
+                    && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512dq")
+                    && std::is_x86_feature_detected!("avx512vl")
+            }
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        return self == Isa::Portable;
+    }
+}
+
+impl Target {
+    /// The machine that this runs on, with its widest vectors.
+    pub fn host() -> Target {
+        let best = Isa::ALL.into_iter().rev().find(|isa| isa.present());
+        Target::host_with(best.unwrap_or(Isa::Portable))
+    }
+
+    /// The machine that this runs on, with vectors of `isa`, which it must have.
+    pub fn host_with(isa: Isa) -> Target {
+        let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
+        let portable = Target { cache, ..Target::portable(host_fma()) };
+        match isa {
+            Isa::Portable => portable,
+            Isa::Avx2 => Target { isa, lanes: 8, fma: true, ..portable },
+            Isa::Avx512 => {
+                Target { isa, lanes: 16, registers: 32, fma: true, bf16: host_bf16(), vnni: host_vnni(), ..portable }
+            }
+        }
+    }
+}
+
+fn host_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+fn host_vnni() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512vnni");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 fn host_fma() -> bool {

@@ -1,5 +1,6 @@
 //! Lowers one node and runs it in the kernel interpreter.
 
+use super::native;
 use super::reference::Exact;
 use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
 use ninc::kernel::ir::Stmt;
@@ -77,6 +78,10 @@ pub fn run_at(
         0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
         _ => run_group(&draft, [batch, first], &feeds),
     };
+    if first == 0 && native::runs(target) {
+        let compiled = native::run_draft(&draft, target, batch, &feeds);
+        assert_eq!(blocks[slot.0 as usize], compiled[slot.0 as usize], "machine code for {} lanes", target.lanes);
+    }
     let memory = to_f32(&blocks[slot.0 as usize]);
     places(result, batch).iter().map(|&at| memory[at]).collect()
 }

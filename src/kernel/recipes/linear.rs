@@ -80,6 +80,7 @@ fn product(site: &mut Site, p: &Product) {
                 b: [0, 0, width as i64],
                 b_padded: true,
                 c_row: columns as i64,
+                c_vector: p.tile.lanes.into(),
                 init: if bias.is_some() { Init::Bias } else { Init::Zero },
                 activation: p.stage.activation,
             };
@@ -135,6 +136,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
                     b: [0, 0, outputs as i64],
                     b_padded: false,
                     c_row: outputs as i64,
+                    c_vector: tile.lanes.into(),
                     init: Init::Zero,
                     activation: None,
                 };

@@ -94,6 +94,7 @@ pub fn forward(site: &mut Site, window: &Window, bias: bool) -> Lowered {
                     b: [s.window.kernel[1] * c * o, c * o, o].map(|v| v as i64),
                     b_padded: false,
                     c_row: (s.positions() * o) as i64,
+                    c_vector: tile.lanes.into(),
                     init: if bias.is_some() { Init::Bias } else { Init::Zero },
                     activation: None,
                 };
@@ -145,6 +146,7 @@ pub fn grad_input(site: &mut Site, window: &Window) -> Lowered {
                     b: [0, 0, width as i64],
                     b_padded: true,
                     c_row: (h * w * c) as i64,
+                    c_vector: tile.lanes.into(),
                     init: Init::Load,
                     activation: None,
                 };
@@ -214,6 +216,7 @@ pub fn grad_weight(site: &mut Site, window: &Window) -> Lowered {
                     b: [0, 0, (s.positions() * o) as i64],
                     b_padded: false,
                     c_row: o as i64,
+                    c_vector: tile.lanes.into(),
                     init: Init::Zero,
                     activation: None,
                 };

@@ -24,6 +24,7 @@ pub mod reduce;
 pub mod softmax;
 pub mod split;
 pub mod spread;
+pub mod winograd;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

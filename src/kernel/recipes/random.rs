@@ -211,7 +211,7 @@ pub fn dropout(site: &mut Site, rate: f32, scale: f32, stream: u32) -> Lowered {
         // Elements before the first whole block, whole blocks, elements after the last.
         let place = &piece.position;
         let first = Expr::FIRST * elements + place;
-        let aligned = elements % BLOCK == 0;
+        let aligned = elements.is_multiple_of(BLOCK);
         let before = if aligned { Expr::from(0) } else { (Expr::from(0) - &first).rem(BLOCK).min(piece.count) };
         if !aligned {
             k.when(Expr::from(0).lt(before.clone()), |k| partial(k, place, &first, &before));
@@ -225,7 +225,7 @@ pub fn dropout(site: &mut Site, rate: f32, scale: f32, stream: u32) -> Lowered {
         });
         let done = &before + blocks * BLOCK;
         let after = Expr::from(piece.count) - &done;
-        if !(aligned && piece.count % BLOCK == 0) {
+        if !(aligned && piece.count.is_multiple_of(BLOCK)) {
             k.when(Expr::from(0).lt(after.clone()), |k| partial(k, &(place + &done), &(&first + &done), &after));
         }
     });

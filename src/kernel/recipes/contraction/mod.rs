@@ -58,6 +58,8 @@ pub struct Contraction {
     pub b_padded: bool,
     /// Stride of C for m.
     pub c_row: i64,
+    /// Stride of C from vector to vector: `lanes` where its columns are consecutive.
+    pub c_vector: i64,
     pub init: Init,
     pub activation: Option<Function>,
 }
@@ -88,6 +90,9 @@ impl Contraction {
         name += &format!("_k{}", self.counts.map(count).join("_"));
         name += &format!("_a{}_{}", self.a_row, list(&self.a)).replace('-', "m");
         name += &format!("_b{}_c{}", list(&self.b), self.c_row);
+        if self.c_vector != i64::from(self.lanes) {
+            name += &format!("_cv{}", self.c_vector);
+        }
         name += if self.a_columns { "_depth" } else { "" };
         name += if self.b_padded { "_pad" } else { "" };
         name += match self.init {
@@ -145,7 +150,7 @@ impl Contraction {
             for v in 0..self.vectors() {
                 acc.push(match first.get(v) {
                     Some(&value) => value,
-                    None => b.load_partial(c, m as i64 * self.c_row + self.column(v), lanes, self.width(v)),
+                    None => b.load_partial(c, m as i64 * self.c_row + v as i64 * self.c_vector, lanes, self.width(v)),
                 });
             }
         }
@@ -158,7 +163,7 @@ impl Contraction {
             if let Some(function) = self.activation {
                 value = activate(b, function, value);
             }
-            b.store_partial(c, m as i64 * self.c_row + self.column(v), value, self.width(v));
+            b.store_partial(c, m as i64 * self.c_row + v as i64 * self.c_vector, value, self.width(v));
         }
     }
 }

@@ -6,8 +6,10 @@ use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, Memory};
 use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, for_each, panel_loop, panels, pieces, tile};
 use crate::kernel::recipes::copy::{Frame, Rows};
+use crate::kernel::recipes::winograd::{Operands, Winograd};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
+use crate::kernel::target::Algorithm;
 
 /// One convolution of a chain with its operands.
 struct Link {
@@ -135,8 +137,9 @@ struct Place {
 }
 
 fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>) {
-    let plan = Cut::new(site, chain, pooling.is_some());
-    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling));
+    let winograd = winograd(site, chain, pooling.is_some());
+    let plan = Cut::new(site, chain, pooling.is_some(), winograd.as_ref());
+    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, winograd.as_ref()));
     let source = kernel.buffer("x", Elem::F32, Access::Read);
     let mut args = vec![x];
     let mut products = Vec::new();
@@ -144,7 +147,11 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
         let g = link.geometry;
         let pixels = if i == 0 { g.out[1] } else { plan.rows * g.out[1] };
         let tile = tile(site.target, pixels, g.tile_columns());
-        let form = if g.depthwise() { link.weights } else { panels(site, link.weights, g.matrix(), tile) };
+        let form = match &winograd {
+            Some(winograd) if i == 0 => winograd.weights(site, link.weights),
+            _ if g.depthwise() => link.weights,
+            _ => panels(site, link.weights, g.matrix(), tile),
+        };
         args.push(form);
         let weights = kernel.buffer("w", Elem::F32, Access::Read);
         let bias = link.bias.map(|slot| {
@@ -166,9 +173,10 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
     let len = widest(pooling.is_none());
     let buffers: Vec<Memory> =
         (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), Elem::F32, len)).collect();
+    let memories = winograd.as_ref().map(|w| (w, w.scratch(&mut kernel)));
     let pool_leaf = pooling.map(|p| p.leaf(site));
 
-    let per_image = first.out[0] / plan.rows;
+    let per_image = first.out[0].div_ceil(plan.rows);
     let images = Expr::BATCH * per_image;
     let mut round = |k: &mut KernelBuilder, t: Expr, block: Expr| {
         let (n, row) = (t.div(per_image), t.rem(per_image) * plan.rows);
@@ -188,7 +196,13 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
                 false => (buffers[i % 2], Expr::from(0)),
             };
             let at = Place { from: place.0, from_at: place.1, pitch: place.2, to, to_at };
-            if i == 0 {
+            if let (0, Some((winograd, memories))) = (i, &memories) {
+                let Place { from, to, to_at, .. } = at;
+                let (weights, bias, activation) = (product.weights, product.bias, product.activation);
+                let operands = Operands { from, weights, bias, activation, to, to_at };
+                let left = &row * -1 + g.out[0];
+                winograd.product(site, k, &operands, *memories, &left);
+            } else if i == 0 {
                 window_product(site, k, product, &at, plan.rows, (&block, plan.blocks));
             } else {
                 pixel_product(site, k, product, &at, plan.rows * g.out[1]);
@@ -209,10 +223,21 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
     site.launch(kernel, &args);
 }
 
-fn kernel_name(site: &Site, chain: &[Link], pooling: &Option<Pooling>) -> String {
+/// Winograd's form of the first link, where it is asked for and fits the chain.
+fn winograd(site: &Site, chain: &[Link], pooled: bool) -> Option<Winograd> {
+    let g = chain[0].geometry;
+    let form = match site.target.algorithm {
+        Algorithm::Winograd => Winograd::new(site, g, chain.len() > 1 || pooled)?,
+        Algorithm::Auto | Algorithm::Direct => return None,
+    };
+    (!pooled || form.rows() == g.out[0]).then_some(form)
+}
+
+fn kernel_name(site: &Site, chain: &[Link], pooling: &Option<Pooling>, winograd: Option<&Winograd>) -> String {
     let links: String = chain.iter().map(Link::name).collect();
     let pool = pooling.map_or(String::new(), |p| p.name());
-    format!("conv_v{}{links}{pool}", site.target.lanes)
+    let form = winograd.map_or(String::new(), Winograd::name);
+    format!("conv_v{}{links}{pool}{form}", site.target.lanes)
 }
 
 /// How an image is cut into parallel rounds.
@@ -230,7 +255,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(site: &Site, chain: &[Link], pooled: bool) -> Cut {
+    fn new(site: &Site, chain: &[Link], pooled: bool, winograd: Option<&Winograd>) -> Cut {
         let g = chain[0].geometry;
         let w = g.window;
         let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
@@ -242,6 +267,9 @@ impl Cut {
         });
         let buffers = (chain.len() - usize::from(!pooled)).min(2);
         let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
+        if let Some(w) = winograd {
+            return Cut { rows: w.rows(), rows_in: w.rows_in(), frame: Some(w.frame()), buffers, blocks: 1 };
+        }
         let cache = site.target.cache[1] / 2;
         let fits = |r: usize| {
             let input = frame.map_or(0, |f| reach(0, r) * f.pitch());
@@ -306,6 +334,7 @@ fn window_leaf(site: &mut Site, p: &Product, pitch: usize, rows: usize, columns:
         b: [kw * inner * step, inner * step, step].map(|s| s as i64),
         b_padded: !g.depthwise(),
         c_row: g.outputs as i64,
+        c_vector: p.tile.lanes.into(),
         init: if p.bias.is_some() { Init::Bias } else { Init::Zero },
         activation: p.activation,
     };
@@ -329,6 +358,7 @@ fn pixel_product(site: &mut Site, k: &mut KernelBuilder, p: &Product, at: &Place
                 b: [0, 0, width as i64],
                 b_padded: true,
                 c_row: g.outputs as i64,
+                c_vector: p.tile.lanes.into(),
                 init: if p.bias.is_some() { Init::Bias } else { Init::Zero },
                 activation: p.activation,
             };

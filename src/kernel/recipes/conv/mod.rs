@@ -10,5 +10,6 @@ mod pooling;
 mod weight;
 
 pub use forward::forward;
+pub use geometry::Geometry;
 pub use input::grad_input;
 pub use weight::grad_weight;

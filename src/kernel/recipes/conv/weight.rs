@@ -184,6 +184,7 @@ impl Plan {
             b: [g.out[1] * g.outputs, 0, g.outputs].map(|s| s as i64),
             b_padded: false,
             c_row: g.outputs as i64,
+            c_vector: self.tile.lanes.into(),
             init: Init::Load,
             activation: None,
         }

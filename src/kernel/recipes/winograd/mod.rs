@@ -1,0 +1,307 @@
+//! Winograd's convolution, any F(m, r): a tile of m x m results costs (m + r - 1)² products instead of m²·r².
+//!
+//! Per round: transform the tiles of the (padded) image for all channels, multiply channel matrices frequency by frequency
+//! through the one contraction, transform back with bias and activation. Layouts follow the caches: V is
+//! `[frequency][tile][channel]` with a frequency's stride that does not alias, M is `[tile][vector][frequency][lane]`,
+//! so that the transform back reads consecutive memory.
+
+mod matrices;
+mod transform;
+
+use super::Function;
+use super::contraction::{Contraction, Count, Init, Tile, activate, function_name, panel_loop, piece, pieces, tile};
+use super::conv::Geometry;
+use super::copy::Frame;
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Val};
+use crate::kernel::site::{Site, Slot};
+use matrices::Transforms;
+use transform::{Patch, both_sides};
+
+/// Elements between the frequencies of V beyond its contents: powers of two would share sets of the cache.
+const SKEW: usize = 16;
+
+/// How one convolution is done: tiles of a round, sizes of memory.
+#[derive(Clone, Debug)]
+pub struct Winograd {
+    transforms: Transforms,
+    geometry: Geometry,
+    /// Register tile of the products.
+    tile: Tile,
+    /// Rows and columns of tiles in a round.
+    tiles: [usize; 2],
+}
+
+/// Scratch memory of a round.
+#[derive(Clone, Copy)]
+pub struct Memories {
+    between: Memory,
+    v: Memory,
+    m: Memory,
+}
+
+/// Results per side of a tile for windows of `r` taps: more save products and lose digits.
+fn results(r: usize) -> usize {
+    match r {
+        2 | 3 | 5 => 4,
+        4 => 3,
+        _ => 2,
+    }
+}
+
+impl Winograd {
+    /// For convolutions with a square window of 2 to 7 taps, unstrided; `None` for others, and where no cut of the image fits
+    /// the cache. With `whole_rows`, rounds must be equal blocks of rows.
+    pub fn new(site: &Site, g: Geometry, whole_rows: bool) -> Option<Winograd> {
+        let w = g.window;
+        let plain = w.stride == [1, 1] && w.dilation == [1, 1] && g.groups == 1;
+        if !plain || w.kernel[0] != w.kernel[1] || !(2..=7).contains(&w.kernel[0]) {
+            return None;
+        }
+        let transforms = Transforms::new(results(w.kernel[0]), w.kernel[0]);
+        let m = transforms.m;
+        let across = g.out[1].div_ceil(m);
+        let down = g.out[0].div_ceil(m);
+        let cut = |rows: usize| {
+            let tile = tile(site.target, rows * across, g.outputs);
+            Winograd { transforms: transforms.clone(), geometry: g, tile, tiles: [rows, across] }
+        };
+        let equal = |rows: usize| {
+            rows == down || down.is_multiple_of(rows) && (!whole_rows || g.out[0].is_multiple_of(rows * m))
+        };
+        (1..=down).rev().filter(|&rows| equal(rows)).map(cut).find(|w| 4 * w.elements() <= site.target.cache[1])
+    }
+
+    fn count(&self) -> usize {
+        self.tiles[0] * self.tiles[1]
+    }
+
+    /// Elements between the frequencies of V.
+    fn pitch(&self) -> usize {
+        self.count() * self.geometry.channels + SKEW
+    }
+
+    fn lens(&self) -> [usize; 3] {
+        let (f, lanes) = (self.transforms.frequencies(), self.tile.lanes as usize);
+        [f * lanes, f * self.pitch(), self.count() * self.tile.vectors * f * lanes]
+    }
+
+    /// Elements of scratch memory of a round.
+    fn elements(&self) -> usize {
+        let padded = self.rows_in() * self.frame().pitch();
+        self.lens().iter().sum::<usize>() + padded
+    }
+
+    /// Rows of results of a round (the last round may have fewer, if rounds need not be equal).
+    pub fn rows(&self) -> usize {
+        (self.tiles[0] * self.transforms.m).min(self.geometry.out[0])
+    }
+
+    /// Rows of the padded image that a round reads.
+    pub fn rows_in(&self) -> usize {
+        self.tiles[0] * self.transforms.m + self.transforms.r - 1
+    }
+
+    /// The padded copy: as wide as the tiles, which may reach beyond the image.
+    pub fn frame(&self) -> Frame {
+        let g = &self.geometry;
+        Frame {
+            image: g.image,
+            channels: g.channels,
+            left: -(g.window.pad[1] as i64),
+            width: self.tiles[1] * self.transforms.m + self.transforms.r - 1,
+        }
+    }
+
+    /// A part of the kernel's name.
+    pub fn name(&self) -> String {
+        format!("_f{}x{}_{}x{}", self.transforms.m, self.transforms.r, self.tiles[0], self.tiles[1])
+    }
+
+    pub fn scratch(&self, kernel: &mut KernelBuilder) -> Memories {
+        let [between, v, m] = self.lens();
+        Memories {
+            between: kernel.scratch("between", Elem::F32, between),
+            v: kernel.scratch("v", Elem::F32, v),
+            m: kernel.scratch("m", Elem::F32, m),
+        }
+    }
+
+    /// The transformed weights `[frequency][panel][channel][panel's width]`.
+    pub fn weights(&self, site: &mut Site, weights: Slot) -> Slot {
+        let (g, f, width, lanes) = (self.geometry, &self.transforms, self.tile.columns(), self.tile.lanes);
+        let (c, o, r) = (g.channels, g.outputs, f.r);
+        let panels = o.div_ceil(width);
+        let per_frequency = panels * c * width;
+        let form = format!("winograd{}x{r}_{width}", f.m);
+        site.prepared(weights, &form, Elem::F32, f.frequencies() * per_frequency, |site| {
+            let mut kernel = KernelBuilder::new(format!("winograd_weights_{}x{r}_{c}x{o}_{width}v{lanes}", f.m));
+            let from = kernel.buffer("w", Elem::F32, Access::Read);
+            let to = kernel.buffer("u", Elem::F32, Access::Write);
+            let between = kernel.scratch("between", Elem::F32, f.points() * r * lanes as usize);
+            kernel.parallel("t", panels * c, |k, t| {
+                let (p, channel) = (t.div(c), t.rem(c));
+                piece(k, &p, o, width, |k, columns| {
+                    let name = format!("winograd_weight_{}x{r}_{columns}_of{c}x{o}_{per_frequency}v{lanes}", f.m);
+                    let leaf = site.module().leaf(&name, |b| {
+                        let w = b.pointer("w", Elem::F32, Access::Read);
+                        let between = b.pointer("between", Elem::F32, Access::ReadWrite);
+                        let u = b.pointer("u", Elem::F32, Access::Write);
+                        for_vectors(b, columns, lanes, |b, at, count| {
+                            let row = (r * c * o) as i64;
+                            let patch = Patch { memory: w, base: at.clone(), row, column: (c * o) as i64, count };
+                            both_sides(b, &f.kernel, &patch, between, f.points(), lanes, |b, i, j, value| {
+                                let place = i.times((f.points() * per_frequency) as i64);
+                                b.store(u, add(place, &at).offset((j * per_frequency) as i64), value);
+                            });
+                        });
+                    });
+                    let source = from.at(&channel * o + &p * width);
+                    k.call(leaf, [source, between.at(0), to.at((&p * c + &channel) * width)]);
+                });
+            });
+            kernel.finish()
+        })
+    }
+
+    /// One round: tiles of `from` (the padded copy) to the image rows at `to`; `left` rows of results remain from there on.
+    pub fn product(&self, site: &mut Site, k: &mut KernelBuilder, p: &Operands, memories: Memories, left: &Expr) {
+        let (g, f, m) = (&self.geometry, &self.transforms, self.transforms.m);
+        let (width, lanes, c) = (self.tile.columns(), self.tile.lanes as usize, g.channels);
+        let input = self.input_leaf(site);
+        k.serial("ty", self.tiles[0], |k, y| {
+            k.serial("tx", self.tiles[1], |k, x| {
+                let from = p.from.at(&y * (m * self.frame().pitch()) + &x * (m * c));
+                let tile = &y * self.tiles[1] + &x;
+                k.call(input, [from, memories.between.at(0), memories.v.at(tile * c)]);
+            });
+        });
+        let panels = g.outputs.div_ceil(width);
+        panel_loop(k, g.outputs, width, (&0.into(), 1), |k, panel, columns| {
+            k.serial("f", f.frequencies(), |k, frequency| {
+                let u = p.weights.at((&frequency * panels + &panel) * (c * width));
+                pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
+                    let leaf = self.contraction(rows, columns).leaf(site.module());
+                    let v = memories.v.at(&frequency * self.pitch() + &tile * c);
+                    let at = (&tile * (self.tile.vectors * f.frequencies()) + &frequency) * lanes;
+                    k.call(leaf, [v, u.clone(), memories.m.at(at)]);
+                });
+            });
+            k.serial("ty", self.tiles[0], |k, y| {
+                let rows = (left + &y * -(m as i64)).min(m).max(0);
+                pieces(k, "tx", g.out[1], m, |k, x, across| {
+                    let leaf = self.output_leaf(site, p, across, columns);
+                    let tile = &y * self.tiles[1] + x.div(m);
+                    let column = &panel * width;
+                    let to = &p.to_at + (&y * (m * g.out[1]) + &x) * g.outputs + &column;
+                    let from = memories.m.at(tile * (self.tile.vectors * f.frequencies() * lanes));
+                    let mut args = vec![from, memories.between.at(0), p.to.at(to)];
+                    args.extend(p.bias.map(|b| b.at(&column)));
+                    args.push(Arg::Int(rows.clone()));
+                    k.call(leaf, args);
+                });
+            });
+        });
+    }
+
+    fn contraction(&self, rows: usize, columns: usize) -> Contraction {
+        let (f, lanes, c) = (&self.transforms, self.tile.lanes, self.geometry.channels);
+        let vector = f.frequencies() * lanes as usize;
+        Contraction {
+            lanes,
+            rows,
+            // Whole vectors: the weights beyond the last column are zeros.
+            columns: columns.next_multiple_of(lanes as usize),
+            counts: [1, 1, c].map(Count::Fixed),
+            a: [0, 0, 1],
+            a_row: c as i64,
+            a_columns: false,
+            b: [0, 0, self.tile.columns() as i64],
+            b_padded: true,
+            c_row: (self.tile.vectors * vector) as i64,
+            c_vector: vector as i64,
+            init: Init::Zero,
+            activation: None,
+        }
+    }
+
+    /// Transforms one tile for all channels: `(padded image, between, v)`.
+    fn input_leaf(&self, site: &mut Site) -> LeafId {
+        let (f, c, lanes) = (&self.transforms, self.geometry.channels, self.tile.lanes);
+        let (row, pitch, points) = (self.frame().pitch(), self.pitch(), f.points());
+        let name = format!("winograd_input_{}x{}_{c}_{row}_{pitch}v{lanes}", f.m, f.r);
+        site.module().leaf(&name, |b| {
+            let image = b.pointer("image", Elem::F32, Access::Read);
+            let between = b.pointer("between", Elem::F32, Access::ReadWrite);
+            let v = b.pointer("v", Elem::F32, Access::Write);
+            for_vectors(b, c, lanes, |b, at, count| {
+                let patch = Patch { memory: image, base: at.clone(), row: row as i64, column: c as i64, count };
+                both_sides(b, &f.input, &patch, between, points, lanes, |b, i, j, value| {
+                    let place = add(i.times((points * pitch) as i64), &at).offset((j * pitch) as i64);
+                    b.store_partial(v, place, value, count);
+                });
+            });
+        })
+    }
+
+    /// Transforms one tile back: `(m, between, y, [bias], rows)`, `across` columns of it.
+    fn output_leaf(&self, site: &mut Site, p: &Operands, across: usize, columns: usize) -> LeafId {
+        let (f, g, lanes) = (&self.transforms, &self.geometry, self.tile.lanes);
+        let bias = if p.bias.is_some() { "_bias" } else { "" };
+        let activation = p.activation.map_or(String::new(), function_name);
+        let [ow, o] = [g.out[1], g.outputs];
+        let name = format!("winograd_output_{}x{}_{across}_{columns}_{ow}x{o}v{lanes}{bias}{activation}", f.m, f.r);
+        let frequencies = f.frequencies() as i64;
+        site.module().leaf(&name, |b| {
+            let m = b.pointer("m", Elem::F32, Access::Read);
+            let between = b.pointer("between", Elem::F32, Access::ReadWrite);
+            let y = b.pointer("y", Elem::F32, Access::Write);
+            let bias = p.bias.map(|_| b.pointer("bias", Elem::F32, Access::Read));
+            let rows = b.int("rows");
+            for_vectors(b, columns, lanes, |b, at, count| {
+                let step = i64::from(lanes);
+                let base = at.clone().times(frequencies);
+                let patch = Patch { memory: m, base, row: f.points() as i64 * step, column: step, count: lanes };
+                let term = bias.map(|bias| b.load_partial(bias, at.clone(), lanes, count));
+                both_sides(b, &f.output, &patch, between, rows, lanes, |b, i, j, value: Val| {
+                    if j >= across {
+                        return;
+                    }
+                    let value = term.map_or(value, |term| b.add(value, term));
+                    let value = p.activation.map_or(value, |function| activate(b, function, value));
+                    let place = add(i.times((ow * o) as i64), &at).offset((j * o) as i64);
+                    b.store_partial(y, place, value, count);
+                });
+            });
+        })
+    }
+}
+
+/// What a round reads and writes.
+pub struct Operands {
+    pub from: Memory,
+    pub weights: Memory,
+    pub bias: Option<Memory>,
+    pub activation: Option<Function>,
+    pub to: Memory,
+    pub to_at: Expr,
+}
+
+/// `body(builder, first channel, channels)` for each vector of `count` channels; the last may be partly used.
+fn for_vectors(b: &mut LeafBuilder, count: usize, lanes: u32, body: impl Fn(&mut LeafBuilder, Index, u32)) {
+    let whole = count / lanes as usize;
+    if whole > 0 {
+        b.repeat("v", whole, &[], |b, v, _| {
+            body(b, Index::default().plus(v, lanes.into()), lanes);
+            vec![]
+        });
+    }
+    let rest = count % lanes as usize;
+    if rest > 0 {
+        body(b, Index::from(whole * lanes as usize), rest as u32);
+    }
+}
+
+fn add(a: Index, b: &Index) -> Index {
+    b.terms.iter().fold(a.offset(b.offset), |sum, &(var, c)| sum.plus(var, c))
+}

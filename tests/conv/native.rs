@@ -1,0 +1,63 @@
+//! Lowers one node and runs it as machine code, one thread: leaves by Cranelift (4 lanes), or by the wide-vector emitter.
+
+use ninc::back::{cranelift, x86};
+use ninc::kernel::ir::Stmt;
+use ninc::kernel::site::{Draft, Slot};
+use ninc::kernel::target::{Isa, Target};
+use ninc::kernel::verify::verify;
+use ninc_runtime::exec::Code;
+
+/// Can this machine run code for the target?
+#[cfg(target_arch = "x86_64")]
+pub fn runs(target: &Target) -> bool {
+    use std::is_x86_feature_detected as has;
+    match target.isa {
+        Isa::Portable => Target::host().fma,
+        Isa::Avx2 => has!("avx2") && has!("fma"),
+        Isa::Avx512 => has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl"),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn runs(target: &Target) -> bool {
+    target.isa == Isa::Portable && Target::host().fma
+}
+
+pub fn compile(draft: &Draft, target: &Target) -> cranelift::JitCode {
+    let module = verify(draft.module.clone()).expect("a module without errors");
+    let wide = |leaf: &_| match target.isa {
+        Isa::Portable => None,
+        isa => Some(x86::emit(leaf, isa, x86::Features::default())),
+    };
+    cranelift::compile_with(&module, target, &wide).expect("a module that compiles")
+}
+
+/// Bytes of all buffers after one run.
+pub fn run_draft(draft: &Draft, target: &Target, batch: usize, feeds: &[(Slot, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let code = compile(draft, target);
+    let bytes = |b: &ninc::kernel::site::Buffer| (b.fixed + b.per_image * batch) * b.elem.bytes();
+    let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
+    launch(draft, &code, batch, &mut blocks);
+    blocks
+}
+
+/// Preparations, then launches.
+pub fn launch(draft: &Draft, code: &dyn Code, batch: usize, blocks: &mut [Vec<u8>]) {
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        call(draft, code, launch, batch, blocks);
+    }
+}
+
+#[allow(unsafe_code)]
+pub fn call(draft: &Draft, code: &dyn Code, launch: &ninc::kernel::site::Launch, batch: usize, blocks: &mut [Vec<u8>]) {
+    let kernel = &draft.module.kernels[launch.kernel];
+    let vars = [batch as i64, 0, batch as i64];
+    let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
+    let scratch_bytes: usize = kernel.scratch.iter().map(|s| s.len * s.elem.bytes() + 64).sum();
+    let mut scratch = vec![0u8; scratch_bytes + 64];
+    let aligned = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));
+    // SAFETY: the interpreter runs the same kernel on blocks of these sizes in another test and reports no stray access.
+    unsafe { code.call(launch.kernel, pointers.as_ptr(), vars.as_ptr(), 0, end.eval(&vars), aligned) };
+}

@@ -1,0 +1,103 @@
+//! Measures contractions as machine code against the peak of the same instruction set. By hand:
+//! `cargo test --test all contraction_speed -- --ignored --nocapture`.
+
+use super::native::{compile, launch, runs};
+use super::run::targets;
+use ninc::kernel::build::KernelBuilder;
+use ninc::kernel::ir::{Access, Elem, Kernel};
+use ninc::kernel::recipes::contraction::{Contraction, Count, Init, tile};
+use ninc::kernel::site::{Draft, Launch, Role};
+use ninc::kernel::target::Target;
+use std::time::Instant;
+
+/// Best seconds of one run of the draft's kernel.
+fn seconds(draft: &Draft, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
+    let code = compile(draft, target);
+    let mut best = f64::INFINITY;
+    for _ in 0..60 {
+        let start = Instant::now();
+        launch(draft, &code, 1, blocks);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+fn draft_of(kernel: Kernel, mut draft: Draft, sizes: &[usize]) -> (Draft, Vec<Vec<u8>>) {
+    let args = sizes.iter().map(|&n| draft.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
+    draft.module.kernels.push(kernel);
+    draft.launches.push(Launch { kernel: 0, args });
+    (draft, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
+}
+
+/// GFLOP/s of independent multiply-adds in registers.
+fn peak(target: &Target) -> f64 {
+    let (rounds, chains) = (100_000usize, 12);
+    let mut draft = Draft::default();
+    let leaf = draft.module.leaf("peak", |b| {
+        let y = b.pointer("y", Elem::F32, Access::Write);
+        let (factor, term) = (b.f32(0.5, target.lanes), b.f32(1.0, target.lanes));
+        let start = vec![term; chains];
+        let last = b.repeat("i", rounds, &start, |b, _, acc| acc.iter().map(|&a| b.fma(a, factor, term)).collect());
+        last.iter().enumerate().for_each(|(i, &v)| b.store(y, i * target.lanes as usize, v));
+    });
+    let mut kernel = KernelBuilder::new("peak");
+    let y = kernel.buffer("y", Elem::F32, Access::Write);
+    kernel.parallel("t", 1, |k, _| k.call(leaf, [y.at(0)]));
+    let (draft, mut blocks) = draft_of(kernel.finish(), draft, &[chains * 16]);
+    2.0 * (rounds * chains) as f64 * f64::from(target.lanes) / seconds(&draft, target, &mut blocks) / 1e9
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn contraction_speed() {
+    for target in targets() {
+        if !runs(&target) {
+            continue;
+        }
+        let peak = peak(&target);
+        println!("{} lanes: peak {peak:.1} GFLOP/s", target.lanes);
+        for (m, n, k) in [(40, 192, 75), (40, 192, 96), (40, 160, 192), (40, 192, 192), (40, 96, 480), (48, 96, 2400)] {
+            let t = tile(&target, m, n);
+            let (rows, width) = (m / t.rows, n / t.columns());
+            let (tiles, panels) = (rows, width);
+            let contraction = Contraction {
+                lanes: target.lanes,
+                rows: t.rows,
+                columns: t.columns(),
+                counts: [1, 1, k].map(Count::Fixed),
+                a: [0, 0, 1],
+                a_row: k as i64,
+                a_columns: false,
+                b: [0, 0, t.columns() as i64],
+                b_padded: true,
+                c_row: n as i64,
+                c_vector: target.lanes.into(),
+                init: Init::Bias,
+                activation: None,
+            };
+            let mut draft = Draft::default();
+            let leaf = contraction.leaf(&mut draft.module);
+            let mut kernel = KernelBuilder::new("product");
+            let a = kernel.buffer("a", Elem::F32, Access::Read);
+            let b = kernel.buffer("b", Elem::F32, Access::Read);
+            let c = kernel.buffer("c", Elem::F32, Access::Write);
+            let bias = kernel.buffer("bias", Elem::F32, Access::Read);
+            let repeats = 4_000_000 / (m * n * k) + 1;
+            kernel.parallel("t", repeats, |kb, _| {
+                kb.serial("p", panels, |kb, p| {
+                    kb.serial("m", tiles, |kb, m| {
+                        let to = c.at(&m * (t.rows * n) + &p * t.columns());
+                        let args =
+                            [a.at(m * (t.rows * k)), b.at(&p * (t.columns() * k)), to, bias.at(&p * t.columns())];
+                        kb.call(leaf, args);
+                    });
+                });
+            });
+            let sizes = [m * k, n * k, m * n, n];
+            let (draft, mut blocks) = draft_of(kernel.finish(), draft, &sizes);
+            let work = 2.0 * (repeats * tiles * t.rows * panels * t.columns() * k) as f64;
+            let rate = work / seconds(&draft, &target, &mut blocks) / 1e9;
+            println!("  {}x{} k={k}: {rate:.1} GFLOP/s, {:.0} %", t.rows, t.columns(), 100.0 * rate / peak);
+        }
+    }
+}

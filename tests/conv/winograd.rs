@@ -1,0 +1,113 @@
+//! Winograd's convolution against plain loops: within a few times the direct error, in rms at most six times.
+
+use super::cases::Draw;
+use super::reference::{Exact, Shape};
+use super::run::{run, targets};
+use ninc::kernel::recipes::{Function, Reduction, Stage, Window, conv};
+use ninc::kernel::target::Algorithm;
+use ninc::types::Type;
+
+/// A convolution that the algorithm applies to.
+fn shape(draw: &mut Draw, case: usize) -> Shape {
+    let r = [3, 5, 2, 3, 4, 7][case % 6];
+    Shape {
+        batch: draw.below(3),
+        channels: 1 + draw.below(20),
+        image: [r + draw.below(12), r + draw.below(12)],
+        outputs: 1 + draw.below(40),
+        window: Window { kernel: [r, r], stride: [1, 1], pad: [draw.below(r), draw.below(r)], dilation: [1, 1] },
+        groups: 1,
+    }
+}
+
+/// Errors relative to the largest result: `[max, rms]`.
+fn errors(got: &[f32], expected: &Exact) -> [f64; 2] {
+    let scale = expected.values.iter().fold(1e-30, |m: f64, v| m.max(v.abs()));
+    let each: Vec<f64> = got.iter().zip(&expected.values).map(|(g, e)| (f64::from(*g) - e).abs() / scale).collect();
+    assert_eq!(got.len(), expected.values.len());
+    assert!(each.iter().all(|e| e.is_finite()), "numbers");
+    let rms = (each.iter().map(|e| e * e).sum::<f64>() / each.len().max(1) as f64).sqrt();
+    [each.iter().fold(0.0, |m, &e| m.max(e)), rms]
+}
+
+#[test]
+fn tiles_of_all_kinds() {
+    let mut draw = Draw::new(20);
+    for case in 0..60 {
+        let s = shape(&mut draw, case);
+        let stage = Stage { bias: case % 2 == 0, activation: (case % 4 < 2).then_some(Function::Relu) };
+        let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
+        let b = draw.values(s.outputs);
+        let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
+        if stage.activation.is_some() {
+            expected = expected.relu();
+        }
+        let mut operands = vec![(s.input(), x), (s.weight(), w)];
+        if stage.bias {
+            operands.push((Type::shared(&[s.outputs]), b));
+        }
+        for mut target in targets() {
+            target.algorithm = Algorithm::Winograd;
+            if case % 3 == 0 {
+                // Little cache: rounds of few rows.
+                target.cache[1] = 1 << 16;
+            }
+            let got =
+                run(&target, s.batch, &operands, &s.output(), |site| conv::forward(site, &s.window, 1, &[stage], None));
+            let [max, rms] = errors(&got, &expected);
+            assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
+        }
+    }
+}
+
+/// The measure that the algorithm was chosen by: rectified normal input, many channels.
+#[test]
+fn error_against_direct() {
+    let mut draw = Draw::new(21);
+    for (r, factor) in [(3, 3.0), (5, 6.0)] {
+        let window = Window { kernel: [r, r], stride: [1, 1], pad: [r / 2, r / 2], dilation: [1, 1] };
+        let s = Shape { batch: 1, channels: 48, image: [8, 8], outputs: 16, window, groups: 1 };
+        let x: Vec<f32> = draw.values(s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
+        let w = draw.values(s.weight().elements());
+        let expected = s.forward(&Exact::of(&x), &w, None);
+        let stage = Stage { bias: false, activation: None };
+        let operands = [(s.input(), x), (s.weight(), w)];
+        let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
+            let mut target = targets()[2].clone();
+            target.algorithm = algorithm;
+            let got = run(&target, 1, &operands, &s.output(), |site| conv::forward(site, &s.window, 1, &[stage], None));
+            errors(&got, &expected)[1]
+        });
+        assert!(winograd > direct / 2.0, "the algorithm was used");
+        assert!(winograd < factor * direct, "{r}x{r}: rms {winograd:e}, direct {direct:e}");
+    }
+}
+
+#[test]
+fn chains() {
+    let mut draw = Draw::new(22);
+    for case in 0..24 {
+        let s = shape(&mut draw, case);
+        let next = s.next(1 + draw.below(20));
+        let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
+        let v = draw.values(next.weight().elements());
+        let mut expected = next.forward(&s.forward(&Exact::of(&x), &w, None).relu(), &v, None);
+        let mut result = next.output();
+        let mut pool = None;
+        if case % 2 == 0 {
+            let window = Window { kernel: [2, 2], stride: [2, 2], pad: [0, 0], dilation: [1, 1] };
+            let (pooled, dims) = next.pool(&expected, Reduction::Max, &window);
+            (expected, result) = (pooled, Type::batched(&dims));
+            pool = Some((Reduction::Max, window));
+        }
+        let stages = [Stage { bias: false, activation: Some(Function::Relu) }, Stage { bias: false, activation: None }];
+        let operands = [(s.input(), x), (s.weight(), w), (next.weight(), v)];
+        for mut target in targets() {
+            target.algorithm = Algorithm::Winograd;
+            let got =
+                run(&target, s.batch, &operands, &result, |site| conv::forward(site, &s.window, 1, &stages, pool));
+            let [max, rms] = errors(&got, &expected);
+            assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
+        }
+    }
+}
