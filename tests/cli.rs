@@ -284,8 +284,8 @@ fn wrong_usage_and_wrong_data() {
     place.bad(2, &["build", "tiny.nin", "--emit", "soup"], "soup");
     place.bad(2, &["build", "tiny.nin", "--device", "gpu"], "gpu");
     place.bad(1, &["train", "tiny.nin", "--batch", "2000"], "2000");
-    fs::write(place.path("mnist.nin"), MODEL.replace("digits", "mnist").replace("[1, 8, 8]", "[1, 28, 28]"))
-        .expect("written");
+    let mnist = MODEL.replace("digits", "mnist").replace("[1, 8, 8]", "[1, 28, 28]");
+    fs::write(place.path("mnist.nin"), mnist).expect("written");
     place.bad(1, &["train", "mnist.nin"], "--data");
     place.bad(1, &["train", "mnist.nin", "--data", "nowhere"], "nowhere");
     fs::write(place.path("size.nin"), MODEL.replace("[1, 8, 8]", "[1, 9, 9]")).expect("written");
