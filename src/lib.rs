@@ -9,7 +9,7 @@ pub mod model;
 pub mod ops;
 pub mod passes;
 pub mod pipeline;
-pub mod schedule;
 pub mod plan;
+pub mod schedule;
 pub mod types;
 pub mod verified;

@@ -22,7 +22,8 @@ pub struct Program {
 
 pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
     let order = schedule::order(graph);
-    let mut driver = Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
+    let mut driver =
+        Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
     declare(&mut driver);
     for id in order {
         if !driver.slots.contains_key(&id) {
@@ -90,12 +91,16 @@ impl Driver<'_> {
         let slot = self.program.draft.value(&name, ty, role);
         self.slots.insert(id, slot);
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
-        let begin = self.program.draft.launches.len();
+        let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
         let (target, result, draft) = (self.target, Operand { slot, ty: ty.clone() }, &mut self.program.draft);
         graph.op(id).lower(&mut Site { target, name, operands, result, draft })?;
         if prepared {
             let launches = self.program.draft.launches.split_off(begin);
             self.program.draft.prepare.extend(launches);
+            // What such launches pass on to each other lives outside the run too.
+            for buffer in &mut self.program.draft.buffers[buffers..] {
+                buffer.role = Role::Prepared;
+            }
         }
         Ok(())
     }

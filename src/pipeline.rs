@@ -92,7 +92,8 @@ impl std::str::FromStr for Emit {
         };
         let names = Stage::ALL.map(Stage::name).join(", ");
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
-        let stage = found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
+        let stage =
+            found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
         let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
@@ -202,6 +203,13 @@ pub fn training(model: &Model, options: &Options) -> Result<Program> {
     session.passes(&mut graph, passes::AFTER_TRAINING)?;
     session.emit(Stage::Opt, None, || text::print(&graph));
     session.finish(graph, true)
+}
+
+/// Compiles a graph as it is, without any pass: for tests and tools that build graphs themselves.
+pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    session.check("its making", graph)?;
+    session.finish(graph.clone(), false)
 }
 
 /// Makes each named value an output under its name.

@@ -29,7 +29,8 @@ pub fn order(graph: &Graph) -> Vec<NodeId> {
     let mut ready: Vec<NodeId> = before.iter().copied().filter(|id| missing[id] == 0).collect();
     let position: HashMap<NodeId, usize> = before.iter().enumerate().map(|(i, &id)| (id, i)).collect();
     let mut order = Vec::with_capacity(before.len());
-    while let Some((i, _)) = ready.iter().enumerate().min_by_key(|(_, id)| (cost(graph, **id, &readers), position[id])) {
+    while let Some((i, _)) = ready.iter().enumerate().min_by_key(|(_, id)| (cost(graph, **id, &readers), position[id]))
+    {
         let id = ready.remove(i);
         order.push(id);
         for operand in distinct_operands(graph, id) {
@@ -83,12 +84,7 @@ fn waits(graph: &Graph, order: &[NodeId]) -> HashMap<NodeId, Vec<NodeId>> {
 }
 
 /// All that is computed after `value`, itself included, given the waits so far.
-fn dependents(
-    graph: &Graph,
-    order: &[NodeId],
-    value: NodeId,
-    waits: &HashMap<NodeId, Vec<NodeId>>,
-) -> HashSet<NodeId> {
+fn dependents(graph: &Graph, order: &[NodeId], value: NodeId, waits: &HashMap<NodeId, Vec<NodeId>>) -> HashSet<NodeId> {
     let mut found = HashSet::from([value]);
     loop {
         let before = found.len();

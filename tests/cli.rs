@@ -197,6 +197,10 @@ fn train_eval_and_run() {
     place.bad(1, &["run", "tiny.nin", "one.png", "--set", "width=4"], "does not fit");
     place.bad(1, &["run", "tiny.nin", "one.png", "--dump", "conv9=x.npy"], "conv9");
     place.bad(1, &["eval", "tiny.nin", "--set", "width=4"], "shape");
+    // The same layers on images of another size: the stored preparation would not fit.
+    fs::write(place.path("large.nin"), MODEL.replace("[1, 8, 8]", "[1, 28, 28]").replace("digits", "mnist"))
+        .expect("written");
+    place.bad(1, &["run", "large.nin", "one.png", "--weights", "out/tiny.safetensors"], "[1, 8, 8]");
 }
 
 /// Weights and log after the same training, stopped and resumed or not.
@@ -280,13 +284,14 @@ fn wrong_usage_and_wrong_data() {
     place.bad(2, &["build", "tiny.nin", "--emit", "soup"], "soup");
     place.bad(2, &["build", "tiny.nin", "--device", "gpu"], "gpu");
     place.bad(1, &["train", "tiny.nin", "--batch", "2000"], "2000");
-    fs::write(place.path("mnist.nin"), MODEL.replace("digits", "mnist")).expect("written");
+    fs::write(place.path("mnist.nin"), MODEL.replace("digits", "mnist").replace("[1, 8, 8]", "[1, 28, 28]"))
+        .expect("written");
     place.bad(1, &["train", "mnist.nin"], "--data");
     place.bad(1, &["train", "mnist.nin", "--data", "nowhere"], "nowhere");
     fs::write(place.path("size.nin"), MODEL.replace("[1, 8, 8]", "[1, 9, 9]")).expect("written");
     place.bad(1, &["train", "size.nin"], "[1, 9, 9]");
     fs::write(place.path("classes.nin"), MODEL.replace("channels = 10", "channels = 9")).expect("written");
-    place.bad(1, &["train", "classes.nin"], "label 9");
+    place.bad(1, &["train", "classes.nin"], "10 classes");
     fs::write(place.path("wild.nin"), MODEL.replace("rate = 0.2", "rate = 1e30")).expect("written");
     place.bad(1, &["train", "wild.nin"], "conv1.weight");
 }

@@ -44,8 +44,13 @@ fn parse(text: &str) -> Result<Golden, String> {
         let (stage, text) = part.split_once('\n').unwrap_or((part, ""));
         (stage.trim().to_string(), text.to_string())
     };
-    let mut golden =
-        Golden { training: false, emit: vec![], dumps: vec![], expected: parts.map(split).collect(), source: source.clone() };
+    let mut golden = Golden {
+        training: false,
+        emit: vec![],
+        dumps: vec![],
+        expected: parts.map(split).collect(),
+        source: source.clone(),
+    };
     let mut mode = None;
     for line in source.lines().map_while(|line| line.strip_prefix("// ")) {
         let (key, value) = line.split_once(": ").ok_or_else(|| format!("head line `{line}` is no `key: value`"))?;
@@ -101,7 +106,13 @@ fn difference(expected: &str, found: &str) -> String {
         match (left.next(), right.next()) {
             (None, None) => break,
             (l, r) if l == r => {}
-            (l, r) => return format!("line {number}\n  expected: {}\n  found:    {}", l.unwrap_or("(end)"), r.unwrap_or("(end)")),
+            (l, r) => {
+                return format!(
+                    "line {number}\n  expected: {}\n  found:    {}",
+                    l.unwrap_or("(end)"),
+                    r.unwrap_or("(end)")
+                );
+            }
         }
     }
     "the ends of lines".into()

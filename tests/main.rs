@@ -11,6 +11,7 @@ mod ops;
 mod passes;
 mod plans;
 mod random;
+mod readme;
 mod recipes;
 mod support;
 mod tidy;

@@ -36,7 +36,8 @@ pub const CLASSES: usize = 5;
 
 /// A small network of `2..8` random layers and a classifier on top.
 pub fn random(seed: u64) -> Graph {
-    let mut maker = Maker { graph: Graph::new(&format!("random{seed}")), random: Stream::new(seed, 1, 0), params: 0, layers: 0 };
+    let mut maker =
+        Maker { graph: Graph::new(&format!("random{seed}")), random: Stream::new(seed, 1, 0), params: 0, layers: 0 };
     let dims = [1 + maker.below(4), 4 + maker.below(6), 4 + maker.below(6)].to_vec();
     let input = Input { name: "image".into(), ints: false, batched: true, dims };
     let mut values = vec![maker.graph.add(input, &[]).expect("an input")];
@@ -326,7 +327,10 @@ pub fn distance(left: &[f32], right: &[f32]) -> f32 {
     let largest = left.iter().chain(right).fold(1f32, |m, v| m.max(v.abs()));
     let differ = |(l, r): (&f32, &f32)| if l == r || (l.is_nan() && r.is_nan()) { 0.0 } else { (l - r).abs() };
     // A NaN on one side only is an infinite difference.
-    let differ = |pair| { let d: f32 = differ(pair); if d.is_nan() { f32::INFINITY } else { d } };
+    let differ = |pair| {
+        let d: f32 = differ(pair);
+        if d.is_nan() { f32::INFINITY } else { d }
+    };
     left.iter().zip(right).map(differ).fold(0f32, f32::max) / largest
 }
 
@@ -339,12 +343,15 @@ pub fn run_engine(engine: &mut dyn Engine, values: &Values, batch: usize) -> Vec
     };
     let params = engine.params().to_vec();
     for port in &params {
-        let value = ninc_runtime::Tensor::new(&port.dims, values.floats(&port.name, &ty(port), batch)).expect("a tensor");
+        let value =
+            ninc_runtime::Tensor::new(&port.dims, values.floats(&port.name, &ty(port), batch)).expect("a tensor");
         engine.write(&port.name, &value).expect("a parameter");
     }
     let inputs = engine.inputs().to_vec();
-    let floats: Vec<_> = inputs.iter().map(|p| if p.ints { vec![] } else { values.floats(&p.name, &ty(p), batch) }).collect();
-    let ints: Vec<_> = inputs.iter().map(|p| if p.ints { values.ints(&p.name, &ty(p), batch) } else { vec![] }).collect();
+    let floats: Vec<_> =
+        inputs.iter().map(|p| if p.ints { vec![] } else { values.floats(&p.name, &ty(p), batch) }).collect();
+    let ints: Vec<_> =
+        inputs.iter().map(|p| if p.ints { values.ints(&p.name, &ty(p), batch) } else { vec![] }).collect();
     let feed = |i: usize| if inputs[i].ints { Feed::I32(&ints[i]) } else { Feed::F32(&floats[i]) };
     let feeds: Vec<(&str, Feed)> = (0..inputs.len()).map(|i| (inputs[i].name.as_str(), feed(i))).collect();
     let outputs: Vec<String> = engine.outputs().iter().map(|p| p.name.clone()).collect();

@@ -1,9 +1,11 @@
 //! Every operator on the cases it lists: value, gradient, text. Kernels are tested against the same cases elsewhere.
 
+use crate::support::compiled;
 use crate::support::draw::{self, convert, error};
 use crate::support::vectors::{input, param};
 use ninc::graph::interp::{EvalCx, Value, run};
 use ninc::graph::{Graph, NodeId, text, verify};
+use ninc::kernel::target::Isa;
 use ninc::ops::source::Input;
 use ninc::ops::{self, Case, GradCx, Operator, TrainCx};
 use ninc::passes::autodiff;
@@ -67,6 +69,31 @@ fn values_agree_in_both_precisions() {
         let error = error(&wide.real().data, &narrow, 1e-3);
         assert!(error < 3e-7, "{case:?}: {error:e}");
     }
+}
+
+/// The kernels of every operator, on every instruction set that this machine has, against the reference.
+#[test]
+fn compiled_values_agree() {
+    let mut wrong = Vec::new();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.present()) {
+        for (i, case) in ops::cases().iter().enumerate() {
+            let drawn = draw::operands(case, i as u64);
+            let expected = eval::<f64>(case, &drawn.iter().map(convert).collect::<Vec<_>>());
+            let (mut graph, _, result) = graph(case);
+            graph.outputs.push(("y".into(), result));
+            let results = compiled::run(&graph, case.batch, isa, |name, _| {
+                drawn[name[1..].parse::<usize>().expect("x and a number")].clone()
+            });
+            assert_eq!(results["y"].dims(), expected.dims(), "{case:?}");
+            let got: Vec<f64> = results["y"].real().data.iter().map(|v| f64::from(*v)).collect();
+            let error = error(&expected.real().data, &got, 1e-3);
+            // Also catches NaN.
+            if error.is_nan() || error > 2e-5 {
+                wrong.push(format!("{isa:?} {case:?}: {error:e}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Elements of each operand that are moved to measure a slope.

@@ -261,7 +261,7 @@ fn prepared_forms_follow_their_parameter() {
     let (plan, module) = plan(draft, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let mut executor = Executor::new(Arc::new(plan), code, Arc::new(Pool::new(1).expect("one"))).expect("executor");
-    executor.profile(true);
+    executor.set_profile(true);
     let mut results = Vec::new();
     for value in [0.0, 10.0] {
         executor.write("w", &Tensor::new(&[3], vec![value; 3]).expect("three")).expect("w");
@@ -273,7 +273,7 @@ fn prepared_forms_follow_their_parameter() {
     assert_eq!(results[0], results[1]);
     assert_eq!(results[2], results[3]);
     assert!((results[2] - results[0] - 8.1).abs() < 1e-3, "0.3 · 3 · (0.3 · 3 · 10): {results:?}");
-    assert_eq!(executor.profiled().len(), 2);
+    assert_eq!(executor.profile().len(), 2);
 }
 
 #[test]

@@ -9,7 +9,8 @@ fn root() -> PathBuf {
 }
 
 fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<_> = fs::read_dir(dir).expect("a source folder").map(|e| e.expect("an entry").path()).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(dir).expect("a source folder").map(|e| e.expect("an entry").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -112,11 +113,11 @@ fn every_source_file_is_reachable() {
 
 /// The places where `unsafe` may live, and why.
 const UNSAFE: &[&str] = &[
-    "src/back/cranelift/",     // the JIT's function pointers
-    "runtime/src/buffer.rs",   // disjoint views of aligned memory
-    "runtime/src/exec.rs",     // calls into compiled code
-    "runtime/src/threads.rs",  // sharing a run with the pool, pinning
-    "src/kernel/interp/",      // the interpreter behind the same interface as compiled code
+    "src/back/cranelift/",    // the JIT's function pointers
+    "runtime/src/buffer.rs",  // disjoint views of aligned memory
+    "runtime/src/exec.rs",    // calls into compiled code
+    "runtime/src/threads.rs", // sharing a run with the pool, pinning
+    "src/kernel/interp/",     // the interpreter behind the same interface as compiled code
 ];
 
 #[test]

@@ -42,7 +42,8 @@ fn labels(file: &SafeTensors, name: &str) -> Vec<i32> {
 
 fn check(device: Device) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
-    let (Ok(list), Ok(bytes)) = (fs::read(folder.join("vectors.json")), fs::read(folder.join("vectors.safetensors"))) else {
+    let (Ok(list), Ok(bytes)) = (fs::read(folder.join("vectors.json")), fs::read(folder.join("vectors.safetensors")))
+    else {
         eprintln!("skipped: no vectors in {}", folder.display());
         return;
     };
@@ -62,11 +63,16 @@ fn check(device: Device) {
     }
     let (images, labels) = (floats(&file, "sgd.images"), labels(&file, "sgd.labels"));
     for (step, expected) in losses.iter().enumerate() {
-        let loss = f64::from(program.engine.run(16, &feeds(&images, &labels, step), &["loss"]).expect("a step")[0].data[0]);
-        assert!((loss - expected).abs() <= 1e-4 * expected.abs(), "{device:?}: loss {loss} at step {step}, not {expected}");
+        let loss =
+            f64::from(program.engine.run(16, &feeds(&images, &labels, step), &["loss"]).expect("a step")[0].data[0]);
+        assert!(
+            (loss - expected).abs() <= 1e-4 * expected.abs(),
+            "{device:?}: loss {loss} at step {step}, not {expected}"
+        );
     }
     for name in &weights {
-        let (found, expected) = (program.engine.read(name).expect("a weight"), floats(&file, &format!("sgd.after.{name}")));
+        let (found, expected) =
+            (program.engine.read(name).expect("a weight"), floats(&file, &format!("sgd.after.{name}")));
         let distance = nets::distance(&found.data, &expected.data);
         assert!(distance <= 1e-3, "{device:?}: {name} differs by {distance} after the last step");
     }

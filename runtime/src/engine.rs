@@ -26,4 +26,11 @@ pub trait Engine {
 
     /// Bytes of working memory for a batch.
     fn arena_bytes(&self, batch: usize) -> usize;
+
+    /// Starts (or ends) measuring the time of each launch.
+    fn set_profile(&mut self, on: bool);
+
+    /// Kernel names and times of all launches since `set_profile(true)`, in their order; nothing if this engine has no
+    /// launches.
+    fn profile(&self) -> Vec<(String, std::time::Duration)>;
 }

@@ -88,19 +88,6 @@ impl Executor {
         &self.plan
     }
 
-    /// Starts (or ends) measuring the time of each launch.
-    pub fn profile(&mut self, on: bool) {
-        let launches = self.plan.prepare.len() + self.plan.launches.len();
-        self.profile = on.then(|| vec![Duration::ZERO; launches]);
-    }
-
-    /// Kernel names and times of all launches since `profile(true)`: preparations, then the launches in their order.
-    pub fn profiled(&self) -> Vec<(&str, Duration)> {
-        let launches = self.plan.prepare.iter().chain(&self.plan.launches);
-        let times = self.profile.iter().flatten();
-        launches.zip(times).map(|(l, t)| (self.plan.kernels[l.kernel].name.as_str(), *t)).collect()
-    }
-
     /// Makes room for a batch (a group's, if the plan has groups) and points the launches' arguments to it.
     fn reserve(&mut self, batch: usize) -> Result<()> {
         let bytes = self.plan.image_bytes.checked_mul(batch).and_then(|b| b.checked_add(self.plan.fixed_bytes));
@@ -262,6 +249,17 @@ impl Engine for Executor {
 
     fn arena_bytes(&self, batch: usize) -> usize {
         self.plan.arena_bytes(batch)
+    }
+
+    fn set_profile(&mut self, on: bool) {
+        let launches = self.plan.prepare.len() + self.plan.launches.len();
+        self.profile = on.then(|| vec![Duration::ZERO; launches]);
+    }
+
+    fn profile(&self) -> Vec<(String, Duration)> {
+        let launches = self.plan.prepare.iter().chain(&self.plan.launches);
+        let times = self.profile.iter().flatten();
+        launches.zip(times).map(|(l, t)| (self.plan.kernels[l.kernel].name.clone(), *t)).collect()
     }
 }
 

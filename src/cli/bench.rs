@@ -34,6 +34,9 @@ pub struct Args {
     batch: Option<u32>,
     #[arg(long)]
     json: bool,
+    /// A row per kernel launch with its time, slowest first
+    #[arg(long, conflicts_with = "json")]
+    profile: bool,
 }
 
 pub fn run(args: &Args, common: &Common) -> Done {
@@ -52,7 +55,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     }
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
-    let mut times = measure(&model, &mut program, batch, args.mode)?;
+    let mut times = measure(&model, &mut program, batch, args.mode, args.profile)?;
     times.sort();
     let median = times[times.len() / 2].as_secs_f64();
     // Two operations per multiply-add; the program's own graph counts the gradients of a training step as well.
@@ -66,6 +69,9 @@ pub fn run(args: &Args, common: &Common) -> Done {
             "median_ms": median * 1e3, "images_per_second": speed, "gflops": gflops, "arena_bytes": arena,
         }));
     }
+    if args.profile {
+        profile(&*program.engine)?;
+    }
     output::line(&format!(
         "{} {mode}, batch {batch}, {} threads, {device}: {:.3} ms, {speed:.0} images/s, {gflops:.1} GFLOP/s, arena {} bytes",
         model.name,
@@ -75,8 +81,19 @@ pub fn run(args: &Args, common: &Common) -> Done {
     ))
 }
 
+/// Share of the time and name of each launch.
+fn profile(engine: &dyn Engine) -> Done {
+    let mut rows = engine.profile();
+    let total: f64 = rows.iter().map(|(_, t)| t.as_secs_f64()).sum();
+    rows.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    for (name, time) in rows.iter().filter(|(_, t)| t.as_secs_f64() > 1e-3 * total) {
+        output::line(&format!("{:5.1} %  {name}", 100.0 * time.as_secs_f64() / total))?;
+    }
+    Ok(())
+}
+
 /// Times of the rounds, of which there is at least one.
-fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode) -> Done<Vec<Duration>> {
+fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode, profiled: bool) -> Done<Vec<Duration>> {
     let mut random = Stream::new(1, 0, 0);
     let dims = input(model)?;
     let images: Vec<f32> = (0..batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();
@@ -99,6 +116,10 @@ fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode) -> Do
             Some(feeds) => feeds.with(&ports, &images, &labels),
             None => vec![(image.as_str(), Feed::F32(&images))],
         };
+        // From the first round that counts.
+        if step == WARM as u64 && profiled {
+            engine.set_profile(true);
+        }
         step += 1;
         let start = Instant::now();
         engine.run(batch, &fed, &outputs)?;

@@ -102,14 +102,16 @@ impl Images {
                 images.values.extend(tensor.data);
                 continue;
             }
-            let mut pixels = picture(path, image_dims(dims)?, resize)?;
+            let fitted = preparation.map(Preparation::dims);
+            if let Some(fitted) = fitted.filter(|d| d.iter().product::<usize>() != size) {
+                let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
+                return Err(Error::new(message).with_help("whitening and means are for one size").into());
+            }
+            // A network on flat features still gets pictures of the shape that its training data had.
+            let shape = fitted.map_or_else(|| image_dims(dims), Ok)?;
+            let mut pixels = picture(path, shape, resize)?;
             match preparation {
-                Some(p) if p.dims().iter().product::<usize>() == size => p.apply(&mut pixels),
-                Some(p) => {
-                    let message =
-                        format!("the weights were trained on images of {:?}, the input is {dims:?}", p.dims());
-                    return Err(Error::new(message).with_help("whitening and means are for one size").into());
-                }
+                Some(preparation) => preparation.apply(&mut pixels),
                 None => output::note("note: the weights hold no data preparation; pixels are used as 0 to 255"),
             }
             images.names.push(shown);

@@ -96,6 +96,13 @@ impl Engine for Interpreter {
     fn arena_bytes(&self, batch: usize) -> usize {
         self.graph.ids().iter().map(|&id| 4 * self.graph.ty(id).full_dims(batch).iter().product::<usize>()).sum()
     }
+
+    /// The interpreter has no launches.
+    fn set_profile(&mut self, _on: bool) {}
+
+    fn profile(&self) -> Vec<(String, std::time::Duration)> {
+        vec![]
+    }
 }
 
 fn unknown(what: &str, name: &str) -> Error {

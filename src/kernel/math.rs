@@ -8,8 +8,8 @@ use super::ir::{Binary, Compare, Unary, Val};
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// ln 2 in two parts: the first has 9 bits, so that its product with an exponent is exact without fused multiply-add.
-const LN_2_HIGH: f32 = 0.693_359_4;
-const LN_2_LOW: f32 = -0.00021219444;
+const LN_2_HIGH: f32 = 355.0 / 512.0;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// `(e^r - 1 - r)/r²` for `|r| <= ln 2 / 2`, lowest power first.
 const EXP: [f32; 5] = [0.5, 0.166_665_73, 0.041_666_55, 0.008_363_774, 0.001_392_692_7];

@@ -102,7 +102,9 @@ impl Target {
         match isa {
             Isa::Portable => portable,
             Isa::Avx2 => Target { isa, lanes: 8, fma: true, ..portable },
-            Isa::Avx512 => Target { isa, lanes: 16, registers: 32, fma: true, bf16: host_bf16(), vnni: host_vnni(), ..portable },
+            Isa::Avx512 => {
+                Target { isa, lanes: 16, registers: 32, fma: true, bf16: host_bf16(), vnni: host_vnni(), ..portable }
+            }
         }
     }
 }

@@ -83,13 +83,14 @@ impl OperatorDef for FoldWeight {
     }
 
     fn cases() -> Vec<Case> {
-        [vec![6, 2, 3, 3], vec![5, 7]].map(|dims| Case {
-            operands: vec![Type::shared(&dims), Type::shared(&dims[..1]), Type::shared(&dims[..1])],
-            op: FoldWeight { epsilon: 1e-5 }.into(),
-            batch: 1,
-            draw: Draw::Positive,
-        })
-        .into()
+        [vec![6, 2, 3, 3], vec![5, 7]]
+            .map(|dims| Case {
+                operands: vec![Type::shared(&dims), Type::shared(&dims[..1]), Type::shared(&dims[..1])],
+                op: FoldWeight { epsilon: 1e-5 }.into(),
+                batch: 1,
+                draw: Draw::Positive,
+            })
+            .into()
     }
 }
 

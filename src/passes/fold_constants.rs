@@ -83,11 +83,7 @@ fn constant(graph: &Graph, id: NodeId) -> Option<f64> {
 /// The other operand, where one is the neutral element.
 fn neutral(graph: &Graph, operands: &[NodeId], element: f64) -> Option<NodeId> {
     let is = |i: usize| constant(graph, operands[i]) == Some(element);
-    if is(0) {
-        Some(operands[1])
-    } else {
-        is(1).then_some(operands[0])
-    }
+    if is(0) { Some(operands[1]) } else { is(1).then_some(operands[0]) }
 }
 
 fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) -> Result<Option<NodeId>, String> {

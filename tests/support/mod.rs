@@ -1,5 +1,6 @@
 //! Helpers that several tests share.
 
+pub mod compiled;
 pub mod draw;
 pub mod leaves;
 pub mod vectors;

@@ -1,4 +1,4 @@
-//! The shared test vectors, computed in f64 by PyTorch: operators with their gradients, and a training trace.
+//! The shared test vectors, computed in f64 by PyTorch: operators with their gradients.
 
 use ninc::graph::{Graph, NodeId};
 use ninc::ops::Operator;
@@ -37,28 +37,8 @@ pub struct Vector {
     pub input_grads: BTreeMap<String, Tensor>,
 }
 
-/// A training run of a small network.
-pub struct Trace {
-    pub batch: usize,
-    pub rate: f64,
-    pub momentum: f64,
-    pub decay: f64,
-    pub losses: Vec<f64>,
-    pub images: Tensor,
-    pub labels: Vec<i32>,
-    pub before: BTreeMap<String, Tensor>,
-    pub after: BTreeMap<String, Tensor>,
-    /// Of the first batch, after the last step.
-    pub logits: Tensor,
-}
-
-pub struct Vectors {
-    pub operators: Vec<Vector>,
-    pub trace: Trace,
-}
-
 /// All vectors, or nothing (said aloud) where they are not at hand.
-pub fn load() -> Option<Vectors> {
+pub fn load() -> Option<Vec<Vector>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
     let Ok(index) = std::fs::read_to_string(folder.join("vectors.json")) else {
         eprintln!("skipped: no shared test vectors");
@@ -67,11 +47,9 @@ pub fn load() -> Option<Vectors> {
     let bytes = std::fs::read(folder.join("vectors.safetensors")).expect("tensors beside vectors.json");
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
     let index: Vec<Json> = serde_json::from_str(&index).expect("a list of cases");
-    let (trace, operators) = index.split_last().expect("the trace comes last");
-    Some(Vectors {
-        operators: operators.iter().map(|case| vector(case, &tensors)).collect(),
-        trace: read_trace(trace, &tensors),
-    })
+    // The last entry is the training trace.
+    let operators = &index[..index.len() - 1];
+    Some(operators.iter().map(|case| vector(case, &tensors)).collect())
 }
 
 fn floats(tensors: &SafeTensors, name: &str) -> Tensor {
@@ -107,27 +85,6 @@ fn vector(case: &Json, tensors: &SafeTensors) -> Vector {
         output: floats(tensors, text(&case["output"])),
         output_grad: floats(tensors, text(&case["output_grad"])),
         input_grads: named("input_grads"),
-    }
-}
-
-fn read_trace(case: &Json, tensors: &SafeTensors) -> Trace {
-    let attrs = &case["attrs"];
-    let under = |prefix: &str| {
-        let names = tensors.names().into_iter().filter_map(|n| Some((n, n.strip_prefix(prefix)?)));
-        names.map(|(full, short)| (short.to_string(), floats(tensors, full))).collect()
-    };
-    let number = |name: &str| attrs[name].as_f64().expect("a number");
-    Trace {
-        batch: number("batch") as usize,
-        rate: number("rate"),
-        momentum: number("momentum"),
-        decay: number("weight_decay"),
-        losses: attrs["losses"].as_array().expect("losses").iter().map(|l| l.as_f64().unwrap()).collect(),
-        images: floats(tensors, "sgd.images"),
-        labels: integers(tensors, "sgd.labels"),
-        before: under("sgd.before."),
-        after: under("sgd.after."),
-        logits: floats(tensors, "sgd.logits_after"),
     }
 }
 

@@ -32,6 +32,11 @@ pub struct Batch {
 impl Source {
     /// A data set as it is, for evaluation: in order, prepared, nothing drawn at random.
     pub fn plain(set: &Dataset, preparation: &Arc<Preparation>, batch: usize) -> Result<Source> {
+        let (fitted, dims) = (preparation.dims(), set.images.dims);
+        if fitted != dims {
+            return Err(Error::new(format!("the weights were trained on images of {fitted:?}, the data has {dims:?}"))
+                .with_help("are these the weights for this data?"));
+        }
         // Whitening one image at a time would take longer than the network.
         let (set, preparation) = match preparation.is_heavy() {
             true => (preparation.all(set)?, None),

@@ -22,9 +22,9 @@ pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
-pub mod winograd;
 pub mod split;
 pub mod spread;
+pub mod winograd;
 
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -95,8 +95,7 @@ mod tests {
             for tap in 0..r {
                 for at in 0..f.points() {
                     for i in 0..m {
-                        let y: f64 =
-                            (0..f.points()).map(|j| f.output[i][j] * f.kernel[j][tap] * f.input[j][at]).sum();
+                        let y: f64 = (0..f.points()).map(|j| f.output[i][j] * f.kernel[j][tap] * f.input[j][at]).sum();
                         let want = if i + tap == at { 1.0 } else { 0.0 };
                         assert!((y - want).abs() < 1e-9, "F({m},{r}): result {i}, tap {tap}, input {at}: {y}");
                     }

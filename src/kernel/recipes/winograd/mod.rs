@@ -66,7 +66,9 @@ impl Winograd {
             let tile = tile(site.target, rows * across, g.outputs);
             Winograd { transforms: transforms.clone(), geometry: g, tile, tiles: [rows, across] }
         };
-        let equal = |rows: usize| rows == down || down.is_multiple_of(rows) && (!whole_rows || g.out[0].is_multiple_of(rows * m));
+        let equal = |rows: usize| {
+            rows == down || down.is_multiple_of(rows) && (!whole_rows || g.out[0].is_multiple_of(rows * m))
+        };
         (1..=down).rev().filter(|&rows| equal(rows)).map(cut).find(|w| 4 * w.elements() <= site.target.cache[1])
     }
 

@@ -1,0 +1,67 @@
+//! The README's examples, run: every `$ ninc …` line works and prints what the page says it prints, numbers aside.
+
+use std::path::Path;
+use std::process::Command;
+use std::{fs, io};
+
+/// Numbers differ from machine to machine and run to run; a page is true where the words are.
+fn words(line: &str) -> String {
+    let mut out = String::new();
+    for part in line.split_whitespace() {
+        let number = part.trim_end_matches('x').chars().all(|c| c.is_ascii_digit() || ".,x-".contains(c));
+        if !(number && part.chars().any(|c| c.is_ascii_digit())) {
+            out.push_str(part);
+            out.push(' ');
+        }
+    }
+    out
+}
+
+/// Does `printed` read as `page` says, where `...` stands for any lines?
+fn reads_as(printed: &[String], page: &[String]) -> bool {
+    match page.split_first() {
+        None => printed.is_empty(),
+        Some((first, rest)) if first.trim() == "..." => (0..=printed.len()).any(|n| reads_as(&printed[n..], rest)),
+        Some((first, rest)) => printed.first() == Some(first) && reads_as(&printed[1..], rest),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.is_file() {
+            fs::copy(&path, to.join(path.file_name().expect("a name")))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn examples_do_what_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let place = tempfile::tempdir().expect("a folder");
+    copy(&root.join("models"), &place.path().join("models")).expect("models");
+    copy(&root.join("tests/data"), &place.path().join("tests/data")).expect("pictures");
+    // Shipped weights would be found before those that the tour has just trained.
+    let _ = fs::remove_file(place.path().join("models/digits.safetensors"));
+    let page = fs::read_to_string(root.join("README.md")).expect("README.md");
+    let mut examples = 0;
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().expect("the block");
+        let (command, output) = block.split_once('\n').expect("a command line");
+        let args = command.strip_prefix("$ ninc ").unwrap_or_else(|| panic!("{command} is no ninc command"));
+        let result = Command::new(env!("CARGO_BIN_EXE_ninc"))
+            .args(args.split_whitespace())
+            .current_dir(place.path())
+            .output()
+            .expect("ninc runs");
+        let text = String::from_utf8_lossy(&result.stderr) + String::from_utf8_lossy(&result.stdout);
+        assert_eq!(result.status.success(), !output.starts_with("error"), "{command}: {text}");
+        let printed: Vec<String> = text.lines().map(words).filter(|l| !l.is_empty()).collect();
+        let said: Vec<String> = output.lines().map(words).filter(|l| !l.is_empty()).collect();
+        assert!(reads_as(&printed, &said), "{command} printed\n{text}\nthe README says\n{output}");
+        examples += 1;
+    }
+    assert!(examples >= 5, "only {examples} examples");
+}

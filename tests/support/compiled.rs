@@ -1,0 +1,42 @@
+//! Runs a graph as compiled code, with the interpreter's interface.
+
+use ninc::graph::Graph;
+use ninc::graph::interp::{Tensor as Wide, Value};
+use ninc::kernel::target::{Isa, Target};
+use ninc::pipeline::{self, Options};
+use ninc::types::Type;
+use ninc_runtime::{Feed, Tensor};
+use std::collections::HashMap;
+
+/// The outputs of `graph`, compiled for `isa` as it is, on a batch; `source` gives inputs and parameters by name.
+pub fn run(
+    graph: &Graph,
+    batch: usize,
+    isa: Isa,
+    source: impl Fn(&str, &Type) -> Value<f32>,
+) -> HashMap<String, Value<f32>> {
+    let options = Options { target: Some(Target::host_with(isa)), threads: 2, ..Options::default() };
+    let program = pipeline::graph(graph, &options).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+    let mut engine = program.engine;
+    let ty = |ints: bool, batched: bool, dims: &[usize]| {
+        if ints { Type::ints(batched, dims) } else { Type { batched, ..Type::shared(dims) } }
+    };
+    for port in engine.params().to_vec() {
+        let value = source(&port.name, &ty(port.ints, port.batched, &port.dims));
+        engine.write(&port.name, &Tensor::new(&port.dims, value.real().data.clone()).unwrap()).unwrap();
+    }
+    let ports = engine.inputs().to_vec();
+    let values: Vec<Value<f32>> = ports.iter().map(|p| source(&p.name, &ty(p.ints, p.batched, &p.dims))).collect();
+    let feeds: Vec<(&str, Feed)> = ports
+        .iter()
+        .zip(&values)
+        .map(|(port, value)| match value {
+            Value::Real(tensor) => (port.name.as_str(), Feed::F32(&tensor.data)),
+            Value::Int(tensor) => (port.name.as_str(), Feed::I32(&tensor.data)),
+        })
+        .collect();
+    let names: Vec<&str> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+    let results = engine.run(batch, &feeds, &names).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+    let value = |t: Tensor| Value::Real(Wide { dims: t.dims, data: t.data });
+    names.iter().map(|n| n.to_string()).zip(results.into_iter().map(value)).collect()
+}
