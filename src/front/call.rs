@@ -35,10 +35,10 @@ impl Lower<'_> {
     pub fn layer_name(&mut self, kind: &str, alias: Option<&Name>, scope: &Scope) -> String {
         if let Some(alias) = alias.filter(|_| scope.repeats == 0) {
             let name = format!("{}{}", scope.prefix, alias.text);
-            if let Some(first) = self.names.insert(name.clone(), alias.span) {
-                if first != alias.span {
-                    self.duplicate(alias, first);
-                }
+            if let Some(first) = self.names.insert(name.clone(), alias.span)
+                && first != alias.span
+            {
+                self.duplicate(alias, first);
             }
             return name;
         }

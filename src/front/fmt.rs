@@ -211,10 +211,9 @@ fn written_breaks(tokens: &[Token], marks: &Marks, text: &str) -> HashSet<Break>
     let mut stack: Vec<usize> = Vec::new();
     let mut previous_comment = false;
     for (i, token) in tokens.iter().enumerate() {
-        if let Some(group) = marks.pipes.get(&token.span.start) {
-            if token.newlines > 0 || previous_comment {
-                broken.insert(Break::Pipeline(*group));
-            }
+        let starts_line = token.newlines > 0 || previous_comment;
+        if let Some(group) = marks.pipes.get(&token.span.start).filter(|_| starts_line) {
+            broken.insert(Break::Pipeline(*group));
         }
         previous_comment = token.kind == TokenKind::Comment;
         match token.text(text) {
@@ -347,10 +346,9 @@ impl Printer<'_> {
             line.alias = Some((line.text.trim_end().len(), *group));
         }
         let found = pipe.map(|g| Break::Pipeline(*g)).or((sign == "{").then_some(Break::Brace(start)));
-        if let Some(found) = found.filter(|b| !broken.contains(b)) {
-            if line.breakable.is_none_or(|(outer, _)| depth < outer) {
-                line.breakable = Some((depth, found));
-            }
+        let outermost = line.breakable.is_none_or(|(outer, _)| depth < outer);
+        if let Some(found) = found.filter(|b| outermost && !broken.contains(b)) {
+            line.breakable = Some((depth, found));
         }
     }
 
@@ -425,7 +423,7 @@ impl Printer<'_> {
         match (before, after) {
             ("(" | "[", _) | (_, ")" | "]" | "," | ":") | ("{", "}") => false,
             ("-", _) if self.unary(p) => false,
-            (_, "(") => !(self.tokens[p].kind == TokenKind::Word && !KEYWORDS.contains(&before)),
+            (_, "(") => self.tokens[p].kind != TokenKind::Word || KEYWORDS.contains(&before),
             _ => true,
         }
     }

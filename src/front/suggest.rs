@@ -87,7 +87,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// The help for an unknown name: the nearest known one, or all of them if they are few.
-pub fn help<'a>(name: &str, known: &[&'a str], what: &str) -> Option<String> {
+pub fn help(name: &str, known: &[&str], what: &str) -> Option<String> {
     match nearest(name, known.iter().copied()) {
         Some(near) => Some(format!("did you mean `{near}`?")),
         None if known.is_empty() => None,

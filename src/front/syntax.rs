@@ -93,10 +93,8 @@ pub fn diagnose(error: &Error<Rule>, text: &str, tokens: &[Token], offset: usize
         return Diagnostic::error(codes::SYNTAX, last, format!("expected {} after this", expected(positives)));
     };
     let found = token.text(text);
-    if token.kind == TokenKind::Number {
-        if let Some(d) = number_problem(token, found) {
-            return d;
-        }
+    if let Some(d) = number_problem(token, found).filter(|_| token.kind == TokenKind::Number) {
+        return d;
     }
     let previous = before.map_or("", |t| t.text(text));
     let next = tokens[index..].iter().filter(code_tokens).nth(1).map_or("", |t| t.text(text));
