@@ -1,5 +1,8 @@
 //! All integration tests: one binary, one module per room.
 
+// A test that panics says where.
+#![allow(clippy::unwrap_used)]
+
 mod cli;
 mod conv;
 mod data;

@@ -26,7 +26,9 @@ fn stages_parse_as_they_print() {
         let emit: Emit = text.parse().expect("a stage");
         assert_eq!(emit.to_string(), text);
     }
-    for (text, part) in [("grap", "stages: ast, graph"), ("opt:fusion", "fold_batch_norm"), ("plan:fuse", "`opt:` takes")] {
+    for (text, part) in
+        [("grap", "stages: ast, graph"), ("opt:fusion", "fold_batch_norm"), ("plan:fuse", "`opt:` takes")]
+    {
         let error = text.parse::<Emit>().expect_err("no stage");
         assert!(error.help.as_ref().is_some_and(|h| h.contains(part)), "{text}: {error}");
     }
@@ -62,7 +64,8 @@ fn a_dump_becomes_an_output() {
 fn training_says_what_it_cannot_do() {
     let network = "network n {\n input x: [2, 4, 4]\n output a = x |> relu\n output b = x |> tanh\n}";
     let train = "train {\n optimizer = sgd(rate = 0.1)\n epochs = 1\n}";
-    let fails = |model: &Model| pipeline::training(model, &Options::default()).err().expect("it cannot be trained").message;
+    let fails =
+        |model: &Model| pipeline::training(model, &Options::default()).err().expect("it cannot be trained").message;
     assert!(fails(&load(network)).contains("no `train"));
     let mut model = load("network n {\n input x: [2]\n x |> linear(2)\n}");
     model.train = Some(nets::recipe(0));
@@ -78,7 +81,8 @@ fn training_says_what_it_cannot_do() {
 #[test]
 fn reports_agree_between_devices() {
     let model = shipped("cifar10.nin");
-    let report = |device| pipeline::inference(&model, &Options { device, ..Options::default() }).expect("it compiles").report;
+    let report =
+        |device| pipeline::inference(&model, &Options { device, ..Options::default() }).expect("it compiles").report;
     let (cpu, interp) = (report(Device::Cpu), report(Device::Interp));
     assert_eq!((cpu.parameters, cpu.multiply_adds), (interp.parameters, interp.multiply_adds));
     // Published: 966,986 parameters, 222.5 million multiply-adds.

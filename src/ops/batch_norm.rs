@@ -75,7 +75,7 @@ impl OperatorDef for BatchNorm {
             operands: (1, 1),
             params: BATCH_NORM,
             weights: true,
-            build: build,
+            build,
         }]
     }
 

@@ -36,7 +36,7 @@ impl OperatorDef for Concat {
             operands: (2, 64),
             params: &[],
             weights: false,
-            build: build,
+            build,
         }]
     }
 

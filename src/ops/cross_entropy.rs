@@ -30,7 +30,7 @@ impl OperatorDef for CrossEntropy {
             operands: (2, 2),
             params: &[],
             weights: false,
-            build: build,
+            build,
         }]
     }
 

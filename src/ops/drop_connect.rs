@@ -79,7 +79,7 @@ impl OperatorDef for DropConnect {
             operands: (1, 1),
             params: DROP_CONNECT,
             weights: true,
-            build: build,
+            build,
         }]
     }
 

@@ -57,7 +57,7 @@ impl OperatorDef for Dropout {
             operands: (1, 1),
             params: DROPOUT,
             weights: false,
-            build: build,
+            build,
         }]
     }
 

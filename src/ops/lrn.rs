@@ -74,7 +74,7 @@ impl OperatorDef for Lrn {
             operands: (1, 1),
             params: LRN,
             weights: false,
-            build: build,
+            build,
         }]
     }
 

@@ -56,7 +56,7 @@ impl OperatorDef for Maxout {
             operands: (1, 1),
             params: MAXOUT,
             weights: false,
-            build: build,
+            build,
         }]
     }
 

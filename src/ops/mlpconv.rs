@@ -151,7 +151,7 @@ impl OperatorDef for MlpConv {
             operands: (1, 1),
             params: MLPCONV,
             weights: true,
-            build: build,
+            build,
         }]
     }
 

@@ -56,7 +56,7 @@ impl OperatorDef for Pad {
             operands: (1, 1),
             params: PAD,
             weights: false,
-            build: build,
+            build,
         }]
     }
 

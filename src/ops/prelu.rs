@@ -42,7 +42,7 @@ impl OperatorDef for Prelu {
             operands: (1, 1),
             params: &[],
             weights: true,
-            build: build,
+            build,
         }]
     }
 

@@ -25,7 +25,7 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
             return wrong(format!("{} lies outside of its memory", buffer.name));
         }
     }
-    if plan.fixed_bytes % 64 != 0 || plan.image_bytes % 64 != 0 {
+    if !plan.fixed_bytes.is_multiple_of(64) || !plan.image_bytes.is_multiple_of(64) {
         return wrong("its memory is not aligned".into());
     }
     for launch in plan.prepare.iter().chain(&plan.launches) {
@@ -112,7 +112,7 @@ pub(super) fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize)
 /// Copies all images of a feed into memory, by several threads if there is much to do.
 pub(super) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut [u8]) -> Result<()> {
     let size = port.elements();
-    let images = if size == 0 { 0 } else { memory.len() / 4 / size };
+    let images = (memory.len() / 4).checked_div(size).unwrap_or(0);
     if images < 2 || memory.len() / 4 < LARGE || threads.count() == 1 {
         self::feed(port, feed, memory);
         return Ok(());

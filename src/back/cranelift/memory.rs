@@ -150,7 +150,7 @@ impl Gen<'_, '_> {
     fn store_scalar(&mut self, elem: Elem, value: Value, pointer: Value, at: i32) {
         match elem {
             Elem::Bf16 => {
-                let half = self.to_bf16(value);
+                let half = self.narrow_bf16(value);
                 self.b.ins().istore16(flags(), half, pointer, at);
             }
             Elem::U8 | Elem::I8 => {
@@ -165,7 +165,7 @@ impl Gen<'_, '_> {
     fn store_vector(&mut self, elem: Elem, value: Value, pointer: Value, at: i32) {
         match elem {
             Elem::Bf16 => {
-                let halves = self.to_bf16(value);
+                let halves = self.narrow_bf16(value);
                 let packed = self.shuffle(halves, halves, [0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13]);
                 let packed = self.cast(types::I64X2, packed);
                 let eight = self.b.ins().extractlane(packed, 0u8);
@@ -184,7 +184,7 @@ impl Gen<'_, '_> {
     }
 
     /// The upper halves of floats, rounded to nearest even, in the lower halves of I32 lanes. A NaN stays one.
-    fn to_bf16(&mut self, value: Value) -> Value {
+    fn narrow_bf16(&mut self, value: Value) -> Value {
         let vector = self.b.func.dfg.value_type(value) == types::F32X4;
         let bits = self.cast(if vector { types::I32X4 } else { types::I32 }, value);
         let upper = self.shift(Binary::ShrU, bits, 16);

@@ -17,7 +17,7 @@ pub fn pieces(
     } else if full > 1 {
         kernel.range(name, LoopKind::Serial, 0, full, |k, i| body(k, i * piece, piece));
     }
-    if len % piece > 0 {
+    if !len.is_multiple_of(piece) {
         body(kernel, (full * piece).into(), len % piece);
     }
 }

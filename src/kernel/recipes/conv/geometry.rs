@@ -48,7 +48,7 @@ impl Geometry {
         if self.pointwise() {
             let pixels = self.image[0] * self.image[1];
             let distance = |n: &usize| n.abs_diff(48);
-            let width = (1..=pixels).filter(|n| pixels % n == 0).min_by_key(distance).unwrap_or(1);
+            let width = (1..=pixels).filter(|n| pixels.is_multiple_of(*n)).min_by_key(distance).unwrap_or(1);
             self.image = [pixels / width, width];
             self.out = self.image;
         }
@@ -83,5 +83,5 @@ impl Geometry {
 /// Most rows of a round: a divisor of `rows`, so that all rounds are alike; at least about eight rounds an image, so
 /// that a single image keeps several threads busy; as long as the scratch memory of a round (`bytes(rows)`) fits.
 pub fn rows_per_round(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
-    (1..=rows).rev().find(|&r| rows % r == 0 && (r == 1 || rows / r >= 8.min(rows) && fits(r))).unwrap_or(1)
+    (1..=rows).rev().find(|&r| rows.is_multiple_of(r) && (r == 1 || rows / r >= 8.min(rows) && fits(r))).unwrap_or(1)
 }
