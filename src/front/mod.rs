@@ -1,4 +1,4 @@
-//! The front end: text to a checked [`Model`](crate::model::Model), with all that is wrong with it in one run.
+//! The front end: text to a checked [`Model`], with all that is wrong with it in one run.
 //!
 //! Characters and brackets first (`lex`, `split`), so that nothing recursive sees unbounded nesting; then each item's syntax
 //! (`parse`); then names, arguments and shapes while the graph is built (`lower`, `call` and their helpers), for only an
