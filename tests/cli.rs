@@ -265,9 +265,9 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
 #[test]
 fn bench_reports_its_numbers() {
     let place = Place::new();
-    for mode in ["infer", "train"] {
-        let value =
-            json(&place.good(&["bench", "tiny.nin", "--mode", mode, "--batch", "4", "--json", "--threads", "2"]));
+    for (mode, algorithm) in [("infer", "direct"), ("infer", "winograd"), ("train", "auto")] {
+        let more = ["--batch", "4", "--json", "--threads", "2", "--algorithm", algorithm];
+        let value = json(&place.good(&[&["bench", "tiny.nin", "--mode", mode][..], &more].concat()));
         assert_eq!((&value["network"], &value["mode"], &value["batch"]), (&"tiny".into(), &mode.into(), &4.into()));
         for key in ["median_ms", "images_per_second", "gflops", "arena_bytes"] {
             assert!(value[key].as_f64().expect("a number") > 0.0, "{key}: {value}");

@@ -4,7 +4,7 @@ use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
-use ninc::kernel::target::{Isa, Target};
+use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::ops::source::Init as Start;
@@ -35,6 +35,14 @@ pub enum IsaName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum AlgorithmName {
+    Auto,
+    Direct,
+    /// Fewer multiplications for 3x3 and 5x5 with stride 1, at a small loss of accuracy; for batches
+    Winograd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Color {
     Auto,
     Always,
@@ -49,6 +57,9 @@ pub struct Common {
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long, value_enum, default_value = "auto", global = true)]
     isa: IsaName,
+    /// How convolutions are computed; directly unless said
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    algorithm: AlgorithmName,
     /// Threads; as many as there are processors unless said
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -105,8 +116,13 @@ impl Common {
             let present: Vec<&str> = Isa::ALL.iter().filter(|isa| isa.present()).map(|isa| isa.name()).collect();
             return Err(error.with_help(format!("it has: {}", present.join(", "))).into());
         }
+        let algorithm = match self.algorithm {
+            AlgorithmName::Auto => Algorithm::Auto,
+            AlgorithmName::Direct => Algorithm::Direct,
+            AlgorithmName::Winograd => Algorithm::Winograd,
+        };
         Ok(Options {
-            target: isa.map(Target::host_with),
+            target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
             device: if self.device == DeviceName::Cpu { Device::Cpu } else { Device::Interp },
             threads: self.threads(),
             verify: !self.no_verify,
