@@ -31,7 +31,8 @@ pub fn activate(b: &mut LeafBuilder, function: Function, x: Val) -> Val {
     match function {
         Function::Relu => {
             let zero = b.f32(0.0, lanes);
-            b.max(x, zero)
+            // In this order a NaN goes through, so that training sees it.
+            b.max(zero, x)
         }
         Function::LeakyRelu { slope } => {
             let (zero, slope) = (b.f32(0.0, lanes), b.f32(slope, lanes));
