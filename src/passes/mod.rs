@@ -16,13 +16,6 @@ pub mod inference;
 pub mod optimizer;
 pub mod training;
 
-/// What a graph is compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    Inference,
-    Training,
-}
-
 /// A rewrite with the name that `--emit opt:NAME` and `--time-passes` know it by.
 #[derive(Clone, Copy)]
 pub struct Pass {
