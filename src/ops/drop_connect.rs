@@ -1,6 +1,6 @@
 //! DropConnect (Wan et al., 2013): a linear layer whose weights and biases are dropped anew for each image.
 
-use super::arithmetic::{Scale, bits};
+use super::arithmetic::Scale;
 use super::attr::attributes;
 use super::dropout::RATE;
 use super::layer;
@@ -13,9 +13,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::ir::Elem;
-use crate::kernel::recipes::{self, Stage, drop_connect, elementwise};
-use crate::kernel::site::{Lowered, Operand, Site};
+use crate::kernel::recipes::drop_connect;
+use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 use ninc_runtime::philox::{self, StepKey};
 
@@ -118,19 +117,7 @@ impl OperatorDef for DropConnect {
 
     /// The mean over masks scales the result as a whole: that of a linear layer, scaled afterwards.
     fn lower(&self, site: &mut Site) -> Lowered {
-        let linear = site.temp("linear", Elem::F32, 0, site.result.ty.elements());
-        let (name, result) = (site.name.clone(), site.result.clone());
-        let product = Operand { slot: linear, ty: result.ty.clone() };
-        let operands = site.operands.clone();
-        let mut inner = Site { target: site.target, name, operands, result: product.clone(), draft: site.draft };
-        recipes::linear::forward(&mut inner, Stage { bias: true, activation: None })?;
-        let name = format!("{}.scale", inner.name);
-        let mut outer = Site { target: inner.target, name, operands: vec![product], result, draft: inner.draft };
-        let factor = (1.0 - self.rate) as f32;
-        elementwise::map(&mut outer, &format!("scale_{}", bits(factor.into())), |b, v, lanes| {
-            let factor = b.f32(factor, lanes);
-            b.mul(v[0], factor)
-        })
+        drop_connect::mean(site, self.rate)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {

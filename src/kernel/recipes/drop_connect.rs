@@ -18,9 +18,9 @@ struct Mask {
 }
 
 /// Inference, the mean over all masks: `(x[F], w[O, F], b[O]) -> (1 - rate)·(w·x + b)`.
-pub fn mean(site: &mut Site, rate: f32) -> Lowered {
+pub fn mean(site: &mut Site, rate: f64) -> Lowered {
     let (_, outputs) = weight_sizes(site, &site.operands[1].ty)?;
-    let scale = 1.0 - rate;
+    let scale = (1.0 - rate) as f32;
     linear::forward(site, Stage { bias: true, activation: None })?;
     let lanes = site.target.lanes;
     let leaf = site.module().leaf(&format!("scale_{outputs}by{:08x}v{lanes}", scale.to_bits()), |b| {
