@@ -391,6 +391,12 @@ impl Disk for Failing {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.go().and_then(|()| System.sync_folder(folder))
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.link(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.remove(path))
+    }
 }
 
 #[test]

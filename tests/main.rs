@@ -9,6 +9,8 @@ mod data;
 mod front;
 mod golden;
 mod kernels;
+#[cfg(unix)]
+mod kill;
 mod nets;
 mod ops;
 mod passes;

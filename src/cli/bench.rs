@@ -5,8 +5,11 @@ use super::output::{self, Done, usage};
 use clap::ValueEnum;
 use ninc::model::Model;
 use ninc::pipeline::Program;
+use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
+use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::feeds::{self, Feeds};
+use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::{Engine, Feed, Result, init};
 use serde_json::json;
 use std::path::PathBuf;
@@ -99,6 +102,7 @@ fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode, profi
     let images: Vec<f32> = (0..batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();
     let classes = if mode == Mode::Train { result(model)?.2 as u32 } else { 1 };
     let labels: Vec<i32> = (0..batch).map(|_| random.below(classes.max(1)) as i32).collect();
+    let data = Batch { images, labels, mixed: None };
     let outputs: Vec<String> = match mode {
         Mode::Infer => model.graph.outputs.iter().map(|(name, _)| name.clone()).collect(),
         Mode::Train => vec!["loss".into()],
@@ -109,12 +113,13 @@ fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode, profi
     let engine: &mut dyn Engine = &mut *program.engine;
     let mut step = 0;
     let mut once = || -> Result<Duration> {
+        let tiny = |recipe: &Recipe| Hyper { factor: 1e-6, momentum: recipe.optimizer.momentum() };
         // A tiny rate: the work is the same, and the weights stay what they are.
         let feeds = model.train.as_ref().filter(|_| mode == Mode::Train);
-        let feeds = feeds.map(|recipe| Feeds::new(&ports, recipe, 1e-6, step)).transpose()?;
+        let feeds = feeds.map(|recipe| Feeds::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
         let fed = match &feeds {
-            Some(feeds) => feeds.with(&ports, &images, &labels),
-            None => vec![(image.as_str(), Feed::F32(&images))],
+            Some(feeds) => feeds.with(&ports, &data),
+            None => vec![(image.as_str(), Feed::F32(&data.images))],
         };
         // From the first round that counts.
         if step == WARM as u64 && profiled {

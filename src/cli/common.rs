@@ -83,7 +83,7 @@ pub struct Common {
     color: Color,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
         _ => Err("expected NAME=VALUE".into()),
@@ -159,6 +159,12 @@ impl Common {
         let program = pipeline::training(model, &self.options()?)?;
         self.times(&program);
         Ok(program)
+    }
+
+    /// A training step whose named values are outputs too, as far as a training has them.
+    pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
+        let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
+        Ok(pipeline::training(model, &options)?)
     }
 
     fn times(&self, program: &Program) {
