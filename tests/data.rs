@@ -138,7 +138,7 @@ fn cifar_reads_from_an_archive_in_place() {
 }
 
 /// A zip archive without compression, as `numpy.savez` writes it.
-fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut bytes, mut index) = (Vec::new(), Vec::new());
     for (name, contents) in members {
         let offset = bytes.len() as u32;

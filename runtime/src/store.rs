@@ -110,6 +110,11 @@ impl Store {
     }
 }
 
+/// CRC-32 of a file, as 8 digits.
+pub fn checksum(path: &Path) -> Result<String> {
+    Ok(format!("{:08x}", crc32fast::hash(&crate::data::files::read(path, CAP)?)))
+}
+
 fn header_sum(length: &[u8], header: &[u8]) -> String {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(length);

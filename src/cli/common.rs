@@ -96,6 +96,22 @@ impl Common {
         self.threads.map_or_else(all, usize::from)
     }
 
+    /// What runs the programs, for people.
+    pub fn machine(&self) -> String {
+        match self.device {
+            DeviceName::Cpu => {
+                let isa = match self.isa {
+                    IsaName::Auto => Isa::ALL.into_iter().filter(|isa| isa.present()).next_back().map_or("", Isa::name),
+                    IsaName::Portable => Isa::Portable.name(),
+                    IsaName::Avx2 => Isa::Avx2.name(),
+                    IsaName::Avx512 => Isa::Avx512.name(),
+                };
+                format!("processor ({}, {isa}), {} threads", std::env::consts::ARCH, self.threads())
+            }
+            DeviceName::Interp => "interpreter".into(),
+        }
+    }
+
     pub fn color_stderr(&self) -> bool {
         match self.color {
             Color::Always => true,

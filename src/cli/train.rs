@@ -3,7 +3,7 @@
 use super::common::{Common, load_data, parameters, result, show_dumps};
 use super::output::{self, Done, Failure, usage};
 use super::progress::Shown;
-use super::signals;
+use super::{report, signals};
 use ninc::graph::text;
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
@@ -138,7 +138,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     shown.finish();
     let outcome = outcome?;
     let seconds = begin.elapsed().as_secs_f64();
-    let Some(test) = outcome.test else {
+    let Some(test) = &outcome.test else {
         let file = args.file.display();
         let out = args.out.display();
         output::note(&format!(
@@ -148,6 +148,22 @@ pub fn run(args: &Args, common: &Common) -> Done {
         ));
         return Err(Failure::Interrupted);
     };
+    let session = report::Session {
+        model: &model,
+        text: super::common::text(&args.file)?,
+        file: args.file.display().to_string(),
+        job: &job,
+        outcome: &outcome,
+        test,
+        seconds,
+        machine: common.machine(),
+    };
+    match report::write(&session) {
+        Ok(path) => output::note(&format!("report: {}", path.display())),
+        // The weights are there; a page about them is not worth an exit code.
+        Err(Failure::Error(e)) => output::note(&format!("note: there is no report: {e}")),
+        Err(other) => return Err(other),
+    }
     if args.json {
         return output::json(&json!({
             "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": outcome.weights.display().to_string(),
