@@ -7,8 +7,9 @@ use super::{report, signals};
 use ninc::graph::text;
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::Length;
+use ninc_runtime::spec::{Length, Prepare};
 use ninc_runtime::store::System;
 use ninc_runtime::train::{Job, Saving, train};
 use serde_json::json;
@@ -110,7 +111,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     show_dumps(&trainer)?;
     let parameters = parameters(&trainer);
     let start = start::start(args, &model, &parameters)?;
-    let preparation = Arc::new(Preparation::fit(&spec.prepare, &sets.train)?);
+    let preparation = prepare(&spec.prepare, &sets.train)?;
     let text = text::print(&model.graph);
     let finder = finder::Layers { model: &model, common };
     let job = Job {
@@ -178,6 +179,21 @@ pub fn run(args: &Args, common: &Common) -> Done {
         outcome.steps,
         outcome.weights.display()
     ))
+}
+
+/// The fitted preparation. Whitening takes long enough that people should know what they wait for.
+fn prepare(spec: &[Prepare], train: &Dataset) -> Done<Arc<Preparation>> {
+    let begin = Instant::now();
+    if spec.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
+        output::note("fitting the whitening to the training images");
+    }
+    let (preparation, found) = cache::fit(spec, train, cache::folder().as_deref(), &System)?;
+    match (found, begin.elapsed().as_secs_f64()) {
+        (true, _) => output::note("taken from the cache"),
+        (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
+        _ => {}
+    }
+    Ok(Arc::new(preparation))
 }
 
 /// The options that stand above the recipe.

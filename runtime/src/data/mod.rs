@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod batches;
+pub mod cache;
 pub mod cifar;
 pub mod digits;
 pub mod files;
