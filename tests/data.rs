@@ -138,6 +138,93 @@ fn cifar_reads_from_an_archive_in_place() {
     assert!(error.message.contains("label 77"), "{error}");
 }
 
+#[test]
+fn cifar100_takes_the_fine_labels() {
+    let folder = folder();
+    let set = folder.path().join("cifar-100-binary");
+    fs::create_dir(&set).expect("made");
+    let record = |coarse: u8, fine: u8| [&[coarse, fine][..], &[fine; 3072]].concat();
+    fs::write(set.join("train.bin"), [record(3, 99), record(4, 0), record(5, 42)].concat()).expect("written");
+    fs::write(set.join("test.bin"), record(19, 23)).expect("written");
+    let sets = load(&spec(Source::Cifar100), Some(folder.path()), &[3, 32, 32]).expect("reads");
+    assert_eq!((0..3).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [99, 0, 42]);
+    assert_eq!(
+        (sets.test.label(0), sets.names.len(), sets.names[99].as_str(), sets.names[0].as_str()),
+        (23, 100, "worm", "apple")
+    );
+    let mut image = vec![0.0; 3072];
+    sets.train.copy(2, &mut image).expect("in memory");
+    assert!(image.iter().all(|&v| v == 42.0));
+    fs::write(set.join("test.bin"), record(1, 100)).expect("written");
+    let error = load(&spec(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("label 100");
+    assert!(error.message.contains("label 100 of 100 classes"), "{error}");
+    fs::write(set.join("test.bin"), &record(1, 1)[1..]).expect("written");
+    load(&spec(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("a byte is missing");
+}
+
+#[test]
+fn fashion_mnist_has_its_own_folder_and_names() {
+    let folder = folder();
+    let set = folder.path().join("fashion-mnist");
+    fs::create_dir(&set).expect("made");
+    write_mnist(&set);
+    let sets = load(&spec(Source::FashionMnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
+    assert_eq!((sets.train.len(), sets.test.len(), sets.names[9].as_str()), (6, 3, "ankle boot"));
+}
+
+/// A data element of a MAT file: type, length, contents, padding to 8 bytes.
+fn element(kind: u32, contents: &[u8]) -> Vec<u8> {
+    let mut bytes = [kind.to_le_bytes(), (contents.len() as u32).to_le_bytes()].concat();
+    bytes.extend(contents);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+/// A matrix of bytes as MATLAB 5 stores it (class 9: uint8).
+fn matrix(name: &str, dims: &[u32], contents: &[u8]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_le_bytes()).collect();
+    let flags = [9u32.to_le_bytes(), [0; 4]].concat();
+    element(14, &[element(6, &flags), element(5, &dims), element(1, name.as_bytes()), element(2, contents)].concat())
+}
+
+fn mat_file(labels: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![b' '; 116];
+    bytes[..19].copy_from_slice(b"MATLAB 5.0 MAT-file");
+    bytes.extend([0; 8]);
+    bytes.extend([0x00, 0x01, b'I', b'M']);
+    // Column-major [row, column, channel, image]: each pixel says where it is.
+    let pixel = |i: usize| ((i % 32) * 2 + (i / 32 % 32) * 3 + (i / 1024 % 3) * 5 + i / 3072) as u8;
+    let pixels: Vec<u8> = (0..3072 * labels.len()).map(pixel).collect();
+    bytes.extend(matrix("X", &[32, 32, 3, labels.len() as u32], &pixels));
+    bytes.extend(matrix("y", &[labels.len() as u32, 1], labels));
+    bytes
+}
+
+#[test]
+fn svhn_is_turned_and_its_zero_is_a_zero() {
+    let folder = folder();
+    let write = |name: &str, labels: &[u8]| fs::write(folder.path().join(name), mat_file(labels)).expect("written");
+    write("train_32x32.mat", &[1, 10, 9]);
+    write("test_32x32.mat", &[5]);
+    write("extra_32x32.mat", &[7, 8]);
+    let read = |extra| load(&spec(Source::Svhn { extra }), Some(folder.path()), &[3, 32, 32]);
+    let sets = read(false).expect("reads");
+    assert_eq!((0..3).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [1, 0, 9]);
+    let mut image = vec![0.0; 3072];
+    sets.train.copy(2, &mut image).expect("in memory");
+    // [channel][row][column]
+    let at = |c: usize, row: usize, column: usize| image[(c * 32 + row) * 32 + column];
+    assert_eq!((at(0, 0, 0), at(1, 4, 7), at(2, 31, 30)), (2.0, 8.0 + 21.0 + 5.0 + 2.0, 62.0 + 90.0 + 10.0 + 2.0));
+    assert_eq!(read(true).expect("reads").train.len(), 5);
+    write("train_32x32.mat", &[1, 11, 9]);
+    assert!(read(false).expect_err("label 11").message.contains("label 11"));
+    let whole = mat_file(&[1, 2]);
+    for cut in (0..whole.len() - 8).step_by(97) {
+        fs::write(folder.path().join("train_32x32.mat"), &whole[..cut]).expect("written");
+        read(false).expect_err("cut");
+    }
+}
+
 /// A zip archive without compression, as `numpy.savez` writes it.
 pub fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut bytes, mut index) = (Vec::new(), Vec::new());

@@ -22,6 +22,7 @@ mod recipes;
 mod support;
 mod tidy;
 mod trace;
+mod trained;
 mod trouble;
 mod vectors;
 #[cfg(target_arch = "x86_64")]

@@ -113,7 +113,10 @@ fn checkpoints_by_steps_and_time_and_the_last_ones_kept() {
         &["out/tiny.checkpoint", "--resume=out/tiny.step-00000020.checkpoint"],
     );
     for wrong in ["0", "soon", "5days", "-3"] {
-        place.bad(&["train", "tiny.nin", &format!("--checkpoint-every={wrong}")], &[wrong]);
+        let output =
+            place.command(&["train", "tiny.nin", &format!("--checkpoint-every={wrong}")]).output().expect("starts");
+        let (_, err) = texts(&output);
+        assert!(output.status.code() == Some(2) && err.contains(wrong), "{err}");
     }
 }
 
@@ -370,4 +373,32 @@ fn fine_tuning_says_what_it_took() {
     place.bad(&[&start[..], &["--freeze", "*"]].concat(), &["nothing to train"]);
     place.model("far.nin", &MODEL.replace("conv1", "a").replace("conv2", "b").replace("width = 8", "width = 4"));
     place.bad(&["train", "far.nin", "--weights", "out/tiny.safetensors"], &["does not fit", "--rename"]);
+}
+
+#[test]
+fn a_real_checkpoint_shows_every_damage() {
+    use ninc_runtime::philox::Stream;
+    use ninc_runtime::store::Store;
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--steps", "10"]);
+    let path = place.path("out/tiny.checkpoint");
+    let whole = fs::read(&path).expect("there");
+    let refused = |bytes: &[u8], what: &str| {
+        let error =
+            Store::from_bytes(bytes, &path, true).and_then(|s| Checkpoint::from_store(s, &path)).expect_err(what);
+        assert!(error.message.contains("tiny.checkpoint") && error.help.is_some(), "{what}: {error}");
+    };
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().expect("8 bytes")) as usize;
+    for cut in 0..=header {
+        refused(&whole[..cut], &format!("cut at {cut}"));
+    }
+    let mut random = Stream::new(11, 0, 0);
+    let mut bytes = whole.clone();
+    for _ in 0..5_000 {
+        let (at, bit) = (random.below(whole.len() as u32) as usize, random.below(8));
+        bytes[at] ^= 1 << bit;
+        refused(&bytes, &format!("bit {bit} of byte {at}"));
+        bytes[at] = whole[at];
+    }
+    assert!(Checkpoint::read(&path).is_ok());
 }

@@ -17,6 +17,8 @@ pub struct Shown {
     since: Instant,
     images: usize,
     rate: f64,
+    /// The first step is done.
+    started: bool,
 }
 
 impl Shown {
@@ -27,7 +29,7 @@ impl Shown {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Shown { bar, json, verbose, since: Instant::now(), images: 0, rate: 0.0 }
+        Shown { bar, json, verbose, since: Instant::now(), images: 0, rate: 0.0, started: false }
     }
 
     fn speed(&self) -> f64 {
@@ -50,7 +52,11 @@ impl Shown {
 
 impl Watch for Shown {
     fn step(&mut self, progress: &Progress) {
-        self.images += progress.images;
+        match self.started {
+            true => self.images += progress.images,
+            // What came before the first step, and filling the caches in it, is not what the others take.
+            false => (self.started, self.since) = (true, Instant::now()),
+        }
         self.rate = progress.rate;
         if let Some(bar) = &self.bar {
             if bar.length() != Some(progress.total_steps) {

@@ -1,0 +1,110 @@
+//! Each of the operators that the paper compares with learns something real, and the shipped weights are what they claim.
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Trains a network of these steps on the digits and gives its test accuracy.
+fn accuracy(layers: &str, rate: f64) -> f64 {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let text = format!(
+        "network net {{ input image: [1, 8, 8]  image {layers} |> softmax }}
+         data {{ source = digits  prepare = [mean_std] }}
+         train {{ optimizer = sgd(rate = {rate:?}, momentum = 0.9)  schedule = cosine  batch = 32  steps = 250  seed = 1 }}"
+    );
+    fs::write(folder.path().join("net.nin"), text).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_ninc"))
+        .args(["train", "net.nin", "--json"])
+        .current_dir(folder.path())
+        .output()
+        .expect("ninc runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let done: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    done["accuracy"].as_f64().expect("a number")
+}
+
+#[track_caller]
+fn learns(layers: &str, rate: f64, least: f64) {
+    let reached = accuracy(layers, rate);
+    eprintln!("{:.2} % {layers}", reached * 100.0);
+    assert!(reached >= least, "{reached} of the test images with {layers}");
+}
+
+#[test]
+fn maxout_learns() {
+    learns(
+        "|> conv(channels = 24, kernel = 3, pad = 1) |> maxout(pieces = 2) |> max_pool(kernel = 2, stride = 2) |> flatten |> linear(features = 10)",
+        0.05,
+        0.93,
+    );
+}
+
+#[test]
+fn stochastic_pooling_learns() {
+    learns(
+        "|> conv(channels = 16, kernel = 3, pad = 1) |> relu |> stochastic_pool(kernel = 2, stride = 2) |> flatten |> linear(features = 10)",
+        0.05,
+        0.9,
+    );
+}
+
+#[test]
+fn drop_connect_learns() {
+    learns(
+        "|> conv(channels = 16, kernel = 3, pad = 1) |> relu |> max_pool(kernel = 2, stride = 2) |> flatten |> drop_connect(features = 64, rate = 0.5) |> relu |> linear(features = 10)",
+        0.05,
+        0.9,
+    );
+}
+
+#[test]
+fn local_response_normalisation_learns() {
+    learns(
+        "|> conv(channels = 16, kernel = 3, pad = 1) |> relu |> lrn(size = 5, alpha = 0.5, beta = 0.75, k = 2.0) |> max_pool(kernel = 2, stride = 2) |> flatten |> linear(features = 10)",
+        0.05,
+        0.93,
+    );
+}
+
+#[test]
+fn local_convolution_learns() {
+    learns(
+        "|> conv(channels = 8, kernel = 3, pad = 1) |> relu |> max_pool(kernel = 2, stride = 2) |> local_conv(channels = 16, kernel = 3, pad = 1) |> relu |> flatten |> linear(features = 10)",
+        0.05,
+        0.92,
+    );
+}
+
+/// From a fresh clone, before any training.
+#[test]
+fn shipped_weights_work_where_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    fs::create_dir(place.path().join("models")).expect("made");
+    for name in ["digits.nin", "digits.safetensors"] {
+        fs::copy(root.join("models").join(name), place.path().join("models").join(name)).expect("shipped");
+    }
+    let ninc = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
+        let output = command.args(args).current_dir(place.path()).output().expect("ninc runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let picture = root.join("tests/data/digit-7.png");
+    let (out, err) = ninc(&["run", "models/digits.nin", &picture.display().to_string(), "--top", "1"]);
+    assert!(err.contains("weights: models/digits.safetensors") && err.lines().count() == 1, "{err}");
+    assert!(out.lines().nth(1).is_some_and(|l| l.trim_start().starts_with('7')), "{out}");
+    let (out, _) = ninc(&["eval", "models/digits.nin", "--json"]);
+    let value: Value = serde_json::from_str(out.trim()).expect("JSON");
+    let (accuracy, count) = (value["accuracy"].as_f64().expect("a number"), value["count"].as_u64());
+    let card = fs::read_to_string(root.join("models/README.md")).expect("there");
+    assert!(
+        count == Some(360) && card.contains(&format!("{:.2} %", accuracy * 100.0)),
+        "{value}: the card says otherwise"
+    );
+    let size = fs::metadata(place.path().join("models/digits.safetensors")).expect("there").len();
+    assert!(size < 1 << 20, "{size} bytes");
+}
