@@ -348,11 +348,12 @@ impl<'a> Session<'a> {
         training: bool,
         compiled: &mut Vec<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
-        let target = self.options.target.clone().unwrap_or_else(Target::host);
+        let target = Target { batches: training, ..self.options.target.clone().unwrap_or_else(Target::host) };
         let lowered = self.time("lower", || lower::run(&graph, &target));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         let name = graph.name.clone();
-        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        let cache = training.then_some(target.cache[2]);
+        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
         let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;

@@ -18,6 +18,7 @@ mod plans;
 mod random;
 mod readme;
 mod recipes;
+mod step;
 mod support;
 mod tidy;
 mod trace;

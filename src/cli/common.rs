@@ -57,7 +57,7 @@ pub struct Common {
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long, value_enum, default_value = "auto", global = true)]
     isa: IsaName,
-    /// How convolutions are computed; directly unless said
+    /// How convolutions are computed; unless said directly, in training by Winograd where that pays
     #[arg(long, value_enum, default_value = "auto", global = true)]
     algorithm: AlgorithmName,
     /// Threads; as many as there are processors unless said
