@@ -37,6 +37,6 @@ pub fn draft(target: &Target) -> Draft {
     kernel.parallel("round", ROUNDS, |k, round| k.call(leaf, vec![y.at(round * row)]));
     draft.module.kernels.push(kernel.finish());
     let slot = draft.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
-    draft.launches.push(Launch { kernel: 0, args: vec![slot] });
+    draft.launches.push(Launch { kernel: 0, args: vec![slot], sums: false });
     draft
 }
