@@ -316,7 +316,7 @@ fn wrong_usage_and_wrong_data() {
     fs::write(place.path("classes.nin"), MODEL.replace("channels = 10", "channels = 9")).expect("written");
     place.bad(1, &["train", "classes.nin"], "10 classes");
     fs::write(place.path("wild.nin"), MODEL.replace("rate = 0.2", "rate = 1e30")).expect("written");
-    place.bad(1, &["train", "wild.nin"], "conv1.weight");
+    place.bad(1, &["train", "wild.nin"], "layer `conv2`");
 }
 
 #[cfg(unix)]

@@ -83,7 +83,7 @@ pub struct Common {
     color: Color,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
         _ => Err("expected NAME=VALUE".into()),
@@ -94,6 +94,22 @@ impl Common {
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
         self.threads.map_or_else(all, usize::from)
+    }
+
+    /// What runs the programs, for people.
+    pub fn machine(&self) -> String {
+        match self.device {
+            DeviceName::Cpu => {
+                let isa = match self.isa {
+                    IsaName::Auto => Isa::ALL.into_iter().filter(|isa| isa.present()).next_back().map_or("", Isa::name),
+                    IsaName::Portable => Isa::Portable.name(),
+                    IsaName::Avx2 => Isa::Avx2.name(),
+                    IsaName::Avx512 => Isa::Avx512.name(),
+                };
+                format!("processor ({}, {isa}), {} threads", std::env::consts::ARCH, self.threads())
+            }
+            DeviceName::Interp => "interpreter".into(),
+        }
     }
 
     pub fn color_stderr(&self) -> bool {
@@ -170,6 +186,12 @@ impl Common {
         let program = pipeline::training(model, &self.options()?)?;
         self.times(&program);
         Ok(program)
+    }
+
+    /// A training step whose named values are outputs too, as far as a training has them.
+    pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
+        let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
+        Ok(pipeline::training(model, &options)?)
     }
 
     fn times(&self, program: &Program) {

@@ -10,6 +10,7 @@ mod fmt;
 mod inspect;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod signals;
 mod train;
