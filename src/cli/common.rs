@@ -57,7 +57,7 @@ pub struct Common {
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long = "isa", value_name = "ISA", value_enum, default_value = "auto", global = true)]
     isas: Vec<IsaName>,
-    /// How convolutions are computed; directly unless said
+    /// How convolutions are computed; unless said directly, in training by Winograd where that pays
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
     /// Threads; as many as there are processors unless said
@@ -147,13 +147,7 @@ impl Common {
     pub fn machine(&self) -> String {
         match self.device() {
             DeviceName::Cpu => {
-                let isa = match last(&self.isas) {
-                    IsaName::Auto => Isa::ALL.into_iter().filter(|isa| isa.present()).next_back().map_or("", Isa::name),
-                    IsaName::Portable => Isa::Portable.name(),
-                    IsaName::Avx2 => Isa::Avx2.name(),
-                    IsaName::Avx512 => Isa::Avx512.name(),
-                };
-                format!("processor ({}, {isa}), {} threads", std::env::consts::ARCH, self.threads())
+                format!("processor ({}, {}), {} threads", std::env::consts::ARCH, self.isa_name(), self.threads())
             }
             DeviceName::Interp => "interpreter".into(),
         }
@@ -167,7 +161,18 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Done<Options> {
+    /// The instruction set that is used.
+    pub fn isa_name(&self) -> String {
+        let isa = match last(&self.isas) {
+            IsaName::Auto => Target::host().isa,
+            IsaName::Portable => Isa::Portable,
+            IsaName::Avx2 => Isa::Avx2,
+            IsaName::Avx512 => Isa::Avx512,
+        };
+        isa.name().into()
+    }
+
+    pub fn options(&self) -> Done<Options> {
         let isa = match last(&self.isas) {
             IsaName::Auto => None,
             IsaName::Portable => Some(Isa::Portable),

@@ -39,6 +39,8 @@ pub struct Target {
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
+    /// The program is for batches (training): a round may take several images, at the price of a single image's time.
+    pub batches: bool,
 }
 
 impl Target {
@@ -53,6 +55,7 @@ impl Target {
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
+            batches: false,
         }
     }
 }
