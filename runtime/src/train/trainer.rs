@@ -49,7 +49,7 @@ pub fn train(
     std::fs::create_dir_all(&job.folder).map_err(|e| Error::file("make the folder", &job.folder, &e))?;
     let mut run = Run::new(job, trainer, infer)?;
     let stopped = run.steps(watch, control)?;
-    run.checkpoint().or_else(|e| Err(run.rescue(e)))?;
+    run.checkpoint().map_err(|e| run.rescue(e))?;
     let (weights, checkpoint) = (weights_path(&job.folder, &job.name), checkpoint_path(&job.folder, &job.name));
     let (steps, data) = (run.cursor.step, run.identity.data.clone());
     let mut outcome = Outcome { stopped, steps, test: None, weights, checkpoint, data };
