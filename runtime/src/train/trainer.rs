@@ -308,7 +308,7 @@ impl<'a, 'b> Run<'a, 'b> {
             watch.note("the training accuracy stopped growing: the rate drops");
         }
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
-        if (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
+        if whole && (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
             self.cursor.warned = true;
             watch.note(&trouble::stuck("the loss is stuck where guessing is", classes));
         }
