@@ -5,6 +5,7 @@
 
 mod cli;
 mod conv;
+mod counts;
 mod data;
 mod front;
 mod golden;

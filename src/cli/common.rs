@@ -104,7 +104,18 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Done<Options> {
+    /// The instruction set that is used.
+    pub fn isa_name(&self) -> String {
+        let isa = match self.isa {
+            IsaName::Auto => Target::host().isa,
+            IsaName::Portable => Isa::Portable,
+            IsaName::Avx2 => Isa::Avx2,
+            IsaName::Avx512 => Isa::Avx512,
+        };
+        isa.name().into()
+    }
+
+    pub fn options(&self) -> Done<Options> {
         let isa = match self.isa {
             IsaName::Auto => None,
             IsaName::Portable => Some(Isa::Portable),

@@ -34,7 +34,7 @@ fn errors(got: &[f32], expected: &Exact) -> [f64; 2] {
 #[test]
 fn tiles_of_all_kinds() {
     let mut draw = Draw::new(20);
-    for case in 0..60 {
+    for case in 0..120 {
         let s = shape(&mut draw, case);
         let stage = Stage { bias: case % 2 == 0, activation: (case % 4 < 2).then_some(Function::Relu) };
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
