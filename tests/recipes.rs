@@ -68,11 +68,11 @@ pub struct Test<'a> {
 impl Test<'_> {
     /// The result for a whole batch.
     pub fn run(&self, lanes: u32, batch: usize) -> Vec<f32> {
-        self.run_group(lanes, [batch, 0, batch])
+        self.run_group(lanes, [batch, 0, batch], &[])
     }
 
-    /// The result for images `first ..` of a batch of `total`.
-    pub fn run_group(&self, lanes: u32, [batch, first, total]: [usize; 3]) -> Vec<f32> {
+    /// The result for images `first ..` of a batch of `total`; `sums` is what it held after the group before.
+    pub fn run_group(&self, lanes: u32, [batch, first, total]: [usize; 3], sums: &[f32]) -> Vec<f32> {
         let target = Target { lanes, ..Target::portable(true) };
         let mut draft = Draft::default();
         let mut operands = Vec::new();
@@ -91,6 +91,9 @@ impl Test<'_> {
             let bytes = data.bytes();
             assert_eq!(block.len(), bytes.len(), "bytes of an operand");
             *block = bytes;
+        }
+        for (place, value) in blocks[slot.0 as usize].chunks_exact_mut(4).zip(sums) {
+            place.copy_from_slice(&value.to_ne_bytes());
         }
         let launches: Vec<&Launch> = draft.prepare.iter().chain(&draft.launches).collect();
         let vars = [batch, first, total].map(|v| v as i64);

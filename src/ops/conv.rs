@@ -251,7 +251,7 @@ impl OperatorDef for Conv2d {
 }
 
 attributes! {
-    /// `(w, dy) -> dx[C, height, width]`
+    /// `(w, dy, [y]) -> dx[C, height, width]`; with y, the result of a ReLU behind x, dx is 0 where y is not above 0.
     Conv2dGradInput {
         stride: [usize; 2],
         pad: [usize; 2],
@@ -273,19 +273,28 @@ impl OperatorDef for Conv2dGradInput {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        let [w, dy] = check::exactly(operands)?;
+        let ([w, dy], y) = check::with_optional(operands)?;
         let [outputs, per_group, _, _] = weight_dims(w)?;
         let inputs = per_group.checked_mul(self.groups).ok_or("too many channels")?;
         check_groups(inputs, outputs, self.groups)?;
         let [oh, ow] = window::conv_output(&self.window_of(&w.dims), [self.height, self.width])?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
-        check::sized(Type::batched(&[inputs, self.height, self.width]))
+        let x = check::sized(Type::batched(&[inputs, self.height, self.width]))?;
+        match y {
+            Some(y) if *y != x => Err(format!("a mask {y} for a gradient {x}")),
+            _ => Ok(x),
+        }
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (w, dy) = (operands[0].real(), operands[1].real());
         let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, &self.window_of(&w.dims), self.groups);
-        reference::result(cx, sliding.grad_input(&w.data, &dy.data))
+        let mut dx = sliding.grad_input(&w.data, &dy.data);
+        if let Some(y) = operands.get(2) {
+            let hidden = dx.iter_mut().zip(&y.real().data).filter(|(_, y)| y.f64() <= 0.0);
+            hidden.for_each(|(dx, _)| *dx = 0.0);
+        }
+        reference::result(cx, dx)
     }
 
     super::first_order_only!();
@@ -304,9 +313,11 @@ impl OperatorDef for Conv2dGradInput {
         let case = |shape: &Shape| {
             let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
             let op = Conv2dGradInput { stride, pad, dilation, groups, height, width };
-            Case::new(op, shape.batch, &[shape.weight(), Type::batched(&shape.output)])
+            let plain = vec![shape.weight(), Type::batched(&shape.output)];
+            let masked = [&plain[..], &[shape.image()]].concat();
+            [plain, masked].map(|operands| Case::new(op.clone(), shape.batch, &operands))
         };
-        SHAPES.iter().map(case).collect()
+        SHAPES.iter().flat_map(case).collect()
     }
 }
 

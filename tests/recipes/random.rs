@@ -74,7 +74,7 @@ fn dropout_drops_what_philox_says() {
                 lower: &|site| random::dropout(site, rate, scale, stream),
             };
             for lanes in LANES {
-                let got = test.run_group(lanes, [batch, first, first + batch]);
+                let got = test.run_group(lanes, [batch, first, first + batch], &[]);
                 assert!(got == expected, "dropout of {dims:?} from image {first}, {lanes} lanes");
             }
         }

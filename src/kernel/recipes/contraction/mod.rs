@@ -16,7 +16,7 @@ pub use tile::{Tile, tile};
 
 use super::Function;
 use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::{Access, Elem, Index, LeafId, Module, Param, Val, Var};
+use crate::kernel::ir::{Access, Compare, Elem, Index, LeafId, Module, Param, Val, Var};
 
 /// Number of rounds of one of the three sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +111,16 @@ impl Contraction {
     /// The leaf in `module`. Parameters: `a, b, c, [bias]`, then the given counts in the order i, j, k (k: rounds of
     /// `unroll`, rest).
     pub fn leaf(&self, module: &mut Module) -> LeafId {
-        module.leaf(&self.name(), |b| self.build(b))
+        module.leaf(&self.name(), |b| self.build(b, false))
     }
 
-    fn build(&self, b: &mut LeafBuilder) {
+    /// The same with a last pointer parameter `y`, laid out as C: results are 0 where it is not above 0. It is the gradient
+    /// of a ReLU whose result is `y`.
+    pub fn masked_leaf(&self, module: &mut Module) -> LeafId {
+        module.leaf(&(self.name() + "_mask"), |b| self.build(b, true))
+    }
+
+    fn build(&self, b: &mut LeafBuilder, masked: bool) {
         let access = if matches!(self.init, Init::Load | Init::Add) { Access::ReadWrite } else { Access::Write };
         let pa = b.pointer("a", Elem::F32, Access::Read);
         let pb = b.pointer("b", Elem::F32, Access::Read);
@@ -128,7 +134,8 @@ impl Contraction {
         let nest = Nest { spec: self, a: pa, b: pb, outer: [given[0], given[1]], inner };
         let acc = self.start(b, pc, bias);
         let acc = nest.sum(b, 0, Index::default(), Index::default(), acc);
-        self.end(b, pc, acc);
+        let mask = masked.then(|| b.pointer("y", Elem::F32, Access::Read));
+        self.end(b, pc, mask, acc);
     }
 
     /// Columns of vector `v` that exist.
@@ -161,7 +168,7 @@ impl Contraction {
         acc
     }
 
-    fn end(&self, b: &mut LeafBuilder, c: Param, acc: Vec<Val>) {
+    fn end(&self, b: &mut LeafBuilder, c: Param, mask: Option<Param>, acc: Vec<Val>) {
         for (i, mut value) in acc.into_iter().enumerate() {
             let (m, v) = (i / self.vectors(), i % self.vectors());
             if let Some(function) = self.activation {
@@ -171,6 +178,12 @@ impl Contraction {
             if self.init == Init::Add {
                 let sum = b.load_partial(c, place, self.lanes, self.width(v));
                 value = b.add(sum, value);
+            }
+            if let Some(mask) = mask {
+                let y = b.load_partial(mask, place, self.lanes, self.width(v));
+                let zero = b.f32(0.0, self.lanes);
+                let positive = b.compare(Compare::Gt, y, zero);
+                value = b.select(positive, value, zero);
             }
             b.store_partial(c, place, value, self.width(v));
         }

@@ -64,24 +64,31 @@ struct Plan {
     frame: Option<Frame>,
 }
 
-/// `(w, dy) -> dx`, the result's type says the image's size.
+/// `(w, dy, [y]) -> dx`, the result's type says the image's size. With y, dx is 0 where y is not above 0.
 pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     let [w, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
     let geometry = Geometry::new(&site.result.ty, &w.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(Unsupported(format!("{}: a gradient {} of a convolution", site.name, dy.ty)));
     }
-    if winograd::grad_input(site, geometry, w.slot, dy.slot) {
+    let mask = site.operands.get(2).map(|y| y.slot);
+    if mask.is_none() && winograd::grad_input(site, geometry, w.slot, dy.slot) {
         return Ok(());
     }
     let plan = Plan::new(site, geometry.flattened());
     let g = plan.geometry;
     let weights = if g.depthwise() { w.slot } else { transposed_panels(site, w.slot, g.matrix(), plan.tile) };
 
-    let mut kernel = KernelBuilder::new(plan.name(site));
+    let masked = if mask.is_some() { "_mask" } else { "" };
+    let mut kernel = KernelBuilder::new(plan.name(site) + masked);
     let panels = kernel.buffer("w", Elem::F32, Access::Read);
     let source = kernel.buffer("dy", Elem::F32, Access::Read);
     let target = kernel.buffer("dx", Elem::F32, Access::Write);
+    let mut args = vec![weights, dy.slot, site.result.slot];
+    let mask = mask.map(|slot| {
+        args.push(slot);
+        kernel.buffer("y", Elem::F32, Access::Read)
+    });
     let padded =
         plan.frame.map(|f| (Rows::new(site, f), kernel.scratch("padded", Elem::F32, plan.rows_in * f.pitch())));
     let rounds = plan.quotients.div_ceil(plan.quotient);
@@ -111,6 +118,7 @@ pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
                         pitch,
                         to: target,
                         to_at: to_at.clone(),
+                        mask,
                     };
                     plan.row(site, k, panels, &at);
                 }
@@ -118,7 +126,7 @@ pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
         }
     });
     let kernel = kernel.finish();
-    site.launch(kernel, &[weights, dy.slot, site.result.slot]);
+    site.launch(kernel, &args);
     Ok(())
 }
 
@@ -130,6 +138,8 @@ struct RowAt<'a> {
     pitch: usize,
     to: Memory,
     to_at: Expr,
+    /// What decides where dx is 0, laid out as dx.
+    mask: Option<Memory>,
 }
 
 impl Plan {
@@ -187,11 +197,18 @@ impl Plan {
                 };
                 let channel = if g.depthwise() { column.clone() } else { &group * g.columns() };
                 pieces(k, "m", count, self.tile.rows, |k, m, height| {
-                    let leaf = self.contraction(at, height, size).leaf(site.module());
+                    let contraction = self.contraction(at, height, size);
                     let from = &at.from_at + (&m + (across.first - self.low[1])) * g.outputs + &channel;
                     let x = &m * g.window.stride[1] + across.phase;
                     let to = &at.to_at + &x * g.channels + &column;
-                    k.call(leaf, [at.from.at(from), weights.at(&base + tap * per_tap as i64), at.to.at(to)]);
+                    let weights = weights.at(&base + tap * per_tap as i64);
+                    let mut args = vec![at.from.at(from), weights, at.to.at(&to)];
+                    args.extend(at.mask.map(|y| y.at(&to)));
+                    let leaf = match at.mask {
+                        Some(_) => contraction.masked_leaf(site.module()),
+                        None => contraction.leaf(site.module()),
+                    };
+                    k.call(leaf, args);
                 });
             });
         });
