@@ -4,7 +4,8 @@
 use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
-use crate::kernel::target::Target;
+use crate::kernel::cost;
+use crate::kernel::target::{Algorithm, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
@@ -25,6 +26,7 @@ pub enum Stage {
     Graph,
     Grad,
     Opt,
+    Explain,
     Kernel,
     Plan,
     Clif,
@@ -33,11 +35,12 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Ast,
         Stage::Graph,
         Stage::Grad,
         Stage::Opt,
+        Stage::Explain,
         Stage::Kernel,
         Stage::Plan,
         Stage::Clif,
@@ -51,6 +54,7 @@ impl Stage {
             Stage::Graph => "graph",
             Stage::Grad => "grad",
             Stage::Opt => "opt",
+            Stage::Explain => "explain",
             Stage::Kernel => "kernel",
             Stage::Plan => "plan",
             Stage::Clif => "clif",
@@ -300,11 +304,17 @@ impl<'a> Session<'a> {
 
     /// Graph to kernels, kernels to a plan, both to code that runs.
     fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
-        let target = self.options.target.clone().unwrap_or_else(Target::host);
-        let lowered = self.time("lower", || lower::run(&graph, &target));
+        let mut target = self.options.target.clone().unwrap_or_else(Target::host);
+        if training && target.algorithm == Algorithm::Auto {
+            // Weights change in each step: the model does not know that cost yet.
+            target.algorithm = Algorithm::Direct;
+        }
+        let lowered = self.time("lower", || lower::run(&graph, &target, !training));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
         let name = graph.name.clone();
-        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        let cache = (!training).then_some(target.cache[2] / 2);
+        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
         let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;

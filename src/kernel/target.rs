@@ -23,6 +23,16 @@ pub enum Algorithm {
     Winograd,
 }
 
+/// The batches that a plan is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Batch {
+    /// Each thread has whole images.
+    #[default]
+    Many,
+    /// Threads share an image: shorter rounds, more launches.
+    Few,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub isa: Isa,
@@ -39,6 +49,7 @@ pub struct Target {
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
+    pub batch: Batch,
 }
 
 impl Target {
@@ -53,6 +64,7 @@ impl Target {
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
+            batch: Batch::Many,
         }
     }
 }
