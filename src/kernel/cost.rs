@@ -69,7 +69,7 @@ pub fn explain(choices: &[Choice]) -> String {
         text += &format!("{}\n", choice.site);
         for (i, c) in choice.candidates.iter().enumerate() {
             let mark = if i == choice.taken { '*' } else { ' ' };
-            text += &format!("  {mark} {:<24} {:>9.1}\n", c.name, c.cycles / GIGAHERTZ / 1e3);
+            text += &format!("  {mark} {:<32} {:>9.1}\n", c.name, c.cycles / GIGAHERTZ / 1e3);
         }
     }
     text

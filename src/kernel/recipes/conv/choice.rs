@@ -29,28 +29,30 @@ pub struct Around {
     pub widest: usize,
 }
 
-/// Sizes of tiles for windows of `r` taps whose rounding errors were measured: at most six times those of the direct form.
-fn sizes(r: usize) -> &'static [usize] {
+/// Sizes of tiles for windows of `r` taps: with errors of at most six times those of the direct form, as a test of the
+/// matrices measures; others only for who asks for the algorithm.
+fn sizes(r: usize, asked: bool) -> &'static [usize] {
     match r {
         2 | 4 => &[2, 3],
         3 => &[2, 3, 4],
         5 => &[2, 4],
-        7 => &[2],
+        6 | 7 if asked => &[2],
         _ => &[],
     }
 }
 
 pub fn choose(site: &mut Site, g: &Geometry, around: Around) -> Form {
     let target = site.target;
+    let asked = target.algorithm == Algorithm::Winograd;
     let mut found = vec![("direct".to_string(), direct(target, g), Form::Direct)];
     if target.algorithm != Algorithm::Direct && Winograd::applies(g) {
-        sizes(g.window.kernel[0]).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
+        sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
     }
     if found.len() == 1 {
         return Form::Direct;
     }
     // Asked for, it is used wherever it applies.
-    let first = usize::from(target.algorithm == Algorithm::Winograd);
+    let first = usize::from(asked);
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
     let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
     let [kh, kw] = g.window.kernel;
@@ -72,7 +74,7 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
     if target.batch == Batch::Few && !around.pooled {
         if let Some(form) = Winograd::few(target, g, m) {
             let cycles = form.cycles(target, 1) + cost::launches(2);
-            found.push((format!("F({m}, {r}) {} shared", form.name()), cycles, Form::Shared(form)));
+            found.push((format!("F({m}, {r}) {} shared", form.cut_name()), cycles, Form::Shared(form)));
             return found;
         }
     }
@@ -85,7 +87,7 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
     if let Some(form) = group.or_else(rows).filter(|form| !around.pooled || form.rows() == g.out[0]) {
         let per_image = if form.images() > 1 { 1 } else { g.out[0].div_ceil(form.rows()) };
         let cycles = form.cycles(target, per_image) / form.images() as f64;
-        found.push((format!("F({m}, {r}) {}", form.name()), cycles, Form::Rounds(form)));
+        found.push((format!("F({m}, {r}) {}", form.cut_name()), cycles, Form::Rounds(form)));
     }
     found
 }

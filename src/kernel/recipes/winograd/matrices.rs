@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn errors_stay_near_those_of_the_direct_form() {
         let single = |v: f64| f64::from(v as f32);
-        for (m, r) in [(2, 2), (3, 2), (2, 3), (3, 3), (4, 3), (2, 4), (3, 4), (2, 5), (4, 5), (2, 7)] {
+        for (m, r) in [(2, 2), (3, 2), (2, 3), (3, 3), (4, 3), (2, 4), (3, 4), (2, 5), (4, 5)] {
             let (f, mut draw, channels) = (Transforms::new(m, r), numbers(), 48);
             let t = f.points();
             let (mut winograd, mut direct) = (0.0, 0.0);

@@ -156,6 +156,12 @@ impl Winograd {
         rounds as f64 * (there + back + products.max(cost::stream(target, weights, weights)))
     }
 
+    /// A round in words.
+    pub fn cut_name(&self) -> String {
+        let images = if self.images() > 1 { format!(", {} images", self.images()) } else { String::new() };
+        format!("{}x{} tiles{images}", self.tile_rows(), self.tiles[1])
+    }
+
     /// A part of the kernel's name.
     pub fn name(&self) -> String {
         format!("_f{}x{}_{}x{}", self.transforms.m, self.transforms.r, self.tiles[0], self.tiles[1])
