@@ -5,14 +5,19 @@ use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::cost;
-use crate::kernel::target::{Algorithm, Target};
+use crate::kernel::count::{self, Work};
+use crate::kernel::ir::Module;
+use crate::kernel::recipes::peak;
+use crate::kernel::target::{Batch, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
 use crate::passes::{self, Pass};
 use crate::plan;
+use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
@@ -178,6 +183,30 @@ pub struct Program {
     pub params: Vec<ParamInfo>,
     pub report: Report,
     pub dumps: Vec<Dump>,
+    /// What was compiled; empty for the interpreter.
+    pub compiled: Vec<Compiled>,
+}
+
+/// A plan and its kernels.
+pub struct Compiled {
+    pub plan: Arc<Plan>,
+    pub module: Verified<Module>,
+}
+
+impl Compiled {
+    /// Is this the plan that runs batches of this size?
+    pub fn serves(&self, _batch: usize) -> bool {
+        true
+    }
+
+    /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
+    pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
+        let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
+        let mut launches = self.plan.prepare.iter().chain(&self.plan.launches);
+        let launch = launches.find(|l| l.kernel == index)?;
+        let bytes = launch.buffers.iter().map(|&b| &self.plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
+        Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
+    }
 }
 
 /// A program that gives the network's results for a batch.
@@ -214,6 +243,19 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     session.check("its making", graph)?;
     session.finish(graph.clone(), false)
+}
+
+/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point operations
+/// a run of it has: the yardstick for kernels on this machine.
+pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
+    let target = options.target.clone().unwrap_or_else(Target::host);
+    let planned = plan::plan(peak::draft(&target), plan::Ports::default(), plan::Options::default());
+    let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+    let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target));
+    let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
+    let flops = count::kernel(&module, &module.kernels[0], 1).flops();
+    let threads = Arc::new(Pool::new(options.threads)?);
+    Ok((Box::new(Executor::new(Arc::new(plan), Arc::new(code), threads)?), flops))
 }
 
 /// Makes each named value an output under its name.
@@ -295,25 +337,29 @@ impl<'a> Session<'a> {
         let params = params(&graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        let mut compiled = Vec::new();
         let engine: Box<dyn Engine + Send> = match self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
-            Device::Cpu => self.compile(graph, training)?,
+            Device::Cpu => self.compile(graph, training, &mut compiled)?,
         };
-        Ok(Program { engine, params, report: self.report, dumps: self.dumps })
+        Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
 
     /// Graph to kernels, kernels to a plan, both to code that runs.
-    fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
-        let mut target = self.options.target.clone().unwrap_or_else(Target::host);
-        if training && target.algorithm == Algorithm::Auto {
-            // Weights change in each step: the model does not know that cost yet.
-            target.algorithm = Algorithm::Direct;
-        }
+    fn compile(
+        &mut self,
+        graph: Graph,
+        training: bool,
+        compiled: &mut Vec<Compiled>,
+    ) -> Result<Box<dyn Engine + Send>> {
+        let batch = if training { Batch::Training } else { Batch::Many };
+        let target = Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) };
         let lowered = self.time("lower", || lower::run(&graph, &target, !training));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
         let name = graph.name.clone();
-        let cache = (!training).then_some(target.cache[2] / 2);
+        // Half of it: weights pass by as well.
+        let cache = Some(if training { target.cache[2] } else { target.cache[2] / 2 });
         let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
@@ -331,7 +377,9 @@ impl<'a> Session<'a> {
         let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
-        Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
+        let plan = Arc::new(plan);
+        compiled.push(Compiled { plan: plan.clone(), module });
+        Ok(Box::new(Executor::new(plan, Arc::new(code), Arc::new(threads))?))
     }
 }
 

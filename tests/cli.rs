@@ -281,6 +281,29 @@ fn bench_reports_its_numbers() {
 }
 
 #[test]
+fn bench_profiles_saves_and_compares() {
+    let place = Place::new();
+    let base = ["bench", "tiny.nin", "--batch", "4", "--threads", "1", "--rounds", "3"];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    let value = json(&place.good(&with(&["--json", "--profile"])));
+    let (executed, peak) = (&value["executed_gflops"], &value["peak_gflops"]);
+    assert!(executed.as_f64().expect("a number") > 0.0 && peak.as_f64().expect("a number") > 0.0, "{value}");
+    let kernels = value["kernels"].as_array().expect("rows");
+    let share: f64 = kernels.iter().map(|k| k["share"].as_f64().expect("a number")).sum();
+    assert!((0.95..1.001).contains(&share), "{value}");
+    assert!(kernels.iter().any(|k| k["leaf"].as_str().is_some_and(|l| l.starts_with("contract"))), "{value}");
+    assert!(place.good(&with(&["--profile"])).contains("main leaf function"));
+
+    place.good(&with(&["--save", "then.json"]));
+    let text = place.good(&with(&["--compare", "then.json"]));
+    assert!(text.contains("of the saved speed"), "{text}");
+    place.bad(2, &["bench", "tiny.nin", "--batch", "8", "--compare", "then.json"], "batch 8");
+    place.bad(2, &with(&["--compare", "tiny.nin"]), "not a saved benchmark");
+    place.bad(1, &with(&["--compare", "nowhere.json"]), "nowhere.json");
+    place.bad(1, &with(&["--save", "nowhere/now.json"]), "nowhere/now.json");
+}
+
+#[test]
 fn wrong_usage_and_wrong_data() {
     let place = Place::new();
     place.bad(2, &["train"], "FILE");

@@ -5,6 +5,7 @@
 
 mod cli;
 mod conv;
+mod counts;
 mod data;
 mod front;
 mod golden;
@@ -17,6 +18,7 @@ mod plans;
 mod random;
 mod readme;
 mod recipes;
+mod step;
 mod support;
 mod tidy;
 mod trace;

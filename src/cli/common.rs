@@ -57,7 +57,7 @@ pub struct Common {
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long, value_enum, default_value = "auto", global = true)]
     isa: IsaName,
-    /// How convolutions are computed; for inference a model of costs chooses unless said, training is direct
+    /// How convolutions are computed; unless said, what a model of costs finds fastest
     #[arg(long, value_enum, default_value = "auto", global = true)]
     algorithm: AlgorithmName,
     /// Threads; as many as there are processors unless said
@@ -104,7 +104,18 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Done<Options> {
+    /// The instruction set that is used.
+    pub fn isa_name(&self) -> String {
+        let isa = match self.isa {
+            IsaName::Auto => Target::host().isa,
+            IsaName::Portable => Isa::Portable,
+            IsaName::Avx2 => Isa::Avx2,
+            IsaName::Avx512 => Isa::Avx512,
+        };
+        isa.name().into()
+    }
+
+    pub fn options(&self) -> Done<Options> {
         let isa = match self.isa {
             IsaName::Auto => None,
             IsaName::Portable => Some(Isa::Portable),

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod cost;
+pub mod count;
 pub mod expr;
 pub mod interp;
 pub mod ir;

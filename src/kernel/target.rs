@@ -31,6 +31,8 @@ pub enum Batch {
     Many,
     /// Threads share an image: shorter rounds, more launches.
     Few,
+    /// A step of training: rounds of several images, one layer a launch, weights that change each time.
+    Training,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

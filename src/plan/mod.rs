@@ -12,6 +12,7 @@ use crate::verified::Verified;
 use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
 
 mod arena;
+mod phases;
 mod rounds;
 pub mod text;
 mod update;
@@ -36,10 +37,9 @@ pub struct Options {
     pub name: String,
     /// Training: parameters change in each run.
     pub prepare_each_run: bool,
-    /// The most images in one run of the launches.
+    /// The most images in one run of the launches, of a program without updates.
     pub group: Option<usize>,
-    /// Without a group: bytes of cache that the values between launches should stay in. Independent images then run in
-    /// groups that fit.
+    /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches allow it.
     pub cache: Option<usize>,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
@@ -54,10 +54,10 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
     let aliases = update::resolve(&mut draft, &options.updates)?;
     let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
     let few = draft.few.take();
-    let mut plan = lay_out(&draft, &module, &ports, &options, &aliases)?;
-    if let Some(cache) = options.cache
-        && plan.fixed_bytes == 0
-    {
+    let step = options.prepare_each_run;
+    let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut draft, &module, &aliases));
+    let mut plan = lay_out(&draft, &module, &ports, &options, &aliases, phases)?;
+    if let Some(cache) = options.cache.filter(|_| !step && plan.fixed_bytes == 0) {
         plan.group = group_in(cache, plan.image_bytes);
     }
     if let Some(few) = few {
@@ -65,7 +65,7 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
             return Err("a second plan for a program whose images depend on each other".into());
         }
         draft.launches = few;
-        plan.few = Some((FEW, Box::new(lay_out(&draft, &module, &ports, &options, &aliases)?)));
+        plan.few = Some((FEW, Box::new(lay_out(&draft, &module, &ports, &options, &aliases, None)?)));
     }
     Ok((plan, module))
 }
@@ -77,16 +77,23 @@ fn group_in(cache: usize, image_bytes: usize) -> Option<usize> {
     (most < 1024).then(|| 1 << most.max(32).ilog2())
 }
 
-/// The plan of the draft's launches.
+/// The plan of the draft's launches; `phases` is the launch from which on a training step has all groups behind it.
 fn lay_out(
     draft: &Draft,
     module: &Verified<Module>,
     ports: &Ports,
     options: &Options,
     aliases: &[(Slot, Slot)],
+    phases: Option<usize>,
 ) -> Result<Plan, String> {
-    let lifetimes = lifetimes(draft, module, ports, options)?;
+    let finish = phases.unwrap_or(draft.launches.len());
+    let grouped = options.group.is_some() || phases.is_some();
+    let lifetimes = lifetimes(draft, module, ports, grouped.then_some(finish))?;
     let (places, sizes) = place(draft, &lifetimes, aliases);
+    let group = match (options.cache, phases) {
+        (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
+        _ => options.group,
+    };
     let buffers = draft.buffers.iter().zip(&places).zip(&lifetimes).map(|((b, &place), life)| {
         // What no launch of this plan uses takes no room.
         let used = life.is_some() || !matches!(place, Place::Fixed { .. } | Place::PerImage { .. });
@@ -104,7 +111,8 @@ fn lay_out(
         prepare: launches(&draft.prepare, module)?,
         prepare_each_run: options.prepare_each_run,
         launches: launches(&draft.launches, module)?,
-        group: options.group,
+        group,
+        finish,
         inputs: ports.inputs.clone(),
         outputs: ports.outputs.clone(),
         params: ports.params.clone(),
@@ -146,12 +154,13 @@ fn launches(launches: &[site::Launch], module: &Module) -> Result<Vec<Launch>, S
     launches.iter().map(launch).collect()
 }
 
-/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones.
+/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones. `groups`: the
+/// launches before this one run for each group of images.
 fn lifetimes(
     draft: &Draft,
     module: &Module,
     ports: &Ports,
-    options: &Options,
+    groups: Option<usize>,
 ) -> Result<Vec<Option<Lifetime>>, String> {
     let end = draft.launches.len();
     let persistent = |slot: usize| matches!(draft.buffers[slot].role, Role::Param | Role::Prepared);
@@ -182,11 +191,12 @@ fn lifetimes(
     }
     for (slot, buffer) in draft.buffers.iter().enumerate() {
         if let Some(life) = &mut lives[slot]
-            && options.group.is_some()
+            && let Some(finish) = groups
             && buffer.fixed > 0
+            && life.first < finish
         {
             // Sums over the images grow from group to group.
-            *life = Lifetime { first: 0, last: end };
+            *life = Lifetime { first: 0, last: life.last.max(finish) };
         }
     }
     for port in &ports.inputs {

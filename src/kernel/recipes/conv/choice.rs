@@ -45,7 +45,8 @@ pub fn choose(site: &mut Site, g: &Geometry, around: Around) -> Form {
     let target = site.target;
     let asked = target.algorithm == Algorithm::Winograd;
     let mut found = vec![("direct".to_string(), direct(target, g), Form::Direct)];
-    if target.algorithm != Algorithm::Direct && Winograd::applies(g) {
+    let direct_only = target.algorithm == Algorithm::Direct || target.batch == Batch::Training && !asked;
+    if !direct_only && Winograd::applies(g) {
         sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
     }
     if found.len() == 1 {

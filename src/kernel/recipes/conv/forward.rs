@@ -9,7 +9,7 @@ use crate::kernel::recipes::contraction::{
     Contraction, Count, Init, Tile, activation_registers, for_each, panel_loop, panels, pieces, tile,
 };
 use crate::kernel::recipes::copy::{Frame, Rows};
-use crate::kernel::recipes::winograd::Operands;
+use crate::kernel::recipes::winograd::{self, Layer, Operands};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::kernel::target::{Batch, Target};
@@ -52,6 +52,12 @@ pub fn forward(
         return Err(Unsupported(format!("{}: a convolution with the result {}", site.name, site.result.ty)));
     }
     let (x, y) = (site.operands[0].slot, site.result.slot);
+    if let ([link], None) = (chain.as_slice(), pooling) {
+        let layer = Layer { x, weights: link.weights, bias: link.bias, activation: link.activation };
+        if winograd::forward(site, link.geometry, &layer) {
+            return Ok(());
+        }
+    }
     // Weights that do not stay in cache are better read once by all images than once by each round.
     let heavy = chain.iter().any(|l| l.weight_bytes() > site.target.cache[2] / 8);
     if heavy && chain.len() > 1 && pooling.is_none() {

@@ -7,6 +7,7 @@ mod choice;
 mod forward;
 mod geometry;
 mod input;
+mod parts;
 mod pooling;
 mod weight;
 

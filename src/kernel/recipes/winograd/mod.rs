@@ -5,11 +5,21 @@
 //! `[frequency][tile][channel]` with a frequency's stride that does not alias, M is `[tile][vector][frequency][lane]`,
 //! so that the transform back reads consecutive memory.
 
+mod batches;
+mod choice;
 mod few;
+mod forward;
 mod group;
+mod input_gradient;
 mod matrices;
 mod thin;
 mod transform;
+mod weight_gradient;
+
+pub use choice::pays;
+pub use forward::{Layer, forward};
+pub use input_gradient::grad_input;
+pub use weight_gradient::grad_weight;
 
 pub use thin::Thin;
 
@@ -176,14 +186,14 @@ impl Winograd {
         }
     }
 
-    /// The transformed weights `[frequency][panel][channel][panel's width]`.
+    /// The transformed weights `[panel][frequency][channel][panel's width]`: a panel's products read them as one stream.
     pub fn weights(&self, site: &mut Site, weights: Slot) -> Slot {
         let (g, f, width, lanes) = (self.geometry, &self.transforms, self.tile.columns(), self.tile.lanes);
         let (c, o, r) = (g.channels, g.outputs, f.r);
         let panels = o.div_ceil(width);
-        let per_frequency = panels * c * width;
+        let per_frequency = c * width;
         let form = format!("winograd{}x{r}_{width}", f.m);
-        site.prepared(weights, &form, Elem::F32, f.frequencies() * per_frequency, |site| {
+        site.prepared(weights, &form, Elem::F32, panels * f.frequencies() * per_frequency, |site| {
             let mut kernel = KernelBuilder::new(format!("winograd_weights_{}x{r}_{c}x{o}_{width}v{lanes}", f.m));
             let from = kernel.buffer("w", Elem::F32, Access::Read);
             let to = kernel.buffer("u", Elem::F32, Access::Write);
@@ -206,7 +216,8 @@ impl Winograd {
                         });
                     });
                     let source = from.at(&channel * o + &p * width);
-                    k.call(leaf, [source, between.at(0), to.at((&p * c + &channel) * width)]);
+                    let place = (&p * (f.frequencies() * c) + &channel) * width;
+                    k.call(leaf, [source, between.at(0), to.at(place)]);
                 });
             });
             kernel.finish()
@@ -247,9 +258,8 @@ impl Winograd {
     ) {
         let (f, c, lanes) = (&self.transforms, self.geometry.channels, self.tile.lanes as usize);
         let width = self.tile.columns();
-        let panels = self.geometry.outputs.div_ceil(width);
         k.serial("f", f.frequencies(), |k, frequency| {
-            let u = weights.at((&frequency * panels + panel) * (c * width));
+            let u = weights.at((panel * f.frequencies() + &frequency) * (c * width));
             pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
                 let leaf = self.contraction(rows, columns).leaf(site.module());
                 let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
