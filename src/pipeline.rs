@@ -202,9 +202,10 @@ impl Compiled {
     /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
         let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
-        let mut launches = self.plan.prepare.iter().chain(&self.plan.launches);
+        let plan = self.plan.for_batch(batch);
+        let mut launches = plan.prepare.iter().chain(&plan.launches);
         let launch = launches.find(|l| l.kernel == index)?;
-        let bytes = launch.buffers.iter().map(|&b| &self.plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
+        let bytes = launch.buffers.iter().map(|&b| &plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
         Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
     }
 }
