@@ -18,6 +18,7 @@ use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::plan::Plan;
+use ninc_runtime::spec::Augment;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
@@ -134,7 +135,7 @@ pub struct Options {
     /// Check the graph after each pass, the kernels and the plan.
     pub verify: bool,
     pub emit: Vec<Emit>,
-    /// Named values that become outputs of an inference program.
+    /// Named values that become outputs.
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
@@ -232,7 +233,9 @@ pub fn training(model: &Model, options: &Options) -> Result<Program> {
     session.check("front end", &graph)?;
     session.emit(Stage::Graph, None, || text::print(&graph));
     session.passes(&mut graph, passes::BEFORE_TRAINING)?;
-    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe))?;
+    let mixed = model.data.iter().flat_map(|d| &d.augment).any(|a| matches!(a, Augment::Mixup { .. }));
+    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe, mixed))?;
+    name_values(&mut graph, &options.dumps);
     session.emit(Stage::Grad, None, || text::print(&graph));
     session.passes(&mut graph, passes::AFTER_TRAINING)?;
     session.emit(Stage::Opt, None, || text::print(&graph));
@@ -274,6 +277,17 @@ fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
         graph.outputs.push((name.clone(), id));
     }
     Ok(())
+}
+
+/// As [`name_outputs`], for a training step, in which not all values of a network are left.
+fn name_values(graph: &mut Graph, names: &[String]) {
+    for name in names {
+        let named = |id: &NodeId| graph.node(*id).name.as_deref() == Some(name);
+        let taken = graph.outputs.iter().any(|(output, _)| output == name);
+        if let Some(id) = graph.ids().into_iter().find(named).filter(|_| !taken) {
+            graph.outputs.push((name.clone(), id));
+        }
+    }
 }
 
 /// One compilation under way: what was asked of it and what it has to report so far.

@@ -10,6 +10,8 @@ mod data;
 mod front;
 mod golden;
 mod kernels;
+#[cfg(unix)]
+mod kill;
 mod nets;
 mod ops;
 mod passes;
@@ -22,6 +24,7 @@ mod step;
 mod support;
 mod tidy;
 mod trace;
+mod trouble;
 mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod x86;

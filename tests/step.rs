@@ -3,8 +3,10 @@
 use ninc::kernel::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Options, Program, Stage};
+use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::train::feeds::Feeds;
+use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::{Feed, Tensor};
 
 /// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear layer.
@@ -57,11 +59,13 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
     let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
     let images: Vec<f32> = (0..batch * each).map(|_| random.normal()).collect();
     let labels: Vec<i32> = (0..batch).map(|_| random.below(5) as i32).collect();
+    let data = Batch { images, labels, mixed: None };
     let recipe = model.train.as_ref().expect("a recipe");
     let mut results = vec![vec![]];
     for step in 0..3 {
-        let feeds = Feeds::new(&ports, recipe, 0.01, step).expect("feeds");
-        let fed: Vec<(&str, Feed)> = feeds.with(&ports, &images, &labels);
+        let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum() };
+        let feeds = Feeds::new(&ports, recipe, hyper, 1.0, step).expect("feeds");
+        let fed: Vec<(&str, Feed)> = feeds.with(&ports, &data);
         let loss = program.engine.run(batch, &fed, &["loss"]).expect("a step");
         results[0].extend(&loss[0].data);
     }

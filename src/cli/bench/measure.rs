@@ -4,8 +4,11 @@ use super::super::common::{Common, input, result};
 use super::super::output::Done;
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Program};
+use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
+use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::feeds::{self, Feeds};
+use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::{Engine, Feed, Result};
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,7 @@ impl Run<'_> {
         let images: Vec<f32> = (0..self.batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();
         let classes = if self.train { result(self.model)?.2 as u32 } else { 1 };
         let labels: Vec<i32> = (0..self.batch).map(|_| random.below(classes.max(1)) as i32).collect();
+        let data = Batch { images, labels, mixed: None };
         let outputs: Vec<String> = match self.train {
             false => self.model.graph.outputs.iter().map(|(name, _)| name.clone()).collect(),
             true => vec!["loss".into()],
@@ -67,10 +71,11 @@ impl Run<'_> {
         let once = |engine: &mut dyn Engine, step: u64| -> Result<Duration> {
             // A tiny rate: the work is the same, and the weights stay what they are.
             let feeds = self.model.train.as_ref().filter(|_| self.train);
-            let feeds = feeds.map(|recipe| Feeds::new(&ports, recipe, 1e-6, step)).transpose()?;
+            let tiny = |recipe: &Recipe| Hyper { factor: 1e-6, momentum: recipe.optimizer.momentum() };
+            let feeds = feeds.map(|recipe| Feeds::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
             let fed = match &feeds {
-                Some(feeds) => feeds.with(&ports, &images, &labels),
-                None => vec![(image.as_str(), Feed::F32(&images))],
+                Some(feeds) => feeds.with(&ports, &data),
+                None => vec![(image.as_str(), Feed::F32(&data.images))],
             };
             let start = Instant::now();
             engine.run(self.batch, &fed, &outputs)?;
