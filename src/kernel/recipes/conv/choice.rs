@@ -72,12 +72,13 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
     if let Some(thin) = Thin::new(target, g, m, around.chained).filter(|_| !around.pooled) {
         found.push((format!("F({m}, {r}) few channels"), cost::operations(thin.operations()), Form::Thin(thin)));
     }
-    if target.batch == Batch::Few && !around.pooled {
-        if let Some(form) = Winograd::few(target, g, m) {
-            let cycles = form.cycles(target, 1) + cost::launches(2);
-            found.push((format!("F({m}, {r}) {} shared", form.cut_name()), cycles, Form::Shared(form)));
-            return found;
-        }
+    if target.batch == Batch::Few
+        && !around.pooled
+        && let Some(form) = Winograd::few(target, g, m)
+    {
+        let cycles = form.cycles(target, 1) + cost::launches(2);
+        found.push((format!("F({m}, {r}) {} shared", form.cut_name()), cycles, Form::Shared(form)));
+        return found;
     }
     let group = Winograd::group(target, g, m).filter(|_| !around.pooled && target.batch == Batch::Many);
     let row_bytes = if around.chained { 4 * g.out[1] * around.widest } else { 0 };
