@@ -4,7 +4,7 @@
 use crate::graph::engine::port;
 use crate::graph::{Graph, NodeId};
 use crate::kernel::site::{Draft, Operand, Role, Site, Slot, Unsupported};
-use crate::kernel::target::Target;
+use crate::kernel::target::{Batch, Target};
 use crate::ops::Operator;
 use crate::plan::Ports;
 use crate::schedule;
@@ -20,7 +20,8 @@ pub struct Program {
     pub updates: Vec<(Slot, Slot)>,
 }
 
-pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
+/// With `two`, a second list of launches for batches of few images, where it differs.
+pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, Unsupported> {
     let order = schedule::order(graph);
     let mut driver =
         Driver { graph, target, program: Program::default(), slots: HashMap::new(), unnamed: HashMap::new() };
@@ -29,6 +30,9 @@ pub fn run(graph: &Graph, target: &Target) -> Result<Program, Unsupported> {
         if !driver.slots.contains_key(&id) {
             driver.lower(id)?;
         }
+    }
+    if two {
+        driver.few(&schedule::order(graph))?;
     }
     for &(param, value) in &graph.updates {
         driver.program.updates.push((driver.slots[&param], driver.slots[&value]));
@@ -73,6 +77,37 @@ fn declare(driver: &mut Driver) {
 }
 
 impl Driver<'_> {
+    /// The launches again for few images: to the same values, so that callers see one program.
+    fn few(&mut self, order: &[NodeId]) -> Result<(), Unsupported> {
+        let target = Target { batch: Batch::Few, ..self.target.clone() };
+        let many = std::mem::take(&mut self.program.draft.launches);
+        self.program.draft.forget_forms();
+        self.unnamed.clear();
+        for &id in order {
+            let op = self.graph.op(id);
+            let fed = matches!(op, Operator::Input(_) | Operator::Param(_));
+            let slot = self.slots[&id];
+            if fed || alias(self.graph, id).is_some() || *self.role(slot) == Role::Prepared {
+                continue;
+            }
+            let name = self.label(id);
+            self.write(&target, id, name, slot)?;
+        }
+        let few = std::mem::replace(&mut self.program.draft.launches, many);
+        if few != self.program.draft.launches {
+            self.program.draft.few = Some(few);
+        }
+        Ok(())
+    }
+
+    /// The operator's launches for one value.
+    fn write(&mut self, target: &Target, id: NodeId, name: String, slot: Slot) -> Result<(), Unsupported> {
+        let graph = self.graph;
+        let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
+        let result = Operand { slot, ty: graph.ty(id).clone() };
+        graph.op(id).lower(&mut Site { target, name, operands, result, draft: &mut self.program.draft })
+    }
+
     fn role(&self, slot: Slot) -> &Role {
         &self.program.draft.buffers[slot.0 as usize].role
     }
@@ -90,10 +125,8 @@ impl Driver<'_> {
         let role = if prepared { Role::Prepared } else { Role::Temp };
         let slot = self.program.draft.value(&name, ty, role);
         self.slots.insert(id, slot);
-        let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
         let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
-        let (target, result, draft) = (self.target, Operand { slot, ty: ty.clone() }, &mut self.program.draft);
-        graph.op(id).lower(&mut Site { target, name, operands, result, draft })?;
+        self.write(self.target, id, name, slot)?;
         if prepared {
             let launches = self.program.draft.launches.split_off(begin);
             self.program.draft.prepare.extend(launches);

@@ -4,10 +4,11 @@
 use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
+use crate::kernel::cost;
 use crate::kernel::count::{self, Work};
 use crate::kernel::ir::Module;
 use crate::kernel::recipes::peak;
-use crate::kernel::target::Target;
+use crate::kernel::target::{Batch, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
@@ -31,6 +32,7 @@ pub enum Stage {
     Graph,
     Grad,
     Opt,
+    Explain,
     Kernel,
     Plan,
     Clif,
@@ -39,11 +41,12 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Ast,
         Stage::Graph,
         Stage::Grad,
         Stage::Opt,
+        Stage::Explain,
         Stage::Kernel,
         Stage::Plan,
         Stage::Clif,
@@ -57,6 +60,7 @@ impl Stage {
             Stage::Graph => "graph",
             Stage::Grad => "grad",
             Stage::Opt => "opt",
+            Stage::Explain => "explain",
             Stage::Kernel => "kernel",
             Stage::Plan => "plan",
             Stage::Clif => "clif",
@@ -199,9 +203,10 @@ impl Compiled {
     /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
         let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
-        let mut launches = self.plan.prepare.iter().chain(&self.plan.launches);
+        let plan = self.plan.for_batch(batch);
+        let mut launches = plan.prepare.iter().chain(&plan.launches);
         let launch = launches.find(|l| l.kernel == index)?;
-        let bytes = launch.buffers.iter().map(|&b| &self.plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
+        let bytes = launch.buffers.iter().map(|&b| &plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
         Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
     }
 }
@@ -362,11 +367,14 @@ impl<'a> Session<'a> {
         training: bool,
         compiled: &mut Vec<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
-        let target = Target { batches: training, ..self.options.target.clone().unwrap_or_else(Target::host) };
-        let lowered = self.time("lower", || lower::run(&graph, &target));
+        let batch = if training { Batch::Training } else { Batch::Many };
+        let target = Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) };
+        let lowered = self.time("lower", || lower::run(&graph, &target, !training));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
         let name = graph.name.clone();
-        let cache = training.then_some(target.cache[2]);
+        // Half of it: weights pass by as well.
+        let cache = Some(if training { target.cache[2] } else { target.cache[2] / 2 });
         let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.

@@ -142,6 +142,11 @@ fn inspect_build_and_devices() {
 
     let summary = place.good(&["build", "tiny.nin"]);
     assert!(summary.contains("parameters") && summary.contains("810"), "{summary}");
+    let explained = place.good(&["build", "tiny.nin", "--explain"]);
+    assert!(
+        explained.contains("  * ") && explained.contains("direct") && explained.contains("few images"),
+        "{explained}"
+    );
     let graph = place.good(&["build", "tiny.nin", "--emit", "graph"]);
     assert!(graph.contains("conv2d") && graph.contains("dropout"), "{graph}");
     place.good(&["build", "tiny.nin", "--emit", "opt,plan", "-o", "dumps"]);

@@ -22,7 +22,9 @@ fn emit(stage: Stage) -> Options {
 
 #[test]
 fn stages_parse_as_they_print() {
-    for text in ["ast", "graph", "grad", "opt", "opt:fuse", "opt:cse", "kernel", "plan", "clif", "asm", "opencl"] {
+    for text in
+        ["ast", "graph", "grad", "opt", "opt:fuse", "opt:cse", "explain", "kernel", "plan", "clif", "asm", "opencl"]
+    {
         let emit: Emit = text.parse().expect("a stage");
         assert_eq!(emit.to_string(), text);
     }
@@ -89,4 +91,29 @@ fn reports_agree_between_devices() {
     assert_eq!(cpu.parameters, 966_986);
     assert!((222_400_000..222_700_000).contains(&cpu.multiply_adds), "{}", cpu.multiply_adds);
     assert!(cpu.times.iter().any(|(step, _)| step == "fuse"));
+}
+
+/// Two plans, chosen by the number of images; each gives the same bits for any number of threads, and both the same
+/// results within rounding.
+#[test]
+fn small_and_large_batches_have_plans_of_their_own() {
+    let model = load(
+        "network n {\n input x: [3, 12, 12]\n x |> mlpconv(kernel = 5, pad = 2, channels = [24, 16]) \
+         |> max_pool(kernel = 2, stride = 2) |> mlpconv(kernel = 3, pad = 1, channels = [40, 8])\n}",
+    );
+    let options = |threads| Options { threads, emit: vec![Stage::Plan.into()], ..Options::default() };
+    let values = nets::Values::new(3);
+    let mut interpreted =
+        pipeline::inference(&model, &Options { device: Device::Interp, ..options(1) }).expect("it compiles");
+    for batch in [1, 3, 8, 9, 40] {
+        let expected = nets::run_engine(&mut *interpreted.engine, &values, batch);
+        let mut first = None;
+        for threads in [1, 2, 3, 4, 7, 16] {
+            let mut program = pipeline::inference(&model, &options(threads)).expect("it compiles");
+            assert!(program.dumps[0].text.contains("for at most 8 images:"), "{}", program.dumps[0].text);
+            let got = nets::run_engine(&mut *program.engine, &values, batch);
+            nets::assert_close("both plans", &got, &expected, 1e-4);
+            assert_eq!(first.get_or_insert(got.clone()), &got, "{threads} threads, batch {batch}");
+        }
+    }
 }

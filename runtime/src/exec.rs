@@ -44,6 +44,9 @@ unsafe impl Sync for Addresses {}
 
 /// A plan with its code, its memory and its threads.
 pub struct Executor {
+    /// The plan as it was given, and the one for few images, if there is one.
+    plans: [Arc<Plan>; 2],
+    /// The one of the last run.
     plan: Arc<Plan>,
     code: Arc<dyn Code>,
     threads: Arc<Pool>,
@@ -63,6 +66,12 @@ impl Executor {
     /// `code` must be that of the module that the plan was made with.
     pub fn new(plan: Arc<Plan>, code: Arc<dyn Code>, threads: Arc<Pool>) -> Result<Executor> {
         ports::check(&plan)?;
+        let few = plan.few.as_ref().map_or_else(|| plan.clone(), |(_, few)| Arc::new(Plan::clone(few)));
+        let outlive = |p: &Plan| (p.persistent_bytes, p.prepare.clone(), p.kernels.clone(), p.params.clone());
+        if outlive(&few) != outlive(&plan) {
+            return Err(Error::new(format!("plan {}: the one for few images is another program's", plan.name)));
+        }
+        ports::check(&few)?;
         let most = plan.kernels.iter().map(|k| k.scratch_bytes).max().unwrap_or(0);
         let mut scratch = Vec::new();
         for _ in 0..threads.count() {
@@ -78,6 +87,7 @@ impl Executor {
             args: Addresses(Vec::with_capacity(count)),
             scratch_args,
             profile: None,
+            plans: [plan.clone(), few],
             plan,
             code,
             threads,
@@ -218,6 +228,8 @@ impl Engine for Executor {
     }
 
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let few = self.plans[0].few.as_ref().is_some_and(|(most, _)| batch <= *most);
+        self.plan = self.plans[usize::from(few)].clone();
         let plan = self.plan.clone();
         let feeds = ports::match_feeds(&plan, batch, inputs)?;
         let fetches =
@@ -250,11 +262,11 @@ impl Engine for Executor {
     }
 
     fn arena_bytes(&self, batch: usize) -> usize {
-        self.plan.arena_bytes(batch)
+        self.plans[0].arena_bytes(batch)
     }
 
     fn set_profile(&mut self, on: bool) {
-        let launches = self.plan.prepare.len() + self.plan.launches.len();
+        let launches = self.plans.iter().map(|p| p.prepare.len() + p.launches.len()).max().unwrap_or(0);
         self.profile = on.then(|| vec![Duration::ZERO; launches]);
     }
 

@@ -92,11 +92,25 @@ pub struct Plan {
     pub persistent_bytes: usize,
     pub fixed_bytes: usize,
     pub image_bytes: usize,
+    /// Another way to the same values, for batches of at most so many images. It agrees with this plan in all that outlives
+    /// a run: buffers' numbers, kernels, preparations and persistent places.
+    pub few: Option<(usize, Box<Plan>)>,
 }
 
 impl Plan {
+    /// The plan for a batch: its size alone decides.
+    pub fn for_batch(&self, batch: usize) -> &Plan {
+        match &self.few {
+            Some((most, few)) if batch <= *most => few,
+            _ => self,
+        }
+    }
+
     /// Bytes of the arena for a batch (of one group, if the plan has groups).
     pub fn arena_bytes(&self, batch: usize) -> usize {
+        if !std::ptr::eq(self, self.for_batch(batch)) {
+            return self.for_batch(batch).arena_bytes(batch);
+        }
         self.fixed_bytes + self.image_bytes * self.group.map_or(batch, |g| g.min(batch))
     }
 }

@@ -3,6 +3,7 @@
 use super::common::{Common, show_dumps};
 use super::output::{self, Done, grouped};
 use ninc::graph::text;
+use ninc::pipeline::Stage;
 use ninc_runtime::Error;
 use ninc_runtime::store::{System, write_atomically};
 use std::path::PathBuf;
@@ -14,11 +15,18 @@ pub struct Args {
     /// A folder for the dumps that `--emit` asks for; without it they go to stdout
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Show for each convolution which algorithms were weighed, the time predicted for each, and which was taken
+    #[arg(long)]
+    explain: bool,
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, common: &Common) -> Done {
+    let mut common = common.clone();
+    if args.explain {
+        common.emit.push(Stage::Explain.into());
+    }
     let model = common.model(&args.file)?;
     let start = Instant::now();
     let program = common.inference(&model, &[])?;

@@ -38,7 +38,7 @@ pub enum IsaName {
 pub enum AlgorithmName {
     Auto,
     Direct,
-    /// Fewer multiplications for 3x3 and 5x5 with stride 1, at a small loss of accuracy; for batches
+    /// Fewer multiplications for square windows with stride 1, at a small loss of accuracy
     Winograd,
 }
 
@@ -57,7 +57,7 @@ pub struct Common {
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long = "isa", value_name = "ISA", value_enum, default_value = "auto", global = true)]
     isas: Vec<IsaName>,
-    /// How convolutions are computed; unless said directly, in training by Winograd where that pays
+    /// How convolutions are computed; unless said, what a model of costs finds fastest
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
     /// Threads; as many as there are processors unless said
@@ -66,7 +66,7 @@ pub struct Common {
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
-    /// Show the program after stages of compilation: ast, graph, grad, opt, kernel, plan, clif, asm; `opt:PASS` after a pass
+    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm; `opt:PASS` after a pass
     #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
     pub emit: Vec<Emit>,
     /// Show how long each step of compilation takes

@@ -1,5 +1,6 @@
 //! The place where one graph node is lowered: its operands and result as buffers, and the program under construction.
 
+use super::cost::Choice;
 use super::ir::{Elem, Kernel, Module};
 use super::target::Target;
 use crate::types::{DType, Type};
@@ -56,6 +57,10 @@ pub struct Draft {
     /// Run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
     pub launches: Vec<Launch>,
+    /// Instead of `launches` where the batch is small; makes the same values.
+    pub few: Option<Vec<Launch>>,
+    /// What was weighed, for whoever wants to know.
+    pub choices: Vec<Choice>,
     prepared: HashMap<(Slot, String), Slot>,
 }
 
@@ -89,6 +94,12 @@ impl Draft {
         };
         let (fixed, per_image) = if ty.batched { (0, ty.elements()) } else { (ty.elements(), 0) };
         self.buffer(name, elem, fixed, per_image, role)
+    }
+
+    /// Forgets forms that were made within the run: other launches must make their own.
+    pub fn forget_forms(&mut self) {
+        let buffers = &self.buffers;
+        self.prepared.retain(|_, slot| buffers[slot.0 as usize].role == Role::Prepared);
     }
 
     fn kernel(&mut self, kernel: Kernel) -> usize {

@@ -23,6 +23,18 @@ pub enum Algorithm {
     Winograd,
 }
 
+/// The batches that a plan is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Batch {
+    /// Each thread has whole images.
+    #[default]
+    Many,
+    /// Threads share an image: shorter rounds, more launches.
+    Few,
+    /// A step of training: rounds of several images, one layer a launch, weights that change each time.
+    Training,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub isa: Isa,
@@ -39,8 +51,7 @@ pub struct Target {
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
-    /// The program is for batches (training): a round may take several images, at the price of a single image's time.
-    pub batches: bool,
+    pub batch: Batch,
 }
 
 impl Target {
@@ -55,7 +66,7 @@ impl Target {
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
-            batches: false,
+            batch: Batch::Many,
         }
     }
 }

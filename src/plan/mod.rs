@@ -20,6 +20,10 @@ mod update;
 pub use arena::Lifetime;
 pub use rounds::fit as fit_rounds;
 
+/// The most images that the draft's launches for few images are taken for. From there on each of a few threads has images
+/// of its own to work on.
+pub const FEW: usize = 8;
+
 /// Values by name; `Port::buffer` is the number of the draft's slot.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
@@ -35,7 +39,7 @@ pub struct Options {
     pub prepare_each_run: bool,
     /// The most images in one run of the launches, of a program without updates.
     pub group: Option<usize>,
-    /// Runs a training step in groups whose arena fits about this many bytes, the last level of cache, if its launches allow it.
+    /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches allow it.
     pub cache: Option<usize>,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
@@ -49,46 +53,78 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
     }
     let aliases = update::resolve(&mut draft, &options.updates)?;
     let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
-    let phases = options.cache.and_then(|_| phases::split(&mut draft, &module, &aliases));
+    let few = draft.few.take();
+    let step = options.prepare_each_run;
+    let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut draft, &module, &aliases));
+    let mut plan = lay_out(&draft, &module, &ports, &options, &aliases, phases)?;
+    if let Some(cache) = options.cache.filter(|_| !step && plan.fixed_bytes == 0) {
+        plan.group = group_in(cache, plan.image_bytes);
+    }
+    if let Some(few) = few {
+        if !aliases.is_empty() || options.group.is_some() {
+            return Err("a second plan for a program whose images depend on each other".into());
+        }
+        draft.launches = few;
+        plan.few = Some((FEW, Box::new(lay_out(&draft, &module, &ports, &options, &aliases, None)?)));
+    }
+    Ok((plan, module))
+}
+
+/// Images whose values fit `cache`: a power of two, not below what keeps threads busy; `None` for images so small that any
+/// batch is a group.
+fn group_in(cache: usize, image_bytes: usize) -> Option<usize> {
+    let most = cache.checked_div(image_bytes)?;
+    (most < 1024).then(|| 1 << most.max(32).ilog2())
+}
+
+/// The plan of the draft's launches; `phases` is the launch from which on a training step has all groups behind it.
+fn lay_out(
+    draft: &Draft,
+    module: &Verified<Module>,
+    ports: &Ports,
+    options: &Options,
+    aliases: &[(Slot, Slot)],
+    phases: Option<usize>,
+) -> Result<Plan, String> {
     let finish = phases.unwrap_or(draft.launches.len());
     let grouped = options.group.is_some() || phases.is_some();
-    let lifetimes = lifetimes(&draft, &module, &ports, grouped.then_some(finish))?;
-    let (places, sizes) = place(&draft, &lifetimes, &aliases);
+    let lifetimes = lifetimes(draft, module, ports, grouped.then_some(finish))?;
+    let (places, sizes) = place(draft, &lifetimes, aliases);
     let group = match (options.cache, phases) {
         (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
         _ => options.group,
     };
-    let buffers = draft.buffers.iter().zip(&places).map(|(b, &place)| Buffer {
-        name: b.name.clone(),
-        fixed: b.fixed * b.elem.bytes(),
-        per_image: b.per_image * b.elem.bytes(),
-        place,
+    let buffers = draft.buffers.iter().zip(&places).zip(&lifetimes).map(|((b, &place), life)| {
+        // What no launch of this plan uses takes no room.
+        let used = life.is_some() || !matches!(place, Place::Fixed { .. } | Place::PerImage { .. });
+        let bytes = |elements: usize| if used { elements * b.elem.bytes() } else { 0 };
+        Buffer { name: b.name.clone(), fixed: bytes(b.fixed), per_image: bytes(b.per_image), place }
     });
     let kernels = module.kernels.iter().map(|k| Kernel {
         name: k.name.clone(),
         scratch_bytes: scratch_offsets(k.scratch.iter().map(|s| (s.elem, s.len))).1,
     });
-    let plan = Plan {
-        name: options.name,
+    Ok(Plan {
+        name: options.name.clone(),
         buffers: buffers.collect(),
         kernels: kernels.collect(),
-        prepare: launches(&draft.prepare, &module)?,
+        prepare: launches(&draft.prepare, module)?,
         prepare_each_run: options.prepare_each_run,
-        launches: launches(&draft.launches, &module)?,
+        launches: launches(&draft.launches, module)?,
         group,
         finish,
-        inputs: ports.inputs,
-        outputs: ports.outputs,
-        params: ports.params,
+        inputs: ports.inputs.clone(),
+        outputs: ports.outputs.clone(),
+        params: ports.params.clone(),
         persistent_bytes: sizes[0],
         fixed_bytes: sizes[1],
         image_bytes: sizes[2],
-    };
-    Ok((plan, module))
+        few: None,
+    })
 }
 
 fn check_launches(draft: &Draft) -> Result<(), String> {
-    for launch in draft.prepare.iter().chain(&draft.launches) {
+    for launch in draft.prepare.iter().chain(&draft.launches).chain(draft.few.iter().flatten()) {
         let kernel = draft.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
         if kernel.buffers.len() != launch.args.len() {
             return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()));
@@ -206,16 +242,13 @@ fn place(draft: &Draft, lifetimes: &[Option<Lifetime>], aliases: &[(Slot, Slot)]
             places[slot] = Place::Persistent { offset: persistent };
             persistent += bytes(buffer.fixed, slot);
         } else if aliases.iter().all(|a| a.1.0 as usize != slot) {
-            // An unused buffer takes no room, but keeps the kind of place that fits its size.
-            let life = lifetimes[slot].unwrap_or(Lifetime { first: 0, last: 0 });
-            let used = lifetimes[slot].is_some();
+            let Some(life) = lifetimes[slot] else {
+                places[slot] = Place::Fixed { offset: 0 };
+                continue;
+            };
             let batched = buffer.per_image > 0;
             let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, slot);
-            if used || size > 0 {
-                if batched { &mut image } else { &mut fixed }.push((slot, size, life));
-            } else {
-                places[slot] = Place::Fixed { offset: 0 };
-            }
+            if batched { &mut image } else { &mut fixed }.push((slot, size, life));
         }
     }
     let fixed_bytes = arena::assign(&fixed, |slot, offset| places[slot] = Place::Fixed { offset });

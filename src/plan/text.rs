@@ -37,7 +37,7 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
         }
     }
     writeln!(out, "buffers:")?;
-    for b in &plan.buffers {
+    for b in plan.buffers.iter().filter(|b| b.fixed + b.per_image > 0) {
         let size =
             if b.per_image > 0 { format!("{} bytes per image", b.per_image) } else { format!("{} bytes", b.fixed) };
         let place = match b.place {
@@ -46,6 +46,10 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
             Place::PerImage { offset } => format!("images + {offset}·batch"),
         };
         writeln!(out, "  {}: {size} at {place}", b.name)?;
+    }
+    if let Some((most, few)) = &plan.few {
+        writeln!(out, "for at most {most} images:")?;
+        write(few, out)?;
     }
     Ok(())
 }

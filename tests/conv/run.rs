@@ -5,13 +5,14 @@ use super::reference::Exact;
 use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
 use ninc::kernel::ir::Stmt;
 use ninc::kernel::site::{Buffer, Draft, Lowered, Operand, Role, Site, Slot};
-use ninc::kernel::target::{Isa, Target};
+use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::types::Type;
 
-/// Vectors of 4, 8 and 16 lanes.
+/// Vectors of 4, 8 and 16 lanes, direct: the error bounds are those of plain sums.
 pub fn targets() -> [Target; 3] {
-    let wide = |isa, lanes, registers| Target { isa, lanes, registers, ..Target::portable(true) };
-    [Target::portable(true), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)]
+    let direct = Target { algorithm: Algorithm::Direct, ..Target::portable(true) };
+    let wide = |isa, lanes, registers| Target { isa, lanes, registers, ..direct.clone() };
+    [direct.clone(), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)]
 }
 
 /// Places in memory of the elements in logical order.

@@ -2,18 +2,21 @@
 
 use super::cases::Draw;
 use super::reference::{Exact, Shape};
-use super::run::{run, targets};
+use super::run::{draft, run, targets};
+use ninc::kernel::ir::Stmt;
 use ninc::kernel::recipes::{Function, Reduction, Stage, Window, conv};
 use ninc::kernel::site::{Lowered, Site};
-use ninc::kernel::target::{Algorithm, Target};
+use ninc::kernel::target::{Algorithm, Batch, Target};
+use ninc::plan::fit_rounds;
 use ninc::types::Type;
+use std::collections::BTreeSet;
 
 /// A convolution that the algorithm applies to.
 fn shape(draw: &mut Draw, case: usize) -> Shape {
     let r = [3, 5, 2, 3, 4, 7][case % 6];
     Shape {
-        batch: draw.below(3),
-        channels: 1 + draw.below(20),
+        batch: draw.below(6),
+        channels: if case % 4 == 3 { 1 + draw.below(4) } else { 1 + draw.below(20) },
         image: [r + draw.below(12), r + draw.below(12)],
         outputs: 1 + draw.below(40),
         window: Window { kernel: [r, r], stride: [1, 1], pad: [draw.below(r), draw.below(r)], dilation: [1, 1] },
@@ -34,6 +37,7 @@ fn errors(got: &[f32], expected: &Exact) -> [f64; 2] {
 #[test]
 fn tiles_of_all_kinds() {
     let mut draw = Draw::new(20);
+    let mut taken = BTreeSet::new();
     for case in 0..120 {
         let s = shape(&mut draw, case);
         let stage = Stage { bias: case % 2 == 0, activation: (case % 4 < 2).then_some(Function::Relu) };
@@ -49,10 +53,16 @@ fn tiles_of_all_kinds() {
         }
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
-            target.batches = case % 5 < 3;
             if case % 3 == 0 {
                 // Little cache: rounds of few rows.
                 target.cache[1] = 1 << 16;
+            }
+            target.batch = [Batch::Few, Batch::Many, Batch::Few, Batch::Many, Batch::Training][case % 5];
+            let lower = |site: &mut Site| conv::forward(site, &s.window, 1, &[stage], None);
+            let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
+            let (draft, _, _) = draft(&target, &types, &s.output(), lower);
+            for choice in &draft.choices {
+                taken.extend(kinds(&choice.candidates[choice.taken].name));
             }
             let got =
                 run(&target, s.batch, &operands, &s.output(), |site| conv::forward(site, &s.window, 1, &[stage], None));
@@ -60,6 +70,18 @@ fn tiles_of_all_kinds() {
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
         }
     }
+    for form in ["few channels", "shared", "rounds"] {
+        assert!(taken.contains(form), "no case took the form `{form}`: {taken:?}");
+    }
+    for r in [2, 3, 4, 5, 7] {
+        assert!(taken.iter().any(|t| t.starts_with("F(") && t.ends_with(&format!("{r})"))), "{r}: {taken:?}");
+    }
+}
+
+/// How a convolution was computed, for the count of what the cases reach.
+fn kinds(name: &str) -> [String; 2] {
+    let form = ["few channels", "shared"].into_iter().find(|k| name.ends_with(k)).unwrap_or("rounds");
+    [form.to_string(), name.split_inclusive(')').next().unwrap_or(name).to_string()]
 }
 
 /// The measure that the algorithm was chosen by: rectified normal input, many channels.
@@ -88,7 +110,7 @@ fn error_against_direct() {
 #[test]
 fn chains() {
     let mut draw = Draw::new(22);
-    for case in 0..24 {
+    for case in 0..60 {
         let s = shape(&mut draw, case);
         let next = s.next(1 + draw.below(20));
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
@@ -106,12 +128,51 @@ fn chains() {
         let operands = [(s.input(), x), (s.weight(), w), (next.weight(), v)];
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
+            target.batch = if case % 4 == 1 { Batch::Few } else { Batch::Many };
             let got =
                 run(&target, s.batch, &operands, &result, |site| conv::forward(site, &s.window, 1, &stages, pool));
             let [max, rms] = errors(&got, &expected);
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
         }
     }
+}
+
+/// Several small images in a round, and the last round with fewer: each number of images that a group can end with.
+#[test]
+fn groups_of_small_images() {
+    let mut draw = Draw::new(23);
+    let mut grouped = 0;
+    for (case, batch) in [1, 2, 3, 4, 5, 9].into_iter().enumerate() {
+        let window = Window { kernel: [3, 3], stride: [1, 1], pad: [1, 1], dilation: [1, 1] };
+        let image = [5 + case % 3, 5 + case % 4];
+        let s = Shape { batch, channels: 24, image, outputs: 20, window, groups: 1 };
+        let next = s.next(9);
+        let last = next.next(5);
+        let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
+        let (v, u) = (draw.values(next.weight().elements()), draw.values(last.weight().elements()));
+        let first = s.forward(&Exact::of(&x), &w, None).relu();
+        let chain = last.forward(&next.forward(&first, &v, None).relu(), &u, None);
+        let relu = Stage { bias: false, activation: Some(Function::Relu) };
+        let stages = [relu, relu, Stage { bias: false, activation: None }];
+        let shapes = [(s.input(), x), (s.weight(), w), (next.weight(), v), (last.weight(), u)];
+        for (links, expected, result) in [(1, first, s.output()), (3, chain, last.output())] {
+            let operands = &shapes[..links + 1];
+            for mut target in targets() {
+                target.algorithm = Algorithm::Winograd;
+                let stages = &stages[..links];
+                let lower = |site: &mut Site| conv::forward(site, &s.window, 1, stages, None);
+                let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
+                let (draft, _, _) = draft(&target, &types, &result, lower);
+                let kernel = &draft.module.kernels[draft.launches[0].kernel];
+                let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
+                grouped += usize::from(fit_rounds(end).expect("rounds").images > 1);
+                let got = run(&target, batch, operands, &result, lower);
+                let [max, rms] = errors(&got, &expected);
+                assert!(max < 3e-5 && rms < 1e-5, "{batch} {links} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
+            }
+        }
+    }
+    assert!(grouped >= 18, "{grouped} of 36 cases had groups");
 }
 
 /// Both gradients over all kinds of tiles, padding and batches; little cache makes rounds of rows, small images rounds of several.

@@ -28,12 +28,13 @@ pub struct Row {
 /// Floating-point operations of a run as the kernels execute them, counted from their loops.
 pub fn executed(program: &Program, batch: usize) -> Option<u64> {
     let compiled = program.compiled.iter().find(|c| c.serves(batch))?;
-    let prepare = if compiled.plan.prepare_each_run { &compiled.plan.prepare[..] } else { &[] };
-    let launches = prepare.iter().chain(&compiled.plan.launches);
+    let plan = compiled.plan.for_batch(batch);
+    let prepare = if plan.prepare_each_run { &plan.prepare[..] } else { &[] };
+    let launches = prepare.iter().chain(&plan.launches);
     let mut known = HashMap::new();
     let flops = launches.map(|l| {
         *known.entry(l.kernel).or_insert_with(|| {
-            let name = &compiled.plan.kernels[l.kernel].name;
+            let name = &plan.kernels[l.kernel].name;
             compiled.work(name, batch).map_or(0, |(work, _)| work.flops())
         })
     });

@@ -12,7 +12,7 @@ mod tile;
 pub use activate::{activate, activation_registers, function_name};
 pub use loops::{for_each, image_tiles, panel_loop, piece, pieces};
 pub use panels::{Matrix, panels, transposed_panels};
-pub use tile::{Tile, tile};
+pub use tile::{Tile, tile, tile_by, tile_time};
 
 use super::Function;
 use crate::kernel::build::LeafBuilder;

@@ -31,8 +31,28 @@ fn step(rows: usize, vectors: usize) -> f64 {
     work.max(loads).max(10.0) + 0.1 * loads
 }
 
+/// Time of one term of the sums of `m` rows and `width` vectors, in multiply-adds of a vector.
+fn vectors_time(tile: Tile, m: usize, width: usize) -> f64 {
+    let row_tiles = |v: usize| {
+        let rest = m % tile.rows;
+        (m / tile.rows) as f64 * step(tile.rows, v) + if rest > 0 { step(rest, v) } else { 0.0 }
+    };
+    let rest = width % tile.vectors;
+    (width / tile.vectors) as f64 * row_tiles(tile.vectors) + if rest > 0 { row_tiles(rest) } else { 0.0 }
+}
+
+/// The same for `n` columns.
+pub fn tile_time(tile: Tile, m: usize, n: usize) -> f64 {
+    vectors_time(tile, m, n.div_ceil(tile.lanes as usize))
+}
+
 /// The tile that wastes least for `m` x `n` results: no spill, few loads, short remainders.
 pub fn tile(target: &Target, m: usize, n: usize) -> Tile {
+    tile_by(target, m, n, |_| 1.0)
+}
+
+/// The same where a tile has other costs too: `factor` of its time.
+pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64) -> Tile {
     let lanes = target.lanes;
     let (m, width) = (m.max(1), n.div_ceil(lanes as usize).max(1));
     let mut best = (f64::INFINITY, Tile { rows: 1, vectors: 1, lanes });
@@ -41,14 +61,10 @@ pub fn tile(target: &Target, m: usize, n: usize) -> Tile {
             if rows * vectors + vectors + 1 > budget(target) {
                 break;
             }
-            let row_tiles = |v: usize| {
-                let rest = m % rows;
-                (m / rows) as f64 * step(rows, v) + if rest > 0 { step(rest, v) } else { 0.0 }
-            };
-            let rest = width % vectors;
-            let time = (width / vectors) as f64 * row_tiles(vectors) + if rest > 0 { row_tiles(rest) } else { 0.0 };
+            let tile = Tile { rows, vectors, lanes };
+            let time = vectors_time(tile, m, width) * factor(tile);
             if time < best.0 {
-                best = (time, Tile { rows, vectors, lanes });
+                best = (time, tile);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Forward chains: a convolution, 1x1 convolutions on top, perhaps a pooling, all in the scratch memory of one round.
 
-use super::geometry::{Geometry, rows_per_round};
+use super::choice::{Around, Form, choose};
+use super::geometry::{Geometry, rows_for_few, rows_per_round};
 use super::pooling::Pooling;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, Memory};
@@ -8,10 +9,10 @@ use crate::kernel::recipes::contraction::{
     Contraction, Count, Init, Tile, activation_registers, for_each, panel_loop, panels, pieces, tile,
 };
 use crate::kernel::recipes::copy::{Frame, Rows};
-use crate::kernel::recipes::winograd::{self, Layer, Operands, Winograd};
+use crate::kernel::recipes::winograd::{self, Layer, Operands};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
-use crate::kernel::target::{Algorithm, Target};
+use crate::kernel::target::{Batch, Target};
 
 /// One convolution of a chain with its operands.
 struct Link {
@@ -62,18 +63,39 @@ pub fn forward(
     if heavy && chain.len() > 1 && pooling.is_none() {
         let mut from = x;
         for (i, link) in chain.iter().enumerate() {
-            let g = link.geometry;
-            let to = match i + 1 == chain.len() {
-                true => y,
-                false => site.temp(&format!("stage{i}"), Elem::F32, 0, g.outputs * g.out[0] * g.out[1]),
-            };
-            launch(site, from, to, std::slice::from_ref(link), None);
+            let to = if i + 1 == chain.len() { y } else { between(site, i, &link.geometry) };
+            lower(site, from, to, std::slice::from_ref(link), None);
             from = to;
         }
     } else {
-        launch(site, x, y, &chain, pooling);
+        lower(site, x, y, &chain, pooling);
     }
     Ok(())
+}
+
+/// Memory for the result of link `i`.
+fn between(site: &mut Site, i: usize, g: &Geometry) -> Slot {
+    site.temp(&format!("stage{i}"), Elem::F32, 0, g.outputs * g.out[0] * g.out[1])
+}
+
+/// A chain with the algorithm that suits it.
+fn lower(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>) {
+    let Some((first, rest)) = chain.split_first() else { return };
+    let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
+    let around = Around { chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest };
+    match choose(site, &first.geometry, around) {
+        Form::Shared(form) => {
+            let to = if rest.is_empty() { y } else { between(site, 0, &first.geometry) };
+            form.launch_few(site, &first.name(), [x, to], first.weights, first.bias, first.activation);
+            if let Some(next) = rest.first() {
+                let flat = next.geometry.flattened().out;
+                let geometry = |l: &Link| Geometry { image: flat, out: flat, ..l.geometry };
+                let rest: Vec<Link> = rest.iter().map(|l| Link { geometry: geometry(l), ..*l }).collect();
+                launch(site, to, y, &rest, None, &Form::Direct);
+            }
+        }
+        form => launch(site, x, y, chain, pooling, &form),
+    }
 }
 
 fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, Unsupported> {
@@ -144,10 +166,9 @@ struct Place {
     to_at: Expr,
 }
 
-fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>) {
-    let winograd = winograd_form(site, chain, pooling.is_some());
-    let plan = Cut::new(site, chain, pooling.is_some(), winograd.as_ref());
-    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, winograd.as_ref()));
+fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>, form: &Form) {
+    let plan = Cut::new(site, chain, pooling.is_some(), form);
+    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, form));
     let source = kernel.buffer("x", Elem::F32, Access::Read);
     let mut args = vec![x];
     let mut products = Vec::new();
@@ -156,12 +177,12 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
         let pixels = if i == 0 { g.out[1] } else { plan.rows * g.out[1] };
         let registers = site.target.registers.saturating_sub(activation_registers(link.activation));
         let tile = tile(&Target { registers, ..site.target.clone() }, pixels, g.tile_columns());
-        let form = match &winograd {
-            Some(winograd) if i == 0 => winograd.weights(site, link.weights),
+        args.push(match form {
+            Form::Rounds(form) if i == 0 => form.weights(site, link.weights),
+            Form::Thin(form) if i == 0 => form.weights(site, link.weights),
             _ if g.depthwise() => link.weights,
             _ => panels(site, link.weights, g.matrix(), tile),
-        };
-        args.push(form);
+        });
         let weights = kernel.buffer("w", Elem::F32, Access::Read);
         let bias = link.bias.map(|slot| {
             args.push(slot);
@@ -180,9 +201,18 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
         chain[..inner].iter().map(|l| l.geometry.outputs * l.geometry.out[1] * plan.rows).max().unwrap_or(0)
     };
     let len = widest(pooling.is_none());
+    let group = if let Form::Rounds(form) = form { form.images() } else { 1 };
+    let len = |i: usize| if i == 0 { len * group } else { len };
     let buffers: Vec<Memory> =
-        (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), Elem::F32, len)).collect();
-    let memories = winograd.as_ref().map(|w| (w, w.scratch(&mut kernel)));
+        (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), Elem::F32, len(i))).collect();
+    let memories = match form {
+        Form::Rounds(form) => Some((form, form.scratch(&mut kernel))),
+        _ => None,
+    };
+    let thin = match form {
+        Form::Thin(form) => Some((form, form.scratch(&mut kernel))),
+        _ => None,
+    };
     let pool_leaf = pooling.map(|p| p.leaf(site));
 
     let per_image = first.out[0].div_ceil(plan.rows);
@@ -205,12 +235,11 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
                 false => (buffers[i % 2], Expr::from(0)),
             };
             let at = Place { from: place.0, from_at: place.1, pitch: place.2, to, to_at };
+            let left = &row * -1 + g.out[0];
             if let (0, Some((winograd, memories))) = (i, &memories) {
-                let Place { from, to, to_at, .. } = at;
-                let (weights, bias, activation) = (product.weights, product.bias, product.activation);
-                let operands = Operands { from, weights, bias, activation, to, to_at };
-                let left = &row * -1 + g.out[0];
-                winograd.product(site, k, &operands, *memories, &left);
+                winograd.product(site, k, &product.operands(at), *memories, &left);
+            } else if let (0, Some((thin, memories))) = (i, &thin) {
+                thin.product(site, k, &product.operands(at), *memories, &left);
             } else if i == 0 {
                 window_product(site, k, product, &at, plan.rows, (&block, plan.blocks));
             } else {
@@ -222,7 +251,41 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
             p.image(k, leaf, place.0, target, &n);
         }
     };
-    if plan.blocks == 1 {
+    if let Some((form, memories)) = memories.filter(|(form, _)| form.images() > 1) {
+        let (Some((rows, padded)), [first, rest @ ..]) = (&padded, products.as_slice()) else {
+            unreachable!("the form pads, and a chain has a first link");
+        };
+        let top = Expr::from(-(first.geometry.window.pad[0] as i64));
+        let pixels = plan.rows * first.geometry.out[1];
+        kernel.parallel("t", Expr::BATCH.ceil_div(form.images() as i64), |k, t| {
+            let begin = &t * form.images();
+            let present = (Expr::BATCH - &begin).min(form.images());
+            k.serial("n", present.clone(), |k, i| {
+                rows.copy(k, source, &(&begin + &i), top.clone(), plan.rows_in.into(), *padded);
+                form.transform_image(site, k, *padded, memories, &i);
+            });
+            // The images' results follow each other, in memory or in the first scratch image.
+            let to = if rest.is_empty() { target } else { buffers[0] };
+            let to_at = if rest.is_empty() { &begin * (pixels * first.geometry.outputs) } else { 0.into() };
+            let at = Place { from: *padded, from_at: 0.into(), pitch: 0, to, to_at };
+            form.group_product(site, k, &first.operands(at), memories, &present);
+            if rest.is_empty() {
+                return;
+            }
+            k.serial("n", present, |k, i| {
+                let mut place = (buffers[0], &i * (pixels * first.geometry.outputs));
+                for (j, product) in rest.iter().enumerate() {
+                    let to = match j + 1 == rest.len() {
+                        true => (target, (&begin + &i) * (pixels * product.geometry.outputs)),
+                        false => (buffers[1 + j % 2], Expr::from(0)),
+                    };
+                    let at = Place { from: place.0, from_at: place.1, pitch: 0, to: to.0, to_at: to.1.clone() };
+                    pixel_product(site, k, product, &at, pixels);
+                    place = to;
+                }
+            });
+        });
+    } else if plan.blocks == 1 {
         kernel.parallel("t", images, |k, t| round(k, t, 0.into()));
     } else {
         // A thread keeps its channels' weights while it goes over the images.
@@ -232,20 +295,22 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
     site.launch(kernel, &args);
 }
 
-/// Winograd's form of the first link, where it is asked for and fits the chain.
-fn winograd_form(site: &Site, chain: &[Link], pooled: bool) -> Option<Winograd> {
-    let g = chain[0].geometry;
-    let form = match site.target.algorithm {
-        Algorithm::Winograd => Winograd::new(site, g, chain.len() > 1 || pooled)?,
-        Algorithm::Auto | Algorithm::Direct => return None,
-    };
-    (!pooled || form.rows() == g.out[0]).then_some(form)
+impl Product {
+    /// For a Winograd form.
+    fn operands(&self, at: Place) -> Operands {
+        let Place { from, to, to_at, .. } = at;
+        Operands { from, weights: self.weights, bias: self.bias, activation: self.activation, to, to_at }
+    }
 }
 
-fn kernel_name(site: &Site, chain: &[Link], pooling: &Option<Pooling>, winograd: Option<&Winograd>) -> String {
+fn kernel_name(site: &Site, chain: &[Link], pooling: &Option<Pooling>, form: &Form) -> String {
     let links: String = chain.iter().map(Link::name).collect();
     let pool = pooling.map_or(String::new(), |p| p.name());
-    let form = winograd.map_or(String::new(), Winograd::name);
+    let form = match form {
+        Form::Rounds(form) | Form::Shared(form) => form.name(),
+        Form::Thin(form) => form.name(),
+        Form::Direct => String::new(),
+    };
     format!("conv_v{}{links}{pool}{form}", site.target.lanes)
 }
 
@@ -264,7 +329,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(site: &Site, chain: &[Link], pooled: bool, winograd: Option<&Winograd>) -> Cut {
+    fn new(site: &Site, chain: &[Link], pooled: bool, form: &Form) -> Cut {
         let g = chain[0].geometry;
         let w = g.window;
         let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
@@ -276,8 +341,15 @@ impl Cut {
         });
         let buffers = (chain.len() - usize::from(!pooled)).min(2);
         let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
-        if let Some(w) = winograd {
-            return Cut { rows: w.rows(), rows_in: w.rows_in(), frame: Some(w.frame()), buffers, blocks: 1 };
+        let rounds = |rows, rows_in, frame, buffers| Cut { rows, rows_in, frame: Some(frame), buffers, blocks: 1 };
+        match form {
+            // Results of a group wait in a scratch memory that the links behind it must not use.
+            Form::Rounds(w) if w.images() > 1 => {
+                return rounds(w.rows(), w.rows_in(), w.frame(), if chain.len() > 1 { 3 } else { 0 });
+            }
+            Form::Rounds(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
+            Form::Thin(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
+            Form::Direct | Form::Shared(_) => {}
         }
         let cache = site.target.cache[1] / 2;
         let fits = |r: usize| {
@@ -285,14 +357,23 @@ impl Cut {
             4 * (input + buffers * r * g.out[1] * widest) <= cache
         };
         // One thread's share of large weights stays in its cache while it goes over the images.
-        let split = chain.len() == 1 && !pooled && !g.depthwise() && chain[0].weight_bytes() > site.target.cache[2] / 8;
-        let blocks = if split { chain[0].weight_bytes().div_ceil(cache).max(8) } else { 1 };
+        let few = site.target.batch == Batch::Few;
+        let cut = |rows| if few { rows_for_few(rows, fits) } else { rows_per_round(rows, fits) };
+        let single = chain.len() == 1 && !pooled && !g.depthwise();
+        let heavy = chain[0].weight_bytes() > site.target.cache[2] / 8;
+        // An image of few rows is dealt out by channels as well.
+        let split = single && (heavy || few && g.out[0] / cut(g.out[0]) < 8);
+        let blocks = match (split, few) {
+            (false, _) => 1,
+            (true, true) => g.columns().div_ceil(tile(site.target, g.out[1], g.tile_columns()).columns()),
+            (true, false) => chain[0].weight_bytes().div_ceil(cache).max(8),
+        };
         let rows = match (pooled, split) {
             (true, _) => g.out[0],
             (false, true) => {
                 (1..=g.out[0]).rev().find(|&r| g.out[0].is_multiple_of(r) && (r == 1 || fits(r))).unwrap_or(1)
             }
-            (false, false) => rows_per_round(g.out[0], fits),
+            (false, false) => cut(g.out[0]),
         };
         Cut { rows, rows_in: reach(0, rows), frame, buffers, blocks }
     }

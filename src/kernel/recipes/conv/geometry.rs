@@ -80,6 +80,12 @@ impl Geometry {
     }
 }
 
+/// For few images the rounds should be even in number, or so many that one more does not matter.
+pub fn rows_for_few(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let even = |rounds: usize| rounds >= 16 || rounds >= 8 && rounds.is_multiple_of(2);
+    (1..=rows).rev().find(|&r| rows.is_multiple_of(r) && (r == 1 || even(rows / r) && fits(r))).unwrap_or(1)
+}
+
 /// Most rows of a round: a divisor of `rows`, so that all rounds are alike; at least about eight rounds an image, so
 /// that a single image keeps several threads busy; as long as the scratch memory of a round (`bytes(rows)`) fits.
 pub fn rows_per_round(rows: usize, fits: impl Fn(usize) -> bool) -> usize {

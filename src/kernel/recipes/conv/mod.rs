@@ -3,6 +3,7 @@
 //! Images are NHWC, so the kw taps of one kernel row are kw·C consecutive numbers: a convolution is kh contractions of length
 //! kw·C whose accumulators stay in registers. Rows of images that need padding go to scratch memory first.
 
+mod choice;
 mod forward;
 mod geometry;
 mod input;

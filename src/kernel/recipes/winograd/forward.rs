@@ -8,6 +8,7 @@ use crate::kernel::recipes::Function;
 use crate::kernel::recipes::contraction::function_name;
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::site::{Site, Slot};
+use crate::kernel::target::Batch;
 
 /// What the convolution reads, and its activation.
 pub struct Layer {
@@ -19,7 +20,7 @@ pub struct Layer {
 
 /// Writes the launches `(x, w, [b]) -> y` if the program is for batches and this algorithm is wanted and applies.
 pub fn forward(site: &mut Site, g: Geometry, layer: &Layer) -> bool {
-    let suits = site.target.batches && pays(site.target, &g);
+    let suits = site.target.batch == Batch::Training && pays(site.target, &g);
     let Some(batches) = suits.then(|| Batches::new(site, g)).flatten() else { return false };
     let weights = batches.form.weights(site, layer.weights);
     let bias = if layer.bias.is_some() { "_bias" } else { "" };

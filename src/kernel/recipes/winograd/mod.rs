@@ -7,9 +7,12 @@
 
 mod batches;
 mod choice;
+mod few;
 mod forward;
+mod group;
 mod input_gradient;
 mod matrices;
+mod thin;
 mod transform;
 mod weight_gradient;
 
@@ -18,13 +21,17 @@ pub use forward::{Layer, forward};
 pub use input_gradient::grad_input;
 pub use weight_gradient::grad_weight;
 
+pub use thin::Thin;
+
 use super::Function;
 use super::contraction::{Contraction, Count, Init, Tile, activate, function_name, panel_loop, piece, pieces, tile};
 use super::conv::Geometry;
 use super::copy::Frame;
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::cost;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Val};
 use crate::kernel::site::{Site, Slot};
+use crate::kernel::target::Target;
 use matrices::Transforms;
 use transform::{Patch, both_sides};
 
@@ -38,7 +45,7 @@ pub struct Winograd {
     geometry: Geometry,
     /// Register tile of the products.
     tile: Tile,
-    /// Rows and columns of tiles in a round.
+    /// Rows and columns of tiles in a round; more rows than an image has stand for several images.
     tiles: [usize; 2],
 }
 
@@ -60,26 +67,40 @@ fn results(r: usize) -> usize {
 }
 
 impl Winograd {
-    /// For convolutions with a square window of 2 to 7 taps, unstrided; `None` for others, and where no cut of the image fits
-    /// the cache. With `whole_rows`, rounds must be equal blocks of rows.
-    pub fn new(site: &Site, g: Geometry, whole_rows: bool) -> Option<Winograd> {
+    /// Square windows of 2 to 7 taps without stride.
+    pub fn applies(g: &Geometry) -> bool {
         let w = g.window;
         let plain = w.stride == [1, 1] && w.dilation == [1, 1] && g.groups == 1;
-        if !plain || w.kernel[0] != w.kernel[1] || !(2..=7).contains(&w.kernel[0]) {
+        plain && w.kernel[0] == w.kernel[1] && (2..=7).contains(&w.kernel[0])
+    }
+
+    /// For convolutions that the algorithm applies to; `None` for others, and where no cut of the image fits
+    /// the cache. With `whole_rows`, rounds must be equal blocks of rows.
+    pub fn new(site: &Site, g: Geometry, whole_rows: bool) -> Option<Winograd> {
+        let m = results(g.window.kernel[0]);
+        Winograd::rounds(site.target, g, m, whole_rows, 0)
+    }
+
+    /// The same for tiles of `m` x `m` results; `row_bytes` of other memory go with each row of results.
+    pub fn rounds(target: &Target, g: Geometry, m: usize, whole_rows: bool, row_bytes: usize) -> Option<Winograd> {
+        if !Winograd::applies(&g) {
             return None;
         }
-        let transforms = Transforms::new(results(w.kernel[0]), w.kernel[0]);
-        let m = transforms.m;
-        let across = g.out[1].div_ceil(m);
         let down = g.out[0].div_ceil(m);
-        let cut = |rows: usize| {
-            let tile = tile(site.target, rows * across, g.outputs);
-            Winograd { transforms: transforms.clone(), geometry: g, tile, tiles: [rows, across] }
-        };
         let equal = |rows: usize| {
             rows == down || down.is_multiple_of(rows) && (!whole_rows || g.out[0].is_multiple_of(rows * m))
         };
-        (1..=down).rev().filter(|&rows| equal(rows)).map(cut).find(|w| 4 * w.elements() <= site.target.cache[1])
+        let fits = |w: &Winograd| 4 * w.elements() <= target.cache[1] && row_bytes * w.rows() <= target.cache[1];
+        let cut = |rows: usize| Winograd::cut(target, g, m, rows);
+        (1..=down).rev().filter(|&rows| equal(rows)).map(cut).find(fits)
+    }
+
+    /// Rounds of `rows` rows of tiles.
+    fn cut(target: &Target, g: Geometry, m: usize, rows: usize) -> Winograd {
+        let transforms = Transforms::new(m, g.window.kernel[0]);
+        let across = g.out[1].div_ceil(m);
+        let tile = tile(target, rows * across, g.outputs);
+        Winograd { transforms, geometry: g, tile, tiles: [rows, across] }
     }
 
     fn count(&self) -> usize {
@@ -102,14 +123,24 @@ impl Winograd {
         self.lens().iter().sum::<usize>() + padded
     }
 
+    /// Images of a round.
+    pub fn images(&self) -> usize {
+        (self.tiles[0] / self.geometry.out[0].div_ceil(self.transforms.m)).max(1)
+    }
+
+    /// Rows of tiles of an image in a round.
+    fn tile_rows(&self) -> usize {
+        self.tiles[0] / self.images()
+    }
+
     /// Rows of results of a round (the last round may have fewer, if rounds need not be equal).
     pub fn rows(&self) -> usize {
-        (self.tiles[0] * self.transforms.m).min(self.geometry.out[0])
+        (self.tile_rows() * self.transforms.m).min(self.geometry.out[0])
     }
 
     /// Rows of the padded image that a round reads.
     pub fn rows_in(&self) -> usize {
-        self.tiles[0] * self.transforms.m + self.transforms.r - 1
+        self.tile_rows() * self.transforms.m + self.transforms.r - 1
     }
 
     /// The padded copy: as wide as the tiles, which may reach beyond the image.
@@ -121,6 +152,24 @@ impl Winograd {
             left: -(g.window.pad[1] as i64),
             width: self.tiles[1] * self.transforms.m + self.transforms.r - 1,
         }
+    }
+
+    /// Predicted cycles of `rounds` rounds: transforms there and back, and products, for which the weights come by.
+    pub fn cycles(&self, target: &Target, rounds: usize) -> f64 {
+        let (g, f) = (&self.geometry, self.transforms.frequencies());
+        let lanes = f64::from(target.lanes);
+        // Measured: the transforms wait for memory about as long as they compute.
+        let there = (f * self.count() * g.channels) as f64 * (0.4 + 3.5 / lanes);
+        let back = (f * self.count() * g.outputs) as f64 * (0.2 + 2.0 / lanes);
+        let weights = 4 * f * g.channels * g.outputs;
+        let products = f as f64 * cost::product(target, self.tile, self.count(), g.outputs, g.channels);
+        rounds as f64 * (there + back + products.max(cost::stream(target, weights, weights)))
+    }
+
+    /// A round in words.
+    pub fn cut_name(&self) -> String {
+        let images = if self.images() > 1 { format!(", {} images", self.images()) } else { String::new() };
+        format!("{}x{} tiles{images}", self.tile_rows(), self.tiles[1])
     }
 
     /// A part of the kernel's name.
@@ -177,39 +226,75 @@ impl Winograd {
 
     /// One round: tiles of `from` (the padded copy) to the image rows at `to`; `left` rows of results remain from there on.
     pub fn product(&self, site: &mut Site, k: &mut KernelBuilder, p: &Operands, memories: Memories, left: &Expr) {
-        let (g, f, m) = (&self.geometry, &self.transforms, self.transforms.m);
-        let (width, lanes, c) = (self.tile.columns(), self.tile.lanes as usize, g.channels);
+        let g = &self.geometry;
+        self.transform(site, k, p.from, memories, &0.into());
+        panel_loop(k, g.outputs, self.tile.columns(), (&0.into(), 1), |k, panel, columns| {
+            self.panel(site, k, (p.weights, memories.v, memories.m), &0.into(), (&panel, columns));
+            self.back(site, k, p, memories, (&panel, columns), &0.into(), &p.to_at, left);
+        });
+    }
+
+    /// The tiles of the padded copy, from tile `first` on, to V.
+    fn transform(&self, site: &mut Site, k: &mut KernelBuilder, from: Memory, memories: Memories, first: &Expr) {
+        let (m, c) = (self.transforms.m, self.geometry.channels);
         let input = self.input_leaf(site);
-        k.serial("ty", self.tiles[0], |k, y| {
+        k.serial("ty", self.tile_rows(), |k, y| {
             k.serial("tx", self.tiles[1], |k, x| {
-                let from = p.from.at(&y * (m * self.frame().pitch()) + &x * (m * c));
-                let tile = &y * self.tiles[1] + &x;
+                let from = from.at(&y * (m * self.frame().pitch()) + &x * (m * c));
+                let tile = first + &y * self.tiles[1] + &x;
                 k.call(input, [from, memories.between.at(0), memories.v.at(tile * c)]);
             });
         });
-        panel_loop(k, g.outputs, width, (&0.into(), 1), |k, panel, columns| {
-            k.serial("f", f.frequencies(), |k, frequency| {
-                let u = p.weights.at((&panel * f.frequencies() + &frequency) * (c * width));
-                pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
-                    let leaf = self.contraction(rows, columns).leaf(site.module());
-                    let v = memories.v.at(&frequency * self.pitch() + &tile * c);
-                    let at = (&tile * (self.tile.vectors * f.frequencies()) + &frequency) * lanes;
-                    k.call(leaf, [v, u.clone(), memories.m.at(at)]);
-                });
+    }
+
+    /// The products of one panel, frequency by frequency, from V (at `v_at`) to M.
+    fn panel(
+        &self,
+        site: &mut Site,
+        k: &mut KernelBuilder,
+        (weights, v, m): (Memory, Memory, Memory),
+        v_at: &Expr,
+        (panel, columns): (&Expr, usize),
+    ) {
+        let (f, c, lanes) = (&self.transforms, self.geometry.channels, self.tile.lanes as usize);
+        let width = self.tile.columns();
+        k.serial("f", f.frequencies(), |k, frequency| {
+            let u = weights.at((panel * f.frequencies() + &frequency) * (c * width));
+            pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
+                let leaf = self.contraction(rows, columns).leaf(site.module());
+                let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
+                let at = (&tile * (self.tile.vectors * f.frequencies()) + &frequency) * lanes;
+                k.call(leaf, [v, u.clone(), m.at(at)]);
             });
-            k.serial("ty", self.tiles[0], |k, y| {
-                let rows = (left + &y * -(m as i64)).min(m).max(0);
-                pieces(k, "tx", g.out[1], m, |k, x, across| {
-                    let leaf = self.output_leaf(site, p, across, columns);
-                    let tile = &y * self.tiles[1] + x.div(m);
-                    let column = &panel * width;
-                    let to = &p.to_at + (&y * (m * g.out[1]) + &x) * g.outputs + &column;
-                    let from = memories.m.at(tile * (self.tile.vectors * f.frequencies() * lanes));
-                    let mut args = vec![from, memories.between.at(0), p.to.at(to)];
-                    args.extend(p.bias.map(|b| b.at(&column)));
-                    args.push(Arg::Int(rows.clone()));
-                    k.call(leaf, args);
-                });
+        });
+    }
+
+    /// One panel of M, from tile `first` on, back to the image rows at `to_at`, of which `left` are left.
+    fn back(
+        &self,
+        site: &mut Site,
+        k: &mut KernelBuilder,
+        p: &Operands,
+        memories: Memories,
+        (panel, columns): (&Expr, usize),
+        first: &Expr,
+        to_at: &Expr,
+        left: &Expr,
+    ) {
+        let (g, f, m) = (&self.geometry, &self.transforms, self.transforms.m);
+        let (width, lanes) = (self.tile.columns(), self.tile.lanes as usize);
+        k.serial("ty", self.tile_rows(), |k, y| {
+            let rows = (left + &y * -(m as i64)).min(m).max(0);
+            pieces(k, "tx", g.out[1], m, |k, x, across| {
+                let leaf = self.output_leaf(site, p, across, columns);
+                let tile = first + &y * self.tiles[1] + x.div(m);
+                let column = panel * width;
+                let to = to_at + (&y * (m * g.out[1]) + &x) * g.outputs + &column;
+                let from = memories.m.at(tile * (self.tile.vectors * f.frequencies() * lanes));
+                let mut args = vec![from, memories.between.at(0), p.to.at(to)];
+                args.extend(p.bias.map(|b| b.at(&column)));
+                args.push(Arg::Int(rows.clone()));
+                k.call(leaf, args);
             });
         });
     }

@@ -1,0 +1,103 @@
+//! Few images: threads share one. Two launches with V between them: the first transforms rows of tiles, the second has the
+//! products and the transform back, a panel of output channels in each round.
+
+use super::{Memories, Operands, Winograd};
+use crate::kernel::build::KernelBuilder;
+use crate::kernel::ir::{Access, Elem, Expr};
+use crate::kernel::recipes::Function;
+use crate::kernel::recipes::contraction::{Tile, piece, tile_by};
+use crate::kernel::recipes::conv::Geometry;
+use crate::kernel::recipes::copy::Rows;
+use crate::kernel::site::{Site, Slot};
+use crate::kernel::target::Target;
+
+impl Winograd {
+    /// A whole image; `None` where a panel's products would not stay in the second level of cache.
+    pub fn few(target: &Target, g: Geometry, m: usize) -> Option<Winograd> {
+        let mut form = Winograd::applies(&g).then(|| Winograd::cut(target, g, m, g.out[0].div_ceil(m)))?;
+        // A panel is a round: an odd number of few rounds leaves a thread without work at the end.
+        let uneven = |tile: Tile| {
+            let panels = g.outputs.div_ceil(tile.columns()) as f64;
+            (panels / 2.0).ceil() * 2.0 / panels
+        };
+        form.tile = tile_by(target, form.count(), g.outputs, uneven);
+        (4 * form.lens()[2] <= target.cache[1]).then_some(form)
+    }
+
+    /// Appends the launches: from image `x` to image `y`.
+    pub fn launch_few(
+        &self,
+        site: &mut Site,
+        name: &str,
+        [x, y]: [Slot; 2],
+        weights: Slot,
+        bias: Option<Slot>,
+        activation: Option<Function>,
+    ) {
+        let [_, v, _] = self.lens();
+        let form = self.weights(site, weights);
+        let v = site.temp("tiles", Elem::F32, 0, v);
+        self.launch_inputs(site, name, x, v);
+        self.launch_products(site, name, [v, form, y], bias, activation);
+    }
+
+    fn launch_inputs(&self, site: &mut Site, name: &str, x: Slot, v: Slot) {
+        let (g, m, c) = (&self.geometry, self.transforms.m, self.geometry.channels);
+        let [between, len, _] = self.lens();
+        let height = m + self.transforms.r - 1;
+        let mut kernel = KernelBuilder::new(format!("tiles{name}{}", self.name()));
+        let from = kernel.buffer("x", Elem::F32, Access::Read);
+        let to = kernel.buffer("v", Elem::F32, Access::Write);
+        let rows = Rows::new(site, self.frame());
+        let padded = kernel.scratch("padded", Elem::F32, height * rows.pitch());
+        let between = kernel.scratch("between", Elem::F32, between);
+        let input = self.input_leaf(site);
+        let [down, across] = self.tiles;
+        kernel.parallel("t", Expr::BATCH * down, |k, t| {
+            let (n, row) = (t.div(down), t.rem(down));
+            let top = &row * m + -(g.window.pad[0] as i64);
+            rows.copy(k, from, &n, top, height.into(), padded);
+            k.serial("tx", across, |k, x| {
+                let tile = &n * len + (&row * across + &x) * c;
+                k.call(input, [padded.at(&x * (m * c)), between.at(0), to.at(tile)]);
+            });
+        });
+        let kernel = kernel.finish();
+        site.launch(kernel, &[x, v]);
+    }
+
+    fn launch_products(
+        &self,
+        site: &mut Site,
+        name: &str,
+        [v, weights, y]: [Slot; 3],
+        bias: Option<Slot>,
+        activation: Option<Function>,
+    ) {
+        let g = &self.geometry;
+        let ([between, len, m], width) = (self.lens(), self.tile.columns());
+        let panels = g.outputs.div_ceil(width);
+        let mut kernel = KernelBuilder::new(format!("panels{name}{}", self.name()));
+        let tiles = kernel.buffer("v", Elem::F32, Access::Read);
+        let u = kernel.buffer("u", Elem::F32, Access::Read);
+        let b = bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
+        let to = kernel.buffer("y", Elem::F32, Access::Write);
+        let memories = Memories {
+            between: kernel.scratch("between", Elem::F32, between),
+            v: tiles,
+            m: kernel.scratch("m", Elem::F32, m),
+        };
+        kernel.parallel("t", Expr::BATCH * panels, |k, t| {
+            let (n, panel) = (t.div(panels), t.rem(panels));
+            let to_at = &n * (g.out[0] * g.out[1] * g.outputs);
+            let p = Operands { from: tiles, weights: u, bias: b, activation, to, to_at: to_at.clone() };
+            piece(k, &panel, g.outputs, width, |k, columns| {
+                self.panel(site, k, (u, tiles, memories.m), &(&n * len), (&panel, columns));
+                self.back(site, k, &p, memories, (&panel, columns), &0.into(), &to_at, &g.out[0].into());
+            });
+        });
+        let kernel = kernel.finish();
+        let args: Vec<Slot> = [v, weights].into_iter().chain(bias).chain([y]).collect();
+        site.launch(kernel, &args);
+    }
+}
