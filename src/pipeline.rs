@@ -1,9 +1,10 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
-use crate::back::{cranelift, x86};
+use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
+use crate::kernel::ir::Module;
 use crate::kernel::target::Target;
 use crate::lower;
 use crate::model::Model;
@@ -11,7 +12,10 @@ use crate::ops::Operator;
 use crate::ops::source::Init;
 use crate::passes::{self, Pass};
 use crate::plan;
+use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::opencl::OpenCl;
+use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
@@ -109,13 +113,50 @@ impl std::str::FromStr for Emit {
 }
 
 /// What runs the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
     /// Compiled for this machine's processor.
     #[default]
     Cpu,
     /// The graph's interpreter: slow, and right by definition.
     Interp,
+    /// OpenCL devices by their numbers in `ninc devices`; the first GPU, or else the first device, if none is named.
+    OpenCl(Vec<usize>),
+}
+
+impl std::str::FromStr for Device {
+    type Err = Error;
+
+    /// `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
+    fn from_str(text: &str) -> Result<Device> {
+        let wrong = || {
+            Error::new(format!("unknown device `{text}`"))
+                .with_help("devices: cpu, interp, opencl, opencl:1, opencl:0,opencl:1; `ninc devices` shows them")
+        };
+        match text {
+            "cpu" => return Ok(Device::Cpu),
+            "interp" => return Ok(Device::Interp),
+            "opencl" => return Ok(Device::OpenCl(vec![])),
+            _ => {}
+        }
+        let number = |part: &str| part.trim().strip_prefix("opencl:").and_then(|n| n.parse().ok());
+        let list: Option<Vec<usize>> = text.split(',').map(number).collect();
+        list.map(Device::OpenCl).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Interp => f.write_str("interp"),
+            Device::OpenCl(list) if list.is_empty() => f.write_str("opencl"),
+            Device::OpenCl(list) => {
+                let names: Vec<String> = list.iter().map(|i| format!("opencl:{i}")).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -291,9 +332,10 @@ impl<'a> Session<'a> {
         let params = params(&graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
-        let engine: Box<dyn Engine + Send> = match self.options.device {
+        let engine: Box<dyn Engine + Send> = match &self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
             Device::Cpu => self.compile(graph, training)?,
+            Device::OpenCl(cards) => self.compile_opencl(graph, training, cards)?,
         };
         Ok(Program { engine, params, report: self.report, dumps: self.dumps })
     }
@@ -301,17 +343,7 @@ impl<'a> Session<'a> {
     /// Graph to kernels, kernels to a plan, both to code that runs.
     fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
         let target = self.options.target.clone().unwrap_or_else(Target::host);
-        let lowered = self.time("lower", || lower::run(&graph, &target));
-        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
-        let name = graph.name.clone();
-        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
-        let planned = self.time("plan", || plan::plan(draft, ports, plan));
-        // The planner verifies the kernels.
-        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
-        self.report.launches = plan.launches.len();
-        self.report.prepare = plan.prepare.len();
-        self.emit(Stage::Kernel, None, || module.to_string());
-        self.emit(Stage::Plan, None, || plan::text::print(&plan));
+        let (plan, module) = self.kernels(graph, training, &target)?;
         let failed = |e| Error::new(format!("code: {e}"));
         if self.wants(&Stage::Clif.into()) {
             let text = cranelift::clif(&module, &target).map_err(failed)?;
@@ -322,6 +354,32 @@ impl<'a> Session<'a> {
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
+    }
+
+    /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
+    fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[usize]) -> Result<Box<dyn Engine + Send>> {
+        let device = ninc_runtime::opencl::pick(cards.first().copied())?;
+        let (plan, module) = self.kernels(graph, training, &Target::gpu())?;
+        let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
+        self.emit(Stage::OpenCl, None, || source.text.clone());
+        let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), device))?;
+        Ok(Box::new(engine))
+    }
+
+    /// Graph to kernels, kernels to a plan.
+    fn kernels(&mut self, graph: Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
+        let lowered = self.time("lower", || lower::run(&graph, target));
+        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        let name = graph.name.clone();
+        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        let planned = self.time("plan", || plan::plan(draft, ports, plan));
+        // The planner verifies the kernels.
+        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+        self.report.launches = plan.launches.len();
+        self.report.prepare = plan.prepare.len();
+        self.emit(Stage::Kernel, None, || module.to_string());
+        self.emit(Stage::Plan, None, || plan::text::print(&plan));
+        Ok((plan, module))
     }
 }
 

@@ -61,7 +61,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     // Two operations per multiply-add; the program's own graph counts the gradients of a training step as well.
     let operations = 2.0 * program.report.multiply_adds as f64 * batch as f64;
     let (gflops, speed) = (operations / median / 1e9, batch as f64 / median);
-    let device = common.device.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
+    let device = common.device.to_string();
     let arena = program.engine.arena_bytes(batch);
     if args.json {
         return output::json(&json!({

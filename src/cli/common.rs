@@ -18,14 +18,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub enum DeviceName {
-    /// Compiled for this machine's processor
-    Cpu,
-    /// The reference interpreter: slow
-    Interp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum IsaName {
     Auto,
     /// 128 bits, on any processor
@@ -51,9 +43,9 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program
-    #[arg(long, value_enum, default_value = "cpu", global = true)]
-    pub device: DeviceName,
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
+    pub device: Device,
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long, value_enum, default_value = "auto", global = true)]
     isa: IsaName,
@@ -66,7 +58,7 @@ pub struct Common {
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
-    /// Show the program after stages of compilation: ast, graph, grad, opt, kernel, plan, clif, asm; `opt:PASS` after a pass
+    /// Show the program after stages of compilation: ast, graph, grad, opt, kernel, plan, clif, asm, opencl; `opt:PASS` after a pass
     #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
     pub emit: Vec<Emit>,
     /// Show how long each step of compilation takes
@@ -123,7 +115,7 @@ impl Common {
         };
         Ok(Options {
             target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
-            device: if self.device == DeviceName::Cpu { Device::Cpu } else { Device::Interp },
+            device: self.device.clone(),
             threads: self.threads(),
             verify: !self.no_verify,
             emit: self.emit.clone(),

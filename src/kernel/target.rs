@@ -39,6 +39,20 @@ pub struct Target {
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
+    /// Kernels are for a GPU: many work items, each with few bytes of its own.
+    pub gpu: Option<Gpu>,
+}
+
+/// What recipes know of a GPU. The same for all: results must not depend on which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gpu {
+    /// Memory that the items of a group share, in bytes.
+    pub local_bytes: usize,
+    /// Tile of a tiled product: rows and columns of a group, and of one of its items.
+    pub tile: [usize; 2],
+    pub item: [usize; 2],
+    /// Terms of a sum that a group loads at a time.
+    pub depth: usize,
 }
 
 impl Target {
@@ -53,7 +67,14 @@ impl Target {
             vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
+            gpu: None,
         }
+    }
+
+    /// Any OpenCL 1.2 device: scalar work items, as much local memory as all of them have.
+    pub fn gpu() -> Target {
+        let gpu = Gpu { local_bytes: 32 << 10, tile: [64, 64], item: [4, 4], depth: 16 };
+        Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
     }
 }
 
