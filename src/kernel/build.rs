@@ -314,12 +314,7 @@ impl KernelBuilder {
     }
 
     /// A GPU kernel's two loops: `groups` groups of `items` items, `body(builder, group, item)`.
-    pub fn groups(
-        &mut self,
-        groups: impl Into<Expr>,
-        items: usize,
-        body: impl FnOnce(&mut KernelBuilder, Expr, Expr),
-    ) {
+    pub fn groups(&mut self, groups: impl Into<Expr>, items: usize, body: impl FnOnce(&mut KernelBuilder, Expr, Expr)) {
         self.range("group", LoopKind::Group, 0, groups, |k, group| {
             k.range("item", LoopKind::Item, 0, items, |k, item| body(k, group, item));
         });

@@ -2,7 +2,7 @@
 //! that relies on another one without a barrier between them sees garbage.
 
 use super::{Bound, Nest};
-use crate::kernel::ir::{Kernel, KVar, Module, Space, Stmt};
+use crate::kernel::ir::{KVar, Kernel, Module, Space, Stmt};
 use crate::kernel::verify::Groups;
 
 /// Runs one group of a kernel.

@@ -159,26 +159,27 @@ fn partial_sums(
         |k, round, column| k.call(zero, [sums.at(round * channels + column)]),
         |k, piece| {
             let count = piece.count;
-            let leaf = site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{columns}_of{channels}_v{lanes}"), |b| {
-                let params: Vec<Param> =
-                    (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
-                let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
-                b.elements(columns, lanes, |b, at, lanes| {
-                    let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
-                        .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
-                        .collect();
-                    let start = b.load(sums, at.clone(), lanes);
-                    let sum = b.repeat("p", count, &[start], |b, p, carried| {
-                        let place = at.clone().plus(p, channels as i64);
-                        let values: Vec<Val> = (fixed.iter().zip(&params))
-                            .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
+            let leaf =
+                site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{columns}_of{channels}_v{lanes}"), |b| {
+                    let params: Vec<Param> =
+                        (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+                    let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
+                    b.elements(columns, lanes, |b, at, lanes| {
+                        let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
+                            .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
                             .collect();
-                        let value = term(b, &values, lanes);
-                        vec![b.add(carried[0], value)]
+                        let start = b.load(sums, at.clone(), lanes);
+                        let sum = b.repeat("p", count, &[start], |b, p, carried| {
+                            let place = at.clone().plus(p, channels as i64);
+                            let values: Vec<Val> = (fixed.iter().zip(&params))
+                                .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
+                                .collect();
+                            let value = term(b, &values, lanes);
+                            vec![b.add(carried[0], value)]
+                        });
+                        b.store(sums, at, sum[0]);
                     });
-                    b.store(sums, at, sum[0]);
                 });
-            });
             let at = &piece.position * channels + &piece.column;
             let pieces = operands.iter().zip(&sizes.shared);
             let start = |shared: bool| if shared { &piece.column } else { &at };
