@@ -343,6 +343,12 @@ impl<'a> Session<'a> {
     /// Graph to kernels, kernels to a plan, both to code that runs.
     fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
         let target = self.options.target.clone().unwrap_or_else(Target::host);
+        if self.wants(&Stage::OpenCl.into()) {
+            // The text needs neither device nor driver.
+            let (_, module) = self.planned(&graph, training, &Target::gpu())?;
+            let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
+            self.emit(Stage::OpenCl, None, || source.text);
+        }
         let (plan, module) = self.kernels(graph, training, &target)?;
         let failed = |e| Error::new(format!("code: {e}"));
         if self.wants(&Stage::Clif.into()) {
@@ -368,19 +374,28 @@ impl<'a> Session<'a> {
 
     /// Graph to kernels, kernels to a plan.
     fn kernels(&mut self, graph: Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
-        let lowered = self.time("lower", || lower::run(&graph, target));
-        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
-        let name = graph.name.clone();
-        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
-        let planned = self.time("plan", || plan::plan(draft, ports, plan));
-        // The planner verifies the kernels.
-        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+        let (plan, module) = self.planned(&graph, training, target)?;
         self.report.launches = plan.launches.len();
         self.report.prepare = plan.prepare.len();
         self.emit(Stage::Kernel, None, || module.to_string());
         self.emit(Stage::Plan, None, || plan::text::print(&plan));
         Ok((plan, module))
     }
+
+    fn planned(&mut self, graph: &Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
+        let lowered = self.time("lower", || lower::run(graph, target));
+        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        let name = graph.name.clone();
+        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        let planned = self.time("plan", || plan::plan(draft, ports, plan));
+        // The planner verifies the kernels.
+        planned.map_err(|e| Error::new(format!("plan: {e}")))
+    }
+}
+
+/// What kernels for OpenCL devices cannot have, as the back end says.
+pub fn unsupported_by_opencl() -> Vec<&'static str> {
+    opencl::unsupported()
 }
 
 /// Multiply-adds per image of all nodes.

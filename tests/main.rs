@@ -10,6 +10,7 @@ mod front;
 mod golden;
 mod kernels;
 mod nets;
+mod opencl;
 mod ops;
 mod passes;
 mod pipeline;
