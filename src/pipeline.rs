@@ -5,7 +5,7 @@ use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::ir::Module;
-use crate::kernel::target::Target;
+use crate::kernel::target::{GroupTile, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
@@ -18,6 +18,7 @@ use ninc_runtime::opencl::OpenCl;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -365,7 +366,9 @@ impl<'a> Session<'a> {
     /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
     fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[usize]) -> Result<Box<dyn Engine + Send>> {
         let device = ninc_runtime::opencl::pick(cards.first().copied())?;
-        let (plan, module) = self.kernels(graph, training, &Target::gpu())?;
+        let given = self.options.target.clone().filter(|t| t.gpu.is_some());
+        let target = given.unwrap_or_else(|| Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device))));
+        let (plan, module) = self.kernels(graph, training, &target)?;
         let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
         self.emit(Stage::OpenCl, None, || source.text.clone());
         let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), device))?;
@@ -391,6 +394,13 @@ impl<'a> Session<'a> {
         // The planner verifies the kernels.
         planned.map_err(|e| Error::new(format!("plan: {e}")))
     }
+}
+
+/// The tiles that `ninc tune` found best on a device.
+fn tuned(device: &ninc_runtime::opencl::Info) -> BTreeMap<String, GroupTile> {
+    let stored = ninc_runtime::opencl::tuned(device).into_iter();
+    // What is no tile of today's counts as never measured.
+    stored.filter_map(|(product, tile)| Some((product, GroupTile::named(&tile)?))).collect()
 }
 
 /// What kernels for OpenCL devices cannot have, as the back end says.

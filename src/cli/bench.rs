@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const LEAST: usize = 5;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Mode {
+pub enum Mode {
     Infer,
     Train,
 }
@@ -93,7 +93,7 @@ fn profile(engine: &dyn Engine) -> Done {
 }
 
 /// Times of the rounds, of which there is at least one.
-fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode, profiled: bool) -> Done<Vec<Duration>> {
+pub fn measure(model: &Model, program: &mut Program, batch: usize, mode: Mode, profiled: bool) -> Done<Vec<Duration>> {
     let mut random = Stream::new(1, 0, 0);
     let dims = input(model)?;
     let images: Vec<f32> = (0..batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();

@@ -153,6 +153,13 @@ impl Common {
         Ok(program)
     }
 
+    /// A program for another target than the usual one.
+    pub fn for_target(&self, model: &Model, training: bool, target: Target) -> Done<Program> {
+        let options = Options { target: Some(target), ..self.options()? };
+        let compile = if training { pipeline::training } else { pipeline::inference };
+        Ok(compile(model, &options)?)
+    }
+
     fn times(&self, program: &Program) {
         if !self.time_passes {
             return;

@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod signals;
 mod train;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use common::Common;
@@ -46,6 +47,8 @@ enum Command {
     Eval(eval::Args),
     /// Measure the speed of inference or training
     Bench(bench::Args),
+    /// Measure which tiles suit an OpenCL device, and keep the best
+    Tune(tune::Args),
     /// What programs can run on
     Devices(devices::Args),
 }
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, common),
         Command::Eval(args) => eval::run(args, common),
         Command::Bench(args) => bench::run(args, common),
+        Command::Tune(args) => tune::run(args, common),
         Command::Devices(args) => devices::run(args, common),
     };
     match done {

@@ -9,6 +9,7 @@ mod devices;
 mod engine;
 mod program;
 
+pub use cache::{keep_tuned, tuned};
 pub use card::{Card, Fault};
 pub use devices::{Info, list, pick};
 pub use engine::OpenCl;

@@ -176,7 +176,7 @@ pub fn dropout(site: &mut Site, rate: f32, scale: f32, stream: u32) -> Lowered {
     let elements = site.result.ty.elements();
     let ty = &site.result.ty;
     // On a GPU, too, an item makes whole blocks of random numbers: one of them.
-    let split = match site.target.gpu {
+    let split = match &site.target.gpu {
         Some(_) => Split::blocks(ty, BLOCK),
         None => Split::of(site.target, ty, 1),
     };

@@ -173,7 +173,7 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     let (inner, columns) = (g.inner(), g.columns());
     let rows = g.window.kernel[0] * g.window.kernel[1] * inner;
     let elements = rows * g.outputs;
-    let parts = parts(site, rows, columns * g.groups);
+    let parts = parts(rows, columns * g.groups);
     let result = site.result.slot;
     let to = if parts == 1 { result } else { site.temp("partial", Elem::F32, parts * elements, 0) };
     let pixels = g.out[0] * g.out[1];
@@ -205,9 +205,9 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
 }
 
 /// In how many parts a sum over the batch is computed, for a result of these sizes.
-pub(super) fn parts(site: &Site, rows: usize, columns: usize) -> usize {
-    let gpu = site.target.gpu.expect("only called for GPUs");
-    let tiles = rows.div_ceil(gpu.tile[0]) * columns.div_ceil(gpu.tile[1]);
+pub(super) fn parts(rows: usize, columns: usize) -> usize {
+    // Of the usual size: parts decide roundings, and tiles may be tuned.
+    let tiles = rows.div_ceil(64) * columns.div_ceil(64);
     GROUPS.div_ceil(tiles).min(PARTS)
 }
 

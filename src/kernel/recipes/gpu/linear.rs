@@ -70,7 +70,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
     let [x, dy] = [0, 1].map(|i| site.operands[i].slot);
     let result = site.result.slot;
     let elements = inputs * outputs;
-    let parts = parts(site, inputs, outputs);
+    let parts = parts(inputs, outputs);
     let to = if parts == 1 { result } else { site.temp("partial", Elem::F32, parts * elements, 0) };
     Product {
         name: format!("linear_grad_weight_{inputs}x{outputs}_parts{parts}"),

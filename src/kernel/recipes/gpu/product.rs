@@ -8,7 +8,7 @@ use crate::kernel::ir::{Access, Elem, Expr, Index, KVar, LeafId, Memory};
 use crate::kernel::recipes::Function;
 use crate::kernel::recipes::contraction::{activate, function_name};
 use crate::kernel::site::{Site, Slot};
-use crate::kernel::target::Gpu;
+use crate::kernel::target::{Gpu, GroupTile};
 
 /// Rows of C.
 #[derive(Clone, Copy, Debug)]
@@ -66,44 +66,15 @@ pub struct Product<'a> {
     pub bias_slot: Option<Slot>,
 }
 
-/// Sizes of tiles: of a group and of an item.
-#[derive(Clone, Copy)]
-struct Tiles {
-    rows: usize,
-    columns: usize,
-    item_rows: usize,
-    item_columns: usize,
-    depth: usize,
-}
-
-impl Tiles {
-    /// Narrow results take narrow tiles with as many items.
-    fn new(gpu: &Gpu, columns: usize) -> Tiles {
-        let narrow = |width: usize| columns <= width && gpu.tile[1] > width && gpu.item[1] * width >= gpu.tile[1];
-        let shrink = if narrow(gpu.tile[1] / 4) {
-            4
-        } else if narrow(gpu.tile[1] / 2) {
-            2
-        } else {
-            1
-        };
-        Tiles {
-            rows: gpu.tile[0],
-            columns: gpu.tile[1] / shrink,
-            item_rows: gpu.item[0],
-            item_columns: gpu.item[1] / shrink,
-            depth: gpu.depth,
-        }
+/// The measured tile for this product, or the usual one, made narrower for narrow results with as many items.
+fn tiles(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
+    if let Some(tile) = gpu.tuned.get(name) {
+        return *tile;
     }
-
-    /// Items of a group.
-    fn items(&self) -> usize {
-        (self.rows / self.item_rows) * (self.columns / self.item_columns)
-    }
-
-    fn name(&self) -> String {
-        format!("{}x{}x{}_{}x{}", self.rows, self.columns, self.depth, self.item_rows, self.item_columns)
-    }
+    let t = gpu.tile;
+    let fits = |shrink: &usize| t.item_columns.is_multiple_of(*shrink) && columns <= t.columns / shrink;
+    let shrink = [4, 2].into_iter().find(fits).unwrap_or(1);
+    GroupTile { columns: t.columns / shrink, item_columns: t.item_columns / shrink, ..t }
 }
 
 /// A tile of rows: the row at a place in it, and whether it exists.
@@ -162,8 +133,8 @@ impl RowTile {
 
 impl Product<'_> {
     pub fn launch(&self, site: &mut Site) {
-        let gpu = site.target.gpu.expect("only called for GPUs");
-        let t = Tiles::new(&gpu, self.columns);
+        let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
+        let t = tiles(gpu, &self.name, self.columns);
         let mut k = KernelBuilder::new(format!("{}_tile{}", self.name, t.name()));
         let a = k.buffer("a", Elem::F32, Access::Read);
         let b = k.buffer("b", Elem::F32, Access::Read);
@@ -263,7 +234,7 @@ struct Leaves {
 }
 
 impl Leaves {
-    fn new(site: &mut Site, t: &Tiles, pitch: [usize; 2], activation: Option<Function>, bias: bool) -> Leaves {
+    fn new(site: &mut Site, t: &GroupTile, pitch: [usize; 2], activation: Option<Function>, bias: bool) -> Leaves {
         let size = t.item_rows * t.item_columns;
         let zeros = |b: &mut LeafBuilder, count: usize| {
             let to = b.pointer("to", Elem::F32, Access::Write);
@@ -312,7 +283,7 @@ impl Leaves {
 }
 
 /// `acc[i][j] += Σ over the step's k of a[k][i] · b[k][j]`.
-fn multiply(b: &mut LeafBuilder, t: &Tiles, [pitch_a, pitch_b]: [usize; 2]) {
+fn multiply(b: &mut LeafBuilder, t: &GroupTile, [pitch_a, pitch_b]: [usize; 2]) {
     let pa = b.pointer("a", Elem::F32, Access::Read);
     let pb = b.pointer("b", Elem::F32, Access::Read);
     let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
