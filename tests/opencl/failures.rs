@@ -27,7 +27,7 @@ fn without_a_driver() {
     let devices = run("NINC_OPENCL", "/nonexistent/libOpenCL.so", &["devices"]);
     let text = String::from_utf8_lossy(&devices.stdout).into_owned();
     assert!(devices.status.success() && text.contains("no OpenCL"), "{text}");
-    if present() {
+    if present().is_some() {
         let empty = run("OCL_ICD_VENDORS", "/nonexistent", &bench);
         assert!(err(&empty).contains("no driver for any device"), "{}", err(&empty));
         let far = ninc(place.path(), &["bench", "tiny.nin", "--device", "opencl:77"]).output().expect("ninc starts");
@@ -40,9 +40,7 @@ fn without_a_driver() {
 
 #[test]
 fn a_failed_build_shows_the_compilers_words() {
-    if !present() {
-        return;
-    }
+    let Some(_alone) = present() else { return };
     let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![] };
     let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), pick(None).expect("a device"));
     let error = failed.err().expect("this is no OpenCL C");
@@ -63,9 +61,7 @@ fn engine(graph: &Graph) -> OpenCl {
 /// After a failure parameters are what they were, where the device still answers.
 #[test]
 fn memory_runs_out_and_devices_are_lost() {
-    if !present() {
-        return;
-    }
+    let Some(_alone) = present() else { return };
     let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
     let model = model.expect("a model");
     let mut engine = engine(&model.graph);
@@ -92,9 +88,7 @@ fn memory_runs_out_and_devices_are_lost() {
 /// Built programs are kept, and never trusted when damaged.
 #[test]
 fn damaged_cache_entries_are_ignored() {
-    if !present() {
-        return;
-    }
+    let Some(_alone) = present() else { return };
     let place = folder();
     let bench = ["bench", "tiny.nin", "--device", "opencl", "--batch", "1"];
     good(place.path(), &bench);

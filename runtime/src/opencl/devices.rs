@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use ocl::core::{self, DeviceId, PlatformId};
 use ocl::ffi;
+use std::sync::{Mutex, PoisonError};
 
 /// How to get a driver, in every error about a missing one.
 pub(super) const INSTALL: &str = "install the OpenCL driver of your GPU, or one for processors: \
@@ -43,6 +44,9 @@ pub fn list() -> Result<Vec<Info>> {
         return Err(Error::new(format!("there is no OpenCL on this machine: {e}")).with_help(INSTALL));
     }
     let none = || Error::new("OpenCL is installed, but no driver for any device is").with_help(INSTALL);
+    // Drivers start with the first call, and not all of them bear two first calls at once.
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let platforms = core::get_platform_ids().map_err(|_| none())?;
     let mut found = Vec::new();
     for platform in platforms {
