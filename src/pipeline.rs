@@ -4,7 +4,9 @@
 use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
+use crate::kernel::count::{self, Work};
 use crate::kernel::ir::Module;
+use crate::kernel::recipes::peak;
 use crate::kernel::target::{GroupTile, Target};
 use crate::lower;
 use crate::model::Model;
@@ -16,6 +18,7 @@ use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::opencl::OpenCl;
 use ninc_runtime::plan::Plan;
+use ninc_runtime::spec::Augment;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::collections::BTreeMap;
@@ -167,7 +170,7 @@ pub struct Options {
     /// Check the graph after each pass, the kernels and the plan.
     pub verify: bool,
     pub emit: Vec<Emit>,
-    /// Named values that become outputs of an inference program.
+    /// Named values that become outputs.
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
@@ -216,6 +219,30 @@ pub struct Program {
     pub params: Vec<ParamInfo>,
     pub report: Report,
     pub dumps: Vec<Dump>,
+    /// What was compiled; empty for the interpreter.
+    pub compiled: Vec<Compiled>,
+}
+
+/// A plan and its kernels.
+pub struct Compiled {
+    pub plan: Arc<Plan>,
+    pub module: Verified<Module>,
+}
+
+impl Compiled {
+    /// Is this the plan that runs batches of this size?
+    pub fn serves(&self, _batch: usize) -> bool {
+        true
+    }
+
+    /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
+    pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
+        let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
+        let mut launches = self.plan.prepare.iter().chain(&self.plan.launches);
+        let launch = launches.find(|l| l.kernel == index)?;
+        let bytes = launch.buffers.iter().map(|&b| &self.plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
+        Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
+    }
 }
 
 /// A program that gives the network's results for a batch.
@@ -240,7 +267,9 @@ pub fn training(model: &Model, options: &Options) -> Result<Program> {
     session.check("front end", &graph)?;
     session.emit(Stage::Graph, None, || text::print(&graph));
     session.passes(&mut graph, passes::BEFORE_TRAINING)?;
-    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe))?;
+    let mixed = model.data.iter().flat_map(|d| &d.augment).any(|a| matches!(a, Augment::Mixup { .. }));
+    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe, mixed))?;
+    name_values(&mut graph, &options.dumps);
     session.emit(Stage::Grad, None, || text::print(&graph));
     session.passes(&mut graph, passes::AFTER_TRAINING)?;
     session.emit(Stage::Opt, None, || text::print(&graph));
@@ -252,6 +281,19 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     session.check("its making", graph)?;
     session.finish(graph.clone(), false)
+}
+
+/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point operations
+/// a run of it has: the yardstick for kernels on this machine.
+pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
+    let target = options.target.clone().unwrap_or_else(Target::host);
+    let planned = plan::plan(peak::draft(&target), plan::Ports::default(), plan::Options::default());
+    let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+    let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target));
+    let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
+    let flops = count::kernel(&module, &module.kernels[0], 1).flops();
+    let threads = Arc::new(Pool::new(options.threads)?);
+    Ok((Box::new(Executor::new(Arc::new(plan), Arc::new(code), threads)?), flops))
 }
 
 /// Makes each named value an output under its name.
@@ -269,6 +311,17 @@ fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
         graph.outputs.push((name.clone(), id));
     }
     Ok(())
+}
+
+/// As [`name_outputs`], for a training step, in which not all values of a network are left.
+fn name_values(graph: &mut Graph, names: &[String]) {
+    for name in names {
+        let named = |id: &NodeId| graph.node(*id).name.as_deref() == Some(name);
+        let taken = graph.outputs.iter().any(|(output, _)| output == name);
+        if let Some(id) = graph.ids().into_iter().find(named).filter(|_| !taken) {
+            graph.outputs.push((name.clone(), id));
+        }
+    }
 }
 
 /// One compilation under way: what was asked of it and what it has to report so far.
@@ -333,17 +386,23 @@ impl<'a> Session<'a> {
         let params = params(&graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        let mut compiled = Vec::new();
         let engine: Box<dyn Engine + Send> = match &self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
-            Device::Cpu => self.compile(graph, training)?,
+            Device::Cpu => self.compile(graph, training, &mut compiled)?,
             Device::OpenCl(cards) => self.compile_opencl(graph, training, cards)?,
         };
-        Ok(Program { engine, params, report: self.report, dumps: self.dumps })
+        Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
 
     /// Graph to kernels, kernels to a plan, both to code that runs.
-    fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
-        let target = self.options.target.clone().unwrap_or_else(Target::host);
+    fn compile(
+        &mut self,
+        graph: Graph,
+        training: bool,
+        compiled: &mut Vec<Compiled>,
+    ) -> Result<Box<dyn Engine + Send>> {
+        let target = Target { batches: training, ..self.options.target.clone().unwrap_or_else(Target::host) };
         if self.wants(&Stage::OpenCl.into()) {
             // The text needs neither device nor driver.
             let (_, module) = self.planned(&graph, training, &Target::gpu())?;
@@ -360,7 +419,9 @@ impl<'a> Session<'a> {
         let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
-        Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
+        let plan = Arc::new(plan);
+        compiled.push(Compiled { plan: plan.clone(), module });
+        Ok(Box::new(Executor::new(plan, Arc::new(code), Arc::new(threads))?))
     }
 
     /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
@@ -389,7 +450,9 @@ impl<'a> Session<'a> {
         let lowered = self.time("lower", || lower::run(graph, target));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         let name = graph.name.clone();
-        let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
+        // Devices run the whole batch at once: their memory is no cache.
+        let cache = (training && target.gpu.is_none()).then_some(target.cache[2]);
+        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
         planned.map_err(|e| Error::new(format!("plan: {e}")))

@@ -214,9 +214,12 @@ fn the_same_bits_for_any_threads_and_after_resuming() {
     let place = Place::new();
     place.good(&["train", "tiny.nin", "--steps", "50", "--out", "whole", "--threads", "1"]);
     let whole = trained(&place, "whole");
-    for threads in ["2", "3", "7"] {
-        place.good(&["train", "tiny.nin", "--steps", "50", "--out", threads, "--threads", threads]);
-        assert_eq!(trained(&place, threads), whole, "{threads} threads");
+    // Augmentation and dropout on, for as long as it takes differences to show.
+    place.good(&["train", "tiny.nin", "--steps", "200", "--out", "long", "--threads", "1"]);
+    let long = trained(&place, "long");
+    for threads in ["2", "3", "4", "7"] {
+        place.good(&["train", "tiny.nin", "--steps", "200", "--out", threads, "--threads", threads]);
+        assert_eq!(trained(&place, threads), long, "{threads} threads");
     }
     // In the middle of the first epoch, and again in the second.
     place.good(&["train", "tiny.nin", "--steps", "13", "--out", "parts"]);
@@ -276,6 +279,29 @@ fn bench_reports_its_numbers() {
 }
 
 #[test]
+fn bench_profiles_saves_and_compares() {
+    let place = Place::new();
+    let base = ["bench", "tiny.nin", "--batch", "4", "--threads", "1", "--rounds", "3"];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+    let value = json(&place.good(&with(&["--json", "--profile"])));
+    let (executed, peak) = (&value["executed_gflops"], &value["peak_gflops"]);
+    assert!(executed.as_f64().expect("a number") > 0.0 && peak.as_f64().expect("a number") > 0.0, "{value}");
+    let kernels = value["kernels"].as_array().expect("rows");
+    let share: f64 = kernels.iter().map(|k| k["share"].as_f64().expect("a number")).sum();
+    assert!((0.95..1.001).contains(&share), "{value}");
+    assert!(kernels.iter().any(|k| k["leaf"].as_str().is_some_and(|l| l.starts_with("contract"))), "{value}");
+    assert!(place.good(&with(&["--profile"])).contains("main leaf function"));
+
+    place.good(&with(&["--save", "then.json"]));
+    let text = place.good(&with(&["--compare", "then.json"]));
+    assert!(text.contains("of the saved speed"), "{text}");
+    place.bad(2, &["bench", "tiny.nin", "--batch", "8", "--compare", "then.json"], "batch 8");
+    place.bad(2, &with(&["--compare", "tiny.nin"]), "not a saved benchmark");
+    place.bad(1, &with(&["--compare", "nowhere.json"]), "nowhere.json");
+    place.bad(1, &with(&["--save", "nowhere/now.json"]), "nowhere/now.json");
+}
+
+#[test]
 fn wrong_usage_and_wrong_data() {
     let place = Place::new();
     place.bad(2, &["train"], "FILE");
@@ -293,7 +319,7 @@ fn wrong_usage_and_wrong_data() {
     fs::write(place.path("classes.nin"), MODEL.replace("channels = 10", "channels = 9")).expect("written");
     place.bad(1, &["train", "classes.nin"], "10 classes");
     fs::write(place.path("wild.nin"), MODEL.replace("rate = 0.2", "rate = 1e30")).expect("written");
-    place.bad(1, &["train", "wild.nin"], "conv1.weight");
+    place.bad(1, &["train", "wild.nin"], "layer `conv2`");
 }
 
 #[cfg(unix)]
@@ -305,4 +331,83 @@ fn a_closed_pipe_is_no_failure() {
         Command::new("bash").args(["-c", &shell]).current_dir(place.folder.path()).output().expect("bash runs");
     let (_, err) = texts(&output);
     assert!(output.status.success() && err.is_empty(), "{err}");
+}
+
+#[test]
+fn compare_finds_the_first_value_that_differs() {
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--steps", "20"]);
+    let devices = ["compare", "tiny.nin", "--device", "cpu", "--device", "interp"];
+    let out = place.good(&devices);
+    assert!(out.contains("conv1") && out.contains("probabilities") && out.contains("agree within"), "{out}");
+    let value = json(&place.good(&[&devices[..], &["--json", "--images", "2"]].concat()));
+    assert!(value["agree"] == true && value["values"].as_array().expect("rows").len() >= 5, "{value}");
+    // Two algorithms on one device round differently, which is too much for a tolerance of nothing.
+    let algorithms = ["--algorithm", "direct", "--algorithm", "winograd", "--isa", "portable"];
+    place.good(&[&["compare", "tiny.nin"][..], &algorithms].concat());
+    let strict = [&["compare", "tiny.nin", "--tolerance", "0"][..], &algorithms].concat();
+    let output = place.ninc(&strict);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(err.contains("`conv1` is the first value that differs") && out.contains("differs"), "{out}{err}");
+    place.bad(2, &["train", "tiny.nin", "--device", "cpu", "--device", "interp"], "--device");
+    place.bad(2, &["compare", "tiny.nin", "--device", "cpu", "--device", "cpu", "--device", "cpu"], "3 times");
+}
+
+#[test]
+fn mixtures_are_the_same_on_both_devices() {
+    let place = Place::new();
+    fs::write(place.path("tiny.nin"), MODEL.replace("[shift(1)]", "[shift(1), mixup(0.4)]")).expect("written");
+    let losses = |device: &str| -> Vec<f64> {
+        place.good(&["train", "tiny.nin", "--steps", "6", "-v", "--out", device, "--device", device]);
+        let log = fs::read_to_string(place.path(device).join("tiny.log")).expect("a log");
+        log.lines().map(|l| json(l)["loss"].as_f64().expect("a number")).collect()
+    };
+    let (cpu, interp) = (losses("cpu"), losses("interp"));
+    assert!(cpu.len() == 7 && cpu.iter().zip(&interp).all(|(a, b)| (a - b).abs() < 1e-4), "{cpu:?} {interp:?}");
+}
+
+#[test]
+fn a_training_stops_early_and_keeps_its_best_weights() {
+    let place = Place::new();
+    let text =
+        MODEL.replace("augment = [shift(1)]", "valid = 0.2").replace("epochs = 2", "epochs = 200\n    early_stop = 3");
+    fs::write(place.path("tiny.nin"), text.replace("rate = 0.2", "rate = 0.05")).expect("written");
+    let out = place.good(&["train", "tiny.nin", "--threads", "2", "--json"]);
+    let lines: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let accuracies: Vec<f64> = lines.iter().filter_map(|l| l["valid_accuracy"].as_f64()).collect();
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
+    let first = accuracies.iter().position(|a| *a == best).expect("it is one of them");
+    assert_eq!(accuracies.len(), first + 4, "three epochs after the best one: {accuracies:?}");
+    assert!(accuracies.len() < 200 && best > 0.5, "{accuracies:?}");
+    let weights = ninc_runtime::weights::Weights::read(&place.path("out/tiny.best.safetensors")).expect("kept");
+    assert_eq!(weights.epoch, first as u64 + 1);
+}
+
+#[test]
+fn averaged_weights_are_what_is_kept() {
+    let place = Place::new();
+    let train = |name: &str, average: &str| {
+        let text = MODEL
+            .replace("seed = 3", &format!("seed = 3{average}"))
+            .replace("network tiny", &format!("network {name}"));
+        fs::write(place.path(&format!("{name}.nin")), text).expect("written");
+        place.good(&["train", &format!("{name}.nin"), "--steps", "12", "--checkpoint-every", "1", "--keep", "12"]);
+        let weights =
+            ninc_runtime::weights::Weights::read(&place.path(&format!("out/{name}.safetensors"))).expect("reads");
+        weights.tensors["conv1.weight"].data.clone()
+    };
+    let (plain, averaged) = (train("plain", ""), train("averaged", "\n    average = 0.8"));
+    // The averaging changes no step: the checkpoints of the plain training give the average by its definition.
+    let mut expected: Vec<f64> = vec![];
+    for step in 1..=12 {
+        let path = place.path(&format!("out/plain.step-{step:08}.checkpoint"));
+        let now = ninc_runtime::checkpoint::Checkpoint::read(&path).expect("kept").tensors["conv1.weight"].data.clone();
+        match step {
+            1 => expected = now.iter().map(|&v| f64::from(v)).collect(),
+            _ => expected.iter_mut().zip(&now).for_each(|(a, &v)| *a = 0.8 * *a + 0.2 * f64::from(v)),
+        }
+    }
+    assert!(averaged.iter().zip(&expected).all(|(a, e)| (f64::from(*a) - e).abs() < 1e-6));
+    assert!(averaged != plain);
 }

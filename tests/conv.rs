@@ -20,7 +20,7 @@ const PLAIN: Stage = Stage { bias: false, activation: None };
 #[test]
 fn convolution_forward() {
     let mut draw = Draw::new(1);
-    for case in 0..120 {
+    for case in 0..300 {
         let s = draw.shape(case);
         let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
         let x = draw.values(s.batch * s.input().elements());
@@ -46,7 +46,7 @@ fn convolution_forward() {
 #[test]
 fn convolution_input_gradient() {
     let mut draw = Draw::new(2);
-    for case in 0..120 {
+    for case in 0..300 {
         let s = draw.shape(case);
         let w = draw.values(s.weight().elements());
         let dy = draw.values(s.batch * s.output().elements());
@@ -64,7 +64,7 @@ fn convolution_input_gradient() {
 #[test]
 fn convolution_weight_gradient() {
     let mut draw = Draw::new(3);
-    for case in 0..120 {
+    for case in 0..300 {
         let s = draw.shape(case);
         let x = draw.values(s.batch * s.input().elements());
         let dy = draw.values(s.batch * s.output().elements());
@@ -83,7 +83,7 @@ fn convolution_weight_gradient() {
 #[test]
 fn chains() {
     let mut draw = Draw::new(4);
-    for case in 0..60 {
+    for case in 0..120 {
         let mut s = draw.shape(case);
         if draw.below(4) == 0 {
             s = s.pointwise();
@@ -154,7 +154,7 @@ fn weights_beyond_the_cache() {
 #[test]
 fn linear_layers() {
     let mut draw = Draw::new(6);
-    for case in 0..60 {
+    for case in 0..120 {
         let s = draw.linear(case);
         let (inputs, outputs) = (Type::batched(&[s.channels]), Type::batched(&[s.outputs]));
         let weight = Type::shared(&[s.outputs, s.channels]);
@@ -187,7 +187,7 @@ fn linear_layers() {
 #[test]
 fn unshared_layers() {
     let mut draw = Draw::new(7);
-    for case in 0..60 {
+    for case in 0..120 {
         let s = Shape { groups: 1, ..draw.shape(case) }.undilated();
         let positions = s.out()[0] * s.out()[1];
         let [kh, kw] = s.window.kernel;

@@ -1,6 +1,7 @@
 //! Data readers, weights and checkpoints: round trips, and what damaged or wrong files give.
 
 use ninc_runtime::checkpoint::{Checkpoint, Identity};
+use ninc_runtime::data::cache;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Images, Pixels, digits, idx, load, tar};
 use ninc_runtime::init::{Init, Parameter};
@@ -138,7 +139,7 @@ fn cifar_reads_from_an_archive_in_place() {
 }
 
 /// A zip archive without compression, as `numpy.savez` writes it.
-fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub fn zip_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let (mut bytes, mut index) = (Vec::new(), Vec::new());
     for (name, contents) in members {
         let offset = bytes.len() as u32;
@@ -305,6 +306,41 @@ fn preparation_does_what_it_says_and_comes_back() {
     assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4), "{one:?} {other:?}");
 }
 
+#[test]
+fn a_whitening_is_kept_and_never_trusted_when_damaged() {
+    let set = random_set(300, [1, 4, 4]);
+    let steps = [Prepare::Gcn { scale: 55.0 }, Prepare::Zca { epsilon: 0.1 }];
+    let folder = folder();
+    let fit = |set: &Dataset, steps: &[Prepare]| {
+        cache::fit(steps, set, Some(&folder.path().join("ninc")), &System).expect("fits")
+    };
+    let (first, found) = fit(&set, &steps);
+    assert!(!found);
+    assert_eq!(fit(&set, &steps), (first.clone(), true));
+    // Other data, other settings: another fit.
+    assert!(!fit(&random_set(299, [1, 4, 4]), &steps).1);
+    assert!(!fit(&set, &[steps[0].clone(), Prepare::Zca { epsilon: 0.2 }]).1);
+    let files: Vec<PathBuf> =
+        fs::read_dir(folder.path().join("ninc")).expect("there").map(|e| e.expect("an entry").path()).collect();
+    assert_eq!(files.len(), 3);
+    for file in &files {
+        let whole = fs::read(file).expect("there");
+        let mut random = Stream::new(9, 0, 0);
+        for _ in 0..200 {
+            let mut bytes = whole.clone();
+            let at = random.below(bytes.len() as u32) as usize;
+            bytes[at] ^= 1 << random.below(8);
+            if at % 3 == 0 {
+                bytes.truncate(at);
+            }
+            assert!(Store::from_bytes(&bytes, file, true).is_err());
+        }
+        fs::write(file, &whole[..whole.len() - 1]).expect("written");
+    }
+    assert_eq!(fit(&set, &steps), (first.clone(), false));
+    assert_eq!(fit(&set, &steps), (first, true));
+}
+
 fn checkpoint(step: u64) -> Checkpoint {
     let identity = Identity {
         version: "1".into(),
@@ -390,6 +426,12 @@ impl Disk for Failing {
     }
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.go().and_then(|()| System.sync_folder(folder))
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.link(from, to))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.go().and_then(|()| System.remove(path))
     }
 }
 

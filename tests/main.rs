@@ -5,10 +5,13 @@
 
 mod cli;
 mod conv;
+mod counts;
 mod data;
 mod front;
 mod golden;
 mod kernels;
+#[cfg(unix)]
+mod kill;
 mod nets;
 mod opencl;
 mod ops;
@@ -18,9 +21,11 @@ mod plans;
 mod random;
 mod readme;
 mod recipes;
+mod step;
 mod support;
 mod tidy;
 mod trace;
+mod trouble;
 mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -394,5 +394,6 @@ pub fn recipe(number: usize) -> Recipe {
         accumulate: 1,
         average: None,
         patience: None,
+        ramp: None,
     }
 }

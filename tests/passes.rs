@@ -51,7 +51,7 @@ fn passes_of_training_keep_the_meaning_of_random_networks() {
         let values = Values::new(seed);
         let mut graph = nets::random(seed);
         check(&what, &mut graph, passes::BEFORE_TRAINING, Some(&values));
-        match passes::training::run(&mut graph, &nets::recipe(seed as usize)) {
+        match passes::training::run(&mut graph, &nets::recipe(seed as usize), false) {
             Ok(()) => check(&what, &mut graph, passes::AFTER_TRAINING, Some(&values)),
             // All layers happen to be frozen.
             Err(e) => assert!(e.contains("nothing to train"), "{what}: {e}"),
@@ -81,7 +81,8 @@ fn passes_keep_the_meaning_of_the_models() {
         check(&model.name, &mut model.graph.clone(), passes::INFERENCE, values.as_ref());
         if let Some(recipe) = &model.train {
             check(&model.name, &mut model.graph, passes::BEFORE_TRAINING, values.as_ref());
-            passes::training::run(&mut model.graph, recipe).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            passes::training::run(&mut model.graph, recipe, false)
+                .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             check(&model.name, &mut model.graph, passes::AFTER_TRAINING, values.as_ref());
         }
         seen += 1;

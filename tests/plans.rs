@@ -53,7 +53,7 @@ fn mix(draft: &mut Draft, target: Slot, len: usize, sources: &[(Slot, usize)]) {
     draft.module.kernels.push(k.finish());
     let kernel = draft.module.kernels.len() - 1;
     let args = sources.iter().map(|s| s.0).chain([target]).collect();
-    draft.launches.push(Launch { kernel, args });
+    draft.launches.push(Launch { kernel, args, sums: false });
 }
 
 /// An input and a chain of launches, each of which reads one or two values made before; outputs the last and another.
@@ -165,7 +165,7 @@ fn update_draft(build: impl FnOnce(&mut LeafBuilder, [Param; 3])) -> (Draft, Por
     let [a, b, c] = params.map(|(name, access)| k.buffer(name, Elem::F32, access));
     k.parallel("all", 1, |k, _| k.call(leaf, [a.at(0), b.at(0), c.at(0)]));
     draft.module.kernels.push(k.finish());
-    draft.launches.push(Launch { kernel: 0, args: vec![g, w, new] });
+    draft.launches.push(Launch { kernel: 0, args: vec![g, w, new], sums: false });
     let ports = Ports {
         inputs: vec![port("g", false, 10, g)],
         outputs: vec![port("new", false, 10, new)],
@@ -231,7 +231,7 @@ fn a_later_reader_of_the_old_value_forces_a_copy() {
         });
     });
     let seen = draft.buffer("seen", Elem::F32, 10, 0, Role::Temp);
-    draft.launches.push(Launch { kernel: 0, args: vec![new, w, seen] });
+    draft.launches.push(Launch { kernel: 0, args: vec![new, w, seen], sums: false });
     ports.outputs.push(port("seen", false, 10, seen));
     let (values, launches) = three_steps(draft, ports, vec![(w, new)]);
     assert_eq!(launches, 3);

@@ -10,6 +10,7 @@ mod random;
 mod reduce;
 mod softmax;
 
+use crate::support::memory::Guarded;
 use ninc::back::cranelift;
 use ninc::kernel::interp::{Blocks, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
 use ninc::kernel::ir::{Module, Stmt};
@@ -99,12 +100,13 @@ impl Test<'_> {
         }
         let result = to_f32(&blocks[slot.0 as usize]);
         if COMPILED.contains(&lanes) && host_rounds_once() {
-            let mut blocks = before;
+            // An access outside of a buffer faults.
+            let guarded = Guarded::all(&before);
             let code = cranelift::compile(&module, &Target { lanes, ..Target::host() }).expect("compiles");
             for launch in &launches {
-                execute(&code, &module, launch, &mut blocks, vars);
+                execute(&code, &module, launch, &guarded, vars);
             }
-            let compiled = to_f32(&blocks[slot.0 as usize]);
+            let compiled = to_f32(&guarded[slot.0 as usize].bytes());
             let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
             let differs = result.iter().zip(&compiled).position(|pair| !same(pair));
             assert_eq!(differs, None, "compiled and interpreted with {lanes} lanes: an element differs");
@@ -166,8 +168,8 @@ fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i6
 
 /// After `interpret` of the same.
 #[allow(unsafe_code)]
-fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i64; 3]) {
-    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
+fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: &[Guarded], vars: [i64; 3]) {
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].pointer()).collect();
     let kernel = &module.kernels[launch.kernel];
     let (_, bytes) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
     let mut scratch = vec![0xffu8; bytes + 64];

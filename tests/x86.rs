@@ -7,7 +7,6 @@
 mod contraction;
 mod emulator;
 mod generate;
-mod memory;
 mod operations;
 mod random;
 mod support;

@@ -120,9 +120,11 @@ impl Executor {
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
         let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
         let skip = if prepare { 0 } else { plan.prepare.len() };
+        let last = first + batch == total;
+        let end = if last { plan.launches.len() } else { plan.finish };
         self.threads.run(&|worker| {
             let mut at = 0;
-            for (i, launch) in plan.prepare.iter().chain(&plan.launches).enumerate() {
+            for (i, launch) in plan.prepare.iter().chain(&plan.launches[..end]).enumerate() {
                 if i >= skip {
                     region.run(worker, launch, at);
                     if worker.barrier().is_err() {

@@ -2,8 +2,9 @@
 
 use crate::spec::Resize;
 use crate::{Error, Result};
+use image::codecs::png::PngEncoder;
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, Limits, RgbImage};
 use std::path::Path;
 
 /// The longest side and the most memory that decoding may take.
@@ -27,6 +28,16 @@ pub fn picture(path: &Path, dims: [usize; 3], resize: Resize) -> Result<Vec<f32>
         Error::new(format!("{} is no readable picture: {e}", path.display())).with_help("the file may be damaged")
     })?;
     fit(&image, dims, resize).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
+}
+
+/// A PNG of bytes, `[height, width, channels]` with 1 or 3 channels.
+pub fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Result<Vec<u8>> {
+    let color = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(pixels, width as u32, height as u32, color)
+        .map_err(|e| Error::new(format!("cannot make a picture: {e}")))?;
+    Ok(bytes)
 }
 
 /// Brings a picture to the size and the channels.

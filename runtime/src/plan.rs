@@ -83,6 +83,8 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// The most images in one run; a larger batch runs in groups of this many. `None`: the whole batch at once.
     pub group: Option<usize>,
+    /// With groups: launches from this one on run once, after those before it have run for the last group.
+    pub finish: usize,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     /// Parameters, with the optimiser's states and running statistics.

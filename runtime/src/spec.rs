@@ -110,6 +110,16 @@ pub struct Recipe {
     pub average: Option<f64>,
     /// Stop after this many epochs without a better validation (or training) accuracy.
     pub patience: Option<usize>,
+    /// The momentum grows to the optimiser's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+}
+
+/// The momentum goes linearly from `from` to the optimiser's over so many epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ramp {
+    pub from: f64,
+    pub epochs: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,10 +178,13 @@ pub enum Schedule {
         floor: f64,
     },
     /// Up linearly from `start` for the fraction `peak` of training, down to `end` along a cosine.
+    /// `momentum`, if given, is where the optimiser's momentum is at the peak: it goes down and up against the rate.
     OneCycle {
         peak: f64,
         start: f64,
         end: f64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        momentum: Option<f64>,
     },
     /// Times `factor` when the training accuracy has not grown by `threshold` for `patience` epochs, at most `times` times.
     Plateau {
@@ -186,6 +199,14 @@ impl Optimizer {
     pub fn rate(&self) -> f64 {
         match self {
             Optimizer::Sgd { rate, .. } | Optimizer::Adam { rate, .. } | Optimizer::RmsProp { rate, .. } => *rate,
+        }
+    }
+
+    /// 0 where the rule has none.
+    pub fn momentum(&self) -> f64 {
+        match self {
+            Optimizer::Sgd { momentum, .. } | Optimizer::RmsProp { momentum, .. } => *momentum,
+            Optimizer::Adam { .. } => 0.0,
         }
     }
 }

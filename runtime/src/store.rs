@@ -110,6 +110,11 @@ impl Store {
     }
 }
 
+/// CRC-32 of a file, as 8 digits.
+pub fn checksum(path: &Path) -> Result<String> {
+    Ok(format!("{:08x}", crc32fast::hash(&crate::data::files::read(path, CAP)?)))
+}
+
 fn header_sum(length: &[u8], header: &[u8]) -> String {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(length);
@@ -149,6 +154,9 @@ pub trait Disk {
     fn sync(&self, file: &File) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Gives a file a second name, in the place of whatever has it now.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
 /// The operating system's files.
@@ -171,6 +179,17 @@ impl Disk for System {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         // Only Unix lets a folder be opened and synced.
         if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match std::fs::remove_file(to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // Some file systems know no second names.
+        std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 }
 

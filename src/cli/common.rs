@@ -43,15 +43,16 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`)
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", global = true)]
-    pub device: Device,
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`); `compare`
+    /// takes two
+    #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
+    devices: Vec<Device>,
     /// Vector instructions to use; the widest that this machine has unless said
-    #[arg(long, value_enum, default_value = "auto", global = true)]
-    isa: IsaName,
-    /// How convolutions are computed; directly unless said
-    #[arg(long, value_enum, default_value = "auto", global = true)]
-    algorithm: AlgorithmName,
+    #[arg(long = "isa", value_name = "ISA", value_enum, default_value = "auto", global = true)]
+    isas: Vec<IsaName>,
+    /// How convolutions are computed; unless said directly, in training by Winograd where that pays
+    #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
+    algorithms: Vec<AlgorithmName>,
     /// Threads; as many as there are processors unless said
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -75,17 +76,81 @@ pub struct Common {
     color: Color,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
         _ => Err("expected NAME=VALUE".into()),
     }
 }
 
+/// The last of what was given: options have a default, so there is one.
+fn last<T: Clone>(given: &[T]) -> T {
+    given.last().expect("an option with a default has a value").clone()
+}
+
 impl Common {
+    pub fn device(&self) -> Device {
+        last(&self.devices)
+    }
+
+    /// One of the two sides of `compare`. What was given once holds for both.
+    pub fn side(&self, side: usize) -> Common {
+        fn pick<T: Clone>(given: &[T], side: usize) -> Vec<T> {
+            vec![given.get(side).cloned().unwrap_or_else(|| last(given))]
+        }
+        Common {
+            devices: pick(&self.devices, side),
+            isas: pick(&self.isas, side),
+            algorithms: pick(&self.algorithms, side),
+            emit: vec![],
+            ..self.clone()
+        }
+    }
+
+    /// Refuses a second device, or a third where two are compared.
+    pub fn at_most(&self, sides: usize) -> Done {
+        let counts =
+            [("--device", self.devices.len()), ("--isa", self.isas.len()), ("--algorithm", self.algorithms.len())];
+        match counts.into_iter().find(|(_, count)| *count > sides) {
+            None => Ok(()),
+            Some((name, count)) => Err(usage(
+                format!("{name} was given {count} times"),
+                if sides == 1 { "give it once; `ninc compare` takes two" } else { "give it twice, once for each side" },
+            )),
+        }
+    }
+
+    /// A side of `compare` by its options.
+    pub fn describe(&self) -> String {
+        let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_string());
+        let parts = [
+            Some(self.device().to_string()),
+            name(last(&self.isas).to_possible_value().filter(|_| last(&self.isas) != IsaName::Auto)),
+            name(last(&self.algorithms).to_possible_value().filter(|_| last(&self.algorithms) != AlgorithmName::Auto)),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
         self.threads.map_or_else(all, usize::from)
+    }
+
+    /// What runs the programs, for people.
+    pub fn machine(&self) -> String {
+        match self.device() {
+            Device::Cpu => {
+                let isa = match last(&self.isas) {
+                    IsaName::Auto => Isa::ALL.into_iter().filter(|isa| isa.present()).next_back().map_or("", Isa::name),
+                    IsaName::Portable => Isa::Portable.name(),
+                    IsaName::Avx2 => Isa::Avx2.name(),
+                    IsaName::Avx512 => Isa::Avx512.name(),
+                };
+                format!("processor ({}, {isa}), {} threads", std::env::consts::ARCH, self.threads())
+            }
+            Device::Interp => "interpreter".into(),
+            Device::OpenCl(_) => self.device().to_string(),
+        }
     }
 
     pub fn color_stderr(&self) -> bool {
@@ -96,8 +161,19 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Done<Options> {
-        let isa = match self.isa {
+    /// The instruction set that is used.
+    pub fn isa_name(&self) -> String {
+        let isa = match last(&self.isas) {
+            IsaName::Auto => Target::host().isa,
+            IsaName::Portable => Isa::Portable,
+            IsaName::Avx2 => Isa::Avx2,
+            IsaName::Avx512 => Isa::Avx512,
+        };
+        isa.name().into()
+    }
+
+    pub fn options(&self) -> Done<Options> {
+        let isa = match last(&self.isas) {
             IsaName::Auto => None,
             IsaName::Portable => Some(Isa::Portable),
             IsaName::Avx2 => Some(Isa::Avx2),
@@ -108,14 +184,14 @@ impl Common {
             let present: Vec<&str> = Isa::ALL.iter().filter(|isa| isa.present()).map(|isa| isa.name()).collect();
             return Err(error.with_help(format!("it has: {}", present.join(", "))).into());
         }
-        let algorithm = match self.algorithm {
+        let algorithm = match last(&self.algorithms) {
             AlgorithmName::Auto => Algorithm::Auto,
             AlgorithmName::Direct => Algorithm::Direct,
             AlgorithmName::Winograd => Algorithm::Winograd,
         };
         Ok(Options {
             target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
-            device: self.device.clone(),
+            device: self.device(),
             threads: self.threads(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
@@ -158,6 +234,12 @@ impl Common {
         let options = Options { target: Some(target), ..self.options()? };
         let compile = if training { pipeline::training } else { pipeline::inference };
         Ok(compile(model, &options)?)
+    }
+
+    /// A training step whose named values are outputs too, as far as a training has them.
+    pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
+        let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
+        Ok(pipeline::training(model, &options)?)
     }
 
     fn times(&self, program: &Program) {

@@ -31,11 +31,7 @@ struct Row {
 pub fn run(args: &Args, common: &Common) -> Done {
     let model = common.model(&args.file)?;
     let rows = rows(&model);
-    let total = |number: fn(&Row) -> u64| rows.iter().map(number).sum::<u64>();
-    // A parameter may serve several layers: it counts once.
-    let shared: HashSet<NodeId> = model.layers.iter().flat_map(|l| l.params.iter().copied()).collect();
-    let parameters: u64 = shared.iter().map(|&p| model.graph.ty(p).elements() as u64).sum();
-    let (multiply_adds, bytes) = (total(|r| r.multiply_adds), total(|r| r.bytes));
+    let (parameters, multiply_adds, bytes) = sums(&model, &rows);
     if args.json {
         return output::json(&serde_json::json!({
             "network": model.name,
@@ -45,6 +41,13 @@ pub fn run(args: &Args, common: &Common) -> Done {
             "bytes": bytes,
         }));
     }
+    output::print(&output::table(&cells(&model)))
+}
+
+/// The table: a heading, a row per layer, the sums.
+pub fn cells(model: &Model) -> Vec<Vec<String>> {
+    let rows = rows(model);
+    let (parameters, multiply_adds, bytes) = sums(model, &rows);
     let heading = ["layer", "function", "shape", "parameters", "multiply-adds", "bytes", "receptive field"];
     let mut cells = vec![heading.map(String::from).to_vec()];
     for row in &rows {
@@ -60,7 +63,15 @@ pub fn run(args: &Args, common: &Common) -> Done {
     }
     let sums = [parameters, multiply_adds, bytes].map(grouped);
     cells.push([&["total".into(), String::new(), String::new()], &sums[..], &[String::new()]].concat());
-    output::print(&output::table(&cells))
+    cells
+}
+
+/// Parameters, multiply-adds and bytes of all layers. A parameter may serve several layers: it counts once.
+fn sums(model: &Model, rows: &[Row]) -> (u64, u64, u64) {
+    let total = |number: fn(&Row) -> u64| rows.iter().map(number).sum::<u64>();
+    let shared: HashSet<NodeId> = model.layers.iter().flat_map(|l| l.params.iter().copied()).collect();
+    let parameters = shared.iter().map(|&p| model.graph.ty(p).elements() as u64).sum();
+    (parameters, total(|r| r.multiply_adds), total(|r| r.bytes))
 }
 
 fn rows(model: &Model) -> Vec<Row> {

@@ -4,12 +4,14 @@ mod bench;
 mod build;
 mod check;
 mod common;
+mod compare;
 mod devices;
 mod eval;
 mod fmt;
 mod inspect;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod signals;
 mod train;
@@ -49,6 +51,8 @@ enum Command {
     Bench(bench::Args),
     /// Measure which tiles suit an OpenCL device, and keep the best
     Tune(tune::Args),
+    /// Run a network on two devices and say which value differs first
+    Compare(compare::Args),
     /// What programs can run on
     Devices(devices::Args),
 }
@@ -63,7 +67,8 @@ pub fn main() -> ExitCode {
         }
     };
     let common = &cli.common;
-    let done = match &cli.command {
+    let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
+    let done = common.at_most(sides).and_then(|()| match &cli.command {
         Command::Check(args) => check::run(args, common),
         Command::Fmt(args) => fmt::run(args, common),
         Command::Inspect(args) => inspect::run(args, common),
@@ -73,8 +78,9 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args, common),
         Command::Bench(args) => bench::run(args, common),
         Command::Tune(args) => tune::run(args, common),
+        Command::Compare(args) => compare::run(args, common),
         Command::Devices(args) => devices::run(args, common),
-    };
+    });
     match done {
         // Who closed the pipe has read enough: `ninc inspect … | head`.
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

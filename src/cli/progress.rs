@@ -3,8 +3,8 @@
 use super::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use ninc_runtime::train::Watch;
+use ninc_runtime::train::job::Progress;
 use ninc_runtime::train::log::Line;
-use ninc_runtime::train::trainer::Progress;
 use std::io::IsTerminal;
 use std::time::Instant;
 

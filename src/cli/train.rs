@@ -3,22 +3,22 @@
 use super::common::{Common, load_data, parameters, result, show_dumps};
 use super::output::{self, Done, Failure, usage};
 use super::progress::Shown;
-use super::signals;
+use super::{report, signals};
 use ninc::graph::text;
 use ninc::model::Model;
-use ninc_runtime::checkpoint::Checkpoint;
-use ninc_runtime::data::augment;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::Length;
+use ninc_runtime::spec::{Length, Prepare};
 use ninc_runtime::store::System;
-use ninc_runtime::train::trainer::checkpoint_path;
-use ninc_runtime::train::{Job, Start, train};
-use ninc_runtime::weights::Weights;
+use ninc_runtime::train::{Job, Saving, train};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+mod finder;
+mod start;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,39 +38,82 @@ pub struct Args {
     /// Images per step, instead of the recipe's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// Start from these weights
+    /// Start from these weights; what has no counterpart in the network, or another shape, starts anew
     #[arg(long, value_name = "START", conflicts_with = "resume")]
     weights: Option<PathBuf>,
+    /// The layer or parameter OLD of START is the network's NEW
+    #[arg(long, value_name = "OLD=NEW", requires = "weights", value_parser = super::common::pair)]
+    rename: Vec<(String, String)>,
+    /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
     /// Of all random numbers, instead of the recipe's
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Go on from the checkpoint in DIR, bit for bit
-    #[arg(long)]
-    resume: bool,
-    /// Save a checkpoint every N steps (and always at the end, on Ctrl-C, and on SIGHUP)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    checkpoint_every: Option<u64>,
+    /// Go on from the checkpoint in DIR (or another one), bit for bit
+    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, require_equals = true)]
+    resume: Option<Option<PathBuf>>,
+    /// Save a checkpoint every so many steps or so much time: `500`, `90s`, `10min`, `2h`, or both as `500,10min`. Always at
+    /// the end, on Ctrl-C, and on SIGHUP
+    #[arg(long, value_name = "EVERY", default_value = "10min", value_delimiter = ',', value_parser = every)]
+    checkpoint_every: Vec<Every>,
+    /// Keep the last N checkpoints
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Every {
+    Steps(u64),
+    Time(Duration),
+}
+
+fn every(text: &str) -> Result<Every, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "expected a number of steps, or a time like `10min`".to_string())?;
+    let seconds = match unit.trim() {
+        _ if number == 0 => return Err("it must be above 0".into()),
+        "" => return Ok(Every::Steps(number)),
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(format!("`{unit}` is no unit of time: s, min or h")),
+    };
+    Ok(Every::Time(Duration::from_secs(number.saturating_mul(seconds))))
+}
+
+fn saving(args: &Args) -> Saving {
+    let mut saving = Saving { keep: args.keep as usize, ..Saving::default() };
+    for every in &args.checkpoint_every {
+        match every {
+            Every::Steps(steps) => saving.steps = Some(*steps),
+            Every::Time(time) => saving.time = Some(*time),
+        }
+    }
+    saving
+}
+
 pub fn run(args: &Args, common: &Common) -> Done {
     let mut model = common.model(&args.file)?;
     change_recipe(args, &mut model)?;
+    start::freeze(&mut model, &args.freeze)?;
     let (name, scores, _) = result(&model)?;
     let sets = load_data(&model, &args.file, args.data.as_deref())?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
-    augment::check(&spec.augment)?;
 
     let mut trainer = common.training(&model)?;
     let mut infer = common.inference(&model, &[])?;
     show_dumps(&trainer)?;
     let parameters = parameters(&trainer);
-    let start = start(args, &model, &parameters)?;
-    let preparation = Arc::new(Preparation::fit(&spec.prepare, &sets.train)?);
+    let start = start::start(args, &model, &parameters)?;
+    let preparation = prepare(&spec.prepare, &sets.train)?;
     let text = text::print(&model.graph);
+    let finder = finder::Layers { model: &model, common };
     let job = Job {
         name: model.name.clone(),
         recipe,
@@ -84,9 +127,10 @@ pub fn run(args: &Args, common: &Common) -> Done {
         version: env!("CARGO_PKG_VERSION").into(),
         folder: args.out.clone(),
         start,
-        checkpoint_every: args.checkpoint_every,
+        saving: saving(args),
         log_steps: common.verbose,
         disk: &System,
+        finder: Some(&finder),
     };
     let control = signals::listen();
     let mut shown = Shown::new(args.json, common.verbose);
@@ -95,7 +139,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     shown.finish();
     let outcome = outcome?;
     let seconds = begin.elapsed().as_secs_f64();
-    let Some(test) = outcome.test else {
+    let Some(test) = &outcome.test else {
         let file = args.file.display();
         let out = args.out.display();
         output::note(&format!(
@@ -105,6 +149,22 @@ pub fn run(args: &Args, common: &Common) -> Done {
         ));
         return Err(Failure::Interrupted);
     };
+    let session = report::Session {
+        model: &model,
+        text: super::common::text(&args.file)?,
+        file: args.file.display().to_string(),
+        job: &job,
+        outcome: &outcome,
+        test,
+        seconds,
+        machine: common.machine(),
+    };
+    match report::write(&session) {
+        Ok(path) => output::note(&format!("report: {}", path.display())),
+        // The weights are there; a page about them is not worth an exit code.
+        Err(Failure::Error(e)) => output::note(&format!("note: there is no report: {e}")),
+        Err(other) => return Err(other),
+    }
     if args.json {
         return output::json(&json!({
             "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": outcome.weights.display().to_string(),
@@ -119,6 +179,21 @@ pub fn run(args: &Args, common: &Common) -> Done {
         outcome.steps,
         outcome.weights.display()
     ))
+}
+
+/// The fitted preparation. Whitening takes long enough that people should know what they wait for.
+fn prepare(spec: &[Prepare], train: &Dataset) -> Done<Arc<Preparation>> {
+    let begin = Instant::now();
+    if spec.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
+        output::note("fitting the whitening to the training images");
+    }
+    let (preparation, found) = cache::fit(spec, train, cache::folder().as_deref(), &System)?;
+    match (found, begin.elapsed().as_secs_f64()) {
+        (true, _) => output::note("taken from the cache"),
+        (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
+        _ => {}
+    }
+    Ok(Arc::new(preparation))
 }
 
 /// The options that stand above the recipe.
@@ -145,25 +220,4 @@ fn change_recipe(args: &Args, model: &mut Model) -> Done {
         recipe.seed = seed;
     }
     Ok(())
-}
-
-fn start(args: &Args, model: &Model, parameters: &[ninc_runtime::init::Parameter]) -> Done<Start> {
-    if args.resume {
-        let path = checkpoint_path(&args.out, &model.name);
-        if !path.is_file() {
-            return Err(usage(
-                format!("there is no checkpoint {}", path.display()),
-                "start the training without --resume, or give its folder with --out",
-            ));
-        }
-        return Ok(Start::Resume(Box::new(Checkpoint::read(&path)?)));
-    }
-    match &args.weights {
-        None => Ok(Start::Fresh),
-        Some(path) => {
-            let weights = Weights::read(path)?;
-            weights.check(parameters, path)?;
-            Ok(Start::Weights(Box::new(weights)))
-        }
-    }
 }

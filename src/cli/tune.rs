@@ -1,7 +1,7 @@
 //! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and keeps the best of each. Tiles decide no
 //! rounding, so that results stay the same to the bit.
 
-use super::bench::{Mode, measure};
+use super::bench::measure::Run;
 use super::common::{Common, parameters};
 use super::output::{self, Done, usage};
 use ninc::kernel::target::{GroupTile, Target};
@@ -25,7 +25,7 @@ pub struct Args {
 type Times = BTreeMap<String, BTreeMap<GroupTile, Duration>>;
 
 pub fn run(args: &Args, common: &Common) -> Done {
-    let Device::OpenCl(cards) = &common.device else {
+    let Device::OpenCl(cards) = common.device() else {
         return Err(usage("only OpenCL devices have tiles to tune", "add `--device opencl`"));
     };
     let model = common.model(&args.file)?;
@@ -33,10 +33,10 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
     let mut times = Times::new();
-    for mode in [Mode::Infer, Mode::Train] {
-        if mode == Mode::Infer || model.train.is_some() {
+    for train in [false, true] {
+        if !train || model.train.is_some() {
             for tile in GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items) {
-                time(&model, common, mode, batch, tile, &mut times)?;
+                time(&model, common, train, batch, tile, &mut times)?;
             }
         }
     }
@@ -56,13 +56,13 @@ pub fn run(args: &Args, common: &Common) -> Done {
 }
 
 /// Measures a program whose products all have this tile.
-fn time(model: &Model, common: &Common, mode: Mode, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
+fn time(model: &Model, common: &Common, train: bool, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
     let every = Target::gpu_with(tile, Arc::default());
-    let mut program = common.for_target(model, mode == Mode::Train, every)?;
+    let mut program = common.for_target(model, train, every)?;
     for parameter in parameters(&program) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
-    measure(model, &mut program, batch, mode, true)?;
+    Run { model, batch, train, rounds: Some(5), profile: true }.measure(&mut program)?;
     for (kernel, took) in program.engine.profile() {
         // A product's kernel is called by its shape and its tile.
         let Some((product, name)) = kernel.rsplit_once("_tile") else { continue };

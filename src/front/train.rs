@@ -6,7 +6,7 @@ use super::diag::Diagnostic;
 use super::lower::Lower;
 use super::section::{Called, Fun, Keys, named, positional, required};
 use super::want::{BELOW_ONE, Bounds, FRACTION, Given, NOT_NEGATIVE, POSITIVE, UNIT, Want};
-use ninc_runtime::spec::{Length, Optimizer, Recipe, Schedule};
+use ninc_runtime::spec::{Length, Optimizer, Ramp, Recipe, Schedule};
 
 const KEYS: &[&str] = &[
     "loss",
@@ -26,6 +26,9 @@ const KEYS: &[&str] = &[
 
 const RATE: super::section::Par = required("rate", Want::Float(POSITIVE));
 const DECAY: super::section::Par = named("decay", Want::Float(NOT_NEGATIVE));
+/// Epochs over which the momentum grows, and where it starts.
+const RAMP: super::section::Par = named("ramp", Want::Float(POSITIVE));
+const RAMP_FROM: super::section::Par = named("ramp_from", Want::Float(BELOW_ONE));
 const OPEN_UNIT: Bounds = Bounds { low: 0.0, high: 1.0, open_low: true, open_high: true };
 
 const LOSSES: &[Fun] = &[Fun { name: "cross_entropy", params: &[named("smoothing", Want::Float(BELOW_ONE))] }];
@@ -47,6 +50,8 @@ const OPTIMIZERS: &[Fun] = &[
             DECAY,
             named("nesterov", Want::Bool),
             named("rate_inside", Want::Bool),
+            RAMP,
+            RAMP_FROM,
         ],
     },
     Fun { name: "adam", params: ADAM },
@@ -59,6 +64,8 @@ const OPTIMIZERS: &[Fun] = &[
             named("epsilon", Want::Float(POSITIVE)),
             named("momentum", Want::Float(BELOW_ONE)),
             DECAY,
+            RAMP,
+            RAMP_FROM,
         ],
     },
 ];
@@ -77,6 +84,7 @@ const SCHEDULES: &[Fun] = &[
             named("peak", Want::Float(OPEN_UNIT)),
             named("start", Want::Float(UNIT)),
             named("end", Want::Float(UNIT)),
+            named("momentum", Want::Float(BELOW_ONE)),
         ],
     },
     Fun {
@@ -106,7 +114,22 @@ impl Lower<'_> {
             Some(entry) => self.function(&entry.value, SCHEDULES, "a schedule").and_then(|c| self.schedule(&c)),
             None => Some(Schedule::Constant),
         };
+        let ramp = optimizer.as_ref().and_then(|c| self.ramp(c));
         let optimizer = optimizer.and_then(|c| self.optimizer(&c));
+        let cycled = keys.get("schedule").zip(optimizer.as_ref()).zip(schedule.as_ref());
+        if let Some(((entry, optimizer), Schedule::OneCycle { momentum: Some(_), .. })) = cycled {
+            let problem = match (optimizer.momentum() == 0.0, ramp.is_some()) {
+                (true, _) => Some("a cycle of the momentum needs an optimizer with a `momentum` above 0"),
+                (_, true) => Some("`ramp` and the cycle's `momentum` both say what the momentum is"),
+                _ => None,
+            };
+            if let Some(message) = problem {
+                self.report(
+                    Diagnostic::error(codes::CONFLICT, entry.value.span, message).help("change one of the two"),
+                );
+                return None;
+            }
+        }
         let length = self.length(section, &keys);
         let float = |given: Option<Given>| match given {
             Some(Given::Float(v)) => Some(v),
@@ -138,7 +161,21 @@ impl Lower<'_> {
             accumulate,
             average,
             patience,
+            ramp,
         })
+    }
+
+    /// `sgd(momentum = 0.9, ramp = 10, ramp_from = 0.5)`: from 0.5 to 0.9 in ten epochs.
+    fn ramp(&mut self, called: &Called) -> Option<Ramp> {
+        let span = called.place("ramp").or(called.place("ramp_from"))?;
+        let (from, full) = (called.float("ramp_from").unwrap_or(0.0), called.float("momentum").unwrap_or(0.0));
+        let problem = match called.float("ramp") {
+            None => "`ramp_from` needs `ramp`, the epochs over which the momentum grows",
+            Some(_) if full == 0.0 => "`ramp` needs a `momentum` above 0 to grow to",
+            Some(epochs) => return Some(Ramp { from, epochs }),
+        };
+        self.report(Diagnostic::error(codes::CONFLICT, span, problem).help("change one of the two"));
+        None
     }
 
     fn length(&mut self, section: &Section, keys: &Keys) -> Option<Length> {
@@ -221,9 +258,12 @@ impl Lower<'_> {
             }
             "exponential" => Schedule::Exponential { factor: called.float("factor")? },
             "cosine" => Schedule::Cosine { floor: float("floor", 0.0) },
-            "one_cycle" => {
-                Schedule::OneCycle { peak: float("peak", 0.3), start: float("start", 0.04), end: float("end", 1e-4) }
-            }
+            "one_cycle" => Schedule::OneCycle {
+                peak: float("peak", 0.3),
+                start: float("start", 0.04),
+                end: float("end", 1e-4),
+                momentum: called.float("momentum"),
+            },
             _ => Schedule::Plateau {
                 factor: float("factor", 0.1),
                 patience: called.int("patience").unwrap_or(10),

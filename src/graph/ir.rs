@@ -1,6 +1,7 @@
 //! The graph: one node per value, an operator and an ordered list of operands. The only file that names petgraph.
 
 use crate::ops::Operator;
+use crate::ops::source::Param;
 use crate::types::Type;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -175,6 +176,14 @@ impl Graph {
                     self.nodes.add_edge(new.0, user.0, ());
                 }
             }
+        }
+    }
+
+    /// A parameter's settings. Its shape is the node's type and must stay.
+    pub fn param_mut(&mut self, id: NodeId) -> Option<&mut Param> {
+        match &mut self.nodes[id.0].op {
+            Operator::Param(param) => Some(param),
+            _ => None,
         }
     }
 

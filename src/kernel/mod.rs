@@ -1,6 +1,7 @@
 //! Kernel IR, its text, checks and meaning, and the recipes that write it.
 
 pub mod build;
+pub mod count;
 pub mod expr;
 pub mod interp;
 pub mod ir;

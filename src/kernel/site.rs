@@ -43,6 +43,9 @@ pub struct Launch {
     /// Index into the module's kernels.
     pub kernel: usize,
     pub args: Vec<Slot>,
+    /// It sums over the images: its results of fixed size start from nothing in the first group of a batch (`first` is 0) and
+    /// grow with each further one.
+    pub sums: bool,
 }
 
 /// A program under construction: kernels, buffers and the order of launches.
@@ -110,9 +113,18 @@ impl Site<'_> {
 
     /// Appends a launch; `args[i]` is the kernel's buffer i.
     pub fn launch(&mut self, kernel: Kernel, args: &[Slot]) {
+        self.append(kernel, args, false);
+    }
+
+    /// The same for a kernel that sums over the images, as [`Launch::sums`] says.
+    pub fn launch_sums(&mut self, kernel: Kernel, args: &[Slot]) {
+        self.append(kernel, args, true);
+    }
+
+    fn append(&mut self, kernel: Kernel, args: &[Slot], sums: bool) {
         assert_eq!(kernel.buffers.len(), args.len(), "arguments of kernel {}", kernel.name);
         let kernel = self.draft.kernel(kernel);
-        self.draft.launches.push(Launch { kernel, args: args.to_vec() });
+        self.draft.launches.push(Launch { kernel, args: args.to_vec(), sums });
     }
 
     /// The contents of `source` (weights, say) in another form of `len` elements, made by `build`'s kernel with the
@@ -134,7 +146,7 @@ impl Site<'_> {
         let slot = self.draft.buffer(&name, elem, len, 0, role);
         let kernel = build(self);
         let kernel = self.draft.kernel(kernel);
-        let launch = Launch { kernel, args: vec![source, slot] };
+        let launch = Launch { kernel, args: vec![source, slot], sums: false };
         if outside {
             self.draft.prepare.push(launch)
         } else {

@@ -42,6 +42,8 @@ pub struct Target {
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
+    /// The program is for batches (training): a round may take several images, at the price of a single image's time.
+    pub batches: bool,
     /// Kernels are for a GPU: many work items, each with few bytes of its own.
     pub gpu: Option<Gpu>,
 }
@@ -113,6 +115,7 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             gpu: None,
+            batches: false,
         }
     }
 

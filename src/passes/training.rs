@@ -3,6 +3,7 @@
 
 use super::{autodiff, dce, find_input, optimizer};
 use crate::graph::{Graph, NodeId};
+use crate::ops::arithmetic::{Add, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
 use crate::ops::reshape::Reshape;
@@ -12,13 +13,14 @@ use ninc_runtime::spec::Recipe;
 
 /// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
 /// Inputs are the network's own, `labels`, the random `key` and the optimiser's numbers, as far as they are needed.
-pub fn run(graph: &mut Graph, recipe: &Recipe) -> Result<(), String> {
+/// With `mixed`, each image's target is a mixture: of its own label by `share` and of its partner's by `rest`.
+pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), String> {
     let logits = loss_operand(graph)?;
     // Kept as an output so that the replacements below carry it along.
     graph.outputs = vec![("logits".into(), logits)];
     specialise(graph)?;
     let logits = graph.outputs[0].1;
-    let each = per_image_loss(graph, logits, recipe.label_smoothing)?;
+    let each = per_image_loss(graph, logits, recipe.label_smoothing, mixed)?;
     let loss = graph.add(LossMean {}, &[each])?;
     graph.set_name(loss, "loss");
     let logits = match graph.op(each) {
@@ -64,10 +66,13 @@ fn specialise(graph: &mut Graph) -> Result<(), String> {
 }
 
 /// One number per image. A network may end in its own cross entropy.
-fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64) -> Result<NodeId, String> {
+fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool) -> Result<NodeId, String> {
     let ty = graph.ty(result).clone();
     if ty.batched && ty.dims.is_empty() {
-        return Ok(result);
+        return match mixed {
+            true => Err("`mixup` mixes labels, which a network with its own loss does not take".into()),
+            false => Ok(result),
+        };
     }
     let classes = ty.elements();
     let logits = match ty.dims.as_slice() {
@@ -75,10 +80,25 @@ fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64) -> Result<N
         [_, 1, 1] => graph.add(Reshape { dims: vec![classes] }, &[result])?,
         _ => return Err(format!("cross entropy needs one number per class, the network's result is {ty}")),
     };
-    let labels = match find_input(graph, "labels") {
-        Some(labels) => labels,
-        None => graph.add(Input { name: "labels".into(), ints: true, batched: true, dims: vec![] }, &[])?,
-    };
-    let target = graph.add(OneHot { classes, smoothing }, &[labels])?;
+    let mut target = target(graph, "labels", classes, smoothing)?;
+    if mixed {
+        let other = self::target(graph, "partners", classes, smoothing)?;
+        let mut part = |name: &str, value| {
+            let input = Input { name: name.into(), ints: false, batched: false, dims: vec![] };
+            let input = graph.add(input, &[])?;
+            graph.add(ScaleBy {}, &[value, input])
+        };
+        let (own, other) = (part("share", target)?, part("rest", other)?);
+        target = graph.add(Add {}, &[own, other])?;
+    }
     graph.add(CrossEntropy {}, &[logits, target])
+}
+
+/// The distribution over the classes that the input `name` of labels stands for.
+fn target(graph: &mut Graph, name: &str, classes: usize, smoothing: f64) -> Result<NodeId, String> {
+    let labels = match find_input(graph, name) {
+        Some(labels) => labels,
+        None => graph.add(Input { name: name.into(), ints: true, batched: true, dims: vec![] }, &[])?,
+    };
+    graph.add(OneHot { classes, smoothing }, &[labels])
 }

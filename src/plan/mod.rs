@@ -12,6 +12,7 @@ use crate::verified::Verified;
 use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
 
 mod arena;
+mod phases;
 mod rounds;
 pub mod text;
 mod update;
@@ -32,8 +33,10 @@ pub struct Options {
     pub name: String,
     /// Training: parameters change in each run.
     pub prepare_each_run: bool,
-    /// The most images in one run of the launches.
+    /// The most images in one run of the launches, of a program without updates.
     pub group: Option<usize>,
+    /// Runs a training step in groups whose arena fits about this many bytes, the last level of cache, if its launches allow it.
+    pub cache: Option<usize>,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
 }
@@ -46,8 +49,15 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
     }
     let aliases = update::resolve(&mut draft, &options.updates)?;
     let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
-    let lifetimes = lifetimes(&draft, &module, &ports, &options)?;
+    let phases = options.cache.and_then(|_| phases::split(&mut draft, &module, &aliases));
+    let finish = phases.unwrap_or(draft.launches.len());
+    let grouped = options.group.is_some() || phases.is_some();
+    let lifetimes = lifetimes(&draft, &module, &ports, grouped.then_some(finish))?;
     let (places, sizes) = place(&draft, &lifetimes, &aliases);
+    let group = match (options.cache, phases) {
+        (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
+        _ => options.group,
+    };
     let buffers = draft.buffers.iter().zip(&places).map(|(b, &place)| Buffer {
         name: b.name.clone(),
         fixed: b.fixed * b.elem.bytes(),
@@ -65,7 +75,8 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
         prepare: launches(&draft.prepare, &module)?,
         prepare_each_run: options.prepare_each_run,
         launches: launches(&draft.launches, &module)?,
-        group: options.group,
+        group,
+        finish,
         inputs: ports.inputs,
         outputs: ports.outputs,
         params: ports.params,
@@ -107,12 +118,13 @@ fn launches(launches: &[site::Launch], module: &Module) -> Result<Vec<Launch>, S
     launches.iter().map(launch).collect()
 }
 
-/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones.
+/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones. `groups`: the
+/// launches before this one run for each group of images.
 fn lifetimes(
     draft: &Draft,
     module: &Module,
     ports: &Ports,
-    options: &Options,
+    groups: Option<usize>,
 ) -> Result<Vec<Option<Lifetime>>, String> {
     let end = draft.launches.len();
     let persistent = |slot: usize| matches!(draft.buffers[slot].role, Role::Param | Role::Prepared);
@@ -143,11 +155,12 @@ fn lifetimes(
     }
     for (slot, buffer) in draft.buffers.iter().enumerate() {
         if let Some(life) = &mut lives[slot]
-            && options.group.is_some()
+            && let Some(finish) = groups
             && buffer.fixed > 0
+            && life.first < finish
         {
             // Sums over the images grow from group to group.
-            *life = Lifetime { first: 0, last: end };
+            *life = Lifetime { first: 0, last: life.last.max(finish) };
         }
     }
     for port in &ports.inputs {

@@ -15,7 +15,8 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
     let each = if plan.prepare_each_run { ", in each run" } else { "" };
     writeln!(out, "plan {}: {} to prepare{each}", plan.name, plan.prepare.len())?;
     if let Some(group) = plan.group {
-        writeln!(out, "groups of {group} images")?;
+        let last = plan.launches.len() - plan.finish;
+        writeln!(out, "groups of {group} images, {last} launches after the last")?;
     }
     let (fixed, image) = (plan.fixed_bytes, plan.image_bytes);
     writeln!(out, "arena {fixed} bytes + {image} per image, persistent {} bytes", plan.persistent_bytes)?;

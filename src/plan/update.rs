@@ -235,5 +235,5 @@ fn append_copy(draft: &mut Draft, param: Slot, value: Slot) {
     });
     draft.module.kernels.push(kernel.finish());
     let kernel = draft.module.kernels.len() - 1;
-    draft.launches.push(Launch { kernel, args: vec![value, param] });
+    draft.launches.push(Launch { kernel, args: vec![value, param], sums: false });
 }

@@ -1,8 +1,9 @@
 //! Lowers one node and runs it as machine code, one thread: leaves by Cranelift (4 lanes), or by the wide-vector emitter.
 
+use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
 use ninc::kernel::ir::Stmt;
-use ninc::kernel::site::{Draft, Slot};
+use ninc::kernel::site::{Draft, Launch, Slot};
 use ninc::kernel::target::{Isa, Target};
 use ninc::kernel::verify::verify;
 use ninc_runtime::exec::Code;
@@ -38,8 +39,13 @@ pub fn run_draft(draft: &Draft, target: &Target, batch: usize, feeds: &[(Slot, V
     let bytes = |b: &ninc::kernel::site::Buffer| (b.fixed + b.per_image * batch) * b.elem.bytes();
     let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
     feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
-    launch(draft, &code, batch, &mut blocks);
-    blocks
+    // An access outside of a buffer faults.
+    let guarded = Guarded::all(&blocks);
+    for launch in draft.prepare.iter().chain(&draft.launches) {
+        let pointers: Vec<*mut u8> = launch.args.iter().map(|s| guarded[s.0 as usize].pointer()).collect();
+        call_at(draft, &code, launch, batch, &pointers);
+    }
+    guarded.iter().map(Guarded::bytes).collect()
 }
 
 /// Preparations, then launches.
@@ -49,12 +55,16 @@ pub fn launch(draft: &Draft, code: &dyn Code, batch: usize, blocks: &mut [Vec<u8
     }
 }
 
+pub fn call(draft: &Draft, code: &dyn Code, launch: &Launch, batch: usize, blocks: &mut [Vec<u8>]) {
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
+    call_at(draft, code, launch, batch, &pointers);
+}
+
 #[allow(unsafe_code)]
-pub fn call(draft: &Draft, code: &dyn Code, launch: &ninc::kernel::site::Launch, batch: usize, blocks: &mut [Vec<u8>]) {
+fn call_at(draft: &Draft, code: &dyn Code, launch: &Launch, batch: usize, pointers: &[*mut u8]) {
     let kernel = &draft.module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
-    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
     let scratch_bytes: usize = kernel.scratch.iter().map(|s| s.len * s.elem.bytes() + 64).sum();
     let mut scratch = vec![0u8; scratch_bytes + 64];
     let aligned = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));

@@ -29,7 +29,7 @@ fn seconds(draft: &Draft, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
 fn draft_of(kernel: Kernel, mut draft: Draft, sizes: &[usize]) -> (Draft, Vec<Vec<u8>>) {
     let args = sizes.iter().map(|&n| draft.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
     draft.module.kernels.push(kernel);
-    draft.launches.push(Launch { kernel: 0, args });
+    draft.launches.push(Launch { kernel: 0, args, sums: false });
     (draft, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
 }
 

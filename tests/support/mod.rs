@@ -3,4 +3,6 @@
 pub mod compiled;
 pub mod draw;
 pub mod leaves;
+#[cfg(unix)]
+pub mod memory;
 pub mod vectors;

@@ -1,7 +1,7 @@
 //! The contraction's inner leaf: results, the shape of its code, and (ignored, for `--release`) its speed.
 
-use super::memory::{Code, Guarded};
 use super::support::{Arg, check, host_has};
+use crate::support::memory::{Code, Guarded};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use ninc::back::x86::{Features, Isa, emit, listing};
 use ninc::kernel::build::LeafBuilder;

@@ -1,7 +1,7 @@
 //! Runs one leaf in every way and compares.
 
 use super::emulator::{self, Region};
-use super::memory::{Code, Guarded};
+use crate::support::memory::{Code, Guarded};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions};
 use ninc::back::x86::{Features, Isa, emit};
 use ninc::kernel::interp::{Blocks, LeafArg, run_leaf};

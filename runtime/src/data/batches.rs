@@ -1,5 +1,6 @@
 //! Batches in a seeded order, made on a thread of their own so that loading runs beside computation.
 
+use super::mixup::{self, Mixed};
 use super::prepare::Preparation;
 use super::{Dataset, Purpose, augment, stream};
 use crate::spec::Augment;
@@ -27,6 +28,19 @@ pub struct Source {
 pub struct Batch {
     pub images: Vec<f32>,
     pub labels: Vec<i32>,
+    pub mixed: Option<Mixed>,
+}
+
+impl Batch {
+    /// Labels of what was mixed in; their own where nothing was.
+    pub fn partners(&self) -> &[i32] {
+        self.mixed.as_ref().map_or(&self.labels, |m| &m.partners)
+    }
+
+    /// The part of each image that is its own.
+    pub fn share(&self) -> f32 {
+        self.mixed.as_ref().map_or(1.0, |m| m.share)
+    }
 }
 
 impl Source {
@@ -72,7 +86,15 @@ impl Source {
             images.extend_from_slice(&image);
         }
         let labels = items.iter().map(|&i| self.set.label(i as usize) as i32).collect();
-        Ok(Batch { images, labels })
+        let mut batch = Batch { images, labels, mixed: None };
+        for step in &self.augment {
+            if let Augment::Mixup { alpha } = step {
+                // Keyed by the batch's first image, which no other batch of the epoch has.
+                let first = items.first().copied().unwrap_or(0);
+                mixup::mix(&mut batch, *alpha, &mut stream(self.seed, Purpose::Mixup, epoch, first));
+            }
+        }
+        Ok(batch)
     }
 
     /// Starts a thread that makes the batches of this and all later epochs, from a given batch on, until the reader is dropped.

@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod batches;
+pub mod cache;
 pub mod cifar;
 pub mod digits;
 pub mod files;
@@ -9,6 +10,7 @@ pub mod folder;
 pub mod idx;
 pub mod lcn;
 pub mod mat;
+pub mod mixup;
 pub mod npz;
 pub mod prepare;
 pub mod svhn;
@@ -29,6 +31,7 @@ pub enum Purpose {
     Shuffle = 2,
     Split = 3,
     Augment = 4,
+    Mixup = 5,
 }
 
 /// The stream of a purpose, an epoch (or 24 bits of a name) and an item.

@@ -108,7 +108,7 @@ impl Preparation {
             set.copy(item, image)?;
         }
         // Whitening multiplies matrices: many images at once are much faster than one by one.
-        floats.chunks_mut(size.max(1) * 1000).for_each(|some| self.apply(some));
+        floats.chunks_mut(size.max(1) * 5000).for_each(|some| self.apply(some));
         let labels = (0..set.len()).map(|item| set.label(item)).collect();
         Ok(Dataset::new(Images { dims: set.images.dims, pixels: Pixels::Floats(floats) }, labels))
     }

@@ -10,7 +10,13 @@ const LARGEST: usize = 8192;
 /// Images per block of the covariance.
 const BLOCK: usize = 512;
 
-/// Mean and matrix. `read` gives an image by its number. One thread, so that the result is the same on every run.
+/// Columns of the covariance that one task computes. Fixed, so that the sums do not depend on the number of threads.
+const PANEL: usize = 192;
+/// Images that are whitened together.
+const GROUP: usize = 500;
+
+/// Mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of columns has
+/// one owner, which adds up the images in their order.
 pub fn fit(
     count: usize,
     size: usize,
@@ -36,12 +42,10 @@ pub fn fit(
         let mut block = Mat::<f64>::zeros(size, rows);
         for column in 0..rows {
             read(start + column, &mut image)?;
-            for (i, (&v, m)) in image.iter().zip(&mean).enumerate() {
-                block[(i, column)] = f64::from(v) - m;
-            }
+            let centred = image.iter().zip(&mean).map(|(&v, m)| f64::from(v) - m);
+            block.col_mut(column).iter_mut().zip(centred).for_each(|(b, v)| *b = v);
         }
-        let scale = 1.0 / count as f64;
-        matmul(covariance.as_mut(), Accum::Add, block.as_ref(), block.transpose(), scale, Par::Seq);
+        add_products(covariance.as_mut(), block.as_ref(), 1.0 / count as f64);
     }
     for i in 0..size {
         covariance[(i, i)] += epsilon;
@@ -53,15 +57,65 @@ pub fn fit(
     if values.iter().any(|v| v.is_nan() || *v <= 0.0) {
         return Err(Error::new("the covariance of the images is not positive: zca needs a larger epsilon"));
     }
-    let scaled = Mat::from_fn(size, size, |i, j| vectors[(i, j)] / values[j].sqrt());
+    // V diag(1/sqrt λ) Vᵀ = W Wᵀ with W = V diag(λ^(-1/4)): symmetric, so that its lower half is enough.
+    let scaled = Mat::from_fn(size, size, |i, j| vectors[(i, j)] / values[j].sqrt().sqrt());
     let mut matrix = Mat::<f64>::zeros(size, size);
-    matmul(matrix.as_mut(), Accum::Replace, scaled.as_ref(), vectors.transpose(), 1.0, Par::Seq);
-    let matrix = (0..size * size).map(|i| matrix[(i / size, i % size)] as f32).collect();
+    add_products(matrix.as_mut(), scaled.as_ref(), 1.0);
+    let at = |i: usize, j: usize| matrix[(i.max(j), i.min(j))] as f32;
+    let matrix = (0..size * size).map(|i| at(i / size, i % size)).collect();
     Ok((mean.into_iter().map(|m| m as f32).collect(), matrix))
 }
 
-/// Whitens images that lie one after the other, in place.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// Adds `scale · B Bᵀ` to the lower half of `sum`, in panels that the threads share out among them.
+fn add_products(sum: MatMut<f64>, block: MatRef<f64>, scale: f64) {
+    let size = sum.nrows();
+    let mut panels = Vec::new();
+    let (mut rest, mut at) = (sum, 0);
+    while at < size {
+        let width = PANEL.min(size - at);
+        let (panel, right) = rest.split_at_col_mut(width);
+        panels.push((at, panel));
+        (rest, at) = (right, at + width);
+    }
+    // The first panels are the tallest: dealt out like cards, everybody gets as much.
+    let count = threads();
+    let mut hands: Vec<Vec<(usize, MatMut<f64>)>> = (0..count).map(|_| vec![]).collect();
+    for (i, panel) in panels.into_iter().enumerate() {
+        hands[i % count].push(panel);
+    }
+    std::thread::scope(|scope| {
+        for hand in hands {
+            scope.spawn(move || {
+                for (at, panel) in hand {
+                    let (height, width) = (size - at, panel.ncols());
+                    let below = panel.subrows_mut(at, height);
+                    let (left, right) = (block.subrows(at, height), block.subrows(at, width).transpose());
+                    matmul(below, Accum::Add, left, right, scale, Par::Seq);
+                }
+            });
+        }
+    });
+}
+
+/// Whitens images that lie one after the other, in place. Groups of images go to the threads there are.
 pub fn apply(images: &mut [f32], mean: &[f32], matrix: &[f32]) {
+    let group = GROUP * mean.len();
+    if images.len() <= group {
+        return whiten(images, mean, matrix);
+    }
+    let share = (images.len() / mean.len()).div_ceil(threads()).next_multiple_of(GROUP) * mean.len();
+    std::thread::scope(|scope| {
+        for some in images.chunks_mut(share) {
+            scope.spawn(move || some.chunks_mut(group).for_each(|g| whiten(g, mean, matrix)));
+        }
+    });
+}
+
+fn whiten(images: &mut [f32], mean: &[f32], matrix: &[f32]) {
     let size = mean.len();
     let count = images.len() / size;
     let mut centred = images.to_vec();

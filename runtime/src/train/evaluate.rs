@@ -63,7 +63,25 @@ pub struct Evaluation {
     /// `confusion[label][answer]`
     #[serde(skip)]
     pub confusion: Vec<Vec<u32>>,
+    /// The wrong answers that were furthest from the label, worst first.
+    #[serde(skip)]
+    pub mistakes: Vec<Mistake>,
 }
+
+/// A wrong answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mistake {
+    /// Number in the data set.
+    pub item: usize,
+    pub label: usize,
+    pub answer: usize,
+    pub loss: f64,
+    /// Probability of the answer.
+    pub sure: f64,
+}
+
+/// Mistakes that are remembered.
+const WORST: usize = 24;
 
 /// Runs a whole data set through an inference program whose output `output` has one number a class.
 pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: Scores) -> Result<Evaluation> {
@@ -73,22 +91,33 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     let input = feeds::image(engine.inputs())?.name.clone();
     let (mut count, mut loss, mut right, mut five) = (0, 0.0, 0, 0);
     let mut confusion = vec![vec![0; classes]; classes];
+    let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in source.once()? {
         let batch = batch?;
         let images = batch.labels.len();
         let results = engine.run(images, &[(&input, Feed::F32(&batch.images))], &[output])?;
-        for (scored, &label) in results[0].data.chunks_exact(classes).zip(&batch.labels) {
+        for (i, (scored, &label)) in results[0].data.chunks_exact(classes).zip(&batch.labels).enumerate() {
             let label = label as usize;
             let rank = rank(scored, label);
-            loss += scores.loss(scored, label);
+            let one = scores.loss(scored, label);
+            loss += one;
             right += usize::from(rank == 0);
             five += usize::from(rank < 5);
-            confusion[label][best(scored)] += 1;
+            let answer = best(scored);
+            confusion[label][answer] += 1;
+            if rank != 0 {
+                let sure = scores.probabilities(scored)[answer];
+                mistakes.push(Mistake { item: count + i, label, answer, loss: one, sure });
+            }
         }
+        // The sort is stable: of equally bad ones the first stays first.
+        mistakes.sort_by(|a, b| b.loss.total_cmp(&a.loss));
+        mistakes.truncate(WORST);
         count += images;
     }
     let total = count.max(1) as f64;
-    Ok(Evaluation { count, loss: loss / total, accuracy: right as f64 / total, top5: five as f64 / total, confusion })
+    let (accuracy, top5) = (right as f64 / total, five as f64 / total);
+    Ok(Evaluation { count, loss: loss / total, accuracy, top5, confusion, mistakes })
 }
 
 /// The class with the highest score, the first of equal ones.

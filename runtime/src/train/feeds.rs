@@ -1,12 +1,16 @@
 //! What a training step is fed, by the names of its inputs.
 
+use super::schedule::Hyper;
+use crate::data::batches::Batch;
 use crate::plan::Port;
 use crate::spec::{Optimizer, Recipe};
 use crate::{Error, Feed, Result};
 
 /// Names of inputs that are not the image.
-const RESERVED: [&str; 11] =
-    ["labels", "key", "rate", "momentum", "decay", "beta1", "beta2", "epsilon", "alpha", "step", "clip"];
+const RESERVED: [&str; 14] = [
+    "labels", "partners", "share", "rest", "key", "rate", "momentum", "decay", "beta1", "beta2", "epsilon", "alpha",
+    "step", "clip",
+];
 
 /// The image among a program's inputs.
 pub fn image(inputs: &[Port]) -> Result<&Port> {
@@ -27,16 +31,21 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// `step` counts from 0.
-    pub fn new(inputs: &[Port], recipe: &Recipe, factor: f64, step: u64) -> Result<Feeds> {
+    /// `share` is the part of each image's own label in a mixture ([`Batch::share`]); `step` counts from 0.
+    pub fn new(inputs: &[Port], recipe: &Recipe, hyper: Hyper, share: f32, step: u64) -> Result<Feeds> {
         let key = [recipe.seed as u32, (recipe.seed >> 32) as u32, step as u32, (step >> 32) as u32];
         let image = image(inputs)?.name.clone();
         let mut scalars = Vec::new();
         for port in inputs {
-            if port.name == image || port.name == "labels" || port.name == "key" {
+            if port.name == image || ["labels", "partners", "key"].contains(&port.name.as_str()) {
                 continue;
             }
-            let value = number(recipe, factor, step, &port.name).ok_or_else(|| {
+            let mixture = match port.name.as_str() {
+                "share" => Some(f64::from(share)),
+                "rest" => Some(f64::from(1.0 - share)),
+                _ => None,
+            };
+            let value = mixture.or_else(|| number(recipe, hyper, step, &port.name)).ok_or_else(|| {
                 Error::new(format!("the training program wants `{}`, which this recipe does not set", port.name))
             })?;
             scalars.push((port.name.clone(), [value as f32]));
@@ -45,17 +54,18 @@ impl Feeds {
     }
 
     /// All inputs, with those of the batch.
-    pub fn with<'a>(&'a self, inputs: &'a [Port], images: &'a [f32], labels: &'a [i32]) -> Vec<(&'a str, Feed<'a>)> {
+    pub fn with<'a>(&'a self, inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
         inputs
             .iter()
             .map(|port| {
                 let name = port.name.as_str();
                 let feed = match name {
-                    "labels" => Feed::I32(labels),
+                    "labels" => Feed::I32(&batch.labels),
+                    "partners" => Feed::I32(batch.partners()),
                     "key" => Feed::I32(&self.key),
                     _ => match self.scalars.iter().find(|(n, _)| n == name) {
                         Some((_, value)) => Feed::F32(value),
-                        None => Feed::F32(images),
+                        None => Feed::F32(&batch.images),
                     },
                 };
                 (name, feed)
@@ -64,15 +74,15 @@ impl Feeds {
     }
 }
 
-fn number(recipe: &Recipe, factor: f64, step: u64, name: &str) -> Option<f64> {
+fn number(recipe: &Recipe, hyper: Hyper, step: u64, name: &str) -> Option<f64> {
     match name {
-        "rate" => return Some(recipe.optimizer.rate() * factor),
+        "rate" => return Some(recipe.optimizer.rate() * hyper.factor),
         "step" => return Some((step + 1) as f64),
         "clip" => return recipe.clip,
         _ => {}
     }
     match (&recipe.optimizer, name) {
-        (Optimizer::Sgd { momentum, .. } | Optimizer::RmsProp { momentum, .. }, "momentum") => Some(*momentum),
+        (Optimizer::Sgd { .. } | Optimizer::RmsProp { .. }, "momentum") => Some(hyper.momentum),
         (Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. }, "decay") => {
             Some(*decay)
         }

@@ -1,21 +1,15 @@
 //! The training log: one JSON object a line. It holds no times, so that a resumed run has the same log as an uninterrupted one.
 
+use super::tail::Tail;
 use crate::{Error, Result};
-use serde::Serialize;
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-
-pub struct Log {
-    path: PathBuf,
-    file: File,
-    length: u64,
-}
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Numbers of one epoch (or, if asked for, of one step).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    pub event: &'static str,
+    /// `epoch` or `step`.
+    pub event: String,
     /// Epochs done.
     pub epoch: f64,
     /// Steps done.
@@ -23,41 +17,29 @@ pub struct Line {
     pub loss: f64,
     pub accuracy: f64,
     pub rate: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_loss: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_accuracy: Option<f64>,
 }
 
-impl Log {
-    /// Opens a log whose first `length` bytes are kept: 0 starts anew.
-    pub fn open(path: &Path, length: u64) -> Result<Log> {
-        let failed = |e| Error::file("write the log", path, &e);
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-        let there = file.metadata().map_err(failed)?.len();
-        if there < length {
-            return Err(Error::new(format!(
-                "the log {} is shorter than when the checkpoint was written",
-                path.display()
-            ))
-            .with_help("its lines since then are lost: restore it, or train anew without --resume"));
-        }
-        file.set_len(length).map_err(failed)?;
-        file.seek(SeekFrom::Start(length)).map_err(failed)?;
-        Ok(Log { path: path.to_path_buf(), file, length })
-    }
+/// Adds a line.
+pub fn write(tail: &mut Tail, line: &Line) -> Result<()> {
+    let mut text = serde_json::to_string(line).map_err(|e| Error::new(format!("a log line is no JSON: {e}")))?;
+    text.push('\n');
+    tail.push(text.as_bytes());
+    tail.flush()
+}
 
-    pub fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_string(line).map_err(|e| Error::new(format!("a log line is no JSON: {e}")))?;
-        text.push('\n');
-        self.file.write_all(text.as_bytes()).map_err(|e| Error::file("write the log", &self.path, &e))?;
-        self.length += text.len() as u64;
-        Ok(())
-    }
+/// The log may have a line for each of millions of steps.
+const CAP: u64 = 4 << 30;
 
-    /// Bytes so far, all of them on the disk.
-    pub fn sync(&mut self) -> Result<u64> {
-        self.file.sync_data().map_err(|e| Error::file("write the log", &self.path, &e))?;
-        Ok(self.length)
-    }
+/// All lines of a log.
+pub fn read(path: &Path) -> Result<Vec<Line>> {
+    let text = crate::data::files::read(path, CAP)?;
+    let line = |(number, line): (usize, &[u8])| {
+        serde_json::from_slice(line)
+            .map_err(|e| Error::new(format!("{}: line {} cannot be read: {e}", path.display(), number + 1)))
+    };
+    text.split(|&b| b == b'\n').enumerate().filter(|(_, l)| !l.is_empty()).map(line).collect()
 }

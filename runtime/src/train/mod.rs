@@ -2,11 +2,17 @@
 //! be stopped anywhere and go on to the same bits.
 
 pub mod evaluate;
+pub mod events;
 pub mod feeds;
+pub mod job;
 pub mod log;
+pub mod saving;
 pub mod schedule;
 pub mod state;
+pub mod tail;
 pub mod trainer;
+pub mod trouble;
 
 pub use evaluate::{Evaluation, Scores, evaluate};
-pub use trainer::{Control, Job, Outcome, Start, Watch, train};
+pub use job::{Control, Job, Outcome, Saving, Start, Watch};
+pub use trainer::train;

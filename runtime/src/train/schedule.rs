@@ -16,6 +16,11 @@ impl Clock {
     pub fn epochs(&self) -> f64 {
         self.step as f64 / self.steps_per_epoch.max(1) as f64
     }
+
+    /// Part of the training that is done.
+    fn progress(&self) -> f64 {
+        (self.step as f64 / self.total_steps.max(1) as f64).min(1.0)
+    }
 }
 
 /// Steps of the whole training.
@@ -53,17 +58,46 @@ impl Plateau {
     }
 }
 
+/// What changes from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyper {
+    /// On the optimiser's rate.
+    pub factor: f64,
+    pub momentum: f64,
+}
+
+/// For the step that comes.
+pub fn hyper(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> Hyper {
+    Hyper { factor: factor(recipe, clock, plateau), momentum: momentum(recipe, clock) }
+}
+
+/// A ramp at the start of training, or against the rate in a cycle.
+fn momentum(recipe: &Recipe, clock: Clock) -> f64 {
+    let full = recipe.optimizer.momentum();
+    if let Some(ramp) = recipe.ramp {
+        return ramp.from + (full - ramp.from) * (clock.epochs() / ramp.epochs).min(1.0);
+    }
+    match recipe.schedule {
+        Schedule::OneCycle { peak, momentum: Some(low), .. } => {
+            let progress = clock.progress();
+            let part = if progress < peak { progress / peak } else { (1.0 - progress) / (1.0 - peak) };
+            full + (low - full) * part
+        }
+        _ => full,
+    }
+}
+
 /// Factor on the optimiser's rate for the step that comes.
 pub fn factor(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> f64 {
     let epochs = clock.epochs();
-    let progress = (clock.step as f64 / clock.total_steps.max(1) as f64).min(1.0);
+    let progress = clock.progress();
     let cosine = |part: f64, from: f64, to: f64| to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
     let factor = match &recipe.schedule {
         Schedule::Constant => 1.0,
         Schedule::Steps { at, factor } => factor.powi(at.iter().filter(|&&a| a <= epochs).count() as i32),
         Schedule::Exponential { factor } => factor.powi(epochs.floor() as i32),
         Schedule::Cosine { floor } => cosine(progress, 1.0, *floor),
-        Schedule::OneCycle { peak, start, end } => match progress < *peak {
+        Schedule::OneCycle { peak, start, end, .. } => match progress < *peak {
             true => start + (1.0 - start) * progress / peak,
             false => cosine((progress - peak) / (1.0 - peak).max(f64::MIN_POSITIVE), 1.0, *end),
         },
@@ -94,6 +128,7 @@ mod tests {
             accumulate: 1,
             average: None,
             patience: None,
+            ramp: None,
         }
     }
 
@@ -109,7 +144,7 @@ mod tests {
         assert!((at(steps(), 0.0, 50) - 0.01).abs() < 1e-12);
         assert!((at(Schedule::Exponential { factor: 0.5 }, 0.0, 35) - 0.125).abs() < 1e-12);
         assert!((at(Schedule::Cosine { floor: 0.0 }, 0.0, 50) - 0.5).abs() < 1e-12);
-        let cycle = || Schedule::OneCycle { peak: 0.4, start: 0.1, end: 0.0 };
+        let cycle = || Schedule::OneCycle { peak: 0.4, start: 0.1, end: 0.0, momentum: None };
         assert!((at(cycle(), 0.0, 0) - 0.1).abs() < 1e-12 && (at(cycle(), 0.0, 40) - 1.0).abs() < 1e-12);
         assert!(at(cycle(), 0.0, 99) < 0.01);
         assert!((at(Schedule::Constant, 2.0, 4) - 0.25).abs() < 1e-12);

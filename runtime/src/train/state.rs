@@ -17,6 +17,9 @@ pub struct Cursor {
     pub waited: usize,
     /// Bytes of the log.
     pub log: u64,
+    /// Bytes of the event file.
+    #[serde(default)]
+    pub events: u64,
     /// The stuck loss was reported.
     pub warned: bool,
 }

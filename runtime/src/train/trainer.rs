@@ -1,109 +1,25 @@
 //! The training loop: order of data, schedule, steps, watching for trouble, checkpoints, evaluation.
 
-use super::evaluate::{self, Evaluation, Scores, evaluate};
+use super::evaluate::{self, Evaluation, evaluate};
+use super::events::{self, Events};
 use super::feeds::{self, Feeds};
-use super::log::{Line, Log};
-use super::schedule::{Clock, factor, total_steps};
+use super::job::{Control, Job, Outcome, Progress, Start, Watch, checkpoint_path, log_path, weights_path};
+use super::log::{self, Line};
+use super::saving::{self, Due};
+use super::schedule::{Clock, Hyper, hyper, total_steps};
 use super::state::Cursor;
+use super::tail::Tail;
+use super::trouble::{self, Trail};
 use crate::checkpoint::{Checkpoint, Identity};
-use crate::data::augment;
-use crate::data::batches::Source;
-use crate::data::prepare::Preparation;
-use crate::data::{Dataset, Sets};
-use crate::init::{self, Parameter};
-use crate::spec::{Augment, Recipe};
-use crate::store::Disk;
+use crate::data::Dataset;
+use crate::data::batches::{Batch, Source};
+use crate::init;
+use crate::spec::Recipe;
 use crate::weights::Weights;
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// All that training is given.
-pub struct Job<'a> {
-    /// The model's name: of the files and in the weights.
-    pub name: String,
-    pub recipe: Recipe,
-    pub sets: Sets,
-    pub preparation: Arc<Preparation>,
-    pub augment: Vec<Augment>,
-    /// Parameters and states of the training program, in the network's order.
-    pub parameters: Vec<Parameter>,
-    /// The inference program's output with one number a class, and what it holds.
-    pub output: String,
-    pub scores: Scores,
-    /// Hash of the network's text form.
-    pub network: String,
-    /// Version of the program.
-    pub version: String,
-    /// Where weights, log and checkpoints go.
-    pub folder: PathBuf,
-    pub start: Start,
-    /// Steps between checkpoints, besides those at the end and on signals.
-    pub checkpoint_every: Option<u64>,
-    /// A line in the log for each step.
-    pub log_steps: bool,
-    pub disk: &'a dyn Disk,
-}
-
-/// What training starts from.
-pub enum Start {
-    Fresh,
-    Weights(Box<Weights>),
-    Resume(Box<Checkpoint>),
-}
-
-/// Set from outside, by signals.
-#[derive(Clone, Debug, Default)]
-pub struct Control {
-    /// Finish the step, save, and return.
-    pub stop: Arc<AtomicBool>,
-    /// Save and go on.
-    pub save: Arc<AtomicBool>,
-}
-
-/// Numbers of the step just done.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    pub step: u64,
-    pub total_steps: u64,
-    pub steps_per_epoch: u64,
-    pub images: usize,
-    /// Of the step.
-    pub step_loss: f64,
-    /// Of the epoch so far.
-    pub loss: f64,
-    pub accuracy: f64,
-    pub rate: f64,
-}
-
-/// Hears how training goes.
-pub trait Watch {
-    fn step(&mut self, progress: &Progress);
-    fn epoch(&mut self, line: &Line);
-    /// Something the user should know.
-    fn note(&mut self, text: &str);
-}
-
-#[derive(Debug)]
-pub struct Outcome {
-    /// Stopped before the end, by the user.
-    pub stopped: bool,
-    pub steps: u64,
-    pub test: Option<Evaluation>,
-    pub weights: PathBuf,
-    pub checkpoint: PathBuf,
-}
-
-/// Names of a training's files.
-pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.safetensors"))
-}
-
-pub fn checkpoint_path(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.checkpoint"))
-}
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 struct Run<'a, 'b> {
     job: &'a Job<'b>,
@@ -113,8 +29,12 @@ struct Run<'a, 'b> {
     identity: Identity,
     cursor: Cursor,
     average: BTreeMap<String, Tensor>,
-    log: Log,
+    log: Tail,
+    events: Events,
+    trail: Trail,
     total: u64,
+    /// The log could not be written, and the user knows.
+    deaf: bool,
 }
 
 /// Trains `trainer` (a training program) and tests with `infer` (the inference program of the same network).
@@ -129,9 +49,10 @@ pub fn train(
     std::fs::create_dir_all(&job.folder).map_err(|e| Error::file("make the folder", &job.folder, &e))?;
     let mut run = Run::new(job, trainer, infer)?;
     let stopped = run.steps(watch, control)?;
-    run.checkpoint()?;
+    run.checkpoint().or_else(|e| Err(run.rescue(e)))?;
     let (weights, checkpoint) = (weights_path(&job.folder, &job.name), checkpoint_path(&job.folder, &job.name));
-    let mut outcome = Outcome { stopped, steps: run.cursor.step, test: None, weights, checkpoint };
+    let (steps, data) = (run.cursor.step, run.identity.data.clone());
+    let mut outcome = Outcome { stopped, steps, test: None, weights, checkpoint, data };
     if !stopped {
         run.weights()?.write(&outcome.weights, job.disk)?;
         outcome.test = Some(run.evaluate(&job.sets.test)?);
@@ -141,7 +62,6 @@ pub fn train(
 
 /// What can be known to be wrong before the first step.
 fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
-    augment::check(&job.augment)?;
     let logits = trainer.outputs().iter().find(|p| p.name == "logits");
     let classes = logits.map(|p| p.elements()).ok_or_else(|| Error::new("the training program gives no `logits`"))?;
     let input = &feeds::image(trainer.inputs())?.dims;
@@ -201,8 +121,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let mut cursor = Cursor::default();
         let mut average = BTreeMap::new();
         match &job.start {
-            Start::Resume(checkpoint) => {
-                checkpoint.check(&identity, &checkpoint_path(&job.folder, &job.name))?;
+            Start::Resume(checkpoint, path) => {
+                checkpoint.check(&identity, path)?;
                 cursor = checkpoint.cursor.clone();
                 average = checkpoint.average.clone();
                 for parameter in &job.parameters {
@@ -235,27 +155,32 @@ impl<'a, 'b> Run<'a, 'b> {
             seed: recipe.seed,
         };
         let total = total_steps(recipe.length, source.batches() as u64);
-        let log = Log::open(&job.folder.join(format!("{}.log", job.name)), cursor.log)?;
-        Ok(Run { job, source, trainer, infer, identity, cursor, average, log, total })
+        let log = Tail::open(&log_path(&job.folder, &job.name), cursor.log)?;
+        let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;
+        let trail = Trail::default();
+        Ok(Run { job, source, trainer, infer, identity, cursor, average, log, events, trail, total, deaf: false })
     }
 
     /// Until the end, or until somebody asks to stop (then `true`).
     fn steps(&mut self, watch: &mut dyn Watch, control: &Control) -> Result<bool> {
         let mut batches = self.source.start(self.cursor.epoch, self.cursor.batch)?;
+        let mut due = Due::new(self.job.saving);
         while self.cursor.step < self.total && !self.patience_is_over() {
             let batch = batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))??;
-            self.step(&batch.images, &batch.labels, watch)?;
+            self.step(&batch, watch)?;
             if self.cursor.batch == self.source.batches() || self.cursor.step == self.total {
                 self.end_epoch(watch)?;
             }
             if control.stop.load(Ordering::Relaxed) && self.cursor.step < self.total {
                 return Ok(true);
             }
-            let due = self.job.checkpoint_every.is_some_and(|every| self.cursor.step.is_multiple_of(every.max(1)));
-            if control.save.swap(false, Ordering::Relaxed) || due {
+            let asked = control.save.swap(false, Ordering::Relaxed);
+            if due.now(self.cursor.step) || asked {
                 // A full disk must not end days of work: the old checkpoint is still there.
-                if let Err(e) = self.checkpoint() {
-                    watch.note(&format!("the checkpoint was not saved, training goes on: {e}"));
+                match self.checkpoint() {
+                    Err(e) => watch.note(&format!("the checkpoint was not saved, training goes on: {e}")),
+                    Ok(()) if asked => watch.note(&format!("saved after step {}", self.cursor.step)),
+                    Ok(()) => {}
                 }
             }
         }
@@ -270,16 +195,17 @@ impl<'a, 'b> Run<'a, 'b> {
         Clock { step: self.cursor.step, steps_per_epoch: self.source.batches() as u64, total_steps: self.total }
     }
 
-    fn step(&mut self, images: &[f32], labels: &[i32], watch: &mut dyn Watch) -> Result<()> {
-        let recipe = &self.job.recipe;
-        let factor = factor(recipe, self.clock(), &self.cursor.plateau);
-        let inputs = self.trainer.inputs().to_vec();
-        let feeds = Feeds::new(&inputs, recipe, factor, self.cursor.step)?;
-        let fed = feeds.with(&inputs, images, labels);
-        let results = self.trainer.run(labels.len(), &fed, &["loss", "logits"])?;
+    fn step(&mut self, batch: &Batch, watch: &mut dyn Watch) -> Result<()> {
+        let (recipe, labels) = (&self.job.recipe, &batch.labels);
+        let hyper = hyper(recipe, self.clock(), &self.cursor.plateau);
+        self.trail.step(self.trainer, &self.cursor, hyper)?;
+        let results = one(self.trainer, recipe, batch, hyper, self.cursor.step)?;
         let loss = f64::from(results[0].data[0]);
         if !loss.is_finite() {
-            return Err(self.broken(loss, recipe.optimizer.rate() * factor)?);
+            let again = |engine: &mut dyn Engine, batch: &Batch, hyper, step| {
+                one(engine, recipe, batch, hyper, step).map(|_| ())
+            };
+            return Err(trouble::broken(self.job, self.trainer, &self.source, &self.trail, loss, again)?);
         }
         let classes = results[1].data.len() / labels.len();
         let scored = results[1].data.chunks_exact(classes).zip(labels);
@@ -290,7 +216,8 @@ impl<'a, 'b> Run<'a, 'b> {
         self.cursor.batch += 1;
         self.update_average()?;
         if dead && !self.cursor.warned && self.cursor.step > 1 {
-            self.warn("all class scores are equal, so nothing can be learned", classes, watch);
+            self.cursor.warned = true;
+            watch.note(&trouble::stuck("all class scores are equal, so nothing can be learned", classes));
         }
         let progress = Progress {
             step: self.cursor.step,
@@ -300,18 +227,31 @@ impl<'a, 'b> Run<'a, 'b> {
             step_loss: loss,
             loss: self.cursor.sums.loss(),
             accuracy: self.cursor.sums.accuracy(),
-            rate: recipe.optimizer.rate() * factor,
+            rate: recipe.optimizer.rate() * hyper.factor,
         };
         watch.step(&progress);
+        self.events.scalars(self.cursor.step, &[("step/loss", loss), ("step/rate", progress.rate)]);
         if self.job.log_steps {
             let accuracy = right as f64 / labels.len() as f64;
-            self.log.write(&self.line("step", loss, accuracy, progress.rate))?;
+            self.write_line(&self.line("step", loss, accuracy, progress.rate), watch);
         }
         Ok(())
     }
 
-    fn line(&self, event: &'static str, loss: f64, accuracy: f64, rate: f64) -> Line {
-        let (step, epoch) = (self.cursor.step, self.clock().epochs());
+    /// A log that cannot be written does not end the training: it waits in memory.
+    fn write_line(&mut self, line: &Line, watch: &mut dyn Watch) {
+        match log::write(&mut self.log, line) {
+            Ok(()) => self.deaf = false,
+            Err(e) if !self.deaf => {
+                self.deaf = true;
+                watch.note(&format!("the log waits in memory, training goes on: {e}"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn line(&self, event: &str, loss: f64, accuracy: f64, rate: f64) -> Line {
+        let (event, step, epoch) = (event.to_string(), self.cursor.step, self.clock().epochs());
         Line { event, epoch, step, loss, accuracy, rate, valid_loss: None, valid_accuracy: None }
     }
 
@@ -341,62 +281,42 @@ impl<'a, 'b> Run<'a, 'b> {
         let (loss, accuracy) = (self.cursor.sums.loss(), self.cursor.sums.accuracy());
         // The rate of the step just done.
         let done = Clock { step: self.cursor.step - 1, ..self.clock() };
-        let rate = job.recipe.optimizer.rate() * factor(&job.recipe, done, &self.cursor.plateau);
+        let rate = job.recipe.optimizer.rate() * hyper(&job.recipe, done, &self.cursor.plateau).factor;
         let mut line = self.line("epoch", loss, accuracy, rate);
         if let Some(valid) = &job.sets.valid {
             let valid = self.evaluate(valid)?;
             (line.valid_loss, line.valid_accuracy) = (Some(valid.loss), Some(valid.accuracy));
         }
-        self.log.write(&line)?;
+        self.write_line(&line, watch);
+        let mut scalars = vec![("epoch/loss", loss), ("epoch/accuracy", accuracy)];
+        scalars.extend(line.valid_loss.map(|v| ("epoch/valid_loss", v)));
+        scalars.extend(line.valid_accuracy.map(|v| ("epoch/valid_accuracy", v)));
+        self.events.scalars(self.cursor.step, &scalars);
+        // They matter less than the log: what cannot be written now comes with the next checkpoint.
+        let _ = self.events.flush();
         watch.epoch(&line);
         // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must not
         // differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
         if whole && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
             let best = job.folder.join(format!("{}.best.safetensors", job.name));
-            self.weights()?.write(&best, job.disk)?;
+            if let Err(e) = self.weights()?.write(&best, job.disk) {
+                watch.note(&format!("the best weights so far were not saved, training goes on: {e}"));
+            }
         }
         if whole && self.cursor.plateau.epoch(&job.recipe.schedule, accuracy) {
             watch.note("the training accuracy stopped growing: the rate drops");
         }
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
-        if (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
-            self.warn("the loss is stuck where guessing is", classes, watch);
+        if whole && (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
+            self.cursor.warned = true;
+            watch.note(&trouble::stuck("the loss is stuck where guessing is", classes));
         }
         if whole {
             (self.cursor.epoch, self.cursor.batch) = (self.cursor.epoch + 1, 0);
             self.cursor.sums = Default::default();
         }
         Ok(())
-    }
-
-    /// The known ways out, see the paper's reproductions: a last ReLU lets all class maps die.
-    fn warn(&mut self, what: &str, classes: usize, watch: &mut dyn Watch) {
-        self.cursor.warned = true;
-        watch.note(&format!(
-            "{what}: ln({classes}) = {:.6}. Ways out: a smaller `init` for the first layer (std 0.001 to 0.01) or `init = he`, \
-             a smaller rate or `warmup`, no relu after the last layer, batch_norm, whitened data (`prepare = [gcn, zca]`)",
-            (classes as f64).ln()
-        ));
-    }
-
-    /// Names the first parameter that is broken.
-    fn broken(&mut self, loss: f64, rate: f64) -> Result<Error> {
-        let step = self.cursor.step + 1;
-        let mut first = None;
-        for parameter in &self.job.parameters {
-            if self.trainer.read(&parameter.name)?.data.iter().any(|v| !v.is_finite()) {
-                first = Some(&parameter.name);
-                break;
-            }
-        }
-        let place = match first {
-            Some(name) => format!("the first parameter that is not finite is `{name}`"),
-            None => "all parameters are still finite".to_string(),
-        };
-        let what = if loss.is_nan() { "NaN" } else { "infinite" };
-        Ok(Error::new(format!("the loss became {what} in step {step} (rate {rate}): {place}"))
-            .with_help("lower the rate, add `warmup` or `clip`, or check the data for values that are not numbers"))
     }
 
     /// The weights as they would be kept: averaged, if the recipe says so.
@@ -425,14 +345,64 @@ impl<'a, 'b> Run<'a, 'b> {
         evaluate(self.infer, &source, &self.job.output, self.job.scores)
     }
 
-    fn checkpoint(&mut self) -> Result<()> {
-        self.cursor.log = self.log.sync()?;
+    /// Everything that a checkpoint holds. One with broken numbers would take the place of one that can be used.
+    fn state(&self) -> Result<Checkpoint> {
         let mut tensors = BTreeMap::new();
         for parameter in &self.job.parameters {
-            tensors.insert(parameter.name.clone(), self.trainer.read(&parameter.name)?);
+            let tensor = self.trainer.read(&parameter.name)?;
+            if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
+                let (name, value) = (&parameter.name, trouble::name_of(*value));
+                return Err(Error::new(format!("a value of `{name}` became {value} in step {}", self.cursor.step))
+                    .with_help(
+                        "lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched",
+                    ));
+            }
+            tensors.insert(parameter.name.clone(), tensor);
         }
         let (identity, cursor, average) = (self.identity.clone(), self.cursor.clone(), self.average.clone());
-        let checkpoint = Checkpoint { identity, cursor, tensors, average };
-        checkpoint.write(&checkpoint_path(&self.job.folder, &self.job.name), self.job.disk)
+        Ok(Checkpoint { identity, cursor, tensors, average })
     }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        self.cursor.log = self.log.sync()?;
+        self.cursor.events = self.events.sync()?;
+        let job = self.job;
+        self.state()?.write(&checkpoint_path(&job.folder, &job.name), job.disk)?;
+        saving::keep(&job.folder, &job.name, self.cursor.step, job.saving, job.disk)
+    }
+
+    /// The last save failed, and the program is about to end: whatever the cause, the work goes to another place.
+    fn rescue(&mut self, cause: Error) -> Error {
+        let name = self.job.name.clone();
+        let mut save = || -> Result<std::path::PathBuf> {
+            let state = self.state()?;
+            let folder = saving::rescue_folder(&name)?;
+            self.log.copy_to(&log_path(&folder, &name))?;
+            let events = events::path(&folder, &name);
+            std::fs::create_dir_all(events.parent().unwrap_or(Path::new(".")))
+                .map_err(|e| Error::file("make", &folder, &e))?;
+            self.events.tail().copy_to(&events)?;
+            let length =
+                |path: &Path| std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::file("read", path, &e));
+            let cursor =
+                Cursor { log: length(&log_path(&folder, &name))?, events: length(&events)?, ..state.cursor.clone() };
+            Checkpoint { cursor, ..state }.write(&checkpoint_path(&folder, &name), self.job.disk)?;
+            Ok(folder)
+        };
+        match save() {
+            Ok(folder) => cause.with_help(format!(
+                "nothing is lost: the state is in {0}. Go on with `--out {0} --resume`",
+                folder.display()
+            )),
+            Err(_) => cause,
+        }
+    }
+}
+
+/// One step of the training program: the loss and the logits.
+fn one(engine: &mut dyn Engine, recipe: &Recipe, batch: &Batch, hyper: Hyper, step: u64) -> Result<Vec<Tensor>> {
+    let inputs = engine.inputs().to_vec();
+    let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
+    let fed = feeds.with(&inputs, batch);
+    engine.run(batch.labels.len(), &fed, &["loss", "logits"])
 }

@@ -5,7 +5,7 @@ use super::contraction::{
     Contraction, Count, Init, Matrix, Tile, image_tiles, panel_loop, panels, piece, tile, transposed_panels,
 };
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Arg, Elem, Expr};
+use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::types::Type;
 
@@ -128,7 +128,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
     let mut kernel = KernelBuilder::new(name);
     let x = kernel.buffer("x", Elem::F32, Access::Read);
     let dy = kernel.buffer("dy", Elem::F32, Access::Read);
-    let dw = kernel.buffer("dw", Elem::F32, Access::Write);
+    let dw = kernel.buffer("dw", Elem::F32, Access::ReadWrite);
     let panels = outputs.div_ceil(tile.columns());
     kernel.parallel("t", inputs.div_ceil(tile.rows) * panels, |k, t| {
         let [r, p] = [t.div(panels), t.rem(panels)];
@@ -146,7 +146,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
                     b_padded: false,
                     c_row: outputs as i64,
                     c_vector: tile.lanes.into(),
-                    init: Init::Zero,
+                    init: Init::Add,
                     activation: None,
                 };
                 let (row, column) = (&r * tile.rows, &p * tile.columns());
@@ -158,11 +158,26 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
                     Arg::Int(Expr::BATCH.div(unroll)),
                     Arg::Int(Expr::BATCH.rem(unroll)),
                 ];
+                k.when(Expr::FIRST.equals(0), |k| k.call(zero_rows(site, rows, columns, outputs), [args[2].clone()]));
                 k.call(contraction.leaf(site.module()), args);
             });
         });
     });
     let kernel = kernel.finish();
-    site.launch(kernel, &args);
+    site.launch_sums(kernel, &args);
     Ok(())
+}
+
+/// Sets `rows` x `columns` elements of rows of `pitch` to zero.
+fn zero_rows(site: &mut Site, rows: usize, columns: usize, pitch: usize) -> LeafId {
+    let lanes = site.target.lanes;
+    site.module().leaf(&format!("zero_{rows}x{columns}_of{pitch}v{lanes}"), |b| {
+        let to = b.pointer("to", Elem::F32, Access::Write);
+        for m in 0..rows {
+            b.elements(columns, lanes, |b, at, lanes| {
+                let zero = b.f32(0.0, lanes);
+                b.store(to, at.offset((m * pitch) as i64), zero);
+            });
+        }
+    })
 }

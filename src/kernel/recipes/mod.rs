@@ -19,6 +19,7 @@ pub mod local;
 pub mod lrn;
 pub mod maxout;
 pub mod movement;
+pub mod peak;
 pub mod pool;
 pub mod random;
 pub mod reduce;

@@ -25,7 +25,7 @@ pub fn channels(
     mean: Mean,
     term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
 ) -> Lowered {
-    finished(site, tag, mean, &[], term, |_, sum, _, _| sum)
+    sums(site, tag, mean, &[], term, None::<fn(&mut LeafBuilder, Val, &[Val], u32) -> Val>)
 }
 
 /// The same; at the end `finish(builder, sum, values of the shared operands `with`, lanes)` gives the result.
@@ -34,9 +34,22 @@ pub fn finished(
     tag: &str,
     mean: Mean,
     with: &[usize],
-    mut term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
-    mut finish: impl FnMut(&mut LeafBuilder, Val, &[Val], u32) -> Val,
+    term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
+    finish: impl FnMut(&mut LeafBuilder, Val, &[Val], u32) -> Val,
 ) -> Lowered {
+    sums(site, tag, mean, with, term, Some(finish))
+}
+
+/// Without `finish` the sums of several groups of images add up; a function of the sum must see all of it.
+fn sums(
+    site: &mut Site,
+    tag: &str,
+    mean: Mean,
+    with: &[usize],
+    mut term: impl FnMut(&mut LeafBuilder, &[Val], u32) -> Val,
+    mut finish: Option<impl FnMut(&mut LeafBuilder, Val, &[Val], u32) -> Val>,
+) -> Lowered {
+    let grows = finish.is_none();
     let sizes = Sizes::of(site, tag)?;
     // Rows of the partial sums are many on any device: the second launch adds them up one by one.
     let split = Split::large(true, sizes.positions, sizes.channels);
@@ -50,7 +63,8 @@ pub fn finished(
     let parts = d.buffer("partial", Elem::F32, Access::Read, partial);
     let shared: Vec<_> =
         with.iter().map(|&i| d.buffer("x", elem(&site.operands[i].ty), Access::Read, site.operands[i].slot)).collect();
-    let y = d.buffer("y", Elem::F32, Access::Write, site.result.slot);
+    let access = if grows { Access::ReadWrite } else { Access::Write };
+    let y = d.buffer("y", Elem::F32, access, site.result.slot);
     let divisor = (mean == Mean::OverAll).then_some(sizes.positions);
     Split::new(site.target, false, sizes.channels, 32).run(&mut d.kernel, |k, piece| {
         let by = divisor.map_or("sum".into(), |positions| format!("mean{positions}"));
@@ -59,13 +73,14 @@ pub fn finished(
             let partial = b.pointer("partial", Elem::F32, Access::Read);
             let shared: Vec<Param> =
                 (0..with.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
-            let y = b.pointer("y", Elem::F32, Access::Write);
+            let y = b.pointer("y", Elem::F32, access);
             let count = b.int("count");
             let total = divisor.map(|_| b.int("total"));
+            let groups = grows.then(|| b.int("groups"));
             b.elements(piece.count, lanes, |b, at, lanes| {
                 let sum = column(b, partial, &at, count, sizes.channels, lanes);
                 let values: Vec<Val> = shared.iter().map(|p| b.load(*p, at.clone(), lanes)).collect();
-                let sum = finish(b, sum, &values, lanes);
+                let sum = finish.as_mut().map_or(sum, |finish| finish(b, sum, &values, lanes));
                 let sum = match (total, divisor) {
                     (Some(total), Some(positions)) => {
                         let n = images(b, total, positions, lanes);
@@ -73,6 +88,7 @@ pub fn finished(
                     }
                     _ => sum,
                 };
+                let sum = groups.map_or(sum, |groups| and_before(b, sum, y, &at, groups));
                 b.store(y, at, sum);
             });
         });
@@ -80,10 +96,24 @@ pub fn finished(
         args.extend(shared.iter().map(|s| s.at(&piece.position)));
         args.extend([y.at(&piece.position), Arg::Int(count.clone())]);
         args.extend(divisor.map(|_| Arg::Int(Expr::TOTAL)));
+        args.extend(grows.then(|| Arg::Int(Expr::FIRST.min(1))));
         k.call(leaf, args);
     });
-    d.launch(site);
+    if grows {
+        d.launch_sums(site)
+    } else {
+        d.launch(site)
+    }
     Ok(())
+}
+
+/// `sum`, and what is in `y` from groups before this one, if there were any (`groups` is 1, else 0).
+fn and_before(b: &mut LeafBuilder, sum: Val, y: Param, at: &Index, groups: Var) -> Val {
+    let lanes = b.ty(sum).lanes;
+    b.repeat("g", groups, &[sum], |b, _, sum| {
+        let before = b.load(y, at.clone(), lanes);
+        vec![b.add(before, sum[0])]
+    })[0]
 }
 
 /// `total · positions` as a float in every lane.
@@ -196,21 +226,23 @@ pub fn batch_mean(site: &mut Site) -> Lowered {
     if site.operands[0].ty.elements() != 1 {
         return Err(Unsupported(format!("{}: batch mean of {}", site.name, site.operands[0].ty)));
     }
-    let mut d = Dressed::new(site, "batch_mean", Access::Write);
+    let mut d = Dressed::new(site, "batch_mean", Access::ReadWrite);
     let leaf = site.module().leaf("batch_mean", |b| {
         let x = b.pointer("x", Elem::F32, Access::Read);
-        let y = b.pointer("y", Elem::F32, Access::Write);
-        let (count, total) = (b.int("count"), b.int("total"));
+        let y = b.pointer("y", Elem::F32, Access::ReadWrite);
+        let (count, total, groups) = (b.int("count"), b.int("total"), b.int("groups"));
         let sum = column(b, x, &Index::default(), count, 1, 1);
         let n = images(b, total, 1, 1);
         let mean = b.div(sum, n);
+        let mean = and_before(b, mean, y, &Index::default(), groups);
         b.store(y, 0i64, mean);
     });
     let (x, y) = (d.operands[0], d.result);
     d.kernel.parallel("round", 1, |k, _| {
-        k.call(leaf, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL)]);
+        let groups = Arg::Int(Expr::FIRST.min(1));
+        k.call(leaf, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL), groups]);
     });
-    d.launch(site);
+    d.launch_sums(site);
     Ok(())
 }
 
@@ -218,21 +250,23 @@ pub fn batch_mean(site: &mut Site) -> Lowered {
 pub fn sum_batch(site: &mut Site) -> Lowered {
     // Both lie as [H·W][C].
     let (elements, lanes) = (site.result.ty.elements(), site.target.lanes);
-    let mut d = Dressed::new(site, "sum_batch", Access::Write);
+    let mut d = Dressed::new(site, "sum_batch", Access::ReadWrite);
     let (x, y) = (d.operands[0], d.result);
     Split::new(site.target, false, elements, 16).run(&mut d.kernel, |k, piece| {
         let leaf = site.module().leaf(&format!("sum_batch_{}_of_{elements}_v{lanes}", piece.count), |b| {
             let x = b.pointer("x", Elem::F32, Access::Read);
-            let y = b.pointer("y", Elem::F32, Access::Write);
-            let count = b.int("count");
+            let y = b.pointer("y", Elem::F32, Access::ReadWrite);
+            let (count, groups) = (b.int("count"), b.int("groups"));
             b.elements(piece.count, lanes, |b, at, lanes| {
                 let sum = column(b, x, &at, count, elements, lanes);
+                let sum = and_before(b, sum, y, &at, groups);
                 b.store(y, at, sum);
             });
         });
-        k.call(leaf, [x.at(&piece.position), y.at(&piece.position), Arg::Int(Expr::BATCH)]);
+        let [count, groups] = [Expr::BATCH, Expr::FIRST.min(1)].map(Arg::Int);
+        k.call(leaf, [x.at(&piece.position), y.at(&piece.position), count, groups]);
     });
-    d.launch(site);
+    d.launch_sums(site);
     Ok(())
 }
 

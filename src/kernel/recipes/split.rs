@@ -165,6 +165,11 @@ impl Dressed {
     pub fn launch(self, site: &mut Site) {
         site.launch(self.kernel.finish(), &self.slots);
     }
+
+    /// For a kernel that sums over the images.
+    pub fn launch_sums(self, site: &mut Site) {
+        site.launch_sums(self.kernel.finish(), &self.slots);
+    }
 }
 
 pub fn elem(ty: &Type) -> Elem {

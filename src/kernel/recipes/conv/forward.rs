@@ -8,7 +8,7 @@ use crate::kernel::recipes::contraction::{
     Contraction, Count, Init, Tile, activation_registers, for_each, panel_loop, panels, pieces, tile,
 };
 use crate::kernel::recipes::copy::{Frame, Rows};
-use crate::kernel::recipes::winograd::{Operands, Winograd};
+use crate::kernel::recipes::winograd::{self, Layer, Operands, Winograd};
 use crate::kernel::recipes::{Function, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::kernel::target::{Algorithm, Target};
@@ -51,6 +51,12 @@ pub fn forward(
         return Err(Unsupported(format!("{}: a convolution with the result {}", site.name, site.result.ty)));
     }
     let (x, y) = (site.operands[0].slot, site.result.slot);
+    if let ([link], None) = (chain.as_slice(), pooling) {
+        let layer = Layer { x, weights: link.weights, bias: link.bias, activation: link.activation };
+        if winograd::forward(site, link.geometry, &layer) {
+            return Ok(());
+        }
+    }
     // Weights that do not stay in cache are better read once by all images than once by each round.
     let heavy = chain.iter().any(|l| l.weight_bytes() > site.target.cache[2] / 8);
     if heavy && chain.len() > 1 && pooling.is_none() {
@@ -139,7 +145,7 @@ struct Place {
 }
 
 fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>) {
-    let winograd = winograd(site, chain, pooling.is_some());
+    let winograd = winograd_form(site, chain, pooling.is_some());
     let plan = Cut::new(site, chain, pooling.is_some(), winograd.as_ref());
     let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, winograd.as_ref()));
     let source = kernel.buffer("x", Elem::F32, Access::Read);
@@ -227,7 +233,7 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
 }
 
 /// Winograd's form of the first link, where it is asked for and fits the chain.
-fn winograd(site: &Site, chain: &[Link], pooled: bool) -> Option<Winograd> {
+fn winograd_form(site: &Site, chain: &[Link], pooled: bool) -> Option<Winograd> {
     let g = chain[0].geometry;
     let form = match site.target.algorithm {
         Algorithm::Winograd => Winograd::new(site, g, chain.len() > 1 || pooled)?,

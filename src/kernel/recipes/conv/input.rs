@@ -9,6 +9,7 @@ use crate::kernel::recipes::contraction::{
     Contraction, Count, Init, Tile, for_each, panel_loop, pieces, tile, transposed_panels,
 };
 use crate::kernel::recipes::copy::{Frame, Rows};
+use crate::kernel::recipes::winograd;
 use crate::kernel::site::{Lowered, Site, Unsupported};
 
 /// The taps of one dimension that reach the positions `phase, phase + stride, …` of dx. With position `stride·q + phase` and
@@ -69,6 +70,9 @@ pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     let geometry = Geometry::new(&site.result.ty, &w.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(Unsupported(format!("{}: a gradient {} of a convolution", site.name, dy.ty)));
+    }
+    if winograd::grad_input(site, geometry, w.slot, dy.slot) {
+        return Ok(());
     }
     let plan = Plan::new(site, geometry.flattened());
     let g = plan.geometry;

@@ -6,6 +6,7 @@
 mod forward;
 mod geometry;
 mod input;
+mod parts;
 mod pooling;
 mod weight;
 

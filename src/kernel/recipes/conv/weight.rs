@@ -4,10 +4,12 @@
 //! rest in dw between images. Borders are loop counts: only pixels whose tap lies inside the image are summed.
 
 use super::geometry::Geometry;
+use super::parts;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LoopKind, Memory};
 use crate::kernel::recipes::Window;
 use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, tile};
+use crate::kernel::recipes::winograd;
 use crate::kernel::site::{Lowered, Site, Unsupported};
 
 /// Full tiles and the remainder of one side of the product, dealt out in blocks of tiles.
@@ -64,7 +66,11 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(Unsupported(format!("{}: a gradient {} of a convolution", site.name, dy.ty)));
     }
-    let plan = Plan::new(site, geometry.flattened());
+    let geometry = geometry.flattened();
+    if winograd::grad_weight(site, geometry, x.slot, dy.slot) || parts::grad_weight(site, geometry, x.slot, dy.slot) {
+        return Ok(());
+    }
+    let plan = Plan::new(site, geometry);
     let g = plan.geometry;
     let [kh, kw] = g.window.kernel;
 
@@ -79,11 +85,12 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
         let (group, tap) = (rest.rem(plan.groups), rest.div(plan.groups));
         let owner = Owner { group, row, column, target, tap: &tap };
         let spans = [span(&g, 0, &tap.div(kw)), span(&g, 1, &tap.rem(kw))];
-        plan.zero(site, k, &owner);
+        k.when(Expr::FIRST.equals(0), |k| plan.zero(site, k, &owner));
         k.serial("n", Expr::BATCH, |k, n| plan.image(site, k, &owner, &spans, &n, (source, gradient)));
     });
     let kernel = kernel.finish();
-    site.launch(kernel, &[x.slot, dy.slot, site.result.slot]);
+    let result = site.result.slot;
+    site.launch_sums(kernel, &[x.slot, dy.slot, result]);
     Ok(())
 }
 

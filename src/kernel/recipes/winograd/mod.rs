@@ -5,8 +5,18 @@
 //! `[frequency][tile][channel]` with a frequency's stride that does not alias, M is `[tile][vector][frequency][lane]`,
 //! so that the transform back reads consecutive memory.
 
+mod batches;
+mod choice;
+mod forward;
+mod input_gradient;
 mod matrices;
 mod transform;
+mod weight_gradient;
+
+pub use choice::pays;
+pub use forward::{Layer, forward};
+pub use input_gradient::grad_input;
+pub use weight_gradient::grad_weight;
 
 use super::Function;
 use super::contraction::{Contraction, Count, Init, Tile, activate, function_name, panel_loop, piece, pieces, tile};
@@ -127,14 +137,14 @@ impl Winograd {
         }
     }
 
-    /// The transformed weights `[frequency][panel][channel][panel's width]`.
+    /// The transformed weights `[panel][frequency][channel][panel's width]`: a panel's products read them as one stream.
     pub fn weights(&self, site: &mut Site, weights: Slot) -> Slot {
         let (g, f, width, lanes) = (self.geometry, &self.transforms, self.tile.columns(), self.tile.lanes);
         let (c, o, r) = (g.channels, g.outputs, f.r);
         let panels = o.div_ceil(width);
-        let per_frequency = panels * c * width;
+        let per_frequency = c * width;
         let form = format!("winograd{}x{r}_{width}", f.m);
-        site.prepared(weights, &form, Elem::F32, f.frequencies() * per_frequency, |site| {
+        site.prepared(weights, &form, Elem::F32, panels * f.frequencies() * per_frequency, |site| {
             let mut kernel = KernelBuilder::new(format!("winograd_weights_{}x{r}_{c}x{o}_{width}v{lanes}", f.m));
             let from = kernel.buffer("w", Elem::F32, Access::Read);
             let to = kernel.buffer("u", Elem::F32, Access::Write);
@@ -157,7 +167,8 @@ impl Winograd {
                         });
                     });
                     let source = from.at(&channel * o + &p * width);
-                    k.call(leaf, [source, between.at(0), to.at((&p * c + &channel) * width)]);
+                    let place = (&p * (f.frequencies() * c) + &channel) * width;
+                    k.call(leaf, [source, between.at(0), to.at(place)]);
                 });
             });
             kernel.finish()
@@ -176,10 +187,9 @@ impl Winograd {
                 k.call(input, [from, memories.between.at(0), memories.v.at(tile * c)]);
             });
         });
-        let panels = g.outputs.div_ceil(width);
         panel_loop(k, g.outputs, width, (&0.into(), 1), |k, panel, columns| {
             k.serial("f", f.frequencies(), |k, frequency| {
-                let u = p.weights.at((&frequency * panels + &panel) * (c * width));
+                let u = p.weights.at((&panel * f.frequencies() + &frequency) * (c * width));
                 pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
                     let leaf = self.contraction(rows, columns).leaf(site.module());
                     let v = memories.v.at(&frequency * self.pitch() + &tile * c);

@@ -54,6 +54,15 @@ impl Guarded {
         Guarded { map, start, len: bytes.len() }
     }
 
+    /// Sides alternate: even ones end at a page that may not be touched, odd ones start at one.
+    pub fn all(blocks: &[Vec<u8>]) -> Vec<Guarded> {
+        blocks.iter().enumerate().map(|(i, b)| Guarded::new(b, i % 2 == 0)).collect()
+    }
+
+    pub fn pointer(&self) -> *mut u8 {
+        self.map.at.wrapping_add(self.start)
+    }
+
     pub fn address(&self) -> u64 {
         self.map.at as u64 + self.start as u64
     }

@@ -1,0 +1,132 @@
+//! `ninc bench`: how fast inference or a training step is, beside what the machine can do at most in the same run.
+
+use super::common::{Common, parameters, show_dumps};
+use super::output::{self, Done, usage};
+use clap::ValueEnum;
+use ninc::pipeline::Program;
+use ninc_runtime::init;
+use saved::{Saved, Work};
+use std::path::PathBuf;
+
+pub(super) mod measure;
+mod memory;
+mod profile;
+mod saved;
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Mode {
+    Infer,
+    Train,
+}
+
+#[derive(clap::Args)]
+pub struct Args {
+    file: PathBuf,
+    #[arg(long, value_enum, default_value = "infer")]
+    mode: Mode,
+    /// Images per run; the recipe's batch unless said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: Option<u32>,
+    /// Rounds that count; 30, or as many as fit into ten seconds, unless said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rounds: Option<u32>,
+    /// Do not measure the machine's peak
+    #[arg(long)]
+    no_peak: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// A row per kernel: its share of the time, arithmetic, share of the measured peak, bytes
+    #[arg(long)]
+    profile: bool,
+    /// Write the result to a file, for `--compare`
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Compare with a run that `--save` wrote
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, common: &Common) -> Done {
+    // Before minutes of measuring: what it shall be compared with must be there.
+    let before = args.compare.as_deref().map(Saved::read).transpose()?;
+    let model = common.model(&args.file)?;
+    let mut program = match args.mode {
+        Mode::Infer => common.inference(&model, &[])?,
+        Mode::Train if model.train.is_none() => {
+            return Err(usage("the model has no `train { … }`", "add one, or measure with `--mode infer`"));
+        }
+        Mode::Train => common.training(&model)?,
+    };
+    show_dumps(&program)?;
+    for parameter in parameters(&program) {
+        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
+    }
+    let own = model.train.as_ref().map_or(1, |t| t.batch);
+    let batch = args.batch.map_or(own, |b| b as usize);
+    let train = args.mode == Mode::Train;
+    if let Some(before) = &before {
+        let mode = if train { "train" } else { "infer" };
+        before.must_be(&Work { network: &model.name, mode, batch, threads: common.threads() })?;
+    }
+    let mut run = measure::Run { model: &model, batch, train, rounds: args.rounds, profile: args.profile };
+    let mut peak = measure::Peak::new(common, !args.no_peak)?;
+    peak.measure()?;
+    let times = run.measure(&mut program)?;
+    peak.measure()?;
+    let result = saved(args, common, &program, &model.name, batch, &times, &peak);
+    let rows = if args.profile { profile::rows(&program, batch, times.profiled, peak.gflops()) } else { vec![] };
+    if let Some(path) = &args.save {
+        result.write(path)?;
+    }
+    if args.json {
+        let mut value = result.to_json();
+        if args.profile {
+            value["kernels"] = profile::json(&rows);
+        }
+        return output::json(&value);
+    }
+    if args.profile {
+        output::print(&profile::table(&rows))?;
+    }
+    output::print(&result.text())?;
+    match &before {
+        Some(before) => output::print(&result.against(before)),
+        None => Ok(()),
+    }
+}
+
+fn saved(
+    args: &Args,
+    common: &Common,
+    program: &Program,
+    network: &str,
+    batch: usize,
+    times: &measure::Times,
+    peak: &measure::Peak,
+) -> Saved {
+    let median = times.median();
+    let per_second = |operations: f64| operations / median / 1e9;
+    // The program's own graph counts the gradients of a training step as well. Two operations per multiply-add.
+    let direct = 2.0 * program.report.multiply_adds as f64 * batch as f64;
+    let executed = profile::executed(program, batch);
+    Saved {
+        version: env!("CARGO_PKG_VERSION").into(),
+        network: network.into(),
+        mode: args.mode.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default(),
+        batch,
+        threads: common.threads(),
+        device: common.device().to_string(),
+        isa: common.isa_name(),
+        median_ms: median * 1e3,
+        low_ms: times.quantile(0.1) * 1e3,
+        high_ms: times.quantile(0.9) * 1e3,
+        rounds: times.len(),
+        images_per_second: batch as f64 / median,
+        gflops: per_second(direct),
+        executed_gflops: executed.map(|flops| per_second(flops as f64)),
+        peak_gflops: peak.gflops(),
+        arena_bytes: program.engine.arena_bytes(batch),
+        resident_bytes: memory::most_resident(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Where the time goes: a row per kernel.
+
+use super::super::output;
+use ninc::kernel::count::{self, Work};
+use ninc::kernel::ir::Module;
+use ninc::pipeline::Program;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Kernels with less than this part of the time are not shown.
+const SMALLEST: f64 = 1e-3;
+
+pub struct Row {
+    kernel: String,
+    /// The leaf function that does most of the arithmetic: its name tells algorithm and tile.
+    leaf: String,
+    launches: usize,
+    /// Milliseconds of a run, and their part of all.
+    ms: f64,
+    share: f64,
+    /// Billions of operations a second as executed, and their part of the measured peak.
+    gflops: f64,
+    of_peak: Option<f64>,
+    /// Of the launch's buffers.
+    bytes: usize,
+}
+
+/// Floating-point operations of a run as the kernels execute them, counted from their loops.
+pub fn executed(program: &Program, batch: usize) -> Option<u64> {
+    let compiled = program.compiled.iter().find(|c| c.serves(batch))?;
+    let prepare = if compiled.plan.prepare_each_run { &compiled.plan.prepare[..] } else { &[] };
+    let launches = prepare.iter().chain(&compiled.plan.launches);
+    let mut known = HashMap::new();
+    let flops = launches.map(|l| {
+        *known.entry(l.kernel).or_insert_with(|| {
+            let name = &compiled.plan.kernels[l.kernel].name;
+            compiled.work(name, batch).map_or(0, |(work, _)| work.flops())
+        })
+    });
+    Some(flops.sum())
+}
+
+/// All kernels of the profile, slowest first. `rounds` is how many runs it has seen.
+pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -> Vec<Row> {
+    let mut times: Vec<(String, usize, f64)> = Vec::new();
+    for (name, time) in program.engine.profile() {
+        let seconds = time.as_secs_f64() / rounds.max(1) as f64;
+        match times.iter_mut().find(|t| t.0 == name) {
+            Some(row) => (row.1, row.2) = (row.1 + 1, row.2 + seconds),
+            None => times.push((name, 1, seconds)),
+        }
+    }
+    let total: f64 = times.iter().map(|t| t.2).sum();
+    times.retain(|t| t.2 > SMALLEST * total);
+    times.sort_by(|a, b| b.2.total_cmp(&a.2));
+    let row = |(kernel, launches, seconds): (String, usize, f64)| {
+        let compiled = program.compiled.iter().filter(|c| c.serves(batch));
+        let found =
+            compiled.into_iter().find_map(|c| Some((c.work(&kernel, batch)?, main_leaf(&c.module, &kernel, batch)?)));
+        let ((work, bytes), leaf) = found.unwrap_or(((Work::default(), 0), String::new()));
+        let gflops = launches as f64 * work.flops() as f64 / seconds / 1e9;
+        let of_peak = peak.map(|p| gflops / p);
+        Row { kernel, leaf, launches, ms: seconds * 1e3, share: seconds / total, gflops, of_peak, bytes }
+    };
+    times.into_iter().map(row).collect()
+}
+
+/// The name of the leaf function that does most of a kernel's work: it tells algorithm and tile.
+fn main_leaf(module: &Module, kernel: &str, batch: usize) -> Option<String> {
+    let kernel = module.kernels.iter().find(|k| k.name == kernel)?;
+    let leaf = count::main_leaf(module, kernel, batch)?;
+    Some(module.leaves[leaf.0 as usize].name.clone())
+}
+
+pub fn table(rows: &[Row]) -> String {
+    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main leaf function"];
+    let mut cells = vec![heading.map(str::to_string).to_vec()];
+    for row in rows {
+        cells.push(vec![
+            format!("{:.3}", row.ms),
+            format!("{:.1}%", 100.0 * row.share),
+            format!("{:.1}", row.gflops),
+            row.of_peak.map_or("-".into(), |p| format!("{:.0}%", 100.0 * p)),
+            format!("{:.2}", row.bytes as f64 / 1e6),
+            row.launches.to_string(),
+            shortened(&row.kernel, 60),
+            shortened(&row.leaf, 48),
+        ]);
+    }
+    output::table(&cells)
+}
+
+/// Names tell all that decides the code; the table has room for their beginning.
+fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
+        return name.into();
+    }
+    name.chars().take(most - 1).chain(['…']).collect()
+}
+
+pub fn json(rows: &[Row]) -> Value {
+    let row = |r: &Row| {
+        json!({
+            "kernel": r.kernel, "leaf": r.leaf, "launches": r.launches, "ms": r.ms, "share": r.share,
+            "gflops": r.gflops, "of_peak": r.of_peak, "bytes": r.bytes,
+        })
+    };
+    rows.iter().map(row).collect()
+}

@@ -1,0 +1,139 @@
+//! The result of a benchmark: as text, as a file, and beside an earlier one.
+
+use super::super::output::{Done, grouped, usage};
+use ninc_runtime::{Error, data::files};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::path::Path;
+
+/// A saved run is a small text.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What is measured: runs of the same work can be compared.
+#[derive(PartialEq)]
+pub struct Work<'a> {
+    pub network: &'a str,
+    pub mode: &'a str,
+    pub batch: usize,
+    pub threads: usize,
+}
+
+impl fmt::Display for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {}, batch {}, {} threads", self.network, self.mode, self.batch, self.threads)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    pub version: String,
+    pub network: String,
+    pub mode: String,
+    pub batch: usize,
+    pub threads: usize,
+    pub device: String,
+    pub isa: String,
+    pub median_ms: f64,
+    /// Of ten rounds one is quicker, and one slower than this.
+    pub low_ms: f64,
+    pub high_ms: f64,
+    pub rounds: usize,
+    pub images_per_second: f64,
+    /// As if all convolutions were computed directly.
+    pub gflops: f64,
+    /// As executed.
+    pub executed_gflops: Option<f64>,
+    /// Of the machine, measured around the rounds.
+    pub peak_gflops: Option<f64>,
+    pub arena_bytes: usize,
+    /// The most that were resident.
+    pub resident_bytes: Option<usize>,
+}
+
+impl Saved {
+    pub fn read(path: &Path) -> Done<Saved> {
+        let bytes = files::read(path, MOST_BYTES)?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            usage(
+                format!("{} is not a saved benchmark: {e}", path.display()),
+                "write one with `ninc bench FILE --save RESULT.json`",
+            )
+        })
+    }
+
+    pub fn write(&self, path: &Path) -> Done {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::new(format!("the result is no JSON: {e}")))?;
+        std::fs::write(path, text + "\n").map_err(|e| {
+            Error::new(format!("cannot write {}: {e}", path.display()))
+                .with_help("the folder must exist and be yours; the benchmark itself went well")
+                .into()
+        })
+    }
+
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "{} {}, batch {}, {} threads, {} {}: {:.3} ms ({:.3} to {:.3} in {} rounds), {:.0} images/s\n",
+            self.network,
+            self.mode,
+            self.batch,
+            self.threads,
+            self.device,
+            self.isa,
+            self.median_ms,
+            self.low_ms,
+            self.high_ms,
+            self.rounds,
+            self.images_per_second,
+        );
+        if let (Some(executed), Some(peak)) = (self.executed_gflops, self.peak_gflops) {
+            text += &format!(
+                "{executed:.1} GFLOP/s executed, {:.0} % of the {peak:.1} measured as this machine's peak; \
+                 {:.1} GFLOP/s as direct convolution\n",
+                100.0 * executed / peak,
+                self.gflops,
+            );
+        } else {
+            text += &format!("{:.1} GFLOP/s as direct convolution\n", self.gflops);
+        }
+        text += &format!("arena {} bytes", grouped(self.arena_bytes as u64));
+        if let Some(resident) = self.resident_bytes {
+            text += &format!(", at most {} MiB of memory resident", resident >> 20);
+        }
+        text + "\n"
+    }
+
+    /// Fails if this run was of other work than the one to come, which is known before it is measured.
+    pub fn must_be(&self, work: &Work) -> Done {
+        let own = Work { network: &self.network, mode: &self.mode, batch: self.batch, threads: self.threads };
+        if own == *work {
+            return Ok(());
+        }
+        let message = format!("the saved run is of other work: {own}, this one is {work}");
+        Err(usage(message, "give the same model, --mode, --batch and --threads"))
+    }
+
+    /// Sentences on how this run compares with an earlier one of the same work.
+    pub fn against(&self, before: &Saved) -> String {
+        let ratio = before.median_ms / self.median_ms;
+        let verdict = if self.low_ms > before.high_ms {
+            "slower, beyond the spread of both runs"
+        } else if self.high_ms < before.low_ms {
+            "faster, beyond the spread of both runs"
+        } else {
+            "within the spread of the runs"
+        };
+        let mut text = format!(
+            "x{ratio:.3} of the saved speed ({:.3} ms then, {} {}): {verdict}\n",
+            before.median_ms, before.device, before.isa,
+        );
+        if let (Some(now), Some(then)) = (self.peak_gflops, before.peak_gflops) {
+            text += &format!("the machine's peak now and then: x{:.3}\n", now / then);
+        }
+        text
+    }
+}

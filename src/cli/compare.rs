@@ -1,0 +1,182 @@
+//! `ninc compare`: the same network on two devices, value by value.
+//!
+//! Twice over: once as each device runs it at its best, which gives the results, and once with every layer's value kept, which
+//! says where a difference begins. Keeping a value may keep layers from being fused, so the first run is the one that judges.
+
+use super::common::{Common, find_weights, input, load_data, load_weights, parameters};
+use super::output::{self, Done, Failure};
+use ninc::model::Model;
+use ninc::pipeline::Program;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::philox::Stream;
+use ninc_runtime::train::feeds;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Feed, Tensor, init};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    file: PathBuf,
+    /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// File or folder of the data whose test images are used; without it, random numbers unless the data need no file
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Images to compare on
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    images: u32,
+    /// Differences up to this part of a value's largest number are rounding
+    #[arg(long, default_value_t = 1e-4, value_name = "PART")]
+    tolerance: f64,
+    #[arg(long)]
+    json: bool,
+}
+
+/// How far one value differs.
+struct Row {
+    name: String,
+    /// Largest difference, and as a part of the value's largest number.
+    difference: f64,
+    part: f64,
+    differs: bool,
+}
+
+pub fn run(args: &Args, common: &Common) -> Done {
+    let model = common.model(&args.file)?;
+    let sides = [common.side(0), common.side(1)];
+    let names = [sides[0].describe(), sides[1].describe()];
+    let images = images(args, &model)?;
+    let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
+    let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();
+    layers.retain(|name| !outputs.contains(name));
+
+    let at_best = both(args, &model, &sides, &images, &[], &outputs)?;
+    let each = both(args, &model, &sides, &images, &layers, &layers)?;
+    let mut rows = compare(&layers, &each, args.tolerance);
+    let results = compare(&outputs, &at_best, args.tolerance);
+    let (layer, result) = (rows.iter().position(|r| r.differs), results.iter().position(|r| r.differs));
+    let first = layer.map(|at| rows[at].name.clone());
+    let wrong = result.map(|at| results[at].name.clone());
+    rows.extend(results);
+    show(args, &rows, &names, first.as_ref().or(wrong.as_ref()))?;
+    let between = format!("between {} and {} by more than {}", names[0], names[1], args.tolerance);
+    let (message, help) = match (first, wrong) {
+        (None, None) => return Ok(()),
+        (Some(name), _) => (format!("`{name}` is the first value that differs {between}"), "values before it agree"),
+        (None, Some(name)) => (
+            format!("the result `{name}` differs {between}, though every layer agrees on its own"),
+            "what is fused together computes something else: `ninc build FILE --emit opt` shows it",
+        ),
+    };
+    Err(Failure::Error(Error::new(message).with_help(help)))
+}
+
+/// Prepared images for both sides.
+fn images(args: &Args, model: &Model) -> Done<Vec<f32>> {
+    let size: usize = input(model)?.iter().product();
+    let count = args.images as usize;
+    let needs_none = |model: &Model| {
+        let spec = model.data.as_ref()?;
+        Some(spec.source == ninc_runtime::spec::Source::Digits)
+    };
+    if args.data.is_none() && needs_none(model) != Some(true) {
+        let mut random = Stream::new(1, 0, 0);
+        return Ok((0..count * size).map(|_| random.normal()).collect());
+    }
+    let sets = load_data(model, &args.file, args.data.as_deref())?;
+    let given = weights(args, model)?;
+    let preparation = match given.map(|path| Weights::read(&path)).transpose()?.and_then(|w| w.preparation) {
+        Some(preparation) => preparation,
+        None => Preparation::fit(model.data.as_ref().map_or(&[][..], |d| &d.prepare), &sets.train)?,
+    };
+    sets.test.check("test", &input(model)?, usize::MAX)?;
+    let count = count.min(sets.test.len());
+    let mut values = vec![0.0; count * size];
+    for (item, image) in values.chunks_exact_mut(size).enumerate() {
+        preparation.image(&sets.test, item, image)?;
+    }
+    Ok(values)
+}
+
+/// The weights' file, if one was given or lies where `run` would find it.
+fn weights(args: &Args, model: &Model) -> Done<Option<PathBuf>> {
+    match (args.weights.as_deref(), find_weights(args.weights.as_deref(), model, &args.file)) {
+        (_, Ok(path)) => Ok(Some(path)),
+        (Some(_), Err(e)) => Err(e),
+        (None, Err(_)) => Ok(None),
+    }
+}
+
+/// `values` of the network on both sides.
+fn both(
+    args: &Args,
+    model: &Model,
+    sides: &[Common; 2],
+    images: &[f32],
+    dumps: &[String],
+    values: &[String],
+) -> Done<[Vec<Tensor>; 2]> {
+    let one = |side: &Common| -> Done<Vec<Tensor>> {
+        let mut program = side.inference(model, dumps)?;
+        fill(args, model, &mut program)?;
+        let port = feeds::image(program.engine.inputs())?.clone();
+        let names: Vec<&str> = values.iter().map(String::as_str).collect();
+        let count = images.len() / port.elements();
+        Ok(program.engine.run(count, &[(&port.name, Feed::F32(images))], &names)?)
+    };
+    Ok([one(&sides[0])?, one(&sides[1])?])
+}
+
+fn fill(args: &Args, model: &Model, program: &mut Program) -> Done {
+    let found: Option<PathBuf> = weights(args, model)?;
+    let path: Option<&Path> = found.as_deref();
+    match path {
+        Some(path) => load_weights(program, path).map(|_| ()),
+        None => {
+            for parameter in parameters(program) {
+                program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn compare(names: &[String], [a, b]: &[Vec<Tensor>; 2], tolerance: f64) -> Vec<Row> {
+    let row = |((name, a), b): ((&String, &Tensor), &Tensor)| {
+        let (mut difference, mut largest) = (0.0f64, 0.0f64);
+        for (&x, &y) in a.data.iter().zip(&b.data) {
+            // Equal infinities are no difference; a number that is none on one side only is.
+            let apart = if x == y || (x.is_nan() && y.is_nan()) { 0.0 } else { f64::from(x) - f64::from(y) };
+            difference = if apart.is_nan() { f64::INFINITY } else { difference.max(apart.abs()) };
+            largest = largest.max(if x.is_finite() { f64::from(x.abs()) } else { 0.0 });
+        }
+        let part = if difference == 0.0 { 0.0 } else { difference / largest.max(f64::from(f32::MIN_POSITIVE)) };
+        let differs = a.dims != b.dims || part > tolerance;
+        Row { name: name.clone(), difference, part, differs }
+    };
+    names.iter().zip(a).zip(b).map(row).collect()
+}
+
+fn show(args: &Args, rows: &[Row], names: &[String; 2], first: Option<&String>) -> Done {
+    if args.json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|r| json!({ "value": r.name, "difference": r.difference, "part": r.part, "differs": r.differs }))
+            .collect();
+        let agree = first.is_none();
+        return output::json(&json!({ "sides": names, "values": rows, "agree": agree, "first": first }));
+    }
+    let heading = ["value", "largest difference", "of the largest number", ""].map(String::from).to_vec();
+    let mut table = vec![heading];
+    for row in rows {
+        let mark = if row.differs { "differs" } else { "" };
+        table.push(vec![row.name.clone(), format!("{:.2e}", row.difference), format!("{:.2e}", row.part), mark.into()]);
+    }
+    output::print(&output::table(&table))?;
+    match first {
+        None => output::line(&format!("{} and {} agree within {}", names[0], names[1], args.tolerance)),
+        Some(_) => Ok(()),
+    }
+}

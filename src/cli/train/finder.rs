@@ -1,0 +1,53 @@
+//! Which value of a training step broke first: the step once more, with every layer's value as an output.
+
+use crate::cli::common::Common;
+use crate::cli::output::Failure;
+use ninc::model::Model;
+use ninc_runtime::data::batches::Batch;
+use ninc_runtime::train::feeds::Feeds;
+use ninc_runtime::train::job::Finder;
+use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::trouble::name_of;
+use ninc_runtime::{Error, Result, Tensor};
+use std::collections::BTreeMap;
+
+pub struct Layers<'a> {
+    pub model: &'a Model,
+    pub common: &'a Common,
+}
+
+impl Finder for Layers<'_> {
+    fn find(
+        &self,
+        parameters: &BTreeMap<String, Tensor>,
+        batch: &Batch,
+        hyper: Hyper,
+        step: u64,
+    ) -> Result<Option<String>> {
+        let Some(recipe) = &self.model.train else { return Ok(None) };
+        let names: Vec<String> = self.model.layers.iter().map(|l| l.name.clone()).collect();
+        let mut program = self.common.traced(self.model, &names).map_err(|failure| match failure {
+            Failure::Error(e) | Failure::Usage(e) => e,
+            _ => Error::new("the step could not be compiled with its layers' values"),
+        })?;
+        for (name, tensor) in parameters {
+            program.engine.write(name, tensor)?;
+        }
+        // The final softmax is part of the loss: it is no value of a training step.
+        let there = |name: &&String| program.engine.outputs().iter().any(|p| p.name == **name);
+        let names: Vec<&str> = names.iter().filter(there).map(String::as_str).collect();
+        let inputs = program.engine.inputs().to_vec();
+        let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
+        let values = program.engine.run(batch.labels.len(), &feeds.with(&inputs, batch), &names)?;
+        for (name, value) in names.iter().zip(&values) {
+            if let Some(at) = value.data.iter().position(|v| !v.is_finite()) {
+                let image = at / (value.data.len() / batch.labels.len()).max(1);
+                let what = name_of(value.data[at]);
+                return Ok(Some(format!(
+                    "the first value that is not finite is in layer `{name}` ({what}, image {image})"
+                )));
+            }
+        }
+        Ok(None)
+    }
+}

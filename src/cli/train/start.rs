@@ -1,0 +1,179 @@
+//! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
+
+use super::Args;
+use crate::cli::output::{self, Done, Failure, usage};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc_runtime::Error;
+use ninc_runtime::checkpoint::Checkpoint;
+use ninc_runtime::init::Parameter;
+use ninc_runtime::train::Start;
+use ninc_runtime::train::job::checkpoint_path;
+use ninc_runtime::train::saving;
+use ninc_runtime::weights::{Weights, closest};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub fn start(args: &Args, model: &Model, parameters: &[Parameter]) -> Done<Start> {
+    if let Some(given) = &args.resume {
+        let usual = checkpoint_path(&args.out, &model.name);
+        return resume(args, model, given.as_ref().unwrap_or(&usual));
+    }
+    match &args.weights {
+        None => Ok(Start::Fresh),
+        Some(path) => {
+            let weights = renamed(Weights::read(path)?, &args.rename, path)?;
+            Ok(Start::Weights(Box::new(fit(weights, parameters, path)?)))
+        }
+    }
+}
+
+fn resume(args: &Args, model: &Model, path: &Path) -> Done<Start> {
+    if !path.is_file() {
+        return Err(usage(
+            format!("there is no checkpoint {}", path.display()),
+            "start the training without --resume, or give its folder with --out",
+        ));
+    }
+    let checkpoint = Checkpoint::read(path).map_err(|e| {
+        // One that can be read is a better way out than any advice.
+        let kept = saving::kept(&args.out, &model.name).into_iter();
+        match kept.map(|(_, kept)| kept).find(|kept| kept != path && Checkpoint::read(kept).is_ok()) {
+            Some(kept) => e.with_help(format!("an older one is whole: go on with --resume={}", kept.display())),
+            None => e,
+        }
+    })?;
+    Ok(Start::Resume(Box::new(checkpoint), path.to_path_buf()))
+}
+
+/// Does `pattern`, in which `*` stands for anything, fit a parameter's name or that of a layer above it?
+fn fits(pattern: &str, name: &str) -> bool {
+    fn glob(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|n| glob(rest, &name[n..])),
+            Some((first, rest)) => name.first() == Some(first) && glob(rest, &name[1..]),
+        }
+    }
+    let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
+    ends.into_iter().any(|end| glob(pattern.as_bytes(), &name.as_bytes()[..end]))
+}
+
+/// Takes parameters out of the training.
+pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
+    for pattern in patterns {
+        let mut names = Vec::new();
+        let mut found = false;
+        for id in model.graph.ids() {
+            if let Some(param) = model.graph.param_mut(id) {
+                names.push(param.name.clone());
+                if fits(pattern, &param.name) {
+                    (param.trainable, found) = (false, true);
+                }
+            }
+        }
+        if !found {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let help = match closest(pattern, &names) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("parameters: {}", names.join(", ")),
+            };
+            return Err(usage(format!("--freeze {pattern} fits no layer or parameter"), help));
+        }
+    }
+    let trained = |id| matches!(model.graph.op(id), Operator::Param(p) if p.trainable);
+    if !patterns.is_empty() && !model.graph.ids().into_iter().any(trained) {
+        return Err(usage("--freeze leaves nothing to train", "name fewer layers"));
+    }
+    Ok(())
+}
+
+/// Gives tensors, or all tensors of a layer, their names in the network.
+fn renamed(mut weights: Weights, names: &[(String, String)], path: &Path) -> Done<Weights> {
+    for (old, new) in names {
+        let inside = |name: &str| {
+            name.strip_prefix(old.as_str()).filter(|r| r.is_empty() || r.starts_with('.')).map(str::to_string)
+        };
+        let (mut kept, mut found) = (BTreeMap::new(), false);
+        for (name, tensor) in weights.tensors {
+            let target = match inside(&name) {
+                Some(rest) => {
+                    found = true;
+                    format!("{new}{rest}")
+                }
+                None => name,
+            };
+            if kept.insert(target.clone(), tensor).is_some() {
+                let message = format!("--rename {old}={new} makes two tensors named `{target}`");
+                return Err(usage(message, format!("rename the other one of {} as well", path.display())));
+            }
+        }
+        if !found {
+            let known: Vec<&str> = kept.keys().map(String::as_str).collect();
+            let help = match closest(old, &known) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("it has {}", known.join(", ")),
+            };
+            return Err(usage(format!("{} has no `{old}` to rename", path.display()), help));
+        }
+        weights.tensors = kept;
+    }
+    Ok(weights)
+}
+
+/// Keeps what the network takes, and says what became of everything unless it all fits.
+fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weights> {
+    let mut rows = vec![["parameter", "shape", "start"].map(String::from).to_vec()];
+    let mut row = |name: &str, dims: &[usize], what: String| rows.push(vec![name.into(), format!("{dims:?}"), what]);
+    let (mut loaded, mut differ) = (0, 0);
+    for parameter in parameters.iter().filter(|p| !p.state) {
+        match weights.tensors.get(&parameter.name) {
+            Some(tensor) if tensor.dims == parameter.dims => {
+                loaded += 1;
+                row(&parameter.name, &parameter.dims, "loaded".into());
+            }
+            other => {
+                differ += 1;
+                let why = other.map_or("not in the file".into(), |t| format!("the file's has the shape {:?}", t.dims));
+                row(&parameter.name, &parameter.dims, format!("initialised: {why}"));
+            }
+        }
+    }
+    let wanted: BTreeMap<&str, &[usize]> =
+        parameters.iter().filter(|p| !p.state).map(|p| (p.name.as_str(), p.dims.as_slice())).collect();
+    for (name, tensor) in weights.tensors.iter().filter(|(name, _)| !wanted.contains_key(name.as_str())) {
+        differ += 1;
+        row(name, &tensor.dims, "skipped: not in the network".into());
+    }
+    if loaded == 0 {
+        // The usual check knows how to say what does not fit.
+        weights.check(parameters, path).map_err(|e| {
+            let help = format!(
+                "{} --rename OLD=NEW gives layers of the file the network's names",
+                e.help.clone().unwrap_or_default()
+            );
+            Failure::Error(Error { message: e.message, help: Some(help.trim().into()) })
+        })?;
+    }
+    if differ > 0 {
+        output::note(output::table(&rows).trim_end());
+        output::note(&format!("{loaded} of {} parameters start from {}", wanted.len(), path.display()));
+    }
+    weights.tensors.retain(|name, tensor| wanted.get(name.as_str()).is_some_and(|dims| *dims == tensor.dims));
+    Ok(weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn patterns_fit_parameters_and_the_layers_above_them() {
+        for pattern in ["block1", "block1.conv", "block1.conv.weight", "*.weight", "block*", "*conv*", "*"] {
+            assert!(fits(pattern, "block1.conv.weight"), "{pattern}");
+        }
+        for pattern in ["block", "conv", "block1.con", "*.bias", ""] {
+            assert!(!fits(pattern, "block1.conv.weight"), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A training step in groups of images: which launches run for each group, and which once, at the end.
+//!
+//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::sums`). What depends on
+//! such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums (statistics of
+//! the batch), the batch cannot be cut.
+
+use crate::kernel::ir::{Access, Module};
+use crate::kernel::site::{Draft, Launch, Role, Slot};
+
+/// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must stay
+/// whole, and nothing has changed. `updated` are values that share a parameter's place.
+pub(super) fn split(draft: &mut Draft, module: &Module, updated: &[(Slot, Slot)]) -> Option<usize> {
+    let mut complete_late = vec![false; draft.buffers.len()];
+    let mut late = Vec::new();
+    for launch in &draft.launches {
+        let at_end = at_end(draft, module, launch, updated, &mut complete_late)?;
+        late.push(at_end);
+    }
+    let launches = std::mem::take(&mut draft.launches).into_iter().zip(late);
+    let (end, groups): (Vec<_>, Vec<_>) = launches.partition(|(_, late)| *late);
+    let finish = groups.len();
+    draft.launches = groups.into_iter().chain(end).map(|(launch, _)| launch).collect();
+    Some(finish)
+}
+
+/// Does the launch belong to the end? Notes which of its results are complete only then.
+fn at_end(
+    draft: &Draft,
+    module: &Module,
+    launch: &Launch,
+    updated: &[(Slot, Slot)],
+    complete_late: &mut [bool],
+) -> Option<bool> {
+    let params = &module.kernels[launch.kernel].buffers;
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    for (slot, param) in launch.args.iter().zip(params) {
+        if param.access != Access::Write {
+            reads.push(*slot);
+        }
+        if param.access != Access::Read {
+            writes.push(*slot);
+        }
+    }
+    let batched = |slots: &[Slot]| slots.iter().any(|s| draft.buffers[s.0 as usize].per_image > 0);
+    let param = |s: &Slot| draft.buffers[s.0 as usize].role == Role::Param || updated.iter().any(|u| u.1 == *s);
+    let waits = reads.iter().any(|s| complete_late[s.0 as usize] && !writes.contains(s));
+    let at_end = waits || writes.iter().any(param);
+    if at_end && (batched(&reads) || batched(&writes)) {
+        return None;
+    }
+    let fixed = writes.iter().filter(|s| draft.buffers[s.0 as usize].per_image == 0);
+    let reduces = batched(&reads) && fixed.clone().next().is_some();
+    if reduces && !launch.sums {
+        return None;
+    }
+    if at_end || reduces {
+        fixed.for_each(|s| complete_late[s.0 as usize] = true);
+    }
+    Some(at_end)
+}
+
+/// Images of a group: as many as keep the arena near the last cache, but enough that sums kept in memory (weights' gradients)
+/// are not read and written for each image. A power of two.
+pub(super) fn images(per_image: usize, last_cache: usize) -> usize {
+    let fitting = last_cache * 2 / per_image.max(1);
+    1 << fitting.clamp(8, 1 << 12).ilog2()
+}

@@ -1,0 +1,118 @@
+//! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of threads.
+
+use ninc::kernel::target::Target;
+use ninc::model::Model;
+use ninc::pipeline::{self, Device, Options, Program, Stage};
+use ninc_runtime::data::batches::Batch;
+use ninc_runtime::philox::Stream;
+use ninc_runtime::train::feeds::Feeds;
+use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::{Feed, Tensor};
+
+/// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear layer.
+const NETWORK: &str = "
+network grouped(classes = 5) {
+    input image: [3, 12, 12]
+    image
+        |> conv(kernel = 5, pad = 2, channels = 20) |> relu |> dropout(0.3)
+        |> mlpconv(kernel = 3, pad = 1, channels = [24, 16]) as block1
+        |> max_pool(kernel = 3, stride = 2)
+        |> conv(kernel = 5, pad = 2, channels = 17) |> prelu
+        |> conv(kernel = 3, stride = 2, channels = 9, groups = 1) |> relu
+        |> flatten |> linear(classes) |> softmax
+}
+train {
+    loss = cross_entropy
+    optimizer = sgd(rate = 0.01, momentum = 0.9, decay = 1e-4)
+    clip = 5.0
+    batch = 21
+    steps = 3
+}
+";
+
+fn load(source: &str) -> Model {
+    let (model, diagnostics) = ninc::front::load(source, "step.nin", &[]);
+    model.unwrap_or_else(|| panic!("{diagnostics:#?}"))
+}
+
+/// Compiled for a machine whose last cache has this size: it decides the group.
+fn compiled(model: &Model, device: Device, threads: usize, cache: usize) -> Program {
+    let mut target = Target::host();
+    target.cache[2] = cache;
+    let options =
+        Options { device, threads, target: Some(target), emit: vec![Stage::Plan.into()], ..Options::default() };
+    let mut program = pipeline::training(model, &options).expect("it compiles");
+    let mut random = Stream::new(3, 2, 0);
+    for parameter in program.params.clone() {
+        let size: usize = parameter.dims.iter().product();
+        let scale = if parameter.state { 0.0 } else { 0.1 };
+        let data = (0..size).map(|_| scale * random.normal()).collect();
+        program.engine.write(&parameter.name, &Tensor { dims: parameter.dims, data }).expect("a parameter");
+    }
+    program
+}
+
+/// Losses of three steps, then all parameters.
+fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
+    let mut random = Stream::new(5, 1, 0);
+    let ports = program.engine.inputs().to_vec();
+    let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
+    let images: Vec<f32> = (0..batch * each).map(|_| random.normal()).collect();
+    let labels: Vec<i32> = (0..batch).map(|_| random.below(5) as i32).collect();
+    let data = Batch { images, labels, mixed: None };
+    let recipe = model.train.as_ref().expect("a recipe");
+    let mut results = vec![vec![]];
+    for step in 0..3 {
+        let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum() };
+        let feeds = Feeds::new(&ports, recipe, hyper, 1.0, step).expect("feeds");
+        let fed: Vec<(&str, Feed)> = feeds.with(&ports, &data);
+        let loss = program.engine.run(batch, &fed, &["loss"]).expect("a step");
+        results[0].extend(&loss[0].data);
+    }
+    for parameter in &program.params {
+        results.push(program.engine.read(&parameter.name).expect("a parameter").data);
+    }
+    results
+}
+
+fn close(a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        let scale = b.iter().fold(1e-3, |m: f32, v| m.max(v.abs()));
+        let distance = a.iter().zip(b).fold(0.0, |m: f32, (a, b)| m.max((a - b).abs())) / scale;
+        assert!(distance < 1e-4, "{what}: value {i} differs by {distance}");
+    }
+}
+
+#[test]
+fn groups_make_the_same_step() {
+    let model = load(NETWORK);
+    let small = 1 << 12;
+    let mut grouped = compiled(&model, Device::Cpu, 1, small);
+    assert!(grouped.dumps[0].text.contains("groups of 8 images"), "{}", grouped.dumps[0].text);
+    let mut whole = compiled(&model, Device::Cpu, 1, 1 << 30);
+    assert!(grouped.engine.arena_bytes(21) < whole.engine.arena_bytes(21));
+    let mut interpreter = compiled(&model, Device::Interp, 1, small);
+    for batch in [21, 8, 3, 16] {
+        let found = train(&model, &mut grouped, batch);
+        close(&found, &train(&model, &mut whole, batch), &format!("whole batch of {batch}"));
+        close(&found, &train(&model, &mut interpreter, batch), &format!("interpreter, batch of {batch}"));
+    }
+}
+
+#[test]
+fn groups_and_threads_give_the_same_bits() {
+    let model = load(NETWORK);
+    let expected = train(&model, &mut compiled(&model, Device::Cpu, 1, 1 << 12), 21);
+    for threads in [2, 3, 4, 7, 16] {
+        let found = train(&model, &mut compiled(&model, Device::Cpu, threads, 1 << 12), 21);
+        assert!(found == expected, "{threads} threads");
+    }
+}
+
+/// Statistics of the batch need all of it.
+#[test]
+fn batch_normalisation_keeps_the_batch_whole() {
+    let model = load(&NETWORK.replace("|> relu |> dropout(0.3)", "|> batch_norm |> relu"));
+    let program = compiled(&model, Device::Cpu, 1, 1 << 12);
+    assert!(!program.dumps[0].text.contains("groups of"), "{}", program.dumps[0].text);
+}
