@@ -155,7 +155,8 @@ fn models_agree_with_the_cpu() {
             let mut infer = pipeline::inference(&model, options).unwrap_or_else(|e| panic!("{name}: {e}"));
             let mut found = nets::run_engine(infer.engine.as_mut(), &values, batch);
             drop(infer);
-            if model.train.is_some() {
+            // A driver for processors takes many minutes for this step.
+            if model.train.is_some() && name != "imagenet.nin" {
                 let mut train = pipeline::training(&model, options).unwrap_or_else(|e| panic!("{name}: {e}"));
                 let trained = nets::run_engine(train.engine.as_mut(), &values, batch);
                 found.extend(trained.into_iter().map(|(n, v)| (format!("train {n}"), v)));
