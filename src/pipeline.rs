@@ -1,14 +1,14 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
-use crate::back::{cranelift, x86};
+use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::kernel::cost;
 use crate::kernel::count::{self, Work};
 use crate::kernel::ir::Module;
 use crate::kernel::recipes::peak;
-use crate::kernel::target::{Batch, Target};
+use crate::kernel::target::{Batch, GroupTile, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
@@ -17,10 +17,12 @@ use crate::passes::{self, Pass};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::opencl::OpenCl;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::spec::Augment;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -119,13 +121,50 @@ impl std::str::FromStr for Emit {
 }
 
 /// What runs the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
     /// Compiled for this machine's processor.
     #[default]
     Cpu,
     /// The graph's interpreter: slow, and right by definition.
     Interp,
+    /// OpenCL devices by their numbers in `ninc devices`; the first GPU, or else the first device, if none is named.
+    OpenCl(Vec<usize>),
+}
+
+impl std::str::FromStr for Device {
+    type Err = Error;
+
+    /// `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
+    fn from_str(text: &str) -> Result<Device> {
+        let wrong = || {
+            Error::new(format!("unknown device `{text}`"))
+                .with_help("devices: cpu, interp, opencl, opencl:1, opencl:0,opencl:1; `ninc devices` shows them")
+        };
+        match text {
+            "cpu" => return Ok(Device::Cpu),
+            "interp" => return Ok(Device::Interp),
+            "opencl" => return Ok(Device::OpenCl(vec![])),
+            _ => {}
+        }
+        let number = |part: &str| part.trim().strip_prefix("opencl:").and_then(|n| n.parse().ok());
+        let list: Option<Vec<usize>> = text.split(',').map(number).collect();
+        list.map(Device::OpenCl).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Interp => f.write_str("interp"),
+            Device::OpenCl(list) if list.is_empty() => f.write_str("opencl"),
+            Device::OpenCl(list) => {
+                let names: Vec<String> = list.iter().map(|i| format!("opencl:{i}")).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -184,8 +223,8 @@ pub struct Program {
     pub params: Vec<ParamInfo>,
     pub report: Report,
     pub dumps: Vec<Dump>,
-    /// What was compiled; empty for the interpreter.
-    pub compiled: Vec<Compiled>,
+    /// What was compiled for the processor.
+    pub compiled: Option<Compiled>,
 }
 
 /// A plan and its kernels.
@@ -195,11 +234,6 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Is this the plan that runs batches of this size?
-    pub fn serves(&self, _batch: usize) -> bool {
-        true
-    }
-
     /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
         let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
@@ -352,10 +386,11 @@ impl<'a> Session<'a> {
         let params = params(&graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
-        let mut compiled = Vec::new();
-        let engine: Box<dyn Engine + Send> = match self.options.device {
+        let mut compiled = None;
+        let engine: Box<dyn Engine + Send> = match &self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
             Device::Cpu => self.compile(graph, training, &mut compiled)?,
+            Device::OpenCl(cards) => self.compile_opencl(graph, training, cards)?,
         };
         Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
@@ -365,24 +400,17 @@ impl<'a> Session<'a> {
         &mut self,
         graph: Graph,
         training: bool,
-        compiled: &mut Vec<Compiled>,
+        compiled: &mut Option<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
         let batch = if training { Batch::Training } else { Batch::Many };
         let target = Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) };
-        let lowered = self.time("lower", || lower::run(&graph, &target, !training));
-        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
-        self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
-        let name = graph.name.clone();
-        // Half of it: weights pass by as well.
-        let cache = Some(if training { target.cache[2] } else { target.cache[2] / 2 });
-        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
-        let planned = self.time("plan", || plan::plan(draft, ports, plan));
-        // The planner verifies the kernels.
-        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
-        self.report.launches = plan.launches.len();
-        self.report.prepare = plan.prepare.len();
-        self.emit(Stage::Kernel, None, || module.to_string());
-        self.emit(Stage::Plan, None, || plan::text::print(&plan));
+        if self.wants(&Stage::OpenCl.into()) {
+            // The text needs neither device nor driver.
+            let (_, module) = self.planned(&graph, training, &Target::gpu())?;
+            let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
+            self.emit(Stage::OpenCl, None, || source.text);
+        }
+        let (plan, module) = self.kernels(graph, training, &target)?;
         let failed = |e| Error::new(format!("code: {e}"));
         if self.wants(&Stage::Clif.into()) {
             let text = cranelift::clif(&module, &target).map_err(failed)?;
@@ -393,9 +421,59 @@ impl<'a> Session<'a> {
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         let plan = Arc::new(plan);
-        compiled.push(Compiled { plan: plan.clone(), module });
+        *compiled = Some(Compiled { plan: plan.clone(), module });
         Ok(Box::new(Executor::new(plan, Arc::new(code), Arc::new(threads))?))
     }
+
+    /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
+    fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[usize]) -> Result<Box<dyn Engine + Send>> {
+        let device = ninc_runtime::opencl::pick(cards.first().copied())?;
+        let given = self.options.target.clone().filter(|t| t.gpu.is_some());
+        let target = given.unwrap_or_else(|| Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device))));
+        let (plan, module) = self.kernels(graph, training, &target)?;
+        let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
+        self.emit(Stage::OpenCl, None, || source.text.clone());
+        let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), device))?;
+        Ok(Box::new(engine))
+    }
+
+    /// Graph to kernels, kernels to a plan.
+    fn kernels(&mut self, graph: Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
+        let (plan, module) = self.planned(&graph, training, target)?;
+        self.report.launches = plan.launches.len();
+        self.report.prepare = plan.prepare.len();
+        self.emit(Stage::Kernel, None, || module.to_string());
+        self.emit(Stage::Plan, None, || plan::text::print(&plan));
+        Ok((plan, module))
+    }
+
+    fn planned(&mut self, graph: &Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
+        // A device has no second plan for few images: its groups share an image anyway.
+        let two = !training && target.gpu.is_none();
+        let lowered = self.time("lower", || lower::run(graph, target, two));
+        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
+        let name = graph.name.clone();
+        // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
+        let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
+        let cache = target.gpu.is_none().then_some(cache);
+        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
+        let planned = self.time("plan", || plan::plan(draft, ports, plan));
+        // The planner verifies the kernels.
+        planned.map_err(|e| Error::new(format!("plan: {e}")))
+    }
+}
+
+/// The tiles that `ninc tune` found best on a device.
+fn tuned(device: &ninc_runtime::opencl::Info) -> BTreeMap<String, GroupTile> {
+    let stored = ninc_runtime::opencl::tuned(device).into_iter();
+    // What is no tile of today's counts as never measured.
+    stored.filter_map(|(product, tile)| Some((product, GroupTile::named(&tile)?))).collect()
+}
+
+/// What kernels for OpenCL devices cannot have, as the back end says.
+pub fn unsupported_by_opencl() -> Vec<&'static str> {
+    opencl::unsupported()
 }
 
 /// Multiply-adds per image of all nodes.

@@ -162,7 +162,7 @@ fn every_stage_has_goldens() {
         let text = fs::read_to_string(path).expect("a readable golden");
         seen.extend(parse(&text).expect("a golden").emit.iter().map(|e| e.stage));
     }
-    for stage in [Stage::Graph, Stage::Grad, Stage::Opt, Stage::Kernel, Stage::Plan, Stage::Clif] {
+    for stage in [Stage::Graph, Stage::Grad, Stage::Opt, Stage::Kernel, Stage::Plan, Stage::Clif, Stage::OpenCl] {
         assert!(seen.contains(&stage), "no golden shows {stage:?}");
     }
 }

@@ -13,6 +13,7 @@ mod kernels;
 #[cfg(unix)]
 mod kill;
 mod nets;
+mod opencl;
 mod ops;
 mod passes;
 mod pipeline;

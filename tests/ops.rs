@@ -26,7 +26,7 @@ fn constant(op: &Operator, i: usize, ty: &Type) -> bool {
 }
 
 /// A node of the case's operator on inputs and parameters `x0`, `x1`, …
-fn graph(case: &Case) -> (Graph, Vec<NodeId>, NodeId) {
+pub fn graph(case: &Case) -> (Graph, Vec<NodeId>, NodeId) {
     let mut graph = Graph::new("case");
     let source = |graph: &mut Graph, (i, ty): (usize, &Type)| match (ty.batched, ty.dtype) {
         (false, DType::F32) => param(graph, &format!("x{i}"), &ty.dims),
@@ -40,7 +40,7 @@ fn graph(case: &Case) -> (Graph, Vec<NodeId>, NodeId) {
     (graph, operands, result)
 }
 
-fn eval<T: ninc::graph::interp::Real>(case: &Case, operands: &[Value<T>]) -> Value<T> {
+pub fn eval<T: ninc::graph::interp::Real>(case: &Case, operands: &[Value<T>]) -> Value<T> {
     let ty = case.op.infer(&case.operands).unwrap();
     let cx = EvalCx { batch: case.batch, first: 0, total: case.batch, ty: &ty };
     case.op.eval(&cx, &operands.iter().collect::<Vec<_>>())

@@ -40,7 +40,7 @@ fn labels(file: &SafeTensors, name: &str) -> Vec<i32> {
     view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")) as i32).collect()
 }
 
-fn check(device: Device) {
+pub fn check(device: Device) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
     let (Ok(list), Ok(bytes)) = (fs::read(folder.join("vectors.json")), fs::read(folder.join("vectors.safetensors")))
     else {
@@ -54,7 +54,7 @@ fn check(device: Device) {
         case["attrs"]["losses"].as_array().expect("losses").iter().map(|v| v.as_f64().expect("a number")).collect();
     let (model, diagnostics) = ninc::front::load(NETWORK, "trace.nin", &[]);
     let model: Model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-    let options = Options { device, threads: 2, ..Options::default() };
+    let options = Options { device: device.clone(), threads: 2, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("it compiles");
     let weights: Vec<String> = program.params.iter().filter(|p| !p.state).map(|p| p.name.clone()).collect();
     assert_eq!(weights.len(), 18, "weights and biases of nine convolutions");

@@ -4,8 +4,9 @@ use crate::support::compiled;
 use crate::support::draw::error;
 use crate::support::vectors::{self, Vector};
 use ninc::graph::interp::{Tensor, Value, run};
-use ninc::kernel::target::Isa;
+use ninc::kernel::target::{Isa, Target};
 use ninc::passes::autodiff;
+use ninc::pipeline::Options;
 use ninc::types::Type;
 
 /// Bounds on relative errors: of the interpreter in f32, and of compiled programs, which sum in another order.
@@ -16,8 +17,8 @@ fn wide(data: &[f32]) -> Vec<f64> {
     data.iter().map(|v| f64::from(*v)).collect()
 }
 
-/// The worst relative error of the result and of each gradient, of the interpreter or of a program for `isa`.
-fn errors(vector: &Vector, isa: Option<Isa>) -> Vec<(String, f64)> {
+/// The worst relative error of the result and of each gradient, of the interpreter or of a compiled program.
+pub fn errors(vector: &Vector, options: Option<&Options>) -> Vec<(String, f64)> {
     let (mut graph, operands, y) = vectors::graph(vector);
     let sum = vectors::weighted(&mut graph, y);
     let gradients = autodiff::gradients(&mut graph, sum, &operands).unwrap();
@@ -34,9 +35,9 @@ fn errors(vector: &Vector, isa: Option<Isa>) -> Vec<(String, f64)> {
             _ => panic!("an unknown input {name}"),
         }
     };
-    let results = match isa {
+    let results = match options {
         None => run::<f32>(&graph, batch, source),
-        Some(isa) => compiled::run(&graph, batch, isa, source),
+        Some(options) => compiled::run_with(&graph, batch, options, source),
     };
     let compare = |name: &str, expected: &[f32]| {
         let got = wide(&results[name].real().data);
@@ -52,8 +53,9 @@ fn check(isa: Option<Isa>, tolerance: f64) {
         return;
     };
     let mut wrong = Vec::new();
+    let options = isa.map(|isa| Options { target: Some(Target::host_with(isa)), threads: 2, ..Options::default() });
     for vector in &vectors {
-        for (name, error) in errors(vector, isa) {
+        for (name, error) in errors(vector, options.as_ref()) {
             if error > tolerance {
                 wrong.push(format!("{} {} {name}: {error:e}", vector.case, vector.op));
             }

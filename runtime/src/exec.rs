@@ -9,7 +9,7 @@ use crate::{Engine, Error, Feed, Result, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-mod ports;
+pub(crate) mod ports;
 
 /// Compiled kernels, by index.
 pub trait Code: Send + Sync {
@@ -213,10 +213,7 @@ impl Engine for Executor {
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let plan = self.plan.clone();
         let port = ports::find(&plan.params, name, "parameter")?;
-        if value.dims != port.dims || value.data.len() != port.elements() {
-            let message = format!("{name} has the shape {:?}, the given value {:?}", port.dims, value.dims);
-            return Err(Error::new(message).with_help("the weights belong to another network"));
-        }
+        ports::check_shape(port, value)?;
         if port.ints {
             let ints: Vec<i32> = value.data.iter().map(|&v| v as i32).collect();
             ports::feed(port, Feed::I32(&ints), self.memory_mut(port, 1));

@@ -9,6 +9,7 @@ pub mod exec;
 pub mod image;
 pub mod init;
 pub mod npy;
+pub mod opencl;
 pub mod philox;
 pub mod plan;
 pub mod spec;

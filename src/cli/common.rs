@@ -18,14 +18,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub enum DeviceName {
-    /// Compiled for this machine's processor
-    Cpu,
-    /// The reference interpreter: slow
-    Interp,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum IsaName {
     Auto,
     /// 128 bits, on any processor
@@ -51,9 +43,10 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program; `compare` takes two
-    #[arg(long = "device", value_name = "DEVICE", value_enum, default_value = "cpu", global = true)]
-    devices: Vec<DeviceName>,
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`); `compare`
+    /// takes two
+    #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
+    devices: Vec<Device>,
     /// Vector instructions to use; the widest that this machine has unless said
     #[arg(long = "isa", value_name = "ISA", value_enum, default_value = "auto", global = true)]
     isas: Vec<IsaName>,
@@ -66,7 +59,7 @@ pub struct Common {
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
-    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm; `opt:PASS` after a pass
+    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl; `opt:PASS` after a pass
     #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
     pub emit: Vec<Emit>,
     /// Show how long each step of compilation takes
@@ -91,19 +84,19 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// The last of what was given: options have a default, so there is one.
-fn last<T: Copy>(given: &[T]) -> T {
-    *given.last().expect("an option with a default has a value")
+fn last<T: Clone>(given: &[T]) -> T {
+    given.last().expect("an option with a default has a value").clone()
 }
 
 impl Common {
-    pub fn device(&self) -> DeviceName {
+    pub fn device(&self) -> Device {
         last(&self.devices)
     }
 
     /// One of the two sides of `compare`. What was given once holds for both.
     pub fn side(&self, side: usize) -> Common {
-        fn pick<T: Copy>(given: &[T], side: usize) -> Vec<T> {
-            vec![given.get(side).copied().unwrap_or_else(|| last(given))]
+        fn pick<T: Clone>(given: &[T], side: usize) -> Vec<T> {
+            vec![given.get(side).cloned().unwrap_or_else(|| last(given))]
         }
         Common {
             devices: pick(&self.devices, side),
@@ -131,7 +124,7 @@ impl Common {
     pub fn describe(&self) -> String {
         let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_string());
         let parts = [
-            name(self.device().to_possible_value()),
+            Some(self.device().to_string()),
             name(last(&self.isas).to_possible_value().filter(|_| last(&self.isas) != IsaName::Auto)),
             name(last(&self.algorithms).to_possible_value().filter(|_| last(&self.algorithms) != AlgorithmName::Auto)),
         ];
@@ -146,10 +139,11 @@ impl Common {
     /// What runs the programs, for people.
     pub fn machine(&self) -> String {
         match self.device() {
-            DeviceName::Cpu => {
+            Device::Cpu => {
                 format!("processor ({}, {}), {} threads", std::env::consts::ARCH, self.isa_name(), self.threads())
             }
-            DeviceName::Interp => "interpreter".into(),
+            Device::Interp => "interpreter".into(),
+            Device::OpenCl(_) => self.device().to_string(),
         }
     }
 
@@ -191,7 +185,7 @@ impl Common {
         };
         Ok(Options {
             target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
-            device: if self.device() == DeviceName::Cpu { Device::Cpu } else { Device::Interp },
+            device: self.device(),
             threads: self.threads(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
@@ -227,6 +221,13 @@ impl Common {
         let program = pipeline::training(model, &self.options()?)?;
         self.times(&program);
         Ok(program)
+    }
+
+    /// A program for another target than the usual one.
+    pub fn for_target(&self, model: &Model, training: bool, target: Target) -> Done<Program> {
+        let options = Options { target: Some(target), ..self.options()? };
+        let compile = if training { pipeline::training } else { pipeline::inference };
+        Ok(compile(model, &options)?)
     }
 
     /// A training step whose named values are outputs too, as far as a training has them.

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod signals;
 mod train;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use common::Common;
@@ -48,6 +49,8 @@ enum Command {
     Eval(eval::Args),
     /// Measure the speed of inference or training
     Bench(bench::Args),
+    /// Measure which tiles suit an OpenCL device, and keep the best
+    Tune(tune::Args),
     /// Run a network on two devices and say which value differs first
     Compare(compare::Args),
     /// What programs can run on
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args, common),
         Command::Eval(args) => eval::run(args, common),
         Command::Bench(args) => bench::run(args, common),
+        Command::Tune(args) => tune::run(args, common),
         Command::Compare(args) => compare::run(args, common),
         Command::Devices(args) => devices::run(args, common),
     });

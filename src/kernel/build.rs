@@ -295,8 +295,34 @@ impl KernelBuilder {
     }
 
     pub fn scratch(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
-        self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space: Space::Cache });
+        self.in_space(name, elem, len, Space::Cache)
+    }
+
+    /// Memory that the items of a group share.
+    pub fn local(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
+        self.in_space(name, elem, len, Space::Local)
+    }
+
+    /// Memory of one work item: few numbers, at constant places, so that they become registers.
+    pub fn private(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
+        self.in_space(name, elem, len, Space::Private)
+    }
+
+    fn in_space(&mut self, name: &str, elem: Elem, len: usize, space: Space) -> Memory {
+        self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space });
         Memory::Scratch(self.kernel.scratch.len() as u32 - 1)
+    }
+
+    /// A GPU kernel's two loops: `groups` groups of `items` items, `body(builder, group, item)`.
+    pub fn groups(&mut self, groups: impl Into<Expr>, items: usize, body: impl FnOnce(&mut KernelBuilder, Expr, Expr)) {
+        self.range("group", LoopKind::Group, 0, groups, |k, group| {
+            k.range("item", LoopKind::Item, 0, items, |k, item| body(k, group, item));
+        });
+    }
+
+    /// All items of the group wait for each other.
+    pub fn barrier(&mut self) {
+        self.push(Stmt::Barrier);
     }
 
     /// `for name in begin..end { body(builder, variable) }`
@@ -325,10 +351,22 @@ impl KernelBuilder {
     }
 
     pub fn when(&mut self, condition: Expr, then: impl FnOnce(&mut KernelBuilder)) {
+        self.either(condition, then, |_| {});
+    }
+
+    pub fn either(
+        &mut self,
+        condition: Expr,
+        then: impl FnOnce(&mut KernelBuilder),
+        otherwise: impl FnOnce(&mut KernelBuilder),
+    ) {
         self.open.push(vec![]);
         then(self);
         let then = self.open.pop().expect("the branch's own body");
-        self.push(Stmt::If { condition, then, otherwise: vec![] });
+        self.open.push(vec![]);
+        otherwise(self);
+        let otherwise = self.open.pop().expect("the branch's own body");
+        self.push(Stmt::If { condition, then, otherwise });
     }
 
     pub fn call(&mut self, leaf: LeafId, args: impl Into<Vec<Arg>>) {

@@ -5,12 +5,13 @@
 //! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
 //! `Dot2Bf16` adds pair element 0 first, rounding after each.
 
-use super::ir::{Arg, Elem, Kernel, LeafId, LoopKind, Memory, Module, Space, Stmt};
+use super::ir::{Arg, Elem, Kernel, LeafId, LoopKind, Memory, Module, Stmt};
 use super::site::{Draft, Launch, Role, Slot};
 use super::verify;
 use crate::verified::Verified;
 
 mod code;
+mod group;
 mod leaf;
 mod ops;
 
@@ -80,7 +81,7 @@ impl Blocks for Bound<'_> {
     }
 }
 
-/// Runs rounds `begin..end` of a kernel's parallel loop. `args[i]` is the block that is the kernel's buffer i;
+/// Runs rounds `begin..end` of a kernel's parallel loop, or these groups of a GPU kernel. `args[i]` is the block that is the kernel's buffer i;
 /// `vars` are batch, first and total.
 pub fn run_kernel(
     module: &Module,
@@ -93,10 +94,15 @@ pub fn run_kernel(
     let kernel = &module.kernels[kernel];
     let scratch = kernel.scratch.iter().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
     let mut memory = Bound { blocks, args, scratch };
+    let loops = verify::groups(kernel);
     for round in rounds {
         // Scratch holds garbage at the start of a round: bytes that read as a NaN show who relies on it.
         memory.scratch.iter_mut().for_each(|s| s.fill(0xff));
-        run_round(module, kernel, &mut memory, vars, round).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
+        let done = match &loops {
+            Some(loops) => group::run(module, kernel, loops, &mut memory, vars, round),
+            None => run_round(module, kernel, &mut memory, vars, round),
+        };
+        done.map_err(|e| format!("kernel {}: {e}", kernel.name))?;
     }
     Ok(())
 }
@@ -217,11 +223,8 @@ fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>]
     let kernel = &module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
-    if kernel.scratch.iter().any(|s| s.space == Space::Local) {
-        return Err(format!("kernel {} is for a GPU", kernel.name));
-    }
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
-        return Err(format!("kernel {} is for a GPU", kernel.name));
+        return Err(format!("kernel {} is no loop", kernel.name));
     };
     for round in (0..end.eval(&vars)).rev() {
         run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;

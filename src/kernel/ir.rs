@@ -280,7 +280,9 @@ pub struct Kernel {
     pub scratch: Vec<Scratch>,
     /// Names; the first three are `batch`, `first`, `total`.
     pub vars: Vec<String>,
-    /// On the CPU: exactly one statement, a `Parallel` loop from 0; its rounds are independent of each other.
+    /// Exactly one statement: on the CPU a `Parallel` loop from 0, whose rounds are independent of each other; on a GPU a
+    /// `Group` loop from 0 around an `Item` loop from 0 to a constant. A back end for GPUs takes both: rounds of a
+    /// `Parallel` loop are work items that share nothing.
     pub body: Vec<Stmt>,
 }
 
@@ -291,7 +293,8 @@ pub struct BufferParam {
     pub access: Access,
 }
 
-/// Memory of one thread (`Cache`, `Private`) or of one group (`Local`). Holds garbage at the start of each parallel round.
+/// Memory of one thread or work item (`Cache`, `Private`) or of one group (`Local`). Holds garbage at the start of each
+/// parallel round or group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scratch {
     pub name: String,
@@ -315,9 +318,10 @@ pub enum LoopKind {
     Serial,
     /// CPU threads share the rounds in fixed chunks.
     Parallel,
-    /// GPU work groups and work items, dimension 0, 1 or 2.
-    Group(u8),
-    Item(u8),
+    /// GPU: work groups share the rounds, which are independent of each other.
+    Group,
+    /// GPU: the items of a work group, one round each. They share `Local` memory and wait for each other at barriers.
+    Item,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -339,7 +343,8 @@ pub enum Stmt {
         leaf: LeafId,
         args: Vec<Arg>,
     },
-    /// All items of a group wait for each other (GPU).
+    /// All items of a group wait for each other, and see what the others wrote before (GPU). Stands where all items
+    /// come: in the item loop, or in serial loops whose bounds are the same for all items.
     Barrier,
 }
 

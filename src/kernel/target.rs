@@ -1,6 +1,9 @@
 //! What a recipe may know of the machine that its code will run on. Never the number of threads: nothing that decides
 //! a rounding may depend on it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 /// Which instructions leaf functions are encoded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
@@ -52,6 +55,62 @@ pub struct Target {
     pub cache: [usize; 3],
     pub algorithm: Algorithm,
     pub batch: Batch,
+    /// Kernels are for a GPU: many work items, each with few bytes of its own.
+    pub gpu: Option<Gpu>,
+}
+
+/// What recipes know of a GPU. Only tiles differ between devices, and they decide no rounding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gpu {
+    /// Memory that the items of a group share, in bytes.
+    pub local_bytes: usize,
+    /// The tile of products for which nothing was measured.
+    pub tile: GroupTile,
+    /// Tiles that measured best, by the product's name.
+    pub tuned: Arc<BTreeMap<String, GroupTile>>,
+}
+
+/// The tile of a product that a work group computes, and the part of it that each item keeps in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupTile {
+    pub rows: usize,
+    pub columns: usize,
+    pub item_rows: usize,
+    pub item_columns: usize,
+    /// Terms of the sum that a group loads at a time.
+    pub depth: usize,
+}
+
+impl GroupTile {
+    /// Those that `ninc tune` measures, the usual one first.
+    pub const ALL: [GroupTile; 7] = [
+        GroupTile::new([64, 64], [4, 4], 16),
+        GroupTile::new([32, 32], [2, 2], 16),
+        GroupTile::new([32, 64], [4, 4], 16),
+        GroupTile::new([64, 32], [4, 2], 16),
+        GroupTile::new([64, 16], [4, 1], 16),
+        GroupTile::new([128, 64], [8, 4], 8),
+        GroupTile::new([128, 128], [8, 8], 8),
+    ];
+
+    const fn new([rows, columns]: [usize; 2], [item_rows, item_columns]: [usize; 2], depth: usize) -> GroupTile {
+        GroupTile { rows, columns, item_rows, item_columns, depth }
+    }
+
+    /// Items of a group.
+    pub fn items(&self) -> usize {
+        (self.rows / self.item_rows) * (self.columns / self.item_columns)
+    }
+
+    /// `64x64x16_4x4`
+    pub fn name(&self) -> String {
+        format!("{}x{}x{}_{}x{}", self.rows, self.columns, self.depth, self.item_rows, self.item_columns)
+    }
+
+    /// The measured tile of this name.
+    pub fn named(name: &str) -> Option<GroupTile> {
+        GroupTile::ALL.into_iter().find(|t| t.name() == name)
+    }
 }
 
 impl Target {
@@ -67,7 +126,19 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             batch: Batch::Many,
+            gpu: None,
         }
+    }
+
+    /// Any OpenCL 1.2 device: scalar work items, as much local memory as all of them have.
+    pub fn gpu() -> Target {
+        Target::gpu_with(GroupTile::ALL[0], Arc::default())
+    }
+
+    /// The same with another tile, or with measured ones.
+    pub fn gpu_with(tile: GroupTile, tuned: Arc<BTreeMap<String, GroupTile>>) -> Target {
+        let gpu = Gpu { local_bytes: 32 << 10, tile, tuned };
+        Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
     }
 }
 

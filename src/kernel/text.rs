@@ -279,8 +279,8 @@ impl KernelText<'_> {
                     let kind = match kind {
                         LoopKind::Serial => "for".to_string(),
                         LoopKind::Parallel => "parallel".to_string(),
-                        LoopKind::Group(d) => format!("group{d}"),
-                        LoopKind::Item(d) => format!("item{d}"),
+                        LoopKind::Group => "group".to_string(),
+                        LoopKind::Item => "item".to_string(),
                     };
                     let (begin, end) = (self.expr(begin, 0), self.expr(end, 0));
                     writeln!(f, "{indent}{kind} {} = {begin} to {end} {{", self.vars[var.0 as usize])?;

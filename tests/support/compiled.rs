@@ -16,7 +16,17 @@ pub fn run(
     source: impl Fn(&str, &Type) -> Value<f32>,
 ) -> HashMap<String, Value<f32>> {
     let options = Options { target: Some(Target::host_with(isa)), threads: 2, ..Options::default() };
-    let program = pipeline::graph(graph, &options).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+    run_with(graph, batch, &options, source)
+}
+
+/// The same for any device and target.
+pub fn run_with(
+    graph: &Graph,
+    batch: usize,
+    options: &Options,
+    source: impl Fn(&str, &Type) -> Value<f32>,
+) -> HashMap<String, Value<f32>> {
+    let program = pipeline::graph(graph, options).unwrap_or_else(|e| panic!("{:?}: {e}", options.device));
     let mut engine = program.engine;
     let ty = |ints: bool, batched: bool, dims: &[usize]| {
         if ints { Type::ints(batched, dims) } else { Type { batched, ..Type::shared(dims) } }
@@ -36,7 +46,7 @@ pub fn run(
         })
         .collect();
     let names: Vec<&str> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
-    let results = engine.run(batch, &feeds, &names).unwrap_or_else(|e| panic!("{isa:?}: {e}"));
+    let results = engine.run(batch, &feeds, &names).unwrap_or_else(|e| panic!("{:?}: {e}", options.device));
     let value = |t: Tensor| Value::Real(Wide { dims: t.dims, data: t.data });
     names.iter().map(|n| n.to_string()).zip(results.into_iter().map(value)).collect()
 }

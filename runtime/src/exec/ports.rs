@@ -4,14 +4,14 @@ use super::floats;
 use crate::plan::{Place, Plan, Port};
 use crate::tensor::from_memory;
 use crate::threads::Pool;
-use crate::{Error, Feed, Result};
+use crate::{Error, Feed, Result, Tensor};
 use std::sync::{Mutex, PoisonError};
 
 /// Elements from which on feeding is worth waking threads.
 const LARGE: usize = 1 << 16;
 
 /// Sizes of the plan's buffers and places fit together, so that no access of the executor can go astray.
-pub(super) fn check(plan: &Plan) -> Result<()> {
+pub(crate) fn check(plan: &Plan) -> Result<()> {
     let wrong = |what: String| Err(Error::new(format!("the plan {} is damaged: {what}", plan.name)));
     for buffer in &plan.buffers {
         let (offset, bytes, room) = match buffer.place {
@@ -46,15 +46,24 @@ pub(super) fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn find<'a>(ports: &'a [Port], name: &str, kind: &str) -> Result<&'a Port> {
+pub(crate) fn find<'a>(ports: &'a [Port], name: &str, kind: &str) -> Result<&'a Port> {
     ports.iter().find(|p| p.name == name).ok_or_else(|| {
         let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
         Error::new(format!("the program has no {kind} {name}")).with_help(format!("it has: {}", names.join(", ")))
     })
 }
 
+/// Does a value fit a parameter?
+pub(crate) fn check_shape(port: &Port, value: &Tensor) -> Result<()> {
+    if value.dims == port.dims && value.data.len() == port.elements() {
+        return Ok(());
+    }
+    let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
+    Err(Error::new(message).with_help("the weights belong to another network"))
+}
+
 /// Dimensions of a value for a batch.
-pub(super) fn dims(port: &Port, batch: usize) -> Vec<usize> {
+pub(crate) fn dims(port: &Port, batch: usize) -> Vec<usize> {
     let mut dims = port.dims.clone();
     if port.batched {
         dims.insert(0, batch);
@@ -63,7 +72,7 @@ pub(super) fn dims(port: &Port, batch: usize) -> Vec<usize> {
 }
 
 /// One feed of the right type and size for each input.
-pub(super) fn match_feeds<'p, 'f>(
+pub(crate) fn match_feeds<'p, 'f>(
     plan: &'p Plan,
     batch: usize,
     inputs: &[(&str, Feed<'f>)],
@@ -101,7 +110,7 @@ pub(super) fn match_feeds<'p, 'f>(
 }
 
 /// Images `first..first + count` of a feed.
-pub(super) fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_> {
+pub(crate) fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_> {
     let range = first * elements..(first + count) * elements;
     match feed {
         Feed::F32(data) => Feed::F32(&data[range]),
@@ -110,7 +119,7 @@ pub(super) fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize)
 }
 
 /// Copies all images of a feed into memory, by several threads if there is much to do.
-pub(super) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut [u8]) -> Result<()> {
+pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut [u8]) -> Result<()> {
     let size = port.elements();
     let images = (memory.len() / 4).checked_div(size).unwrap_or(0);
     if images < 2 || memory.len() / 4 < LARGE || threads.count() == 1 {
@@ -135,7 +144,7 @@ pub(super) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut 
 }
 
 /// Copies a feed (any number of images) into memory.
-pub(super) fn feed(port: &Port, feed: Feed, memory: &mut [u8]) {
+pub(crate) fn feed(port: &Port, feed: Feed, memory: &mut [u8]) {
     match feed {
         Feed::F32(data) => store(port, data, memory, f32::to_ne_bytes),
         Feed::I32(data) => store(port, data, memory, i32::to_ne_bytes),
@@ -165,7 +174,7 @@ fn store<T: Copy>(port: &Port, data: &[T], memory: &mut [u8], bytes: impl Fn(T) 
 }
 
 /// Copies memory (any number of images) to numbers in logical order.
-pub(super) fn fetch(port: &Port, memory: &[u8], data: &mut [f32]) {
+pub(crate) fn fetch(port: &Port, memory: &[u8], data: &mut [f32]) {
     let size = port.elements();
     if size == 0 {
         return;

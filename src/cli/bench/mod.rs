@@ -8,7 +8,7 @@ use ninc_runtime::init;
 use saved::{Saved, Work};
 use std::path::PathBuf;
 
-mod measure;
+pub(super) mod measure;
 mod memory;
 mod profile;
 mod saved;
@@ -116,7 +116,7 @@ fn saved(
         mode: args.mode.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default(),
         batch,
         threads: common.threads(),
-        device: common.device().to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default(),
+        device: common.device().to_string(),
         isa: common.isa_name(),
         median_ms: median * 1e3,
         low_ms: times.quantile(0.1) * 1e3,

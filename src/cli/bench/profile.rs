@@ -27,7 +27,7 @@ pub struct Row {
 
 /// Floating-point operations of a run as the kernels execute them, counted from their loops.
 pub fn executed(program: &Program, batch: usize) -> Option<u64> {
-    let compiled = program.compiled.iter().find(|c| c.serves(batch))?;
+    let compiled = program.compiled.as_ref()?;
     let plan = compiled.plan.for_batch(batch);
     let prepare = if plan.prepare_each_run { &plan.prepare[..] } else { &[] };
     let launches = prepare.iter().chain(&plan.launches);
@@ -55,9 +55,8 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
     times.retain(|t| t.2 > SMALLEST * total);
     times.sort_by(|a, b| b.2.total_cmp(&a.2));
     let row = |(kernel, launches, seconds): (String, usize, f64)| {
-        let compiled = program.compiled.iter().filter(|c| c.serves(batch));
-        let found =
-            compiled.into_iter().find_map(|c| Some((c.work(&kernel, batch)?, main_leaf(&c.module, &kernel, batch)?)));
+        let compiled = program.compiled.as_ref();
+        let found = compiled.and_then(|c| Some((c.work(&kernel, batch)?, main_leaf(&c.module, &kernel, batch)?)));
         let ((work, bytes), leaf) = found.unwrap_or(((Work::default(), 0), String::new()));
         let gflops = launches as f64 * work.flops() as f64 / seconds / 1e9;
         let of_peak = peak.map(|p| gflops / p);

@@ -59,31 +59,33 @@ pub fn grad_input(site: &mut Site, epsilon: f32) -> Lowered {
     let mean = d.buffer("mean", Elem::F32, Access::Read, site.operands[2].slot);
     let factor = d.buffer("factors", Elem::F32, Access::Read, factors);
     let dx = d.buffer("dx", Elem::F32, Access::Write, site.result.slot);
-    Split::of(&ty, channels).run(&mut d.kernel, |k, piece| {
-        let leaf = site.module().leaf(&format!("batch_norm_grad_{}x{channels}_v{lanes}", piece.count), |b| {
-            let x = b.pointer("x", Elem::F32, Access::Read);
-            let dy = b.pointer("dy", Elem::F32, Access::Read);
-            let mean = b.pointer("mean", Elem::F32, Access::Read);
-            let factor = b.pointer("factors", Elem::F32, Access::Read);
-            let dx = b.pointer("dx", Elem::F32, Access::Write);
-            rows(b, piece.count, |b, row| {
-                b.elements(channels, lanes, |b, i, lanes| {
-                    let at = row.at(i.clone(), channels);
-                    let [scale, shift, slope] =
-                        [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
-                    let (x, mean, dy) =
-                        (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
-                    let difference = b.sub(x, mean);
-                    let product = b.mul(difference, slope);
-                    let inner = b.sub(dy, shift);
-                    let inner = b.sub(inner, product);
-                    let value = b.mul(scale, inner);
-                    b.store(dx, at, value);
+    let (split, columns) = Split::of(site.target, &ty, channels).columns(site.target, channels);
+    split.run(&mut d.kernel, |k, piece| {
+        let leaf =
+            site.module().leaf(&format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}", piece.count), |b| {
+                let x = b.pointer("x", Elem::F32, Access::Read);
+                let dy = b.pointer("dy", Elem::F32, Access::Read);
+                let mean = b.pointer("mean", Elem::F32, Access::Read);
+                let factor = b.pointer("factors", Elem::F32, Access::Read);
+                let dx = b.pointer("dx", Elem::F32, Access::Write);
+                rows(b, piece.count, |b, row| {
+                    b.elements(columns, lanes, |b, i, lanes| {
+                        let at = row.at(i.clone(), channels);
+                        let [scale, shift, slope] =
+                            [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
+                        let (x, mean, dy) =
+                            (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
+                        let difference = b.sub(x, mean);
+                        let product = b.mul(difference, slope);
+                        let inner = b.sub(dy, shift);
+                        let inner = b.sub(inner, product);
+                        let value = b.mul(scale, inner);
+                        b.store(dx, at, value);
+                    });
                 });
             });
-        });
-        let at = &piece.position * channels;
-        k.call(leaf, [x.at(&at), dy.at(&at), mean.at(0), factor.at(0), dx.at(&at)]);
+        let at = &piece.position * channels + &piece.column;
+        k.call(leaf, [x.at(&at), dy.at(&at), mean.at(&piece.column), factor.at(&piece.column), dx.at(&at)]);
     });
     d.launch(site);
     Ok(())

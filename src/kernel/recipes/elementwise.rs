@@ -38,7 +38,7 @@ pub fn map(site: &mut Site, tag: &str, mut function: impl FnMut(&mut LeafBuilder
     }
 
     let width = if channel { ty.dims[0] } else { 1 };
-    let split = Split::of(&ty, width);
+    let (split, columns) = Split::of(site.target, &ty, width).columns(site.target, width);
     let elems: Vec<Elem> = site.operands.iter().map(|o| elem(&o.ty)).collect();
     let lanes = site.target.lanes;
     let mut dressed = Dressed::new(site, tag, Access::Write);
@@ -54,10 +54,10 @@ pub fn map(site: &mut Site, tag: &str, mut function: impl FnMut(&mut LeafBuilder
             k.call(pack.leaf, [memory.at(0), pack.memory.at(i)]);
         }
     };
-    let body = Body { tag, forms: &forms, elems: &elems, result: elem(&ty), width, lanes, packed };
+    let body = Body { tag, forms: &forms, elems: &elems, result: elem(&ty), width: columns, lanes, packed };
     split.run_after(
         &mut dressed.kernel,
-        |k, _| before(k),
+        |k, _, _| before(k),
         |k, piece| {
             let leaf = body.leaf(site, piece.count, &mut function);
             k.call(leaf, arguments(piece, &operands, &forms, pack.as_ref().map(|p| p.memory), result, width));
@@ -101,13 +101,14 @@ fn arguments(
     result: Memory,
     width: usize,
 ) -> Vec<Arg> {
-    let at = &piece.position * width;
+    let at = &piece.position * width + &piece.column;
     let mut args: Vec<Arg> = pack.iter().map(|p| p.at(0)).collect();
     for (memory, form) in operands.iter().zip(forms) {
         match form {
             Form::Same => args.push(memory.at(&at)),
             Form::Scalar if pack.is_some() => {}
-            Form::Scalar | Form::Channel => args.push(memory.at(0)),
+            Form::Scalar => args.push(memory.at(0)),
+            Form::Channel => args.push(memory.at(&piece.column)),
         }
     }
     args.push(result.at(at));

@@ -24,6 +24,9 @@ pub(super) fn weight_sizes(site: &Site, ty: &Type) -> Result<(usize, usize), Uns
 
 /// `(x[F], w[O, F], [b[O]]) -> y[O]`
 pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
+    if site.target.gpu.is_some() {
+        return super::gpu::linear_forward(site, stage);
+    }
     let (inputs, outputs) = weight_sizes(site, &site.operands[1].ty)?;
     let [x, w] = [0, 1].map(|i| site.operands[i].slot);
     let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
@@ -36,6 +39,9 @@ pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
 
 /// `(w, dy) -> dx`
 pub fn grad_input(site: &mut Site) -> Lowered {
+    if site.target.gpu.is_some() {
+        return super::gpu::linear_grad_input(site);
+    }
     let (inputs, outputs) = weight_sizes(site, &site.operands[0].ty)?;
     let [w, x] = [0, 1].map(|i| site.operands[i].slot);
     let tile = tile(site.target, IMAGES, inputs);
@@ -112,6 +118,9 @@ fn product(site: &mut Site, p: &Product) {
 
 /// `(x, dy) -> dw`
 pub fn grad_weight(site: &mut Site) -> Lowered {
+    if site.target.gpu.is_some() {
+        return super::gpu::linear_grad_weight(site);
+    }
     let (inputs, outputs) = weight_sizes(site, &site.result.ty)?;
     let args = [site.operands[0].slot, site.operands[1].slot, site.result.slot];
     let tile = tile(site.target, inputs, outputs);

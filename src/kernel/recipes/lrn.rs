@@ -92,7 +92,7 @@ impl Row {
 
     fn kernel(&self, site: &mut Site, tag: &str, scratch: usize, leaf: LeafId) -> Lowered {
         let channels = self.channels;
-        let split = Split::of(&site.result.ty, channels);
+        let split = Split::of(site.target, &site.result.ty, channels);
         let mut d = Dressed::new(site, tag, Access::Write);
         let memory = d.kernel.scratch("terms", Elem::F32, scratch);
         let mut rows: Vec<Memory> = d.operands.clone();

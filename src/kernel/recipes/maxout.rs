@@ -7,7 +7,7 @@ use crate::kernel::site::{Lowered, Site};
 /// `x[C·pieces, …] -> y[C, …]`. One element at a time: the pieces of a channel lie side by side, which vectors cannot gather.
 pub fn forward(site: &mut Site, pieces: usize) -> Lowered {
     let elements = site.result.ty.elements();
-    let split = Split::new(site.result.ty.batched, elements, pieces);
+    let split = Split::new(site.target, site.result.ty.batched, elements, pieces);
     let mut d = Dressed::new(site, "maxout", Access::Write);
     let (x, y) = (d.operands[0], d.result);
     split.run(&mut d.kernel, |k, piece| {
@@ -34,7 +34,7 @@ pub fn forward(site: &mut Site, pieces: usize) -> Lowered {
 /// `(x, dy) -> dx`, to the first maximum.
 pub fn grad(site: &mut Site, pieces: usize) -> Lowered {
     let elements = site.result.ty.elements() / pieces;
-    let split = Split::new(site.result.ty.batched, elements, pieces);
+    let split = Split::new(site.target, site.result.ty.batched, elements, pieces);
     let mut d = Dressed::new(site, "maxout_grad", Access::Write);
     let (x, dy, dx) = (d.operands[0], d.operands[1], d.result);
     split.run(&mut d.kernel, |k, piece| {

@@ -13,6 +13,7 @@ pub mod drop_connect;
 pub mod elementwise;
 pub mod fold;
 pub mod global;
+mod gpu;
 pub mod linear;
 pub mod local;
 pub mod lrn;

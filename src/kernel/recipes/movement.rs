@@ -23,7 +23,7 @@ pub fn concat(site: &mut Site) -> Lowered {
     let (lanes, elem) = (site.target.lanes, elem(&ty));
     let mut d = Dressed::new(site, "concat", Access::Write);
     let (operands, y) = (d.operands.clone(), d.result);
-    Split::of(&ty, channels).run(&mut d.kernel, |k, piece| {
+    Split::of(site.target, &ty, channels).run(&mut d.kernel, |k, piece| {
         let mut begin = 0;
         for (&x, &part) in operands.iter().zip(&parts) {
             let leaf = copy_leaf(site.module(), elem, lanes, piece.count, part, part, channels);
@@ -44,7 +44,7 @@ pub fn slice(site: &mut Site, begin: usize) -> Lowered {
     let (lanes, elem) = (site.target.lanes, elem(&site.result.ty));
     let mut d = Dressed::new(site, "slice", Access::Write);
     let (x, y) = (d.operands[0], d.result);
-    Split::of(&site.result.ty, to).run(&mut d.kernel, |k, piece| {
+    Split::of(site.target, &site.result.ty, to).run(&mut d.kernel, |k, piece| {
         let leaf = copy_leaf(site.module(), elem, lanes, piece.count, to, from, to);
         k.call(leaf, [x.at(&piece.position * from + begin), y.at(&piece.position * to)]);
     });
@@ -165,7 +165,7 @@ fn copy_all(site: &mut Site, x: Slot, y: Slot) {
     let mut d = Dressed::bare(site, "copy");
     let x = d.buffer("x", elem, Access::Read, x);
     let y = d.buffer("y", elem, Access::Write, y);
-    Split::of(&ty, 1).run(&mut d.kernel, |k, piece| {
+    Split::of(site.target, &ty, 1).run(&mut d.kernel, |k, piece| {
         let leaf = copy_leaf(site.module(), elem, lanes, 1, piece.count, 0, 0);
         k.call(leaf, [x.at(&piece.position), y.at(&piece.position)]);
     });
@@ -227,7 +227,7 @@ pub fn fill(site: &mut Site, value: f32) -> Lowered {
     let (ty, lanes) = (site.result.ty.clone(), site.target.lanes);
     let mut d = Dressed::new(site, "fill", Access::Write);
     let y = d.result;
-    Split::of(&ty, 1).run(&mut d.kernel, |k, piece| {
+    Split::of(site.target, &ty, 1).run(&mut d.kernel, |k, piece| {
         let leaf = fill_leaf(site.module(), lanes, piece.count, value);
         k.call(leaf, [y.at(&piece.position)]);
     });

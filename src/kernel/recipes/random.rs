@@ -174,7 +174,12 @@ fn mask(b: &mut LeafBuilder, x: Val, unit: Val, rate: f32, scale: f32) -> Val {
 /// is its place in memory order, the image's index in the whole batch outermost.
 pub fn dropout(site: &mut Site, rate: f32, scale: f32, stream: u32) -> Lowered {
     let elements = site.result.ty.elements();
-    let split = Split::of(&site.result.ty, 1);
+    let ty = &site.result.ty;
+    // On a GPU, too, an item makes whole blocks of random numbers: one of them.
+    let split = match &site.target.gpu {
+        Some(_) => Split::blocks(ty, BLOCK),
+        None => Split::of(site.target, ty, 1),
+    };
     let mut d = Dressed::new(site, "dropout", Access::Write);
     let (x, key, y) = (d.operands[0], d.operands[1], d.result);
     let lanes = site.target.lanes.min(16);

@@ -51,7 +51,8 @@ fn sums(
 ) -> Lowered {
     let grows = finish.is_none();
     let sizes = Sizes::of(site, tag)?;
-    let split = Split::new(true, sizes.positions, sizes.channels);
+    // Rows of the partial sums are many on any device: the second launch adds them up one by one.
+    let split = Split::large(true, sizes.positions, sizes.channels);
     let partial = site.temp("partial", Elem::F32, 0, split.parts * sizes.channels);
     partial_sums(site, tag, &sizes, &split, partial, &mut term);
 
@@ -65,7 +66,7 @@ fn sums(
     let access = if grows { Access::ReadWrite } else { Access::Write };
     let y = d.buffer("y", Elem::F32, access, site.result.slot);
     let divisor = (mean == Mean::OverAll).then_some(sizes.positions);
-    Split::new(false, sizes.channels, 32).run(&mut d.kernel, |k, piece| {
+    Split::new(site.target, false, sizes.channels, 32).run(&mut d.kernel, |k, piece| {
         let by = divisor.map_or("sum".into(), |positions| format!("mean{positions}"));
         let name = format!("{tag}_{by}_{}_of_{}_v{lanes}", piece.count, sizes.channels);
         let leaf = site.module().leaf(&name, |b| {
@@ -181,36 +182,39 @@ fn partial_sums(
     let operands: Vec<_> = operands.into_iter().map(|(elem, slot)| d.buffer("x", elem, Access::Read, slot)).collect();
     let sums = d.buffer("partial", Elem::F32, Access::ReadWrite, partial);
     let letters: String = sizes.shared.iter().map(|s| if *s { 'c' } else { 'e' }).collect();
-    let zero = fill_leaf(site.module(), lanes, channels, 0.0);
+    let (split, columns) = split.columns(site.target, channels);
+    let zero = fill_leaf(site.module(), lanes, columns, 0.0);
     split.run_after(
         &mut d.kernel,
-        |k, round| k.call(zero, [sums.at(round * channels)]),
+        |k, round, column| k.call(zero, [sums.at(round * channels + column)]),
         |k, piece| {
             let count = piece.count;
-            let leaf = site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{channels}_v{lanes}"), |b| {
-                let params: Vec<Param> =
-                    (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
-                let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
-                b.elements(channels, lanes, |b, at, lanes| {
-                    let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
-                        .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
-                        .collect();
-                    let start = b.load(sums, at.clone(), lanes);
-                    let sum = b.repeat("p", count, &[start], |b, p, carried| {
-                        let place = at.clone().plus(p, channels as i64);
-                        let values: Vec<Val> = (fixed.iter().zip(&params))
-                            .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
+            let leaf =
+                site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{columns}_of{channels}_v{lanes}"), |b| {
+                    let params: Vec<Param> =
+                        (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+                    let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
+                    b.elements(columns, lanes, |b, at, lanes| {
+                        let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
+                            .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
                             .collect();
-                        let value = term(b, &values, lanes);
-                        vec![b.add(carried[0], value)]
+                        let start = b.load(sums, at.clone(), lanes);
+                        let sum = b.repeat("p", count, &[start], |b, p, carried| {
+                            let place = at.clone().plus(p, channels as i64);
+                            let values: Vec<Val> = (fixed.iter().zip(&params))
+                                .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
+                                .collect();
+                            let value = term(b, &values, lanes);
+                            vec![b.add(carried[0], value)]
+                        });
+                        b.store(sums, at, sum[0]);
                     });
-                    b.store(sums, at, sum[0]);
                 });
-            });
-            let at = &piece.position * channels;
+            let at = &piece.position * channels + &piece.column;
             let pieces = operands.iter().zip(&sizes.shared);
-            let mut args: Vec<Arg> = pieces.map(|(m, shared)| if *shared { m.at(0) } else { m.at(&at) }).collect();
-            args.push(sums.at(&piece.round * channels));
+            let start = |shared: bool| if shared { &piece.column } else { &at };
+            let mut args: Vec<Arg> = pieces.map(|(m, shared)| m.at(start(*shared))).collect();
+            args.push(sums.at(&piece.round * channels + &piece.column));
             k.call(leaf, args);
         },
     );
@@ -248,7 +252,7 @@ pub fn sum_batch(site: &mut Site) -> Lowered {
     let (elements, lanes) = (site.result.ty.elements(), site.target.lanes);
     let mut d = Dressed::new(site, "sum_batch", Access::ReadWrite);
     let (x, y) = (d.operands[0], d.result);
-    Split::new(false, elements, 16).run(&mut d.kernel, |k, piece| {
+    Split::new(site.target, false, elements, 16).run(&mut d.kernel, |k, piece| {
         let leaf = site.module().leaf(&format!("sum_batch_{}_of_{elements}_v{lanes}", piece.count), |b| {
             let x = b.pointer("x", Elem::F32, Access::Read);
             let y = b.pointer("y", Elem::F32, Access::ReadWrite);
@@ -269,7 +273,7 @@ pub fn sum_batch(site: &mut Site) -> Lowered {
 /// `shared x -> shared []`: the sum of squares.
 pub fn sum_squares(site: &mut Site) -> Lowered {
     let (elements, lanes) = (site.operands[0].ty.elements(), site.target.lanes);
-    let split = Split::new(false, elements, 1);
+    let split = Split::large(false, elements, 1);
     let partial = site.temp("partial", Elem::F32, split.parts, 0);
     let mut d = Dressed::bare(site, "squares_partial");
     let x = d.buffer("x", Elem::F32, Access::Read, site.operands[0].slot);
@@ -332,7 +336,7 @@ pub fn max_norm(site: &mut Site, limit: f32) -> Lowered {
     let (weights, lanes) = (ty.elements() / units.max(1), site.target.lanes);
     let mut d = Dressed::new(site, "max_norm", Access::Write);
     let (x, y) = (d.operands[0], d.result);
-    Split::new(false, units, 64).run(&mut d.kernel, |k, piece| {
+    Split::new(site.target, false, units, 64).run(&mut d.kernel, |k, piece| {
         let name = format!("max_norm_{}_of_{units}x{weights}_{:08x}_v{lanes}", piece.count, limit.to_bits());
         let leaf = site.module().leaf(&name, |b| {
             let x = b.pointer("x", Elem::F32, Access::Read);

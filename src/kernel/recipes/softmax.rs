@@ -99,7 +99,7 @@ fn row_kernel(
 ) -> Lowered {
     let ty = site.operands[0].ty.clone();
     let line = Line { width, lanes: site.target.lanes };
-    let split = Split::of(&ty, width);
+    let split = Split::of(site.target, &ty, width);
     let mut d = Dressed::new(site, tag, access);
     let mut memories = d.operands.clone();
     memories.push(d.result);
@@ -272,7 +272,7 @@ fn one_row(site: &Site) -> Lowered {
 pub fn one_hot(site: &mut Site, smoothing: f32) -> Lowered {
     let c = site.result.ty.elements();
     let line = Line { width: c, lanes: site.target.lanes };
-    let split = Split::new(site.result.ty.batched, 1, c);
+    let split = Split::new(site.target, site.result.ty.batched, 1, c);
     let mut d = Dressed::new(site, "one_hot", Access::Write);
     let leaf = site.module().leaf(&format!("one_hot_{c}_{:08x}_v{}", smoothing.to_bits(), line.lanes), |b| {
         let labels = b.pointer("labels", Elem::I32, Access::Read);

@@ -3,6 +3,7 @@
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Elem, Expr, Index, KVar, LeafId, Memory, Module, Var};
 use crate::kernel::site::{Site, Slot};
+use crate::kernel::target::Target;
 use crate::types::{DType, Type};
 
 /// Elements that one round works on, about: the pieces of a few operands then fit into a first-level cache, and a round
@@ -10,8 +11,13 @@ use crate::types::{DType, Type};
 pub const ROUND: usize = 4096;
 
 /// Positions of a value (each `width` elements wide), shared among rounds. The cut depends on shapes alone.
+///
+/// On a GPU a round is a work item, so that rounds are as small as they can be: one position, or (see [`Split::columns`])
+/// one column of a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Split {
+    /// Rounds that share a part, one column each; 1 on the CPU.
+    columns: usize,
     batched: bool,
     /// Of one image, or in all.
     positions: usize,
@@ -26,8 +32,10 @@ pub struct Split {
 /// A part of one image, or of the value.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Number of the round that it belongs to.
+    /// Number of the round that it belongs to; rounds that share a part have the same.
     pub round: Expr,
+    /// The column that this round computes, where the split has columns; else 0.
+    pub column: Expr,
     /// First position, counted from the beginning of the buffer.
     pub position: Expr,
     /// Positions.
@@ -35,7 +43,15 @@ pub struct Piece {
 }
 
 impl Split {
-    pub fn new(batched: bool, positions: usize, width: usize) -> Split {
+    pub fn new(target: &Target, batched: bool, positions: usize, width: usize) -> Split {
+        if target.gpu.is_some() {
+            return Split { columns: 1, batched, positions, parts: positions.max(1), part: 1, images: 1 };
+        }
+        Split::large(batched, positions, width)
+    }
+
+    /// Large parts on any target: for work that is cheaper in blocks.
+    pub fn large(batched: bool, positions: usize, width: usize) -> Split {
         let most = (ROUND / width.max(1)).max(1);
         let mut part = positions.div_ceil(positions.div_ceil(most).max(1)).max(1);
         if width == 1 && part < positions {
@@ -44,58 +60,71 @@ impl Split {
         }
         let parts = positions.div_ceil(part).max(1);
         let images = if batched && parts == 1 { (most / positions.max(1)).max(1) } else { 1 };
-        Split { batched, positions, parts, part, images }
+        Split { columns: 1, batched, positions, parts, part, images }
     }
 
     /// For a value: `width` is 1 or the number of channels.
-    pub fn of(ty: &Type, width: usize) -> Split {
-        Split::new(ty.batched, ty.elements() / width.max(1), width)
+    pub fn of(target: &Target, ty: &Type, width: usize) -> Split {
+        Split::new(target, ty.batched, ty.elements() / width.max(1), width)
+    }
+
+    /// Parts of `block` elements.
+    pub fn blocks(ty: &Type, block: usize) -> Split {
+        let (positions, part) = (ty.elements(), block.min(ty.elements()).max(1));
+        Split { columns: 1, batched: ty.batched, positions, parts: positions.div_ceil(part).max(1), part, images: 1 }
+    }
+
+    /// On a GPU each of the `width` columns of a part becomes a round of its own: neighbouring items work on neighbouring
+    /// elements. Gives the columns that one round computes, too.
+    pub fn columns(self, target: &Target, width: usize) -> (Split, usize) {
+        if target.gpu.is_some() { (Split { columns: width, ..self }, 1) } else { (self, width) }
     }
 
     /// Rounds as the planner wants them: `fixed + each · ceil(batch / images)`.
     fn rounds(&self) -> Expr {
         match (self.batched, self.images) {
-            (false, _) => self.parts.into(),
-            (true, 1) => KVar::BATCH * self.parts,
-            (true, images) => Expr::BATCH.ceil_div(images as i64),
+            (false, _) => (self.parts * self.columns).into(),
+            (true, 1) => KVar::BATCH * (self.parts * self.columns),
+            (true, images) => Expr::BATCH.ceil_div(images as i64) * self.columns,
         }
     }
 
     /// The parallel loop; `piece` writes the work on one piece.
     pub fn run(&self, k: &mut KernelBuilder, piece: impl FnMut(&mut KernelBuilder, &Piece)) {
-        self.run_after(k, |_, _| {}, piece);
+        self.run_after(k, |_, _, _| {}, piece);
     }
 
-    /// The same; `before` writes what comes before the pieces of a round, whose number it gets.
+    /// The same; `before` writes what comes before the pieces of a round, whose number and column it gets.
     pub fn run_after(
         &self,
         k: &mut KernelBuilder,
-        before: impl FnOnce(&mut KernelBuilder, &Expr),
+        before: impl FnOnce(&mut KernelBuilder, &Expr, &Expr),
         mut piece: impl FnMut(&mut KernelBuilder, &Piece),
     ) {
         let (positions, parts, part) = (self.positions, self.parts, self.part);
         k.parallel("round", self.rounds(), |k, round| {
-            before(k, &round);
+            let (round, column) = (round.div(self.columns), round.rem(self.columns));
+            before(k, &round, &column);
             if self.images > 1 {
                 let images = (KVar::BATCH - &round * self.images).min(self.images);
                 k.serial("i", images, |k, i| {
                     let position = (&round * self.images + i) * positions;
-                    piece(k, &Piece { round, position, count: positions });
+                    piece(k, &Piece { round, column, position, count: positions });
                 });
                 return;
             }
             if parts == 1 {
                 let position = &round * positions;
-                return piece(k, &Piece { round, position, count: positions });
+                return piece(k, &Piece { round, column, position, count: positions });
             }
             let (image, number) =
                 if self.batched { (round.div(parts), round.rem(parts)) } else { (0.into(), round.clone()) };
             let position = image * positions + &number * part;
             let last = positions - (parts - 1) * part;
             if last == part {
-                return piece(k, &Piece { round, position, count: part });
+                return piece(k, &Piece { round, column, position, count: part });
             }
-            let at = |count| Piece { round: round.clone(), position: position.clone(), count };
+            let at = |count| Piece { round: round.clone(), column: column.clone(), position: position.clone(), count };
             k.when(number.lt(parts - 1), |k| piece(k, &at(part)));
             k.when(number.equals(parts - 1), |k| piece(k, &at(last)));
         });

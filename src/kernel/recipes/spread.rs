@@ -9,7 +9,7 @@ pub fn loss_mean_grad(site: &mut Site) -> Lowered {
     let lanes = site.target.lanes;
     let mut d = Dressed::new(site, "loss_mean_grad", Access::Write);
     let (dy, dx) = (d.operands[0], d.result);
-    Split::of(&site.result.ty, 1).run(&mut d.kernel, |k, piece| {
+    Split::of(site.target, &site.result.ty, 1).run(&mut d.kernel, |k, piece| {
         let count = piece.count;
         let leaf = site.module().leaf(&format!("loss_mean_grad_{count}_v{lanes}"), |b| {
             let dy = b.pointer("dy", Elem::F32, Access::Read);

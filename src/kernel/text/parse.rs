@@ -525,12 +525,8 @@ impl Parser {
         let kinds = [
             (LoopKind::Serial, "for"),
             (LoopKind::Parallel, "parallel"),
-            (LoopKind::Group(0), "group0"),
-            (LoopKind::Group(1), "group1"),
-            (LoopKind::Group(2), "group2"),
-            (LoopKind::Item(0), "item0"),
-            (LoopKind::Item(1), "item1"),
-            (LoopKind::Item(2), "item2"),
+            (LoopKind::Group, "group"),
+            (LoopKind::Item, "item"),
         ];
         let kind = self.one_of(&kinds).ok_or_else(|| self.expected("a statement"))?;
         let key = self.key()?;

@@ -1,6 +1,6 @@
 //! Checks one kernel. The list of invariants is in the parent module.
 
-use super::is_gpu;
+use super::{groups, is_gpu};
 use crate::kernel::ir::*;
 
 pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
@@ -12,7 +12,7 @@ pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
     check.scope[..3].fill(true);
     check.memory();
     if is_gpu(&kernel.body) {
-        check.gpu(&kernel.body)
+        check.gpu()
     } else {
         check.cpu()
     }
@@ -66,25 +66,40 @@ impl Check<'_> {
         }
     }
 
-    fn gpu(&mut self, body: &[Stmt]) {
+    fn gpu(&mut self) {
+        let Some(g) = groups(self.kernel) else {
+            return self.error(
+                "a GPU kernel is exactly one group loop from 0 around one item loop from 0 to a constant".into(),
+            );
+        };
+        if !(1..=1024).contains(&g.items) {
+            self.error(format!("a group of {} items", g.items));
+        }
+        if uses_other_vars(g.end) {
+            self.error("the end of the group loop depends on more than batch, first and total".into());
+        }
+        if has_parallel(g.body) {
+            self.error("a parallel loop inside the item loop".into());
+        }
+        self.barriers(g.body, &mut vec![g.item], true);
+    }
+
+    /// Barriers stand where all items come. `varying`: variables that differ between the items of a group.
+    fn barriers(&mut self, body: &[Stmt], varying: &mut Vec<KVar>, reached: bool) {
         for stmt in body {
             match stmt {
-                Stmt::For { kind, begin, body, .. } => {
-                    match kind {
-                        LoopKind::Parallel => self.error("a GPU kernel with a CPU loop".into()),
-                        LoopKind::Group(d) | LoopKind::Item(d) => {
-                            if *d > 2 || *begin != Expr::Const(0) {
-                                self.error("a GPU loop that is not from 0 in dimension 0, 1 or 2".into());
-                            }
-                        }
-                        LoopKind::Serial => {}
+                Stmt::For { var, begin, end, body, .. } => {
+                    let differs = mentions(begin, varying) || mentions(end, varying);
+                    if differs {
+                        varying.push(*var);
                     }
-                    self.gpu(body);
+                    self.barriers(body, varying, reached && !differs);
                 }
                 Stmt::If { then, otherwise, .. } => {
-                    self.gpu(then);
-                    self.gpu(otherwise);
+                    self.barriers(then, varying, false);
+                    self.barriers(otherwise, varying, false);
                 }
+                Stmt::Barrier if !reached => self.error("a barrier that not all items of a group reach".into()),
                 Stmt::Call { .. } | Stmt::Barrier => {}
             }
         }
@@ -180,9 +195,17 @@ fn uses_other_vars(expr: &Expr) -> bool {
     }
 }
 
+fn mentions(expr: &Expr, vars: &[KVar]) -> bool {
+    match expr {
+        Expr::Const(_) => false,
+        Expr::Var(v) => vars.contains(v),
+        Expr::Binary(_, l, r) => mentions(l, vars) || mentions(r, vars),
+    }
+}
+
 fn has_parallel(body: &[Stmt]) -> bool {
     body.iter().any(|stmt| match stmt {
-        Stmt::For { kind, body, .. } => *kind == LoopKind::Parallel || has_parallel(body),
+        Stmt::For { kind, body, .. } => *kind != LoopKind::Serial || has_parallel(body),
         Stmt::If { then, otherwise, .. } => has_parallel(then) || has_parallel(otherwise),
         Stmt::Call { .. } | Stmt::Barrier => false,
     })

@@ -11,7 +11,46 @@ mod parts;
 mod pooling;
 mod weight;
 
-pub use forward::forward;
 pub use geometry::Geometry;
-pub use input::grad_input;
-pub use weight::grad_weight;
+
+use super::{Reduction, Stage, Window, gpu};
+use crate::kernel::site::{Lowered, Site};
+
+/// `(x, w, [b], w, [b], …) -> y`: a convolution, then 1x1 convolutions, each with its bias and activation, then perhaps a
+/// pooling.
+pub fn forward(
+    site: &mut Site,
+    window: &Window,
+    groups: usize,
+    stages: &[Stage],
+    pool: Option<(Reduction, Window)>,
+) -> Lowered {
+    match tiled(site, groups) {
+        true => gpu::forward(site, window, groups, stages, pool),
+        false => forward::forward(site, window, groups, stages, pool),
+    }
+}
+
+/// `(w, dy) -> dx`
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+    match tiled(site, groups) {
+        true => gpu::grad_input(site, window, groups),
+        false => input::grad_input(site, window, groups),
+    }
+}
+
+/// `(x, dy) -> dw`
+pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+    match tiled(site, groups) {
+        true => gpu::grad_weight(site, window, groups),
+        false => weight::grad_weight(site, window, groups),
+    }
+}
+
+/// By work groups with tiles in local memory? Not where a group has but few channels, which would leave tiles empty.
+fn tiled(site: &Site, groups: usize) -> bool {
+    let channels = |ty: &crate::types::Type| ty.dims.first().map_or(0, |c| c / groups.max(1));
+    let images = site.operands.iter().chain([&site.result]).map(|o| &o.ty).filter(|ty| ty.batched);
+    let narrow = groups > 1 && images.map(channels).max().unwrap_or(0) < 4;
+    site.target.gpu.is_some() && !narrow
+}

@@ -162,7 +162,7 @@ fn add_parts(site: &mut Site, partial: Slot, parts: usize, len: usize) {
     let mut kernel = KernelBuilder::new(format!("add_parts_{parts}x{len}_v{lanes}"));
     let from = kernel.buffer("parts", Elem::F32, Access::Read);
     let to = kernel.buffer("dw", Elem::F32, Access::Write);
-    Split::of(&Type::shared(&[len]), 1).run(&mut kernel, |k, piece| {
+    Split::of(site.target, &Type::shared(&[len]), 1).run(&mut kernel, |k, piece| {
         let leaf = site.module().leaf(&format!("add_{parts}_rows_{}_of_{len}_v{lanes}", piece.count), |b| {
             let parts_of = b.pointer("parts", Elem::F32, Access::Read);
             let sum = b.pointer("sum", Elem::F32, Access::Write);

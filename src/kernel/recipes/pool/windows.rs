@@ -177,11 +177,12 @@ impl Pooling {
         random: Option<&UnitsOf>,
         mut pixel: impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) {
-        let rounds = Expr::BATCH * self.output[0];
-        let leaves = self.leaves(site, tag, sides, counts, &mut pixel);
-        d.kernel.parallel("round", rounds, |k, round| {
+        let (shares, share) = self.shares(site, random);
+        let leaves = self.leaves(site, tag, sides, counts, share, &mut pixel);
+        d.kernel.parallel("round", Expr::BATCH * (self.output[0] * shares), |k, round| {
+            let (round, channel) = (round.div(shares), round.rem(shares));
             let (image, row) = (round.div(self.output[0]), round.rem(self.output[0]));
-            self.row(k, &leaves, sides, random, counts, &image, &row);
+            self.row(k, &leaves, sides, random, counts, &[image, row, channel]);
         });
     }
 
@@ -196,14 +197,40 @@ impl Pooling {
         random: Option<&UnitsOf>,
         mut pixel: impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) {
-        let leaves = self.leaves(site, tag, sides, counts, &mut pixel);
-        let lanes = site.target.lanes;
-        let zero = fill_leaf(site.module(), lanes, self.image_len(), 0.0);
+        let (shares, share) = self.shares(site, random);
+        let leaves = self.leaves(site, tag, sides, counts, share, &mut pixel);
+        let zero = self.zeros(site, share);
         let dx = d.result;
-        d.kernel.parallel("image", Expr::BATCH, |k, image| {
-            k.call(zero, [dx.at(&image * self.image_len())]);
-            k.serial("oy", self.output[0], |k, row| self.row(k, &leaves, sides, random, counts, &image, &row));
+        d.kernel.parallel("image", Expr::BATCH * shares, |k, round| {
+            let (image, channel) = (round.div(shares), round.rem(shares));
+            k.call(zero, [dx.at(&image * self.image_len() + &channel)]);
+            k.serial("oy", self.output[0], |k, row| {
+                self.row(k, &leaves, sides, random, counts, &[image.clone(), row, channel.clone()]);
+            });
         });
+    }
+
+    /// Rounds that share a row or an image, and the channels of each. On a GPU every channel is a round of its own, unless
+    /// a row's random numbers are made for all channels together.
+    fn shares(&self, site: &Site, random: Option<&UnitsOf>) -> (usize, usize) {
+        if site.target.gpu.is_some() && random.is_none() { (self.channels, 1) } else { (1, self.channels) }
+    }
+
+    /// Sets `share` channels of an image to zero.
+    fn zeros(&self, site: &mut Site, share: usize) -> LeafId {
+        let (lanes, pixels, channels) = (site.target.lanes, self.size[0] * self.size[1], self.channels);
+        if share == channels {
+            return fill_leaf(site.module(), lanes, self.image_len(), 0.0);
+        }
+        site.module().leaf(&format!("zeros_{pixels}x{share}_of{channels}_v{lanes}"), |b| {
+            let y = b.pointer("y", super::F32, Access::Write);
+            super::super::split::rows(b, pixels, |b, row| {
+                b.elements(share, lanes, |b, at, lanes| {
+                    let zero = b.f32(0.0, lanes);
+                    b.store(y, row.at(at, channels), zero);
+                });
+            });
+        })
     }
 
     /// The work on one output row: pixels with clipped windows one by one, the run of whole ones in one call.
@@ -214,10 +241,10 @@ impl Pooling {
         sides: &[Side],
         random: Option<&UnitsOf>,
         counts: bool,
-        image: &Expr,
-        row: &Expr,
+        [image, row, channel]: &[Expr; 3],
     ) {
-        let place = Place { shape: self, sides, image, row, units: random.map(|u| self.units(k, u, image, row)) };
+        let units = random.map(|u| self.units(k, u, image, row));
+        let place = Place { shape: self, sides, image, row, channel, units };
         let clipped = |k: &mut KernelBuilder, columns: Range<usize>| {
             if let (Some(leaf), false) = (leaves.clipped, columns.is_empty()) {
                 let range = (columns.start, columns.end);
@@ -259,13 +286,14 @@ impl Pooling {
         tag: &str,
         sides: &[Side],
         counts: bool,
+        share: usize,
         pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) -> Leaves {
         let (rows, columns) = (self.whole(0), self.whole(1));
         let inner = !rows.is_empty() && !columns.is_empty();
         let all = rows == (0..self.output[0]) && columns == (0..self.output[1]);
-        let whole = inner.then(|| self.leaf(site, tag, sides, counts, Some(columns.len()), pixel));
-        let clipped = (!all).then(|| self.leaf(site, tag, sides, counts, None, pixel));
+        let whole = inner.then(|| self.leaf(site, tag, sides, counts, share, Some(columns.len()), pixel));
+        let clipped = (!all).then(|| self.leaf(site, tag, sides, counts, share, None, pixel));
         Leaves { whole, clipped }
     }
 
@@ -276,13 +304,15 @@ impl Pooling {
         tag: &str,
         sides: &[Side],
         counts: bool,
+        share: usize,
         run: Option<usize>,
         pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) -> LeafId {
         let ([kh, kw], lanes) = (self.window.kernel, site.target.lanes);
         let (stride, width, channels) = (self.window.stride[1], self.size[1], self.channels);
         let run_name = run.map_or("clipped".into(), |r| format!("{r}s{stride}"));
-        let name = format!("{tag}_{kh}x{kw}_{run_name}_w{width}_c{channels}_v{lanes}");
+        let part = if share == channels { String::new() } else { format!("{share}of") };
+        let name = format!("{tag}_{kh}x{kw}_{run_name}_w{width}_c{part}{channels}_v{lanes}");
         site.module().leaf(&name, |b| {
             let mut params = Vec::new();
             for (i, side) in sides.iter().enumerate() {
@@ -294,14 +324,14 @@ impl Pooling {
                 if counts {
                     p.cells = Err(b.int("cells"));
                 }
-                return b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+                return b.elements(share, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
             };
             if run == 1 {
-                return b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+                return b.elements(share, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
             }
             b.repeat("ox", run, &[], |b, ox, _| {
                 p.number = Some(ox);
-                b.elements(channels, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
+                b.elements(share, lanes, |b, at, lanes| pixel(b, &p, &at, lanes));
                 vec![]
             });
         })
@@ -324,6 +354,8 @@ struct Place<'a> {
     sides: &'a [Side],
     image: &'a Expr,
     row: &'a Expr,
+    /// The first channel of this round.
+    channel: &'a Expr,
     /// Where the row's random numbers begin.
     units: Option<Expr>,
 }
@@ -335,8 +367,8 @@ impl Place<'_> {
         let start = |i: usize, at: &Expr| at.clone() * window.stride[i] - window.pad[i];
         let (top, left) = (start(0, self.row), start(1, column));
         let (first_row, first_column) = (top.max(0), left.max(0));
-        let pixel = (&(self.image * output[0] + self.row) * output[1] + column) * *channels;
-        let cell = (&(self.image * size[0] + &first_row) * size[1] + &first_column) * *channels;
+        let pixel = (&(self.image * output[0] + self.row) * output[1] + column) * *channels + self.channel;
+        let cell = (&(self.image * size[0] + &first_row) * size[1] + &first_column) * *channels + self.channel;
         let mut args: Vec<Arg> = (self.sides.iter())
             .map(|side| match side.kind {
                 SideKind::Image => side.memory.at(&cell),

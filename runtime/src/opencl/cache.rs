@@ -1,0 +1,101 @@
+//! Built programs on the disk. An entry is used only if everything about it matches: the device, its driver, the options, the
+//! whole text, the checksum. Anything else counts as absent, and is written anew.
+
+use super::Info;
+use crate::init::fnv;
+use crate::store::{System, write_atomically};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+const MAGIC: &[u8] = b"ninc-opencl-1\n";
+
+/// `NINC_CACHE`, or the user's folder for such things; none without a home.
+fn folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = folder("NINC_CACHE").or_else(|| {
+        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+        Some(cache.join("ninc"))
+    })?;
+    Some(base.join("opencl"))
+}
+
+fn identity(info: &Info) -> String {
+    [&info.platform, &info.vendor, &info.name, &info.driver, &info.version].map(String::as_str).join("\n")
+}
+
+/// Tiles measured on one device, by product.
+#[derive(Serialize, Deserialize)]
+struct Tuned {
+    device: String,
+    tiles: BTreeMap<String, String>,
+}
+
+fn tuned_path(info: &Info) -> Option<PathBuf> {
+    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(identity(info).as_bytes()))))
+}
+
+/// What [`keep_tuned`] kept for this device and driver; nothing if there is none, or if it cannot be read.
+pub fn tuned(info: &Info) -> BTreeMap<String, String> {
+    let read = || -> Option<Tuned> { serde_json::from_slice(&std::fs::read(tuned_path(info)?).ok()?).ok() };
+    read().filter(|t| t.device == identity(info)).map(|t| t.tiles).unwrap_or_default()
+}
+
+/// Keeps the names of the best tiles, beside those of other products. Gives the file.
+pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBuf> {
+    let path = tuned_path(info).ok_or_else(|| {
+        Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
+    })?;
+    let mut all = tuned(info);
+    all.extend(tiles);
+    let text = serde_json::to_string_pretty(&Tuned { device: identity(info), tiles: all });
+    let text = text.map_err(|e| Error::new(e.to_string()))?;
+    let parent = path.parent().expect("a file in a folder");
+    std::fs::create_dir_all(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
+    write_atomically(&path, text.as_bytes(), &System)?;
+    Ok(path)
+}
+
+/// What a program depends on.
+pub struct Key {
+    identity: String,
+}
+
+impl Key {
+    pub fn new(info: &Info, options: &str, text: &str) -> Key {
+        let version = env!("CARGO_PKG_VERSION");
+        Key { identity: format!("{version}\n{}\n{options}\n{text}", identity(info)) }
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        Some(folder()?.join(format!("{:016x}.bin", fnv(self.identity.as_bytes()))))
+    }
+
+    /// The binary, if there is one for exactly this key.
+    pub fn read(&self) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.path()?).ok()?;
+        let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+        if crc32fast::hash(body).to_le_bytes() != sum {
+            return None;
+        }
+        let rest = body.strip_prefix(MAGIC)?;
+        let (length, rest) = rest.split_at_checked(8)?;
+        let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+        let (identity, binary) = rest.split_at_checked(length)?;
+        (identity == self.identity.as_bytes()).then(|| binary.to_vec())
+    }
+
+    /// Keeps a binary. A cache that cannot be written is no reason to fail.
+    pub fn write(&self, binary: &[u8]) {
+        let Some(path) = self.path() else { return };
+        let length = (self.identity.len() as u64).to_le_bytes();
+        let mut bytes = [MAGIC, &length, self.identity.as_bytes(), binary].concat();
+        let sum = crc32fast::hash(&bytes).to_le_bytes();
+        bytes.extend(sum);
+        let made = path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok());
+        if made {
+            let _ = write_atomically(&path, &bytes, &System);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One opened device: context, queue, memory, kernels. All calls of OpenCL that read or write memory are here, so that the
+//! rest needs no `unsafe`.
+
+use super::Info;
+use crate::{Error, Result};
+use ocl::core::{self, CommandQueue, CommandQueueProperties, Context, ContextProperties, Event, Kernel, Mem, Program};
+use ocl::ffi;
+use std::cell::Cell;
+use std::ffi::{CString, c_void};
+use std::ptr::{null, null_mut};
+use std::time::Duration;
+
+/// A failure that tests ask for: the next call of this kind fails as if the driver had said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The next allocation finds no memory.
+    Memory,
+    /// The device is gone at the next launch, and stays away.
+    Lost,
+}
+
+/// Global memory of a device.
+pub struct Memory {
+    mem: Mem,
+    len: usize,
+}
+
+impl Memory {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// An argument of a kernel.
+pub enum Argument<'a> {
+    Memory(&'a Memory),
+    Long(i64),
+}
+
+pub struct Card {
+    pub info: Info,
+    queue: CommandQueue,
+    context: Context,
+    profiled: bool,
+    /// Bytes on their way to the device; kept until it has them.
+    sent: Vec<Vec<u8>>,
+    fault: Cell<Option<Fault>>,
+}
+
+impl Card {
+    /// Opens a device: its own context with one queue, whose commands run in order.
+    pub fn open(info: Info) -> Result<Card> {
+        let failed = |e: core::Error| explain(&info, "open", status(&e), &e.to_string());
+        let properties = ContextProperties::new().platform(info.platform_id);
+        let context = core::create_context(Some(&properties), &[info.id], None, None).map_err(failed)?;
+        let queue = core::create_command_queue(&context, info.id, None).map_err(failed)?;
+        Ok(Card { info, queue, context, profiled: false, sent: Vec::new(), fault: Cell::new(None) })
+    }
+
+    /// Makes a failure happen, for tests.
+    pub fn inject(&self, fault: Fault) {
+        self.fault.set(Some(fault));
+    }
+
+    /// Events of launches carry their times from now on, or no longer.
+    pub fn set_profile(&mut self, on: bool) -> Result<()> {
+        if on == self.profiled {
+            return Ok(());
+        }
+        self.finish()?;
+        let properties = on.then_some(CommandQueueProperties::PROFILING_ENABLE);
+        let queue = core::create_command_queue(&self.context, self.info.id, properties);
+        self.queue = queue.map_err(|e| explain(&self.info, "open a queue of", status(&e), &e.to_string()))?;
+        self.profiled = on;
+        Ok(())
+    }
+
+    fn check(&self, what: &str, code: i32) -> Result<()> {
+        if code == 0 { Ok(()) } else { Err(explain(&self.info, what, Some(code), "")) }
+    }
+
+    /// `len` zeros on the device.
+    #[allow(unsafe_code)]
+    pub fn zeroed(&mut self, len: usize) -> Result<Memory> {
+        let len = len.max(64);
+        if self.fault.get() == Some(Fault::Memory) {
+            self.fault.set(None);
+            return Err(no_memory(&self.info, len));
+        }
+        if len as u64 > self.info.memory_bytes {
+            return Err(no_memory(&self.info, len));
+        }
+        let mut code = 0;
+        // SAFETY: the context is open; no host memory is given.
+        let mem =
+            unsafe { ffi::clCreateBuffer(self.context.as_ptr(), ffi::CL_MEM_READ_WRITE, len, null_mut(), &mut code) };
+        if code != 0 || mem.is_null() {
+            return Err(no_memory(&self.info, len));
+        }
+        // SAFETY: a new buffer, which nobody else releases.
+        let mem = unsafe { Mem::from_raw_create_ptr(mem) };
+        let zero = 0u8;
+        // SAFETY: the pattern of one byte is read before the call returns; the range is the buffer's.
+        let code = unsafe {
+            let pattern = (&raw const zero).cast::<c_void>();
+            ffi::clEnqueueFillBuffer(self.queue.as_ptr(), mem.as_ptr(), pattern, 1, 0, len, 0, null(), null_mut())
+        };
+        // Drivers allocate as late as this.
+        if code != 0 {
+            return Err(no_memory(&self.info, len));
+        }
+        self.finish()?;
+        Ok(Memory { mem, len })
+    }
+
+    /// Sends bytes to a place in memory, in the order of the queue, without waiting for them to arrive.
+    #[allow(unsafe_code)]
+    pub fn send(&mut self, to: &Memory, offset: usize, bytes: Vec<u8>) -> Result<()> {
+        assert!(offset + bytes.len() <= to.len, "bytes for a place outside of the memory");
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (queue, mem, data) = (self.queue.as_ptr(), to.mem.as_ptr(), bytes.as_ptr().cast::<c_void>());
+        // SAFETY: the range lies in the buffer (asserted); the bytes live in `sent` until `finish` has waited for the queue.
+        let code = unsafe {
+            ffi::clEnqueueWriteBuffer(queue, mem, ffi::CL_FALSE, offset, bytes.len(), data, 0, null(), null_mut())
+        };
+        self.sent.push(bytes);
+        self.check("write to", code)
+    }
+
+    /// The bytes at a place in memory, after all that was queued before.
+    #[allow(unsafe_code)]
+    pub fn fetch(&self, from: &Memory, offset: usize, len: usize) -> Result<Vec<u8>> {
+        assert!(offset + len <= from.len, "bytes from outside of the memory");
+        if self.fault.get() == Some(Fault::Lost) {
+            return Err(explain(&self.info, "read from", Some(DEVICE_NOT_AVAILABLE), ""));
+        }
+        let mut bytes = vec![0u8; len];
+        if len == 0 {
+            return Ok(bytes);
+        }
+        let (queue, mem, data) = (self.queue.as_ptr(), from.mem.as_ptr(), bytes.as_mut_ptr().cast::<c_void>());
+        // SAFETY: the range lies in the buffer (asserted), `bytes` is as long; the call waits until it is filled.
+        let code =
+            unsafe { ffi::clEnqueueReadBuffer(queue, mem, ffi::CL_TRUE, offset, len, data, 0, null(), null_mut()) };
+        self.check("read from", code)?;
+        Ok(bytes)
+    }
+
+    /// Waits until all that was queued is done.
+    #[allow(unsafe_code)]
+    pub fn finish(&mut self) -> Result<()> {
+        // SAFETY: the queue is open.
+        let code = unsafe { ffi::clFinish(self.queue.as_ptr()) };
+        if code == 0 {
+            self.sent.clear();
+        }
+        self.check("compute on", code)
+    }
+
+    /// Queues a kernel with `groups` groups of `items` items.
+    #[allow(unsafe_code)]
+    pub fn launch(&self, kernel: &Kernel, args: &[Argument], groups: usize, items: usize) -> Result<Option<Event>> {
+        if self.fault.get() == Some(Fault::Lost) {
+            return Err(explain(&self.info, "launch a kernel on", Some(DEVICE_NOT_AVAILABLE), ""));
+        }
+        for (i, arg) in args.iter().enumerate() {
+            let raw;
+            let (size, value) = match arg {
+                Argument::Memory(memory) => {
+                    raw = memory.mem.as_ptr();
+                    (size_of::<ffi::cl_mem>(), (&raw const raw).cast::<c_void>())
+                }
+                Argument::Long(number) => (8, (&raw const *number).cast::<c_void>()),
+            };
+            // SAFETY: the value is copied before the call returns.
+            let code = unsafe { ffi::clSetKernelArg(kernel.as_ptr(), i as u32, size, value) };
+            self.check("give a kernel its arguments on", code)?;
+        }
+        let (global, local) = ([groups * items, 1, 1], [items, 1, 1]);
+        let mut event = null_mut();
+        let wanted = if self.profiled { &raw mut event } else { null_mut() };
+        // SAFETY: kernels come from verified modules and access what the plan gives them, which the engine has allocated
+        // for this batch; sizes and event are valid for the call.
+        let code = unsafe {
+            ffi::clEnqueueNDRangeKernel(
+                self.queue.as_ptr(),
+                kernel.as_ptr(),
+                1,
+                null(),
+                global.as_ptr(),
+                local.as_ptr(),
+                0,
+                null(),
+                wanted,
+            )
+        };
+        self.check("launch a kernel on", code)?;
+        // SAFETY: a new event, which nobody else releases.
+        Ok(self.profiled.then(|| unsafe { Event::from_raw_create_ptr(event) }))
+    }
+
+    /// The program from its text; where that fails, the compiler's words.
+    pub fn build(&self, text: &str, options: &str) -> Result<Program> {
+        let wrong = |what: String| Error::new(format!("{} did not take the kernels: {what}", self.info.name));
+        let source = CString::new(text).map_err(|_| wrong("a zero byte in their text".into()))?;
+        let program = core::create_program_with_source(&self.context, &[source]);
+        let program = program.map_err(|e| wrong(brief(&e.to_string())))?;
+        self.compile(&program, options)?;
+        Ok(program)
+    }
+
+    /// The program from a binary that this device made before.
+    pub fn load(&self, binary: &[u8], options: &str) -> Result<Program> {
+        let wrong = |e: core::Error| Error::new(format!("{}: {}", self.info.name, brief(&e.to_string())));
+        let program = core::create_program_with_binary(&self.context, &[self.info.id], &[binary]).map_err(wrong)?;
+        self.compile(&program, options)?;
+        Ok(program)
+    }
+
+    fn compile(&self, program: &Program, options: &str) -> Result<()> {
+        let options = CString::new(options).map_err(|_| Error::new("a zero byte in build options"))?;
+        core::build_program(program, Some(&[self.info.id]), &options, None, None).map_err(|e| {
+            let log = core::get_program_build_info(program, self.info.id, core::ProgramBuildInfo::BuildLog);
+            let log = log.map(|l| l.to_string()).unwrap_or_default();
+            let log = if log.trim().is_empty() { e.to_string() } else { log };
+            Error::new(format!("{} cannot compile the kernels: {}", self.info.name, brief(&log))).with_help(
+                "this is a mistake of ninc or of the driver, not of the model: `--emit opencl` shows the kernels, \
+                 `--device cpu` works without them",
+            )
+        })
+    }
+
+    /// A program as the device's binary, if the driver gives it.
+    pub fn binary(&self, program: &Program) -> Option<Vec<u8>> {
+        match core::get_program_info(program, core::ProgramInfo::Binaries) {
+            Ok(core::ProgramInfoResult::Binaries(mut binaries)) if binaries.len() == 1 => binaries.pop(),
+            _ => None,
+        }
+    }
+}
+
+/// The time that a launch took on the device.
+pub fn duration(event: &Event) -> Duration {
+    let at = |what| match core::get_event_profiling_info(event, what) {
+        Ok(info) => info.time().unwrap_or(0),
+        Err(_) => 0,
+    };
+    Duration::from_nanos(at(core::ProfilingInfo::End).saturating_sub(at(core::ProfilingInfo::Start)))
+}
+
+const DEVICE_NOT_AVAILABLE: i32 = -2;
+
+fn status(e: &core::Error) -> Option<i32> {
+    e.api_status().map(|s| s as i32)
+}
+
+/// The first lines of a driver's message.
+fn brief(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let all: Vec<&str> = lines.take(6).collect();
+    all.join(" | ")
+}
+
+fn no_memory(info: &Info, bytes: usize) -> Error {
+    Error::new(format!(
+        "{} has no memory for {} MiB ({} MiB in all, {} MiB at once)",
+        info.name,
+        bytes.div_ceil(1 << 20),
+        info.memory_bytes >> 20,
+        info.buffer_bytes >> 20
+    ))
+    .with_help("use a smaller batch")
+}
+
+/// What an error code means for the user.
+fn explain(info: &Info, doing: &str, code: Option<i32>, detail: &str) -> Error {
+    let name = &info.name;
+    match code {
+        // CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY
+        Some(-4 | -6) => Error::new(format!("{name} ran out of memory")).with_help("use a smaller batch"),
+        // CL_OUT_OF_RESOURCES
+        Some(-5) => Error::new(format!("{name} ran out of resources, or a kernel failed on it"))
+            .with_help("use a smaller batch; if that does not help, start again: the device's memory may be lost"),
+        // CL_DEVICE_NOT_AVAILABLE, CL_INVALID_DEVICE, CL_INVALID_CONTEXT, CL_INVALID_COMMAND_QUEUE, NVIDIA's "illegal access"
+        Some(-2 | -33 | -34 | -36 | -9999) => Error::new(format!("the device {name} is lost: cannot {doing} it"))
+            .with_help(
+                "what it computed since the last checkpoint is gone; `--resume` goes on from there, on any device",
+            ),
+        Some(code) => Error::new(format!("cannot {doing} {name}: OpenCL error {code}")),
+        None => Error::new(format!("cannot {doing} {name}: {}", brief(detail))),
+    }
+}

@@ -1,0 +1,136 @@
+//! Which devices there are, and what they are like.
+
+use crate::{Error, Result};
+use ocl::core::{self, DeviceId, PlatformId};
+use ocl::ffi;
+use std::sync::{Mutex, PoisonError};
+
+/// How to get a driver, in every error about a missing one.
+pub(super) const INSTALL: &str = "install the OpenCL driver of your GPU, or one for processors: \
+     on Debian and Ubuntu `apt install ocl-icd-libopencl1 pocl-opencl-icd`; `ninc devices` shows what is found";
+
+/// A device of some platform.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// In the order of all platforms: `opencl:INDEX`.
+    pub index: usize,
+    pub platform: String,
+    pub name: String,
+    pub vendor: String,
+    /// Of the driver.
+    pub driver: String,
+    /// `OpenCL 1.2 …`
+    pub version: String,
+    /// `gpu`, `cpu` or `accelerator`.
+    pub kind: &'static str,
+    pub memory_bytes: u64,
+    /// The largest single buffer.
+    pub buffer_bytes: u64,
+    pub local_bytes: u64,
+    pub units: u32,
+    pub megahertz: u32,
+    pub group_items: usize,
+    /// Float32 operations per second, from units, clock and what the vendor is known for: an estimate.
+    pub peak: f64,
+    pub(super) id: DeviceId,
+    pub(super) platform_id: PlatformId,
+    /// Divisions and square roots can be rounded correctly.
+    pub(super) exact_division: bool,
+}
+
+/// All devices of all platforms. An error if there is no OpenCL at all.
+pub fn list() -> Result<Vec<Info>> {
+    if let Err(e) = opencl_loader::find() {
+        return Err(Error::new(format!("there is no OpenCL on this machine: {e}")).with_help(INSTALL));
+    }
+    let none = || Error::new("OpenCL is installed, but no driver for any device is").with_help(INSTALL);
+    // Drivers start with the first call, and not all of them bear two first calls at once.
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let platforms = core::get_platform_ids().map_err(|_| none())?;
+    let mut found = Vec::new();
+    for platform in platforms {
+        // A platform without devices answers with an error.
+        let devices = core::get_device_ids(platform, None, None).unwrap_or_default();
+        for id in devices {
+            found.push(info(found.len(), platform, id));
+        }
+    }
+    if found.is_empty() { Err(none()) } else { Ok(found) }
+}
+
+/// The device with this index; without one the first GPU, or else the first device.
+pub fn pick(index: Option<usize>) -> Result<Info> {
+    let mut all = list()?;
+    let gpu = || all.iter().position(|d| d.kind == "gpu").unwrap_or(0);
+    let at = index.unwrap_or_else(gpu);
+    if at >= all.len() {
+        let names: Vec<String> = all.iter().map(|d| format!("opencl:{} ({})", d.index, d.name)).collect();
+        let error = Error::new(format!("there is no device opencl:{at}"));
+        return Err(error.with_help(format!("this machine has {}", names.join(", "))));
+    }
+    let device = all.swap_remove(at);
+    let numbers = device.version.trim_start_matches("OpenCL ").split([' ', '.']).map(|n| n.parse().unwrap_or(0));
+    if numbers.take(2).lt([1u32, 2]) {
+        let error = Error::new(format!("{} speaks {}; ninc needs OpenCL 1.2", device.name, device.version.trim()));
+        return Err(error.with_help("take a newer driver, or another device of `ninc devices`"));
+    }
+    Ok(device)
+}
+
+fn info(index: usize, platform: PlatformId, id: DeviceId) -> Info {
+    let raw = |what: u32| core::get_device_info_raw(id, what).unwrap_or_default();
+    let text = |what| String::from_utf8_lossy(&raw(what)).trim_end_matches('\0').trim().to_string();
+    // Numbers have 4 or 8 bytes, in the machine's order.
+    let number = |what| match raw(what).as_slice() {
+        bytes @ [_, _, _, _] => u64::from(u32::from_ne_bytes(bytes.try_into().expect("four bytes"))),
+        bytes @ [_, _, _, _, _, _, _, _] => u64::from_ne_bytes(bytes.try_into().expect("eight bytes")),
+        _ => 0,
+    };
+    let kinds = number(ffi::CL_DEVICE_TYPE);
+    let kind = match kinds {
+        k if k & ffi::CL_DEVICE_TYPE_GPU != 0 => "gpu",
+        k if k & ffi::CL_DEVICE_TYPE_CPU != 0 => "cpu",
+        _ => "accelerator",
+    };
+    let platform_name = core::get_platform_info(platform, core::PlatformInfo::Name).map(|n| n.to_string());
+    let (vendor, units, clock) = (
+        text(ffi::CL_DEVICE_VENDOR),
+        number(ffi::CL_DEVICE_MAX_COMPUTE_UNITS) as u32,
+        number(ffi::CL_DEVICE_MAX_CLOCK_FREQUENCY) as u32,
+    );
+    let lanes = lanes(kind, &vendor, number(ffi::CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
+    // CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT
+    let exact_division = number(ffi::CL_DEVICE_SINGLE_FP_CONFIG) & (1 << 7) != 0;
+    Info {
+        index,
+        platform: platform_name.unwrap_or_default(),
+        name: text(ffi::CL_DEVICE_NAME),
+        driver: text(ffi::CL_DRIVER_VERSION),
+        version: text(ffi::CL_DEVICE_VERSION),
+        kind,
+        memory_bytes: number(ffi::CL_DEVICE_GLOBAL_MEM_SIZE),
+        buffer_bytes: number(ffi::CL_DEVICE_MAX_MEM_ALLOC_SIZE),
+        local_bytes: number(ffi::CL_DEVICE_LOCAL_MEM_SIZE),
+        units,
+        megahertz: clock,
+        group_items: number(ffi::CL_DEVICE_MAX_WORK_GROUP_SIZE) as usize,
+        // A multiplication and an addition per lane and cycle.
+        peak: 2.0 * f64::from(units) * lanes * f64::from(clock) * 1e6,
+        vendor,
+        id,
+        platform_id: platform,
+        exact_division,
+    }
+}
+
+/// Float32 lanes of one of a device's units: OpenCL does not tell, so it is what most of a vendor's devices have.
+fn lanes(kind: &str, vendor: &str, native: u64) -> f64 {
+    match kind {
+        "gpu" if vendor.contains("NVIDIA") => 128.0,
+        "gpu" if vendor.contains("Intel") => 8.0,
+        "gpu" => 64.0,
+        // Two fused units of native width each.
+        _ => 2.0 * native.max(1) as f64,
+    }
+}

@@ -1,0 +1,47 @@
+//! A source built for a device: from the cache where it is, from the text otherwise.
+
+use super::cache::Key;
+use super::{Card, Source};
+use crate::{Error, Result};
+use ocl::core::{self, Kernel};
+
+/// Kernels in the order of the source.
+pub struct Built {
+    pub kernels: Vec<Kernel>,
+    /// It came from the disk.
+    pub cached: bool,
+}
+
+/// Indices of this width, in bits, are used by kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    W32,
+    W64,
+}
+
+pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
+    let mut options = String::from("-cl-std=CL1.2");
+    options += match width {
+        Width::W32 => " -D IDX=int",
+        Width::W64 => " -D IDX=long",
+    };
+    if card.info.exact_division {
+        options += " -cl-fp32-correctly-rounded-divide-sqrt";
+    }
+    let key = Key::new(&card.info, &options, &source.text);
+    let stored = key.read().and_then(|binary| card.load(&binary, &options).ok());
+    let cached = stored.is_some();
+    let program = match stored {
+        Some(program) => program,
+        None => card.build(&source.text, &options)?,
+    };
+    let mut kernels = Vec::new();
+    for entry in &source.kernels {
+        let kernel = core::create_kernel(&program, &entry.name);
+        kernels.push(kernel.map_err(|_| Error::new(format!("{} lacks the kernel {}", card.info.name, entry.name)))?);
+    }
+    if !cached && let Some(binary) = card.binary(&program) {
+        key.write(&binary);
+    }
+    Ok(Built { kernels, cached })
+}

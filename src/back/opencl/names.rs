@@ -1,0 +1,40 @@
+//! Names of the kernel IR as C identifiers: nothing else but letters, digits and underscores, none twice, no word of the language.
+
+use crate::kernel::ir::Module;
+use std::collections::HashSet;
+
+pub(super) struct Names {
+    pub leaves: Vec<String>,
+    pub kernels: Vec<String>,
+}
+
+impl Names {
+    pub fn new(module: &Module) -> Names {
+        let mut taken = HashSet::new();
+        let leaves = module.leaves.iter().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
+        // A prefix, so that no kernel is called like a function of the language.
+        let kernels = module.kernels.iter().map(|k| distinct(&mut taken, &format!("k_{}", clean(&k.name)))).collect();
+        Names { leaves, kernels }
+    }
+}
+
+fn distinct(taken: &mut HashSet<String>, name: &str) -> String {
+    let mut candidate = name.to_string();
+    let mut number = 2;
+    while !taken.insert(candidate.clone()) {
+        candidate = format!("{name}_{number}");
+        number += 1;
+    }
+    candidate
+}
+
+/// The name with everything else than letters, digits and underscores replaced. Long names (of fused chains) are cut and
+/// told apart by a hash of the whole.
+pub(super) fn clean(name: &str) -> String {
+    const MOST: usize = 96;
+    let text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if text.len() <= MOST {
+        return text;
+    }
+    format!("{}_{:016x}", &text[..MOST - 17], ninc_runtime::init::fnv(name.as_bytes()))
+}

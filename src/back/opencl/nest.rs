@@ -1,0 +1,246 @@
+//! Kernels: loops, conditions, addresses and calls.
+
+use super::names::{Names, clean};
+use super::{Area, area, line, memory_type, spilled};
+use crate::kernel::interp::scratch_offsets;
+use crate::kernel::ir::*;
+use crate::kernel::verify::groups;
+use std::collections::BTreeMap;
+
+pub(super) struct Nest<'a> {
+    module: &'a Module,
+    kernel: &'a Kernel,
+    names: &'a Names,
+    /// Functions called so far, by leaf and address spaces.
+    variants: &'a mut BTreeMap<(u32, Vec<Area>), String>,
+    /// Type of loop variables.
+    index: &'static str,
+    /// Which variables are never negative.
+    natural: Vec<bool>,
+}
+
+impl<'a> Nest<'a> {
+    pub fn new(
+        module: &'a Module,
+        kernel: &'a Kernel,
+        names: &'a Names,
+        variants: &'a mut BTreeMap<(u32, Vec<Area>), String>,
+    ) -> Nest<'a> {
+        let index = if wide(&kernel.body) { "long" } else { "idx" };
+        let mut natural = vec![false; kernel.vars.len()];
+        natural[..3].fill(true);
+        Nest { module, kernel, names, variants, index, natural }
+    }
+
+    pub fn kernel(&mut self, name: &str, text: &mut String) {
+        let group = groups(self.kernel);
+        line(text, 0, format_args!("// {}: {}", self.kernel.name, self.about()));
+        let mut params = Vec::new();
+        for (i, b) in self.kernel.buffers.iter().enumerate() {
+            let constant = if b.access == Access::Read { "const " } else { "" };
+            params.push(format!("__global {constant}uchar *m{i}, long o{i}"));
+        }
+        params.push("long batch_images, long first_image, long total_images".into());
+        if spilled(self.kernel).next().is_some() {
+            params.push("__global uchar *workspace".into());
+        }
+        let items = group.as_ref().map(|g| format!("__attribute__((reqd_work_group_size({}, 1, 1)))\n", g.items));
+        line(text, 0, format_args!("{}__kernel void {name}(", items.unwrap_or_default()));
+        line(text, 1, params.join(",\n    "));
+        line(text, 0, ") {");
+        for (var, from) in [(KVar::BATCH, "batch_images"), (KVar::FIRST, "first_image"), (KVar::TOTAL, "total_images")]
+        {
+            line(text, 1, format_args!("const {} {} = {from};", self.index, self.var(var)));
+        }
+        for (i, b) in self.kernel.buffers.iter().enumerate() {
+            let (ty, name) = (buffer_type(b), self.memory(Memory::Buffer(i as u32)));
+            line(text, 1, format_args!("__global {ty} *{name} = (__global {ty} *)(m{i} + o{i});"));
+        }
+        self.scratch(text);
+        let body = &self.kernel.body;
+        match (group, body.as_slice()) {
+            (Some(g), _) => {
+                let (group, item) = (self.define(g.group), self.define(g.item));
+                line(text, 1, format_args!("const {} {group} = get_group_id(0);", self.index));
+                line(text, 1, format_args!("const {} {item} = get_local_id(0);", self.index));
+                self.block(g.body, 1, text);
+            }
+            (None, [Stmt::For { var, end, body, .. }]) => {
+                let name = self.define(*var);
+                let end = self.expr(end);
+                let index = self.index;
+                line(
+                    text,
+                    1,
+                    format_args!(
+                        "for ({index} {name} = get_global_id(0); {name} < {end}; {name} += get_global_size(0)) {{"
+                    ),
+                );
+                self.block(body, 2, text);
+                line(text, 1, "}");
+            }
+            _ => unreachable!("the verifier lets a CPU kernel be one parallel loop only"),
+        }
+        text.push_str("}\n\n");
+    }
+
+    fn about(&self) -> String {
+        let list: Vec<String> = self.kernel.buffers.iter().map(|b| format!("{} {}", b.name, b.elem)).collect();
+        list.join(", ")
+    }
+
+    /// Declares the scratch arrays. Those too large for an item's own memory get a slice of the workspace for each item.
+    fn scratch(&self, text: &mut String) {
+        let (offsets, bytes) = scratch_offsets(spilled(self.kernel).map(|s| (s.elem, s.len)));
+        let mut offsets = offsets.into_iter();
+        for (i, s) in self.kernel.scratch.iter().enumerate() {
+            let (name, ty) = (self.memory(Memory::Scratch(i as u32)), memory_type(s.elem));
+            match area(s) {
+                Area::Local => line(text, 1, format_args!("__local {ty} {name}[{}];", s.len)),
+                Area::Private => line(text, 1, format_args!("{ty} {name}[{}];", s.len)),
+                Area::Global => {
+                    let offset = offsets.next().expect("one for each spilled array");
+                    let place = format!("workspace + get_global_id(0) * {bytes}ul + {offset}");
+                    line(text, 1, format_args!("__global {ty} *{name} = (__global {ty} *)({place});"));
+                }
+            }
+        }
+    }
+
+    fn var(&self, var: KVar) -> String {
+        let name = clean(&self.kernel.vars[var.0 as usize]);
+        if var.0 < 3 { name } else { format!("{name}{}", var.0) }
+    }
+
+    fn define(&mut self, var: KVar) -> String {
+        self.natural[var.0 as usize] = true;
+        self.var(var)
+    }
+
+    fn memory(&self, memory: Memory) -> String {
+        match memory {
+            Memory::Buffer(i) => format!("{}_{i}", clean(&self.kernel.buffers[i as usize].name)),
+            Memory::Scratch(i) => format!("{}_s{i}", clean(&self.kernel.scratch[i as usize].name)),
+        }
+    }
+
+    fn block(&mut self, body: &[Stmt], depth: usize, text: &mut String) {
+        for stmt in body {
+            match stmt {
+                Stmt::For { var, begin, end, body, .. } => {
+                    let natural = self.is_natural(begin);
+                    let (begin, end) = (self.expr(begin), self.expr(end));
+                    let name = self.var(*var);
+                    self.natural[var.0 as usize] = natural;
+                    let index = self.index;
+                    line(text, depth, format_args!("for ({index} {name} = {begin}; {name} < {end}; ++{name}) {{"));
+                    self.block(body, depth + 1, text);
+                    line(text, depth, "}");
+                }
+                Stmt::If { condition, then, otherwise } => {
+                    line(text, depth, format_args!("if ({}) {{", self.expr(condition)));
+                    self.block(then, depth + 1, text);
+                    if !otherwise.is_empty() {
+                        line(text, depth, "} else {");
+                        self.block(otherwise, depth + 1, text);
+                    }
+                    line(text, depth, "}");
+                }
+                Stmt::Call { leaf, args } => self.call(*leaf, args, depth, text),
+                Stmt::Barrier => line(text, depth, "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"),
+            }
+        }
+    }
+
+    fn call(&mut self, leaf: LeafId, args: &[Arg], depth: usize, text: &mut String) {
+        let mut areas = Vec::new();
+        let mut list = Vec::new();
+        for arg in args {
+            list.push(match arg {
+                Arg::Int(e) => self.expr(e),
+                Arg::Pointer { memory, offset } => {
+                    areas.push(match memory {
+                        Memory::Buffer(_) => Area::Global,
+                        Memory::Scratch(i) => area(&self.kernel.scratch[*i as usize]),
+                    });
+                    match offset {
+                        Expr::Const(0) => self.memory(*memory),
+                        _ => format!("{} + {}", self.memory(*memory), self.expr(offset)),
+                    }
+                }
+            });
+        }
+        let base = &self.names.leaves[leaf.0 as usize];
+        let plain = areas.iter().all(|a| *a == Area::Global);
+        let name = self.variants.entry((leaf.0, areas.clone())).or_insert_with(|| {
+            let letters: String = areas.iter().map(|a| a.letter()).collect();
+            if plain { base.clone() } else { format!("{base}__{letters}") }
+        });
+        debug_assert_eq!(self.module.leaves[leaf.0 as usize].params.len(), args.len());
+        line(text, depth, format_args!("{name}({});", list.join(", ")));
+    }
+
+    fn is_natural(&self, e: &Expr) -> bool {
+        match e {
+            Expr::Const(c) => *c >= 0,
+            Expr::Var(v) => self.natural[v.0 as usize],
+            Expr::Binary(op, l, r) => match op {
+                ExprOp::Add | ExprOp::Mul | ExprOp::Min => self.is_natural(l) && self.is_natural(r),
+                ExprOp::Div => self.is_natural(l),
+                ExprOp::Max => self.is_natural(l) || self.is_natural(r),
+                ExprOp::Rem | ExprOp::Lt | ExprOp::Eq => true,
+                ExprOp::Sub => false,
+            },
+        }
+    }
+
+    fn expr(&self, e: &Expr) -> String {
+        match e {
+            Expr::Const(c) if *c < 0 => format!("({c})"),
+            Expr::Const(c) if i32::try_from(*c).is_err() => format!("{c}L"),
+            Expr::Const(c) => c.to_string(),
+            Expr::Var(v) => self.var(*v),
+            Expr::Binary(op, l, r) => {
+                let (left, right) = (self.expr(l), self.expr(r));
+                let index = self.index;
+                match op {
+                    ExprOp::Add => format!("({left} + {right})"),
+                    ExprOp::Sub => format!("({left} - {right})"),
+                    ExprOp::Mul => format!("{left} * {right}"),
+                    ExprOp::Div if self.is_natural(l) => format!("({left} / {right})"),
+                    ExprOp::Rem if self.is_natural(l) => format!("({left} % {right})"),
+                    ExprOp::Div => format!("FLOOR_DIV({left}, {right})"),
+                    ExprOp::Rem => format!("FLOOR_REM({left}, {right})"),
+                    ExprOp::Min => format!("min(({index})({left}), ({index})({right}))"),
+                    ExprOp::Max => format!("max(({index})({left}), ({index})({right}))"),
+                    ExprOp::Lt => format!("({left} < {right})"),
+                    ExprOp::Eq => format!("({left} == {right})"),
+                }
+            }
+        }
+    }
+}
+
+fn buffer_type(b: &BufferParam) -> String {
+    let constant = if b.access == Access::Read { "const " } else { "" };
+    format!("{constant}{}", memory_type(b.elem))
+}
+
+/// Does any expression need 64 bits whatever the sizes are?
+fn wide(body: &[Stmt]) -> bool {
+    fn large(e: &Expr) -> bool {
+        match e {
+            Expr::Const(c) => i32::try_from(*c).is_err(),
+            Expr::Var(_) => false,
+            Expr::Binary(_, l, r) => large(l) || large(r),
+        }
+    }
+    body.iter().any(|stmt| match stmt {
+        Stmt::For { begin, end, body, .. } => large(begin) || large(end) || wide(body),
+        Stmt::If { condition, then, otherwise } => large(condition) || wide(then) || wide(otherwise),
+        Stmt::Call { args, .. } => args.iter().any(|a| match a {
+            Arg::Int(e) | Arg::Pointer { offset: e, .. } => large(e),
+        }),
+        Stmt::Barrier => false,
+    })
+}

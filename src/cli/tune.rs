@@ -1,0 +1,73 @@
+//! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and keeps the best of each. Tiles decide no
+//! rounding, so that results stay the same to the bit.
+
+use super::bench::measure::Run;
+use super::common::{Common, parameters};
+use super::output::{self, Done, usage};
+use ninc::kernel::target::{GroupTile, Target};
+use ninc::model::Model;
+use ninc::pipeline::Device;
+use ninc_runtime::{init, opencl};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Args {
+    file: PathBuf,
+    /// Images per run; the recipe's batch unless said
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: Option<u32>,
+}
+
+/// For each product the tiles measured, with the time that all its launches took.
+type Times = BTreeMap<String, BTreeMap<GroupTile, Duration>>;
+
+pub fn run(args: &Args, common: &Common) -> Done {
+    let Device::OpenCl(cards) = common.device() else {
+        return Err(usage("only OpenCL devices have tiles to tune", "add `--device opencl`"));
+    };
+    let model = common.model(&args.file)?;
+    let device = opencl::pick(cards.first().copied())?;
+    let own = model.train.as_ref().map_or(1, |t| t.batch);
+    let batch = args.batch.map_or(own, |b| b as usize);
+    let mut times = Times::new();
+    for train in [false, true] {
+        if !train || model.train.is_some() {
+            for tile in GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items) {
+                time(&model, common, train, batch, tile, &mut times)?;
+            }
+        }
+    }
+    let mut rows = vec![["product", "tile", "gain"].map(String::from).to_vec()];
+    let mut best = BTreeMap::new();
+    for (product, tiles) in &times {
+        let Some((tile, time)) = tiles.iter().min_by_key(|(_, time)| **time) else { continue };
+        let usual = tiles.get(&GroupTile::ALL[0]).unwrap_or(time).as_secs_f64();
+        let gain = usual / time.as_secs_f64().max(f64::MIN_POSITIVE);
+        rows.push(vec![product.clone(), tile.name(), format!("x{gain:.2}")]);
+        best.insert(product.clone(), tile.name());
+    }
+    output::print(&output::table(&rows))?;
+    let path = opencl::keep_tuned(&device, best)?;
+    output::note(&format!("kept for {} in {}", device.name, path.display()));
+    Ok(())
+}
+
+/// Measures a program whose products all have this tile.
+fn time(model: &Model, common: &Common, train: bool, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
+    let every = Target::gpu_with(tile, Arc::default());
+    let mut program = common.for_target(model, train, every)?;
+    for parameter in parameters(&program) {
+        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
+    }
+    Run { model, batch, train, rounds: Some(5), profile: true }.measure(&mut program)?;
+    for (kernel, took) in program.engine.profile() {
+        // A product's kernel is called by its shape and its tile.
+        let Some((product, name)) = kernel.rsplit_once("_tile") else { continue };
+        let Some(found) = GroupTile::named(name) else { continue };
+        *times.entry(product.into()).or_default().entry(found).or_default() += took;
+    }
+    Ok(())
+}
