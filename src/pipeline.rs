@@ -4,6 +4,7 @@
 use crate::back::{cranelift, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
+use crate::kernel::ir::Module;
 use crate::kernel::target::Target;
 use crate::lower;
 use crate::model::Model;
@@ -11,7 +12,9 @@ use crate::ops::Operator;
 use crate::ops::source::Init;
 use crate::passes::{self, Pass};
 use crate::plan;
+use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
@@ -179,29 +182,14 @@ pub struct Program {
 /// A program that gives the network's results for a batch.
 pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
-    let mut graph = model.graph.clone();
-    session.check("front end", &graph)?;
-    session.emit(Stage::Graph, None, || text::print(&graph));
-    // Before any pass, so that none of them removes or swallows the values.
-    name_outputs(&mut graph, &options.dumps)?;
-    session.passes(&mut graph, passes::INFERENCE)?;
-    session.emit(Stage::Opt, None, || text::print(&graph));
+    let graph = session.inference_graph(model)?;
     session.finish(graph, false)
 }
 
 /// A program of which each run is one training step.
 pub fn training(model: &Model, options: &Options) -> Result<Program> {
-    let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
-    let recipe = model.train.as_ref().ok_or_else(missing)?;
     let mut session = Session::new(options);
-    let mut graph = model.graph.clone();
-    session.check("front end", &graph)?;
-    session.emit(Stage::Graph, None, || text::print(&graph));
-    session.passes(&mut graph, passes::BEFORE_TRAINING)?;
-    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe))?;
-    session.emit(Stage::Grad, None, || text::print(&graph));
-    session.passes(&mut graph, passes::AFTER_TRAINING)?;
-    session.emit(Stage::Opt, None, || text::print(&graph));
+    let graph = session.training_graph(model)?;
     session.finish(graph, true)
 }
 
@@ -285,12 +273,49 @@ impl<'a> Session<'a> {
         verify::check(graph).map_err(|e| Error::new(format!("the graph is broken after {after}: {e}")))
     }
 
-    /// From the final graph to a program.
-    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
-        self.report.multiply_adds = multiply_adds(&graph);
-        let params = params(&graph);
+    fn inference_graph(&mut self, model: &Model) -> Result<Graph> {
+        let mut graph = model.graph.clone();
+        self.check("front end", &graph)?;
+        self.emit(Stage::Graph, None, || text::print(&graph));
+        // Before any pass, so that none of them removes or swallows the values.
+        name_outputs(&mut graph, &self.options.dumps)?;
+        self.passes(&mut graph, passes::INFERENCE)?;
+        self.emit(Stage::Opt, None, || text::print(&graph));
+        Ok(graph)
+    }
+
+    fn training_graph(&mut self, model: &Model) -> Result<Graph> {
+        let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
+        let recipe = model.train.as_ref().ok_or_else(missing)?;
+        let mut graph = model.graph.clone();
+        self.check("front end", &graph)?;
+        self.emit(Stage::Graph, None, || text::print(&graph));
+        self.passes(&mut graph, passes::BEFORE_TRAINING)?;
+        self.step("training", &mut graph, |graph| passes::training::run(graph, recipe))?;
+        self.emit(Stage::Grad, None, || text::print(&graph));
+        self.passes(&mut graph, passes::AFTER_TRAINING)?;
+        self.emit(Stage::Opt, None, || text::print(&graph));
+        Ok(graph)
+    }
+
+    /// The work and the parameters of the final graph.
+    fn count(&mut self, graph: &Graph) -> Vec<ParamInfo> {
+        self.report.multiply_adds = multiply_adds(graph);
+        let params = params(graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        params
+    }
+
+    fn kernels(mut self, graph: &Graph, training: bool) -> Result<Kernels> {
+        let params = self.count(graph);
+        let (plan, module, target) = self.lower(graph, training)?;
+        Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
+    }
+
+    /// From the final graph to a program.
+    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
+        let params = self.count(&graph);
         let engine: Box<dyn Engine + Send> = match self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
             Device::Cpu => self.compile(graph, training)?,
@@ -298,10 +323,10 @@ impl<'a> Session<'a> {
         Ok(Program { engine, params, report: self.report, dumps: self.dumps })
     }
 
-    /// Graph to kernels, kernels to a plan, both to code that runs.
-    fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
+    /// Graph to kernels, kernels to a plan.
+    fn lower(&mut self, graph: &Graph, training: bool) -> Result<(Plan, Verified<Module>, Target)> {
         let target = self.options.target.clone().unwrap_or_else(Target::host);
-        let lowered = self.time("lower", || lower::run(&graph, &target));
+        let lowered = self.time("lower", || lower::run(graph, &target));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         let name = graph.name.clone();
         let plan = plan::Options { name, prepare_each_run: training, group: None, updates };
@@ -312,17 +337,47 @@ impl<'a> Session<'a> {
         self.report.prepare = plan.prepare.len();
         self.emit(Stage::Kernel, None, || module.to_string());
         self.emit(Stage::Plan, None, || plan::text::print(&plan));
-        let failed = |e| Error::new(format!("code: {e}"));
         if self.wants(&Stage::Clif.into()) {
-            let text = cranelift::clif(&module, &target).map_err(failed)?;
+            let text = cranelift::clif(&module, &target).map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Clif, None, || text);
         }
+        Ok((plan, module, target))
+    }
+
+    /// Graph to kernels and a plan, both to code that runs.
+    fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
+        let (plan, module, target) = self.lower(&graph, training)?;
         let wide = x86::leaf_code(&target);
-        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
+        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide));
+        let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         Ok(Box::new(Executor::new(Arc::new(plan), Arc::new(code), Arc::new(threads))?))
     }
+}
+
+/// A program before any machine code: for libraries, whose code is put into files.
+pub struct Kernels {
+    pub plan: Plan,
+    pub module: Verified<Module>,
+    pub target: Target,
+    pub params: Vec<ParamInfo>,
+    pub report: Report,
+    pub dumps: Vec<Dump>,
+}
+
+/// As [`inference`], up to the kernels.
+pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.kernels(&graph, false)
+}
+
+/// As [`training`], up to the kernels.
+pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.training_graph(model)?;
+    session.kernels(&graph, true)
 }
 
 /// Multiply-adds per image of all nodes.

@@ -9,6 +9,7 @@ mod data;
 mod front;
 mod golden;
 mod kernels;
+mod library;
 mod nets;
 mod ops;
 mod passes;

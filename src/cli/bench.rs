@@ -49,7 +49,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         Mode::Train => (common.training(&model)?, "train"),
     };
     let mut program = program;
-    show_dumps(&program)?;
+    show_dumps(&program.dumps)?;
     for parameter in parameters(&program) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }

@@ -104,7 +104,7 @@ impl Common {
         }
     }
 
-    fn options(&self) -> Done<Options> {
+    pub fn options(&self) -> Done<Options> {
         let isa = match self.isa {
             IsaName::Auto => None,
             IsaName::Portable => Some(Isa::Portable),
@@ -178,8 +178,8 @@ fn eprint_text(text: &str) {
 }
 
 /// Shows the dumps that `--emit` asked for.
-pub fn show_dumps(program: &Program) -> Done {
-    for dump in &program.dumps {
+pub fn show_dumps(dumps: &[pipeline::Dump]) -> Done {
+    for dump in dumps {
         output::print(&format!("{}\n", dump.text.trim_end_matches('\n')))?;
     }
     Ok(())
@@ -249,6 +249,10 @@ pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
 
 /// Parameters and states of a program for the runtime.
 pub fn parameters(program: &Program) -> Vec<Parameter> {
+    parameters_of(&program.params)
+}
+
+pub fn parameters_of(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
     let init = |init: Start| match init {
         Start::Normal { std } => Init::Normal { std },
         Start::Uniform { limit } => Init::Uniform { limit },
@@ -262,7 +266,7 @@ pub fn parameters(program: &Program) -> Vec<Parameter> {
         init: init(p.init),
         state: p.state,
     };
-    program.params.iter().map(parameter).collect()
+    params.iter().map(parameter).collect()
 }
 
 /// Weights from a file, loaded into a program.

@@ -34,10 +34,11 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOption
     Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
 
-/// Emits all kernels, and the leaves that they call, into `out`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
+/// Emits all kernels, and the leaves that they call, into `out`, their symbols starting with `prefix`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
 /// Gives the leaves, then the kernels in their order.
 pub fn emit<M: Module>(
     out: &mut M,
+    prefix: &str,
     module: &Verified<KernelModule>,
     target: &Target,
     leaf_isa: &dyn TargetIsa,
@@ -51,7 +52,7 @@ pub fn emit<M: Module>(
     for called in called(module) {
         let leaf = &module.leaves[called.0 as usize];
         let fail = |e: String| format!("leaf {}: {e}", leaf.name);
-        let name = format!("leaf{}_{}", called.0, symbol(&leaf.name));
+        let name = format!("{prefix}leaf{}_{}", called.0, symbol(&leaf.name));
         let signature = leaf_signature(leaf.params.len(), leaf_isa);
         let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
         let (bytes, relocations, align) = match leaf_code(leaf) {
@@ -77,7 +78,7 @@ pub fn emit<M: Module>(
     let mut kernels = Vec::new();
     for (i, kernel) in module.kernels.iter().enumerate() {
         let fail = |e: String| format!("kernel {}: {e}", kernel.name);
-        let name = format!("kernel{i}_{}", symbol(&kernel.name));
+        let name = format!("{prefix}kernel{i}_{}", symbol(&kernel.name));
         let signature = kernel_signature(out.isa());
         let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
         let mut context = Context::new();

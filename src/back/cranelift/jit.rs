@@ -39,7 +39,7 @@ pub(super) fn compile(module: &Verified<Module>, target: &Target, leaf_code: &Le
         ArenaMemoryProvider::new_with_size(reserve.min(1 << 30)).map_err(|e| format!("memory for code: {e}"))?;
     builder.memory_provider(Box::new(arena));
     let mut jit = JITModule::new(builder);
-    let emitted = emit::emit(&mut jit, module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local);
+    let emitted = emit::emit(&mut jit, "", module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local);
     // The holder comes first: it frees the memory on every way out.
     let mut code = JitCode { module: Some(jit), kernels: Vec::new(), functions: Vec::new() };
     let (leaves, kernels) = emitted?;

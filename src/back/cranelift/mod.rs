@@ -17,9 +17,11 @@ mod lanes;
 mod leaf;
 mod memory;
 mod nest;
+mod object;
 
 pub use emit::{Emitted, emit};
 pub use jit::JitCode;
+pub use object::{Object, isa_for};
 
 /// Compiles for this process, all leaves by Cranelift.
 pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
@@ -46,8 +48,8 @@ pub enum Effort {
     Kernel,
 }
 
-/// The machine that this runs on. `pic`: for object files instead of the JIT.
-pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
+/// Cranelift's settings. `pic`: for object files instead of the JIT.
+fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, String> {
     let mut flags = settings::builder();
     let settings = [
         ("opt_level", if effort == Effort::Leaf { "none" } else { "speed" }),
@@ -58,9 +60,14 @@ pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
     for (name, value) in settings {
         flags.set(name, value).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
     }
+    Ok(settings::Flags::new(flags))
+}
+
+/// The machine that this runs on. `pic`: for object files instead of the JIT.
+pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
     let builder: isa::Builder =
         cranelift_native::builder().map_err(|e| format!("Cranelift does not know this machine: {e}"))?;
-    builder.finish(settings::Flags::new(flags)).map_err(|e| format!("Cranelift: {e}"))
+    builder.finish(settings_for(effort, pic)?).map_err(|e| format!("Cranelift: {e}"))
 }
 
 /// Does the instruction set have a feature? Features of other architectures count as present.
