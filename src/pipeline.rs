@@ -14,6 +14,7 @@ use crate::passes::{self, Pass};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
@@ -155,6 +156,20 @@ pub struct ParamInfo {
     pub trainable: bool,
     /// Belongs to the optimiser: saved in checkpoints, not with the weights.
     pub state: bool,
+}
+
+impl ParamInfo {
+    /// For the runtime.
+    pub fn parameter(&self) -> Parameter {
+        let init = match self.init {
+            Init::Normal { std } => init::Init::Normal { std },
+            Init::Uniform { limit } => init::Init::Uniform { limit },
+            Init::Xavier => init::Init::Xavier,
+            Init::He => init::Init::He,
+            Init::Constant { value } => init::Init::Constant { value },
+        };
+        Parameter { name: self.name.clone(), dims: self.dims.clone(), init, state: self.state }
+    }
 }
 
 /// Numbers about a compiled program.

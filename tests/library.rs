@@ -21,7 +21,7 @@ fn model(channels: usize, prepare: &str) -> String {
         |> global_avg_pool
         |> softmax as probabilities
 }}
-data {{ source = npz  path = \"data.npz\"  prepare = {prepare} }}
+data {{ source = npz(\"data.npz\")  prepare = {prepare} }}
 train {{ loss = cross_entropy  optimizer = sgd(rate = 0.05, momentum = 0.9)  batch = 20  epochs = 1  seed = 5 }}
 "
     )
@@ -145,7 +145,7 @@ fn builds_are_reproducible_and_depend_on_no_folder() {
             assert!(read("one") == read("deep/er/x/two"), "{name:?} differs");
             count += 1;
         }
-        assert!(count >= 9, "{count} files");
+        assert!(count >= 11, "{count} files");
     }
 }
 
@@ -219,7 +219,9 @@ fn wrong_weights_and_arguments_are_refused() {
     let name = store.tensors.keys().next().expect("a tensor").clone();
     let taken = store.tensors.remove(&name).expect("there");
     refused(&store.to_bytes(), 3, &name);
-    store.tensors.insert(name.clone(), ninc_runtime::Tensor { dims: vec![taken.data.len()], data: taken.data.clone() });
+    store
+        .tensors
+        .insert(name.clone(), ninc_runtime::Tensor { dims: vec![1, taken.data.len()], data: taken.data.clone() });
     refused(&store.to_bytes(), 3, &name);
     store.tensors.insert(name, taken);
     store.metadata.insert("prepare".into(), "[]".into());
@@ -253,5 +255,121 @@ fn build_says_what_it_cannot() {
         let (_, err) = texts(&output);
         assert!(!output.status.success() && err.contains(says), "{arguments:?}: {err}");
         assert!(!place.path("lib").exists(), "{arguments:?} wrote something");
+    }
+}
+
+#[test]
+fn a_library_learns_as_the_runtime_does() {
+    use ninc::pipeline::{self, Options};
+    use ninc_runtime::train::feeds::Feeds;
+    let place = Place::trained(1, "[scale, mean_std]");
+    place.build("lib", &["--cpu", "native", "--train"]);
+    let text = fs::read_to_string(place.path("small.nin")).expect("there");
+    let model = ninc::front::load(&text, "small.nin", &[]).0.expect("a model");
+    let recipe = model.train.clone().expect("a recipe");
+    let options = Options { target: Some(ninc::kernel::target::Target::host()), ..Options::default() };
+    let mut program = pipeline::training(&model, &options).expect("compiles");
+    let weights = ninc_runtime::weights::Weights::read(&place.path("w/small.safetensors")).expect("good");
+    weights.load_into(&mut *program.engine).expect("fits");
+
+    let library = Loaded::open(&place.path("lib/libsmall.so"), "small");
+    let training = library.train_create(&place.path("lib/small_train.safetensors"));
+    let images: Vec<f32> = (0..6 * 64).map(|i| (i * 7 % 19) as f32 / 19.0).collect();
+    let labels = [3, 1, 4, 1, 5, 9];
+    for step in 0..4 {
+        let inputs = program.engine.inputs().to_vec();
+        let factor = 1.0 / (step + 1) as f64;
+        let feeds = Feeds::new(&inputs, &recipe, factor, step).expect("all known");
+        let fed = feeds.with(&inputs, &images, &labels);
+        let expected = program.engine.run(6, &fed, &["loss"]).expect("runs")[0].data[0];
+        let loss = library.train_step(training, &images, &labels, step as i64, factor, 1 + step as i64 % 2);
+        assert_eq!(loss.map(f32::to_bits), Ok(expected.to_bits()), "step {step}");
+    }
+    assert_eq!(library.train_step(training, &images, &[10, 0, 0, 0, 0, 0], 0, 1.0, 1), Err(6));
+    // What was learned is saved as weights that both understand.
+    library.train_save(training, &place.path("new.safetensors"));
+    let saved = ninc_runtime::weights::Weights::read(&place.path("new.safetensors")).expect("good checksums");
+    for (name, tensor) in &saved.tensors {
+        assert_eq!(*tensor, program.engine.read(name).expect("there"), "{name}");
+        assert_ne!(*tensor, weights.tensors[name], "{name} did not change");
+    }
+    assert_eq!((&saved.preparation, &saved.classes), (&weights.preparation, &weights.classes));
+    let network = library.create(&place.path("new.safetensors")).expect("its own weights");
+    library.destroy(network);
+    library.train_destroy(training);
+}
+
+#[test]
+fn weights_may_be_inside_and_levels_may_be_several() {
+    let place = Place::trained(1, "[scale]");
+    place.build("inside", &["--cpu", "native", "--embed"]);
+    assert!(!place.path("inside/small.safetensors").exists());
+    place.build("fat", &["--fat"]);
+    place.build("v3", &["--cpu", "x86-64-v3"]);
+    let image = [0.25; 64];
+    let inside = Loaded::open(&place.path("inside/libsmall.so"), "small");
+    let network = inside.create_embedded();
+    let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    let expected = inside.run(network, 1, &image, 1, None).expect("runs");
+    inside.destroy(network);
+    for folder in ["fat", "v3"] {
+        let library = Loaded::open(&place.path(&format!("{folder}/libsmall.so")), "small");
+        match library.create(&place.path("fat/small.safetensors")) {
+            Ok(network) => {
+                assert!(close(&library.run(network, 1, &image, 1, None).expect("runs"), &expected), "{folder}");
+                library.destroy(network);
+            }
+            Err((5, text)) if folder == "v3" => eprintln!("skipped: {text}"),
+            Err(other) => panic!("{folder}: {other:?}"),
+        }
+    }
+    let json = fs::read_to_string(place.path("fat/small.json")).expect("written");
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(value["inputs"][0]["shape"], serde_json::json!([1, 8, 8]));
+    assert_eq!(value["cpu"].as_array().map(Vec::len), Some(if cfg!(target_arch = "x86_64") { 3 } else { 1 }));
+    let sum = ninc_runtime::store::crc32(&fs::read(place.path("fat/small.safetensors")).expect("there"));
+    assert_eq!(value["crc32"]["small.safetensors"], format!("{sum:08x}"));
+}
+
+#[test]
+fn objects_for_aarch64_give_the_same_under_emulation() {
+    if !have("aarch64-linux-gnu-gcc") || !have("qemu-aarch64") {
+        return;
+    }
+    let place = Place::trained(3, "[gcn(scale = 55), zca(epsilon = 0.1)]");
+    place.build("arm", &["--target", "aarch64-unknown-linux-gnu"]);
+    let expected = place.expected();
+    let numbers = |text: &str| -> Vec<f32> {
+        text.lines().map(|l| f32::from_bits(u32::from_str_radix(l, 16).expect("eight digits"))).collect()
+    };
+    let check = |program: &[&str]| {
+        let raw = ["--raw", "arm/small.safetensors", "a.png"];
+        let arguments = [&["-L", "/usr/aarch64-linux-gnu"], program, &raw].concat();
+        let got = numbers(&place.good("qemu-aarch64", &arguments));
+        let close = got.iter().zip(numbers(&expected)).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(close && got.len() == 10, "{got:?}");
+    };
+    let compiler = "aarch64-linux-gnu-gcc";
+    place.good(compiler, &["-O1", "arm/classify.c", "arm/libsmall.a", "-lpthread", "-o", "static"]);
+    check(&["./static"]);
+    place.good(compiler, &["-O1", "arm/classify.c", "-Larm", "-lsmall", "-o", "shared"]);
+    check(&["-E", "LD_LIBRARY_PATH=arm", "./shared"]);
+}
+
+#[test]
+fn cmake_and_pkg_config_find_the_library() {
+    let place = Place::trained(1, "[scale]");
+    place.build("lib", &["--cpu", "native"]);
+    if have("cmake") && have("cc") {
+        place.good("cmake", &["-S", "lib", "-B", "made"]);
+        place.good("cmake", &["--build", "made"]);
+        let raw = ["--raw", "lib/small.safetensors", "a.png"];
+        assert_eq!(place.good("made/classify", &raw), place.expected());
+    }
+    if have("pkg-config") {
+        let mut command = place.start("pkg-config", &["--cflags", "--libs", "small"]);
+        let output = command.env("PKG_CONFIG_PATH", place.path("lib")).output().expect("starts");
+        let (out, err) = texts(&output);
+        assert!(output.status.success() && out.contains("-lsmall"), "{out}{err}");
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the header's own checksum stands: always first.
-const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
+pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
 /// The largest file that is read.
 const CAP: u64 = 16 << 30;
@@ -101,6 +101,11 @@ impl Store {
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         write_atomically(path, &self.to_bytes(), disk)
     }
+}
+
+/// The checksum used here and by compiled libraries.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
 }
 
 fn quote(text: &str) -> String {

@@ -50,7 +50,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     };
     let mut program = program;
     show_dumps(&program.dumps)?;
-    for parameter in parameters(&program) {
+    for parameter in parameters(&program.params) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
     let own = model.train.as_ref().map_or(1, |t| t.batch);

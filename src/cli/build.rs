@@ -1,6 +1,6 @@
 //! `ninc build`: compile into a library, say what came of it, write the dumps.
 
-use super::common::{Common, image_dims, input, parameters_of, show_dumps};
+use super::common::{Common, image_dims, input, parameters, show_dumps};
 use super::output::{self, Done, grouped, usage};
 use ninc::library::files::{self, Order};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
@@ -28,6 +28,12 @@ pub struct Args {
     /// The system that the library is for; this one unless said
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
+    /// The training step too, so that a program can learn
+    #[arg(long)]
+    train: bool,
+    /// The weights inside the library instead of a file beside it
+    #[arg(long, requires = "weights")]
+    embed: bool,
     #[arg(long)]
     json: bool,
 }
@@ -70,17 +76,20 @@ pub fn run(args: &Args, common: &Common) -> Done {
         picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
         classes,
         weights: weights.as_ref().map(|(w, _)| w),
+        train: args.train,
+        embed: args.embed,
     };
     let library = files::build(&model, &order, &common.options()?)?;
+    common.times(&library.kernels.report);
     if let Some((weights, path)) = &weights {
-        weights.check(&parameters_of(&library.kernels.params), path)?;
+        weights.check(&parameters(&library.kernels.params), path)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     match &args.output {
-        None => show_dumps(&library.dumps)?,
+        None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
-            for dump in &library.dumps {
+            for dump in &library.kernels.dumps {
                 let name = format!("{}.{}", model.name, dump.what.to_string().replace(':', "-"));
                 write_atomically(&folder.join(name), dump.text.as_bytes(), &System)?;
             }
@@ -89,7 +98,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
             }
         }
     }
-    let report = &library.report;
+    let report = &library.kernels.report;
     let arena = library.kernels.plan.arena_bytes(1);
     if args.json {
         return output::json(&serde_json::json!({
@@ -100,11 +109,12 @@ pub fn run(args: &Args, common: &Common) -> Done {
             "parameters": report.parameters,
             "arena_bytes": arena,
             "code_bytes": library.code_bytes,
+            "kernels": library.rows,
             "compile_seconds": seconds,
         }));
     }
     // With dumps on stdout, the summary would be in their way.
-    if !library.dumps.is_empty() && args.output.is_none() {
+    if !library.kernels.dumps.is_empty() && args.output.is_none() {
         return Ok(());
     }
     let row = |name: &str, value: String| vec![name.to_string(), value];
@@ -118,5 +128,11 @@ pub fn run(args: &Args, common: &Common) -> Done {
         row("code bytes", grouped(library.code_bytes as u64)),
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
-    output::print(&output::table(&rows))
+    output::print(&output::table(&rows))?;
+    let mut rows = vec![["result", "algorithm", "tile", "multiply-adds", "bytes"].map(String::from).to_vec()];
+    for r in &library.rows {
+        let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.multiply_adds));
+        rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes)]);
+    }
+    output::print(&format!("\n{}", output::table(&rows)))
 }

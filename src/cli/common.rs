@@ -7,10 +7,9 @@ use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
-use ninc::ops::source::Init as Start;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
 use ninc_runtime::data::{self, Sets};
-use ninc_runtime::init::{Init, Parameter};
+use ninc_runtime::init::Parameter;
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, data::files};
@@ -151,22 +150,23 @@ impl Common {
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
         let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options()? })?;
-        self.times(&program);
+        self.times(&program.report);
         Ok(program)
     }
 
     pub fn training(&self, model: &Model) -> Done<Program> {
         let program = pipeline::training(model, &self.options()?)?;
-        self.times(&program);
+        self.times(&program.report);
         Ok(program)
     }
 
-    fn times(&self, program: &Program) {
+    /// What `--time-passes` asks for.
+    pub fn times(&self, report: &pipeline::Report) {
         if !self.time_passes {
             return;
         }
         let mut rows = vec![vec!["step".to_string(), "ms".to_string()]];
-        for (name, time) in &program.report.times {
+        for (name, time) in &report.times {
             rows.push(vec![name.clone(), format!("{:.3}", time.as_secs_f64() * 1e3)]);
         }
         eprint_text(&output::table(&rows));
@@ -248,31 +248,14 @@ pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
 }
 
 /// Parameters and states of a program for the runtime.
-pub fn parameters(program: &Program) -> Vec<Parameter> {
-    parameters_of(&program.params)
-}
-
-pub fn parameters_of(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
-    let init = |init: Start| match init {
-        Start::Normal { std } => Init::Normal { std },
-        Start::Uniform { limit } => Init::Uniform { limit },
-        Start::Xavier => Init::Xavier,
-        Start::He => Init::He,
-        Start::Constant { value } => Init::Constant { value },
-    };
-    let parameter = |p: &pipeline::ParamInfo| Parameter {
-        name: p.name.clone(),
-        dims: p.dims.clone(),
-        init: init(p.init),
-        state: p.state,
-    };
-    params.iter().map(parameter).collect()
+pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
+    params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
 /// Weights from a file, loaded into a program.
 pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
     let weights = Weights::read(path)?;
-    weights.check(&parameters(program), path)?;
+    weights.check(&parameters(&program.params), path)?;
     weights.load_into(&mut *program.engine)?;
     Ok(weights)
 }

@@ -67,7 +67,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let mut trainer = common.training(&model)?;
     let mut infer = common.inference(&model, &[])?;
     show_dumps(&trainer.dumps)?;
-    let parameters = parameters(&trainer);
+    let parameters = parameters(&trainer.params);
     let start = start(args, &model, &parameters)?;
     let preparation = Arc::new(Preparation::fit(&spec.prepare, &sets.train)?);
     let text = text::print(&model.graph);

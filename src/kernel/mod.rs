@@ -10,3 +10,4 @@ pub mod site;
 pub mod target;
 pub mod text;
 pub mod verify;
+pub mod work;

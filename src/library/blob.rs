@@ -5,7 +5,7 @@
 
 use ninc_runtime::plan::{Launch, Place, Plan, Port};
 use ninc_runtime::spec::Prepare;
-use ninc_runtime::store;
+use ninc_runtime::store::{self, Store};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result};
 
@@ -16,7 +16,7 @@ const PORTS: usize = 64;
 /// Images that a run takes together, as `ninc run` does.
 const CHUNK: usize = 64;
 
-const PLAN: [&str; 30] = [
+const PLAN: [&str; 37] = [
     "PERSISTENT",
     "FIXED",
     "IMAGE",
@@ -47,12 +47,21 @@ const PLAN: [&str; 30] = [
     "WIDTH",
     "CLASSES",
     "CLASSES_AT",
+    "SEED",
+    "LABELS",
+    "LOSS",
+    "HEADER",
+    "HEADER_AT",
+    "SAVES",
+    "SAVES_AT",
 ];
 const LAUNCH: [&str; 6] = ["KERNEL", "ROUNDS", "EACH", "IMAGES", "BUFFERS", "BUFFERS_AT"];
 const TENSOR: [&str; 4] = ["NAME", "ENTRY", "SUM", "ELEMENTS"];
 const PORT: [&str; 7] = ["KIND", "OFFSET", "BATCHED", "FEED", "VALUE", "RANK", "DIMS_AT"];
 const PORT_WORDS: usize = TENSOR.len() + PORT.len() + 2 * RANK;
 const STEP: [&str; 3] = ["KIND", "FIRST", "SECOND"];
+/// A tensor of a weights file that a training library writes.
+const SAVE: [&str; 3] = ["RECORD", "FITTED", "SUM"];
 const HANDLE: [&str; 3] = ["PLAN", "PERSISTENT", "FITTED"];
 /// The first three are what kernels get as their variables.
 const REGION: [&str; 12] = [
@@ -75,12 +84,13 @@ const STEPS: [&str; 5] = ["SCALE", "MEAN_STD", "GCN", "ZCA", "LCN"];
 /// All constants of the driver's text.
 pub fn constants() -> Vec<(String, i64)> {
     let mut all = Vec::new();
-    let records: [(&str, &[&str], usize, usize); 7] = [
+    let records: [(&str, &[&str], usize, usize); 8] = [
         ("PLAN", &PLAN, 0, PLAN.len()),
         ("LAUNCH", &LAUNCH, 0, LAUNCH.len()),
         ("TENSOR", &TENSOR, 0, PORT_WORDS),
         ("PORT", &PORT, TENSOR.len(), PORT_WORDS),
         ("STEP", &STEP, 0, STEP.len()),
+        ("SAVE", &SAVE, 0, SAVE.len()),
         ("HANDLE", &HANDLE, 0, HANDLE.len()),
         ("REGION", &REGION, 0, REGION.len()),
     ];
@@ -90,6 +100,7 @@ pub fn constants() -> Vec<(String, i64)> {
         }
         all.push((format!("{record}_BYTES"), 8 * words as i64));
     }
+    all.push(("CHECKSUM_AT".into(), 8 + store::CHECKSUM.len() as i64));
     all.push(("PORT_SIZES".into(), 8 * (TENSOR.len() + PORT.len()) as i64));
     all.push(("PORT_STRIDES".into(), 8 * (TENSOR.len() + PORT.len() + RANK) as i64));
     for (group, names) in [("FEED", &FEEDS[..]), ("STEP", &STEPS[..])] {
@@ -112,9 +123,9 @@ pub enum Feed {
     Labels,
     Key,
     /// Always the same number.
-    Value(f32),
+    Value(f64),
     /// The number times the schedule's factor.
-    Rate(f32),
+    Rate(f64),
     /// The number of the step, from 1.
     Step,
 }
@@ -128,7 +139,14 @@ pub struct Extras<'a> {
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
     pub classes: &'a [String],
-    pub training: bool,
+    pub training: Option<Training<'a>>,
+}
+
+/// What a training step needs.
+pub struct Training<'a> {
+    pub seed: u64,
+    /// The weights file of inference, which the library writes as well.
+    pub saved: &'a Store,
 }
 
 impl Blob {
@@ -174,7 +192,7 @@ pub fn build(plan: &Plan, extras: &Extras) -> Result<Blob> {
         ("FIXED", plan.fixed_bytes),
         ("IMAGE", plan.image_bytes),
         ("GROUP", plan.group.unwrap_or(0)),
-        ("CHUNK", if extras.training { 0 } else { CHUNK }),
+        ("CHUNK", if extras.training.is_some() { 0 } else { CHUNK }),
         ("SCRATCH", scratch),
         ("LARGEST", plan.params.iter().map(|p| 4 * p.elements()).max().unwrap_or(0)),
         ("PREPARE_EACH_RUN", usize::from(plan.prepare_each_run)),
@@ -209,7 +227,56 @@ pub fn build(plan: &Plan, extras: &Extras) -> Result<Blob> {
     let place = blob.list(&names);
     blob.field("CLASSES", names.len());
     blob.field("CLASSES_AT", place);
+    if let Some(training) = &extras.training {
+        write_training(&mut blob, plan, extras, training)?;
+    }
     Ok(blob)
+}
+
+/// A record's place: the `index`-th of those that the plan's field points to.
+fn record(blob: &Blob, field: &str, index: usize) -> usize {
+    let at = 8 * PLAN.iter().position(|f| *f == field).expect("a field of the plan");
+    let word: [u8; 8] = blob.bytes[at..at + 8].try_into().expect("eight bytes");
+    u64::from_le_bytes(word) as usize + 8 * index * PORT_WORDS
+}
+
+/// The seed, where the loss and the labels are, and the header of the file of weights with zeros for all checksums.
+fn write_training(blob: &mut Blob, plan: &Plan, extras: &Extras, training: &Training) -> Result<()> {
+    let missing = |what: &str| Error::new(format!("the training step has no {what}"));
+    let output = |name: &str| plan.outputs.iter().position(|p| p.name == name).ok_or_else(|| missing(name));
+    blob.field("SEED", training.seed as usize);
+    blob.field("LOSS", output("loss")?);
+    blob.field("LABELS", plan.outputs[output("logits")?].elements());
+    let bytes = training.saved.to_bytes();
+    let length: [u8; 8] = bytes[..8].try_into().expect("a file starts with its header's length");
+    let mut header = bytes[..8 + u64::from_le_bytes(length) as usize].to_vec();
+    let start = 8 + store::CHECKSUM.len();
+    header[start..start + 8].fill(b'0');
+    let mut saves = Vec::new();
+    let fitted: Vec<String> =
+        extras.weights.preparation.iter().flat_map(|p| p.tensors()).map(|(name, _)| name).collect();
+    for name in training.saved.tensors.keys() {
+        let text = store::sum_entry(name);
+        let at = header.windows(text.len()).position(|w| w == text.as_bytes());
+        let at = at.ok_or_else(|| missing("checksum in the header"))? + text.len();
+        header[at..at + 8].fill(b'0');
+        match plan.params.iter().position(|p| p.name == *name) {
+            Some(param) => saves.extend([record(blob, "PARAMS_AT", param), 0, at]),
+            None => {
+                let place = fitted.iter().position(|f| f == name).ok_or_else(|| missing(name))?;
+                saves.extend([record(blob, "FITTED_AT", place), 1, at]);
+            }
+        }
+    }
+    blob.field("SAVES", training.saved.tensors.len());
+    let place = blob.list(&saves);
+    blob.field("SAVES_AT", place);
+    blob.field("HEADER", header.len());
+    let place = blob.bytes.len();
+    blob.bytes.extend(&header);
+    blob.bytes.resize(blob.bytes.len().next_multiple_of(8), 0);
+    blob.field("HEADER_AT", place);
+    Ok(())
 }
 
 fn launches(blob: &mut Blob, plan: &Plan, launches: &[Launch]) -> Result<usize> {

@@ -1,13 +1,20 @@
 //! All files of a library.
 
-use super::blob::{Extras, Feed};
+use super::blob::{Extras, Feed, Training};
 use super::header::{self, About, identifier};
 use super::levels::Level;
-use super::{Part, archive, object, shared};
+use super::table::{self, Row};
+use super::{Contents, Part, Set, archive, object, shared};
+use crate::kernel::target::Target;
 use crate::model::Model;
-use crate::pipeline::{self, Dump, Kernels, Options, Report};
+use crate::pipeline::{self, Kernels, Options};
+use ninc_runtime::plan::Port;
+use ninc_runtime::spec::Recipe;
+use ninc_runtime::store::{self, Store};
+use ninc_runtime::train::feeds;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Result, Tensor};
+use ninc_runtime::{Error, Result, Tensor, init};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// What to build.
@@ -19,49 +26,63 @@ pub struct Order<'a> {
     pub picture: Option<[usize; 3]>,
     pub classes: Vec<String>,
     pub weights: Option<&'a Weights>,
+    /// The training step too.
+    pub train: bool,
+    /// The weights inside the library.
+    pub embed: bool,
 }
 
 pub struct Library {
     /// Name and contents.
     pub files: Vec<(String, Vec<u8>)>,
-    pub report: Report,
-    pub dumps: Vec<Dump>,
+    /// A row per launch.
+    pub rows: Vec<Row>,
     pub code_bytes: usize,
     /// The plan of the most demanding level, with its kernels.
     pub kernels: Kernels,
 }
 
 pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library> {
-    let host = options.target.clone().unwrap_or_else(crate::kernel::target::Target::host);
-    let mut compiled = Vec::new();
-    for (i, level) in order.levels.iter().enumerate() {
-        let target = level.target(order.triple, &host)?;
-        // Dumps show the last level.
-        let emit = if i + 1 == order.levels.len() { options.emit.clone() } else { vec![] };
-        let options = Options { target: Some(target), emit, ..options.clone() };
-        compiled.push(pipeline::inference_kernels(model, &options)?);
-    }
-    let parts: Vec<Part> =
-        compiled.iter().map(|k| Part { plan: &k.plan, module: &k.module, target: &k.target }).collect();
+    let mut compiled = compile(model, order, options, pipeline::inference_kernels)?;
+    let trained = match order.train {
+        true => compile(model, order, options, pipeline::training_kernels)?,
+        false => vec![],
+    };
     let last = compiled.last().ok_or_else(|| Error::new("no level to build for"))?;
     let name = identifier(&model.name);
-    let empty = Weights::default();
-    // Without weights nobody knows the preparation.
-    let extras = Extras {
-        feeds: vec![Feed::Image; last.plan.inputs.len()],
-        weights: order.weights.unwrap_or(&empty),
-        picture: order.weights.and(order.picture),
-        classes: &order.classes,
-        training: false,
+    let weights = match (order.weights, trained.first()) {
+        (Some(weights), _) => weights.clone(),
+        (None, Some(kernels)) => fresh(model, kernels)?,
+        (None, None) => Weights::default(),
     };
-    let (object, code_bytes) = object(&name, order.triple, &parts, &extras)?;
+    // Without weights nobody knows the preparation.
+    let picture = order.weights.and(order.picture);
+    let saved = used(&weights, last).store();
+    let extras =
+        |feeds: Vec<Feed>, training| Extras { feeds, weights: &weights, picture, classes: &order.classes, training };
+    let training = match (trained.first(), &model.train) {
+        (Some(first), Some(recipe)) => {
+            let feeds = first.plan.inputs.iter().map(|p| feed(recipe, p)).collect::<Result<_>>()?;
+            let training = Training { seed: recipe.seed, saved: &saved };
+            Some(Set { parts: parts(&trained), extras: extras(feeds, Some(training)) })
+        }
+        _ => None,
+    };
+    let given = order.weights.is_some() || order.train;
+    let contents = Contents {
+        inference: Set { parts: parts(&compiled), extras: extras(vec![Feed::Image; last.plan.inputs.len()], None) },
+        training,
+        embedded: (given && order.embed).then(|| saved.to_bytes()),
+    };
+    let (object, code_bytes) = object(&name, order.triple, contents)?;
     let failed = |e: String| Error::new(format!("library: {e}"));
     let about = About {
         name: &model.name,
         plan: &last.plan,
-        picture: extras.picture,
+        picture,
         classes: order.classes.len(),
-        embedded: false,
+        embedded: order.embed,
+        training: order.train,
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut files = header::write(&about);
@@ -70,12 +91,109 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
         (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object).map_err(failed)?),
         (format!("{name}.o"), object),
     ]);
-    if let Some(weights) = order.weights {
-        files.push((format!("{name}.safetensors"), used(weights, last).store().to_bytes()));
+    if given && !order.embed {
+        files.push((format!("{name}.safetensors"), saved.to_bytes()));
     }
-    let report = last.report.clone();
+    if let Some(kernels) = trained.first() {
+        files.push((format!("{name}_train.safetensors"), start(&weights, kernels).to_bytes()));
+    }
+    let rows = table::rows(&last.plan, &last.module);
+    let json = describe(model, order, &weights, last, &files, &rows, code_bytes);
+    files.push((format!("{name}.json"), json.into_bytes()));
     let kernels = compiled.pop().expect("there is a last one");
-    Ok(Library { files, report, dumps: kernels.dumps.clone(), code_bytes, kernels })
+    Ok(Library { files, rows, code_bytes, kernels })
+}
+
+/// All levels of a program. Dumps show the last one.
+fn compile(
+    model: &Model,
+    order: &Order,
+    options: &Options,
+    make: fn(&Model, &Options) -> Result<Kernels>,
+) -> Result<Vec<Kernels>> {
+    let host = options.target.clone().unwrap_or_else(Target::host);
+    let mut compiled = Vec::new();
+    for (i, level) in order.levels.iter().enumerate() {
+        let emit = if i + 1 == order.levels.len() { options.emit.clone() } else { vec![] };
+        let target = Some(level.target(order.triple, &host)?);
+        compiled.push(make(model, &Options { target, emit, ..options.clone() })?);
+    }
+    Ok(compiled)
+}
+
+fn parts(compiled: &[Kernels]) -> Vec<Part<'_>> {
+    compiled.iter().map(|k| Part { plan: &k.plan, module: &k.module, target: &k.target }).collect()
+}
+
+/// What feeds an input of the training step.
+fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
+    let number = || {
+        let unknown = || Error::new(format!("the training step wants `{}`, which the recipe does not set", port.name));
+        feeds::number(recipe, 1.0, 0, &port.name).ok_or_else(unknown)
+    };
+    Ok(match port.name.as_str() {
+        "labels" => Feed::Labels,
+        "key" => Feed::Key,
+        "rate" => Feed::Rate(number()?),
+        "step" => Feed::Step,
+        _ if port.batched => Feed::Image,
+        _ => Feed::Value(number()?),
+    })
+}
+
+/// Weights as training starts with them.
+fn fresh(model: &Model, kernels: &Kernels) -> Result<Weights> {
+    let recipe = model.train.as_ref().ok_or_else(|| Error::new("the network has no `train { … }`"))?;
+    let tensors = kernels.params.iter().filter(|p| !p.state);
+    let tensors = tensors.map(|p| (p.name.clone(), init::values(&p.parameter(), recipe.seed))).collect();
+    Ok(Weights { model: model.name.clone(), tensors, ..Weights::default() })
+}
+
+/// All that a training step keeps: weights, and the optimiser's states as they start.
+fn start(weights: &Weights, kernels: &Kernels) -> Store {
+    let mut store = weights.store();
+    for param in &kernels.params {
+        let value = || init::values(&param.parameter(), 0);
+        store.tensors.entry(param.name.clone()).or_insert_with(value);
+    }
+    store
+}
+
+/// The library in words for programs: `NAME.json`.
+fn describe(
+    model: &Model,
+    order: &Order,
+    weights: &Weights,
+    kernels: &Kernels,
+    files: &[(String, Vec<u8>)],
+    rows: &[Row],
+    code_bytes: usize,
+) -> String {
+    let plan = &kernels.plan;
+    let port = |p: &Port| json!({ "name": p.name, "type": if p.ints { "int32" } else { "float32" }, "shape": p.dims, "one_per_image": p.batched });
+    let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
+    let sums: serde_json::Map<String, serde_json::Value> =
+        files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
+    let picture = order.weights.and(order.picture);
+    let value = json!({
+        "network": model.name,
+        "ninc": env!("CARGO_PKG_VERSION"),
+        "target": order.triple,
+        "cpu": order.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
+        "inputs": ports(&plan.inputs),
+        "outputs": ports(&plan.outputs),
+        "pictures": picture.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" })),
+        "prepare": weights.preparation.as_ref().map(|p| p.spec()),
+        "classes": order.classes,
+        "parameters": kernels.report.parameters,
+        "multiply_adds": kernels.report.multiply_adds,
+        "arena_bytes": plan.arena_bytes(1),
+        "weights_bytes_in_memory": plan.persistent_bytes,
+        "code_bytes": code_bytes,
+        "launches": rows,
+        "crc32": sums,
+    });
+    serde_json::to_string_pretty(&value).expect("plain data becomes JSON") + "\n"
 }
 
 /// The weights that the program has parameters for.

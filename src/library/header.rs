@@ -32,6 +32,7 @@ pub struct About<'a> {
     pub picture: Option<[usize; 3]>,
     pub classes: usize,
     pub embedded: bool,
+    pub training: bool,
     pub version: &'a str,
 }
 
@@ -54,6 +55,7 @@ fn fill(text: &str, about: &About) -> String {
     let size = |port: Option<&Port>| port.map_or(0, Port::elements).to_string();
     let [channels, height, width] = about.picture.unwrap_or_default();
     let text = section(text, "embedded", about.embedded);
+    let text = section(&text, "training", about.training);
     let text = section(&text, "pictures", about.picture.is_some());
     let values = [
         ("@inputs@", list(&about.plan.inputs)),

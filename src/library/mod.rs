@@ -5,11 +5,12 @@
 //! that code can be made for, and building one needs no compiler but this.
 
 use crate::back::cranelift::Object;
-use crate::back::{driver, x86};
-use crate::kernel::ir::Module;
+use crate::back::{LeafCode, driver, x86};
+use crate::kernel::ir::{Leaf, Module};
 use crate::kernel::target::{Isa, Target};
 use crate::verified::Verified;
 use blob::{Blob, Extras};
+use cranelift_module::{DataId, FuncId};
 use ninc_runtime::data::lcn;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::{Error, Result};
@@ -20,6 +21,7 @@ pub mod files;
 pub mod header;
 pub mod levels;
 pub mod shared;
+pub mod table;
 
 /// The driver's text, a page per subject.
 const DRIVER: [&str; 4] = [
@@ -28,6 +30,8 @@ const DRIVER: [&str; 4] = [
     include_str!("driver/run.driver"),
     include_str!("driver/api.driver"),
 ];
+const TRAIN: &str = include_str!("driver/train.driver");
+const EMBEDDED: &str = include_str!("driver/embedded.driver");
 const CPU_X86: &str = include_str!("driver/cpu_x86.driver");
 
 /// One set of kernels with its plan: a library has one for each level of processors.
@@ -48,50 +52,104 @@ fn needs(target: &Target) -> i64 {
     level + if target.bf16 { 8 } else { 0 } + if target.vnni { 16 } else { 0 }
 }
 
-/// The object file of a network and the bytes of its machine code. `parts` go from the least to the most demanding.
-pub fn object(name: &str, triple: &str, parts: &[Part], extras: &Extras) -> Result<(Vec<u8>, usize)> {
-    let failed = |e: String| Error::new(format!("code: {e}"));
-    let least = parts.first().ok_or_else(|| Error::new("a library of no code"))?.target;
+/// A program for all levels, from the least to the most demanding, and what belongs to it.
+pub struct Set<'a> {
+    pub parts: Vec<Part<'a>>,
+    pub extras: Extras<'a>,
+}
+
+/// What a library holds.
+pub struct Contents<'a> {
+    pub inference: Set<'a>,
+    pub training: Option<Set<'a>>,
+    /// A weights file to put inside.
+    pub embedded: Option<Vec<u8>>,
+}
+
+fn failed(e: String) -> Error {
+    Error::new(format!("code: {e}"))
+}
+
+/// An object under way with what its driver may name.
+struct Maker {
+    object: Object,
+    name: String,
+    x86: bool,
+    data: Vec<(String, DataId)>,
+    text: String,
+}
+
+/// The object file of a network and the bytes of its machine code.
+pub fn object(name: &str, triple: &str, contents: Contents) -> Result<(Vec<u8>, usize)> {
+    let least = contents.inference.parts.first().ok_or_else(|| Error::new("a library of no code"))?.target;
     let base = Target { isa: Isa::Portable, ..least.clone() };
-    let mut object = Object::new(name, triple, &base).map_err(failed)?;
+    let object = Object::new(name, triple, &base).map_err(failed)?;
     let x86 = triple.starts_with("x86_64");
-    let mut names = driver::Names { prefix: name, ..driver::Names::default() };
-    let mut choose = String::from("fn choose() {\n    let found = cpu();\n");
-    let mut data = Vec::new();
-    for (i, part) in parts.iter().enumerate().rev() {
-        let wide = x86::leaf_code(part.target);
-        let none = |_: &crate::kernel::ir::Leaf| None;
-        let prefix = format!("{name}.{i}.");
-        let kernels =
-            object.kernels(&prefix, part.module, part.target, if x86 { &wide } else { &none }).map_err(failed)?;
-        let Blob { bytes, kernels: places } = blob::build(part.plan, extras)?;
-        let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
-        data.push((format!("plan{i}"), object.data(&format!("{name}.data.plan{i}"), bytes, &places).map_err(failed)?));
-        let need = if x86 { needs(part.target) } else { 0 };
-        choose += &format!("    if (found & {need}) == {need} {{ return @plan{i}; }}\n");
+    let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
+    maker.set("", &contents.inference)?;
+    DRIVER.into_iter().for_each(|part| maker.text += part);
+    if let Some(training) = &contents.training {
+        maker.set("_train", training)?;
+        maker.text += TRAIN;
     }
-    choose += "    return 0;\n}\n";
-    // Names, shapes and classes are the same in all parts.
-    data.push(("plan".into(), data.last().expect("there is a part").1));
-    data.push(("crc".into(), object.data(&format!("{name}.data.crc"), crc_tables(), &[]).map_err(failed)?));
+    let mut constants = blob::constants();
+    if let Some(weights) = contents.embedded {
+        constants.push(("WEIGHTS_BYTES".into(), weights.len() as i64));
+        maker.data("weights", weights, &[])?;
+        maker.text += EMBEDDED;
+    }
+    maker.data("crc", crc_tables(), &[])?;
     let (raw, total) = lcn::gaussian();
-    let gauss = raw.iter().chain([&total]).flat_map(|v| v.to_le_bytes()).collect();
-    data.push(("gauss".into(), object.data(&format!("{name}.data.gauss"), gauss, &[]).map_err(failed)?));
-    names.data.extend(data.iter().map(|(n, id)| (n.as_str(), *id)));
-    let constants = blob::constants();
-    names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
-    let mut text = if x86 {
-        names.functions.push(("cpuid", object.bytes(&format!("{name}.cpuid"), 3, &CPUID).map_err(failed)?));
-        names.functions.push(("xgetbv", object.bytes(&format!("{name}.xgetbv"), 0, &XGETBV).map_err(failed)?));
-        CPU_X86.to_string()
-    } else {
-        "fn cpu() { return 0; }\n".to_string()
-    };
-    text += &choose;
-    DRIVER.into_iter().for_each(|part| text += part);
-    let (_, bytes) = driver::emit(&mut object.module, &text, &names).map_err(|e| Error::new(format!("driver: {e}")))?;
-    let code = object.code_bytes + bytes;
-    Ok((object.finish().map_err(failed)?, code))
+    maker.data("gauss", raw.iter().chain([&total]).flat_map(|v| v.to_le_bytes()).collect(), &[])?;
+    maker.finish(&constants)
+}
+
+impl Maker {
+    fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<()> {
+        let id = self.object.data(&format!("{}.data.{name}", self.name), bytes, functions).map_err(failed)?;
+        self.data.push((name.into(), id));
+        Ok(())
+    }
+
+    /// Kernels and plans of all levels, and the function that chooses one by what the processor has.
+    fn set(&mut self, suffix: &str, set: &Set) -> Result<()> {
+        let mut choose = format!("fn choose{suffix}() {{\n    let found = cpu();\n");
+        for (i, part) in set.parts.iter().enumerate().rev() {
+            let wide = x86::leaf_code(part.target);
+            let none = |_: &Leaf| None;
+            let prefix = format!("{}{suffix}.{i}.", self.name);
+            let code: &LeafCode = if self.x86 { &wide } else { &none };
+            let kernels = self.object.kernels(&prefix, part.module, part.target, code).map_err(failed)?;
+            let Blob { bytes, kernels: places } = blob::build(part.plan, &set.extras)?;
+            let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
+            // Names, shapes and classes are the same at all levels: the first, least one is `@plan`.
+            let plan = if i == 0 { format!("plan{suffix}") } else { format!("plan{suffix}{i}") };
+            self.data(&plan, bytes, &places)?;
+            let need = if self.x86 { needs(part.target) } else { 0 };
+            choose += &format!("    if (found & {need}) == {need} {{ return @{plan}; }}\n");
+        }
+        self.text += &choose;
+        self.text += "    return 0;\n}\n";
+        Ok(())
+    }
+
+    fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize)> {
+        let mut names = driver::Names { prefix: &self.name, ..driver::Names::default() };
+        names.data.extend(self.data.iter().map(|(n, id)| (n.as_str(), *id)));
+        names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
+        if self.x86 {
+            let name = |what: &str| format!("{}.{what}", self.name);
+            names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID).map_err(failed)?));
+            names.functions.push(("xgetbv", self.object.bytes(&name("xgetbv"), 0, &XGETBV).map_err(failed)?));
+            self.text += CPU_X86;
+        } else {
+            self.text += "fn cpu() { return 0; }\n";
+        }
+        let emitted = driver::emit(&mut self.object.module, &self.text, &names);
+        let (_, bytes) = emitted.map_err(|e| Error::new(format!("driver: {e}")))?;
+        let code = self.object.code_bytes + bytes;
+        Ok((self.object.finish().map_err(failed)?, code))
+    }
 }
 
 /// `cpuid(leaf, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four registers to

@@ -10,6 +10,20 @@ type FromMemory = unsafe extern "C" fn(*mut *mut c_void, *const u8, usize, *mut 
 type RunWith = unsafe extern "C" fn(*const c_void, i64, *const f32, *mut f32, i64, *mut c_void, usize) -> c_int;
 type Size = unsafe extern "C" fn(*const c_void, i64, i64) -> usize;
 type Message = unsafe extern "C" fn(c_int) -> *const c_char;
+type Embedded = unsafe extern "C" fn(*mut *mut c_void, *mut c_char, usize) -> c_int;
+type Step = unsafe extern "C" fn(
+    *mut c_void,
+    i64,
+    *const f32,
+    *const i32,
+    i64,
+    f64,
+    *mut f32,
+    i64,
+    *mut c_void,
+    usize,
+) -> c_int;
+type Save = unsafe extern "C" fn(*const c_void, *const c_char) -> c_int;
 type Destroy = unsafe extern "C" fn(*mut c_void);
 
 pub struct Loaded {
@@ -17,7 +31,7 @@ pub struct Loaded {
     name: String,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Network(usize);
 
 /// Numbers of one result.
@@ -49,11 +63,59 @@ impl Loaded {
     }
 
     pub fn create(&self, path: &Path) -> Result<Network, (i32, String)> {
+        self.create_by("create", path)
+    }
+
+    pub fn train_create(&self, path: &Path) -> Network {
+        self.create_by("train_create", path).expect("good weights")
+    }
+
+    pub fn create_embedded(&self) -> Network {
+        let (mut network, mut error) = (null_mut(), [0 as c_char; 300]);
+        // SAFETY: as the header says.
+        let status = unsafe {
+            let create = std::mem::transmute::<*mut c_void, Embedded>(self.symbol("create_embedded"));
+            create(&mut network, error.as_mut_ptr(), error.len())
+        };
+        Loaded::created(status, network, &error).expect("good weights inside")
+    }
+
+    /// The loss of one step, or the status.
+    pub fn train_step(
+        &self,
+        training: Network,
+        images: &[f32],
+        labels: &[i32],
+        step: i64,
+        factor: f64,
+        threads: i64,
+    ) -> Result<f32, i32> {
+        let mut loss = f32::NAN;
+        let (n, images, labels) = (labels.len() as i64, images.as_ptr(), labels.as_ptr());
+        // SAFETY: as the header says.
+        let status = unsafe {
+            let run = std::mem::transmute::<*mut c_void, Step>(self.symbol("train_step"));
+            run(training.0 as _, n, images, labels, step, factor, &mut loss, threads, null_mut(), 0)
+        };
+        if status == 0 { Ok(loss) } else { Err(status) }
+    }
+
+    pub fn train_save(&self, training: Network, path: &Path) {
+        let text = CString::new(path.to_str().expect("a plain path")).expect("no zeros");
+        // SAFETY: as the header says.
+        let status = unsafe {
+            let save = std::mem::transmute::<*mut c_void, Save>(self.symbol("train_save"));
+            save(training.0 as _, text.as_ptr())
+        };
+        assert_eq!(status, 0);
+    }
+
+    fn create_by(&self, function: &str, path: &Path) -> Result<Network, (i32, String)> {
         let text = CString::new(path.to_str().expect("a plain path")).expect("no zeros");
         let (mut network, mut error) = (null_mut(), [0 as c_char; 300]);
         // SAFETY: as the header says.
         let status = unsafe {
-            let create = std::mem::transmute::<*mut c_void, Create>(self.symbol("create"));
+            let create = std::mem::transmute::<*mut c_void, Create>(self.symbol(function));
             create(&mut network, text.as_ptr(), error.as_mut_ptr(), error.len())
         };
         Loaded::created(status, network, &error)
@@ -119,9 +181,17 @@ impl Loaded {
     }
 
     pub fn destroy(&self, network: Network) {
+        self.destroy_by("destroy", network);
+    }
+
+    pub fn train_destroy(&self, training: Network) {
+        self.destroy_by("train_destroy", training);
+    }
+
+    fn destroy_by(&self, function: &str, network: Network) {
         // SAFETY: nobody uses the network any more.
         unsafe {
-            let destroy = std::mem::transmute::<*mut c_void, Destroy>(self.symbol("destroy"));
+            let destroy = std::mem::transmute::<*mut c_void, Destroy>(self.symbol(function));
             destroy(network.0 as _);
         }
     }

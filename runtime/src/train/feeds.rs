@@ -64,7 +64,8 @@ impl Feeds {
     }
 }
 
-fn number(recipe: &Recipe, factor: f64, step: u64, name: &str) -> Option<f64> {
+/// The number that an input of a training step takes, by its name.
+pub fn number(recipe: &Recipe, factor: f64, step: u64, name: &str) -> Option<f64> {
     match name {
         "rate" => return Some(recipe.optimizer.rate() * factor),
         "step" => return Some((step + 1) as f64),

@@ -105,6 +105,31 @@ const int64_t *@name@_output_shape(int64_t index);
 int64_t @name@_classes(void);
 const char *@name@_class_name(int64_t index);
 
+/*training<*/
+/* Learning. A @name@_train is one training under way: weights, the optimiser's states, the fitted preparation. One thread
+ * at a time may use it. */
+typedef struct @name@_train @name@_train;
+
+/* Starts from @name@_train.safetensors, which was written beside this header. */
+int @name@_train_create(@name@_train **training, const char *path, char *error, size_t error_size);
+int @name@_train_create_from_memory(@name@_train **training, const void *weights, size_t size, char *error,
+                                    size_t error_size);
+void @name@_train_destroy(@name@_train *training);
+
+/* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random numbers
+ * of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the batch's mean loss.
+ * Threads and workspace are as for @name@_run_with; its size grows with n. */
+int @name@_train_step(@name@_train *training, int64_t n, const float *images, const int32_t *labels, int64_t step,
+                      double factor, float *loss, int64_t threads, void *workspace, size_t workspace_size);
+size_t @name@_train_workspace_size(const @name@_train *training, int64_t n, int64_t threads);
+
+/* Prepares pictures (bytes, as @name@_run_u8 takes them) for steps: @NAME@_INPUT_SIZE floats each. */
+int @name@_train_prepare(const @name@_train *training, int64_t n, const uint8_t *pixels, float *images);
+
+/* Writes the weights to a file that @name@_create reads. Whatever fails, a file that was there stays as it was. */
+int @name@_train_save(const @name@_train *training, const char *path);
+
+/*>training*/
 #ifdef __cplusplus
 }
 #endif
