@@ -19,6 +19,7 @@ use ninc_runtime::plan::Plan;
 use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,11 +134,21 @@ pub struct Options {
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
+    /// A folder that keeps machine code for the next start.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { device: Device::Cpu, threads: 1, verify: true, emit: vec![], dumps: vec![], target: None }
+        Options {
+            device: Device::Cpu,
+            threads: 1,
+            verify: true,
+            emit: vec![],
+            dumps: vec![],
+            target: None,
+            cache: None,
+        }
     }
 }
 
@@ -363,7 +374,8 @@ impl<'a> Session<'a> {
     fn compile(&mut self, graph: Graph, training: bool) -> Result<Box<dyn Engine + Send>> {
         let (plan, module, target) = self.lower(&graph, training)?;
         let wide = x86::leaf_code(&target);
-        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide));
+        let code =
+            self.time("code", || cranelift::compile_with(&module, &target, &wide, self.options.cache.as_deref()));
         let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;

@@ -65,7 +65,7 @@ impl Place {
     fn start(&self, program: &str, arguments: &[&str]) -> Command {
         let program = if program == "ninc" { env!("CARGO_BIN_EXE_ninc") } else { program };
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.folder.path());
+        command.args(arguments).current_dir(self.folder.path()).env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 

@@ -46,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("lower", &["graph", "ops", "kernel", "plan", "schedule"]),
     ("pipeline", &["lower", "front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
     ("library", &["pipeline", "model", "kernel", "back"]),
-    ("cli", &["library", "pipeline", "front", "model", "graph", "ops", "kernel"]),
+    ("cli", &["library", "back", "pipeline", "front", "model", "graph", "ops", "kernel"]),
 ];
 
 #[test]

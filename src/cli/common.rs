@@ -2,6 +2,7 @@
 
 use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
+use ninc::back::cranelift;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
@@ -74,6 +75,9 @@ pub struct Common {
     /// Leave out the checks between the steps of compilation
     #[arg(long, global = true)]
     no_verify: bool,
+    /// Neither use nor keep machine code of earlier starts
+    #[arg(long, global = true)]
+    no_cache: bool,
     /// Say more
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -149,7 +153,8 @@ impl Common {
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options()? })?;
+        let cache = if self.no_cache { None } else { cranelift::cache::folder() };
+        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
         self.times(&program.report);
         Ok(program)
     }

@@ -10,7 +10,9 @@ use crate::kernel::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
+use std::path::Path;
 
+pub mod cache;
 mod emit;
 mod jit;
 mod lanes;
@@ -25,12 +27,18 @@ pub use object::{Object, isa_for};
 
 /// Compiles for this process, all leaves by Cranelift.
 pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
-    compile_with(module, target, &|_| None)
+    compile_with(module, target, &|_| None, None)
 }
 
 /// Compiles for this process; `leaf_code` may bring the machine code of leaves.
-pub fn compile_with(module: &Verified<Module>, target: &Target, leaf_code: &LeafCode) -> Result<JitCode, String> {
-    jit::compile(module, target, leaf_code)
+/// `cache` is a folder (`cache::folder`) for code that the next start need not make again.
+pub fn compile_with(
+    module: &Verified<Module>,
+    target: &Target,
+    leaf_code: &LeafCode,
+    cache: Option<&Path>,
+) -> Result<JitCode, String> {
+    jit::compile(module, target, leaf_code, cache)
 }
 
 /// The functions of a module as Cranelift IR, before any optimisation.

@@ -58,8 +58,8 @@ impl Object {
     ) -> Result<Vec<FuncId>, String> {
         debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
         let isa = isa_for(&self.triple, target, Effort::Leaf)?;
-        let (leaves, kernels) =
-            emit::emit(&mut self.module, prefix, module, target, isa.as_ref(), leaf_code, Linkage::Local)?;
+        let (leaves, kernels, _) =
+            emit::emit(&mut self.module, prefix, module, target, isa.as_ref(), leaf_code, Linkage::Local, None)?;
         self.code_bytes += leaves.iter().chain(&kernels).map(|f: &Emitted| f.bytes).sum::<usize>();
         Ok(kernels.iter().map(|k| k.id).collect())
     }
