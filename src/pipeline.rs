@@ -336,6 +336,11 @@ impl<'a> Session<'a> {
     fn kernels(mut self, graph: &Graph, training: bool) -> Result<Kernels> {
         let params = self.count(graph);
         let (plan, module, target) = self.lower(graph, training)?;
+        if self.wants(&Stage::Asm.into()) {
+            let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
+            let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
+            self.emit(Stage::Asm, None, || code.asm());
+        }
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
     }
 

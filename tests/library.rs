@@ -245,6 +245,7 @@ fn build_says_what_it_cannot() {
         (vec!["--target", "mips-unknown-none"], "aarch64-unknown-linux-gnu"),
         (vec!["--target", "aarch64-unknown-linux-gnu", "--cpu", "x86-64-v3"], "baseline"),
         (vec!["--target", "aarch64-unknown-linux-gnu", "--cpu", "native"], "this machine"),
+        (vec!["--target", "aarch64-unknown-linux-gnu", "--emit", "asm"], "disassembler"),
         (vec!["--cpu", "pentium"], "x86-64-v4"),
         (vec!["--weights", "none.safetensors"], "none.safetensors"),
     ] {

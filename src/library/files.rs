@@ -2,12 +2,12 @@
 
 use super::blob::{Extras, Feed, Training};
 use super::header::{self, About, identifier};
-use super::levels::Level;
+use super::levels::{Level, host_triple};
 use super::table::{self, Row};
 use super::{Contents, Part, Set, archive, object, shared};
 use crate::kernel::target::Target;
 use crate::model::Model;
-use crate::pipeline::{self, Kernels, Options};
+use crate::pipeline::{self, Kernels, Options, Stage};
 use ninc_runtime::plan::Port;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::{self, Store};
@@ -112,6 +112,10 @@ fn compile(
     make: fn(&Model, &Options) -> Result<Kernels>,
 ) -> Result<Vec<Kernels>> {
     let host = options.target.clone().unwrap_or_else(Target::host);
+    if order.triple != host_triple() && options.emit.contains(&Stage::Asm.into()) {
+        return Err(Error::new("`--emit asm` shows instructions of this machine only")
+            .with_help(format!("look at the object for {} with a disassembler", order.triple)));
+    }
     let mut compiled = Vec::new();
     for (i, level) in order.levels.iter().enumerate() {
         let emit = if i + 1 == order.levels.len() { options.emit.clone() } else { vec![] };
