@@ -4,6 +4,7 @@ pub mod back;
 pub mod front;
 pub mod graph;
 pub mod kernel;
+pub mod library;
 pub mod lower;
 pub mod model;
 pub mod ops;

@@ -17,6 +17,7 @@ use crate::passes::{self, Pass};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
+use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::opencl::OpenCl;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::spec::Augment;
@@ -24,6 +25,7 @@ use ninc_runtime::threads::Pool;
 use ninc_runtime::{Engine, Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -178,11 +180,21 @@ pub struct Options {
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
+    /// A folder that keeps machine code for the next start.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { device: Device::Cpu, threads: 1, verify: true, emit: vec![], dumps: vec![], target: None }
+        Options {
+            device: Device::Cpu,
+            threads: 1,
+            verify: true,
+            emit: vec![],
+            dumps: vec![],
+            target: None,
+            cache: None,
+        }
     }
 }
 
@@ -201,6 +213,20 @@ pub struct ParamInfo {
     pub trainable: bool,
     /// Belongs to the optimiser: saved in checkpoints, not with the weights.
     pub state: bool,
+}
+
+impl ParamInfo {
+    /// For the runtime.
+    pub fn parameter(&self) -> Parameter {
+        let init = match self.init {
+            Init::Normal { std } => init::Init::Normal { std },
+            Init::Uniform { limit } => init::Init::Uniform { limit },
+            Init::Xavier => init::Init::Xavier,
+            Init::He => init::Init::He,
+            Init::Constant { value } => init::Init::Constant { value },
+        };
+        Parameter { name: self.name.clone(), dims: self.dims.clone(), init, state: self.state }
+    }
 }
 
 /// Numbers about a compiled program.
@@ -248,31 +274,14 @@ impl Compiled {
 /// A program that gives the network's results for a batch.
 pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
-    let mut graph = model.graph.clone();
-    session.check("front end", &graph)?;
-    session.emit(Stage::Graph, None, || text::print(&graph));
-    // Before any pass, so that none of them removes or swallows the values.
-    name_outputs(&mut graph, &options.dumps)?;
-    session.passes(&mut graph, passes::INFERENCE)?;
-    session.emit(Stage::Opt, None, || text::print(&graph));
+    let graph = session.inference_graph(model)?;
     session.finish(graph, false)
 }
 
 /// A program of which each run is one training step.
 pub fn training(model: &Model, options: &Options) -> Result<Program> {
-    let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
-    let recipe = model.train.as_ref().ok_or_else(missing)?;
     let mut session = Session::new(options);
-    let mut graph = model.graph.clone();
-    session.check("front end", &graph)?;
-    session.emit(Stage::Graph, None, || text::print(&graph));
-    session.passes(&mut graph, passes::BEFORE_TRAINING)?;
-    let mixed = model.data.iter().flat_map(|d| &d.augment).any(|a| matches!(a, Augment::Mixup { .. }));
-    session.step("training", &mut graph, |graph| passes::training::run(graph, recipe, mixed))?;
-    name_values(&mut graph, &options.dumps);
-    session.emit(Stage::Grad, None, || text::print(&graph));
-    session.passes(&mut graph, passes::AFTER_TRAINING)?;
-    session.emit(Stage::Opt, None, || text::print(&graph));
+    let graph = session.training_graph(model)?;
     session.finish(graph, true)
 }
 
@@ -289,7 +298,7 @@ pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
     let planned = plan::plan(peak::draft(&target), plan::Ports::default(), plan::Options::default());
     let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
-    let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target));
+    let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
     let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
     let flops = count::kernel(&module, &module.kernels[0], 1).flops();
     let threads = Arc::new(Pool::new(options.threads)?);
@@ -380,12 +389,59 @@ impl<'a> Session<'a> {
         verify::check(graph).map_err(|e| Error::new(format!("the graph is broken after {after}: {e}")))
     }
 
-    /// From the final graph to a program.
-    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
-        self.report.multiply_adds = multiply_adds(&graph);
-        let params = params(&graph);
+    fn inference_graph(&mut self, model: &Model) -> Result<Graph> {
+        let mut graph = model.graph.clone();
+        self.check("front end", &graph)?;
+        self.emit(Stage::Graph, None, || text::print(&graph));
+        // Before any pass, so that none of them removes or swallows the values.
+        name_outputs(&mut graph, &self.options.dumps)?;
+        self.passes(&mut graph, passes::INFERENCE)?;
+        self.emit(Stage::Opt, None, || text::print(&graph));
+        Ok(graph)
+    }
+
+    fn training_graph(&mut self, model: &Model) -> Result<Graph> {
+        let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
+        let recipe = model.train.as_ref().ok_or_else(missing)?;
+        let mut graph = model.graph.clone();
+        self.check("front end", &graph)?;
+        self.emit(Stage::Graph, None, || text::print(&graph));
+        self.passes(&mut graph, passes::BEFORE_TRAINING)?;
+        let mixed = model.data.iter().flat_map(|d| &d.augment).any(|a| matches!(a, Augment::Mixup { .. }));
+        self.step("training", &mut graph, |graph| passes::training::run(graph, recipe, mixed))?;
+        name_values(&mut graph, &self.options.dumps);
+        self.emit(Stage::Grad, None, || text::print(&graph));
+        self.passes(&mut graph, passes::AFTER_TRAINING)?;
+        self.emit(Stage::Opt, None, || text::print(&graph));
+        Ok(graph)
+    }
+
+    /// The work and the parameters of the final graph.
+    fn count(&mut self, graph: &Graph) -> Vec<ParamInfo> {
+        self.report.multiply_adds = multiply_adds(graph);
+        let params = params(graph);
         let numbers = |p: &ParamInfo| p.dims.iter().product::<usize>();
         self.report.parameters = params.iter().filter(|p| !p.state).map(numbers).sum();
+        params
+    }
+
+    fn library(mut self, graph: &Graph, training: bool) -> Result<Kernels> {
+        let params = self.count(graph);
+        let target = self.target(training);
+        // A library brings no groups of its own: their size would be that of the caches of the machine that built it.
+        let (plan, module) = self.kernels(graph, training, &target, false)?;
+        self.machine_text(&module, &target)?;
+        if self.wants(&Stage::Asm.into()) {
+            let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
+            let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
+            self.emit(Stage::Asm, None, || code.asm());
+        }
+        Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
+    }
+
+    /// From the final graph to a program.
+    fn finish(mut self, graph: Graph, training: bool) -> Result<Program> {
+        let params = self.count(&graph);
         let mut compiled = None;
         let engine: Box<dyn Engine + Send> = match &self.options.device {
             Device::Interp => Box::new(Interpreter::new(graph)),
@@ -395,6 +451,19 @@ impl<'a> Session<'a> {
         Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
 
+    fn target(&self, training: bool) -> Target {
+        let batch = if training { Batch::Training } else { Batch::Many };
+        Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) }
+    }
+
+    fn machine_text(&mut self, module: &Verified<Module>, target: &Target) -> Result<()> {
+        if self.wants(&Stage::Clif.into()) {
+            let text = cranelift::clif(module, target).map_err(|e| Error::new(format!("code: {e}")))?;
+            self.emit(Stage::Clif, None, || text);
+        }
+        Ok(())
+    }
+
     /// Graph to kernels, kernels to a plan, both to code that runs.
     fn compile(
         &mut self,
@@ -402,22 +471,18 @@ impl<'a> Session<'a> {
         training: bool,
         compiled: &mut Option<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
-        let batch = if training { Batch::Training } else { Batch::Many };
-        let target = Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) };
+        let target = self.target(training);
         if self.wants(&Stage::OpenCl.into()) {
             // The text needs neither device nor driver.
-            let (_, module) = self.planned(&graph, training, &Target::gpu())?;
+            let (_, module) = self.planned(&graph, training, &Target::gpu(), false)?;
             let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
             self.emit(Stage::OpenCl, None, || source.text);
         }
-        let (plan, module) = self.kernels(graph, training, &target)?;
-        let failed = |e| Error::new(format!("code: {e}"));
-        if self.wants(&Stage::Clif.into()) {
-            let text = cranelift::clif(&module, &target).map_err(failed)?;
-            self.emit(Stage::Clif, None, || text);
-        }
-        let wide = x86::leaf_code(&target);
-        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide)).map_err(failed)?;
+        let (plan, module) = self.kernels(&graph, training, &target, true)?;
+        self.machine_text(&module, &target)?;
+        let (wide, cache) = (x86::leaf_code(&target), self.options.cache.clone());
+        let code = self.time("code", || cranelift::compile_with(&module, &target, &wide, cache.as_deref()));
+        let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
         let plan = Arc::new(plan);
@@ -430,7 +495,7 @@ impl<'a> Session<'a> {
         let device = ninc_runtime::opencl::pick(cards.first().copied())?;
         let given = self.options.target.clone().filter(|t| t.gpu.is_some());
         let target = given.unwrap_or_else(|| Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device))));
-        let (plan, module) = self.kernels(graph, training, &target)?;
+        let (plan, module) = self.kernels(&graph, training, &target, false)?;
         let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
         self.emit(Stage::OpenCl, None, || source.text.clone());
         let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), device))?;
@@ -438,8 +503,14 @@ impl<'a> Session<'a> {
     }
 
     /// Graph to kernels, kernels to a plan.
-    fn kernels(&mut self, graph: Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
-        let (plan, module) = self.planned(&graph, training, target)?;
+    fn kernels(
+        &mut self,
+        graph: &Graph,
+        training: bool,
+        target: &Target,
+        groups: bool,
+    ) -> Result<(Plan, Verified<Module>)> {
+        let (plan, module) = self.planned(graph, training, target, groups)?;
         self.report.launches = plan.launches.len();
         self.report.prepare = plan.prepare.len();
         self.emit(Stage::Kernel, None, || module.to_string());
@@ -447,7 +518,13 @@ impl<'a> Session<'a> {
         Ok((plan, module))
     }
 
-    fn planned(&mut self, graph: &Graph, training: bool, target: &Target) -> Result<(Plan, Verified<Module>)> {
+    fn planned(
+        &mut self,
+        graph: &Graph,
+        training: bool,
+        target: &Target,
+        groups: bool,
+    ) -> Result<(Plan, Verified<Module>)> {
         // A device has no second plan for few images: its groups share an image anyway.
         let two = !training && target.gpu.is_none();
         let lowered = self.time("lower", || lower::run(graph, target, two));
@@ -456,7 +533,7 @@ impl<'a> Session<'a> {
         let name = graph.name.clone();
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
-        let cache = target.gpu.is_none().then_some(cache);
+        let cache = groups.then_some(cache);
         let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
@@ -474,6 +551,30 @@ fn tuned(device: &ninc_runtime::opencl::Info) -> BTreeMap<String, GroupTile> {
 /// What kernels for OpenCL devices cannot have, as the back end says.
 pub fn unsupported_by_opencl() -> Vec<&'static str> {
     opencl::unsupported()
+}
+
+/// A program before any machine code: for libraries, whose code is put into files.
+pub struct Kernels {
+    pub plan: Plan,
+    pub module: Verified<Module>,
+    pub target: Target,
+    pub params: Vec<ParamInfo>,
+    pub report: Report,
+    pub dumps: Vec<Dump>,
+}
+
+/// As [`inference`], up to the kernels.
+pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.library(&graph, false)
+}
+
+/// As [`training`], up to the kernels.
+pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.training_graph(model)?;
+    session.library(&graph, true)
 }
 
 /// Multiply-adds per image of all nodes.

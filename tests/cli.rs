@@ -57,6 +57,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("NO_COLOR");
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command
     }
 
@@ -415,4 +416,49 @@ fn averaged_weights_are_what_is_kept() {
     }
     assert!(averaged.iter().zip(&expected).all(|(a, e)| (f64::from(*a) - e).abs() < 1e-6));
     assert!(averaged != plain);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn machine_code_is_kept_and_checked() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--out", "out", "--set", "width=4", "--epochs", "1"]);
+    picture(&place.path("d.png"), 3);
+    let folder = place.path("cache/ninc");
+    let kept = || -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(&folder).into_iter().flatten();
+        entries.map(|e| e.expect("an entry").path()).map(|p| (p.clone(), fs::read(p).expect("readable"))).collect()
+    };
+    for (path, _) in kept() {
+        fs::remove_file(path).expect("removed");
+    }
+    let run = |more: &[&str]| {
+        let arguments = [&["run", "tiny.nin", "--set", "width=4", "--output", "r.npy", "d.png"], more].concat();
+        place.good(&arguments);
+        fs::read(place.path("r.npy")).expect("written")
+    };
+    let expected = run(&["--no-cache"]);
+    assert!(kept().is_empty());
+    assert_eq!(run(&[]), expected);
+    let [(path, good)] = &kept()[..] else { panic!("one file") };
+    assert_eq!(run(&[]), expected, "from the cache");
+    // Damaged or cut, it is not used and written anew.
+    for at in [0, 9, good.len() / 2, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        fs::write(path, &bad).expect("written");
+        assert_eq!(run(&[]), expected, "byte {at}");
+        assert!(fs::read(path).expect("there") == *good, "byte {at}");
+    }
+    fs::write(path, &good[..good.len() / 2]).expect("written");
+    assert_eq!(run(&[]), expected);
+    // Another option is another program.
+    run(&["--isa", "portable"]);
+    assert_eq!(kept().len(), if ninc::kernel::target::Isa::Avx2.present() { 2 } else { 1 });
+    // A folder that others may write to is left alone.
+    fs::remove_file(path).expect("removed");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("set");
+    assert_eq!(run(&[]), expected);
+    assert!(!path.exists());
 }

@@ -239,12 +239,12 @@ fn a_leaf_may_bring_its_own_machine_code() {
     let module = verify(parse(text).expect("parses")).expect("valid");
     // mov dword ptr [rdi], 9; ret
     let bytes = |_: &Leaf| Some(Ok(vec![0xc7, 0x07, 9, 0, 0, 0, 0xc3]));
-    let code = cranelift::compile_with(&module, &Target::portable(false), &bytes).expect("compiles");
+    let code = cranelift::compile_with(&module, &Target::portable(false), &bytes, None).expect("compiles");
     let mut blocks = vec![vec![0; 12]];
     call(&code, &mut blocks, 3);
     assert_eq!(interp::to_i32(&blocks[0]), [9, 9, 9]);
     assert!(code.asm().contains("leaf0_l: ; 7 bytes"), "{}", code.asm());
     assert!(cranelift::clif(&module, &Target::portable(false)).expect("text").contains("; kernel k"));
-    let error = cranelift::compile_with(&module, &Target::portable(false), &|_| Some(Err("no registers".into())));
+    let error = cranelift::compile_with(&module, &Target::portable(false), &|_| Some(Err("no registers".into())), None);
     assert_eq!(error.err().as_deref(), Some("leaf l: no registers"));
 }

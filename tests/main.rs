@@ -12,6 +12,7 @@ mod golden;
 mod kernels;
 #[cfg(unix)]
 mod kill;
+mod library;
 mod nets;
 mod opencl;
 mod ops;

@@ -45,7 +45,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("schedule", &["graph", "ops"]),
     ("lower", &["graph", "ops", "kernel", "plan", "schedule"]),
     ("pipeline", &["lower", "front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
-    ("cli", &["pipeline", "front", "model", "graph", "ops", "kernel"]),
+    ("library", &["pipeline", "model", "kernel", "back"]),
+    ("cli", &["library", "back", "pipeline", "front", "model", "graph", "ops", "kernel"]),
 ];
 
 #[test]

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the header's own checksum stands: always first.
-const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
+pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
 /// The largest file that is read.
 const CAP: u64 = 16 << 30;
@@ -25,7 +25,6 @@ pub struct Store {
 
 impl Store {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let quote = |text: &str| serde_json::Value::from(text).to_string();
         let mut header = CHECKSUM.to_vec();
         header.extend_from_slice(ZEROS);
         header.push(b'"');
@@ -36,17 +35,11 @@ impl Store {
             let start = data.len();
             data.extend(tensor.data.iter().flat_map(|v| v.to_le_bytes()));
             sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));
-            let dims: Vec<String> = tensor.dims.iter().map(|d| d.to_string()).collect();
-            let dims = dims.join(",");
-            entries += &format!(
-                r#",{}:{{"dtype":"F32","shape":[{dims}],"data_offsets":[{start},{}]}}"#,
-                quote(name),
-                data.len()
-            );
+            entries += &format!("{}{start},{}]}}", entry(name, &tensor.dims), data.len());
         }
         let sums = serde_json::to_string(&sums).expect("texts are valid JSON");
         for (key, value) in self.metadata.iter().chain([(&"crc32".to_string(), &sums)]) {
-            header.extend_from_slice(format!(",{}:{}", quote(key), quote(value)).as_bytes());
+            header.extend_from_slice(metadata_entry(key, value).as_bytes());
         }
         header.push(b'}');
         header.extend_from_slice(entries.as_bytes());
@@ -113,6 +106,31 @@ impl Store {
 /// CRC-32 of a file, as 8 digits.
 pub fn checksum(path: &Path) -> Result<String> {
     Ok(format!("{:08x}", crc32fast::hash(&crate::data::files::read(path, CAP)?)))
+}
+
+/// The checksum used here and by compiled libraries.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A tensor in the header, as written here, up to its two offsets. Compiled libraries look for these texts.
+pub fn entry(name: &str, dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(|d| d.to_string()).collect();
+    format!(r#",{}:{{"dtype":"F32","shape":[{}],"data_offsets":["#, quote(name), dims.join(","))
+}
+
+/// What stands in the header in front of the eight digits of a tensor's checksum.
+pub fn sum_entry(name: &str) -> String {
+    quote(&format!("{}:\"", quote(name))).trim_matches('"').to_string() + "\""
+}
+
+/// A text of the metadata in the header.
+pub fn metadata_entry(key: &str, value: &str) -> String {
+    format!(",{}:{}", quote(key), quote(value))
 }
 
 fn header_sum(length: &[u8], header: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! Back ends: kernel IR in, code out. They read nothing but verified kernel modules.
 
 pub mod cranelift;
+pub mod driver;
 pub mod opencl;
 pub mod x86;
 

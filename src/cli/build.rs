@@ -1,25 +1,50 @@
-//! `ninc build`: compile for inference, say what came of it, write the dumps.
+//! `ninc build`: compile into a library, say what came of it, write the dumps.
 
-use super::common::{Common, show_dumps};
-use super::output::{self, Done, grouped};
-use ninc::graph::text;
+use super::common::{Common, image_dims, input, parameters, show_dumps};
+use super::output::{self, Done, grouped, usage};
+use ninc::library::files::{self, Order};
+use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::pipeline::Stage;
 use ninc_runtime::Error;
 use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
-    /// A folder for the dumps that `--emit` asks for; without it they go to stdout
+    /// A folder for the library, and for the dumps that `--emit` asks for; without it nothing is written
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Show for each convolution which algorithms were weighed, the time predicted for each, and which was taken
     #[arg(long)]
     explain: bool,
+    /// Trained weights: their preparation of pictures and their classes become part of the library
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// The least processor that the library runs on: baseline, x86-64-v3 (unless said), x86-64-v4 or native
+    #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "fat")]
+    cpu: Option<Level>,
+    /// Code for several levels of processors, chosen when the network is created
+    #[arg(long)]
+    fat: bool,
+    /// The system that the library is for; this one unless said
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
+    /// The training step too, so that a program can learn
+    #[arg(long)]
+    train: bool,
+    /// The weights inside the library instead of a file beside it
+    #[arg(long, requires = "weights")]
+    embed: bool,
     #[arg(long)]
     json: bool,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let names = Level::ALL.map(Level::name).join(", ");
+    Level::ALL.into_iter().find(|l| l.name() == text).ok_or_else(|| format!("levels: {names}"))
 }
 
 pub fn run(args: &Args, common: &Common) -> Done {
@@ -29,24 +54,60 @@ pub fn run(args: &Args, common: &Common) -> Done {
     }
     let model = common.model(&args.file)?;
     let start = Instant::now();
-    let program = common.inference(&model, &[])?;
+    let triple = args.target.as_deref().unwrap_or(host_triple());
+    if !TRIPLES.contains(&triple) {
+        let help = format!("libraries can be built for {}", TRIPLES.join(", "));
+        return Err(usage(format!("no library can be built for {triple}"), help));
+    }
+    let x86 = triple.starts_with("x86_64");
+    let levels = match (args.cpu, args.fat) {
+        (Some(level), _) => vec![level],
+        (None, true) if x86 => Level::FAT.to_vec(),
+        (None, _) => vec![if x86 { Level::V3 } else { Level::Baseline }],
+    };
+    let weights = match &args.weights {
+        Some(path) => Some((Weights::read(path)?, path)),
+        None => None,
+    };
+    let dims = input(&model)?;
+    let picture = match weights.as_ref().and_then(|(w, _)| w.preparation.as_ref()) {
+        Some(preparation) => Some(preparation.dims()),
+        None => image_dims(&dims).ok(),
+    };
+    let classes = match &weights {
+        Some((weights, _)) if !weights.classes.is_empty() => weights.classes.clone(),
+        _ => super::run::builtin(&model),
+    };
+    let order = Order {
+        triple,
+        levels: &levels,
+        picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
+        classes,
+        weights: weights.as_ref().map(|(w, _)| w),
+        train: args.train,
+        embed: args.embed,
+    };
+    let library = files::build(&model, &order, &common.options()?)?;
+    common.times(&library.kernels.report);
+    if let Some((weights, path)) = &weights {
+        weights.check(&parameters(&library.kernels.params), path)?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     match &args.output {
-        None => show_dumps(&program)?,
+        None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
-            for dump in &program.dumps {
+            for dump in &library.kernels.dumps {
                 let name = format!("{}.{}", model.name, dump.what.to_string().replace(':', "-"));
                 write_atomically(&folder.join(name), dump.text.as_bytes(), &System)?;
             }
-            let path = folder.join(format!("{}.graph", model.name));
-            if program.dumps.is_empty() {
-                write_atomically(&path, text::print(&model.graph).as_bytes(), &System)?;
+            for (name, bytes) in &library.files {
+                write_atomically(&folder.join(name), bytes, &System)?;
             }
         }
     }
-    let report = &program.report;
-    let arena = program.engine.arena_bytes(1);
+    let report = &library.kernels.report;
+    let arena = library.kernels.plan.arena_bytes(1);
     if args.json {
         return output::json(&serde_json::json!({
             "network": model.name,
@@ -55,11 +116,13 @@ pub fn run(args: &Args, common: &Common) -> Done {
             "multiply_adds": report.multiply_adds,
             "parameters": report.parameters,
             "arena_bytes": arena,
+            "code_bytes": library.code_bytes,
+            "kernels": library.rows,
             "compile_seconds": seconds,
         }));
     }
     // With dumps on stdout, the summary would be in their way.
-    if !program.dumps.is_empty() && args.output.is_none() {
+    if !library.kernels.dumps.is_empty() && args.output.is_none() {
         return Ok(());
     }
     let row = |name: &str, value: String| vec![name.to_string(), value];
@@ -70,7 +133,14 @@ pub fn run(args: &Args, common: &Common) -> Done {
         row("multiply-adds", grouped(report.multiply_adds)),
         row("parameters", grouped(report.parameters as u64)),
         row("arena bytes", format!("{} for one image", grouped(arena as u64))),
+        row("code bytes", grouped(library.code_bytes as u64)),
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
-    output::print(&output::table(&rows))
+    output::print(&output::table(&rows))?;
+    let mut rows = vec![["result", "algorithm", "tile", "multiply-adds", "bytes"].map(String::from).to_vec()];
+    for r in &library.rows {
+        let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.multiply_adds));
+        rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes)]);
+    }
+    output::print(&format!("\n{}", output::table(&rows)))
 }

@@ -2,15 +2,15 @@
 
 use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
+use ninc::back::cranelift;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
-use ninc::ops::source::Init as Start;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
 use ninc_runtime::data::{self, Sets};
-use ninc_runtime::init::{Init, Parameter};
+use ninc_runtime::init::Parameter;
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, data::files};
@@ -68,6 +68,9 @@ pub struct Common {
     /// Leave out the checks between the steps of compilation
     #[arg(long, global = true)]
     no_verify: bool,
+    /// Neither use nor keep machine code of earlier starts
+    #[arg(long, global = true)]
+    no_cache: bool,
     /// Say more
     #[arg(short, long, global = true)]
     pub verbose: bool,
@@ -212,14 +215,15 @@ impl Common {
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), ..self.options()? })?;
-        self.times(&program);
+        let cache = if self.no_cache { None } else { cranelift::cache::folder() };
+        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
+        self.times(&program.report);
         Ok(program)
     }
 
     pub fn training(&self, model: &Model) -> Done<Program> {
         let program = pipeline::training(model, &self.options()?)?;
-        self.times(&program);
+        self.times(&program.report);
         Ok(program)
     }
 
@@ -236,12 +240,13 @@ impl Common {
         Ok(pipeline::training(model, &options)?)
     }
 
-    fn times(&self, program: &Program) {
+    /// What `--time-passes` asks for.
+    pub fn times(&self, report: &pipeline::Report) {
         if !self.time_passes {
             return;
         }
         let mut rows = vec![vec!["step".to_string(), "ms".to_string()]];
-        for (name, time) in &program.report.times {
+        for (name, time) in &report.times {
             rows.push(vec![name.clone(), format!("{:.3}", time.as_secs_f64() * 1e3)]);
         }
         eprint_text(&output::table(&rows));
@@ -253,8 +258,8 @@ fn eprint_text(text: &str) {
 }
 
 /// Shows the dumps that `--emit` asked for.
-pub fn show_dumps(program: &Program) -> Done {
-    for dump in &program.dumps {
+pub fn show_dumps(dumps: &[pipeline::Dump]) -> Done {
+    for dump in dumps {
         output::print(&format!("{}\n", dump.text.trim_end_matches('\n')))?;
     }
     Ok(())
@@ -323,27 +328,14 @@ pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
 }
 
 /// Parameters and states of a program for the runtime.
-pub fn parameters(program: &Program) -> Vec<Parameter> {
-    let init = |init: Start| match init {
-        Start::Normal { std } => Init::Normal { std },
-        Start::Uniform { limit } => Init::Uniform { limit },
-        Start::Xavier => Init::Xavier,
-        Start::He => Init::He,
-        Start::Constant { value } => Init::Constant { value },
-    };
-    let parameter = |p: &pipeline::ParamInfo| Parameter {
-        name: p.name.clone(),
-        dims: p.dims.clone(),
-        init: init(p.init),
-        state: p.state,
-    };
-    program.params.iter().map(parameter).collect()
+pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
+    params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
 /// Weights from a file, loaded into a program.
 pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
     let weights = Weights::read(path)?;
-    weights.check(&parameters(program), path)?;
+    weights.check(&parameters(&program.params), path)?;
     weights.load_into(&mut *program.engine)?;
     Ok(weights)
 }

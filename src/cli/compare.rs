@@ -135,7 +135,7 @@ fn fill(args: &Args, model: &Model, program: &mut Program) -> Done {
     match path {
         Some(path) => load_weights(program, path).map(|_| ()),
         None => {
-            for parameter in parameters(program) {
+            for parameter in parameters(&program.params) {
                 program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
             }
             Ok(())

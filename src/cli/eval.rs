@@ -31,7 +31,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     sets.test.check("test", &input(&model)?, classes)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let mut program = common.inference(&model, &[])?;
-    show_dumps(&program)?;
+    show_dumps(&program.dumps)?;
     let weights = load_weights(&mut program, &weights_path)?;
     let preparation = match weights.preparation {
         Some(preparation) => preparation,

@@ -52,7 +52,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     let mut program = common.inference(&model, &wanted)?;
-    show_dumps(&program)?;
+    show_dumps(&program.dumps)?;
     let weights = load_weights(&mut program, &weights_path)?;
     let images = Images::read(args, &model, &dims, weights.preparation.as_ref())?;
 
@@ -163,7 +163,7 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
 }
 
 /// Names of a built-in source's classes, for weights that came without any.
-fn builtin(model: &Model) -> Vec<String> {
+pub fn builtin(model: &Model) -> Vec<String> {
     use ninc_runtime::data::cifar;
     match model.data.as_ref().map(|d| &d.source) {
         Some(Source::Digits | Source::Mnist | Source::Svhn { .. }) => (0..10).map(|d| d.to_string()).collect(),

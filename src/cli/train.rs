@@ -108,8 +108,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
 
     let mut trainer = common.training(&model)?;
     let mut infer = common.inference(&model, &[])?;
-    show_dumps(&trainer)?;
-    let parameters = parameters(&trainer);
+    show_dumps(&trainer.dumps)?;
+    let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters)?;
     let preparation = prepare(&spec.prepare, &sets.train)?;
     let text = text::print(&model.graph);

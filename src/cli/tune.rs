@@ -59,7 +59,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
 fn time(model: &Model, common: &Common, train: bool, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
     let every = Target::gpu_with(tile, Arc::default());
     let mut program = common.for_target(model, train, every)?;
-    for parameter in parameters(&program) {
+    for parameter in parameters(&program.params) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
     Run { model, batch, train, rounds: Some(5), profile: true }.measure(&mut program)?;

@@ -12,3 +12,4 @@ pub mod site;
 pub mod target;
 pub mod text;
 pub mod verify;
+pub mod work;

@@ -30,7 +30,7 @@ pub fn compile(draft: &Draft, target: &Target) -> cranelift::JitCode {
         Isa::Portable => None,
         isa => Some(x86::emit(leaf, isa, x86::Features::default())),
     };
-    cranelift::compile_with(&module, target, &wide).expect("a module that compiles")
+    cranelift::compile_with(&module, target, &wide, None).expect("a module that compiles")
 }
 
 /// Bytes of all buffers after one run.

@@ -17,10 +17,16 @@ pub fn normalize(pixels: &mut [f32], height: usize, width: usize) {
     }
 }
 
+/// One side of the Gaussian, and its sum.
+pub fn gaussian() -> ([f64; SIDE], f64) {
+    let raw: [f64; SIDE] = std::array::from_fn(|i| (-(i as f64 - HALF as f64).powi(2) / 8.0).exp());
+    let total = raw.iter().sum();
+    (raw, total)
+}
+
 /// The Gaussian is separable: rows, then columns.
 fn blur(values: impl Iterator<Item = f64>, height: usize, width: usize) -> Vec<f64> {
-    let raw: [f64; SIDE] = std::array::from_fn(|i| (-(i as f64 - HALF as f64).powi(2) / 8.0).exp());
-    let total: f64 = raw.iter().sum();
+    let (raw, total) = gaussian();
     let values: Vec<f64> = values.collect();
     let pass = |source: &[f64], step: usize, at: &dyn Fn(usize) -> (usize, usize)| -> Vec<f64> {
         let tap = |i: usize, k: usize| {

@@ -89,6 +89,7 @@ impl Preparation {
                     }
                 }
                 Step::Gcn { scale } => images.chunks_exact_mut(size).for_each(|image| gcn(image, *scale)),
+                Step::Zca { mean, matrix } if images.len() == size => zca::apply_one(images, mean, matrix),
                 Step::Zca { mean, matrix } => zca::apply(images, mean, matrix),
                 Step::Lcn => images.chunks_exact_mut(plane).for_each(|p| lcn::normalize(p, height, width)),
             }

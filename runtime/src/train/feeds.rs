@@ -74,7 +74,8 @@ impl Feeds {
     }
 }
 
-fn number(recipe: &Recipe, hyper: Hyper, step: u64, name: &str) -> Option<f64> {
+/// The number that an input of a training step takes, by its name.
+pub fn number(recipe: &Recipe, hyper: Hyper, step: u64, name: &str) -> Option<f64> {
     match name {
         "rate" => return Some(recipe.optimizer.rate() * hyper.factor),
         "step" => return Some((step + 1) as f64),

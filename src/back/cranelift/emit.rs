@@ -1,5 +1,6 @@
 //! Puts a module's functions into any Cranelift module, in memory or for an object file.
 
+use super::cache::Piece;
 use super::{LeafCode, has_feature, leaf, nest};
 use crate::kernel::ir::{LeafId, Module as KernelModule, Stmt};
 use crate::kernel::target::Target;
@@ -34,65 +35,86 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOption
     Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
 
-/// Emits all kernels, and the leaves that they call, into `out`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
-/// Gives the leaves, then the kernels in their order.
+/// Emits all kernels, and the leaves that they call, into `out`, their symbols starting with `prefix`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
+/// `kept` is the code of all functions from an earlier compilation of the same. Gives the leaves, the kernels in their order
+/// and the code of all.
 pub fn emit<M: Module>(
     out: &mut M,
+    prefix: &str,
     module: &Verified<KernelModule>,
     target: &Target,
     leaf_isa: &dyn TargetIsa,
     leaf_code: &LeafCode,
     linkage: Linkage,
-) -> Result<(Vec<Emitted>, Vec<Emitted>), String> {
+    kept: Option<Vec<Piece>>,
+) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), String> {
     let options = options(target, leaf_isa)?;
     let mut builder = FunctionBuilderContext::new();
+    let count = called(module).len() + module.kernels.len();
+    let mut kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
+    let mut pieces = Vec::new();
     let mut ids = vec![None; module.leaves.len()];
     let mut leaves = Vec::new();
     for called in called(module) {
         let leaf = &module.leaves[called.0 as usize];
         let fail = |e: String| format!("leaf {}: {e}", leaf.name);
-        let name = format!("leaf{}_{}", called.0, symbol(&leaf.name));
+        let name = format!("{prefix}leaf{}_{}", called.0, symbol(&leaf.name));
         let signature = leaf_signature(leaf.params.len(), leaf_isa);
         let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
-        let (bytes, relocations, align) = match leaf_code(leaf) {
-            Some(bytes) => (bytes.map_err(fail)?, Vec::new(), 64),
-            None => {
-                let mut context = Context::new();
-                context.func.signature = signature;
-                leaf::build(leaf, &options, leaf_isa, &mut context.func, &mut builder);
-                let code =
-                    context.compile(leaf_isa, &mut ControlPlane::default()).map_err(|e| fail(format!("{e:?}")))?;
-                let bytes = code.code_buffer().to_vec();
-                let align = u64::from(code.buffer.alignment).max(64);
-                let relocations = code.buffer.relocs().to_vec();
-                let relocations =
-                    relocations.iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
-                (bytes, relocations, align)
-            }
+        let piece = match kept.as_mut().and_then(Iterator::next) {
+            Some(piece) => piece,
+            None => match leaf_code(leaf) {
+                Some(bytes) => Piece { align: 64, bytes: bytes.map_err(fail)?, relocations: vec![] },
+                None => {
+                    let mut context = Context::new();
+                    context.func.signature = signature;
+                    leaf::build(leaf, &options, leaf_isa, &mut context.func, &mut builder);
+                    compile(&mut context, leaf_isa, id).map_err(fail)?
+                }
+            },
         };
-        out.define_function_bytes(id, align, &bytes, &relocations).map_err(|e| fail(e.to_string()))?;
+        let (align, bytes) = (piece.align.max(64), piece.bytes.len());
+        out.define_function_bytes(id, align, &piece.bytes, &piece.relocations).map_err(|e| fail(e.to_string()))?;
+        pieces.push(piece);
         ids[called.0 as usize] = Some(id);
-        leaves.push(Emitted { name, id, bytes: bytes.len() });
+        leaves.push(Emitted { name, id, bytes });
     }
     let mut kernels = Vec::new();
     for (i, kernel) in module.kernels.iter().enumerate() {
         let fail = |e: String| format!("kernel {}: {e}", kernel.name);
-        let name = format!("kernel{i}_{}", symbol(&kernel.name));
+        let name = format!("{prefix}kernel{i}_{}", symbol(&kernel.name));
         let signature = kernel_signature(out.isa());
         let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
-        let mut context = Context::new();
-        context.func.signature = signature;
-        let config = out.isa().frontend_config();
-        let mut reference = |leaf: LeafId, func: &mut cranelift_codegen::ir::Function| {
-            let id = ids[leaf.0 as usize].expect("all called leaves are declared");
-            out.declare_func_in_func(id, func)
+        let piece = match kept.as_mut().and_then(Iterator::next) {
+            Some(piece) => piece,
+            None => {
+                let mut context = Context::new();
+                context.func.signature = signature;
+                let config = out.isa().frontend_config();
+                let mut reference = |leaf: LeafId, func: &mut cranelift_codegen::ir::Function| {
+                    let id = ids[leaf.0 as usize].expect("all called leaves are declared");
+                    out.declare_func_in_func(id, func)
+                };
+                nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
+                compile(&mut context, out.isa(), id).map_err(fail)?
+            }
         };
-        nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
-        out.define_function(id, &mut context).map_err(|e| fail(format!("{e:?}")))?;
-        let bytes = context.compiled_code().map_or(0, |c| c.code_buffer().len());
+        let bytes = piece.bytes.len();
+        out.define_function_bytes(id, piece.align, &piece.bytes, &piece.relocations)
+            .map_err(|e| fail(e.to_string()))?;
+        pieces.push(piece);
         kernels.push(Emitted { name, id, bytes });
     }
-    Ok((leaves, kernels))
+    Ok((leaves, kernels, pieces))
+}
+
+fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<Piece, String> {
+    let code = context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{e:?}"))?;
+    let bytes = code.code_buffer().to_vec();
+    let align = u64::from(code.buffer.alignment).max(u64::from(isa.function_alignment().minimum));
+    let found = code.buffer.relocs().to_vec();
+    let relocations = found.iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
+    Ok(Piece { align, bytes, relocations })
 }
 
 /// The text of all functions; calls refer to leaves by number.

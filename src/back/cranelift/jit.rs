@@ -4,14 +4,16 @@
 //! the first pointer to them is taken.
 
 use super::emit::{self, Emitted};
-use super::{Effort, LeafCode, host_isa};
+use super::{Effort, LeafCode, cache, host_isa};
 use crate::kernel::ir::Module;
 use crate::kernel::target::Target;
 use crate::verified::Verified;
+use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
-use cranelift_module::Linkage;
+use cranelift_module::{Linkage, Module as _};
 use ninc_runtime::exec::Code;
 use std::fmt::Write;
+use std::path::Path;
 
 type Entry = extern "C" fn(*const *mut u8, *const i64, i64, i64, *mut u8);
 
@@ -30,7 +32,12 @@ unsafe impl Send for JitCode {}
 #[allow(unsafe_code)]
 unsafe impl Sync for JitCode {}
 
-pub(super) fn compile(module: &Verified<Module>, target: &Target, leaf_code: &LeafCode) -> Result<JitCode, String> {
+pub(super) fn compile(
+    module: &Verified<Module>,
+    target: &Target,
+    leaf_code: &LeafCode,
+    folder: Option<&Path>,
+) -> Result<JitCode, String> {
     let leaf_isa = host_isa(Effort::Leaf, false)?;
     let mut builder = JITBuilder::with_isa(host_isa(Effort::Kernel, false)?, cranelift_module::default_libcall_names());
     // Reserved, not used: a unit takes some kilobytes. The JIT's calls reach 2 GiB at most.
@@ -39,15 +46,34 @@ pub(super) fn compile(module: &Verified<Module>, target: &Target, leaf_code: &Le
         ArenaMemoryProvider::new_with_size(reserve.min(1 << 30)).map_err(|e| format!("memory for code: {e}"))?;
     builder.memory_provider(Box::new(arena));
     let mut jit = JITModule::new(builder);
-    let emitted = emit::emit(&mut jit, module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local);
+    let key = folder.map(|_| key(module, target, &leaf_isa, jit.isa()));
+    let known = folder.zip(key.as_deref()).and_then(|(folder, key)| cache::read(folder, key));
+    let fresh = known.is_none();
+    let emitted = emit::emit(&mut jit, "", module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local, known);
     // The holder comes first: it frees the memory on every way out.
     let mut code = JitCode { module: Some(jit), kernels: Vec::new(), functions: Vec::new() };
-    let (leaves, kernels) = emitted?;
+    let (leaves, kernels, pieces) = emitted?;
+    if let (Some(folder), Some(key), true) = (folder, &key, fresh) {
+        cache::write(folder, key, &pieces);
+    }
     let jit = code.module.as_mut().expect("just put there");
     jit.finalize_definitions().map_err(|e| format!("Cranelift: {e}"))?;
     code.kernels = kernels.iter().map(|k| entry(jit.get_finalized_function(k.id))).collect();
     code.functions = leaves.into_iter().chain(kernels).collect();
     Ok(code)
+}
+
+/// All that the machine code depends on.
+fn key(module: &Module, target: &Target, leaf: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> String {
+    let flags = |isa: &dyn TargetIsa| {
+        let own: Vec<String> = isa.isa_flags().iter().map(|f| f.to_string()).collect();
+        format!("{} {} {}", isa.name(), isa.flags(), own.join(" "))
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    // Two builds of one version may emit different code: the program's own file tells them apart.
+    let build = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| Ok((m.len(), m.modified()?)));
+    let build = build.map_or_else(|_| String::new(), |(length, time)| format!("{length} {time:?}"));
+    format!("{version} {build}\n{target:?}\n{}\n{}\n{module}", flags(leaf.as_ref()), flags(kernel))
 }
 
 #[allow(unsafe_code)]

@@ -130,6 +130,9 @@ impl Gen<'_, '_> {
                 if vector && !self.options.rounds {
                     return self.each_lane(v, |g, lane| g.unary(op, lane));
                 }
+                if !self.options.rounds {
+                    return self.round(v, op);
+                }
                 if op == Unary::Round { self.b.ins().nearest(v) } else { self.b.ins().floor(v) }
             }
             Unary::ToInt => self.b.ins().fcvt_to_sint_sat(if vector { types::I32X4 } else { types::I32 }, v),
@@ -137,6 +140,29 @@ impl Gen<'_, '_> {
             Unary::AsInt => self.cast(if vector { types::I32X4 } else { types::I32 }, v),
             Unary::AsFloat => self.cast(if vector { types::F32X4 } else { types::F32 }, v),
         }
+    }
+
+    /// To an integer by additions alone: 2²³ has no bits behind the point. Cranelift would call the mathematics library.
+    fn round(&mut self, v: Value, op: Unary) -> Value {
+        let bits = self.cast(types::I32, v);
+        let sign = self.b.ins().band_imm_s(bits, i64::from(i32::MIN));
+        let large = self.b.ins().bor_imm_s(sign, i64::from(8_388_608f32.to_bits()));
+        let large = self.cast(types::F32, large);
+        let sum = self.b.ins().fadd(v, large);
+        let rounded = self.b.ins().fsub(sum, large);
+        // The sign of zero.
+        let rounded = self.b.ins().fcopysign(rounded, v);
+        let size = self.b.ins().fabs(v);
+        let limit = self.b.ins().f32const(8_388_608.0);
+        let small = self.b.ins().fcmp(FloatCC::LessThan, size, limit);
+        let rounded = self.b.ins().select(small, rounded, v);
+        if op == Unary::Round {
+            return rounded;
+        }
+        let one = self.b.ins().f32const(1.0);
+        let below = self.b.ins().fsub(rounded, one);
+        let above = self.b.ins().fcmp(FloatCC::GreaterThan, rounded, v);
+        self.b.ins().select(above, below, rounded)
     }
 
     fn each_lane(&mut self, vector: Value, op: impl Fn(&mut Self, Value) -> Value) -> Value {

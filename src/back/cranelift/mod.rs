@@ -10,25 +10,35 @@ use crate::kernel::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
+use std::path::Path;
 
+pub mod cache;
 mod emit;
 mod jit;
 mod lanes;
 mod leaf;
 mod memory;
 mod nest;
+mod object;
 
 pub use emit::{Emitted, emit};
 pub use jit::JitCode;
+pub use object::{Object, isa_for};
 
 /// Compiles for this process, all leaves by Cranelift.
 pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
-    compile_with(module, target, &|_| None)
+    compile_with(module, target, &|_| None, None)
 }
 
 /// Compiles for this process; `leaf_code` may bring the machine code of leaves.
-pub fn compile_with(module: &Verified<Module>, target: &Target, leaf_code: &LeafCode) -> Result<JitCode, String> {
-    jit::compile(module, target, leaf_code)
+/// `cache` is a folder (`cache::folder`) for code that the next start need not make again.
+pub fn compile_with(
+    module: &Verified<Module>,
+    target: &Target,
+    leaf_code: &LeafCode,
+    cache: Option<&Path>,
+) -> Result<JitCode, String> {
+    jit::compile(module, target, leaf_code, cache)
 }
 
 /// The functions of a module as Cranelift IR, before any optimisation.
@@ -46,8 +56,8 @@ pub enum Effort {
     Kernel,
 }
 
-/// The machine that this runs on. `pic`: for object files instead of the JIT.
-pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
+/// Cranelift's settings. `pic`: for object files instead of the JIT.
+fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, String> {
     let mut flags = settings::builder();
     let settings = [
         ("opt_level", if effort == Effort::Leaf { "none" } else { "speed" }),
@@ -58,9 +68,14 @@ pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
     for (name, value) in settings {
         flags.set(name, value).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
     }
+    Ok(settings::Flags::new(flags))
+}
+
+/// The machine that this runs on. `pic`: for object files instead of the JIT.
+pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
     let builder: isa::Builder =
         cranelift_native::builder().map_err(|e| format!("Cranelift does not know this machine: {e}"))?;
-    builder.finish(settings::Flags::new(flags)).map_err(|e| format!("Cranelift: {e}"))
+    builder.finish(settings_for(effort, pic)?).map_err(|e| format!("Cranelift: {e}"))
 }
 
 /// Does the instruction set have a feature? Features of other architectures count as present.

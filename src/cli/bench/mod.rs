@@ -58,8 +58,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
         }
         Mode::Train => common.training(&model)?,
     };
-    show_dumps(&program)?;
-    for parameter in parameters(&program) {
+    show_dumps(&program.dumps)?;
+    for parameter in parameters(&program.params) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
     let own = model.train.as_ref().map_or(1, |t| t.batch);

@@ -1,0 +1,97 @@
+//! Compiled kernels in an object file.
+
+use super::emit::{self, Emitted};
+use super::{Effort, LeafCode, settings_for};
+use crate::kernel::ir::Module as KernelModule;
+use crate::kernel::target::{Isa, Target};
+use crate::verified::Verified;
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::settings::Configurable;
+use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+
+/// Extensions of x86-64-v2 and v3 that Cranelift can use, by its names.
+const V2: [&str; 6] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"];
+const V3: [&str; 6] = ["has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"];
+
+/// A processor to compile for: its triple, and for x86-64 the instructions that a target needs.
+pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTargetIsa, String> {
+    let known = |e: &dyn std::fmt::Display| format!("Cranelift does not know the target {triple}: {e}");
+    let mut builder = isa::lookup_by_name(triple).map_err(|e| known(&e))?;
+    if triple.starts_with("x86_64") {
+        let mut wanted = Vec::new();
+        if target.isa != Isa::Portable || target.fma {
+            wanted.extend(V2.into_iter().chain(V3));
+        }
+        for name in wanted {
+            builder.enable(name).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
+        }
+    }
+    builder.finish(settings_for(effort, true)?).map_err(|e| known(&e))
+}
+
+/// An object file under way.
+pub struct Object {
+    pub module: ObjectModule,
+    triple: String,
+    target: Target,
+    /// Bytes of machine code so far.
+    pub code_bytes: usize,
+}
+
+impl Object {
+    /// `target` is the least that all code in the object needs; kernels may be for more.
+    pub fn new(name: &str, triple: &str, target: &Target) -> Result<Object, String> {
+        let isa = isa_for(triple, target, Effort::Kernel)?;
+        let builder =
+            ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names()).map_err(|e| e.to_string())?;
+        Ok(Object { module: ObjectModule::new(builder), triple: triple.into(), target: target.clone(), code_bytes: 0 })
+    }
+
+    /// Adds a module's kernels, their symbols under `prefix`; gives them in their order.
+    pub fn kernels(
+        &mut self,
+        prefix: &str,
+        module: &Verified<KernelModule>,
+        target: &Target,
+        leaf_code: &LeafCode,
+    ) -> Result<Vec<FuncId>, String> {
+        debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
+        let isa = isa_for(&self.triple, target, Effort::Leaf)?;
+        let (leaves, kernels, _) =
+            emit::emit(&mut self.module, prefix, module, target, isa.as_ref(), leaf_code, Linkage::Local, None)?;
+        self.code_bytes += leaves.iter().chain(&kernels).map(|f: &Emitted| f.bytes).sum::<usize>();
+        Ok(kernels.iter().map(|k| k.id).collect())
+    }
+
+    /// Data that nothing writes; at some places the addresses of functions.
+    pub fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<DataId, String> {
+        let id = self.module.declare_data(name, Linkage::Local, false, false).map_err(|e| e.to_string())?;
+        let mut data = DataDescription::new();
+        data.define(bytes.into());
+        data.set_align(64);
+        for &(at, function) in functions {
+            let reference = self.module.declare_func_in_data(function, &mut data);
+            data.write_function_addr(at as u32, reference);
+        }
+        self.module.define_data(id, &data).map_err(|e| e.to_string())?;
+        Ok(id)
+    }
+
+    /// A function of integers from bytes of machine code that refer to nothing.
+    pub fn bytes(&mut self, name: &str, params: usize, code: &[u8]) -> Result<FuncId, String> {
+        let mut signature = self.module.make_signature();
+        let word = cranelift_codegen::ir::AbiParam::new(cranelift_codegen::ir::types::I64);
+        signature.params.extend((0..params).map(|_| word));
+        signature.returns.push(word);
+        let id = self.module.declare_function(name, Linkage::Local, &signature).map_err(|e| e.to_string())?;
+        self.module.define_function_bytes(id, 16, code, &[]).map_err(|e| e.to_string())?;
+        self.code_bytes += code.len();
+        Ok(id)
+    }
+
+    /// The object file's bytes.
+    pub fn finish(self) -> Result<Vec<u8>, String> {
+        self.module.finish().emit().map_err(|e| e.to_string())
+    }
+}

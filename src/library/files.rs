@@ -1,0 +1,214 @@
+//! All files of a library.
+
+use super::blob::{Extras, Feed, Training};
+use super::header::{self, About, identifier};
+use super::levels::{Level, host_triple};
+use super::table::{self, Row};
+use super::{Contents, Part, Set, archive, object, shared};
+use crate::kernel::target::Target;
+use crate::model::Model;
+use crate::pipeline::{self, Kernels, Options, Stage};
+use ninc_runtime::plan::Port;
+use ninc_runtime::spec::Recipe;
+use ninc_runtime::store::{self, Store};
+use ninc_runtime::train::feeds;
+use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Result, Tensor, init};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// What to build.
+pub struct Order<'a> {
+    pub triple: &'a str,
+    /// From the least to the most demanding.
+    pub levels: &'a [Level],
+    /// Shape of pictures, if the network takes any.
+    pub picture: Option<[usize; 3]>,
+    pub classes: Vec<String>,
+    pub weights: Option<&'a Weights>,
+    /// The training step too.
+    pub train: bool,
+    /// The weights inside the library.
+    pub embed: bool,
+}
+
+pub struct Library {
+    /// Name and contents.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// A row per launch.
+    pub rows: Vec<Row>,
+    pub code_bytes: usize,
+    /// The plan of the most demanding level, with its kernels.
+    pub kernels: Kernels,
+}
+
+pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library> {
+    let mut compiled = compile(model, order, options, pipeline::inference_kernels)?;
+    let trained = match order.train {
+        true => compile(model, order, options, pipeline::training_kernels)?,
+        false => vec![],
+    };
+    let last = compiled.last().ok_or_else(|| Error::new("no level to build for"))?;
+    let name = identifier(&model.name);
+    let weights = match (order.weights, trained.first()) {
+        (Some(weights), _) => weights.clone(),
+        (None, Some(kernels)) => fresh(model, kernels)?,
+        (None, None) => Weights::default(),
+    };
+    // Without weights nobody knows the preparation.
+    let picture = order.weights.and(order.picture);
+    let saved = used(&weights, last).store();
+    let extras =
+        |feeds: Vec<Feed>, training| Extras { feeds, weights: &weights, picture, classes: &order.classes, training };
+    let training = match (trained.first(), &model.train) {
+        (Some(first), Some(recipe)) => {
+            let feeds = first.plan.inputs.iter().map(|p| feed(recipe, p)).collect::<Result<_>>()?;
+            let training = Training { seed: recipe.seed, saved: &saved };
+            Some(Set { parts: parts(&trained), extras: extras(feeds, Some(training)) })
+        }
+        _ => None,
+    };
+    let given = order.weights.is_some() || order.train;
+    let contents = Contents {
+        inference: Set { parts: parts(&compiled), extras: extras(vec![Feed::Image; last.plan.inputs.len()], None) },
+        training,
+        embedded: (given && order.embed).then(|| saved.to_bytes()),
+    };
+    let (object, code_bytes) = object(&name, order.triple, contents)?;
+    let failed = |e: String| Error::new(format!("library: {e}"));
+    let about = About {
+        name: &model.name,
+        plan: &last.plan,
+        picture,
+        classes: order.classes.len(),
+        embedded: order.embed,
+        training: order.train,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let mut files = header::write(&about);
+    files.extend([
+        (format!("lib{name}.a"), archive::write(&format!("{name}.o"), &object).map_err(failed)?),
+        (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object).map_err(failed)?),
+        (format!("{name}.o"), object),
+    ]);
+    if given && !order.embed {
+        files.push((format!("{name}.safetensors"), saved.to_bytes()));
+    }
+    if let Some(kernels) = trained.first() {
+        files.push((format!("{name}_train.safetensors"), start(&weights, kernels).to_bytes()));
+    }
+    let rows = table::rows(&last.plan, &last.module);
+    let json = describe(model, order, &weights, last, &files, &rows, code_bytes);
+    files.push((format!("{name}.json"), json.into_bytes()));
+    let kernels = compiled.pop().expect("there is a last one");
+    Ok(Library { files, rows, code_bytes, kernels })
+}
+
+/// All levels of a program. Dumps show the last one.
+fn compile(
+    model: &Model,
+    order: &Order,
+    options: &Options,
+    make: fn(&Model, &Options) -> Result<Kernels>,
+) -> Result<Vec<Kernels>> {
+    let host = options.target.clone().unwrap_or_else(Target::host);
+    if order.triple != host_triple() && options.emit.contains(&Stage::Asm.into()) {
+        return Err(Error::new("`--emit asm` shows instructions of this machine only")
+            .with_help(format!("look at the object for {} with a disassembler", order.triple)));
+    }
+    let mut compiled = Vec::new();
+    for (i, level) in order.levels.iter().enumerate() {
+        let emit = if i + 1 == order.levels.len() { options.emit.clone() } else { vec![] };
+        let target = Some(level.target(order.triple, &host)?);
+        compiled.push(make(model, &Options { target, emit, ..options.clone() })?);
+    }
+    Ok(compiled)
+}
+
+fn parts(compiled: &[Kernels]) -> Vec<Part<'_>> {
+    compiled.iter().map(|k| Part { plan: &k.plan, module: &k.module, target: &k.target }).collect()
+}
+
+/// What feeds an input of the training step.
+fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
+    let number = || {
+        let unknown = || Error::new(format!("the training step wants `{}`, which the recipe does not set", port.name));
+        let hyper = Hyper { factor: 1.0, momentum: recipe.optimizer.momentum() };
+        feeds::number(recipe, hyper, 0, &port.name).ok_or_else(unknown)
+    };
+    Ok(match port.name.as_str() {
+        // Mixing images is the caller's matter: to the step each is its own partner, with all of the weight.
+        "labels" | "partners" => Feed::Labels,
+        "share" => Feed::Value(1.0),
+        "rest" => Feed::Value(0.0),
+        "key" => Feed::Key,
+        "rate" => Feed::Rate(number()?),
+        "step" => Feed::Step,
+        _ if port.batched => Feed::Image,
+        _ => Feed::Value(number()?),
+    })
+}
+
+/// Weights as training starts with them.
+fn fresh(model: &Model, kernels: &Kernels) -> Result<Weights> {
+    let recipe = model.train.as_ref().ok_or_else(|| Error::new("the network has no `train { … }`"))?;
+    let tensors = kernels.params.iter().filter(|p| !p.state);
+    let tensors = tensors.map(|p| (p.name.clone(), init::values(&p.parameter(), recipe.seed))).collect();
+    Ok(Weights { model: model.name.clone(), tensors, ..Weights::default() })
+}
+
+/// All that a training step keeps: weights, and the optimiser's states as they start.
+fn start(weights: &Weights, kernels: &Kernels) -> Store {
+    let mut store = weights.store();
+    for param in &kernels.params {
+        let value = || init::values(&param.parameter(), 0);
+        store.tensors.entry(param.name.clone()).or_insert_with(value);
+    }
+    store
+}
+
+/// The library in words for programs: `NAME.json`.
+fn describe(
+    model: &Model,
+    order: &Order,
+    weights: &Weights,
+    kernels: &Kernels,
+    files: &[(String, Vec<u8>)],
+    rows: &[Row],
+    code_bytes: usize,
+) -> String {
+    let plan = &kernels.plan;
+    let port = |p: &Port| json!({ "name": p.name, "type": if p.ints { "int32" } else { "float32" }, "shape": p.dims, "one_per_image": p.batched });
+    let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
+    let sums: serde_json::Map<String, serde_json::Value> =
+        files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
+    let picture = order.weights.and(order.picture);
+    let value = json!({
+        "network": model.name,
+        "ninc": env!("CARGO_PKG_VERSION"),
+        "target": order.triple,
+        "cpu": order.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
+        "inputs": ports(&plan.inputs),
+        "outputs": ports(&plan.outputs),
+        "pictures": picture.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" })),
+        "prepare": weights.preparation.as_ref().map(|p| p.spec()),
+        "classes": order.classes,
+        "parameters": kernels.report.parameters,
+        "multiply_adds": kernels.report.multiply_adds,
+        "arena_bytes": plan.arena_bytes(1),
+        "weights_bytes_in_memory": plan.persistent_bytes,
+        "code_bytes": code_bytes,
+        "launches": rows,
+        "crc32": sums,
+    });
+    serde_json::to_string_pretty(&value).expect("plain data becomes JSON") + "\n"
+}
+
+/// The weights that the program has parameters for.
+fn used(weights: &Weights, kernels: &Kernels) -> Weights {
+    let wanted = |name: &String| kernels.plan.params.iter().any(|p| p.name == *name);
+    let tensors: BTreeMap<String, Tensor> =
+        weights.tensors.iter().filter(|(n, _)| wanted(n)).map(|(n, t)| (n.clone(), t.clone())).collect();
+    Weights { tensors, ..weights.clone() }
+}

@@ -1,0 +1,88 @@
+//! What is written beside the code: the C header, which says of every function what it does, and example programs. They are
+//! templates with the network's names and sizes filled in.
+
+use ninc_runtime::plan::{Plan, Port};
+
+/// Names of files and their templates. `@name@` in names is the network's.
+const FILES: [(&str, &str); 3] = [
+    ("@name@.h", include_str!("templates/header.h")),
+    ("@name@.pc", include_str!("templates/pkgconfig.pc")),
+    ("CMakeLists.txt", include_str!("templates/CMakeLists.txt")),
+];
+/// Those that only networks which take pictures have use for.
+const EXAMPLES: [(&str, &str); 3] = [
+    ("classify.c", include_str!("templates/classify.c")),
+    ("classify.rs", include_str!("templates/classify_rs.txt")),
+    ("classify.py", include_str!("templates/classify.py")),
+];
+
+/// Names in C: letters, digits and `_`, not a digit first.
+pub fn identifier(name: &str) -> String {
+    let mut id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if id.starts_with(|c: char| c.is_ascii_digit()) || id.is_empty() {
+        id.insert(0, '_');
+    }
+    id
+}
+
+/// What the header says about a network.
+pub struct About<'a> {
+    pub name: &'a str,
+    pub plan: &'a Plan,
+    pub picture: Option<[usize; 3]>,
+    pub classes: usize,
+    pub embedded: bool,
+    pub training: bool,
+    pub version: &'a str,
+}
+
+/// All such files.
+pub fn write(about: &About) -> Vec<(String, Vec<u8>)> {
+    let examples = if about.picture.is_some() { &EXAMPLES[..] } else { &[] };
+    let name = identifier(about.name);
+    let file = |(path, text): &(&str, &str)| (path.replace("@name@", &name), fill(text, about).into_bytes());
+    FILES.iter().chain(examples).map(file).collect()
+}
+
+fn fill(text: &str, about: &About) -> String {
+    let name = identifier(about.name);
+    let shape = |port: &Port| {
+        let dims: Vec<String> = port.dims.iter().map(|d| d.to_string()).collect();
+        let per = if port.batched { "n x " } else { "" };
+        format!("{} ({}{}, {})", port.name, per, dims.join(" x "), if port.ints { "int32_t" } else { "float" })
+    };
+    let list = |ports: &[Port]| ports.iter().map(|p| format!(" *   {}", shape(p))).collect::<Vec<_>>().join("\n");
+    let size = |port: Option<&Port>| port.map_or(0, Port::elements).to_string();
+    let [channels, height, width] = about.picture.unwrap_or_default();
+    let text = section(text, "embedded", about.embedded);
+    let text = section(&text, "training", about.training);
+    let text = section(&text, "pictures", about.picture.is_some());
+    let values = [
+        ("@inputs@", list(&about.plan.inputs)),
+        ("@outputs@", list(&about.plan.outputs)),
+        ("@input_size@", size(about.plan.inputs.first())),
+        ("@output_size@", size(about.plan.outputs.first())),
+        ("@channels@", channels.to_string()),
+        ("@height@", height.to_string()),
+        ("@width@", width.to_string()),
+        ("@classes@", about.classes.to_string()),
+        ("@version@", about.version.to_string()),
+        ("@NAME@", name.to_uppercase()),
+        ("@name@", name),
+    ];
+    values.into_iter().fold(text, |text, (tag, value)| text.replace(tag, &value))
+}
+
+/// Keeps or drops what stands between the tag's marks, wherever it does.
+fn section(text: &str, tag: &str, keep: bool) -> String {
+    let (begin, end) = (format!("/*{tag}<*/\n"), format!("/*>{tag}*/\n"));
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(&begin) {
+        let (inside, after) = behind.split_once(&end).unwrap_or((behind, ""));
+        out += before;
+        out += if keep { inside } else { "" };
+        rest = after;
+    }
+    out + rest
+}

@@ -1,0 +1,179 @@
+//! `ninc build`: a compiled network as an ordinary library, which needs nothing but the C library and threads.
+//!
+//! The kernels' code is that of the JIT. Around it stands a driver (`driver/`) in a small language of its own, compiled with
+//! it, which reads the plan from a table (`blob`). So a library behaves like `ninc run`, to the last bit, on every processor
+//! that code can be made for, and building one needs no compiler but this.
+
+use crate::back::cranelift::Object;
+use crate::back::{LeafCode, driver, x86};
+use crate::kernel::ir::{Leaf, Module};
+use crate::kernel::target::{Isa, Target};
+use crate::verified::Verified;
+use blob::{Blob, Extras};
+use cranelift_module::{DataId, FuncId};
+use ninc_runtime::data::lcn;
+use ninc_runtime::plan::Plan;
+use ninc_runtime::{Error, Result};
+
+pub mod archive;
+pub mod blob;
+pub mod files;
+pub mod header;
+pub mod levels;
+pub mod shared;
+pub mod table;
+
+/// The driver's text, a page per subject.
+const DRIVER: [&str; 4] = [
+    include_str!("driver/load.driver"),
+    include_str!("driver/prepare.driver"),
+    include_str!("driver/run.driver"),
+    include_str!("driver/api.driver"),
+];
+const TRAIN: &str = include_str!("driver/train.driver");
+const EMBEDDED: &str = include_str!("driver/embedded.driver");
+const CPU_X86: &str = include_str!("driver/cpu_x86.driver");
+
+/// One set of kernels with its plan: a library has one for each level of processors.
+pub struct Part<'a> {
+    pub plan: &'a Plan,
+    pub module: &'a Verified<Module>,
+    pub target: &'a Target,
+}
+
+/// What the driver must find to use a target's code, as the bits of `cpu_x86.driver`.
+fn needs(target: &Target) -> i64 {
+    let level = match target.isa {
+        Isa::Portable if target.fma => 3,
+        Isa::Portable => 0,
+        Isa::Avx2 => 3,
+        Isa::Avx512 => 7,
+    };
+    level + if target.bf16 { 8 } else { 0 } + if target.vnni { 16 } else { 0 }
+}
+
+/// A program for all levels, from the least to the most demanding, and what belongs to it.
+pub struct Set<'a> {
+    pub parts: Vec<Part<'a>>,
+    pub extras: Extras<'a>,
+}
+
+/// What a library holds.
+pub struct Contents<'a> {
+    pub inference: Set<'a>,
+    pub training: Option<Set<'a>>,
+    /// A weights file to put inside.
+    pub embedded: Option<Vec<u8>>,
+}
+
+fn failed(e: String) -> Error {
+    Error::new(format!("code: {e}"))
+}
+
+/// An object under way with what its driver may name.
+struct Maker {
+    object: Object,
+    name: String,
+    x86: bool,
+    data: Vec<(String, DataId)>,
+    text: String,
+}
+
+/// The object file of a network and the bytes of its machine code.
+pub fn object(name: &str, triple: &str, contents: Contents) -> Result<(Vec<u8>, usize)> {
+    let least = contents.inference.parts.first().ok_or_else(|| Error::new("a library of no code"))?.target;
+    let base = Target { isa: Isa::Portable, ..least.clone() };
+    let object = Object::new(name, triple, &base).map_err(failed)?;
+    let x86 = triple.starts_with("x86_64");
+    let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
+    maker.set("", &contents.inference)?;
+    DRIVER.into_iter().for_each(|part| maker.text += part);
+    if let Some(training) = &contents.training {
+        maker.set("_train", training)?;
+        maker.text += TRAIN;
+    }
+    let mut constants = blob::constants();
+    if let Some(weights) = contents.embedded {
+        constants.push(("WEIGHTS_BYTES".into(), weights.len() as i64));
+        maker.data("weights", weights, &[])?;
+        maker.text += EMBEDDED;
+    }
+    maker.data("crc", crc_tables(), &[])?;
+    let (raw, total) = lcn::gaussian();
+    maker.data("gauss", raw.iter().chain([&total]).flat_map(|v| v.to_le_bytes()).collect(), &[])?;
+    maker.finish(&constants)
+}
+
+impl Maker {
+    fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<()> {
+        let id = self.object.data(&format!("{}.data.{name}", self.name), bytes, functions).map_err(failed)?;
+        self.data.push((name.into(), id));
+        Ok(())
+    }
+
+    /// Kernels and plans of all levels, and the function that chooses one by what the processor has.
+    fn set(&mut self, suffix: &str, set: &Set) -> Result<()> {
+        let mut choose = format!("fn choose{suffix}() {{\n    let found = cpu();\n");
+        for (i, part) in set.parts.iter().enumerate().rev() {
+            let wide = x86::leaf_code(part.target);
+            let none = |_: &Leaf| None;
+            let prefix = format!("{}{suffix}.{i}.", self.name);
+            let code: &LeafCode = if self.x86 { &wide } else { &none };
+            let kernels = self.object.kernels(&prefix, part.module, part.target, code).map_err(failed)?;
+            let Blob { bytes, kernels: places } = blob::build(part.plan, &set.extras)?;
+            let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
+            // Names, shapes and classes are the same at all levels: the first, least one is `@plan`.
+            let plan = if i == 0 { format!("plan{suffix}") } else { format!("plan{suffix}{i}") };
+            self.data(&plan, bytes, &places)?;
+            let need = if self.x86 { needs(part.target) } else { 0 };
+            choose += &format!("    if (found & {need}) == {need} {{ return @{plan}; }}\n");
+        }
+        self.text += &choose;
+        self.text += "    return 0;\n}\n";
+        Ok(())
+    }
+
+    fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize)> {
+        let mut names = driver::Names { prefix: &self.name, ..driver::Names::default() };
+        names.data.extend(self.data.iter().map(|(n, id)| (n.as_str(), *id)));
+        names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
+        if self.x86 {
+            let name = |what: &str| format!("{}.{what}", self.name);
+            names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID).map_err(failed)?));
+            names.functions.push(("xgetbv", self.object.bytes(&name("xgetbv"), 0, &XGETBV).map_err(failed)?));
+            self.text += CPU_X86;
+        } else {
+            self.text += "fn cpu() { return 0; }\n";
+        }
+        let emitted = driver::emit(&mut self.object.module, &self.text, &names);
+        let (_, bytes) = emitted.map_err(|e| Error::new(format!("driver: {e}")))?;
+        let code = self.object.code_bytes + bytes;
+        Ok((self.object.finish().map_err(failed)?, code))
+    }
+}
+
+/// `cpuid(leaf, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four registers to
+/// memory, `pop rbx; ret`.
+const CPUID: [u8; 27] = [
+    0x53, 0x89, 0xf8, 0x89, 0xf1, 0x49, 0x89, 0xd0, 0x0f, 0xa2, 0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04, 0x41, 0x89,
+    0x48, 0x08, 0x41, 0x89, 0x50, 0x0c, 0x5b, 0xc3,
+];
+
+/// `xor ecx, ecx; xgetbv; shl rdx, 32; or rax, rdx; ret`
+const XGETBV: [u8; 13] = [0x31, 0xc9, 0x0f, 0x01, 0xd0, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xc3];
+
+/// Tables for CRC-32 (polynomial 0xEDB88320), eight bytes at a time: table k is that of a byte with k bytes behind it.
+fn crc_tables() -> Vec<u8> {
+    let mut tables = [[0u32; 256]; 8];
+    for byte in 0..256u32 {
+        let step = |v: u32| if v & 1 == 1 { v >> 1 ^ 0xedb8_8320 } else { v >> 1 };
+        tables[0][byte as usize] = (0..8).fold(byte, |v, _| step(v));
+    }
+    for k in 1..8 {
+        for byte in 0..256 {
+            let below = tables[k - 1][byte];
+            tables[k][byte] = below >> 8 ^ tables[0][(below & 255) as usize];
+        }
+    }
+    tables.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect()
+}

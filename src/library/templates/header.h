@@ -1,0 +1,136 @@
+/* The network @name@ as a library, made by ninc @version@. Link with the C library and threads only.
+ *
+ * Inputs:
+@inputs@
+ * Outputs:
+@outputs@
+ *
+ * Numbers are given in the order above, the last dimension the fastest (images: channel, row, column). All functions that
+ * give an `int` give @NAME@_OK (0) or a status above 0, which @name@_message puts into words.
+ *
+ * A network that was created is only read: any number of threads may run it at the same time. Results do not depend on the
+ * number of threads, nor on how images are put together. */
+#ifndef NINC_@NAME@_H
+#define NINC_@NAME@_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct @name@ @name@;
+
+enum {
+    @NAME@_OK = 0,
+    @NAME@_NO_FILE = 1,        /* the weights cannot be opened or read */
+    @NAME@_DAMAGED = 2,        /* the weights are damaged, or no weights file of ninc */
+    @NAME@_UNFIT = 3,          /* the weights belong to another network or preparation */
+    @NAME@_NO_MEMORY = 4,
+    @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for */
+    @NAME@_INVALID = 6,        /* an argument is missing or out of its range */
+    @NAME@_SMALL = 7,          /* the workspace is smaller than @name@_workspace_size says */
+    @NAME@_NO_PREPARATION = 8, /* the library was built without weights: it takes no pictures, only float */
+    @NAME@_NO_WRITE = 9        /* the file cannot be written */
+};
+
+/* Numbers of one image: of the first input and of the first output. */
+#define @NAME@_INPUT_SIZE @input_size@
+#define @NAME@_OUTPUT_SIZE @output_size@
+#define @NAME@_CLASSES @classes@
+/*pictures<*/
+#define @NAME@_CHANNELS @channels@
+#define @NAME@_HEIGHT @height@
+#define @NAME@_WIDTH @width@
+/*>pictures*/
+
+/* Creates the network from the weights that were written beside this header, or from others of the same network. All is
+ * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds what
+ * is wrong, cut to error_size bytes with the 0 at its end. */
+int @name@_create(@name@ **network, const char *path, char *error, size_t error_size);
+
+/* The same from a weights file in memory; it is not used after the call. */
+int @name@_create_from_memory(@name@ **network, const void *weights, size_t size, char *error, size_t error_size);
+
+/*embedded<*/
+/* The same from the weights inside the library. */
+int @name@_create_embedded(@name@ **network, char *error, size_t error_size);
+
+/*>embedded*/
+/* Frees the network; no thread may be running it. NULL is fine. */
+void @name@_destroy(@name@ *network);
+
+/* Runs the network on n images (at least 1) of @NAME@_INPUT_SIZE floats each, already prepared as for training, and writes
+ * @NAME@_OUTPUT_SIZE floats for each to `result`. One thread; allocates a workspace and frees it. */
+int @name@_run(const @name@ *network, int64_t n, const float *images, float *result);
+
+/* The same with `threads` threads (1 to 1024, the caller's included; started for this call) in a workspace of the caller
+ * of at least @name@_workspace_size bytes, at any address, used by nobody else during the call. With one thread nothing
+ * is allocated. Where workspace is NULL, one is allocated. */
+int @name@_run_with(const @name@ *network, int64_t n, const float *images, float *result, int64_t threads,
+                    void *workspace, size_t workspace_size);
+
+/*pictures<*/
+/* Pictures as most programs have them: bytes, row by row, the channels of a pixel together; @NAME@_HEIGHT x @NAME@_WIDTH
+ * x @NAME@_CHANNELS for each image. What was done to the training images (the preparation stored with the weights) is done
+ * to them first. */
+int @name@_run_u8(const @name@ *network, int64_t n, const uint8_t *pixels, float *result);
+int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, float *result, int64_t threads,
+                       void *workspace, size_t workspace_size);
+
+/*>pictures*/
+/* For networks with several inputs or outputs: one address for each of them in their order. An output's may be NULL. */
+int @name@_run_ports(const @name@ *network, int64_t n, const void *const *inputs, void *const *outputs, int64_t threads,
+                     void *workspace, size_t workspace_size);
+
+/* Bytes of workspace for n images and so many threads; 0 for arguments out of range. Above 64 images it does not grow. */
+size_t @name@_workspace_size(const @name@ *network, int64_t n, int64_t threads);
+
+/* What a status means. */
+const char *@name@_message(int status);
+
+/* Inputs and outputs: how many, and for each its name, the number of its dimensions and their sizes (for one image).
+ * NULL or 0 where there is none of that number. */
+int64_t @name@_inputs(void);
+int64_t @name@_outputs(void);
+const char *@name@_input_name(int64_t index);
+const char *@name@_output_name(int64_t index);
+int64_t @name@_input_rank(int64_t index);
+int64_t @name@_output_rank(int64_t index);
+const int64_t *@name@_input_shape(int64_t index);
+const int64_t *@name@_output_shape(int64_t index);
+
+/* Names of the classes, in the order of the first output's numbers; 0 and NULL where they are not known. */
+int64_t @name@_classes(void);
+const char *@name@_class_name(int64_t index);
+
+/*training<*/
+/* Learning. A @name@_train is one training under way: weights, the optimiser's states, the fitted preparation. One thread
+ * at a time may use it. */
+typedef struct @name@_train @name@_train;
+
+/* Starts from @name@_train.safetensors, which was written beside this header. */
+int @name@_train_create(@name@_train **training, const char *path, char *error, size_t error_size);
+int @name@_train_create_from_memory(@name@_train **training, const void *weights, size_t size, char *error,
+                                    size_t error_size);
+void @name@_train_destroy(@name@_train *training);
+
+/* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random numbers
+ * of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the batch's mean loss.
+ * Threads and workspace are as for @name@_run_with; its size grows with n. */
+int @name@_train_step(@name@_train *training, int64_t n, const float *images, const int32_t *labels, int64_t step,
+                      double factor, float *loss, int64_t threads, void *workspace, size_t workspace_size);
+size_t @name@_train_workspace_size(const @name@_train *training, int64_t n, int64_t threads);
+
+/* Prepares pictures (bytes, as @name@_run_u8 takes them) for steps: @NAME@_INPUT_SIZE floats each. */
+int @name@_train_prepare(const @name@_train *training, int64_t n, const uint8_t *pixels, float *images);
+
+/* Writes the weights to a file that @name@_create reads. Whatever fails, a file that was there stays as it was. */
+int @name@_train_save(const @name@_train *training, const char *path);
+
+/*>training*/
+#ifdef __cplusplus
+}
+#endif
+#endif
