@@ -2,9 +2,9 @@
 
 use super::product::{Place, Product, Row, Rows, Span};
 use super::sum_parts;
-use crate::kernel::ir::{Elem, Expr, KVar};
+use crate::kernel::ir::{Compare, Elem, Expr, KVar};
 use crate::kernel::recipes::conv::Geometry;
-use crate::kernel::recipes::{Function, Reduction, Stage, Window, pool};
+use crate::kernel::recipes::{Function, Reduction, Stage, Window, elementwise, pool};
 use crate::kernel::site::{Lowered, Operand, Site, Slot, Unsupported};
 use crate::types::Type;
 
@@ -114,8 +114,36 @@ fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, 
     .launch(site);
 }
 
-/// `(w, dy) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx.
+/// The gradient where the layer below has a result above 0, its ReLU's gradient: in a launch of its own.
+fn masked(site: &mut Site, window: &Window, groups: usize, mask: Operand) -> Lowered {
+    let ty = site.result.ty.clone();
+    let plain = Operand { slot: site.temp("unmasked", Elem::F32, 0, ty.elements()), ty };
+    let operands = site.operands[..2].to_vec();
+    let name = format!("{}.product", site.name);
+    grad_input(
+        &mut Site { target: site.target, name, operands, result: plain.clone(), draft: &mut *site.draft },
+        window,
+        groups,
+    )?;
+    let mut relu = Site {
+        target: site.target,
+        name: format!("{}.mask", site.name),
+        operands: vec![plain, mask],
+        result: site.result.clone(),
+        draft: &mut *site.draft,
+    };
+    elementwise::map(&mut relu, "mask", |b, v, lanes| {
+        let zero = b.f32(0.0, lanes);
+        let above = b.compare(Compare::Gt, v[1], zero);
+        b.select(above, v[0], zero)
+    })
+}
+
+/// `(w, dy, [mask]) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx.
 pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+    if let Some(mask) = site.operands.get(2).cloned() {
+        return masked(site, window, groups, mask);
+    }
     let [w, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
     let g = &Geometry::new(&site.result.ty, &w.ty, window, groups)?;
     let (inner, columns) = (g.inner(), g.columns());
