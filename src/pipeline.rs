@@ -137,11 +137,11 @@ pub enum Device {
 impl std::str::FromStr for Device {
     type Err = Error;
 
-    /// `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
+    /// `cpu`, `interp`, `opencl`, `opencl:1`; several devices parse, and are refused when a program is made for them.
     fn from_str(text: &str) -> Result<Device> {
         let wrong = || {
             Error::new(format!("unknown device `{text}`"))
-                .with_help("devices: cpu, interp, opencl, opencl:1, opencl:0,opencl:1; `ninc devices` shows them")
+                .with_help("devices: cpu, interp, opencl, opencl:1; `ninc devices` shows them")
         };
         match text {
             "cpu" => return Ok(Device::Cpu),
@@ -492,6 +492,12 @@ impl<'a> Session<'a> {
 
     /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
     fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[usize]) -> Result<Box<dyn Engine + Send>> {
+        if let [first, _, ..] = cards {
+            return Err(Error::new(
+                "a program runs on one OpenCL device; sharing a batch among several is not there yet",
+            )
+            .with_help(format!("take one of them: --device opencl:{first}")));
+        }
         let device = ninc_runtime::opencl::pick(cards.first().copied())?;
         let given = self.options.target.clone().filter(|t| t.gpu.is_some());
         let target = given.unwrap_or_else(|| Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device))));

@@ -149,14 +149,19 @@ fn models_agree_with_the_cpu() {
     let Some(_alone) = present() else { return };
     let cpu = Options { threads: 2, ..Options::default() };
     for (name, model) in shipped() {
-        let batch = if name == "imagenet.nin" { 1 } else { 2 };
+        // A driver for processors takes many minutes for the large networks: those are for `NINC_SLOW=1`.
+        let small = pipeline::multiply_adds(&model.graph) < 60_000_000;
+        if !small && std::env::var_os("NINC_SLOW").is_none() {
+            eprintln!("skipped: {name} on OpenCL, because NINC_SLOW is not set");
+            continue;
+        }
+        let batch = if small { 2 } else { 1 };
         let values = Values::new(7);
         let run = |options: &Options| {
             let mut infer = pipeline::inference(&model, options).unwrap_or_else(|e| panic!("{name}: {e}"));
             let mut found = nets::run_engine(infer.engine.as_mut(), &values, batch);
             drop(infer);
-            // A driver for processors takes many minutes for this step.
-            if model.train.is_some() && name != "imagenet.nin" {
+            if model.train.is_some() {
                 let mut train = pipeline::training(&model, options).unwrap_or_else(|e| panic!("{name}: {e}"));
                 let trained = nets::run_engine(train.engine.as_mut(), &values, batch);
                 found.extend(trained.into_iter().map(|(n, v)| (format!("train {n}"), v)));
@@ -173,7 +178,7 @@ fn models_agree_with_the_cpu() {
 #[test]
 fn random_networks_agree_with_the_cpu() {
     let Some(_alone) = present() else { return };
-    for seed in 4000..4012 {
+    for seed in 4000..4006 {
         let mut model = nets::model(nets::random(seed));
         model.train = Some(nets::recipe(seed as usize));
         let (values, batch) = (Values::new(seed), 1 + seed as usize % 3);
