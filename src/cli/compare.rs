@@ -15,7 +15,7 @@ use ninc_runtime::{Error, Feed, Tensor, init};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Args {
     file: PathBuf,
     /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
@@ -47,6 +47,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let model = common.model(&args.file)?;
     let sides = [common.side(0), common.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
+    // Looked for once: the note that says where they are is enough once.
+    let args = &Args { weights: weights(args, &model)?, ..args.clone() };
     let images = images(args, &model)?;
     let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
     let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();

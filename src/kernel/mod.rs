@@ -12,4 +12,3 @@ pub mod site;
 pub mod target;
 pub mod text;
 pub mod verify;
-pub mod work;

@@ -1,7 +1,7 @@
 //! What a build did, a row per launch.
 
+use crate::kernel::count;
 use crate::kernel::ir::{Access, Kernel, Module};
-use crate::kernel::work;
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct Row {
     /// The value that it computes.
     pub result: String,
-    /// How: `direct` and `winograd` are convolutions.
+    /// How: `direct` and `winograd F(m,r)` are convolutions.
     pub algorithm: String,
     /// Rows and columns of the register tile, where there is one.
     pub tile: Option<String>,
@@ -25,7 +25,8 @@ pub fn rows(plan: &Plan, module: &Module) -> Vec<Row> {
 
 fn row(plan: &Plan, module: &Module, launch: &Launch) -> Row {
     let kernel = &module.kernels[launch.kernel];
-    let (multiply_adds, most) = work::multiply_adds(module, kernel, 1);
+    let multiply_adds = count::kernel(module, kernel, 1).multiply_adds;
+    let most = count::main_leaf(module, kernel, 1);
     let written = kernel.buffers.iter().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();
@@ -42,8 +43,12 @@ fn row(plan: &Plan, module: &Module, launch: &Launch) -> Row {
 /// From the names that recipes give their kernels.
 fn algorithm(kernel: &Kernel, result: &str) -> String {
     let name = &kernel.name;
-    if name.contains("winograd") {
-        return "winograd".into();
+    let form = name.split('_').find_map(|part| {
+        let (m, r) = part.strip_prefix('f')?.split_once('x')?;
+        Some(format!("winograd F({},{})", m.parse::<u32>().ok()?, r.parse::<u32>().ok()?))
+    });
+    if let Some(form) = form {
+        return form;
     }
     if name.starts_with("conv_") {
         return "direct".into();
