@@ -44,7 +44,7 @@ fn row(plan: &Plan, module: &Module, launch: &Launch) -> Row {
 fn algorithm(kernel: &Kernel, result: &str) -> String {
     let name = &kernel.name;
     let form = name.split('_').find_map(|part| {
-        let (m, r) = part.strip_prefix('f')?.split_once('x')?;
+        let (m, r) = part.strip_prefix("thin").or(part.strip_prefix('f'))?.split_once('x')?;
         Some(format!("winograd F({},{})", m.parse::<u32>().ok()?, r.parse::<u32>().ok()?))
     });
     if let Some(form) = form {
