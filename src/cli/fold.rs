@@ -1,6 +1,6 @@
 //! `ninc fold`: weights of a network with batch normalisation for the same network without it.
 
-use super::common::{Common, find_weights, parameters, result};
+use super::common::{Common, find_weights, result, use_weights};
 use super::output::{self, Done, Failure};
 use ninc::fold;
 use ninc::model::Model;
@@ -57,8 +57,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
 /// What the network makes of random images.
 fn results(model: &Model, weights: &Weights, path: &Path, common: &Common) -> Done<Tensor> {
     let mut program = common.inference(model, &[])?;
-    weights.check(&parameters(&program.params), path)?;
-    weights.load_into(&mut *program.engine)?;
+    use_weights(&mut program, weights, path)?;
     let port = feeds::image(program.engine.inputs())?.clone();
     let mut random = Stream::new(1, 0, 0);
     let images: Vec<f32> = (0..IMAGES * port.elements()).map(|_| random.normal()).collect();
