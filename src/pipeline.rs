@@ -500,7 +500,11 @@ impl<'a> Session<'a> {
         }
         let device = ninc_runtime::opencl::pick(cards.first().copied())?;
         let given = self.options.target.clone().filter(|t| t.gpu.is_some());
-        let target = given.unwrap_or_else(|| Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device))));
+        let target = given.unwrap_or_else(|| {
+            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device)));
+            let algorithm = self.options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
+            Target { algorithm, ..usual.limited(device.local_bytes, device.group_items) }
+        });
         let (plan, module) = self.kernels(&graph, training, &target, false)?;
         let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
         self.emit(Stage::OpenCl, None, || source.text.clone());

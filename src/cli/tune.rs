@@ -36,7 +36,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
     for train in [false, true] {
         if !train || model.train.is_some() {
             for tile in GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items) {
-                time(&model, common, train, batch, tile, &mut times)?;
+                let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
+                time(&model, common, train, batch, target, &mut times)?;
             }
         }
     }
@@ -55,10 +56,9 @@ pub fn run(args: &Args, common: &Common) -> Done {
     Ok(())
 }
 
-/// Measures a program whose products all have this tile.
-fn time(model: &Model, common: &Common, train: bool, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
-    let every = Target::gpu_with(tile, Arc::default());
-    let mut program = common.for_target(model, train, every)?;
+/// Measures a program whose products all have the target's tile.
+fn time(model: &Model, common: &Common, train: bool, batch: usize, target: Target, times: &mut Times) -> Done {
+    let mut program = common.for_target(model, train, target)?;
     for parameter in parameters(&program.params) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
