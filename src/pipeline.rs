@@ -507,7 +507,13 @@ impl<'a> Session<'a> {
         let target = given.unwrap_or_else(|| {
             let (tiles, note) = tuned(&devices[0]);
             self.report.notes.extend(note);
-            Target::gpu_with(GroupTile::ALL[0], Arc::new(tiles))
+            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(tiles));
+            let algorithm = self.options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
+            // One program for all of them: what the smallest can hold.
+            // One program for all of them: within the limits of the smallest.
+            let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
+            let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
+            Target { algorithm, ..usual.limited(bytes, items) }
         });
         let runs = if devices.len() > 1 { Runs::Shared } else { Runs::Whole };
         let (plan, module) = self.kernels(&graph, training, &target, runs)?;

@@ -45,7 +45,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     for train in [false, true] {
         if !train || model.train.is_some() {
             for tile in GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items) {
-                let target = Target::gpu_with(tile, Arc::default());
+                let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
                 time(&model, common, train, batch, target, &mut times)?;
             }
         }
