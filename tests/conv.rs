@@ -10,24 +10,24 @@ mod speed;
 mod winograd;
 
 use cases::Draw;
-use ninc::kernel::recipes::{self, Function, Reduction, Stage, Window};
+use ninc::kernel::recipes::{self, Finish, Function, Reduction, Stage, Window};
 use ninc::types::Type;
 use reference::{Exact, Shape};
 use run::{compare, run, targets};
 
-const PLAIN: Stage = Stage { bias: false, activation: None };
+const PLAIN: Stage = Stage { bias: false, finish: Finish::NONE };
 
 #[test]
 fn convolution_forward() {
     let mut draw = Draw::new(1);
     for case in 0..300 {
         let s = draw.shape(case);
-        let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let x = draw.values(s.batch * s.input().elements());
         let w = draw.values(s.weight().elements());
         let b = draw.values(s.outputs);
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.activation.is_some() {
+        if stage.finish.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(s.input(), x.clone()), (s.weight(), w.clone())];
@@ -54,7 +54,7 @@ fn convolution_input_gradient() {
         let operands = [(s.weight(), w), (s.output(), dy)];
         for target in targets() {
             let got = run(&target, s.batch, &operands, &s.input(), |site| {
-                recipes::conv::grad_input(site, &s.window, s.groups)
+                recipes::conv::grad_input(site, &s.window, s.groups, Finish::NONE)
             });
             compare(&format!("grad_input {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -96,10 +96,11 @@ fn chains() {
             if i > 0 {
                 link = link.next(1 + draw.below(20));
             }
-            let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+            let stage =
+                Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
             let (w, b) = (draw.values(link.weight().elements()), draw.values(link.outputs));
             value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
-            if stage.activation.is_some() {
+            if stage.finish.activation.is_some() {
                 value = value.relu();
             }
             operands.push((link.weight(), w));
@@ -161,9 +162,9 @@ fn linear_layers() {
         let x = draw.values(s.batch * s.channels);
         let (w, b) = (draw.values(weight.elements()), draw.values(s.outputs));
         let dy = draw.values(s.batch * s.outputs);
-        let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.activation.is_some() {
+        if stage.finish.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(inputs.clone(), x.clone()), (weight.clone(), w.clone())];

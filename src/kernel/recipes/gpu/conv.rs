@@ -4,7 +4,7 @@ use super::product::{Place, Product, Row, Rows, Span};
 use super::sum_parts;
 use crate::kernel::ir::{Compare, Elem, Expr, KVar};
 use crate::kernel::recipes::conv::Geometry;
-use crate::kernel::recipes::{Function, Reduction, Stage, Window, elementwise, pool};
+use crate::kernel::recipes::{Finish, Reduction, Stage, Window, elementwise, pool};
 use crate::kernel::site::{Lowered, Operand, Site, Slot, Unsupported};
 use crate::types::Type;
 
@@ -37,7 +37,7 @@ pub fn forward(
             true => site.result.slot,
             false => site.temp(&format!("stage{i}"), Elem::F32, 0, ty.elements()),
         };
-        product(site, &g, [x.slot, weights.slot, slot], bias, stage.activation);
+        product(site, &g, [x.slot, weights.slot, slot], bias, stage.finish);
         x = Operand { slot, ty };
     }
     let Some((kind, window)) = pool else { return Ok(()) };
@@ -84,13 +84,12 @@ fn pixel(row: &Expr, width: usize) -> [Expr; 2] {
     [row.div(width), row.rem(width)]
 }
 
-fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, activation: Option<Function>) {
+fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, finish: Finish) {
     let (inner, columns) = (g.inner(), g.columns());
     let depth = g.window.kernel[0] * g.window.kernel[1] * inner;
-    let function = activation.map_or(String::new(), crate::kernel::recipes::contraction::function_name);
     let with = if bias.is_some() { "_bias" } else { "" };
     Product {
-        name: format!("{}{with}{function}", name("conv", g)),
+        name: format!("{}{with}{}", name("conv", g), finish.name()),
         rows: Rows::PerImage(g.out[0] * g.out[1]),
         columns,
         groups: g.groups,
@@ -107,7 +106,7 @@ fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, 
         a_along_k: true,
         b_along_k: false,
         bias: bias.is_some().then_some(&|group: &Expr, column: &Expr| group * columns + column),
-        activation,
+        finish,
         slots,
         bias_slot: bias,
     }
@@ -115,7 +114,7 @@ fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, 
 }
 
 /// The gradient where the layer below has a result above 0, its ReLU's gradient: in a launch of its own.
-fn masked(site: &mut Site, window: &Window, groups: usize, mask: Operand) -> Lowered {
+fn masked(site: &mut Site, window: &Window, groups: usize, finish: Finish, mask: Operand) -> Lowered {
     let ty = site.result.ty.clone();
     let plain = Operand { slot: site.temp("unmasked", Elem::F32, 0, ty.elements()), ty };
     let operands = site.operands[..2].to_vec();
@@ -124,6 +123,7 @@ fn masked(site: &mut Site, window: &Window, groups: usize, mask: Operand) -> Low
         &mut Site { target: site.target, name, operands, result: plain.clone(), draft: &mut *site.draft },
         window,
         groups,
+        finish,
     )?;
     let mut relu = Site {
         target: site.target,
@@ -140,9 +140,9 @@ fn masked(site: &mut Site, window: &Window, groups: usize, mask: Operand) -> Low
 }
 
 /// `(w, dy, [mask]) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx.
-pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize, finish: Finish) -> Lowered {
     if let Some(mask) = site.operands.get(2).cloned() {
-        return masked(site, window, groups, mask);
+        return masked(site, window, groups, finish, mask);
     }
     let [w, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
     let g = &Geometry::new(&site.result.ty, &w.ty, window, groups)?;
@@ -150,7 +150,7 @@ pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     let depth = g.window.kernel[0] * g.window.kernel[1] * columns;
     let result = site.result.slot;
     Product {
-        name: name("conv_grad_input", g),
+        name: name("conv_grad_input", g) + &finish.name(),
         rows: Rows::PerImage(g.image[0] * g.image[1]),
         columns: inner,
         groups: g.groups,
@@ -186,7 +186,7 @@ pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
         a_along_k: true,
         b_along_k: true,
         bias: None,
-        activation: None,
+        finish,
         slots: [dy.slot, w.slot, result],
         bias_slot: None,
     }
@@ -221,7 +221,7 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
         a_along_k: false,
         b_along_k: false,
         bias: None,
-        activation: None,
+        finish: Finish::NONE,
         slots: [x.slot, dy.slot, to],
         bias_slot: None,
     }

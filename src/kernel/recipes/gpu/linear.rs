@@ -4,9 +4,8 @@ use super::conv::{images, parts};
 use super::product::{Product, Row, Rows, Span};
 use super::sum_parts;
 use crate::kernel::ir::{Elem, Expr};
-use crate::kernel::recipes::Stage;
-use crate::kernel::recipes::contraction::function_name;
 use crate::kernel::recipes::linear::weight_sizes;
+use crate::kernel::recipes::{Finish, Stage};
 use crate::kernel::site::{Lowered, Site};
 
 /// `(x[F], w[O, F], [b[O]]) -> y[O]`
@@ -14,11 +13,11 @@ pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
     let (inputs, outputs) = weight_sizes(site, &site.operands[1].ty)?;
     let [x, w] = [0, 1].map(|i| site.operands[i].slot);
     let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
-    let function = stage.activation.map_or(String::new(), function_name);
+    let finish = stage.finish.name();
     let with = if bias.is_some() { "_bias" } else { "" };
     let result = site.result.slot;
     Product {
-        name: format!("linear_{inputs}x{outputs}{with}{function}"),
+        name: format!("linear_{inputs}x{outputs}{with}{finish}"),
         rows: Rows::PerImage(1),
         columns: outputs,
         groups: 1,
@@ -30,7 +29,7 @@ pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
         a_along_k: true,
         b_along_k: false,
         bias: bias.is_some().then_some(&|_: &Expr, column: &Expr| column.clone()),
-        activation: stage.activation,
+        finish: stage.finish,
         slots: [x, w, result],
         bias_slot: bias,
     }
@@ -56,7 +55,7 @@ pub fn grad_input(site: &mut Site) -> Lowered {
         a_along_k: true,
         b_along_k: true,
         bias: None,
-        activation: None,
+        finish: Finish::NONE,
         slots: [dy, w, result],
         bias_slot: None,
     }
@@ -85,7 +84,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
         a_along_k: false,
         b_along_k: false,
         bias: None,
-        activation: None,
+        finish: Finish::NONE,
         slots: [x, dy, to],
         bias_slot: None,
     }

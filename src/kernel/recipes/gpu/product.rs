@@ -5,8 +5,7 @@
 
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Elem, Expr, Index, KVar, LeafId, Memory};
-use crate::kernel::recipes::Function;
-use crate::kernel::recipes::contraction::{activate, function_name};
+use crate::kernel::recipes::Finish;
 use crate::kernel::site::{Site, Slot};
 use crate::kernel::target::{Gpu, GroupTile};
 
@@ -60,7 +59,7 @@ pub struct Product<'a> {
     pub b_along_k: bool,
     /// Of group and column.
     pub bias: Option<&'a dyn Fn(&Expr, &Expr) -> Expr>,
-    pub activation: Option<Function>,
+    pub finish: Finish,
     /// A, B, C, and the bias where there is one.
     pub slots: [Slot; 3],
     pub bias_slot: Option<Slot>,
@@ -145,7 +144,7 @@ impl Product<'_> {
         let tile_a = k.local("tile_a", Elem::F32, t.depth * pitch_a);
         let tile_b = k.local("tile_b", Elem::F32, t.depth * pitch_b);
         let acc = k.private("acc", Elem::F32, t.item_rows * t.item_columns);
-        let leaves = Leaves::new(site, &t, [pitch_a, pitch_b], self.activation, bias.is_some());
+        let leaves = Leaves::new(site, &t, [pitch_a, pitch_b], self.finish, bias.is_some());
         let columns = self.columns.div_ceil(t.columns);
         let count = RowTile::count(self.rows, t.rows) * (columns * self.groups * self.parts);
         k.groups(count, t.items(), |k, number, item| {
@@ -234,7 +233,7 @@ struct Leaves {
 }
 
 impl Leaves {
-    fn new(site: &mut Site, t: &GroupTile, pitch: [usize; 2], activation: Option<Function>, bias: bool) -> Leaves {
+    fn new(site: &mut Site, t: &GroupTile, pitch: [usize; 2], finish: Finish, bias: bool) -> Leaves {
         let size = t.item_rows * t.item_columns;
         let zeros = |b: &mut LeafBuilder, count: usize| {
             let to = b.pointer("to", Elem::F32, Access::Write);
@@ -252,9 +251,8 @@ impl Leaves {
             b.store(to, 0i64, value);
         });
         let multiply = site.module().leaf(&format!("multiply_{}", t.name()), |b| multiply(b, t, pitch));
-        let function = activation.map_or(String::new(), function_name);
-        let finish = format!("finish{}{function}", if bias { "_bias" } else { "" });
-        let finish = site.module().leaf(&finish, |b| {
+        let name = format!("finish{}{}", if bias { "_bias" } else { "" }, finish.name());
+        let finish = site.module().leaf(&name, |b| {
             let acc = b.pointer("acc", Elem::F32, Access::Read);
             let to = b.pointer("to", Elem::F32, Access::Write);
             let bias = bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
@@ -263,9 +261,7 @@ impl Leaves {
                 let bias = b.load(bias, 0i64, 1);
                 value = b.add(value, bias);
             }
-            if let Some(function) = activation {
-                value = activate(b, function, value);
-            }
+            value = finish.apply(b, value);
             b.store(to, 0i64, value);
         });
         Leaves { zero_all, copy, zero, multiply, finish }
