@@ -1,6 +1,7 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
 pub mod back;
+pub mod fold;
 pub mod front;
 pub mod graph;
 pub mod kernel;

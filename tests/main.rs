@@ -8,6 +8,7 @@ mod cli;
 mod conv;
 mod counts;
 mod data;
+mod fold;
 mod front;
 mod golden;
 mod kernels;

@@ -42,11 +42,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("passes", &["graph", "ops"]),
     ("plan", &["kernel"]),
     ("back", &["kernel"]),
+    ("fold", &["graph", "ops", "passes", "model"]),
     ("schedule", &["graph", "ops"]),
     ("lower", &["graph", "ops", "kernel", "plan", "schedule"]),
     ("pipeline", &["lower", "front", "graph", "ops", "passes", "kernel", "plan", "back", "model"]),
     ("library", &["pipeline", "model", "kernel", "back"]),
-    ("cli", &["library", "back", "pipeline", "front", "model", "graph", "ops", "kernel"]),
+    ("cli", &["fold", "library", "back", "pipeline", "front", "model", "graph", "ops", "kernel"]),
 ];
 
 #[test]

@@ -11,7 +11,7 @@ use ninc::ops::Operator;
 use ninc::passes::Precision;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
 use ninc_runtime::data::{self, Sets};
-use ninc_runtime::init::Parameter;
+use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, data::files};
@@ -25,6 +25,18 @@ pub enum IsaName {
     Portable,
     Avx2,
     Avx512,
+}
+
+impl IsaName {
+    /// None for the widest that this machine has.
+    fn isa(self) -> Option<Isa> {
+        match self {
+            IsaName::Auto => None,
+            IsaName::Portable => Some(Isa::Portable),
+            IsaName::Avx2 => Some(Isa::Avx2),
+            IsaName::Avx512 => Some(Isa::Avx512),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -188,22 +200,11 @@ impl Common {
 
     /// The instruction set that is used.
     pub fn isa_name(&self) -> String {
-        let isa = match last(&self.isas) {
-            IsaName::Auto => Target::host().isa,
-            IsaName::Portable => Isa::Portable,
-            IsaName::Avx2 => Isa::Avx2,
-            IsaName::Avx512 => Isa::Avx512,
-        };
-        isa.name().into()
+        last(&self.isas).isa().unwrap_or_else(|| Target::host().isa).name().into()
     }
 
     pub fn options(&self) -> Done<Options> {
-        let isa = match last(&self.isas) {
-            IsaName::Auto => None,
-            IsaName::Portable => Some(Isa::Portable),
-            IsaName::Avx2 => Some(Isa::Avx2),
-            IsaName::Avx512 => Some(Isa::Avx512),
-        };
+        let isa = last(&self.isas).isa();
         if let Some(isa) = isa.filter(|isa| !isa.present()) {
             let error = Error::new(format!("this machine has no {} instructions", isa.name()));
             let present: Vec<&str> = Isa::ALL.iter().filter(|isa| isa.present()).map(|isa| isa.name()).collect();
@@ -361,12 +362,25 @@ pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
     params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
+/// Parameters as a training would start with them, for programs that only have to run.
+pub fn initialise(program: &mut Program) -> Done {
+    for parameter in parameters(&program.params) {
+        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
+    }
+    Ok(())
+}
+
 /// Weights from a file, loaded into a program.
 pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
     let weights = Weights::read(path)?;
-    weights.check(&parameters(&program.params), path)?;
-    weights.load_into(&mut *program.engine)?;
+    use_weights(program, &weights, path)?;
     Ok(weights)
+}
+
+/// Weights that came from `path`, loaded into a program.
+pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Done {
+    weights.check(&parameters(&program.params), path)?;
+    Ok(weights.load_into(&mut *program.engine)?)
 }
 
 /// `--weights`, or the freshest place where they are usually found.

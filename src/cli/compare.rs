@@ -3,19 +3,19 @@
 //! Twice over: once as each device runs it at its best, which gives the results, and once with every layer's value kept, which
 //! says where a difference begins. Keeping a value may keep layers from being fused, so the first run is the one that judges.
 
-use super::common::{Common, find_weights, input, load_data, load_weights, parameters};
+use super::common::{Common, find_weights, initialise, input, load_data, use_weights};
 use super::output::{self, Done, Failure};
 use ninc::model::Model;
-use ninc::pipeline::Program;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
+use ninc_runtime::spec::Source;
 use ninc_runtime::train::feeds;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Feed, Tensor, init};
+use ninc_runtime::{Error, Feed, Tensor};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
     /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
@@ -47,15 +47,14 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let model = common.model(&args.file)?;
     let sides = [common.side(0), common.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
-    // Looked for once: the note that says where they are is enough once.
-    let args = &Args { weights: weights(args, &model)?, ..args.clone() };
-    let images = images(args, &model)?;
+    let given = weights(args, &model)?;
+    let images = images(args, &model, given.as_ref())?;
     let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
     let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();
     layers.retain(|name| !outputs.contains(name));
 
-    let at_best = both(args, &model, &sides, &images, &[], &outputs)?;
-    let each = both(args, &model, &sides, &images, &layers, &layers)?;
+    let at_best = both(&model, &sides, given.as_ref(), &images, &[], &outputs)?;
+    let each = both(&model, &sides, given.as_ref(), &images, &layers, &layers)?;
     let mut rows = compare(&layers, &each, args.tolerance);
     let results = compare(&outputs, &at_best, args.tolerance);
     let (layer, result) = (rows.iter().position(|r| r.differs), results.iter().position(|r| r.differs));
@@ -75,21 +74,20 @@ pub fn run(args: &Args, common: &Common) -> Done {
     Err(Failure::Error(Error::new(message).with_help(help)))
 }
 
+/// Weights and the file that they came from.
+type Given = (PathBuf, Weights);
+
 /// Prepared images for both sides.
-fn images(args: &Args, model: &Model) -> Done<Vec<f32>> {
+fn images(args: &Args, model: &Model, given: Option<&Given>) -> Done<Vec<f32>> {
     let size: usize = input(model)?.iter().product();
     let count = args.images as usize;
-    let needs_none = |model: &Model| {
-        let spec = model.data.as_ref()?;
-        Some(spec.source == ninc_runtime::spec::Source::Digits)
-    };
-    if args.data.is_none() && needs_none(model) != Some(true) {
+    let embedded = model.data.as_ref().is_some_and(|spec| spec.source == Source::Digits);
+    if args.data.is_none() && !embedded {
         let mut random = Stream::new(1, 0, 0);
         return Ok((0..count * size).map(|_| random.normal()).collect());
     }
     let sets = load_data(model, &args.file, args.data.as_deref())?;
-    let given = weights(args, model)?;
-    let preparation = match given.map(|path| Weights::read(&path)).transpose()?.and_then(|w| w.preparation) {
+    let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
         Some(preparation) => preparation,
         None => Preparation::fit(model.data.as_ref().map_or(&[][..], |d| &d.prepare), &sets.train)?,
     };
@@ -102,47 +100,36 @@ fn images(args: &Args, model: &Model) -> Done<Vec<f32>> {
     Ok(values)
 }
 
-/// The weights' file, if one was given or lies where `run` would find it.
-fn weights(args: &Args, model: &Model) -> Done<Option<PathBuf>> {
-    match (args.weights.as_deref(), find_weights(args.weights.as_deref(), model, &args.file)) {
-        (_, Ok(path)) => Ok(Some(path)),
-        (Some(_), Err(e)) => Err(e),
-        (None, Err(_)) => Ok(None),
+/// The weights that were given or lie where `run` would find them.
+fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
+    match find_weights(args.weights.as_deref(), model, &args.file) {
+        Ok(path) => Ok(Some((path.clone(), Weights::read(&path)?))),
+        Err(_) if args.weights.is_none() => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
 /// `values` of the network on both sides.
 fn both(
-    args: &Args,
     model: &Model,
     sides: &[Common; 2],
+    given: Option<&Given>,
     images: &[f32],
     dumps: &[String],
     values: &[String],
 ) -> Done<[Vec<Tensor>; 2]> {
     let one = |side: &Common| -> Done<Vec<Tensor>> {
         let mut program = side.inference(model, dumps)?;
-        fill(args, model, &mut program)?;
+        match given {
+            Some((path, weights)) => use_weights(&mut program, weights, path)?,
+            None => initialise(&mut program)?,
+        }
         let port = feeds::image(program.engine.inputs())?.clone();
         let names: Vec<&str> = values.iter().map(String::as_str).collect();
         let count = images.len() / port.elements();
         Ok(program.engine.run(count, &[(&port.name, Feed::F32(images))], &names)?)
     };
     Ok([one(&sides[0])?, one(&sides[1])?])
-}
-
-fn fill(args: &Args, model: &Model, program: &mut Program) -> Done {
-    let found: Option<PathBuf> = weights(args, model)?;
-    let path: Option<&Path> = found.as_deref();
-    match path {
-        Some(path) => load_weights(program, path).map(|_| ()),
-        None => {
-            for parameter in parameters(&program.params) {
-                program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
-            }
-            Ok(())
-        }
-    }
 }
 
 fn compare(names: &[String], [a, b]: &[Vec<Tensor>; 2], tolerance: f64) -> Vec<Row> {

@@ -8,6 +8,7 @@ mod compare;
 mod devices;
 mod eval;
 mod fmt;
+mod fold;
 mod inspect;
 mod output;
 mod progress;
@@ -53,6 +54,8 @@ enum Command {
     Tune(tune::Args),
     /// Run a network on two devices and say which value differs first
     Compare(compare::Args),
+    /// Turn weights of a network with batch normalisation into weights of the same network without it
+    Fold(fold::Args),
     /// What programs can run on
     Devices(devices::Args),
 }
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args, common),
         Command::Tune(args) => tune::run(args, common),
         Command::Compare(args) => compare::run(args, common),
+        Command::Fold(args) => fold::run(args, common),
         Command::Devices(args) => devices::run(args, common),
     });
     match done {

@@ -2,12 +2,12 @@
 //! rounding, so that results stay the same to the bit.
 
 use super::bench::measure::Run;
-use super::common::{Common, parameters};
+use super::common::{Common, initialise};
 use super::output::{self, Done, usage};
 use ninc::kernel::target::{GroupTile, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
-use ninc_runtime::{init, opencl};
+use ninc_runtime::opencl;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,9 +59,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
 fn time(model: &Model, common: &Common, train: bool, batch: usize, tile: GroupTile, times: &mut Times) -> Done {
     let every = Target::gpu_with(tile, Arc::default());
     let mut program = common.for_target(model, train, every)?;
-    for parameter in parameters(&program.params) {
-        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
-    }
+    initialise(&mut program)?;
     Run { model, batch, train, rounds: Some(5), profile: true }.measure(&mut program)?;
     for (kernel, took) in program.engine.profile() {
         // A product's kernel is called by its shape and its tile.

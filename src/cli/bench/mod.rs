@@ -1,10 +1,9 @@
 //! `ninc bench`: how fast inference or a training step is, beside what the machine can do at most in the same run.
 
-use super::common::{Common, parameters, show_dumps};
+use super::common::{Common, initialise, show_dumps};
 use super::output::{self, Done, usage};
 use clap::ValueEnum;
 use ninc::pipeline::Program;
-use ninc_runtime::init;
 use saved::{Saved, Work};
 use std::path::PathBuf;
 
@@ -59,9 +58,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         Mode::Train => common.training(&model)?,
     };
     show_dumps(&program.dumps)?;
-    for parameter in parameters(&program.params) {
-        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
-    }
+    initialise(&mut program)?;
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
     let train = args.mode == Mode::Train;
