@@ -13,7 +13,7 @@ use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, Precision};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
@@ -108,7 +108,7 @@ impl std::str::FromStr for Emit {
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
         let stage =
             found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
-        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &[passes::bf16::PASS]].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
         {
@@ -179,6 +179,8 @@ pub struct Options {
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
+    /// What products multiply: never less than float32 unless asked for.
+    pub precision: Precision,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
 }
@@ -192,6 +194,7 @@ impl Default for Options {
             emit: vec![],
             dumps: vec![],
             target: None,
+            precision: Precision::F32,
             cache: None,
         }
     }
@@ -374,7 +377,7 @@ impl<'a> Session<'a> {
     }
 
     fn passes(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
-        for pass in passes {
+        for pass in passes::with(self.options.precision, passes) {
             self.step(pass.name, graph, pass.run)?;
         }
         Ok(())
