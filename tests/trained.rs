@@ -81,10 +81,10 @@ fn local_convolution_learns() {
 /// Products of bf16, forward and in both gradients; parameters and their updates in float32: as good as all in float32.
 #[test]
 fn bf16_learns_as_well() {
-    let layers = "|> mlpconv(kernel = 3, pad = 1, channels = [24, 16]) |> max_pool(kernel = 2, stride = 2) |> dropout(0.2) |> mlpconv(kernel = 3, pad = 1, channels = [24, 10]) |> global_avg_pool";
-    let [full, half] = ["f32", "bf16"].map(|precision| accuracy(layers, 0.1, &["--precision", precision]));
+    let layers = "|> conv(channels = 16, kernel = 3, pad = 1) |> relu |> cccp(16) |> relu |> max_pool(kernel = 2, stride = 2) |> flatten |> linear(features = 10)";
+    let [full, half] = ["f32", "bf16"].map(|precision| accuracy(layers, 0.05, &["--precision", precision]));
     eprintln!("{:.2} % in float32, {:.2} % in bf16", full * 100.0, half * 100.0);
-    assert!(full > 0.95 && half > full - 0.015, "{half} in bf16, {full} in float32");
+    assert!(full > 0.93 && half > full - 0.02, "{half} in bf16, {full} in float32");
 }
 
 /// From a fresh clone, before any training.

@@ -31,7 +31,8 @@ pub fn panels(site: &mut Site, weights: Slot, m: Matrix, tile: Tile, run: Option
     let length = run.map_or(rows, |run| rows / run * run.div_ceil(2));
     site.prepared(weights, &form, kind, m.groups * count * length * width, |site| {
         let pitch = m.groups * m.columns;
-        let letters: String = [source, kind].map(elem_letter).iter().collect();
+        let plain = [source, kind] == [Elem::F32; 2];
+        let letters = if plain { String::new() } else { [source, kind].map(elem_letter).iter().collect() };
         let runs = run.map_or(String::new(), |run| format!("_{run}"));
         let mut kernel = KernelBuilder::new(format!("panels_{rows}x{pitch}_g{}_{width}{letters}{runs}", m.groups));
         let from = kernel.buffer("w", source, Access::Read);

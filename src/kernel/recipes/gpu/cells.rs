@@ -188,8 +188,8 @@ pub struct Item<'a> {
 impl Epilogue {
     /// A part of a name: all that decides the code.
     pub fn name(&self) -> String {
-        let (bias, mask) = (if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" });
-        format!("{bias}{}{mask}", self.finish.name())
+        let finish = self.finish.name();
+        format!("{}{finish}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
     }
 
     /// The result of a sum.

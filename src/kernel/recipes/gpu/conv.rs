@@ -200,7 +200,7 @@ fn grad_input_of(site: &mut Site, geometry: &Geometry, [w, dy]: [Slot; 2], mask:
     let g = &straight(geometry);
     let (inner, columns) = (g.inner(), g.columns());
     let depth = g.window.kernel[0] * g.window.kernel[1] * columns;
-    let epilogue = Epilogue { bias: false, finish, mask: mask.is_some() };
+    let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };
     Product {
         name: format!("{}{}", name("conv_grad_input", geometry), epilogue.name()),
         rows: Rows::PerImage(g.image[0] * g.image[1]),

@@ -42,7 +42,7 @@ struct End {
 pub fn grad_input(site: &mut Site, g: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>, finish: Finish) -> bool {
     let algorithm = site.target.algorithm;
     let Some(form) = mirrored(g).and_then(|back| Form::choose(algorithm, &back)) else { return false };
-    let epilogue = Epilogue { bias: false, finish, mask: mask.is_some() };
+    let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };
     let to = site.result.slot;
     form.launch(site, [dy, w], true, &End { bias: None, mask, epilogue, to });
     true

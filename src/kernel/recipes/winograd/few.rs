@@ -45,7 +45,7 @@ impl Winograd {
         let (g, m, c) = (&self.geometry, self.transforms.m, self.geometry.channels);
         let [between, len, _] = self.lens();
         let (height, kept) = (m + self.transforms.r - 1, site.elem(x));
-        let mut kernel = KernelBuilder::new(format!("tiles{name}{}", self.name()));
+        let mut kernel = KernelBuilder::new(format!("tiles{name}{}{}", self.name(), mark(kept)));
         let from = kernel.buffer("x", kept, Access::Read);
         let to = kernel.buffer("v", Elem::F32, Access::Write);
         let rows = Rows::between(site, self.frame(), [kept, Elem::F32]);
@@ -77,11 +77,11 @@ impl Winograd {
         let g = &self.geometry;
         let ([between, len, m], width) = (self.lens(), self.tile.columns());
         let panels = g.outputs.div_ceil(width);
-        let mut kernel = KernelBuilder::new(format!("panels{name}{}", self.name()));
+        let elem = site.elem(y);
+        let mut kernel = KernelBuilder::new(format!("panels{name}{}{}", self.name(), mark(elem)));
         let tiles = kernel.buffer("v", Elem::F32, Access::Read);
         let u = kernel.buffer("u", Elem::F32, Access::Read);
         let b = bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
-        let elem = site.elem(y);
         let to = kernel.buffer("y", elem, Access::Write);
         let memories = Memories {
             between: kernel.scratch("between", Elem::F32, between),
@@ -101,4 +101,9 @@ impl Winograd {
         let args: Vec<Slot> = [v, weights].into_iter().chain(bias).chain([y]).collect();
         site.launch(kernel, &args);
     }
+}
+
+/// A part of a kernel's name.
+fn mark(elem: Elem) -> &'static str {
+    if elem == Elem::F32 { "" } else { "_bf16" }
 }
