@@ -36,7 +36,7 @@ const NETWORK: &str = "network n {
     image |> conv(kernel = 3, pad = 1, channels = 6, bias = false) as c1 |> batch_norm as b1 |> relu |> dropout(0.4)
         |> max_pool(kernel = 2, stride = 2)
         |> conv(kernel = 3, pad = 1, channels = 8) as c2 |> batch_norm as b2 |> relu
-        |> local_conv(kernel = 2, channels = 3) as l |> relu |> drop_connect(features = 7, rate = 0.3) as d |> relu
+        |> local_conv(kernel = 2, channels = 3) as l |> relu |> flatten |> drop_connect(features = 7, rate = 0.3) as d |> relu
         |> linear(features = 5) as logits |> softmax as result
 }
 data { source = digits }
