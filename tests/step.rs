@@ -39,8 +39,9 @@ fn load(source: &str) -> Model {
 fn compiled(model: &Model, device: Device, threads: usize, cache: usize) -> Program {
     let mut target = Target::host();
     target.cache[2] = cache;
-    let options =
-        Options { device, threads, target: Some(target), emit: vec![Stage::Plan.into()], ..Options::default() };
+    // The interpreter has no plan to show.
+    let emit = if device == Device::Interp { vec![] } else { vec![Stage::Plan.into()] };
+    let options = Options { device, threads, target: Some(target), emit, ..Options::default() };
     let mut program = pipeline::training(model, &options).expect("it compiles");
     let mut random = Stream::new(3, 2, 0);
     for parameter in program.params.clone() {
