@@ -127,6 +127,10 @@ impl Driver<'_> {
         self.slots.insert(id, slot);
         let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
         self.write(self.target, id, name, slot)?;
+        let end = self.program.draft.launches.len();
+        if !ty.batched && graph.operands(id).iter().any(|&o| graph.ty(o).batched) && end > begin {
+            self.program.draft.sums.push((end - 1, slot));
+        }
         if prepared {
             let launches = self.program.draft.launches.split_off(begin);
             self.program.draft.prepare.extend(launches);

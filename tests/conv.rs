@@ -10,7 +10,10 @@ mod speed;
 mod winograd;
 
 use cases::Draw;
+use ninc::kernel::ir::Space;
 use ninc::kernel::recipes::{self, Function, Reduction, Stage, Window};
+use ninc::kernel::site::Site;
+use ninc::kernel::target::Fusion;
 use ninc::types::Type;
 use reference::{Exact, Shape};
 use run::{compare, run, targets};
@@ -127,6 +130,45 @@ fn chains() {
             });
             compare(&format!("chain {case} {s:?} {stages:?} {pool:?} lanes {}", target.lanes), &got, &value);
         }
+    }
+}
+
+/// On a GPU a chain in one kernel gives the bits of single products, and keeps within the device's memory; where there is
+/// too little of it, parts of the chain are launches of their own.
+#[test]
+fn fused_chains_on_a_gpu() {
+    let mut draw = Draw::new(8);
+    let sizes = [([1, 1], [1, 1, 1]), ([1, 1], [13, 7, 3]), ([7, 11], [5, 17, 2]), ([9, 8], [33, 20, 64])];
+    for (case, (image, outputs)) in sizes.into_iter().cycle().take(12).enumerate() {
+        let r = if case < 4 { 1 } else { 3 };
+        let window = Window { kernel: [r, r], stride: [1 + case / 8; 2], pad: [r / 2; 2], dilation: [1, 1] };
+        let first = Shape { batch: 1 + case % 3, channels: 1 + case, image, outputs: outputs[0], window, groups: 1 };
+        let chain = [first.clone(), first.next(outputs[1]), first.next(outputs[1]).next(outputs[2])];
+        let stages = [true, false, true].map(|bias| Stage { bias, activation: Some(Function::Relu) });
+        let mut operands = vec![(first.input(), draw.values(first.batch * first.input().elements()))];
+        for (link, stage) in chain.iter().zip(&stages) {
+            operands.push((link.weight(), draw.values(link.weight().elements())));
+            operands.extend(stage.bias.then(|| (Type::shared(&[link.outputs]), draw.values(link.outputs))));
+        }
+        let result = |fusion, local_bytes| {
+            let mut target = targets()[3].clone();
+            let gpu = target.gpu.as_mut().expect("a GPU");
+            (gpu.fusion, gpu.local_bytes) = (fusion, local_bytes);
+            let lower = |site: &mut Site| recipes::conv::forward(site, &window, 1, &stages, None);
+            let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
+            let (draft, _, _) = run::draft(&target, &types, &chain[2].output(), lower);
+            for kernel in draft.module.kernels.iter().filter(|k| k.name.starts_with("chain")) {
+                let local = kernel.scratch.iter().filter(|s| s.space == Space::Local).map(|s| 4 * s.len).sum::<usize>();
+                assert!(local <= local_bytes, "{} takes {local} bytes of {local_bytes}", kernel.name);
+            }
+            (run(&target, first.batch, &operands, &chain[2].output(), lower), draft.launches.len())
+        };
+        let (apart, launches) = result(Fusion::Never, 32 << 10);
+        assert_eq!(launches, 3);
+        let (fused, launches) = result(Fusion::Always, 32 << 10);
+        assert_eq!((fused == apart, launches), (true, 1), "case {case}");
+        let (small, launches) = result(Fusion::Always, 2 << 10);
+        assert_eq!((small == apart, launches > 1), (true, outputs[0] > 30), "case {case} with little memory");
     }
 }
 

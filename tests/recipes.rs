@@ -71,9 +71,19 @@ impl Test<'_> {
         self.run_group(lanes, [batch, 0, batch], &[])
     }
 
+    /// The same by the recipes for a GPU, in the interpreter.
+    pub fn run_gpu(&self, batch: usize) -> Vec<f32> {
+        self.run_on(&Target::gpu(), [batch, 0, batch], &[])
+    }
+
     /// The result for images `first ..` of a batch of `total`; `sums` is what it held after the group before.
-    pub fn run_group(&self, lanes: u32, [batch, first, total]: [usize; 3], sums: &[f32]) -> Vec<f32> {
-        let target = Target { lanes, ..Target::portable(true) };
+    pub fn run_group(&self, lanes: u32, images: [usize; 3], sums: &[f32]) -> Vec<f32> {
+        self.run_on(&Target { lanes, ..Target::portable(true) }, images, sums)
+    }
+
+    /// The same for any target.
+    pub fn run_on(&self, target: &Target, [batch, first, total]: [usize; 3], sums: &[f32]) -> Vec<f32> {
+        let lanes = target.lanes;
         let mut draft = Draft::default();
         let mut operands = Vec::new();
         for (i, (ty, _)) in self.operands.iter().enumerate() {
@@ -82,7 +92,7 @@ impl Test<'_> {
         }
         let slot = draft.value("y", &self.result, Role::Temp);
         let result = Operand { slot, ty: self.result.clone() };
-        let mut site = Site { target: &target, name: "test".into(), operands, result, draft: &mut draft };
+        let mut site = Site { target, name: "test".into(), operands, result, draft: &mut draft };
         (self.lower)(&mut site).expect("the recipe takes this");
         let module = verify::verify(std::mem::take(&mut draft.module)).expect("a well-formed module");
         let mut blocks: Vec<Vec<u8>> =
@@ -102,7 +112,7 @@ impl Test<'_> {
             interpret(&module, launch, &mut blocks, vars);
         }
         let result = to_f32(&blocks[slot.0 as usize]);
-        if COMPILED.contains(&lanes) && host_rounds_once() {
+        if target.gpu.is_none() && COMPILED.contains(&lanes) && host_rounds_once() {
             // An access outside of a buffer faults.
             let guarded = Guarded::all(&before);
             let code = cranelift::compile(&module, &Target { lanes, ..Target::host() }).expect("compiles");
@@ -117,7 +127,7 @@ impl Test<'_> {
         result
     }
 
-    /// The result for the first of `LANES`; all others must be within `tolerance` (0: the same bits).
+    /// The result for the first of `LANES`; all others must be within `tolerance` (0: the same bits), a GPU's at least near it.
     pub fn every_width(&self, batch: usize, tolerance: f64) -> Vec<f32> {
         let first = self.run(LANES[0], batch);
         for lanes in &LANES[1..] {
@@ -134,6 +144,8 @@ impl Test<'_> {
                 );
             }
         }
+        let gpu = self.run_gpu(batch);
+        close(&gpu, &first.iter().map(|&x| x.into()).collect::<Vec<_>>(), tolerance.max(2e-6), "GPU");
         first
     }
 
@@ -142,6 +154,7 @@ impl Test<'_> {
         for lanes in LANES {
             close(&self.run(lanes, batch), expected, tolerance, &format!("{what}, {lanes} lanes, batch {batch}"));
         }
+        close(&self.run_gpu(batch), expected, tolerance, &format!("{what}, GPU, batch {batch}"));
     }
 }
 

@@ -54,8 +54,8 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`); `compare`
-    /// takes two
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or several
+    /// that share each batch: opencl:0,opencl:1; `compare` takes two
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
     devices: Vec<Device>,
     /// Vector instructions to use; the widest that this machine has unless said
@@ -245,8 +245,9 @@ impl Common {
         Ok(pipeline::training(model, &options)?)
     }
 
-    /// What `--time-passes` asks for.
+    /// What the user should know, and what `--time-passes` asks for.
     pub fn times(&self, report: &pipeline::Report) {
+        report.notes.iter().for_each(|text| output::note_once(&format!("note: {text}")));
         if !self.time_passes {
             return;
         }

@@ -351,7 +351,10 @@ impl KernelBuilder {
     }
 
     pub fn when(&mut self, condition: Expr, then: impl FnOnce(&mut KernelBuilder)) {
-        self.either(condition, then, |_| {});
+        match condition {
+            Expr::Const(1) => then(self),
+            condition => self.either(condition, then, |_| {}),
+        }
     }
 
     pub fn either(

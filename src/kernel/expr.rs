@@ -94,6 +94,15 @@ impl Expr {
         Expr::new(ExprOp::Eq, self, other)
     }
 
+    /// Does one of the variables occur?
+    pub fn mentions(&self, vars: &[KVar]) -> bool {
+        match self {
+            Expr::Const(_) => false,
+            Expr::Var(v) => vars.contains(v),
+            Expr::Binary(_, l, r) => l.mentions(vars) || r.mentions(vars),
+        }
+    }
+
     /// The value where `vars[i]` is variable i.
     pub fn eval(&self, vars: &[i64]) -> i64 {
         match self {

@@ -57,6 +57,8 @@ pub struct Draft {
     /// Run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
     pub launches: Vec<Launch>,
+    /// The launch after which a shared value that is made from values per image is complete, and the value.
+    pub sums: Vec<(usize, Slot)>,
     /// Instead of `launches` where the batch is small; makes the same values.
     pub few: Option<Vec<Launch>>,
     /// What was weighed, for whoever wants to know.

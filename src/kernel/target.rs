@@ -64,10 +64,24 @@ pub struct Target {
 pub struct Gpu {
     /// Memory that the items of a group share, in bytes.
     pub local_bytes: usize,
+    /// The most items of a group.
+    pub group_items: usize,
+    pub fusion: Fusion,
     /// The tile of products for which nothing was measured.
     pub tile: GroupTile,
     /// Tiles that measured best, by the product's name.
     pub tuned: Arc<BTreeMap<String, GroupTile>>,
+}
+
+/// Whether chains of convolutions become one kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fusion {
+    /// Where it costs less.
+    #[default]
+    Auto,
+    /// Wherever the device has room for it.
+    Always,
+    Never,
 }
 
 /// The tile of a product that a work group computes, and the part of it that each item keeps in registers.
@@ -137,8 +151,18 @@ impl Target {
 
     /// The same with another tile, or with measured ones.
     pub fn gpu_with(tile: GroupTile, tuned: Arc<BTreeMap<String, GroupTile>>) -> Target {
-        let gpu = Gpu { local_bytes: 32 << 10, tile, tuned };
+        let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tile, tuned };
         Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
+    }
+
+    /// The same within the limits of a device.
+    pub fn limited(mut self, local_bytes: u64, group_items: usize) -> Target {
+        if let Some(gpu) = &mut self.gpu {
+            // A group that takes all of a large local memory would be alone on its unit.
+            gpu.local_bytes = local_bytes.min(48 << 10) as usize;
+            gpu.group_items = group_items.min(1024);
+        }
+        self
     }
 }
 

@@ -5,14 +5,24 @@ use super::reference::Exact;
 use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
 use ninc::kernel::ir::Stmt;
 use ninc::kernel::site::{Buffer, Draft, Lowered, Operand, Role, Site, Slot};
-use ninc::kernel::target::{Algorithm, Isa, Target};
+use ninc::kernel::target::{Algorithm, Fusion, GroupTile, Isa, Target};
 use ninc::types::Type;
+use std::sync::Arc;
 
-/// Vectors of 4, 8 and 16 lanes, direct: the error bounds are those of plain sums.
-pub fn targets() -> [Target; 3] {
+/// Vectors of 4, 8 and 16 lanes, and a GPU, direct: the error bounds are those of plain sums.
+pub fn targets() -> [Target; 4] {
     let direct = Target { algorithm: Algorithm::Direct, ..Target::portable(true) };
     let wide = |isa, lanes, registers| Target { isa, lanes, registers, ..direct.clone() };
-    [direct.clone(), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)]
+    [direct.clone(), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32), gpu()]
+}
+
+/// A GPU with small groups, which the interpreter runs item by item; chains are one kernel wherever there is room.
+fn gpu() -> Target {
+    let mut target = Target::gpu_with(GroupTile::ALL[1], Arc::default());
+    if let Some(gpu) = &mut target.gpu {
+        (gpu.group_items, gpu.fusion) = (64, Fusion::Always);
+    }
+    Target { algorithm: Algorithm::Direct, ..target }
 }
 
 /// Places in memory of the elements in logical order.
@@ -67,7 +77,7 @@ pub fn run_at(
         0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
         _ => run_group(&draft, [batch, first], &feeds),
     };
-    if first == 0 && native::runs(target) {
+    if first == 0 && target.gpu.is_none() && native::runs(target) {
         let compiled = native::run_draft(&draft, target, batch, &feeds);
         assert_eq!(blocks[slot.0 as usize], compiled[slot.0 as usize], "machine code for {} lanes", target.lanes);
     }

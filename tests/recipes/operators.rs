@@ -68,5 +68,7 @@ fn recipes_compute_what_operators_mean() {
             let what = format!("case {number}: {} {:?}, {lanes} lanes", case.op.name(), case.op.attrs());
             close(&test.run(lanes, case.batch), &expected, 2e-5, &what);
         }
+        let what = format!("case {number}: {} {:?}, GPU", case.op.name(), case.op.attrs());
+        close(&test.run_gpu(case.batch), &expected, 2e-5, &what);
     }
 }

@@ -16,10 +16,6 @@ fn folder() -> Option<PathBuf> {
     Some(cache_folder::folder()?.join("opencl"))
 }
 
-fn identity(info: &Info) -> String {
-    [&info.platform, &info.vendor, &info.name, &info.driver, &info.version].map(String::as_str).join("\n")
-}
-
 /// Tiles measured on one device, by product.
 #[derive(Serialize, Deserialize)]
 struct Tuned {
@@ -28,13 +24,20 @@ struct Tuned {
 }
 
 fn tuned_path(info: &Info) -> Option<PathBuf> {
-    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(identity(info).as_bytes()))))
+    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(info.identity().as_bytes()))))
 }
 
-/// What [`keep_tuned`] kept for this device and driver; nothing if there is none, or if it cannot be read.
-pub fn tuned(info: &Info) -> BTreeMap<String, String> {
-    let read = || -> Option<Tuned> { serde_json::from_slice(&std::fs::read(tuned_path(info)?).ok()?).ok() };
-    read().filter(|t| t.device == identity(info)).map(|t| t.tiles).unwrap_or_default()
+/// What [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Nothing if there is no file; an error
+/// if the file is damaged or another device's.
+pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
+    let Some(path) = tuned_path(info).filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
+    let wrong = |what: String| {
+        let error = Error::new(format!("the measured tiles in {} are not used: {what}", path.display()));
+        error.with_help("measure them anew with `ninc tune`, or remove the file")
+    };
+    let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+    let tuned: Tuned = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the file is damaged ({e})")))?;
+    if tuned.device == info.identity() { Ok(tuned.tiles) } else { Err(wrong("they are another device's".into())) }
 }
 
 /// Keeps the names of the best tiles, beside those of other products. Gives the file.
@@ -42,9 +45,10 @@ pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBu
     let path = tuned_path(info).ok_or_else(|| {
         Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
     })?;
-    let mut all = tuned(info);
+    // A file that cannot be used is replaced.
+    let mut all = tuned(info).unwrap_or_default();
     all.extend(tiles);
-    let text = serde_json::to_string_pretty(&Tuned { device: identity(info), tiles: all });
+    let text = serde_json::to_string_pretty(&Tuned { device: info.identity(), tiles: all });
     let text = text.map_err(|e| Error::new(e.to_string()))?;
     let parent = path.parent().expect("a file in a folder");
     cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
@@ -60,7 +64,7 @@ pub struct Key {
 impl Key {
     pub fn new(info: &Info, options: &str, text: &str) -> Key {
         let version = env!("CARGO_PKG_VERSION");
-        Key { identity: format!("{version}\n{}\n{options}\n{text}", identity(info)) }
+        Key { identity: format!("{version}\n{}\n{options}\n{text}", info.identity()) }
     }
 
     fn path(&self) -> Option<PathBuf> {

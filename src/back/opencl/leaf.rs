@@ -1,7 +1,7 @@
 //! Leaf functions: values become variables, loops carry theirs in variables that live outside of them.
 
 use super::names::clean;
-use super::{Area, line, memory_type};
+use super::{Area, UNROLL, line, memory_type, short};
 use crate::kernel::ir::*;
 
 /// What OpenCL C has no short way for.
@@ -17,19 +17,24 @@ pub(super) fn missing(op: &Op) -> Option<&'static str> {
 /// Writes the function for pointers into `areas` (one for each pointer parameter).
 pub(super) fn function(leaf: &Leaf, name: &str, areas: &[Area], text: &mut String) -> Result<(), String> {
     let mut areas = areas.iter();
-    let mut params = Vec::new();
+    let (mut params, mut private) = (Vec::new(), Vec::new());
     for (i, p) in leaf.params.iter().enumerate() {
         params.push(match p {
             LeafParam::Pointer { name, elem, access } => {
                 let area = areas.next().expect("one for each pointer");
+                private.push(*area == Area::Private);
                 let constant = if *access == Access::Read { "const " } else { "" };
                 format!("{}{constant}{} *{}_{i}", area.word(), memory_type(*elem), clean(name))
             }
-            LeafParam::Int { var, .. } => format!("const idx {}", var_name(leaf, *var)),
+            LeafParam::Int { var, .. } => {
+                private.push(false);
+                format!("const idx {}", var_name(leaf, *var))
+            }
         });
     }
     line(text, 0, format_args!("void {name}({}) {{", params.join(", ")));
-    let mut writer = Writer { leaf, names: (0..leaf.values.len()).map(|i| format!("v{i}")).collect(), text };
+    let names = (0..leaf.values.len()).map(|i| format!("v{i}")).collect();
+    let mut writer = Writer { leaf, private, names, text };
     writer.block(&leaf.body, 1)?;
     text.push_str("}\n\n");
     Ok(())
@@ -42,6 +47,8 @@ fn var_name(leaf: &Leaf, var: Var) -> String {
 
 struct Writer<'a> {
     leaf: &'a Leaf,
+    /// Which parameters point to an item's own arrays.
+    private: Vec<bool>,
     /// What each value is called.
     names: Vec<String>,
     text: &'a mut String,
@@ -78,7 +85,10 @@ impl Writer<'_> {
             line(self.text, depth, text);
         }
         let (name, count) = (var_name(self.leaf, *var), self.index(count));
-        line(self.text, depth, format_args!("for (idx {name} = 0; {name} < {count}; ++{name}) {{"));
+        if short("0", &count) && self.picks_private(body, *var) {
+            line(self.text, depth, UNROLL);
+        }
+        super::repeat(self.text, depth, "idx", &name, "0", &count);
         self.block(body, depth + 1)?;
         // A value that another one takes over must not be overwritten first.
         let crossed = |i: usize| params.iter().enumerate().any(|(j, p)| j != i && *p == next[i]);
@@ -96,6 +106,17 @@ impl Writer<'_> {
             self.names[r.0 as usize] = self.names[p.0 as usize].clone();
         }
         Ok(())
+    }
+
+    /// Does the loop's variable pick elements of an item's own arrays?
+    fn picks_private(&self, body: &[Inst], var: Var) -> bool {
+        let own = |at: &Address| self.private[at.base.0 as usize] && at.index.terms.iter().any(|(v, _)| *v == var);
+        body.iter().any(|inst| match inst {
+            Inst::Let { op: Op::Load { from, .. } | Op::Broadcast { from, .. }, .. } => own(from),
+            Inst::Let { .. } => false,
+            Inst::Store { to, .. } => own(to),
+            Inst::Loop { body, .. } => self.picks_private(body, var),
+        })
     }
 
     fn index(&self, index: &Index) -> String {

@@ -119,6 +119,20 @@ fn line(text: &mut String, depth: usize, what: impl std::fmt::Display) {
     writeln!(text, "{:1$}{what}", "", 4 * depth).expect("strings take all text");
 }
 
+/// Arrays of an item are registers only where every index is a constant, that is, where short loops over them are written out.
+const UNROLL: &str = "#pragma unroll";
+const SHORT: i64 = 8;
+
+/// Is a loop with these bounds one of few rounds?
+fn short(begin: &str, end: &str) -> bool {
+    matches!((begin.parse::<i64>(), end.parse::<i64>()), (Ok(begin), Ok(end)) if end - begin <= SHORT)
+}
+
+/// The head of a loop.
+fn repeat(text: &mut String, depth: usize, index: &str, name: &str, begin: &str, end: &str) {
+    line(text, depth, format_args!("for ({index} {name} = {begin}; {name} < {end}; ++{name}) {{"));
+}
+
 const HEAD: &str = "\
 // OpenCL C 1.2, written by ninc. Indices count elements and are `idx`: 32 bits unless the build says otherwise.
 #pragma OPENCL FP_CONTRACT OFF

@@ -1,7 +1,7 @@
 //! Kernels: loops, conditions, addresses and calls.
 
 use super::names::{Names, clean};
-use super::{Area, area, line, memory_type, spilled};
+use super::{Area, UNROLL, area, line, memory_type, repeat, short, spilled};
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::*;
 use crate::kernel::verify::groups;
@@ -34,6 +34,31 @@ impl<'a> Nest<'a> {
 
     pub fn kernel(&mut self, name: &str, text: &mut String) {
         let group = groups(self.kernel);
+        self.head(name, group.as_ref().map(|g| g.items), text);
+        self.variables(text);
+        self.scratch(text);
+        let index = self.index;
+        match (group, self.kernel.body.as_slice()) {
+            (Some(g), _) => {
+                let (group, item) = (self.define(g.group), self.define(g.item));
+                line(text, 1, format_args!("const {index} {group} = get_group_id(0);"));
+                line(text, 1, format_args!("const {index} {item} = get_local_id(0);"));
+                self.block(g.body, 1, text);
+            }
+            (None, [Stmt::For { var, end, body, .. }]) => {
+                let (name, end) = (self.define(*var), self.expr(end));
+                let (first, step) = ("get_global_id(0)", "get_global_size(0)");
+                line(text, 1, format_args!("for ({index} {name} = {first}; {name} < {end}; {name} += {step}) {{"));
+                self.block(body, 2, text);
+                line(text, 1, "}");
+            }
+            _ => unreachable!("the verifier lets a CPU kernel be one parallel loop only"),
+        }
+        text.push_str("}\n\n");
+    }
+
+    /// The kernel's name and parameters.
+    fn head(&self, name: &str, items: Option<i64>, text: &mut String) {
         line(text, 0, format_args!("// {}: {}", self.kernel.name, self.about()));
         let mut params = Vec::new();
         for (i, b) in self.kernel.buffers.iter().enumerate() {
@@ -44,10 +69,16 @@ impl<'a> Nest<'a> {
         if spilled(self.kernel).next().is_some() {
             params.push("__global uchar *workspace".into());
         }
-        let items = group.as_ref().map(|g| format!("__attribute__((reqd_work_group_size({}, 1, 1)))\n", g.items));
-        line(text, 0, format_args!("{}__kernel void {name}(", items.unwrap_or_default()));
+        if let Some(items) = items {
+            line(text, 0, format_args!("__attribute__((reqd_work_group_size({items}, 1, 1)))"));
+        }
+        line(text, 0, format_args!("__kernel void {name}("));
         line(text, 1, params.join(",\n    "));
         line(text, 0, ") {");
+    }
+
+    /// The variables that are always there, and the buffers as pointers to their elements.
+    fn variables(&self, text: &mut String) {
         for (var, from) in [(KVar::BATCH, "batch_images"), (KVar::FIRST, "first_image"), (KVar::TOTAL, "total_images")]
         {
             line(text, 1, format_args!("const {} {} = {from};", self.index, self.var(var)));
@@ -56,32 +87,6 @@ impl<'a> Nest<'a> {
             let (ty, name) = (buffer_type(b), self.memory(Memory::Buffer(i as u32)));
             line(text, 1, format_args!("__global {ty} *{name} = (__global {ty} *)(m{i} + o{i});"));
         }
-        self.scratch(text);
-        let body = &self.kernel.body;
-        match (group, body.as_slice()) {
-            (Some(g), _) => {
-                let (group, item) = (self.define(g.group), self.define(g.item));
-                line(text, 1, format_args!("const {} {group} = get_group_id(0);", self.index));
-                line(text, 1, format_args!("const {} {item} = get_local_id(0);", self.index));
-                self.block(g.body, 1, text);
-            }
-            (None, [Stmt::For { var, end, body, .. }]) => {
-                let name = self.define(*var);
-                let end = self.expr(end);
-                let index = self.index;
-                line(
-                    text,
-                    1,
-                    format_args!(
-                        "for ({index} {name} = get_global_id(0); {name} < {end}; {name} += get_global_size(0)) {{"
-                    ),
-                );
-                self.block(body, 2, text);
-                line(text, 1, "}");
-            }
-            _ => unreachable!("the verifier lets a CPU kernel be one parallel loop only"),
-        }
-        text.push_str("}\n\n");
     }
 
     fn about(&self) -> String {
@@ -96,7 +101,10 @@ impl<'a> Nest<'a> {
         for (i, s) in self.kernel.scratch.iter().enumerate() {
             let (name, ty) = (self.memory(Memory::Scratch(i as u32)), memory_type(s.elem));
             match area(s) {
-                Area::Local => line(text, 1, format_args!("__local {ty} {name}[{}];", s.len)),
+                // So that the driver may take four neighbours at once.
+                Area::Local => {
+                    line(text, 1, format_args!("__local {ty} {name}[{}] __attribute__((aligned(16)));", s.len));
+                }
                 Area::Private => line(text, 1, format_args!("{ty} {name}[{}];", s.len)),
                 Area::Global => {
                     let offset = offsets.next().expect("one for each spilled array");
@@ -132,8 +140,10 @@ impl<'a> Nest<'a> {
                     let (begin, end) = (self.expr(begin), self.expr(end));
                     let name = self.var(*var);
                     self.natural[var.0 as usize] = natural;
-                    let index = self.index;
-                    line(text, depth, format_args!("for ({index} {name} = {begin}; {name} < {end}; ++{name}) {{"));
+                    if short(&begin, &end) && self.picks_private(body, *var) {
+                        line(text, depth, UNROLL);
+                    }
+                    repeat(text, depth, self.index, &name, &begin, &end);
                     self.block(body, depth + 1, text);
                     line(text, depth, "}");
                 }
@@ -150,6 +160,21 @@ impl<'a> Nest<'a> {
                 Stmt::Barrier => line(text, depth, "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"),
             }
         }
+    }
+
+    /// Does the loop's variable pick elements of an item's own arrays?
+    fn picks_private(&self, body: &[Stmt], var: KVar) -> bool {
+        body.iter().any(|stmt| match stmt {
+            Stmt::For { body, .. } => self.picks_private(body, var),
+            Stmt::If { then, otherwise, .. } => self.picks_private(then, var) || self.picks_private(otherwise, var),
+            Stmt::Call { args, .. } => args.iter().any(|arg| match arg {
+                Arg::Pointer { memory: Memory::Scratch(i), offset } => {
+                    self.kernel.scratch[*i as usize].space == Space::Private && offset.mentions(&[var])
+                }
+                _ => false,
+            }),
+            Stmt::Barrier => false,
+        })
     }
 
     fn call(&mut self, leaf: LeafId, args: &[Arg], depth: usize, text: &mut String) {

@@ -52,14 +52,13 @@ pub fn grad_input(site: &mut Site, epsilon: f32) -> Lowered {
     let factors = site.temp("factors", Elem::F32, 3 * channels, 0);
     channel_factors(site, epsilon, channels, height * width, factors);
 
-    let lanes = site.target.lanes;
     let mut d = Dressed::bare(site, "batch_norm_grad");
     let x = d.buffer("x", Elem::F32, Access::Read, site.operands[0].slot);
     let dy = d.buffer("dy", Elem::F32, Access::Read, site.operands[4].slot);
     let mean = d.buffer("mean", Elem::F32, Access::Read, site.operands[2].slot);
     let factor = d.buffer("factors", Elem::F32, Access::Read, factors);
     let dx = d.buffer("dx", Elem::F32, Access::Write, site.result.slot);
-    let (split, columns) = Split::of(site.target, &ty, channels).columns(site.target, channels);
+    let (split, columns, lanes) = Split::of(site.target, &ty, channels).items(site.target, channels);
     split.run(&mut d.kernel, |k, piece| {
         let leaf =
             site.module().leaf(&format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}", piece.count), |b| {

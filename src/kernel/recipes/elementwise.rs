@@ -38,9 +38,8 @@ pub fn map(site: &mut Site, tag: &str, mut function: impl FnMut(&mut LeafBuilder
     }
 
     let width = if channel { ty.dims[0] } else { 1 };
-    let (split, columns) = Split::of(site.target, &ty, width).columns(site.target, width);
+    let (split, columns, lanes) = Split::of(site.target, &ty, width).items(site.target, width);
     let elems: Vec<Elem> = site.operands.iter().map(|o| elem(&o.ty)).collect();
-    let lanes = site.target.lanes;
     let mut dressed = Dressed::new(site, tag, Access::Write);
     let (operands, result) = (dressed.operands.clone(), dressed.result);
     let pack = packed.then(|| Pack {

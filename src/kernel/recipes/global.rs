@@ -1,5 +1,6 @@
 //! Pooling over a whole map: windows as large as the image.
 
+use super::gpu;
 use super::pool::{self, Pooling};
 use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::Type;
@@ -12,6 +13,10 @@ fn shape(site: &Site, image: &Type) -> Result<Pooling, Unsupported> {
 /// `x[C, H, W] -> y[C]`, the mean.
 pub fn avg(site: &mut Site) -> Lowered {
     let shape = shape(site, &site.operands[0].ty)?;
+    let [height, width] = shape.size;
+    if site.target.gpu.is_some() && gpu::sums::image_mean(site, [shape.channels, height * width]) {
+        return Ok(());
+    }
     pool::avg_over(site, &shape)
 }
 

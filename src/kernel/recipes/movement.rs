@@ -1,6 +1,6 @@
 //! Work that only moves elements: concatenation, slices, padding, change of shape, constants.
 
-use super::split::{Dressed, Split, copy_leaf, elem, fill_leaf};
+use super::split::{Dressed, Split, copy_leaf, elem, fill_leaf, run};
 use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Index, LeafId, Module};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
@@ -20,14 +20,27 @@ pub fn concat(site: &mut Site) -> Lowered {
     if !ty.batched || parts.iter().sum::<usize>() != channels {
         return Err(Unsupported(format!("{}: concatenation of {parts:?} channels to {ty}", site.name)));
     }
-    let (lanes, elem) = (site.target.lanes, elem(&ty));
+    let (gpu, elem) = (site.target.gpu.is_some(), elem(&ty));
     let mut d = Dressed::new(site, "concat", Access::Write);
     let (operands, y) = (d.operands.clone(), d.result);
-    Split::of(site.target, &ty, channels).run(&mut d.kernel, |k, piece| {
+    let split = Split::of(site.target, &ty, channels);
+    // On a GPU a round has a vector of one operand's channels.
+    let step = parts.iter().map(|&part| run(part)).min().unwrap_or(1);
+    let (split, _, lanes) = if gpu { split.by(channels, step) } else { (split, channels, site.target.lanes) };
+    split.run(&mut d.kernel, |k, piece| {
         let mut begin = 0;
         for (&x, &part) in operands.iter().zip(&parts) {
-            let leaf = copy_leaf(site.module(), elem, lanes, piece.count, part, part, channels);
-            k.call(leaf, [x.at(&piece.position * part), y.at(&piece.position * channels + begin)]);
+            let width = if gpu { step } else { part };
+            let leaf = copy_leaf(site.module(), elem, lanes, piece.count, width, part, channels);
+            let to = y.at(&piece.position * channels + if gpu { piece.column.clone() } else { begin.into() });
+            let from = &piece.position * part;
+            if gpu {
+                let column = &piece.column - begin;
+                let mine = Expr::from(-1).lt(column.clone()) * column.lt(part);
+                k.when(mine, |k| k.call(leaf, [x.at(from + column), to]));
+            } else {
+                k.call(leaf, [x.at(from), to]);
+            }
             begin += part;
         }
     });
@@ -41,12 +54,14 @@ pub fn slice(site: &mut Site, begin: usize) -> Lowered {
     if !site.result.ty.batched || begin + to > from {
         return Err(Unsupported(format!("{}: channels {begin}.. of {}", site.name, site.operands[0].ty)));
     }
-    let (lanes, elem) = (site.target.lanes, elem(&site.result.ty));
+    let elem = elem(&site.result.ty);
     let mut d = Dressed::new(site, "slice", Access::Write);
     let (x, y) = (d.operands[0], d.result);
-    Split::of(site.target, &site.result.ty, to).run(&mut d.kernel, |k, piece| {
-        let leaf = copy_leaf(site.module(), elem, lanes, piece.count, to, from, to);
-        k.call(leaf, [x.at(&piece.position * from + begin), y.at(&piece.position * to)]);
+    let (split, columns, lanes) = Split::of(site.target, &site.result.ty, to).items(site.target, to);
+    split.run(&mut d.kernel, |k, piece| {
+        let leaf = copy_leaf(site.module(), elem, lanes, piece.count, columns, from, to);
+        let source = x.at(&piece.position * from + &piece.column + begin);
+        k.call(leaf, [source, y.at(&piece.position * to + &piece.column)]);
     });
     d.launch(site);
     Ok(())
@@ -156,34 +171,58 @@ impl Order {
     fn elements(&self) -> usize {
         self.sizes.iter().product()
     }
+
+    /// The place in logical order of an element in memory order.
+    fn logical(&self, element: &Expr) -> Expr {
+        let mut place = Expr::from(0);
+        let mut inner = self.elements();
+        for (&size, &stride) in self.sizes.iter().zip(&self.strides) {
+            inner /= size.max(1);
+            place = place + element.div(inner.max(1)).rem(size.max(1)) * stride;
+        }
+        place
+    }
 }
 
 /// `y = x`
 fn copy_all(site: &mut Site, x: Slot, y: Slot) {
-    let (ty, lanes) = (site.result.ty.clone(), site.target.lanes);
+    let ty = site.result.ty.clone();
     let elem = elem(&ty);
     let mut d = Dressed::bare(site, "copy");
     let x = d.buffer("x", elem, Access::Read, x);
     let y = d.buffer("y", elem, Access::Write, y);
-    Split::of(site.target, &ty, 1).run(&mut d.kernel, |k, piece| {
+    let (split, _, lanes) = Split::of(site.target, &ty, 1).items(site.target, 1);
+    split.run(&mut d.kernel, |k, piece| {
         let leaf = copy_leaf(site.module(), elem, lanes, 1, piece.count, 0, 0);
         k.call(leaf, [x.at(&piece.position), y.at(&piece.position)]);
     });
     d.launch(site);
 }
 
-/// From memory order to logical order or back, one element at a time. A round moves one image (or a shared value).
+/// From memory order to logical order or back, one element at a time. A round moves one image (or a shared value); on a GPU
+/// one element.
 fn permute(site: &mut Site, what: &str, order: &Order, to_logical: bool, x: Slot, y: Slot) {
     let ty = site.result.ty.clone();
     let elem = elem(&ty);
-    let leaf = permute_leaf(site.module(), what, elem, order, to_logical);
+    let alone = site.target.gpu.is_some();
+    let leaf = match alone {
+        true => copy_leaf(site.module(), elem, 1, 1, 1, 1, 1),
+        false => permute_leaf(site.module(), what, elem, order, to_logical),
+    };
     let mut d = Dressed::bare(site, what);
     let x = d.buffer("x", elem, Access::Read, x);
     let y = d.buffer("y", elem, Access::Write, y);
     let elements = order.elements();
     let rounds = if ty.batched { Expr::BATCH } else { 1.into() };
+    let rounds = if alone { rounds * elements } else { rounds };
     d.kernel.parallel("round", rounds, |k, round| {
-        k.call(leaf, [x.at(&round * elements), y.at(&round * elements)]);
+        if !alone {
+            return k.call(leaf, [x.at(&round * elements), y.at(&round * elements)]);
+        }
+        let (image, element) = (round.div(elements), round.rem(elements));
+        let logical = image * elements + order.logical(&element);
+        let (from, to) = if to_logical { (round, logical) } else { (logical, round) };
+        k.call(leaf, [x.at(from), y.at(to)]);
     });
     d.launch(site);
 }
@@ -224,10 +263,11 @@ fn nest(
 
 /// No operands: the result is `value` everywhere.
 pub fn fill(site: &mut Site, value: f32) -> Lowered {
-    let (ty, lanes) = (site.result.ty.clone(), site.target.lanes);
+    let ty = site.result.ty.clone();
     let mut d = Dressed::new(site, "fill", Access::Write);
     let y = d.result;
-    Split::of(site.target, &ty, 1).run(&mut d.kernel, |k, piece| {
+    let (split, _, lanes) = Split::of(site.target, &ty, 1).items(site.target, 1);
+    split.run(&mut d.kernel, |k, piece| {
         let leaf = fill_leaf(site.module(), lanes, piece.count, value);
         k.call(leaf, [y.at(&piece.position)]);
     });

@@ -3,6 +3,7 @@
 //! Sums over the batch go in two launches: each round sums a fixed part of the batch into a row of its own, then the rows are
 //! added in order. The parts depend on shapes alone, so the bits never depend on threads.
 
+use super::gpu::sums::{self, Finish, Source};
 use super::split::{Dressed, Split, elem, fill_leaf};
 use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Access, Arg, Binary, Compare, Elem, Expr, Index, Op, Param, Unary, Val, Var};
@@ -51,6 +52,18 @@ fn sums(
 ) -> Lowered {
     let grows = finish.is_none();
     let sizes = Sizes::of(site, tag)?;
+    if site.target.gpu.is_some() {
+        let operands: Vec<Source> = (site.operands.iter().zip(&sizes.shared))
+            .map(|(o, &shared)| Source { slot: o.slot, elem: elem(&o.ty), shared })
+            .collect();
+        let with = with.iter().map(|&i| site.operands[i].slot).collect();
+        let mut function = finish.map(|mut f| move |b: &mut LeafBuilder, sum: Val, v: &[Val]| f(b, sum, v, 1));
+        let function = function.as_mut().map(|f| f as sums::Function);
+        let finish = Finish { mean, positions: sizes.positions, grows, with, function };
+        let mut term = |b: &mut LeafBuilder, v: &[Val]| term(b, v, 1);
+        sums::over_batch(site, tag, [sizes.channels, sizes.positions], &operands, &mut term, finish);
+        return Ok(());
+    }
     // Rows of the partial sums are many on any device: the second launch adds them up one by one.
     let split = Split::large(true, sizes.positions, sizes.channels);
     let partial = site.temp("partial", Elem::F32, 0, split.parts * sizes.channels);
@@ -108,7 +121,7 @@ fn sums(
 }
 
 /// `sum`, and what is in `y` from groups before this one, if there were any (`groups` is 1, else 0).
-fn and_before(b: &mut LeafBuilder, sum: Val, y: Param, at: &Index, groups: Var) -> Val {
+pub(super) fn and_before(b: &mut LeafBuilder, sum: Val, y: Param, at: &Index, groups: Var) -> Val {
     let lanes = b.ty(sum).lanes;
     b.repeat("g", groups, &[sum], |b, _, sum| {
         let before = b.load(y, at.clone(), lanes);
@@ -182,39 +195,37 @@ fn partial_sums(
     let operands: Vec<_> = operands.into_iter().map(|(elem, slot)| d.buffer("x", elem, Access::Read, slot)).collect();
     let sums = d.buffer("partial", Elem::F32, Access::ReadWrite, partial);
     let letters: String = sizes.shared.iter().map(|s| if *s { 'c' } else { 'e' }).collect();
-    let (split, columns) = split.columns(site.target, channels);
-    let zero = fill_leaf(site.module(), lanes, columns, 0.0);
+    let zero = fill_leaf(site.module(), lanes, channels, 0.0);
     split.run_after(
         &mut d.kernel,
-        |k, round, column| k.call(zero, [sums.at(round * channels + column)]),
+        |k, round, _| k.call(zero, [sums.at(round * channels)]),
         |k, piece| {
             let count = piece.count;
-            let leaf =
-                site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{columns}_of{channels}_v{lanes}"), |b| {
-                    let params: Vec<Param> =
-                        (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
-                    let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
-                    b.elements(columns, lanes, |b, at, lanes| {
-                        let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
-                            .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
+            let leaf = site.module().leaf(&format!("{tag}_partial_{letters}_{count}x{channels}_v{lanes}"), |b| {
+                let params: Vec<Param> =
+                    (0..operands.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+                let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
+                b.elements(channels, lanes, |b, at, lanes| {
+                    let fixed: Vec<Option<Val>> = (sizes.shared.iter().zip(&params))
+                        .map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes)))
+                        .collect();
+                    let start = b.load(sums, at.clone(), lanes);
+                    let sum = b.repeat("p", count, &[start], |b, p, carried| {
+                        let place = at.clone().plus(p, channels as i64);
+                        let values: Vec<Val> = (fixed.iter().zip(&params))
+                            .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
                             .collect();
-                        let start = b.load(sums, at.clone(), lanes);
-                        let sum = b.repeat("p", count, &[start], |b, p, carried| {
-                            let place = at.clone().plus(p, channels as i64);
-                            let values: Vec<Val> = (fixed.iter().zip(&params))
-                                .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
-                                .collect();
-                            let value = term(b, &values, lanes);
-                            vec![b.add(carried[0], value)]
-                        });
-                        b.store(sums, at, sum[0]);
+                        let value = term(b, &values, lanes);
+                        vec![b.add(carried[0], value)]
                     });
+                    b.store(sums, at, sum[0]);
                 });
-            let at = &piece.position * channels + &piece.column;
+            });
+            let at = &piece.position * channels;
             let pieces = operands.iter().zip(&sizes.shared);
-            let start = |shared: bool| if shared { &piece.column } else { &at };
-            let mut args: Vec<Arg> = pieces.map(|(m, shared)| m.at(start(*shared))).collect();
-            args.push(sums.at(&piece.round * channels + &piece.column));
+            let mut args: Vec<Arg> =
+                pieces.map(|(m, shared)| m.at(if *shared { 0.into() } else { at.clone() })).collect();
+            args.push(sums.at(&piece.round * channels));
             k.call(leaf, args);
         },
     );
@@ -225,6 +236,10 @@ fn partial_sums(
 pub fn batch_mean(site: &mut Site) -> Lowered {
     if site.operands[0].ty.elements() != 1 {
         return Err(Unsupported(format!("{}: batch mean of {}", site.name, site.operands[0].ty)));
+    }
+    if site.target.gpu.is_some() {
+        whole_batch(site, "batch_mean", 1, Mean::OverAll);
+        return Ok(());
     }
     let mut d = Dressed::new(site, "batch_mean", Access::ReadWrite);
     let leaf = site.module().leaf("batch_mean", |b| {
@@ -250,6 +265,10 @@ pub fn batch_mean(site: &mut Site) -> Lowered {
 pub fn sum_batch(site: &mut Site) -> Lowered {
     // Both lie as [H·W][C].
     let (elements, lanes) = (site.result.ty.elements(), site.target.lanes);
+    if site.target.gpu.is_some() {
+        whole_batch(site, "sum_batch", elements, Mean::No);
+        return Ok(());
+    }
     let mut d = Dressed::new(site, "sum_batch", Access::ReadWrite);
     let (x, y) = (d.operands[0], d.result);
     Split::new(site.target, false, elements, 16).run(&mut d.kernel, |k, piece| {
@@ -270,9 +289,21 @@ pub fn sum_batch(site: &mut Site) -> Lowered {
     Ok(())
 }
 
+/// On a GPU: the sum over the batch of rows of `elements` numbers.
+fn whole_batch(site: &mut Site, tag: &str, elements: usize, mean: Mean) {
+    let operands = [Source::rows(site.operands[0].slot)];
+    let finish = Finish { mean, grows: true, ..Finish::plain() };
+    sums::over_batch(site, tag, [elements, 1], &operands, &mut |_, v| v[0], finish);
+}
+
 /// `shared x -> shared []`: the sum of squares.
 pub fn sum_squares(site: &mut Site) -> Lowered {
     let (elements, lanes) = (site.operands[0].ty.elements(), site.target.lanes);
+    if site.target.gpu.is_some() {
+        let operands = [Source::rows(site.operands[0].slot)];
+        sums::over_rows(site, "squares", [1, elements], &operands, &mut |b, v| b.mul(v[0], v[0]), Finish::plain());
+        return Ok(());
+    }
     let split = Split::large(false, elements, 1);
     let partial = site.temp("partial", Elem::F32, split.parts, 0);
     let mut d = Dressed::bare(site, "squares_partial");

@@ -3,6 +3,7 @@
 //! A position is a row of C consecutive floats. Its end that does not fill a vector is a partial vector, so that the ten
 //! classes of a small network still run as vectors.
 
+use super::gpu::softmax as gpu;
 use super::split::{Dressed, Split, rows};
 use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Access, Binary, Compare, Elem, Index, Op, Param, Val};
@@ -134,6 +135,10 @@ fn width(site: &Site) -> Result<usize, Unsupported> {
 
 pub fn softmax(site: &mut Site) -> Lowered {
     let c = width(site)?;
+    if gpu::suits(site, c) {
+        gpu::softmax(site, c);
+        return Ok(());
+    }
     row_kernel(site, "softmax", c, &[c, c], Access::ReadWrite, |b, p, line, row, _| {
         let top = line.maximum(b, p[0], row);
         let zero = b.f32(0.0, line.lanes);
@@ -157,6 +162,10 @@ pub fn softmax(site: &mut Site) -> Lowered {
 /// `(y, dy) -> dx`
 pub fn softmax_grad(site: &mut Site) -> Lowered {
     let c = width(site)?;
+    if gpu::suits(site, c) {
+        gpu::softmax_grad(site, c);
+        return Ok(());
+    }
     row_kernel(site, "softmax_grad", c, &[c, c, c], Access::Write, |b, p, line, row, _| {
         let zero = b.f32(0.0, line.lanes);
         let dot = line.fold(b, &[zero], |b, at, count, carried| {
@@ -176,6 +185,10 @@ pub fn softmax_grad(site: &mut Site) -> Lowered {
 
 pub fn log_softmax(site: &mut Site) -> Lowered {
     let c = width(site)?;
+    if gpu::suits(site, c) {
+        gpu::log_softmax(site, c);
+        return Ok(());
+    }
     row_kernel(site, "log_softmax", c, &[c, c], Access::Write, |b, p, line, row, _| {
         let top = line.maximum(b, p[0], row);
         let sum = line.exp_sum(b, p[0], top, row);
@@ -193,6 +206,10 @@ pub fn log_softmax(site: &mut Site) -> Lowered {
 /// `(y, dy) -> dx`
 pub fn log_softmax_grad(site: &mut Site) -> Lowered {
     let c = width(site)?;
+    if gpu::suits(site, c) {
+        gpu::log_softmax_grad(site, c);
+        return Ok(());
+    }
     row_kernel(site, "log_softmax_grad", c, &[c, c, c], Access::Write, |b, p, line, row, _| {
         let zero = b.f32(0.0, line.lanes);
         let sum = line.fold(b, &[zero], |b, at, count, carried| {
@@ -215,6 +232,10 @@ pub fn log_softmax_grad(site: &mut Site) -> Lowered {
 pub fn cross_entropy(site: &mut Site) -> Lowered {
     let c = width(site)?;
     one_row(site)?;
+    if gpu::suits(site, c) {
+        gpu::cross_entropy(site, c);
+        return Ok(());
+    }
     row_kernel(site, "cross_entropy", c, &[c, c, 1], Access::Write, |b, p, line, row, single| {
         let top = line.maximum(b, p[0], row);
         let sum = line.exp_sum(b, p[0], top, row);
@@ -236,6 +257,10 @@ pub fn cross_entropy(site: &mut Site) -> Lowered {
 pub fn cross_entropy_grad(site: &mut Site) -> Lowered {
     let c = width(site)?;
     one_row(site)?;
+    if gpu::suits(site, c) {
+        gpu::cross_entropy_grad(site, c);
+        return Ok(());
+    }
     row_kernel(site, "cross_entropy_grad", c, &[c, c, 1, c], Access::Write, |b, p, line, row, single| {
         let top = line.maximum(b, p[0], row);
         let sum = line.exp_sum(b, p[0], top, row);

@@ -12,12 +12,13 @@ pub const ROUND: usize = 4096;
 
 /// Positions of a value (each `width` elements wide), shared among rounds. The cut depends on shapes alone.
 ///
-/// On a GPU a round is a work item, so that rounds are as small as they can be: one position, or (see [`Split::columns`])
-/// one column of a part.
+/// On a GPU a round is a work item, so that rounds are as small as they can be: one position, or (see [`Split::items`]) a
+/// vector of columns of a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Split {
-    /// Rounds that share a part, one column each; 1 on the CPU.
-    columns: usize,
+    /// Rounds that share a part, `step` columns each; 1 on the CPU.
+    shares: usize,
+    step: usize,
     batched: bool,
     /// Of one image, or in all.
     positions: usize,
@@ -29,12 +30,17 @@ pub struct Split {
     pub images: usize,
 }
 
+/// Numbers that a GPU's item reads or writes at once, where they come in rows of `count`.
+pub fn run(count: usize) -> usize {
+    [4, 2, 1].into_iter().find(|r| count.is_multiple_of(*r)).unwrap_or(1)
+}
+
 /// A part of one image, or of the value.
 #[derive(Clone, Debug)]
 pub struct Piece {
     /// Number of the round that it belongs to; rounds that share a part have the same.
     pub round: Expr,
-    /// The column that this round computes, where the split has columns; else 0.
+    /// The first column that this round computes, where the split has columns; else 0.
     pub column: Expr,
     /// First position, counted from the beginning of the buffer.
     pub position: Expr,
@@ -45,7 +51,7 @@ pub struct Piece {
 impl Split {
     pub fn new(target: &Target, batched: bool, positions: usize, width: usize) -> Split {
         if target.gpu.is_some() {
-            return Split { columns: 1, batched, positions, parts: positions.max(1), part: 1, images: 1 };
+            return Split { shares: 1, step: 0, batched, positions, parts: positions.max(1), part: 1, images: 1 };
         }
         Split::large(batched, positions, width)
     }
@@ -60,7 +66,7 @@ impl Split {
         }
         let parts = positions.div_ceil(part).max(1);
         let images = if batched && parts == 1 { (most / positions.max(1)).max(1) } else { 1 };
-        Split { columns: 1, batched, positions, parts, part, images }
+        Split { shares: 1, step: 0, batched, positions, parts, part, images }
     }
 
     /// For a value: `width` is 1 or the number of channels.
@@ -71,21 +77,42 @@ impl Split {
     /// Parts of `block` elements.
     pub fn blocks(ty: &Type, block: usize) -> Split {
         let (positions, part) = (ty.elements(), block.min(ty.elements()).max(1));
-        Split { columns: 1, batched: ty.batched, positions, parts: positions.div_ceil(part).max(1), part, images: 1 }
+        Split {
+            shares: 1,
+            step: 0,
+            batched: ty.batched,
+            positions,
+            parts: positions.div_ceil(part).max(1),
+            part,
+            images: 1,
+        }
     }
 
-    /// On a GPU each of the `width` columns of a part becomes a round of its own: neighbouring items work on neighbouring
-    /// elements. Gives the columns that one round computes, too.
-    pub fn columns(self, target: &Target, width: usize) -> (Split, usize) {
-        if target.gpu.is_some() { (Split { columns: width, ..self }, 1) } else { (self, width) }
+    /// On a GPU each vector of the `width` columns of a part becomes a round of its own: neighbouring items work on
+    /// neighbouring elements. Gives the columns that one round computes, and the lanes of its vectors, too.
+    pub fn items(self, target: &Target, width: usize) -> (Split, usize, u32) {
+        if target.gpu.is_none() {
+            return (self, width, target.lanes);
+        }
+        if width == 1 {
+            let lanes = run(self.positions);
+            let whole = Split { parts: (self.positions / lanes).max(1), part: lanes, ..self };
+            return (whole, 1, lanes as u32);
+        }
+        self.by(width, run(width))
+    }
+
+    /// Each `step` of the `width` columns as a round of its own.
+    pub fn by(self, width: usize, step: usize) -> (Split, usize, u32) {
+        (Split { shares: width / step, step, ..self }, step, step as u32)
     }
 
     /// Rounds as the planner wants them: `fixed + each · ceil(batch / images)`.
     fn rounds(&self) -> Expr {
         match (self.batched, self.images) {
-            (false, _) => (self.parts * self.columns).into(),
-            (true, 1) => KVar::BATCH * (self.parts * self.columns),
-            (true, images) => Expr::BATCH.ceil_div(images as i64) * self.columns,
+            (false, _) => (self.parts * self.shares).into(),
+            (true, 1) => KVar::BATCH * (self.parts * self.shares),
+            (true, images) => Expr::BATCH.ceil_div(images as i64) * self.shares,
         }
     }
 
@@ -103,7 +130,7 @@ impl Split {
     ) {
         let (positions, parts, part) = (self.positions, self.parts, self.part);
         k.parallel("round", self.rounds(), |k, round| {
-            let (round, column) = (round.div(self.columns), round.rem(self.columns));
+            let (round, column) = (round.div(self.shares), round.rem(self.shares) * self.step);
             before(k, &round, &column);
             if self.images > 1 {
                 let images = (KVar::BATCH - &round * self.images).min(self.images);

@@ -6,10 +6,10 @@ use crate::kernel::site::{Lowered, Site};
 
 /// `dy (shared number) -> dy/total for each image`: the gradient of a mean over the whole batch.
 pub fn loss_mean_grad(site: &mut Site) -> Lowered {
-    let lanes = site.target.lanes;
     let mut d = Dressed::new(site, "loss_mean_grad", Access::Write);
     let (dy, dx) = (d.operands[0], d.result);
-    Split::of(site.target, &site.result.ty, 1).run(&mut d.kernel, |k, piece| {
+    let (split, _, lanes) = Split::of(site.target, &site.result.ty, 1).items(site.target, 1);
+    split.run(&mut d.kernel, |k, piece| {
         let count = piece.count;
         let leaf = site.module().leaf(&format!("loss_mean_grad_{count}_v{lanes}"), |b| {
             let dy = b.pointer("dy", Elem::F32, Access::Read);

@@ -89,7 +89,7 @@ impl Check<'_> {
         for stmt in body {
             match stmt {
                 Stmt::For { var, begin, end, body, .. } => {
-                    let differs = mentions(begin, varying) || mentions(end, varying);
+                    let differs = begin.mentions(varying) || end.mentions(varying);
                     if differs {
                         varying.push(*var);
                     }
@@ -192,14 +192,6 @@ fn uses_other_vars(expr: &Expr) -> bool {
         Expr::Const(_) => false,
         Expr::Var(v) => *v > KVar::TOTAL,
         Expr::Binary(_, l, r) => uses_other_vars(l) || uses_other_vars(r),
-    }
-}
-
-fn mentions(expr: &Expr, vars: &[KVar]) -> bool {
-    match expr {
-        Expr::Const(_) => false,
-        Expr::Var(v) => vars.contains(v),
-        Expr::Binary(_, l, r) => mentions(l, vars) || mentions(r, vars),
     }
 }
 

@@ -1,19 +1,27 @@
-//! Convolutions as products (implicit GEMM): forward chains, gradients of input and of weights.
+//! Convolutions as products (implicit GEMM): forward, gradients of input and of weights. A linear layer is the 1x1
+//! convolution of an image of one pixel.
 
-use super::product::{Place, Product, Row, Rows, Span};
-use super::sum_parts;
-use crate::kernel::ir::{Compare, Elem, Expr, KVar};
+use super::cells::{Epilogue, Place};
+use super::chain::{self, Link};
+use super::product::{Factor, Product, Span};
+use super::rows::{Row, Rows};
+use super::{sum_parts, winograd};
+use crate::kernel::ir::{Elem, Expr};
 use crate::kernel::recipes::conv::Geometry;
-use crate::kernel::recipes::{Function, Reduction, Stage, Window, elementwise, pool};
+use crate::kernel::recipes::linear::weight_sizes;
+use crate::kernel::recipes::split::run;
+use crate::kernel::recipes::{Reduction, Stage, Window, pool};
 use crate::kernel::site::{Lowered, Operand, Site, Slot, Unsupported};
 use crate::types::Type;
 
 /// Work groups that a product should have at least; fewer share their sums.
-const GROUPS: usize = 64;
+const GROUPS: usize = 256;
 /// The most parts of a shared sum.
-const PARTS: usize = 32;
+const PARTS: usize = 64;
 
-/// As the CPU's `conv::forward`, a launch for each stage.
+const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
+
+/// As the CPU's `conv::forward`: links that pay together in one launch, the others in one each, then the pooling.
 pub fn forward(
     site: &mut Site,
     window: &Window,
@@ -21,30 +29,19 @@ pub fn forward(
     stages: &[Stage],
     pool: Option<(Reduction, Window)>,
 ) -> Lowered {
-    let operands = site.operands.clone();
-    let mut operands = operands.iter();
-    let mut take = || operands.next().ok_or_else(|| Unsupported("a convolution lacks an operand".into()));
-    let mut x = take()?.clone();
-    let one = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
-    for (i, stage) in stages.iter().enumerate() {
-        let weights = take()?;
-        let bias = if stage.bias { Some(take()?.slot) } else { None };
-        let (window, groups) = if i == 0 { (window, groups) } else { (&one, 1) };
-        let g = Geometry::new(&x.ty, &weights.ty, window, groups)?;
-        let ty = Type::batched(&[g.outputs, g.out[0], g.out[1]]);
-        let last = i + 1 == stages.len() && pool.is_none();
-        let slot = match last {
-            true => site.result.slot,
-            false => site.temp(&format!("stage{i}"), Elem::F32, 0, ty.elements()),
-        };
-        product(site, &g, [x.slot, weights.slot, slot], bias, stage.activation);
-        x = Operand { slot, ty };
-    }
+    let links = links(site, window, groups, stages)?;
+    let last = links.last().map(|l| l.geometry).ok_or_else(|| Unsupported("a chain without stages".into()))?;
+    let ty = Type::batched(&[last.outputs, last.out[0], last.out[1]]);
+    let slot = match pool {
+        None => site.result.slot,
+        Some(_) => site.temp("chain", Elem::F32, 0, ty.elements()),
+    };
+    chain::launch(site, site.operands[0].slot, &links, slot);
     let Some((kind, window)) = pool else { return Ok(()) };
     let mut pooled = Site {
         target: site.target,
         name: format!("{}.pool", site.name),
-        operands: vec![x],
+        operands: vec![Operand { slot, ty }],
         result: site.result.clone(),
         draft: &mut *site.draft,
     };
@@ -54,16 +51,83 @@ pub fn forward(
     }
 }
 
-fn name(what: &str, g: &Geometry) -> String {
+fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, Unsupported> {
+    let mut operands = site.operands.iter();
+    let mut take = || operands.next().ok_or_else(|| Unsupported(format!("{}: an operand is missing", site.name)));
+    let mut x = take()?.ty.clone();
+    let mut links: Vec<Link> = Vec::new();
+    for stage in stages {
+        let weights = take()?;
+        let bias = if stage.bias { Some(take()?.slot) } else { None };
+        let (window, groups) = if links.is_empty() { (window, groups) } else { (&ONE, 1) };
+        let geometry = Geometry::new(&x, &weights.ty, window, groups)?;
+        x = Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
+        links.push(Link { geometry, weights: weights.slot, bias, activation: stage.activation });
+    }
+    Ok(links)
+}
+
+/// `(x[F], w[O, F], [b[O]]) -> y[O]`
+pub fn linear_forward(site: &mut Site, stage: Stage) -> Lowered {
+    let geometry = dense(site, 1)?;
+    let [x, weights] = [0, 1].map(|i| site.operands[i].slot);
+    let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
+    let to = site.result.slot;
+    chain::launch(site, x, &[Link { geometry, weights, bias, activation: stage.activation }], to);
+    Ok(())
+}
+
+/// `(w, dy) -> dx`
+pub fn linear_grad_input(site: &mut Site) -> Lowered {
+    let g = dense(site, 0)?;
+    let [w, dy] = [0, 1].map(|i| site.operands[i].slot);
+    grad_input_of(site, &g, [w, dy], None);
+    Ok(())
+}
+
+/// `(x, dy) -> dw`
+pub fn linear_grad_weight(site: &mut Site) -> Lowered {
+    let (inputs, outputs) = weight_sizes(site, &site.result.ty)?;
+    grad_weight_of(site, &pixel_layer(inputs, outputs));
+    Ok(())
+}
+
+/// The geometry of a linear layer with operand `weight`.
+fn dense(site: &Site, weight: usize) -> Result<Geometry, Unsupported> {
+    let (inputs, outputs) = weight_sizes(site, &site.operands[weight].ty)?;
+    Ok(pixel_layer(inputs, outputs))
+}
+
+fn pixel_layer(channels: usize, outputs: usize) -> Geometry {
+    Geometry { channels, image: [1, 1], outputs, out: [1, 1], window: ONE, groups: 1 }
+}
+
+/// A part of a kernel's name: all that decides its code.
+pub fn name(what: &str, g: &Geometry) -> String {
     let w = &g.window;
+    if *g == pixel_layer(g.channels, g.outputs) {
+        return format!("{}_{}x{}", what.replace("conv", "linear"), g.channels, g.outputs);
+    }
     let [k, s, p, d] = [w.kernel, w.stride, w.pad, w.dilation].map(|v| format!("{}x{}", v[0], v[1]));
     format!("{what}_{}x{}x{}_{k}s{s}p{p}d{d}g{}_{}", g.channels, g.image[0], g.image[1], g.groups, g.outputs)
 }
 
-/// Splits a term `tap · width + channel` of a sum over a window.
+/// A 1x1 convolution has no rows and columns: in one column of pixels no index needs a division.
+pub fn straight(g: &Geometry) -> Geometry {
+    let column = [g.image[0] * g.image[1], 1];
+    let plain = g.window.kernel == [1, 1] && g.window.stride == [1, 1] && g.window.pad == [0, 0];
+    if plain { Geometry { image: column, out: column, ..*g } } else { *g }
+}
+
+/// A term `tap · width + channel` of a sum over a window: its tap and its channel.
+fn split(g: &Geometry, k: &Expr, width: usize) -> (Expr, Expr) {
+    if g.window.kernel == [1, 1] { (0.into(), k.clone()) } else { (k.div(width), k.rem(width)) }
+}
+
+/// The same with the tap as row and column.
 fn term(g: &Geometry, k: &Expr, width: usize) -> ([Expr; 2], Expr) {
-    let (tap, channel) = (k.div(width), k.rem(width));
-    ([tap.div(g.window.kernel[1]), tap.rem(g.window.kernel[1])], channel)
+    let (tap, channel) = split(g, k, width);
+    (pixel(&tap, g.window.kernel[1]), channel)
 }
 
 /// The element of x under tap `tap` of the result's pixel `at`, and whether it lies inside the image.
@@ -71,12 +135,12 @@ fn input(g: &Geometry, image: &Expr, at: [Expr; 2], tap: &[Expr; 2], channel: Ex
     let w = &g.window;
     let position = |d: usize| &at[d] * w.stride[d] + &tap[d] * w.dilation[d] + -(w.pad[d] as i64);
     let [y, x] = [position(0), position(1)];
-    let inside = (w.pad != [0, 0]).then(|| within(&y, g.image[0]) * within(&x, g.image[1]));
+    let inside = if w.pad == [0, 0] { 1.into() } else { within(&y, g.image[0]) * within(&x, g.image[1]) };
     Place { at: ((image * g.image[0] + y) * g.image[1] + x) * g.channels + channel, inside }
 }
 
 /// `0 <= e < end`
-fn within(e: &Expr, end: usize) -> Expr {
+pub fn within(e: &Expr, end: usize) -> Expr {
     Expr::from(-1).lt(e.clone()) * e.lt(end)
 }
 
@@ -84,120 +148,119 @@ fn pixel(row: &Expr, width: usize) -> [Expr; 2] {
     [row.div(width), row.rem(width)]
 }
 
-fn product(site: &mut Site, g: &Geometry, slots: [Slot; 3], bias: Option<Slot>, activation: Option<Function>) {
-    let (inner, columns) = (g.inner(), g.columns());
-    let depth = g.window.kernel[0] * g.window.kernel[1] * inner;
-    let function = activation.map_or(String::new(), crate::kernel::recipes::contraction::function_name);
-    let with = if bias.is_some() { "_bias" } else { "" };
+/// The pixel of x under term `k` of the result's pixel `row`.
+pub fn patch(g: &Geometry, row: &Row, k: &Expr, group: &Expr) -> Place {
+    let (tap, channel) = term(g, k, g.inner());
+    input(g, &row.image, pixel(&row.index, g.out[1]), &tap, group * g.inner() + channel)
+}
+
+/// The convolution of one link: a product whose rows are pixels and whose terms are taps and channels.
+pub fn product(site: &mut Site, x: Slot, link: &Link, to: Slot) {
+    let g = &straight(&link.geometry);
+    let (columns, depth) = (g.columns(), link.depth());
+    let epilogue = link.epilogue();
     Product {
-        name: format!("{}{with}{function}", name("conv", g)),
+        name: format!("{}{}", name("conv", &link.geometry), epilogue.name()),
         rows: Rows::PerImage(g.out[0] * g.out[1]),
         columns,
         groups: g.groups,
         parts: 1,
-        span: &|_| Span { begin: 0.into(), length: depth.into() },
-        a: &|row: &Row, k, group| {
-            let (tap, channel) = term(g, k, inner);
-            input(g, &row.image, pixel(&row.index, g.out[1]), &tap, group * inner + channel)
+        span: &|_| Span::all(depth),
+        a: Factor { slot: x, along_k: true, run: run(g.inner()), at: &|row, k, group| patch(g, row, k, group) },
+        b: Factor {
+            slot: link.weights,
+            along_k: false,
+            run: run(columns),
+            at: &|column, k, group| (k * g.outputs + group * columns + &column.index).into(),
         },
-        b: &|k, column, group| (k * g.outputs + group * columns + column).into(),
         c: &|row, column, group, _| {
             (&row.image * (g.out[0] * g.out[1]) + &row.index) * g.outputs + group * columns + column
         },
-        a_along_k: true,
-        b_along_k: false,
-        bias: bias.is_some().then_some(&|group: &Expr, column: &Expr| group * columns + column),
-        activation,
-        slots,
-        bias_slot: bias,
+        result: to,
+        bias: link.bias,
+        epilogue,
+        mask: None,
     }
     .launch(site);
 }
 
-/// The gradient where the layer below has a result above 0, its ReLU's gradient: in a launch of its own.
-fn masked(site: &mut Site, window: &Window, groups: usize, mask: Operand) -> Lowered {
-    let ty = site.result.ty.clone();
-    let plain = Operand { slot: site.temp("unmasked", Elem::F32, 0, ty.elements()), ty };
-    let operands = site.operands[..2].to_vec();
-    let name = format!("{}.product", site.name);
-    grad_input(
-        &mut Site { target: site.target, name, operands, result: plain.clone(), draft: &mut *site.draft },
-        window,
-        groups,
-    )?;
-    let mut relu = Site {
-        target: site.target,
-        name: format!("{}.mask", site.name),
-        operands: vec![plain, mask],
-        result: site.result.clone(),
-        draft: &mut *site.draft,
-    };
-    elementwise::map(&mut relu, "mask", |b, v, lanes| {
-        let zero = b.f32(0.0, lanes);
-        let above = b.compare(Compare::Gt, v[1], zero);
-        b.select(above, v[0], zero)
-    })
+/// `(w, dy, [mask]) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx,
+/// where the layer below has a result above 0 (its ReLU's gradient).
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+    let g = Geometry::new(&site.result.ty, &site.operands[0].ty, window, groups)?;
+    let [w, dy] = [0, 1].map(|i| site.operands[i].slot);
+    let mask = site.operands.get(2).map(|m| m.slot);
+    if !winograd::grad_input(site, &g, [w, dy], mask) {
+        grad_input_of(site, &g, [w, dy], mask);
+    }
+    Ok(())
 }
 
-/// `(w, dy, [mask]) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx.
-pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
-    if let Some(mask) = site.operands.get(2).cloned() {
-        return masked(site, window, groups, mask);
-    }
-    let [w, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
-    let g = &Geometry::new(&site.result.ty, &w.ty, window, groups)?;
+fn grad_input_of(site: &mut Site, geometry: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>) {
+    let g = &straight(geometry);
     let (inner, columns) = (g.inner(), g.columns());
     let depth = g.window.kernel[0] * g.window.kernel[1] * columns;
-    let result = site.result.slot;
+    let epilogue = Epilogue { mask: mask.is_some(), ..Epilogue::default() };
     Product {
-        name: name("conv_grad_input", g),
+        name: format!("{}{}", name("conv_grad_input", geometry), epilogue.name()),
         rows: Rows::PerImage(g.image[0] * g.image[1]),
         columns: inner,
         groups: g.groups,
         parts: 1,
-        span: &|_| Span { begin: 0.into(), length: depth.into() },
-        a: &|row: &Row, k, group| {
-            let (tap, channel) = term(g, k, columns);
-            let at = pixel(&row.index, g.image[1]);
-            let w = &g.window;
-            // stride · y = at + pad - tap · dilation
-            let from = |d: usize| &at[d] + &tap[d] * -(w.dilation[d] as i64) + w.pad[d];
-            let mut inside = Expr::from(1);
-            let mut place = [Expr::from(0), Expr::from(0)];
-            for d in 0..2 {
-                let (reach, stride) = (from(d), w.stride[d]);
-                place[d] = reach.div(stride);
-                inside = inside * within(&place[d], g.out[d]);
-                if stride > 1 {
-                    inside = inside * reach.rem(stride).equals(0);
-                }
-            }
-            let [y, x] = place;
-            let at = ((&row.image * g.out[0] + y) * g.out[1] + x) * g.outputs + group * columns + channel;
-            Place { at, inside: Some(inside) }
-        },
-        b: &|k, column, group| {
-            let (tap, channel) = (k.div(columns), k.rem(columns));
-            ((tap * inner + column) * g.outputs + group * columns + channel).into()
+        span: &|_| Span::all(depth),
+        a: Factor { slot: dy, along_k: true, run: run(columns), at: &|row, k, group| covering(g, row, k, group) },
+        b: Factor {
+            slot: w,
+            along_k: true,
+            run: run(columns),
+            at: &|column, k, group| {
+                let (tap, channel) = split(g, k, columns);
+                ((tap * inner + &column.index) * g.outputs + group * columns + channel).into()
+            },
         },
         c: &|row, column, group, _| {
             (&row.image * (g.image[0] * g.image[1]) + &row.index) * g.channels + group * inner + column
         },
-        a_along_k: true,
-        b_along_k: true,
+        result: site.result.slot,
         bias: None,
-        activation: None,
-        slots: [dy.slot, w.slot, result],
-        bias_slot: None,
+        epilogue,
+        mask,
     }
     .launch(site);
+}
+
+/// The pixel of dy that reached the pixel `row` of x through the tap of term `k`.
+fn covering(g: &Geometry, row: &Row, k: &Expr, group: &Expr) -> Place {
+    let (tap, channel) = term(g, k, g.columns());
+    let at = pixel(&row.index, g.image[1]);
+    let w = &g.window;
+    let (mut inside, mut place) = (Expr::from(1), [Expr::from(0), Expr::from(0)]);
+    for d in 0..2 {
+        // stride · y = at + pad - tap · dilation
+        let (reach, stride) = (&at[d] + &tap[d] * -(w.dilation[d] as i64) + w.pad[d], w.stride[d]);
+        place[d] = reach.div(stride);
+        if g.out[d] != g.image[d] || w.kernel[d] > 1 || w.pad[d] > 0 {
+            inside = inside * within(&place[d], g.out[d]);
+        }
+        if stride > 1 {
+            inside = inside * reach.rem(stride).equals(0);
+        }
+    }
+    let [y, x] = place;
+    let at = ((&row.image * g.out[0] + y) * g.out[1] + x) * g.outputs + group * g.columns() + channel;
+    Place { at, inside }
+}
+
+/// `(x, dy) -> dw`: the sum over images and pixels, shared by work groups in parts.
+pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+    let g = Geometry::new(&site.operands[0].ty, &site.result.ty, window, groups)?;
+    grad_weight_of(site, &g);
     Ok(())
 }
 
-/// `(x, dy) -> dw`: the sum over images and pixels, shared by work groups in parts of the batch.
-pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
-    let [x, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
-    let g = &Geometry::new(&x.ty, &site.result.ty, window, groups)?;
+fn grad_weight_of(site: &mut Site, geometry: &Geometry) {
+    let g = &straight(geometry);
+    let [x, dy] = [0, 1].map(|i| site.operands[i].slot);
     let (inner, columns) = (g.inner(), g.columns());
     let rows = g.window.kernel[0] * g.window.kernel[1] * inner;
     let elements = rows * g.outputs;
@@ -206,43 +269,49 @@ pub fn grad_weight(site: &mut Site, window: &Window, groups: usize) -> Lowered {
     let to = if parts == 1 { result } else { site.temp("partial", Elem::F32, parts * elements, 0) };
     let pixels = g.out[0] * g.out[1];
     Product {
-        name: format!("{}_parts{parts}", name("conv_grad_weight", g)),
+        name: format!("{}_parts{parts}", name("conv_grad_weight", geometry)),
         rows: Rows::Fixed(rows),
         columns,
         groups: g.groups,
         parts,
-        span: &|part| images(part, parts, pixels),
-        a: &|row: &Row, k, group| {
-            let (tap, channel) = term(g, &row.index, inner);
-            input(g, &k.div(pixels), pixel(&k.rem(pixels), g.out[1]), &tap, group * inner + channel)
+        span: &|part| share(part, parts, &(Expr::BATCH * pixels)),
+        a: Factor {
+            slot: x,
+            along_k: false,
+            run: run(inner),
+            at: &|row, k, group| {
+                let (tap, channel) = term(g, &row.index, inner);
+                input(g, &k.div(pixels), pixel(&k.rem(pixels), g.out[1]), &tap, group * inner + channel)
+            },
         },
-        b: &|k, column, group| (k * g.outputs + group * columns + column).into(),
+        b: Factor {
+            slot: dy,
+            along_k: false,
+            run: run(columns),
+            at: &|column, k, group| (k * g.outputs + group * columns + &column.index).into(),
+        },
         c: &|row, column, group, part| part * elements + &row.index * g.outputs + group * columns + column,
-        a_along_k: false,
-        b_along_k: false,
+        result: to,
         bias: None,
-        activation: None,
-        slots: [x.slot, dy.slot, to],
-        bias_slot: None,
+        epilogue: Epilogue::default(),
+        mask: None,
     }
     .launch(site);
     if parts > 1 {
         sum_parts(site, to, result, elements, parts);
     }
-    Ok(())
 }
 
 /// In how many parts a sum over the batch is computed, for a result of these sizes.
-pub(super) fn parts(rows: usize, columns: usize) -> usize {
+fn parts(rows: usize, columns: usize) -> usize {
     // Of the usual size: parts decide roundings, and tiles may be tuned.
     let tiles = rows.div_ceil(64) * columns.div_ceil(64);
     GROUPS.div_ceil(tiles).min(PARTS)
 }
 
-/// The terms of a part of the batch, `pixels` terms an image.
-pub(super) fn images(part: &Expr, parts: usize, pixels: usize) -> Span {
-    let share = Expr::BATCH.ceil_div(parts as i64);
-    let first = (part * share.clone()).min(KVar::BATCH);
-    let count = (Expr::BATCH - &first).min(share);
-    Span { begin: first * pixels, length: count * pixels }
+/// The terms of a part of `total` of them.
+pub fn share(part: &Expr, parts: usize, total: &Expr) -> Span {
+    let share = total.ceil_div(parts as i64);
+    let begin = (part * share.clone()).min(total);
+    Span { length: (total - &begin).min(share), begin }
 }

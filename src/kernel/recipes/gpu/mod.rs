@@ -2,12 +2,17 @@
 //!
 //! Everything else runs on a GPU by the recipes for all targets, whose rounds are work items there (see `split`).
 
+mod cells;
+mod chain;
 mod conv;
-mod linear;
+mod cost;
 mod product;
+mod rows;
+pub mod softmax;
+pub mod sums;
+mod winograd;
 
-pub use conv::{forward, grad_input, grad_weight};
-pub use linear::{forward as linear_forward, grad_input as linear_grad_input, grad_weight as linear_grad_weight};
+pub use conv::{forward, grad_input, grad_weight, linear_forward, linear_grad_input, linear_grad_weight};
 
 use super::split::Dressed;
 use crate::kernel::ir::{Access, Elem};

@@ -4,7 +4,7 @@ use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Arg, Expr, Index, LeafId, Memory, Op, Param, Val, Var};
 use crate::kernel::recipes::Window;
 use crate::kernel::recipes::random::{Units, UnitsOf};
-use crate::kernel::recipes::split::{Dressed, fill_leaf};
+use crate::kernel::recipes::split::{Dressed, fill_leaf, run};
 use crate::kernel::site::{Site, Unsupported};
 use std::ops::Range;
 
@@ -180,7 +180,7 @@ impl Pooling {
         let (shares, share) = self.shares(site, random);
         let leaves = self.leaves(site, tag, sides, counts, share, &mut pixel);
         d.kernel.parallel("round", Expr::BATCH * (self.output[0] * shares), |k, round| {
-            let (round, channel) = (round.div(shares), round.rem(shares));
+            let (round, channel) = (round.div(shares), round.rem(shares) * share.channels);
             let (image, row) = (round.div(self.output[0]), round.rem(self.output[0]));
             self.row(k, &leaves, sides, random, counts, &[image, row, channel]);
         });
@@ -202,7 +202,7 @@ impl Pooling {
         let zero = self.zeros(site, share);
         let dx = d.result;
         d.kernel.parallel("image", Expr::BATCH * shares, |k, round| {
-            let (image, channel) = (round.div(shares), round.rem(shares));
+            let (image, channel) = (round.div(shares), round.rem(shares) * share.channels);
             k.call(zero, [dx.at(&image * self.image_len() + &channel)]);
             k.serial("oy", self.output[0], |k, row| {
                 self.row(k, &leaves, sides, random, counts, &[image.clone(), row, channel.clone()]);
@@ -210,15 +210,19 @@ impl Pooling {
         });
     }
 
-    /// Rounds that share a row or an image, and the channels of each. On a GPU every channel is a round of its own, unless
-    /// a row's random numbers are made for all channels together.
-    fn shares(&self, site: &Site, random: Option<&UnitsOf>) -> (usize, usize) {
-        if site.target.gpu.is_some() && random.is_none() { (self.channels, 1) } else { (1, self.channels) }
+    /// Rounds that share a row or an image, the channels of each, and the lanes of its vectors. On a GPU every vector of
+    /// channels is a round of its own, unless a row's random numbers are made for all channels together.
+    fn shares(&self, site: &Site, random: Option<&UnitsOf>) -> (usize, Share) {
+        let lanes = run(self.channels);
+        match site.target.gpu.is_some() && random.is_none() {
+            true => (self.channels / lanes, Share { channels: lanes, lanes: lanes as u32 }),
+            false => (1, Share { channels: self.channels, lanes: site.target.lanes }),
+        }
     }
 
     /// Sets `share` channels of an image to zero.
-    fn zeros(&self, site: &mut Site, share: usize) -> LeafId {
-        let (lanes, pixels, channels) = (site.target.lanes, self.size[0] * self.size[1], self.channels);
+    fn zeros(&self, site: &mut Site, share: Share) -> LeafId {
+        let (pixels, channels, Share { channels: share, lanes }) = (self.size[0] * self.size[1], self.channels, share);
         if share == channels {
             return fill_leaf(site.module(), lanes, self.image_len(), 0.0);
         }
@@ -286,7 +290,7 @@ impl Pooling {
         tag: &str,
         sides: &[Side],
         counts: bool,
-        share: usize,
+        share: Share,
         pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) -> Leaves {
         let (rows, columns) = (self.whole(0), self.whole(1));
@@ -304,11 +308,11 @@ impl Pooling {
         tag: &str,
         sides: &[Side],
         counts: bool,
-        share: usize,
+        share: Share,
         run: Option<usize>,
         pixel: &mut impl FnMut(&mut LeafBuilder, &Pixel, &Index, u32),
     ) -> LeafId {
-        let ([kh, kw], lanes) = (self.window.kernel, site.target.lanes);
+        let ([kh, kw], Share { channels: share, lanes }) = (self.window.kernel, share);
         let (stride, width, channels) = (self.window.stride[1], self.size[1], self.channels);
         let run_name = run.map_or("clipped".into(), |r| format!("{r}s{stride}"));
         let part = if share == channels { String::new() } else { format!("{share}of") };
@@ -341,6 +345,13 @@ impl Pooling {
 fn chw(site: &Site, operand: Option<usize>) -> Result<(usize, usize, usize), Unsupported> {
     let ty = operand.map_or(&site.result.ty, |i| &site.operands[i].ty);
     ty.chw().ok_or_else(|| Unsupported(format!("{}: {ty} is no image", site.name)))
+}
+
+/// The channels of a round.
+#[derive(Clone, Copy)]
+struct Share {
+    channels: usize,
+    lanes: u32,
 }
 
 struct Leaves {

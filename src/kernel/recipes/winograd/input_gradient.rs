@@ -9,7 +9,7 @@ use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::site::{Site, Slot};
 
 /// The geometry of that convolution; `None` where its window would be no unstrided one within the padding.
-fn mirrored(g: &Geometry) -> Option<Geometry> {
+pub fn mirrored(g: &Geometry) -> Option<Geometry> {
     let w = g.window;
     let pad = [0, 1].map(|d| w.kernel[d].checked_sub(w.pad[d] + 1));
     let [Some(down), Some(across)] = pad else { return None };

@@ -18,7 +18,9 @@ mod weight_gradient;
 
 pub use choice::pays;
 pub use forward::{Layer, forward};
-pub use input_gradient::grad_input;
+pub use input_gradient::{grad_input, mirrored};
+pub use matrices::Transforms;
+pub use transform::{Patch, both_sides};
 pub use weight_gradient::grad_weight;
 
 pub use thin::Thin;
@@ -32,8 +34,6 @@ use crate::kernel::cost;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Val};
 use crate::kernel::site::{Site, Slot};
 use crate::kernel::target::Target;
-use matrices::Transforms;
-use transform::{Patch, both_sides};
 
 /// Elements between the frequencies of V beyond its contents: powers of two would share sets of the cache.
 const SKEW: usize = 16;

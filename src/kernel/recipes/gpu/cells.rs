@@ -1,0 +1,306 @@
+//! The innermost part of products on a GPU: the cells of a group's tile of results that one item keeps in registers, and how
+//! a group brings the factors into local memory.
+
+use super::rows::{Row, RowTile};
+use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, LeafId, Memory, Val};
+use crate::kernel::recipes::Function;
+use crate::kernel::recipes::contraction::{activate, function_name};
+use crate::kernel::recipes::split::run;
+use crate::kernel::site::Site;
+use crate::kernel::target::GroupTile;
+
+/// Elements between the rows of a tile in local memory beyond its contents: items that store columns of a tile should not
+/// meet in one bank, and vectors of four should stay whole.
+pub const SKEW: usize = 4;
+
+/// The cells of one item: `rows` neighbouring rows of `vectors` vectors of columns. Neighbouring items have neighbouring
+/// vectors, so that all items of a group together read and write consecutive memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cells {
+    pub rows: usize,
+    pub vectors: usize,
+    /// Columns of a vector: 1, 2 or 4.
+    pub lanes: usize,
+    /// Items side by side.
+    pub across: usize,
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Epilogue {
+    pub bias: bool,
+    pub activation: Option<Function>,
+    /// The sum counts only where another value at the same place is above 0.
+    pub mask: bool,
+}
+
+impl Cells {
+    pub fn of(t: &GroupTile) -> Cells {
+        let lanes = run(t.item_columns);
+        Cells { rows: t.item_rows, vectors: t.item_columns / lanes, lanes, across: t.columns / t.item_columns }
+    }
+
+    /// As few cells as make `columns` columns, in vectors as wide as that allows.
+    pub fn for_columns(columns: usize, rows: usize, across: usize) -> Cells {
+        let cells = |lanes: usize| Cells { rows, vectors: columns.div_ceil(across * lanes), lanes, across };
+        [4, 2, 1].map(cells).into_iter().min_by_key(Cells::width).expect("one of three")
+    }
+
+    /// Columns of the group's tile.
+    pub fn width(&self) -> usize {
+        self.columns() * self.across
+    }
+
+    /// Columns of an item.
+    pub fn columns(&self) -> usize {
+        self.vectors * self.lanes
+    }
+
+    /// Cells of an item.
+    pub fn len(&self) -> usize {
+        self.rows * self.columns()
+    }
+
+    /// Multiply-adds that one takes the time of, together with the operands that it reads from local memory.
+    pub fn effort(&self) -> f64 {
+        1.0 + 2.0 / self.rows as f64 + 2.0 / self.columns() as f64
+    }
+
+    /// The first row of an item in the tile.
+    pub fn row(&self, item: &Expr) -> Expr {
+        item.div(self.across) * self.rows
+    }
+
+    /// The first column of an item's vector `v` in the tile.
+    pub fn column(&self, item: &Expr, v: usize) -> Expr {
+        item.rem(self.across) * self.lanes + v * self.lanes * self.across
+    }
+
+    fn name(&self) -> String {
+        format!("{}x{}v{}", self.rows, self.vectors, self.lanes)
+    }
+
+    /// Sets all cells to zero: `(acc)`.
+    pub fn zero(&self, site: &mut Site) -> LeafId {
+        zeros(site, self.len(), 1)
+    }
+
+    /// `acc[i][j] += Σ over depth of a[k][i] · b[k][j]`: `(a, b, acc)`, a and b at the item's first row and column.
+    pub fn multiply(&self, site: &mut Site, depth: usize, [pitch_a, pitch_b]: [usize; 2]) -> LeafId {
+        let &Cells { rows, vectors, lanes, across } = self;
+        let name = format!("multiply_{}of{across}_k{depth}_a{pitch_a}_b{pitch_b}", self.name());
+        site.module().leaf(&name, |b| {
+            let pa = b.pointer("a", Elem::F32, Access::Read);
+            let pb = b.pointer("b", Elem::F32, Access::Read);
+            let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
+            let wide = lanes as u32;
+            let start: Vec<Val> = (0..rows * vectors).map(|i| b.load(pc, i * lanes, wide)).collect();
+            let sums = b.repeat("k", depth, &start, |b, k, acc| {
+                let at = |place: usize, pitch: usize| Index::from(place).plus(k, pitch as i64);
+                let x: Vec<Val> = (0..rows).map(|i| b.broadcast(pa, at(i, pitch_a), wide)).collect();
+                let y: Vec<Val> = (0..vectors).map(|v| b.load(pb, at(v * lanes * across, pitch_b), wide)).collect();
+                let cell = |(i, &sum): (usize, &Val)| b.fma(x[i / vectors], y[i % vectors], sum);
+                acc.iter().enumerate().map(cell).collect()
+            });
+            for (i, sum) in sums.into_iter().enumerate() {
+                b.store(pc, i * lanes, sum);
+            }
+        })
+    }
+
+    /// Stores `count` lanes of a vector: `(acc, to, [bias], [mask])`.
+    pub fn finish(&self, site: &mut Site, epilogue: &Epilogue, count: usize) -> LeafId {
+        let (lanes, count) = (self.lanes as u32, count as u32);
+        let name = format!("finish{}_{count}of{lanes}", epilogue.name());
+        site.module().leaf(&name, |b| {
+            let acc = b.pointer("acc", Elem::F32, Access::Read);
+            let to = b.pointer("to", Elem::F32, Access::Write);
+            let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
+            let mask = epilogue.mask.then(|| b.pointer("mask", Elem::F32, Access::Read));
+            let value = b.load(acc, 0usize, lanes);
+            let bias = bias.map(|p| b.load_partial(p, 0usize, lanes, count));
+            let mask = mask.map(|p| b.load_partial(p, 0usize, lanes, count));
+            let value = epilogue.apply(b, value, bias, mask);
+            b.store_partial(to, 0usize, value, count);
+        })
+    }
+
+    /// The item's cells to the result, from column `first` of `columns` on: `arguments(row, column, cells)` are those of
+    /// [`Cells::finish`].
+    pub fn store(
+        &self,
+        site: &mut Site,
+        k: &mut KernelBuilder,
+        epilogue: &Epilogue,
+        (first, columns): (&Expr, usize),
+        item: &Item,
+        arguments: impl Fn(&Row, &Expr, Arg) -> Vec<Arg>,
+    ) {
+        let (lanes, rest) = (self.lanes, columns % self.lanes);
+        let whole = (columns >= lanes).then(|| self.finish(site, epilogue, lanes));
+        let partial = (rest > 0).then(|| self.finish(site, epilogue, rest));
+        for i in 0..self.rows {
+            let (row, there) = item.rows.row(&(self.row(item.number) + i));
+            k.when(there, |k| {
+                for v in 0..self.vectors {
+                    let column = first + self.column(item.number, v);
+                    let args = arguments(&row, &column, item.acc.at((i * self.vectors + v) * lanes));
+                    if let Some(whole) = whole {
+                        let full = columns.is_multiple_of(self.width());
+                        let there = if full { 1.into() } else { column.lt(columns - lanes + 1) };
+                        k.when(there, |k| k.call(whole, args.clone()));
+                    }
+                    if let Some(partial) = partial {
+                        k.when(column.equals(columns - rest), |k| k.call(partial, args));
+                    }
+                }
+            });
+        }
+    }
+
+    /// One column of an item's cells to local memory, where its rows are neighbours: `(acc, to, [bias])`.
+    pub fn keep(&self, site: &mut Site, epilogue: &Epilogue) -> LeafId {
+        let step = self.columns();
+        let name = format!("keep{}_{}of{step}", epilogue.name(), self.rows);
+        site.module().leaf(&name, |b| {
+            let acc = b.pointer("acc", Elem::F32, Access::Read);
+            let to = b.pointer("to", Elem::F32, Access::Write);
+            let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
+            let bias = bias.map(|bias| b.load(bias, 0usize, 1));
+            for i in 0..self.rows {
+                let value = b.load(acc, i * step, 1);
+                let value = epilogue.apply(b, value, bias, None);
+                b.store(to, i, value);
+            }
+        })
+    }
+}
+
+/// The item whose cells they are.
+pub struct Item<'a> {
+    pub number: &'a Expr,
+    /// Its sums.
+    pub acc: Memory,
+    /// The rows of its group.
+    pub rows: &'a RowTile,
+}
+
+impl Epilogue {
+    /// A part of a name: all that decides the code.
+    pub fn name(&self) -> String {
+        let function = self.activation.map_or(String::new(), function_name);
+        format!("{}{function}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
+    }
+
+    /// The result of a sum.
+    pub fn apply(&self, b: &mut LeafBuilder, mut value: Val, bias: Option<Val>, mask: Option<Val>) -> Val {
+        if let Some(bias) = bias {
+            value = b.add(value, bias);
+        }
+        if let Some(function) = self.activation {
+            value = activate(b, function, value);
+        }
+        if let Some(mask) = mask {
+            let lanes = b.ty(value).lanes;
+            let zero = b.f32(0.0, lanes);
+            let above = b.compare(Compare::Gt, mask, zero);
+            value = b.select(above, value, zero);
+        }
+        value
+    }
+}
+
+/// A tile of a factor on its way into local memory: `across` rows (or columns) times `depth` terms of the sum.
+pub struct Fill {
+    pub across: usize,
+    pub depth: usize,
+    /// Neighbouring terms are neighbours in memory (else neighbouring rows or columns are).
+    pub along_depth: bool,
+    /// Neighbours that are there together or not at all.
+    pub run: usize,
+    /// Elements between terms in local memory.
+    pub pitch: usize,
+}
+
+/// Where an element lies, and the condition under which it is there at all (else it counts as 0).
+pub struct Place {
+    pub at: Expr,
+    pub inside: Expr,
+}
+
+impl From<Expr> for Place {
+    fn from(at: Expr) -> Place {
+        Place { at, inside: 1.into() }
+    }
+}
+
+impl Fill {
+    /// The tile's elements from `from` to `to`, dealt out to the items; neighbouring items take neighbours in memory.
+    /// `place(row or column, term)` says where an element is.
+    pub fn write(
+        &self,
+        site: &mut Site,
+        k: &mut KernelBuilder,
+        (item, items): (&Expr, usize),
+        from: Memory,
+        to: Memory,
+        place: impl FnOnce(&Expr, &Expr) -> Place,
+    ) {
+        let &Fill { across, depth, along_depth, run, pitch } = self;
+        let step = if along_depth { pitch } else { 1 };
+        let (copy, zero) = (copy_run(site, run, step), zeros(site, run, step));
+        let runs = across * depth / run;
+        let body = |k: &mut KernelBuilder, e: Expr| {
+            let (r, d) = match along_depth {
+                true => (e.div(depth / run), e.rem(depth / run) * run),
+                false => (e.rem(across / run) * run, e.div(across / run)),
+            };
+            let Place { at, inside } = place(&r, &d);
+            let target = to.at(&d * pitch + &r);
+            match inside {
+                Expr::Const(1) => k.call(copy, [from.at(at), target]),
+                inside => {
+                    let source = from.at(at);
+                    k.either(inside, |k| k.call(copy, [source, target.clone()]), |k| k.call(zero, [target.clone()]));
+                }
+            }
+        };
+        k.serial("e", runs.div_ceil(items), |k, i| {
+            let e = i * items + item;
+            if runs.is_multiple_of(items) { body(k, e) } else { k.when(e.lt(runs), |k| body(k, e.clone())) }
+        });
+    }
+}
+
+/// `run` neighbours to places `step` apart: `(from, to)`.
+pub fn copy_run(site: &mut Site, run: usize, step: usize) -> LeafId {
+    site.module().leaf(&format!("copy_{run}_by{step}"), |b| {
+        let from = b.pointer("from", Elem::F32, Access::Read);
+        let to = b.pointer("to", Elem::F32, Access::Write);
+        if step == 1 {
+            let value = b.load(from, 0usize, run as u32);
+            return b.store(to, 0usize, value);
+        }
+        for i in 0..run {
+            let value = b.load(from, i, 1);
+            b.store(to, i * step, value);
+        }
+    })
+}
+
+/// `count` zeros at places `step` apart: `(to)`.
+pub fn zeros(site: &mut Site, count: usize, step: usize) -> LeafId {
+    site.module().leaf(&format!("zeros_{count}_by{step}"), |b: &mut LeafBuilder| {
+        let to = b.pointer("to", Elem::F32, Access::Write);
+        let zero = b.f32(0.0, 1);
+        for i in 0..count {
+            b.store(to, i * step, zero);
+        }
+    })
+}
+
+/// An argument list with those that exist.
+pub fn arguments(first: impl IntoIterator<Item = Arg>, more: impl IntoIterator<Item = Option<Arg>>) -> Vec<Arg> {
+    first.into_iter().chain(more.into_iter().flatten()).collect()
+}
