@@ -45,7 +45,9 @@ fn compiled(model: &Model, device: Device, threads: usize, cache: usize) -> Prog
 
 /// A training step, or the network, with parameters.
 fn program(model: &Model, training: bool, options: Options) -> Program {
-    let options = Options { emit: vec![Stage::Plan.into()], ..options };
+    // The interpreter has no plan to show.
+    let emit = if options.device == Device::Interp { vec![] } else { vec![Stage::Plan.into()] };
+    let options = Options { emit, ..options };
     let compile = if training { pipeline::training } else { pipeline::inference };
     let mut program = compile(model, &options).expect("it compiles");
     let mut random = Stream::new(3, 2, 0);

@@ -2,7 +2,6 @@
 
 use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
-use ninc::back::cranelift;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
@@ -14,7 +13,7 @@ use ninc_runtime::data::{self, Sets};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, data::files};
+use ninc_runtime::{Error, cache_folder, data::files};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +133,11 @@ impl Common {
         }
     }
 
+    /// The same without the texts that `--emit` asked for: for a second program beside the one that shows them.
+    pub fn silent(&self) -> Common {
+        Common { emit: vec![], ..self.clone() }
+    }
+
     /// Refuses a second device, or a third where two are compared.
     pub fn at_most(&self, sides: usize) -> Done {
         let counts = [
@@ -245,7 +249,7 @@ impl Common {
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let cache = if self.no_cache { None } else { cranelift::cache::folder() };
+        let cache = if self.no_cache { None } else { cache_folder::private() };
         let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
         self.times(&program.report);
         Ok(program)
