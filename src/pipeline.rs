@@ -13,12 +13,12 @@ use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, Precision};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::init::{self, Parameter};
-use ninc_runtime::opencl::{Choice, OpenCl};
+use ninc_runtime::opencl::{Choice, OpenCl, Source};
 use ninc_runtime::plan::Plan;
 use ninc_runtime::spec::Augment;
 use ninc_runtime::threads::Pool;
@@ -87,6 +87,14 @@ impl From<Stage> for Emit {
     }
 }
 
+impl Emit {
+    /// Is it a text that only a training step has: the graph with gradients, or that after a pass of training alone?
+    pub fn of_training(&self) -> bool {
+        let inference = |pass: &String| passes::INFERENCE.iter().any(|p| p.name == *pass);
+        self.stage == Stage::Grad || self.pass.as_ref().is_some_and(|pass| !inference(pass))
+    }
+}
+
 impl fmt::Display for Emit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.pass {
@@ -108,7 +116,7 @@ impl std::str::FromStr for Emit {
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
         let stage =
             found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
-        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &[passes::bf16::PASS]].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
         {
@@ -179,6 +187,8 @@ pub struct Options {
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
+    /// What products multiply: never less than float32 unless asked for.
+    pub precision: Precision,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
 }
@@ -192,6 +202,7 @@ impl Default for Options {
             emit: vec![],
             dumps: vec![],
             target: None,
+            precision: Precision::F32,
             cache: None,
         }
     }
@@ -374,7 +385,7 @@ impl<'a> Session<'a> {
     }
 
     fn passes(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
-        for pass in passes {
+        for pass in passes::with(self.options.precision, passes) {
             self.step(pass.name, graph, pass.run)?;
         }
         Ok(())
@@ -438,15 +449,32 @@ impl<'a> Session<'a> {
     fn library(mut self, graph: &Graph, training: bool) -> Result<Kernels> {
         let params = self.count(graph);
         let target = self.target(training);
-        // A library brings no groups of its own: their size would be that of the caches of the machine that built it.
-        let (plan, module) = self.kernels(graph, training, &target, Runs::Whole)?;
-        self.machine_text(&module, &target)?;
+        // In groups as the runtime does it, for the caches of the target: those of this machine for `--cpu native` only.
+        let (plan, module) = self.kernels(graph, training, &target, Runs::Groups)?;
+        self.texts(graph, &module, training, &target)?;
         if self.wants(&Stage::Asm.into()) {
             let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
             let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Asm, None, || code.asm());
         }
+        self.all_shown(training)?;
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
+    }
+
+    /// Whoever asks for a text gets one, or hears why there is none. The syntax tree is the front end's.
+    fn all_shown(&self, training: bool) -> Result<()> {
+        let shown = |what: &&Emit| what.stage == Stage::Ast || self.dumps.iter().any(|d| d.what == **what);
+        let Some(what) = self.options.emit.iter().find(|what| !shown(what)) else { return Ok(()) };
+        let missing = |reason: &str| Error::new(format!("`--emit {what}` shows nothing: {reason}"));
+        Err(match (&what.pass, training) {
+            _ if what.of_training() && !training => missing("it is a stage of training, and this compiles inference")
+                .with_help(
+                    "a training step is compiled by `ninc train`, `ninc bench --mode train` and `ninc build --train`",
+                ),
+            (Some(_), true) => missing("it is a pass of inference, and this compiles a training step"),
+            _ => missing(&format!("--device {} has no such stage", self.options.device))
+                .with_help("stages after `opt` are those of --device cpu, and `opencl` of --device opencl too"),
+        })
     }
 
     /// From the final graph to a program.
@@ -458,6 +486,7 @@ impl<'a> Session<'a> {
             Device::Cpu => self.compile(graph, training, &mut compiled)?,
             Device::OpenCl(cards) => self.compile_opencl(graph, training, cards)?,
         };
+        self.all_shown(training)?;
         Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
 
@@ -466,7 +495,19 @@ impl<'a> Session<'a> {
         Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) }
     }
 
-    fn machine_text(&mut self, module: &Verified<Module>, target: &Target) -> Result<()> {
+    /// For any OpenCL device: this needs neither device nor driver.
+    fn opencl(&mut self, graph: &Graph, training: bool) -> Result<(Plan, Source)> {
+        let (plan, module) = self.planned(graph, training, &Target::gpu(), Runs::Whole)?;
+        let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
+        Ok((plan, source))
+    }
+
+    /// The texts beyond the plan that are shown for a processor, whether its code runs or goes into a library.
+    fn texts(&mut self, graph: &Graph, module: &Verified<Module>, training: bool, target: &Target) -> Result<()> {
+        if self.wants(&Stage::OpenCl.into()) {
+            let (_, source) = Session::new(self.options).opencl(graph, training)?;
+            self.emit(Stage::OpenCl, None, || source.text);
+        }
         if self.wants(&Stage::Clif.into()) {
             let text = cranelift::clif(module, target).map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Clif, None, || text);
@@ -482,14 +523,8 @@ impl<'a> Session<'a> {
         compiled: &mut Option<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
         let target = self.target(training);
-        if self.wants(&Stage::OpenCl.into()) {
-            // The text needs neither device nor driver.
-            let (_, module) = self.planned(&graph, training, &Target::gpu(), Runs::Whole)?;
-            let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
-            self.emit(Stage::OpenCl, None, || source.text);
-        }
         let (plan, module) = self.kernels(&graph, training, &target, Runs::Groups)?;
-        self.machine_text(&module, &target)?;
+        self.texts(&graph, &module, training, &target)?;
         let (wide, cache) = (x86::leaf_code(&target), self.options.cache.clone());
         let code = self.time("code", || cranelift::compile_with(&module, &target, &wide, cache.as_deref()));
         let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
@@ -597,6 +632,13 @@ pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
     session.library(&graph, false)
+}
+
+/// As [`inference`], up to the OpenCL C for any device.
+pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Source)> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.opencl(&graph, false)
 }
 
 /// As [`training`], up to the kernels.

@@ -1,5 +1,6 @@
 //! Each subcommand end to end, through the built binary.
 
+use ninc::pipeline::Stage;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -157,6 +158,44 @@ fn inspect_build_and_devices() {
 
     assert!(place.good(&["devices"]).contains("interp"));
     assert_eq!(json(&place.good(&["devices", "--json"]))[0]["device"], "cpu");
+}
+
+#[test]
+fn build_shows_a_text_of_its_own_for_every_stage() {
+    let place = Place::new();
+    let more = |stage: Stage| if stage == Stage::Grad { &["--train"][..] } else { &[] };
+    for stage in Stage::ALL {
+        let has: &[&str] = match stage {
+            Stage::Ast => &["Network {", "\"conv1\""],
+            Stage::Graph => &["graph \"tiny\"", "= dropout("],
+            Stage::Grad => &["graph \"tiny\"", "= cross_entropy"],
+            Stage::Opt => &["graph \"tiny\"", "= avg_pool"],
+            Stage::Explain => &["microseconds an image", "  * "],
+            Stage::Kernel => &["leaf ", "kernel ", "load"],
+            Stage::Plan => &["plan tiny", "arena ", "inputs:"],
+            Stage::Clif => &["system_v {", "block0"],
+            Stage::Asm => &[" bytes\n", "ret"],
+            Stage::OpenCl => &["__kernel void", "__global float"],
+        };
+        let arguments = [&["build", "tiny.nin", "--emit", stage.name()], more(stage)].concat();
+        let text = place.good(&arguments);
+        let missing = has.iter().find(|word| !text.contains(**word));
+        assert_eq!(missing, None, "{stage:?}: {text}");
+        // Dropout is gone after the passes, and the summary would be in the way.
+        assert_eq!(text.contains("= dropout("), stage == Stage::Graph, "{stage:?}: {text}");
+        assert!(!text.contains("compile time"), "{stage:?}: {text}");
+        if stage != Stage::Ast {
+            place.good(&[&arguments[..], &["-o", "dumps"]].concat());
+            let written = fs::read_to_string(place.path(&format!("dumps/tiny.{}", stage.name()))).expect("written");
+            assert_eq!(written.trim(), text.trim(), "{stage:?}");
+        }
+    }
+    // What a compilation does not pass through is an error that says so.
+    place.bad(1, &["build", "tiny.nin", "--emit", "grad"], "ninc build --train");
+    place.bad(1, &["build", "tiny.nin", "--emit", "opt:fuse_masks"], "ninc build --train");
+    place.bad(1, &["bench", "tiny.nin", "--mode", "train", "--emit", "opt:inference"], "a pass of inference");
+    place.bad(1, &["bench", "tiny.nin", "--device", "interp", "--emit", "asm"], "--device interp has no such stage");
+    assert!(place.good(&["build", "tiny.nin", "--emit", "opt:fuse_masks", "--train"]).starts_with("graph"));
 }
 
 #[test]

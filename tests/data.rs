@@ -604,3 +604,21 @@ fn npy_files_on_disk() {
     fs::write(&path, npy::to_bytes(&tensor)).expect("written");
     assert_eq!(npy::read(&path).expect("reads"), tensor);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_is_private_unless_others_may_write_to_it() {
+    use ninc_runtime::cache_folder::{is_private, make};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("deep/er");
+    make(&folder).expect("made");
+    assert_eq!(fs::metadata(&folder).expect("there").permissions().mode() & 0o777, 0o700);
+    for (mode, private) in [(0o755, true), (0o775, false), (0o702, false), (0o700, true)] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("set");
+        assert_eq!(is_private(&folder), private, "{mode:o}");
+    }
+    // A link may lead to where others write.
+    symlink(&folder, place.path().join("link")).expect("made");
+    assert!(!is_private(&place.path().join("link")) && !is_private(&place.path().join("missing")));
+}

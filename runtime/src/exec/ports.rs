@@ -2,7 +2,7 @@
 
 use super::floats;
 use crate::plan::{Place, Plan, Port};
-use crate::tensor::from_memory;
+use crate::tensor::{convert_to_memory, from_memory};
 use crate::threads::Pool;
 use crate::{Error, Feed, Result, Tensor};
 use std::ops::Range;
@@ -217,8 +217,7 @@ fn store<T: Copy>(port: &Port, data: &[T], memory: &mut [u8], bytes: impl Fn(T) 
                 }
             }
         } else {
-            let from: Vec<[u8; 4]> = from.iter().map(|v| bytes(*v)).collect();
-            crate::tensor::to_memory(&port.dims, &port.order, &from, to);
+            convert_to_memory(&port.dims, &port.order, from, to, &bytes);
         }
     }
 }

@@ -4,21 +4,16 @@
 use super::Info;
 use crate::init::fnv;
 use crate::store::{System, write_atomically};
-use crate::{Error, Result};
+use crate::{Error, Result, cache_folder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MAGIC: &[u8] = b"ninc-opencl-1\n";
 
-/// `NINC_CACHE`, or the user's folder for such things; none without a home.
+/// One of its own in the user's folder for such things; none without a home.
 fn folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base = folder("NINC_CACHE").or_else(|| {
-        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-        Some(cache.join("ninc"))
-    })?;
-    Some(base.join("opencl"))
+    Some(cache_folder::folder()?.join("opencl"))
 }
 
 /// Tiles measured on one device, by product.
@@ -56,7 +51,7 @@ pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBu
     let text = serde_json::to_string_pretty(&Tuned { device: info.identity(), tiles: all });
     let text = text.map_err(|e| Error::new(e.to_string()))?;
     let parent = path.parent().expect("a file in a folder");
-    std::fs::create_dir_all(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
+    cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
     write_atomically(&path, text.as_bytes(), &System)?;
     Ok(path)
 }
@@ -97,7 +92,7 @@ impl Key {
         let mut bytes = [MAGIC, &length, self.identity.as_bytes(), binary].concat();
         let sum = crc32fast::hash(&bytes).to_le_bytes();
         bytes.extend(sum);
-        let made = path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok());
+        let made = path.parent().is_some_and(|folder| cache_folder::make(folder).is_ok());
         if made {
             let _ = write_atomically(&path, &bytes, &System);
         }
