@@ -11,6 +11,8 @@ use crate::schedule;
 use crate::types::Type;
 use std::collections::HashMap;
 
+mod narrow;
+
 /// All launches of a program with the values that callers name.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
@@ -123,10 +125,16 @@ impl Driver<'_> {
         let prepared = !ty.batched && graph.operands(id).iter().all(kept);
         let name = self.label(id);
         let role = if prepared { Role::Prepared } else { Role::Temp };
-        let slot = self.program.draft.value(&name, ty, role);
+        let narrow = narrow::suits(graph, self.target, id);
+        let draft = &mut self.program.draft;
+        let slot = if narrow { draft.narrow(&name, ty, role) } else { draft.value(&name, ty, role) };
         self.slots.insert(id, slot);
         let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
         self.write(self.target, id, name, slot)?;
+        let end = self.program.draft.launches.len();
+        if !ty.batched && graph.operands(id).iter().any(|&o| graph.ty(o).batched) && end > begin {
+            self.program.draft.sums.push((end - 1, slot));
+        }
         if prepared {
             let launches = self.program.draft.launches.split_off(begin);
             self.program.draft.prepare.extend(launches);

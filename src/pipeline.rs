@@ -13,12 +13,12 @@ use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, Precision};
 use crate::plan;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::init::{self, Parameter};
-use ninc_runtime::opencl::OpenCl;
+use ninc_runtime::opencl::{Choice, OpenCl, Source};
 use ninc_runtime::plan::Plan;
 use ninc_runtime::spec::Augment;
 use ninc_runtime::threads::Pool;
@@ -87,6 +87,14 @@ impl From<Stage> for Emit {
     }
 }
 
+impl Emit {
+    /// Is it a text that only a training step has: the graph with gradients, or that after a pass of training alone?
+    pub fn of_training(&self) -> bool {
+        let inference = |pass: &String| passes::INFERENCE.iter().any(|p| p.name == *pass);
+        self.stage == Stage::Grad || self.pass.as_ref().is_some_and(|pass| !inference(pass))
+    }
+}
+
 impl fmt::Display for Emit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.pass {
@@ -108,7 +116,7 @@ impl std::str::FromStr for Emit {
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
         let stage =
             found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
-        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING].concat();
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &[passes::bf16::PASS]].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
         {
@@ -130,18 +138,18 @@ pub enum Device {
     Cpu,
     /// The graph's interpreter: slow, and right by definition.
     Interp,
-    /// OpenCL devices by their numbers in `ninc devices`; the first GPU, or else the first device, if none is named.
-    OpenCl(Vec<usize>),
+    /// OpenCL devices that share each batch; the first GPU, or else the first device, if none is named.
+    OpenCl(Vec<Choice>),
 }
 
 impl std::str::FromStr for Device {
     type Err = Error;
 
-    /// `cpu`, `interp`, `opencl`, `opencl:1`; several devices parse, and are refused when a program is made for them.
+    /// `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
     fn from_str(text: &str) -> Result<Device> {
         let wrong = || {
             Error::new(format!("unknown device `{text}`"))
-                .with_help("devices: cpu, interp, opencl, opencl:1; `ninc devices` shows them")
+                .with_help("devices: cpu, interp, opencl, opencl:1, opencl:0,opencl:1; `ninc devices` shows them")
         };
         match text {
             "cpu" => return Ok(Device::Cpu),
@@ -149,9 +157,8 @@ impl std::str::FromStr for Device {
             "opencl" => return Ok(Device::OpenCl(vec![])),
             _ => {}
         }
-        let number = |part: &str| part.trim().strip_prefix("opencl:").and_then(|n| n.parse().ok());
-        let list: Option<Vec<usize>> = text.split(',').map(number).collect();
-        list.map(Device::OpenCl).ok_or_else(wrong)
+        let list: std::result::Result<Vec<Choice>, ()> = text.split(',').map(str::parse).collect();
+        list.map(Device::OpenCl).map_err(|()| wrong())
     }
 }
 
@@ -162,7 +169,7 @@ impl fmt::Display for Device {
             Device::Interp => f.write_str("interp"),
             Device::OpenCl(list) if list.is_empty() => f.write_str("opencl"),
             Device::OpenCl(list) => {
-                let names: Vec<String> = list.iter().map(|i| format!("opencl:{i}")).collect();
+                let names: Vec<String> = list.iter().map(Choice::to_string).collect();
                 f.write_str(&names.join(","))
             }
         }
@@ -180,6 +187,8 @@ pub struct Options {
     pub dumps: Vec<String>,
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
+    /// What products multiply: never less than float32 unless asked for.
+    pub precision: Precision,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
 }
@@ -193,6 +202,7 @@ impl Default for Options {
             emit: vec![],
             dumps: vec![],
             target: None,
+            precision: Precision::F32,
             cache: None,
         }
     }
@@ -242,6 +252,8 @@ pub struct Report {
     pub parameters: usize,
     /// Wall time of each step in order.
     pub times: Vec<(String, Duration)>,
+    /// What the user should know.
+    pub notes: Vec<String>,
 }
 
 pub struct Program {
@@ -264,9 +276,8 @@ impl Compiled {
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
         let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
         let plan = self.plan.for_batch(batch);
-        let mut launches = plan.prepare.iter().chain(&plan.launches);
-        let launch = launches.find(|l| l.kernel == index)?;
-        let bytes = launch.buffers.iter().map(|&b| &plan.buffers[b]).map(|b| b.fixed + b.per_image * batch);
+        let launch = plan.every_launch().find(|l| l.kernel == index)?;
+        let bytes = launch.buffers.iter().map(|&b| plan.bytes(b, batch));
         Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
     }
 }
@@ -333,6 +344,16 @@ fn name_values(graph: &mut Graph, names: &[String]) {
     }
 }
 
+/// How a batch runs.
+#[derive(Clone, Copy, PartialEq)]
+enum Runs {
+    Whole,
+    /// In groups of images that fit a cache.
+    Groups,
+    /// Several devices share it.
+    Shared,
+}
+
 /// One compilation under way: what was asked of it and what it has to report so far.
 struct Session<'a> {
     options: &'a Options,
@@ -364,7 +385,7 @@ impl<'a> Session<'a> {
     }
 
     fn passes(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
-        for pass in passes {
+        for pass in passes::with(self.options.precision, passes) {
             self.step(pass.name, graph, pass.run)?;
         }
         Ok(())
@@ -428,15 +449,32 @@ impl<'a> Session<'a> {
     fn library(mut self, graph: &Graph, training: bool) -> Result<Kernels> {
         let params = self.count(graph);
         let target = self.target(training);
-        // A library brings no groups of its own: their size would be that of the caches of the machine that built it.
-        let (plan, module) = self.kernels(graph, training, &target, false)?;
-        self.machine_text(&module, &target)?;
+        // In groups as the runtime does it, for the caches of the target: those of this machine for `--cpu native` only.
+        let (plan, module) = self.kernels(graph, training, &target, Runs::Groups)?;
+        self.texts(graph, &module, training, &target)?;
         if self.wants(&Stage::Asm.into()) {
             let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
             let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Asm, None, || code.asm());
         }
+        self.all_shown(training)?;
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
+    }
+
+    /// Whoever asks for a text gets one, or hears why there is none. The syntax tree is the front end's.
+    fn all_shown(&self, training: bool) -> Result<()> {
+        let shown = |what: &&Emit| what.stage == Stage::Ast || self.dumps.iter().any(|d| d.what == **what);
+        let Some(what) = self.options.emit.iter().find(|what| !shown(what)) else { return Ok(()) };
+        let missing = |reason: &str| Error::new(format!("`--emit {what}` shows nothing: {reason}"));
+        Err(match (&what.pass, training) {
+            _ if what.of_training() && !training => missing("it is a stage of training, and this compiles inference")
+                .with_help(
+                    "a training step is compiled by `ninc train`, `ninc bench --mode train` and `ninc build --train`",
+                ),
+            (Some(_), true) => missing("it is a pass of inference, and this compiles a training step"),
+            _ => missing(&format!("--device {} has no such stage", self.options.device))
+                .with_help("stages after `opt` are those of --device cpu, and `opencl` of --device opencl too"),
+        })
     }
 
     /// From the final graph to a program.
@@ -448,6 +486,7 @@ impl<'a> Session<'a> {
             Device::Cpu => self.compile(graph, training, &mut compiled)?,
             Device::OpenCl(cards) => self.compile_opencl(graph, training, cards)?,
         };
+        self.all_shown(training)?;
         Ok(Program { engine, params, report: self.report, dumps: self.dumps, compiled })
     }
 
@@ -456,7 +495,19 @@ impl<'a> Session<'a> {
         Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) }
     }
 
-    fn machine_text(&mut self, module: &Verified<Module>, target: &Target) -> Result<()> {
+    /// For any OpenCL device: this needs neither device nor driver.
+    fn opencl(&mut self, graph: &Graph, training: bool) -> Result<(Plan, Source)> {
+        let (plan, module) = self.planned(graph, training, &Target::gpu(), Runs::Whole)?;
+        let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
+        Ok((plan, source))
+    }
+
+    /// The texts beyond the plan that are shown for a processor, whether its code runs or goes into a library.
+    fn texts(&mut self, graph: &Graph, module: &Verified<Module>, training: bool, target: &Target) -> Result<()> {
+        if self.wants(&Stage::OpenCl.into()) {
+            let (_, source) = Session::new(self.options).opencl(graph, training)?;
+            self.emit(Stage::OpenCl, None, || source.text);
+        }
         if self.wants(&Stage::Clif.into()) {
             let text = cranelift::clif(module, target).map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Clif, None, || text);
@@ -472,14 +523,8 @@ impl<'a> Session<'a> {
         compiled: &mut Option<Compiled>,
     ) -> Result<Box<dyn Engine + Send>> {
         let target = self.target(training);
-        if self.wants(&Stage::OpenCl.into()) {
-            // The text needs neither device nor driver.
-            let (_, module) = self.planned(&graph, training, &Target::gpu(), false)?;
-            let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
-            self.emit(Stage::OpenCl, None, || source.text);
-        }
-        let (plan, module) = self.kernels(&graph, training, &target, true)?;
-        self.machine_text(&module, &target)?;
+        let (plan, module) = self.kernels(&graph, training, &target, Runs::Groups)?;
+        self.texts(&graph, &module, training, &target)?;
         let (wide, cache) = (x86::leaf_code(&target), self.options.cache.clone());
         let code = self.time("code", || cranelift::compile_with(&module, &target, &wide, cache.as_deref()));
         let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
@@ -490,25 +535,26 @@ impl<'a> Session<'a> {
         Ok(Box::new(Executor::new(plan, Arc::new(code), Arc::new(threads))?))
     }
 
-    /// The same for an OpenCL device. The device comes first: without one there is nothing to compile for.
-    fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[usize]) -> Result<Box<dyn Engine + Send>> {
-        if let [first, _, ..] = cards {
-            return Err(Error::new(
-                "a program runs on one OpenCL device; sharing a batch among several is not there yet",
-            )
-            .with_help(format!("take one of them: --device opencl:{first}")));
-        }
-        let device = ninc_runtime::opencl::pick(cards.first().copied())?;
+    /// The same for OpenCL devices. They come first: without one there is nothing to compile for.
+    fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[Choice]) -> Result<Box<dyn Engine + Send>> {
+        let devices = ninc_runtime::opencl::choose(cards)?;
         let given = self.options.target.clone().filter(|t| t.gpu.is_some());
         let target = given.unwrap_or_else(|| {
-            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(tuned(&device)));
+            let (tiles, note) = tuned(&devices[0]);
+            self.report.notes.extend(note);
+            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(tiles));
             let algorithm = self.options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
-            Target { algorithm, ..usual.limited(device.local_bytes, device.group_items) }
+            // One program for all of them: what the smallest can hold.
+            // One program for all of them: within the limits of the smallest.
+            let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
+            let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
+            Target { algorithm, ..usual.limited(bytes, items) }
         });
-        let (plan, module) = self.kernels(&graph, training, &target, false)?;
+        let runs = if devices.len() > 1 { Runs::Shared } else { Runs::Whole };
+        let (plan, module) = self.kernels(&graph, training, &target, runs)?;
         let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
         self.emit(Stage::OpenCl, None, || source.text.clone());
-        let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), device))?;
+        let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), devices))?;
         Ok(Box::new(engine))
     }
 
@@ -518,9 +564,9 @@ impl<'a> Session<'a> {
         graph: &Graph,
         training: bool,
         target: &Target,
-        groups: bool,
+        runs: Runs,
     ) -> Result<(Plan, Verified<Module>)> {
-        let (plan, module) = self.planned(graph, training, target, groups)?;
+        let (plan, module) = self.planned(graph, training, target, runs)?;
         self.report.launches = plan.launches.len();
         self.report.prepare = plan.prepare.len();
         self.emit(Stage::Kernel, None, || module.to_string());
@@ -533,7 +579,7 @@ impl<'a> Session<'a> {
         graph: &Graph,
         training: bool,
         target: &Target,
-        groups: bool,
+        runs: Runs,
     ) -> Result<(Plan, Verified<Module>)> {
         // A device has no second plan for few images: its groups share an image anyway.
         let two = !training && target.gpu.is_none();
@@ -543,19 +589,27 @@ impl<'a> Session<'a> {
         let name = graph.name.clone();
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
-        let cache = groups.then_some(cache);
-        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, updates };
+        let cache = (runs == Runs::Groups).then_some(cache);
+        let shared = runs == Runs::Shared;
+        let plan = plan::Options { name, prepare_each_run: training, group: None, cache, shared, updates };
         let planned = self.time("plan", || plan::plan(draft, ports, plan));
         // The planner verifies the kernels.
         planned.map_err(|e| Error::new(format!("plan: {e}")))
     }
 }
 
-/// The tiles that `ninc tune` found best on a device.
-fn tuned(device: &ninc_runtime::opencl::Info) -> BTreeMap<String, GroupTile> {
-    let stored = ninc_runtime::opencl::tuned(device).into_iter();
-    // What is no tile of today's counts as never measured.
-    stored.filter_map(|(product, tile)| Some((product, GroupTile::named(&tile)?))).collect()
+/// The tiles that `ninc tune` found best on a device, and what is wrong with those that cannot be used.
+fn tuned(device: &ninc_runtime::opencl::Info) -> (BTreeMap<String, GroupTile>, Option<String>) {
+    let stored = match ninc_runtime::opencl::tuned(device) {
+        Ok(stored) => stored,
+        Err(e) => return (BTreeMap::new(), Some(e.to_string())),
+    };
+    let count = stored.len();
+    let known = |name: &str| GroupTile::named(name).filter(|tile| tile.items() <= device.group_items);
+    let tiles: BTreeMap<_, _> = stored.into_iter().filter_map(|(p, name)| Some((p, known(&name)?))).collect();
+    let lost = count - tiles.len();
+    let note = format!("{lost} of {count} measured tiles are none of this ninc's; `ninc tune` measures them anew");
+    (tiles, (lost > 0).then_some(note))
 }
 
 /// What kernels for OpenCL devices cannot have, as the back end says.
@@ -578,6 +632,13 @@ pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
     session.library(&graph, false)
+}
+
+/// As [`inference`], up to the OpenCL C for any device.
+pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Source)> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.opencl(&graph, false)
 }
 
 /// As [`training`], up to the kernels.

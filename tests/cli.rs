@@ -1,5 +1,6 @@
 //! Each subcommand end to end, through the built binary.
 
+use ninc::pipeline::Stage;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -157,6 +158,44 @@ fn inspect_build_and_devices() {
 
     assert!(place.good(&["devices"]).contains("interp"));
     assert_eq!(json(&place.good(&["devices", "--json"]))[0]["device"], "cpu");
+}
+
+#[test]
+fn build_shows_a_text_of_its_own_for_every_stage() {
+    let place = Place::new();
+    let more = |stage: Stage| if stage == Stage::Grad { &["--train"][..] } else { &[] };
+    for stage in Stage::ALL {
+        let has: &[&str] = match stage {
+            Stage::Ast => &["Network {", "\"conv1\""],
+            Stage::Graph => &["graph \"tiny\"", "= dropout("],
+            Stage::Grad => &["graph \"tiny\"", "= cross_entropy"],
+            Stage::Opt => &["graph \"tiny\"", "= avg_pool"],
+            Stage::Explain => &["microseconds an image", "  * "],
+            Stage::Kernel => &["leaf ", "kernel ", "load"],
+            Stage::Plan => &["plan tiny", "arena ", "inputs:"],
+            Stage::Clif => &["system_v {", "block0"],
+            Stage::Asm => &[" bytes\n", "ret"],
+            Stage::OpenCl => &["__kernel void", "__global float"],
+        };
+        let arguments = [&["build", "tiny.nin", "--emit", stage.name()], more(stage)].concat();
+        let text = place.good(&arguments);
+        let missing = has.iter().find(|word| !text.contains(**word));
+        assert_eq!(missing, None, "{stage:?}: {text}");
+        // Dropout is gone after the passes, and the summary would be in the way.
+        assert_eq!(text.contains("= dropout("), stage == Stage::Graph, "{stage:?}: {text}");
+        assert!(!text.contains("compile time"), "{stage:?}: {text}");
+        if stage != Stage::Ast {
+            place.good(&[&arguments[..], &["-o", "dumps"]].concat());
+            let written = fs::read_to_string(place.path(&format!("dumps/tiny.{}", stage.name()))).expect("written");
+            assert_eq!(written.trim(), text.trim(), "{stage:?}");
+        }
+    }
+    // What a compilation does not pass through is an error that says so.
+    place.bad(1, &["build", "tiny.nin", "--emit", "grad"], "ninc build --train");
+    place.bad(1, &["build", "tiny.nin", "--emit", "opt:fuse_masks"], "ninc build --train");
+    place.bad(1, &["bench", "tiny.nin", "--mode", "train", "--emit", "opt:inference"], "a pass of inference");
+    place.bad(1, &["bench", "tiny.nin", "--device", "interp", "--emit", "asm"], "--device interp has no such stage");
+    assert!(place.good(&["build", "tiny.nin", "--emit", "opt:fuse_masks", "--train"]).starts_with("graph"));
 }
 
 #[test]
@@ -404,15 +443,16 @@ fn averaged_weights_are_what_is_kept() {
         weights.tensors["conv1.weight"].data.clone()
     };
     let (plain, averaged) = (train("plain", ""), train("averaged", "\n    average = 0.8"));
-    // The averaging changes no step: the checkpoints of the plain training give the average by its definition.
-    let mut expected: Vec<f64> = vec![];
+    // The averaging changes no step: initial weights and the checkpoints of the plain training give the average by its definition.
+    let model = ninc::front::load(&fs::read_to_string(place.path("plain.nin")).expect("there"), "plain.nin", &[]).0;
+    let program = ninc::pipeline::training(&model.expect("right"), &Default::default()).expect("compiles");
+    let parameter = program.params.iter().find(|p| p.name == "conv1.weight").expect("there").parameter();
+    let start = ninc_runtime::init::values(&parameter, 3).data;
+    let mut expected: Vec<f64> = start.iter().map(|&v| f64::from(v)).collect();
     for step in 1..=12 {
         let path = place.path(&format!("out/plain.step-{step:08}.checkpoint"));
         let now = ninc_runtime::checkpoint::Checkpoint::read(&path).expect("kept").tensors["conv1.weight"].data.clone();
-        match step {
-            1 => expected = now.iter().map(|&v| f64::from(v)).collect(),
-            _ => expected.iter_mut().zip(&now).for_each(|(a, &v)| *a = 0.8 * *a + 0.2 * f64::from(v)),
-        }
+        expected.iter_mut().zip(&now).for_each(|(a, &v)| *a = 0.8 * *a + 0.2 * f64::from(v));
     }
     assert!(averaged.iter().zip(&expected).all(|(a, e)| (f64::from(*a) - e).abs() < 1e-6));
     assert!(averaged != plain);

@@ -11,26 +11,26 @@ mod winograd;
 
 use cases::Draw;
 use ninc::kernel::ir::Space;
-use ninc::kernel::recipes::{self, Function, Reduction, Stage, Window};
+use ninc::kernel::recipes::{self, Finish, Function, Reduction, Stage, Window};
 use ninc::kernel::site::Site;
 use ninc::kernel::target::Fusion;
 use ninc::types::Type;
 use reference::{Exact, Shape};
 use run::{compare, run, targets};
 
-const PLAIN: Stage = Stage { bias: false, activation: None };
+const PLAIN: Stage = Stage { bias: false, finish: Finish::NONE };
 
 #[test]
 fn convolution_forward() {
     let mut draw = Draw::new(1);
     for case in 0..300 {
         let s = draw.shape(case);
-        let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let x = draw.values(s.batch * s.input().elements());
         let w = draw.values(s.weight().elements());
         let b = draw.values(s.outputs);
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.activation.is_some() {
+        if stage.finish.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(s.input(), x.clone()), (s.weight(), w.clone())];
@@ -57,7 +57,7 @@ fn convolution_input_gradient() {
         let operands = [(s.weight(), w), (s.output(), dy)];
         for target in targets() {
             let got = run(&target, s.batch, &operands, &s.input(), |site| {
-                recipes::conv::grad_input(site, &s.window, s.groups)
+                recipes::conv::grad_input(site, &s.window, s.groups, Finish::NONE)
             });
             compare(&format!("grad_input {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -99,10 +99,11 @@ fn chains() {
             if i > 0 {
                 link = link.next(1 + draw.below(20));
             }
-            let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+            let stage =
+                Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
             let (w, b) = (draw.values(link.weight().elements()), draw.values(link.outputs));
             value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
-            if stage.activation.is_some() {
+            if stage.finish.activation.is_some() {
                 value = value.relu();
             }
             operands.push((link.weight(), w));
@@ -144,7 +145,7 @@ fn fused_chains_on_a_gpu() {
         let window = Window { kernel: [r, r], stride: [1 + case / 8; 2], pad: [r / 2; 2], dilation: [1, 1] };
         let first = Shape { batch: 1 + case % 3, channels: 1 + case, image, outputs: outputs[0], window, groups: 1 };
         let chain = [first.clone(), first.next(outputs[1]), first.next(outputs[1]).next(outputs[2])];
-        let stages = [true, false, true].map(|bias| Stage { bias, activation: Some(Function::Relu) });
+        let stages = [true, false, true].map(|bias| Stage { bias, finish: Function::Relu.into() });
         let mut operands = vec![(first.input(), draw.values(first.batch * first.input().elements()))];
         for (link, stage) in chain.iter().zip(&stages) {
             operands.push((link.weight(), draw.values(link.weight().elements())));
@@ -203,9 +204,9 @@ fn linear_layers() {
         let x = draw.values(s.batch * s.channels);
         let (w, b) = (draw.values(weight.elements()), draw.values(s.outputs));
         let dy = draw.values(s.batch * s.outputs);
-        let stage = Stage { bias: draw.below(2) == 0, activation: (draw.below(2) == 0).then_some(Function::Relu) };
+        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.activation.is_some() {
+        if stage.finish.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(inputs.clone(), x.clone()), (weight.clone(), w.clone())];

@@ -441,8 +441,7 @@ fn checkpoint(step: u64) -> Checkpoint {
     let tensor = |scale: f32| Tensor::new(&[2, 3], (0..6).map(|i| i as f32 * scale).collect()).expect("fits");
     let tensors = [("a.weight", 0.1), ("b.velocity", step as f32)].map(|(n, s)| (n.to_string(), tensor(s)));
     let cursor = ninc_runtime::train::state::Cursor { step, ..Default::default() };
-    let average = [("a.weight".to_string(), tensor(0.7))].into();
-    Checkpoint { identity, cursor, tensors: tensors.into(), average }
+    Checkpoint { identity, cursor, tensors: tensors.into() }
 }
 
 #[test]
@@ -604,4 +603,22 @@ fn npy_files_on_disk() {
     let tensor = Tensor::new(&[2, 1, 2], vec![1.0, -2.0, 3.5, f32::INFINITY]).expect("fits");
     fs::write(&path, npy::to_bytes(&tensor)).expect("written");
     assert_eq!(npy::read(&path).expect("reads"), tensor);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_is_private_unless_others_may_write_to_it() {
+    use ninc_runtime::cache_folder::{is_private, make};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("deep/er");
+    make(&folder).expect("made");
+    assert_eq!(fs::metadata(&folder).expect("there").permissions().mode() & 0o777, 0o700);
+    for (mode, private) in [(0o755, true), (0o775, false), (0o702, false), (0o700, true)] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("set");
+        assert_eq!(is_private(&folder), private, "{mode:o}");
+    }
+    // A link may lead to where others write.
+    symlink(&folder, place.path().join("link")).expect("made");
+    assert!(!is_private(&place.path().join("link")) && !is_private(&place.path().join("missing")));
 }

@@ -2,6 +2,8 @@
 //! refuse what is wrong, and may be used by many threads at once.
 
 mod loaded;
+mod networks;
+mod opencl;
 
 use loaded::Loaded;
 use std::fs;
@@ -265,14 +267,10 @@ fn build_says_what_it_cannot() {
 #[test]
 fn a_library_learns_as_the_runtime_does() {
     use ninc::pipeline::{self, Options};
-    use ninc_runtime::data::batches::Batch;
-    use ninc_runtime::train::feeds::Feeds;
-    use ninc_runtime::train::schedule::Hyper;
     let place = Place::trained(1, "[scale, mean_std]");
     place.build("lib", &["--cpu", "native", "--train"]);
     let text = fs::read_to_string(place.path("small.nin")).expect("there");
     let model = ninc::front::load(&text, "small.nin", &[]).0.expect("a model");
-    let recipe = model.train.clone().expect("a recipe");
     let options = Options { target: Some(ninc::kernel::target::Target::host()), ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("compiles");
     let weights = ninc_runtime::weights::Weights::read(&place.path("w/small.safetensors")).expect("good");
@@ -282,17 +280,7 @@ fn a_library_learns_as_the_runtime_does() {
     let training = library.train_create(&place.path("lib/small_train.safetensors"));
     let images: Vec<f32> = (0..6 * 64).map(|i| (i * 7 % 19) as f32 / 19.0).collect();
     let labels = [3, 1, 4, 1, 5, 9];
-    for step in 0..4 {
-        let inputs = program.engine.inputs().to_vec();
-        let factor = 1.0 / (step + 1) as f64;
-        let hyper = Hyper { factor, momentum: recipe.optimizer.momentum() };
-        let feeds = Feeds::new(&inputs, &recipe, hyper, 1.0, step).expect("all known");
-        let data = Batch { images: images.clone(), labels: labels.to_vec(), mixed: None };
-        let fed = feeds.with(&inputs, &data);
-        let expected = program.engine.run(6, &fed, &["loss"]).expect("runs")[0].data[0];
-        let loss = library.train_step(training, &images, &labels, step as i64, factor, 1 + step as i64 % 2);
-        assert_eq!(loss.map(f32::to_bits), Ok(expected.to_bits()), "step {step}");
-    }
+    networks::same_steps(&mut program, &model, &library, training, &images, &labels, 4);
     assert_eq!(library.train_step(training, &images, &[10, 0, 0, 0, 0, 0], 0, 1.0, 1), Err(6));
     // What was learned is saved as weights that both understand.
     library.train_save(training, &place.path("new.safetensors"));

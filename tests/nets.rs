@@ -186,6 +186,7 @@ impl Maker {
             biases: vec![],
             activations: vec![],
             slopes: vec![],
+            rounds: vec![],
             pool: String::new(),
             pool_kernel: [1, 1],
             pool_stride: [1, 1],
@@ -204,6 +205,7 @@ impl Maker {
             let (function, slope) = if self.below(5) == 0 { ("none".into(), 0.0) } else { self.function() };
             op.activations.push(function);
             op.slopes.push(slope);
+            op.rounds.push(false);
             channels = out;
         }
         self.add(op, &operands)

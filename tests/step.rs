@@ -1,7 +1,8 @@
 //! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of threads.
 
-use ninc::kernel::target::Target;
+use ninc::kernel::target::{Isa, Target};
 use ninc::model::Model;
+use ninc::passes::Precision;
 use ninc::pipeline::{self, Device, Options, Program, Stage};
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
@@ -39,9 +40,16 @@ fn load(source: &str) -> Model {
 fn compiled(model: &Model, device: Device, threads: usize, cache: usize) -> Program {
     let mut target = Target::host();
     target.cache[2] = cache;
-    let options =
-        Options { device, threads, target: Some(target), emit: vec![Stage::Plan.into()], ..Options::default() };
-    let mut program = pipeline::training(model, &options).expect("it compiles");
+    program(model, true, Options { device, threads, target: Some(target), ..Options::default() })
+}
+
+/// A training step, or the network, with parameters.
+fn program(model: &Model, training: bool, options: Options) -> Program {
+    // The interpreter has no plan to show.
+    let emit = if options.device == Device::Interp { vec![] } else { vec![Stage::Plan.into()] };
+    let options = Options { emit, ..options };
+    let compile = if training { pipeline::training } else { pipeline::inference };
+    let mut program = compile(model, &options).expect("it compiles");
     let mut random = Stream::new(3, 2, 0);
     for parameter in program.params.clone() {
         let size: usize = parameter.dims.iter().product();
@@ -99,13 +107,37 @@ fn groups_make_the_same_step() {
     }
 }
 
+/// Results for a batch in groups, and for the second plan, of few images.
+fn infer(program: &mut Program) -> Vec<Vec<f32>> {
+    let mut random = Stream::new(7, 1, 0);
+    let name = program.engine.outputs()[0].name.clone();
+    let mut run = |batch: usize| {
+        let images: Vec<f32> = (0..batch * 3 * 12 * 12).map(|_| random.normal()).collect();
+        let results = program.engine.run(batch, &[("image", Feed::F32(&images))], &[&name]).expect("a result");
+        results[0].data.clone()
+    };
+    vec![run(21), run(3), run(1)]
+}
+
+/// Training and inference, on each instruction set for itself, in both precisions: the number of threads decides no bit.
 #[test]
-fn groups_and_threads_give_the_same_bits() {
+fn threads_give_the_same_bits() {
     let model = load(NETWORK);
-    let expected = train(&model, &mut compiled(&model, Device::Cpu, 1, 1 << 12), 21);
-    for threads in [2, 3, 4, 7, 16] {
-        let found = train(&model, &mut compiled(&model, Device::Cpu, threads, 1 << 12), 21);
-        assert!(found == expected, "{threads} threads");
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.present()) {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let mut target = Target::host_with(isa);
+            target.cache[2] = 1 << 12;
+            let run = |threads: usize| {
+                let options = Options { threads, target: Some(target.clone()), precision, ..Options::default() };
+                let trained = train(&model, &mut program(&model, true, options.clone()), 21);
+                [trained, infer(&mut program(&model, false, options))].concat()
+            };
+            let expected = run(1);
+            assert!(expected.iter().flatten().all(|v| v.is_finite()), "{isa:?} {precision:?}");
+            for threads in [2, 3, 4, 7, 16] {
+                assert!(run(threads) == expected, "{isa:?} {precision:?}, {threads} threads");
+            }
+        }
     }
 }
 

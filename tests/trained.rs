@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Trains a network of these steps on the digits and gives its test accuracy.
-fn accuracy(layers: &str, rate: f64) -> f64 {
+fn accuracy(layers: &str, rate: f64, options: &[&str]) -> f64 {
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let text = format!(
         "network net {{ input image: [1, 8, 8]  image {layers} |> softmax }}
@@ -16,6 +16,7 @@ fn accuracy(layers: &str, rate: f64) -> f64 {
     fs::write(folder.path().join("net.nin"), text).expect("written");
     let output = Command::new(env!("CARGO_BIN_EXE_ninc"))
         .args(["train", "net.nin", "--json"])
+        .args(options)
         .current_dir(folder.path())
         .output()
         .expect("ninc runs");
@@ -27,7 +28,7 @@ fn accuracy(layers: &str, rate: f64) -> f64 {
 
 #[track_caller]
 fn learns(layers: &str, rate: f64, least: f64) {
-    let reached = accuracy(layers, rate);
+    let reached = accuracy(layers, rate, &[]);
     eprintln!("{:.2} % {layers}", reached * 100.0);
     assert!(reached >= least, "{reached} of the test images with {layers}");
 }
@@ -75,6 +76,15 @@ fn local_convolution_learns() {
         0.05,
         0.92,
     );
+}
+
+/// Products of bf16, forward and in both gradients; parameters and their updates in float32: as good as all in float32.
+#[test]
+fn bf16_learns_as_well() {
+    let layers = "|> conv(channels = 16, kernel = 3, pad = 1) |> relu |> cccp(16) |> relu |> max_pool(kernel = 2, stride = 2) |> flatten |> linear(features = 10)";
+    let [full, half] = ["f32", "bf16"].map(|precision| accuracy(layers, 0.05, &["--precision", precision]));
+    eprintln!("{:.2} % in float32, {:.2} % in bf16", full * 100.0, half * 100.0);
+    assert!(full > 0.93 && half > full - 0.02, "{half} in bf16, {full} in float32");
 }
 
 /// From a fresh clone, before any training.

@@ -376,6 +376,32 @@ fn fine_tuning_says_what_it_took() {
 }
 
 #[test]
+fn a_frozen_batch_norm_keeps_its_statistics() {
+    let place = Place::new();
+    let normalised = MODEL.replace("as conv1\n", "as conv1\n        |> batch_norm as norm\n");
+    place.model("tiny.nin", &normalised);
+    place.good(&["train", "tiny.nin", "--steps", "30"]);
+    let more = ["train", "tiny.nin", "--steps", "10", "--weights", "out/tiny.safetensors"];
+    let tensors = |out: &str| {
+        let path = place.path(&format!("{out}/tiny.safetensors"));
+        ninc_runtime::weights::Weights::read(&path).expect("reads").tensors
+    };
+    let before = tensors("out");
+    for (out, options, moved) in [
+        ("frozen", &["--freeze", "norm"][..], false),
+        ("half", &["--freeze", "norm.weight"], true),
+        ("free", &[], true),
+    ] {
+        place.good(&[&more[..], options, &["--out", out]].concat());
+        let after = tensors(out);
+        for name in ["norm.running_mean", "norm.running_var"] {
+            assert_eq!(before[name] != after[name], moved, "{out}: {name}");
+        }
+        assert_ne!(before["conv1.weight"], after["conv1.weight"], "{out}: gradients go through it");
+    }
+}
+
+#[test]
 fn a_real_checkpoint_shows_every_damage() {
     use ninc_runtime::philox::Stream;
     use ninc_runtime::store::Store;

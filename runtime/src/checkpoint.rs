@@ -62,12 +62,7 @@ pub struct Checkpoint {
     pub cursor: Cursor,
     /// Parameters and states of the training program, by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The averaged weights, if the recipe averages.
-    pub average: BTreeMap<String, Tensor>,
 }
-
-/// In front of the names of averaged weights: no parameter's name has a colon.
-const AVERAGE: &str = "average:";
 
 impl Checkpoint {
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
@@ -76,9 +71,6 @@ impl Checkpoint {
         store.metadata.insert("format".into(), FORMAT.into());
         store.metadata.insert("identity".into(), json(serde_json::to_string(&self.identity)));
         store.metadata.insert("cursor".into(), json(serde_json::to_string(&self.cursor)));
-        for (name, tensor) in &self.average {
-            store.tensors.insert(format!("{AVERAGE}{name}"), tensor.clone());
-        }
         store.write(path, disk)
     }
 
@@ -96,14 +88,7 @@ impl Checkpoint {
         let wrong = |e: serde_json::Error| Error::new(format!("{}: its state cannot be read: {e}", path.display()));
         let identity = serde_json::from_str(part("identity")).map_err(wrong)?;
         let cursor = serde_json::from_str(part("cursor")).map_err(wrong)?;
-        let (mut tensors, mut average) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in store.tensors {
-            match name.strip_prefix(AVERAGE) {
-                Some(name) => average.insert(name.to_string(), tensor),
-                None => tensors.insert(name, tensor),
-            };
-        }
-        Ok(Checkpoint { identity, cursor, tensors, average })
+        Ok(Checkpoint { identity, cursor, tensors: store.tensors })
     }
 
     /// Refuses to go on where the result would not be the same.

@@ -3,9 +3,10 @@
 //! One of the named places of `unsafe`: the calls into compiled code, with pointers into memory that the executor owns.
 
 use crate::buffer::{Buffer, numbers};
-use crate::plan::{Launch, Place, Plan, Port};
+use crate::plan::{Home, Launch, Plan, Port};
 use crate::threads::{Pool, Worker};
 use crate::{Engine, Error, Feed, Result, Tensor};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,9 @@ unsafe impl Sync for Addresses {}
 
 /// A plan with its code, its memory and its threads.
 pub struct Executor {
-    /// The plan as it was given, and the one for few images, if there is one.
-    plans: [Arc<Plan>; 2],
-    /// The one of the last run.
     plan: Arc<Plan>,
+    /// Images of the last run, which decide the plan that the arguments and the profile belong to.
+    batch: usize,
     code: Arc<dyn Code>,
     threads: Arc<Pool>,
     persistent: Buffer,
@@ -66,19 +66,20 @@ impl Executor {
     /// `code` must be that of the module that the plan was made with.
     pub fn new(plan: Arc<Plan>, code: Arc<dyn Code>, threads: Arc<Pool>) -> Result<Executor> {
         ports::check(&plan)?;
-        let few = plan.few.as_ref().map_or_else(|| plan.clone(), |(_, few)| Arc::new(Plan::clone(few)));
-        let outlive = |p: &Plan| (p.persistent_bytes, p.prepare.clone(), p.kernels.clone(), p.params.clone());
-        if outlive(&few) != outlive(&plan) {
-            return Err(Error::new(format!("plan {}: the one for few images is another program's", plan.name)));
+        if let Some((_, few)) = &plan.few {
+            let outlive = |p: &Plan| (p.persistent_bytes, p.prepare.clone(), p.kernels.clone(), p.params.clone());
+            if outlive(few) != outlive(&plan) {
+                return Err(Error::new(format!("plan {}: the one for few images is another program's", plan.name)));
+            }
+            ports::check(few)?;
         }
-        ports::check(&few)?;
         let most = plan.kernels.iter().map(|k| k.scratch_bytes).max().unwrap_or(0);
         let mut scratch = Vec::new();
         for _ in 0..threads.count() {
             scratch.push(Buffer::zeroed(most)?);
         }
         let scratch_args = Addresses(scratch.iter_mut().map(|b| b.bytes_mut().as_mut_ptr()).collect());
-        let count = plan.prepare.iter().chain(&plan.launches).map(|l| l.buffers.len()).sum();
+        let count = plan.every_launch().map(|l| l.buffers.len()).sum();
         Ok(Executor {
             persistent: Buffer::zeroed(plan.persistent_bytes)?,
             arena: Buffer::default(),
@@ -87,22 +88,16 @@ impl Executor {
             args: Addresses(Vec::with_capacity(count)),
             scratch_args,
             profile: None,
-            plans: [plan.clone(), few],
             plan,
+            batch: 0,
             code,
             threads,
         })
     }
 
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Makes room for a batch (a group's, if the plan has groups) and points the launches' arguments to it.
-    fn reserve(&mut self, batch: usize) -> Result<()> {
-        let bytes = self.plan.image_bytes.checked_mul(batch).and_then(|b| b.checked_add(self.plan.fixed_bytes));
-        let bytes = bytes.filter(|&b| b < isize::MAX as usize / 2);
-        let bytes = bytes.ok_or_else(|| Error::new(format!("a batch of {batch} is too large")))?;
+    /// Makes room for a run of so many images (a group's, if the plan has groups) and points the launches' arguments to it.
+    fn reserve(&mut self, plan: &Plan, images: usize) -> Result<()> {
+        let bytes = plan.room(images).ok_or_else(|| Error::new(format!("a batch of {images} is too large")))?;
         if bytes > self.arena.len() {
             // The old one goes first: both may not fit.
             self.arena = Buffer::default();
@@ -111,30 +106,26 @@ impl Executor {
         let persistent = self.persistent.bytes_mut().as_mut_ptr();
         let arena = self.arena.bytes_mut().as_mut_ptr();
         self.args.0.clear();
-        for launch in self.plan.prepare.iter().chain(&self.plan.launches) {
-            for &buffer in &launch.buffers {
-                self.args.0.push(match self.plan.buffers[buffer].place {
-                    Place::Persistent { offset } => persistent.wrapping_add(offset),
-                    Place::Fixed { offset } => arena.wrapping_add(offset),
-                    Place::PerImage { offset } => arena.wrapping_add(self.plan.fixed_bytes + offset * batch),
-                });
-            }
+        for launch in plan.every_launch() {
+            self.args.0.extend(launch.buffers.iter().map(|&buffer| match plan.start(buffer, images) {
+                (Home::Persistent, offset) => persistent.wrapping_add(offset),
+                (Home::Arena, offset) => arena.wrapping_add(offset),
+            }));
         }
         Ok(())
     }
 
-    /// Runs the launches (after the preparations, if they are due) for images `first..first + batch` of `total`.
-    fn launch(&mut self, prepare: bool, batch: usize, first: usize, total: usize) -> Result<()> {
-        let plan = &*self.plan;
-        let vars = [batch as i64, first as i64, total as i64];
+    /// Runs the launches (after the preparations, if they are due) for these images of `total`.
+    fn launch(&mut self, plan: &Plan, prepare: bool, images: Range<usize>, total: usize) -> Result<()> {
+        let batch = images.len();
+        let vars = [batch as i64, images.start as i64, total as i64];
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
         let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
         let skip = if prepare { 0 } else { plan.prepare.len() };
-        let last = first + batch == total;
-        let end = if last { plan.launches.len() } else { plan.finish };
+        let end = plan.prepare.len() + if images.end == total { plan.launches.len() } else { plan.finish };
         self.threads.run(&|worker| {
             let mut at = 0;
-            for (i, launch) in plan.prepare.iter().chain(&plan.launches[..end]).enumerate() {
+            for (i, launch) in plan.every_launch().take(end).enumerate() {
                 if i >= skip {
                     region.run(worker, launch, at);
                     if worker.barrier().is_err() {
@@ -153,11 +144,6 @@ impl Executor {
                 at += launch.buffers.len();
             }
         })
-    }
-
-    /// Images in one run of the launches.
-    fn group(&self, batch: usize) -> usize {
-        self.plan.group.map_or(batch, |g| g.clamp(1, batch))
     }
 }
 
@@ -206,96 +192,72 @@ impl Engine for Executor {
     fn read(&self, name: &str) -> Result<Tensor> {
         let port = ports::find(&self.plan.params, name, "parameter")?;
         let mut data = vec![0.0; port.elements()];
-        ports::fetch(port, self.memory(port, 1), &mut data);
+        ports::fetch(port, self.memory(&self.plan, port, 1), &mut data);
         Ok(Tensor { dims: port.dims.clone(), data })
     }
 
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let plan = self.plan.clone();
         let port = ports::find(&plan.params, name, "parameter")?;
-        ports::check_shape(port, value)?;
-        if port.ints {
-            let ints: Vec<i32> = value.data.iter().map(|&v| v as i32).collect();
-            ports::feed(port, Feed::I32(&ints), self.memory_mut(port, 1));
-        } else {
-            ports::feed(port, Feed::F32(&value.data), self.memory_mut(port, 1));
-        }
+        self.memory_mut(&plan, port, 1).copy_from_slice(&ports::parameter(port, value)?);
         self.stale = true;
         Ok(())
     }
 
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let few = self.plans[0].few.as_ref().is_some_and(|(most, _)| batch <= *most);
-        self.plan = self.plans[usize::from(few)].clone();
-        let plan = self.plan.clone();
-        let feeds = ports::match_feeds(&plan, batch, inputs)?;
-        let fetches =
-            outputs.iter().map(|name| ports::find(&plan.outputs, name, "output")).collect::<Result<Vec<_>>>()?;
-        let group = self.group(batch);
-        self.reserve(group)?;
-        let mut results: Vec<Tensor> = fetches.iter().map(|port| Tensor::zeros(&ports::dims(port, batch))).collect();
+        let whole = self.plan.clone();
+        let plan = whole.for_batch(batch);
+        let mut call = ports::Call::new(plan, batch, inputs, outputs)?;
+        self.batch = batch;
+        let group = plan.group_of(batch);
+        self.reserve(plan, group)?;
         for first in (0..batch).step_by(group) {
-            let images = group.min(batch - first);
-            if images != group {
-                self.reserve(images)?;
+            let images = first..batch.min(first + group);
+            if images.len() != group {
+                self.reserve(plan, images.len())?;
             }
-            for (port, feed) in &feeds {
-                let part = if port.batched { ports::slice(*feed, port.elements(), first, images) } else { *feed };
+            for (port, feed) in call.feeds(images.clone()) {
                 let threads = self.threads.clone();
-                ports::feed_images(&threads, port, part, self.memory_mut(port, images))?;
+                ports::feed_images(&threads, port, feed, self.memory_mut(plan, port, images.len()))?;
             }
             let prepare = first == 0 && (self.stale || plan.prepare_each_run);
-            self.launch(prepare, images, first, batch)?;
+            self.launch(plan, prepare, images.clone(), batch)?;
             if prepare {
                 self.stale = false;
             }
-            for (port, result) in fetches.iter().zip(&mut results) {
-                let size = port.elements();
-                let part = if port.batched { first * size..(first + images) * size } else { 0..size };
-                ports::fetch(port, self.memory(port, images), &mut result.data[part]);
+            for (port, result) in call.results(images.clone()) {
+                ports::fetch(port, self.memory(plan, port, images.len()), result);
             }
         }
-        Ok(results)
+        Ok(call.into_results())
     }
 
     fn arena_bytes(&self, batch: usize) -> usize {
-        self.plans[0].arena_bytes(batch)
+        self.plan.arena_bytes(batch)
     }
 
     fn set_profile(&mut self, on: bool) {
-        let launches = self.plans.iter().map(|p| p.prepare.len() + p.launches.len()).max().unwrap_or(0);
-        self.profile = on.then(|| vec![Duration::ZERO; launches]);
+        let launches = |plan: &Plan| plan.every_launch().count();
+        let few = self.plan.few.as_ref().map_or(0, |(_, few)| launches(few));
+        self.profile = on.then(|| vec![Duration::ZERO; launches(&self.plan).max(few)]);
     }
 
     fn profile(&self) -> Vec<(String, Duration)> {
-        let launches = self.plan.prepare.iter().chain(&self.plan.launches);
-        let times = self.profile.iter().flatten();
-        launches.zip(times).map(|(l, t)| (self.plan.kernels[l.kernel].name.clone(), *t)).collect()
+        self.plan.for_batch(self.batch).profile(self.profile.as_deref().unwrap_or_default())
     }
 }
 
 impl Executor {
-    fn range(&self, port: &Port, batch: usize) -> (bool, std::ops::Range<usize>) {
-        let buffer = &self.plan.buffers[port.buffer];
-        let bytes = buffer.fixed + buffer.per_image * batch;
-        match buffer.place {
-            Place::Persistent { offset } => (true, offset..offset + bytes),
-            Place::Fixed { offset } => (false, offset..offset + bytes),
-            Place::PerImage { offset } => {
-                let start = self.plan.fixed_bytes + offset * batch;
-                (false, start..start + bytes)
-            }
-        }
+    fn memory(&self, plan: &Plan, port: &Port, images: usize) -> &[u8] {
+        let (home, start) = plan.start(port.buffer, images);
+        let memory = if home == Home::Persistent { &self.persistent } else { &self.arena };
+        &memory.bytes()[start..][..plan.bytes(port.buffer, images)]
     }
 
-    fn memory(&self, port: &Port, batch: usize) -> &[u8] {
-        let (persistent, range) = self.range(port, batch);
-        if persistent { &self.persistent.bytes()[range] } else { &self.arena.bytes()[range] }
-    }
-
-    fn memory_mut(&mut self, port: &Port, batch: usize) -> &mut [u8] {
-        let (persistent, range) = self.range(port, batch);
-        if persistent { &mut self.persistent.bytes_mut()[range] } else { &mut self.arena.bytes_mut()[range] }
+    fn memory_mut(&mut self, plan: &Plan, port: &Port, images: usize) -> &mut [u8] {
+        let (home, start) = plan.start(port.buffer, images);
+        let memory = if home == Home::Persistent { &mut self.persistent } else { &mut self.arena };
+        &mut memory.bytes_mut()[start..][..plan.bytes(port.buffer, images)]
     }
 
     /// Bytes of scratch memory of all threads, and of parameters and what is derived from them.

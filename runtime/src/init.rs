@@ -69,7 +69,15 @@ pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
 
 /// FNV-1a, 64 bits.
 pub fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    fnv_more(FNV, bytes)
+}
+
+/// The hash of nothing.
+pub const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The hash with more bytes behind those that it is of.
+pub fn fnv_more(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

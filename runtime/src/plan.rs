@@ -1,5 +1,8 @@
 //! A compiled program as data: launches, and every buffer's place, decided at compile time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 /// Where a buffer lies. All offsets are bytes, multiples of 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
@@ -85,6 +88,10 @@ pub struct Plan {
     pub group: Option<usize>,
     /// With groups: launches from this one on run once, after those before it have run for the last group.
     pub finish: usize,
+    /// For devices that share a batch: a buffer that holds, after this launch, the sum of floats over the device's images.
+    pub sums: Vec<(usize, usize)>,
+    /// A buffer that this launch adds to, unless its run starts with the first image of the batch.
+    pub grows: Vec<(usize, usize)>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     /// Parameters, with the optimiser's states and running statistics.
@@ -94,10 +101,54 @@ pub struct Plan {
     pub image_bytes: usize,
     /// Another way to the same values, for batches of at most so many images. It agrees with this plan in all that outlives
     /// a run: buffers' numbers, kernels, preparations and persistent places.
-    pub few: Option<(usize, Box<Plan>)>,
+    pub few: Option<(usize, Arc<Plan>)>,
+}
+
+/// Which memory a buffer lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    Persistent,
+    Arena,
 }
 
 impl Plan {
+    /// Preparations and launches in the order in which they run. Profiles number them so.
+    pub fn every_launch(&self) -> impl Iterator<Item = &Launch> {
+        self.prepare.iter().chain(&self.launches)
+    }
+
+    /// Images in one run of the launches.
+    pub fn group_of(&self, batch: usize) -> usize {
+        self.group.map_or(batch, |g| g.clamp(1, batch.max(1)))
+    }
+
+    /// Where a buffer starts when a run has so many images.
+    pub fn start(&self, buffer: usize, images: usize) -> (Home, usize) {
+        match self.buffers[buffer].place {
+            Place::Persistent { offset } => (Home::Persistent, offset),
+            Place::Fixed { offset } => (Home::Arena, offset),
+            Place::PerImage { offset } => (Home::Arena, self.fixed_bytes + offset * images),
+        }
+    }
+
+    /// A buffer's bytes when a run has so many images.
+    pub fn bytes(&self, buffer: usize, images: usize) -> usize {
+        let buffer = &self.buffers[buffer];
+        buffer.fixed + buffer.per_image * images
+    }
+
+    /// Bytes of the arena for a run of so many images; `None` if no memory is that large.
+    pub fn room(&self, images: usize) -> Option<usize> {
+        let bytes = self.image_bytes.checked_mul(images)?.checked_add(self.fixed_bytes)?;
+        Some(bytes).filter(|&b| b < isize::MAX as usize / 2)
+    }
+
+    /// Kernel names beside the times of all launches.
+    pub fn profile(&self, times: &[Duration]) -> Vec<(String, Duration)> {
+        let name = |launch: &Launch| self.kernels[launch.kernel].name.clone();
+        self.every_launch().zip(times).map(|(launch, time)| (name(launch), *time)).collect()
+    }
+
     /// The plan for a batch: its size alone decides.
     pub fn for_batch(&self, batch: usize) -> &Plan {
         match &self.few {
@@ -108,9 +159,7 @@ impl Plan {
 
     /// Bytes of the arena for a batch (of one group, if the plan has groups).
     pub fn arena_bytes(&self, batch: usize) -> usize {
-        if !std::ptr::eq(self, self.for_batch(batch)) {
-            return self.for_batch(batch).arena_bytes(batch);
-        }
-        self.fixed_bytes + self.image_bytes * self.group.map_or(batch, |g| g.min(batch))
+        let plan = self.for_batch(batch);
+        plan.fixed_bytes + plan.image_bytes * plan.group.map_or(batch, |g| g.min(batch))
     }
 }

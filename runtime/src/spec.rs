@@ -90,6 +90,9 @@ pub enum Augment {
     },
 }
 
+/// Behind a parameter's name and a dot: the state that holds its average over the steps, where a recipe averages.
+pub const AVERAGE: &str = "average";
+
 /// `train { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {

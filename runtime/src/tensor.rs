@@ -28,16 +28,34 @@ impl Tensor {
 
 /// Copies `source` (logical order) to `target` (memory order): `order[i]` is the logical dimension at memory position i.
 pub fn to_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
-    walk(dims, order, |logical, memory| target[memory] = source[logical]);
+    convert_to_memory(dims, order, source, target, |value| value);
+}
+
+/// The same, each number through `convert`.
+pub fn convert_to_memory<T: Copy, U>(
+    dims: &[usize],
+    order: &[usize],
+    source: &[T],
+    target: &mut [U],
+    convert: impl Fn(T) -> U,
+) {
+    walk(dims, order, |logical, stride, memory, count| {
+        let row = source[logical..].iter().step_by(stride);
+        target[memory..memory + count].iter_mut().zip(row).for_each(|(to, &from)| *to = convert(from));
+    });
 }
 
 /// The reverse of [`to_memory`].
 pub fn from_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
-    walk(dims, order, |logical, memory| target[logical] = source[memory]);
+    walk(dims, order, |logical, stride, memory, count| {
+        let row = target[logical..].iter_mut().step_by(stride);
+        row.zip(&source[memory..memory + count]).for_each(|(to, &from)| *to = from);
+    });
 }
 
-/// Visits all elements in memory order with their logical and memory positions.
-fn walk(dims: &[usize], order: &[usize], mut visit: impl FnMut(usize, usize)) {
+/// Visits all rows of memory in their order: the logical position of the first element and the step to the next, the position
+/// in memory, and how many elements there are.
+fn walk(dims: &[usize], order: &[usize], mut visit: impl FnMut(usize, usize, usize, usize)) {
     assert_eq!(dims.len(), order.len(), "an order for each dimension");
     let total: usize = dims.iter().product();
     if total == 0 {
@@ -47,11 +65,14 @@ fn walk(dims: &[usize], order: &[usize], mut visit: impl FnMut(usize, usize)) {
     for i in (1..dims.len()).rev() {
         strides[i - 1] = strides[i] * dims[i];
     }
+    let (outer, count, stride) = match order.split_last() {
+        Some((&last, outer)) => (outer, dims[last], strides[last]),
+        None => (order, 1, 1),
+    };
     let (mut index, mut logical) = (vec![0; dims.len()], 0);
-    for memory in 0..total {
-        visit(logical, memory);
-        for position in (0..order.len()).rev() {
-            let d = order[position];
+    for memory in (0..total).step_by(count) {
+        visit(logical, stride, memory, count);
+        for &d in outer.iter().rev() {
             index[d] += 1;
             logical += strides[d];
             if index[d] < dims[d] {
@@ -76,5 +97,11 @@ mod tests {
         let mut back = vec![0; 24];
         from_memory(&[2, 3, 4], &[1, 2, 0], &memory, &mut back);
         assert_eq!(back, source);
+        // A number without dimensions, and other orders.
+        let mut one = [0];
+        to_memory(&[], &[], &[7], &mut one);
+        assert_eq!(one, [7]);
+        convert_to_memory(&[2, 3, 4], &[2, 0, 1], &source, &mut memory, |v| v + 100);
+        assert_eq!(memory[..7], [100, 104, 108, 112, 116, 120, 101]);
     }
 }

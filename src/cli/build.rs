@@ -4,7 +4,7 @@ use super::common::{Common, image_dims, input, parameters, show_dumps};
 use super::output::{self, Done, grouped, usage};
 use ninc::library::files::{self, Order};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
-use ninc::pipeline::Stage;
+use ninc::pipeline::{Device, Stage};
 use ninc_runtime::Error;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
@@ -86,6 +86,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         weights: weights.as_ref().map(|(w, _)| w),
         train: args.train,
         embed: args.embed,
+        opencl: matches!(common.device(), Device::OpenCl(_)),
     };
     let library = files::build(&model, &order, &common.options()?)?;
     common.times(&library.kernels.report);
@@ -122,7 +123,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         }));
     }
     // With dumps on stdout, the summary would be in their way.
-    if !library.kernels.dumps.is_empty() && args.output.is_none() {
+    if !common.emit.is_empty() && args.output.is_none() {
         return Ok(());
     }
     let row = |name: &str, value: String| vec![name.to_string(), value];
@@ -137,10 +138,12 @@ pub fn run(args: &Args, common: &Common) -> Done {
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
     output::print(&output::table(&rows))?;
-    let mut rows = vec![["result", "algorithm", "tile", "multiply-adds", "bytes"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["result", "algorithm", "tile", "multiply-adds", "bytes", "of peak"].map(String::from).to_vec()];
     for r in &library.rows {
         let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.multiply_adds));
-        rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes)]);
+        let share = r.of_peak.map_or(String::new(), |share| format!("{share:.2}"));
+        rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes), share]);
     }
     output::print(&format!("\n{}", output::table(&rows)))
 }

@@ -2,18 +2,18 @@
 
 use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
-use ninc::back::cranelift;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
+use ninc::passes::Precision;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
 use ninc_runtime::data::{self, Sets};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, data::files};
+use ninc_runtime::{Error, cache_folder, data::files};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,13 @@ pub enum AlgorithmName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum PrecisionName {
+    F32,
+    /// Products of numbers rounded to bf16, sums in float32
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Color {
     Auto,
     Always,
@@ -55,8 +62,8 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`); `compare`
-    /// takes two
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or several
+    /// that share each batch: opencl:0,opencl:1; `compare` takes two
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
     devices: Vec<Device>,
     /// Vector instructions to use; the widest that this machine has unless said
@@ -65,6 +72,9 @@ pub struct Common {
     /// How convolutions are computed; unless said, what a model of costs finds fastest
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
+    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16), slower elsewhere
+    #[arg(long = "precision", value_name = "PRECISION", value_enum, default_value = "f32", global = true)]
+    precisions: Vec<PrecisionName>,
     /// Threads; as many as there are processors unless said
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -117,15 +127,25 @@ impl Common {
             devices: pick(&self.devices, side),
             isas: pick(&self.isas, side),
             algorithms: pick(&self.algorithms, side),
+            precisions: pick(&self.precisions, side),
             emit: vec![],
             ..self.clone()
         }
     }
 
+    /// The same without the texts that `--emit` asked for: for a second program beside the one that shows them.
+    pub fn silent(&self) -> Common {
+        Common { emit: vec![], ..self.clone() }
+    }
+
     /// Refuses a second device, or a third where two are compared.
     pub fn at_most(&self, sides: usize) -> Done {
-        let counts =
-            [("--device", self.devices.len()), ("--isa", self.isas.len()), ("--algorithm", self.algorithms.len())];
+        let counts = [
+            ("--device", self.devices.len()),
+            ("--isa", self.isas.len()),
+            ("--algorithm", self.algorithms.len()),
+            ("--precision", self.precisions.len()),
+        ];
         match counts.into_iter().find(|(_, count)| *count > sides) {
             None => Ok(()),
             Some((name, count)) => Err(usage(
@@ -142,8 +162,20 @@ impl Common {
             Some(self.device().to_string()),
             name(last(&self.isas).to_possible_value().filter(|_| last(&self.isas) != IsaName::Auto)),
             name(last(&self.algorithms).to_possible_value().filter(|_| last(&self.algorithms) != AlgorithmName::Auto)),
+            name(last(&self.precisions).to_possible_value().filter(|_| self.precision() != Precision::F32)),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    pub fn precision(&self) -> Precision {
+        match last(&self.precisions) {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Bf16 => Precision::Bf16,
+        }
+    }
+
+    pub fn precision_name(&self) -> String {
+        last(&self.precisions).to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
     }
 
     pub fn threads(&self) -> usize {
@@ -189,6 +221,7 @@ impl Common {
         };
         Ok(Options {
             target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
+            precision: self.precision(),
             device: self.device(),
             threads: self.threads(),
             verify: !self.no_verify,
@@ -216,7 +249,7 @@ impl Common {
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let cache = if self.no_cache { None } else { cranelift::cache::folder() };
+        let cache = if self.no_cache { None } else { cache_folder::private() };
         let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
         self.times(&program.report);
         Ok(program)
@@ -241,8 +274,9 @@ impl Common {
         Ok(pipeline::training(model, &options)?)
     }
 
-    /// What `--time-passes` asks for.
+    /// What the user should know, and what `--time-passes` asks for.
     pub fn times(&self, report: &pipeline::Report) {
+        report.notes.iter().for_each(|text| output::note_once(&format!("note: {text}")));
         if !self.time_passes {
             return;
         }

@@ -3,6 +3,7 @@
 use super::common::Common;
 use ninc_runtime::Error;
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 pub enum Failure {
     Error(Error),
@@ -57,6 +58,16 @@ pub fn json(value: &impl serde::Serialize) -> Done {
 /// Something to know, on stderr. Where that is closed there is nobody to tell.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The same for what several steps of a command find out: said once.
+pub fn note_once(text: &str) {
+    static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !said.iter().any(|s| s == text) {
+        note(text);
+        said.push(text.into());
+    }
 }
 
 pub fn complain(error: &Error, common: &Common) {

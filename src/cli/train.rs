@@ -6,6 +6,7 @@ use super::progress::Shown;
 use super::{report, signals};
 use ninc::graph::text;
 use ninc::model::Model;
+use ninc_runtime::cache_folder;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
@@ -107,7 +108,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
     let mut trainer = common.training(&model)?;
-    let mut infer = common.inference(&model, &[])?;
+    // Texts are those of the training step.
+    let mut infer = common.silent().inference(&model, &[])?;
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters)?;
@@ -187,7 +189,7 @@ fn prepare(spec: &[Prepare], train: &Dataset) -> Done<Arc<Preparation>> {
     if spec.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
         output::note("fitting the whitening to the training images");
     }
-    let (preparation, found) = cache::fit(spec, train, cache::folder().as_deref(), &System)?;
+    let (preparation, found) = cache::fit(spec, train, cache_folder::folder().as_deref(), &System)?;
     match (found, begin.elapsed().as_secs_f64()) {
         (true, _) => output::note("taken from the cache"),
         (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),

@@ -2,6 +2,7 @@
 //! of cache they come from, and launches. The rates are rounded from measurements on Zen 4; a choice needs ratios only,
 //! and those move little from core to core.
 
+use super::count::Work;
 use super::recipes::contraction::{Tile, tile_time};
 use super::target::Target;
 
@@ -60,6 +61,19 @@ pub fn stream(target: &Target, bytes: usize, size: usize) -> f64 {
         _ => 2,
     };
     bytes as f64 / BYTES[level]
+}
+
+/// The part of one core's multiply-adds that a launch is predicted to reach for an image of a batch, where it does `work` by
+/// register tiles of this form on buffers of so many bytes; `None` for a launch that multiplies nothing.
+pub fn share_of_peak(target: &Target, work: &Work, tile: Option<Tile>, bytes: usize) -> Option<f64> {
+    if work.multiply_adds == 0 {
+        return None;
+    }
+    let vectors = |count: u64| operations(count as f64 / f64::from(target.lanes));
+    let waits = tile.map_or(1.0, |t| tile_time(t, t.rows, t.columns()) / (t.rows * t.vectors) as f64);
+    let rounding = if target.fma { 1.0 } else { 2.0 };
+    let arithmetic = rounding * waits * vectors(work.multiply_adds) + vectors(work.others);
+    Some(vectors(work.multiply_adds) / arithmetic.max(stream(target, bytes, bytes)))
 }
 
 /// The choices as text; for each candidate the microseconds of an image on one core of 3 GHz.

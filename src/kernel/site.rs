@@ -57,6 +57,8 @@ pub struct Draft {
     /// Run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
     pub launches: Vec<Launch>,
+    /// The launch after which a shared value that is made from values per image is complete, and the value.
+    pub sums: Vec<(usize, Slot)>,
     /// Instead of `launches` where the batch is small; makes the same values.
     pub few: Option<Vec<Launch>>,
     /// What was weighed, for whoever wants to know.
@@ -96,6 +98,13 @@ impl Draft {
         self.buffer(name, elem, fixed, per_image, role)
     }
 
+    /// A buffer for a value whose elements are exact in bf16.
+    pub fn narrow(&mut self, name: &str, ty: &Type, role: Role) -> Slot {
+        let slot = self.value(name, ty, role);
+        self.buffers[slot.0 as usize].elem = Elem::Bf16;
+        slot
+    }
+
     /// Forgets forms that were made within the run: other launches must make their own.
     pub fn forget_forms(&mut self) {
         let buffers = &self.buffers;
@@ -114,6 +123,11 @@ impl Draft {
 impl Site<'_> {
     pub fn module(&mut self) -> &mut Module {
         &mut self.draft.module
+    }
+
+    /// What the buffer holds: float32 values may be kept as bf16 where they are exact in it.
+    pub fn elem(&self, slot: Slot) -> Elem {
+        self.draft.buffers[slot.0 as usize].elem
     }
 
     /// A buffer that lives within this run only.

@@ -16,7 +16,7 @@ const PORTS: usize = 64;
 /// Images that a run takes together, as `ninc run` does.
 const CHUNK: usize = 64;
 
-const PLAN: [&str; 39] = [
+const PLAN: [&str; 40] = [
     "PERSISTENT",
     "FIXED",
     "IMAGE",
@@ -56,6 +56,7 @@ const PLAN: [&str; 39] = [
     "SAVES_AT",
     "FEW",
     "MOST",
+    "FINISH",
 ];
 const LAUNCH: [&str; 6] = ["KERNEL", "ROUNDS", "EACH", "IMAGES", "BUFFERS", "BUFFERS_AT"];
 const TENSOR: [&str; 4] = ["NAME", "ENTRY", "SUM", "ELEMENTS"];
@@ -66,7 +67,7 @@ const STEP: [&str; 3] = ["KIND", "FIRST", "SECOND"];
 const SAVE: [&str; 3] = ["RECORD", "FITTED", "SUM"];
 const HANDLE: [&str; 3] = ["PLAN", "PERSISTENT", "FITTED"];
 /// The first three are what kernels get as their variables.
-const REGION: [&str; 12] = [
+const REGION: [&str; 17] = [
     "BATCH",
     "FIRST",
     "TOTAL",
@@ -79,6 +80,12 @@ const REGION: [&str; 12] = [
     "THREADS",
     "GO",
     "PREPARE",
+    // Only where weights are read.
+    "LOADER",
+    "HANDLE",
+    "ROOM",
+    "NEXT",
+    "STATUS",
 ];
 const FEEDS: [&str; 6] = ["IMAGE", "LABELS", "KEY", "VALUE", "RATE", "STEP"];
 const STEPS: [&str; 5] = ["SCALE", "MEAN_STD", "GCN", "ZCA", "LCN"];
@@ -198,6 +205,7 @@ pub fn build(plan: &Plan, extras: &Extras) -> Result<Blob> {
         ("SCRATCH", scratch),
         ("LARGEST", plan.params.iter().map(|p| 4 * p.elements()).max().unwrap_or(0)),
         ("PREPARE_EACH_RUN", usize::from(plan.prepare_each_run)),
+        ("FINISH", plan.finish),
     ];
     for (name, value) in sizes {
         blob.field(name, value);

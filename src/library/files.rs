@@ -4,10 +4,10 @@ use super::blob::{Extras, Feed, Training};
 use super::header::{self, About, identifier};
 use super::levels::{Level, host_triple};
 use super::table::{self, Row};
-use super::{Contents, Part, Set, archive, object, shared};
+use super::{Contents, Part, Set, archive, object, opencl, shared};
 use crate::kernel::target::Target;
 use crate::model::Model;
-use crate::pipeline::{self, Kernels, Options, Stage};
+use crate::pipeline::{self, Emit, Kernels, Options, Stage};
 use ninc_runtime::plan::Port;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::{self, Store};
@@ -31,6 +31,8 @@ pub struct Order<'a> {
     pub train: bool,
     /// The weights inside the library.
     pub embed: bool,
+    /// The kernels as OpenCL C too, with a table of their launches.
+    pub opencl: bool,
 }
 
 pub struct Library {
@@ -44,9 +46,11 @@ pub struct Library {
 }
 
 pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library> {
-    let mut compiled = compile(model, order, options, pipeline::inference_kernels)?;
-    let trained = match order.train {
-        true => compile(model, order, options, pipeline::training_kernels)?,
+    // Texts are those of inference, but for what only training has.
+    let (learning, running) = options.emit.iter().cloned().partition(|e| order.train && e.of_training());
+    let mut compiled = compile(model, order, options, running, pipeline::inference_kernels)?;
+    let mut trained = match order.train {
+        true => compile(model, order, options, learning, pipeline::training_kernels)?,
         false => vec![],
     };
     let last = compiled.last().ok_or_else(|| Error::new("no level to build for"))?;
@@ -84,6 +88,7 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
         classes: order.classes.len(),
         embedded: order.embed,
         training: order.train,
+        opencl: order.opencl,
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut files = header::write(&about);
@@ -98,10 +103,18 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
     if let Some(kernels) = trained.first() {
         files.push((format!("{name}_train.safetensors"), start(&weights, kernels).to_bytes()));
     }
-    let rows = table::rows(&last.plan, &last.module);
+    if order.opencl {
+        // Its launches are numbers and names only: weights are where the library has them.
+        let options = Options { emit: vec![], ..options.clone() };
+        let (plan, source) = pipeline::opencl_inference(model, &options)?;
+        files.push((format!("{name}.cl.json"), opencl::table(&name, &plan, &source).into_bytes()));
+        files.push((format!("{name}.cl"), source.text.into_bytes()));
+    }
+    let rows = table::rows(&last.plan, &last.module, &last.target);
     let json = describe(model, order, &weights, last, &files, &rows, code_bytes);
     files.push((format!("{name}.json"), json.into_bytes()));
-    let kernels = compiled.pop().expect("there is a last one");
+    let mut kernels = compiled.pop().expect("there is a last one");
+    kernels.dumps.extend(trained.pop().into_iter().flat_map(|k| k.dumps));
     Ok(Library { files, rows, code_bytes, kernels })
 }
 
@@ -110,16 +123,17 @@ fn compile(
     model: &Model,
     order: &Order,
     options: &Options,
+    texts: Vec<Emit>,
     make: fn(&Model, &Options) -> Result<Kernels>,
 ) -> Result<Vec<Kernels>> {
     let host = options.target.clone().unwrap_or_else(Target::host);
-    if order.triple != host_triple() && options.emit.contains(&Stage::Asm.into()) {
+    if order.triple != host_triple() && texts.contains(&Stage::Asm.into()) {
         return Err(Error::new("`--emit asm` shows instructions of this machine only")
             .with_help(format!("look at the object for {} with a disassembler", order.triple)));
     }
     let mut compiled = Vec::new();
     for (i, level) in order.levels.iter().enumerate() {
-        let emit = if i + 1 == order.levels.len() { options.emit.clone() } else { vec![] };
+        let emit = if i + 1 == order.levels.len() { texts.clone() } else { vec![] };
         let target = Some(level.target(order.triple, &host)?);
         compiled.push(make(model, &Options { target, emit, ..options.clone() })?);
     }

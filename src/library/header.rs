@@ -16,6 +16,9 @@ const EXAMPLES: [(&str, &str); 3] = [
     ("classify.py", include_str!("templates/classify.py")),
 ];
 
+/// A program that reads the launch table for OpenCL.
+const OPENCL: [(&str, &str); 1] = [("opencl.py", include_str!("templates/opencl.py"))];
+
 /// Names in C: letters, digits and `_`, not a digit first.
 pub fn identifier(name: &str) -> String {
     let mut id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
@@ -33,15 +36,17 @@ pub struct About<'a> {
     pub classes: usize,
     pub embedded: bool,
     pub training: bool,
+    pub opencl: bool,
     pub version: &'a str,
 }
 
 /// All such files.
 pub fn write(about: &About) -> Vec<(String, Vec<u8>)> {
     let examples = if about.picture.is_some() { &EXAMPLES[..] } else { &[] };
+    let opencl = if about.opencl { &OPENCL[..] } else { &[] };
     let name = identifier(about.name);
     let file = |(path, text): &(&str, &str)| (path.replace("@name@", &name), fill(text, about).into_bytes());
-    FILES.iter().chain(examples).map(file).collect()
+    FILES.iter().chain(examples).chain(opencl).map(file).collect()
 }
 
 fn fill(text: &str, about: &About) -> String {

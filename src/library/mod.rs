@@ -20,6 +20,7 @@ pub mod blob;
 pub mod files;
 pub mod header;
 pub mod levels;
+pub mod opencl;
 pub mod shared;
 pub mod table;
 

@@ -1,7 +1,9 @@
 //! What a build did, a row per launch.
 
-use crate::kernel::count;
 use crate::kernel::ir::{Access, Kernel, Module};
+use crate::kernel::recipes::contraction::Tile;
+use crate::kernel::target::Target;
+use crate::kernel::{cost, count};
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
@@ -17,27 +19,43 @@ pub struct Row {
     pub multiply_adds: u64,
     /// Of all that it reads and writes.
     pub bytes: u64,
+    /// The part of a core's multiply-adds that the model of costs predicts, in thousandths; nothing where none are done.
+    pub of_peak: Option<f64>,
 }
 
-pub fn rows(plan: &Plan, module: &Module) -> Vec<Row> {
-    plan.launches.iter().map(|launch| row(plan, module, launch)).collect()
+pub fn rows(plan: &Plan, module: &Module, target: &Target) -> Vec<Row> {
+    plan.launches.iter().map(|launch| row(plan, module, target, launch)).collect()
 }
 
-fn row(plan: &Plan, module: &Module, launch: &Launch) -> Row {
+fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
     let kernel = &module.kernels[launch.kernel];
-    let multiply_adds = count::kernel(module, kernel, 1).multiply_adds;
+    let work = count::kernel(module, kernel, 1);
     let most = count::main_leaf(module, kernel, 1);
     let written = kernel.buffers.iter().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();
     buffers.dedup();
-    let bytes = buffers.iter().map(|&b| (plan.buffers[b].fixed + plan.buffers[b].per_image) as u64).sum();
-    let tile = most.and_then(|leaf| {
-        let name = module.leaves[leaf.0 as usize].name.strip_prefix("contract_")?;
-        Some(name.split(['v', '_']).next()?.to_string())
-    });
+    let bytes: usize = buffers.iter().map(|&b| plan.buffers[b].fixed + plan.buffers[b].per_image).sum();
+    let tile = most.and_then(|leaf| tile(&module.leaves[leaf.0 as usize].name));
+    let share = cost::share_of_peak(target, &work, tile, bytes);
     let result = written.map_or_else(String::new, |(_, &b)| plan.buffers[b].name.clone());
-    Row { algorithm: algorithm(kernel, &result), result, tile, multiply_adds, bytes }
+    Row {
+        algorithm: algorithm(kernel, &result),
+        result,
+        tile: tile.map(|t| format!("{}x{}", t.rows, t.columns())),
+        multiply_adds: work.multiply_adds,
+        bytes: bytes as u64,
+        of_peak: share.map(|share| (1e3 * share).round() / 1e3),
+    }
+}
+
+/// The register tile in the name of a leaf that multiplies matrices: `contract_6x16v8_…` has 6 rows and two vectors of 8.
+fn tile(leaf: &str) -> Option<Tile> {
+    let form = leaf.strip_prefix("contract_")?.split('_').next()?;
+    let (rows, rest) = form.split_once('x')?;
+    let (columns, lanes) = rest.split_once('v')?;
+    let (rows, columns, lanes) = (rows.parse().ok()?, columns.parse::<usize>().ok()?, lanes.parse::<u32>().ok()?);
+    Some(Tile { rows, vectors: columns.div_ceil(lanes.max(1) as usize), lanes })
 }
 
 /// From the names that recipes give their kernels.

@@ -132,11 +132,16 @@ impl OperatorDef for BatchNorm {
         Ok(vec![dx, dgamma, cx.wanted(2, ChannelSum {}, &[dy])?, None, None])
     }
 
-    /// Normalises by the batch's statistics and moves the running ones towards them.
+    /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and shift do not
+    /// learn, stays what it is at inference, statistics included.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let &[x, gamma, beta, running_mean, running_variance] = cx.operands.as_slice() else {
             return Err("batch_norm without its five operands".into());
         };
+        let fixed = |id| matches!(cx.graph.op(id), Operator::Param(param) if !param.trainable);
+        if fixed(gamma) && fixed(beta) {
+            return Ok(None);
+        }
         let mean = cx.graph.add(BatchMean {}, &[x])?;
         let variance = cx.graph.add(BatchVariance {}, &[x, mean])?;
         let result = cx.graph.add(self.clone(), &[x, gamma, beta, mean, variance])?;

@@ -4,13 +4,14 @@ use super::attr::attributes;
 use super::layer::{self, blame};
 use super::reduce::ChannelSum;
 use super::reference::{self, Sliding};
+use super::round;
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, Stage};
+use crate::kernel::recipes::{self, Finish, Stage};
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 
@@ -219,7 +220,7 @@ impl OperatorDef for Conv2d {
         let (&[_, height, width], &[_, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
             return Err("a convolution of no image".into());
         };
-        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width };
+        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width, rounded: false };
         let kernel = Conv2dGradWeight { stride, pad, dilation, groups, kernel: [kh, kw] };
         let mut gradients = vec![cx.wanted(0, input, &[w, dy])?, cx.wanted(1, kernel, &[x, dy])?];
         if cx.operands.len() == 3 {
@@ -231,7 +232,7 @@ impl OperatorDef for Conv2d {
 
     fn lower(&self, site: &mut Site) -> Lowered {
         let window = self.window_of(&site.operands[1].ty.dims);
-        let stage = Stage { bias: site.operands.len() == 3, activation: None };
+        let stage = Stage { bias: site.operands.len() == 3, ..Stage::default() };
         recipes::conv::forward(site, &window, self.groups, &[stage], None)
     }
 
@@ -252,6 +253,7 @@ impl OperatorDef for Conv2d {
 
 attributes! {
     /// `(w, dy, [y]) -> dx[C, height, width]`; with y, the result of a ReLU behind x, dx is 0 where y is not above 0.
+    /// Rounded to bf16 if `rounded`.
     Conv2dGradInput {
         stride: [usize; 2],
         pad: [usize; 2],
@@ -259,6 +261,7 @@ attributes! {
         groups: usize,
         height: usize,
         width: usize,
+        rounded: bool,
     }
 }
 
@@ -294,6 +297,9 @@ impl OperatorDef for Conv2dGradInput {
             let hidden = dx.iter_mut().zip(&y.real().data).filter(|(_, y)| y.f64() <= 0.0);
             hidden.for_each(|(dx, _)| *dx = 0.0);
         }
+        if self.rounded {
+            dx.iter_mut().for_each(|dx| *dx = round::bf16(*dx));
+        }
         reference::result(cx, dx)
     }
 
@@ -302,7 +308,7 @@ impl OperatorDef for Conv2dGradInput {
 
     fn lower(&self, site: &mut Site) -> Lowered {
         let window = self.window_of(&site.operands[0].ty.dims);
-        recipes::conv::grad_input(site, &window, self.groups)
+        recipes::conv::grad_input(site, &window, self.groups, Finish { activation: None, bf16: self.rounded })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -312,7 +318,7 @@ impl OperatorDef for Conv2dGradInput {
     fn cases() -> Vec<Case> {
         let case = |shape: &Shape| {
             let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
-            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width };
+            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width, rounded: false };
             let plain = vec![shape.weight(), Type::batched(&shape.output)];
             let masked = [&plain[..], &[shape.image()]].concat();
             [plain, masked].map(|operands| Case::new(op.clone(), shape.batch, &operands))

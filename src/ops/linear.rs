@@ -87,7 +87,7 @@ impl OperatorDef for Linear {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        let stage = Stage { bias: site.operands.len() == 3, activation: None };
+        let stage = Stage { bias: site.operands.len() == 3, ..Stage::default() };
         recipes::linear::forward(site, stage)
     }
 

@@ -6,13 +6,14 @@ use super::attr::attributes;
 use super::conv::{self, Conv2d};
 use super::layer;
 use super::pool::{AvgPool, MaxPool};
+use super::round::RoundBf16;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
 use super::{Operator, OperatorDef};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, Reduction, Stage};
+use crate::kernel::recipes::{self, Finish, Reduction, Stage};
 use crate::kernel::site::{Lowered, Site, Unsupported};
 use crate::types::Type;
 
@@ -47,6 +48,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
         biases: vec![cx.bool("bias"); channels.len()],
         activations: Vec::new(),
         slopes: Vec::new(),
+        rounds: vec![false; channels.len()],
         pool: String::new(),
         pool_kernel: [1, 1],
         pool_stride: [1, 1],
@@ -78,7 +80,7 @@ struct Step {
 
 attributes! {
     /// `(x, w, [b], w, [b], …) -> y`. Stage i has a bias where `biases[i]`, and `activations[i]` (a name as
-    /// [`super::activation::Activation`] has it, `none` for linear; parameters in `slopes[i]`). An optional pooling joins at the end:
+    /// [`super::activation::Activation`] has it, `none` for linear; parameters in `slopes[i]`); its result is rounded to bf16 where `rounds[i]`. An optional pooling joins at the end:
     /// `pool` is empty, `max` or `average`.
     MlpConv {
         stride: [usize; 2],
@@ -88,6 +90,7 @@ attributes! {
         biases: Vec<bool>,
         activations: Vec<String>,
         slopes: Vec<f64>,
+        rounds: Vec<bool>,
         pool: String,
         pool_kernel: [usize; 2],
         pool_stride: [usize; 2],
@@ -100,12 +103,10 @@ impl MlpConv {
     /// The chain: convolutions, activations, the pooling.
     fn steps(&self) -> Result<Vec<Step>, String> {
         let stages = self.biases.len();
-        if stages == 0 || self.activations.len() != stages || self.slopes.len() != stages {
-            return Err(format!(
-                "{stages} biases, {} activations, {} slopes",
-                self.activations.len(),
-                self.slopes.len()
-            ));
+        let others = [self.activations.len(), self.slopes.len(), self.rounds.len()];
+        if stages == 0 || others != [stages; 3] {
+            let [activations, slopes, rounds] = others;
+            return Err(format!("{stages} biases, {activations} activations, {slopes} slopes, {rounds} rounds"));
         }
         let mut steps = Vec::new();
         for (i, &bias) in self.biases.iter().enumerate() {
@@ -119,6 +120,9 @@ impl MlpConv {
             if self.activations[i] != "none" {
                 let op = Activation { function: self.activations[i].clone(), slope: self.slopes[i] };
                 steps.push(Step { op: op.into(), params: 0 });
+            }
+            if self.rounds[i] {
+                steps.push(Step { op: RoundBf16 {}.into(), params: 0 });
             }
         }
         let &MlpConv { pool_kernel: kernel, pool_stride: stride, pool_pad: pad, pool_ceil: ceil, .. } = self;
@@ -223,7 +227,7 @@ impl OperatorDef for MlpConv {
                 "none" => None,
                 name => Some(activation::function(name, self.slopes[i]).map_err(Unsupported)?),
             };
-            stages.push(Stage { bias, activation });
+            stages.push(Stage { bias, finish: Finish { activation, bf16: self.rounds[i] } });
         }
         let pool = match self.pool.as_str() {
             "max" => Some((Reduction::Max, self.pool_window())),
@@ -263,6 +267,7 @@ impl OperatorDef for MlpConv {
                 biases: (0..stages).map(|i| i != 1).collect(),
                 slopes: names.iter().map(|n| activation::default_slope(n)).collect(),
                 activations: names,
+                rounds: vec![false; stages],
                 pool: pool.into(),
                 pool_kernel: [3, 3],
                 pool_stride: [2, 2],

@@ -34,6 +34,7 @@ pub mod pool;
 pub mod prelu;
 pub mod reduce;
 pub mod reshape;
+pub mod round;
 pub mod softmax;
 pub mod source;
 pub mod stochastic_pool;
@@ -315,6 +316,7 @@ operators! {
     pad::Pad => "pad",
     pad::Crop => "crop",
     reshape::Reshape => "reshape",
+    round::RoundBf16 => "round_bf16",
     reduce::ChannelSum => "channel_sum",
     reduce::BatchSum => "batch_sum",
     reduce::LossMean => "loss_mean",

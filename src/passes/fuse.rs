@@ -1,4 +1,4 @@
-//! Fuses convolution, bias and activation with the 1x1 convolutions that follow into one mlpconv, so that the values in
+//! Fuses convolution, bias, activation and rounding with the 1x1 convolutions that follow into one mlpconv, so that the values in
 //! between stay in cache. Chains written by hand and those of `mlpconv` look the same here.
 
 use super::{dce, only_user};
@@ -26,7 +26,7 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
         }
         let Operator::Conv2d(first) = graph.op(id).clone() else { continue };
         let chain = follow(graph, id, most);
-        if chain.stages.len() < 2 && chain.stages.iter().all(|s| s.activation.is_none()) {
+        if chain.stages.len() < 2 && chain.stages.iter().all(|s| s.activation.is_none() && !s.rounded) {
             continue;
         }
         let fused = graph.add(chain.operator(graph, &first), &chain.operands(graph, id))?;
@@ -39,6 +39,7 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
 struct Stage {
     conv: NodeId,
     activation: Option<Activation>,
+    rounded: bool,
 }
 
 struct Chain {
@@ -58,7 +59,9 @@ fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
             activation = Some(function.clone());
             chain.last = user;
         }
-        chain.stages.push(Stage { conv, activation });
+        let round = only_user(graph, chain.last).filter(|&user| matches!(graph.op(user), Operator::RoundBf16(_)));
+        chain.last = round.unwrap_or(chain.last);
+        chain.stages.push(Stage { conv, activation, rounded: round.is_some() });
         match only_user(graph, chain.last) {
             Some(next) if chain.stages.len() < most && joins(graph, next, chain.last) => chain.last = next,
             _ => return chain,
@@ -89,6 +92,7 @@ impl Chain {
             biases: self.stages.iter().map(|s| graph.operands(s.conv).len() == 3).collect(),
             activations: self.stages.iter().map(function).collect(),
             slopes: self.stages.iter().map(|s| s.activation.as_ref().map_or(0.0, |a| a.slope)).collect(),
+            rounds: self.stages.iter().map(|s| s.rounded).collect(),
             pool: String::new(),
             pool_kernel: [1, 1],
             pool_stride: [1, 1],

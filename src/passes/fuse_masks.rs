@@ -1,9 +1,10 @@
-//! Joins the gradient of a ReLU to the product before it, the gradient of a 1x1 convolution's input: a comparison while the
+//! Joins the gradient of a ReLU, and a rounding, to the product before it, the gradient of a 1x1 convolution's input: a comparison while the
 //! results are in registers, instead of a trip to memory. Larger windows are left to the Winograd domain.
 
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::conv::Conv2dGradInput;
 
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
@@ -13,7 +14,22 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
             graph.replace(id, fused);
         }
     }
+    dce::run(graph)?;
+    for id in graph.order() {
+        if let Some((product, op)) = rounded(graph, id) {
+            let fused = graph.add(op, &graph.operands(product).to_vec())?;
+            graph.replace(id, fused);
+        }
+    }
     dce::run(graph)
+}
+
+/// The product whose result `id` alone reads, to round it; and the operator that does both.
+fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Conv2dGradInput)> {
+    let Operator::RoundBf16(_) = graph.op(id) else { return None };
+    let product = graph.operands(id)[0];
+    let Operator::Conv2dGradInput(op) = graph.op(product) else { return None };
+    (only_user(graph, product) == Some(id)).then(|| (product, Conv2dGradInput { rounded: true, ..op.clone() }))
 }
 
 /// The product and the ReLU's result, if `id` is the only user of such a product.

@@ -5,6 +5,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 
 pub mod autodiff;
+pub mod bf16;
 pub mod cse;
 pub mod dce;
 pub mod expand;
@@ -62,6 +63,25 @@ pub const AFTER_TRAINING: &[Pass] = &[
     Pass { name: "fuse_masks", run: fuse_masks::run },
     Pass { name: "dce", run: dce::run },
 ];
+
+/// Numbers that products multiply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Rounded to bf16; sums are float32.
+    Bf16,
+}
+
+/// A list of passes with what the precision asks for.
+pub fn with(precision: Precision, passes: &[Pass]) -> Vec<Pass> {
+    let mut list = passes.to_vec();
+    if let (Precision::Bf16, Some(fuse)) = (precision, passes.iter().position(|p| p.name == "fuse")) {
+        // After the folds, which make weights, and before fusion, which takes roundings into the products' chains.
+        list.insert(fuse, bf16::PASS);
+    }
+    list
+}
 
 /// The only user of a value that is no result of the graph.
 fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {

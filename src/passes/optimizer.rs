@@ -5,11 +5,11 @@
 use super::{find_input, name_once};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::arithmetic::{Add, ScaleBy};
+use crate::ops::arithmetic::{Add, Mix, ScaleBy};
 use crate::ops::reduce::SumSquares;
 use crate::ops::source::{Fill, Init, Input, Param};
 use crate::ops::update::{ClipFactor, MaxNorm, Update};
-use ninc_runtime::spec::{Optimizer, Recipe};
+use ninc_runtime::spec::{self, Optimizer, Recipe};
 
 /// Adds the updates of all `(parameter, gradient)`.
 pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), String> {
@@ -21,7 +21,10 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -
     for (param, gradient) in pairs {
         step.update(param, gradient)?;
     }
-    Ok(())
+    match recipe.average {
+        Some(past) => step.averages(past),
+        None => Ok(()),
+    }
 }
 
 struct Step<'a> {
@@ -59,7 +62,7 @@ impl Step<'_> {
         }
     }
 
-    /// A state that belongs to a parameter, 0 at the start.
+    /// A state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first value.
     fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, String> {
         let param = self.param(of)?;
         let state = Param {
@@ -118,6 +121,18 @@ impl Step<'_> {
             value = self.graph.add(MaxNorm { limit }, &[value])?;
         }
         self.write(param, value);
+        Ok(())
+    }
+
+    /// `average' = past·average + (1 - past)·value'` of all that the step changes, running statistics included.
+    fn averages(&mut self, past: f64) -> Result<(), String> {
+        for (param, value) in self.graph.updates.clone() {
+            if !self.param(param)?.state {
+                let average = self.state(param, spec::AVERAGE)?;
+                let next = self.graph.add(Mix { weight: 1.0 - past }, &[average, value])?;
+                self.write(average, next);
+            }
+        }
         Ok(())
     }
 

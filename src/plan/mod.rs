@@ -10,10 +10,12 @@ use crate::kernel::site::{self, Draft, Role, Slot};
 use crate::kernel::verify::verify;
 use crate::verified::Verified;
 use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
+use std::sync::Arc;
 
 mod arena;
 mod phases;
 mod rounds;
+mod share;
 pub mod text;
 mod update;
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub group: Option<usize>,
     /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches allow it.
     pub cache: Option<usize>,
+    /// Several devices share each batch.
+    pub shared: bool,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(Slot, Slot)>,
 }
@@ -55,8 +59,14 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
     let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
     let few = draft.few.take();
     let step = options.prepare_each_run;
+    if options.shared {
+        share::sort(&mut draft, &module, &aliases)?;
+    }
     let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut draft, &module, &aliases));
     let mut plan = lay_out(&draft, &module, &ports, &options, &aliases, phases)?;
+    if options.shared {
+        share::mark(&mut plan, &draft, &module);
+    }
     if let Some(cache) = options.cache.filter(|_| !step && plan.fixed_bytes == 0) {
         plan.group = group_in(cache, plan.image_bytes);
     }
@@ -65,7 +75,7 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
             return Err("a second plan for a program whose images depend on each other".into());
         }
         draft.launches = few;
-        plan.few = Some((FEW, Box::new(lay_out(&draft, &module, &ports, &options, &aliases, None)?)));
+        plan.few = Some((FEW, Arc::new(lay_out(&draft, &module, &ports, &options, &aliases, None)?)));
     }
     Ok((plan, module))
 }
@@ -113,6 +123,8 @@ fn lay_out(
         launches: launches(&draft.launches, module)?,
         group,
         finish,
+        sums: vec![],
+        grows: vec![],
         inputs: ports.inputs.clone(),
         outputs: ports.outputs.clone(),
         params: ports.params.clone(),

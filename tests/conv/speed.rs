@@ -7,7 +7,7 @@ use super::run::{draft as draft_node, targets};
 use ninc::kernel::build::KernelBuilder;
 use ninc::kernel::ir::{Access, Elem, Kernel};
 use ninc::kernel::recipes::contraction::{Contraction, Count, Init, tile};
-use ninc::kernel::recipes::{Function, Stage, Window, conv};
+use ninc::kernel::recipes::{Finish, Function, Stage, Window, conv};
 use ninc::kernel::site::{Draft, Launch, Lowered, Role, Site};
 use ninc::kernel::target::{Algorithm, Target};
 use ninc::types::Type;
@@ -65,6 +65,7 @@ fn contraction_speed() {
             let (rows, width) = (m / t.rows, n / t.columns());
             let (tiles, panels) = (rows, width);
             let contraction = Contraction {
+                elems: [Elem::F32; 3],
                 lanes: target.lanes,
                 rows: t.rows,
                 columns: t.columns(),
@@ -77,7 +78,7 @@ fn contraction_speed() {
                 c_row: n as i64,
                 c_vector: target.lanes.into(),
                 init: Init::Bias,
-                activation: None,
+                finish: Finish::NONE,
             };
             let mut draft = Draft::default();
             let leaf = contraction.leaf(&mut draft.module);
@@ -130,14 +131,16 @@ fn convolution_speed() {
                 let share = 100.0 * work / seconds / 1e9 / peak;
                 println!("  {c}x{side}x{side} {r}x{r} {o} {what}: {:.3} ms, {share:.0} %", seconds * 1e3);
             };
-            let stage = Stage { bias: false, activation: Some(Function::Relu) };
+            let stage = Stage { bias: false, finish: Function::Relu.into() };
             let forward = |site: &mut Site| conv::forward(site, &window, 1, &[stage], None);
             time("forward", &target, [s.input(), s.weight()], s.output(), &forward);
             if r > 1 {
                 let winograd = Target { algorithm: Algorithm::Winograd, ..target.clone() };
                 time("Winograd", &winograd, [s.input(), s.weight()], s.output(), &forward);
             }
-            time("dx", &target, [s.weight(), s.output()], s.input(), &|site| conv::grad_input(site, &window, 1));
+            time("dx", &target, [s.weight(), s.output()], s.input(), &|site| {
+                conv::grad_input(site, &window, 1, Finish::NONE)
+            });
             time("dw", &target, [s.input(), s.output()], s.weight(), &|site| conv::grad_weight(site, &window, 1));
         }
     }

@@ -4,7 +4,7 @@ use super::cases::Draw;
 use super::reference::{Exact, Shape};
 use super::run::{draft, run, targets};
 use ninc::kernel::ir::Stmt;
-use ninc::kernel::recipes::{Function, Reduction, Stage, Window, conv};
+use ninc::kernel::recipes::{Finish, Function, Reduction, Stage, Window, conv};
 use ninc::kernel::site::{Lowered, Site};
 use ninc::kernel::target::{Algorithm, Batch, Target};
 use ninc::plan::fit_rounds;
@@ -40,11 +40,11 @@ fn tiles_of_all_kinds() {
     let mut taken = BTreeSet::new();
     for case in 0..120 {
         let s = shape(&mut draw, case);
-        let stage = Stage { bias: case % 2 == 0, activation: (case % 4 < 2).then_some(Function::Relu) };
+        let stage = Stage { bias: case % 2 == 0, finish: (case % 4 < 2).then_some(Function::Relu).into() };
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
         let b = draw.values(s.outputs);
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.activation.is_some() {
+        if stage.finish.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(s.input(), x), (s.weight(), w)];
@@ -94,7 +94,7 @@ fn error_against_direct() {
         let x: Vec<f32> = draw.values(s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
         let w = draw.values(s.weight().elements());
         let expected = s.forward(&Exact::of(&x), &w, None);
-        let stage = Stage { bias: false, activation: None };
+        let stage = Stage { bias: false, finish: Finish::NONE };
         let operands = [(s.input(), x), (s.weight(), w)];
         let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
             let mut target = targets()[2].clone();
@@ -124,7 +124,8 @@ fn chains() {
             (expected, result) = (pooled, Type::batched(&dims));
             pool = Some((Reduction::Max, window));
         }
-        let stages = [Stage { bias: false, activation: Some(Function::Relu) }, Stage { bias: false, activation: None }];
+        let stages =
+            [Stage { bias: false, finish: Function::Relu.into() }, Stage { bias: false, finish: Finish::NONE }];
         let operands = [(s.input(), x), (s.weight(), w), (next.weight(), v)];
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
@@ -152,8 +153,8 @@ fn groups_of_small_images() {
         let (v, u) = (draw.values(next.weight().elements()), draw.values(last.weight().elements()));
         let first = s.forward(&Exact::of(&x), &w, None).relu();
         let chain = last.forward(&next.forward(&first, &v, None).relu(), &u, None);
-        let relu = Stage { bias: false, activation: Some(Function::Relu) };
-        let stages = [relu, relu, Stage { bias: false, activation: None }];
+        let relu = Stage { bias: false, finish: Function::Relu.into() };
+        let stages = [relu, relu, Stage { bias: false, finish: Finish::NONE }];
         let shapes = [(s.input(), x), (s.weight(), w), (next.weight(), v), (last.weight(), u)];
         for (links, expected, result) in [(1, first, s.output()), (3, chain, last.output())] {
             let operands = &shapes[..links + 1];
@@ -193,7 +194,7 @@ fn gradients() {
             }
             let what = format!("{case} {s:?} lanes {}", target.lanes);
             let got = run(&target, s.batch, &[weight.clone(), grad.clone()], &s.input(), |site| {
-                conv::grad_input(site, &s.window, 1)
+                conv::grad_input(site, &s.window, 1, Finish::NONE)
             });
             let [max, rms] = errors(&got, &expected[0]);
             assert!(max < 3e-5 && rms < 1e-5, "input, {what}: max {max:e}, rms {rms:e}");
@@ -210,23 +211,27 @@ fn gradients() {
 #[test]
 fn gradient_errors_against_direct() {
     let mut draw = Draw::new(24);
-    for r in [3, 5] {
+    for r in [3, 4, 5] {
         let window = Window { kernel: [r, r], stride: [1, 1], pad: [r / 2, r / 2], dilation: [1, 1] };
         let s = Shape { batch: 1, channels: 8, image: [8, 8], outputs: 96, window, groups: 1 };
         let operands =
             [(s.weight(), draw.values(s.weight().elements())), (s.output(), draw.values(s.output().elements()))];
         let expected = s.grad_input(&operands[0].1, &operands[1].1);
         against_direct(&format!("input {r}x{r}"), 1 << 20, s.batch, &operands, &s.input(), &expected, |site| {
-            conv::grad_input(site, &s.window, 1)
+            conv::grad_input(site, &s.window, 1, Finish::NONE)
         });
         let s = Shape { batch: 20, channels: 16, image: [16, 12], outputs: 16, ..s };
         let x: Vec<f32> = draw.values(s.batch * s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
         let operands = [(s.input(), x), (s.output(), draw.values(s.batch * s.output().elements()))];
         let expected = s.grad_weight(&operands[0].1, &operands[1].1);
-        // So little cache that the weights count as many: one sum over all pixels, as for the layers that this is for.
-        against_direct(&format!("weights {r}x{r}"), 1 << 14, s.batch, &operands, &s.weight(), &expected, |site| {
-            conv::grad_weight(site, &s.window, 1)
-        });
+        // So little cache that the weights count as many: one sum over all pixels, as for the layers that this is for. Else the
+        // direct way adds short sums, with smaller errors.
+        for cache in [1 << 14, 1 << 20] {
+            let what = format!("weights {r}x{r}, {cache} bytes of cache");
+            against_direct(&what, cache, s.batch, &operands, &s.weight(), &expected, |site| {
+                conv::grad_weight(site, &s.window, 1)
+            });
+        }
     }
 }
 

@@ -1,38 +1,85 @@
 #!/usr/bin/env bash
-# On a machine with a GPU: checks, then timings beside PyTorch on the same card. Writes everything to OUT.
+# On a machine with a GPU, in one run of at most about ten minutes: checks, then timings beside PyTorch on the same card,
+# and one table of both (OUT/table.md).
 #
 #     tests/gpu/run.sh [DEVICE] [OUT]        DEVICE: as `ninc devices` calls it, opencl unless said
 #
-# Needs a Rust toolchain, the card's OpenCL driver, and for the comparison a Python with a CUDA build of torch. Not run yet
-# on a real GPU: the project has had none at hand.
-set -euo pipefail
-cd "$(dirname "$0")/../.."
+# Needs the card's OpenCL driver; a Rust toolchain, or binaries built elsewhere (NINC, and TESTS: the binary `all` of
+# `cargo test --no-run`); for the comparison a Python with a CUDA build of torch. Each part has a limit, ends the script never,
+# and says in the table when it failed.
+#
+# For a trial without a GPU all of it can be made small:
+#     MODEL=models/digits.nin INFER="1 4" TRAIN=4 CHECKS="opencl::devices" EACH=1 tests/gpu/run.sh opencl:0 /tmp/trial
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
 device=${1:-opencl}
 out=${2:-gpu-results}
+model=${MODEL:-models/cifar10.nin}
+read -ra infer <<< "${INFER:-1 128 1024}"
+read -ra train <<< "${TRAIN:-128 512}"
+read -ra checks <<< "${CHECKS:-opencl::}"
+each=${EACH:-2}
 mkdir -p "$out"
-
-cargo build --release --locked
-ninc=target/release/ninc
-$ninc devices | tee "$out/devices.txt"
-
-echo "== checks"
-cargo test --release --locked --test all -- opencl:: 2>&1 | tee "$out/tests.txt"
-$ninc train models/digits.nin --device "$device" --out "$out/digits" | tee "$out/digits.txt"
-
-echo "== inference and training, ours"
 : > "$out/ninc.jsonl"
-for batch in 1 128 1024; do
-    $ninc bench models/cifar10.nin --device "$device" --batch $batch --json | tee -a "$out/ninc.jsonl"
-done
-for batch in 128 512; do
-    $ninc bench models/cifar10.nin --device "$device" --mode train --batch $batch --json | tee -a "$out/ninc.jsonl"
-done
-$ninc bench models/cifar10.nin --device "$device" --batch 128 --profile > "$out/profile-infer.txt"
-$ninc bench models/cifar10.nin --device "$device" --mode train --batch 128 --profile > "$out/profile-train.txt"
+: > "$out/torch.jsonl"
+: > "$out/failed.txt"
+begin=$SECONDS
 
-echo "== the same networks in PyTorch"
-if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    python3 tests/gpu/torch_bench.py | tee "$out/torch.jsonl"
-else
-    echo "skipped: no torch that sees a GPU" | tee "$out/torch.jsonl"
+# What this part of the run does, its limit in seconds, and its command.
+part() {
+    local name=$1 limit=$2
+    shift 2
+    echo "== $name (at $((SECONDS - begin)) s)" >&2
+    timeout "$limit" "$@"
+    local code=$?
+    if ((code != 0)); then
+        echo "$name: $([[ $code == 124 ]] && echo "not done after $limit s" || echo "failed with code $code")" | tee -a "$out/failed.txt" >&2
+    fi
+    return $code
+}
+
+ninc=${NINC:-target/release/ninc}
+if [[ -z ${NINC:-} ]]; then
+    part "build" 1200 cargo build --release --locked || exit 1
 fi
+part "devices" 60 "$ninc" devices | tee "$out/devices.txt"
+# Without the device nothing below makes sense.
+part "the device" 120 "$ninc" bench models/digits.nin --device "$device" --batch 1 --rounds 1 --no-peak || exit 1
+
+# The whole suite of the OpenCL back end, one test after the other: they share the device.
+if [[ -n ${TESTS:-} ]]; then
+    tests=("$TESTS")
+else
+    tests=(cargo test --release --locked --test all --)
+fi
+part "checks" 240 "${tests[@]}" "${checks[@]}" --test-threads=1 2>&1 | tee "$out/tests.txt" | grep -E "^test |^test result|skipped|panicked" || true
+part "digits to the end" 60 "$ninc" train models/digits.nin --device "$device" --out "$out/digits" 2>&1 | tee "$out/digits.txt" | tail -n 2
+
+# Precisions that this ninc has: what the help of `bench` lists, or float32 alone.
+read -ra precisions <<< "$("$ninc" bench --help | grep -A4 -e '--precision' | tr '\n' ' ' | sed -n 's/.*possible values: \([^]]*\)\].*/\1/p' | tr ',' ' ')"
+measure() {
+    local mode=$1 batch=$2 precision=$3
+    local options=()
+    [[ -n $precision ]] && options=(--precision "$precision")
+    part "ninc $mode $batch ${precision:-float32}" 60 "$ninc" bench "$model" --device "$device" --mode "$mode" --batch "$batch" \
+        --no-peak --json "${options[@]}" | sed "s/^{/{\"precision\": \"${precision:-float32}\", /" | tee -a "$out/ninc.jsonl"
+}
+for precision in "${precisions[@]:-}"; do
+    for batch in "${infer[@]}"; do measure infer "$batch" "$precision"; done
+    for batch in "${train[@]}"; do measure train "$batch" "$precision"; done
+done
+middle=${infer[$((${#infer[@]} / 2))]}
+part "profile of inference" 60 "$ninc" bench "$model" --device "$device" --batch "$middle" --no-peak --profile > "$out/profile-infer.txt"
+part "profile of training" 60 "$ninc" bench "$model" --device "$device" --mode train --batch "${train[0]}" --no-peak --profile \
+    > "$out/profile-train.txt"
+
+# The same network in PyTorch, as far as time allows: what matters most comes first.
+if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
+    left=$((570 - (SECONDS - begin)))
+    part "PyTorch" $((left > 60 ? left : 60)) python3 tests/gpu/torch_bench.py --infer "${infer[@]}" --train "${train[@]}" \
+        --seconds "$each" | tee "$out/torch.jsonl"
+else
+    echo "PyTorch: skipped, no torch that sees a GPU" | tee -a "$out/failed.txt" >&2
+fi
+python3 tests/gpu/table.py "$out" | tee "$out/table.md"
+echo "== done after $((SECONDS - begin)) s: $out/table.md" >&2

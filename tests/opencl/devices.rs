@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const MODEL: &str = "network tiny {
+pub const MODEL: &str = "network tiny {
     input image: [1, 8, 8]
     image |> conv(kernel = 3, pad = 1, channels = 8, init = he) |> relu |> max_pool(kernel = 2, stride = 2)
         |> dropout(0.1) |> conv(kernel = 3, pad = 1, channels = 10, init = he) |> global_avg_pool |> softmax
@@ -53,7 +53,7 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// Loss and accuracy of the last line of a training's log.
-fn outcome(text: &str) -> (f64, f64) {
+pub fn outcome(text: &str) -> (f64, f64) {
     let line: serde_json::Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     let number = |key: &str| line[key].as_f64().expect("a number");
     (number("loss"), number("accuracy"))

@@ -1,16 +1,26 @@
 //! Failures give one clear message and leave what was there before.
 
-use super::devices::{err, folder, good, ninc};
-use super::present;
+use super::devices::{MODEL, err, folder, good, ninc};
+use super::{present, shared};
 use ninc::back::opencl;
 use ninc::graph::Graph;
 use ninc::kernel::target::Target;
+use ninc::pipeline::{self, Options};
 use ninc::{lower, plan};
-use ninc_runtime::opencl::{Fault, OpenCl, Source, pick};
-use ninc_runtime::plan::Plan;
-use ninc_runtime::{Engine, Feed, Tensor};
+use ninc_runtime::checkpoint::Checkpoint;
+use ninc_runtime::data;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::opencl::{Fault, OpenCl, Source, choose, pick};
+use ninc_runtime::plan::{Plan, Port};
+use ninc_runtime::store::System;
+use ninc_runtime::train::job::{Progress, checkpoint_path};
+use ninc_runtime::train::log::Line;
+use ninc_runtime::train::{Control, Job, Saving, Scores, Start, Watch, train};
+use ninc_runtime::{Engine, Feed, Result, Tensor};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The program starts and works without any OpenCL; asked for it, it says what to install.
 #[test]
@@ -42,7 +52,7 @@ fn without_a_driver() {
 fn a_failed_build_shows_the_compilers_words() {
     let Some(_alone) = present() else { return };
     let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![] };
-    let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), pick(None).expect("a device"));
+    let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), choose(&[]).expect("a device"));
     let error = failed.err().expect("this is no OpenCL C");
     assert!(error.message.contains("cannot compile the kernels"), "{error}");
     assert!(error.help.is_some_and(|h| h.contains("--device cpu")));
@@ -55,7 +65,7 @@ fn engine(graph: &Graph) -> OpenCl {
     let program = lower::run(graph, &Target::gpu(), false).expect("it can be lowered");
     let (plan, module) = plan::plan(program.draft, program.ports, plan::Options::default()).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
-    OpenCl::new(Arc::new(plan), Arc::new(source), pick(None).expect("a device")).expect("an engine")
+    OpenCl::new(Arc::new(plan), Arc::new(source), choose(&[]).expect("a device")).expect("an engine")
 }
 
 /// After a failure parameters are what they were, where the device still answers.
@@ -72,17 +82,143 @@ fn memory_runs_out_and_devices_are_lost() {
     let image = vec![1.0; 32];
     let output = engine.outputs()[0].name.clone();
 
-    engine.inject(Fault::Memory);
+    engine.inject(0, Fault::Memory);
     let error = engine.run(1, &[("x", Feed::F32(&image))], &[&output]).expect_err("no memory");
     assert!(error.message.contains("has no memory"), "{error}");
     assert!(error.help.is_some_and(|h| h.contains("smaller batch")));
     assert_eq!(engine.read(&name).expect("still there").data, weights.data);
     engine.run(1, &[("x", Feed::F32(&image))], &[&output]).expect("there is memory again");
 
-    engine.inject(Fault::Lost);
+    engine.inject(0, Fault::Lost);
     let error = engine.run(1, &[("x", Feed::F32(&image))], &[&output]).expect_err("the device is gone");
     assert!(error.message.contains("is lost"), "{error}");
     assert!(error.help.is_some_and(|h| h.contains("--resume")));
+}
+
+/// A training program whose device is lost before one of its steps.
+struct Lost {
+    engine: OpenCl,
+    device: usize,
+    steps: usize,
+}
+
+impl Engine for Lost {
+    fn inputs(&self) -> &[Port] {
+        self.engine.inputs()
+    }
+    fn outputs(&self) -> &[Port] {
+        self.engine.outputs()
+    }
+    fn params(&self) -> &[Port] {
+        self.engine.params()
+    }
+    fn read(&self, name: &str) -> Result<Tensor> {
+        self.engine.read(name)
+    }
+    fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
+        self.engine.write(name, value)
+    }
+    fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        if self.steps == 0 {
+            self.engine.inject(self.device, Fault::Lost);
+        }
+        self.steps = self.steps.wrapping_sub(1);
+        self.engine.run(batch, inputs, outputs)
+    }
+    fn arena_bytes(&self, batch: usize) -> usize {
+        self.engine.arena_bytes(batch)
+    }
+    fn set_profile(&mut self, on: bool) {
+        self.engine.set_profile(on);
+    }
+    fn profile(&self) -> Vec<(String, Duration)> {
+        self.engine.profile()
+    }
+}
+
+struct Silent;
+
+impl Watch for Silent {
+    fn step(&mut self, _: &Progress) {}
+    fn epoch(&mut self, _: &Line) {}
+    fn note(&mut self, text: &str) {
+        panic!("{text}");
+    }
+}
+
+/// Trains the tiny network in this folder; resumes if there is a checkpoint. Gives the loss on the test images.
+fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
+    let (model, _) = ninc::front::load(MODEL, "tiny.nin", &[]);
+    let model = model.expect("a model");
+    let mut infer = pipeline::inference(&model, &Options::default()).expect("a program");
+    let parameters = pipeline::training(&model, &Options::default()).expect("a program").params;
+    let spec = model.data.clone().expect("data");
+    let sets = data::load(&spec, None, &[1, 8, 8]).expect("embedded");
+    let saved = checkpoint_path(folder, "tiny");
+    let start = match saved.is_file() {
+        true => Start::Resume(Box::new(Checkpoint::read(&saved).expect("whole")), saved),
+        false => Start::Fresh,
+    };
+    let job = Job {
+        name: "tiny".into(),
+        recipe: model.train.clone().expect("a recipe"),
+        preparation: Arc::new(Preparation::fit(&spec.prepare, &sets.train).expect("fits")),
+        sets,
+        augment: spec.augment,
+        parameters: parameters.iter().map(pipeline::ParamInfo::parameter).collect(),
+        output: model.graph.outputs[0].0.clone(),
+        scores: Scores::Probabilities,
+        network: "n".into(),
+        version: "1".into(),
+        folder: folder.into(),
+        start,
+        saving: Saving { steps: Some(5), ..Saving::default() },
+        log_steps: false,
+        disk: &System,
+        finder: None,
+    };
+    let outcome = train(&job, trainer, &mut *infer.engine, &mut Silent, &Control::default())?;
+    Ok(outcome.test.expect("it ended").loss)
+}
+
+/// A device lost within a training, alone or one of several: one message that says how to go on, and going on from the last
+/// checkpoint, on the processor, leads to where an undisturbed training ends.
+#[test]
+fn a_training_outlives_its_device() {
+    let Some(_alone) = present() else { return };
+    let (model, _) = ninc::front::load(MODEL, "tiny.nin", &[]);
+    let model = model.expect("a model");
+    let cpu = || pipeline::training(&model, &Options::default()).expect("a program").engine;
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let straight = train_tiny(cpu().as_mut(), &place.path().join("straight")).expect("trained");
+    for (devices, device) in [(1, 0), (2, 1)] {
+        let folder = place.path().join(devices.to_string());
+        let engine = shared::engine(&shared::training_graph(&model), devices, true);
+        let error = train_tiny(&mut Lost { engine, device, steps: 13 }, &folder).expect_err("the device is gone");
+        assert!(error.message.contains("is lost") && error.message.contains("opencl:0"), "{error}");
+        assert!(error.help.as_ref().is_some_and(|h| h.contains("--resume")), "{error}");
+        let saved = Checkpoint::read(&checkpoint_path(&folder, "tiny")).expect("the state is kept");
+        assert_eq!(saved.cursor.step, 10);
+        let resumed = train_tiny(cpu().as_mut(), &folder).expect("trained");
+        assert!((straight - resumed).abs() < 2e-3, "loss {straight} and {resumed}");
+    }
+}
+
+/// A library that is no OpenCL, and a device that speaks too old a version.
+#[test]
+fn wrong_drivers_are_named() {
+    let place = folder();
+    let arguments = ["bench", "tiny.nin", "--device", "opencl"];
+    // A library of the system without any of OpenCL's functions.
+    let output = ninc(place.path(), &arguments).env("NINC_OPENCL", "libm.so.6").output().expect("ninc starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("OpenCL") && err(&output).contains("help: "), "{}", err(&output));
+    assert!(!err(&output).contains("panicked"), "{}", err(&output));
+    let Some(_alone) = present() else { return };
+    let mut device = pick(None).expect("a device");
+    device.version = "OpenCL 1.1 old".into();
+    let error = device.check().expect_err("too old");
+    assert!(error.message.contains("speaks OpenCL 1.1 old; ninc needs OpenCL 1.2"), "{error}");
 }
 
 /// Built programs are kept, and never trusted when damaged.

@@ -6,7 +6,9 @@ use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use ninc::back::x86::{Features, Isa, emit, listing};
 use ninc::kernel::build::LeafBuilder;
 use ninc::kernel::interp::f32_bytes;
-use ninc::kernel::ir::{Access, Elem, Index, Leaf, Val};
+use ninc::kernel::ir::{Access, Elem, Index, Leaf, Module, Val};
+use ninc::kernel::recipes::Function;
+use ninc::kernel::recipes::contraction::{Contraction, Count, Init};
 use std::time::Instant;
 
 /// `c[rows][cols] += Σ_k a[rows][k] · b[k][cols]`, k in fours, all in one register tile.
@@ -108,6 +110,61 @@ fn inner_loops_hold_no_moves() {
         // Two pointers and the counter step.
         assert!(body.len() <= 4 * rows * vectors + loads + count(Mnemonic::Vbroadcastss) + 3, "{}", listing(&code));
         assert!(loads <= 4 * vectors);
+    }
+}
+
+/// `relu(a · b)` of bf16 as the recipes write it, A with rows of `k + 1` elements.
+fn pairs(rows: usize, vectors: usize, k: usize) -> Leaf {
+    let columns = 16 * vectors;
+    let spec = Contraction {
+        elems: [Elem::Bf16, Elem::I32, Elem::Bf16],
+        lanes: 16,
+        rows,
+        columns,
+        counts: [1, 1, k].map(Count::Fixed),
+        a: [0, 0, 1],
+        a_row: k as i64 + 1,
+        a_columns: false,
+        b: [0, 0, columns as i64],
+        b_padded: true,
+        c_row: columns as i64,
+        c_vector: 16,
+        init: Init::Zero,
+        finish: Function::Relu.into(),
+    };
+    let mut module = Module::default();
+    let leaf = spec.leaf(&mut module);
+    module.leaves.swap_remove(leaf.0 as usize)
+}
+
+/// Small integers as bf16: their sums are exact in any order, and denormal numbers do not occur.
+fn halves(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|i| ((i * 7 % 19) as f32 - 9.0).to_le_bytes()[2..].to_vec()).collect()
+}
+
+/// Products of pairs where the machine has them: right, also for an odd number of terms, and one instruction each.
+#[test]
+fn pairs_are_one_instruction_each() {
+    let features = Features { bf16: true, vnni: false };
+    for (rows, vectors, k) in
+        [(8, 3, 96), (12, 2, 75), (28, 1, 17), (6, 4, 192), (1, 1, 1)] as [(usize, usize, usize); 5]
+    {
+        let args = [rows * (k + 1), 2 * k.div_ceil(2) * 16 * vectors, rows * 16 * vectors]
+            .map(|n| Arg::Memory { bytes: halves(n), origin: 0 });
+        let code = check(&pairs(rows, vectors, k), &args, Isa::Avx512, features).unwrap();
+        let all: Vec<_> = Decoder::new(64, &code, DecoderOptions::NONE).into_iter().collect();
+        let count = |body: &[iced_x86::Instruction], m: Mnemonic| body.iter().filter(|i| i.mnemonic() == m).count();
+        let Some(end) = all.iter().position(|i| i.mnemonic() == Mnemonic::Jne) else {
+            assert_eq!(count(&all, Mnemonic::Vdpbf16ps), rows * vectors * k.div_ceil(2), "{}", listing(&code));
+            continue;
+        };
+        let top = all.iter().position(|i| i.ip() == all[end].near_branch64()).unwrap();
+        let body = &all[top..end];
+        let products = count(body, Mnemonic::Vdpbf16ps);
+        assert!(products >= 2 * rows * vectors && products.is_multiple_of(rows * vectors), "{}", listing(&code));
+        let steps = products / (rows * vectors);
+        // Loads of B, broadcasts of A, two pointers and the counter.
+        assert!(body.len() <= products + steps * (vectors + rows) + 3, "{}", listing(&code));
     }
 }
 

@@ -5,28 +5,21 @@
 
 use super::prepare::Preparation;
 use super::{Dataset, Pixels};
+use crate::init::{FNV, fnv, fnv_more};
 use crate::spec::Prepare;
 use crate::store::{Disk, Store};
-use crate::{Error, Result};
+use crate::{Error, Result, cache_folder};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const FORMAT: &str = "ninc-preparation-1";
-
-/// Where programs keep what they can make again: `XDG_CACHE_HOME`, `~/.cache`, or `LOCALAPPDATA`.
-pub fn folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).or_else(|| set("LOCALAPPDATA"))?;
-    // A relative path would leave files wherever the program is started.
-    base.is_absolute().then(|| base.join("ninc"))
-}
 
 /// Fits a preparation, or takes it from `folder` if it is there. Says whether it was.
 pub fn fit(spec: &[Prepare], train: &Dataset, folder: Option<&Path>, disk: &dyn Disk) -> Result<(Preparation, bool)> {
     let whitens = spec.iter().any(|p| matches!(p, Prepare::Zca { .. }));
     let Some(folder) = folder.filter(|_| whitens) else { return Ok((Preparation::fit(spec, train)?, false)) };
     let key = key(spec, train)?;
-    let path = folder.join(format!("{:016x}.safetensors", crate::init::fnv(key.as_bytes())));
+    let path = folder.join(format!("{:016x}.safetensors", fnv(key.as_bytes())));
     if let Some(preparation) = read(&path, &key, spec, train.images.dims) {
         return Ok((preparation, true));
     }
@@ -41,7 +34,7 @@ fn key(spec: &[Prepare], train: &Dataset) -> Result<String> {
     let spec = serde_json::to_string(spec).map_err(|e| Error::new(e.to_string()))?;
     let (mut hash, mut sum) = (FNV, crc32fast::Hasher::new());
     let mut add = |bytes: &[u8]| {
-        hash = bytes.iter().fold(hash, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        hash = fnv_more(hash, bytes);
         sum.update(bytes);
     };
     match &train.images.pixels {
@@ -60,8 +53,6 @@ fn key(spec: &[Prepare], train: &Dataset) -> Result<String> {
     Ok(format!("{version} {spec} {dims:?} {} {hash:016x} {:08x}", train.len(), sum.finalize()))
 }
 
-const FNV: u64 = 0xcbf2_9ce4_8422_2325;
-
 fn read(path: &Path, key: &str, spec: &[Prepare], dims: [usize; 3]) -> Option<Preparation> {
     let store = Store::read(path, true).ok()?;
     let says = |name: &str, value: &str| store.metadata.get(name).is_some_and(|v| v == value);
@@ -76,12 +67,7 @@ fn read(path: &Path, key: &str, spec: &[Prepare], dims: [usize; 3]) -> Option<Pr
 
 fn write(path: &Path, key: &str, preparation: &Preparation, disk: &dyn Disk) -> Result<()> {
     if let Some(folder) = path.parent() {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        // Nobody else needs to read it.
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
+        cache_folder::make(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
     }
     let metadata = BTreeMap::from([("format", FORMAT), ("key", key)].map(|(k, v)| (k.to_string(), v.to_string())));
     Store { tensors: preparation.tensors().into_iter().collect(), metadata }.write(path, disk)

@@ -2,9 +2,10 @@
 
 use super::floats;
 use crate::plan::{Place, Plan, Port};
-use crate::tensor::from_memory;
+use crate::tensor::{convert_to_memory, from_memory};
 use crate::threads::Pool;
 use crate::{Error, Feed, Result, Tensor};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Elements from which on feeding is worth waking threads.
@@ -28,11 +29,19 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
     if !plan.fixed_bytes.is_multiple_of(64) || !plan.image_bytes.is_multiple_of(64) {
         return wrong("its memory is not aligned".into());
     }
-    for launch in plan.prepare.iter().chain(&plan.launches) {
+    for launch in plan.every_launch() {
         let known = launch.kernel < plan.kernels.len() && launch.buffers.iter().all(|&b| b < plan.buffers.len());
         if !known || launch.rounds.images == 0 {
             return wrong("a launch of something that does not exist".into());
         }
+    }
+    for &(launch, buffer) in plan.sums.iter().chain(&plan.grows) {
+        if launch >= plan.launches.len() || plan.buffers.get(buffer).is_none_or(|b| b.per_image > 0) {
+            return wrong("a sum over the images of something else".into());
+        }
+    }
+    if plan.group.is_some() && !plan.sums.is_empty() {
+        return wrong("groups of images in a batch that devices share".into());
     }
     for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.params) {
         let Some(buffer) = plan.buffers.get(port.buffer) else { return wrong(format!("{} has no buffer", port.name)) };
@@ -53,17 +62,24 @@ pub(crate) fn find<'a>(ports: &'a [Port], name: &str, kind: &str) -> Result<&'a 
     })
 }
 
-/// Does a value fit a parameter?
-pub(crate) fn check_shape(port: &Port, value: &Tensor) -> Result<()> {
-    if value.dims == port.dims && value.data.len() == port.elements() {
-        return Ok(());
+/// A parameter's value as memory holds it, if it fits the parameter.
+pub(crate) fn parameter(port: &Port, value: &Tensor) -> Result<Vec<u8>> {
+    if value.dims != port.dims || value.data.len() != port.elements() {
+        let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
+        return Err(Error::new(message).with_help("the weights belong to another network"));
     }
-    let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
-    Err(Error::new(message).with_help("the weights belong to another network"))
+    let mut bytes = vec![0; 4 * value.data.len()];
+    if port.ints {
+        let ints: Vec<i32> = value.data.iter().map(|&v| v as i32).collect();
+        feed(port, Feed::I32(&ints), &mut bytes);
+    } else {
+        feed(port, Feed::F32(&value.data), &mut bytes);
+    }
+    Ok(bytes)
 }
 
 /// Dimensions of a value for a batch.
-pub(crate) fn dims(port: &Port, batch: usize) -> Vec<usize> {
+fn dims(port: &Port, batch: usize) -> Vec<usize> {
     let mut dims = port.dims.clone();
     if port.batched {
         dims.insert(0, batch);
@@ -71,12 +87,46 @@ pub(crate) fn dims(port: &Port, batch: usize) -> Vec<usize> {
     dims
 }
 
+/// What one run takes and gives: each input with its feed, and each output asked for with its result.
+pub(crate) struct Call<'p, 'f> {
+    feeds: Vec<(&'p Port, Feed<'f>)>,
+    results: Vec<(&'p Port, Tensor)>,
+}
+
+impl<'p, 'f> Call<'p, 'f> {
+    pub fn new(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)], outputs: &[&str]) -> Result<Call<'p, 'f>> {
+        let feeds = match_feeds(plan, batch, inputs)?;
+        let result = |name: &&str| {
+            let port = find(&plan.outputs, name, "output")?;
+            Ok((port, Tensor::zeros(&dims(port, batch))))
+        };
+        Ok(Call { feeds, results: outputs.iter().map(result).collect::<Result<_>>()? })
+    }
+
+    /// Of each feed what a run of these images takes.
+    pub fn feeds(&self, images: Range<usize>) -> impl Iterator<Item = (&'p Port, Feed<'f>)> {
+        self.feeds.iter().map(move |&(port, feed)| match port.batched {
+            true => (port, slice(feed, port.elements(), images.start, images.len())),
+            false => (port, feed),
+        })
+    }
+
+    /// Of each result what a run of these images gives.
+    pub fn results(&mut self, images: Range<usize>) -> impl Iterator<Item = (&'p Port, &mut [f32])> {
+        self.results.iter_mut().map(move |(port, tensor)| {
+            let size = port.elements();
+            let part = if port.batched { images.start * size..images.end * size } else { 0..size };
+            (*port, &mut tensor.data[part])
+        })
+    }
+
+    pub fn into_results(self) -> Vec<Tensor> {
+        self.results.into_iter().map(|(_, tensor)| tensor).collect()
+    }
+}
+
 /// One feed of the right type and size for each input.
-pub(crate) fn match_feeds<'p, 'f>(
-    plan: &'p Plan,
-    batch: usize,
-    inputs: &[(&str, Feed<'f>)],
-) -> Result<Vec<(&'p Port, Feed<'f>)>> {
+fn match_feeds<'p, 'f>(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)]) -> Result<Vec<(&'p Port, Feed<'f>)>> {
     if batch == 0 {
         return Err(Error::new("an empty batch").with_help("feed at least one image"));
     }
@@ -110,7 +160,7 @@ pub(crate) fn match_feeds<'p, 'f>(
 }
 
 /// Images `first..first + count` of a feed.
-pub(crate) fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_> {
+fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_> {
     let range = first * elements..(first + count) * elements;
     match feed {
         Feed::F32(data) => Feed::F32(&data[range]),
@@ -167,8 +217,7 @@ fn store<T: Copy>(port: &Port, data: &[T], memory: &mut [u8], bytes: impl Fn(T) 
                 }
             }
         } else {
-            let from: Vec<[u8; 4]> = from.iter().map(|v| bytes(*v)).collect();
-            crate::tensor::to_memory(&port.dims, &port.order, &from, to);
+            convert_to_memory(&port.dims, &port.order, from, to, &bytes);
         }
     }
 }

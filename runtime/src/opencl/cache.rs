@@ -4,25 +4,16 @@
 use super::Info;
 use crate::init::fnv;
 use crate::store::{System, write_atomically};
-use crate::{Error, Result};
+use crate::{Error, Result, cache_folder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const MAGIC: &[u8] = b"ninc-opencl-1\n";
 
-/// `NINC_CACHE`, or the user's folder for such things; none without a home.
+/// One of its own in the user's folder for such things; none without a home.
 fn folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let base = folder("NINC_CACHE").or_else(|| {
-        let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-        Some(cache.join("ninc"))
-    })?;
-    Some(base.join("opencl"))
-}
-
-fn identity(info: &Info) -> String {
-    [&info.platform, &info.vendor, &info.name, &info.driver, &info.version].map(String::as_str).join("\n")
+    Some(cache_folder::folder()?.join("opencl"))
 }
 
 /// Tiles measured on one device, by product.
@@ -33,13 +24,20 @@ struct Tuned {
 }
 
 fn tuned_path(info: &Info) -> Option<PathBuf> {
-    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(identity(info).as_bytes()))))
+    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(info.identity().as_bytes()))))
 }
 
-/// What [`keep_tuned`] kept for this device and driver; nothing if there is none, or if it cannot be read.
-pub fn tuned(info: &Info) -> BTreeMap<String, String> {
-    let read = || -> Option<Tuned> { serde_json::from_slice(&std::fs::read(tuned_path(info)?).ok()?).ok() };
-    read().filter(|t| t.device == identity(info)).map(|t| t.tiles).unwrap_or_default()
+/// What [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Nothing if there is no file; an error
+/// if the file is damaged or another device's.
+pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
+    let Some(path) = tuned_path(info).filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
+    let wrong = |what: String| {
+        let error = Error::new(format!("the measured tiles in {} are not used: {what}", path.display()));
+        error.with_help("measure them anew with `ninc tune`, or remove the file")
+    };
+    let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+    let tuned: Tuned = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the file is damaged ({e})")))?;
+    if tuned.device == info.identity() { Ok(tuned.tiles) } else { Err(wrong("they are another device's".into())) }
 }
 
 /// Keeps the names of the best tiles, beside those of other products. Gives the file.
@@ -47,12 +45,13 @@ pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBu
     let path = tuned_path(info).ok_or_else(|| {
         Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
     })?;
-    let mut all = tuned(info);
+    // A file that cannot be used is replaced.
+    let mut all = tuned(info).unwrap_or_default();
     all.extend(tiles);
-    let text = serde_json::to_string_pretty(&Tuned { device: identity(info), tiles: all });
+    let text = serde_json::to_string_pretty(&Tuned { device: info.identity(), tiles: all });
     let text = text.map_err(|e| Error::new(e.to_string()))?;
     let parent = path.parent().expect("a file in a folder");
-    std::fs::create_dir_all(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
+    cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
     write_atomically(&path, text.as_bytes(), &System)?;
     Ok(path)
 }
@@ -65,7 +64,7 @@ pub struct Key {
 impl Key {
     pub fn new(info: &Info, options: &str, text: &str) -> Key {
         let version = env!("CARGO_PKG_VERSION");
-        Key { identity: format!("{version}\n{}\n{options}\n{text}", identity(info)) }
+        Key { identity: format!("{version}\n{}\n{options}\n{text}", info.identity()) }
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -93,7 +92,7 @@ impl Key {
         let mut bytes = [MAGIC, &length, self.identity.as_bytes(), binary].concat();
         let sum = crc32fast::hash(&bytes).to_le_bytes();
         bytes.extend(sum);
-        let made = path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok());
+        let made = path.parent().is_some_and(|folder| cache_folder::make(folder).is_ok());
         if made {
             let _ = write_atomically(&path, &bytes, &System);
         }

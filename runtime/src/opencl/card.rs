@@ -3,7 +3,9 @@
 
 use super::Info;
 use crate::{Error, Result};
-use ocl::core::{self, CommandQueue, CommandQueueProperties, Context, ContextProperties, Event, Kernel, Mem, Program};
+use ocl::core::{
+    self, CommandQueue, CommandQueueProperties, Context, ContextProperties, DeviceId, Event, Kernel, Mem, Program,
+};
 use ocl::ffi;
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
@@ -98,19 +100,36 @@ impl Card {
             return Err(no_memory(&self.info, len));
         }
         // SAFETY: a new buffer, which nobody else releases.
-        let mem = unsafe { Mem::from_raw_create_ptr(mem) };
-        let zero = 0u8;
-        // SAFETY: the pattern of one byte is read before the call returns; the range is the buffer's.
-        let code = unsafe {
-            let pattern = (&raw const zero).cast::<c_void>();
-            ffi::clEnqueueFillBuffer(self.queue.as_ptr(), mem.as_ptr(), pattern, 1, 0, len, 0, null(), null_mut())
-        };
+        let memory = Memory { mem: unsafe { Mem::from_raw_create_ptr(mem) }, len };
         // Drivers allocate as late as this.
-        if code != 0 {
+        if self.fill(&memory, 0, len) != 0 {
             return Err(no_memory(&self.info, len));
         }
         self.finish()?;
-        Ok(Memory { mem, len })
+        Ok(memory)
+    }
+
+    /// Queues zeros for a place in memory.
+    pub fn clear(&self, memory: &Memory, offset: usize, len: usize) -> Result<()> {
+        assert!(offset + len <= memory.len, "zeros for a place outside of the memory");
+        if len == 0 { Ok(()) } else { self.check("write to", self.fill(memory, offset, len)) }
+    }
+
+    #[allow(unsafe_code)]
+    fn fill(&self, memory: &Memory, offset: usize, len: usize) -> i32 {
+        assert!(offset + len <= memory.len);
+        let (queue, mem, zero) = (self.queue.as_ptr(), memory.mem.as_ptr(), 0u8);
+        let pattern = (&raw const zero).cast::<c_void>();
+        // SAFETY: the pattern of one byte is read before the call returns; the range lies in the buffer (asserted).
+        unsafe { ffi::clEnqueueFillBuffer(queue, mem, pattern, 1, offset, len, 0, null(), null_mut()) }
+    }
+
+    /// Lets the device start with what was queued, without waiting for it.
+    #[allow(unsafe_code)]
+    pub fn flush(&self) -> Result<()> {
+        // SAFETY: the queue is open.
+        let code = unsafe { ffi::clFlush(self.queue.as_ptr()) };
+        self.check("compute on", code)
     }
 
     /// Sends bytes to a place in memory, in the order of the queue, without waiting for them to arrive.
@@ -203,7 +222,7 @@ impl Card {
 
     /// The program from its text; where that fails, the compiler's words.
     pub fn build(&self, text: &str, options: &str) -> Result<Program> {
-        let wrong = |what: String| Error::new(format!("{} did not take the kernels: {what}", self.info.name));
+        let wrong = |what: String| Error::new(format!("{} did not take the kernels: {what}", self.info.label()));
         let source = CString::new(text).map_err(|_| wrong("a zero byte in their text".into()))?;
         let program = core::create_program_with_source(&self.context, &[source]);
         let program = program.map_err(|e| wrong(brief(&e.to_string())))?;
@@ -213,7 +232,7 @@ impl Card {
 
     /// The program from a binary that this device made before.
     pub fn load(&self, binary: &[u8], options: &str) -> Result<Program> {
-        let wrong = |e: core::Error| Error::new(format!("{}: {}", self.info.name, brief(&e.to_string())));
+        let wrong = |e: core::Error| Error::new(format!("{}: {}", self.info.label(), brief(&e.to_string())));
         let program = core::create_program_with_binary(&self.context, &[self.info.id], &[binary]).map_err(wrong)?;
         self.compile(&program, options)?;
         Ok(program)
@@ -225,7 +244,7 @@ impl Card {
             let log = core::get_program_build_info(program, self.info.id, core::ProgramBuildInfo::BuildLog);
             let log = log.map(|l| l.to_string()).unwrap_or_default();
             let log = if log.trim().is_empty() { e.to_string() } else { log };
-            Error::new(format!("{} cannot compile the kernels: {}", self.info.name, brief(&log))).with_help(
+            Error::new(format!("{} cannot compile the kernels: {}", self.info.label(), brief(&log))).with_help(
                 "this is a mistake of ninc or of the driver, not of the model: `--emit opencl` shows the kernels, \
                  `--device cpu` works without them",
             )
@@ -239,6 +258,31 @@ impl Card {
             _ => None,
         }
     }
+}
+
+/// A device cut into equal parts, each with some of its units.
+#[allow(unsafe_code)]
+pub(super) fn parts(info: &Info, count: usize) -> Result<Vec<DeviceId>> {
+    let cannot = || {
+        let message = format!("{} cannot be cut into {count} parts: it has {} units", info.label(), info.units);
+        Error::new(message).with_help("few devices but processors can be cut; take the whole device")
+    };
+    let units = info.units as usize / count;
+    if units == 0 {
+        return Err(cannot());
+    }
+    let properties = [ffi::CL_DEVICE_PARTITION_EQUALLY as isize, units as isize, 0];
+    let (mut found, mut ids) = (0, vec![null_mut(); info.units as usize]);
+    let most = ids.len() as u32;
+    // SAFETY: the properties end with 0; there is room for as many devices as the call is told, and there are never more
+    // than units. Nobody releases the devices: they live as long as the program, like whole ones.
+    let code =
+        unsafe { ffi::clCreateSubDevices(info.id.as_raw(), properties.as_ptr(), most, ids.as_mut_ptr(), &mut found) };
+    if code != 0 || (found as usize) < count || ids[..count].iter().any(|id| id.is_null()) {
+        return Err(cannot());
+    }
+    // SAFETY: devices that the driver has just made (not null).
+    Ok(ids[..count].iter().map(|&id| unsafe { DeviceId::from_raw(id) }).collect())
 }
 
 /// The time that a launch took on the device.
@@ -266,7 +310,7 @@ fn brief(text: &str) -> String {
 fn no_memory(info: &Info, bytes: usize) -> Error {
     Error::new(format!(
         "{} has no memory for {} MiB ({} MiB in all, {} MiB at once)",
-        info.name,
+        info.label(),
         bytes.div_ceil(1 << 20),
         info.memory_bytes >> 20,
         info.buffer_bytes >> 20
@@ -276,7 +320,7 @@ fn no_memory(info: &Info, bytes: usize) -> Error {
 
 /// What an error code means for the user.
 fn explain(info: &Info, doing: &str, code: Option<i32>, detail: &str) -> Error {
-    let name = &info.name;
+    let name = info.label();
     match code {
         // CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY
         Some(-4 | -6) => Error::new(format!("{name} ran out of memory")).with_help("use a smaller batch"),

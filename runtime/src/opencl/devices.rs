@@ -1,8 +1,11 @@
-//! Which devices there are, and what they are like.
+//! Which devices there are, what they are like, and how users name them.
 
+use super::card;
 use crate::{Error, Result};
 use ocl::core::{self, DeviceId, PlatformId};
 use ocl::ffi;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 /// How to get a driver, in every error about a missing one.
@@ -14,6 +17,8 @@ pub(super) const INSTALL: &str = "install the OpenCL driver of your GPU, or one 
 pub struct Info {
     /// In the order of all platforms: `opencl:INDEX`.
     pub index: usize,
+    /// Which of how many parts of the device this is, counted from 1, if it was cut.
+    pub part: Option<(usize, usize)>,
     pub platform: String,
     pub name: String,
     pub vendor: String,
@@ -36,6 +41,84 @@ pub struct Info {
     pub(super) platform_id: PlatformId,
     /// Divisions and square roots can be rounded correctly.
     pub(super) exact_division: bool,
+}
+
+impl Info {
+    /// As users name it.
+    pub fn label(&self) -> String {
+        match self.part {
+            Some((part, parts)) => format!("part {part} of opencl:{}/{parts} ({})", self.index, self.name),
+            None => format!("opencl:{} ({})", self.index, self.name),
+        }
+    }
+
+    /// An error if its driver is too old.
+    pub fn check(&self) -> Result<()> {
+        let numbers = self.version.trim_start_matches("OpenCL ").split([' ', '.']).map(|n| n.parse().unwrap_or(0));
+        if numbers.take(2).lt([1u32, 2]) {
+            let message = format!("{} speaks {}; ninc needs OpenCL 1.2", self.label(), self.version.trim());
+            return Err(Error::new(message).with_help("take a newer driver, or another device of `ninc devices`"));
+        }
+        Ok(())
+    }
+
+    /// What decides the code that it runs.
+    pub(super) fn identity(&self) -> String {
+        [&self.platform, &self.vendor, &self.name, &self.driver, &self.version].map(String::as_str).join("\n")
+    }
+}
+
+/// A device as users name it: `opencl:1`, or cut into equal parts that share each batch as devices do: `opencl:1/2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Choice {
+    pub index: usize,
+    /// At least 1.
+    pub parts: usize,
+}
+
+impl FromStr for Choice {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Choice, ()> {
+        let name = text.trim().strip_prefix("opencl:").ok_or(())?;
+        let (index, parts) = name.split_once('/').unwrap_or((name, "1"));
+        let number = |text: &str| text.parse::<usize>().map_err(|_| ());
+        let choice = Choice { index: number(index)?, parts: number(parts)? };
+        if choice.parts == 0 { Err(()) } else { Ok(choice) }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.parts {
+            1 => write!(f, "opencl:{}", self.index),
+            parts => write!(f, "opencl:{}/{parts}", self.index),
+        }
+    }
+}
+
+/// The devices of these names, in their order; the one of [`pick`] if none is named.
+pub fn choose(choices: &[Choice]) -> Result<Vec<Info>> {
+    if choices.is_empty() {
+        return Ok(vec![pick(None)?]);
+    }
+    let mut chosen = Vec::new();
+    for (i, choice) in choices.iter().enumerate() {
+        if choices[..i].iter().any(|other| other.index == choice.index) {
+            return Err(Error::new(format!("the device opencl:{} is named twice", choice.index))
+                .with_help("name each device once: twice the work on one device is no faster"));
+        }
+        let whole = pick(Some(choice.index))?;
+        if choice.parts == 1 {
+            chosen.push(whole);
+            continue;
+        }
+        for (part, id) in card::parts(&whole, choice.parts)?.into_iter().enumerate() {
+            let part = Some((part + 1, choice.parts));
+            chosen.push(Info { part, ..info(whole.index, whole.platform_id, id) });
+        }
+    }
+    Ok(chosen)
 }
 
 /// All devices of all platforms. An error if there is no OpenCL at all.
@@ -70,11 +153,7 @@ pub fn pick(index: Option<usize>) -> Result<Info> {
         return Err(error.with_help(format!("this machine has {}", names.join(", "))));
     }
     let device = all.swap_remove(at);
-    let numbers = device.version.trim_start_matches("OpenCL ").split([' ', '.']).map(|n| n.parse().unwrap_or(0));
-    if numbers.take(2).lt([1u32, 2]) {
-        let error = Error::new(format!("{} speaks {}; ninc needs OpenCL 1.2", device.name, device.version.trim()));
-        return Err(error.with_help("take a newer driver, or another device of `ninc devices`"));
-    }
+    device.check()?;
     Ok(device)
 }
 
@@ -104,6 +183,7 @@ fn info(index: usize, platform: PlatformId, id: DeviceId) -> Info {
     let exact_division = number(ffi::CL_DEVICE_SINGLE_FP_CONFIG) & (1 << 7) != 0;
     Info {
         index,
+        part: None,
         platform: platform_name.unwrap_or_default(),
         name: text(ffi::CL_DEVICE_NAME),
         driver: text(ffi::CL_DRIVER_VERSION),

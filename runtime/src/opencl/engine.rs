@@ -1,51 +1,48 @@
-//! Runs a plan on an OpenCL device. Parameters and states stay there; only inputs and the outputs asked for travel.
+//! Runs a plan on one OpenCL device, or on several that share each batch. Parameters and states stay there; only inputs and
+//! the outputs asked for travel.
+//!
+//! **Several devices.** Image i of a batch goes to a device that the batch's size and the number of devices decide. Each
+//! kernel knows the number of its first image in the whole batch, so that dropout draws the masks that one device would
+//! draw. A value that is a sum over the images (a gradient, the loss, the statistics of batch normalisation; the plan lists
+//! them) is added up on the host in the devices' order before anything reads it, and goes back to all of them. So statistics
+//! are those of the whole batch, all devices make the same update, and nothing depends on which of them is faster. With
+//! another number of devices sums are rounded in another order.
 
-use super::card::{Argument, Memory, duration};
-use super::program::{Built, Width, build};
-use super::{Card, Fault, Info, Source};
-use crate::exec::ports;
-use crate::plan::{Launch, Place, Plan, Port};
+use super::board::Board;
+use super::card::duration;
+use super::{Fault, Info, Source};
+use crate::exec::ports::{self, Call};
+use crate::plan::{Plan, Port};
 use crate::{Engine, Error, Feed, Result, Tensor};
 use ocl::core::Event;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Items of a group where the kernel does not care.
-const ITEMS: usize = 64;
-/// The most groups of such a kernel: its items go on with further rounds.
-const GROUPS: usize = 1 << 16;
-/// The most memory for the items' own arrays, of those kernels that need it.
-const WORKSPACE: usize = 256 << 20;
-
-/// A plan, its kernels and its memory on one device.
+/// A plan with its kernels and its memory on each device.
 pub struct OpenCl {
     plan: Arc<Plan>,
-    source: Arc<Source>,
-    /// Kernels with 32-bit and with 64-bit indices; the latter are built when a batch is large enough to need them.
-    built: [Option<Built>; 2],
-    persistent: Memory,
-    arena: Memory,
-    workspace: Memory,
+    boards: Vec<Board>,
+    /// Devices of one kind and driver: equal numbers make equal updates.
+    alike: bool,
     /// Parameters were written since the last preparation.
     stale: bool,
     profile: Option<Vec<Duration>>,
-    /// Last: memory and kernels belong to its context.
-    card: Card,
 }
 
 impl OpenCl {
-    /// `source` must be that of the module that the plan was made with.
-    pub fn new(plan: Arc<Plan>, source: Arc<Source>, device: Info) -> Result<OpenCl> {
+    /// `source` must be that of the module that the plan was made with. A plan for several devices must say which of its
+    /// values are sums over the images.
+    pub fn new(plan: Arc<Plan>, source: Arc<Source>, devices: Vec<Info>) -> Result<OpenCl> {
         ports::check(&plan)?;
         if plan.kernels.len() != source.kernels.len() {
             return Err(Error::new(format!("the plan {} has other kernels than its source", plan.name)));
         }
-        let mut card = Card::open(device)?;
-        let first = build(&card, &source, Width::W32)?;
-        let persistent = card.zeroed(plan.persistent_bytes)?;
-        let (arena, workspace) = (card.zeroed(0)?, card.zeroed(0)?);
-        let built = [Some(first), None];
-        Ok(OpenCl { plan, source, built, persistent, arena, workspace, stale: true, profile: None, card })
+        let Some(first) = devices.first() else { return Err(Error::new("a program for no device at all")) };
+        let alike = devices.iter().all(|d| d.identity() == first.identity());
+        let board = |device| Board::new(plan.clone(), source.clone(), device);
+        let boards = devices.into_iter().map(board).collect::<Result<Vec<_>>>()?;
+        Ok(OpenCl { plan, boards, alike, stale: true, profile: None })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -54,123 +51,93 @@ impl OpenCl {
 
     /// Did the kernels come from the disk?
     pub fn cached(&self) -> bool {
-        self.built[0].as_ref().is_some_and(|b| b.cached)
+        self.boards.iter().all(Board::cached)
     }
 
-    /// Makes a failure happen, for tests.
-    pub fn inject(&self, fault: Fault) {
-        self.card.inject(fault);
+    /// Makes a failure happen on one of the devices, for tests.
+    pub fn inject(&self, device: usize, fault: Fault) {
+        self.boards[device].card.inject(fault);
     }
 
-    /// Room for a batch, and kernels whose indices are wide enough for it.
-    fn reserve(&mut self, batch: usize, total: usize) -> Result<Width> {
-        let plan = &self.plan;
-        let bytes = |images: usize| plan.image_bytes.checked_mul(images)?.checked_add(plan.fixed_bytes);
-        let large = || Error::new(format!("a batch of {batch} is too large"));
-        let needed = bytes(batch).ok_or_else(large)?;
-        let reach = bytes(total).and_then(|b| b.checked_add(plan.persistent_bytes)).ok_or_else(large)?;
-        let width = if reach < i32::MAX as usize { Width::W32 } else { Width::W64 };
-        let slot = &mut self.built[width as usize];
-        if slot.is_none() {
-            *slot = Some(build(&self.card, &self.source, width)?);
-        }
-        if needed > self.arena.len() {
-            // The old one goes first: both may not fit.
-            self.arena = self.card.zeroed(0)?;
-            self.arena = self.card.zeroed(needed)?;
-        }
-        let launches = self.plan.prepare.iter().chain(&self.plan.launches);
-        let most = launches.map(|l| {
-            let (groups, items) = self.grid(l, batch);
-            groups * items * self.source.kernels[l.kernel].workspace_bytes
-        });
-        let most = most.max().unwrap_or(0);
-        if most > self.workspace.len() {
-            self.workspace = self.card.zeroed(0)?;
-            self.workspace = self.card.zeroed(most)?;
-        }
-        Ok(width)
-    }
-
-    /// Groups, and items of each, for a launch.
-    fn grid(&self, launch: &Launch, batch: usize) -> (usize, usize) {
-        let entry = &self.source.kernels[launch.kernel];
-        let rounds = launch.rounds.count(batch);
-        match entry.items {
-            Some(items) => (rounds, items),
-            None => {
-                let items = ITEMS.min(rounds.next_power_of_two()).min(self.card.info.group_items.max(1));
-                let room = (WORKSPACE / (entry.workspace_bytes * items).max(1)).max(1);
-                (rounds.div_ceil(items).min(GROUPS).min(room), items)
-            }
-        }
-    }
-
-    fn launch(&mut self, prepare: bool, width: Width, vars: [usize; 3]) -> Result<()> {
+    /// Runs the launches (after the preparations, if they are due), of which each device has its share of images.
+    fn launch(&mut self, prepare: bool, shares: &[Range<usize>], total: usize) -> Result<()> {
         let plan = self.plan.clone();
-        let skip = if prepare { 0 } else { plan.prepare.len() };
-        let mut events: Vec<(usize, Event)> = Vec::new();
-        for (i, launch) in plan.prepare.iter().chain(&plan.launches).enumerate().skip(skip) {
-            let (groups, items) = self.grid(launch, vars[0]);
-            if groups == 0 {
-                continue;
+        let (before, several) = (plan.prepare.len(), self.boards.len() > 1);
+        let mut events: Vec<(usize, Vec<Event>)> = Vec::new();
+        // Sums of which each device has only its own part so far.
+        let mut open: Vec<usize> = Vec::new();
+        for (i, launch) in plan.every_launch().enumerate().skip(if prepare { 0 } else { before }) {
+            if launch.buffers.iter().any(|b| open.contains(b)) {
+                self.join(&mut open, shares)?;
             }
-            let mut args = Vec::with_capacity(2 * launch.buffers.len() + 4);
-            for &buffer in &launch.buffers {
-                let (memory, offset) = self.place(buffer, vars[0]);
-                args.extend([Argument::Memory(memory), Argument::Long(offset as i64)]);
+            let mut measured = Vec::new();
+            for (board, share) in self.boards.iter().zip(shares) {
+                if several && share.start > 0 && i >= before {
+                    // Its kernels add to what the images before theirs left: here nothing.
+                    let grows = plan.grows.iter().filter(|(at, _)| *at == i - before);
+                    grows.map(|(_, buffer)| board.clear(*buffer, share.len())).collect::<Result<()>>()?;
+                }
+                measured.extend(board.launch(launch, [share.len(), share.start, total])?);
             }
-            args.extend(vars.map(|v| Argument::Long(v as i64)));
-            if self.source.kernels[launch.kernel].workspace_bytes > 0 {
-                args.push(Argument::Memory(&self.workspace));
+            if several && i >= before {
+                open.extend(plan.sums.iter().filter(|(at, _)| *at == i - before).map(|(_, buffer)| *buffer));
             }
-            let built = self.built[width as usize].as_ref().expect("`reserve` has built it");
-            if let Some(event) = self.card.launch(&built.kernels[launch.kernel], &args, groups, items)? {
-                events.push((i, event));
-            }
+            events.push((i, measured));
         }
-        if self.profile.is_some() {
-            self.card.finish()?;
+        self.join(&mut open, shares)?;
+        let Some(times) = &mut self.profile else { return Ok(()) };
+        for board in &mut self.boards {
+            board.card.finish()?;
         }
-        for (i, event) in events {
-            if let Some(times) = &mut self.profile {
-                times[i] += duration(&event);
+        for (i, measured) in events {
+            // What one waits for is the slowest device.
+            times[i] += measured.iter().map(duration).max().unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Adds up what the devices have of these sums, in the devices' order, and gives it to all of them.
+    fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>]) -> Result<()> {
+        if self.boards.len() > 1 {
+            // All of them start before the first is waited for.
+            self.boards.iter().map(|board| board.card.flush()).collect::<Result<()>>()?;
+        }
+        for buffer in open.drain(..) {
+            let mut sum: Vec<u8> = Vec::new();
+            for (board, share) in self.boards.iter().zip(shares) {
+                let part = board.fetch(buffer, share.len())?;
+                if sum.is_empty() { sum = part } else { add(&mut sum, &part) }
+            }
+            for (board, share) in self.boards.iter_mut().zip(shares) {
+                board.send(buffer, share.len(), sum.clone())?;
             }
         }
         Ok(())
     }
 
-    /// Where a buffer lies when the run has so many images.
-    fn place(&self, buffer: usize, batch: usize) -> (&Memory, usize) {
-        match self.plan.buffers[buffer].place {
-            Place::Persistent { offset } => (&self.persistent, offset),
-            Place::Fixed { offset } => (&self.arena, offset),
-            Place::PerImage { offset } => (&self.arena, self.plan.fixed_bytes + offset * batch),
+    /// Gives the first device's parameters to the others, where devices of several kinds may have rounded them differently.
+    fn spread(&mut self) -> Result<()> {
+        let plan = self.plan.clone();
+        let Some((first, others)) = self.boards.split_first_mut() else { return Ok(()) };
+        for port in &plan.params {
+            let bytes = first.fetch(port.buffer, 0)?;
+            others.iter_mut().map(|board| board.send(port.buffer, 0, bytes.clone())).collect::<Result<()>>()?;
         }
-    }
-
-    fn bytes(&self, port: &Port, batch: usize) -> usize {
-        let buffer = &self.plan.buffers[port.buffer];
-        buffer.fixed + buffer.per_image * batch
-    }
-
-    fn send(&mut self, port: &Port, feed: Feed, batch: usize) -> Result<()> {
-        let mut bytes = vec![0; self.bytes(port, batch)];
-        ports::feed(port, feed, &mut bytes);
-        let (memory, offset) = match self.plan.buffers[port.buffer].place {
-            Place::Persistent { offset } => (&self.persistent, offset),
-            Place::Fixed { offset } => (&self.arena, offset),
-            Place::PerImage { offset } => (&self.arena, self.plan.fixed_bytes + offset * batch),
-        };
-        self.card.send(memory, offset, bytes)
-    }
-
-    fn fetch(&self, port: &Port, batch: usize, data: &mut [f32]) -> Result<()> {
-        let (memory, offset) = self.place(port.buffer, batch);
-        let bytes = self.card.fetch(memory, offset, self.bytes(port, batch))?;
-        ports::fetch(port, &bytes, data);
         Ok(())
     }
+}
+
+/// Adds floats to floats.
+fn add(sum: &mut [u8], part: &[u8]) {
+    for (a, b) in sum.as_chunks_mut::<4>().0.iter_mut().zip(part.as_chunks::<4>().0) {
+        *a = (f32::from_ne_bytes(*a) + f32::from_ne_bytes(*b)).to_ne_bytes();
+    }
+}
+
+/// Equal shares of the images, as far as they go: the first devices have one more where they differ.
+fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
+    let start = |device: usize| images.start + (images.len() * device).div_ceil(devices);
+    (0..devices).map(|device| start(device)..start(device + 1)).collect()
 }
 
 impl Engine for OpenCl {
@@ -189,67 +156,68 @@ impl Engine for OpenCl {
     fn read(&self, name: &str) -> Result<Tensor> {
         let port = ports::find(&self.plan.params, name, "parameter")?;
         let mut tensor = Tensor::zeros(&port.dims);
-        self.fetch(port, 1, &mut tensor.data)?;
+        // All devices have the same.
+        ports::fetch(port, &self.boards[0].fetch(port.buffer, 0)?, &mut tensor.data);
         Ok(tensor)
     }
 
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
-        let plan = self.plan.clone();
-        let port = ports::find(&plan.params, name, "parameter")?;
-        ports::check_shape(port, value)?;
-        if port.ints {
-            let ints: Vec<i32> = value.data.iter().map(|&v| v as i32).collect();
-            self.send(port, Feed::I32(&ints), 1)?;
-        } else {
-            self.send(port, Feed::F32(&value.data), 1)?;
+        let port = ports::find(&self.plan.params, name, "parameter")?;
+        let bytes = ports::parameter(port, value)?;
+        for board in &mut self.boards {
+            board.send(port.buffer, 0, bytes.clone())?;
+            board.card.finish()?;
         }
         self.stale = true;
-        self.card.finish()
+        Ok(())
     }
 
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
         let plan = self.plan.clone();
-        let feeds = ports::match_feeds(&plan, batch, inputs)?;
-        let fetches =
-            outputs.iter().map(|name| ports::find(&plan.outputs, name, "output")).collect::<Result<Vec<_>>>()?;
-        let group = plan.group.map_or(batch, |g| g.clamp(1, batch));
-        let mut results: Vec<Tensor> = fetches.iter().map(|port| Tensor::zeros(&ports::dims(port, batch))).collect();
-        for first in (0..batch).step_by(group) {
-            let images = group.min(batch - first);
-            let width = self.reserve(images, batch)?;
-            for (port, feed) in &feeds {
-                let part = if port.batched { ports::slice(*feed, port.elements(), first, images) } else { *feed };
-                self.send(port, part, images)?;
+        let mut call = Call::new(&plan, batch, inputs, outputs)?;
+        let devices = self.boards.len();
+        let together = devices * plan.group_of(batch.div_ceil(devices));
+        for first in (0..batch).step_by(together) {
+            let shares = shares(first..batch.min(first + together), devices);
+            for (board, share) in self.boards.iter_mut().zip(&shares) {
+                board.reserve(share.len(), batch)?;
+                for (port, feed) in call.feeds(share.clone()) {
+                    let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
+                    ports::feed(port, feed, &mut bytes);
+                    board.send(port.buffer, share.len(), bytes)?;
+                }
             }
             let prepare = first == 0 && (self.stale || plan.prepare_each_run);
-            self.launch(prepare, width, [images, first, batch])?;
-            for (port, result) in fetches.iter().zip(&mut results) {
-                let size = port.elements();
-                let part = if port.batched { first * size..(first + images) * size } else { 0..size };
-                self.fetch(port, images, &mut result.data[part])?;
+            self.launch(prepare, &shares, batch)?;
+            for (i, (board, share)) in self.boards.iter_mut().zip(&shares).enumerate() {
+                for (port, result) in call.results(share.clone()).filter(|(port, _)| port.batched || i == 0) {
+                    ports::fetch(port, &board.fetch(port.buffer, share.len())?, result);
+                }
+                board.card.finish()?;
             }
-            self.card.finish()?;
             if prepare {
                 self.stale = false;
             }
         }
-        Ok(results)
+        // Only a training step changes parameters.
+        if !self.alike && plan.prepare_each_run {
+            self.spread()?;
+        }
+        Ok(call.into_results())
     }
 
     fn arena_bytes(&self, batch: usize) -> usize {
-        self.plan.arena_bytes(batch)
+        shares(0..batch, self.boards.len()).into_iter().map(|share| self.plan.arena_bytes(share.len())).sum()
     }
 
+    /// Where a device cannot measure there is no profile.
     fn set_profile(&mut self, on: bool) {
-        let launches = self.plan.prepare.len() + self.plan.launches.len();
-        // A queue that cannot measure leaves the times at zero.
-        let on = on && self.card.set_profile(true).is_ok() || (!on && self.card.set_profile(false).is_err());
-        self.profile = on.then(|| vec![Duration::ZERO; launches]);
+        let set: Vec<Result<()>> = self.boards.iter_mut().map(|board| board.card.set_profile(on)).collect();
+        let launches = self.plan.every_launch().count();
+        self.profile = (on && set.iter().all(Result::is_ok)).then(|| vec![Duration::ZERO; launches]);
     }
 
     fn profile(&self) -> Vec<(String, Duration)> {
-        let launches = self.plan.prepare.iter().chain(&self.plan.launches);
-        let times = self.profile.iter().flatten();
-        launches.zip(times).map(|(l, t)| (self.plan.kernels[l.kernel].name.clone(), *t)).collect()
+        self.plan.profile(self.profile.as_deref().unwrap_or_default())
     }
 }

@@ -3,6 +3,7 @@
 //! The library is found when the program runs (see the crate `opencl-loader`); everything here answers with one clear error
 //! where it is missing. `card` is the only file that talks to it, and one of the named places of `unsafe`.
 
+mod board;
 mod cache;
 mod card;
 mod devices;
@@ -11,7 +12,7 @@ mod program;
 
 pub use cache::{keep_tuned, tuned};
 pub use card::{Card, Fault};
-pub use devices::{Info, list, pick};
+pub use devices::{Choice, Info, choose, list, pick};
 pub use engine::OpenCl;
 
 /// A module as OpenCL C, and what there is to know of its kernels, in the order of the plan's.

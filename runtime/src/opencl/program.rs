@@ -38,7 +38,7 @@ pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
     let mut kernels = Vec::new();
     for entry in &source.kernels {
         let kernel = core::create_kernel(&program, &entry.name);
-        kernels.push(kernel.map_err(|_| Error::new(format!("{} lacks the kernel {}", card.info.name, entry.name)))?);
+        kernels.push(kernel.map_err(|_| Error::new(format!("{} lacks the kernel {}", card.info.label(), entry.name)))?);
     }
     if !cached && let Some(binary) = card.binary(&program) {
         key.write(&binary);

@@ -13,8 +13,8 @@ use super::trouble::{self, Trail};
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
-use crate::init;
-use crate::spec::Recipe;
+use crate::init::{self, Parameter};
+use crate::spec::{self, Recipe};
 use crate::weights::Weights;
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::BTreeMap;
@@ -28,7 +28,6 @@ struct Run<'a, 'b> {
     infer: &'a mut dyn Engine,
     identity: Identity,
     cursor: Cursor,
-    average: BTreeMap<String, Tensor>,
     log: Tail,
     events: Events,
     trail: Trail,
@@ -119,12 +118,10 @@ impl<'a, 'b> Run<'a, 'b> {
             batch: recipe.batch,
         };
         let mut cursor = Cursor::default();
-        let mut average = BTreeMap::new();
         match &job.start {
             Start::Resume(checkpoint, path) => {
                 checkpoint.check(&identity, path)?;
                 cursor = checkpoint.cursor.clone();
-                average = checkpoint.average.clone();
                 for parameter in &job.parameters {
                     let tensor = checkpoint.tensors.get(&parameter.name);
                     let tensor =
@@ -138,6 +135,12 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
                 if let Start::Weights(weights) = &job.start {
                     weights.load_into(trainer)?;
+                }
+                for parameter in &job.parameters {
+                    if let Some(average) = average_of(job, parameter) {
+                        let start = trainer.read(&parameter.name)?;
+                        trainer.write(&average, &start)?;
+                    }
                 }
             }
         }
@@ -158,7 +161,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let log = Tail::open(&log_path(&job.folder, &job.name), cursor.log)?;
         let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;
         let trail = Trail::default();
-        Ok(Run { job, source, trainer, infer, identity, cursor, average, log, events, trail, total, deaf: false })
+        Ok(Run { job, source, trainer, infer, identity, cursor, log, events, trail, total, deaf: false })
     }
 
     /// Until the end, or until somebody asks to stop (then `true`).
@@ -214,7 +217,6 @@ impl<'a, 'b> Run<'a, 'b> {
         self.cursor.sums.add(loss, right as u64, labels.len() as u64);
         self.cursor.step += 1;
         self.cursor.batch += 1;
-        self.update_average()?;
         if dead && !self.cursor.warned && self.cursor.step > 1 {
             self.cursor.warned = true;
             watch.note(&trouble::stuck("all class scores are equal, so nothing can be learned", classes));
@@ -253,27 +255,6 @@ impl<'a, 'b> Run<'a, 'b> {
     fn line(&self, event: &str, loss: f64, accuracy: f64, rate: f64) -> Line {
         let (event, step, epoch) = (event.to_string(), self.cursor.step, self.clock().epochs());
         Line { event, epoch, step, loss, accuracy, rate, valid_loss: None, valid_accuracy: None }
-    }
-
-    /// `average = weight · average + (1 - weight) · weights`, starting from the first step's weights.
-    fn update_average(&mut self) -> Result<()> {
-        let Some(past) = self.job.recipe.average else {
-            return Ok(());
-        };
-        for parameter in self.job.parameters.iter().filter(|p| !p.state) {
-            let now = self.trainer.read(&parameter.name)?;
-            match self.average.get_mut(&parameter.name) {
-                Some(average) => {
-                    for (a, v) in average.data.iter_mut().zip(&now.data) {
-                        *a = (past * f64::from(*a) + (1.0 - past) * f64::from(*v)) as f32;
-                    }
-                }
-                None => {
-                    self.average.insert(parameter.name.clone(), now);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn end_epoch(&mut self, watch: &mut dyn Watch) -> Result<()> {
@@ -323,11 +304,8 @@ impl<'a, 'b> Run<'a, 'b> {
     fn weights(&self) -> Result<Weights> {
         let mut tensors = BTreeMap::new();
         for parameter in self.job.parameters.iter().filter(|p| !p.state) {
-            let tensor = match self.average.get(&parameter.name) {
-                Some(average) => average.clone(),
-                None => self.trainer.read(&parameter.name)?,
-            };
-            tensors.insert(parameter.name.clone(), tensor);
+            let kept = average_of(self.job, parameter).unwrap_or_else(|| parameter.name.clone());
+            tensors.insert(parameter.name.clone(), self.trainer.read(&kept)?);
         }
         Ok(Weights {
             model: self.job.name.clone(),
@@ -359,8 +337,7 @@ impl<'a, 'b> Run<'a, 'b> {
             }
             tensors.insert(parameter.name.clone(), tensor);
         }
-        let (identity, cursor, average) = (self.identity.clone(), self.cursor.clone(), self.average.clone());
-        Ok(Checkpoint { identity, cursor, tensors, average })
+        Ok(Checkpoint { identity: self.identity.clone(), cursor: self.cursor.clone(), tensors })
     }
 
     fn checkpoint(&mut self) -> Result<()> {
@@ -397,6 +374,12 @@ impl<'a, 'b> Run<'a, 'b> {
             Err(_) => cause,
         }
     }
+}
+
+/// The state that averages a parameter, where the program has one.
+fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
+    let name = format!("{}.{}", parameter.name, spec::AVERAGE);
+    job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)
 }
 
 /// One step of the training program: the loss and the logits.

@@ -27,30 +27,6 @@ pub struct Piece {
     pub relocations: Vec<ModuleReloc>,
 }
 
-/// The user's folder for caches, if it is private, and can be made so.
-pub fn folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let folder = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?.join("ninc");
-    private(&folder).then_some(folder)
-}
-
-#[cfg(target_os = "linux")]
-fn private(folder: &Path) -> bool {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    // An error shows below: then the folder is not there, or not ours.
-    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    let (Ok(found), Ok(own)) = (std::fs::symlink_metadata(folder), std::fs::metadata("/proc/self")) else {
-        return false;
-    };
-    found.is_dir() && found.uid() == own.uid() && found.mode() & 0o077 == 0
-}
-
-/// Elsewhere nobody has checked how to tell whose a folder is.
-#[cfg(not(target_os = "linux"))]
-fn private(_folder: &Path) -> bool {
-    false
-}
-
 fn path(folder: &Path, key: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);

@@ -31,7 +31,7 @@ pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, St
 }
 
 /// Compiles for this process; `leaf_code` may bring the machine code of leaves.
-/// `cache` is a folder (`cache::folder`) for code that the next start need not make again.
+/// `cache` is a folder (`cache_folder::private`) for code that the next start need not make again.
 pub fn compile_with(
     module: &Verified<Module>,
     target: &Target,

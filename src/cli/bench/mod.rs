@@ -115,6 +115,7 @@ fn saved(
         threads: common.threads(),
         device: common.device().to_string(),
         isa: common.isa_name(),
+        precision: common.precision_name(),
         median_ms: median * 1e3,
         low_ms: times.quantile(0.1) * 1e3,
         high_ms: times.quantile(0.9) * 1e3,

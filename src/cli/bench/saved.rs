@@ -34,6 +34,9 @@ pub struct Saved {
     pub threads: usize,
     pub device: String,
     pub isa: String,
+    /// What products multiply.
+    #[serde(default = "f32")]
+    pub precision: String,
     pub median_ms: f64,
     /// Of ten rounds one is quicker, and one slower than this.
     pub low_ms: f64,
@@ -49,6 +52,11 @@ pub struct Saved {
     pub arena_bytes: usize,
     /// The most that were resident.
     pub resident_bytes: Option<usize>,
+}
+
+/// Of runs that were saved before there was another.
+fn f32() -> String {
+    "f32".into()
 }
 
 impl Saved {
@@ -77,13 +85,14 @@ impl Saved {
 
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} {}, batch {}, {} threads, {} {}: {:.3} ms ({:.3} to {:.3} in {} rounds), {:.0} images/s\n",
+            "{} {}, batch {}, {} threads, {} {} {}: {:.3} ms ({:.3} to {:.3} in {} rounds), {:.0} images/s\n",
             self.network,
             self.mode,
             self.batch,
             self.threads,
             self.device,
             self.isa,
+            self.precision,
             self.median_ms,
             self.low_ms,
             self.high_ms,
@@ -128,8 +137,8 @@ impl Saved {
             "within the spread of the runs"
         };
         let mut text = format!(
-            "x{ratio:.3} of the saved speed ({:.3} ms then, {} {}): {verdict}\n",
-            before.median_ms, before.device, before.isa,
+            "x{ratio:.3} of the saved speed ({:.3} ms then, {} {} {}): {verdict}\n",
+            before.median_ms, before.device, before.isa, before.precision,
         );
         if let (Some(now), Some(then)) = (self.peak_gflops, before.peak_gflops) {
             text += &format!("the machine's peak now and then: x{:.3}\n", now / then);

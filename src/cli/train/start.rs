@@ -23,6 +23,13 @@ pub fn start(args: &Args, model: &Model, parameters: &[Parameter]) -> Done<Start
         None => Ok(Start::Fresh),
         Some(path) => {
             let weights = renamed(Weights::read(path)?, &args.rename, path)?;
+            let own = model.data.as_ref().map_or(&[][..], |d| &d.prepare);
+            if weights.preparation.as_ref().is_some_and(|p| !p.spec().is_empty() && p.spec() != own) {
+                let (path, file) = (path.display(), args.file.display());
+                output::note(&format!(
+                    "note: {path} learned from images prepared in another way than {file} prepares them"
+                ));
+            }
             Ok(Start::Weights(Box::new(fit(weights, parameters, path)?)))
         }
     }

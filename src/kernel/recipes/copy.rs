@@ -2,6 +2,7 @@
 
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LeafId, Memory};
+use crate::kernel::recipes::contraction::elem_letter;
 use crate::kernel::site::Site;
 
 /// A window of an image `[rows][width][channels]` that may reach beyond it.
@@ -37,11 +38,16 @@ pub struct Rows {
     zero: LeafId,
 }
 
-/// Sets `count` elements to zero.
+/// Sets `count` float32 elements to zero.
 pub fn zero(site: &mut Site, count: usize) -> LeafId {
+    zero_of(site, Elem::F32, count)
+}
+
+fn zero_of(site: &mut Site, elem: Elem, count: usize) -> LeafId {
     let lanes = site.target.lanes;
-    site.module().leaf(&format!("zero_{count}v{lanes}"), |b| {
-        let to = b.pointer("to", Elem::F32, Access::Write);
+    let kind = if elem == Elem::F32 { "" } else { "_bf16" };
+    site.module().leaf(&format!("zero{kind}_{count}v{lanes}"), |b| {
+        let to = b.pointer("to", elem, Access::Write);
         b.elements(count, lanes, |b, at, lanes| {
             let zero = b.f32(0.0, lanes);
             b.store(to, at, zero);
@@ -49,15 +55,36 @@ pub fn zero(site: &mut Site, count: usize) -> LeafId {
     })
 }
 
+/// Sets elements of `rows` rows to zero, `columns` of each `pitch`.
+pub fn zero_rows(site: &mut Site, [rows, columns]: [usize; 2], pitch: usize) -> LeafId {
+    let lanes = site.target.lanes;
+    site.module().leaf(&format!("zero_{rows}x{columns}_of{pitch}v{lanes}"), |b| {
+        let to = b.pointer("to", Elem::F32, Access::Write);
+        for m in 0..rows {
+            b.elements(columns, lanes, |b, at, lanes| {
+                let zero = b.f32(0.0, lanes);
+                b.store(to, at.offset((m * pitch) as i64), zero);
+            });
+        }
+    })
+}
+
 impl Rows {
+    /// For float32 images and copies.
     pub fn new(site: &mut Site, frame: Frame) -> Rows {
-        let zero = zero(site, frame.pitch());
+        Rows::between(site, frame, [Elem::F32; 2])
+    }
+
+    /// For images and copies of these elements, float32 or bf16.
+    pub fn between(site: &mut Site, frame: Frame, elems: [Elem; 2]) -> Rows {
+        let zero = zero_of(site, elems[1], frame.pitch());
         let (to, from, count) = frame.overlap();
         let (c, lanes) = (frame.channels, site.target.lanes);
-        let name = format!("copy_row_{}_{to}_{from}_{count}_of{}v{lanes}", c, frame.width);
+        let kinds = if elems == [Elem::F32; 2] { String::new() } else { elems.map(elem_letter).iter().collect() };
+        let name = format!("copy_row{kinds}_{}_{to}_{from}_{count}_of{}v{lanes}", c, frame.width);
         let copy = site.module().leaf(&name, |b| {
-            let target = b.pointer("to", Elem::F32, Access::Write);
-            let source = b.pointer("from", Elem::F32, Access::Read);
+            let target = b.pointer("to", elems[1], Access::Write);
+            let source = b.pointer("from", elems[0], Access::Read);
             for (begin, end) in [(0, to * c), ((to + count) * c, frame.pitch())] {
                 b.elements(end.saturating_sub(begin), lanes, |b, at, lanes| {
                     let zero = b.f32(0.0, lanes);

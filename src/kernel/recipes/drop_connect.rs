@@ -21,7 +21,7 @@ struct Mask {
 pub fn mean(site: &mut Site, rate: f64) -> Lowered {
     let (_, outputs) = weight_sizes(site, &site.operands[1].ty)?;
     let scale = (1.0 - rate) as f32;
-    linear::forward(site, Stage { bias: true, activation: None })?;
+    linear::forward(site, Stage { bias: true, ..Stage::default() })?;
     let lanes = site.target.lanes;
     let leaf = site.module().leaf(&format!("scale_{outputs}by{:08x}v{lanes}", scale.to_bits()), |b| {
         let y = b.pointer("y", Elem::F32, Access::ReadWrite);

@@ -1,6 +1,6 @@
 //! Elementwise work: one kernel for any function of values at the same place.
 
-use super::split::{Dressed, Piece, Split, elem, rows};
+use super::split::{Dressed, Piece, Split, rows};
 use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Index, LeafId, Memory, Param, Val};
 use crate::kernel::site::{Lowered, Site, Unsupported};
@@ -39,7 +39,7 @@ pub fn map(site: &mut Site, tag: &str, mut function: impl FnMut(&mut LeafBuilder
 
     let width = if channel { ty.dims[0] } else { 1 };
     let (split, columns, lanes) = Split::of(site.target, &ty, width).items(site.target, width);
-    let elems: Vec<Elem> = site.operands.iter().map(|o| elem(&o.ty)).collect();
+    let elems: Vec<Elem> = site.operands.iter().map(|o| site.elem(o.slot)).collect();
     let mut dressed = Dressed::new(site, tag, Access::Write);
     let (operands, result) = (dressed.operands.clone(), dressed.result);
     let pack = packed.then(|| Pack {
@@ -53,7 +53,8 @@ pub fn map(site: &mut Site, tag: &str, mut function: impl FnMut(&mut LeafBuilder
             k.call(pack.leaf, [memory.at(0), pack.memory.at(i)]);
         }
     };
-    let body = Body { tag, forms: &forms, elems: &elems, result: elem(&ty), width: columns, lanes, packed };
+    let body =
+        Body { tag, forms: &forms, elems: &elems, result: site.elem(site.result.slot), width: columns, lanes, packed };
     split.run_after(
         &mut dressed.kernel,
         |k, _, _| before(k),
@@ -138,13 +139,15 @@ impl Body<'_> {
             .zip(self.elems)
             .map(|(f, e)| match (f, e) {
                 (Form::Same, Elem::I32) => 'i',
+                (Form::Same, Elem::Bf16) => 'h',
                 (Form::Same, _) => 'e',
                 (Form::Scalar, _) => 's',
                 (Form::Channel, _) => 'c',
             })
             .collect();
         let pack = if self.packed { "p" } else { "" };
-        let name = format!("map_{}_{letters}{pack}_{positions}x{}_v{}", self.tag, self.width, self.lanes);
+        let to = if self.result == Elem::Bf16 { "_to_bf16" } else { "" };
+        let name = format!("map_{}_{letters}{pack}{to}_{positions}x{}_v{}", self.tag, self.width, self.lanes);
         site.module().leaf(&name, |b| self.write(b, positions, function))
     }
 

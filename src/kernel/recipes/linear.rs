@@ -1,11 +1,13 @@
 //! Fully connected layers: products whose rows are images.
 
-use super::Stage;
 use super::contraction::{
-    Contraction, Count, Init, Matrix, Tile, image_tiles, panel_loop, panels, piece, tile, transposed_panels,
+    Contraction, Count, Init, Matrix, Tile, elem_letter, image_tiles, panel_loop, panels, piece, tile,
+    transposed_panels,
 };
+use super::copy::zero_rows;
+use super::{Finish, Stage};
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId};
+use crate::kernel::ir::{Access, Arg, Elem, Expr};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::types::Type;
 
@@ -32,7 +34,9 @@ pub fn forward(site: &mut Site, stage: Stage) -> Lowered {
     let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
     let tile = tile(site.target, IMAGES, outputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
-    let weights = panels(site, w, matrix, tile);
+    // Without a copy nothing lies behind the last image.
+    let narrow = site.target.bf16 && [x, w].map(|s| site.elem(s)) == [Elem::Bf16; 2] && inputs.is_multiple_of(2);
+    let weights = panels(site, w, matrix, tile, narrow.then_some(inputs));
     product(site, &Product { x, weights, bias, depth: inputs, columns: outputs, tile, stage });
     Ok(())
 }
@@ -47,7 +51,7 @@ pub fn grad_input(site: &mut Site) -> Lowered {
     let tile = tile(site.target, IMAGES, inputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
     let weights = transposed_panels(site, w, matrix, tile);
-    let stage = Stage { bias: false, activation: None };
+    let stage = Stage::default();
     product(site, &Product { x, weights, bias: None, depth: outputs, columns: inputs, tile, stage });
     Ok(())
 }
@@ -65,17 +69,23 @@ struct Product {
 
 fn product(site: &mut Site, p: &Product) {
     let (depth, columns, width, rows) = (p.depth, p.columns, p.tile.columns(), p.tile.rows);
-    let activation = p.stage.activation.map_or(String::new(), super::contraction::function_name);
+    let elems = [p.x, p.weights, site.result.slot].map(|slot| site.elem(slot));
+    // Rows of a panel: pairs have two terms each.
+    let length = if elems[1] == Elem::I32 { depth / 2 } else { depth };
+    let finish = p.stage.finish.name();
     let with = if p.bias.is_some() { "_bias" } else { "" };
-    let name = format!("linear_v{}_{depth}x{columns}_{width}{with}{activation}", site.target.lanes);
+    let kinds: String = elems.map(elem_letter).iter().collect();
+    let kinds = if elems == [Elem::F32; 3] { String::new() } else { format!("_{kinds}") };
+    let name = format!("linear_v{}_{depth}x{columns}_{width}{with}{finish}{kinds}", site.target.lanes);
     let mut kernel = KernelBuilder::new(name);
-    let x = kernel.buffer("x", Elem::F32, Access::Read);
-    let weights = kernel.buffer("w", Elem::F32, Access::Read);
+    let x = kernel.buffer("x", elems[0], Access::Read);
+    let weights = kernel.buffer("w", elems[1], Access::Read);
     let bias = p.bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
-    let y = kernel.buffer("y", Elem::F32, Access::Write);
+    let y = kernel.buffer("y", elems[2], Access::Write);
     let mut panel = |k: &mut KernelBuilder, images: [&Expr; 2], panel: Expr, size: usize| {
         image_tiles(k, images[0], images[1], rows, |k, n, height| {
             let contraction = Contraction {
+                elems,
                 lanes: p.tile.lanes,
                 rows: height,
                 columns: size,
@@ -88,10 +98,10 @@ fn product(site: &mut Site, p: &Product) {
                 c_row: columns as i64,
                 c_vector: p.tile.lanes.into(),
                 init: if bias.is_some() { Init::Bias } else { Init::Zero },
-                activation: p.stage.activation,
+                finish: p.stage.finish,
             };
             let column = &panel * width;
-            let mut args = vec![x.at(&n * depth), weights.at(&panel * (depth * width)), y.at(&n * columns + &column)];
+            let mut args = vec![x.at(&n * depth), weights.at(&panel * (length * width)), y.at(&n * columns + &column)];
             args.extend(bias.map(|b| b.at(&column)));
             k.call(contraction.leaf(site.module()), args);
         });
@@ -135,6 +145,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
         piece(k, &r, inputs, tile.rows, |k, rows| {
             piece(k, &p, outputs, tile.columns(), |k, columns| {
                 let contraction = Contraction {
+                    elems: [Elem::F32; 3],
                     lanes: tile.lanes,
                     rows,
                     columns,
@@ -147,7 +158,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
                     c_row: outputs as i64,
                     c_vector: tile.lanes.into(),
                     init: Init::Add,
-                    activation: None,
+                    finish: Finish::NONE,
                 };
                 let (row, column) = (&r * tile.rows, &p * tile.columns());
                 let unroll = contraction.unroll();
@@ -158,7 +169,7 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
                     Arg::Int(Expr::BATCH.div(unroll)),
                     Arg::Int(Expr::BATCH.rem(unroll)),
                 ];
-                k.when(Expr::FIRST.equals(0), |k| k.call(zero_rows(site, rows, columns, outputs), [args[2].clone()]));
+                k.when(Expr::FIRST.equals(0), |k| k.call(zero_rows(site, [rows, columns], outputs), [args[2].clone()]));
                 k.call(contraction.leaf(site.module()), args);
             });
         });
@@ -166,18 +177,4 @@ pub fn grad_weight(site: &mut Site) -> Lowered {
     let kernel = kernel.finish();
     site.launch_sums(kernel, &args);
     Ok(())
-}
-
-/// Sets `rows` x `columns` elements of rows of `pitch` to zero.
-fn zero_rows(site: &mut Site, rows: usize, columns: usize, pitch: usize) -> LeafId {
-    let lanes = site.target.lanes;
-    site.module().leaf(&format!("zero_{rows}x{columns}_of{pitch}v{lanes}"), |b| {
-        let to = b.pointer("to", Elem::F32, Access::Write);
-        for m in 0..rows {
-            b.elements(columns, lanes, |b, at, lanes| {
-                let zero = b.f32(0.0, lanes);
-                b.store(to, at.offset((m * pitch) as i64), zero);
-            });
-        }
-    })
 }

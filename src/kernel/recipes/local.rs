@@ -1,9 +1,9 @@
 //! Unshared convolution: a kernel of its own for each output position. Each position is a small product whose rows
 //! are images.
 
-use super::Window;
 use super::contraction::{Contraction, Count, Init, Matrix, image_tiles, piece, pieces, tile, transposed_panels};
 use super::copy;
+use super::{Finish, Window};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr};
 use crate::kernel::site::{Lowered, Site, Unsupported};
@@ -84,6 +84,7 @@ pub fn forward(site: &mut Site, window: &Window, bias: bool) -> Lowered {
         piece(k, &panel, o, tile.columns(), |k, size| {
             image_tiles(k, &0.into(), &Expr::BATCH, tile.rows, |k, n, height| {
                 let contraction = Contraction {
+                    elems: [Elem::F32; 3],
                     lanes: tile.lanes,
                     rows: height,
                     columns: size,
@@ -96,7 +97,7 @@ pub fn forward(site: &mut Site, window: &Window, bias: bool) -> Lowered {
                     c_row: (s.positions() * o) as i64,
                     c_vector: tile.lanes.into(),
                     init: if bias.is_some() { Init::Bias } else { Init::Zero },
-                    activation: None,
+                    finish: Finish::NONE,
                 };
                 let from = ((&n * h + &cy) * w + &cx) * c;
                 let to = (&n * s.positions() + &position) * o + &column;
@@ -136,6 +137,7 @@ pub fn grad_input(site: &mut Site, window: &Window) -> Lowered {
             k.serial("n", Expr::BATCH, |k, n| k.call(zero, [place(n)]));
             image_tiles(k, &0.into(), &Expr::BATCH, tile.rows, |k, n, height| {
                 let contraction = Contraction {
+                    elems: [Elem::F32; 3],
                     lanes: tile.lanes,
                     rows: height,
                     columns: size,
@@ -148,7 +150,7 @@ pub fn grad_input(site: &mut Site, window: &Window) -> Lowered {
                     c_row: (h * w * c) as i64,
                     c_vector: tile.lanes.into(),
                     init: Init::Load,
-                    activation: None,
+                    finish: Finish::NONE,
                 };
                 let leaf = contraction.leaf(site.module());
                 k.serial("ky", kh, |k, ky| {
@@ -206,6 +208,7 @@ pub fn grad_weight(site: &mut Site, window: &Window) -> Lowered {
         pieces(k, "p", o, tile.columns(), |k, column, columns| {
             pieces(k, "r", c, tile.rows, |k, row, rows| {
                 let contraction = Contraction {
+                    elems: [Elem::F32; 3],
                     lanes: tile.lanes,
                     rows,
                     columns,
@@ -218,7 +221,7 @@ pub fn grad_weight(site: &mut Site, window: &Window) -> Lowered {
                     c_row: o as i64,
                     c_vector: tile.lanes.into(),
                     init: Init::Zero,
-                    activation: None,
+                    finish: Finish::NONE,
                 };
                 let unroll = contraction.unroll();
                 let args = [

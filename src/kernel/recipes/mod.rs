@@ -47,11 +47,31 @@ pub enum Function {
     Tanh,
 }
 
+/// What happens to a result in registers before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Finish {
+    pub activation: Option<Function>,
+    /// Rounded to the nearest bf16, after the activation.
+    pub bf16: bool,
+}
+
 /// One product of a fused chain: the convolution first, then 1x1 convolutions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stage {
     pub bias: bool,
-    pub activation: Option<Function>,
+    pub finish: Finish,
+}
+
+impl From<Function> for Finish {
+    fn from(function: Function) -> Finish {
+        Finish { activation: Some(function), bf16: false }
+    }
+}
+
+impl From<Option<Function>> for Finish {
+    fn from(activation: Option<Function>) -> Finish {
+        Finish { activation, bf16: false }
+    }
 }
 
 /// How a pooling joins the chain before it.

@@ -170,10 +170,10 @@ impl Dressed {
     pub fn new(site: &Site, what: &str, access: Access) -> Dressed {
         let mut dressed = Dressed::bare(site, what);
         for operand in &site.operands {
-            let memory = dressed.buffer("x", elem(&operand.ty), Access::Read, operand.slot);
+            let memory = dressed.buffer("x", site.elem(operand.slot), Access::Read, operand.slot);
             dressed.operands.push(memory);
         }
-        dressed.result = dressed.buffer("y", elem(&site.result.ty), access, site.result.slot);
+        dressed.result = dressed.buffer("y", site.elem(site.result.slot), access, site.result.slot);
         dressed
     }
 

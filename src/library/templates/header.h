@@ -47,7 +47,8 @@ enum {
 
 /* Creates the network from the weights that were written beside this header, or from others of the same network. All is
  * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds what
- * is wrong, cut to error_size bytes with the 0 at its end. */
+ * is wrong, cut to error_size bytes with the 0 at its end. Large weights are read by up to four threads, which end before
+ * the call does. */
 int @name@_create(@name@ **network, const char *path, char *error, size_t error_size);
 
 /* The same from a weights file in memory; it is not used after the call. */
@@ -118,7 +119,7 @@ void @name@_train_destroy(@name@_train *training);
 
 /* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random numbers
  * of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the batch's mean loss.
- * Threads and workspace are as for @name@_run_with; its size grows with n. */
+ * Threads and workspace are as for @name@_run_with; its size grows with n until the step takes the images in groups. */
 int @name@_train_step(@name@_train *training, int64_t n, const float *images, const int32_t *labels, int64_t step,
                       double factor, float *loss, int64_t threads, void *workspace, size_t workspace_size);
 size_t @name@_train_workspace_size(const @name@_train *training, int64_t n, int64_t threads);

@@ -4,19 +4,19 @@
 //! gradients), 1x1 and fully connected layers are loops of kernels around it. All strides are constants of the leaf, so
 //! that an address is a pointer plus a constant; what changes from call to call (borders, batch) is a loop count.
 
-mod activate;
+mod finish;
 mod loops;
 mod panels;
 mod tile;
 
-pub use activate::{activate, activation_registers, function_name};
+pub use finish::{activate, function_name};
 pub use loops::{for_each, image_tiles, panel_loop, piece, pieces};
 pub use panels::{Matrix, panels, transposed_panels};
 pub use tile::{Tile, tile, tile_by, tile_time};
 
-use super::Function;
+use super::Finish;
 use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::{Access, Compare, Elem, Index, LeafId, Module, Param, Val, Var};
+use crate::kernel::ir::{Access, Address, Binary, Compare, Elem, Index, LeafId, Module, Op, Param, Val, Var};
 
 /// Number of rounds of one of the three sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,15 @@ pub enum Count {
     Fixed(usize),
     /// An `Int` parameter of the leaf; for the innermost sum two of them: rounds of [`Contraction::unroll`], then the rest.
     Given,
+}
+
+/// A part of a name, for what memory holds.
+pub fn elem_letter(elem: Elem) -> char {
+    match elem {
+        Elem::Bf16 => 'h',
+        Elem::I32 => 'p',
+        _ => 'f',
+    }
 }
 
 /// Where the accumulators start.
@@ -42,6 +51,9 @@ pub enum Init {
 /// One leaf function. Strides count elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contraction {
+    /// Of A, B and C: float32, or bf16, which is read as float32 and rounded when stored. B of I32 has pairs of bf16 in it, rows 2k and
+    /// 2k + 1 of a column; A is bf16 then.
+    pub elems: [Elem; 3],
     pub lanes: u32,
     /// Rows of results (m).
     pub rows: usize,
@@ -64,7 +76,7 @@ pub struct Contraction {
     /// Stride of C from vector to vector: `lanes` where its columns are consecutive.
     pub c_vector: i64,
     pub init: Init,
-    pub activation: Option<Function>,
+    pub finish: Finish,
 }
 
 impl Contraction {
@@ -72,9 +84,22 @@ impl Contraction {
     /// edges (128 bits); wide vectors do as well with less code.
     pub fn unroll(&self) -> usize {
         let most = if self.lanes <= 4 { 8 } else { 4 };
+        if self.counts[2] == Count::Given {
+            return most;
+        }
+        (most / 2 + 1..=most).rev().find(|u| self.steps().is_multiple_of(*u)).unwrap_or(most)
+    }
+
+    fn pairs(&self) -> bool {
+        self.elems[1] == Elem::I32
+    }
+
+    /// Terms, or whole pairs of terms, of an innermost sum of fixed length.
+    fn steps(&self) -> usize {
         match self.counts[2] {
-            Count::Given => most,
-            Count::Fixed(k) => (most / 2 + 1..=most).rev().find(|u| k % u == 0).unwrap_or(most),
+            Count::Fixed(k) if self.pairs() => k / 2,
+            Count::Fixed(k) => k,
+            Count::Given => 0,
         }
     }
 
@@ -104,7 +129,11 @@ impl Contraction {
             Init::Load => "_add",
             Init::Add => "_block",
         };
-        name += &self.activation.map_or(String::new(), function_name);
+        name += &self.finish.name();
+        if self.elems != [Elem::F32; 3] {
+            name += "_";
+            name.extend(self.elems.map(elem_letter));
+        }
         name
     }
 
@@ -122,9 +151,9 @@ impl Contraction {
 
     fn build(&self, b: &mut LeafBuilder, masked: bool) {
         let access = if matches!(self.init, Init::Load | Init::Add) { Access::ReadWrite } else { Access::Write };
-        let pa = b.pointer("a", Elem::F32, Access::Read);
-        let pb = b.pointer("b", Elem::F32, Access::Read);
-        let pc = b.pointer("c", Elem::F32, access);
+        let pa = b.pointer("a", self.elems[0], Access::Read);
+        let pb = b.pointer("b", self.elems[1], Access::Read);
+        let pc = b.pointer("c", self.elems[2], access);
         let bias = (self.init == Init::Bias).then(|| b.pointer("bias", Elem::F32, Access::Read));
         let mut given = Vec::new();
         for (name, count) in ["i", "j"].into_iter().zip(self.counts) {
@@ -169,11 +198,9 @@ impl Contraction {
     }
 
     fn end(&self, b: &mut LeafBuilder, c: Param, mask: Option<Param>, acc: Vec<Val>) {
-        for (i, mut value) in acc.into_iter().enumerate() {
+        for (i, value) in acc.into_iter().enumerate() {
             let (m, v) = (i / self.vectors(), i % self.vectors());
-            if let Some(function) = self.activation {
-                value = activate(b, function, value);
-            }
+            let mut value = self.finish.stored_as(self.elems[2]).apply(b, value);
             let place = m as i64 * self.c_row + v as i64 * self.c_vector;
             if self.init == Init::Add {
                 let sum = b.load_partial(c, place, self.lanes, self.width(v));
@@ -218,21 +245,24 @@ impl Nest<'_> {
     }
 
     fn innermost(&self, b: &mut LeafBuilder, a: Index, at: Index, acc: Vec<Val>) -> Vec<Val> {
-        let (unroll, [sa, sb]) = (self.spec.unroll(), [self.spec.a[2], self.spec.b[2]]);
+        let (unroll, [sa, sb]) = (self.spec.unroll(), self.strides());
         if let Some((rounds, rest)) = self.inner {
             let acc = self.unrolled(b, rounds.into(), unroll, a.clone(), at.clone(), acc);
             let a = a.plus(rounds, unroll as i64 * sa);
             let at = at.plus(rounds, unroll as i64 * sb);
             return self.unrolled(b, rest.into(), 1, a, at, acc);
         }
-        let Count::Fixed(k) = self.spec.counts[2] else { unreachable!("a given count has its parameters") };
-        let looped = if k <= (2 * unroll).max(16) { 0 } else { k / unroll };
+        let steps = self.spec.steps();
+        let looped = if steps <= (2 * unroll).max(16) { 0 } else { steps / unroll };
         let mut acc = acc;
         if looped > 0 {
             acc = self.unrolled(b, looped.into(), unroll, a.clone(), at.clone(), acc);
         }
-        for k in looped * unroll..k {
+        for k in looped * unroll..steps {
             acc = self.step(b, a.clone().offset(k as i64 * sa), at.clone().offset(k as i64 * sb), acc);
+        }
+        if self.spec.pairs() && self.spec.counts[2] == Count::Fixed(2 * steps + 1) {
+            acc = self.pair(b, a.offset(steps as i64 * sa), at.offset(steps as i64 * sb), acc, true);
         }
         acc
     }
@@ -246,7 +276,7 @@ impl Nest<'_> {
         at: Index,
         acc: Vec<Val>,
     ) -> Vec<Val> {
-        let [sa, sb] = [self.spec.a[2], self.spec.b[2]];
+        let [sa, sb] = self.strides();
         b.repeat("k", rounds, &acc, |b, var, acc| {
             let a = a.plus(var, unroll as i64 * sa);
             let at = at.plus(var, unroll as i64 * sb);
@@ -255,8 +285,36 @@ impl Nest<'_> {
         })
     }
 
+    /// Strides of A and B from step to step of the innermost sum.
+    fn strides(&self) -> [i64; 2] {
+        let pace = if self.spec.pairs() { 2 } else { 1 };
+        [pace * self.spec.a[2], self.spec.b[2]]
+    }
+
+    /// Two terms: rows 2k and 2k + 1 of B, which lie together, times two neighbours of A, of which the second may be no term.
+    fn pair(&self, b: &mut LeafBuilder, a: Index, at: Index, mut acc: Vec<Val>, last: bool) -> Vec<Val> {
+        let (spec, lanes) = (self.spec, self.spec.lanes);
+        let vectors = spec.vectors();
+        let row: Vec<Val> = (0..vectors).map(|v| b.load(self.b, at.clone().offset(spec.column(v)), lanes)).collect();
+        for m in 0..spec.rows {
+            let from = Address { base: self.a, index: a.clone().offset(m as i64 * spec.a_row) };
+            let mut x = b.op(Op::BroadcastPacked { from, lanes });
+            if last {
+                let first = b.i32(0xffff, lanes);
+                x = b.binary(Binary::And, x, first);
+            }
+            for v in 0..vectors {
+                acc[m * vectors + v] = b.op(Op::Dot2Bf16 { acc: acc[m * vectors + v], a: row[v], b: x });
+            }
+        }
+        acc
+    }
+
     /// One term: a row of B times a column of A.
     fn step(&self, b: &mut LeafBuilder, a: Index, at: Index, mut acc: Vec<Val>) -> Vec<Val> {
+        if self.spec.pairs() {
+            return self.pair(b, a, at, acc, false);
+        }
         let (spec, lanes) = (self.spec, self.spec.lanes);
         let vectors = spec.vectors();
         let row: Vec<Val> = (0..vectors)

@@ -1,9 +1,9 @@
 //! Weights in the form that contractions read: panels `[group][panel][k][width]`, each row padded with zeros to whole
 //! vectors, so that a tile's loads are consecutive, full, and one stream.
 
-use super::Tile;
+use super::{Tile, elem_letter};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Elem, Index, Param, Var};
+use crate::kernel::ir::{Access, Binary, Elem, Index, Param, Unary, Val};
 use crate::kernel::site::{Site, Slot};
 
 /// Weights `[taps][inner][groups · columns]` in memory (HWIO): each group is a matrix of `taps · inner` rows.
@@ -20,23 +20,38 @@ pub struct Matrix {
 
 /// Panels of `weights` for products `x · w`: rows are (tap, input), columns are outputs.
 /// Element (g, p, k, j) is at `((g·P + p)·K + k)·width + j`, `P = ceil(columns / width)`, `K = taps·inner`.
-pub fn panels(site: &mut Site, weights: Slot, m: Matrix, tile: Tile) -> Slot {
+///
+/// With `run`, whose weights are bf16: rows 2k and 2k + 1 of each run of that many rows as pairs, the last one with a zero if the
+/// run is odd; K counts pairs.
+pub fn panels(site: &mut Site, weights: Slot, m: Matrix, tile: Tile, run: Option<usize>) -> Slot {
     let (width, rows) = (tile.columns(), m.taps * m.inner);
     let count = m.columns.div_ceil(width);
-    let form = format!("panels{width}g{}", m.groups);
-    site.prepared(weights, &form, Elem::F32, m.groups * count * rows * width, |site| {
+    let form = format!("panels{width}g{}{}", m.groups, run.map_or(String::new(), |run| format!("pairs{run}")));
+    let (source, kind) = (site.elem(weights), if run.is_some() { Elem::I32 } else { Elem::F32 });
+    let length = run.map_or(rows, |run| rows / run * run.div_ceil(2));
+    site.prepared(weights, &form, kind, m.groups * count * length * width, |site| {
         let pitch = m.groups * m.columns;
-        let mut kernel = KernelBuilder::new(format!("panels_{rows}x{pitch}_g{}_{width}", m.groups));
-        let from = kernel.buffer("w", Elem::F32, Access::Read);
-        let to = kernel.buffer("panels", Elem::F32, Access::Write);
+        let plain = [source, kind] == [Elem::F32; 2];
+        let letters = if plain { String::new() } else { [source, kind].map(elem_letter).iter().collect() };
+        let runs = run.map_or(String::new(), |run| format!("_{run}"));
+        let mut kernel = KernelBuilder::new(format!("panels_{rows}x{pitch}_g{}_{width}{letters}{runs}", m.groups));
+        let from = kernel.buffer("w", source, Access::Read);
+        let to = kernel.buffer("panels", kind, Access::Write);
         let mut leaf = |columns: usize| {
-            let name = format!("panel_{rows}x{columns}_of{pitch}_to{width}_v{}", tile.lanes);
+            let name = format!("panel_{rows}x{columns}_of{pitch}_to{width}{letters}{runs}_v{}", tile.lanes);
             site.module().leaf(&name, |b| {
-                let (w, p) = pointers(b);
-                b.repeat("k", rows, &[], |b, k, _| {
-                    copy_row(b, (w, k, pitch), (p, k, width), columns, tile);
-                    vec![]
-                });
+                let (w, p) = (b.pointer("w", source, Access::Read), b.pointer("panel", kind, Access::Write));
+                match run {
+                    Some(run) => pair_rows(b, (w, pitch), (p, width), [rows / run, run], columns, tile),
+                    None => {
+                        b.repeat("k", rows, &[], |b, k, _| {
+                            let (from, to) =
+                                (Index::default().plus(k, pitch as i64), Index::default().plus(k, width as i64));
+                            copy_row(b, (w, from), (p, to), columns, tile);
+                            vec![]
+                        });
+                    }
+                }
             })
         };
         let rest = m.columns % width;
@@ -44,7 +59,7 @@ pub fn panels(site: &mut Site, weights: Slot, m: Matrix, tile: Tile) -> Slot {
         let last = (rest > 0).then(|| leaf(rest));
         kernel.parallel("t", m.groups * count, |k, t| {
             let (g, p) = (t.div(count), t.rem(count));
-            let args = [from.at(&g * m.columns + &p * width), to.at(&t * (rows * width))];
+            let args = [from.at(&g * m.columns + &p * width), to.at(&t * (length * width))];
             if let Some(leaf) = full {
                 k.when(p.lt(m.columns / width), |k| k.call(leaf, args.clone()));
             }
@@ -95,18 +110,58 @@ fn pointers(b: &mut LeafBuilder) -> (Param, Param) {
 }
 
 /// One row: `columns` values, then zeros up to the panel's width.
-fn copy_row(b: &mut LeafBuilder, from: (Param, Var, usize), to: (Param, Var, usize), columns: usize, tile: Tile) {
-    let lanes = tile.lanes as usize;
+fn copy_row(b: &mut LeafBuilder, from: (Param, Index), to: (Param, Index), columns: usize, tile: Tile) {
     for v in 0..tile.vectors {
-        let at = (v * lanes) as i64;
-        let left = columns.saturating_sub(v * lanes).min(lanes) as u32;
-        let source = Index::from(at).plus(from.1, from.2 as i64);
-        let value = match left {
-            0 => b.f32(0.0, tile.lanes),
-            _ => b.load_partial(from.0, source, tile.lanes, left),
-        };
-        b.store(to.0, Index::from(at).plus(to.1, to.2 as i64), value);
+        let value = part(b, from.0, &from.1, v, columns, tile);
+        b.store(to.0, to.1.clone().offset(i64::from(tile.lanes) * v as i64), value);
     }
+}
+
+/// Vector `v` of a row of `columns` values, zeros beyond.
+fn part(b: &mut LeafBuilder, from: Param, row: &Index, v: usize, columns: usize, tile: Tile) -> Val {
+    let lanes = tile.lanes as usize;
+    match columns.saturating_sub(v * lanes).min(lanes) as u32 {
+        0 => b.f32(0.0, tile.lanes),
+        left => b.load_partial(from, row.clone().offset((v * lanes) as i64), tile.lanes, left),
+    }
+}
+
+/// The rows of `runs` runs of `run` rows in pairs: the first of two in the lower half of a word.
+fn pair_rows(
+    b: &mut LeafBuilder,
+    (w, pitch): (Param, usize),
+    (panel, width): (Param, usize),
+    [runs, run]: [usize; 2],
+    columns: usize,
+    tile: Tile,
+) {
+    let pairs = run.div_ceil(2);
+    let write = |b: &mut LeafBuilder, from: Index, to: Index, both: bool| {
+        for v in 0..tile.vectors {
+            let sixteen = b.i32(16, tile.lanes);
+            let first = part(b, w, &from, v, columns, tile);
+            let first = b.unary(Unary::AsInt, first);
+            let mut pair = b.binary(Binary::ShrU, first, sixteen);
+            if both {
+                let second = part(b, w, &from.clone().offset(pitch as i64), v, columns, tile);
+                let second = b.unary(Unary::AsInt, second);
+                pair = b.binary(Binary::Or, pair, second);
+            }
+            b.store(panel, to.clone().offset(i64::from(tile.lanes) * v as i64), pair);
+        }
+    };
+    b.repeat("i", runs, &[], |b, i, _| {
+        let (from, to) =
+            (Index::default().plus(i, (run * pitch) as i64), Index::default().plus(i, (pairs * width) as i64));
+        b.repeat("k", run / 2, &[], |b, k, _| {
+            write(b, from.clone().plus(k, 2 * pitch as i64), to.clone().plus(k, width as i64), true);
+            vec![]
+        });
+        if !run.is_multiple_of(2) {
+            write(b, from.offset(((run - 1) * pitch) as i64), to.offset(((pairs - 1) * width) as i64), false);
+        }
+        vec![]
+    });
 }
 
 /// `panel[o][j] = w[j][o]` for `inner` values of j, zeros beyond.

@@ -27,6 +27,8 @@ pub struct Around {
     pub pooled: bool,
     /// Most output channels in the chain.
     pub widest: usize,
+    /// Pairs of bf16 are multiplied in one go.
+    pub pairs: bool,
 }
 
 /// Sizes of tiles for windows of `r` taps: with errors of at most six times those of the direct form, as a test of the
@@ -44,7 +46,7 @@ fn sizes(r: usize, asked: bool) -> &'static [usize] {
 pub fn choose(site: &mut Site, g: &Geometry, around: Around) -> Form {
     let target = site.target;
     let asked = target.algorithm == Algorithm::Winograd;
-    let mut found = vec![("direct".to_string(), direct(target, g), Form::Direct)];
+    let mut found = vec![("direct".to_string(), direct(target, g, around.pairs), Form::Direct)];
     let direct_only = target.algorithm == Algorithm::Direct || target.batch == Batch::Training && !asked;
     if !direct_only && Winograd::applies(g) {
         sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
@@ -95,8 +97,10 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
 }
 
 /// Cycles of the direct form of an image.
-fn direct(target: &Target, g: &Geometry) -> f64 {
+fn direct(target: &Target, g: &Geometry, pairs: bool) -> f64 {
     let k = g.window.kernel[0] * g.window.kernel[1] * g.inner();
+    // Two terms in a multiply-add, and in the place of one.
+    let k = if pairs { k.div_ceil(2) } else { k };
     let columns = g.tile_columns();
     let row = cost::product(target, tile(target, g.out[1], columns), g.out[1], columns, k);
     let groups = if g.depthwise() { 1 } else { g.groups };

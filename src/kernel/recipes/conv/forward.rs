@@ -1,25 +1,28 @@
 //! Forward chains: a convolution, 1x1 convolutions on top, perhaps a pooling, all in the scratch memory of one round.
 
+mod elems;
+mod rounds;
+
 use super::choice::{Around, Form, choose};
 use super::geometry::{Geometry, rows_for_few, rows_per_round};
 use super::pooling::Pooling;
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Arg, Elem, Expr, LeafId, Memory};
-use crate::kernel::recipes::contraction::{
-    Contraction, Count, Init, Tile, activation_registers, for_each, panel_loop, panels, pieces, tile,
-};
+use crate::kernel::ir::{Access, Elem, Memory};
+use crate::kernel::recipes::contraction::{panels, tile};
 use crate::kernel::recipes::copy::{Frame, Rows};
-use crate::kernel::recipes::winograd::{self, Layer, Operands};
-use crate::kernel::recipes::{Function, Reduction, Stage, Window};
+use crate::kernel::recipes::winograd::{self, Layer};
+use crate::kernel::recipes::{Finish, Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::kernel::target::{Batch, Target};
+use elems::{Elems, between_elem, run};
+use rounds::{First, Product, Rounds};
 
 /// One convolution of a chain with its operands.
 struct Link {
     geometry: Geometry,
     weights: Slot,
     bias: Option<Slot>,
-    activation: Option<Function>,
+    finish: Finish,
 }
 
 /// `(x, w, [b], w, [b], …) -> y`: a convolution, then 1x1 convolutions, each with its bias and activation, then perhaps a
@@ -53,7 +56,7 @@ pub fn forward(
     }
     let (x, y) = (site.operands[0].slot, site.result.slot);
     if let ([link], None) = (chain.as_slice(), pooling) {
-        let layer = Layer { x, weights: link.weights, bias: link.bias, activation: link.activation };
+        let layer = Layer { x, weights: link.weights, bias: link.bias, finish: link.finish };
         if winograd::forward(site, link.geometry, &layer) {
             return Ok(());
         }
@@ -63,7 +66,7 @@ pub fn forward(
     if heavy && chain.len() > 1 && pooling.is_none() {
         let mut from = x;
         for (i, link) in chain.iter().enumerate() {
-            let to = if i + 1 == chain.len() { y } else { between(site, i, &link.geometry) };
+            let to = if i + 1 == chain.len() { y } else { between(site, i, &chain) };
             lower(site, from, to, std::slice::from_ref(link), None);
             from = to;
         }
@@ -74,19 +77,21 @@ pub fn forward(
 }
 
 /// Memory for the result of link `i`.
-fn between(site: &mut Site, i: usize, g: &Geometry) -> Slot {
-    site.temp(&format!("stage{i}"), Elem::F32, 0, g.outputs * g.out[0] * g.out[1])
+fn between(site: &mut Site, i: usize, chain: &[Link]) -> Slot {
+    let g = &chain[i].geometry;
+    site.temp(&format!("stage{i}"), between_elem(site, &chain[i..i + 2]), 0, g.outputs * g.out[0] * g.out[1])
 }
 
 /// A chain with the algorithm that suits it.
 fn lower(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>) {
     let Some((first, rest)) = chain.split_first() else { return };
     let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
-    let around = Around { chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest };
+    let pairs = Elems::new(site, [x, y], chain, (pooling.is_some(), &Form::Direct)).of(site, chain, 0)[1] == Elem::I32;
+    let around = Around { chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest, pairs };
     match choose(site, &first.geometry, around) {
         Form::Shared(form) => {
-            let to = if rest.is_empty() { y } else { between(site, 0, &first.geometry) };
-            form.launch_few(site, &first.name(), [x, to], first.weights, first.bias, first.activation);
+            let to = if rest.is_empty() { y } else { between(site, 0, chain) };
+            form.launch_few(site, &first.name(), [x, to], first.weights, first.bias, first.finish);
             if let Some(next) = rest.first() {
                 let flat = next.geometry.flattened().out;
                 let geometry = |l: &Link| Geometry { image: flat, out: flat, ..l.geometry };
@@ -110,7 +115,7 @@ fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Resul
         let (window, groups) = if chain.is_empty() { (window, groups) } else { (&one, 1) };
         let geometry = Geometry::new(&x, &weights.ty, window, groups)?;
         x = crate::types::Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
-        chain.push(Link { geometry, weights: weights.slot, bias, activation: stage.activation });
+        chain.push(Link { geometry, weights: weights.slot, bias, finish: stage.finish });
     }
     Ok(chain)
 }
@@ -141,61 +146,45 @@ impl Link {
             g.groups,
             g.outputs,
             if self.bias.is_some() { "_bias" } else { "" },
-            self.activation.map_or(String::new(), crate::kernel::recipes::contraction::function_name),
+            self.finish.name(),
         )
     }
 }
 
-/// A link inside a kernel: where its operands are.
-struct Product {
-    geometry: Geometry,
-    activation: Option<Function>,
-    tile: Tile,
-    weights: Memory,
-    bias: Option<Memory>,
-}
-
-/// The rows that a product reads, and where its results go.
-struct Place {
-    from: Memory,
-    /// Of the first pixel.
-    from_at: Expr,
-    /// Elements of a row of the image or of its padded copy.
-    pitch: usize,
-    to: Memory,
-    to_at: Expr,
-}
-
 fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pooling>, form: &Form) {
     let plan = Cut::new(site, chain, pooling.is_some(), form);
-    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, form));
-    let source = kernel.buffer("x", Elem::F32, Access::Read);
+    let elems = Elems::new(site, [x, y], chain, (pooling.is_some(), form));
+    let mut kernel = KernelBuilder::new(kernel_name(site, chain, &pooling, form) + &elems.name());
+    let source = kernel.buffer("x", elems.image, Access::Read);
     let mut args = vec![x];
     let mut products = Vec::new();
     for (i, link) in chain.iter().enumerate() {
         let g = link.geometry;
         let pixels = if i == 0 { g.out[1] } else { plan.rows * g.out[1] };
-        let registers = site.target.registers.saturating_sub(activation_registers(link.activation));
+        let registers = site.target.registers.saturating_sub(link.finish.registers());
         let tile = tile(&Target { registers, ..site.target.clone() }, pixels, g.tile_columns());
+        let elems = elems.of(site, chain, i);
         args.push(match form {
             Form::Rounds(form) if i == 0 => form.weights(site, link.weights),
             Form::Thin(form) if i == 0 => form.weights(site, link.weights),
             _ if g.depthwise() => link.weights,
-            _ => panels(site, link.weights, g.matrix(), tile),
+            _ => panels(site, link.weights, g.matrix(), tile, (elems[1] == Elem::I32).then(|| run(&g))),
         });
-        let weights = kernel.buffer("w", Elem::F32, Access::Read);
+        let weights = kernel.buffer("w", elems[1], Access::Read);
         let bias = link.bias.map(|slot| {
             args.push(slot);
             kernel.buffer("b", Elem::F32, Access::Read)
         });
-        products.push(Product { geometry: g, activation: link.activation, tile, weights, bias });
+        products.push(Product { geometry: g, finish: link.finish, tile, weights, bias, elems });
     }
     args.push(y);
-    let target = kernel.buffer("y", Elem::F32, Access::Write);
+    let target = kernel.buffer("y", elems.result, Access::Write);
 
-    let first = &chain[0].geometry;
-    let frame = plan.frame;
-    let padded = frame.map(|f| (Rows::new(site, f), kernel.scratch("padded", Elem::F32, plan.rows_in * f.pitch())));
+    // The last pair of an odd row reaches one element further.
+    let padded = plan.frame.map(|f| {
+        let rows = Rows::between(site, f, [elems.image, elems.padded]);
+        (rows, kernel.scratch("padded", elems.padded, elems.length(plan.rows_in * f.pitch())))
+    });
     let widest = |skip_last: bool| {
         let inner = chain.len() - usize::from(skip_last);
         chain[..inner].iter().map(|l| l.geometry.outputs * l.geometry.out[1] * plan.rows).max().unwrap_or(0)
@@ -204,103 +193,17 @@ fn launch(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Poo
     let group = if let Form::Rounds(form) = form { form.images() } else { 1 };
     let len = |i: usize| if i == 0 { len * group } else { len };
     let buffers: Vec<Memory> =
-        (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), Elem::F32, len(i))).collect();
-    let memories = match form {
-        Form::Rounds(form) => Some((form, form.scratch(&mut kernel))),
-        _ => None,
+        (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), elems.between, elems.length(len(i)))).collect();
+    let first = match form {
+        Form::Rounds(form) => First::Winograd(form, form.scratch(&mut kernel)),
+        Form::Thin(form) => First::Thin(form, form.scratch(&mut kernel)),
+        Form::Direct | Form::Shared(_) => First::Direct,
     };
-    let thin = match form {
-        Form::Thin(form) => Some((form, form.scratch(&mut kernel))),
-        _ => None,
-    };
-    let pool_leaf = pooling.map(|p| p.leaf(site));
-
-    let per_image = first.out[0].div_ceil(plan.rows);
-    let images = Expr::BATCH * per_image;
-    let mut round = |k: &mut KernelBuilder, t: Expr, block: Expr| {
-        let (n, row) = (t.div(per_image), t.rem(per_image) * plan.rows);
-        let [height, width] = first.image;
-        let top = &row * first.window.stride[0] + -(first.window.pad[0] as i64);
-        let mut place = match &padded {
-            Some((rows, scratch)) => {
-                rows.copy(k, source, &n, top, plan.rows_in.into(), *scratch);
-                (*scratch, Expr::from(0), rows.pitch())
-            }
-            None => (source, (&n * height + &top) * (width * first.channels), width * first.channels),
-        };
-        for (i, product) in products.iter().enumerate() {
-            let g = &product.geometry;
-            let (to, to_at) = match i + 1 == products.len() && pooling.is_none() {
-                true => (target, (&n * g.out[0] + &row) * (g.out[1] * g.outputs)),
-                false => (buffers[i % 2], Expr::from(0)),
-            };
-            let at = Place { from: place.0, from_at: place.1, pitch: place.2, to, to_at };
-            let left = &row * -1 + g.out[0];
-            if let (0, Some((winograd, memories))) = (i, &memories) {
-                winograd.product(site, k, &product.operands(at), *memories, &left);
-            } else if let (0, Some((thin, memories))) = (i, &thin) {
-                thin.product(site, k, &product.operands(at), *memories, &left);
-            } else if i == 0 {
-                window_product(site, k, product, &at, plan.rows, (&block, plan.blocks));
-            } else {
-                pixel_product(site, k, product, &at, plan.rows * g.out[1]);
-            }
-            place = (to, Expr::from(0), 0);
-        }
-        if let (Some(p), Some(leaf)) = (pooling, pool_leaf) {
-            p.image(k, leaf, place.0, target, &n);
-        }
-    };
-    if let Some((form, memories)) = memories.filter(|(form, _)| form.images() > 1) {
-        let (Some((rows, padded)), [first, rest @ ..]) = (&padded, products.as_slice()) else {
-            unreachable!("the form pads, and a chain has a first link");
-        };
-        let top = Expr::from(-(first.geometry.window.pad[0] as i64));
-        let pixels = plan.rows * first.geometry.out[1];
-        kernel.parallel("t", Expr::BATCH.ceil_div(form.images() as i64), |k, t| {
-            let begin = &t * form.images();
-            let present = (Expr::BATCH - &begin).min(form.images());
-            k.serial("n", present.clone(), |k, i| {
-                rows.copy(k, source, &(&begin + &i), top.clone(), plan.rows_in.into(), *padded);
-                form.transform_image(site, k, *padded, memories, &i);
-            });
-            // The images' results follow each other, in memory or in the first scratch image.
-            let to = if rest.is_empty() { target } else { buffers[0] };
-            let to_at = if rest.is_empty() { &begin * (pixels * first.geometry.outputs) } else { 0.into() };
-            let at = Place { from: *padded, from_at: 0.into(), pitch: 0, to, to_at };
-            form.group_product(site, k, &first.operands(at), memories, &present);
-            if rest.is_empty() {
-                return;
-            }
-            k.serial("n", present, |k, i| {
-                let mut place = (buffers[0], &i * (pixels * first.geometry.outputs));
-                for (j, product) in rest.iter().enumerate() {
-                    let to = match j + 1 == rest.len() {
-                        true => (target, (&begin + &i) * (pixels * product.geometry.outputs)),
-                        false => (buffers[1 + j % 2], Expr::from(0)),
-                    };
-                    let at = Place { from: place.0, from_at: place.1, pitch: 0, to: to.0, to_at: to.1.clone() };
-                    pixel_product(site, k, product, &at, pixels);
-                    place = to;
-                }
-            });
-        });
-    } else if plan.blocks == 1 {
-        kernel.parallel("t", images, |k, t| round(k, t, 0.into()));
-    } else {
-        // A thread keeps its channels' weights while it goes over the images.
-        kernel.parallel("block", plan.blocks, |k, block| k.serial("t", images, |k, t| round(k, t, block)));
-    }
+    let pooling = pooling.map(|p| (p, p.leaf(site)));
+    let rounds = Rounds { cut: plan, products, first, source, target, padded, buffers, pooling };
+    rounds.write(site, &mut kernel);
     let kernel = kernel.finish();
     site.launch(kernel, &args);
-}
-
-impl Product {
-    /// For a Winograd form.
-    fn operands(&self, at: Place) -> Operands {
-        let Place { from, to, to_at, .. } = at;
-        Operands { from, weights: self.weights, bias: self.bias, activation: self.activation, to, to_at }
-    }
 }
 
 fn kernel_name(site: &Site, chain: &[Link], pooling: &Option<Pooling>, form: &Form) -> String {
@@ -377,92 +280,4 @@ impl Cut {
         };
         Cut { rows, rows_in: reach(0, rows), frame, buffers, blocks }
     }
-}
-
-/// The first product of a chain: panels of output channels outermost, their weights stay in cache over the rows.
-fn window_product(site: &mut Site, k: &mut KernelBuilder, p: &Product, at: &Place, rows: usize, block: (&Expr, usize)) {
-    let (g, w, width) = (&p.geometry, &p.geometry.window, p.tile.columns());
-    let groups = if g.depthwise() { 1 } else { g.groups };
-    let columns = g.outputs / groups;
-    let panels = columns.div_ceil(width);
-    let depth = w.kernel[0] * w.kernel[1] * g.inner();
-    for_each(k, "g", groups, |k, group| {
-        panel_loop(k, columns, width, block, |k, panel, size| {
-            let column = &group * columns + &panel * width;
-            let weights = match g.depthwise() {
-                true => p.weights.at(&column),
-                false => p.weights.at((&group * panels + &panel) * (depth * width)),
-            };
-            let channel = if g.depthwise() { column.clone() } else { &group * g.inner() };
-            k.serial("r", rows, |k, r| {
-                pieces(k, "m", g.out[1], p.tile.rows, |k, m, height| {
-                    let leaf = window_leaf(site, p, at.pitch, height, size);
-                    let from = &at.from_at + &r * (w.stride[0] * at.pitch) + &m * (w.stride[1] * g.channels) + &channel;
-                    let to = &at.to_at + (&r * g.out[1] + &m) * g.outputs + &column;
-                    call(k, leaf, at.from.at(from), weights.clone(), at.to.at(to), p.bias.map(|b| b.at(&column)));
-                });
-            });
-        });
-    });
-}
-
-/// Contraction over the window: kh sums of kw·C consecutive terms where the taps of a row are neighbours.
-fn window_leaf(site: &mut Site, p: &Product, pitch: usize, rows: usize, columns: usize) -> LeafId {
-    let (g, w) = (&p.geometry, &p.geometry.window);
-    let ([kh, kw], inner) = (w.kernel, g.inner());
-    let step = if g.depthwise() { g.outputs } else { p.tile.columns() };
-    let together = g.groups == 1 && w.dilation[1] == 1;
-    let counts = if together { [kh, 1, kw * inner] } else { [kh, kw, inner] };
-    let contraction = Contraction {
-        lanes: p.tile.lanes,
-        rows,
-        columns,
-        counts: counts.map(Count::Fixed),
-        a: [w.dilation[0] * pitch, w.dilation[1] * g.channels, 1].map(|s| s as i64),
-        a_row: (w.stride[1] * g.channels) as i64,
-        a_columns: g.depthwise(),
-        b: [kw * inner * step, inner * step, step].map(|s| s as i64),
-        b_padded: !g.depthwise(),
-        c_row: g.outputs as i64,
-        c_vector: p.tile.lanes.into(),
-        init: if p.bias.is_some() { Init::Bias } else { Init::Zero },
-        activation: p.activation,
-    };
-    contraction.leaf(site.module())
-}
-
-/// A 1x1 product between scratch images: all pixels of the round are alike.
-fn pixel_product(site: &mut Site, k: &mut KernelBuilder, p: &Product, at: &Place, pixels: usize) {
-    let (g, width) = (&p.geometry, p.tile.columns());
-    panel_loop(k, g.outputs, width, (&0.into(), 1), |k, panel, size| {
-        let column = &panel * width;
-        pieces(k, "m", pixels, p.tile.rows, |k, m, height| {
-            let contraction = Contraction {
-                lanes: p.tile.lanes,
-                rows: height,
-                columns: size,
-                counts: [1, 1, g.channels].map(Count::Fixed),
-                a: [0, 0, 1],
-                a_row: g.channels as i64,
-                a_columns: false,
-                b: [0, 0, width as i64],
-                b_padded: true,
-                c_row: g.outputs as i64,
-                c_vector: p.tile.lanes.into(),
-                init: if p.bias.is_some() { Init::Bias } else { Init::Zero },
-                activation: p.activation,
-            };
-            let leaf = contraction.leaf(site.module());
-            let from = at.from.at(&at.from_at + &m * g.channels);
-            let weights = p.weights.at(&panel * (g.channels * width));
-            let to = at.to.at(&at.to_at + &m * g.outputs + &column);
-            call(k, leaf, from, weights, to, p.bias.map(|b| b.at(&column)));
-        });
-    });
-}
-
-fn call(k: &mut KernelBuilder, leaf: LeafId, a: Arg, b: Arg, c: Arg, bias: Option<Arg>) {
-    let mut args = vec![a, b, c];
-    args.extend(bias);
-    k.call(leaf, args);
 }

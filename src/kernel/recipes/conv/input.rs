@@ -4,12 +4,12 @@
 use super::geometry::{Geometry, rows_per_round};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
-use crate::kernel::recipes::Window;
 use crate::kernel::recipes::contraction::{
     Contraction, Count, Init, Tile, for_each, panel_loop, pieces, tile, transposed_panels,
 };
 use crate::kernel::recipes::copy::{Frame, Rows};
 use crate::kernel::recipes::winograd;
+use crate::kernel::recipes::{Finish, Window};
 use crate::kernel::site::{Lowered, Site, Unsupported};
 
 /// The taps of one dimension that reach the positions `phase, phase + stride, …` of dx. With position `stride·q + phase` and
@@ -62,20 +62,21 @@ struct Plan {
     low: [i64; 2],
     rows_in: usize,
     frame: Option<Frame>,
+    finish: Finish,
 }
 
 /// `(w, dy, [y]) -> dx`, the result's type says the image's size. With y, dx is 0 where y is not above 0.
-pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize, finish: Finish) -> Lowered {
     let [w, dy] = [&site.operands[0], &site.operands[1]].map(Clone::clone);
     let geometry = Geometry::new(&site.result.ty, &w.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(Unsupported(format!("{}: a gradient {} of a convolution", site.name, dy.ty)));
     }
     let mask = site.operands.get(2).map(|y| y.slot);
-    if mask.is_none() && winograd::grad_input(site, geometry, w.slot, dy.slot) {
+    if mask.is_none() && winograd::grad_input(site, geometry, [w.slot, dy.slot], finish) {
         return Ok(());
     }
-    let plan = Plan::new(site, geometry.flattened());
+    let plan = Plan::new(site, geometry.flattened(), finish);
     let g = plan.geometry;
     let weights = if g.depthwise() { w.slot } else { transposed_panels(site, w.slot, g.matrix(), plan.tile) };
 
@@ -143,7 +144,7 @@ struct RowAt<'a> {
 }
 
 impl Plan {
-    fn new(site: &Site, g: Geometry) -> Plan {
+    fn new(site: &Site, g: Geometry, finish: Finish) -> Plan {
         let [mut rows, mut columns] = [phases(&g, 0), phases(&g, 1)];
         let quotients = [0, 1].map(|d| g.image[d].div_ceil(g.window.stride[d]));
         let ((low_y, high_y), (low_x, high_x)) = (extent(&rows), extent(&columns));
@@ -167,6 +168,7 @@ impl Plan {
             low: [low_y, low_x],
             rows_in: quotient + reach,
             frame: (!direct).then_some(frame),
+            finish,
         }
     }
 
@@ -174,7 +176,12 @@ impl Plan {
         let (g, w) = (&self.geometry, &self.geometry.window);
         let [k, s, p, d] = [w.kernel, w.stride, w.pad, w.dilation].map(|v| format!("{}x{}", v[0], v[1]));
         let [c, h, x, o] = [g.channels, g.image[0], g.image[1], g.outputs];
-        format!("conv_grad_input_v{}_{c}x{h}x{x}_{k}s{s}p{p}d{d}g{}_{o}", site.target.lanes, g.groups)
+        format!(
+            "conv_grad_input_v{}_{c}x{h}x{x}_{k}s{s}p{p}d{d}g{}_{o}{}",
+            site.target.lanes,
+            g.groups,
+            self.finish.name()
+        )
     }
 
     fn row(&self, site: &mut Site, k: &mut KernelBuilder, weights: Memory, at: &RowAt) {
@@ -221,6 +228,7 @@ impl Plan {
         let step = if g.depthwise() { g.outputs } else { width };
         let per_tap = (step * g.columns()) as i64;
         Contraction {
+            elems: [Elem::F32; 3],
             lanes: self.tile.lanes,
             rows,
             columns,
@@ -233,7 +241,7 @@ impl Plan {
             c_row: (g.window.stride[1] * g.channels) as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Zero,
-            activation: None,
+            finish: self.finish,
         }
     }
 }

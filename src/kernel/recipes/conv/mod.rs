@@ -12,8 +12,9 @@ mod pooling;
 mod weight;
 
 pub use geometry::Geometry;
+pub use parts::short_sums;
 
-use super::{Reduction, Stage, Window, gpu};
+use super::{Finish, Reduction, Stage, Window, gpu};
 use crate::kernel::site::{Lowered, Site};
 
 /// `(x, w, [b], w, [b], …) -> y`: a convolution, then 1x1 convolutions, each with its bias and activation, then perhaps a
@@ -31,11 +32,11 @@ pub fn forward(
     }
 }
 
-/// `(w, dy) -> dx`
-pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+/// `(w, dy, [y]) -> dx`; with y, dx is 0 where y is not above 0.
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize, finish: Finish) -> Lowered {
     match tiled(site, groups) {
-        true => gpu::grad_input(site, window, groups),
-        false => input::grad_input(site, window, groups),
+        true => gpu::grad_input(site, window, groups, finish),
+        false => input::grad_input(site, window, groups, finish),
     }
 }
 

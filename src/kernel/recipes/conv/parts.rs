@@ -7,6 +7,7 @@
 use super::geometry::Geometry;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
+use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, for_each, panel_loop, pieces, tile};
 use crate::kernel::recipes::copy::{Frame, Rows, zero};
 use crate::kernel::recipes::split::Split;
@@ -85,6 +86,7 @@ impl Sums {
         let joined = pitch * w.stride[0] == g.out[1] * w.stride[1] * g.channels;
         let counts = if joined { [1, 1, height * g.out[1]] } else { [height, 1, g.out[1]] };
         Contraction {
+            elems: [Elem::F32; 3],
             lanes: self.tile.lanes,
             rows,
             columns,
@@ -97,7 +99,7 @@ impl Sums {
             c_row: g.outputs as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Load,
-            activation: None,
+            finish: Finish::NONE,
         }
     }
 }
@@ -111,6 +113,11 @@ struct Block {
     dy_at: Expr,
     sums: Memory,
     sums_at: Expr,
+}
+
+/// Does this way suit the shape?
+pub fn short_sums(site: &Site, g: Geometry) -> bool {
+    Sums::new(site, g).is_some()
 }
 
 /// Writes the launches `(x, dy) -> dw` if this way suits the shape.

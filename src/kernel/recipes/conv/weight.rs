@@ -7,9 +7,10 @@ use super::geometry::Geometry;
 use super::parts;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LoopKind, Memory};
-use crate::kernel::recipes::Window;
 use crate::kernel::recipes::contraction::{Contraction, Count, Init, Tile, tile};
+use crate::kernel::recipes::copy::zero_rows;
 use crate::kernel::recipes::winograd;
+use crate::kernel::recipes::{Finish, Window};
 use crate::kernel::site::{Lowered, Site, Unsupported};
 
 /// Full tiles and the remainder of one side of the product, dealt out in blocks of tiles.
@@ -181,6 +182,7 @@ impl Plan {
     fn contraction(&self, [rows, columns]: [usize; 2]) -> Contraction {
         let (g, w) = (&self.geometry, &self.geometry.window);
         Contraction {
+            elems: [Elem::F32; 3],
             lanes: self.tile.lanes,
             rows,
             columns,
@@ -193,23 +195,13 @@ impl Plan {
             c_row: g.outputs as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Load,
-            activation: None,
+            finish: Finish::NONE,
         }
     }
 
     fn zero(&self, site: &mut Site, k: &mut KernelBuilder, owner: &Owner) {
         self.tiles(k, owner, |k, _, size, place| {
-            let lanes = self.tile.lanes;
-            let pitch = self.geometry.outputs;
-            let leaf = site.module().leaf(&format!("zero_{}x{}_of{pitch}v{lanes}", size[0], size[1]), |b| {
-                let to = b.pointer("to", Elem::F32, Access::Write);
-                for m in 0..size[0] {
-                    b.elements(size[1], lanes, |b, at, lanes| {
-                        let zero = b.f32(0.0, lanes);
-                        b.store(to, at.offset((m * pitch) as i64), zero);
-                    });
-                }
-            });
+            let leaf = zero_rows(site, size, self.geometry.outputs);
             k.call(leaf, [place]);
         });
     }

@@ -4,8 +4,7 @@
 use super::rows::{Row, RowTile};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, LeafId, Memory, Val};
-use crate::kernel::recipes::Function;
-use crate::kernel::recipes::contraction::{activate, function_name};
+use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::split::run;
 use crate::kernel::site::Site;
 use crate::kernel::target::GroupTile;
@@ -30,7 +29,7 @@ pub struct Cells {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Epilogue {
     pub bias: bool,
-    pub activation: Option<Function>,
+    pub finish: Finish,
     /// The sum counts only where another value at the same place is above 0.
     pub mask: bool,
 }
@@ -189,8 +188,8 @@ pub struct Item<'a> {
 impl Epilogue {
     /// A part of a name: all that decides the code.
     pub fn name(&self) -> String {
-        let function = self.activation.map_or(String::new(), function_name);
-        format!("{}{function}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
+        let finish = self.finish.name();
+        format!("{}{finish}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
     }
 
     /// The result of a sum.
@@ -198,9 +197,7 @@ impl Epilogue {
         if let Some(bias) = bias {
             value = b.add(value, bias);
         }
-        if let Some(function) = self.activation {
-            value = activate(b, function, value);
-        }
+        value = self.finish.apply(b, value);
         if let Some(mask) = mask {
             let lanes = b.ty(value).lanes;
             let zero = b.f32(0.0, lanes);

@@ -11,7 +11,7 @@ use super::rows::{RowTile, Rows};
 use super::winograd;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Memory};
-use crate::kernel::recipes::Function;
+use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::contraction::pieces;
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::recipes::split::run;
@@ -24,7 +24,7 @@ pub struct Link {
     pub geometry: Geometry,
     pub weights: Slot,
     pub bias: Option<Slot>,
-    pub activation: Option<Function>,
+    pub finish: Finish,
 }
 
 impl Link {
@@ -34,7 +34,7 @@ impl Link {
     }
 
     pub fn epilogue(&self) -> Epilogue {
-        Epilogue { bias: self.bias.is_some(), activation: self.activation, mask: false }
+        Epilogue { bias: self.bias.is_some(), finish: self.finish, mask: false }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::kernel::ir::{Elem, Expr};
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::recipes::linear::weight_sizes;
 use crate::kernel::recipes::split::run;
-use crate::kernel::recipes::{Reduction, Stage, Window, pool};
+use crate::kernel::recipes::{Finish, Reduction, Stage, Window, pool};
 use crate::kernel::site::{Lowered, Operand, Site, Slot, Unsupported};
 use crate::types::Type;
 
@@ -62,7 +62,7 @@ fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Resul
         let (window, groups) = if links.is_empty() { (window, groups) } else { (&ONE, 1) };
         let geometry = Geometry::new(&x, &weights.ty, window, groups)?;
         x = Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
-        links.push(Link { geometry, weights: weights.slot, bias, activation: stage.activation });
+        links.push(Link { geometry, weights: weights.slot, bias, finish: stage.finish });
     }
     Ok(links)
 }
@@ -73,7 +73,7 @@ pub fn linear_forward(site: &mut Site, stage: Stage) -> Lowered {
     let [x, weights] = [0, 1].map(|i| site.operands[i].slot);
     let bias = if stage.bias { site.operands.get(2).map(|b| b.slot) } else { None };
     let to = site.result.slot;
-    chain::launch(site, x, &[Link { geometry, weights, bias, activation: stage.activation }], to);
+    chain::launch(site, x, &[Link { geometry, weights, bias, finish: stage.finish }], to);
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub fn linear_forward(site: &mut Site, stage: Stage) -> Lowered {
 pub fn linear_grad_input(site: &mut Site) -> Lowered {
     let g = dense(site, 0)?;
     let [w, dy] = [0, 1].map(|i| site.operands[i].slot);
-    grad_input_of(site, &g, [w, dy], None);
+    grad_input_of(site, &g, [w, dy], None, Finish::NONE);
     Ok(())
 }
 
@@ -186,21 +186,21 @@ pub fn product(site: &mut Site, x: Slot, link: &Link, to: Slot) {
 
 /// `(w, dy, [mask]) -> dx`: the sum over taps and output channels of those pixels of dy whose window covers the pixel of dx,
 /// where the layer below has a result above 0 (its ReLU's gradient).
-pub fn grad_input(site: &mut Site, window: &Window, groups: usize) -> Lowered {
+pub fn grad_input(site: &mut Site, window: &Window, groups: usize, finish: Finish) -> Lowered {
     let g = Geometry::new(&site.result.ty, &site.operands[0].ty, window, groups)?;
     let [w, dy] = [0, 1].map(|i| site.operands[i].slot);
     let mask = site.operands.get(2).map(|m| m.slot);
-    if !winograd::grad_input(site, &g, [w, dy], mask) {
-        grad_input_of(site, &g, [w, dy], mask);
+    if !winograd::grad_input(site, &g, [w, dy], mask, finish) {
+        grad_input_of(site, &g, [w, dy], mask, finish);
     }
     Ok(())
 }
 
-fn grad_input_of(site: &mut Site, geometry: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>) {
+fn grad_input_of(site: &mut Site, geometry: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>, finish: Finish) {
     let g = &straight(geometry);
     let (inner, columns) = (g.inner(), g.columns());
     let depth = g.window.kernel[0] * g.window.kernel[1] * columns;
-    let epilogue = Epilogue { mask: mask.is_some(), ..Epilogue::default() };
+    let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };
     Product {
         name: format!("{}{}", name("conv_grad_input", geometry), epilogue.name()),
         rows: Rows::PerImage(g.image[0] * g.image[1]),

@@ -12,6 +12,7 @@ use super::product::{Factor, Product, Span};
 use super::rows::Rows;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId};
+use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::recipes::split::run;
 use crate::kernel::recipes::winograd::{Patch, Transforms, Winograd, both_sides, mirrored};
@@ -38,10 +39,10 @@ struct End {
 }
 
 /// Writes the launches `(w, dy, [mask]) -> dx` for the convolution `g` if this algorithm is asked for, or pays.
-pub fn grad_input(site: &mut Site, g: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>) -> bool {
+pub fn grad_input(site: &mut Site, g: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>, finish: Finish) -> bool {
     let algorithm = site.target.algorithm;
     let Some(form) = mirrored(g).and_then(|back| Form::choose(algorithm, &back)) else { return false };
-    let epilogue = Epilogue { mask: mask.is_some(), ..Epilogue::default() };
+    let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };
     let to = site.result.slot;
     form.launch(site, [dy, w], true, &End { bias: None, mask, epilogue, to });
     true

@@ -22,7 +22,8 @@ pub fn max(site: &mut Site, window: &Window) -> Lowered {
 
 pub(super) fn max_over(site: &mut Site, shape: &Pooling) -> Lowered {
     let mut d = Dressed::new(site, "max_pool", Access::Write);
-    let pointers = [Side::image(d.operands[0], Access::Read), Side::output(d.result, Access::Write)];
+    let [from, to] = [site.operands[0].slot, site.result.slot].map(|slot| site.elem(slot));
+    let pointers = [Side::image(d.operands[0], Access::Read).of(from), Side::output(d.result, Access::Write).of(to)];
     shape.forward_kernel(site, &mut d, "max_pool", &pointers, false, None, |b, p, at, lanes| {
         let start = b.f32(f32::NEG_INFINITY, lanes);
         let best = p.fold(b, at, &[start], |b, cell, _, carried| {

@@ -1,8 +1,9 @@
 //! The loops around a pooling window: which output pixels see a whole window and which a clipped one.
 
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Arg, Expr, Index, LeafId, Memory, Op, Param, Val, Var};
+use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Op, Param, Val, Var};
 use crate::kernel::recipes::Window;
+use crate::kernel::recipes::contraction::elem_letter;
 use crate::kernel::recipes::random::{Units, UnitsOf};
 use crate::kernel::recipes::split::{Dressed, fill_leaf, run};
 use crate::kernel::site::{Site, Unsupported};
@@ -28,6 +29,7 @@ pub struct Side {
     memory: Memory,
     access: Access,
     kind: SideKind,
+    elem: Elem,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,15 +42,20 @@ enum SideKind {
 
 impl Side {
     pub fn image(memory: Memory, access: Access) -> Side {
-        Side { memory, access, kind: SideKind::Image }
+        Side { memory, access, kind: SideKind::Image, elem: Elem::F32 }
     }
 
     pub fn output(memory: Memory, access: Access) -> Side {
-        Side { memory, access, kind: SideKind::Output }
+        Side { memory, access, kind: SideKind::Output, elem: Elem::F32 }
+    }
+
+    /// The same with other elements.
+    pub fn of(self, elem: Elem) -> Side {
+        Side { elem, ..self }
     }
 
     pub fn random(units: &UnitsOf) -> Side {
-        Side { memory: units.memory, access: Access::Read, kind: SideKind::Random }
+        Side { memory: units.memory, access: Access::Read, kind: SideKind::Random, elem: Elem::F32 }
     }
 }
 
@@ -316,11 +323,13 @@ impl Pooling {
         let (stride, width, channels) = (self.window.stride[1], self.size[1], self.channels);
         let run_name = run.map_or("clipped".into(), |r| format!("{r}s{stride}"));
         let part = if share == channels { String::new() } else { format!("{share}of") };
-        let name = format!("{tag}_{kh}x{kw}_{run_name}_w{width}_c{part}{channels}_v{lanes}");
+        let narrow = sides.iter().any(|s| s.elem != Elem::F32);
+        let kinds = if narrow { sides.iter().map(|s| elem_letter(s.elem)).collect() } else { String::new() };
+        let name = format!("{tag}{kinds}_{kh}x{kw}_{run_name}_w{width}_c{part}{channels}_v{lanes}");
         site.module().leaf(&name, |b| {
             let mut params = Vec::new();
             for (i, side) in sides.iter().enumerate() {
-                params.push(b.pointer(&format!("p{i}"), super::F32, side.access));
+                params.push(b.pointer(&format!("p{i}"), side.elem, side.access));
             }
             let mut p = Pixel { shape: self, params, clipped: None, cells: Ok(kh * kw), number: None };
             let Some(run) = run else {

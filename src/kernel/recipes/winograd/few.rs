@@ -4,7 +4,7 @@
 use super::{Memories, Operands, Winograd};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr};
-use crate::kernel::recipes::Function;
+use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::contraction::{Tile, piece, tile_by};
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::recipes::copy::Rows;
@@ -32,23 +32,23 @@ impl Winograd {
         [x, y]: [Slot; 2],
         weights: Slot,
         bias: Option<Slot>,
-        activation: Option<Function>,
+        finish: Finish,
     ) {
         let [_, v, _] = self.lens();
         let form = self.weights(site, weights);
         let v = site.temp("tiles", Elem::F32, 0, v);
         self.launch_inputs(site, name, x, v);
-        self.launch_products(site, name, [v, form, y], bias, activation);
+        self.launch_products(site, name, [v, form, y], bias, finish);
     }
 
     fn launch_inputs(&self, site: &mut Site, name: &str, x: Slot, v: Slot) {
         let (g, m, c) = (&self.geometry, self.transforms.m, self.geometry.channels);
         let [between, len, _] = self.lens();
-        let height = m + self.transforms.r - 1;
-        let mut kernel = KernelBuilder::new(format!("tiles{name}{}", self.name()));
-        let from = kernel.buffer("x", Elem::F32, Access::Read);
+        let (height, kept) = (m + self.transforms.r - 1, site.elem(x));
+        let mut kernel = KernelBuilder::new(format!("tiles{name}{}{}", self.name(), mark(kept)));
+        let from = kernel.buffer("x", kept, Access::Read);
         let to = kernel.buffer("v", Elem::F32, Access::Write);
-        let rows = Rows::new(site, self.frame());
+        let rows = Rows::between(site, self.frame(), [kept, Elem::F32]);
         let padded = kernel.scratch("padded", Elem::F32, height * rows.pitch());
         let between = kernel.scratch("between", Elem::F32, between);
         let input = self.input_leaf(site);
@@ -72,16 +72,17 @@ impl Winograd {
         name: &str,
         [v, weights, y]: [Slot; 3],
         bias: Option<Slot>,
-        activation: Option<Function>,
+        finish: Finish,
     ) {
         let g = &self.geometry;
         let ([between, len, m], width) = (self.lens(), self.tile.columns());
         let panels = g.outputs.div_ceil(width);
-        let mut kernel = KernelBuilder::new(format!("panels{name}{}", self.name()));
+        let elem = site.elem(y);
+        let mut kernel = KernelBuilder::new(format!("panels{name}{}{}", self.name(), mark(elem)));
         let tiles = kernel.buffer("v", Elem::F32, Access::Read);
         let u = kernel.buffer("u", Elem::F32, Access::Read);
         let b = bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
-        let to = kernel.buffer("y", Elem::F32, Access::Write);
+        let to = kernel.buffer("y", elem, Access::Write);
         let memories = Memories {
             between: kernel.scratch("between", Elem::F32, between),
             v: tiles,
@@ -90,7 +91,7 @@ impl Winograd {
         kernel.parallel("t", Expr::BATCH * panels, |k, t| {
             let (n, panel) = (t.div(panels), t.rem(panels));
             let to_at = &n * (g.out[0] * g.out[1] * g.outputs);
-            let p = Operands { from: tiles, weights: u, bias: b, activation, to, to_at: to_at.clone() };
+            let p = Operands { from: tiles, weights: u, bias: b, finish, to, elem, to_at: to_at.clone() };
             piece(k, &panel, g.outputs, width, |k, columns| {
                 self.panel(site, k, (u, tiles, memories.m), &(&n * len), (&panel, columns));
                 self.back(site, k, &p, memories, (&panel, columns), &0.into(), &to_at, &g.out[0].into());
@@ -100,4 +101,9 @@ impl Winograd {
         let args: Vec<Slot> = [v, weights].into_iter().chain(bias).chain([y]).collect();
         site.launch(kernel, &args);
     }
+}
+
+/// A part of a kernel's name.
+fn mark(elem: Elem) -> &'static str {
+    if elem == Elem::F32 { "" } else { "_bf16" }
 }

@@ -4,8 +4,8 @@ use super::batches::{Batches, Epilogue};
 use super::pays;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem};
-use crate::kernel::recipes::Window;
 use crate::kernel::recipes::conv::Geometry;
+use crate::kernel::recipes::{Finish, Window};
 use crate::kernel::site::{Site, Slot};
 
 /// The geometry of that convolution; `None` where its window would be no unstrided one within the padding.
@@ -25,16 +25,16 @@ pub fn mirrored(g: &Geometry) -> Option<Geometry> {
 }
 
 /// Writes the launches `(w, dy) -> dx` for the convolution `g` if this algorithm is wanted and applies.
-pub fn grad_input(site: &mut Site, g: Geometry, w: Slot, dy: Slot) -> bool {
+pub fn grad_input(site: &mut Site, g: Geometry, [w, dy]: [Slot; 2], finish: Finish) -> bool {
     let Some(back) = mirrored(&g).filter(|g| pays(site.target, g)) else { return false };
     let Some(batches) = Batches::new(site, back) else { return false };
     let turned = turned(site, w, &g);
     let weights = batches.form.weights(site, turned);
-    let mut kernel = KernelBuilder::new(format!("winograd_grad_input{}", batches.name()));
+    let mut kernel = KernelBuilder::new(format!("winograd_grad_input{}{}", batches.name(), finish.name()));
     let panels = kernel.buffer("w", Elem::F32, Access::Read);
     let source = kernel.buffer("dy", Elem::F32, Access::Read);
     let target = kernel.buffer("dx", Elem::F32, Access::Write);
-    batches.kernel(site, &mut kernel, [source, panels, target], &Epilogue { bias: None, activation: None });
+    batches.kernel(site, &mut kernel, [source, panels, target], &Epilogue { bias: None, finish });
     let kernel = kernel.finish();
     let result = site.result.slot;
     site.launch(kernel, &[weights, dy, result]);

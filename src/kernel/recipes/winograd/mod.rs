@@ -25,8 +25,8 @@ pub use weight_gradient::grad_weight;
 
 pub use thin::Thin;
 
-use super::Function;
-use super::contraction::{Contraction, Count, Init, Tile, activate, function_name, panel_loop, piece, pieces, tile};
+use super::Finish;
+use super::contraction::{Contraction, Count, Init, Tile, panel_loop, piece, pieces, tile};
 use super::conv::Geometry;
 use super::copy::Frame;
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
@@ -193,17 +193,19 @@ impl Winograd {
         let panels = o.div_ceil(width);
         let per_frequency = c * width;
         let form = format!("winograd{}x{r}_{width}", f.m);
+        let kept = site.elem(weights);
+        let kind = if kept == Elem::F32 { "" } else { "_bf16" };
         site.prepared(weights, &form, Elem::F32, panels * f.frequencies() * per_frequency, |site| {
-            let mut kernel = KernelBuilder::new(format!("winograd_weights_{}x{r}_{c}x{o}_{width}v{lanes}", f.m));
-            let from = kernel.buffer("w", Elem::F32, Access::Read);
+            let mut kernel = KernelBuilder::new(format!("winograd_weights{kind}_{}x{r}_{c}x{o}_{width}v{lanes}", f.m));
+            let from = kernel.buffer("w", kept, Access::Read);
             let to = kernel.buffer("u", Elem::F32, Access::Write);
             let between = kernel.scratch("between", Elem::F32, f.points() * r * lanes as usize);
             kernel.parallel("t", panels * c, |k, t| {
                 let (p, channel) = (t.div(c), t.rem(c));
                 piece(k, &p, o, width, |k, columns| {
-                    let name = format!("winograd_weight_{}x{r}_{columns}_of{c}x{o}_{per_frequency}v{lanes}", f.m);
+                    let name = format!("winograd_weight{kind}_{}x{r}_{columns}_of{c}x{o}_{per_frequency}v{lanes}", f.m);
                     let leaf = site.module().leaf(&name, |b| {
-                        let w = b.pointer("w", Elem::F32, Access::Read);
+                        let w = b.pointer("w", kept, Access::Read);
                         let between = b.pointer("between", Elem::F32, Access::ReadWrite);
                         let u = b.pointer("u", Elem::F32, Access::Write);
                         for_vectors(b, columns, lanes, |b, at, count| {
@@ -303,6 +305,7 @@ impl Winograd {
         let (f, lanes, c) = (&self.transforms, self.tile.lanes, self.geometry.channels);
         let vector = f.frequencies() * lanes as usize;
         Contraction {
+            elems: [Elem::F32; 3],
             lanes,
             rows,
             // Whole vectors: the weights beyond the last column are zeros.
@@ -316,7 +319,7 @@ impl Winograd {
             c_row: (self.tile.vectors * vector) as i64,
             c_vector: vector as i64,
             init: Init::Zero,
-            activation: None,
+            finish: Finish::NONE,
         }
     }
 
@@ -343,14 +346,15 @@ impl Winograd {
     fn output_leaf(&self, site: &mut Site, p: &Operands, across: usize, columns: usize) -> LeafId {
         let (f, g, lanes) = (&self.transforms, &self.geometry, self.tile.lanes);
         let bias = if p.bias.is_some() { "_bias" } else { "" };
-        let activation = p.activation.map_or(String::new(), function_name);
+        let finish = p.finish.stored_as(p.elem);
+        let end = format!("{}{}", finish.name(), p.kind());
         let [ow, o] = [g.out[1], g.outputs];
-        let name = format!("winograd_output_{}x{}_{across}_{columns}_{ow}x{o}v{lanes}{bias}{activation}", f.m, f.r);
+        let name = format!("winograd_output_{}x{}_{across}_{columns}_{ow}x{o}v{lanes}{bias}{end}", f.m, f.r);
         let frequencies = f.frequencies() as i64;
         site.module().leaf(&name, |b| {
             let m = b.pointer("m", Elem::F32, Access::Read);
             let between = b.pointer("between", Elem::F32, Access::ReadWrite);
-            let y = b.pointer("y", Elem::F32, Access::Write);
+            let y = b.pointer("y", p.elem, Access::Write);
             let bias = p.bias.map(|_| b.pointer("bias", Elem::F32, Access::Read));
             let rows = b.int("rows");
             for_vectors(b, columns, lanes, |b, at, count| {
@@ -363,7 +367,7 @@ impl Winograd {
                         return;
                     }
                     let value = term.map_or(value, |term| b.add(value, term));
-                    let value = p.activation.map_or(value, |function| activate(b, function, value));
+                    let value = finish.apply(b, value);
                     let place = add(i.times((ow * o) as i64), &at).offset((j * o) as i64);
                     b.store_partial(y, place, value, count);
                 });
@@ -377,9 +381,18 @@ pub struct Operands {
     pub from: Memory,
     pub weights: Memory,
     pub bias: Option<Memory>,
-    pub activation: Option<Function>,
+    pub finish: Finish,
     pub to: Memory,
+    /// Of the results in memory.
+    pub elem: Elem,
     pub to_at: Expr,
+}
+
+impl Operands {
+    /// A part of a leaf's name: what its results are in memory.
+    fn kind(&self) -> &'static str {
+        if self.elem == Elem::F32 { "" } else { "_to_bf16" }
+    }
 }
 
 /// `body(builder, first channel, channels)` for each vector of `count` channels; the last may be partly used.

@@ -8,7 +8,6 @@ use super::transform::{Patch, apply, both_sides};
 use super::{Operands, Transforms, Winograd, add, for_vectors};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Param, Val, Var};
-use crate::kernel::recipes::contraction::{activate, function_name};
 use crate::kernel::recipes::conv::Geometry;
 use crate::kernel::recipes::copy::Frame;
 use crate::kernel::site::{Site, Slot};
@@ -82,13 +81,15 @@ impl Thin {
         let (g, f, lanes) = (self.geometry, self.transforms.clone(), self.lanes);
         let (c, o, r, t) = (g.channels, g.outputs, f.r, f.points());
         let len = o.next_multiple_of(lanes as usize) * t * t * c;
+        let kept = site.elem(weights);
+        let kind = if kept == Elem::F32 { "" } else { "_bf16" };
         site.prepared(weights, &format!("thin{}x{r}", f.m), Elem::F32, len, |site| {
-            let mut kernel = KernelBuilder::new(format!("thin_weights_{}x{r}_{c}x{o}v{lanes}", f.m));
-            let from = kernel.buffer("w", Elem::F32, Access::Read);
+            let mut kernel = KernelBuilder::new(format!("thin_weights{kind}_{}x{r}_{c}x{o}v{lanes}", f.m));
+            let from = kernel.buffer("w", kept, Access::Read);
             let to = kernel.buffer("u", Elem::F32, Access::Write);
             let between = kernel.scratch("between", Elem::F32, t * r * lanes as usize);
-            let leaf = site.module().leaf(&format!("thin_weight_{}x{r}_{c}x{o}v{lanes}", f.m), |b| {
-                let w = b.pointer("w", Elem::F32, Access::Read);
+            let leaf = site.module().leaf(&format!("thin_weight{kind}_{}x{r}_{c}x{o}v{lanes}", f.m), |b| {
+                let w = b.pointer("w", kept, Access::Read);
                 let between = b.pointer("between", Elem::F32, Access::ReadWrite);
                 let u = b.pointer("u", Elem::F32, Access::Write);
                 for_vectors(b, o, lanes, |b, at, count| {
@@ -159,13 +160,14 @@ impl Thin {
         let (f, g, lanes) = (&self.transforms, &self.geometry, self.lanes);
         let (t, c, o, ow) = (f.points(), g.channels, g.outputs, g.out[1]);
         let bias = if p.bias.is_some() { "_bias" } else { "" };
-        let activation = p.activation.map_or(String::new(), function_name);
+        let finish = p.finish.stored_as(p.elem);
+        let end = format!("{}{}", finish.name(), p.kind());
         let size = format!("{}x{}_{tiles}_{across}_{c}x{o}_{ow}", f.m, f.r);
-        site.module().leaf(&format!("thin_{size}v{lanes}{bias}{activation}"), |b| {
+        site.module().leaf(&format!("thin_{size}v{lanes}{bias}{end}"), |b| {
             let v = b.pointer("v", Elem::F32, Access::Read);
             let u = b.pointer("u", Elem::F32, Access::Read);
             let between = b.pointer("between", Elem::F32, Access::ReadWrite);
-            let y = b.pointer("y", Elem::F32, Access::Write);
+            let y = b.pointer("y", p.elem, Access::Write);
             let bias = p.bias.map(|_| b.pointer("bias", Elem::F32, Access::Read));
             let rows = b.int("rows");
             for_vectors(b, o, lanes, |b, at, count| {
@@ -188,9 +190,7 @@ impl Thin {
                                 let term = b.load_partial(bias, at.clone(), lanes, count);
                                 value = b.add(value, term);
                             }
-                            if let Some(function) = p.activation {
-                                value = activate(b, function, value);
-                            }
+                            value = finish.apply(b, value);
                             let place = at.clone().plus(tile, (f.m * o) as i64).plus(i, (ow * o) as i64);
                             b.store_partial(y, place.offset((j * o) as i64), value, count);
                         }

@@ -1,9 +1,9 @@
-//! Activation functions on values of a leaf.
+//! Activation functions on values of a leaf, and what else happens to results before they are stored.
 
 use crate::kernel::build::LeafBuilder;
-use crate::kernel::ir::{Compare, Val};
+use crate::kernel::ir::{Compare, Elem, Val};
 use crate::kernel::math;
-use crate::kernel::recipes::Function;
+use crate::kernel::recipes::{Finish, Function};
 
 /// A part of a name: equal functions, equal code.
 pub fn function_name(function: Function) -> String {
@@ -16,12 +16,31 @@ pub fn function_name(function: Function) -> String {
     }
 }
 
-/// Registers that [`activate`] needs beside the accumulators, less those that the sum's own loop needs too.
-pub fn activation_registers(function: Option<Function>) -> u32 {
-    match function {
-        // The polynomial of exp: argument, power of two and two terms at a time, while all other results still wait.
-        Some(Function::Elu { .. } | Function::Sigmoid | Function::Tanh) => 2,
-        Some(Function::Relu | Function::LeakyRelu { .. }) | None => 0,
+impl Finish {
+    pub const NONE: Finish = Finish { activation: None, bf16: false };
+
+    /// A part of a name: equal ones, equal code.
+    pub fn name(&self) -> String {
+        self.activation.map_or(String::new(), function_name) + if self.bf16 { "_bf16" } else { "" }
+    }
+
+    /// Registers that [`Finish::apply`] needs beside the accumulators, less those that the sum's own loop needs too.
+    pub fn registers(&self) -> u32 {
+        match self.activation {
+            // The polynomial of exp: argument, power of two and two terms at a time, while all other results still wait.
+            Some(Function::Elu { .. } | Function::Sigmoid | Function::Tanh) => 2,
+            Some(Function::Relu | Function::LeakyRelu { .. }) | None => 0,
+        }
+    }
+
+    /// What is left to do where a store rounds by itself.
+    pub fn stored_as(self, elem: Elem) -> Finish {
+        Finish { bf16: self.bf16 && elem != Elem::Bf16, ..self }
+    }
+
+    pub fn apply(&self, b: &mut LeafBuilder, x: Val) -> Val {
+        let x = self.activation.map_or(x, |function| activate(b, function, x));
+        if self.bf16 { math::round_bf16(b, x) } else { x }
     }
 }
 

@@ -1,0 +1,134 @@
+//! One device's part of a program: its kernels, and its memory as the plan divides it.
+
+use super::card::{Argument, Memory};
+use super::program::{Built, Width, build};
+use super::{Card, Info, Source};
+use crate::plan::{Home, Launch, Plan};
+use crate::{Error, Result};
+use ocl::core::Event;
+use std::sync::Arc;
+
+/// Items of a group where the kernel does not care.
+const ITEMS: usize = 64;
+/// The most groups of such a kernel: its items go on with further rounds.
+const GROUPS: usize = 1 << 16;
+/// The most memory for the items' own arrays, of those kernels that need it.
+const WORKSPACE: usize = 256 << 20;
+
+pub struct Board {
+    plan: Arc<Plan>,
+    source: Arc<Source>,
+    /// Kernels with 32-bit and with 64-bit indices; the latter are built when a batch is large enough to need them.
+    built: [Option<Built>; 2],
+    /// The one that this run's batch needs.
+    width: Width,
+    persistent: Memory,
+    arena: Memory,
+    workspace: Memory,
+    /// Last: memory and kernels belong to its context.
+    pub card: Card,
+}
+
+impl Board {
+    pub fn new(plan: Arc<Plan>, source: Arc<Source>, device: Info) -> Result<Board> {
+        let mut card = Card::open(device)?;
+        let width = Width::W32;
+        let built = [Some(build(&card, &source, width)?), None];
+        let persistent = card.zeroed(plan.persistent_bytes)?;
+        let (arena, workspace) = (card.zeroed(0)?, card.zeroed(0)?);
+        Ok(Board { plan, source, built, width, persistent, arena, workspace, card })
+    }
+
+    /// Did the kernels come from the disk?
+    pub fn cached(&self) -> bool {
+        self.built[0].as_ref().is_some_and(|b| b.cached)
+    }
+
+    /// Room for so many images of a batch, and kernels whose indices are wide enough for all of it.
+    pub fn reserve(&mut self, images: usize, total: usize) -> Result<()> {
+        let plan = &self.plan;
+        let large = || Error::new(format!("a batch of {total} is too large"));
+        let needed = plan.room(images).ok_or_else(large)?;
+        let reach = plan.room(total).and_then(|b| b.checked_add(plan.persistent_bytes)).ok_or_else(large)?;
+        self.width = if reach < i32::MAX as usize { Width::W32 } else { Width::W64 };
+        let slot = &mut self.built[self.width as usize];
+        if slot.is_none() {
+            *slot = Some(build(&self.card, &self.source, self.width)?);
+        }
+        if needed > self.arena.len() {
+            // The old one goes first: both may not fit.
+            self.arena = self.card.zeroed(0)?;
+            self.arena = self.card.zeroed(needed)?;
+        }
+        let own = self.plan.every_launch().map(|launch| {
+            let (groups, items) = self.grid(launch, images);
+            groups * items * self.source.kernels[launch.kernel].workspace_bytes
+        });
+        let most = own.max().unwrap_or(0);
+        if most > self.workspace.len() {
+            self.workspace = self.card.zeroed(0)?;
+            self.workspace = self.card.zeroed(most)?;
+        }
+        Ok(())
+    }
+
+    /// Groups, and items of each, for a launch.
+    fn grid(&self, launch: &Launch, images: usize) -> (usize, usize) {
+        let entry = &self.source.kernels[launch.kernel];
+        let rounds = launch.rounds.count(images);
+        match entry.items {
+            Some(items) => (rounds, items),
+            None => {
+                let items = ITEMS.min(rounds.next_power_of_two()).min(self.card.info.group_items.max(1));
+                let room = (WORKSPACE / (entry.workspace_bytes * items).max(1)).max(1);
+                (rounds.div_ceil(items).min(GROUPS).min(room), items)
+            }
+        }
+    }
+
+    /// Queues a launch; `vars` are the kernels' batch, first and total.
+    pub fn launch(&self, launch: &Launch, vars: [usize; 3]) -> Result<Option<Event>> {
+        let (groups, items) = self.grid(launch, vars[0]);
+        if groups == 0 {
+            return Ok(None);
+        }
+        let mut args = Vec::with_capacity(2 * launch.buffers.len() + 4);
+        for &buffer in &launch.buffers {
+            let (memory, offset) = self.place(buffer, vars[0]);
+            args.extend([Argument::Memory(memory), Argument::Long(offset as i64)]);
+        }
+        args.extend(vars.map(|v| Argument::Long(v as i64)));
+        if self.source.kernels[launch.kernel].workspace_bytes > 0 {
+            args.push(Argument::Memory(&self.workspace));
+        }
+        let built = self.built[self.width as usize].as_ref().expect("`reserve` has built it");
+        self.card.launch(&built.kernels[launch.kernel], &args, groups, items)
+    }
+
+    /// Where a buffer lies when the run has so many images.
+    fn place(&self, buffer: usize, images: usize) -> (&Memory, usize) {
+        match self.plan.start(buffer, images) {
+            (Home::Persistent, offset) => (&self.persistent, offset),
+            (Home::Arena, offset) => (&self.arena, offset),
+        }
+    }
+
+    /// Sends a buffer's contents, without waiting for them to arrive.
+    pub fn send(&mut self, buffer: usize, images: usize, bytes: Vec<u8>) -> Result<()> {
+        let (home, offset) = self.plan.start(buffer, images);
+        let memory = if home == Home::Persistent { &self.persistent } else { &self.arena };
+        self.card.send(memory, offset, bytes)
+    }
+
+    /// A buffer's contents, after all that was queued before.
+    pub fn fetch(&self, buffer: usize, images: usize) -> Result<Vec<u8>> {
+        let (memory, offset) = self.place(buffer, images);
+        self.card.fetch(memory, offset, self.plan.bytes(buffer, images))
+    }
+
+    /// Queues zeros for a buffer.
+    pub fn clear(&self, buffer: usize, images: usize) -> Result<()> {
+        let (memory, offset) = self.place(buffer, images);
+        self.card.clear(memory, offset, self.plan.bytes(buffer, images))
+    }
+}

@@ -1,0 +1,73 @@
+//! A batch that several devices share: which values they must add up, and an order of launches in which they seldom have to.
+//!
+//! A shared value made from values per image is a sum over the images (`tests/ops.rs` holds all operators to it), of which
+//! a device has its part until all have met. Launches are sorted by how many such meetings they need before them: a network
+//! without statistics of the batch meets once, between its gradients and the updates.
+
+use crate::kernel::ir::{Access, Elem, Module};
+use crate::kernel::site::{Draft, Slot};
+use ninc_runtime::plan::{Place, Plan};
+
+/// How far a value is, in meetings.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    /// After how many it is complete.
+    ready: usize,
+    /// The last launch so far that reads or writes it runs after so many.
+    used: usize,
+}
+
+/// Sorts the draft's launches; `aliases` are values that share a parameter's place.
+pub(super) fn sort(draft: &mut Draft, module: &Module, aliases: &[(Slot, Slot)]) -> Result<(), String> {
+    let place = |slot: Slot| aliases.iter().find(|a| a.1 == slot).map_or(slot, |a| a.0).0 as usize;
+    let mut levels = vec![Level::default(); draft.buffers.len()];
+    let mut order: Vec<(usize, usize)> = Vec::new();
+    for (i, launch) in draft.launches.iter().enumerate() {
+        let args = || launch.args.iter().map(|s| place(*s)).zip(&module.kernels[launch.kernel].buffers);
+        let after = args().map(|(p, param)| match param.access {
+            Access::Read => levels[p].ready,
+            // Whoever reads the old value comes first.
+            Access::Write | Access::ReadWrite => levels[p].ready.max(levels[p].used),
+        });
+        let level = after.max().unwrap_or(0);
+        for (p, param) in args() {
+            levels[p].used = levels[p].used.max(level);
+            if param.access != Access::Read {
+                levels[p].ready = level;
+            }
+        }
+        for (_, sum) in draft.sums.iter().filter(|(last, _)| *last == i) {
+            if draft.buffers[sum.0 as usize].elem != Elem::F32 {
+                return Err(format!("{} is no sum of floats", draft.buffers[sum.0 as usize].name));
+            }
+            levels[place(*sum)].ready = level + 1;
+        }
+        order.push((level, i));
+    }
+    order.sort();
+    let mut number = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(new, (_, old))| number[*old] = new);
+    draft.launches = order.iter().map(|(_, old)| draft.launches[*old].clone()).collect();
+    draft.sums.iter_mut().for_each(|(last, _)| *last = number[*last]);
+    Ok(())
+}
+
+/// Says in the plan which buffers are sums, and which are added to.
+pub(super) fn mark(plan: &mut Plan, draft: &Draft, module: &Module) {
+    let mut sums: Vec<(usize, usize)> = draft.sums.iter().map(|(last, slot)| (*last, slot.0 as usize)).collect();
+    // What nobody reads has lost its place to others.
+    sums.retain(|&(last, sum)| {
+        plan.launches[last + 1..].iter().any(|l| l.buffers.contains(&sum))
+            || plan.outputs.iter().any(|o| o.buffer == sum)
+            || matches!(plan.buffers[sum].place, Place::Persistent { .. })
+    });
+    sums.sort();
+    plan.sums = sums;
+    for (i, launch) in draft.launches.iter().enumerate().filter(|(_, l)| l.sums) {
+        for (slot, param) in launch.args.iter().zip(&module.kernels[launch.kernel].buffers) {
+            if param.access == Access::ReadWrite && draft.buffers[slot.0 as usize].per_image == 0 {
+                plan.grows.push((i, slot.0 as usize));
+            }
+        }
+    }
+}

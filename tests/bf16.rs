@@ -1,0 +1,164 @@
+//! `--precision bf16`: products of operands rounded to bf16, sums in float32. The roundings are values of the graph, so the meaning
+//! is that of the plain operators on rounded operands, in float64; the tolerance is that of float32 sums.
+
+use crate::ops::{eval, graph};
+use crate::support::compiled;
+use crate::support::draw::{self, convert, error};
+use ninc::graph::engine::Interpreter;
+use ninc::graph::interp::Value;
+use ninc::graph::{Graph, text, verify};
+use ninc::kernel::ir::Elem;
+use ninc::kernel::target::{Algorithm, Isa, Target};
+use ninc::ops::{self, Case, round};
+use ninc::passes::{Precision, bf16};
+use ninc::pipeline::{self, Options};
+use ninc_runtime::philox::Stream;
+use ninc_runtime::{Engine, Feed, Tensor};
+
+/// Each instruction set that this machine has, with products of pairs and without: where the processor lacks the
+/// instruction, its meaning is computed.
+fn targets() -> Vec<Target> {
+    let hosts = Isa::ALL.into_iter().filter(|isa| isa.present()).map(Target::host_with);
+    hosts.flat_map(|t| [Target { bf16: false, ..t.clone() }, Target { bf16: true, ..t }]).collect()
+}
+
+/// Operands as they are drawn, and as products see them.
+fn operands(case: &Case, seed: u64) -> [Vec<Value<f32>>; 2] {
+    let drawn = draw::operands(case, seed);
+    let narrow = |(i, value): (usize, &Value<f32>)| match value {
+        Value::Real(t) if i < 2 => {
+            Value::new(&t.dims, t.data.iter().map(|&v| round::bf16(f64::from(v)) as f32).collect())
+        }
+        other => other.clone(),
+    };
+    let rounded = drawn.iter().enumerate().map(narrow).collect();
+    [drawn, rounded]
+}
+
+/// A case with its operands rounded by the pass, which finds nothing more to do the second time.
+fn rounded(case: &Case) -> Graph {
+    let (mut graph, _, result) = graph(case);
+    graph.outputs.push(("y".into(), result));
+    bf16::run(&mut graph).expect("a pass that succeeds");
+    verify::check(&graph).expect("a valid graph");
+    let once = text::print(&graph);
+    assert!(once.contains("round_bf16"), "{once}");
+    bf16::run(&mut graph).expect("a pass that succeeds");
+    assert_eq!(once, text::print(&graph), "a second run changes the graph");
+    graph
+}
+
+/// Every operator with products, on every instruction set, against float64.
+#[test]
+fn compiled_products_agree() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (i, case) in ops::cases().into_iter().enumerate().filter(|(_, case)| bf16::multiplies(&case.op)) {
+        let [drawn, narrow] = operands(&case, i as u64);
+        let expected = eval::<f64>(&case, &narrow.iter().map(convert).collect::<Vec<_>>());
+        let graph = rounded(&case);
+        for target in targets() {
+            let what = format!("{:?} pairs {} {case:?}", target.isa, target.bf16);
+            let options = Options { target: Some(target), threads: 2, ..Options::default() };
+            let results = compiled::run_with(&graph, case.batch, &options, |name, _| {
+                drawn[name[1..].parse::<usize>().expect("x and a number")].clone()
+            });
+            let got: Vec<f64> = results["y"].real().data.iter().map(|v| f64::from(*v)).collect();
+            let error = error(&expected.real().data, &got, 1e-3);
+            // Also catches NaN.
+            if error.is_nan() || error > 2e-5 {
+                wrong.push(format!("{what}: {error:e}"));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} cases");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Odd channels, a chain, poolings, a stride, a linear layer.
+const NETWORK: &str = "
+network rounded(classes = 5) {
+    input image: [3, 12, 11]
+    image
+        |> mlpconv(kernel = 5, pad = 2, channels = [20, 17, 9])
+        |> max_pool(kernel = 3, stride = 2)
+        |> conv(kernel = 3, pad = 1, channels = 24) |> relu
+        |> conv(kernel = 3, stride = 2, channels = 10, groups = 2) |> relu |> cccp(7) |> relu
+        |> flatten |> linear(classes)
+}
+";
+
+fn run(engine: &mut dyn Engine, integers: bool) -> Vec<f32> {
+    let mut random = Stream::new(11, 4, 0);
+    let mut draw = |count: usize| -> Vec<f32> {
+        let mut next = || if integers { random.below(3) as f32 - 1.0 } else { 0.3 * random.normal() };
+        (0..count).map(|_| next()).collect()
+    };
+    for port in engine.params().to_vec() {
+        let data = draw(port.dims.iter().product());
+        engine.write(&port.name, &Tensor { dims: port.dims.clone(), data }).expect("a parameter");
+    }
+    let image = draw(3 * 3 * 12 * 11);
+    let name = engine.outputs()[0].name.clone();
+    engine.run(3, &[("image", Feed::F32(&image))], &[&name]).expect("a result")[0].data.clone()
+}
+
+/// Sums of small integers are exact in any order, so that all targets give the same bits as the interpreter, however many
+/// roundings lie between.
+#[test]
+fn a_network_rounds_where_the_interpreter_does() {
+    let (model, diagnostics) = ninc::front::load(NETWORK, "rounded.nin", &[]);
+    let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
+    let options = Options { precision: Precision::Bf16, ..Options::default() };
+    let interp = Options { device: pipeline::Device::Interp, ..options.clone() };
+    let mut meaning = pipeline::inference(&model, &interp).expect("it compiles");
+    let expected = [true, false].map(|integers| run(&mut *meaning.engine, integers));
+    assert!(expected[0].iter().any(|v| v.abs() > 1000.0), "roundings matter: {:?}", expected[0]);
+    let mut plain = Interpreter::new(model.graph.clone());
+    assert!(run(&mut plain, true) != expected[0], "nothing was rounded");
+    for target in targets() {
+        let what = format!("{:?} pairs {}", target.isa, target.bf16);
+        let target = Target { algorithm: Algorithm::Direct, ..target };
+        let mut program =
+            pipeline::inference(&model, &Options { target: Some(target), ..options.clone() }).expect("it compiles");
+        assert_eq!(run(&mut *program.engine, true), expected[0], "{what}");
+        // Where sums round, a value between may fall on the other side: a last place of bf16 here and there.
+        let got: Vec<f64> = run(&mut *program.engine, false).into_iter().map(f64::from).collect();
+        let want: Vec<f64> = expected[1].iter().map(|&v| f64::from(v)).collect();
+        let distance = error(&want, &got, 1e-3);
+        assert!(distance < 1.0 / 128.0, "{what}: {distance}");
+    }
+}
+
+/// The CIFAR-10 network's kernels for machines that this one need not be: every product fits the emitter's registers, with the
+/// rounding behind it, and is of pairs where the processor multiplies them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn products_of_a_model_fit_the_emitter() {
+    use ninc::back::x86::{Features, emit, listing};
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10.nin");
+    let source = std::fs::read_to_string(path).expect("a readable model");
+    let (model, diagnostics) = ninc::front::load(&source, "cifar10.nin", &[]);
+    let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
+    let plain = Target::portable(true);
+    for target in [
+        Target { isa: Isa::Avx2, lanes: 8, ..plain.clone() },
+        Target { isa: Isa::Avx512, lanes: 16, registers: 32, bf16: true, ..plain },
+    ] {
+        let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: false });
+        let options = Options { precision: Precision::Bf16, target: Some(target), ..Options::default() };
+        let inference = pipeline::inference_kernels(&model, &options).expect("it compiles");
+        let training = pipeline::training_kernels(&model, &options).expect("it compiles");
+        let mut pairs = 0;
+        for (kernels, what) in [(&inference, "inference"), (&training, "training")] {
+            for leaf in kernels.module.leaves.iter().filter(|leaf| leaf.name.starts_with("contract_")) {
+                let code = emit(leaf, isa, features).unwrap_or_else(|e| panic!("{what}: {e}"));
+                pairs += usize::from(listing(&code).contains("vdpbf16ps"));
+            }
+        }
+        assert_eq!(pairs > 0, features.bf16, "{isa:?}: {pairs} leaves multiply pairs");
+        // All that the network keeps between its layers, up to the mean of each class.
+        let narrow = inference.module.kernels.iter().filter(|k| k.buffers.iter().any(|b| b.elem == Elem::Bf16)).count();
+        assert!(narrow >= 6 || !features.bf16, "{isa:?}: {narrow} kernels with bf16 in memory");
+    }
+}

@@ -1,0 +1,84 @@
+//! `ninc tune`: the best tiles are kept for the device, used by the next program, and change no result.
+
+use super::devices::{err, good, ninc};
+use super::{options, present};
+use crate::nets::{self, Values};
+use ninc::kernel::target::{GroupTile, Target};
+use ninc::pipeline::{self, Options};
+use std::fs;
+use std::sync::Arc;
+
+const NETWORK: &str = "network n {
+    input image: [3, 6, 6]
+    image |> conv(kernel = 3, pad = 1, channels = 40) as c1 |> relu |> cccp(channels = 10) as c2 |> global_avg_pool |> softmax
+}";
+
+/// Any tile gives the same bits.
+#[test]
+fn tiles_decide_no_rounding() {
+    let Some(_alone) = present() else { return };
+    let (model, diagnostics) = ninc::front::load(NETWORK, "n.nin", &[]);
+    let mut model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
+    model.train = Some(nets::recipe(1));
+    let run = |tile: GroupTile| {
+        let target = Some(Target::gpu_with(tile, Arc::default()));
+        let mut program = pipeline::training(&model, &Options { target, ..options() }).expect("a program");
+        nets::run_engine(program.engine.as_mut(), &Values::new(3), 3)
+    };
+    let expected = run(GroupTile::ALL[0]);
+    for tile in [GroupTile::ALL[1], GroupTile::ALL[5]] {
+        assert_eq!(run(tile), expected, "{}", tile.name());
+    }
+}
+
+#[test]
+fn the_best_tiles_are_kept_and_used() {
+    let Some(_alone) = present() else { return };
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let at = place.path();
+    fs::write(at.join("n.nin"), NETWORK).expect("written");
+    let table = good(at, &["tune", "n.nin", "--device", "opencl:0", "--batch", "2"]);
+    assert!(table.contains("conv_3x6x6") && table.contains("tile") && table.contains("gain"), "{table}");
+    let folder = fs::read_dir(at.join("cache/opencl")).expect("the cache");
+    let mut kept = folder.map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
+    let path = kept.next().expect("tiles were kept");
+    let text = fs::read_to_string(&path).expect("JSON");
+
+    // A tile that no measurement would choose for so few columns shows that the next program asks the file.
+    let (odd, bench) =
+        (GroupTile::ALL[6].name(), ["bench", "n.nin", "--batch", "2", "--rounds", "1", "--device", "opencl:0"]);
+    let mut stored: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for tile in stored["tiles"].as_object_mut().expect("tiles").values_mut() {
+        *tile = odd.clone().into();
+    }
+    fs::write(&path, stored.to_string()).expect("written");
+    let profile = good(at, &[&bench[..], &["--profile"]].concat());
+    assert!(profile.contains(&format!("tile{odd}")), "{profile}");
+
+    // What cannot be used is left out, with one line that says so.
+    let says = |text: &str| {
+        fs::write(&path, text).expect("written");
+        let output = ninc(at, &bench).output().expect("ninc starts");
+        assert!(output.status.success(), "{}", err(&output));
+        let notes = err(&output);
+        assert_eq!(notes.matches("note: ").count(), 1, "{notes}");
+        assert!(notes.contains("ninc tune"), "{notes}");
+        notes
+    };
+    assert!(says("{ \"device\": 3").contains("damaged"));
+    assert!(says(&text.replacen("\"device\": \"", "\"device\": \"another ", 1)).contains("another device's"));
+    assert!(says(&stored.to_string().replace(&odd, "3x3x3_1x1")).contains("measured tiles are none of this ninc's"));
+    // Tuning again replaces it.
+    good(at, &["tune", "n.nin", "--device", "opencl:0", "--batch", "1"]);
+    let output = ninc(at, &bench).output().expect("ninc starts");
+    assert!(!err(&output).contains("note: "), "{}", err(&output));
+}
+
+#[test]
+fn what_has_no_tiles_is_refused() {
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    fs::write(place.path().join("n.nin"), NETWORK).expect("written");
+    let output = ninc(place.path(), &["tune", "n.nin", "--device", "cpu"]).output().expect("ninc starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("--device opencl") && err(&output).contains("--explain"), "{}", err(&output));
+}
