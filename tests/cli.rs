@@ -169,7 +169,7 @@ fn build_shows_a_text_of_its_own_for_every_stage() {
             Stage::Ast => &["Network {", "\"conv1\""],
             Stage::Graph => &["graph \"tiny\"", "= dropout("],
             Stage::Grad => &["graph \"tiny\"", "= cross_entropy"],
-            Stage::Opt => &["graph \"tiny\"", "= avg_pool"],
+            Stage::Opt => &["graph \"tiny\"", "= mlpconv("],
             Stage::Explain => &["microseconds an image", "  * "],
             Stage::Kernel => &["leaf ", "kernel ", "load"],
             Stage::Plan => &["plan tiny", "arena ", "inputs:"],

@@ -1,8 +1,11 @@
 //! Zeroed memory that starts at a multiple of 64 bytes: a cache line, and the widest vector.
 
 use crate::{Error, Result};
+use std::alloc::{Layout, alloc_zeroed};
 
 const LINE: usize = 64;
+/// What most processors have besides their usual pages.
+const LARGE_PAGE: usize = 2 << 20;
 
 #[derive(Default)]
 pub struct Buffer {
@@ -13,16 +16,18 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros.
+    /// `len` zeros. Pages that nobody touches take no memory.
     pub fn zeroed(len: usize) -> Result<Buffer> {
-        let mut lines: Vec<[u8; LINE]> = Vec::new();
-        let count = len.div_ceil(LINE) + 1;
-        lines
-            .try_reserve_exact(count)
-            .map_err(|_| Error::new(format!("no memory for {len} bytes")).with_help("use a smaller batch"))?;
-        advise(&mut lines);
-        lines.resize(count, [0; LINE]);
-        let skip = lines.as_ptr().addr().next_multiple_of(LINE) - lines.as_ptr().addr();
+        let none = || Error::new(format!("no memory for {len} bytes")).with_help("use a smaller batch");
+        // A fault for each small page costs more than filling it with zeros.
+        let large = len >= 2 * LARGE_PAGE;
+        let (align, slack) = if large { (LARGE_PAGE, 2 * LARGE_PAGE) } else { (LINE, LINE) };
+        let mut lines = zeros((len + slack).div_ceil(LINE)).ok_or_else(none)?;
+        let start = lines.as_ptr().addr();
+        let skip = start.next_multiple_of(align) - start;
+        if large {
+            advise(&mut lines.as_flattened_mut()[skip..][..len.next_multiple_of(LARGE_PAGE)]);
+        }
         Ok(Buffer { lines, skip, len })
     }
 
@@ -43,31 +48,31 @@ impl Buffer {
     }
 }
 
-/// Memory from which on large pages are worth having: two of them.
-#[cfg(target_os = "linux")]
-const LARGE: usize = 4 << 20;
-
-/// Asks for large pages, before the memory is touched: a fault for each small one costs more than filling it with zeros.
-#[cfg(target_os = "linux")]
-fn advise(lines: &mut Vec<[u8; LINE]>) {
-    const PAGE: usize = 64 << 10;
-    let room = lines.spare_capacity_mut();
-    let bytes = size_of_val(room);
-    if bytes < LARGE {
-        return;
-    }
-    let start = room.as_mut_ptr().addr();
-    let skip = start.next_multiple_of(PAGE) - start;
-    // SAFETY: the range lies in the vector's own memory. It is advice: the contents stay as they are, and a system that does
-    // not know it says so, which changes nothing.
+/// Zeros as the system gives them, which fills pages only when they are touched; `None` where it has no memory.
+fn zeros(count: usize) -> Option<Vec<[u8; LINE]>> {
+    let layout = Layout::array::<[u8; LINE]>(count).ok().filter(|l| l.size() > 0)?;
+    // SAFETY: the layout has a size; the memory holds `count` lines of zeros, was allocated with the layout that a vector of
+    // this capacity frees it with, and nobody else has it.
     #[allow(unsafe_code)]
     unsafe {
-        libc::madvise(room.as_mut_ptr().byte_add(skip).cast(), bytes - skip, libc::MADV_HUGEPAGE);
+        let memory = alloc_zeroed(layout);
+        (!memory.is_null()).then(|| Vec::from_raw_parts(memory.cast(), count, count))
+    }
+}
+
+/// Asks for large pages.
+#[cfg(target_os = "linux")]
+fn advise(memory: &mut [u8]) {
+    // SAFETY: the range is the slice's own memory. It is advice: the contents stay as they are, and a system that does not
+    // know it says so, which changes nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn advise(_lines: &mut Vec<[u8; LINE]>) {}
+fn advise(_memory: &mut [u8]) {}
 
 /// The numbers in bytes, each through `read`.
 pub fn numbers<T>(bytes: &[u8], read: impl Fn([u8; 4]) -> T) -> impl Iterator<Item = T> {
@@ -80,10 +85,12 @@ mod tests {
 
     #[test]
     fn memory_is_aligned_and_zero() {
-        for len in [0, 1, 63, 64, 1000] {
+        for len in [0, 1, 63, 64, 1000, 2 * LARGE_PAGE - 1, 2 * LARGE_PAGE, 5_000_000] {
             let mut buffer = Buffer::zeroed(len).expect("small");
-            assert_eq!(buffer.bytes_mut().as_ptr().addr() % 64, 0);
-            assert_eq!(buffer.bytes(), vec![0; len]);
+            let align = if len >= 2 * LARGE_PAGE { LARGE_PAGE } else { 64 };
+            assert_eq!(buffer.bytes_mut().as_ptr().addr() % align, 0);
+            assert!(buffer.bytes().len() == len && buffer.bytes().iter().all(|&b| b == 0));
+            buffer.bytes_mut().fill(1);
         }
         assert!(Buffer::zeroed(isize::MAX as usize - 200).is_err());
     }

@@ -81,8 +81,10 @@ fn libraries_for_this_machine_have_the_plans_of_the_runtime() {
         let library = pipeline::inference_kernels(&model, &options).expect("compiles");
         assert_eq!(*run.plan, library.plan, "{name}");
         assert_eq!(run.module.to_string(), library.module.to_string(), "{name}");
-        let (most, few) = library.plan.few.as_ref().expect("a plan for few images");
-        assert!(*most > 0 && few.launches != library.plan.launches || name != "cifar10.nin", "{name}");
+        if name == "cifar10.nin" {
+            let (most, few) = library.plan.few.as_ref().expect("a plan for few images");
+            assert!(*most > 0 && few.launches != library.plan.launches);
+        }
     }
     let model = shipped("digits.nin");
     let run = pipeline::training(&model, &options).expect("compiles").compiled.expect("for a processor");
