@@ -115,7 +115,8 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     let options = Options { target: Some(target), threads: 2, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("compiles");
     let plan = program.compiled.as_ref().expect("for a processor").plan.clone();
-    assert!(plan.group == Some(256) && plan.finish < plan.launches.len(), "{:?} {}", plan.group, plan.finish);
+    let group = plan.group.expect("groups");
+    assert!(group < 300 && 600 % group != 0 && plan.finish < plan.launches.len(), "{group} {}", plan.finish);
     let order = Order {
         triple: host_triple(),
         levels: &[Level::Native],
@@ -131,7 +132,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     start.load_into(&mut *program.engine).expect("fits");
     let library = Loaded::open(&place.path("lib/liblarge.so"), "large");
     let training = library.train_create(&place.path("lib/large_train.safetensors"));
-    // Two full groups and a part of one.
+    // Several full groups and a part of one.
     let images: Vec<f32> = (0..600 * 768).map(|i| ((i * 7 + i / 768) % 23) as f32 / 23.0).collect();
     let labels: Vec<i32> = (0..600).map(|i| (i * i) % 10).collect();
     same_steps(&mut program, &model, &library, training, &images, &labels, 3);
