@@ -78,6 +78,7 @@ fn local_convolution_learns() {
     );
 }
 
+<<<<<<< Updated upstream
 /// Products of bf16, forward and in both gradients; parameters and their updates in float32: as good as all in float32.
 #[test]
 fn bf16_learns_as_well() {
@@ -86,6 +87,16 @@ fn bf16_learns_as_well() {
     eprintln!("{:.2} % in float32, {:.2} % in bf16", full * 100.0, half * 100.0);
     assert!(full > 0.93 && half > full - 0.02, "{half} in bf16, {full} in float32");
 }
+=======
+/// Shipped models, pictures of the data sets' test parts, and what they show.
+const PICTURES: &[(&str, &str, &str)] = &[
+    ("digits", "digit-7.png", "7"),
+    ("mnist", "mnist-7.png", "7"),
+    ("cifar10", "cat.png", "cat"),
+    ("cifar10", "horse.png", "horse"),
+    ("cifar10", "ship.png", "ship"),
+];
+>>>>>>> Stashed changes
 
 /// From a fresh clone, before any training.
 #[test]
@@ -93,9 +104,6 @@ fn shipped_weights_work_where_they_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = tempfile::tempdir().expect("a folder for temporary files");
     fs::create_dir(place.path().join("models")).expect("made");
-    for name in ["digits.nin", "digits.safetensors"] {
-        fs::copy(root.join("models").join(name), place.path().join("models").join(name)).expect("shipped");
-    }
     let ninc = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
         let output = command.args(args).current_dir(place.path()).output().expect("ninc runs");
@@ -103,18 +111,44 @@ fn shipped_weights_work_where_they_are() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         (text(&output.stdout), text(&output.stderr))
     };
-    let picture = root.join("tests/data/digit-7.png");
-    let (out, err) = ninc(&["run", "models/digits.nin", &picture.display().to_string(), "--top", "1"]);
-    assert!(err.contains("weights: models/digits.safetensors") && err.lines().count() == 1, "{err}");
-    assert!(out.lines().nth(1).is_some_and(|l| l.trim_start().starts_with('7')), "{out}");
-    let (out, _) = ninc(&["eval", "models/digits.nin", "--json"]);
-    let value: Value = serde_json::from_str(out.trim()).expect("JSON");
-    let (accuracy, count) = (value["accuracy"].as_f64().expect("a number"), value["count"].as_u64());
+    for (model, picture, class) in PICTURES {
+        for name in [format!("{model}.nin"), format!("{model}.safetensors")] {
+            fs::copy(root.join("models").join(&name), place.path().join("models").join(&name)).expect("shipped");
+        }
+        let picture = root.join("tests/data").join(picture).display().to_string();
+        let (out, err) = ninc(&["run", &format!("models/{model}.nin"), &picture, "--top", "1"]);
+        let note = format!("weights: models/{model}.safetensors");
+        assert!(err.contains(&note) && err.lines().count() == 1, "{err}");
+        let said = out.lines().nth(1).and_then(|line| line.split_whitespace().next());
+        assert_eq!(said, Some(*class), "{model} {picture}: {out}");
+        let size = fs::metadata(place.path().join(format!("models/{model}.safetensors"))).expect("there").len();
+        assert!(size < 4 << 20, "{size} bytes");
+    }
+}
+
+#[test]
+fn the_cards_tell_the_accuracy_of_the_shipped_weights() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let card = fs::read_to_string(root.join("models/README.md")).expect("there");
-    assert!(
-        count == Some(360) && card.contains(&format!("{:.2} %", accuracy * 100.0)),
-        "{value}: the card says otherwise"
-    );
-    let size = fs::metadata(place.path().join("models/digits.safetensors")).expect("there").len();
-    assert!(size < 1 << 20, "{size} bytes");
+    // The data of the first is in the program; the others are checked where the data sets are.
+    let shared = root.join("../shared/data").display().to_string();
+    for (model, data, count) in
+        [("digits", None, 360), ("mnist", Some(&shared), 10_000), ("cifar10", Some(&shared), 10_000)]
+    {
+        if data.is_some_and(|data| !Path::new(data).is_dir()) {
+            eprintln!("skipped: the accuracy of {model}, whose data set is not there");
+            continue;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
+        command.args(["eval", &format!("models/{model}.nin"), "--json"]).current_dir(root);
+        command.args(["--weights", &format!("models/{model}.safetensors")]);
+        command.args(data.iter().flat_map(|data| ["--data", data]));
+        let output = command.output().expect("ninc runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let percent = format!("{:.2} %", value["accuracy"].as_f64().expect("a number") * 100.0);
+        let row = format!("| `{model}.safetensors` |");
+        let row = card.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{model} has no card"));
+        assert!(value["count"] == count && row.contains(&percent), "{value}: the card says {row}");
+    }
 }
