@@ -78,7 +78,6 @@ fn local_convolution_learns() {
     );
 }
 
-<<<<<<< Updated upstream
 /// Products of bf16, forward and in both gradients; parameters and their updates in float32: as good as all in float32.
 #[test]
 fn bf16_learns_as_well() {
@@ -87,7 +86,7 @@ fn bf16_learns_as_well() {
     eprintln!("{:.2} % in float32, {:.2} % in bf16", full * 100.0, half * 100.0);
     assert!(full > 0.93 && half > full - 0.02, "{half} in bf16, {full} in float32");
 }
-=======
+
 /// Shipped models, pictures of the data sets' test parts, and what they show.
 const PICTURES: &[(&str, &str, &str)] = &[
     ("digits", "digit-7.png", "7"),
@@ -96,7 +95,6 @@ const PICTURES: &[(&str, &str, &str)] = &[
     ("cifar10", "horse.png", "horse"),
     ("cifar10", "ship.png", "ship"),
 ];
->>>>>>> Stashed changes
 
 /// From a fresh clone, before any training.
 #[test]
