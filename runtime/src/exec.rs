@@ -199,7 +199,7 @@ impl Engine for Executor {
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let plan = self.plan.clone();
         let port = ports::find(&plan.params, name, "parameter")?;
-        self.memory_mut(&plan, port, 1).copy_from_slice(&ports::parameter(port, value)?);
+        ports::parameter(port, value, self.memory_mut(&plan, port, 1))?;
         self.stale = true;
         Ok(())
     }

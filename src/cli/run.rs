@@ -1,6 +1,6 @@
 //! `ninc run`: classify pictures.
 
-use super::common::{Common, find_weights, image_dims, input, load_weights, result, show_dumps};
+use super::common::{Common, find_weights, image_dims, input, result, show_dumps, use_weights};
 use super::output::{self, Done, usage};
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
@@ -9,9 +9,12 @@ use ninc_runtime::npy;
 use ninc_runtime::spec::{Resize, Source};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Scores;
+use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor};
 use serde_json::json;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// Images per run of the program.
 const BATCH: usize = 64;
@@ -51,9 +54,15 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
-    let mut program = common.inference(&model, &wanted)?;
+    // A file of megabytes takes about as long to read and check as a program to build or to fetch from the cache.
+    let (program, weights) = thread::scope(|scope| {
+        let weights = scope.spawn(|| Weights::read(&weights_path));
+        let program = common.inference(&model, &wanted);
+        (program, weights.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (mut program, weights) = (program?, weights?);
     show_dumps(&program.dumps)?;
-    let weights = load_weights(&mut program, &weights_path)?;
+    use_weights(&mut program, &weights, &weights_path)?;
     let images = Images::read(args, &model, &dims, weights.preparation.as_ref())?;
 
     // Networks without one number a class still have a result to write.

@@ -5,7 +5,7 @@
 //! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
 
 /// A compiled unit: kernels and the leaf functions they call.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
     pub leaves: Vec<Leaf>,
     pub kernels: Vec<Kernel>,
@@ -53,7 +53,7 @@ pub struct Var(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Param(pub u32);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
     pub name: String,
     /// At most six: they travel in registers.
@@ -65,7 +65,7 @@ pub struct Leaf {
     pub body: Vec<Inst>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LeafParam {
     /// `restrict`-like: pointers of one call never overlap unless they are the same address with the same element
     /// order of accesses (in-place elementwise work).
@@ -88,13 +88,13 @@ pub struct Index {
 }
 
 /// An element of the memory behind a pointer parameter.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     pub base: Param,
     pub index: Index,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Inst {
     /// `result = op(...)`
     Let { result: Val, op: Op },
@@ -113,7 +113,7 @@ pub enum Inst {
     },
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// A float in every lane (kept as bits so that it prints and compares exactly).
     ConstF32 {
@@ -273,7 +273,7 @@ impl KVar {
     pub const TOTAL: KVar = KVar(2);
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     pub name: String,
     pub buffers: Vec<BufferParam>,
@@ -286,7 +286,7 @@ pub struct Kernel {
     pub body: Vec<Stmt>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BufferParam {
     pub name: String,
     pub elem: Elem,
@@ -295,7 +295,7 @@ pub struct BufferParam {
 
 /// Memory of one thread or work item (`Cache`, `Private`) or of one group (`Local`). Holds garbage at the start of each
 /// parallel round or group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scratch {
     pub name: String,
     pub elem: Elem,
@@ -324,7 +324,7 @@ pub enum LoopKind {
     Item,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stmt {
     For {
         var: KVar,
@@ -351,7 +351,7 @@ pub enum Stmt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeafId(pub u32);
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Arg {
     /// Address of an element, offset counted in elements.
     Pointer {

@@ -62,20 +62,17 @@ pub(crate) fn find<'a>(ports: &'a [Port], name: &str, kind: &str) -> Result<&'a 
     })
 }
 
-/// A parameter's value as memory holds it, if it fits the parameter.
-pub(crate) fn parameter(port: &Port, value: &Tensor) -> Result<Vec<u8>> {
+/// A parameter's value into its memory, if it fits the parameter.
+pub(crate) fn parameter(port: &Port, value: &Tensor, memory: &mut [u8]) -> Result<()> {
     if value.dims != port.dims || value.data.len() != port.elements() {
         let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
         return Err(Error::new(message).with_help("the weights belong to another network"));
     }
-    let mut bytes = vec![0; 4 * value.data.len()];
-    if port.ints {
-        let ints: Vec<i32> = value.data.iter().map(|&v| v as i32).collect();
-        feed(port, Feed::I32(&ints), &mut bytes);
-    } else {
-        feed(port, Feed::F32(&value.data), &mut bytes);
+    match port.ints {
+        true => store(port, &value.data, memory, |v| (v as i32).to_ne_bytes()),
+        false => store(port, &value.data, memory, f32::to_ne_bytes),
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Dimensions of a value for a batch.

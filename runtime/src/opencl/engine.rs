@@ -163,7 +163,8 @@ impl Engine for OpenCl {
 
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let port = ports::find(&self.plan.params, name, "parameter")?;
-        let bytes = ports::parameter(port, value)?;
+        let mut bytes = vec![0; 4 * port.elements()];
+        ports::parameter(port, value, &mut bytes)?;
         for board in &mut self.boards {
             board.send(port.buffer, 0, bytes.clone())?;
             board.card.finish()?;

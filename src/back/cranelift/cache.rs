@@ -1,6 +1,6 @@
 //! Machine code kept between starts, so that the second one need not compile.
 //!
-//! A file holds all that its code depends on as text, and is used only where that text is the same, so nothing rests on a
+//! A file holds all that its code depends on, and is used only where that is the same byte for byte, so nothing rests on a
 //! hash. Loaded code runs with the user's rights: the folder must be the user's own and closed to others, and every file is
 //! checked as a whole. What does not fit is compiled again and written anew.
 
@@ -27,18 +27,34 @@ pub struct Piece {
     pub relocations: Vec<ModuleReloc>,
 }
 
-fn path(folder: &Path, key: &str) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    folder.join(format!("{:016x}.code", hasher.finish()))
+/// All that code depends on, as bytes. Takes what would be hashed: that names variants and lengths too, so that different
+/// things never have the same bytes, and is much faster to write than their text.
+#[derive(Default)]
+pub struct Key(Vec<u8>);
+
+impl Hasher for Key {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Only the file's name comes from a hash of the bytes.
+    fn finish(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn path(folder: &Path, key: &Key) -> PathBuf {
+    folder.join(format!("{:016x}.code", key.finish()))
 }
 
 /// The code that was kept under this key.
-pub fn read(folder: &Path, key: &str) -> Option<Vec<Piece>> {
+pub fn read(folder: &Path, key: &Key) -> Option<Vec<Piece>> {
     let bytes = files::read(&path(folder, key), CAP).ok()?;
     let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
     let mut input = Input(body);
-    if crc32(body).to_le_bytes() != sum || input.take(8)? != MAGIC || input.block()? != key.as_bytes() {
+    if crc32(body).to_le_bytes() != sum || input.take(8)? != MAGIC || input.block()? != key.0 {
         return None;
     }
     let count = input.number()?;
@@ -47,18 +63,18 @@ pub fn read(folder: &Path, key: &str) -> Option<Vec<Piece>> {
 }
 
 /// Keeps code; a failure only means that the next start compiles again.
-pub fn write(folder: &Path, key: &str, pieces: &[Piece]) {
+pub fn write(folder: &Path, key: &Key, pieces: &[Piece]) {
     if let Some(bytes) = to_bytes(key, pieces) {
         let _ = write_atomically(&path(folder, key), &bytes, &System);
     }
 }
 
 /// `None` for code that refers to more than the functions beside it.
-fn to_bytes(key: &str, pieces: &[Piece]) -> Option<Vec<u8>> {
+fn to_bytes(key: &Key, pieces: &[Piece]) -> Option<Vec<u8>> {
     let mut out = MAGIC.to_vec();
     let number = |out: &mut Vec<u8>, value: u64| out.extend(value.to_le_bytes());
-    number(&mut out, key.len() as u64);
-    out.extend(key.as_bytes());
+    number(&mut out, key.0.len() as u64);
+    out.extend(&key.0);
     number(&mut out, pieces.len() as u64);
     for piece in pieces {
         number(&mut out, piece.align);

@@ -3,8 +3,9 @@
 //! All code lies in one reserved range, so that calls reach each other; its pages become executable and read-only before
 //! the first pointer to them is taken.
 
+use super::cache::{self, Key};
 use super::emit::{self, Emitted};
-use super::{Effort, LeafCode, cache, host_isa};
+use super::{Effort, LeafCode, host_isa};
 use crate::kernel::ir::Module;
 use crate::kernel::target::Target;
 use crate::verified::Verified;
@@ -13,6 +14,7 @@ use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _};
 use ninc_runtime::exec::Code;
 use std::fmt::Write;
+use std::hash::Hash;
 use std::path::Path;
 
 type Entry = extern "C" fn(*const *mut u8, *const i64, i64, i64, *mut u8);
@@ -47,7 +49,7 @@ pub(super) fn compile(
     builder.memory_provider(Box::new(arena));
     let mut jit = JITModule::new(builder);
     let key = folder.map(|_| key(module, target, &leaf_isa, jit.isa()));
-    let known = folder.zip(key.as_deref()).and_then(|(folder, key)| cache::read(folder, key));
+    let known = folder.zip(key.as_ref()).and_then(|(folder, key)| cache::read(folder, key));
     let fresh = known.is_none();
     let emitted = emit::emit(&mut jit, "", module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local, known);
     // The holder comes first: it frees the memory on every way out.
@@ -64,16 +66,16 @@ pub(super) fn compile(
 }
 
 /// All that the machine code depends on.
-fn key(module: &Module, target: &Target, leaf: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> String {
+fn key(module: &Module, target: &Target, leaf: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> Key {
     let flags = |isa: &dyn TargetIsa| {
         let own: Vec<String> = isa.isa_flags().iter().map(|f| f.to_string()).collect();
         format!("{} {} {}", isa.name(), isa.flags(), own.join(" "))
     };
-    let version = env!("CARGO_PKG_VERSION");
     // Two builds of one version may emit different code: the program's own file tells them apart.
-    let build = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| Ok((m.len(), m.modified()?)));
-    let build = build.map_or_else(|_| String::new(), |(length, time)| format!("{length} {time:?}"));
-    format!("{version} {build}\n{target:?}\n{}\n{}\n{module}", flags(leaf.as_ref()), flags(kernel))
+    let build = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| Ok((m.len(), m.modified()?))).ok();
+    let mut key = Key::default();
+    (env!("CARGO_PKG_VERSION"), build, target, flags(leaf.as_ref()), flags(kernel), module).hash(&mut key);
+    key
 }
 
 #[allow(unsafe_code)]

@@ -224,9 +224,10 @@ impl Check<'_> {
         Some(Ty::i32(lanes))
     }
 
-    fn expect(&mut self, ok: bool, what: &str) -> Option<()> {
+    /// `what` is written only for an error: most of a start's time would be spent on sentences that nobody reads.
+    fn expect(&mut self, ok: bool, what: impl FnOnce() -> String) -> Option<()> {
         if !ok {
-            self.error(what.into());
+            self.error(what());
         }
         ok.then_some(())
     }
@@ -238,7 +239,7 @@ impl Check<'_> {
             Op::IndexI32 { index, .. } => self.index(index),
             Op::Splat { value, .. } => {
                 let ty = self.used(*value)?;
-                self.expect(ty.lanes == 1 && ty.elem != Elem::Mask, "splat takes a scalar number")?;
+                self.expect(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())?;
             }
             Op::Load { from, ty, count } => {
                 self.partial(*count, ty.lanes);
@@ -253,42 +254,42 @@ impl Check<'_> {
             Op::Unary { op, value } => {
                 let ty = self.used(*value)?;
                 let wants = if matches!(op, Unary::ToFloat | Unary::AsFloat) { Elem::I32 } else { Elem::F32 };
-                self.expect(ty.elem == wants, &format!("{op:?} takes {wants}, got {ty}"))?;
+                self.expect(ty.elem == wants, || format!("{op:?} takes {wants}, got {ty}"))?;
             }
             Op::Binary { op, left, right } => {
                 let (l, r) = (self.used(*left), self.used(*right));
                 let (l, r) = (l?, r?);
-                self.expect(l == r, &format!("{op:?} of {l} and {r}"))?;
-                self.expect(binary_ok(*op, l.elem), &format!("{op:?} is not defined for {l}"))?;
+                self.expect(l == r, || format!("{op:?} of {l} and {r}"))?;
+                self.expect(binary_ok(*op, l.elem), || format!("{op:?} is not defined for {l}"))?;
             }
             Op::Fma { a, b, c } => {
                 let types = [self.used(*a), self.used(*b), self.used(*c)];
                 let [a, b, c] = [types[0]?, types[1]?, types[2]?];
-                self.expect(a == c && b == c && c.elem == Elem::F32, &format!("fma of {a}, {b} and {c}"))?;
+                self.expect(a == c && b == c && c.elem == Elem::F32, || format!("fma of {a}, {b} and {c}"))?;
             }
             Op::Compare { left, right, .. } => {
                 let (l, r) = (self.used(*left), self.used(*right));
                 let (l, r) = (l?, r?);
-                self.expect(l == r && l.elem != Elem::Mask, &format!("comparison of {l} and {r}"))?;
+                self.expect(l == r && l.elem != Elem::Mask, || format!("comparison of {l} and {r}"))?;
             }
             Op::Select { mask, then, otherwise } => {
                 let types = [self.used(*mask), self.used(*then), self.used(*otherwise)];
                 let [mask, then, otherwise] = [types[0]?, types[1]?, types[2]?];
                 let ok = mask == Ty::mask(then.lanes) && then == otherwise && then.elem != Elem::Mask;
-                self.expect(ok, &format!("select by {mask} of {then} and {otherwise}"))?;
+                self.expect(ok, || format!("select by {mask} of {then} and {otherwise}"))?;
             }
             Op::Reduce { op, value } => {
                 let ty = self.used(*value)?;
                 use Binary::*;
                 let folds = matches!(op, Add | Mul | Max | Min | And | Or | Xor) && binary_ok(*op, ty.elem);
-                self.expect(folds && ty.lanes > 1, &format!("reduction of {ty} by {op:?}"))?;
+                self.expect(folds && ty.lanes > 1, || format!("reduction of {ty} by {op:?}"))?;
             }
             Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => {
                 let types = [self.used(*acc), self.used(*a), self.used(*b)];
                 let [acc, a, b] = [types[0]?, types[1]?, types[2]?];
                 let sums = if matches!(op, Op::Dot2Bf16 { .. }) { Elem::F32 } else { Elem::I32 };
                 let ok = acc.elem == sums && a == Ty::i32(acc.lanes) && b == a;
-                self.expect(ok, &format!("dot product of {a} and {b} into {acc}"))?;
+                self.expect(ok, || format!("dot product of {a} and {b} into {acc}"))?;
             }
         }
         Some(op.result(|v| self.leaf.values[v.0 as usize]))
