@@ -8,7 +8,7 @@ use crate::kernel::cost;
 use crate::kernel::count::{self, Work};
 use crate::kernel::ir::Module;
 use crate::kernel::recipes::peak;
-use crate::kernel::target::{Batch, GroupTile, Target};
+use crate::kernel::target::{Batch, GroupTile, Measured, Target};
 use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
@@ -254,6 +254,8 @@ pub struct Report {
     pub times: Vec<(String, Duration)>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
+    pub chains: BTreeMap<String, Vec<String>>,
 }
 
 pub struct Program {
@@ -540,11 +542,10 @@ impl<'a> Session<'a> {
         let devices = ninc_runtime::opencl::choose(cards)?;
         let given = self.options.target.clone().filter(|t| t.gpu.is_some());
         let target = given.unwrap_or_else(|| {
-            let (tiles, note) = tuned(&devices[0]);
+            let (measured, note) = tuned(&devices[0]);
             self.report.notes.extend(note);
-            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(tiles));
+            let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(measured));
             let algorithm = self.options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
-            // One program for all of them: what the smallest can hold.
             // One program for all of them: within the limits of the smallest.
             let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
             let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
@@ -586,6 +587,7 @@ impl<'a> Session<'a> {
         let lowered = self.time("lower", || lower::run(graph, target, two));
         let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
+        self.report.chains = draft.chains.clone();
         let name = graph.name.clone();
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
@@ -598,18 +600,16 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The tiles that `ninc tune` found best on a device, and what is wrong with those that cannot be used.
-fn tuned(device: &ninc_runtime::opencl::Info) -> (BTreeMap<String, GroupTile>, Option<String>) {
+/// What `ninc tune` found best on a device, and what is wrong with what cannot be used.
+fn tuned(device: &ninc_runtime::opencl::Info) -> (Measured, Option<String>) {
     let stored = match ninc_runtime::opencl::tuned(device) {
         Ok(stored) => stored,
-        Err(e) => return (BTreeMap::new(), Some(e.to_string())),
+        Err(e) => return (Measured::default(), Some(e.to_string())),
     };
+    let (measured, lost) = Measured::from_words(&stored, device.group_items);
     let count = stored.len();
-    let known = |name: &str| GroupTile::named(name).filter(|tile| tile.items() <= device.group_items);
-    let tiles: BTreeMap<_, _> = stored.into_iter().filter_map(|(p, name)| Some((p, known(&name)?))).collect();
-    let lost = count - tiles.len();
     let note = format!("{lost} of {count} measured tiles are none of this ninc's; `ninc tune` measures them anew");
-    (tiles, (lost > 0).then_some(note))
+    (measured, (lost > 0).then_some(note))
 }
 
 /// What kernels for OpenCL devices cannot have, as the back end says.

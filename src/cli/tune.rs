@@ -1,10 +1,10 @@
-//! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and keeps the best of each. Tiles decide no
-//! rounding, so that results stay the same to the bit.
+//! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and its chains of convolutions as one kernel
+//! and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same to the bit.
 
 use super::bench::measure::Run;
 use super::common::{Common, initialise};
 use super::output::{self, Done, usage};
-use ninc::kernel::target::{GroupTile, Target};
+use ninc::kernel::target::{Fusion, GroupTile, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
 use ninc_runtime::opencl;
@@ -21,11 +21,45 @@ pub struct Args {
     batch: Option<u32>,
 }
 
-/// A product: the time that all its launches took with each tile, and the tile that it has unmeasured.
+/// Time of all launches that were seen, and their number.
+#[derive(Clone, Copy, Default)]
+struct Time {
+    total: Duration,
+    launches: u32,
+}
+
+impl Time {
+    fn add(&mut self, took: Duration) {
+        self.total += took;
+        self.launches += 1;
+    }
+
+    /// Seconds of one launch.
+    fn mean(&self) -> f64 {
+        self.total.as_secs_f64() / f64::from(self.launches.max(1))
+    }
+}
+
+/// What was measured of a model on a device.
 #[derive(Default)]
-struct Times {
-    tiles: BTreeMap<GroupTile, Duration>,
-    usual: Option<GroupTile>,
+struct Seen {
+    /// By product and tile.
+    products: BTreeMap<String, BTreeMap<GroupTile, Time>>,
+    /// By chain and form.
+    chains: BTreeMap<String, BTreeMap<Fusion, Time>>,
+    /// The tile or form that the model of costs takes.
+    usual: BTreeMap<String, String>,
+    /// The products of each chain.
+    links: BTreeMap<String, Vec<String>>,
+}
+
+/// The best form of something.
+struct Best {
+    form: String,
+    /// Seconds of a launch.
+    time: f64,
+    /// The same with the form that it has unmeasured, where that was measured too.
+    usual: Option<f64>,
 }
 
 pub fn run(args: &Args, common: &Common) -> Done {
@@ -41,58 +75,94 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let device = devices.swap_remove(0);
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
-    let mut times = BTreeMap::new();
-    for train in [false, true] {
-        if !train || model.train.is_some() {
-            for tile in GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items) {
-                let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
-                time(&model, common, train, batch, target, &mut times)?;
+    let apart = GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items).map(|t| (t, Fusion::Never));
+    let fused = Fusion::ROWS.into_iter().map(Fusion::Rows).chain([Fusion::Auto]).map(|f| (GroupTile::ALL[0], f));
+    let mut seen = Seen::default();
+    for (tile, fusion) in apart.chain(fused) {
+        for train in [false, true] {
+            if !train || model.train.is_some() {
+                let mut target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
+                target.gpu.iter_mut().for_each(|gpu| gpu.fusion = fusion);
+                seen.measure(&model, common, train, batch, target)?;
             }
         }
     }
-    let mut rows = vec![["product", "tile", "gain"].map(String::from).to_vec()];
-    let mut best = BTreeMap::new();
-    for (product, Times { tiles, usual }) in &times {
-        let Some((tile, time)) = tiles.iter().min_by_key(|(_, time)| **time) else { continue };
-        let before = usual.and_then(|usual| tiles.get(&usual)).unwrap_or(time).as_secs_f64();
-        let gain = before / time.as_secs_f64().max(f64::MIN_POSITIVE);
-        rows.push(vec![product.clone(), tile.name(), format!("x{gain:.2}")]);
-        best.insert(product.clone(), tile.name());
-    }
+    let best = seen.best();
     if best.is_empty() {
         return output::line("no kernel of this model is made of tiles: there is nothing to tune");
     }
+    let mut rows = vec![["product or chain", "best", "gain"].map(String::from).to_vec()];
+    for (name, Best { form, time, usual }) in &best {
+        let gain = usual.map_or(String::new(), |usual| format!("x{:.2}", usual / time.max(f64::MIN_POSITIVE)));
+        rows.push(vec![name.clone(), form.clone(), gain]);
+    }
     output::print(&output::table(&rows))?;
+    let best = best.into_iter().map(|(name, best)| (name, best.form)).collect();
     let path = opencl::keep_tuned(&device, best)?;
     output::note(&format!("kept for {} in {}", device.name, path.display()));
     Ok(())
 }
 
-/// Measures a program whose products all have the target's tile.
-fn time(
-    model: &Model,
-    common: &Common,
-    train: bool,
-    batch: usize,
-    target: Target,
-    times: &mut BTreeMap<String, Times>,
-) -> Done {
-    let tile = target.gpu.as_ref().map(|gpu| gpu.tile);
-    let mut program = common.for_target(model, train, target)?;
-    initialise(&mut program)?;
-    Run { model, batch, train, rounds: Some(5), profile: true }.measure(&mut program)?;
-    for (kernel, took) in program.engine.profile() {
-        // A product's kernel is called by its shape and its tile.
-        let Some((product, name)) = kernel.rsplit_once("_tile") else { continue };
-        let Some(found) = GroupTile::named(name) else { continue };
-        let times = times.entry(product.into()).or_default();
-        if tile == Some(GroupTile::ALL[0]) {
-            times.usual = Some(found);
+impl Seen {
+    /// Measures a program whose products all have the target's tile, or whose chains all have its form.
+    fn measure(&mut self, model: &Model, common: &Common, train: bool, batch: usize, target: Target) -> Done {
+        let gpu = target.gpu.clone().expect("a target that is a GPU");
+        let mut program = common.for_target(model, train, target)?;
+        initialise(&mut program)?;
+        // A model of costs says what it takes; that needs no second measurement.
+        let rounds = if gpu.fusion == Fusion::Auto { 1 } else { 5 };
+        Run { model, batch, train, rounds: Some(rounds), profile: true }.measure(&mut program)?;
+        self.links.append(&mut program.report.chains);
+        for (kernel, took) in program.engine.profile() {
+            // A kernel is called by its shape and its form.
+            if let Some((product, tile)) = kernel.rsplit_once("_tile")
+                && let Some(found) = GroupTile::named(tile)
+                && gpu.fusion == Fusion::Never
+            {
+                if gpu.tile == GroupTile::ALL[0] {
+                    self.usual.insert(product.into(), found.name());
+                }
+                // Narrow products shrink a tile to one that has a turn of its own.
+                if found == gpu.tile {
+                    self.products.entry(product.into()).or_default().entry(found).or_default().add(took);
+                }
+            } else if let Some((chain, cut)) = kernel.rsplit_once("_rows")
+                && let Some((rows, _)) = cut.split_once('x')
+                && let Some(form) = Fusion::named(&format!("rows{rows}"))
+            {
+                if gpu.fusion == Fusion::Auto {
+                    self.usual.insert(chain.into(), form.name());
+                } else if gpu.fusion == form {
+                    self.chains.entry(chain.into()).or_default().entry(form).or_default().add(took);
+                }
+            }
         }
-        // Narrow products shrink a tile to one that has a turn of its own.
-        if Some(found) == tile {
-            *times.tiles.entry(found).or_default() += took;
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// The best form of each product and of each chain.
+    fn best(&self) -> BTreeMap<String, Best> {
+        let mut best = BTreeMap::new();
+        for (product, times) in &self.products {
+            best.extend(self.least(product, times.iter().map(|(tile, time)| (tile.name(), time.mean()))));
+        }
+        for (chain, times) in &self.chains {
+            let links = self.links.get(chain).into_iter();
+            let apart =
+                links.filter_map(|links| links.iter().map(|l| best.get(l).map(|b| b.time)).sum::<Option<f64>>());
+            let fused = times.iter().map(|(form, time)| (form.name(), time.mean()));
+            let forms: Vec<_> = fused.chain(apart.map(|time| (Fusion::Never.name(), time))).collect();
+            best.extend(self.least(chain, forms.into_iter()));
+        }
+        best
+    }
+
+    /// The form that takes least time, with the name of what has it.
+    fn least(&self, name: &str, forms: impl Iterator<Item = (String, f64)> + Clone) -> Option<(String, Best)> {
+        let apart = Fusion::Never.name();
+        let usual = self.usual.get(name).unwrap_or(&apart);
+        let usual = forms.clone().find(|(form, _)| form == usual).map(|(_, time)| time);
+        let (form, time) = forms.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some((name.into(), Best { form, time, usual }))
+    }
 }

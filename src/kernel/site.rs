@@ -4,7 +4,7 @@ use super::cost::Choice;
 use super::ir::{Elem, Kernel, Module};
 use super::target::Target;
 use crate::types::{DType, Type};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A buffer of the program under construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +63,8 @@ pub struct Draft {
     pub few: Option<Vec<Launch>>,
     /// What was weighed, for whoever wants to know.
     pub choices: Vec<Choice>,
+    /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
+    pub chains: BTreeMap<String, Vec<String>>,
     prepared: HashMap<(Slot, String), Slot>,
 }
 

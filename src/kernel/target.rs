@@ -69,19 +69,65 @@ pub struct Gpu {
     pub fusion: Fusion,
     /// The tile of products for which nothing was measured.
     pub tile: GroupTile,
-    /// Tiles that measured best, by the product's name.
-    pub tuned: Arc<BTreeMap<String, GroupTile>>,
+    pub measured: Arc<Measured>,
+}
+
+/// What `ninc tune` found best on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Measured {
+    /// By the product's name.
+    pub tiles: BTreeMap<String, GroupTile>,
+    /// By the chain's name.
+    pub chains: BTreeMap<String, Fusion>,
 }
 
 /// Whether chains of convolutions become one kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fusion {
     /// Where it costs less.
     #[default]
     Auto,
     /// Wherever the device has room for it.
     Always,
+    /// The same, with so many pixels in a group.
+    Rows(usize),
     Never,
+}
+
+impl Fusion {
+    /// Those that `ninc tune` measures.
+    pub const ROWS: [usize; 3] = [64, 32, 16];
+
+    /// What was measured, as a word.
+    pub fn name(self) -> String {
+        match self {
+            Fusion::Auto => "auto".into(),
+            Fusion::Always => "fused".into(),
+            Fusion::Rows(rows) => format!("rows{rows}"),
+            Fusion::Never => "apart".into(),
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Fusion> {
+        let measured = Fusion::ROWS.map(Fusion::Rows).into_iter().chain([Fusion::Never]);
+        measured.into_iter().find(|f| f.name() == name)
+    }
+}
+
+impl Measured {
+    /// From words by name, as they are kept; and how many of them say nothing here.
+    pub fn from_words(words: &BTreeMap<String, String>, group_items: usize) -> (Measured, usize) {
+        let mut measured = Measured::default();
+        for (name, word) in words {
+            if let Some(tile) = GroupTile::named(word).filter(|tile| tile.items() <= group_items) {
+                measured.tiles.insert(name.clone(), tile);
+            } else if let Some(fusion) = Fusion::named(word) {
+                measured.chains.insert(name.clone(), fusion);
+            }
+        }
+        let lost = words.len() - measured.tiles.len() - measured.chains.len();
+        (measured, lost)
+    }
 }
 
 /// The tile of a product that a work group computes, and the part of it that each item keeps in registers.
@@ -149,9 +195,9 @@ impl Target {
         Target::gpu_with(GroupTile::ALL[0], Arc::default())
     }
 
-    /// The same with another tile, or with measured ones.
-    pub fn gpu_with(tile: GroupTile, tuned: Arc<BTreeMap<String, GroupTile>>) -> Target {
-        let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tile, tuned };
+    /// The same with another tile, or with what was measured.
+    pub fn gpu_with(tile: GroupTile, measured: Arc<Measured>) -> Target {
+        let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tile, measured };
         Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
     }
 

@@ -17,7 +17,8 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
     dce::run(graph)?;
     for id in graph.order() {
         if let Some((product, op)) = rounded(graph, id) {
-            let fused = graph.add(op, &graph.operands(product).to_vec())?;
+            let operands = graph.operands(product).to_vec();
+            let fused = graph.add(op, &operands)?;
             graph.replace(id, fused);
         }
     }

@@ -193,7 +193,7 @@ fn one_of_several_devices_fails() {
                 Tensor::zeros(&if port.batched { [&[batch], port.dims.as_slice()].concat() } else { port.dims.clone() })
             })
             .collect();
-        let ints = vec![0; 6 * 4];
+        let ints = [0; 6 * 4];
         let feeds: Vec<(&str, Feed)> = inputs
             .iter()
             .zip(&data)

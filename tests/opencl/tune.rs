@@ -38,22 +38,27 @@ fn the_best_tiles_are_kept_and_used() {
     let at = place.path();
     fs::write(at.join("n.nin"), NETWORK).expect("written");
     let table = good(at, &["tune", "n.nin", "--device", "opencl:0", "--batch", "2"]);
-    assert!(table.contains("conv_3x6x6") && table.contains("tile") && table.contains("gain"), "{table}");
+    assert!(table.contains("conv_3x6x6") && table.contains("chain_3x6x6") && table.contains("gain"), "{table}");
     let folder = fs::read_dir(at.join("cache/opencl")).expect("the cache");
     let mut kept = folder.map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
     let path = kept.next().expect("tiles were kept");
     let text = fs::read_to_string(&path).expect("JSON");
 
-    // A tile that no measurement would choose for so few columns shows that the next program asks the file.
+    // Forms that no measurement would choose for so few columns show that the next program asks the file.
     let (odd, bench) =
         (GroupTile::ALL[6].name(), ["bench", "n.nin", "--batch", "2", "--rounds", "1", "--device", "opencl:0"]);
     let mut stored: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    for tile in stored["tiles"].as_object_mut().expect("tiles").values_mut() {
-        *tile = odd.clone().into();
-    }
-    fs::write(&path, stored.to_string()).expect("written");
-    let profile = good(at, &[&bench[..], &["--profile"]].concat());
-    assert!(profile.contains(&format!("tile{odd}")), "{profile}");
+    let mut profile = |chain: &str| {
+        for (name, form) in stored["tiles"].as_object_mut().expect("tiles") {
+            *form = if name.starts_with("chain") { chain.into() } else { odd.clone().into() };
+        }
+        fs::write(&path, stored.to_string()).expect("written");
+        good(at, &[&bench[..], &["--profile"]].concat())
+    };
+    let fused = profile("rows16");
+    assert!(fused.contains("_rows16x") && !fused.contains("_tile"), "{fused}");
+    let apart = profile("apart");
+    assert_eq!(apart.matches(&format!("_tile{odd}")).count(), 2, "{apart}");
 
     // What cannot be used is left out, with one line that says so.
     let says = |text: &str| {

@@ -74,8 +74,8 @@ impl OpenCl {
             for (board, share) in self.boards.iter().zip(shares) {
                 if several && share.start > 0 && i >= before {
                     // Its kernels add to what the images before theirs left: here nothing.
-                    let grows = plan.grows.iter().filter(|(at, _)| *at == i - before);
-                    grows.map(|(_, buffer)| board.clear(*buffer, share.len())).collect::<Result<()>>()?;
+                    let mut grows = plan.grows.iter().filter(|(at, _)| *at == i - before);
+                    grows.try_for_each(|(_, buffer)| board.clear(*buffer, share.len()))?;
                 }
                 measured.extend(board.launch(launch, [share.len(), share.start, total])?);
             }
@@ -100,7 +100,7 @@ impl OpenCl {
     fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>]) -> Result<()> {
         if self.boards.len() > 1 {
             // All of them start before the first is waited for.
-            self.boards.iter().map(|board| board.card.flush()).collect::<Result<()>>()?;
+            self.boards.iter().try_for_each(|board| board.card.flush())?;
         }
         for buffer in open.drain(..) {
             let mut sum: Vec<u8> = Vec::new();
@@ -121,7 +121,7 @@ impl OpenCl {
         let Some((first, others)) = self.boards.split_first_mut() else { return Ok(()) };
         for port in &plan.params {
             let bytes = first.fetch(port.buffer, 0)?;
-            others.iter_mut().map(|board| board.send(port.buffer, 0, bytes.clone())).collect::<Result<()>>()?;
+            others.iter_mut().try_for_each(|board| board.send(port.buffer, 0, bytes.clone()))?;
         }
         Ok(())
     }

@@ -47,15 +47,22 @@ const MOST_CELLS: usize = 64;
 
 /// The launches of a chain from image `x` to image `y`: at each link the longest run that pays.
 pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
-    let (mut from, mut done) = (x, 0);
+    let (mut from, mut done, mut apart) = (x, 0, 0);
     while done < links.len() {
         let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
         let rest = &links[done..];
         // Chosen without a look at the device: its sums have other digits.
         let form = winograd::Form::choose(site.target.algorithm, &rest[0].geometry);
-        let cut = match form {
-            Some(_) => None,
-            None => (2..=rest.len()).rev().find_map(|count| Cut::choose(gpu, &rest[..count])),
+        let cut = if form.is_some() || done < apart {
+            None
+        } else {
+            let products = rest.iter().map(conv::product_name).collect::<Vec<_>>();
+            let runs = 2..=rest.len();
+            site.draft.chains.extend(runs.map(|count| (chain_name(&rest[..count]), products[..count].to_vec())));
+            longest(gpu, rest).unwrap_or_else(|count| {
+                apart = done + count;
+                None
+            })
         };
         let count = cut.as_ref().map_or(1, |cut| cut.cells.len());
         let last = &rest[count - 1].geometry;
@@ -72,6 +79,29 @@ pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
     }
 }
 
+/// The longest run of links that pays as one kernel. An error says how many links were measured to be better apart.
+fn longest(gpu: &Gpu, links: &[Link]) -> Result<Option<Cut>, usize> {
+    for count in (2..=links.len()).rev() {
+        let measured = gpu.measured.chains.get(&chain_name(&links[..count]));
+        let fusion = *measured.unwrap_or(&gpu.fusion);
+        match Cut::choose(gpu, fusion, &links[..count]) {
+            Some(cut) => return Ok(Some(cut)),
+            None if measured == Some(&Fusion::Never) => return Err(count),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// What a chain is called, however it is cut.
+fn chain_name(links: &[Link]) -> String {
+    let mut text = name("chain", &links[0].geometry) + &links[0].epilogue().name();
+    for link in &links[1..] {
+        text += &format!("_{}{}", link.geometry.outputs, link.epilogue().name());
+    }
+    text
+}
+
 /// How a group computes its pixels.
 struct Cut {
     /// Pixels of a group.
@@ -85,12 +115,13 @@ struct Cut {
 
 impl Cut {
     /// The best cut that fits the device; `None` where single launches are better, or none fits.
-    fn choose(gpu: &Gpu, links: &[Link]) -> Option<Cut> {
-        if gpu.fusion == Fusion::Never || links[0].geometry.groups > 1 {
+    fn choose(gpu: &Gpu, fusion: Fusion, links: &[Link]) -> Option<Cut> {
+        if fusion == Fusion::Never || links[0].geometry.groups > 1 {
             return None;
         }
+        let wanted = |rows: &usize| !matches!(fusion, Fusion::Rows(only) if only != *rows);
         let items = 1 << ITEMS.min(gpu.group_items.max(1)).ilog2();
-        let cuts = [64, 32, 16].into_iter().filter(|rows| items * ITEM_ROWS >= *rows).flat_map(|rows| {
+        let cuts = Fusion::ROWS.into_iter().filter(wanted).filter(|rows| items * ITEM_ROWS >= *rows).flat_map(|rows| {
             let across = items * ITEM_ROWS / rows;
             let cells = |l: &Link| Cells::for_columns(l.geometry.outputs, ITEM_ROWS, across);
             [16, 8, 4].map(|depth| Cut { rows, depth, items, cells: links.iter().map(cells).collect() })
@@ -107,7 +138,7 @@ impl Cut {
                 best = Some((cost, cut));
             }
         }
-        best.filter(|(cost, _)| gpu.fusion == Fusion::Always || *cost < apart(links)).map(|(_, cut)| cut)
+        best.filter(|(cost, _)| fusion != Fusion::Auto || *cost < apart(links)).map(|(_, cut)| cut)
     }
 
     /// Elements between the channels of a pixel in local memory.
@@ -139,11 +170,7 @@ impl Cut {
     }
 
     fn name(&self, links: &[Link]) -> String {
-        let mut text = name("chain", &links[0].geometry) + &links[0].epilogue().name();
-        for link in &links[1..] {
-            text += &format!("_{}{}", link.geometry.outputs, link.epilogue().name());
-        }
-        format!("{text}_rows{}x{}", self.rows, self.depth)
+        format!("{}_rows{}x{}", chain_name(links), self.rows, self.depth)
     }
 
     fn launch(&self, site: &mut Site, x: Slot, links: &[Link], y: Slot) {

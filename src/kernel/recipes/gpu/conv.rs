@@ -154,13 +154,18 @@ pub fn patch(g: &Geometry, row: &Row, k: &Expr, group: &Expr) -> Place {
     input(g, &row.image, pixel(&row.index, g.out[1]), &tap, group * g.inner() + channel)
 }
 
+/// What a link is called as a product of its own.
+pub fn product_name(link: &Link) -> String {
+    name("conv", &link.geometry) + &link.epilogue().name()
+}
+
 /// The convolution of one link: a product whose rows are pixels and whose terms are taps and channels.
 pub fn product(site: &mut Site, x: Slot, link: &Link, to: Slot) {
     let g = &straight(&link.geometry);
     let (columns, depth) = (g.columns(), link.depth());
     let epilogue = link.epilogue();
     Product {
-        name: format!("{}{}", name("conv", &link.geometry), epilogue.name()),
+        name: product_name(link),
         rows: Rows::PerImage(g.out[0] * g.out[1]),
         columns,
         groups: g.groups,

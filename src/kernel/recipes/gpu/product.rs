@@ -61,7 +61,7 @@ pub struct Product<'a> {
 /// The measured tile for this product, or the usual one; narrower for narrow results with as many items, shorter for a device
 /// with small groups.
 fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
-    let mut t = gpu.tuned.get(name).copied().unwrap_or_else(|| usual(gpu.tile, columns));
+    let mut t = gpu.measured.tiles.get(name).copied().unwrap_or_else(|| usual(gpu.tile, columns));
     while t.items() > gpu.group_items && t.rows >= 2 * t.item_rows {
         t.rows /= 2;
     }
