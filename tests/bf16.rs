@@ -9,6 +9,7 @@ use ninc::graph::interp::Value;
 use ninc::graph::{Graph, text, verify};
 use ninc::kernel::ir::Elem;
 use ninc::kernel::target::{Algorithm, Isa, Target};
+use ninc::model::Model;
 use ninc::ops::{self, Case, round};
 use ninc::passes::{Precision, bf16};
 use ninc::pipeline::{self, Options};
@@ -103,30 +104,49 @@ fn run(engine: &mut dyn Engine, integers: bool) -> Vec<f32> {
     engine.run(3, &[("image", Feed::F32(&image))], &[&name]).expect("a result")[0].data.clone()
 }
 
+pub fn network() -> Model {
+    let (model, diagnostics) = ninc::front::load(NETWORK, "rounded.nin", &[]);
+    model.unwrap_or_else(|| panic!("{diagnostics:#?}"))
+}
+
+/// Small integers, and other numbers.
+const NUMBERS: [bool; 2] = [true, false];
+
+/// The interpreter's results for both kinds of numbers.
+pub fn meaning(model: &Model) -> [Vec<f32>; 2] {
+    let interp = Options { precision: Precision::Bf16, device: pipeline::Device::Interp, ..Options::default() };
+    let mut meaning = pipeline::inference(model, &interp).expect("it compiles");
+    NUMBERS.map(|integers| run(&mut *meaning.engine, integers))
+}
+
 /// Sums of small integers are exact in any order, so that all targets give the same bits as the interpreter, however many
-/// roundings lie between.
+/// roundings lie between; unless `exact` is false, for an algorithm that has fractions of its own.
+pub fn follow(what: &str, model: &Model, options: &Options, expected: &[Vec<f32>; 2], exact: bool) {
+    let mut program = pipeline::inference(model, options).expect("it compiles");
+    for (integers, expected) in NUMBERS.into_iter().zip(expected) {
+        let got = run(&mut *program.engine, integers);
+        if integers && exact {
+            assert_eq!(got, *expected, "{what}");
+        }
+        // Where sums round, a value between may fall on the other side: a last place of bf16 here and there.
+        let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+        let distance = error(&wide(expected), &wide(&got), 1e-3);
+        assert!(distance < 1.0 / 128.0, "{what}: {distance}");
+    }
+}
+
 #[test]
 fn a_network_rounds_where_the_interpreter_does() {
-    let (model, diagnostics) = ninc::front::load(NETWORK, "rounded.nin", &[]);
-    let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-    let options = Options { precision: Precision::Bf16, ..Options::default() };
-    let interp = Options { device: pipeline::Device::Interp, ..options.clone() };
-    let mut meaning = pipeline::inference(&model, &interp).expect("it compiles");
-    let expected = [true, false].map(|integers| run(&mut *meaning.engine, integers));
+    let model = network();
+    let expected = meaning(&model);
     assert!(expected[0].iter().any(|v| v.abs() > 1000.0), "roundings matter: {:?}", expected[0]);
     let mut plain = Interpreter::new(model.graph.clone());
     assert!(run(&mut plain, true) != expected[0], "nothing was rounded");
     for target in targets() {
         let what = format!("{:?} pairs {}", target.isa, target.bf16);
-        let target = Target { algorithm: Algorithm::Direct, ..target };
-        let mut program =
-            pipeline::inference(&model, &Options { target: Some(target), ..options.clone() }).expect("it compiles");
-        assert_eq!(run(&mut *program.engine, true), expected[0], "{what}");
-        // Where sums round, a value between may fall on the other side: a last place of bf16 here and there.
-        let got: Vec<f64> = run(&mut *program.engine, false).into_iter().map(f64::from).collect();
-        let want: Vec<f64> = expected[1].iter().map(|&v| f64::from(v)).collect();
-        let distance = error(&want, &got, 1e-3);
-        assert!(distance < 1.0 / 128.0, "{what}: {distance}");
+        let target = Some(Target { algorithm: Algorithm::Direct, ..target });
+        let options = Options { precision: Precision::Bf16, target, ..Options::default() };
+        follow(&what, &model, &options, &expected, true);
     }
 }
 

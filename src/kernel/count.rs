@@ -2,7 +2,7 @@
 
 use super::ir::*;
 use std::collections::HashMap;
-use std::ops::{Add, AddAssign, Mul};
+use std::ops::{Add, AddAssign, Div, Mul};
 
 /// Arithmetic and memory traffic of a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,18 @@ impl Mul<u64> for Work {
     type Output = Work;
     fn mul(self, times: u64) -> Work {
         Work { multiply_adds: self.multiply_adds * times, others: self.others * times, bytes: self.bytes * times }
+    }
+}
+
+impl Div<u64> for Work {
+    type Output = Work;
+    /// A part of it, rounded up.
+    fn div(self, parts: u64) -> Work {
+        Work {
+            multiply_adds: self.multiply_adds.div_ceil(parts),
+            others: self.others.div_ceil(parts),
+            bytes: self.bytes.div_ceil(parts),
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use crate::kernel::{cost, count};
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
-/// One launch for one image.
+/// Images of the batch that rows are counted for: as many as kernels share a round between.
+const IMAGES: usize = 32;
+
+/// One launch, for an image of a batch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// The value that it computes.
@@ -17,7 +20,7 @@ pub struct Row {
     /// Rows and columns of the register tile, where there is one.
     pub tile: Option<String>,
     pub multiply_adds: u64,
-    /// Of all that it reads and writes.
+    /// Of all that it reads and writes for one image.
     pub bytes: u64,
     /// The part of a core's multiply-adds that the model of costs predicts, in thousandths; nothing where none are done.
     pub of_peak: Option<f64>,
@@ -29,22 +32,26 @@ pub fn rows(plan: &Plan, module: &Module, target: &Target) -> Vec<Row> {
 
 fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
     let kernel = &module.kernels[launch.kernel];
-    let work = count::kernel(module, kernel, 1);
-    let most = count::main_leaf(module, kernel, 1);
+    let images = plan.group_of(IMAGES);
+    let work = count::kernel(module, kernel, images) / images as u64;
+    let most = count::main_leaf(module, kernel, images);
     let written = kernel.buffers.iter().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();
     buffers.dedup();
-    let bytes: usize = buffers.iter().map(|&b| plan.buffers[b].fixed + plan.buffers[b].per_image).sum();
+    let bytes = |images: usize| {
+        let sizes = buffers.iter().map(|&b| plan.buffers[b].fixed / images + plan.buffers[b].per_image);
+        sizes.sum::<usize>()
+    };
     let tile = most.and_then(|leaf| tile(&module.leaves[leaf.0 as usize].name));
-    let share = cost::share_of_peak(target, &work, tile, bytes);
+    let share = cost::share_of_peak(target, &work, tile, bytes(images));
     let result = written.map_or_else(String::new, |(_, &b)| plan.buffers[b].name.clone());
     Row {
         algorithm: algorithm(kernel, &result),
         result,
         tile: tile.map(|t| format!("{}x{}", t.rows, t.columns())),
         multiply_adds: work.multiply_adds,
-        bytes: bytes as u64,
+        bytes: bytes(1) as u64,
         of_peak: share.map(|share| (1e3 * share).round() / 1e3),
     }
 }

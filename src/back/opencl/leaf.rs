@@ -159,6 +159,10 @@ impl Writer<'_> {
         if count.is_none() && matches!(elem, Elem::F32 | Elem::I32) {
             return format!("vload{}(0, {base} + {})", ty.lanes, self.index(&from.index));
         }
+        if count.is_none() && elem == Elem::Bf16 {
+            let (n, index) = (ty.lanes, self.index(&from.index));
+            return format!("as_float{n}(convert_uint{n}(vload{n}(0, {base} + {index})) << 16)");
+        }
         let zero = if ty.elem == Elem::F32 { "0.0f" } else { "0u" };
         let there = count.unwrap_or(ty.lanes);
         let lanes = (0..ty.lanes).map(|l| if l < there { self.element(from, l) } else { zero.into() });
@@ -172,6 +176,13 @@ impl Writer<'_> {
         if ty.lanes > 1 && count.is_none() && matches!(elem, Elem::F32 | Elem::I32) {
             let index = self.index(&to.index);
             return line(self.text, depth, format_args!("vstore{}({name}, 0, {base} + {index});", ty.lanes));
+        }
+        if ty.lanes > 1 && count.is_none() && elem == Elem::Bf16 {
+            let (n, index) = (ty.lanes, self.index(&to.index));
+            let (bits, nan) = (format!("as_uint{n}({name})"), format!("as_uint{n}(isnan({name}))"));
+            let rounded = format!("({bits} + 0x7fffu + (({bits} >> 16) & 1u)) >> 16");
+            let value = format!("convert_ushort{n}(select({rounded}, ({bits} >> 16) | 64u, {nan}))");
+            return line(self.text, depth, format_args!("vstore{n}({value}, 0, {base} + {index});"));
         }
         for lane in 0..count.unwrap_or(ty.lanes) {
             let value = if ty.lanes == 1 { name.clone() } else { format!("{name}.s{lane:x}") };

@@ -109,12 +109,13 @@ impl Cells {
     }
 
     /// Stores `count` lanes of a vector: `(acc, to, [bias], [mask])`.
-    pub fn finish(&self, site: &mut Site, epilogue: &Epilogue, count: usize) -> LeafId {
+    pub fn finish(&self, site: &mut Site, epilogue: &Epilogue, elem: Elem, count: usize) -> LeafId {
         let (lanes, count) = (self.lanes as u32, count as u32);
-        let name = format!("finish{}_{count}of{lanes}", epilogue.name());
+        let name = format!("finish{}_{count}of{lanes}{}", epilogue.name(), short(elem));
+        let epilogue = epilogue.stored_as(elem);
         site.module().leaf(&name, |b| {
             let acc = b.pointer("acc", Elem::F32, Access::Read);
-            let to = b.pointer("to", Elem::F32, Access::Write);
+            let to = b.pointer("to", elem, Access::Write);
             let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
             let mask = epilogue.mask.then(|| b.pointer("mask", Elem::F32, Access::Read));
             let value = b.load(acc, 0usize, lanes);
@@ -125,20 +126,20 @@ impl Cells {
         })
     }
 
-    /// The item's cells to the result, from column `first` of `columns` on: `arguments(row, column, cells)` are those of
-    /// [`Cells::finish`].
+    /// The item's cells to the result, whose elements are of type `elem`, from column `first` of `columns` on:
+    /// `arguments(row, column, cells)` are those of [`Cells::finish`].
     pub fn store(
         &self,
         site: &mut Site,
         k: &mut KernelBuilder,
-        epilogue: &Epilogue,
+        (epilogue, elem): (&Epilogue, Elem),
         (first, columns): (&Expr, usize),
         item: &Item,
         arguments: impl Fn(&Row, &Expr, Arg) -> Vec<Arg>,
     ) {
         let (lanes, rest) = (self.lanes, columns % self.lanes);
-        let whole = (columns >= lanes).then(|| self.finish(site, epilogue, lanes));
-        let partial = (rest > 0).then(|| self.finish(site, epilogue, rest));
+        let whole = (columns >= lanes).then(|| self.finish(site, epilogue, elem, lanes));
+        let partial = (rest > 0).then(|| self.finish(site, epilogue, elem, rest));
         for i in 0..self.rows {
             let (row, there) = item.rows.row(&(self.row(item.number) + i));
             k.when(there, |k| {
@@ -192,6 +193,11 @@ impl Epilogue {
         format!("{}{finish}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
     }
 
+    /// What is left to do where a store rounds by itself.
+    pub fn stored_as(&self, elem: Elem) -> Epilogue {
+        Epilogue { finish: self.finish.stored_as(elem), ..*self }
+    }
+
     /// The result of a sum.
     pub fn apply(&self, b: &mut LeafBuilder, mut value: Val, bias: Option<Val>, mask: Option<Val>) -> Val {
         if let Some(bias) = bias {
@@ -218,6 +224,13 @@ pub struct Fill {
     pub run: usize,
     /// Elements between terms in local memory.
     pub pitch: usize,
+    /// Of the factor; local memory holds float32.
+    pub elem: Elem,
+}
+
+/// A part of a name for elements that are not float32.
+pub fn short(elem: Elem) -> &'static str {
+    if elem == Elem::Bf16 { "_h" } else { "" }
 }
 
 /// Where an element lies, and the condition under which it is there at all (else it counts as 0).
@@ -244,9 +257,9 @@ impl Fill {
         to: Memory,
         place: impl FnOnce(&Expr, &Expr) -> Place,
     ) {
-        let &Fill { across, depth, along_depth, run, pitch } = self;
+        let &Fill { across, depth, along_depth, run, pitch, elem } = self;
         let step = if along_depth { pitch } else { 1 };
-        let (copy, zero) = (copy_run(site, run, step), zeros(site, run, step));
+        let (copy, zero) = (copy_run(site, elem, run, step), zeros(site, run, step));
         let runs = across * depth / run;
         let body = |k: &mut KernelBuilder, e: Expr| {
             let (r, d) = match along_depth {
@@ -270,10 +283,10 @@ impl Fill {
     }
 }
 
-/// `run` neighbours to places `step` apart: `(from, to)`.
-pub fn copy_run(site: &mut Site, run: usize, step: usize) -> LeafId {
-    site.module().leaf(&format!("copy_{run}_by{step}"), |b| {
-        let from = b.pointer("from", Elem::F32, Access::Read);
+/// `run` neighbours of this type to places `step` apart, as float32: `(from, to)`.
+pub fn copy_run(site: &mut Site, elem: Elem, run: usize, step: usize) -> LeafId {
+    site.module().leaf(&format!("copy_{run}_by{step}{}", short(elem)), |b| {
+        let from = b.pointer("from", elem, Access::Read);
         let to = b.pointer("to", Elem::F32, Access::Write);
         if step == 1 {
             let value = b.load(from, 0usize, run as u32);

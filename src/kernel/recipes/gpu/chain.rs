@@ -68,7 +68,10 @@ pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
         let last = &rest[count - 1].geometry;
         let to = match count == rest.len() {
             true => y,
-            false => site.temp(&format!("link{done}"), Elem::F32, 0, last.outputs * last.out[0] * last.out[1]),
+            false => {
+                let elem = if rest[count - 1].finish.bf16 { Elem::Bf16 } else { Elem::F32 };
+                site.temp(&format!("link{done}"), elem, 0, last.outputs * last.out[0] * last.out[1])
+            }
         };
         match (form, cut) {
             (Some(form), _) => form.forward(site, from, &rest[0], to),
@@ -175,16 +178,17 @@ impl Cut {
 
     fn launch(&self, site: &mut Site, x: Slot, links: &[Link], y: Slot) {
         let mut k = KernelBuilder::new(self.name(links));
-        let image = k.buffer("x", Elem::F32, Access::Read);
+        let elem = site.elem(x);
+        let image = k.buffer("x", elem, Access::Read);
         let mut slots = vec![x];
         let mut operands = Vec::new();
         for link in links {
             slots.extend([link.weights].into_iter().chain(link.bias));
-            let weights = k.buffer("w", Elem::F32, Access::Read);
+            let weights = k.buffer("w", site.elem(link.weights), Access::Read);
             operands.push((weights, link.bias.map(|_| k.buffer("b", Elem::F32, Access::Read))));
         }
         slots.push(y);
-        let result = k.buffer("y", Elem::F32, Access::Write);
+        let result = k.buffer("y", site.elem(y), Access::Write);
         let values = k.local("values", Elem::F32, self.values(links));
         let panel = k.local("weights", Elem::F32, self.weights());
         let most = self.cells.iter().map(Cells::len).max().unwrap_or(0);
@@ -195,9 +199,9 @@ impl Cut {
             for (i, (link, cells)) in links.iter().zip(&self.cells).enumerate() {
                 let stage = Stage { cut: self, link, cells, rows: &rows, item: &item, values, panel, acc };
                 let (weights, bias) = operands[i];
-                stage.sums(site, k, (i == 0).then_some(image), weights);
+                stage.sums(site, k, (i == 0).then_some((image, elem)), weights);
                 if i + 1 == links.len() {
-                    stage.store(site, k, bias, result);
+                    stage.store(site, k, bias, (result, site.elem(y)));
                 } else {
                     stage.keep(site, k, bias);
                     k.barrier();
@@ -231,15 +235,15 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     /// The item's sums: over patches of `image` for the first link, else over the values of the link before.
-    fn sums(&self, site: &mut Site, k: &mut KernelBuilder, image: Option<Memory>, weights: Memory) {
+    fn sums(&self, site: &mut Site, k: &mut KernelBuilder, image: Option<(Memory, Elem)>, weights: Memory) {
         let (g, cells, cut) = (straight(&self.link.geometry), self.cells, self.cut);
         let (pitch, pitch_w) = (cut.pitch(), cells.width() + SKEW);
         let by = (self.item, cut.items);
         let zero = cells.zero(site);
         k.call(zero, [self.acc.at(0)]);
         pieces(k, "step", self.link.depth(), cut.depth, |k, first, depth| {
-            if let Some(image) = image {
-                let fill = Fill { across: cut.rows, depth, along_depth: true, run: run(g.inner()), pitch };
+            if let Some((image, elem)) = image {
+                let fill = Fill { across: cut.rows, depth, along_depth: true, run: run(g.inner()), pitch, elem };
                 fill.write(site, k, by, image, self.values, |r, d| {
                     let (row, there) = self.rows.row(r);
                     let Place { at, inside } = patch(&g, &row, &(&first + d), &0.into());
@@ -252,6 +256,7 @@ impl Stage<'_> {
                 along_depth: false,
                 run: run(g.outputs).min(run(cells.width())),
                 pitch: pitch_w,
+                elem: site.elem(self.link.weights),
             };
             fill.write(site, k, by, weights, self.panel, |n, d| Place {
                 at: (&first + d) * g.outputs + n,
@@ -280,11 +285,11 @@ impl Stage<'_> {
     }
 
     /// The sums to the result.
-    fn store(&self, site: &mut Site, k: &mut KernelBuilder, bias: Option<Memory>, result: Memory) {
+    fn store(&self, site: &mut Site, k: &mut KernelBuilder, bias: Option<Memory>, (result, elem): (Memory, Elem)) {
         let (g, epilogue) = (&self.link.geometry, self.link.epilogue());
         let pixels = g.out[0] * g.out[1];
         let item = Item { number: self.item, acc: self.acc, rows: self.rows };
-        self.cells.store(site, k, &epilogue, (&0.into(), g.outputs), &item, |row, column, from| {
+        self.cells.store(site, k, (&epilogue, elem), (&0.into(), g.outputs), &item, |row, column, from| {
             let at = (&row.image * pixels + &row.index) * g.outputs + column;
             arguments([from, result.at(at)], [bias.map(|b| b.at(column))])
         });

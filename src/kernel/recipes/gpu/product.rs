@@ -73,23 +73,25 @@ impl Product<'_> {
         let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
         let t = tile(gpu, &self.name, self.columns);
         let cells = Cells::of(&t);
+        let [elem_a, elem_b, elem_c] = [self.a.slot, self.b.slot, self.result].map(|s| site.elem(s));
         let mut k = KernelBuilder::new(format!("{}_tile{}", self.name, t.name()));
-        let a = k.buffer("a", Elem::F32, Access::Read);
-        let b = k.buffer("b", Elem::F32, Access::Read);
+        let a = k.buffer("a", elem_a, Access::Read);
+        let b = k.buffer("b", elem_b, Access::Read);
         let bias = self.bias.map(|_| k.buffer("bias", Elem::F32, Access::Read));
         let mask = self.mask.map(|_| k.buffer("mask", Elem::F32, Access::Read));
-        let c = k.buffer("c", Elem::F32, Access::Write);
+        let c = k.buffer("c", elem_c, Access::Write);
         let (pitch_a, pitch_b) = (t.rows + SKEW, t.columns + SKEW);
         let tile_a = k.local("tile_a", Elem::F32, t.depth * pitch_a);
         let tile_b = k.local("tile_b", Elem::F32, t.depth * pitch_b);
         let acc = k.private("acc", Elem::F32, cells.len());
         let (zero, multiply) = (cells.zero(site), cells.multiply(site, t.depth, [pitch_a, pitch_b]));
-        let fill = |factor: &Factor, across: usize, pitch: usize| Fill {
+        let fill = |factor: &Factor, elem: Elem, across: usize, pitch: usize| Fill {
             across,
             depth: t.depth,
             along_depth: factor.along_k,
             run: factor.run,
             pitch,
+            elem,
         };
         let columns = self.columns.div_ceil(t.columns);
         let count = self.rows.tiles(t.rows) * (columns * self.groups * self.parts);
@@ -109,11 +111,11 @@ impl Product<'_> {
                     let Place { at, inside } = (factor.at)(row, &(&span.begin + &term), &group);
                     Place { at, inside: there * self.within(&term, &span, t.depth) * inside }
                 };
-                fill(&self.a, t.rows, pitch_a).write(site, k, by, a, tile_a, |r, d| {
+                fill(&self.a, elem_a, t.rows, pitch_a).write(site, k, by, a, tile_a, |r, d| {
                     let (row, there) = rows.row(r);
                     place(&self.a, &row, there, d)
                 });
-                fill(&self.b, t.columns, pitch_b).write(site, k, by, b, tile_b, |n, d| {
+                fill(&self.b, elem_b, t.columns, pitch_b).write(site, k, by, b, tile_b, |n, d| {
                     let index = &column + n;
                     let there = self.column_exists(&t, &index);
                     place(&self.b, &Row { image: 0.into(), index }, there, d)
@@ -123,7 +125,7 @@ impl Product<'_> {
                 k.barrier();
             });
             let own = Item { number: &item, acc, rows: &rows };
-            cells.store(site, k, &self.epilogue, (&column, self.columns), &own, |row, column, from| {
+            cells.store(site, k, (&self.epilogue, elem_c), (&column, self.columns), &own, |row, column, from| {
                 let at = (self.c)(row, column, &group, &part);
                 let bias = bias.map(|b| b.at(&group * self.columns + column));
                 arguments([from, c.at(&at)], [bias, mask.map(|m| m.at(&at))])

@@ -112,7 +112,7 @@ impl Rows<'_, '_> {
 
     /// The last fold as the row's one result.
     fn single(&mut self) {
-        let copy = super::cells::copy_run(self.site, 1, 1);
+        let copy = super::cells::copy_run(self.site, Elem::F32, 1, 1);
         let from = self.folds.at(&self.item + (self.done - 1) * self.items);
         let (to, condition) = (self.result.at(&self.row), self.place.equals(0) * &self.there);
         self.k.when(condition, |k| k.call(copy, [from, to]));

@@ -4,7 +4,7 @@
 //!
 //! In the domain, images lie as `[image][frequency][tile][channel]`, weights as `[frequency][channel][output]`.
 
-use super::cells::{Epilogue, copy_run, zeros};
+use super::cells::{Epilogue, copy_run, short, zeros};
 use super::chain::Link;
 use super::conv::within;
 use super::cost::{MEMORY, product_row};
@@ -114,11 +114,12 @@ impl Form {
         let (f, g) = (&self.transforms, &self.geometry);
         let (points, c, lanes) = (f.points(), g.channels, run(g.channels));
         let mut kernel = KernelBuilder::new(format!("winograd_tiles_{}", self.name()));
-        let image = kernel.buffer("x", Elem::F32, Access::Read);
+        let elem = site.elem(x);
+        let image = kernel.buffer("x", elem, Access::Read);
         let domain = kernel.buffer("v", Elem::F32, Access::Write);
         let patch = kernel.private("patch", Elem::F32, points * points * lanes);
         let between = kernel.private("between", Elem::F32, points * points * lanes);
-        let (copy, zero) = (copy_run(site, lanes, 1), zeros(site, lanes, 1));
+        let (copy, zero) = (copy_run(site, elem, lanes, 1), zeros(site, lanes, 1));
         let step = self.count() * c;
         let name = format!("winograd_tile_{}x{}_by{step}v{lanes}", f.m, f.r);
         let leaf = site.module().leaf(&name, |b| {
@@ -198,7 +199,8 @@ impl Form {
         let domain = kernel.buffer("m", Elem::F32, Access::Read);
         let bias = end.bias.map(|_| kernel.buffer("b", Elem::F32, Access::Read));
         let mask = end.mask.map(|_| kernel.buffer("mask", Elem::F32, Access::Read));
-        let y = kernel.buffer("y", Elem::F32, Access::Write);
+        let elem = site.elem(end.to);
+        let y = kernel.buffer("y", elem, Access::Write);
         let between = kernel.private("between", Elem::F32, f.m * f.points() * lanes);
         let (shares, [height, width]) = (o / lanes, g.out);
         kernel.parallel("t", Expr::BATCH * (self.count() * shares), |k, t| {
@@ -214,12 +216,12 @@ impl Form {
             args.push(Arg::Int(rows));
             let (full, rest) = (width / f.m, width % f.m);
             if full > 0 {
-                let leaf = self.back_leaf(site, &end.epilogue, lanes, f.m);
+                let leaf = self.back_leaf(site, (&end.epilogue, elem), lanes, f.m);
                 let whole = if rest == 0 { 1.into() } else { tx.lt(full) };
                 k.when(whole, |k| k.call(leaf, args.clone()));
             }
             if rest > 0 {
-                let leaf = self.back_leaf(site, &end.epilogue, lanes, rest);
+                let leaf = self.back_leaf(site, (&end.epilogue, elem), lanes, rest);
                 k.when(tx.equals(full), |k| k.call(leaf, args.clone()));
             }
         });
@@ -231,16 +233,17 @@ impl Form {
     }
 
     /// The `wide` first columns of a tile: `(m, between, y, [bias], [mask], rows)`.
-    fn back_leaf(&self, site: &mut Site, epilogue: &Epilogue, lanes: usize, wide: usize) -> LeafId {
+    fn back_leaf(&self, site: &mut Site, (epilogue, elem): (&Epilogue, Elem), lanes: usize, wide: usize) -> LeafId {
         let (f, o, width) = (&self.transforms, self.geometry.outputs, self.geometry.out[1]);
         let step = self.count() * o;
         let (m, r, end) = (f.m, f.r, epilogue.name());
         let name = format!("winograd_back_{m}x{r}_{wide}_by{step}_to{}v{lanes}{end}", width * o);
-        let name = format!("{name}_{o}");
+        let name = format!("{name}_{o}{}", short(elem));
+        let epilogue = epilogue.stored_as(elem);
         site.module().leaf(&name, |b| {
             let domain = b.pointer("m", Elem::F32, Access::Read);
             let between = b.pointer("between", Elem::F32, Access::ReadWrite);
-            let y = b.pointer("y", Elem::F32, Access::Write);
+            let y = b.pointer("y", elem, Access::Write);
             let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
             let mask = epilogue.mask.then(|| b.pointer("mask", Elem::F32, Access::Read));
             let rows = b.int("rows");
@@ -266,15 +269,16 @@ impl Form {
         let (points, r) = (f.points(), f.r);
         let size = c * o;
         let form = format!("winograd{}x{r}_gpu{}", f.m, if turned { "_turned" } else { "" });
+        let elem = site.elem(weights);
         site.prepared(weights, &form, Elem::F32, f.frequencies() * size, |site| {
             // Turned, neighbouring outputs are no neighbours in the given weights.
             let lanes = if turned { 1 } else { run(o) };
             let mut kernel = KernelBuilder::new(format!("{form}_weights_{c}x{o}"));
-            let from = kernel.buffer("w", Elem::F32, Access::Read);
+            let from = kernel.buffer("w", elem, Access::Read);
             let to = kernel.buffer("u", Elem::F32, Access::Write);
             let between = kernel.private("between", Elem::F32, points * r * lanes);
-            let leaf = site.module().leaf(&format!("{form}_weight_{size}v{lanes}"), |b| {
-                let w = b.pointer("w", Elem::F32, Access::Read);
+            let leaf = site.module().leaf(&format!("{form}_weight_{size}v{lanes}{}", short(elem)), |b| {
+                let w = b.pointer("w", elem, Access::Read);
                 let between = b.pointer("between", Elem::F32, Access::ReadWrite);
                 let u = b.pointer("u", Elem::F32, Access::Write);
                 let sign = if turned { -1 } else { 1 };
