@@ -72,7 +72,7 @@ pub struct Common {
     /// How convolutions are computed; unless said, what a model of costs finds fastest
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
-    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16), slower elsewhere
+    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16), elsewhere as fast as f32
     #[arg(long = "precision", value_name = "PRECISION", value_enum, default_value = "f32", global = true)]
     precisions: Vec<PrecisionName>,
     /// Threads; as many as there are processors unless said
