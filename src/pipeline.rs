@@ -499,9 +499,14 @@ impl<'a> Session<'a> {
 
     /// For any OpenCL device: this needs neither device nor driver.
     fn opencl(&mut self, graph: &Graph, training: bool) -> Result<(Plan, Source)> {
-        let (plan, module) = self.planned(graph, training, &Target::gpu(), Runs::Whole)?;
+        let target = self.given_gpu().unwrap_or_else(Target::gpu);
+        let (plan, module) = self.planned(graph, training, &target, Runs::Whole)?;
         let source = opencl::emit(&module).map_err(|e| Error::new(format!("opencl: {e}")))?;
         Ok((plan, source))
+    }
+
+    fn given_gpu(&self) -> Option<Target> {
+        self.options.target.clone().filter(|t| t.gpu.is_some())
     }
 
     /// The texts beyond the plan that are shown for a processor, whether its code runs or goes into a library.
@@ -540,8 +545,7 @@ impl<'a> Session<'a> {
     /// The same for OpenCL devices. They come first: without one there is nothing to compile for.
     fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[Choice]) -> Result<Box<dyn Engine + Send>> {
         let devices = ninc_runtime::opencl::choose(cards)?;
-        let given = self.options.target.clone().filter(|t| t.gpu.is_some());
-        let target = given.unwrap_or_else(|| {
+        let target = self.given_gpu().unwrap_or_else(|| {
             let (measured, note) = tuned(&devices[0]);
             self.report.notes.extend(note);
             let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(measured));
@@ -549,7 +553,11 @@ impl<'a> Session<'a> {
             // One program for all of them: within the limits of the smallest.
             let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
             let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
-            Target { algorithm, ..usual.limited(bytes, items) }
+            let mut target = Target { algorithm, ..usual.limited(bytes, items) };
+            // No float32 ever goes through a unit that rounds it.
+            let tensor = self.options.precision == Precision::Bf16 && devices.iter().all(ninc_runtime::opencl::tensor);
+            target.gpu.iter_mut().for_each(|gpu| gpu.tensor = tensor);
+            target
         });
         let runs = if devices.len() > 1 { Runs::Shared } else { Runs::Whole };
         let (plan, module) = self.kernels(&graph, training, &target, runs)?;

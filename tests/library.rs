@@ -89,7 +89,7 @@ impl Place {
 }
 
 /// Is there such a program? Says so where it is not.
-fn have(program: &str) -> bool {
+pub fn have(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
         eprintln!("skipped: no {program}");

@@ -7,6 +7,7 @@ mod failures;
 mod kernels;
 mod oclgrind;
 mod shared;
+mod tensor;
 mod tune;
 
 use crate::nets::{self, Values};

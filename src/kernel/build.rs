@@ -72,8 +72,14 @@ pub struct LeafBuilder {
 
 impl LeafBuilder {
     pub fn new(name: impl Into<String>) -> LeafBuilder {
-        let leaf = Leaf { name: name.into(), params: vec![], values: vec![], vars: vec![], body: vec![] };
+        let leaf =
+            Leaf { name: name.into(), params: vec![], values: vec![], vars: vec![], body: vec![], together: None };
         LeafBuilder { leaf, open: vec![vec![]] }
+    }
+
+    /// What 32 items do with this leaf, see [`Together`].
+    pub fn together(&mut self, together: Together) {
+        self.leaf.together = Some(together);
     }
 
     pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {

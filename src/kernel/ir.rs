@@ -63,6 +63,25 @@ pub struct Leaf {
     /// Names of all integer variables.
     pub vars: Vec<String>,
     pub body: Vec<Inst>,
+    /// What neighbouring items do with this leaf if they do it together.
+    pub together: Option<Together>,
+}
+
+/// On a GPU, 32 neighbouring items that call a leaf at once compute `C += A · B`, each the part that its body says, and a
+/// back end may let a matrix unit do all of it. The leaf is `(a, b, c)`; a and b hold numbers that are exact in bf16, term
+/// after term: `a[k][row]`, `b[k][column]`, neighbouring rows and columns beside each other. Item i is lane `(g, t) =
+/// (i / 4 mod 8, i mod 4)`: its pointers are those of row g and column 2t, its results those of the rows `g + 8·r` and the
+/// columns `2t + 8·v` and the next, as `c[r][v][2]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Together {
+    /// In 16 rows each.
+    pub rows: u32,
+    /// In 8 columns each.
+    pub columns: u32,
+    /// Terms of the sums, in whole sixteens.
+    pub depth: u32,
+    /// Elements from term to term, of a and of b.
+    pub pitches: [u32; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -67,6 +67,8 @@ pub struct Gpu {
     /// The most items of a group.
     pub group_items: usize,
     pub fusion: Fusion,
+    /// 32 neighbouring items multiply matrices of bf16 numbers together.
+    pub tensor: bool,
     /// The tile of products for which nothing was measured.
     pub tile: GroupTile,
     pub measured: Arc<Measured>,
@@ -197,7 +199,7 @@ impl Target {
 
     /// The same with another tile, or with what was measured.
     pub fn gpu_with(tile: GroupTile, measured: Arc<Measured>) -> Target {
-        let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tile, measured };
+        let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tensor: false, tile, measured };
         Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
     }
 

@@ -17,6 +17,7 @@
 //!   }
 //! }
 //! ```
+//! `leaf f(…) together rows, columns, depth, pitch of a, pitch of b {` is one that 32 items may run together.
 //! A name that occurs twice in a list gets its number behind a dot (`i.3`); one that is no identifier stands in quotes.
 
 use super::ir::*;
@@ -152,7 +153,11 @@ impl LeafText<'_> {
                 LeafParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[var.0 as usize])?,
             }
         }
-        writeln!(f, ") {{")?;
+        write!(f, ")")?;
+        if let Some(Together { rows, columns, depth, pitches: [a, b] }) = self.leaf.together {
+            write!(f, " together {rows}, {columns}, {depth}, {a}, {b}")?;
+        }
+        writeln!(f, " {{")?;
         self.block(f, &self.leaf.body, 1)?;
         writeln!(f, "}}")
     }

@@ -8,14 +8,17 @@ use ninc::passes::Precision;
 use ninc::pipeline::{self, Options};
 use std::sync::Arc;
 
-/// Direct products one by one, chains in one kernel, and what the model of costs would take.
+/// 32 items that multiply together, direct products one by one, chains in one kernel, and what the model of costs would take.
 fn targets() -> Vec<(&'static str, Target, bool)> {
     let with = |algorithm, fusion| {
         let mut target = Target::gpu_with(GroupTile::ALL[1], Arc::default());
         target.gpu.iter_mut().for_each(|gpu| gpu.fusion = fusion);
         Target { algorithm, ..target }
     };
+    let mut together = with(Algorithm::Auto, Fusion::Auto);
+    together.gpu.iter_mut().for_each(|gpu| gpu.tensor = true);
     vec![
+        ("together", together, true),
         ("apart", with(Algorithm::Direct, Fusion::Never), true),
         ("fused", with(Algorithm::Direct, Fusion::Always), true),
         ("winograd", with(Algorithm::Winograd, Fusion::Auto), false),

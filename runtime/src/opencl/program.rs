@@ -1,7 +1,7 @@
 //! A source built for a device: from the cache where it is, from the text otherwise.
 
 use super::cache::Key;
-use super::{Card, Source};
+use super::{Card, Source, tensor};
 use crate::{Error, Result};
 use ocl::core::{self, Kernel};
 
@@ -27,6 +27,9 @@ pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
     };
     if card.info.exact_division {
         options += " -cl-fp32-correctly-rounded-divide-sqrt";
+    }
+    if source.text.contains(tensor::MACRO) && tensor::tensor(&card.info) {
+        options += &format!(" -D {}", tensor::MACRO);
     }
     let key = Key::new(&card.info, &options, &source.text);
     let stored = key.read().and_then(|binary| card.load(&binary, &options).ok());

@@ -1,7 +1,7 @@
 //! Leaf functions: values become variables, loops carry theirs in variables that live outside of them.
 
 use super::names::clean;
-use super::{Area, UNROLL, line, memory_type, short};
+use super::{Area, UNROLL, line, memory_type, short, tensor};
 use crate::kernel::ir::*;
 
 /// What OpenCL C has no short way for.
@@ -34,10 +34,25 @@ pub(super) fn function(leaf: &Leaf, name: &str, areas: &[Area], text: &mut Strin
     }
     line(text, 0, format_args!("void {name}({}) {{", params.join(", ")));
     let names = (0..leaf.values.len()).map(|i| format!("v{i}")).collect();
-    let mut writer = Writer { leaf, private, names, text };
-    writer.block(&leaf.body, 1)?;
+    if let Some(together) = &leaf.together {
+        let [a, b, c] = [0, 1, 2].map(|i| pointer(leaf, i));
+        line(text, 0, "#ifdef NINC_TENSOR");
+        tensor::body(together, [&a, &b, &c], text);
+        line(text, 0, "#else");
+    }
+    Writer { leaf, private, names, text: &mut *text }.block(&leaf.body, 1)?;
+    if leaf.together.is_some() {
+        line(text, 0, "#endif");
+    }
     text.push_str("}\n\n");
     Ok(())
+}
+
+/// What a pointer parameter is called.
+fn pointer(leaf: &Leaf, i: usize) -> String {
+    match &leaf.params[i] {
+        LeafParam::Pointer { name, .. } | LeafParam::Int { name, .. } => format!("{}_{i}", clean(name)),
+    }
 }
 
 fn var_name(leaf: &Leaf, var: Var) -> String {

@@ -19,6 +19,7 @@ use std::fmt::Write;
 mod leaf;
 mod names;
 mod nest;
+mod tensor;
 
 /// Scratch arrays of a work item that are larger than this lie in global memory: a device keeps few bytes an item.
 const PRIVATE_BYTES: usize = 2048;
@@ -83,6 +84,9 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
         });
     }
     let mut text = String::from(HEAD);
+    if module.leaves.iter().any(|l| l.together.is_some()) {
+        text.push_str(tensor::HEAD);
+    }
     for ((leaf, areas), name) in &variants {
         leaf::function(&module.leaves[*leaf as usize], name, areas, &mut text)?;
     }

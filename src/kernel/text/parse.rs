@@ -256,13 +256,26 @@ impl Parser {
             Ok(())
         })?;
         build.vars = vars;
+        let together = if self.accept("together") { Some(self.together()?) } else { None };
         let body = self.insts(&mut build)?.0;
         let unknown = build.values.iter().position(Option::is_none);
         if let Some(i) = unknown {
             return Err(format!("%{i} has no definition"));
         }
         let values = build.values.into_iter().flatten().collect();
-        Ok(Leaf { name, params, values, vars: build.vars.into_iter().map(|k| k.0).collect(), body })
+        Ok(Leaf { name, params, values, vars: build.vars.into_iter().map(|k| k.0).collect(), body, together })
+    }
+
+    fn together(&mut self) -> Result<Together, String> {
+        let mut numbers = [0; 5];
+        for (i, number) in numbers.iter_mut().enumerate() {
+            if i > 0 {
+                self.need(',')?;
+            }
+            *number = self.number()?;
+        }
+        let [rows, columns, depth, a, b] = numbers;
+        Ok(Together { rows, columns, depth, pitches: [a, b] })
     }
 
     fn value(&mut self) -> Result<Val, String> {

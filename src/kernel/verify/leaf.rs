@@ -11,6 +11,7 @@ pub(super) fn check(leaf: &Leaf) -> Vec<String> {
         next_var: 0,
     };
     check.params();
+    check.together();
     check.block(&leaf.body);
     for (i, state) in check.values.iter().enumerate() {
         if *state == State::Undefined {
@@ -42,6 +43,17 @@ struct Check<'a> {
 impl Check<'_> {
     fn error(&mut self, message: String) {
         self.errors.push(message);
+    }
+
+    /// A product of 32 items has three pointers to float32, and whole tiles.
+    fn together(&mut self) {
+        let Some(t) = self.leaf.together else { return };
+        let float = |p: &LeafParam| matches!(p, LeafParam::Pointer { elem: Elem::F32, .. });
+        let pointers = self.leaf.params.len() == 3 && self.leaf.params.iter().all(float);
+        let whole = t.rows > 0 && t.columns > 0 && t.depth > 0 && t.depth.is_multiple_of(16);
+        if !pointers || !whole {
+            self.error("no product that 32 items can compute together".into());
+        }
     }
 
     fn params(&mut self) {

@@ -3,7 +3,7 @@
 
 use super::rows::{Row, RowTile};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, LeafId, Memory, Val};
+use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, LeafId, Memory, Together, Val};
 use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::split::run;
 use crate::kernel::site::Site;
@@ -23,7 +23,12 @@ pub struct Cells {
     pub lanes: usize,
     /// Items side by side.
     pub across: usize,
+    /// Of 32 items each that multiply together ([`Together`]): how many side by side. Their rows are 8 apart.
+    pub warps: Option<usize>,
 }
+
+/// Items that multiply together.
+const WARP: usize = 32;
 
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,18 +42,30 @@ pub struct Epilogue {
 impl Cells {
     pub fn of(t: &GroupTile) -> Cells {
         let lanes = run(t.item_columns);
-        Cells { rows: t.item_rows, vectors: t.item_columns / lanes, lanes, across: t.columns / t.item_columns }
+        let across = t.columns / t.item_columns;
+        Cells { rows: t.item_rows, vectors: t.item_columns / lanes, lanes, across, warps: None }
+    }
+
+    /// Of 32 items together `16·down` rows and `8·along` columns, and so many of them side by side.
+    pub fn together(down: usize, along: usize, warps: usize) -> Cells {
+        Cells { rows: 2 * down, vectors: along, lanes: 2, across: 4, warps: Some(warps) }
     }
 
     /// As few cells as make `columns` columns, in vectors as wide as that allows.
     pub fn for_columns(columns: usize, rows: usize, across: usize) -> Cells {
-        let cells = |lanes: usize| Cells { rows, vectors: columns.div_ceil(across * lanes), lanes, across };
+        let cells =
+            |lanes: usize| Cells { rows, vectors: columns.div_ceil(across * lanes), lanes, across, warps: None };
         [4, 2, 1].map(cells).into_iter().min_by_key(Cells::width).expect("one of three")
     }
 
     /// Columns of the group's tile.
     pub fn width(&self) -> usize {
-        self.columns() * self.across
+        self.columns() * self.across * self.warps.unwrap_or(1)
+    }
+
+    /// From one row of an item to the next.
+    fn step(&self) -> usize {
+        if self.warps.is_some() { WARP / self.across } else { 1 }
     }
 
     /// Columns of an item.
@@ -68,16 +85,24 @@ impl Cells {
 
     /// The first row of an item in the tile.
     pub fn row(&self, item: &Expr) -> Expr {
-        item.div(self.across) * self.rows
+        match self.warps {
+            None => item.div(self.across) * self.rows,
+            Some(warps) => item.div(WARP * warps) * (self.step() * self.rows) + item.rem(WARP).div(self.across),
+        }
     }
 
     /// The first column of an item's vector `v` in the tile.
     pub fn column(&self, item: &Expr, v: usize) -> Expr {
-        item.rem(self.across) * self.lanes + v * self.lanes * self.across
+        let own = item.rem(self.across) * self.lanes + v * self.lanes * self.across;
+        match self.warps {
+            None => own,
+            Some(warps) => item.rem(WARP * warps).div(WARP) * (self.columns() * self.across) + own,
+        }
     }
 
     fn name(&self) -> String {
-        format!("{}x{}v{}", self.rows, self.vectors, self.lanes)
+        let together = if self.warps.is_some() { "_together" } else { "" };
+        format!("{}x{}v{}{together}", self.rows, self.vectors, self.lanes)
     }
 
     /// Sets all cells to zero: `(acc)`.
@@ -87,17 +112,26 @@ impl Cells {
 
     /// `acc[i][j] += Σ over depth of a[k][i] · b[k][j]`: `(a, b, acc)`, a and b at the item's first row and column.
     pub fn multiply(&self, site: &mut Site, depth: usize, [pitch_a, pitch_b]: [usize; 2]) -> LeafId {
-        let &Cells { rows, vectors, lanes, across } = self;
+        let &Cells { rows, vectors, lanes, across, .. } = self;
+        let step = self.step();
         let name = format!("multiply_{}of{across}_k{depth}_a{pitch_a}_b{pitch_b}", self.name());
         site.module().leaf(&name, |b| {
             let pa = b.pointer("a", Elem::F32, Access::Read);
             let pb = b.pointer("b", Elem::F32, Access::Read);
             let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
+            if self.warps.is_some() {
+                b.together(Together {
+                    rows: rows as u32 / 2,
+                    columns: vectors as u32,
+                    depth: depth as u32,
+                    pitches: [pitch_a as u32, pitch_b as u32],
+                });
+            }
             let wide = lanes as u32;
             let start: Vec<Val> = (0..rows * vectors).map(|i| b.load(pc, i * lanes, wide)).collect();
             let sums = b.repeat("k", depth, &start, |b, k, acc| {
                 let at = |place: usize, pitch: usize| Index::from(place).plus(k, pitch as i64);
-                let x: Vec<Val> = (0..rows).map(|i| b.broadcast(pa, at(i, pitch_a), wide)).collect();
+                let x: Vec<Val> = (0..rows).map(|i| b.broadcast(pa, at(i * step, pitch_a), wide)).collect();
                 let y: Vec<Val> = (0..vectors).map(|v| b.load(pb, at(v * lanes * across, pitch_b), wide)).collect();
                 let cell = |(i, &sum): (usize, &Val)| b.fma(x[i / vectors], y[i % vectors], sum);
                 acc.iter().enumerate().map(cell).collect()
@@ -141,7 +175,7 @@ impl Cells {
         let whole = (columns >= lanes).then(|| self.finish(site, epilogue, elem, lanes));
         let partial = (rest > 0).then(|| self.finish(site, epilogue, elem, rest));
         for i in 0..self.rows {
-            let (row, there) = item.rows.row(&(self.row(item.number) + i));
+            let (row, there) = item.rows.row(&(self.row(item.number) + i * self.step()));
             k.when(there, |k| {
                 for v in 0..self.vectors {
                     let column = first + self.column(item.number, v);

@@ -7,6 +7,7 @@
 use super::cells::{Cells, Epilogue, Fill, Item, Place, SKEW, arguments};
 use super::conv::{self, name, patch, straight};
 use super::cost::{CACHED, MEMORY, product_row};
+use super::product;
 use super::rows::{RowTile, Rows};
 use super::winograd;
 use crate::kernel::build::KernelBuilder;
@@ -51,9 +52,12 @@ pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
     while done < links.len() {
         let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
         let rest = &links[done..];
-        // Chosen without a look at the device: its sums have other digits.
-        let form = winograd::Form::choose(site.target.algorithm, &rest[0].geometry);
-        let cut = if form.is_some() || done < apart {
+        // Items that multiply together are faster than both, and their sums have digits of their own anyway.
+        let [one, all] =
+            [&rest[..1], rest].map(|links| links.iter().all(|l| product::together(site, [from, l.weights])));
+        // Chosen without a look at the device otherwise: its sums have other digits.
+        let form = winograd::Form::choose(site.target.algorithm, &rest[0].geometry).filter(|_| !one);
+        let cut = if form.is_some() || all || done < apart {
             None
         } else {
             let products = rest.iter().map(conv::product_name).collect::<Vec<_>>();

@@ -58,6 +58,41 @@ pub struct Product<'a> {
     pub mask: Option<Slot>,
 }
 
+/// How a group and its items share a tile of C.
+struct Cut {
+    name: String,
+    rows: usize,
+    columns: usize,
+    /// Terms of the sum at a time.
+    depth: usize,
+    items: usize,
+    cells: Cells,
+}
+
+/// Four times 32 items that multiply together, each 32 rows and columns.
+const TOGETHER: usize = 128;
+
+/// Do 32 items of this device multiply numbers of these slots together?
+pub fn together(site: &Site, factors: [Slot; 2]) -> bool {
+    let able = site.target.gpu.as_ref().is_some_and(|gpu| gpu.tensor && gpu.group_items >= TOGETHER);
+    able && factors.iter().all(|&f| site.elem(f) == Elem::Bf16)
+}
+
+impl Cut {
+    fn of(site: &Site, product: &Product) -> Cut {
+        let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
+        if together(site, [product.a.slot, product.b.slot]) {
+            let side = if product.columns > 32 { 2 } else { 1 };
+            let (rows, columns, depth) = (TOGETHER / side, 32 * side, 32);
+            let name = format!("tensor{rows}x{columns}x{depth}");
+            return Cut { name, rows, columns, depth, items: TOGETHER, cells: Cells::together(2, 4, side) };
+        }
+        let t = tile(gpu, &product.name, product.columns);
+        let GroupTile { rows, columns, depth, .. } = t;
+        Cut { name: format!("tile{}", t.name()), rows, columns, depth, items: t.items(), cells: Cells::of(&t) }
+    }
+}
+
 /// The measured tile for this product, or the usual one; narrower for narrow results with as many items, shorter for a device
 /// with small groups.
 fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
@@ -70,11 +105,10 @@ fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
 
 impl Product<'_> {
     pub fn launch(&self, site: &mut Site) {
-        let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
-        let t = tile(gpu, &self.name, self.columns);
-        let cells = Cells::of(&t);
+        let t = Cut::of(site, self);
+        let cells = t.cells;
         let [elem_a, elem_b, elem_c] = [self.a.slot, self.b.slot, self.result].map(|s| site.elem(s));
-        let mut k = KernelBuilder::new(format!("{}_tile{}", self.name, t.name()));
+        let mut k = KernelBuilder::new(format!("{}_{}", self.name, t.name));
         let a = k.buffer("a", elem_a, Access::Read);
         let b = k.buffer("b", elem_b, Access::Read);
         let bias = self.bias.map(|_| k.buffer("bias", Elem::F32, Access::Read));
@@ -95,14 +129,14 @@ impl Product<'_> {
         };
         let columns = self.columns.div_ceil(t.columns);
         let count = self.rows.tiles(t.rows) * (columns * self.groups * self.parts);
-        k.groups(count, t.items(), |k, number, item| {
+        k.groups(count, t.items, |k, number, item| {
             let (column_tile, rest) = (number.rem(columns), number.div(columns));
             let (group, rest) = (rest.rem(self.groups), rest.div(self.groups));
             let (part, rest) = (rest.rem(self.parts), rest.div(self.parts));
             let rows = self.rows.tile(t.rows, &rest);
             let column = &column_tile * t.columns;
             let span = (self.span)(&part);
-            let by = (&item, t.items());
+            let by = (&item, t.items);
             k.call(zero, [acc.at(0)]);
             k.serial("step", span.length.ceil_div(t.depth as i64), |k, step| {
                 let first = &step * t.depth;
@@ -146,7 +180,7 @@ impl Product<'_> {
         }
     }
 
-    fn column_exists(&self, t: &GroupTile, column: &Expr) -> Expr {
+    fn column_exists(&self, t: &Cut, column: &Expr) -> Expr {
         if self.columns.is_multiple_of(t.columns) { 1.into() } else { column.lt(self.columns) }
     }
 }

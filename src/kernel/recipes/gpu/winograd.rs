@@ -8,7 +8,7 @@ use super::cells::{Epilogue, copy_run, short, zeros};
 use super::chain::Link;
 use super::conv::within;
 use super::cost::{MEMORY, product_row};
-use super::product::{Factor, Product, Span};
+use super::product::{self, Factor, Product, Span};
 use super::rows::Rows;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId};
@@ -40,6 +40,9 @@ struct End {
 
 /// Writes the launches `(w, dy, [mask]) -> dx` for the convolution `g` if this algorithm is asked for, or pays.
 pub fn grad_input(site: &mut Site, g: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>, finish: Finish) -> bool {
+    if product::together(site, [dy, w]) {
+        return false;
+    }
     let algorithm = site.target.algorithm;
     let Some(form) = mirrored(g).and_then(|back| Form::choose(algorithm, &back)) else { return false };
     let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };

@@ -1,0 +1,59 @@
+//! Can 32 items of a device multiply matrices of bf16 numbers together? Asked by a trial: a small product in the instruction
+//! that the kernels would use (PTX, which NVIDIA's OpenCL C takes), whose numbers must be exact.
+
+use super::card::{Argument, Card};
+use super::program::{Width, build};
+use super::{Entry, Info, Source};
+use crate::Result;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// What a kernel's text asks for with `#ifdef`.
+pub const MACRO: &str = "NINC_TENSOR";
+
+/// `c[16][8] = a[16][16] · b[16][8]` with `a[r][k] = (3r + 5k) mod 7 - 3` and `b[k][n] = (2k + 3n) mod 5 - 2`.
+const TRIAL: &str = r#"
+#define A(r, k) as_uint((float)((3 * (r) + 5 * (k)) % 7 - 3))
+#define B(k, n) as_uint((float)((2 * (k) + 3 * (n)) % 5 - 2))
+#define PAIR(x, y) ((x) >> 16 | ((y) & 0xffff0000u))
+__kernel void trial(__global float *c) {
+    const int g = (int)get_local_id(0) >> 2, t = ((int)get_local_id(0) & 3) * 2;
+    const uint a0 = PAIR(A(g, t), A(g, t + 1)), a1 = PAIR(A(g + 8, t), A(g + 8, t + 1));
+    const uint a2 = PAIR(A(g, t + 8), A(g, t + 9)), a3 = PAIR(A(g + 8, t + 8), A(g + 8, t + 9));
+    const uint b0 = PAIR(B(t, g), B(t + 1, g)), b1 = PAIR(B(t + 8, g), B(t + 9, g));
+    float c0 = 0.0f, c1 = 0.0f, c2 = 0.0f, c3 = 0.0f;
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    c[8 * g + t] = c0;
+    c[8 * g + t + 1] = c1;
+    c[8 * (g + 8) + t] = c2;
+    c[8 * (g + 8) + t + 1] = c3;
+}
+"#;
+
+/// Whether the device passes the trial; other vendors' are not asked, because no other takes PTX.
+pub fn tensor(info: &Info) -> bool {
+    static KNOWN: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
+    if !info.vendor.contains("NVIDIA") {
+        return false;
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.entry(info.index).or_insert_with(|| trial(info).unwrap_or(false))
+}
+
+/// Are the numbers right? An error where the device cannot compile or run it.
+pub fn trial(info: &Info) -> Result<bool> {
+    let mut card = Card::open(info.clone())?;
+    let entry = Entry { name: "trial".into(), items: Some(32), workspace_bytes: 0 };
+    let built = build(&card, &Source { text: TRIAL.into(), kernels: vec![entry] }, Width::W32)?;
+    let memory = card.zeroed(4 * 16 * 8)?;
+    card.launch(&built.kernels[0], &[Argument::Memory(&memory)], 1, 32)?;
+    let bytes = card.fetch(&memory, 0, 4 * 16 * 8)?;
+    let got = bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_ne_bytes(b));
+    Ok(got.eq((0..16 * 8).map(|i| product(i / 8, i % 8) as f32)))
+}
+
+fn product(row: i32, column: i32) -> i32 {
+    let term = |k: i32| ((3 * row + 5 * k) % 7 - 3) * ((2 * k + 3 * column) % 5 - 2);
+    (0..16).map(term).sum()
+}
