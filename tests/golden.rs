@@ -4,7 +4,9 @@
 //! ```text
 //! // mode: inference | training
 //! // emit: graph, opt:fuse, plan
-//! // dumps: NAME, …          (may be left out)
+//! // dumps: NAME, …          (may be left out, as the next two)
+//! // precision: bf16
+//! // target: tensor           (a device whose items multiply matrices together; shows `opencl` of an inference)
 //! network … { … }
 //! ==== graph
 //! …
@@ -15,6 +17,7 @@
 
 use ninc::front;
 use ninc::kernel::target::Target;
+use ninc::passes::Precision;
 use ninc::pipeline::{self, Emit, Options, Stage};
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +33,8 @@ struct Golden {
     training: bool,
     emit: Vec<Emit>,
     dumps: Vec<String>,
+    precision: Precision,
+    tensor: bool,
     /// Head and model, as they are in the file.
     source: String,
     /// Stage and text.
@@ -48,6 +53,8 @@ fn parse(text: &str) -> Result<Golden, String> {
         training: false,
         emit: vec![],
         dumps: vec![],
+        precision: Precision::F32,
+        tensor: false,
         expected: parts.map(split).collect(),
         source: source.clone(),
     };
@@ -60,6 +67,8 @@ fn parse(text: &str) -> Result<Golden, String> {
             ("emit", _) => {
                 golden.emit = items.map(|i| i.parse::<Emit>().map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
             }
+            ("precision", "bf16") => golden.precision = Precision::Bf16,
+            ("target", "tensor") => golden.tensor = true,
             ("dumps", _) => golden.dumps = items.collect(),
             _ => return Err(format!("unknown head line `{line}`")),
         }
@@ -82,8 +91,16 @@ fn produce(golden: &Golden) -> Result<Vec<(String, String)>, String> {
         dumps: golden.dumps.clone(),
         // Without fused multiply-add: any machine can show and run that.
         target: Some(Target::portable(false)),
+        precision: golden.precision,
         ..Options::default()
     };
+    if golden.tensor {
+        let mut target = Target::gpu();
+        target.gpu.iter_mut().for_each(|gpu| gpu.tensor = true);
+        let options = Options { target: Some(target), ..options };
+        let (_, source) = pipeline::opencl_inference(&model, &options).map_err(|e| e.to_string())?;
+        return Ok(vec![("opencl".into(), format!("{}\n", source.text.trim_end()))]);
+    }
     let compile = if golden.training { pipeline::training } else { pipeline::inference };
     let program = compile(&model, &options).map_err(|e| e.to_string())?;
     let shown = |emit: &Emit| {

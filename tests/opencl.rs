@@ -171,7 +171,7 @@ fn shipped(change: fn(&str) -> String) -> Vec<(String, Model)> {
 
 /// A model against the CPU: results at inference, and all that a training step changes (dropout's masks are the same numbers
 /// on both).
-fn check_model(name: &str, model: &Model, batch: usize) {
+fn check_model(name: &str, model: &Model, batch: usize, tolerance: f32) {
     let cpu = Options { threads: 2, ..Options::default() };
     let values = Values::new(7);
     let run = |options: &Options| {
@@ -187,7 +187,7 @@ fn check_model(name: &str, model: &Model, batch: usize) {
     };
     let (expected, found) = (run(&cpu), run(&options()));
     assert_eq!(expected.len(), found.len(), "{name}");
-    nets::assert_close(name, &expected, &found, 2e-4);
+    nets::assert_close(name, &expected, &found, tolerance);
 }
 
 /// A driver for processors compiles a large network's kernels for minutes: those are for `NINC_SLOW=1`.
@@ -202,7 +202,10 @@ fn models_agree_with_the_cpu() {
     for (name, model) in shipped(str::to_string) {
         let small = pipeline::multiply_adds(&model.graph) < 60_000_000;
         if small || slow() {
-            check_model(&name, &model, if small { 2 } else { 1 });
+            // Of a million arguments of ReLUs, one or two lie so near 0 that roundings put them on the other side: then one
+            // channel's gradient lacks a pixel.
+            let (batch, tolerance) = if small { (2, 2e-4) } else { (1, 2e-3) };
+            check_model(&name, &model, batch, tolerance);
         } else {
             eprintln!("skipped: {name} on OpenCL, because NINC_SLOW is not set");
         }
@@ -220,7 +223,7 @@ fn narrow_models_agree_with_the_cpu() {
     for (name, model) in shipped(narrow) {
         let work = pipeline::multiply_adds(&model.graph);
         assert!(work < 30_000_000, "{name} has {work} multiply-adds: too many for a driver for processors");
-        check_model(&name, &model, 2);
+        check_model(&name, &model, 2, 2e-4);
     }
 }
 

@@ -41,7 +41,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     for card in cards.iter().flatten() {
         let about = format!(
-            "{} ({}), {} units at {} MHz, about {:.0} GFLOP/s, {:.1} GiB ({:.1} at once), {}, {}, driver {}",
+            "{} ({}), {} units at {} MHz, about {:.0} GFLOP/s, {:.1} GiB ({:.1} at once), {}, {}, driver {}{}",
             card.name,
             card.kind,
             card.units,
@@ -51,7 +51,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
             gibibytes(card.buffer_bytes),
             card.platform,
             card.version,
-            card.driver
+            card.driver,
+            if opencl::tensor(card) { "; matrix units for bf16" } else { "" }
         );
         rows.push(vec![format!("opencl:{}", card.index), about]);
     }
