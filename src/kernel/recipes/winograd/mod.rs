@@ -112,9 +112,15 @@ impl Winograd {
         self.count() * self.geometry.channels + SKEW
     }
 
+    /// Elements between tiles of M. A power of two would put all tiles' numbers of a frequency into the same few places of the
+    /// nearest cache.
+    fn tile_pitch(&self) -> usize {
+        self.tile.vectors * self.transforms.frequencies() * self.tile.lanes as usize + SKEW
+    }
+
     fn lens(&self) -> [usize; 3] {
         let (f, lanes) = (self.transforms.frequencies(), self.tile.lanes as usize);
-        [f * lanes, f * self.pitch(), self.count() * self.tile.vectors * f * lanes]
+        [f * lanes, f * self.pitch(), self.count() * self.tile_pitch()]
     }
 
     /// Elements of scratch memory of a round.
@@ -265,7 +271,7 @@ impl Winograd {
             pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
                 let leaf = self.contraction(rows, columns).leaf(site.module());
                 let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
-                let at = (&tile * (self.tile.vectors * f.frequencies()) + &frequency) * lanes;
+                let at = &tile * self.tile_pitch() + &frequency * lanes;
                 k.call(leaf, [v, u.clone(), m.at(at)]);
             });
         });
@@ -283,8 +289,8 @@ impl Winograd {
         to_at: &Expr,
         left: &Expr,
     ) {
-        let (g, f, m) = (&self.geometry, &self.transforms, self.transforms.m);
-        let (width, lanes) = (self.tile.columns(), self.tile.lanes as usize);
+        let (g, m) = (&self.geometry, self.transforms.m);
+        let width = self.tile.columns();
         k.serial("ty", self.tile_rows(), |k, y| {
             let rows = (left + &y * -(m as i64)).min(m).max(0);
             pieces(k, "tx", g.out[1], m, |k, x, across| {
@@ -292,7 +298,7 @@ impl Winograd {
                 let tile = first + &y * self.tiles[1] + x.div(m);
                 let column = panel * width;
                 let to = to_at + (&y * (m * g.out[1]) + &x) * g.outputs + &column;
-                let from = memories.m.at(tile * (self.tile.vectors * f.frequencies() * lanes));
+                let from = memories.m.at(tile * self.tile_pitch());
                 let mut args = vec![from, memories.between.at(0), p.to.at(to)];
                 args.extend(p.bias.map(|b| b.at(&column)));
                 args.push(Arg::Int(rows.clone()));
@@ -316,7 +322,7 @@ impl Winograd {
             a_columns: false,
             b: [0, 0, self.tile.columns() as i64],
             b_padded: true,
-            c_row: (self.tile.vectors * vector) as i64,
+            c_row: self.tile_pitch() as i64,
             c_vector: vector as i64,
             init: Init::Zero,
             finish: Finish::NONE,
