@@ -105,6 +105,9 @@ pub fn run(args: &Args, common: &Common) -> Done {
             for (name, bytes) in &library.files {
                 write_atomically(&folder.join(name), bytes, &System)?;
             }
+            if weights.is_none() && !args.train {
+                output::note("note: there are no weights and no examples in it; `--weights FILE` adds both");
+            }
         }
     }
     let report = &library.kernels.report;

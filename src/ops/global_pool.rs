@@ -145,7 +145,7 @@ impl OperatorDef for GlobalMaxPool {
         let x = operands[0].real();
         let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
         reference::each_plane(reference::planes(&x.dims), |_, places| {
-            y.push(x.data[reference::first_maximum(&x.data, places.start, places.len(), 0..1, 0..places.len())].f64());
+            y.push(x.data[reference::first_maximum(&x.data, places)].f64());
         });
         reference::result(cx, y)
     }
@@ -187,7 +187,7 @@ impl OperatorDef for GlobalMaxPoolGrad {
         let (x, dy) = (operands[0].real(), operands[1].real());
         let mut dx = vec![0.0; x.data.len()];
         reference::each_plane(reference::planes(&x.dims), |_, places| {
-            let best = reference::first_maximum(&x.data, places.start, places.len(), 0..1, 0..places.len());
+            let best = reference::first_maximum(&x.data, places.clone());
             dx[best] = dy.data[places.start / places.len()].f64();
         });
         reference::result(cx, dx)

@@ -38,7 +38,7 @@ fn reduced(x: &Type, pieces: usize) -> Result<Type, String> {
 }
 
 fn first_maximum(group: &[f64]) -> usize {
-    reference::first_maximum(group, 0, group.len(), 0..1, 0..group.len())
+    reference::first_maximum(group, 0..group.len())
 }
 
 attributes! {

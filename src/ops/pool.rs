@@ -52,6 +52,20 @@ pub fn unpooled(x: &Type, dy: &Type, window: &window::Window) -> Result<Type, St
     check::sized(x.clone())
 }
 
+/// The window of operators that have its parts as attributes.
+macro_rules! windowed {
+    ($($operator:ident),+) => {
+        $(impl $operator {
+            fn window(&self) -> $crate::ops::window::Window {
+                $crate::ops::window::pooling(self.kernel, self.stride, self.pad)
+            }
+        })+
+    };
+}
+pub(super) use windowed;
+
+windowed!(MaxPool, MaxPoolGrad, AvgPool, AvgPoolGrad);
+
 /// Images, channels, sizes and a window that tests try.
 pub struct Shape {
     pub batch: usize,
@@ -109,23 +123,12 @@ impl OperatorDef for MaxPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
+        pooled(x, &self.window(), self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        let (dims, output) = (reference::nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
-        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
-        reference::each_window(
-            dims,
-            output,
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, _, rows, columns| {
-                let start = plane * dims[2] * dims[3];
-                y.push(x.data[reference::first_maximum(&x.data, start, dims[3], rows, columns)].f64());
-            },
-        );
-        reference::result(cx, y)
+        reference::pool(cx, x, &self.window(), |cells| x.data[cells.first_maximum(&x.data)].f64())
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
@@ -136,7 +139,7 @@ impl OperatorDef for MaxPool {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::max(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::max(site, &self.window())
     }
 
     super::no_products!();
@@ -164,31 +167,21 @@ impl OperatorDef for MaxPoolGrad {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy] = check::exactly(operands)?;
-        unpooled(x, dy, &window::pooling(self.kernel, self.stride, self.pad))
+        unpooled(x, dy, &self.window())
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        let (dims, [.., oh, ow]) = (reference::nchw(&x.dims), reference::nchw(&dy.dims));
-        let mut dx = vec![0.0; x.data.len()];
-        reference::each_window(
-            dims,
-            [oh, ow],
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, place, rows, columns| {
-                let start = plane * dims[2] * dims[3];
-                let best = reference::first_maximum(&x.data, start, dims[3], rows, columns);
-                dx[best] += dy.data[plane * oh * ow + place].f64();
-            },
-        );
-        reference::result(cx, dx)
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+            dx[cells.first_maximum(&x.data)] += dy;
+        })
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::max_grad(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::max_grad(site, &self.window())
     }
 
     super::no_products!();
@@ -226,28 +219,14 @@ impl OperatorDef for AvgPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
+        pooled(x, &self.window(), self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        let (dims, output) = (reference::nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
-        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
-        reference::each_window(
-            dims,
-            output,
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, _, rows, columns| {
-                let cells = (rows.len() * columns.len()) as f64;
-                let mut sum = 0.0;
-                for row in rows {
-                    let start = (plane * dims[2] + row) * dims[3];
-                    sum += x.data[start + columns.start..start + columns.end].iter().map(|v| v.f64()).sum::<f64>();
-                }
-                y.push(sum / cells);
-            },
-        );
-        reference::result(cx, y)
+        reference::pool(cx, x, &self.window(), |cells| {
+            cells.places().map(|place| x.data[place].f64()).sum::<f64>() / cells.count() as f64
+        })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
@@ -261,7 +240,7 @@ impl OperatorDef for AvgPool {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::avg(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::avg(site, &self.window())
     }
 
     super::no_products!();
@@ -293,34 +272,23 @@ impl OperatorDef for AvgPoolGrad {
         let [dy] = check::exactly(operands)?;
         let [channels, _, _] = check::image(dy)?;
         let x = Type::batched(&[channels, self.height, self.width]);
-        unpooled(&x, dy, &window::pooling(self.kernel, self.stride, self.pad))
+        unpooled(&x, dy, &self.window())
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let dy = operands[0].real();
-        let [images, channels, oh, ow] = reference::nchw(&dy.dims);
-        let dims = [images, channels, self.height, self.width];
-        let mut dx = vec![0.0; dims.iter().product()];
-        reference::each_window(
-            dims,
-            [oh, ow],
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, place, rows, columns| {
-                let share = dy.data[plane * oh * ow + place].f64() / (rows.len() * columns.len()) as f64;
-                for row in rows {
-                    let start = (plane * self.height + row) * self.width;
-                    dx[start + columns.start..start + columns.end].iter_mut().for_each(|dx| *dx += share);
-                }
-            },
-        );
-        reference::result(cx, dx)
+        let [images, channels, _, _] = reference::nchw(&dy.dims);
+        reference::unpool(cx, [images, channels, self.height, self.width], dy, &self.window(), |dx, cells, dy| {
+            let share = dy / cells.count() as f64;
+            cells.places().for_each(|place| dx[place] += share);
+        })
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::avg_grad(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::avg_grad(site, &self.window())
     }
 
     super::no_products!();

@@ -2,7 +2,7 @@
 //! the interpreter in f32 is as exact as f32 can hold.
 
 use super::window::{self, Window};
-use crate::graph::interp::{EvalCx, Real, Value};
+use crate::graph::interp::{EvalCx, Real, Tensor, Value};
 use crate::types::Type;
 use ninc_runtime::tensor::to_memory;
 use std::ops::Range;
@@ -69,41 +69,74 @@ pub fn over_channels<T: Real, const N: usize>(
     result(cx, data)
 }
 
-/// Calls `f(plane, output's place in the plane, rows, columns)` for each window of a pooling.
-pub fn each_window(
-    x: [usize; 4],
-    output: [usize; 2],
-    window: &Window,
-    mut f: impl FnMut(usize, usize, Range<usize>, Range<usize>),
-) {
+/// Calls `f` for each window of a pooling, plane after plane.
+fn each_window(x: [usize; 4], output: [usize; 2], window: &Window, mut f: impl FnMut(Cells)) {
     for plane in 0..x[0] * x[1] {
         for row in 0..output[0] {
             for column in 0..output[1] {
-                let rows = window::pixels(window, 0, row, x[2]);
-                f(plane, row * output[1] + column, rows, window::pixels(window, 1, column, x[3]));
+                let (place, rows) = (row * output[1] + column, window::pixels(window, 0, row, x[2]));
+                f(Cells { plane, place, rows, columns: window::pixels(window, 1, column, x[3]), size: [x[2], x[3]] });
             }
         }
     }
 }
 
-/// Place of the first maximum in row order among the cells of a window; `start` is where the plane begins.
-pub fn first_maximum<T: Real>(
-    data: &[T],
-    start: usize,
-    width: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
-) -> usize {
-    let mut best = start + rows.start * width + columns.start;
-    for row in rows {
-        for column in columns.clone() {
-            let place = start + row * width + column;
-            if data[place] > data[best] {
-                best = place;
-            }
-        }
+/// The cells of a window in a plane.
+pub struct Cells {
+    pub plane: usize,
+    /// Place of the result in its plane.
+    pub place: usize,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    /// Rows and columns of the plane.
+    size: [usize; 2],
+}
+
+impl Cells {
+    pub fn count(&self) -> usize {
+        self.rows.len() * self.columns.len()
     }
-    best
+
+    /// Their places among all elements, in row order.
+    pub fn places(&self) -> impl Iterator<Item = usize> + Clone + use<> {
+        let (start, width, columns) = (self.plane * self.size[0] * self.size[1], self.size[1], self.columns.clone());
+        self.rows.clone().flat_map(move |row| columns.clone().map(move |column| start + row * width + column))
+    }
+
+    /// Place of the first maximum in row order.
+    pub fn first_maximum<T: Real>(&self, data: &[T]) -> usize {
+        first_maximum(data, self.places())
+    }
+}
+
+/// The first of these places that has the maximum.
+pub fn first_maximum<T: Real>(data: &[T], mut places: impl Iterator<Item = usize>) -> usize {
+    let first = places.next().expect("a maximum of something");
+    places.fold(first, |best, place| if data[place] > data[best] { place } else { best })
+}
+
+/// The result of a pooling: a number from each window of `x`.
+pub fn pool<T: Real>(cx: &EvalCx, x: &Tensor<T>, window: &Window, mut number: impl FnMut(&Cells) -> f64) -> Value<T> {
+    let (dims, output) = (nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
+    let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
+    each_window(dims, output, window, |cells| y.push(number(&cells)));
+    result(cx, y)
+}
+
+/// The gradient of a pooling of `dims`: `add(dx, cells, dy)` gives the derivative of a window's result to its cells.
+pub fn unpool<T: Real>(
+    cx: &EvalCx,
+    dims: [usize; 4],
+    dy: &Tensor<T>,
+    window: &Window,
+    mut add: impl FnMut(&mut [f64], &Cells, f64),
+) -> Value<T> {
+    let [.., oh, ow] = nchw(&dy.dims);
+    let mut dx = vec![0.0; dims.iter().product()];
+    each_window(dims, [oh, ow], window, |cells| {
+        add(&mut dx, &cells, dy.data[cells.plane * oh * ow + cells.place].f64());
+    });
+    result(cx, dx)
 }
 
 /// Shapes of a convolution.

@@ -4,7 +4,6 @@ use super::attr::attributes;
 use super::pool::{self, POOL, SHAPES, Shape};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
-use super::window;
 use super::{Case, Draw, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
@@ -13,17 +12,13 @@ use crate::kernel::recipes;
 use crate::kernel::site::{Lowered, Site};
 use crate::types::Type;
 use ninc_runtime::philox;
-use std::ops::Range;
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let stream = cx.stream;
     pool::build(cx, |w, ceil| StochasticPool { kernel: w.kernel, stride: w.stride, pad: w.pad, ceil, stream }.into())
 }
 
-/// Places of a window's cells in row order.
-fn places(dims: [usize; 4], plane: usize, rows: Range<usize>, columns: Range<usize>) -> impl Iterator<Item = usize> {
-    rows.flat_map(move |row| columns.clone().map(move |column| (plane * dims[2] + row) * dims[3] + column))
-}
+pool::windowed!(StochasticPool, StochasticPoolGrad, StochasticPoolTrain, StochasticPoolTrainGrad);
 
 /// The value that counts: what is below 0 counts as 0.
 fn positive<T: Real>(x: T) -> T {
@@ -91,28 +86,20 @@ impl OperatorDef for StochasticPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pool::pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
+        pool::pooled(x, &self.window(), self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        let (dims, output) = (reference::nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
-        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
-        reference::each_window(
-            dims,
-            output,
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, _, rows, columns| {
-                let (mut sum, mut squares) = (0.0, 0.0);
-                for place in places(dims, plane, rows, columns) {
-                    let a = positive(x.data[place]).f64();
-                    sum += a;
-                    squares += a * a;
-                }
-                y.push(if sum > 0.0 { squares / sum } else { 0.0 });
-            },
-        );
-        reference::result(cx, y)
+        reference::pool(cx, x, &self.window(), |cells| {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for place in cells.places() {
+                let a = positive(x.data[place]).f64();
+                sum += a;
+                squares += a * a;
+            }
+            if sum > 0.0 { squares / sum } else { 0.0 }
+        })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
@@ -128,7 +115,7 @@ impl OperatorDef for StochasticPool {
     }
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::stochastic(site, &self.window())
     }
 
     super::no_products!();
@@ -157,35 +144,26 @@ impl OperatorDef for StochasticPoolGrad {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy] = check::exactly(operands)?;
-        pool::unpooled(x, dy, &window::pooling(self.kernel, self.stride, self.pad))
+        pool::unpooled(x, dy, &self.window())
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        let (dims, [.., oh, ow]) = (reference::nchw(&x.dims), reference::nchw(&dy.dims));
-        let mut dx = vec![0.0; x.data.len()];
-        reference::each_window(
-            dims,
-            [oh, ow],
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, place, rows, columns| {
-                let cells = || places(dims, plane, rows.clone(), columns.clone());
-                let values = || cells().map(|place| positive(x.data[place]).f64());
-                let (sum, squares) = (values().sum::<f64>(), values().map(|a| a * a).sum::<f64>());
-                for cell in cells().filter(|&cell| x.data[cell] > T::ZERO) {
-                    let slope = (2.0 * x.data[cell].f64() - squares / sum) / sum;
-                    dx[cell] += dy.data[plane * oh * ow + place].f64() * slope;
-                }
-            },
-        );
-        reference::result(cx, dx)
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+            let values = || cells.places().map(|place| positive(x.data[place]).f64());
+            let (sum, squares) = (values().sum::<f64>(), values().map(|a| a * a).sum::<f64>());
+            for cell in cells.places().filter(|&cell| x.data[cell] > T::ZERO) {
+                let slope = (2.0 * x.data[cell].f64() - squares / sum) / sum;
+                dx[cell] += dy * slope;
+            }
+        })
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_grad(site, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::pool::stochastic_grad(site, &self.window())
     }
 
     super::no_products!();
@@ -217,25 +195,17 @@ impl OperatorDef for StochasticPoolTrain {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, key] = check::exactly(operands)?;
         check::key(key)?;
-        pool::pooled(x, &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
+        pool::pooled(x, &self.window(), self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, key) = (operands[0].real(), operands[1].int());
-        let (dims, output) = (reference::nchw(&x.dims), reference::nchw(&cx.ty.full_dims(cx.batch)));
+        let output = reference::nchw(&cx.ty.full_dims(cx.batch));
         let random = Random { key: &key.data, stream: self.stream, output, first: cx.first };
-        let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
-        reference::each_window(
-            dims,
-            [output[2], output[3]],
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, place, rows, columns| {
-                let cells = places(dims, plane, rows, columns).collect::<Vec<_>>();
-                let picked = pick(&x.data, random.unit(plane, place), cells.iter().copied());
-                y.push(picked.map_or(0.0, |cell| positive(x.data[cell]).f64()));
-            },
-        );
-        reference::result(cx, y)
+        reference::pool(cx, x, &self.window(), |cells| {
+            let picked = pick(&x.data, random.unit(cells.plane, cells.place), cells.places());
+            picked.map_or(0.0, |cell| positive(x.data[cell]).f64())
+        })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
@@ -246,7 +216,7 @@ impl OperatorDef for StochasticPoolTrain {
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_train(site, &window::pooling(self.kernel, self.stride, self.pad), self.stream)
+        recipes::pool::stochastic_train(site, &self.window(), self.stream)
     }
 
     super::no_products!();
@@ -281,33 +251,24 @@ impl OperatorDef for StochasticPoolTrainGrad {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy, key] = check::exactly(operands)?;
         check::key(key)?;
-        pool::unpooled(x, dy, &window::pooling(self.kernel, self.stride, self.pad))
+        pool::unpooled(x, dy, &self.window())
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy, key) = (operands[0].real(), operands[1].real(), operands[2].int());
-        let (dims, output) = (reference::nchw(&x.dims), reference::nchw(&dy.dims));
-        let random = Random { key: &key.data, stream: self.stream, output, first: cx.first };
-        let mut dx = vec![0.0; x.data.len()];
-        reference::each_window(
-            dims,
-            [output[2], output[3]],
-            &window::pooling(self.kernel, self.stride, self.pad),
-            |plane, place, rows, columns| {
-                let cells = places(dims, plane, rows, columns).collect::<Vec<_>>();
-                if let Some(cell) = pick(&x.data, random.unit(plane, place), cells.iter().copied()) {
-                    dx[cell] += dy.data[plane * output[2] * output[3] + place].f64();
-                }
-            },
-        );
-        reference::result(cx, dx)
+        let random = Random { key: &key.data, stream: self.stream, output: reference::nchw(&dy.dims), first: cx.first };
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+            if let Some(cell) = pick(&x.data, random.unit(cells.plane, cells.place), cells.places()) {
+                dx[cell] += dy;
+            }
+        })
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_train_grad(site, &window::pooling(self.kernel, self.stride, self.pad), self.stream)
+        recipes::pool::stochastic_train_grad(site, &self.window(), self.stream)
     }
 
     super::no_products!();
