@@ -136,6 +136,11 @@ impl LeafBuilder {
         self.op(Op::Load { from: Address { base, index: index.into() }, ty, count: None })
     }
 
+    /// What lies there will be read soon.
+    pub fn prefetch(&mut self, base: Param, index: impl Into<Index>) {
+        self.push(Inst::Prefetch { from: Address { base, index: index.into() } });
+    }
+
     /// The first `count` elements, then zeros.
     pub fn load_partial(&mut self, base: Param, index: impl Into<Index>, lanes: u32, count: u32) -> Val {
         let ty = self.loaded(base, lanes);

@@ -195,6 +195,7 @@ fn inst_work(leaf: &Leaf, inst: &Inst, vars: &mut [i64]) -> Work {
             let elements = u64::from(count.unwrap_or(ty(*value).lanes));
             Work { bytes: elements * bytes_behind(leaf, to.base), ..Work::default() }
         }
+        Inst::Prefetch { .. } => Work::default(),
         Inst::Loop { var, count, body, .. } => {
             let rounds = value(count, vars);
             if rounds <= 0 {

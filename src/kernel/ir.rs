@@ -119,6 +119,8 @@ pub enum Inst {
     Let { result: Val, op: Op },
     /// Stores all lanes, or the first `count` of them.
     Store { to: Address, value: Val, count: Option<u32> },
+    /// What lies here will be read soon. Changes nothing, and may lie outside of the memory.
+    Prefetch { from: Address },
     /// Runs `body` for `var` in `0..count` (not at all where `count <= 0`). `params[i]` is `init[i]` in the first round,
     /// `next[i]` of the round before in the others; `results[i]` is the last of them.
     Loop {

@@ -174,6 +174,7 @@ impl LeafText<'_> {
                 Inst::Store { to, value, count } => {
                     writeln!(f, "{indent}store {}, %{}{}", self.address(to), value.0, first(*count))?;
                 }
+                Inst::Prefetch { from } => writeln!(f, "{indent}prefetch {}", self.address(from))?,
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     write!(f, "{indent}for {} = 0 to {}", self.vars[var.0 as usize], self.index(count))?;
                     let carried: Vec<String> =

@@ -7,8 +7,8 @@ use crate::kernel::{cost, count};
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
-/// Images of the batch that rows are counted for: as many as kernels share a round between.
-const IMAGES: usize = 32;
+/// Images of the batch that rows are counted for: at least as many as kernels share a round between.
+const IMAGES: usize = 8;
 
 /// One launch, for an image of a batch.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -170,7 +170,7 @@ fn body_pieces(
                 pieces.push((low, high));
             }
             Inst::Store { to, .. } if to.base == old => return false,
-            Inst::Store { .. } => {}
+            Inst::Store { .. } | Inst::Prefetch { .. } => {}
             Inst::Loop { var, count, body, .. } => {
                 let touches = touches(body, old) || touches(body, new);
                 let rounds = if count.terms.is_empty() { Some(count.offset.max(0)) } else { None };
@@ -199,6 +199,7 @@ fn touches(body: &[Inst], param: Param) -> bool {
             _ => false,
         },
         Inst::Store { to, .. } => to.base == param,
+        Inst::Prefetch { .. } => false,
         Inst::Loop { body, .. } => touches(body, param),
     })
 }

@@ -75,6 +75,7 @@ fn contraction_speed() {
                 a_columns: false,
                 b: [0, 0, t.columns() as i64],
                 b_padded: true,
+                ahead: 0,
                 c_row: n as i64,
                 c_vector: target.lanes.into(),
                 init: Init::Bias,

@@ -246,9 +246,15 @@ impl Random {
 
     fn body(&mut self, b: &mut LeafBuilder, depth: u32) {
         for _ in 0..3 + self.below(12) {
-            match self.below(8) {
+            match self.below(9) {
                 0 if depth < 2 => self.repeat(b, depth),
                 1 | 2 => self.store(b),
+                // Outside of the memory too: it must not matter.
+                3 => {
+                    let far = i64::from(self.below(3)) * 1_000_000 - 1_000_000;
+                    let at = self.index().offset(far);
+                    b.prefetch(self.params.y, at);
+                }
                 _ => self.step(b),
             }
         }

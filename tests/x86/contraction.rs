@@ -127,6 +127,7 @@ fn pairs(rows: usize, vectors: usize, k: usize) -> Leaf {
         a_columns: false,
         b: [0, 0, columns as i64],
         b_padded: true,
+        ahead: 0,
         c_row: columns as i64,
         c_vector: 16,
         init: Init::Zero,

@@ -87,6 +87,8 @@ impl Gen<'_, '_> {
             match inst {
                 Inst::Let { result, op } => self.values[result.0 as usize] = self.op(*result, op),
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
+                // Cranelift has no instruction for it.
+                Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     let rounds = self.constant(count);
                     if rounds == Some(1) {
@@ -269,6 +271,7 @@ fn collect(body: &[Inst], visit: &mut impl FnMut(&Address)) {
                 _ => {}
             },
             Inst::Store { to, .. } => visit(to),
+            Inst::Prefetch { .. } => {}
             Inst::Loop { body, .. } => collect(body, visit),
         }
     }

@@ -87,6 +87,7 @@ impl Writer<'_> {
                     line(self.text, depth, text);
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count, depth),
+                Inst::Prefetch { .. } => {}
                 Inst::Loop { .. } => self.repeat(inst, depth)?,
             }
         }
@@ -130,6 +131,7 @@ impl Writer<'_> {
             Inst::Let { op: Op::Load { from, .. } | Op::Broadcast { from, .. }, .. } => own(from),
             Inst::Let { .. } => false,
             Inst::Store { to, .. } => own(to),
+            Inst::Prefetch { .. } => false,
             Inst::Loop { body, .. } => self.picks_private(body, var),
         })
     }

@@ -179,6 +179,7 @@ impl Scan<'_> {
                     self.used(*value, block);
                     self.address(to)?;
                 }
+                Inst::Prefetch { from } => self.address(from)?,
                 Inst::Loop { count, init, params, body, next, results, .. } => {
                     init.iter().for_each(|&v| self.used(v, block));
                     self.info.need(Key::of_index(count));
@@ -231,6 +232,7 @@ impl Folding<'_> {
                     }
                 }
                 Inst::Store { .. } => loads.clear(),
+                Inst::Prefetch { .. } => {}
                 Inst::Loop { body, .. } => {
                     loads.clear();
                     self.block(body)?;

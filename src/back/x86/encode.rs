@@ -224,6 +224,10 @@ impl Encode<'_> {
                 let dst = self.mask(dst);
                 self.raw(Code::VEX_Kmovw_kr_r32, &[Operand::Reg(dst), Operand::Reg(Register::EAX)]);
             }
+            MInst::Prefetch { mem } => {
+                let at = self.memory(mem, false);
+                self.raw(Code::Prefetcht0_m8, &[at]);
+            }
             MInst::FromInt { dst, src, add } => {
                 let from = self.int_reg(src);
                 let mut low = from.full_register32();

@@ -194,6 +194,10 @@ impl Lower<'_> {
                     self.locs[result.0 as usize] = loc;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::Prefetch { from } => {
+                    let mem = self.mem(from)?;
+                    self.push(MInst::Prefetch { mem });
+                }
                 Inst::Loop { .. } => self.repeat(inst)?,
             }
         }

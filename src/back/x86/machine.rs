@@ -53,6 +53,10 @@ pub struct VecInst {
 #[derive(Clone, Debug, PartialEq)]
 pub enum MInst {
     Vec(VecInst),
+    /// Into the nearest cache; never faults.
+    Prefetch {
+        mem: Mem,
+    },
     /// Zero in every lane.
     Zero {
         dst: VReg,
@@ -148,6 +152,8 @@ impl MInst {
                     f(dst, if v.modifies { Touch::Modify } else { Touch::Def });
                 }
             }
+            MInst::Prefetch { mem: Mem::Pointer { base, .. } } => f(*base, Touch::Use),
+            MInst::Prefetch { mem: Mem::Pool(_) } => {}
             MInst::Zero { dst } | MInst::MaskImm { dst, .. } | MInst::IntConst { dst, .. } => f(*dst, Touch::Def),
             MInst::Copy { dst, src, .. }
             | MInst::FromInt { dst, src, .. }

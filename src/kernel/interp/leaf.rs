@@ -48,6 +48,7 @@ impl Run<'_> {
                     self.values[result.0 as usize] = value;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[v.0 as usize]).collect();
                     for i in 0..self.index(count) {

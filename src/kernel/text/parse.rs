@@ -310,6 +310,8 @@ impl Parser {
                 self.need(',')?;
                 let value = self.value()?;
                 body.push(Inst::Store { to, value, count: self.first()? });
+            } else if self.accept("prefetch") {
+                body.push(Inst::Prefetch { from: self.address(build)? });
             } else if self.accept("for") {
                 body.push(self.repeat(build)?);
             } else if self.accept("next") {

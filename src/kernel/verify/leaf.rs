@@ -140,6 +140,9 @@ impl Check<'_> {
                     }
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
+                Inst::Prefetch { from } => {
+                    self.address(from, Access::Read);
+                }
                 Inst::Loop { .. } => self.repeat(inst),
             }
         }

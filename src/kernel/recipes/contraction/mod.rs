@@ -18,6 +18,9 @@ use super::Finish;
 use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Access, Address, Binary, Compare, Elem, Index, LeafId, Module, Op, Param, Val, Var};
 
+/// Floats that come into a cache together.
+const LINE: usize = 16;
+
 /// Number of rounds of one of the three sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
@@ -71,6 +74,8 @@ pub struct Contraction {
     pub b: [i64; 3],
     /// B's rows are padded to whole vectors, so that full loads stay inside.
     pub b_padded: bool,
+    /// So many elements behind it, B goes on with what the next product reads: that is fetched meanwhile (0: it is not).
+    pub ahead: i64,
     /// Stride of C for m.
     pub c_row: i64,
     /// Stride of C from vector to vector: `lanes` where its columns are consecutive.
@@ -123,6 +128,9 @@ impl Contraction {
         }
         name += if self.a_columns { "_depth" } else { "" };
         name += if self.b_padded { "_pad" } else { "" };
+        if self.ahead != 0 {
+            name += &format!("_ahead{}", self.ahead);
+        }
         name += match self.init {
             Init::Zero => "",
             Init::Bias => "_bias",
@@ -323,6 +331,11 @@ impl Nest<'_> {
                 b.load_partial(self.b, at.clone().offset(spec.column(v)), lanes, width)
             })
             .collect();
+        if spec.ahead != 0 {
+            for line in (0..vectors * lanes as usize).step_by(LINE) {
+                b.prefetch(self.b, at.clone().offset(spec.ahead + line as i64));
+            }
+        }
         for m in 0..spec.rows {
             let place = a.clone().offset(m as i64 * spec.a_row);
             if spec.a_columns {

@@ -238,6 +238,7 @@ impl Plan {
             a_columns: g.depthwise(),
             b: [(down.step * g.window.kernel[1]) as i64 * per_tap, across.step as i64 * per_tap, step as i64],
             b_padded: !g.depthwise(),
+            ahead: 0,
             c_row: (g.window.stride[1] * g.channels) as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Zero,

@@ -96,6 +96,7 @@ impl Sums {
             a_columns: false,
             b: [(g.out[1] * g.outputs) as i64, 0, g.outputs as i64],
             b_padded: false,
+            ahead: 0,
             c_row: g.outputs as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Load,

@@ -192,6 +192,7 @@ impl Plan {
             a_columns: g.depthwise(),
             b: [g.out[1] * g.outputs, 0, g.outputs].map(|s| s as i64),
             b_padded: false,
+            ahead: 0,
             c_row: g.outputs as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Load,

@@ -322,6 +322,7 @@ impl Winograd {
             a_columns: false,
             b: [0, 0, self.tile.columns() as i64],
             b_padded: true,
+            ahead: (c * self.tile.columns()) as i64,
             c_row: self.tile_pitch() as i64,
             c_vector: vector as i64,
             init: Init::Zero,

@@ -156,6 +156,7 @@ fn products(site: &mut Site, f: &Transforms, sides: &[Side; 2], slots: [Slot; 2]
         a_columns: false,
         b: [z.len() as i64, 0, o as i64],
         b_padded: false,
+        ahead: 0,
         c_row: o as i64,
         c_vector: tile.lanes.into(),
         init: Init::Add,
