@@ -553,11 +553,10 @@ impl<'a> Session<'a> {
             // One program for all of them: within the limits of the smallest.
             let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
             let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
-            let mut target = Target { algorithm, ..usual.limited(bytes, items) };
             // No float32 ever goes through a unit that rounds it.
-            let tensor = self.options.precision == Precision::Bf16 && devices.iter().all(ninc_runtime::opencl::tensor);
-            target.gpu.iter_mut().for_each(|gpu| gpu.tensor = tensor);
-            target
+            let tensor =
+                self.options.precision == Precision::Bf16 && devices.iter().all(ninc_runtime::opencl::tensor::passes);
+            Target { algorithm, ..usual.limited(bytes, items).with_gpu(|gpu| gpu.tensor = tensor) }
         });
         let runs = if devices.len() > 1 { Runs::Shared } else { Runs::Whole };
         let (plan, module) = self.kernels(&graph, training, &target, runs)?;
@@ -593,9 +592,10 @@ impl<'a> Session<'a> {
         // A device has no second plan for few images: its groups share an image anyway.
         let two = !training && target.gpu.is_none();
         let lowered = self.time("lower", || lower::run(graph, target, two));
-        let lower::Program { draft, ports, updates } = lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+        let lower::Program { mut draft, ports, updates } =
+            lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
-        self.report.chains = draft.chains.clone();
+        self.report.chains = std::mem::take(&mut draft.chains);
         let name = graph.name.clone();
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };

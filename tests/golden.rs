@@ -95,8 +95,7 @@ fn produce(golden: &Golden) -> Result<Vec<(String, String)>, String> {
         ..Options::default()
     };
     if golden.tensor {
-        let mut target = Target::gpu();
-        target.gpu.iter_mut().for_each(|gpu| gpu.tensor = true);
+        let target = Target::gpu().with_gpu(|gpu| gpu.tensor = true);
         let options = Options { target: Some(target), ..options };
         let (_, source) = pipeline::opencl_inference(&model, &options).map_err(|e| e.to_string())?;
         return Ok(vec![("opencl".into(), format!("{}\n", source.text.trim_end()))]);

@@ -2,23 +2,19 @@
 //!
 //! The clock decides when a process dies, never what a test says: a killed training must end like one that was not, wherever it was.
 
+use super::support::training::{self, Silent};
 use ninc::front;
 use ninc::pipeline::{self, Options};
 use ninc_runtime::checkpoint::Checkpoint;
-use ninc_runtime::data::prepare::Preparation;
-use ninc_runtime::data::{self};
-use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::philox::Stream;
 use ninc_runtime::store::{Disk, System};
-use ninc_runtime::train::job::{Progress, checkpoint_path};
-use ninc_runtime::train::log::Line;
-use ninc_runtime::train::{Control, Job, Saving, Scores, Start, Watch, train};
+use ninc_runtime::train::job::checkpoint_path;
+use ninc_runtime::train::{Control, Job, Saving, train};
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const MODEL: &str = "network tiny {
@@ -233,16 +229,6 @@ impl Disk for Deadly {
     }
 }
 
-struct Silent;
-
-impl Watch for Silent {
-    fn step(&mut self, _: &Progress) {}
-    fn epoch(&mut self, _: &Line) {}
-    fn note(&mut self, text: &str) {
-        panic!("{text}");
-    }
-}
-
 const FOLDER: &str = "NINC_TEST_KILL_FOLDER";
 const AT: &str = "NINC_TEST_KILL_AT";
 
@@ -256,37 +242,9 @@ fn child() {
     let options = Options::default();
     let mut trainer = pipeline::training(&model, &options).expect("compiles");
     let mut infer = pipeline::inference(&model, &options).expect("compiles");
-    let spec = model.data.clone().expect("given");
-    let sets = data::load(&spec, None, &[1, 8, 8]).expect("embedded");
-    let parameter = |p: &pipeline::ParamInfo| Parameter {
-        name: p.name.clone(),
-        dims: p.dims.clone(),
-        init: if p.name.ends_with("weight") { Init::He } else { Init::Constant { value: 0.0 } },
-        state: p.state,
-    };
-    let saved = checkpoint_path(&folder, "tiny");
-    let start = match saved.is_file() {
-        true => Start::Resume(Box::new(Checkpoint::read(&saved).expect("whole")), saved),
-        false => Start::Fresh,
-    };
-    let job = Job {
-        name: "tiny".into(),
-        recipe: model.train.clone().expect("given"),
-        preparation: Arc::new(Preparation::fit(&spec.prepare, &sets.train).expect("fits")),
-        sets,
-        augment: spec.augment,
-        parameters: trainer.params.iter().map(parameter).collect(),
-        output: model.graph.outputs[0].0.clone(),
-        scores: Scores::Probabilities,
-        network: "n".into(),
-        version: "1".into(),
-        folder,
-        start,
-        saving: Saving { steps: Some(6), keep: 2, ..Saving::default() },
-        log_steps: true,
-        disk: &Deadly { left: Cell::new(at) },
-        finder: None,
-    };
+    let disk = Deadly { left: Cell::new(at) };
+    let saving = Saving { steps: Some(6), keep: 2, ..Saving::default() };
+    let job = Job { saving, log_steps: true, ..training::job(&model, &trainer.params, &folder, &disk) };
     train(&job, &mut *trainer.engine, &mut *infer.engine, &mut Silent, &Control::default()).expect("trains");
 }
 

@@ -81,8 +81,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
     for (tile, fusion) in apart.chain(fused) {
         for train in [false, true] {
             if !train || model.train.is_some() {
-                let mut target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
-                target.gpu.iter_mut().for_each(|gpu| gpu.fusion = fusion);
+                let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
+                let target = target.with_gpu(|gpu| gpu.fusion = fusion);
                 seen.measure(&model, common, train, batch, target)?;
             }
         }

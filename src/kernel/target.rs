@@ -204,11 +204,18 @@ impl Target {
     }
 
     /// The same within the limits of a device.
-    pub fn limited(mut self, local_bytes: u64, group_items: usize) -> Target {
-        if let Some(gpu) = &mut self.gpu {
+    pub fn limited(self, local_bytes: u64, group_items: usize) -> Target {
+        self.with_gpu(|gpu| {
             // A group that takes all of a large local memory would be alone on its unit.
             gpu.local_bytes = local_bytes.min(48 << 10) as usize;
             gpu.group_items = group_items.min(1024);
+        })
+    }
+
+    /// The same with a change of what a GPU's recipes know.
+    pub fn with_gpu(mut self, change: impl FnOnce(&mut Gpu)) -> Target {
+        if let Some(gpu) = &mut self.gpu {
+            change(gpu);
         }
         self
     }

@@ -24,7 +24,7 @@ fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {
 fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
     match graph.op(id) {
         Operator::RoundBf16(_) => true,
-        Operator::MlpConv(chain) => chain.pool.is_empty() && chain.rounds.last() == Some(&true),
+        Operator::MlpConv(chain) => chain.rounded(),
         Operator::MaxPool(_) => kept(graph, target, graph.operands(id)[0]),
         _ => false,
     }

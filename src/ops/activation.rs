@@ -106,9 +106,7 @@ impl OperatorDef for Activation {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         function(&self.function, self.slope)?;
-        let [x] = check::exactly(operands)?;
-        check::floats(x)?;
-        Ok(x.clone())
+        check::float_map(operands)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {

@@ -23,6 +23,13 @@ fn count(needed: &str, given: usize) -> String {
     format!("{needed} operands are needed, {given} given")
 }
 
+/// One operand of floats, and a result of its type.
+pub fn float_map(operands: &[Type]) -> Result<Type, String> {
+    let [x] = exactly(operands)?;
+    floats(x)?;
+    Ok(x.clone())
+}
+
 /// Float elements.
 pub fn floats(ty: &Type) -> Result<(), String> {
     match ty.dtype {

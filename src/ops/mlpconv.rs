@@ -100,6 +100,11 @@ attributes! {
 }
 
 impl MlpConv {
+    /// Is the result rounded to bf16?
+    pub fn rounded(&self) -> bool {
+        self.pool.is_empty() && self.rounds.last() == Some(&true)
+    }
+
     /// The chain: convolutions, activations, the pooling.
     fn steps(&self) -> Result<Vec<Step>, String> {
         let stages = self.biases.len();

@@ -30,9 +30,7 @@ impl OperatorDef for RoundBf16 {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        let [x] = check::exactly(operands)?;
-        check::floats(x)?;
-        Ok(x.clone())
+        check::float_map(operands)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {

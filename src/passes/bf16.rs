@@ -56,7 +56,7 @@ fn selects(op: &Operator) -> bool {
 pub fn exact(graph: &Graph, id: NodeId) -> bool {
     match graph.op(id) {
         Operator::RoundBf16(_) => true,
-        Operator::MlpConv(chain) => chain.pool.is_empty() && chain.rounds.last() == Some(&true),
+        Operator::MlpConv(chain) => chain.rounded(),
         Operator::Conv2dGradInput(product) => product.rounded,
         op => selects(op) && exact(graph, graph.operands(id)[0]),
     }

@@ -11,12 +11,10 @@ use std::sync::Arc;
 /// 32 items that multiply together, direct products one by one, chains in one kernel, and what the model of costs would take.
 fn targets() -> Vec<(&'static str, Target, bool)> {
     let with = |algorithm, fusion| {
-        let mut target = Target::gpu_with(GroupTile::ALL[1], Arc::default());
-        target.gpu.iter_mut().for_each(|gpu| gpu.fusion = fusion);
-        Target { algorithm, ..target }
+        let target = Target::gpu_with(GroupTile::ALL[1], Arc::default());
+        Target { algorithm, ..target.with_gpu(|gpu| gpu.fusion = fusion) }
     };
-    let mut together = with(Algorithm::Auto, Fusion::Auto);
-    together.gpu.iter_mut().for_each(|gpu| gpu.tensor = true);
+    let together = with(Algorithm::Auto, Fusion::Auto).with_gpu(|gpu| gpu.tensor = true);
     vec![
         ("together", together, true),
         ("apart", with(Algorithm::Direct, Fusion::Never), true),

@@ -2,20 +2,18 @@
 
 use super::devices::{MODEL, err, folder, good, ninc};
 use super::{present, shared};
+use crate::support::training::{self, Silent};
 use ninc::back::opencl;
 use ninc::graph::Graph;
 use ninc::kernel::target::Target;
 use ninc::pipeline::{self, Options};
 use ninc::{lower, plan};
 use ninc_runtime::checkpoint::Checkpoint;
-use ninc_runtime::data;
-use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::opencl::{Fault, OpenCl, Source, choose, pick};
 use ninc_runtime::plan::{Plan, Port};
 use ninc_runtime::store::System;
-use ninc_runtime::train::job::{Progress, checkpoint_path};
-use ninc_runtime::train::log::Line;
-use ninc_runtime::train::{Control, Job, Saving, Scores, Start, Watch, train};
+use ninc_runtime::train::job::checkpoint_path;
+use ninc_runtime::train::{Control, Job, Saving, train};
 use ninc_runtime::{Engine, Feed, Result, Tensor};
 use std::fs;
 use std::path::Path;
@@ -136,47 +134,14 @@ impl Engine for Lost {
     }
 }
 
-struct Silent;
-
-impl Watch for Silent {
-    fn step(&mut self, _: &Progress) {}
-    fn epoch(&mut self, _: &Line) {}
-    fn note(&mut self, text: &str) {
-        panic!("{text}");
-    }
-}
-
 /// Trains the tiny network in this folder; resumes if there is a checkpoint. Gives the loss on the test images.
 fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
     let (model, _) = ninc::front::load(MODEL, "tiny.nin", &[]);
     let model = model.expect("a model");
     let mut infer = pipeline::inference(&model, &Options::default()).expect("a program");
     let parameters = pipeline::training(&model, &Options::default()).expect("a program").params;
-    let spec = model.data.clone().expect("data");
-    let sets = data::load(&spec, None, &[1, 8, 8]).expect("embedded");
-    let saved = checkpoint_path(folder, "tiny");
-    let start = match saved.is_file() {
-        true => Start::Resume(Box::new(Checkpoint::read(&saved).expect("whole")), saved),
-        false => Start::Fresh,
-    };
-    let job = Job {
-        name: "tiny".into(),
-        recipe: model.train.clone().expect("a recipe"),
-        preparation: Arc::new(Preparation::fit(&spec.prepare, &sets.train).expect("fits")),
-        sets,
-        augment: spec.augment,
-        parameters: parameters.iter().map(pipeline::ParamInfo::parameter).collect(),
-        output: model.graph.outputs[0].0.clone(),
-        scores: Scores::Probabilities,
-        network: "n".into(),
-        version: "1".into(),
-        folder: folder.into(),
-        start,
-        saving: Saving { steps: Some(5), ..Saving::default() },
-        log_steps: false,
-        disk: &System,
-        finder: None,
-    };
+    let saving = Saving { steps: Some(5), ..Saving::default() };
+    let job = Job { saving, ..training::job(&model, &parameters, folder, &System) };
     let outcome = train(&job, trainer, &mut *infer.engine, &mut Silent, &Control::default())?;
     Ok(outcome.test.expect("it ended").loss)
 }

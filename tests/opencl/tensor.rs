@@ -3,11 +3,11 @@
 
 use super::present;
 use crate::library::have;
-use ninc::kernel::target::{GroupTile, Target};
+use ninc::kernel::target::Target;
 use ninc::passes::Precision;
 use ninc::pipeline::{self, Options};
+use ninc_runtime::opencl::tensor;
 use std::process::Command;
-use std::sync::Arc;
 
 /// First all items say what they give to each instruction; then each takes the sums that follow from what all gave.
 const HARNESS: &str = r#"
@@ -81,8 +81,7 @@ fn items_give_and_take_what_the_instruction_says() {
     let text = std::fs::read_to_string(path).expect("a readable model");
     let (model, diagnostics) = ninc::front::load(&text, "cifar10.nin", &[]);
     let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-    let mut target = Target::gpu_with(GroupTile::ALL[0], Arc::default());
-    target.gpu.iter_mut().for_each(|gpu| gpu.tensor = true);
+    let target = Target::gpu().with_gpu(|gpu| gpu.tensor = true);
     let options = Options { precision: Precision::Bf16, target: Some(target), ..Options::default() };
     let (_, source) = pipeline::opencl_inference(&model, &options).expect("OpenCL C");
     let functions: Vec<&str> =
@@ -94,9 +93,7 @@ fn items_give_and_take_what_the_instruction_says() {
         let name = &function["void ".len()..function.find('(').expect("parameters")];
         let sizes = [("DEPTH", size(name, 'k')), ("PITCH_A", size(name, 'a')), ("PITCH_B", size(name, 'b'))];
         let sizes: String = sizes.iter().map(|(name, size)| format!("#define {name} {size}\n")).collect();
-        let text = format!(
-            "{HARNESS}{sizes}#define FUNCTION {name}\n#define PAIR(x, y) (as_uint(x) >> 16 | (as_uint(y) & 0xffff0000u))\n{function}{MAIN}"
-        );
+        let text = format!("{HARNESS}{}{sizes}#define FUNCTION {name}\n{function}{MAIN}", tensor::INSTRUCTION);
         std::fs::write(place.path().join("t.c"), text).expect("written");
         let built =
             Command::new("cc").args(["-w", "-o", "t", "t.c"]).current_dir(place.path()).output().expect("cc starts");
@@ -112,8 +109,8 @@ fn other_devices_do_not_pass_the_trial() {
     let Some(_alone) = present() else { return };
     for info in ninc_runtime::opencl::list().expect("devices") {
         if !info.vendor.contains("NVIDIA") {
-            assert!(!ninc_runtime::opencl::trial(&info).unwrap_or(false), "{}", info.label());
-            assert!(!ninc_runtime::opencl::tensor(&info));
+            assert!(!tensor::trial(&info).unwrap_or(false), "{}", info.label());
+            assert!(!tensor::passes(&info));
         }
     }
 }

@@ -5,4 +5,5 @@ pub mod draw;
 pub mod leaves;
 #[cfg(unix)]
 pub mod memory;
+pub mod training;
 pub mod vectors;

@@ -9,13 +9,12 @@ mod card;
 mod devices;
 mod engine;
 mod program;
-mod tensor;
+pub mod tensor;
 
 pub use cache::{keep_tuned, tuned};
 pub use card::{Card, Fault};
 pub use devices::{Choice, Info, choose, list, pick};
 pub use engine::OpenCl;
-pub use tensor::{tensor, trial};
 
 /// A module as OpenCL C, and what there is to know of its kernels, in the order of the plan's.
 #[derive(Clone, Debug, PartialEq, Eq)]

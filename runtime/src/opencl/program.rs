@@ -28,7 +28,7 @@ pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
     if card.info.exact_division {
         options += " -cl-fp32-correctly-rounded-divide-sqrt";
     }
-    if source.text.contains(tensor::MACRO) && tensor::tensor(&card.info) {
+    if source.text.contains(tensor::MACRO) && tensor::passes(&card.info) {
         options += &format!(" -D {}", tensor::MACRO);
     }
     let key = Key::new(&card.info, &options, &source.text);

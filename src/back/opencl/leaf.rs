@@ -36,7 +36,7 @@ pub(super) fn function(leaf: &Leaf, name: &str, areas: &[Area], text: &mut Strin
     let names = (0..leaf.values.len()).map(|i| format!("v{i}")).collect();
     if let Some(together) = &leaf.together {
         let [a, b, c] = [0, 1, 2].map(|i| pointer(leaf, i));
-        line(text, 0, "#ifdef NINC_TENSOR");
+        line(text, 0, format_args!("#ifdef {}", tensor::MACRO));
         tensor::body(together, [&a, &b, &c], text);
         line(text, 0, "#else");
     }

@@ -85,7 +85,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
     }
     let mut text = String::from(HEAD);
     if module.leaves.iter().any(|l| l.together.is_some()) {
-        text.push_str(tensor::HEAD);
+        text.push_str(&tensor::head());
     }
     for ((leaf, areas), name) in &variants {
         leaf::function(&module.leaves[*leaf as usize], name, areas, &mut text)?;

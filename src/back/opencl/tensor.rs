@@ -3,20 +3,13 @@
 
 use super::line;
 use crate::kernel::ir::Together;
+use ninc_runtime::opencl::tensor::INSTRUCTION;
+pub(super) use ninc_runtime::opencl::tensor::MACRO;
 
-/// `PAIR`: two numbers that are exact in bf16, the first in the lower half. `MMA`: `c += a · b` for 16 x 8 results and 16 terms;
-/// where each item's numbers belong is in the PTX manual, "Matrix Fragments for mma.m16n8k16".
-pub(super) const HEAD: &str = "\
-#ifdef NINC_TENSOR
-#define PAIR(x, y) (as_uint(x) >> 16 | (as_uint(y) & 0xffff0000u))
-#ifndef MMA
-#define MMA(c0, c1, c2, c3, a0, a1, a2, a3, b0, b1) \\
-    asm volatile(\"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\" \\
-        : \"+f\"(c0), \"+f\"(c1), \"+f\"(c2), \"+f\"(c3) : \"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3), \"r\"(b0), \"r\"(b1))
-#endif
-#endif
-
-";
+/// What stands in front of all functions where some of them have such a body.
+pub(super) fn head() -> String {
+    format!("#ifdef {MACRO}\n{INSTRUCTION}#endif\n\n")
+}
 
 /// The body of the leaf with these pointers.
 pub(super) fn body(product: &Together, [a, b, c]: [&str; 3], text: &mut String) {

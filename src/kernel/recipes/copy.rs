@@ -2,7 +2,7 @@
 
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LeafId, Memory};
-use crate::kernel::recipes::contraction::elem_letter;
+use crate::kernel::recipes::contraction::elem_letters;
 use crate::kernel::site::Site;
 
 /// A window of an image `[rows][width][channels]` that may reach beyond it.
@@ -80,7 +80,7 @@ impl Rows {
         let zero = zero_of(site, elems[1], frame.pitch());
         let (to, from, count) = frame.overlap();
         let (c, lanes) = (frame.channels, site.target.lanes);
-        let kinds = if elems == [Elem::F32; 2] { String::new() } else { elems.map(elem_letter).iter().collect() };
+        let kinds = elem_letters("", &elems);
         let name = format!("copy_row{kinds}_{}_{to}_{from}_{count}_of{}v{lanes}", c, frame.width);
         let copy = site.module().leaf(&name, |b| {
             let target = b.pointer("to", elems[1], Access::Write);

@@ -1,7 +1,7 @@
 //! Fully connected layers: products whose rows are images.
 
 use super::contraction::{
-    Contraction, Count, Init, Matrix, Tile, elem_letter, image_tiles, panel_loop, panels, piece, tile,
+    Contraction, Count, Init, Matrix, Tile, elem_letters, image_tiles, panel_loop, panels, piece, tile,
     transposed_panels,
 };
 use super::copy::zero_rows;
@@ -74,8 +74,7 @@ fn product(site: &mut Site, p: &Product) {
     let length = if elems[1] == Elem::I32 { depth / 2 } else { depth };
     let finish = p.stage.finish.name();
     let with = if p.bias.is_some() { "_bias" } else { "" };
-    let kinds: String = elems.map(elem_letter).iter().collect();
-    let kinds = if elems == [Elem::F32; 3] { String::new() } else { format!("_{kinds}") };
+    let kinds = elem_letters("_", &elems);
     let name = format!("linear_v{}_{depth}x{columns}_{width}{with}{finish}{kinds}", site.target.lanes);
     let mut kernel = KernelBuilder::new(name);
     let x = kernel.buffer("x", elems[0], Access::Read);

@@ -37,6 +37,11 @@ pub struct Window {
     pub dilation: [usize; 2],
 }
 
+impl Window {
+    /// Of a 1x1 convolution.
+    pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
+}
+
 /// Activation functions that an epilogue or an elementwise kernel can apply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {

@@ -29,13 +29,17 @@ pub enum Count {
     Given,
 }
 
-/// A part of a name, for what memory holds.
-pub fn elem_letter(elem: Elem) -> char {
-    match elem {
+/// A part of a name for what memories hold, behind `before`: nothing where all hold float32.
+pub fn elem_letters(before: &str, elems: &[Elem]) -> String {
+    if elems.iter().all(|&elem| elem == Elem::F32) {
+        return String::new();
+    }
+    let letter = |elem: &Elem| match elem {
         Elem::Bf16 => 'h',
         Elem::I32 => 'p',
         _ => 'f',
-    }
+    };
+    before.chars().chain(elems.iter().map(letter)).collect()
 }
 
 /// Where the accumulators start.
@@ -138,11 +142,7 @@ impl Contraction {
             Init::Add => "_block",
         };
         name += &self.finish.name();
-        if self.elems != [Elem::F32; 3] {
-            name += "_";
-            name.extend(self.elems.map(elem_letter));
-        }
-        name
+        name + &elem_letters("_", &self.elems)
     }
 
     /// The leaf in `module`. Parameters: `a, b, c, [bias]`, then the given counts in the order i, j, k (k: rounds of

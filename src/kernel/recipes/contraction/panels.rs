@@ -1,7 +1,7 @@
 //! Weights in the form that contractions read: panels `[group][panel][k][width]`, each row padded with zeros to whole
 //! vectors, so that a tile's loads are consecutive, full, and one stream.
 
-use super::{Tile, elem_letter};
+use super::{Tile, elem_letters};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Binary, Elem, Index, Param, Unary, Val};
 use crate::kernel::site::{Site, Slot};
@@ -31,8 +31,7 @@ pub fn panels(site: &mut Site, weights: Slot, m: Matrix, tile: Tile, run: Option
     let length = run.map_or(rows, |run| rows / run * run.div_ceil(2));
     site.prepared(weights, &form, kind, m.groups * count * length * width, |site| {
         let pitch = m.groups * m.columns;
-        let plain = [source, kind] == [Elem::F32; 2];
-        let letters = if plain { String::new() } else { [source, kind].map(elem_letter).iter().collect() };
+        let letters = elem_letters("", &[source, kind]);
         let runs = run.map_or(String::new(), |run| format!("_{run}"));
         let mut kernel = KernelBuilder::new(format!("panels_{rows}x{pitch}_g{}_{width}{letters}{runs}", m.groups));
         let from = kernel.buffer("w", source, Access::Read);

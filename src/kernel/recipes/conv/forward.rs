@@ -5,25 +5,18 @@ mod rounds;
 
 use super::choice::{Around, Form, choose};
 use super::geometry::{Geometry, rows_for_few, rows_per_round};
+use super::links::{Link, links};
 use super::pooling::Pooling;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
 use crate::kernel::recipes::contraction::{panels, tile};
 use crate::kernel::recipes::copy::{Frame, Rows};
 use crate::kernel::recipes::winograd::{self, Layer};
-use crate::kernel::recipes::{Finish, Reduction, Stage, Window};
+use crate::kernel::recipes::{Reduction, Stage, Window};
 use crate::kernel::site::{Lowered, Site, Slot, Unsupported};
 use crate::kernel::target::{Batch, Target};
 use elems::{Elems, between_elem, run};
 use rounds::{First, Product, Rounds};
-
-/// One convolution of a chain with its operands.
-struct Link {
-    geometry: Geometry,
-    weights: Slot,
-    bias: Option<Slot>,
-    finish: Finish,
-}
 
 /// `(x, w, [b], w, [b], …) -> y`: a convolution, then 1x1 convolutions, each with its bias and activation, then perhaps a
 /// pooling, without a trip to memory in between (where their weights are small enough to stay in cache).
@@ -101,23 +94,6 @@ fn lower(site: &mut Site, x: Slot, y: Slot, chain: &[Link], pooling: Option<Pool
         }
         form => launch(site, x, y, chain, pooling, &form),
     }
-}
-
-fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, Unsupported> {
-    let mut operands = site.operands.iter();
-    let mut take = || operands.next().ok_or_else(|| Unsupported(format!("{}: an operand is missing", site.name)));
-    let mut x = take()?.ty.clone();
-    let one = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
-    let mut chain: Vec<Link> = Vec::new();
-    for stage in stages {
-        let weights = take()?;
-        let bias = if stage.bias { Some(take()?.slot) } else { None };
-        let (window, groups) = if chain.is_empty() { (window, groups) } else { (&one, 1) };
-        let geometry = Geometry::new(&x, &weights.ty, window, groups)?;
-        x = crate::types::Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
-        chain.push(Link { geometry, weights: weights.slot, bias, finish: stage.finish });
-    }
-    Ok(chain)
 }
 
 impl Link {

@@ -7,11 +7,13 @@ mod choice;
 mod forward;
 mod geometry;
 mod input;
+mod links;
 mod parts;
 mod pooling;
 mod weight;
 
 pub use geometry::Geometry;
+pub use links::{Link, links};
 pub use parts::short_sums;
 
 use super::{Finish, Reduction, Stage, Window, gpu};

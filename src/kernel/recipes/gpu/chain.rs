@@ -12,21 +12,11 @@ use super::rows::{RowTile, Rows};
 use super::winograd;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Memory};
-use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::contraction::pieces;
-use crate::kernel::recipes::conv::Geometry;
+use crate::kernel::recipes::conv::Link;
 use crate::kernel::recipes::split::run;
 use crate::kernel::site::{Site, Slot};
 use crate::kernel::target::{Fusion, Gpu};
-
-/// One convolution of a chain with its operands.
-#[derive(Clone, Copy)]
-pub struct Link {
-    pub geometry: Geometry,
-    pub weights: Slot,
-    pub bias: Option<Slot>,
-    pub finish: Finish,
-}
 
 impl Link {
     /// Terms of a sum.

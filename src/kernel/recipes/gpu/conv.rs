@@ -2,12 +2,12 @@
 //! convolution of an image of one pixel.
 
 use super::cells::{Epilogue, Place};
-use super::chain::{self, Link};
+use super::chain;
 use super::product::{Factor, Product, Span};
 use super::rows::{Row, Rows};
 use super::{sum_parts, winograd};
 use crate::kernel::ir::{Elem, Expr};
-use crate::kernel::recipes::conv::Geometry;
+use crate::kernel::recipes::conv::{Geometry, Link, links};
 use crate::kernel::recipes::linear::weight_sizes;
 use crate::kernel::recipes::split::run;
 use crate::kernel::recipes::{Finish, Reduction, Stage, Window, pool};
@@ -18,8 +18,6 @@ use crate::types::Type;
 const GROUPS: usize = 256;
 /// The most parts of a shared sum.
 const PARTS: usize = 64;
-
-const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
 
 /// As the CPU's `conv::forward`: links that pay together in one launch, the others in one each, then the pooling.
 pub fn forward(
@@ -49,22 +47,6 @@ pub fn forward(
         Reduction::Max => pool::max(&mut pooled, &window),
         Reduction::Average => pool::avg(&mut pooled, &window),
     }
-}
-
-fn links(site: &Site, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, Unsupported> {
-    let mut operands = site.operands.iter();
-    let mut take = || operands.next().ok_or_else(|| Unsupported(format!("{}: an operand is missing", site.name)));
-    let mut x = take()?.ty.clone();
-    let mut links: Vec<Link> = Vec::new();
-    for stage in stages {
-        let weights = take()?;
-        let bias = if stage.bias { Some(take()?.slot) } else { None };
-        let (window, groups) = if links.is_empty() { (window, groups) } else { (&ONE, 1) };
-        let geometry = Geometry::new(&x, &weights.ty, window, groups)?;
-        x = Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
-        links.push(Link { geometry, weights: weights.slot, bias, finish: stage.finish });
-    }
-    Ok(links)
 }
 
 /// `(x[F], w[O, F], [b[O]]) -> y[O]`
@@ -99,7 +81,7 @@ fn dense(site: &Site, weight: usize) -> Result<Geometry, Unsupported> {
 }
 
 fn pixel_layer(channels: usize, outputs: usize) -> Geometry {
-    Geometry { channels, image: [1, 1], outputs, out: [1, 1], window: ONE, groups: 1 }
+    Geometry { channels, image: [1, 1], outputs, out: [1, 1], window: Window::ONE, groups: 1 }
 }
 
 /// A part of a kernel's name: all that decides its code.

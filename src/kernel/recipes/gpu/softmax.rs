@@ -1,9 +1,9 @@
 //! Softmax and its kin over rows of classes: the items of a group share a row (or a few short ones), and fold what they found
 //! in local memory, in an order that the width alone decides.
 
-use super::sums::add_leaf;
+use super::sums::{add_leaf, fold_leaf};
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Param, Val};
+use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, LeafId, Memory, Param, Val};
 use crate::kernel::math;
 use crate::kernel::recipes::split::Dressed;
 use crate::kernel::site::Site;
@@ -88,7 +88,7 @@ impl Rows<'_, '_> {
         self.k.barrier();
         let combine = match how {
             How::Add => add_leaf(self.site),
-            How::Max => max_leaf(self.site),
+            How::Max => fold_leaf(self.site, "max_to", Binary::Max),
         };
         // The row's items as a block of one column.
         let mut rest = self.share / 2;
@@ -194,17 +194,6 @@ fn pointers(b: &mut LeafBuilder, count: usize) -> Vec<Param> {
 fn folded(b: &mut LeafBuilder, folds: Param, items: usize, done: usize, before: Before) -> Vec<Val> {
     let folded: Vec<Val> = (0..done).map(|f| b.load(folds, f * items, 1)).collect();
     before(b, &folded)
-}
-
-/// `to = max(to, from)`: `(to, from)`.
-fn max_leaf(site: &mut Site) -> LeafId {
-    site.module().leaf("max_to", |b| {
-        let to = b.pointer("to", Elem::F32, Access::ReadWrite);
-        let from = b.pointer("from", Elem::F32, Access::Read);
-        let (left, right) = (b.load(to, 0usize, 1), b.load(from, 0usize, 1));
-        let top = b.max(left, right);
-        b.store(to, 0usize, top);
-    })
 }
 
 /// `exp(x - top)`

@@ -5,7 +5,7 @@
 use super::conv::share;
 use super::product::Span;
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
-use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Param, Val};
+use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, LeafId, Memory, Param, Val};
 use crate::kernel::recipes::reduce::{Mean, and_before, images};
 use crate::kernel::recipes::split::Dressed;
 use crate::kernel::site::{Site, Slot};
@@ -264,12 +264,17 @@ impl Fold<'_> {
 
 /// `to += from`: `(to, from)`.
 pub fn add_leaf(site: &mut Site) -> LeafId {
-    site.module().leaf("add_to", |b| {
+    fold_leaf(site, "add_to", Binary::Add)
+}
+
+/// `to = op(to, from)`: `(to, from)`.
+pub fn fold_leaf(site: &mut Site, name: &str, op: Binary) -> LeafId {
+    site.module().leaf(name, |b| {
         let to = b.pointer("to", Elem::F32, Access::ReadWrite);
         let from = b.pointer("from", Elem::F32, Access::Read);
         let (left, right) = (b.load(to, 0usize, 1), b.load(from, 0usize, 1));
-        let sum = b.add(left, right);
-        b.store(to, 0usize, sum);
+        let both = b.binary(op, left, right);
+        b.store(to, 0usize, both);
     })
 }
 

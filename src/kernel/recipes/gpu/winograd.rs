@@ -5,7 +5,6 @@
 //! In the domain, images lie as `[image][frequency][tile][channel]`, weights as `[frequency][channel][output]`.
 
 use super::cells::{Epilogue, copy_run, short, zeros};
-use super::chain::Link;
 use super::conv::within;
 use super::cost::{MEMORY, product_row};
 use super::product::{self, Factor, Product, Span};
@@ -13,7 +12,7 @@ use super::rows::Rows;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId};
 use crate::kernel::recipes::Finish;
-use crate::kernel::recipes::conv::Geometry;
+use crate::kernel::recipes::conv::{Geometry, Link};
 use crate::kernel::recipes::split::run;
 use crate::kernel::recipes::winograd::{Patch, Transforms, Winograd, both_sides, mirrored};
 use crate::kernel::site::{Site, Slot};

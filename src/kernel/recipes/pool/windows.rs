@@ -3,7 +3,7 @@
 use crate::kernel::build::{KernelBuilder, LeafBuilder};
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, LeafId, Memory, Op, Param, Val, Var};
 use crate::kernel::recipes::Window;
-use crate::kernel::recipes::contraction::elem_letter;
+use crate::kernel::recipes::contraction::elem_letters;
 use crate::kernel::recipes::random::{Units, UnitsOf};
 use crate::kernel::recipes::split::{Dressed, fill_leaf, run};
 use crate::kernel::site::{Site, Unsupported};
@@ -323,8 +323,7 @@ impl Pooling {
         let (stride, width, channels) = (self.window.stride[1], self.size[1], self.channels);
         let run_name = run.map_or("clipped".into(), |r| format!("{r}s{stride}"));
         let part = if share == channels { String::new() } else { format!("{share}of") };
-        let narrow = sides.iter().any(|s| s.elem != Elem::F32);
-        let kinds = if narrow { sides.iter().map(|s| elem_letter(s.elem)).collect() } else { String::new() };
+        let kinds = elem_letters("", &sides.iter().map(|s| s.elem).collect::<Vec<_>>());
         let name = format!("{tag}{kinds}_{kh}x{kw}_{run_name}_w{width}_c{part}{channels}_v{lanes}");
         site.module().leaf(&name, |b| {
             let mut params = Vec::new();

@@ -2,9 +2,9 @@
 
 use super::super::choice::Form;
 use super::super::geometry::Geometry;
-use super::Link;
+use super::super::links::Link;
 use crate::kernel::ir::Elem;
-use crate::kernel::recipes::contraction::elem_letter;
+use crate::kernel::recipes::contraction::elem_letters;
 use crate::kernel::site::{Site, Slot};
 
 /// What the memories of a kernel hold.
@@ -37,12 +37,7 @@ impl Elems {
     }
 
     pub fn name(&self) -> String {
-        let all = [self.image, self.padded, self.between, self.result];
-        if all == [Elem::F32; 4] {
-            String::new()
-        } else {
-            format!("_{}", all.map(elem_letter).iter().collect::<String>())
-        }
+        elem_letters("_", &[self.image, self.padded, self.between, self.result])
     }
 
     /// Of the operands and the result of link `i`.
