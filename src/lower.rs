@@ -5,7 +5,7 @@ use crate::graph::engine::port;
 use crate::graph::{Graph, NodeId};
 use crate::kernel::site::{Draft, Operand, Role, Site, Slot, Unsupported};
 use crate::kernel::target::{Batch, Target};
-use crate::ops::Operator;
+use crate::ops::{Operator, round};
 use crate::plan::Ports;
 use crate::schedule;
 use crate::types::Type;
@@ -128,6 +128,7 @@ impl Driver<'_> {
         let narrow = narrow::suits(graph, self.target, id);
         let draft = &mut self.program.draft;
         let slot = if narrow { draft.narrow(&name, ty, role) } else { draft.value(&name, ty, role) };
+        draft.exact.extend(round::exact(graph, id).map(|format| (slot, format)));
         self.slots.insert(id, slot);
         let (begin, buffers) = (self.program.draft.launches.len(), self.program.draft.buffers.len());
         self.write(self.target, id, name, slot)?;

@@ -13,8 +13,9 @@ use crate::lower;
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
-use crate::passes::{self, Pass, Precision};
+use crate::passes::{self, Pass};
 use crate::plan;
+use crate::types::Format;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::init::{self, Parameter};
@@ -116,7 +117,8 @@ impl std::str::FromStr for Emit {
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
         let stage =
             found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
-        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &[passes::bf16::PASS]].concat();
+        let rounds = Format::ALL.map(passes::round::pass);
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &rounds].concat();
         if let Some(pass) = pass
             && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
         {
@@ -188,7 +190,7 @@ pub struct Options {
     /// What recipes are written for; the host if none is given.
     pub target: Option<Target>,
     /// What products multiply: never less than float32 unless asked for.
-    pub precision: Precision,
+    pub precision: Option<Format>,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
 }
@@ -202,7 +204,7 @@ impl Default for Options {
             emit: vec![],
             dumps: vec![],
             target: None,
-            precision: Precision::F32,
+            precision: None,
             cache: None,
         }
     }
@@ -546,7 +548,7 @@ impl<'a> Session<'a> {
     fn compile_opencl(&mut self, graph: Graph, training: bool, cards: &[Choice]) -> Result<Box<dyn Engine + Send>> {
         let devices = ninc_runtime::opencl::choose(cards)?;
         let target = self.given_gpu().unwrap_or_else(|| {
-            let (measured, note) = tuned(&devices[0]);
+            let (measured, note) = tuned(&devices[0], self.options.precision);
             self.report.notes.extend(note);
             let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(measured));
             let algorithm = self.options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
@@ -554,8 +556,7 @@ impl<'a> Session<'a> {
             let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
             let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
             // No float32 ever goes through a unit that rounds it.
-            let tensor =
-                self.options.precision == Precision::Bf16 && devices.iter().all(ninc_runtime::opencl::tensor::passes);
+            let tensor = self.options.precision.is_some() && devices.iter().all(ninc_runtime::opencl::tensor::passes);
             Target { algorithm, ..usual.limited(bytes, items).with_gpu(|gpu| gpu.tensor = tensor) }
         });
         let runs = if devices.len() > 1 { Runs::Shared } else { Runs::Whole };
@@ -609,12 +610,12 @@ impl<'a> Session<'a> {
 }
 
 /// What `ninc tune` found best on a device, and what is wrong with what cannot be used.
-fn tuned(device: &ninc_runtime::opencl::Info) -> (Measured, Option<String>) {
+fn tuned(device: &ninc_runtime::opencl::Info, precision: Option<Format>) -> (Measured, Option<String>) {
     let stored = match ninc_runtime::opencl::tuned(device) {
         Ok(stored) => stored,
         Err(e) => return (Measured::default(), Some(e.to_string())),
     };
-    let (measured, lost) = Measured::from_words(&stored, device.group_items);
+    let (measured, lost) = Measured::from_words(&stored, precision, device.group_items);
     let count = stored.len();
     let note = format!("{lost} of {count} measured tiles are none of this ninc's; `ninc tune` measures them anew");
     (measured, (lost > 0).then_some(note))

@@ -12,6 +12,45 @@ pub enum DType {
     I32,
 }
 
+/// Number formats narrower than float32 that products may multiply. A value that is rounded to one is still a float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// 8 significant bits: the upper half of a float32.
+    Bf16,
+    /// 11 significant bits.
+    Tf32,
+}
+
+impl Format {
+    pub const ALL: [Format; 2] = [Format::Bf16, Format::Tf32];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Bf16 => "bf16",
+            Format::Tf32 => "tf32",
+        }
+    }
+
+    /// Bits at the end of a float32 that it lacks. Exponents are those of float32.
+    pub fn lacks(self) -> u32 {
+        match self {
+            Format::Bf16 => 16,
+            Format::Tf32 => 13,
+        }
+    }
+
+    /// The nearest number of this format, ties to even; infinite beyond the largest one, a NaN stays one.
+    pub fn round(self, value: f64) -> f64 {
+        if value.is_nan() {
+            return value;
+        }
+        let (bits, lacks) = ((value as f32).to_bits(), self.lacks());
+        let half = (1 << (lacks - 1)) - 1;
+        let rounded = bits.wrapping_add(half + (bits >> lacks & 1)) & (u32::MAX << lacks);
+        f64::from(f32::from_bits(rounded))
+    }
+}
+
 /// The type of one value: `f32[N, 3, 32, 32]` is `batched` with `dims = [3, 32, 32]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Type {
@@ -95,5 +134,37 @@ impl fmt::Display for Type {
             parts.insert(0, "N".into());
         }
         write!(f, "{}]", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    /// Ties, the largest numbers, the smallest ones, and what is no number.
+    #[test]
+    fn rounds_to_nearest_even() {
+        let of = |bits: u32| f64::from(f32::from_bits(bits));
+        for (value, want) in [
+            (0x3f80_8000, 0x3f80_0000),
+            (0x3f81_8000, 0x3f82_0000),
+            (0x3f80_8001, 0x3f81_0000),
+            (0xbf80_7fff, 0xbf80_0000),
+            (0x7f7f_7fff, 0x7f7f_0000),
+            (0x7f7f_8000, 0x7f80_0000),
+            (0x0000_8001, 0x0001_0000),
+            (0xff80_0000, 0xff80_0000),
+        ] {
+            assert_eq!(Format::Bf16.round(of(value)), of(want), "{value:#x}");
+        }
+        for (value, want) in [
+            (0x3f80_1000, 0x3f80_0000),
+            (0x3f80_3000, 0x3f80_4000),
+            (0x3f80_1001, 0x3f80_2000),
+            (0x7f7f_f000, 0x7f80_0000),
+        ] {
+            assert_eq!(Format::Tf32.round(of(value)), of(want), "{value:#x}");
+        }
+        assert!(Format::ALL.iter().all(|format| format.round(f64::NAN).is_nan()));
     }
 }

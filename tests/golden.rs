@@ -17,8 +17,8 @@
 
 use ninc::front;
 use ninc::kernel::target::Target;
-use ninc::passes::Precision;
 use ninc::pipeline::{self, Emit, Options, Stage};
+use ninc::types::Format;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ struct Golden {
     training: bool,
     emit: Vec<Emit>,
     dumps: Vec<String>,
-    precision: Precision,
+    precision: Option<Format>,
     tensor: bool,
     /// Head and model, as they are in the file.
     source: String,
@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Golden, String> {
         training: false,
         emit: vec![],
         dumps: vec![],
-        precision: Precision::F32,
+        precision: None,
         tensor: false,
         expected: parts.map(split).collect(),
         source: source.clone(),
@@ -67,7 +67,7 @@ fn parse(text: &str) -> Result<Golden, String> {
             ("emit", _) => {
                 golden.emit = items.map(|i| i.parse::<Emit>().map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
             }
-            ("precision", "bf16") => golden.precision = Precision::Bf16,
+            ("precision", name) => golden.precision = Format::ALL.into_iter().find(|format| format.name() == name),
             ("target", "tensor") => golden.tensor = true,
             ("dumps", _) => golden.dumps = items.collect(),
             _ => return Err(format!("unknown head line `{line}`")),

@@ -3,7 +3,6 @@
 // A test that panics says where.
 #![allow(clippy::unwrap_used)]
 
-mod bf16;
 mod cli;
 mod conv;
 mod counts;
@@ -21,6 +20,7 @@ mod ops;
 mod passes;
 mod pipeline;
 mod plans;
+mod precision;
 mod random;
 mod readme;
 mod recipes;

@@ -205,7 +205,7 @@ impl Maker {
             let (function, slope) = if self.below(5) == 0 { ("none".into(), 0.0) } else { self.function() };
             op.activations.push(function);
             op.slopes.push(slope);
-            op.rounds.push(false);
+            op.rounds.push(None);
             channels = out;
         }
         self.add(op, &operands)

@@ -1,11 +1,11 @@
 //! The OpenCL back end on whatever driver the machine has (in CI the one for processors), against the CPU back end and the
 //! reference. Without a driver these tests are skipped aloud; those that need none are in `without_a_driver`.
 
-mod bf16;
 mod devices;
 mod failures;
 mod kernels;
 mod oclgrind;
+mod precision;
 mod shared;
 mod tensor;
 mod tune;

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 /// Operators that gradients and updates are made of: nothing is differentiated twice.
 fn first_order_only(op: &Operator) -> bool {
     let own = ["batch_mean", "batch_variance", "update", "clip_factor", "max_norm", "channel_sum", "batch_sum"];
-    let folded = ["fold_weight", "fold_bias", "gate", "round_bf16"];
+    let folded = ["fold_weight", "fold_bias", "gate", "round"];
     op.name().contains("_grad") || own.contains(&op.name()) || folded.contains(&op.name())
 }
 

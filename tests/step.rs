@@ -2,8 +2,8 @@
 
 use ninc::kernel::target::{Isa, Target};
 use ninc::model::Model;
-use ninc::passes::Precision;
 use ninc::pipeline::{self, Device, Options, Program, Stage};
+use ninc::types::Format;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::train::feeds::Feeds;
@@ -124,7 +124,7 @@ fn infer(program: &mut Program) -> Vec<Vec<f32>> {
 fn threads_give_the_same_bits() {
     let model = load(NETWORK);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.present()) {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [None, Some(Format::Bf16)] {
             let mut target = Target::host_with(isa);
             target.cache[2] = 1 << 12;
             let run = |threads: usize| {

@@ -7,8 +7,8 @@ use ninc::front::diag::{has_errors, render};
 use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
-use ninc::passes::Precision;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
+use ninc::types::Format;
 use ninc_runtime::data::{self, Sets};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::train::Scores;
@@ -49,7 +49,9 @@ pub enum AlgorithmName {
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum PrecisionName {
     F32,
-    /// Products of numbers rounded to bf16, sums in float32
+    /// Products of numbers rounded to tf32 (11 significant bits), sums in float32: for matrix units of GPUs
+    Tf32,
+    /// Products of numbers rounded to bf16 (8 significant bits), sums in float32
     Bf16,
 }
 
@@ -72,7 +74,7 @@ pub struct Common {
     /// How convolutions are computed; unless said, what a model of costs finds fastest
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
-    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16), elsewhere as fast as f32
+    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
     #[arg(long = "precision", value_name = "PRECISION", value_enum, default_value = "f32", global = true)]
     precisions: Vec<PrecisionName>,
     /// Threads; as many as there are processors unless said
@@ -162,15 +164,17 @@ impl Common {
             Some(self.device().to_string()),
             name(last(&self.isas).to_possible_value().filter(|_| last(&self.isas) != IsaName::Auto)),
             name(last(&self.algorithms).to_possible_value().filter(|_| last(&self.algorithms) != AlgorithmName::Auto)),
-            name(last(&self.precisions).to_possible_value().filter(|_| self.precision() != Precision::F32)),
+            name(last(&self.precisions).to_possible_value().filter(|_| self.precision().is_some())),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    pub fn precision(&self) -> Precision {
+    /// The format that products multiply, float32 if there is none.
+    pub fn precision(&self) -> Option<Format> {
         match last(&self.precisions) {
-            PrecisionName::F32 => Precision::F32,
-            PrecisionName::Bf16 => Precision::Bf16,
+            PrecisionName::F32 => None,
+            PrecisionName::Tf32 => Some(Format::Tf32),
+            PrecisionName::Bf16 => Some(Format::Bf16),
         }
     }
 

@@ -52,7 +52,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
             card.platform,
             card.version,
             card.driver,
-            if opencl::tensor::passes(card) { "; matrix units for bf16" } else { "" }
+            if opencl::tensor::passes(card) { "; matrix units for bf16 and tf32" } else { "" }
         );
         rows.push(vec![format!("opencl:{}", card.index), about]);
     }

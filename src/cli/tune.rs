@@ -4,7 +4,7 @@
 use super::bench::measure::Run;
 use super::common::{Common, initialise};
 use super::output::{self, Done, usage};
-use ninc::kernel::target::{Fusion, GroupTile, Target};
+use ninc::kernel::target::{Fusion, GroupTile, Measured, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
 use ninc_runtime::opencl;
@@ -97,7 +97,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
         rows.push(vec![name.clone(), form.clone(), gain]);
     }
     output::print(&output::table(&rows))?;
-    let best = best.into_iter().map(|(name, best)| (name, best.form)).collect();
+    let precision = common.precision();
+    let best = best.into_iter().map(|(name, best)| (Measured::key(&name, precision), best.form)).collect();
     let path = opencl::keep_tuned(&device, best)?;
     output::note(&format!("kept for {} in {}", device.name, path.display()));
     Ok(())

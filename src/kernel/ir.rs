@@ -4,6 +4,8 @@
 //! straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
 //! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
 
+use crate::types::Format;
+
 /// A compiled unit: kernels and the leaf functions they call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
@@ -68,17 +70,18 @@ pub struct Leaf {
 }
 
 /// On a GPU, 32 neighbouring items that call a leaf at once compute `C += A · B`, each the part that its body says, and a
-/// back end may let a matrix unit do all of it. The leaf is `(a, b, c)`; a and b hold numbers that are exact in bf16, term
-/// after term: `a[k][row]`, `b[k][column]`, neighbouring rows and columns beside each other. Item i is lane `(g, t) =
+/// back end may let a matrix unit do all of it. The leaf is `(a, b, c)`; a and b hold numbers that are exact in `format`,
+/// term after term: `a[k][row]`, `b[k][column]`, neighbouring rows and columns beside each other. Item i is lane `(g, t) =
 /// (i / 4 mod 8, i mod 4)`: its pointers are those of row g and column 2t, its results those of the rows `g + 8·r` and the
 /// columns `2t + 8·v` and the next, as `c[r][v][2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Together {
+    pub format: Format,
     /// In 16 rows each.
     pub rows: u32,
     /// In 8 columns each.
     pub columns: u32,
-    /// Terms of the sums, in whole sixteens.
+    /// Terms of the sums, a multiple of 16.
     pub depth: u32,
     /// Elements from term to term, of a and of b.
     pub pitches: [u32; 2],

@@ -5,6 +5,7 @@
 
 use super::build::LeafBuilder;
 use super::ir::{Binary, Compare, Unary, Val};
+use crate::types::Format;
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 /// ln 2 in two parts: the first has 9 bits, so that its product with an exponent is exact without fused multiply-add.
@@ -28,19 +29,20 @@ const LN: [f32; 9] = [
 /// `(tanh(x) - x)/x³` as a function of `x²`, `|x| <= 0.625`.
 const TANH: [f32; 5] = [-0.333_333_28, 0.133_327_7, -0.053_850_908, 0.020_997_18, -0.006_096_714];
 
-/// `x` rounded to the nearest bf16, ties to even; infinite beyond the largest one, a NaN stays one.
-pub fn round_bf16(b: &mut LeafBuilder, x: Val) -> Val {
+/// `x` rounded as [`Format::round`] does.
+pub fn round(b: &mut LeafBuilder, x: Val, format: Format) -> Val {
     let lanes = b.ty(x).lanes;
+    let lacks = format.lacks();
     let bits = b.unary(Unary::AsInt, x);
-    let sixteen = b.i32(16, lanes);
-    let upper = b.binary(Binary::ShrU, bits, sixteen);
+    let places = b.i32(lacks as i32, lanes);
+    let upper = b.binary(Binary::ShrU, bits, places);
     let one = b.i32(1, lanes);
     let odd = b.binary(Binary::And, upper, one);
     // Just below half of the last place, and one more where that makes it even.
-    let half = b.i32(0x7fff, lanes);
+    let half = b.i32((1 << (lacks - 1)) - 1, lanes);
     let sum = b.add(bits, half);
     let sum = b.add(sum, odd);
-    let mask = b.i32(0xffff_0000_u32 as i32, lanes);
+    let mask = b.i32(-1 << lacks, lanes);
     let rounded = b.binary(Binary::And, sum, mask);
     let rounded = b.unary(Unary::AsFloat, rounded);
     // A sum with a NaN's bits might run over into a number.

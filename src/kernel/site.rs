@@ -3,6 +3,7 @@
 use super::cost::Choice;
 use super::ir::{Elem, Kernel, Module};
 use super::target::Target;
+use crate::types::Format;
 use crate::types::{DType, Type};
 use std::collections::{BTreeMap, HashMap};
 
@@ -65,6 +66,8 @@ pub struct Draft {
     pub choices: Vec<Choice>,
     /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
     pub chains: BTreeMap<String, Vec<String>>,
+    /// Formats that values were rounded to.
+    pub exact: HashMap<Slot, Format>,
     prepared: HashMap<(Slot, String), Slot>,
 }
 

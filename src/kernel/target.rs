@@ -1,6 +1,7 @@
 //! What a recipe may know of the machine that its code will run on. Never the number of threads: nothing that decides
 //! a rounding may depend on it.
 
+use crate::types::Format;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -117,10 +118,23 @@ impl Fusion {
 }
 
 impl Measured {
-    /// From words by name, as they are kept; and how many of them say nothing here.
-    pub fn from_words(words: &BTreeMap<String, String>, group_items: usize) -> (Measured, usize) {
+    /// What `name` is kept as. It was measured with this precision, which memory and units that products use depend on.
+    pub fn key(name: &str, precision: Option<Format>) -> String {
+        precision.map_or(String::new(), |format| format!("{} ", format.name())) + name
+    }
+
+    /// From words by key, as they are kept, those of this precision; and how many of them say nothing here.
+    pub fn from_words(
+        words: &BTreeMap<String, String>,
+        precision: Option<Format>,
+        group_items: usize,
+    ) -> (Measured, usize) {
         let mut measured = Measured::default();
-        for (name, word) in words {
+        let begin = Measured::key("", precision);
+        // Names have no spaces.
+        let own = |key: &'_ String| key.strip_prefix(&begin).filter(|name| !name.contains(' ')).map(String::from);
+        let words: Vec<_> = words.iter().filter_map(|(key, word)| Some((own(key)?, word))).collect();
+        for (name, word) in &words {
             if let Some(tile) = GroupTile::named(word).filter(|tile| tile.items() <= group_items) {
                 measured.tiles.insert(name.clone(), tile);
             } else if let Some(fusion) = Fusion::named(word) {

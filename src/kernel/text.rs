@@ -17,7 +17,7 @@
 //!   }
 //! }
 //! ```
-//! `leaf f(…) together rows, columns, depth, pitch of a, pitch of b {` is one that 32 items may run together.
+//! `leaf f(…) together format, rows, columns, depth, pitch of a, pitch of b {` is one that 32 items may run together.
 //! A name that occurs twice in a list gets its number behind a dot (`i.3`); one that is no identifier stands in quotes.
 
 use super::ir::*;
@@ -154,8 +154,8 @@ impl LeafText<'_> {
             }
         }
         write!(f, ")")?;
-        if let Some(Together { rows, columns, depth, pitches: [a, b] }) = self.leaf.together {
-            write!(f, " together {rows}, {columns}, {depth}, {a}, {b}")?;
+        if let Some(Together { format, rows, columns, depth, pitches: [a, b] }) = self.leaf.together {
+            write!(f, " together {}, {rows}, {columns}, {depth}, {a}, {b}", format.name())?;
         }
         writeln!(f, " {{")?;
         self.block(f, &self.leaf.body, 1)?;

@@ -5,6 +5,7 @@
 use crate::graph::{Graph, NodeId};
 use crate::kernel::target::{Batch, Target};
 use crate::ops::Operator;
+use crate::types::Format;
 
 pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
     // On a processor, a step of training reads its values in too many ways.
@@ -23,8 +24,8 @@ fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {
 /// Are the elements exact, and can the operator's kernels store them so?
 fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
     match graph.op(id) {
-        Operator::RoundBf16(_) => true,
-        Operator::MlpConv(chain) => chain.rounded(),
+        Operator::Round(round) => round.to == Format::Bf16,
+        Operator::MlpConv(chain) => chain.rounded() == Some(Format::Bf16),
         Operator::MaxPool(_) => kept(graph, target, graph.operands(id)[0]),
         _ => false,
     }

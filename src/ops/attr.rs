@@ -1,5 +1,6 @@
 //! Attributes of operators: one macro makes the struct, its text and its parser.
 
+use crate::types::Format;
 use std::fmt;
 
 /// An attribute as the text form has it.
@@ -123,6 +124,15 @@ impl<T: AttrValue> AttrValue for [T; 2] {
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         Vec::from_attr(attr)?.try_into().ok()
+    }
+}
+
+impl AttrValue for Format {
+    fn to_attr(&self) -> Attr {
+        Attr::Text(self.name().into())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        Format::ALL.into_iter().find(|format| format.to_attr() == *attr)
     }
 }
 

@@ -4,7 +4,6 @@ use super::attr::attributes;
 use super::layer::{self, blame};
 use super::reduce::ChannelSum;
 use super::reference::{self, Sliding};
-use super::round;
 use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
@@ -13,6 +12,7 @@ use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{self, Finish, Stage};
 use crate::kernel::site::{Lowered, Site};
+use crate::types::Format;
 use crate::types::Type;
 
 const CONV: &[ParamSchema] = &[
@@ -220,7 +220,7 @@ impl OperatorDef for Conv2d {
         let (&[_, height, width], &[_, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
             return Err("a convolution of no image".into());
         };
-        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width, rounded: false };
+        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width, round: None };
         let kernel = Conv2dGradWeight { stride, pad, dilation, groups, kernel: [kh, kw] };
         let mut gradients = vec![cx.wanted(0, input, &[w, dy])?, cx.wanted(1, kernel, &[x, dy])?];
         if cx.operands.len() == 3 {
@@ -253,7 +253,7 @@ impl OperatorDef for Conv2d {
 
 attributes! {
     /// `(w, dy, [y]) -> dx[C, height, width]`; with y, the result of a ReLU behind x, dx is 0 where y is not above 0.
-    /// Rounded to bf16 if `rounded`.
+    /// Rounded to `round`, if there is one.
     Conv2dGradInput {
         stride: [usize; 2],
         pad: [usize; 2],
@@ -261,7 +261,7 @@ attributes! {
         groups: usize,
         height: usize,
         width: usize,
-        rounded: bool,
+        round: Option<Format>,
     }
 }
 
@@ -297,8 +297,8 @@ impl OperatorDef for Conv2dGradInput {
             let hidden = dx.iter_mut().zip(&y.real().data).filter(|(_, y)| y.f64() <= 0.0);
             hidden.for_each(|(dx, _)| *dx = 0.0);
         }
-        if self.rounded {
-            dx.iter_mut().for_each(|dx| *dx = round::bf16(*dx));
+        if let Some(format) = self.round {
+            dx.iter_mut().for_each(|dx| *dx = format.round(*dx));
         }
         reference::result(cx, dx)
     }
@@ -308,7 +308,7 @@ impl OperatorDef for Conv2dGradInput {
 
     fn lower(&self, site: &mut Site) -> Lowered {
         let window = self.window_of(&site.operands[0].ty.dims);
-        recipes::conv::grad_input(site, &window, self.groups, Finish { activation: None, bf16: self.rounded })
+        recipes::conv::grad_input(site, &window, self.groups, Finish { activation: None, round: self.round })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -318,7 +318,7 @@ impl OperatorDef for Conv2dGradInput {
     fn cases() -> Vec<Case> {
         let case = |shape: &Shape| {
             let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
-            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width, rounded: false };
+            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width, round: None };
             let plain = vec![shape.weight(), Type::batched(&shape.output)];
             let masked = [&plain[..], &[shape.image()]].concat();
             [plain, masked].map(|operands| Case::new(op.clone(), shape.batch, &operands))

@@ -6,7 +6,7 @@ use super::attr::attributes;
 use super::conv::{self, Conv2d};
 use super::layer;
 use super::pool::{AvgPool, MaxPool};
-use super::round::RoundBf16;
+use super::round::Round;
 use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
@@ -15,6 +15,7 @@ use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::recipes::{self, Finish, Reduction, Stage};
 use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::types::Format;
 use crate::types::Type;
 
 const WORDS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh", "none"];
@@ -48,7 +49,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
         biases: vec![cx.bool("bias"); channels.len()],
         activations: Vec::new(),
         slopes: Vec::new(),
-        rounds: vec![false; channels.len()],
+        rounds: vec![None; channels.len()],
         pool: String::new(),
         pool_kernel: [1, 1],
         pool_stride: [1, 1],
@@ -80,8 +81,8 @@ struct Step {
 
 attributes! {
     /// `(x, w, [b], w, [b], …) -> y`. Stage i has a bias where `biases[i]`, and `activations[i]` (a name as
-    /// [`super::activation::Activation`] has it, `none` for linear; parameters in `slopes[i]`); its result is rounded to bf16 where `rounds[i]`. An optional pooling joins at the end:
-    /// `pool` is empty, `max` or `average`.
+    /// [`super::activation::Activation`] has it, `none` for linear; parameters in `slopes[i]`); its result is rounded to `rounds[i]`, unless that is `none`. An optional
+    /// pooling joins at the end: `pool` is empty, `max` or `average`.
     MlpConv {
         stride: [usize; 2],
         pad: [usize; 2],
@@ -90,7 +91,7 @@ attributes! {
         biases: Vec<bool>,
         activations: Vec<String>,
         slopes: Vec<f64>,
-        rounds: Vec<bool>,
+        rounds: Vec<Option<Format>>,
         pool: String,
         pool_kernel: [usize; 2],
         pool_stride: [usize; 2],
@@ -100,9 +101,9 @@ attributes! {
 }
 
 impl MlpConv {
-    /// Is the result rounded to bf16?
-    pub fn rounded(&self) -> bool {
-        self.pool.is_empty() && self.rounds.last() == Some(&true)
+    /// What the result is rounded to.
+    pub fn rounded(&self) -> Option<Format> {
+        self.rounds.last().copied().flatten().filter(|_| self.pool.is_empty())
     }
 
     /// The chain: convolutions, activations, the pooling.
@@ -126,9 +127,7 @@ impl MlpConv {
                 let op = Activation { function: self.activations[i].clone(), slope: self.slopes[i] };
                 steps.push(Step { op: op.into(), params: 0 });
             }
-            if self.rounds[i] {
-                steps.push(Step { op: RoundBf16 {}.into(), params: 0 });
-            }
+            steps.extend(self.rounds[i].map(|to| Step { op: Round { to }.into(), params: 0 }));
         }
         let &MlpConv { pool_kernel: kernel, pool_stride: stride, pool_pad: pad, pool_ceil: ceil, .. } = self;
         match self.pool.as_str() {
@@ -232,7 +231,7 @@ impl OperatorDef for MlpConv {
                 "none" => None,
                 name => Some(activation::function(name, self.slopes[i]).map_err(Unsupported)?),
             };
-            stages.push(Stage { bias, finish: Finish { activation, bf16: self.rounds[i] } });
+            stages.push(Stage { bias, finish: Finish { activation, round: self.rounds[i] } });
         }
         let pool = match self.pool.as_str() {
             "max" => Some((Reduction::Max, self.pool_window())),
@@ -272,7 +271,7 @@ impl OperatorDef for MlpConv {
                 biases: (0..stages).map(|i| i != 1).collect(),
                 slopes: names.iter().map(|n| activation::default_slope(n)).collect(),
                 activations: names,
-                rounds: vec![false; stages],
+                rounds: vec![None; stages],
                 pool: pool.into(),
                 pool_kernel: [3, 3],
                 pool_stride: [2, 2],

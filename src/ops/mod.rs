@@ -316,7 +316,7 @@ operators! {
     pad::Pad => "pad",
     pad::Crop => "crop",
     reshape::Reshape => "reshape",
-    round::RoundBf16 => "round_bf16",
+    round::Round => "round",
     reduce::ChannelSum => "channel_sum",
     reduce::BatchSum => "batch_sum",
     reduce::LossMean => "loss_mean",

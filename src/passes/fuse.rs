@@ -7,6 +7,8 @@ use crate::ops::Operator;
 use crate::ops::activation::Activation;
 use crate::ops::conv::Conv2d;
 use crate::ops::mlpconv::MlpConv;
+use crate::ops::round::Round;
+use crate::types::Format;
 
 /// Inference: chains as long as they go.
 pub fn chains(graph: &mut Graph) -> Result<(), String> {
@@ -26,7 +28,7 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
         }
         let Operator::Conv2d(first) = graph.op(id).clone() else { continue };
         let chain = follow(graph, id, most);
-        if chain.stages.len() < 2 && chain.stages.iter().all(|s| s.activation.is_none() && !s.rounded) {
+        if chain.stages.len() < 2 && chain.stages.iter().all(|s| s.activation.is_none() && s.round.is_none()) {
             continue;
         }
         let fused = graph.add(chain.operator(graph, &first), &chain.operands(graph, id))?;
@@ -39,7 +41,7 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
 struct Stage {
     conv: NodeId,
     activation: Option<Activation>,
-    rounded: bool,
+    round: Option<Format>,
 }
 
 struct Chain {
@@ -59,9 +61,14 @@ fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
             activation = Some(function.clone());
             chain.last = user;
         }
-        let round = only_user(graph, chain.last).filter(|&user| matches!(graph.op(user), Operator::RoundBf16(_)));
-        chain.last = round.unwrap_or(chain.last);
-        chain.stages.push(Stage { conv, activation, rounded: round.is_some() });
+        let mut round = None;
+        if let Some(user) = only_user(graph, chain.last)
+            && let &Operator::Round(Round { to }) = graph.op(user)
+        {
+            round = Some(to);
+            chain.last = user;
+        }
+        chain.stages.push(Stage { conv, activation, round });
         match only_user(graph, chain.last) {
             Some(next) if chain.stages.len() < most && joins(graph, next, chain.last) => chain.last = next,
             _ => return chain,
@@ -92,7 +99,7 @@ impl Chain {
             biases: self.stages.iter().map(|s| graph.operands(s.conv).len() == 3).collect(),
             activations: self.stages.iter().map(function).collect(),
             slopes: self.stages.iter().map(|s| s.activation.as_ref().map_or(0.0, |a| a.slope)).collect(),
-            rounds: self.stages.iter().map(|s| s.rounded).collect(),
+            rounds: self.stages.iter().map(|s| s.round).collect(),
             pool: String::new(),
             pool_kernel: [1, 1],
             pool_stride: [1, 1],

@@ -5,6 +5,7 @@ use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::conv::Conv2dGradInput;
+use crate::ops::round::Round;
 
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
@@ -27,10 +28,10 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
 
 /// The product whose result `id` alone reads, to round it; and the operator that does both.
 fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Conv2dGradInput)> {
-    let Operator::RoundBf16(_) = graph.op(id) else { return None };
+    let &Operator::Round(Round { to }) = graph.op(id) else { return None };
     let product = graph.operands(id)[0];
     let Operator::Conv2dGradInput(op) = graph.op(product) else { return None };
-    (only_user(graph, product) == Some(id)).then(|| (product, Conv2dGradInput { rounded: true, ..op.clone() }))
+    (only_user(graph, product) == Some(id)).then(|| (product, Conv2dGradInput { round: Some(to), ..op.clone() }))
 }
 
 /// The product and the ReLU's result, if `id` is the only user of such a product.

@@ -3,9 +3,9 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::types::Format;
 
 pub mod autodiff;
-pub mod bf16;
 pub mod cse;
 pub mod dce;
 pub mod expand;
@@ -16,6 +16,7 @@ pub mod fuse;
 pub mod fuse_masks;
 pub mod inference;
 pub mod optimizer;
+pub mod round;
 pub mod training;
 
 /// A rewrite with the name that `--emit opt:NAME` and `--time-passes` know it by.
@@ -64,21 +65,12 @@ pub const AFTER_TRAINING: &[Pass] = &[
     Pass { name: "dce", run: dce::run },
 ];
 
-/// Numbers that products multiply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Precision {
-    #[default]
-    F32,
-    /// Rounded to bf16; sums are float32.
-    Bf16,
-}
-
-/// A list of passes with what the precision asks for.
-pub fn with(precision: Precision, passes: &[Pass]) -> Vec<Pass> {
+/// A list of passes with what the precision asks for: the format that products multiply, float32 if there is none.
+pub fn with(precision: Option<Format>, passes: &[Pass]) -> Vec<Pass> {
     let mut list = passes.to_vec();
-    if let (Precision::Bf16, Some(fuse)) = (precision, passes.iter().position(|p| p.name == "fuse")) {
+    if let (Some(format), Some(fuse)) = (precision, passes.iter().position(|p| p.name == "fuse")) {
         // After the folds, which make weights, and before fusion, which takes roundings into the products' chains.
-        list.insert(fuse, bf16::PASS);
+        list.insert(fuse, round::pass(format));
     }
     list
 }

@@ -60,7 +60,7 @@ measure() {
     part "ninc $mode $batch $precision" 60 "$ninc" bench "$model" --device "$device" --mode "$mode" --batch "$batch" \
         --no-peak --json --precision "$precision" | tee -a "$out/ninc.jsonl"
 }
-for precision in f32 bf16; do
+for precision in f32 tf32 bf16; do
     for batch in "${infer[@]}"; do measure infer "$batch" "$precision"; done
     for batch in "${train[@]}"; do measure train "$batch" "$precision"; done
 done

@@ -4,9 +4,10 @@
 use super::present;
 use crate::library::have;
 use ninc::kernel::target::Target;
-use ninc::passes::Precision;
 use ninc::pipeline::{self, Options};
+use ninc::types::Format;
 use ninc_runtime::opencl::tensor;
+use std::path::Path;
 use std::process::Command;
 
 /// First all items say what they give to each instruction; then each takes the sums that follow from what all gave.
@@ -21,21 +22,21 @@ static uint as_uint(float x) { uint u; memcpy(&u, &x, 4); return u; }
 static float as_float(uint u) { float x; memcpy(&x, &u, 4); return x; }
 static int item, call, taking;
 static int get_local_id(int d) { return item + d; }
-static uint given[64][32][6];
-static float half(int to, int lane, int word, int upper) {
-    uint u = given[to][lane][word];
-    return as_float(upper ? u & 0xffff0000u : u << 16);
-}
-static float a_at(int to, int r, int k) { return half(to, r % 8 * 4 + k % 8 / 2, r / 8 + 2 * (k / 8), k % 2); }
-static float b_at(int to, int k, int n) { return half(to, n * 4 + k % 8 / 2, 4 + k / 8, k % 2); }
+static uint given[128][32][6];
+static int terms;
+static float term(uint u, int k) { return as_float(terms == 1 || k % 2 ? u & (terms == 1 ? ~0u : 0xffff0000u) : u << 16); }
+/* Four items a row or column, with so many neighbouring terms in a word, and those that come 4 words later in another. */
+static float a_at(int r, int k) { return term(given[call][r % 8 * 4 + k / terms % 4][r / 8 + 2 * (k / terms / 4)], k); }
+static float b_at(int k, int n) { return term(given[call][n * 4 + k / terms % 4][4 + k / terms / 4], k); }
 static float sum(int r, int n) {
     float s = 0;
-    for (int k = 0; k < 16; ++k) s += a_at(call, r, k) * b_at(call, k, n);
+    for (int k = 0; k < 8 * terms; ++k) s += a_at(r, k) * b_at(k, n);
     return s;
 }
-#define MMA(c0, c1, c2, c3, a0, a1, a2, a3, b0, b1) do { \
+#define MMA(kind, c0, c1, c2, c3, a0, a1, a2, a3, b0, b1) do { \
     const uint words[6] = {a0, a1, a2, a3, b0, b1}; \
     const int g_ = item / 4, n_ = item % 4 * 2; \
+    terms = strstr(kind, "m16n8k16") ? 2 : 1; \
     if (taking) { c0 += sum(g_, n_); c1 += sum(g_, n_ + 1); c2 += sum(g_ + 8, n_); c3 += sum(g_ + 8, n_ + 1); } \
     else memcpy(given[call][item], words, sizeof words); \
     ++call; } while (0)
@@ -73,16 +74,26 @@ fn size(name: &str, letter: char) -> usize {
 
 #[test]
 fn items_give_and_take_what_the_instruction_says() {
+    check_fragments(Format::Bf16);
+}
+
+#[test]
+fn items_give_and_take_single_numbers_of_tf32() {
+    check_fragments(Format::Tf32);
+}
+
+/// For all products of a network.
+fn check_fragments(format: Format) {
     if !have("cc") {
         eprintln!("skipped: no C compiler");
         return;
     }
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10.nin");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10.nin");
     let text = std::fs::read_to_string(path).expect("a readable model");
     let (model, diagnostics) = ninc::front::load(&text, "cifar10.nin", &[]);
     let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
     let target = Target::gpu().with_gpu(|gpu| gpu.tensor = true);
-    let options = Options { precision: Precision::Bf16, target: Some(target), ..Options::default() };
+    let options = Options { precision: Some(format), target: Some(target), ..Options::default() };
     let (_, source) = pipeline::opencl_inference(&model, &options).expect("OpenCL C");
     let functions: Vec<&str> =
         source.text.split_inclusive("\n}\n").filter(|f| f.contains("#ifdef NINC_TENSOR\n    const")).collect();
@@ -93,14 +104,48 @@ fn items_give_and_take_what_the_instruction_says() {
         let name = &function["void ".len()..function.find('(').expect("parameters")];
         let sizes = [("DEPTH", size(name, 'k')), ("PITCH_A", size(name, 'a')), ("PITCH_B", size(name, 'b'))];
         let sizes: String = sizes.iter().map(|(name, size)| format!("#define {name} {size}\n")).collect();
-        let text = format!("{HARNESS}{}{sizes}#define FUNCTION {name}\n{function}{MAIN}", tensor::INSTRUCTION);
-        std::fs::write(place.path().join("t.c"), text).expect("written");
-        let built =
-            Command::new("cc").args(["-w", "-o", "t", "t.c"]).current_dir(place.path()).output().expect("cc starts");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let ran = Command::new(place.path().join("t")).output().expect("it starts");
-        assert!(ran.status.success(), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+        let text = format!("{sizes}{HARNESS}{}#define FUNCTION {name}\n{function}{MAIN}", tensor::INSTRUCTION);
+        run_c(place.path(), name, &text);
     }
+}
+
+fn run_c(place: &Path, name: &str, text: &str) {
+    std::fs::write(place.join("t.c"), text).expect("written");
+    let built = Command::new("cc").args(["-w", "-o", "t", "t.c"]).current_dir(place).output().expect("cc starts");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let ran = Command::new(place.join("t")).output().expect("it starts");
+    assert!(ran.status.success(), "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// The trial by 32 items: both results are the product of the matrices that it says.
+const TRIAL: &str = r#"
+static float c[2 * 16 * 8];
+int main(void) {
+    for (taking = 0; taking < 2; ++taking)
+        for (item = 0; item < 32; ++item) {
+            call = 0;
+            trial(c);
+        }
+    for (int i = 0; i < 2 * 16 * 8; ++i) {
+        float s = 0;
+        for (int k = 0; k < 16; ++k) s += A(i / 8 % 16, k) * B(k, i % 8);
+        if (c[i] != s) return printf("result %d: %f instead of %f\n", i, c[i], s), 1;
+    }
+    return 0;
+}
+"#;
+
+/// A device that has the instructions passes the trial: its own indices are right.
+#[test]
+fn the_trial_multiplies_what_it_says() {
+    if !have("cc") {
+        eprintln!("skipped: no C compiler");
+        return;
+    }
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let words = "#define __kernel\n#define __global\n";
+    let text = format!("{HARNESS}{words}{}{}{TRIAL}", tensor::INSTRUCTION, tensor::TRIAL);
+    run_c(place.path(), "trial", &text);
 }
 
 /// A device that takes no PTX says so, and nothing else happens.

@@ -59,6 +59,9 @@ fn the_best_tiles_are_kept_and_used() {
     assert!(fused.contains("_rows16x") && !fused.contains("_tile"), "{fused}");
     let apart = profile("apart");
     assert_eq!(apart.matches(&format!("_tile{odd}")).count(), 2, "{apart}");
+    // Another precision has measurements of its own.
+    let other = good(at, &[&bench[..], &["--profile", "--precision", "tf32"]].concat());
+    assert!(!other.contains(&odd) && other.contains("_3x6x6"), "{other}");
 
     // What cannot be used is left out, with one line that says so.
     let says = |text: &str| {
@@ -77,6 +80,9 @@ fn the_best_tiles_are_kept_and_used() {
     good(at, &["tune", "n.nin", "--device", "opencl:0", "--batch", "1"]);
     let output = ninc(at, &bench).output().expect("ninc starts");
     assert!(!err(&output).contains("note: "), "{}", err(&output));
+    good(at, &["tune", "n.nin", "--device", "opencl:0", "--batch", "1", "--precision", "tf32"]);
+    let text = fs::read_to_string(&path).expect("JSON");
+    assert!(text.contains("\"tf32 conv_3x6x6") && text.contains("\"conv_3x6x6"), "{text}");
 }
 
 #[test]

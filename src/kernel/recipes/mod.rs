@@ -28,6 +28,8 @@ pub mod split;
 pub mod spread;
 pub mod winograd;
 
+use crate::types::Format;
+
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -56,8 +58,8 @@ pub enum Function {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Finish {
     pub activation: Option<Function>,
-    /// Rounded to the nearest bf16, after the activation.
-    pub bf16: bool,
+    /// Rounded to this format, after the activation.
+    pub round: Option<Format>,
 }
 
 /// One product of a fused chain: the convolution first, then 1x1 convolutions.
@@ -69,13 +71,13 @@ pub struct Stage {
 
 impl From<Function> for Finish {
     fn from(function: Function) -> Finish {
-        Finish { activation: Some(function), bf16: false }
+        Finish { activation: Some(function), round: None }
     }
 }
 
 impl From<Option<Function>> for Finish {
     fn from(activation: Option<Function>) -> Finish {
-        Finish { activation, bf16: false }
+        Finish { activation, round: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ACCESSES, BINARY, COMPARE, ELEMS, SPACES, UNARY};
 use crate::kernel::ir::*;
+use crate::types::Format;
 
 /// Expressions and blocks may be nested this deep.
 const DEPTH: usize = 100;
@@ -267,15 +268,14 @@ impl Parser {
     }
 
     fn together(&mut self) -> Result<Together, String> {
+        let format = Format::ALL.into_iter().find(|format| self.accept(format.name())).ok_or("a format is missing")?;
         let mut numbers = [0; 5];
-        for (i, number) in numbers.iter_mut().enumerate() {
-            if i > 0 {
-                self.need(',')?;
-            }
+        for number in &mut numbers {
+            self.need(',')?;
             *number = self.number()?;
         }
         let [rows, columns, depth, a, b] = numbers;
-        Ok(Together { rows, columns, depth, pitches: [a, b] })
+        Ok(Together { format, rows, columns, depth, pitches: [a, b] })
     }
 
     fn value(&mut self) -> Result<Val, String> {

@@ -4,6 +4,7 @@ use crate::kernel::build::LeafBuilder;
 use crate::kernel::ir::{Compare, Elem, Val};
 use crate::kernel::math;
 use crate::kernel::recipes::{Finish, Function};
+use crate::types::Format;
 
 /// A part of a name: equal functions, equal code.
 pub fn function_name(function: Function) -> String {
@@ -17,11 +18,12 @@ pub fn function_name(function: Function) -> String {
 }
 
 impl Finish {
-    pub const NONE: Finish = Finish { activation: None, bf16: false };
+    pub const NONE: Finish = Finish { activation: None, round: None };
 
     /// A part of a name: equal ones, equal code.
     pub fn name(&self) -> String {
-        self.activation.map_or(String::new(), function_name) + if self.bf16 { "_bf16" } else { "" }
+        let round = self.round.map_or(String::new(), |format| format!("_{}", format.name()));
+        self.activation.map_or(String::new(), function_name) + &round
     }
 
     /// Registers that [`Finish::apply`] needs beside the accumulators, less those that the sum's own loop needs too.
@@ -35,12 +37,12 @@ impl Finish {
 
     /// What is left to do where a store rounds by itself.
     pub fn stored_as(self, elem: Elem) -> Finish {
-        Finish { bf16: self.bf16 && elem != Elem::Bf16, ..self }
+        Finish { round: self.round.filter(|&format| (format, elem) != (Format::Bf16, Elem::Bf16)), ..self }
     }
 
     pub fn apply(&self, b: &mut LeafBuilder, x: Val) -> Val {
         let x = self.activation.map_or(x, |function| activate(b, function, x));
-        if self.bf16 { math::round_bf16(b, x) } else { x }
+        self.round.map_or(x, |format| math::round(b, x, format))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::kernel::recipes::Finish;
 use crate::kernel::recipes::split::run;
 use crate::kernel::site::Site;
 use crate::kernel::target::GroupTile;
+use crate::types::Format;
 
 /// Elements between the rows of a tile in local memory beyond its contents: items that store columns of a tile should not
 /// meet in one bank, and vectors of four should stay whole.
@@ -23,12 +24,20 @@ pub struct Cells {
     pub lanes: usize,
     /// Items side by side.
     pub across: usize,
-    /// Of 32 items each that multiply together ([`Together`]): how many side by side. Their rows are 8 apart.
-    pub warps: Option<usize>,
+    /// The items multiply together ([`Together`]); their rows are 8 apart.
+    pub warps: Option<Warps>,
 }
 
 /// Items that multiply together.
 const WARP: usize = 32;
+
+/// Of 32 items each that multiply numbers of this format together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Warps {
+    /// How many side by side.
+    pub across: usize,
+    pub format: Format,
+}
 
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -47,7 +56,7 @@ impl Cells {
     }
 
     /// Of 32 items together `16·down` rows and `8·along` columns, and so many of them side by side.
-    pub fn together(down: usize, along: usize, warps: usize) -> Cells {
+    pub fn together(down: usize, along: usize, warps: Warps) -> Cells {
         Cells { rows: 2 * down, vectors: along, lanes: 2, across: 4, warps: Some(warps) }
     }
 
@@ -60,7 +69,7 @@ impl Cells {
 
     /// Columns of the group's tile.
     pub fn width(&self) -> usize {
-        self.columns() * self.across * self.warps.unwrap_or(1)
+        self.columns() * self.across * self.warps.map_or(1, |w| w.across)
     }
 
     /// From one row of an item to the next.
@@ -87,7 +96,7 @@ impl Cells {
     pub fn row(&self, item: &Expr) -> Expr {
         match self.warps {
             None => item.div(self.across) * self.rows,
-            Some(warps) => item.div(WARP * warps) * (self.step() * self.rows) + item.rem(WARP).div(self.across),
+            Some(warps) => item.div(WARP * warps.across) * (self.step() * self.rows) + item.rem(WARP).div(self.across),
         }
     }
 
@@ -96,12 +105,12 @@ impl Cells {
         let own = item.rem(self.across) * self.lanes + v * self.lanes * self.across;
         match self.warps {
             None => own,
-            Some(warps) => item.rem(WARP * warps).div(WARP) * (self.columns() * self.across) + own,
+            Some(warps) => item.rem(WARP * warps.across).div(WARP) * (self.columns() * self.across) + own,
         }
     }
 
     fn name(&self) -> String {
-        let together = if self.warps.is_some() { "_together" } else { "" };
+        let together = self.warps.map_or(String::new(), |w| format!("_together_{}", w.format.name()));
         format!("{}x{}v{}{together}", self.rows, self.vectors, self.lanes)
     }
 
@@ -119,8 +128,9 @@ impl Cells {
             let pa = b.pointer("a", Elem::F32, Access::Read);
             let pb = b.pointer("b", Elem::F32, Access::Read);
             let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
-            if self.warps.is_some() {
+            if let Some(warps) = self.warps {
                 b.together(Together {
+                    format: warps.format,
                     rows: rows as u32 / 2,
                     columns: vectors as u32,
                     depth: depth as u32,

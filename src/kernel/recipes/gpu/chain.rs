@@ -17,6 +17,7 @@ use crate::kernel::recipes::conv::Link;
 use crate::kernel::recipes::split::run;
 use crate::kernel::site::{Site, Slot};
 use crate::kernel::target::{Fusion, Gpu};
+use crate::types::Format;
 
 impl Link {
     /// Terms of a sum.
@@ -44,7 +45,7 @@ pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
         let rest = &links[done..];
         // Items that multiply together are faster than both, and their sums have digits of their own anyway.
         let [one, all] =
-            [&rest[..1], rest].map(|links| links.iter().all(|l| product::together(site, [from, l.weights])));
+            [&rest[..1], rest].map(|links| links.iter().all(|l| product::together(site, [from, l.weights]).is_some()));
         // Chosen without a look at the device otherwise: its sums have other digits.
         let form = winograd::Form::choose(site.target.algorithm, &rest[0].geometry).filter(|_| !one);
         let cut = if form.is_some() || all || done < apart {
@@ -63,8 +64,11 @@ pub fn launch(site: &mut Site, x: Slot, links: &[Link], y: Slot) {
         let to = match count == rest.len() {
             true => y,
             false => {
-                let elem = if rest[count - 1].finish.bf16 { Elem::Bf16 } else { Elem::F32 };
-                site.temp(&format!("link{done}"), elem, 0, last.outputs * last.out[0] * last.out[1])
+                let round = rest[count - 1].finish.round;
+                let elem = if round == Some(Format::Bf16) { Elem::Bf16 } else { Elem::F32 };
+                let to = site.temp(&format!("link{done}"), elem, 0, last.outputs * last.out[0] * last.out[1]);
+                site.draft.exact.extend(round.map(|format| (to, format)));
+                to
             }
         };
         match (form, cut) {

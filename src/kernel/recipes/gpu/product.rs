@@ -3,13 +3,14 @@
 //! in registers. Where A and B lie is said by functions, so that a convolution is a product whose A is never written down
 //! (implicit GEMM). Sums have a fixed order: that of k.
 
-use super::cells::{Cells, Epilogue, Fill, Item, Place, SKEW, arguments};
+use super::cells::{Cells, Epilogue, Fill, Item, Place, SKEW, Warps, arguments};
 use super::cost::usual;
 use super::rows::{Row, Rows};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr};
 use crate::kernel::site::{Site, Slot};
 use crate::kernel::target::{Gpu, GroupTile};
+use crate::types::Format;
 
 /// Terms `begin .. begin + length` of the sum that a part adds up.
 pub struct Span {
@@ -72,20 +73,28 @@ struct Cut {
 /// Four times 32 items that multiply together, each 32 rows and columns.
 const TOGETHER: usize = 128;
 
-/// Do 32 items of this device multiply numbers of these slots together?
-pub fn together(site: &Site, factors: [Slot; 2]) -> bool {
+/// The format of the numbers in these slots if 32 items of this device multiply such numbers together.
+pub fn together(site: &Site, factors: [Slot; 2]) -> Option<Format> {
     let able = site.target.gpu.as_ref().is_some_and(|gpu| gpu.tensor && gpu.group_items >= TOGETHER);
-    able && factors.iter().all(|&f| site.elem(f) == Elem::Bf16)
+    let [a, b] = factors.map(|f| site.draft.exact.get(&f).copied());
+    a.filter(|_| able && a == b)
 }
 
 impl Cut {
     fn of(site: &Site, product: &Product) -> Cut {
         let gpu = site.target.gpu.as_ref().expect("only called for GPUs");
-        if together(site, [product.a.slot, product.b.slot]) {
+        if let Some(format) = together(site, [product.a.slot, product.b.slot]) {
             let side = if product.columns > 32 { 2 } else { 1 };
             let (rows, columns, depth) = (TOGETHER / side, 32 * side, 32);
-            let name = format!("tensor{rows}x{columns}x{depth}");
-            return Cut { name, rows, columns, depth, items: TOGETHER, cells: Cells::together(2, 4, side) };
+            let name = format!("tensor{rows}x{columns}x{depth}_{}", format.name());
+            return Cut {
+                name,
+                rows,
+                columns,
+                depth,
+                items: TOGETHER,
+                cells: Cells::together(2, 4, Warps { across: side, format }),
+            };
         }
         let t = tile(gpu, &product.name, product.columns);
         let GroupTile { rows, columns, depth, .. } = t;

@@ -39,7 +39,7 @@ struct End {
 
 /// Writes the launches `(w, dy, [mask]) -> dx` for the convolution `g` if this algorithm is asked for, or pays.
 pub fn grad_input(site: &mut Site, g: &Geometry, [w, dy]: [Slot; 2], mask: Option<Slot>, finish: Finish) -> bool {
-    if product::together(site, [dy, w]) {
+    if product::together(site, [dy, w]).is_some() {
         return false;
     }
     let algorithm = site.target.algorithm;

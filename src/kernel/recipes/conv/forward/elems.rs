@@ -6,6 +6,7 @@ use super::super::links::Link;
 use crate::kernel::ir::Elem;
 use crate::kernel::recipes::contraction::elem_letters;
 use crate::kernel::site::{Site, Slot};
+use crate::types::Format;
 
 /// What the memories of a kernel hold.
 pub(super) struct Elems {
@@ -68,7 +69,7 @@ impl Elems {
 
 /// Elements of the results between two links or more: bf16 if they are rounded anyway and all that read them multiply pairs.
 pub(super) fn between_elem(site: &Site, chain: &[Link]) -> Elem {
-    let paired = |p: &[Link]| p[0].finish.bf16 && site.elem(p[1].weights) == Elem::Bf16;
+    let paired = |p: &[Link]| p[0].finish.round == Some(Format::Bf16) && site.elem(p[1].weights) == Elem::Bf16;
     if site.target.bf16 && chain.windows(2).all(paired) { Elem::Bf16 } else { Elem::F32 }
 }
 

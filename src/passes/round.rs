@@ -1,4 +1,4 @@
-//! `--precision bf16`: rounds the factors of every product to bf16. The roundings are values of the graph, so that interpreters
+//! `--precision bf16` and `tf32`: round the factors of every product to that format. The roundings are values of the graph, so that interpreters
 //! and kernels mean the same; sums, and all else, stay float32.
 //!
 //! A value that a product reads is rounded where it is made, and all that read it read the rounded one: it need not be kept
@@ -7,11 +7,18 @@
 use super::Pass;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::round::RoundBf16;
+use crate::ops::round::{Round, exact, selects};
+use crate::types::Format;
 
-pub const PASS: Pass = Pass { name: "bf16", run };
+/// The pass that rounds to this format.
+pub fn pass(to: Format) -> Pass {
+    match to {
+        Format::Bf16 => Pass { name: "bf16", run: |graph| run(graph, Format::Bf16) },
+        Format::Tf32 => Pass { name: "tf32", run: |graph| run(graph, Format::Tf32) },
+    }
+}
 
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+fn run(graph: &mut Graph, to: Format) -> Result<(), String> {
     for id in graph.order() {
         if !multiplies(graph.op(id)) {
             continue;
@@ -19,8 +26,8 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
         // Both factors of a product come first; a bias is added.
         for i in 0..2 {
             let factor = graph.operands(id)[i];
-            if !exact(graph, factor) {
-                round(graph, source(graph, factor))?;
+            if exact(graph, factor) != Some(to) {
+                round(graph, source(graph, factor), to)?;
             }
         }
     }
@@ -47,21 +54,6 @@ pub fn multiplies(op: &Operator) -> bool {
     )
 }
 
-/// Does the operator give elements of its operand as they are?
-fn selects(op: &Operator) -> bool {
-    matches!(op, Operator::Reshape(_) | Operator::MaxPool(_) | Operator::GlobalMaxPool(_))
-}
-
-/// Is every element a bf16?
-pub fn exact(graph: &Graph, id: NodeId) -> bool {
-    match graph.op(id) {
-        Operator::RoundBf16(_) => true,
-        Operator::MlpConv(chain) => chain.rounded(),
-        Operator::Conv2dGradInput(product) => product.rounded,
-        op => selects(op) && exact(graph, graph.operands(id)[0]),
-    }
-}
-
 /// The value to round: selecting from rounded elements is rounding the selected ones, and the maker can round as it stores.
 fn source(graph: &Graph, id: NodeId) -> NodeId {
     let mut id = id;
@@ -71,12 +63,12 @@ fn source(graph: &Graph, id: NodeId) -> NodeId {
     id
 }
 
-fn round(graph: &mut Graph, id: NodeId) -> Result<(), String> {
+fn round(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), String> {
     let mut users = graph.users(id);
     if matches!(graph.op(id), Operator::Param(_)) {
         users.retain(|&user| multiplies(graph.op(user)));
     }
-    let rounded = graph.add(RoundBf16 {}, &[id])?;
+    let rounded = graph.add(Round { to }, &[id])?;
     graph.replace_in(id, rounded, &users);
     Ok(())
 }

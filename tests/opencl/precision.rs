@@ -1,11 +1,12 @@
-//! `--precision bf16` on a device: numbers lie in its memory as bf16, and are rounded where the interpreter rounds them.
+//! `--precision bf16` and `tf32` on a device: numbers are rounded where the interpreter rounds them; as bf16 they lie in its
+//! memory.
 
 use super::{options, present};
-use crate::bf16::{follow, meaning, network};
 use crate::nets::{self, Values};
+use crate::precision::{follow, meaning, network};
 use ninc::kernel::target::{Algorithm, Fusion, GroupTile, Target};
-use ninc::passes::Precision;
 use ninc::pipeline::{self, Options};
+use ninc::types::Format;
 use std::sync::Arc;
 
 /// 32 items that multiply together, direct products one by one, chains in one kernel, and what the model of costs would take.
@@ -27,10 +28,12 @@ fn targets() -> Vec<(&'static str, Target, bool)> {
 fn a_network_rounds_where_the_interpreter_does() {
     let Some(_alone) = present() else { return };
     let model = network();
-    let expected = meaning(&model);
-    for (what, target, exact) in targets() {
-        let options = Options { precision: Precision::Bf16, target: Some(target), ..options() };
-        follow(what, &model, &options, &expected, exact);
+    for format in Format::ALL {
+        let expected = meaning(&model, format);
+        for (what, target, exact) in targets() {
+            let options = Options { precision: Some(format), target: Some(target), ..options() };
+            follow(&format!("{format:?} {what}"), &model, &options, &expected, exact);
+        }
     }
 }
 
@@ -40,16 +43,20 @@ fn a_training_step_agrees_with_the_processor() {
     let Some(_alone) = present() else { return };
     let mut model = network();
     model.train = Some(nets::recipe(1));
-    let bf16 = |options: Options| Options { precision: Precision::Bf16, ..options };
     let values = Values::new(7);
     let run = |options: &Options| {
         let mut train = pipeline::training(&model, options).expect("a program");
         nets::run_engine(train.engine.as_mut(), &values, 3)
     };
-    let expected = run(&bf16(Options { threads: 2, ..Options::default() }));
-    for (what, target, _) in targets() {
-        let found = run(&bf16(Options { target: Some(target), ..options() }));
-        // Here and there a sum is rounded to the other neighbour, which is up to 1/256 away.
-        nets::assert_close(what, &expected, &found, 1e-2);
+    // Here and there a sum is rounded to the other neighbour, which is up to 1/256 or 1/2048 away.
+    for (format, tolerance) in [(Format::Bf16, 1e-2), (Format::Tf32, 1e-3)] {
+        let precision = Some(format);
+        let expected = run(&Options { precision, threads: 2, ..Options::default() });
+        // Kernels for tf32 differ from float32's in the units that multiply.
+        let count = if format == Format::Bf16 { 4 } else { 1 };
+        for (what, target, _) in targets().into_iter().take(count) {
+            let found = run(&Options { precision, target: Some(target), ..options() });
+            nets::assert_close(&format!("{format:?} {what}"), &expected, &found, tolerance);
+        }
     }
 }

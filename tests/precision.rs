@@ -1,4 +1,4 @@
-//! `--precision bf16`: products of operands rounded to bf16, sums in float32. The roundings are values of the graph, so the meaning
+//! `--precision bf16` and `tf32`: products of operands rounded to that format, sums in float32. The roundings are values of the graph, so the meaning
 //! is that of the plain operators on rounded operands, in float64; the tolerance is that of float32 sums.
 
 use crate::ops::{eval, graph};
@@ -10,25 +10,27 @@ use ninc::graph::{Graph, text, verify};
 use ninc::kernel::ir::Elem;
 use ninc::kernel::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
-use ninc::ops::{self, Case, round};
-use ninc::passes::{Precision, bf16};
+use ninc::ops::{self, Case};
+use ninc::passes::round;
 use ninc::pipeline::{self, Options};
+use ninc::types::Format;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::{Engine, Feed, Tensor};
 
-/// Each instruction set that this machine has, with products of pairs and without: where the processor lacks the
+/// Each instruction set that this machine has, for bf16 with products of pairs and without: where the processor lacks the
 /// instruction, its meaning is computed.
-fn targets() -> Vec<Target> {
+fn targets(format: Format) -> Vec<Target> {
     let hosts = Isa::ALL.into_iter().filter(|isa| isa.present()).map(Target::host_with);
-    hosts.flat_map(|t| [Target { bf16: false, ..t.clone() }, Target { bf16: true, ..t }]).collect()
+    let pairs = if format == Format::Bf16 { &[false, true][..] } else { &[false] };
+    hosts.flat_map(|t| pairs.iter().map(move |&bf16| Target { bf16, ..t.clone() })).collect()
 }
 
 /// Operands as they are drawn, and as products see them.
-fn operands(case: &Case, seed: u64) -> [Vec<Value<f32>>; 2] {
+fn operands(case: &Case, format: Format, seed: u64) -> [Vec<Value<f32>>; 2] {
     let drawn = draw::operands(case, seed);
     let narrow = |(i, value): (usize, &Value<f32>)| match value {
         Value::Real(t) if i < 2 => {
-            Value::new(&t.dims, t.data.iter().map(|&v| round::bf16(f64::from(v)) as f32).collect())
+            Value::new(&t.dims, t.data.iter().map(|&v| format.round(f64::from(v)) as f32).collect())
         }
         other => other.clone(),
     };
@@ -37,14 +39,15 @@ fn operands(case: &Case, seed: u64) -> [Vec<Value<f32>>; 2] {
 }
 
 /// A case with its operands rounded by the pass, which finds nothing more to do the second time.
-fn rounded(case: &Case) -> Graph {
+fn rounded(case: &Case, format: Format) -> Graph {
+    let pass = round::pass(format);
     let (mut graph, _, result) = graph(case);
     graph.outputs.push(("y".into(), result));
-    bf16::run(&mut graph).expect("a pass that succeeds");
+    (pass.run)(&mut graph).expect("a pass that succeeds");
     verify::check(&graph).expect("a valid graph");
     let once = text::print(&graph);
-    assert!(once.contains("round_bf16"), "{once}");
-    bf16::run(&mut graph).expect("a pass that succeeds");
+    assert!(once.contains("round(") && once.contains(format.name()), "{once}");
+    (pass.run)(&mut graph).expect("a pass that succeeds");
     assert_eq!(once, text::print(&graph), "a second run changes the graph");
     graph
 }
@@ -53,12 +56,13 @@ fn rounded(case: &Case) -> Graph {
 #[test]
 fn compiled_products_agree() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for (i, case) in ops::cases().into_iter().enumerate().filter(|(_, case)| bf16::multiplies(&case.op)) {
-        let [drawn, narrow] = operands(&case, i as u64);
+    let cases = ops::cases().into_iter().enumerate().filter(|(_, case)| round::multiplies(&case.op));
+    for ((i, case), format) in cases.flat_map(|case| Format::ALL.map(|format| (case.clone(), format))) {
+        let [drawn, narrow] = operands(&case, format, i as u64);
         let expected = eval::<f64>(&case, &narrow.iter().map(convert).collect::<Vec<_>>());
-        let graph = rounded(&case);
-        for target in targets() {
-            let what = format!("{:?} pairs {} {case:?}", target.isa, target.bf16);
+        let graph = rounded(&case, format);
+        for target in targets(format) {
+            let what = format!("{format:?} {:?} pairs {} {case:?}", target.isa, target.bf16);
             let options = Options { target: Some(target), threads: 2, ..Options::default() };
             let results = compiled::run_with(&graph, case.batch, &options, |name, _| {
                 drawn[name[1..].parse::<usize>().expect("x and a number")].clone()
@@ -91,15 +95,18 @@ network rounded(classes = 5) {
 
 fn run(engine: &mut dyn Engine, integers: bool) -> Vec<f32> {
     let mut random = Stream::new(11, 4, 0);
-    let mut draw = |count: usize| -> Vec<f32> {
-        let mut next = || if integers { random.below(3) as f32 - 1.0 } else { 0.3 * random.normal() };
+    let mut draw = |count: usize, most: u32| -> Vec<f32> {
+        let mut next = || match integers {
+            true => random.below(2 * most + 1) as f32 - most as f32,
+            false => 0.3 * random.normal(),
+        };
         (0..count).map(|_| next()).collect()
     };
     for port in engine.params().to_vec() {
-        let data = draw(port.dims.iter().product());
+        let data = draw(port.dims.iter().product(), 1);
         engine.write(&port.name, &Tensor { dims: port.dims.clone(), data }).expect("a parameter");
     }
-    let image = draw(3 * 3 * 12 * 11);
+    let image = draw(3 * 3 * 12 * 11, 20);
     let name = engine.outputs()[0].name.clone();
     engine.run(3, &[("image", Feed::F32(&image))], &[&name]).expect("a result")[0].data.clone()
 }
@@ -113,8 +120,8 @@ pub fn network() -> Model {
 const NUMBERS: [bool; 2] = [true, false];
 
 /// The interpreter's results for both kinds of numbers.
-pub fn meaning(model: &Model) -> [Vec<f32>; 2] {
-    let interp = Options { precision: Precision::Bf16, device: pipeline::Device::Interp, ..Options::default() };
+pub fn meaning(model: &Model, format: Format) -> [Vec<f32>; 2] {
+    let interp = Options { precision: Some(format), device: pipeline::Device::Interp, ..Options::default() };
     let mut meaning = pipeline::inference(model, &interp).expect("it compiles");
     NUMBERS.map(|integers| run(&mut *meaning.engine, integers))
 }
@@ -138,15 +145,17 @@ pub fn follow(what: &str, model: &Model, options: &Options, expected: &[Vec<f32>
 #[test]
 fn a_network_rounds_where_the_interpreter_does() {
     let model = network();
-    let expected = meaning(&model);
-    assert!(expected[0].iter().any(|v| v.abs() > 1000.0), "roundings matter: {:?}", expected[0]);
-    let mut plain = Interpreter::new(model.graph.clone());
-    assert!(run(&mut plain, true) != expected[0], "nothing was rounded");
-    for target in targets() {
-        let what = format!("{:?} pairs {}", target.isa, target.bf16);
-        let target = Some(Target { algorithm: Algorithm::Direct, ..target });
-        let options = Options { precision: Precision::Bf16, target, ..Options::default() };
-        follow(&what, &model, &options, &expected, true);
+    for format in Format::ALL {
+        let expected = meaning(&model, format);
+        assert!(expected[0].iter().any(|v| v.abs() > 10_000.0), "roundings matter: {:?}", expected[0]);
+        let mut plain = Interpreter::new(model.graph.clone());
+        assert!(run(&mut plain, true) != expected[0], "nothing was rounded");
+        for target in targets(format) {
+            let what = format!("{format:?} {:?} pairs {}", target.isa, target.bf16);
+            let target = Some(Target { algorithm: Algorithm::Direct, ..target });
+            let options = Options { precision: Some(format), target, ..Options::default() };
+            follow(&what, &model, &options, &expected, true);
+        }
     }
 }
 
@@ -166,7 +175,7 @@ fn products_of_a_model_fit_the_emitter() {
         Target { isa: Isa::Avx512, lanes: 16, registers: 32, bf16: true, ..plain },
     ] {
         let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: false });
-        let options = Options { precision: Precision::Bf16, target: Some(target), ..Options::default() };
+        let options = Options { precision: Some(Format::Bf16), target: Some(target), ..Options::default() };
         let inference = pipeline::inference_kernels(&model, &options).expect("it compiles");
         let training = pipeline::training_kernels(&model, &options).expect("it compiles");
         let mut pairs = 0;
