@@ -1,6 +1,7 @@
 //! THE recipe: from a checked model to a program that runs. One straight-line function for inference and one for training;
 //! each step can be verified, timed and dumped.
 
+use crate::back::cranelift::JitCode;
 use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
@@ -193,6 +194,8 @@ pub struct Options {
     pub precision: Option<Format>,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
+    /// OpenCL drivers optimise kernels. Those for processors need minutes for large networks, and half of that without.
+    pub optimise: bool,
 }
 
 impl Default for Options {
@@ -206,6 +209,7 @@ impl Default for Options {
             target: None,
             precision: None,
             cache: None,
+            optimise: true,
         }
     }
 }
@@ -273,6 +277,7 @@ pub struct Program {
 pub struct Compiled {
     pub plan: Arc<Plan>,
     pub module: Verified<Module>,
+    pub code: Arc<JitCode>,
 }
 
 impl Compiled {
@@ -539,9 +544,9 @@ impl<'a> Session<'a> {
         let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
         self.emit(Stage::Asm, None, || code.asm());
         let threads = Pool::new(self.options.threads)?;
-        let plan = Arc::new(plan);
-        *compiled = Some(Compiled { plan: plan.clone(), module });
-        Ok(Box::new(Executor::new(plan, Arc::new(code), Arc::new(threads))?))
+        let (plan, code) = (Arc::new(plan), Arc::new(code));
+        *compiled = Some(Compiled { plan: plan.clone(), module, code: code.clone() });
+        Ok(Box::new(Executor::new(plan, code, Arc::new(threads))?))
     }
 
     /// The same for OpenCL devices. They come first: without one there is nothing to compile for.
@@ -563,6 +568,7 @@ impl<'a> Session<'a> {
         let (plan, module) = self.kernels(&graph, training, &target, runs)?;
         let source = self.time("opencl", || opencl::emit(&module)).map_err(|e| Error::new(format!("opencl: {e}")))?;
         self.emit(Stage::OpenCl, None, || source.text.clone());
+        let source = Source { optimise: self.options.optimise, ..source };
         let engine = self.time("driver", || OpenCl::new(Arc::new(plan), Arc::new(source), devices))?;
         Ok(Box::new(engine))
     }

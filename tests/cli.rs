@@ -336,6 +336,16 @@ fn bench_profiles_saves_and_compares() {
     assert!((0.95..1.001).contains(&share), "{value}");
     assert!(kernels.iter().any(|k| k["leaf"].as_str().is_some_and(|l| l.starts_with("contract"))), "{value}");
     assert!(place.good(&with(&["--profile"])).contains("main leaf function"));
+    let output = place.ninc(&with(&["--perf-map"]));
+    let says = String::from_utf8_lossy(&output.stderr);
+    let path = &says[says.find("/tmp/perf-").expect("the file's name")..].trim_end();
+    let map = fs::read_to_string(path).expect("names of functions");
+    fs::remove_file(path).expect("a file of this test");
+    assert!(map.contains(" leaf0_") && map.contains(" kernel0_"), "{map}");
+    for line in map.lines() {
+        let [begin, bytes, _name] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        assert!([begin, bytes].iter().all(|n| u64::from_str_radix(n, 16).is_ok_and(|n| n > 0)), "{line}");
+    }
 
     place.good(&with(&["--save", "then.json"]));
     let text = place.good(&with(&["--compare", "then.json"]));

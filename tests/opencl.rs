@@ -130,36 +130,14 @@ fn the_training_trace_is_followed() {
     trace::check(Device::OpenCl(vec![]));
 }
 
-/// A shipped model's text at an eighth of its width (ImageNet on smaller images too): the same layers, windows and recipe.
-fn narrow(text: &str) -> String {
-    let mut narrow = String::new();
-    for line in text.lines() {
-        let sized = line.contains("channels =") || line.contains("width =") || line.contains("features =");
-        let mut digits = String::new();
-        for c in line.chars().chain(['\n']) {
-            if c.is_ascii_digit() {
-                digits.push(c);
-                continue;
-            }
-            match digits.parse::<usize>() {
-                Ok(n) if sized && n >= 32 && !narrow.ends_with("classes = ") => narrow += &n.div_ceil(8).to_string(),
-                _ => narrow += &digits,
-            }
-            digits.clear();
-            narrow.push(c);
-        }
-    }
-    narrow.replace("[3, 224, 224]", "[3, 67, 67]")
-}
-
-fn shipped(change: fn(&str) -> String) -> Vec<(String, Model)> {
+fn shipped() -> Vec<(String, Model)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let mut models = Vec::new();
     for entry in fs::read_dir(folder).expect("the models") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|e| e == "nin") {
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            let text = change(&fs::read_to_string(&path).expect("a model"));
+            let text = fs::read_to_string(&path).expect("a model");
             let (model, diagnostics) = ninc::front::load(&text, &name, &[]);
             models.push((name, model.unwrap_or_else(|| panic!("{diagnostics:#?}"))));
         }
@@ -171,7 +149,7 @@ fn shipped(change: fn(&str) -> String) -> Vec<(String, Model)> {
 
 /// A model against the CPU: results at inference, and all that a training step changes (dropout's masks are the same numbers
 /// on both).
-fn check_model(name: &str, model: &Model, batch: usize, tolerance: f32) {
+fn check_model(name: &str, model: &Model, device: &Options, batch: usize, tolerance: f32) {
     let cpu = Options { threads: 2, ..Options::default() };
     let values = Values::new(7);
     let run = |options: &Options| {
@@ -185,45 +163,21 @@ fn check_model(name: &str, model: &Model, batch: usize, tolerance: f32) {
         }
         found
     };
-    let (expected, found) = (run(&cpu), run(&options()));
+    let (expected, found) = (run(&cpu), run(device));
     assert_eq!(expected.len(), found.len(), "{name}");
     nets::assert_close(name, &expected, &found, tolerance);
 }
 
-/// A driver for processors compiles a large network's kernels for minutes: those are for `NINC_SLOW=1`.
-fn slow() -> bool {
-    std::env::var_os("NINC_SLOW").is_some()
-}
-
-/// The small models as they are, and with `NINC_SLOW=1` the large ones too.
+/// Every shipped model. The driver optimises the kernels of small ones only.
 #[test]
 fn models_agree_with_the_cpu() {
     let Some(_alone) = present() else { return };
-    for (name, model) in shipped(str::to_string) {
+    for (name, model) in shipped() {
         let small = pipeline::multiply_adds(&model.graph) < 60_000_000;
-        if small || slow() {
-            // Of a million arguments of ReLUs, one or two lie so near 0 that roundings put them on the other side: then one
-            // channel's gradient lacks a pixel.
-            let (batch, tolerance) = if small { (2, 2e-4) } else { (1, 2e-3) };
-            check_model(&name, &model, batch, tolerance);
-        } else {
-            eprintln!("skipped: {name} on OpenCL, because NINC_SLOW is not set");
-        }
-    }
-}
-
-/// Every shipped model, narrow: the kernels of all of its layers.
-#[test]
-fn narrow_models_agree_with_the_cpu() {
-    let Some(_alone) = present() else { return };
-    if !slow() {
-        eprintln!("skipped: narrow models on OpenCL, because NINC_SLOW is not set");
-        return;
-    }
-    for (name, model) in shipped(narrow) {
-        let work = pipeline::multiply_adds(&model.graph);
-        assert!(work < 30_000_000, "{name} has {work} multiply-adds: too many for a driver for processors");
-        check_model(&name, &model, 2, 2e-4);
+        // Of a million arguments of ReLUs, one or two lie so near 0 that roundings put them on the other side: then one
+        // channel's gradient lacks a pixel.
+        let (batch, tolerance) = if small { (2, 2e-4) } else { (1, 2e-3) };
+        check_model(&name, &model, &Options { optimise: small, ..options() }, batch, tolerance);
     }
 }
 

@@ -49,7 +49,7 @@ fn without_a_driver() {
 #[test]
 fn a_failed_build_shows_the_compilers_words() {
     let Some(_alone) = present() else { return };
-    let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![] };
+    let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![], optimise: true };
     let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), choose(&[]).expect("a device"));
     let error = failed.err().expect("this is no OpenCL C");
     assert!(error.message.contains("cannot compile the kernels"), "{error}");

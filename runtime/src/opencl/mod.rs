@@ -21,6 +21,8 @@ pub use engine::OpenCl;
 pub struct Source {
     pub text: String,
     pub kernels: Vec<Entry>,
+    /// The driver's compiler optimises; otherwise it is done sooner.
+    pub optimise: bool,
 }
 
 /// One kernel of a [`Source`]. Its parameters are, for each buffer, the memory and the offset in it in bytes (`long`); then the

@@ -25,6 +25,9 @@ pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
         Width::W32 => " -D IDX=int",
         Width::W64 => " -D IDX=long",
     };
+    if !source.optimise {
+        options += " -cl-opt-disable";
+    }
     if card.info.exact_division {
         options += " -cl-fp32-correctly-rounded-divide-sqrt";
     }

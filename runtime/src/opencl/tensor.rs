@@ -64,7 +64,8 @@ pub fn passes(info: &Info) -> bool {
 pub fn trial(info: &Info) -> Result<bool> {
     let mut card = Card::open(info.clone())?;
     let entry = Entry { name: "trial".into(), items: Some(32), workspace_bytes: 0 };
-    let built = build(&card, &Source { text: [INSTRUCTION, TRIAL].concat(), kernels: vec![entry] }, Width::W32)?;
+    let source = Source { text: [INSTRUCTION, TRIAL].concat(), kernels: vec![entry], optimise: true };
+    let built = build(&card, &source, Width::W32)?;
     let memory = card.zeroed(2 * 4 * 16 * 8)?;
     card.launch(&built.kernels[0], &[Argument::Memory(&memory)], 1, 32)?;
     let bytes = card.fetch(&memory, 0, 2 * 4 * 16 * 8)?;

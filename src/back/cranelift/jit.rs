@@ -96,6 +96,12 @@ impl JitCode {
         text
     }
 
+    /// A line a function for Linux's `perf`: address, bytes (both hexadecimal) and name.
+    pub fn perf_map(&self) -> String {
+        let line = |f: &Emitted| format!("{:x} {:x} {}\n", self.code(f).as_ptr().addr(), f.bytes, f.name);
+        self.functions.iter().map(line).collect()
+    }
+
     /// Bytes of machine code of all functions.
     pub fn code_bytes(&self) -> usize {
         self.functions.iter().map(|f| f.bytes).sum()

@@ -91,7 +91,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
         leaf::function(&module.leaves[*leaf as usize], name, areas, &mut text)?;
     }
     text.push_str(&kernels);
-    Ok(Source { text, kernels: entries })
+    Ok(Source { text, kernels: entries, optimise: true })
 }
 
 /// Scratch arrays that lie in global memory.

@@ -4,7 +4,10 @@ use super::common::{Common, initialise, show_dumps};
 use super::output::{self, Done, usage};
 use clap::ValueEnum;
 use ninc::pipeline::Program;
+use ninc_runtime::Error;
 use saved::{Saved, Work};
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 pub(super) mod measure;
@@ -38,6 +41,9 @@ pub struct Args {
     /// A row per kernel: its share of the time, arithmetic, share of the measured peak, bytes
     #[arg(long)]
     profile: bool,
+    /// Write /tmp/perf-PID.map, in which Linux's `perf` finds the names of kernels and leaf functions
+    #[arg(long)]
+    perf_map: bool,
     /// Write the result to a file, for `--compare`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -59,6 +65,9 @@ pub fn run(args: &Args, common: &Common) -> Done {
     };
     show_dumps(&program.dumps)?;
     initialise(&mut program)?;
+    if args.perf_map {
+        perf_map(&program)?;
+    }
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
     let train = args.mode == Mode::Train;
@@ -91,6 +100,21 @@ pub fn run(args: &Args, common: &Common) -> Done {
         Some(before) => output::print(&result.against(before)),
         None => Ok(()),
     }
+}
+
+/// Names of the program's functions, where `perf report` looks for those of code that no file has.
+fn perf_map(program: &Program) -> Done {
+    let help = "only programs for `--device cpu` have functions in memory";
+    let compiled = program.compiled.as_ref().ok_or_else(|| usage("there is no machine code to name", help))?;
+    let path = PathBuf::from(format!("/tmp/perf-{}.map", std::process::id()));
+    // Anybody may have put something of that name there.
+    let written = match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => File::create_new(&path).and_then(|mut file| file.write_all(compiled.code.perf_map().as_bytes())),
+    };
+    written.map_err(|e| Error::file("write", &path, &e))?;
+    output::note(&format!("names of functions are in {}", path.display()));
+    Ok(())
 }
 
 fn saved(
