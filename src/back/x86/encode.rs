@@ -226,7 +226,8 @@ impl Encode<'_> {
             }
             MInst::Prefetch { mem } => {
                 let at = self.memory(mem, false);
-                self.raw(Code::Prefetcht0_m8, &[at]);
+                // Into the second level: the first is full of what is multiplied meanwhile.
+                self.raw(Code::Prefetcht1_m8, &[at]);
             }
             MInst::FromInt { dst, src, add } => {
                 let from = self.int_reg(src);
