@@ -10,6 +10,12 @@ pub enum Feed<'a> {
     I32(&'a [i32]),
 }
 
+/// Takes inputs while a run computes.
+pub trait Inbox {
+    /// Takes inputs of the next run, if that is one of so many images: then they need not be fed. `false` if they must be.
+    fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool>;
+}
+
 /// Values by name. Shapes of ports are per image; tensors carry the batch first where the port is batched.
 pub trait Engine {
     fn inputs(&self) -> &[Port];
@@ -23,6 +29,18 @@ pub trait Engine {
 
     /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>>;
+
+    /// The same. An engine that can take the inputs of the next run early calls `meanwhile` once while this run computes; others
+    /// never call it.
+    fn run_while(
+        &mut self,
+        batch: usize,
+        inputs: &[(&str, Feed)],
+        outputs: &[&str],
+        _meanwhile: &mut dyn FnMut(&mut dyn Inbox) -> Result<()>,
+    ) -> Result<Vec<Tensor>> {
+        self.run(batch, inputs, outputs)
+    }
 
     /// Bytes of working memory for a batch.
     fn arena_bytes(&self, batch: usize) -> usize;

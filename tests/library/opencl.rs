@@ -29,7 +29,9 @@ fn the_launch_table_runs_the_network_as_the_runtime_does() {
     place.build("plain", &[]);
     assert!(!place.path("plain/small.cl").exists() && !place.path("plain/opencl.py").exists());
 
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     if !have("python3") {
         return;
     }

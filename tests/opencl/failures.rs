@@ -1,6 +1,7 @@
 //! Failures give one clear message and leave what was there before.
 
 use super::devices::{MODEL, err, folder, good, ninc};
+use super::wrapped::Wrapped;
 use super::{present, shared};
 use crate::support::training::{self, Silent};
 use ninc::back::opencl;
@@ -10,7 +11,7 @@ use ninc::pipeline::{self, Options};
 use ninc::{lower, plan};
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::opencl::{Fault, OpenCl, Source, choose, pick};
-use ninc_runtime::plan::{Plan, Port};
+use ninc_runtime::plan::Plan;
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::checkpoint_path;
 use ninc_runtime::train::{Control, Job, Saving, train};
@@ -18,7 +19,6 @@ use ninc_runtime::{Engine, Feed, Result, Tensor};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The program starts and works without any OpenCL; asked for it, it says what to install.
 #[test]
@@ -35,7 +35,7 @@ fn without_a_driver() {
     let devices = run("NINC_OPENCL", "/nonexistent/libOpenCL.so", &["devices"]);
     let text = String::from_utf8_lossy(&devices.stdout).into_owned();
     assert!(devices.status.success() && text.contains("no OpenCL"), "{text}");
-    if present().is_some() {
+    if present() {
         let empty = run("OCL_ICD_VENDORS", "/nonexistent", &bench);
         assert!(err(&empty).contains("no driver for any device"), "{}", err(&empty));
         let far = ninc(place.path(), &["bench", "tiny.nin", "--device", "opencl:77"]).output().expect("ninc starts");
@@ -48,7 +48,9 @@ fn without_a_driver() {
 
 #[test]
 fn a_failed_build_shows_the_compilers_words() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![], optimise: true };
     let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), choose(&[]).expect("a device"));
     let error = failed.err().expect("this is no OpenCL C");
@@ -56,10 +58,10 @@ fn a_failed_build_shows_the_compilers_words() {
     assert!(error.help.is_some_and(|h| h.contains("--device cpu")));
 }
 
-const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |> global_avg_pool\n}";
+pub const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |> global_avg_pool\n}";
 
 /// A graph as it is, as an engine that failures can be injected into.
-fn engine(graph: &Graph) -> OpenCl {
+pub fn engine(graph: &Graph) -> OpenCl {
     let program = lower::run(graph, &Target::gpu(), false).expect("it can be lowered");
     let (plan, module) = plan::plan(program.draft, program.ports, plan::Options::default()).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
@@ -69,7 +71,9 @@ fn engine(graph: &Graph) -> OpenCl {
 /// After a failure parameters are what they were, where the device still answers.
 #[test]
 fn memory_runs_out_and_devices_are_lost() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
     let model = model.expect("a model");
     let mut engine = engine(&model.graph);
@@ -93,49 +97,19 @@ fn memory_runs_out_and_devices_are_lost() {
     assert!(error.help.is_some_and(|h| h.contains("--resume")));
 }
 
-/// A training program whose device is lost before one of its steps.
-struct Lost {
-    engine: OpenCl,
-    device: usize,
-    steps: usize,
-}
-
-impl Engine for Lost {
-    fn inputs(&self) -> &[Port] {
-        self.engine.inputs()
-    }
-    fn outputs(&self) -> &[Port] {
-        self.engine.outputs()
-    }
-    fn params(&self) -> &[Port] {
-        self.engine.params()
-    }
-    fn read(&self, name: &str) -> Result<Tensor> {
-        self.engine.read(name)
-    }
-    fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
-        self.engine.write(name, value)
-    }
-    fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        if self.steps == 0 {
-            self.engine.inject(self.device, Fault::Lost);
+/// A training program whose device is lost before the step with this number.
+fn lost(engine: OpenCl, device: usize, mut steps: usize) -> Wrapped {
+    let before = move |engine: &OpenCl, _: &[(&str, Feed)]| {
+        if steps == 0 {
+            engine.inject(device, Fault::Lost);
         }
-        self.steps = self.steps.wrapping_sub(1);
-        self.engine.run(batch, inputs, outputs)
-    }
-    fn arena_bytes(&self, batch: usize) -> usize {
-        self.engine.arena_bytes(batch)
-    }
-    fn set_profile(&mut self, on: bool) {
-        self.engine.set_profile(on);
-    }
-    fn profile(&self) -> Vec<(String, Duration)> {
-        self.engine.profile()
-    }
+        steps = steps.wrapping_sub(1);
+    };
+    Wrapped { engine, early: true, before: Box::new(before) }
 }
 
 /// Trains the tiny network in this folder; resumes if there is a checkpoint. Gives the loss on the test images.
-fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
+pub fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
     let (model, _) = ninc::front::load(MODEL, "tiny.nin", &[]);
     let model = model.expect("a model");
     let mut infer = pipeline::inference(&model, &Options::default()).expect("a program");
@@ -150,7 +124,9 @@ fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
 /// checkpoint, on the processor, leads to where an undisturbed training ends.
 #[test]
 fn a_training_outlives_its_device() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let (model, _) = ninc::front::load(MODEL, "tiny.nin", &[]);
     let model = model.expect("a model");
     let cpu = || pipeline::training(&model, &Options::default()).expect("a program").engine;
@@ -159,7 +135,7 @@ fn a_training_outlives_its_device() {
     for (devices, device) in [(1, 0), (2, 1)] {
         let folder = place.path().join(devices.to_string());
         let engine = shared::engine(&shared::training_graph(&model), devices, true);
-        let error = train_tiny(&mut Lost { engine, device, steps: 13 }, &folder).expect_err("the device is gone");
+        let error = train_tiny(&mut lost(engine, device, 13), &folder).expect_err("the device is gone");
         assert!(error.message.contains("is lost") && error.message.contains("opencl:0"), "{error}");
         assert!(error.help.as_ref().is_some_and(|h| h.contains("--resume")), "{error}");
         let saved = Checkpoint::read(&checkpoint_path(&folder, "tiny")).expect("the state is kept");
@@ -179,7 +155,9 @@ fn wrong_drivers_are_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("OpenCL") && err(&output).contains("help: "), "{}", err(&output));
     assert!(!err(&output).contains("panicked"), "{}", err(&output));
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let mut device = pick(None).expect("a device");
     device.version = "OpenCL 1.1 old".into();
     let error = device.check().expect_err("too old");
@@ -189,7 +167,9 @@ fn wrong_drivers_are_named() {
 /// Built programs are kept, and never trusted when damaged.
 #[test]
 fn damaged_cache_entries_are_ignored() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let place = folder();
     let bench = ["bench", "tiny.nin", "--device", "opencl", "--batch", "1"];
     good(place.path(), &bench);

@@ -117,7 +117,9 @@ fn tiled_products_agree_in_the_interpreter() {
 
 #[test]
 fn goldens_compile() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let card = Card::open(pick(None).expect("a device")).expect("it opens");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut compiled = 0;

@@ -26,7 +26,9 @@ fn targets() -> Vec<(&'static str, Target, bool)> {
 
 #[test]
 fn a_network_rounds_where_the_interpreter_does() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let model = network();
     for format in Format::ALL {
         let expected = meaning(&model, format);
@@ -40,7 +42,9 @@ fn a_network_rounds_where_the_interpreter_does() {
 /// The kernels read and write halves of float32, and a training step's gradients too.
 #[test]
 fn a_training_step_agrees_with_the_processor() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     let mut model = network();
     model.train = Some(nets::recipe(1));
     let values = Values::new(7);
@@ -53,7 +57,7 @@ fn a_training_step_agrees_with_the_processor() {
         let precision = Some(format);
         let expected = run(&Options { precision, threads: 2, ..Options::default() });
         // Kernels for tf32 differ from float32's in the units that multiply.
-        let count = if format == Format::Bf16 { 4 } else { 1 };
+        let count = if format == Format::Bf16 { 2 } else { 1 };
         for (what, target, _) in targets().into_iter().take(count) {
             let found = run(&Options { precision, target: Some(target), ..options() });
             nets::assert_close(&format!("{format:?} {what}"), &expected, &found, tolerance);

@@ -151,7 +151,9 @@ fn the_trial_multiplies_what_it_says() {
 /// A device that takes no PTX says so, and nothing else happens.
 #[test]
 fn other_devices_do_not_pass_the_trial() {
-    let Some(_alone) = present() else { return };
+    if !present() {
+        return;
+    }
     for info in ninc_runtime::opencl::list().expect("devices") {
         if !info.vendor.contains("NVIDIA") {
             assert!(!tensor::trial(&info).unwrap_or(false), "{}", info.label());

@@ -92,20 +92,32 @@ pub(crate) struct Call<'p, 'f> {
 
 impl<'p, 'f> Call<'p, 'f> {
     pub fn new(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)], outputs: &[&str]) -> Result<Call<'p, 'f>> {
-        let feeds = match_feeds(plan, batch, inputs)?;
+        Call::without(plan, batch, inputs, outputs, &[])
+    }
+
+    /// The inputs `early` are there already and need not be fed.
+    pub fn without(
+        plan: &'p Plan,
+        batch: usize,
+        inputs: &[(&str, Feed<'f>)],
+        outputs: &[&str],
+        early: &[&Port],
+    ) -> Result<Call<'p, 'f>> {
+        let fed = match_feeds(plan, batch, inputs)?;
+        let missing = plan.inputs.iter().find(|port| !early.contains(port) && fed.iter().all(|(fed, _)| fed != port));
+        if let Some(port) = missing {
+            return Err(Error::new(format!("the input {} is not fed", port.name)));
+        }
         let result = |name: &&str| {
             let port = find(&plan.outputs, name, "output")?;
             Ok((port, Tensor::zeros(&dims(port, batch))))
         };
-        Ok(Call { feeds, results: outputs.iter().map(result).collect::<Result<_>>()? })
+        Ok(Call { feeds: fed, results: outputs.iter().map(result).collect::<Result<_>>()? })
     }
 
     /// Of each feed what a run of these images takes.
     pub fn feeds(&self, images: Range<usize>) -> impl Iterator<Item = (&'p Port, Feed<'f>)> {
-        self.feeds.iter().map(move |&(port, feed)| match port.batched {
-            true => (port, slice(feed, port.elements(), images.start, images.len())),
-            false => (port, feed),
-        })
+        self.feeds.iter().map(move |&(port, feed)| (port, part(port, feed, images.clone())))
     }
 
     /// Of each result what a run of these images gives.
@@ -122,8 +134,12 @@ impl<'p, 'f> Call<'p, 'f> {
     }
 }
 
-/// One feed of the right type and size for each input.
-fn match_feeds<'p, 'f>(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)]) -> Result<Vec<(&'p Port, Feed<'f>)>> {
+/// The inputs of these feeds, each of the right type and size.
+pub(crate) fn match_feeds<'p, 'f>(
+    plan: &'p Plan,
+    batch: usize,
+    inputs: &[(&str, Feed<'f>)],
+) -> Result<Vec<(&'p Port, Feed<'f>)>> {
     if batch == 0 {
         return Err(Error::new("an empty batch").with_help("feed at least one image"));
     }
@@ -135,9 +151,7 @@ fn match_feeds<'p, 'f>(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)]
     }
     let mut feeds = Vec::new();
     for port in &plan.inputs {
-        let Some((_, feed)) = inputs.iter().find(|(name, _)| *name == port.name) else {
-            return Err(Error::new(format!("the input {} is not fed", port.name)));
-        };
+        let Some((_, feed)) = inputs.iter().find(|(name, _)| *name == port.name) else { continue };
         let (len, ints) = match feed {
             Feed::F32(data) => (data.len(), false),
             Feed::I32(data) => (data.len(), true),
@@ -154,6 +168,11 @@ fn match_feeds<'p, 'f>(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)]
         feeds.push((port, *feed));
     }
     Ok(feeds)
+}
+
+/// Of a feed what a run of these images takes.
+pub(crate) fn part<'f>(port: &Port, feed: Feed<'f>, images: Range<usize>) -> Feed<'f> {
+    if port.batched { slice(feed, port.elements(), images.start, images.len()) } else { feed }
 }
 
 /// Images `first..first + count` of a feed.

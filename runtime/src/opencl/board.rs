@@ -1,6 +1,6 @@
 //! One device's part of a program: its kernels, and its memory as the plan divides it.
 
-use super::card::{Argument, Memory};
+use super::card::{Argument, Memory, Parcel};
 use super::program::{Built, Width, build};
 use super::{Card, Info, Source};
 use crate::plan::{Home, Launch, Plan};
@@ -25,8 +25,21 @@ pub struct Board {
     persistent: Memory,
     arena: Memory,
     workspace: Memory,
+    /// Inputs of the next run that are on their way or there.
+    early: Vec<Early>,
+    /// Those of this run, whose memory is in use until it ends.
+    unpacked: Vec<Early>,
+    /// Memory for others.
+    spare: Vec<Memory>,
     /// Last: memory and kernels belong to its context.
     pub card: Card,
+}
+
+/// An input that came before its run.
+struct Early {
+    buffer: usize,
+    parcel: Parcel,
+    memory: Memory,
 }
 
 impl Board {
@@ -36,7 +49,19 @@ impl Board {
         let built = [Some(build(&card, &source, width)?), None];
         let persistent = card.zeroed(plan.persistent_bytes)?;
         let (arena, workspace) = (card.zeroed(0)?, card.zeroed(0)?);
-        Ok(Board { plan, source, built, width, persistent, arena, workspace, card })
+        Ok(Board {
+            plan,
+            source,
+            built,
+            width,
+            persistent,
+            arena,
+            workspace,
+            early: vec![],
+            unpacked: vec![],
+            spare: vec![],
+            card,
+        })
     }
 
     /// Did the kernels come from the disk?
@@ -118,6 +143,39 @@ impl Board {
         let (home, offset) = self.plan.start(buffer, images);
         let memory = if home == Home::Persistent { &self.persistent } else { &self.arena };
         self.card.send(memory, offset, bytes)
+    }
+
+    /// Sends what a buffer shall have in the next run, while this one computes.
+    pub fn post(&mut self, buffer: usize, bytes: Vec<u8>) -> Result<()> {
+        let memory = match self.spare.iter().position(|memory| memory.len() >= bytes.len()) {
+            Some(i) => self.spare.swap_remove(i),
+            None => self.card.room(bytes.len())?,
+        };
+        let parcel = self.card.post(&memory, bytes)?;
+        self.early.push(Early { buffer, parcel, memory });
+        Ok(())
+    }
+
+    /// Puts into its place what came early.
+    pub fn unpack(&mut self, buffer: usize, images: usize) -> Result<()> {
+        let Some(i) = self.early.iter().position(|early| early.buffer == buffer) else { return Ok(()) };
+        let early = self.early.swap_remove(i);
+        let (memory, offset) = self.place(buffer, images);
+        self.card.unpack(&early.parcel, &early.memory, memory, offset)?;
+        self.unpacked.push(early);
+        Ok(())
+    }
+
+    /// What came early for a run that takes other inputs.
+    pub fn discard(&mut self) {
+        self.unpacked.append(&mut self.early);
+    }
+
+    /// Waits until all that was queued is done.
+    pub fn finish(&mut self) -> Result<()> {
+        self.card.finish()?;
+        self.spare.extend(self.unpacked.drain(..).map(|early| early.memory));
+        Ok(())
     }
 
     /// A buffer's contents, after all that was queued before.

@@ -33,6 +33,19 @@ impl Memory {
     }
 }
 
+/// Bytes on their way to the device.
+pub struct Parcel {
+    event: Event,
+    bytes: Vec<u8>,
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        // Where waiting fails the command has failed too, and reads the bytes no more.
+        let _ = core::wait_for_event(&self.event);
+    }
+}
+
 /// An argument of a kernel.
 pub enum Argument<'a> {
     Memory(&'a Memory),
@@ -42,6 +55,8 @@ pub enum Argument<'a> {
 pub struct Card {
     pub info: Info,
     queue: CommandQueue,
+    /// For what travels while kernels of the other queue run.
+    mail: CommandQueue,
     context: Context,
     profiled: bool,
     /// Bytes on their way to the device; kept until it has them.
@@ -50,13 +65,14 @@ pub struct Card {
 }
 
 impl Card {
-    /// Opens a device: its own context with one queue, whose commands run in order.
+    /// Opens a device: its own context with a queue, whose commands run in order, and one for transfers beside it.
     pub fn open(info: Info) -> Result<Card> {
         let failed = |e: core::Error| explain(&info, "open", status(&e), &e.to_string());
         let properties = ContextProperties::new().platform(info.platform_id);
         let context = core::create_context(Some(&properties), &[info.id], None, None).map_err(failed)?;
         let queue = core::create_command_queue(&context, info.id, None).map_err(failed)?;
-        Ok(Card { info, queue, context, profiled: false, sent: Vec::new(), fault: Cell::new(None) })
+        let mail = core::create_command_queue(&context, info.id, None).map_err(failed)?;
+        Ok(Card { info, queue, mail, context, profiled: false, sent: Vec::new(), fault: Cell::new(None) })
     }
 
     /// Makes a failure happen, for tests.
@@ -82,8 +98,19 @@ impl Card {
     }
 
     /// `len` zeros on the device.
-    #[allow(unsafe_code)]
     pub fn zeroed(&mut self, len: usize) -> Result<Memory> {
+        let memory = self.room(len)?;
+        // Drivers allocate as late as this.
+        if self.fill(&memory, 0, memory.len) != 0 {
+            return Err(no_memory(&self.info, memory.len));
+        }
+        self.finish()?;
+        Ok(memory)
+    }
+
+    /// Memory with anything in it.
+    #[allow(unsafe_code)]
+    pub fn room(&self, len: usize) -> Result<Memory> {
         let len = len.max(64);
         if self.fault.get() == Some(Fault::Memory) {
             self.fault.set(None);
@@ -100,13 +127,7 @@ impl Card {
             return Err(no_memory(&self.info, len));
         }
         // SAFETY: a new buffer, which nobody else releases.
-        let memory = Memory { mem: unsafe { Mem::from_raw_create_ptr(mem) }, len };
-        // Drivers allocate as late as this.
-        if self.fill(&memory, 0, len) != 0 {
-            return Err(no_memory(&self.info, len));
-        }
-        self.finish()?;
-        Ok(memory)
+        Ok(Memory { mem: unsafe { Mem::from_raw_create_ptr(mem) }, len })
     }
 
     /// Queues zeros for a place in memory.
@@ -145,6 +166,37 @@ impl Card {
             ffi::clEnqueueWriteBuffer(queue, mem, ffi::CL_FALSE, offset, bytes.len(), data, 0, null(), null_mut())
         };
         self.sent.push(bytes);
+        self.check("write to", code)
+    }
+
+    /// Sends bytes to the begin of a memory that no queued command uses, beside what is queued.
+    #[allow(unsafe_code)]
+    pub fn post(&self, to: &Memory, bytes: Vec<u8>) -> Result<Parcel> {
+        assert!(bytes.len() <= to.len, "bytes for a place outside of the memory");
+        let (mail, mem, data) = (self.mail.as_ptr(), to.mem.as_ptr(), bytes.as_ptr().cast::<c_void>());
+        let mut event = null_mut();
+        // SAFETY: the range lies in the buffer (asserted); the parcel keeps the bytes until the event has happened.
+        let code =
+            unsafe { ffi::clEnqueueWriteBuffer(mail, mem, ffi::CL_FALSE, 0, bytes.len(), data, 0, null(), &mut event) };
+        self.check("write to", code)?;
+        // SAFETY: a new event, which nobody else releases.
+        let parcel = Parcel { event: unsafe { Event::from_raw_create_ptr(event) }, bytes };
+        // SAFETY: the queue is open.
+        self.check("write to", unsafe { ffi::clFlush(mail) })?;
+        Ok(parcel)
+    }
+
+    /// Queues a copy of what a parcel brings, all of it, from its memory to a place in another.
+    #[allow(unsafe_code)]
+    pub fn unpack(&self, parcel: &Parcel, from: &Memory, to: &Memory, offset: usize) -> Result<()> {
+        let len = parcel.bytes.len();
+        assert!(len <= from.len && offset + len <= to.len, "a copy from or to a place outside of the memory");
+        let queue = self.queue.as_ptr();
+        // SAFETY: both ranges lie in their buffers (asserted), which are not the same; the event is of this context.
+        let code = unsafe {
+            let (from, to, event) = (from.mem.as_ptr(), to.mem.as_ptr(), parcel.event.as_ptr_ref());
+            ffi::clEnqueueCopyBuffer(queue, from, to, 0, offset, len, 1, event, null_mut())
+        };
         self.check("write to", code)
     }
 

@@ -13,7 +13,7 @@ use super::card::duration;
 use super::{Fault, Info, Source};
 use crate::exec::ports::{self, Call};
 use crate::plan::{Plan, Port};
-use crate::{Engine, Error, Feed, Result, Tensor};
+use crate::{Engine, Error, Feed, Inbox, Result, Tensor};
 use ocl::core::Event;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct OpenCl {
     alike: bool,
     /// Parameters were written since the last preparation.
     stale: bool,
+    /// Inputs of the next run that came early, for a batch of so many images.
+    early: Option<(usize, Vec<Port>)>,
     profile: Option<Vec<Duration>>,
 }
 
@@ -42,7 +44,7 @@ impl OpenCl {
         let alike = devices.iter().all(|d| d.identity() == first.identity());
         let board = |device| Board::new(plan.clone(), source.clone(), device);
         let boards = devices.into_iter().map(board).collect::<Result<Vec<_>>>()?;
-        Ok(OpenCl { plan, boards, alike, stale: true, profile: None })
+        Ok(OpenCl { plan, boards, alike, stale: true, early: None, profile: None })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -140,6 +142,27 @@ fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
     (0..devices).map(|device| start(device)..start(device + 1)).collect()
 }
 
+impl Inbox for OpenCl {
+    fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool> {
+        let (plan, devices) = (self.plan.clone(), self.boards.len());
+        let feeds = ports::match_feeds(&plan, batch, inputs)?;
+        // A batch that is run in groups takes each group's images in its turn.
+        if plan.group_of(batch.div_ceil(devices)) * devices < batch {
+            return Ok(false);
+        }
+        for (board, share) in self.boards.iter_mut().zip(shares(0..batch, devices)) {
+            board.discard();
+            for &(port, feed) in &feeds {
+                let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
+                ports::feed(port, ports::part(port, feed, share.clone()), &mut bytes);
+                board.post(port.buffer, bytes)?;
+            }
+        }
+        self.early = Some((batch, feeds.into_iter().map(|(port, _)| port.clone()).collect()));
+        Ok(true)
+    }
+}
+
 impl Engine for OpenCl {
     fn inputs(&self) -> &[Port] {
         &self.plan.inputs
@@ -167,21 +190,35 @@ impl Engine for OpenCl {
         ports::parameter(port, value, &mut bytes)?;
         for board in &mut self.boards {
             board.send(port.buffer, 0, bytes.clone())?;
-            board.card.finish()?;
+            board.finish()?;
         }
         self.stale = true;
         Ok(())
     }
 
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        self.run_while(batch, inputs, outputs, &mut |_| Ok(()))
+    }
+
+    fn run_while(
+        &mut self,
+        batch: usize,
+        inputs: &[(&str, Feed)],
+        outputs: &[&str],
+        meanwhile: &mut dyn FnMut(&mut dyn Inbox) -> Result<()>,
+    ) -> Result<Vec<Tensor>> {
         let plan = self.plan.clone();
-        let mut call = Call::new(&plan, batch, inputs, outputs)?;
+        let (_, mut early) = self.early.take().filter(|(images, _)| *images == batch).unwrap_or_default();
+        early.retain(|port| inputs.iter().all(|(name, _)| *name != port.name));
+        let mut call = Call::without(&plan, batch, inputs, outputs, &early.iter().collect::<Vec<_>>())?;
         let devices = self.boards.len();
         let together = devices * plan.group_of(batch.div_ceil(devices));
         for first in (0..batch).step_by(together) {
             let shares = shares(first..batch.min(first + together), devices);
             for (board, share) in self.boards.iter_mut().zip(&shares) {
                 board.reserve(share.len(), batch)?;
+                early.iter().try_for_each(|port| board.unpack(port.buffer, share.len()))?;
+                board.discard();
                 for (port, feed) in call.feeds(share.clone()) {
                     let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
                     ports::feed(port, feed, &mut bytes);
@@ -190,11 +227,15 @@ impl Engine for OpenCl {
             }
             let prepare = first == 0 && (self.stale || plan.prepare_each_run);
             self.launch(prepare, &shares, batch)?;
+            if first + together >= batch {
+                self.boards.iter().try_for_each(|board| board.card.flush())?;
+                meanwhile(self)?;
+            }
             for (i, (board, share)) in self.boards.iter_mut().zip(&shares).enumerate() {
                 for (port, result) in call.results(share.clone()).filter(|(port, _)| port.batched || i == 0) {
                     ports::fetch(port, &board.fetch(port.buffer, share.len())?, result);
                 }
-                board.card.finish()?;
+                board.finish()?;
             }
             if prepare {
                 self.stale = false;

@@ -55,23 +55,25 @@ impl Feeds {
 
     /// All inputs, with those of the batch.
     pub fn with<'a>(&'a self, inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
-        inputs
-            .iter()
-            .map(|port| {
-                let name = port.name.as_str();
-                let feed = match name {
-                    "labels" => Feed::I32(&batch.labels),
-                    "partners" => Feed::I32(batch.partners()),
-                    "key" => Feed::I32(&self.key),
-                    _ => match self.scalars.iter().find(|(n, _)| n == name) {
-                        Some((_, value)) => Feed::F32(value),
-                        None => Feed::F32(&batch.images),
-                    },
-                };
-                (name, feed)
-            })
-            .collect()
+        [self.numbers(inputs), of_batch(inputs, batch)].concat()
     }
+
+    /// The inputs that are not of the batch.
+    pub fn numbers<'a>(&'a self, inputs: &'a [Port]) -> Vec<(&'a str, Feed<'a>)> {
+        let key =
+            inputs.iter().filter(|port| port.name == "key").map(|port| (port.name.as_str(), Feed::I32(&self.key)));
+        key.chain(self.scalars.iter().map(|(name, value)| (name.as_str(), Feed::F32(value)))).collect()
+    }
+}
+
+/// The inputs of a batch: images, labels, and the partners of a mixture.
+pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
+    let feed = |port: &'a Port| match port.name.as_str() {
+        "labels" => Some(("labels", Feed::I32(&batch.labels))),
+        "partners" => Some(("partners", Feed::I32(batch.partners()))),
+        name => (!RESERVED.contains(&name)).then_some((name, Feed::F32(&batch.images))),
+    };
+    inputs.iter().filter_map(feed).collect()
 }
 
 /// The number that an input of a training step takes, by its name.

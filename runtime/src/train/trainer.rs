@@ -16,7 +16,7 @@ use crate::data::batches::{Batch, Source};
 use crate::init::{self, Parameter};
 use crate::spec::{self, Recipe};
 use crate::weights::Weights;
-use crate::{Engine, Error, Result, Tensor};
+use crate::{Engine, Error, Inbox, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -167,10 +167,12 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Until the end, or until somebody asks to stop (then `true`).
     fn steps(&mut self, watch: &mut dyn Watch, control: &Control) -> Result<bool> {
         let mut batches = self.source.start(self.cursor.epoch, self.cursor.batch)?;
+        let mut load = || batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))?;
         let mut due = Due::new(self.job.saving);
+        let mut next = Next::default();
         while self.cursor.step < self.total && !self.patience_is_over() {
-            let batch = batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))??;
-            self.step(&batch, watch)?;
+            let batch = next.loaded.take().unwrap_or_else(&mut load)?;
+            self.step(&batch, &mut next, &mut load, watch)?;
             if self.cursor.batch == self.source.batches() || self.cursor.step == self.total {
                 self.end_epoch(watch)?;
             }
@@ -198,11 +200,28 @@ impl<'a, 'b> Run<'a, 'b> {
         Clock { step: self.cursor.step, steps_per_epoch: self.source.batches() as u64, total_steps: self.total }
     }
 
-    fn step(&mut self, batch: &Batch, watch: &mut dyn Watch) -> Result<()> {
+    /// One step; a device meanwhile takes the batch of the next one.
+    fn step(
+        &mut self,
+        batch: &Batch,
+        next: &mut Next,
+        load: &mut dyn FnMut() -> Result<Batch>,
+        watch: &mut dyn Watch,
+    ) -> Result<()> {
         let (recipe, labels) = (&self.job.recipe, &batch.labels);
         let hyper = hyper(recipe, self.clock(), &self.cursor.plateau);
         self.trail.step(self.trainer, &self.cursor, hyper)?;
-        let results = one(self.trainer, recipe, batch, hyper, self.cursor.step)?;
+        let inputs = self.trainer.inputs().to_vec();
+        let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), self.cursor.step)?;
+        let fed = if std::mem::take(&mut next.there) { feeds.numbers(&inputs) } else { feeds.with(&inputs, batch) };
+        let last = self.cursor.step + 1 == self.total;
+        let mut meanwhile = |inbox: &mut dyn Inbox| {
+            if !last && let Ok(batch) = next.loaded.insert(load()) {
+                next.there = inbox.put(batch.labels.len(), &feeds::of_batch(&inputs, batch))?;
+            }
+            Ok(())
+        };
+        let results = self.trainer.run_while(batch.labels.len(), &fed, &["loss", "logits"], &mut meanwhile)?;
         let loss = f64::from(results[0].data[0]);
         if !loss.is_finite() {
             let again = |engine: &mut dyn Engine, batch: &Batch, hyper, step| {
@@ -380,6 +399,15 @@ impl<'a, 'b> Run<'a, 'b> {
 fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
     let name = format!("{}.{}", parameter.name, spec::AVERAGE);
     job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)
+}
+
+/// The batch of the next step, where it was asked for early.
+#[derive(Default)]
+struct Next {
+    /// An error is that step's, not this one's.
+    loaded: Option<Result<Batch>>,
+    /// The device has it.
+    there: bool,
 }
 
 /// One step of the training program: the loss and the logits.
