@@ -4,6 +4,7 @@
 use super::cases::Draw;
 use super::reference::{Exact, Shape};
 use super::run::{compare, run, run_at, targets};
+use crate::support::cases;
 use ninc::kernel::recipes::drop_connect;
 use ninc::types::Type;
 use ninc_runtime::philox::{element, unit};
@@ -21,7 +22,7 @@ fn mask(s: &Shape, first: usize, rate: f32) -> Vec<f32> {
 #[test]
 fn masked_layers() {
     let mut draw = Draw::new(8);
-    for case in 0..24 {
+    for case in 0..cases(24) {
         let s = draw.linear(case);
         if s.batch > 10 || s.channels * s.outputs > 5000 {
             continue;
@@ -79,7 +80,7 @@ fn masked_layers() {
 #[test]
 fn mean_layer() {
     let mut draw = Draw::new(9);
-    for case in 0..12 {
+    for case in 0..cases(12) {
         let s = draw.linear(case);
         let x = draw.values(s.batch * s.channels);
         let (w, b) = (draw.values(s.weight().elements()), draw.values(s.outputs));

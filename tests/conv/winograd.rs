@@ -3,6 +3,7 @@
 use super::cases::Draw;
 use super::reference::{Exact, Shape};
 use super::run::{draft, run, targets};
+use crate::support::cases;
 use ninc::kernel::ir::Stmt;
 use ninc::kernel::recipes::{Finish, Function, Reduction, Stage, Window, conv};
 use ninc::kernel::site::{Lowered, Site};
@@ -38,7 +39,7 @@ fn errors(got: &[f32], expected: &Exact) -> [f64; 2] {
 fn tiles_of_all_kinds() {
     let mut draw = Draw::new(20);
     let mut taken = BTreeSet::new();
-    for case in 0..120 {
+    for case in 0..cases(120) {
         let s = shape(&mut draw, case);
         let stage = Stage { bias: case % 2 == 0, finish: (case % 4 < 2).then_some(Function::Relu).into() };
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
@@ -110,7 +111,7 @@ fn error_against_direct() {
 #[test]
 fn chains() {
     let mut draw = Draw::new(22);
-    for case in 0..60 {
+    for case in 0..cases(60) {
         let s = shape(&mut draw, case);
         let next = s.next(1 + draw.below(20));
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
@@ -180,7 +181,7 @@ fn groups_of_small_images() {
 #[test]
 fn gradients() {
     let mut draw = Draw::new(23);
-    for case in 0..60 {
+    for case in 0..cases(60) {
         let mut s = shape(&mut draw, case);
         s.batch = draw.below(6);
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));

@@ -7,3 +7,9 @@ pub mod leaves;
 pub mod memory;
 pub mod training;
 pub mod vectors;
+
+/// The number of random cases: `usual`, or by hand `NINC_CASES` times as many.
+pub fn cases(usual: usize) -> usize {
+    let times = std::env::var("NINC_CASES").map_or(1, |n| n.parse().expect("NINC_CASES is a number"));
+    usual * times
+}
