@@ -4,7 +4,7 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::kernel::target::{Batch, Target};
-use crate::ops::Operator;
+use crate::ops::{Operator, round};
 use crate::types::Format;
 
 pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
@@ -24,8 +24,7 @@ fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {
 /// Are the elements exact, and can the operator's kernels store them so?
 fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
     match graph.op(id) {
-        Operator::Round(round) => round.to == Format::Bf16,
-        Operator::MlpConv(chain) => chain.rounded() == Some(Format::Bf16),
+        Operator::Round(_) | Operator::MlpConv(_) => round::exact(graph, id) == Some(Format::Bf16),
         Operator::MaxPool(_) => kept(graph, target, graph.operands(id)[0]),
         _ => false,
     }

@@ -12,10 +12,11 @@ use crate::types::Format;
 
 /// The pass that rounds to this format.
 pub fn pass(to: Format) -> Pass {
-    match to {
-        Format::Bf16 => Pass { name: "bf16", run: |graph| run(graph, Format::Bf16) },
-        Format::Tf32 => Pass { name: "tf32", run: |graph| run(graph, Format::Tf32) },
-    }
+    let run: fn(&mut Graph) -> Result<(), String> = match to {
+        Format::Bf16 => |graph| run(graph, Format::Bf16),
+        Format::Tf32 => |graph| run(graph, Format::Tf32),
+    };
+    Pass { name: to.name(), run }
 }
 
 fn run(graph: &mut Graph, to: Format) -> Result<(), String> {

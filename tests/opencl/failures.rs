@@ -5,7 +5,6 @@ use super::wrapped::Wrapped;
 use super::{present, shared};
 use crate::support::training::{self, Silent};
 use ninc::back::opencl;
-use ninc::graph::Graph;
 use ninc::kernel::target::Target;
 use ninc::pipeline::{self, Options};
 use ninc::{lower, plan};
@@ -58,14 +57,20 @@ fn a_failed_build_shows_the_compilers_words() {
     assert!(error.help.is_some_and(|h| h.contains("--device cpu")));
 }
 
-pub const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |> global_avg_pool\n}";
+const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |> global_avg_pool\n}";
 
-/// A graph as it is, as an engine that failures can be injected into.
-pub fn engine(graph: &Graph) -> OpenCl {
-    let program = lower::run(graph, &Target::gpu(), false).expect("it can be lowered");
+/// [`NETWORK`] as it is, as an engine that failures can be injected into, and its weights, which are 0, 1, 2, …
+pub fn engine() -> (OpenCl, Tensor) {
+    let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
+    let program = lower::run(&model.expect("a model").graph, &Target::gpu(), false).expect("it can be lowered");
     let (plan, module) = plan::plan(program.draft, program.ports, plan::Options::default()).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
-    OpenCl::new(Arc::new(plan), Arc::new(source), choose(&[]).expect("a device")).expect("an engine")
+    let device = choose(&[]).expect("a device");
+    let mut engine = OpenCl::new(Arc::new(plan), Arc::new(source), device).expect("an engine");
+    let (name, dims) = (engine.params()[0].name.clone(), engine.params()[0].dims.clone());
+    let weights = Tensor::new(&dims, (0..6).map(|i| i as f32).collect()).expect("a tensor");
+    engine.write(&name, &weights).expect("written");
+    (engine, weights)
 }
 
 /// After a failure parameters are what they were, where the device still answers.
@@ -74,15 +79,9 @@ fn memory_runs_out_and_devices_are_lost() {
     if !present() {
         return;
     }
-    let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
-    let model = model.expect("a model");
-    let mut engine = engine(&model.graph);
-    let name = engine.params()[0].name.clone();
-    let dims = engine.params()[0].dims.clone();
-    let weights = Tensor::new(&dims, (0..6).map(|i| i as f32).collect()).expect("a tensor");
-    engine.write(&name, &weights).expect("written");
+    let (mut engine, weights) = engine();
     let image = vec![1.0; 32];
-    let output = engine.outputs()[0].name.clone();
+    let (name, output) = (engine.params()[0].name.clone(), engine.outputs()[0].name.clone());
 
     engine.inject(0, Fault::Memory);
     let error = engine.run(1, &[("x", Feed::F32(&image))], &[&output]).expect_err("no memory");

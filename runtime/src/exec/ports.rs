@@ -101,7 +101,7 @@ impl<'p, 'f> Call<'p, 'f> {
         batch: usize,
         inputs: &[(&str, Feed<'f>)],
         outputs: &[&str],
-        early: &[&Port],
+        early: &[Port],
     ) -> Result<Call<'p, 'f>> {
         let fed = match_feeds(plan, batch, inputs)?;
         let missing = plan.inputs.iter().find(|port| !early.contains(port) && fed.iter().all(|(fed, _)| fed != port));

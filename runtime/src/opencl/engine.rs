@@ -210,7 +210,7 @@ impl Engine for OpenCl {
         let plan = self.plan.clone();
         let (_, mut early) = self.early.take().filter(|(images, _)| *images == batch).unwrap_or_default();
         early.retain(|port| inputs.iter().all(|(name, _)| *name != port.name));
-        let mut call = Call::without(&plan, batch, inputs, outputs, &early.iter().collect::<Vec<_>>())?;
+        let mut call = Call::without(&plan, batch, inputs, outputs, &early)?;
         let devices = self.boards.len();
         let together = devices * plan.group_of(batch.div_ceil(devices));
         for first in (0..batch).step_by(together) {

@@ -14,6 +14,7 @@ use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
 use crate::init::{self, Parameter};
+use crate::plan::Port;
 use crate::spec::{self, Recipe};
 use crate::weights::Weights;
 use crate::{Engine, Error, Inbox, Result, Tensor};
@@ -211,21 +212,18 @@ impl<'a, 'b> Run<'a, 'b> {
         let (recipe, labels) = (&self.job.recipe, &batch.labels);
         let hyper = hyper(recipe, self.clock(), &self.cursor.plateau);
         self.trail.step(self.trainer, &self.cursor, hyper)?;
-        let inputs = self.trainer.inputs().to_vec();
-        let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), self.cursor.step)?;
-        let fed = if std::mem::take(&mut next.there) { feeds.numbers(&inputs) } else { feeds.with(&inputs, batch) };
-        let last = self.cursor.step + 1 == self.total;
-        let mut meanwhile = |inbox: &mut dyn Inbox| {
+        let (there, last) = (std::mem::take(&mut next.there), self.cursor.step + 1 == self.total);
+        let mut meanwhile = |inputs: &[Port], inbox: &mut dyn Inbox| {
             if !last && let Ok(batch) = next.loaded.insert(load()) {
-                next.there = inbox.put(batch.labels.len(), &feeds::of_batch(&inputs, batch))?;
+                next.there = inbox.put(batch.labels.len(), &feeds::of_batch(inputs, batch))?;
             }
             Ok(())
         };
-        let results = self.trainer.run_while(batch.labels.len(), &fed, &["loss", "logits"], &mut meanwhile)?;
+        let results = one(self.trainer, recipe, (batch, there), (hyper, self.cursor.step), &mut meanwhile)?;
         let loss = f64::from(results[0].data[0]);
         if !loss.is_finite() {
             let again = |engine: &mut dyn Engine, batch: &Batch, hyper, step| {
-                one(engine, recipe, batch, hyper, step).map(|_| ())
+                one(engine, recipe, (batch, false), (hyper, step), &mut |_, _| Ok(())).map(|_| ())
             };
             return Err(trouble::broken(self.job, self.trainer, &self.source, &self.trail, loss, again)?);
         }
@@ -410,10 +408,17 @@ struct Next {
     there: bool,
 }
 
-/// One step of the training program: the loss and the logits.
-fn one(engine: &mut dyn Engine, recipe: &Recipe, batch: &Batch, hyper: Hyper, step: u64) -> Result<Vec<Tensor>> {
+/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`; `meanwhile` is for
+/// that of the next step, as [`Engine::run_while`] says, and is given the program's inputs.
+fn one(
+    engine: &mut dyn Engine,
+    recipe: &Recipe,
+    (batch, there): (&Batch, bool),
+    (hyper, step): (Hyper, u64),
+    meanwhile: &mut dyn FnMut(&[Port], &mut dyn Inbox) -> Result<()>,
+) -> Result<Vec<Tensor>> {
     let inputs = engine.inputs().to_vec();
     let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
-    let fed = feeds.with(&inputs, batch);
-    engine.run(batch.labels.len(), &fed, &["loss", "logits"])
+    let fed = if there { feeds.numbers(&inputs) } else { feeds.with(&inputs, batch) };
+    engine.run_while(batch.labels.len(), &fed, &["loss", "logits"], &mut |inbox| meanwhile(&inputs, inbox))
 }

@@ -53,7 +53,7 @@ pub struct VecInst {
 #[derive(Clone, Debug, PartialEq)]
 pub enum MInst {
     Vec(VecInst),
-    /// Into the nearest cache; never faults.
+    /// Into the second level of cache; never faults.
     Prefetch {
         mem: Mem,
     },
