@@ -12,6 +12,8 @@ pub mod ops;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod recipes;
 pub mod schedule;
+pub mod translate;
 pub mod types;
 pub mod verified;

@@ -5,17 +5,17 @@ use crate::back::cranelift::JitCode;
 use crate::back::{cranelift, opencl, x86};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
-use crate::kernel::cost;
 use crate::kernel::count::{self, Work};
 use crate::kernel::ir::Module;
-use crate::kernel::recipes::peak;
-use crate::kernel::target::{Batch, GroupTile, Measured, Target};
-use crate::lower;
+use crate::lower::cost;
+use crate::lower::target::{Batch, GroupTile, Measured, Target};
 use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Init;
 use crate::passes::{self, Pass};
 use crate::plan;
+use crate::recipes::peak;
+use crate::translate;
 use crate::types::Format;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
@@ -316,9 +316,9 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
 /// a run of it has: the yardstick for kernels on this machine.
 pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
-    let planned = plan::plan(peak::draft(&target), plan::Ports::default(), plan::Options::default());
+    let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());
     let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
-    let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
+    let code = cranelift::compile_with(&module, &target, &x86::micro_kernel_code(&target), None);
     let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
     let flops = count::kernel(&module, &module.kernels[0], 1).flops();
     let threads = Arc::new(Pool::new(options.threads)?);
@@ -462,7 +462,7 @@ impl<'a> Session<'a> {
         let (plan, module) = self.kernels(graph, training, &target, Runs::Groups)?;
         self.texts(graph, &module, training, &target)?;
         if self.wants(&Stage::Asm.into()) {
-            let code = cranelift::compile_with(&module, &target, &x86::leaf_code(&target), None);
+            let code = cranelift::compile_with(&module, &target, &x86::micro_kernel_code(&target), None);
             let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
             self.emit(Stage::Asm, None, || code.asm());
         }
@@ -539,7 +539,7 @@ impl<'a> Session<'a> {
         let target = self.target(training);
         let (plan, module) = self.kernels(&graph, training, &target, Runs::Groups)?;
         self.texts(&graph, &module, training, &target)?;
-        let (wide, cache) = (x86::leaf_code(&target), self.options.cache.clone());
+        let (wide, cache) = (x86::micro_kernel_code(&target), self.options.cache.clone());
         let code = self.time("code", || cranelift::compile_with(&module, &target, &wide, cache.as_deref()));
         let code = code.map_err(|e| Error::new(format!("code: {e}")))?;
         self.emit(Stage::Asm, None, || code.asm());
@@ -598,18 +598,18 @@ impl<'a> Session<'a> {
     ) -> Result<(Plan, Verified<Module>)> {
         // A device has no second plan for few images: its groups share an image anyway.
         let two = !training && target.gpu.is_none();
-        let lowered = self.time("lower", || lower::run(graph, target, two));
-        let lower::Program { mut draft, ports, updates } =
+        let lowered = self.time("lower", || translate::run(graph, target, two));
+        let translate::Program { mut builder, ports, updates } =
             lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
-        self.emit(Stage::Explain, None, || cost::explain(&draft.choices));
-        self.report.chains = std::mem::take(&mut draft.chains);
+        self.emit(Stage::Explain, None, || cost::explain(&builder.choices));
+        self.report.chains = std::mem::take(&mut builder.chains);
         let name = graph.name.clone();
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
         let cache = (runs == Runs::Groups).then_some(cache);
         let shared = runs == Runs::Shared;
         let plan = plan::Options { name, prepare_each_run: training, group: None, cache, shared, updates };
-        let planned = self.time("plan", || plan::plan(draft, ports, plan));
+        let planned = self.time("plan", || plan::plan(builder, ports, plan));
         // The planner verifies the kernels.
         planned.map_err(|e| Error::new(format!("plan: {e}")))
     }

@@ -171,7 +171,7 @@ fn build_shows_a_text_of_its_own_for_every_stage() {
             Stage::Grad => &["graph \"tiny\"", "= cross_entropy"],
             Stage::Opt => &["graph \"tiny\"", "= mlpconv("],
             Stage::Explain => &["microseconds an image", "  * "],
-            Stage::Kernel => &["leaf ", "kernel ", "load"],
+            Stage::Kernel => &["micro_kernel ", "kernel ", "load"],
             Stage::Plan => &["plan tiny", "arena ", "inputs:"],
             Stage::Clif => &["system_v {", "block0"],
             Stage::Asm => &[" bytes\n", "ret"],
@@ -334,14 +334,14 @@ fn bench_profiles_saves_and_compares() {
     let kernels = value["kernels"].as_array().expect("rows");
     let share: f64 = kernels.iter().map(|k| k["share"].as_f64().expect("a number")).sum();
     assert!((0.95..1.001).contains(&share), "{value}");
-    assert!(kernels.iter().any(|k| k["leaf"].as_str().is_some_and(|l| l.starts_with("contract"))), "{value}");
-    assert!(place.good(&with(&["--profile"])).contains("main leaf function"));
+    assert!(kernels.iter().any(|k| k["micro_kernel"].as_str().is_some_and(|l| l.starts_with("contract"))), "{value}");
+    assert!(place.good(&with(&["--profile"])).contains("main micro_kernel function"));
     let output = place.ninc(&with(&["--perf-map"]));
     let says = String::from_utf8_lossy(&output.stderr);
     let path = &says[says.find("/tmp/perf-").expect("the file's name")..].trim_end();
     let map = fs::read_to_string(path).expect("names of functions");
     fs::remove_file(path).expect("a file of this test");
-    assert!(map.contains(" leaf0_") && map.contains(" kernel0_"), "{map}");
+    assert!(map.contains(" micro_kernel0_") && map.contains(" kernel0_"), "{map}");
     for line in map.lines() {
         let [begin, bytes, _name] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         assert!([begin, bytes].iter().all(|n| u64::from_str_radix(n, 16).is_ok_and(|n| n > 0)), "{line}");
@@ -505,7 +505,7 @@ fn machine_code_is_kept_and_checked() {
     assert_eq!(run(&[]), expected);
     // Another option is another program.
     run(&["--isa", "portable"]);
-    assert_eq!(kept().len(), if ninc::kernel::target::Isa::Avx2.present() { 2 } else { 1 });
+    assert_eq!(kept().len(), if ninc::lower::target::Isa::Avx2.present() { 2 } else { 1 });
     // A folder that others may write to is left alone.
     fs::remove_file(path).expect("removed");
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("set");

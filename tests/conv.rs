@@ -12,9 +12,9 @@ mod winograd;
 use crate::support::cases;
 use cases::Draw;
 use ninc::kernel::ir::Space;
-use ninc::kernel::recipes::{self, Finish, Function, Reduction, Stage, Window};
-use ninc::kernel::site::Site;
-use ninc::kernel::target::Fusion;
+use ninc::lower::LowerCx;
+use ninc::lower::target::Fusion;
+use ninc::recipes::{self, Finish, Function, Reduction, Stage, Window};
 use ninc::types::Type;
 use reference::{Exact, Shape};
 use run::{compare, run, targets};
@@ -39,8 +39,8 @@ fn convolution_forward() {
             operands.push((Type::shared(&[s.outputs]), b.clone()));
         }
         for target in targets() {
-            let got = run(&target, s.batch, &operands, &s.output(), |site| {
-                recipes::conv::forward(site, &s.window, s.groups, &[stage], None)
+            let got = run(&target, s.batch, &operands, &s.output(), |cx| {
+                recipes::conv::forward(cx, &s.window, s.groups, &[stage], None)
             });
             compare(&format!("forward {case} {s:?} {stage:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -57,8 +57,8 @@ fn convolution_input_gradient() {
         let expected = s.grad_input(&w, &dy);
         let operands = [(s.weight(), w), (s.output(), dy)];
         for target in targets() {
-            let got = run(&target, s.batch, &operands, &s.input(), |site| {
-                recipes::conv::grad_input(site, &s.window, s.groups, Finish::NONE)
+            let got = run(&target, s.batch, &operands, &s.input(), |cx| {
+                recipes::conv::grad_input(cx, &s.window, s.groups, Finish::NONE)
             });
             compare(&format!("grad_input {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -75,9 +75,8 @@ fn convolution_weight_gradient() {
         let expected = s.grad_weight(&x, &dy);
         let operands = [(s.input(), x), (s.output(), dy)];
         for target in targets() {
-            let got = run(&target, s.batch, &operands, &s.weight(), |site| {
-                recipes::conv::grad_weight(site, &s.window, s.groups)
-            });
+            let got =
+                run(&target, s.batch, &operands, &s.weight(), |cx| recipes::conv::grad_weight(cx, &s.window, s.groups));
             compare(&format!("grad_weight {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
     }
@@ -127,8 +126,8 @@ fn chains() {
             pool = Some((kind, window));
         }
         for target in targets() {
-            let got = run(&target, s.batch, &operands, &result, |site| {
-                recipes::conv::forward(site, &s.window, s.groups, &stages, pool)
+            let got = run(&target, s.batch, &operands, &result, |cx| {
+                recipes::conv::forward(cx, &s.window, s.groups, &stages, pool)
             });
             compare(&format!("chain {case} {s:?} {stages:?} {pool:?} lanes {}", target.lanes), &got, &value);
         }
@@ -156,14 +155,14 @@ fn fused_chains_on_a_gpu() {
             let mut target = targets()[3].clone();
             let gpu = target.gpu.as_mut().expect("a GPU");
             (gpu.fusion, gpu.local_bytes) = (fusion, local_bytes);
-            let lower = |site: &mut Site| recipes::conv::forward(site, &window, 1, &stages, None);
+            let lower = |cx: &mut LowerCx| recipes::conv::forward(cx, &window, 1, &stages, None);
             let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
-            let (draft, _, _) = run::draft(&target, &types, &chain[2].output(), lower);
-            for kernel in draft.module.kernels.iter().filter(|k| k.name.starts_with("chain")) {
+            let (builder, _, _) = run::builder(&target, &types, &chain[2].output(), lower);
+            for kernel in builder.module.kernels.iter().filter(|k| k.name.starts_with("chain")) {
                 let local = kernel.scratch.iter().filter(|s| s.space == Space::Local).map(|s| 4 * s.len).sum::<usize>();
                 assert!(local <= local_bytes, "{} takes {local} bytes of {local_bytes}", kernel.name);
             }
-            (run(&target, first.batch, &operands, &chain[2].output(), lower), draft.launches.len())
+            (run(&target, first.batch, &operands, &chain[2].output(), lower), builder.launches.len())
         };
         let (apart, launches) = result(Fusion::Never, 32 << 10);
         assert_eq!(launches, 3);
@@ -187,8 +186,8 @@ fn weights_beyond_the_cache() {
         let operands = [(s.input(), x), (s.weight(), w), (second.weight(), v)];
         for mut target in targets() {
             target.cache = [1 << 8, 1 << 10, 1 << 10];
-            let got = run(&target, s.batch, &operands, &second.output(), |site| {
-                recipes::conv::forward(site, &s.window, s.groups, &[PLAIN; 2], None)
+            let got = run(&target, s.batch, &operands, &second.output(), |cx| {
+                recipes::conv::forward(cx, &s.window, s.groups, &[PLAIN; 2], None)
             });
             compare(&format!("heavy {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -216,7 +215,7 @@ fn linear_layers() {
         }
         for target in targets() {
             let at = format!("linear {case} {}x{}x{} lanes {}", s.batch, s.channels, s.outputs, target.lanes);
-            let got = run(&target, s.batch, &operands, &outputs, |site| recipes::linear::forward(site, stage));
+            let got = run(&target, s.batch, &operands, &outputs, |cx| recipes::linear::forward(cx, stage));
             compare(&at, &got, &expected);
             let given = [(weight.clone(), w.clone()), (outputs.clone(), dy.clone())];
             let got = run(&target, s.batch, &given, &inputs, recipes::linear::grad_input);
@@ -248,14 +247,13 @@ fn unshared_layers() {
         }
         for target in targets() {
             let at = format!("local {case} {s:?} lanes {}", target.lanes);
-            let got =
-                run(&target, s.batch, &operands, &s.output(), |site| recipes::local::forward(site, &s.window, bias));
+            let got = run(&target, s.batch, &operands, &s.output(), |cx| recipes::local::forward(cx, &s.window, bias));
             compare(&at, &got, &expected[0]);
             let given = [(weight.clone(), w.clone()), (s.output(), dy.clone())];
-            let got = run(&target, s.batch, &given, &s.input(), |site| recipes::local::grad_input(site, &s.window));
+            let got = run(&target, s.batch, &given, &s.input(), |cx| recipes::local::grad_input(cx, &s.window));
             compare(&format!("{at} dx"), &got, &expected[1]);
             let given = [(s.input(), x.clone()), (s.output(), dy.clone())];
-            let got = run(&target, s.batch, &given, &weight, |site| recipes::local::grad_weight(site, &s.window));
+            let got = run(&target, s.batch, &given, &weight, |cx| recipes::local::grad_weight(cx, &s.window));
             compare(&format!("{at} dw"), &got, &expected[2]);
         }
     }

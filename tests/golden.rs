@@ -16,7 +16,7 @@
 //! same on every machine.
 
 use ninc::front;
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
 use ninc::pipeline::{self, Emit, Options, Stage};
 use ninc::types::Format;
 use std::collections::BTreeMap;

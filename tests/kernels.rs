@@ -1,12 +1,14 @@
 //! Kernel IR: the interpreter, the verifier, the text and the Cranelift back end against each other.
 
-use crate::support::leaves::{every_access, every_operation, module_of, random_blocks, random_kernel, random_leaf};
+use crate::support::micro_kernels::{
+    every_access, every_operation, module_of, random_blocks, random_kernel, random_micro_kernel,
+};
 use ninc::back::cranelift;
 use ninc::kernel::interp;
 use ninc::kernel::ir::*;
-use ninc::kernel::target::Target;
 use ninc::kernel::text::parse;
 use ninc::kernel::verify::{check, verify};
+use ninc::lower::target::Target;
 use ninc_runtime::exec::Code;
 
 /// Runs kernel 0 of compiled code on blocks.
@@ -28,10 +30,10 @@ fn same(elem: Elem, a: &[u8], b: &[u8]) -> bool {
         })
 }
 
-fn differential(target: &Target, leaf: Leaf, seed: u64) {
+fn differential(target: &Target, micro_kernel: MicroKernel, seed: u64) {
     for n in [0, 1, 4] {
-        let name = &leaf.name;
-        let module = verify(module_of(leaf.clone(), n)).unwrap_or_else(|e| panic!("{name}: {e:#?}"));
+        let name = &micro_kernel.name;
+        let module = verify(module_of(micro_kernel.clone(), n)).unwrap_or_else(|e| panic!("{name}: {e:#?}"));
         let mut expected = random_blocks(&module, seed);
         let mut got = expected.clone();
         let args: Vec<usize> = (0..expected.len()).collect();
@@ -41,7 +43,10 @@ fn differential(target: &Target, leaf: Leaf, seed: u64) {
         for (i, buffer) in module.kernels[0].buffers.iter().enumerate() {
             if !same(buffer.elem, &expected[i], &got[i]) {
                 let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
-                panic!("{name}, n {n}, seed {seed}: {} differs at byte {at:?}\n{}", buffer.name, module.leaves[0]);
+                panic!(
+                    "{name}, n {n}, seed {seed}: {} differs at byte {at:?}\n{}",
+                    buffer.name, module.micro_kernels[0]
+                );
             }
         }
     }
@@ -73,13 +78,13 @@ fn every_operation_and_access_gives_the_same_bits_compiled_and_interpreted() {
 fn random_leaves_give_the_same_bits_compiled_and_interpreted() {
     let Some(target) = fused_host() else { return };
     for seed in 0..300 {
-        differential(&target, random_leaf(seed), seed);
+        differential(&target, random_micro_kernel(seed), seed);
     }
 }
 
 #[test]
 fn without_fused_multiply_add_products_are_rounded() {
-    let mut b = ninc::kernel::build::LeafBuilder::new("fma");
+    let mut b = ninc::kernel::build::MicroKernelBuilder::new("fma");
     let x = b.pointer("x", Elem::F32, Access::Read);
     let y = b.pointer("y", Elem::F32, Access::Write);
     for lanes in [1, 2, 8] {
@@ -104,7 +109,7 @@ fn without_fused_multiply_add_products_are_rounded() {
 #[test]
 fn random_leaves_survive_their_text() {
     for seed in 0..300 {
-        let module = module_of(random_leaf(seed), 2);
+        let module = module_of(random_micro_kernel(seed), 2);
         let text = module.to_string();
         let parsed = parse(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         assert_eq!(parsed, module, "seed {seed}\n{text}");
@@ -129,7 +134,7 @@ fn random_kernels_survive_their_text_and_run_the_same_compiled_and_interpreted()
 
 #[test]
 fn names_that_are_odd_or_occur_twice_survive() {
-    let mut b = ninc::kernel::build::LeafBuilder::new("3x3 \"conv\"\n");
+    let mut b = ninc::kernel::build::MicroKernelBuilder::new("3x3 \"conv\"\n");
     let x = b.pointer("x.in", Elem::F32, Access::Read);
     let y = b.pointer("x.in", Elem::F32, Access::Write);
     let nan = b.f32(f32::NAN, 4);
@@ -149,14 +154,19 @@ fn names_that_are_odd_or_occur_twice_survive() {
 
 #[test]
 fn broken_text_is_an_error_with_a_line() {
-    let good = module_of(random_leaf(3), 2).to_string();
+    let good = module_of(random_micro_kernel(3), 2).to_string();
     for cut in (1..good.len() - 2).step_by(7).filter(|&c| good.is_char_boundary(c)) {
-        // Some cuts fall between a leaf and a kernel and leave a valid text.
+        // Some cuts fall between a micro-kernel and a kernel and leave a valid text.
         if let Err(e) = parse(&good[..cut]) {
             assert!(e.starts_with("line "), "{e}");
         }
     }
-    for bad in ["leaf", "kernel k(x: f31 read) {}", "leaf l() { %0: f32 = frob %1 }", "leaf l() { %7: f32 = iota }"] {
+    for bad in [
+        "micro_kernel",
+        "kernel k(x: f31 read) {}",
+        "micro_kernel l() { %0: f32 = frob %1 }",
+        "micro_kernel l() { %7: f32 = iota }",
+    ] {
         assert!(parse(bad).is_err(), "{bad}");
     }
     let deep = format!("kernel k() {{ for i = 0 to {}1 {{}} }}", "(".repeat(10_000));
@@ -165,7 +175,7 @@ fn broken_text_is_an_error_with_a_line() {
 
 #[test]
 fn the_verifier_names_what_is_wrong() {
-    let ok = "leaf l(x: f32 read, y: f32 write, n: int) {\n  %0: f32x4 = load x[0]\n  %1: f32x4 = add %0, %0\n\
+    let ok = "micro_kernel l(x: f32 read, y: f32 write, n: int) {\n  %0: f32x4 = load x[0]\n  %1: f32x4 = add %0, %0\n\
               for i = 0 to n carry %2: f32x4 = %1 {\n  %3: f32x4 = mul %2, %0\n next %3\n } giving %4: f32x4\n\
               store y[0], %4 first 3\n}\n\
               kernel k(a: f32 read, b: f32 write) {\n scratch cache s: f32[16]\n parallel p = 0 to batch {\n\
@@ -204,14 +214,14 @@ fn the_verifier_names_what_is_wrong() {
     }
     // What the text cannot express.
     let mut module = parse(ok).expect("parses");
-    let twice = module.leaves[0].body[0].clone();
-    module.leaves[0].body.push(twice);
+    let twice = module.micro_kernels[0].body[0].clone();
+    module.micro_kernels[0].body.push(twice);
     assert!(check(&module).iter().any(|e| e.contains("twice")));
     let mut module = parse(ok).expect("parses");
-    module.leaves.push(module.leaves[0].clone());
-    assert!(check(&module).iter().any(|e| e.contains("another leaf")));
+    module.micro_kernels.push(module.micro_kernels[0].clone());
+    assert!(check(&module).iter().any(|e| e.contains("another micro_kernel")));
     let mut module = parse(ok).expect("parses");
-    if let Inst::Let { op: Op::Load { from, .. }, .. } = &mut module.leaves[0].body[0] {
+    if let Inst::Let { op: Op::Load { from, .. }, .. } = &mut module.micro_kernels[0].body[0] {
         from.index.terms = vec![(Var(1), 4)];
     }
     assert!(check(&module).iter().any(|e| e.contains("not in scope")));
@@ -219,32 +229,32 @@ fn the_verifier_names_what_is_wrong() {
 
 #[test]
 fn the_interpreter_reports_stray_accesses() {
-    let text = "leaf l(x: f32 read, y: f32 write) {\n %0: f32x4 = load x[0]\n store y[0], %0\n}\n\
+    let text = "micro_kernel l(x: f32 read, y: f32 write) {\n %0: f32x4 = load x[0]\n store y[0], %0\n}\n\
                 kernel k(a: f32 read, b: f32 write) { parallel p = 0 to batch { call l(a[4*p], b[4*p]) } }";
     let module = verify(parse(text).expect("parses")).expect("valid");
     let mut blocks = vec![vec![0; 32], vec![0; 32]];
     assert_eq!(interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [2, 0, 2], 0..2), Ok(()));
     let error = interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [3, 0, 3], 0..3).expect_err("out of range");
-    assert!(error.contains("kernel k: leaf l: access to bytes 32..36 of 32"), "{error}");
+    assert!(error.contains("kernel k: micro-kernel l: access to bytes 32..36 of 32"), "{error}");
 }
 
 #[test]
-fn a_leaf_may_bring_its_own_machine_code() {
+fn a_micro_kernel_may_bring_its_own_machine_code() {
     if !cfg!(target_arch = "x86_64") {
         eprintln!("skipped: the bytes are x86-64");
         return;
     }
-    let text = "leaf l(y: i32 write) {\n %0: i32 = const 5\n store y[0], %0\n}\n\
+    let text = "micro_kernel l(y: i32 write) {\n %0: i32 = const 5\n store y[0], %0\n}\n\
                 kernel k(b: i32 write) { parallel p = 0 to batch { call l(b[p]) } }";
     let module = verify(parse(text).expect("parses")).expect("valid");
     // mov dword ptr [rdi], 9; ret
-    let bytes = |_: &Leaf| Some(Ok(vec![0xc7, 0x07, 9, 0, 0, 0, 0xc3]));
+    let bytes = |_: &MicroKernel| Some(Ok(vec![0xc7, 0x07, 9, 0, 0, 0, 0xc3]));
     let code = cranelift::compile_with(&module, &Target::portable(false), &bytes, None).expect("compiles");
     let mut blocks = vec![vec![0; 12]];
     call(&code, &mut blocks, 3);
     assert_eq!(interp::to_i32(&blocks[0]), [9, 9, 9]);
-    assert!(code.asm().contains("leaf0_l: ; 7 bytes"), "{}", code.asm());
+    assert!(code.asm().contains("micro_kernel0_l: ; 7 bytes"), "{}", code.asm());
     assert!(cranelift::clif(&module, &Target::portable(false)).expect("text").contains("; kernel k"));
     let error = cranelift::compile_with(&module, &Target::portable(false), &|_| Some(Err("no registers".into())), None);
-    assert_eq!(error.err().as_deref(), Some("leaf l: no registers"));
+    assert_eq!(error.err().as_deref(), Some("micro_kernel l: no registers"));
 }

@@ -5,7 +5,7 @@ use crate::support::draw::{self, convert, error};
 use crate::support::vectors::{input, param};
 use ninc::graph::interp::{EvalCx, Tensor, Value, run};
 use ninc::graph::{Graph, NodeId, text, verify};
-use ninc::kernel::target::Isa;
+use ninc::lower::target::Isa;
 use ninc::ops::source::Input;
 use ninc::ops::{self, Case, GradCx, Operator, TrainCx};
 use ninc::passes::autodiff;

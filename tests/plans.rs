@@ -1,11 +1,11 @@
 //! Plans and their execution: places, updates in place, threads, and what callers may do wrong.
 
 use ninc::back::cranelift;
-use ninc::kernel::build::{KernelBuilder, LeafBuilder};
+use ninc::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use ninc::kernel::interp::{self, InterpCode};
 use ninc::kernel::ir::*;
-use ninc::kernel::site::{Draft, Launch, Role, Slot};
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
+use ninc::lower::{BufferId, Launch, ProgramBuilder, Role};
 use ninc::plan::{Options, Ports, plan, text};
 use ninc_runtime::exec::Code;
 use ninc_runtime::philox::Stream;
@@ -13,16 +13,16 @@ use ninc_runtime::plan::{Place, Plan, Port};
 use ninc_runtime::{Engine, Executor, Feed, Pool, Tensor};
 use std::sync::Arc;
 
-fn port(name: &str, batched: bool, len: usize, slot: Slot) -> Port {
-    Port { name: name.into(), ints: false, batched, dims: vec![len], order: vec![0], buffer: slot.0 as usize }
+fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
+    Port { name: name.into(), ints: false, batched, dims: vec![len], order: vec![0], buffer: buffer.0 as usize }
 }
 
 /// Adds a launch that writes `target` (of `len` elements per image) from `sources`: element i is the sum of all elements
 /// of the sources, each times 0.3, plus i. Any element that another buffer overwrote changes all of the result.
-fn mix(draft: &mut Draft, target: Slot, len: usize, sources: &[(Slot, usize)]) {
+fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(BufferId, usize)]) {
     let lens: Vec<usize> = sources.iter().map(|s| s.1).collect();
     let name = format!("mix {lens:?} {len}");
-    let leaf = draft.module.leaf(&name, |b| {
+    let micro_kernel = builder.module.micro_kernel(&name, |b| {
         let pointers: Vec<Param> =
             (0..sources.len()).map(|i| b.pointer(&format!("a{i}"), Elem::F32, Access::Read)).collect();
         let out = b.pointer("out", Elem::F32, Access::Write);
@@ -48,35 +48,35 @@ fn mix(draft: &mut Draft, target: Slot, len: usize, sources: &[(Slot, usize)]) {
     let sizes: Vec<usize> = lens.iter().copied().chain([len]).collect();
     k.parallel("image", Expr::BATCH, |k, image| {
         let places: Vec<Arg> = args.iter().zip(&sizes).map(|(m, &len)| m.at(image.clone() * len)).collect();
-        k.call(leaf, places);
+        k.call(micro_kernel, places);
     });
-    draft.module.kernels.push(k.finish());
-    let kernel = draft.module.kernels.len() - 1;
+    builder.module.kernels.push(k.finish());
+    let kernel = builder.module.kernels.len() - 1;
     let args = sources.iter().map(|s| s.0).chain([target]).collect();
-    draft.launches.push(Launch { kernel, args, sums: false });
+    builder.launches.push(Launch { kernel, args, sums: false });
 }
 
 /// An input and a chain of launches, each of which reads one or two values made before; outputs the last and another.
-fn random_draft(seed: u64) -> (Draft, Ports) {
+fn random_draft(seed: u64) -> (ProgramBuilder, Ports) {
     let mut rng = Stream::new(seed, 7, 0);
-    let mut draft = Draft::default();
-    let mut values = vec![(draft.buffer("x", Elem::F32, 0, 5, Role::Input), 5)];
+    let mut builder = ProgramBuilder::default();
+    let mut values = vec![(builder.buffer("x", Elem::F32, 0, 5, Role::Input), 5)];
     let count = 4 + rng.below(10) as usize;
     for i in 0..count {
         let len = 1 + rng.below(70) as usize;
-        let slot = draft.buffer(&format!("t{i}"), Elem::F32, 0, len, Role::Temp);
+        let buffer = builder.buffer(&format!("t{i}"), Elem::F32, 0, len, Role::Temp);
         let recent = |rng: &mut Stream| values[values.len() - 1 - rng.below(values.len().min(4) as u32) as usize];
         let mut sources = vec![recent(&mut rng)];
         if rng.below(2) == 0 {
             sources.push(recent(&mut rng));
         }
-        mix(&mut draft, slot, len, &sources);
-        values.push((slot, len));
+        mix(&mut builder, buffer, len, &sources);
+        values.push((buffer, len));
     }
     let some = values[1 + rng.below(count as u32) as usize];
     let last = *values.last().expect("several");
     let outputs = vec![port("some", true, some.1, some.0), port("last", true, last.1, last.0)];
-    (draft, Ports { inputs: vec![port("x", true, 5, values[0].0)], outputs, params: vec![] })
+    (builder, Ports { inputs: vec![port("x", true, 5, values[0].0)], outputs, params: vec![] })
 }
 
 /// No two buffers that hold something at the same time share memory. Computed here from the launches alone.
@@ -109,19 +109,20 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
     let target = Target::host();
     let mut shared = 0;
     for seed in 0..40 {
-        let (draft, ports) = random_draft(seed);
+        let (builder, ports) = random_draft(seed);
         let outputs: Vec<usize> = ports.outputs.iter().map(|p| p.buffer).collect();
         let feeds = |batch: usize| -> Vec<f32> { (0..5 * batch).map(|i| (i as f32 * 0.37).sin()).collect() };
         let mut expected = Vec::new();
         for batch in [1, 4, 9] {
             let blocks =
-                interp::run_draft(&draft, batch, &[(Slot(0), interp::f32_bytes(&feeds(batch)))]).expect("runs");
+                ninc::lower::interp::run_program(&builder, batch, &[(BufferId(0), interp::f32_bytes(&feeds(batch)))])
+                    .expect("runs");
             let values: Vec<Vec<f32>> = outputs.iter().map(|&o| interp::to_f32(&blocks[o])).collect();
             expected.push((batch, values));
         }
-        let bytes: usize = draft.buffers.iter().map(|b| (4 * b.per_image).next_multiple_of(64)).sum();
+        let bytes: usize = builder.buffers.iter().map(|b| (4 * b.per_image).next_multiple_of(64)).sum();
         let (plan, module) =
-            plan(draft, ports, Options { name: "random".into(), ..Options::default() }).expect("plans");
+            plan(builder, ports, Options { name: "random".into(), ..Options::default() }).expect("plans");
         assert_disjoint(&plan, seed);
         shared += usize::from(plan.image_bytes < bytes);
         let mut grouped = plan.clone();
@@ -149,13 +150,13 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
     assert!(shared > 20, "buffers share memory in most plans, here in {shared} of 40");
 }
 
-/// A draft with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a leaf; then `more` launches.
-fn update_draft(build: impl FnOnce(&mut LeafBuilder, [Param; 3])) -> (Draft, Ports, [Slot; 2]) {
-    let mut draft = Draft::default();
-    let g = draft.buffer("g", Elem::F32, 10, 0, Role::Input);
-    let w = draft.buffer("w", Elem::F32, 10, 0, Role::Param);
-    let new = draft.buffer("w_new", Elem::F32, 10, 0, Role::Temp);
-    let leaf = draft.module.leaf("step", |b| {
+/// A draft with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a micro-kernel; then `more` launches.
+fn update_draft(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (ProgramBuilder, Ports, [BufferId; 2]) {
+    let mut builder = ProgramBuilder::default();
+    let g = builder.buffer("g", Elem::F32, 10, 0, Role::Input);
+    let w = builder.buffer("w", Elem::F32, 10, 0, Role::Param);
+    let new = builder.buffer("w_new", Elem::F32, 10, 0, Role::Temp);
+    let micro_kernel = builder.module.micro_kernel("step", |b| {
         let params = [("g", Access::Read), ("w", Access::Read), ("new", Access::Write)];
         let params = params.map(|(name, access)| b.pointer(name, Elem::F32, access));
         build(b, params);
@@ -163,21 +164,21 @@ fn update_draft(build: impl FnOnce(&mut LeafBuilder, [Param; 3])) -> (Draft, Por
     let mut k = KernelBuilder::new("step");
     let params = [("g", Access::Read), ("w", Access::Read), ("new", Access::Write)];
     let [a, b, c] = params.map(|(name, access)| k.buffer(name, Elem::F32, access));
-    k.parallel("all", 1, |k, _| k.call(leaf, [a.at(0), b.at(0), c.at(0)]));
-    draft.module.kernels.push(k.finish());
-    draft.launches.push(Launch { kernel: 0, args: vec![g, w, new], sums: false });
+    k.parallel("all", 1, |k, _| k.call(micro_kernel, [a.at(0), b.at(0), c.at(0)]));
+    builder.module.kernels.push(k.finish());
+    builder.launches.push(Launch { kernel: 0, args: vec![g, w, new], sums: false });
     let ports = Ports {
         inputs: vec![port("g", false, 10, g)],
         outputs: vec![port("new", false, 10, new)],
         params: vec![port("w", false, 10, w)],
     };
-    (draft, ports, [w, new])
+    (builder, ports, [w, new])
 }
 
 /// Runs three steps and gives `w` and the number of launches.
-fn three_steps(draft: Draft, ports: Ports, updates: Vec<(Slot, Slot)>) -> (Vec<f32>, usize) {
+fn three_steps(builder: ProgramBuilder, ports: Ports, updates: Vec<(BufferId, BufferId)>) -> (Vec<f32>, usize) {
     let options = Options { updates, prepare_each_run: true, ..Options::default() };
-    let (plan, module) = plan(draft, ports, options).expect("plans");
+    let (plan, module) = plan(builder, ports, options).expect("plans");
     let launches = plan.launches.len();
     let code = cranelift::compile(&module, &Target::portable(false)).expect("compiles");
     let pool = Arc::new(Pool::new(2).expect("threads"));
@@ -194,21 +195,21 @@ fn three_steps(draft: Draft, ports: Ports, updates: Vec<(Slot, Slot)>) -> (Vec<f
 
 #[test]
 fn elementwise_updates_happen_in_place() {
-    let (draft, ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (builder, ports, [w, new]) = update_draft(|b, [g, w, new]| {
         b.elements(10, 4, |b, index, lanes| {
             let (g, w) = (b.load(g, index.clone(), lanes), b.load(w, index.clone(), lanes));
             let next = b.sub(w, g);
             b.store(new, index, next);
         });
     });
-    let (values, launches) = three_steps(draft, ports, vec![(w, new)]);
+    let (values, launches) = three_steps(builder, ports, vec![(w, new)]);
     assert_eq!(launches, 1);
     assert_eq!(values, (0..10).map(|i| i as f32 - 1.5).collect::<Vec<_>>());
 }
 
 #[test]
 fn updates_that_read_what_they_overwrote_are_copied() {
-    let (draft, ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (builder, ports, [w, new]) = update_draft(|b, [g, w, new]| {
         b.repeat("i", 10usize, &[], |b, i, _| {
             let (g, w) = (b.load(g, i, 1), b.load(w, Index::from(9usize).plus(i, -1), 1));
             let next = b.sub(w, g);
@@ -216,49 +217,49 @@ fn updates_that_read_what_they_overwrote_are_copied() {
             vec![]
         });
     });
-    let (values, launches) = three_steps(draft, ports, vec![(w, new)]);
+    let (values, launches) = three_steps(builder, ports, vec![(w, new)]);
     assert_eq!(launches, 2);
     assert_eq!(values, (0..10).map(|i| (9 - i) as f32 - 1.5).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_later_reader_of_the_old_value_forces_a_copy() {
-    let (mut draft, mut ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (mut builder, mut ports, [w, new]) = update_draft(|b, [g, w, new]| {
         b.elements(10, 4, |b, index, lanes| {
             let (g, w) = (b.load(g, index.clone(), lanes), b.load(w, index.clone(), lanes));
             let next = b.sub(w, g);
             b.store(new, index, next);
         });
     });
-    let seen = draft.buffer("seen", Elem::F32, 10, 0, Role::Temp);
-    draft.launches.push(Launch { kernel: 0, args: vec![new, w, seen], sums: false });
+    let seen = builder.buffer("seen", Elem::F32, 10, 0, Role::Temp);
+    builder.launches.push(Launch { kernel: 0, args: vec![new, w, seen], sums: false });
     ports.outputs.push(port("seen", false, 10, seen));
-    let (values, launches) = three_steps(draft, ports, vec![(w, new)]);
+    let (values, launches) = three_steps(builder, ports, vec![(w, new)]);
     assert_eq!(launches, 3);
     assert_eq!(values, (0..10).map(|i| i as f32 - 1.5).collect::<Vec<_>>());
 }
 
 #[test]
 fn prepared_forms_follow_their_parameter() {
-    let mut draft = Draft::default();
-    let x = draft.buffer("x", Elem::F32, 0, 3, Role::Input);
-    let w = draft.buffer("w", Elem::F32, 3, 0, Role::Param);
-    let form = draft.buffer("w.form", Elem::F32, 3, 0, Role::Prepared);
-    let y = draft.buffer("y", Elem::F32, 0, 3, Role::Temp);
+    let mut builder = ProgramBuilder::default();
+    let x = builder.buffer("x", Elem::F32, 0, 3, Role::Input);
+    let w = builder.buffer("w", Elem::F32, 3, 0, Role::Param);
+    let form = builder.buffer("w.form", Elem::F32, 3, 0, Role::Prepared);
+    let y = builder.buffer("y", Elem::F32, 0, 3, Role::Temp);
     // For one image only, so the same kernel serves both.
-    mix(&mut draft, form, 3, &[(w, 3)]);
-    let mut prepare = draft.launches.pop().expect("just made");
-    let Stmt::For { end, .. } = &mut draft.module.kernels[0].body[0] else { panic!("a loop") };
+    mix(&mut builder, form, 3, &[(w, 3)]);
+    let mut prepare = builder.launches.pop().expect("just made");
+    let Stmt::For { end, .. } = &mut builder.module.kernels[0].body[0] else { panic!("a loop") };
     *end = Expr::Const(1);
     prepare.kernel = 0;
-    draft.prepare.push(prepare);
-    mix(&mut draft, y, 3, &[(x, 3), (form, 3)]);
+    builder.prepare.push(prepare);
+    mix(&mut builder, y, 3, &[(x, 3), (form, 3)]);
     let ports = Ports {
         inputs: vec![port("x", true, 3, x)],
         outputs: vec![port("y", true, 3, y)],
         params: vec![port("w", false, 3, w)],
     };
-    let (plan, module) = plan(draft, ports, Options::default()).expect("plans");
+    let (plan, module) = plan(builder, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let mut executor = Executor::new(Arc::new(plan), code, Arc::new(Pool::new(1).expect("one"))).expect("executor");
     executor.set_profile(true);
@@ -278,8 +279,8 @@ fn prepared_forms_follow_their_parameter() {
 
 #[test]
 fn wrong_feeds_are_explained() {
-    let (draft, ports) = random_draft(1);
-    let (plan, module) = plan(draft, ports, Options::default()).expect("plans");
+    let (builder, ports) = random_draft(1);
+    let (plan, module) = plan(builder, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let pool = Arc::new(Pool::new(1).expect("one"));
     let mut damaged = plan.clone();
@@ -308,10 +309,10 @@ fn wrong_feeds_are_explained() {
 
 #[test]
 fn drafts_that_break_a_rule_are_refused() {
-    let refuse = |change: &dyn Fn(&mut Draft, &mut Ports), message: &str| {
-        let (mut draft, mut ports) = random_draft(2);
-        change(&mut draft, &mut ports);
-        let error = plan(draft, ports, Options::default()).expect_err(message);
+    let refuse = |change: &dyn Fn(&mut ProgramBuilder, &mut Ports), message: &str| {
+        let (mut builder, mut ports) = random_draft(2);
+        change(&mut builder, &mut ports);
+        let error = plan(builder, ports, Options::default()).expect_err(message);
         assert!(error.contains(message), "{error}");
     };
     refuse(&|d, _| d.launches.swap(0, 1), "which nothing wrote before");
@@ -324,9 +325,9 @@ fn drafts_that_break_a_rule_are_refused() {
 
 #[test]
 fn the_text_of_a_plan_starts_with_the_number_of_launches() {
-    let (draft, ports) = random_draft(5);
-    let count = draft.launches.len();
-    let (plan, _) = plan(draft, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
+    let (builder, ports) = random_draft(5);
+    let count = builder.launches.len();
+    let (plan, _) = plan(builder, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
     let text = text::print(&plan);
     assert_eq!(text.lines().next(), Some(format!("{count} launches").as_str()));
     assert!(text.contains("rounds batch") && text.contains("x f32[N, 5] in x"), "{text}");

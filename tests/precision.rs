@@ -8,7 +8,7 @@ use ninc::graph::engine::Interpreter;
 use ninc::graph::interp::Value;
 use ninc::graph::{Graph, text, verify};
 use ninc::kernel::ir::Elem;
-use ninc::kernel::target::{Algorithm, Isa, Target};
+use ninc::lower::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::{self, Case};
 use ninc::passes::round;
@@ -180,12 +180,14 @@ fn products_of_a_model_fit_the_emitter() {
         let training = pipeline::training_kernels(&model, &options).expect("it compiles");
         let mut pairs = 0;
         for (kernels, what) in [(&inference, "inference"), (&training, "training")] {
-            for leaf in kernels.module.leaves.iter().filter(|leaf| leaf.name.starts_with("contract_")) {
-                let code = emit(leaf, isa, features).unwrap_or_else(|e| panic!("{what}: {e}"));
+            for micro_kernel in
+                kernels.module.micro_kernels.iter().filter(|micro_kernel| micro_kernel.name.starts_with("contract_"))
+            {
+                let code = emit(micro_kernel, isa, features).unwrap_or_else(|e| panic!("{what}: {e}"));
                 pairs += usize::from(listing(&code).contains("vdpbf16ps"));
             }
         }
-        assert_eq!(pairs > 0, features.bf16, "{isa:?}: {pairs} leaves multiply pairs");
+        assert_eq!(pairs > 0, features.bf16, "{isa:?}: {pairs} micro_kernels multiply pairs");
         // All that the network keeps between its layers, up to the mean of each class.
         let narrow = inference.module.kernels.iter().filter(|k| k.buffers.iter().any(|b| b.elem == Elem::Bf16)).count();
         assert!(narrow >= 6 || !features.bf16, "{isa:?}: {narrow} kernels with bf16 in memory");

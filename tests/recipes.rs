@@ -14,9 +14,9 @@ use crate::support::memory::Guarded;
 use ninc::back::cranelift;
 use ninc::kernel::interp::{Blocks, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
 use ninc::kernel::ir::{Module, Stmt};
-use ninc::kernel::site::{Draft, Launch, Lowered, Operand, Role, Site};
-use ninc::kernel::target::Target;
 use ninc::kernel::verify;
+use ninc::lower::target::Target;
+use ninc::lower::{Launch, LowerCx, Lowered, Operand, ProgramBuilder, Role};
 use ninc::types::Type;
 use ninc::verified::Verified;
 use ninc_runtime::exec::Code;
@@ -62,7 +62,7 @@ impl Data {
 pub struct Test<'a> {
     pub operands: Vec<(Type, Data)>,
     pub result: Type,
-    pub lower: &'a dyn Fn(&mut Site) -> Lowered,
+    pub lower: &'a dyn Fn(&mut LowerCx) -> Lowered,
 }
 
 impl Test<'_> {
@@ -84,34 +84,34 @@ impl Test<'_> {
     /// The same for any target.
     pub fn run_on(&self, target: &Target, [batch, first, total]: [usize; 3], sums: &[f32]) -> Vec<f32> {
         let lanes = target.lanes;
-        let mut draft = Draft::default();
+        let mut builder = ProgramBuilder::default();
         let mut operands = Vec::new();
         for (i, (ty, _)) in self.operands.iter().enumerate() {
-            let slot = draft.value(&format!("x{i}"), ty, Role::Input);
-            operands.push(Operand { slot, ty: ty.clone() });
+            let buffer = builder.value(&format!("x{i}"), ty, Role::Input);
+            operands.push(Operand { buffer, ty: ty.clone() });
         }
-        let slot = draft.value("y", &self.result, Role::Temp);
-        let result = Operand { slot, ty: self.result.clone() };
-        let mut site = Site { target, name: "test".into(), operands, result, draft: &mut draft };
-        (self.lower)(&mut site).expect("the recipe takes this");
-        let module = verify::verify(std::mem::take(&mut draft.module)).expect("a well-formed module");
+        let buffer = builder.value("y", &self.result, Role::Temp);
+        let result = Operand { buffer, ty: self.result.clone() };
+        let mut cx = LowerCx { target, name: "test".into(), operands, result, builder: &mut builder };
+        (self.lower)(&mut cx).expect("the recipe takes this");
+        let module = verify::verify(std::mem::take(&mut builder.module)).expect("a well-formed module");
         let mut blocks: Vec<Vec<u8>> =
-            (draft.buffers.iter()).map(|b| vec![0xff; (b.fixed + b.per_image * batch) * b.elem.bytes()]).collect();
+            (builder.buffers.iter()).map(|b| vec![0xff; (b.fixed + b.per_image * batch) * b.elem.bytes()]).collect();
         for (block, (_, data)) in blocks.iter_mut().zip(&self.operands) {
             let bytes = data.bytes();
             assert_eq!(block.len(), bytes.len(), "bytes of an operand");
             *block = bytes;
         }
-        for (place, value) in blocks[slot.0 as usize].chunks_exact_mut(4).zip(sums) {
+        for (place, value) in blocks[buffer.0 as usize].chunks_exact_mut(4).zip(sums) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
-        let launches: Vec<&Launch> = draft.prepare.iter().chain(&draft.launches).collect();
+        let launches: Vec<&Launch> = builder.prepare.iter().chain(&builder.launches).collect();
         let vars = [batch, first, total].map(|v| v as i64);
         let before = blocks.clone();
         for launch in &launches {
             interpret(&module, launch, &mut blocks, vars);
         }
-        let result = to_f32(&blocks[slot.0 as usize]);
+        let result = to_f32(&blocks[buffer.0 as usize]);
         if target.gpu.is_none() && COMPILED.contains(&lanes) && host_rounds_once() {
             // An access outside of a buffer faults.
             let guarded = Guarded::all(&before);
@@ -119,7 +119,7 @@ impl Test<'_> {
             for launch in &launches {
                 execute(&code, &module, launch, &guarded, vars);
             }
-            let compiled = to_f32(&guarded[slot.0 as usize].bytes());
+            let compiled = to_f32(&guarded[buffer.0 as usize].bytes());
             let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
             let differs = result.iter().zip(&compiled).position(|pair| !same(pair));
             assert_eq!(differs, None, "compiled and interpreted with {lanes} lanes: an element differs");
@@ -251,7 +251,7 @@ pub fn floats(ty: &Type, data: Vec<f32>) -> (Type, Data) {
     (ty.clone(), Data::F32(data))
 }
 
-/// Blocks for a single leaf.
+/// Blocks for a single micro-kernel.
 pub struct Memory(pub Vec<Vec<u8>>);
 
 impl Blocks for Memory {

@@ -1,6 +1,6 @@
 //! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of threads.
 
-use ninc::kernel::target::{Isa, Target};
+use ninc::lower::target::{Isa, Target};
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Options, Program, Stage};
 use ninc::types::Format;

@@ -4,7 +4,7 @@ use crate::support::compiled;
 use crate::support::draw::error;
 use crate::support::vectors::{self, Vector};
 use ninc::graph::interp::{Tensor, Value, run};
-use ninc::kernel::target::{Isa, Target};
+use ninc::lower::target::{Isa, Target};
 use ninc::passes::autodiff;
 use ninc::pipeline::Options;
 use ninc::types::Type;

@@ -5,8 +5,8 @@ pub mod driver;
 pub mod opencl;
 pub mod x86;
 
-use crate::kernel::ir::Leaf;
+use crate::kernel::ir::MicroKernel;
 
-/// Gives machine code for a leaf function, an error, or `None` to leave it to Cranelift. The code is a System V function
+/// Gives machine code for a micro-kernel, an error, or `None` to leave it to Cranelift. The code is a System V function
 /// of up to six 64-bit integers or pointers, without relocations, that keeps the callee-saved registers.
-pub type LeafCode<'a> = dyn Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + 'a;
+pub type MicroKernelCode<'a> = dyn Fn(&MicroKernel) -> Option<Result<Vec<u8>, String>> + 'a;

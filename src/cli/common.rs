@@ -4,7 +4,7 @@ use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
-use ninc::kernel::target::{Algorithm, Isa, Target};
+use ninc::lower::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};

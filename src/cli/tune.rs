@@ -4,7 +4,7 @@
 use super::bench::measure::Run;
 use super::common::{Common, initialise};
 use super::output::{self, Done, usage};
-use ninc::kernel::target::{Fusion, GroupTile, Measured, Target};
+use ninc::lower::target::{Fusion, GroupTile, Measured, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
 use ninc_runtime::opencl;

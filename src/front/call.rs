@@ -414,8 +414,8 @@ impl Lower<'_> {
             }
         }
         for (i, (value, span)) in unnamed.into_iter().enumerate() {
-            if let Some(slot) = values.get_mut(i) {
-                *slot = Some((value, span));
+            if let Some(buffer) = values.get_mut(i) {
+                *buffer = Some((value, span));
                 continue;
             }
             let most = if known.len() == 1 { "one argument".into() } else { format!("{} arguments", known.len()) };

@@ -43,13 +43,13 @@ fn sort<'a>(parsed: &'a Parsed, schemas: &HashMap<&'static str, Schema>, out: &m
                 None => items.network = Some(network),
             },
             Item::Section(section) => {
-                let (slot, word) = match section.kind {
+                let (buffer, word) = match section.kind {
                     SectionKind::Data => (&mut items.data, "`data` section"),
                     SectionKind::Train => (&mut items.train, "`train` section"),
                 };
-                match slot {
+                match buffer {
                     Some(first) => out.push(again(word, section.word, first.word)),
-                    None => *slot = Some(section),
+                    None => *buffer = Some(section),
                 }
             }
             Item::Block(block) => {

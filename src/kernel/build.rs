@@ -1,4 +1,4 @@
-//! Builders that recipes write leaf functions and kernels with.
+//! Builders that recipes write micro-kernels and kernels with.
 
 use super::ir::*;
 
@@ -63,44 +63,50 @@ impl Index {
     }
 }
 
-/// Builds one [`Leaf`]. Methods append to the innermost open loop body.
-pub struct LeafBuilder {
-    leaf: Leaf,
-    /// Bodies of the loops that are open, outermost (the leaf's own) first.
+/// Builds one [`MicroKernel`]. Methods append to the innermost open loop body.
+pub struct MicroKernelBuilder {
+    micro_kernel: MicroKernel,
+    /// Bodies of the loops that are open, outermost (the micro-kernel's own) first.
     open: Vec<Vec<Inst>>,
 }
 
-impl LeafBuilder {
-    pub fn new(name: impl Into<String>) -> LeafBuilder {
-        let leaf =
-            Leaf { name: name.into(), params: vec![], values: vec![], vars: vec![], body: vec![], together: None };
-        LeafBuilder { leaf, open: vec![vec![]] }
+impl MicroKernelBuilder {
+    pub fn new(name: impl Into<String>) -> MicroKernelBuilder {
+        let micro_kernel = MicroKernel {
+            name: name.into(),
+            params: vec![],
+            values: vec![],
+            vars: vec![],
+            body: vec![],
+            together: None,
+        };
+        MicroKernelBuilder { micro_kernel, open: vec![vec![]] }
     }
 
-    /// What 32 items do with this leaf, see [`Together`].
+    /// What 32 items do with this micro-kernel, see [`Together`].
     pub fn together(&mut self, together: Together) {
-        self.leaf.together = Some(together);
+        self.micro_kernel.together = Some(together);
     }
 
     pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {
-        self.leaf.params.push(LeafParam::Pointer { name: name.into(), elem, access });
-        Param(self.leaf.params.len() as u32 - 1)
+        self.micro_kernel.params.push(MicroKernelParam::Pointer { name: name.into(), elem, access });
+        Param(self.micro_kernel.params.len() as u32 - 1)
     }
 
     pub fn int(&mut self, name: &str) -> Var {
         let var = self.var(name);
-        self.leaf.params.push(LeafParam::Int { name: name.into(), var });
+        self.micro_kernel.params.push(MicroKernelParam::Int { name: name.into(), var });
         var
     }
 
     fn var(&mut self, name: &str) -> Var {
-        self.leaf.vars.push(name.into());
-        Var(self.leaf.vars.len() as u32 - 1)
+        self.micro_kernel.vars.push(name.into());
+        Var(self.micro_kernel.vars.len() as u32 - 1)
     }
 
     fn value(&mut self, ty: Ty) -> Val {
-        self.leaf.values.push(ty);
-        Val(self.leaf.values.len() as u32 - 1)
+        self.micro_kernel.values.push(ty);
+        Val(self.micro_kernel.values.len() as u32 - 1)
     }
 
     fn push(&mut self, inst: Inst) {
@@ -108,7 +114,7 @@ impl LeafBuilder {
     }
 
     pub fn ty(&self, value: Val) -> Ty {
-        self.leaf.values[value.0 as usize]
+        self.micro_kernel.values[value.0 as usize]
     }
 
     /// Appends `op` and gives its result.
@@ -154,8 +160,8 @@ impl LeafBuilder {
     }
 
     fn loaded(&self, base: Param, lanes: u32) -> Ty {
-        match &self.leaf.params[base.0 as usize] {
-            LeafParam::Pointer { elem: Elem::F32 | Elem::Bf16, .. } => Ty::f32(lanes),
+        match &self.micro_kernel.params[base.0 as usize] {
+            MicroKernelParam::Pointer { elem: Elem::F32 | Elem::Bf16, .. } => Ty::f32(lanes),
             _ => Ty::i32(lanes),
         }
     }
@@ -224,7 +230,7 @@ impl LeafBuilder {
         name: &str,
         count: impl Into<Index>,
         init: &[Val],
-        body: impl FnOnce(&mut LeafBuilder, Var, &[Val]) -> Vec<Val>,
+        body: impl FnOnce(&mut MicroKernelBuilder, Var, &[Val]) -> Vec<Val>,
     ) -> Vec<Val> {
         let var = self.var(name);
         let types: Vec<Ty> = init.iter().map(|&v| self.ty(v)).collect();
@@ -239,7 +245,7 @@ impl LeafBuilder {
     }
 
     /// Runs over `count` elements, `lanes` at a time, then the rest one by one: `body(builder, index, lanes)`.
-    pub fn elements(&mut self, count: usize, lanes: u32, mut body: impl FnMut(&mut LeafBuilder, Index, u32)) {
+    pub fn elements(&mut self, count: usize, lanes: u32, mut body: impl FnMut(&mut MicroKernelBuilder, Index, u32)) {
         let whole = count / lanes as usize;
         if lanes > 1 && whole > 0 {
             self.repeat("v", whole, &[], |b, v, _| {
@@ -256,10 +262,10 @@ impl LeafBuilder {
         }
     }
 
-    pub fn finish(mut self) -> Leaf {
-        self.leaf.body = self.open.pop().expect("the leaf's own body");
-        assert!(self.open.is_empty(), "a loop of leaf {} was left open", self.leaf.name);
-        self.leaf
+    pub fn finish(mut self) -> MicroKernel {
+        self.micro_kernel.body = self.open.pop().expect("the micro_kernel's own body");
+        assert!(self.open.is_empty(), "a loop of micro_kernel {} was left open", self.micro_kernel.name);
+        self.micro_kernel
     }
 }
 
@@ -383,8 +389,8 @@ impl KernelBuilder {
         self.push(Stmt::If { condition, then, otherwise });
     }
 
-    pub fn call(&mut self, leaf: LeafId, args: impl Into<Vec<Arg>>) {
-        self.push(Stmt::Call { leaf, args: args.into() });
+    pub fn call(&mut self, micro_kernel: MicroKernelId, args: impl Into<Vec<Arg>>) {
+        self.push(Stmt::Call { micro_kernel, args: args.into() });
     }
 
     fn push(&mut self, stmt: Stmt) {
@@ -406,14 +412,14 @@ impl Memory {
 }
 
 impl Module {
-    /// Adds a leaf, or finds the one with the same name (recipes name leaves by all that decides their code).
-    pub fn leaf(&mut self, name: &str, build: impl FnOnce(&mut LeafBuilder)) -> LeafId {
-        if let Some(i) = self.leaves.iter().position(|l| l.name == name) {
-            return LeafId(i as u32);
+    /// Adds a micro-kernel, or finds the one with the same name (recipes name micro-kernels by all that decides their code).
+    pub fn micro_kernel(&mut self, name: &str, build: impl FnOnce(&mut MicroKernelBuilder)) -> MicroKernelId {
+        if let Some(i) = self.micro_kernels.iter().position(|l| l.name == name) {
+            return MicroKernelId(i as u32);
         }
-        let mut builder = LeafBuilder::new(name);
+        let mut builder = MicroKernelBuilder::new(name);
         build(&mut builder);
-        self.leaves.push(builder.finish());
-        LeafId(self.leaves.len() as u32 - 1)
+        self.micro_kernels.push(builder.finish());
+        MicroKernelId(self.micro_kernels.len() as u32 - 1)
     }
 }

@@ -62,17 +62,17 @@ pub fn kernel(module: &Module, kernel: &Kernel, batch: usize) -> Work {
     count(module, kernel, batch, None)
 }
 
-/// The leaf that does most multiply-adds in a launch of the kernel, or moves most bytes if none has any.
-pub fn main_leaf(module: &Module, kernel: &Kernel, batch: usize) -> Option<LeafId> {
+/// The micro-kernel that does most multiply-adds in a launch of the kernel, or moves most bytes if none has any.
+pub fn main_micro_kernel(module: &Module, kernel: &Kernel, batch: usize) -> Option<MicroKernelId> {
     let mut calls = Vec::new();
     called(&kernel.body, &mut calls);
-    calls.into_iter().max_by_key(|&leaf| {
-        let work = count(module, kernel, batch, Some(leaf));
+    calls.into_iter().max_by_key(|&micro_kernel| {
+        let work = count(module, kernel, batch, Some(micro_kernel));
         (work.multiply_adds, work.bytes)
     })
 }
 
-fn called(stmts: &[Stmt], calls: &mut Vec<LeafId>) {
+fn called(stmts: &[Stmt], calls: &mut Vec<MicroKernelId>) {
     for stmt in stmts {
         match stmt {
             Stmt::For { body, .. } => called(body, calls),
@@ -80,14 +80,14 @@ fn called(stmts: &[Stmt], calls: &mut Vec<LeafId>) {
                 called(then, calls);
                 called(otherwise, calls);
             }
-            Stmt::Call { leaf, .. } if !calls.contains(leaf) => calls.push(*leaf),
+            Stmt::Call { micro_kernel, .. } if !calls.contains(micro_kernel) => calls.push(*micro_kernel),
             Stmt::Call { .. } | Stmt::Barrier => {}
         }
     }
 }
 
-fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<LeafId>) -> Work {
-    let mut counter = Counter { module, only, vars: vec![0; kernel.vars.len()], leaves: HashMap::new() };
+fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<MicroKernelId>) -> Work {
+    let mut counter = Counter { module, only, vars: vec![0; kernel.vars.len()], micro_kernels: HashMap::new() };
     counter.vars[KVar::BATCH.0 as usize] = batch as i64;
     counter.vars[KVar::TOTAL.0 as usize] = batch as i64;
     counter.stmts(&kernel.body)
@@ -95,11 +95,11 @@ fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<LeafId>) -
 
 struct Counter<'a> {
     module: &'a Module,
-    /// The only leaf that counts, if there is one.
-    only: Option<LeafId>,
+    /// The only micro-kernel that counts, if there is one.
+    only: Option<MicroKernelId>,
     vars: Vec<i64>,
-    /// Work of leaves by their integer arguments.
-    leaves: HashMap<(LeafId, Vec<i64>), Work>,
+    /// Work of micro-kernels by their integer arguments.
+    micro_kernels: HashMap<(MicroKernelId, Vec<i64>), Work>,
 }
 
 impl Counter<'_> {
@@ -129,18 +129,18 @@ impl Counter<'_> {
                 let branch = if condition.eval(&self.vars) != 0 { then } else { otherwise };
                 self.stmts(branch)
             }
-            Stmt::Call { leaf, .. } if self.only.is_some_and(|only| only != *leaf) => Work::default(),
-            Stmt::Call { leaf, args } => {
+            Stmt::Call { micro_kernel, .. } if self.only.is_some_and(|only| only != *micro_kernel) => Work::default(),
+            Stmt::Call { micro_kernel, args } => {
                 let ints = args.iter().filter_map(|a| match a {
                     Arg::Int(e) => Some(e.eval(&self.vars)),
                     Arg::Pointer { .. } => None,
                 });
-                let key = (*leaf, ints.collect());
-                if let Some(work) = self.leaves.get(&key) {
+                let key = (*micro_kernel, ints.collect());
+                if let Some(work) = self.micro_kernels.get(&key) {
                     return *work;
                 }
-                let work = leaf_work(&self.module.leaves[leaf.0 as usize], &key.1);
-                self.leaves.insert(key, work);
+                let work = micro_kernel_work(&self.module.micro_kernels[micro_kernel.0 as usize], &key.1);
+                self.micro_kernels.insert(key, work);
                 work
             }
             Stmt::Barrier => Work::default(),
@@ -171,29 +171,29 @@ fn uses(expr: &Expr, var: KVar) -> bool {
 }
 
 /// The work of one call with these integer arguments.
-fn leaf_work(leaf: &Leaf, ints: &[i64]) -> Work {
-    let mut vars = vec![0; leaf.vars.len()];
-    let params = leaf.params.iter().filter_map(|p| match p {
-        LeafParam::Int { var, .. } => Some(*var),
-        LeafParam::Pointer { .. } => None,
+fn micro_kernel_work(micro_kernel: &MicroKernel, ints: &[i64]) -> Work {
+    let mut vars = vec![0; micro_kernel.vars.len()];
+    let params = micro_kernel.params.iter().filter_map(|p| match p {
+        MicroKernelParam::Int { var, .. } => Some(*var),
+        MicroKernelParam::Pointer { .. } => None,
     });
     for (var, &value) in params.zip(ints) {
         vars[var.0 as usize] = value;
     }
-    insts(leaf, &leaf.body, &mut vars)
+    insts(micro_kernel, &micro_kernel.body, &mut vars)
 }
 
-fn insts(leaf: &Leaf, body: &[Inst], vars: &mut [i64]) -> Work {
-    body.iter().map(|inst| inst_work(leaf, inst, vars)).fold(Work::default(), Add::add)
+fn insts(micro_kernel: &MicroKernel, body: &[Inst], vars: &mut [i64]) -> Work {
+    body.iter().map(|inst| inst_work(micro_kernel, inst, vars)).fold(Work::default(), Add::add)
 }
 
-fn inst_work(leaf: &Leaf, inst: &Inst, vars: &mut [i64]) -> Work {
-    let ty = |v: Val| leaf.values[v.0 as usize];
+fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut [i64]) -> Work {
+    let ty = |v: Val| micro_kernel.values[v.0 as usize];
     match inst {
-        Inst::Let { result, op } => op_work(leaf, op, ty(*result)),
+        Inst::Let { result, op } => op_work(micro_kernel, op, ty(*result)),
         Inst::Store { to, value, count } => {
             let elements = u64::from(count.unwrap_or(ty(*value).lanes));
-            Work { bytes: elements * bytes_behind(leaf, to.base), ..Work::default() }
+            Work { bytes: elements * bytes_behind(micro_kernel, to.base), ..Work::default() }
         }
         Inst::Prefetch { .. } => Work::default(),
         Inst::Loop { var, count, body, .. } => {
@@ -202,11 +202,11 @@ fn inst_work(leaf: &Leaf, inst: &Inst, vars: &mut [i64]) -> Work {
                 return Work::default();
             }
             if !body.iter().any(|i| loop_depends(i, *var)) {
-                return insts(leaf, body, vars) * rounds as u64;
+                return insts(micro_kernel, body, vars) * rounds as u64;
             }
             let round = |i| {
                 vars[var.0 as usize] = i;
-                insts(leaf, body, vars)
+                insts(micro_kernel, body, vars)
             };
             (0..rounds).map(round).fold(Work::default(), Add::add)
         }
@@ -227,14 +227,14 @@ fn value(index: &Index, vars: &[i64]) -> i64 {
     index.offset + index.terms.iter().map(|&(v, c)| c * vars[v.0 as usize]).sum::<i64>()
 }
 
-fn bytes_behind(leaf: &Leaf, param: Param) -> u64 {
-    match &leaf.params[param.0 as usize] {
-        LeafParam::Pointer { elem, .. } => elem.bytes() as u64,
-        LeafParam::Int { .. } => 0,
+fn bytes_behind(micro_kernel: &MicroKernel, param: Param) -> u64 {
+    match &micro_kernel.params[param.0 as usize] {
+        MicroKernelParam::Pointer { elem, .. } => elem.bytes() as u64,
+        MicroKernelParam::Int { .. } => 0,
     }
 }
 
-fn op_work(leaf: &Leaf, op: &Op, ty: Ty) -> Work {
+fn op_work(micro_kernel: &MicroKernel, op: &Op, ty: Ty) -> Work {
     let lanes = u64::from(ty.lanes);
     let float = ty.elem == Elem::F32;
     let none = Work::default();
@@ -246,14 +246,14 @@ fn op_work(leaf: &Leaf, op: &Op, ty: Ty) -> Work {
         }
         Op::Unary { op: Unary::Sqrt, .. } => Work { others: lanes, ..none },
         Op::Reduce { op: Binary::Add | Binary::Mul, value } if float => {
-            let lanes = u64::from(leaf.values[value.0 as usize].lanes);
+            let lanes = u64::from(micro_kernel.values[value.0 as usize].lanes);
             Work { others: lanes - 1, ..none }
         }
         Op::Load { from, count, .. } => {
             let elements = count.map_or(lanes, u64::from);
-            Work { bytes: elements * bytes_behind(leaf, from.base), ..none }
+            Work { bytes: elements * bytes_behind(micro_kernel, from.base), ..none }
         }
-        Op::Broadcast { from, .. } => Work { bytes: bytes_behind(leaf, from.base), ..none },
+        Op::Broadcast { from, .. } => Work { bytes: bytes_behind(micro_kernel, from.base), ..none },
         Op::LoadPacked { lanes, .. } => Work { bytes: 4 * u64::from(*lanes), ..none },
         Op::BroadcastPacked { .. } => Work { bytes: 4, ..none },
         _ => none,
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn triangular_work() {
         let mut module = Module::default();
-        let leaf = module.leaf("row", |b| {
+        let micro_kernel = module.micro_kernel("row", |b| {
             let x = b.pointer("x", Elem::F32, Access::ReadWrite);
             let n = b.int("n");
             let zero = b.f32(0.0, 4);
@@ -282,7 +282,7 @@ mod tests {
         let mut k = KernelBuilder::new("rows");
         let x = k.buffer("x", Elem::F32, Access::ReadWrite);
         k.parallel("image", Expr::BATCH, |k, _| {
-            k.serial("row", 3, |k, row| k.call(leaf, vec![x.at(0), Arg::Int(row + 1)]));
+            k.serial("row", 3, |k, row| k.call(micro_kernel, vec![x.at(0), Arg::Int(row + 1)]));
         });
         let k = k.finish();
         let work = kernel(&module, &k, 2);
@@ -290,6 +290,6 @@ mod tests {
         assert_eq!(work.bytes, 2 * 16 * (1 + 2 + 3 + 3));
         assert_eq!(work.flops(), 2 * work.multiply_adds);
         assert_eq!(kernel(&module, &k, 0), Work::default());
-        assert_eq!(main_leaf(&module, &k, 2), Some(leaf));
+        assert_eq!(main_micro_kernel(&module, &k, 2), Some(micro_kernel));
     }
 }

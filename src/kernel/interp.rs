@@ -1,22 +1,20 @@
-//! The meaning of kernel IR. Runs leaves, kernels and whole drafts on byte buffers, slowly and with every access checked:
+//! The meaning of kernel IR. Runs micro-kernels and kernels on byte buffers, slowly and with every access checked:
 //! an access outside of its buffer is an error here, where compiled code would corrupt memory.
 //!
 //! What the IR's comments leave open is decided here: `fma` rounds once; I32 arithmetic wraps; `ToInt` saturates, NaN
 //! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
 //! `Dot2Bf16` adds pair element 0 first, rounding after each.
 
-use super::ir::{Arg, Elem, Kernel, LeafId, LoopKind, Memory, Module, Stmt};
-use super::site::{Draft, Launch, Role, Slot};
+use super::ir::{Arg, Elem, Kernel, LoopKind, Memory, MicroKernelId, Module, Stmt};
 use super::verify;
-use crate::verified::Verified;
 
 mod code;
 mod group;
-mod leaf;
+mod micro_kernel;
 mod ops;
 
 pub use code::{InterpCode, scratch_offsets};
-pub use leaf::{LeafArg, run_leaf};
+pub use micro_kernel::{MicroKernelArg, run_micro_kernel};
 
 /// Memory that leaves work on: numbered blocks of bytes.
 pub trait Blocks {
@@ -144,18 +142,18 @@ impl Nest<'_> {
                 Stmt::If { condition, then, otherwise } => {
                     self.block(if condition.eval(&self.vars) != 0 { then } else { otherwise })?;
                 }
-                Stmt::Call { leaf, args } => self.call(*leaf, args)?,
+                Stmt::Call { micro_kernel, args } => self.call(*micro_kernel, args)?,
                 Stmt::Barrier => return Err("a barrier in a CPU kernel".into()),
             }
         }
         Ok(())
     }
 
-    fn call(&mut self, leaf: LeafId, args: &[Arg]) -> Result<(), String> {
+    fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg]) -> Result<(), String> {
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             values.push(match arg {
-                Arg::Int(e) => LeafArg::Int(e.eval(&self.vars)),
+                Arg::Int(e) => MicroKernelArg::Int(e.eval(&self.vars)),
                 Arg::Pointer { memory, offset } => {
                     let (block, elem) = match *memory {
                         Memory::Buffer(i) => (i as usize, self.kernel.buffers[i as usize].elem),
@@ -163,11 +161,11 @@ impl Nest<'_> {
                             (self.kernel.buffers.len() + i as usize, self.kernel.scratch[i as usize].elem)
                         }
                     };
-                    LeafArg::Pointer { block, byte: offset.eval(&self.vars) * elem.bytes() as i64 }
+                    MicroKernelArg::Pointer { block, byte: offset.eval(&self.vars) * elem.bytes() as i64 }
                 }
             });
         }
-        run_leaf(&self.module.leaves[leaf.0 as usize], &values, self.memory)
+        run_micro_kernel(&self.module.micro_kernels[micro_kernel.0 as usize], &values, self.memory)
     }
 }
 
@@ -189,45 +187,4 @@ pub fn to_f32(bytes: &[u8]) -> Vec<f32> {
 /// The integers of a block.
 pub fn to_i32(bytes: &[u8]) -> Vec<i32> {
     bytes.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect()
-}
-
-/// Runs a draft (preparations, then launches) for a batch. `feeds` give the bytes of inputs and parameters, in memory
-/// order; all of them must be fed. Gives the bytes of every buffer, indexed by slot.
-///
-/// Working memory starts as garbage, and the rounds of each launch run from the last to the first, so that a kernel
-/// whose rounds depend on each other, or that reads what nobody wrote, gives a visibly wrong result.
-pub fn run_draft(draft: &Draft, batch: usize, feeds: &[(Slot, Vec<u8>)]) -> Result<Vec<Vec<u8>>, String> {
-    let module = verify::verify(draft.module.clone()).map_err(|errors| errors.join("\n"))?;
-    let mut blocks = Vec::new();
-    for (i, buffer) in draft.buffers.iter().enumerate() {
-        let bytes = (buffer.fixed + buffer.per_image * batch) * buffer.elem.bytes();
-        let fed = feeds.iter().find(|(slot, _)| slot.0 as usize == i);
-        match fed {
-            Some((_, data)) if data.len() != bytes => {
-                return Err(format!("{} takes {bytes} bytes, fed {}", buffer.name, data.len()));
-            }
-            Some((_, data)) => blocks.push(data.clone()),
-            None if matches!(buffer.role, Role::Input | Role::Param) => {
-                return Err(format!("{} is not fed", buffer.name));
-            }
-            None => blocks.push(vec![0xff; bytes]),
-        }
-    }
-    for launch in draft.prepare.iter().chain(&draft.launches) {
-        run_launch(&module, launch, &mut blocks, batch)?;
-    }
-    Ok(blocks)
-}
-
-fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>], batch: usize) -> Result<(), String> {
-    let kernel = &module.kernels[launch.kernel];
-    let vars = [batch as i64, 0, batch as i64];
-    let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
-    let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
-        return Err(format!("kernel {} is no loop", kernel.name));
-    };
-    for round in (0..end.eval(&vars)).rev() {
-        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
-    }
-    Ok(())
 }

@@ -1,15 +1,15 @@
 //! Kernel IR: all that a back end ever reads. It has two levels.
 //!
-//! A [`Kernel`] is a loop nest over index expressions that calls leaf functions on pieces of buffers. A [`Leaf`] is
+//! A [`Kernel`] is a loop nest over index expressions that calls micro-kernels on pieces of buffers. A [`MicroKernel`] is
 //! straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
 //! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
 
 use crate::types::Format;
 
-/// A compiled unit: kernels and the leaf functions they call.
+/// A compiled unit: kernels and the micro-kernels they call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
-    pub leaves: Vec<Leaf>,
+    pub micro_kernels: Vec<MicroKernel>,
     pub kernels: Vec<Kernel>,
 }
 
@@ -27,7 +27,7 @@ pub enum Elem {
     Mask,
 }
 
-/// Type of a leaf's value. `lanes == 1` is a scalar.
+/// Type of a micro-kernel's value. `lanes == 1` is a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ty {
     pub elem: Elem,
@@ -41,36 +41,36 @@ pub enum Access {
     ReadWrite,
 }
 
-// ---------------------------------------------------------------- leaf functions
+// ---------------------------------------------------------------- micro-kernels
 
-/// Index into [`Leaf::values`]. Each value is defined once.
+/// Index into [`MicroKernel::values`]. Each value is defined once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Val(pub u32);
 
-/// An integer variable of a leaf: an `Int` parameter or a loop counter. Index into [`Leaf::vars`] (names).
+/// An integer variable of a micro-kernel: an `Int` parameter or a loop counter. Index into [`MicroKernel::vars`] (names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Var(pub u32);
 
-/// Index into [`Leaf::params`].
+/// Index into [`MicroKernel::params`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Param(pub u32);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Leaf {
+pub struct MicroKernel {
     pub name: String,
     /// At most six: they travel in registers.
-    pub params: Vec<LeafParam>,
+    pub params: Vec<MicroKernelParam>,
     /// Types of all values.
     pub values: Vec<Ty>,
     /// Names of all integer variables.
     pub vars: Vec<String>,
     pub body: Vec<Inst>,
-    /// What neighbouring items do with this leaf if they do it together.
+    /// What neighbouring items do with this micro-kernel if they do it together.
     pub together: Option<Together>,
 }
 
-/// On a GPU, 32 neighbouring items that call a leaf at once compute `C += A · B`, each the part that its body says, and a
-/// back end may let a matrix unit do all of it. The leaf is `(a, b, c)`; a and b hold numbers that are exact in `format`,
+/// On a GPU, 32 neighbouring items that call a micro-kernel at once compute `C += A · B`, each the part that its body says, and a
+/// back end may let a matrix unit do all of it. The micro-kernel is `(a, b, c)`; a and b hold numbers that are exact in `format`,
 /// term after term: `a[k][row]`, `b[k][column]`, neighbouring rows and columns beside each other. Item i is lane `(g, t) =
 /// (i / 4 mod 8, i mod 4)`: its pointers are those of row g and column 2t, its results those of the rows `g + 8·r` and the
 /// columns `2t + 8·v` and the next, as `c[r][v][2]`.
@@ -88,7 +88,7 @@ pub struct Together {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LeafParam {
+pub enum MicroKernelParam {
     /// `restrict`-like: pointers of one call never overlap unless they are the same address with the same element
     /// order of accesses (in-place elementwise work).
     Pointer {
@@ -152,7 +152,7 @@ pub enum Op {
     Iota {
         lanes: u32,
     },
-    /// A leaf's integer (wrapped to 32 bits) in every lane.
+    /// A micro-kernel's integer (wrapped to 32 bits) in every lane.
     IndexI32 {
         index: Index,
         lanes: u32,
@@ -364,7 +364,7 @@ pub enum Stmt {
     },
     /// Index into [`Module::leaves`], arguments in the order of its parameters.
     Call {
-        leaf: LeafId,
+        micro_kernel: MicroKernelId,
         args: Vec<Arg>,
     },
     /// All items of a group wait for each other, and see what the others wrote before (GPU). Stands where all items
@@ -373,7 +373,7 @@ pub enum Stmt {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LeafId(pub u32);
+pub struct MicroKernelId(pub u32);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Arg {

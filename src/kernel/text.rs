@@ -1,7 +1,7 @@
 //! Kernel IR as text: `Module` prints, and [`parse`] reads exactly the same module back.
 //!
 //! ```text
-//! leaf axpy(x: f32 read, y: f32 readwrite, n: int) {
+//! micro-kernel axpy(x: f32 read, y: f32 readwrite, n: int) {
 //!   %0: f32x4 = const 0.5
 //!   for i = 0 to n carry %1: f32x4 = %0 {
 //!     %2: f32x4 = load x[4*i]
@@ -111,8 +111,8 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 impl fmt::Display for Module {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for leaf in &self.leaves {
-            leaf.fmt(f)?;
+        for micro_kernel in &self.micro_kernels {
+            micro_kernel.fmt(f)?;
         }
         for kernel in &self.kernels {
             let vars = distinct(kernel.vars.iter().map(String::as_str));
@@ -124,46 +124,46 @@ impl fmt::Display for Module {
     }
 }
 
-impl fmt::Display for Leaf {
+impl fmt::Display for MicroKernel {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let vars = distinct(self.vars.iter().map(String::as_str));
         let params = distinct(self.params.iter().map(|p| match p {
-            LeafParam::Pointer { name, .. } | LeafParam::Int { name, .. } => name.as_str(),
+            MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => name.as_str(),
         }));
-        let text = LeafText { leaf: self, vars, params };
+        let text = LeafText { micro_kernel: self, vars, params };
         text.write(f)
     }
 }
 
 struct LeafText<'a> {
-    leaf: &'a Leaf,
+    micro_kernel: &'a MicroKernel,
     vars: Vec<String>,
     params: Vec<String>,
 }
 
 impl LeafText<'_> {
     fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "leaf {}(", quoted(&self.leaf.name))?;
-        for (i, param) in self.leaf.params.iter().enumerate() {
+        write!(f, "micro_kernel {}(", quoted(&self.micro_kernel.name))?;
+        for (i, param) in self.micro_kernel.params.iter().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             match param {
-                LeafParam::Pointer { elem, access, .. } => {
+                MicroKernelParam::Pointer { elem, access, .. } => {
                     write!(f, "{comma}{}: {elem} {}", self.params[i], word(&ACCESSES, *access))?;
                 }
-                LeafParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[var.0 as usize])?,
+                MicroKernelParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[var.0 as usize])?,
             }
         }
         write!(f, ")")?;
-        if let Some(Together { format, rows, columns, depth, pitches: [a, b] }) = self.leaf.together {
+        if let Some(Together { format, rows, columns, depth, pitches: [a, b] }) = self.micro_kernel.together {
             write!(f, " together {}, {rows}, {columns}, {depth}, {a}, {b}", format.name())?;
         }
         writeln!(f, " {{")?;
-        self.block(f, &self.leaf.body, 1)?;
+        self.block(f, &self.micro_kernel.body, 1)?;
         writeln!(f, "}}")
     }
 
     fn typed(&self, value: Val) -> String {
-        format!("%{}: {}", value.0, self.leaf.values[value.0 as usize])
+        format!("%{}: {}", value.0, self.micro_kernel.values[value.0 as usize])
     }
 
     fn block(&self, f: &mut fmt::Formatter, body: &[Inst], depth: usize) -> fmt::Result {
@@ -302,8 +302,8 @@ impl KernelText<'_> {
                     }
                     writeln!(f, "{indent}}}")?;
                 }
-                Stmt::Call { leaf, args } => {
-                    let name = self.module.leaves.get(leaf.0 as usize).map_or("?", |l| &l.name);
+                Stmt::Call { micro_kernel, args } => {
+                    let name = self.module.micro_kernels.get(micro_kernel.0 as usize).map_or("?", |l| &l.name);
                     let args: Vec<String> = args.iter().map(|a| self.arg(a)).collect();
                     writeln!(f, "{indent}call {}({})", quoted(name), args.join(", "))?;
                 }

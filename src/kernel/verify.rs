@@ -1,7 +1,7 @@
 //! Checks a module before any back end sees it, so that back ends need no error paths for malformed code.
 //!
-//! Leaf functions (`leaf`):
-//! - at most six parameters; names of leaves are unique;
+//! Micro-kernels (`leaf`):
+//! - at most six parameters; names of micro-kernels are unique;
 //! - every value has one definition, which comes before its uses and is not inside a loop that has ended;
 //! - operands and results of every operation have the types that the operation asks for;
 //! - lanes are 1, 2, 4, 8 or 16; partial counts lie between 1 and lanes - 1;
@@ -10,8 +10,8 @@
 //! - variables are numbered in the order of their definition and used in scope only; index terms are sorted, without zeros.
 //!
 //! Kernels (`nest`):
-//! - the first three variables are `batch`, `first`, `total`; the others as in leaves;
-//! - arguments of a call match the leaf's parameters: kind, element type, access;
+//! - the first three variables are `batch`, `first`, `total`; the others as in micro-kernels;
+//! - arguments of a call match the micro-kernel's parameters: kind, element type, access;
 //! - divisors are positive constants;
 //! - a CPU kernel is exactly one `Parallel` loop from 0, whose end depends on `batch`, `first`, `total` and constants only;
 //!   no GPU loop, barrier or GPU memory occurs in it;
@@ -23,7 +23,7 @@ use super::ir::{Expr, KVar, Kernel, LoopKind, Module, Stmt};
 use crate::verified::Verified;
 use std::collections::HashSet;
 
-mod leaf;
+mod micro_kernel;
 mod nest;
 
 /// All that is wrong with the module, or the witness that nothing is.
@@ -36,11 +36,11 @@ pub fn verify(module: Module) -> Result<Verified<Module>, Vec<String>> {
 pub fn check(module: &Module) -> Vec<String> {
     let mut errors = Vec::new();
     let mut names = HashSet::new();
-    for l in &module.leaves {
+    for l in &module.micro_kernels {
         if !names.insert(l.name.as_str()) {
-            errors.push(format!("leaf {}: another leaf has this name", l.name));
+            errors.push(format!("micro-kernel {}: another micro_kernel has this name", l.name));
         }
-        errors.extend(leaf::check(l).into_iter().map(|e| format!("leaf {}: {e}", l.name)));
+        errors.extend(micro_kernel::check(l).into_iter().map(|e| format!("micro-kernel {}: {e}", l.name)));
     }
     for k in &module.kernels {
         errors.extend(nest::check(module, k).into_iter().map(|e| format!("kernel {}: {e}", k.name)));

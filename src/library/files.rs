@@ -5,7 +5,7 @@ use super::header::{self, About, identifier};
 use super::levels::{Level, host_triple};
 use super::table::{self, Row};
 use super::{Contents, Part, Set, archive, object, opencl, shared};
-use crate::kernel::target::Target;
+use crate::lower::target::Target;
 use crate::model::Model;
 use crate::pipeline::{self, Emit, Kernels, Options, Stage};
 use ninc_runtime::plan::Port;

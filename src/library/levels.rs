@@ -1,6 +1,6 @@
 //! Processors to build for: what `--cpu` names.
 
-use crate::kernel::target::{Isa, Target};
+use crate::lower::target::{Isa, Target};
 use ninc_runtime::{Error, Result};
 
 /// A level of processors.

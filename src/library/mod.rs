@@ -5,9 +5,9 @@
 //! that code can be made for, and building one needs no compiler but this.
 
 use crate::back::cranelift::Object;
-use crate::back::{LeafCode, driver, x86};
-use crate::kernel::ir::{Leaf, Module};
-use crate::kernel::target::{Isa, Target};
+use crate::back::{MicroKernelCode, driver, x86};
+use crate::kernel::ir::{MicroKernel, Module};
+use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
 use blob::{Blob, Extras};
 use cranelift_module::{DataId, FuncId};
@@ -116,10 +116,10 @@ impl Maker {
     fn set(&mut self, suffix: &str, set: &Set) -> Result<()> {
         let mut choose = format!("fn choose{suffix}() {{\n    let found = cpu();\n");
         for (i, part) in set.parts.iter().enumerate().rev() {
-            let wide = x86::leaf_code(part.target);
-            let none = |_: &Leaf| None;
+            let wide = x86::micro_kernel_code(part.target);
+            let none = |_: &MicroKernel| None;
             let prefix = format!("{}{suffix}.{i}.", self.name);
-            let code: &LeafCode = if self.x86 { &wide } else { &none };
+            let code: &MicroKernelCode = if self.x86 { &wide } else { &none };
             let kernels = self.object.kernels(&prefix, part.module, part.target, code).map_err(failed)?;
             let Blob { bytes, kernels: places } = blob::build(part.plan, &set.extras)?;
             let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
@@ -153,7 +153,7 @@ impl Maker {
     }
 }
 
-/// `cpuid(leaf, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four registers to
+/// `cpuid(micro-kernel, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four registers to
 /// memory, `pop rbx; ret`.
 const CPUID: [u8; 27] = [
     0x53, 0x89, 0xf8, 0x89, 0xf1, 0x49, 0x89, 0xd0, 0x0f, 0xa2, 0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04, 0x41, 0x89,

@@ -24,7 +24,7 @@ struct Machine {
     page: usize,
     /// Types of dynamic relocations.
     relative: u32,
-    slot: u32,
+    buffer: u32,
 }
 
 fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, String> {
@@ -33,13 +33,13 @@ fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, String> {
             code: elf::EM_X86_64,
             page: 0x1000,
             relative: elf::R_X86_64_RELATIVE,
-            slot: elf::R_X86_64_GLOB_DAT,
+            buffer: elf::R_X86_64_GLOB_DAT,
         }),
         object::Architecture::Aarch64 => Ok(Machine {
             code: elf::EM_AARCH64,
             page: 0x10000,
             relative: elf::R_AARCH64_RELATIVE,
-            slot: elf::R_AARCH64_GLOB_DAT,
+            buffer: elf::R_AARCH64_GLOB_DAT,
         }),
         other => Err(format!("no shared library can be written for {other:?}")),
     }
@@ -75,7 +75,7 @@ struct Link {
     constants: Part,
     code: Part,
     data: Part,
-    slots: Part,
+    buffers: Part,
     dynamic: Part,
     /// Where each section of the object went: the part (0 constants, 1 code, 2 data) and the offset in it.
     sections: HashMap<SectionIndex, (usize, usize)>,
@@ -155,7 +155,7 @@ impl Link {
         self.symbols.bytes = vec![0; 24 * count];
         let names: Vec<String> = self.imports.iter().chain(self.exports.iter().map(|e| &e.0)).cloned().collect();
         let starts: Vec<usize> = names.iter().map(|n| self.string(n)).collect();
-        self.slots.bytes = vec![0; 8 * self.slot_of.len()];
+        self.buffers.bytes = vec![0; 8 * self.slot_of.len()];
         self.relocations.bytes = vec![0; 24 * (relative + self.slot_of.len())];
         self.dynamic.bytes = vec![0; 16 * 12];
         let mut at = 64 + 56 * HEADERS;
@@ -165,7 +165,7 @@ impl Link {
         }
         self.code.address = align(at, page);
         at = align(self.code.address + self.code.bytes.len(), page);
-        for part in [&mut self.data, &mut self.slots, &mut self.dynamic] {
+        for part in [&mut self.data, &mut self.buffers, &mut self.dynamic] {
             part.address = align(at, 64);
             at = part.address + part.bytes.len();
         }
@@ -226,7 +226,7 @@ impl Link {
                     Some(section) => Some(self.address_in(section, symbol.address() as usize)?),
                     None => None,
                 };
-                let slot = self.slot_of.get(&index).map(|i| self.slots.address + 8 * i);
+                let buffer = self.slot_of.get(&index).map(|i| self.buffers.address + 8 * i);
                 let at = start + offset as usize;
                 let place = self.part(number).address + at;
                 let addend = relocation.addend();
@@ -240,7 +240,7 @@ impl Link {
                     continue;
                 }
                 let bytes = &mut self.part(number).bytes[at..at + 4];
-                let value = Reference { place: place as i64, target, slot, addend };
+                let value = Reference { place: place as i64, target, buffer, addend };
                 let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
                 let patched = match machine.code {
                     elf::EM_X86_64 => value.x86(r_type)?,
@@ -250,17 +250,17 @@ impl Link {
             }
         }
         for i in 0..self.imports.len() {
-            let info = (i as u64 + 1) << 32 | u64::from(machine.slot);
-            entries.push((self.slots.address + 8 * i, info, 0));
+            let info = (i as u64 + 1) << 32 | u64::from(machine.buffer);
+            entries.push((self.buffers.address + 8 * i, info, 0));
         }
         let mut own: Vec<(usize, SymbolIndex)> = self.slot_of.iter().map(|(&s, &i)| (i, s)).collect();
-        own.retain(|(slot, _)| *slot >= self.imports.len());
+        own.retain(|(buffer, _)| *buffer >= self.imports.len());
         own.sort_by_key(|o| o.0);
-        for (slot, index) in own {
+        for (buffer, index) in own {
             let symbol = file.symbol_by_index(index).map_err(|e| e.to_string())?;
-            let section = symbol.section_index().ok_or("a slot of a symbol without a section")?;
+            let section = symbol.section_index().ok_or("a buffer of a symbol without a section")?;
             let target = self.address_in(section, symbol.address() as usize)?;
-            entries.push((self.slots.address + 8 * slot, u64::from(machine.relative), target as i64));
+            entries.push((self.buffers.address + 8 * buffer, u64::from(machine.relative), target as i64));
         }
         self.relocations.bytes.clear();
         for (place, info, addend) in entries {
@@ -277,7 +277,7 @@ struct Reference {
     place: i64,
     target: Option<usize>,
     /// Where the loader puts the address of something imported.
-    slot: Option<usize>,
+    buffer: Option<usize>,
     addend: i64,
 }
 
@@ -287,7 +287,7 @@ impl Reference {
     }
 
     fn far(&self) -> Result<i64, String> {
-        self.slot.map(|s| s as i64).ok_or_else(|| "an indirect reference to something in the library".to_string())
+        self.buffer.map(|s| s as i64).ok_or_else(|| "an indirect reference to something in the library".to_string())
     }
 
     fn x86(&self, kind: u32) -> Result<u32, String> {
@@ -396,7 +396,7 @@ impl Link {
             (&self.constants, elf::SHT_PROGBITS, elf::SHF_ALLOC, 0, 0),
             (&self.code, elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_EXECINSTR, 0, 0),
             (&self.data, elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_WRITE, 0, 0),
-            (&self.slots, elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_WRITE, 0, 8),
+            (&self.buffers, elf::SHT_PROGBITS, elf::SHF_ALLOC | elf::SHF_WRITE, 0, 8),
             (&self.dynamic, elf::SHT_DYNAMIC, elf::SHF_ALLOC | elf::SHF_WRITE, 3, 16),
         ];
         for (part, ..) in &parts {

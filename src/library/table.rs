@@ -1,9 +1,10 @@
 //! What a build did, a row per launch.
 
+use crate::kernel::count;
 use crate::kernel::ir::{Access, Kernel, Module};
-use crate::kernel::recipes::contraction::Tile;
-use crate::kernel::target::Target;
-use crate::kernel::{cost, count};
+use crate::lower::cost;
+use crate::lower::target::Target;
+use crate::recipes::contraction::Tile;
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
     let kernel = &module.kernels[launch.kernel];
     let images = plan.group_of(IMAGES);
     let work = count::kernel(module, kernel, images) / images as u64;
-    let most = count::main_leaf(module, kernel, images);
+    let most = count::main_micro_kernel(module, kernel, images);
     let written = kernel.buffers.iter().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();
@@ -43,7 +44,7 @@ fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
         let sizes = buffers.iter().map(|&b| plan.buffers[b].fixed / images + plan.buffers[b].per_image);
         sizes.sum::<usize>()
     };
-    let tile = most.and_then(|leaf| tile(&module.leaves[leaf.0 as usize].name));
+    let tile = most.and_then(|micro_kernel| tile(&module.micro_kernels[micro_kernel.0 as usize].name));
     let share = cost::share_of_peak(target, &work, tile, bytes(images));
     let result = written.map_or_else(String::new, |(_, &b)| plan.buffers[b].name.clone());
     Row {
@@ -56,9 +57,9 @@ fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
     }
 }
 
-/// The register tile in the name of a leaf that multiplies matrices: `contract_6x16v8_…` has 6 rows and two vectors of 8.
-fn tile(leaf: &str) -> Option<Tile> {
-    let form = leaf.strip_prefix("contract_")?.split('_').next()?;
+/// The register tile in the name of a micro-kernel that multiplies matrices: `contract_6x16v8_…` has 6 rows and two vectors of 8.
+fn tile(micro_kernel: &str) -> Option<Tile> {
+    let form = micro_kernel.strip_prefix("contract_")?.split('_').next()?;
     let (rows, rest) = form.split_once('x')?;
     let (columns, lanes) = rest.split_once('v')?;
     let (rows, columns, lanes) = (rows.parse().ok()?, columns.parse::<usize>().ok()?, lanes.parse::<u32>().ok()?);

@@ -9,8 +9,8 @@ use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Compare;
-use crate::kernel::recipes::{Function, contraction, elementwise};
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::recipes::{Function, contraction, elementwise};
 use crate::types::Type;
 
 /// Names that the language and the attributes know.
@@ -147,9 +147,9 @@ impl OperatorDef for Activation {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = function(&self.function, self.slope).map_err(Unsupported)?;
-        elementwise::map(site, &contraction::function_name(function)[1..], |b, v, _| {
+        elementwise::map(cx, &contraction::function_name(function)[1..], |b, v, _| {
             contraction::activate(b, function, v[0])
         })
     }
@@ -222,10 +222,10 @@ impl OperatorDef for ActivationGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = function(&self.function, self.slope).map_err(Unsupported)?;
         let tag = format!("grad{}", contraction::function_name(function));
-        elementwise::map(site, &tag, |b, v, lanes| {
+        elementwise::map(cx, &tag, |b, v, lanes| {
             let (y, dy) = (v[0], v[1]);
             let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
             let below = match function {

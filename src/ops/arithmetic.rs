@@ -7,8 +7,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::elementwise;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::elementwise;
 use crate::types::Type;
 
 /// All operands must have one type; the message names the first that differs.
@@ -86,8 +86,8 @@ impl OperatorDef for Add {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "add", |b, v, _| b.add(v[0], v[1]))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "add", |b, v, _| b.add(v[0], v[1]))
     }
 
     super::no_products!();
@@ -129,8 +129,8 @@ impl OperatorDef for Mul {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "mul", |b, v, _| b.mul(v[0], v[1]))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "mul", |b, v, _| b.mul(v[0], v[1]))
     }
 
     super::no_products!();
@@ -165,9 +165,9 @@ impl OperatorDef for Scale {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let factor = self.factor as f32;
-        elementwise::map(site, &format!("scale_{}", bits(self.factor)), |b, v, lanes| {
+        elementwise::map(cx, &format!("scale_{}", bits(self.factor)), |b, v, lanes| {
             let factor = b.f32(factor, lanes);
             b.mul(v[0], factor)
         })
@@ -210,9 +210,9 @@ impl OperatorDef for Mix {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let weight = self.weight as f32;
-        elementwise::map(site, &format!("mix_{}", bits(self.weight)), |b, v, lanes| {
+        elementwise::map(cx, &format!("mix_{}", bits(self.weight)), |b, v, lanes| {
             let weight = b.f32(weight, lanes);
             let difference = b.sub(v[1], v[0]);
             b.fma(weight, difference, v[0])
@@ -256,8 +256,8 @@ impl OperatorDef for ScaleBy {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "scale_by", |b, v, _| b.mul(v[0], v[1]))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "scale_by", |b, v, _| b.mul(v[0], v[1]))
     }
 
     super::no_products!();

@@ -12,8 +12,8 @@ use super::{Operator, OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Unary;
-use crate::kernel::recipes::{batch_norm, elementwise, reduce};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{batch_norm, elementwise, reduce};
 use crate::types::Type;
 
 const BATCH_NORM: &[ParamSchema] = &[
@@ -154,9 +154,9 @@ impl OperatorDef for BatchNorm {
         Ok(Some(result))
     }
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let epsilon = self.epsilon as f32;
-        elementwise::map(site, &format!("batch_norm_{}", bits(self.epsilon)), |b, v, lanes| {
+        elementwise::map(cx, &format!("batch_norm_{}", bits(self.epsilon)), |b, v, lanes| {
             let epsilon = b.f32(epsilon, lanes);
             let variance = b.add(v[4], epsilon);
             let deviation = b.unary(Unary::Sqrt, variance);
@@ -210,8 +210,8 @@ impl OperatorDef for BatchMean {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::channels(site, "mean", reduce::Mean::OverAll, |_, v, _| v[0])
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::channels(cx, "mean", reduce::Mean::OverAll, |_, v, _| v[0])
     }
 
     super::no_products!();
@@ -250,8 +250,8 @@ impl OperatorDef for BatchVariance {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        batch_norm::variance(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        batch_norm::variance(cx)
     }
 
     super::no_products!();
@@ -294,8 +294,8 @@ impl OperatorDef for BatchNormGradGamma {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        batch_norm::grad_gamma(site, self.epsilon as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        batch_norm::grad_gamma(cx, self.epsilon as f32)
     }
 
     super::no_products!();
@@ -348,8 +348,8 @@ impl OperatorDef for BatchNormGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        batch_norm::grad_input(site, self.epsilon as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        batch_norm::grad_input(cx, self.epsilon as f32)
     }
 
     super::no_products!();

@@ -8,8 +8,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::movement;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::movement;
 use crate::types::Type;
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
@@ -78,8 +78,8 @@ impl OperatorDef for Concat {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::concat(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::concat(cx)
     }
 
     super::no_products!();
@@ -146,8 +146,8 @@ impl OperatorDef for Slice {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::slice(site, self.begin)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::slice(cx, self.begin)
     }
 
     super::no_products!();

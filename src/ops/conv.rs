@@ -10,8 +10,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, Finish, Stage};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{self, Finish, Stage};
 use crate::types::Format;
 use crate::types::Type;
 
@@ -230,10 +230,10 @@ impl OperatorDef for Conv2d {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let window = self.window_of(&site.operands[1].ty.dims);
-        let stage = Stage { bias: site.operands.len() == 3, ..Stage::default() };
-        recipes::conv::forward(site, &window, self.groups, &[stage], None)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let window = self.window_of(&cx.operands[1].ty.dims);
+        let stage = Stage { bias: cx.operands.len() == 3, ..Stage::default() };
+        recipes::conv::forward(cx, &window, self.groups, &[stage], None)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
@@ -306,9 +306,9 @@ impl OperatorDef for Conv2dGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let window = self.window_of(&site.operands[0].ty.dims);
-        recipes::conv::grad_input(site, &window, self.groups, Finish { activation: None, round: self.round })
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let window = self.window_of(&cx.operands[0].ty.dims);
+        recipes::conv::grad_input(cx, &window, self.groups, Finish { activation: None, round: self.round })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -365,8 +365,8 @@ impl OperatorDef for Conv2dGradWeight {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::conv::grad_weight(site, &self.window(), self.groups)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::conv::grad_weight(cx, &self.window(), self.groups)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {

@@ -8,8 +8,8 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes;
 use crate::types::{DType, Type};
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
@@ -59,8 +59,8 @@ impl OperatorDef for CrossEntropy {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::softmax::cross_entropy(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::softmax::cross_entropy(cx)
     }
 
     super::no_products!();
@@ -103,8 +103,8 @@ impl OperatorDef for CrossEntropyGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::softmax::cross_entropy_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::softmax::cross_entropy_grad(cx)
     }
 
     super::no_products!();
@@ -153,8 +153,8 @@ impl OperatorDef for OneHot {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::softmax::one_hot(site, self.smoothing as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::softmax::one_hot(cx, self.smoothing as f32)
     }
 
     super::no_products!();

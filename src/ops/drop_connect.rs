@@ -13,8 +13,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::drop_connect;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::drop_connect;
 use crate::types::Type;
 use ninc_runtime::philox::{self, StepKey};
 
@@ -38,7 +38,7 @@ fn linear(x: &Type, w: &Type, b: &Type) -> Result<Type, String> {
     check::sized(Type::batched(&[outputs]))
 }
 
-/// Which weights each image keeps; the numbering is that of `kernel::recipes::drop_connect`.
+/// Which weights each image keeps; the numbering is that of `recipes::drop_connect`.
 struct Mask {
     key: StepKey,
     stream: u32,
@@ -116,8 +116,8 @@ impl OperatorDef for DropConnect {
     }
 
     /// The mean over masks scales the result as a whole: that of a linear layer, scaled afterwards.
-    fn lower(&self, site: &mut Site) -> Lowered {
-        drop_connect::mean(site, self.rate)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        drop_connect::mean(cx, self.rate)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -134,7 +134,7 @@ impl OperatorDef for DropConnect {
 }
 
 attributes! {
-    /// `(x, w, b, key) -> y`; the numbering of random elements is in `kernel::recipes::drop_connect`.
+    /// `(x, w, b, key) -> y`; the numbering of random elements is in `recipes::drop_connect`.
     DropConnectTrain {
         rate: f64,
         stream: u32,
@@ -179,8 +179,8 @@ impl OperatorDef for DropConnectTrain {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        drop_connect::train(site, self.rate as f32, self.stream)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        drop_connect::train(cx, self.rate as f32, self.stream)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -232,8 +232,8 @@ impl OperatorDef for DropConnectGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        drop_connect::grad_input(site, self.rate as f32, self.stream)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        drop_connect::grad_input(cx, self.rate as f32, self.stream)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -283,8 +283,8 @@ impl OperatorDef for DropConnectGradWeight {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        drop_connect::grad_weight(site, self.rate as f32, self.stream)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        drop_connect::grad_weight(cx, self.rate as f32, self.stream)
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
@@ -335,8 +335,8 @@ impl OperatorDef for DropConnectGradBias {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        drop_connect::grad_bias(site, self.rate as f32, self.stream, self.inputs)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        drop_connect::grad_bias(cx, self.rate as f32, self.stream, self.inputs)
     }
 
     super::no_products!();

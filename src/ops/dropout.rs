@@ -9,8 +9,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{elementwise, random};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{elementwise, random};
 use crate::types::Type;
 use ninc_runtime::philox;
 
@@ -86,9 +86,9 @@ impl OperatorDef for Dropout {
         Ok(Some(cx.graph.add(DropoutTrain { rate, inverted, stream }, &[cx.operands[0], cx.key])?))
     }
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let factor = if self.inverted { 1.0 } else { 1.0 - self.rate };
-        elementwise::map(site, &format!("scale_{}", bits(factor)), |b, v, lanes| {
+        elementwise::map(cx, &format!("scale_{}", bits(factor)), |b, v, lanes| {
             let factor = b.f32(factor as f32, lanes);
             b.mul(v[0], factor)
         })
@@ -146,9 +146,9 @@ impl OperatorDef for DropoutTrain {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let scale = if self.inverted { 1.0 / (1.0 - self.rate) } else { 1.0 };
-        random::dropout(site, self.rate as f32, scale as f32, self.stream)
+        random::dropout(cx, self.rate as f32, scale as f32, self.stream)
     }
 
     super::no_products!();

@@ -6,10 +6,10 @@ use super::schema::Schema;
 use super::{Case, Draw, GradCx, OperatorDef, TrainCx};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::build::LeafBuilder;
+use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Unary, Val};
-use crate::kernel::recipes::{elementwise, fold};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{elementwise, fold};
 use crate::types::Type;
 
 attributes! {
@@ -69,9 +69,9 @@ impl OperatorDef for FoldWeight {
         Ok(None)
     }
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let epsilon = self.epsilon as f32;
-        fold::per_output(site, &format!("fold_weight_{epsilon}"), |b, v, lanes| {
+        fold::per_output(cx, &format!("fold_weight_{epsilon}"), |b, v, lanes| {
             let factor = factor(b, v[1], v[2], epsilon, lanes);
             b.mul(v[0], factor)
         })
@@ -95,7 +95,7 @@ impl OperatorDef for FoldWeight {
 }
 
 /// `gamma/sqrt(variance + epsilon)`
-fn factor(b: &mut LeafBuilder, gamma: Val, variance: Val, epsilon: f32, lanes: u32) -> Val {
+fn factor(b: &mut MicroKernelBuilder, gamma: Val, variance: Val, epsilon: f32, lanes: u32) -> Val {
     let epsilon = b.f32(epsilon, lanes);
     let sum = b.add(variance, epsilon);
     let root = b.unary(Unary::Sqrt, sum);
@@ -126,9 +126,9 @@ impl OperatorDef for FoldBias {
         Ok(None)
     }
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let epsilon = self.epsilon as f32;
-        elementwise::map(site, &format!("fold_bias_{epsilon}"), |b, v, lanes| {
+        elementwise::map(cx, &format!("fold_bias_{epsilon}"), |b, v, lanes| {
             let factor = factor(b, v[1], v[4], epsilon, lanes);
             let centred = b.sub(v[0], v[3]);
             b.fma(centred, factor, v[2])

@@ -7,8 +7,8 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::global;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::global;
 use crate::types::Type;
 
 fn build_avg(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
@@ -68,8 +68,8 @@ impl OperatorDef for GlobalAvgPool {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        global::avg(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        global::avg(cx)
     }
 
     super::no_products!();
@@ -104,8 +104,8 @@ impl OperatorDef for GlobalAvgPoolGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        global::avg_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        global::avg_grad(cx)
     }
 
     super::no_products!();
@@ -156,8 +156,8 @@ impl OperatorDef for GlobalMaxPool {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        global::max(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        global::max(cx)
     }
 
     super::no_products!();
@@ -196,8 +196,8 @@ impl OperatorDef for GlobalMaxPoolGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        global::max_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        global::max_grad(cx)
     }
 
     super::no_products!();

@@ -9,8 +9,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, Stage};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{self, Stage};
 use crate::types::Type;
 
 const LINEAR: &[ParamSchema] =
@@ -86,9 +86,9 @@ impl OperatorDef for Linear {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let stage = Stage { bias: site.operands.len() == 3, ..Stage::default() };
-        recipes::linear::forward(site, stage)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let stage = Stage { bias: cx.operands.len() == 3, ..Stage::default() };
+        recipes::linear::forward(cx, stage)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -133,8 +133,8 @@ impl OperatorDef for LinearGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::linear::grad_input(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::linear::grad_input(cx)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -174,8 +174,8 @@ impl OperatorDef for LinearGradWeight {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::linear::grad_weight(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::linear::grad_weight(cx)
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {

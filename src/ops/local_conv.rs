@@ -10,8 +10,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes;
 use crate::types::Type;
 
 const LOCAL_CONV: &[ParamSchema] = &[
@@ -106,10 +106,10 @@ impl OperatorDef for LocalConv {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let window = local_window(&site.operands[1].ty.dims, self.stride, self.pad);
-        let bias = site.operands.len() == 3;
-        recipes::local::forward(site, &window, bias)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let window = local_window(&cx.operands[1].ty.dims, self.stride, self.pad);
+        let bias = cx.operands.len() == 3;
+        recipes::local::forward(cx, &window, bias)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -180,9 +180,9 @@ impl OperatorDef for LocalConvGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let window = local_window(&site.operands[0].ty.dims, self.stride, self.pad);
-        recipes::local::grad_input(site, &window)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let window = local_window(&cx.operands[0].ty.dims, self.stride, self.pad);
+        recipes::local::grad_input(cx, &window)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -228,8 +228,8 @@ impl OperatorDef for LocalConvGradWeight {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::local::grad_weight(site, &window::pooling(self.kernel, self.stride, self.pad))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::local::grad_weight(cx, &window::pooling(self.kernel, self.stride, self.pad))
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {

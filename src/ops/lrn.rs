@@ -8,8 +8,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::lrn;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::lrn;
 use crate::types::Type;
 
 const LRN: &[ParamSchema] = &[
@@ -99,9 +99,9 @@ impl OperatorDef for Lrn {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
-        lrn::forward(site, &recipe)
+        lrn::forward(cx, &recipe)
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
@@ -155,9 +155,9 @@ impl OperatorDef for LrnGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
-        lrn::grad(site, &recipe)
+        lrn::grad(cx, &recipe)
     }
 
     super::no_products!();

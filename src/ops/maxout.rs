@@ -8,8 +8,8 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes;
 use crate::types::Type;
 
 const MAXOUT: &[ParamSchema] = &[layer::positional(layer::required(
@@ -77,8 +77,8 @@ impl OperatorDef for Maxout {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::maxout::forward(site, self.pieces)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::maxout::forward(cx, self.pieces)
     }
 
     super::no_products!();
@@ -118,8 +118,8 @@ impl OperatorDef for MaxoutGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::maxout::grad(site, self.pieces)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::maxout::grad(cx, self.pieces)
     }
 
     super::no_products!();

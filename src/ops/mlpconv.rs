@@ -13,8 +13,8 @@ use super::{Case, GradCx};
 use super::{Operator, OperatorDef};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, Finish, Reduction, Stage};
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::recipes::{self, Finish, Reduction, Stage};
 use crate::types::Format;
 use crate::types::Type;
 
@@ -224,8 +224,8 @@ impl OperatorDef for MlpConv {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        let (mut stages, window) = (Vec::new(), self.window(&site.operands[1].ty));
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        let (mut stages, window) = (Vec::new(), self.window(&cx.operands[1].ty));
         for (i, &bias) in self.biases.iter().enumerate() {
             let activation = match self.activations[i].as_str() {
                 "none" => None,
@@ -238,7 +238,7 @@ impl OperatorDef for MlpConv {
             "average" => Some((Reduction::Average, self.pool_window())),
             _ => None,
         };
-        recipes::conv::forward(site, &window, self.groups, &stages, pool)
+        recipes::conv::forward(cx, &window, self.groups, &stages, pool)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {

@@ -4,7 +4,7 @@
 
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::graph::{Graph, NodeId};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
 use crate::types::Type;
 
 pub mod attr;
@@ -69,7 +69,7 @@ pub trait OperatorDef: Attributes + Clone {
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String>;
 
     /// Writes kernels through a recipe, or says what is not supported.
-    fn lower(&self, site: &mut Site) -> Lowered;
+    fn lower(&self, cx: &mut LowerCx) -> Lowered;
 
     /// Multiply-adds per image (all in all for shared values), for `inspect`, `build` and `bench`.
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64;
@@ -230,8 +230,8 @@ macro_rules! operators {
                 match self { $(Operator::$op(op) => op.training(cx)),* }
             }
 
-            pub fn lower(&self, site: &mut Site) -> Lowered {
-                match self { $(Operator::$op(op) => op.lower(site)),* }
+            pub fn lower(&self, cx: &mut LowerCx) -> Lowered {
+                match self { $(Operator::$op(op) => op.lower(cx)),* }
             }
 
             pub fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {

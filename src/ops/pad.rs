@@ -8,8 +8,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::movement;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::movement;
 use crate::types::Type;
 
 const SIDE: Kind = Kind::Int(0, window::MOST);
@@ -93,8 +93,8 @@ impl OperatorDef for Pad {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::pad(site, self.top, self.left, self.value as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::pad(cx, self.top, self.left, self.value as f32)
     }
 
     super::no_products!();
@@ -157,8 +157,8 @@ impl OperatorDef for Crop {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::crop(site, self.top, self.left)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::crop(cx, self.top, self.left)
     }
 
     super::no_products!();

@@ -10,8 +10,8 @@ use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes;
 use crate::types::Type;
 
 /// Arguments of every pooling layer.
@@ -138,8 +138,8 @@ impl OperatorDef for MaxPool {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::max(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::max(cx, &self.window())
     }
 
     super::no_products!();
@@ -180,8 +180,8 @@ impl OperatorDef for MaxPoolGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::max_grad(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::max_grad(cx, &self.window())
     }
 
     super::no_products!();
@@ -239,8 +239,8 @@ impl OperatorDef for AvgPool {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::avg(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::avg(cx, &self.window())
     }
 
     super::no_products!();
@@ -287,8 +287,8 @@ impl OperatorDef for AvgPoolGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::avg_grad(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::avg_grad(cx, &self.window())
     }
 
     super::no_products!();

@@ -9,8 +9,8 @@ use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Compare;
-use crate::kernel::recipes::{elementwise, reduce};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{elementwise, reduce};
 use crate::types::Type;
 
 /// The slope starts at 0.25 and has a bias's weight decay, that is none unless asked for: both as the paper says.
@@ -70,8 +70,8 @@ impl OperatorDef for Prelu {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "prelu", |b, v, lanes| {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "prelu", |b, v, lanes| {
             let zero = b.f32(0.0, lanes);
             let negative = b.compare(Compare::Lt, v[0], zero);
             let sloped = b.mul(v[0], v[1]);
@@ -118,8 +118,8 @@ impl OperatorDef for PreluGradInput {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "prelu_grad", |b, v, lanes| {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "prelu_grad", |b, v, lanes| {
             let zero = b.f32(0.0, lanes);
             let negative = b.compare(Compare::Lt, v[0], zero);
             let sloped = b.mul(v[2], v[1]);
@@ -164,8 +164,8 @@ impl OperatorDef for PreluGradSlope {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::channels(site, "prelu_slope", reduce::Mean::No, |b, v, lanes| {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::channels(cx, "prelu_slope", reduce::Mean::No, |b, v, lanes| {
             let zero = b.f32(0.0, lanes);
             let below = b.min(v[0], zero);
             b.mul(below, v[1])

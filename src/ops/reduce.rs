@@ -7,8 +7,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::{self, reduce};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{self, reduce};
 use crate::types::Type;
 
 attributes! {
@@ -36,8 +36,8 @@ impl OperatorDef for ChannelSum {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::channels(site, "sum", reduce::Mean::No, |_, v, _| v[0])
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::channels(cx, "sum", reduce::Mean::No, |_, v, _| v[0])
     }
 
     super::no_products!();
@@ -72,8 +72,8 @@ impl OperatorDef for BatchSum {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::sum_batch(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::sum_batch(cx)
     }
 
     super::no_products!();
@@ -109,8 +109,8 @@ impl OperatorDef for LossMean {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::batch_mean(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::batch_mean(cx)
     }
 
     super::no_products!();
@@ -146,8 +146,8 @@ impl OperatorDef for SumSquares {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::sum_squares(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::sum_squares(cx)
     }
 
     super::no_products!();
@@ -180,8 +180,8 @@ impl OperatorDef for LossMeanGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::spread::loss_mean_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::spread::loss_mean_grad(cx)
     }
 
     super::no_products!();

@@ -7,8 +7,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::movement;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::movement;
 use crate::types::Type;
 
 const RESHAPE: &[ParamSchema] =
@@ -72,8 +72,8 @@ impl OperatorDef for Reshape {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::reshape(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::reshape(cx)
     }
 
     super::no_products!();

@@ -7,9 +7,9 @@ use super::reference;
 use super::{Operator, OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::graph::{Graph, NodeId};
-use crate::kernel::math;
-use crate::kernel::recipes::elementwise;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::elementwise;
+use crate::recipes::math;
 use crate::types::{Format, Type};
 
 attributes! {
@@ -31,8 +31,8 @@ impl OperatorDef for Round {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, self.to.name(), |b, v, _| math::round(b, v[0], self.to))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, self.to.name(), |b, v, _| math::round(b, v[0], self.to))
     }
 
     super::no_products!();

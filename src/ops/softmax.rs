@@ -7,8 +7,8 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::softmax;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::softmax;
 use crate::types::Type;
 
 fn build_softmax(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
@@ -75,8 +75,8 @@ impl OperatorDef for Softmax {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::softmax(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        softmax::softmax(cx)
     }
 
     super::no_products!();
@@ -108,8 +108,8 @@ impl OperatorDef for SoftmaxGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::softmax_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        softmax::softmax_grad(cx)
     }
 
     super::no_products!();
@@ -153,8 +153,8 @@ impl OperatorDef for LogSoftmax {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::log_softmax(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        softmax::log_softmax(cx)
     }
 
     super::no_products!();
@@ -186,8 +186,8 @@ impl OperatorDef for LogSoftmaxGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        softmax::log_softmax_grad(site)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        softmax::log_softmax_grad(cx)
     }
 
     super::no_products!();

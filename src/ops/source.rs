@@ -6,8 +6,8 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes::movement;
-use crate::kernel::site::{Lowered, Site, Unsupported};
+use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::recipes::movement;
 use crate::types::{DType, Type};
 
 /// How a parameter starts.
@@ -87,8 +87,8 @@ impl OperatorDef for Input {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        Err(Unsupported(format!("{}: an input is fed, not computed", site.name)))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        Err(Unsupported(format!("{}: an input is fed, not computed", cx.name)))
     }
 
     super::no_products!();
@@ -135,8 +135,8 @@ impl OperatorDef for Param {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        Err(Unsupported(format!("{}: a parameter is kept, not computed", site.name)))
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        Err(Unsupported(format!("{}: a parameter is kept, not computed", cx.name)))
     }
 
     super::no_products!();
@@ -172,8 +172,8 @@ impl OperatorDef for Fill {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        movement::fill(site, self.value as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        movement::fill(cx, self.value as f32)
     }
 
     super::no_products!();

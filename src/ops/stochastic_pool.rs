@@ -8,8 +8,8 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::recipes;
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes;
 use crate::types::Type;
 use ninc_runtime::philox;
 
@@ -114,8 +114,8 @@ impl OperatorDef for StochasticPool {
         Ok(Some(cx.graph.add(op, &[cx.operands[0], cx.key])?))
     }
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::stochastic(cx, &self.window())
     }
 
     super::no_products!();
@@ -162,8 +162,8 @@ impl OperatorDef for StochasticPoolGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_grad(site, &self.window())
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::stochastic_grad(cx, &self.window())
     }
 
     super::no_products!();
@@ -179,7 +179,7 @@ impl OperatorDef for StochasticPoolGrad {
 }
 
 attributes! {
-    /// `(x, key) -> y`, see `kernel::recipes::pool`.
+    /// `(x, key) -> y`, see `recipes::pool`.
     StochasticPoolTrain {
         kernel: [usize; 2],
         stride: [usize; 2],
@@ -215,8 +215,8 @@ impl OperatorDef for StochasticPoolTrain {
     }
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_train(site, &self.window(), self.stream)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::stochastic_train(cx, &self.window(), self.stream)
     }
 
     super::no_products!();
@@ -267,8 +267,8 @@ impl OperatorDef for StochasticPoolTrainGrad {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        recipes::pool::stochastic_train_grad(site, &self.window(), self.stream)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        recipes::pool::stochastic_train_grad(cx, &self.window(), self.stream)
     }
 
     super::no_products!();

@@ -6,11 +6,11 @@ use super::attr::attributes;
 use super::reference;
 use super::{Case, Draw, OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::build::LeafBuilder;
+use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Compare, Unary, Val};
-use crate::kernel::math;
-use crate::kernel::recipes::{elementwise, reduce};
-use crate::kernel::site::{Lowered, Site};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::math;
+use crate::recipes::{elementwise, reduce};
 use crate::types::Type;
 
 attributes! {
@@ -67,7 +67,7 @@ impl Arithmetic for Exact {
 
 /// Compiled code's arithmetic.
 struct Code<'a> {
-    builder: &'a mut LeafBuilder,
+    builder: &'a mut MicroKernelBuilder,
     lanes: u32,
 }
 
@@ -334,10 +334,10 @@ impl OperatorDef for Update {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let (rule, rate, decay) = (self.rule.clone(), self.rate, self.decay);
         let tag = format!("{rule}_{}_{}", bits(rate), bits(decay));
-        elementwise::map(site, &tag, |builder, values, lanes| {
+        elementwise::map(cx, &tag, |builder, values, lanes| {
             let value = formula(&mut Code { builder, lanes }, &rule, values, rate, decay);
             value.expect("infer has checked rule and operands")
         })
@@ -382,8 +382,8 @@ impl OperatorDef for ClipFactor {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        elementwise::map(site, "clip_factor", |b, v, lanes| {
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        elementwise::map(cx, "clip_factor", |b, v, lanes| {
             let norm = b.unary(Unary::Sqrt, v[0]);
             let factor = b.div(v[1], norm);
             let one = b.f32(1.0, lanes);
@@ -433,8 +433,8 @@ impl OperatorDef for MaxNorm {
     super::first_order_only!();
     super::same_in_training!();
 
-    fn lower(&self, site: &mut Site) -> Lowered {
-        reduce::max_norm(site, self.limit as f32)
+    fn lower(&self, cx: &mut LowerCx) -> Lowered {
+        reduce::max_norm(cx, self.limit as f32)
     }
 
     super::no_products!();

@@ -1,7 +1,7 @@
 //! Arithmetic of sliding windows: sizes of results, and which cells a window sees.
 
 use super::schema::LayerError;
-pub use crate::kernel::recipes::Window;
+pub use crate::recipes::Window;
 use std::ops::Range;
 
 /// Keeps all products of sizes far from overflow.

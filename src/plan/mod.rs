@@ -6,8 +6,8 @@
 
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::{Access, Module, Stmt};
-use crate::kernel::site::{self, Draft, Role, Slot};
 use crate::kernel::verify::verify;
+use crate::lower::{self, BufferId, ProgramBuilder, Role};
 use crate::verified::Verified;
 use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
 use std::sync::Arc;
@@ -46,26 +46,26 @@ pub struct Options {
     /// Several devices share each batch.
     pub shared: bool,
     /// A parameter and the value that it has after the run.
-    pub updates: Vec<(Slot, Slot)>,
+    pub updates: Vec<(BufferId, BufferId)>,
 }
 
 /// Decides all places. Errors name the buffer or kernel that breaks a rule; they are mistakes of recipes, not of users.
-pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, Verified<Module>), String> {
-    check_launches(&draft)?;
-    if !options.updates.is_empty() && !draft.prepare.is_empty() && !options.prepare_each_run {
+pub fn plan(mut builder: ProgramBuilder, ports: Ports, options: Options) -> Result<(Plan, Verified<Module>), String> {
+    check_launches(&builder)?;
+    if !options.updates.is_empty() && !builder.prepare.is_empty() && !options.prepare_each_run {
         return Err("a program that changes its parameters must prepare them in each run".into());
     }
-    let aliases = update::resolve(&mut draft, &options.updates)?;
-    let module = verify(std::mem::take(&mut draft.module)).map_err(|errors| errors.join("\n"))?;
-    let few = draft.few.take();
+    let aliases = update::resolve(&mut builder, &options.updates)?;
+    let module = verify(std::mem::take(&mut builder.module)).map_err(|errors| errors.join("\n"))?;
+    let few = builder.few.take();
     let step = options.prepare_each_run;
     if options.shared {
-        share::sort(&mut draft, &module, &aliases)?;
+        share::sort(&mut builder, &module, &aliases)?;
     }
-    let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut draft, &module, &aliases));
-    let mut plan = lay_out(&draft, &module, &ports, &options, &aliases, phases)?;
+    let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut builder, &module, &aliases));
+    let mut plan = lay_out(&builder, &module, &ports, &options, &aliases, phases)?;
     if options.shared {
-        share::mark(&mut plan, &draft, &module);
+        share::mark(&mut plan, &builder, &module);
     }
     if let Some(cache) = options.cache.filter(|_| !step && plan.fixed_bytes == 0) {
         plan.group = group_in(cache, plan.image_bytes);
@@ -74,8 +74,8 @@ pub fn plan(mut draft: Draft, ports: Ports, options: Options) -> Result<(Plan, V
         if !aliases.is_empty() || options.group.is_some() {
             return Err("a second plan for a program whose images depend on each other".into());
         }
-        draft.launches = few;
-        plan.few = Some((FEW, Arc::new(lay_out(&draft, &module, &ports, &options, &aliases, None)?)));
+        builder.launches = few;
+        plan.few = Some((FEW, Arc::new(lay_out(&builder, &module, &ports, &options, &aliases, None)?)));
     }
     Ok((plan, module))
 }
@@ -89,22 +89,22 @@ fn group_in(cache: usize, image_bytes: usize) -> Option<usize> {
 
 /// The plan of the draft's launches; `phases` is the launch from which on a training step has all groups behind it.
 fn lay_out(
-    draft: &Draft,
+    builder: &ProgramBuilder,
     module: &Verified<Module>,
     ports: &Ports,
     options: &Options,
-    aliases: &[(Slot, Slot)],
+    aliases: &[(BufferId, BufferId)],
     phases: Option<usize>,
 ) -> Result<Plan, String> {
-    let finish = phases.unwrap_or(draft.launches.len());
+    let finish = phases.unwrap_or(builder.launches.len());
     let grouped = options.group.is_some() || phases.is_some();
-    let lifetimes = lifetimes(draft, module, ports, grouped.then_some(finish))?;
-    let (places, sizes) = place(draft, &lifetimes, aliases);
+    let lifetimes = lifetimes(builder, module, ports, grouped.then_some(finish))?;
+    let (places, sizes) = place(builder, &lifetimes, aliases);
     let group = match (options.cache, phases) {
         (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
         _ => options.group,
     };
-    let buffers = draft.buffers.iter().zip(&places).zip(&lifetimes).map(|((b, &place), life)| {
+    let buffers = builder.buffers.iter().zip(&places).zip(&lifetimes).map(|((b, &place), life)| {
         // What no launch of this plan uses takes no room.
         let used = life.is_some() || !matches!(place, Place::Fixed { .. } | Place::PerImage { .. });
         let bytes = |elements: usize| if used { elements * b.elem.bytes() } else { 0 };
@@ -118,9 +118,9 @@ fn lay_out(
         name: options.name.clone(),
         buffers: buffers.collect(),
         kernels: kernels.collect(),
-        prepare: launches(&draft.prepare, module)?,
+        prepare: launches(&builder.prepare, module)?,
         prepare_each_run: options.prepare_each_run,
-        launches: launches(&draft.launches, module)?,
+        launches: launches(&builder.launches, module)?,
         group,
         finish,
         sums: vec![],
@@ -135,14 +135,14 @@ fn lay_out(
     })
 }
 
-fn check_launches(draft: &Draft) -> Result<(), String> {
-    for launch in draft.prepare.iter().chain(&draft.launches).chain(draft.few.iter().flatten()) {
-        let kernel = draft.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
+fn check_launches(builder: &ProgramBuilder) -> Result<(), String> {
+    for launch in builder.prepare.iter().chain(&builder.launches).chain(builder.few.iter().flatten()) {
+        let kernel = builder.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
         if kernel.buffers.len() != launch.args.len() {
             return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()));
         }
-        for (param, slot) in kernel.buffers.iter().zip(&launch.args) {
-            let buffer = draft.buffers.get(slot.0 as usize).ok_or("a buffer that does not exist")?;
+        for (param, buffer) in kernel.buffers.iter().zip(&launch.args) {
+            let buffer = builder.buffers.get(buffer.0 as usize).ok_or("a buffer that does not exist")?;
             if buffer.elem != param.elem {
                 return Err(format!("kernel {}: {} for {} has the wrong type", kernel.name, buffer.name, param.name));
             }
@@ -154,8 +154,8 @@ fn check_launches(draft: &Draft) -> Result<(), String> {
     Ok(())
 }
 
-fn launches(launches: &[site::Launch], module: &Module) -> Result<Vec<Launch>, String> {
-    let launch = |l: &site::Launch| {
+fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, String> {
+    let launch = |l: &lower::Launch| {
         let kernel = &module.kernels[l.kernel];
         let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
             return Err(format!("kernel {} is for a GPU", kernel.name));
@@ -169,31 +169,31 @@ fn launches(launches: &[site::Launch], module: &Module) -> Result<Vec<Launch>, S
 /// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones. `groups`: the
 /// launches before this one run for each group of images.
 fn lifetimes(
-    draft: &Draft,
+    builder: &ProgramBuilder,
     module: &Module,
     ports: &Ports,
     groups: Option<usize>,
 ) -> Result<Vec<Option<Lifetime>>, String> {
-    let end = draft.launches.len();
-    let persistent = |slot: usize| matches!(draft.buffers[slot].role, Role::Param | Role::Prepared);
-    let mut lives: Vec<Option<Lifetime>> = vec![None; draft.buffers.len()];
-    for launch in &draft.prepare {
-        if let Some(slot) = launch.args.iter().find(|s| !persistent(s.0 as usize)) {
-            let name = &draft.buffers[slot.0 as usize].name;
+    let end = builder.launches.len();
+    let persistent = |buffer: usize| matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared);
+    let mut lives: Vec<Option<Lifetime>> = vec![None; builder.buffers.len()];
+    for launch in &builder.prepare {
+        if let Some(buffer) = launch.args.iter().find(|s| !persistent(s.0 as usize)) {
+            let name = &builder.buffers[buffer.0 as usize].name;
             return Err(format!("{name} does not outlive the run, but a preparation uses it"));
         }
     }
-    for (i, launch) in draft.launches.iter().enumerate() {
+    for (i, launch) in builder.launches.iter().enumerate() {
         let kernel = &module.kernels[launch.kernel];
-        for slot in launch.args.iter().map(|s| s.0 as usize).filter(|&s| !persistent(s)) {
-            match &mut lives[slot] {
+        for buffer in launch.args.iter().map(|s| s.0 as usize).filter(|&s| !persistent(s)) {
+            match &mut lives[buffer] {
                 Some(life) => life.last = i,
                 none => {
                     // Read in its first launch, and not written there under another name either?
                     let params = launch.args.iter().zip(&kernel.buffers);
-                    let mut accesses = params.filter(|(s, _)| s.0 as usize == slot).map(|(_, p)| p.access);
-                    if draft.buffers[slot].role == Role::Temp && accesses.all(|a| a == Access::Read) {
-                        let (kernel, buffer) = (&kernel.name, &draft.buffers[slot].name);
+                    let mut accesses = params.filter(|(s, _)| s.0 as usize == buffer).map(|(_, p)| p.access);
+                    if builder.buffers[buffer].role == Role::Temp && accesses.all(|a| a == Access::Read) {
+                        let (kernel, buffer) = (&kernel.name, &builder.buffers[buffer].name);
                         return Err(format!("kernel {kernel} reads {buffer}, which nothing wrote before"));
                     }
                     *none = Some(Lifetime { first: i, last: i });
@@ -201,8 +201,8 @@ fn lifetimes(
             }
         }
     }
-    for (slot, buffer) in draft.buffers.iter().enumerate() {
-        if let Some(life) = &mut lives[slot]
+    for (i, buffer) in builder.buffers.iter().enumerate() {
+        if let Some(life) = &mut lives[i]
             && let Some(finish) = groups
             && buffer.fixed > 0
             && life.first < finish
@@ -212,30 +212,30 @@ fn lifetimes(
         }
     }
     for port in &ports.inputs {
-        let slot = slot_of(draft, port)?;
-        if !persistent(slot) {
-            let last = lives[slot].map_or(0, |l| l.last);
+        let buffer = slot_of(builder, port)?;
+        if !persistent(buffer) {
+            let last = lives[buffer].map_or(0, |l| l.last);
             // A batch in groups is fed in parts, but what all images share is fed again for each group as well.
-            lives[slot] = Some(Lifetime { first: 0, last });
+            lives[buffer] = Some(Lifetime { first: 0, last });
         }
     }
     for port in &ports.outputs {
-        let slot = slot_of(draft, port)?;
-        if !persistent(slot) {
-            let Some(life) = &mut lives[slot] else { return Err(format!("nothing writes the output {}", port.name)) };
+        let buffer = slot_of(builder, port)?;
+        if !persistent(buffer) {
+            let Some(life) = &mut lives[buffer] else { return Err(format!("nothing writes the output {}", port.name)) };
             life.last = end;
         }
     }
     for port in &ports.params {
-        if !persistent(slot_of(draft, port)?) {
+        if !persistent(slot_of(builder, port)?) {
             return Err(format!("the parameter {} does not outlive the run", port.name));
         }
     }
     Ok(lives)
 }
 
-fn slot_of(draft: &Draft, port: &Port) -> Result<usize, String> {
-    let buffer = draft.buffers.get(port.buffer).ok_or_else(|| format!("{} has no buffer", port.name))?;
+fn slot_of(builder: &ProgramBuilder, port: &Port) -> Result<usize, String> {
+    let buffer = builder.buffers.get(port.buffer).ok_or_else(|| format!("{} has no buffer", port.name))?;
     let elements = if port.batched { buffer.per_image } else { buffer.fixed };
     if elements != port.elements() || buffer.elem.bytes() != 4 {
         return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()));
@@ -244,27 +244,31 @@ fn slot_of(draft: &Draft, port: &Port) -> Result<usize, String> {
 }
 
 /// Places of all buffers, and the sizes of persistent memory and the arena's two parts.
-fn place(draft: &Draft, lifetimes: &[Option<Lifetime>], aliases: &[(Slot, Slot)]) -> (Vec<Place>, [usize; 3]) {
-    let bytes = |elements: usize, slot: usize| (elements * draft.buffers[slot].elem.bytes()).next_multiple_of(64);
-    let mut places = vec![Place::Persistent { offset: 0 }; draft.buffers.len()];
+fn place(
+    builder: &ProgramBuilder,
+    lifetimes: &[Option<Lifetime>],
+    aliases: &[(BufferId, BufferId)],
+) -> (Vec<Place>, [usize; 3]) {
+    let bytes = |elements: usize, buffer: usize| (elements * builder.buffers[buffer].elem.bytes()).next_multiple_of(64);
+    let mut places = vec![Place::Persistent { offset: 0 }; builder.buffers.len()];
     let mut persistent = 0;
     let (mut fixed, mut image) = (Vec::new(), Vec::new());
-    for (slot, buffer) in draft.buffers.iter().enumerate() {
+    for (i, buffer) in builder.buffers.iter().enumerate() {
         if matches!(buffer.role, Role::Param | Role::Prepared) {
-            places[slot] = Place::Persistent { offset: persistent };
-            persistent += bytes(buffer.fixed, slot);
-        } else if aliases.iter().all(|a| a.1.0 as usize != slot) {
-            let Some(life) = lifetimes[slot] else {
-                places[slot] = Place::Fixed { offset: 0 };
+            places[i] = Place::Persistent { offset: persistent };
+            persistent += bytes(buffer.fixed, i);
+        } else if aliases.iter().all(|a| a.1.0 as usize != i) {
+            let Some(life) = lifetimes[i] else {
+                places[i] = Place::Fixed { offset: 0 };
                 continue;
             };
             let batched = buffer.per_image > 0;
-            let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, slot);
-            if batched { &mut image } else { &mut fixed }.push((slot, size, life));
+            let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, i);
+            if batched { &mut image } else { &mut fixed }.push((i, size, life));
         }
     }
-    let fixed_bytes = arena::assign(&fixed, |slot, offset| places[slot] = Place::Fixed { offset });
-    let image_bytes = arena::assign(&image, |slot, offset| places[slot] = Place::PerImage { offset });
+    let fixed_bytes = arena::assign(&fixed, |buffer, offset| places[buffer] = Place::Fixed { offset });
+    let image_bytes = arena::assign(&image, |buffer, offset| places[buffer] = Place::PerImage { offset });
     for (param, value) in aliases {
         places[value.0 as usize] = places[param.0 as usize];
     }

@@ -5,50 +5,50 @@
 //! the batch), the batch cannot be cut.
 
 use crate::kernel::ir::{Access, Module};
-use crate::kernel::site::{Draft, Launch, Role, Slot};
+use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 
 /// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must stay
 /// whole, and nothing has changed. `updated` are values that share a parameter's place.
-pub(super) fn split(draft: &mut Draft, module: &Module, updated: &[(Slot, Slot)]) -> Option<usize> {
-    let mut complete_late = vec![false; draft.buffers.len()];
+pub(super) fn split(builder: &mut ProgramBuilder, module: &Module, updated: &[(BufferId, BufferId)]) -> Option<usize> {
+    let mut complete_late = vec![false; builder.buffers.len()];
     let mut late = Vec::new();
-    for launch in &draft.launches {
-        let at_end = at_end(draft, module, launch, updated, &mut complete_late)?;
+    for launch in &builder.launches {
+        let at_end = at_end(builder, module, launch, updated, &mut complete_late)?;
         late.push(at_end);
     }
-    let launches = std::mem::take(&mut draft.launches).into_iter().zip(late);
+    let launches = std::mem::take(&mut builder.launches).into_iter().zip(late);
     let (end, groups): (Vec<_>, Vec<_>) = launches.partition(|(_, late)| *late);
     let finish = groups.len();
-    draft.launches = groups.into_iter().chain(end).map(|(launch, _)| launch).collect();
+    builder.launches = groups.into_iter().chain(end).map(|(launch, _)| launch).collect();
     Some(finish)
 }
 
 /// Does the launch belong to the end? Notes which of its results are complete only then.
 fn at_end(
-    draft: &Draft,
+    builder: &ProgramBuilder,
     module: &Module,
     launch: &Launch,
-    updated: &[(Slot, Slot)],
+    updated: &[(BufferId, BufferId)],
     complete_late: &mut [bool],
 ) -> Option<bool> {
     let params = &module.kernels[launch.kernel].buffers;
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
-    for (slot, param) in launch.args.iter().zip(params) {
+    for (buffer, param) in launch.args.iter().zip(params) {
         if param.access != Access::Write {
-            reads.push(*slot);
+            reads.push(*buffer);
         }
         if param.access != Access::Read {
-            writes.push(*slot);
+            writes.push(*buffer);
         }
     }
-    let batched = |slots: &[Slot]| slots.iter().any(|s| draft.buffers[s.0 as usize].per_image > 0);
-    let param = |s: &Slot| draft.buffers[s.0 as usize].role == Role::Param || updated.iter().any(|u| u.1 == *s);
+    let batched = |buffers: &[BufferId]| buffers.iter().any(|s| builder.buffers[s.0 as usize].per_image > 0);
+    let param = |s: &BufferId| builder.buffers[s.0 as usize].role == Role::Param || updated.iter().any(|u| u.1 == *s);
     let waits = reads.iter().any(|s| complete_late[s.0 as usize] && !writes.contains(s));
     let at_end = waits || writes.iter().any(param);
     if at_end && (batched(&reads) || batched(&writes)) {
         return None;
     }
-    let fixed = writes.iter().filter(|s| draft.buffers[s.0 as usize].per_image == 0);
+    let fixed = writes.iter().filter(|s| builder.buffers[s.0 as usize].per_image == 0);
     let reduces = batched(&reads) && fixed.clone().next().is_some();
     if reduces && !launch.sums {
         return None;

@@ -5,7 +5,7 @@
 //! without statistics of the batch meets once, between its gradients and the updates.
 
 use crate::kernel::ir::{Access, Elem, Module};
-use crate::kernel::site::{Draft, Slot};
+use crate::lower::{BufferId, ProgramBuilder};
 use ninc_runtime::plan::{Place, Plan};
 
 /// How far a value is, in meetings.
@@ -18,11 +18,15 @@ struct Level {
 }
 
 /// Sorts the draft's launches; `aliases` are values that share a parameter's place.
-pub(super) fn sort(draft: &mut Draft, module: &Module, aliases: &[(Slot, Slot)]) -> Result<(), String> {
-    let place = |slot: Slot| aliases.iter().find(|a| a.1 == slot).map_or(slot, |a| a.0).0 as usize;
-    let mut levels = vec![Level::default(); draft.buffers.len()];
+pub(super) fn sort(
+    builder: &mut ProgramBuilder,
+    module: &Module,
+    aliases: &[(BufferId, BufferId)],
+) -> Result<(), String> {
+    let place = |buffer: BufferId| aliases.iter().find(|a| a.1 == buffer).map_or(buffer, |a| a.0).0 as usize;
+    let mut levels = vec![Level::default(); builder.buffers.len()];
     let mut order: Vec<(usize, usize)> = Vec::new();
-    for (i, launch) in draft.launches.iter().enumerate() {
+    for (i, launch) in builder.launches.iter().enumerate() {
         let args = || launch.args.iter().map(|s| place(*s)).zip(&module.kernels[launch.kernel].buffers);
         let after = args().map(|(p, param)| match param.access {
             Access::Read => levels[p].ready,
@@ -36,9 +40,9 @@ pub(super) fn sort(draft: &mut Draft, module: &Module, aliases: &[(Slot, Slot)])
                 levels[p].ready = level;
             }
         }
-        for (_, sum) in draft.sums.iter().filter(|(last, _)| *last == i) {
-            if draft.buffers[sum.0 as usize].elem != Elem::F32 {
-                return Err(format!("{} is no sum of floats", draft.buffers[sum.0 as usize].name));
+        for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
+            if builder.buffers[sum.0 as usize].elem != Elem::F32 {
+                return Err(format!("{} is no sum of floats", builder.buffers[sum.0 as usize].name));
             }
             levels[place(*sum)].ready = level + 1;
         }
@@ -47,14 +51,14 @@ pub(super) fn sort(draft: &mut Draft, module: &Module, aliases: &[(Slot, Slot)])
     order.sort();
     let mut number = vec![0; order.len()];
     order.iter().enumerate().for_each(|(new, (_, old))| number[*old] = new);
-    draft.launches = order.iter().map(|(_, old)| draft.launches[*old].clone()).collect();
-    draft.sums.iter_mut().for_each(|(last, _)| *last = number[*last]);
+    builder.launches = order.iter().map(|(_, old)| builder.launches[*old].clone()).collect();
+    builder.sums.iter_mut().for_each(|(last, _)| *last = number[*last]);
     Ok(())
 }
 
 /// Says in the plan which buffers are sums, and which are added to.
-pub(super) fn mark(plan: &mut Plan, draft: &Draft, module: &Module) {
-    let mut sums: Vec<(usize, usize)> = draft.sums.iter().map(|(last, slot)| (*last, slot.0 as usize)).collect();
+pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
+    let mut sums: Vec<(usize, usize)> = builder.sums.iter().map(|(last, buffer)| (*last, buffer.0 as usize)).collect();
     // What nobody reads has lost its place to others.
     sums.retain(|&(last, sum)| {
         plan.launches[last + 1..].iter().any(|l| l.buffers.contains(&sum))
@@ -63,10 +67,10 @@ pub(super) fn mark(plan: &mut Plan, draft: &Draft, module: &Module) {
     });
     sums.sort();
     plan.sums = sums;
-    for (i, launch) in draft.launches.iter().enumerate().filter(|(_, l)| l.sums) {
-        for (slot, param) in launch.args.iter().zip(&module.kernels[launch.kernel].buffers) {
-            if param.access == Access::ReadWrite && draft.buffers[slot.0 as usize].per_image == 0 {
-                plan.grows.push((i, slot.0 as usize));
+    for (i, launch) in builder.launches.iter().enumerate().filter(|(_, l)| l.sums) {
+        for (buffer, param) in launch.args.iter().zip(&module.kernels[launch.kernel].buffers) {
+            if param.access == Access::ReadWrite && builder.buffers[buffer.0 as usize].per_image == 0 {
+                plan.grows.push((i, buffer.0 as usize));
             }
         }
     }

@@ -2,21 +2,24 @@
 //!
 //! In place is safe if one launch writes the new value, nothing reads the old one after it, and that launch itself reads
 //! of the old value only what it is about to overwrite. The last point is proved from its kernel: the calls' pieces are
-//! disjoint, and inside the leaf each load of the old value is followed by a store to the same elements.
+//! disjoint, and inside the micro-kernel each load of the old value is followed by a store to the same elements.
 
-use crate::kernel::build::{KernelBuilder, LeafBuilder};
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::*;
-use crate::kernel::site::{Draft, Launch, Role, Slot};
+use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 
 /// Elements that one round of a copy moves.
 const CHUNK: usize = 1 << 14;
 
 /// Decides for each `(parameter, new value)`; appends copies to the draft and returns those that share a place.
-pub(super) fn resolve(draft: &mut Draft, updates: &[(Slot, Slot)]) -> Result<Vec<(Slot, Slot)>, String> {
-    let mut aliases: Vec<(Slot, Slot)> = Vec::new();
+pub(super) fn resolve(
+    builder: &mut ProgramBuilder,
+    updates: &[(BufferId, BufferId)],
+) -> Result<Vec<(BufferId, BufferId)>, String> {
+    let mut aliases: Vec<(BufferId, BufferId)> = Vec::new();
     let mut copies = Vec::new();
     for (i, &(param, value)) in updates.iter().enumerate() {
-        let (p, v) = (&draft.buffers[param.0 as usize], &draft.buffers[value.0 as usize]);
+        let (p, v) = (&builder.buffers[param.0 as usize], &builder.buffers[value.0 as usize]);
         if p.role != Role::Param || updates[..i].iter().any(|u| u.0 == param) {
             return Err(format!("{} cannot be updated by {}", p.name, v.name));
         }
@@ -30,41 +33,45 @@ pub(super) fn resolve(draft: &mut Draft, updates: &[(Slot, Slot)]) -> Result<Vec
             return Err(format!("{} is updated by {}, which is updated itself", p.name, v.name));
         }
         let fresh = v.role == Role::Temp && aliases.iter().all(|a| a.1 != value);
-        if fresh && in_place(draft, param, value) { aliases.push((param, value)) } else { copies.push((param, value)) }
+        if fresh && in_place(builder, param, value) {
+            aliases.push((param, value))
+        } else {
+            copies.push((param, value))
+        }
     }
     for (param, value) in copies {
-        append_copy(draft, param, value);
+        append_copy(builder, param, value);
     }
     Ok(aliases)
 }
 
-fn in_place(draft: &Draft, param: Slot, value: Slot) -> bool {
+fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool {
     let writes = |launch: &Launch| {
-        let params = &draft.module.kernels[launch.kernel].buffers;
+        let params = &builder.module.kernels[launch.kernel].buffers;
         launch.args.iter().zip(params).any(|(s, p)| *s == value && p.access != Access::Read)
     };
-    let mut writers = draft.launches.iter().enumerate().filter(|(_, l)| writes(l));
+    let mut writers = builder.launches.iter().enumerate().filter(|(_, l)| writes(l));
     let (Some((at, writer)), None) = (writers.next(), writers.next()) else { return false };
-    if draft.launches[at + 1..].iter().any(|l| l.args.contains(&param)) {
+    if builder.launches[at + 1..].iter().any(|l| l.args.contains(&param)) {
         return false;
     }
     // Written from outside as well, or read before: then it is no simple value.
-    if draft.prepare.iter().any(|l| l.args.contains(&value)) {
+    if builder.prepare.iter().any(|l| l.args.contains(&value)) {
         return false;
     }
-    let position = |slot: Slot| {
-        let mut found = writer.args.iter().enumerate().filter(|(_, s)| **s == slot).map(|(i, _)| i as u32);
+    let position = |buffer: BufferId| {
+        let mut found = writer.args.iter().enumerate().filter(|(_, s)| **s == buffer).map(|(i, _)| i as u32);
         (found.next(), found.next().is_none())
     };
-    let kernel = &draft.module.kernels[writer.kernel];
+    let kernel = &builder.module.kernels[writer.kernel];
     match (position(param), position(value)) {
         ((None, _), _) => true,
-        ((Some(old), true), (Some(new), true)) => elementwise(&draft.module, kernel, old, new),
+        ((Some(old), true), (Some(new), true)) => elementwise(&builder.module, kernel, old, new),
         _ => false,
     }
 }
 
-/// Does the kernel read from buffer `old` only elements that the same leaf call writes to `new` afterwards?
+/// Does the kernel read from buffer `old` only elements that the same micro-kernel call writes to `new` afterwards?
 fn elementwise(module: &Module, kernel: &Kernel, old: u32, new: u32) -> bool {
     let mut spans = Vec::new();
     let mut vars = vec![0; kernel.vars.len()];
@@ -93,7 +100,7 @@ fn calls(
             let branch = if condition.eval(vars) != 0 { then } else { otherwise };
             calls(module, branch, vars, memory, spans)
         }
-        Stmt::Call { leaf, args } => {
+        Stmt::Call { micro_kernel, args } => {
             let find = |wanted: Memory| {
                 let mut found = args.iter().enumerate().filter_map(|(i, a)| match a {
                     Arg::Pointer { memory, offset } if *memory == wanted => Some((Param(i as u32), offset)),
@@ -105,7 +112,7 @@ fn calls(
                 ((None, _), (None, _)) => true,
                 ((Some((old, a)), false), (Some((new, b)), false)) if a == b => {
                     let base = a.eval(vars);
-                    match span(&module.leaves[leaf.0 as usize], old, new) {
+                    match span(&module.micro_kernels[micro_kernel.0 as usize], old, new) {
                         Some((low, high)) => {
                             spans.push((base + low, base + high));
                             true
@@ -120,10 +127,10 @@ fn calls(
     })
 }
 
-/// The elements `low..high` that the leaf loads through `old` and stores through `new`, if it does so piece by piece.
-fn span(leaf: &Leaf, old: Param, new: Param) -> Option<(i64, i64)> {
+/// The elements `low..high` that the micro-kernel loads through `old` and stores through `new`, if it does so piece by piece.
+fn span(micro_kernel: &MicroKernel, old: Param, new: Param) -> Option<(i64, i64)> {
     let mut pieces = Vec::new();
-    if !body_pieces(leaf, &leaf.body, None, old, new, &mut pieces) {
+    if !body_pieces(micro_kernel, &micro_kernel.body, None, old, new, &mut pieces) {
         return None;
     }
     pieces.sort_unstable();
@@ -133,7 +140,7 @@ fn span(leaf: &Leaf, old: Param, new: Param) -> Option<(i64, i64)> {
 }
 
 fn body_pieces(
-    leaf: &Leaf,
+    micro_kernel: &MicroKernel,
     body: &[Inst],
     counter: Option<(Var, i64)>,
     old: Param,
@@ -157,7 +164,7 @@ fn body_pieces(
                 _ => {}
             },
             Inst::Store { to, value, count } if to.base == new => {
-                let width = count.unwrap_or(leaf.values[value.0 as usize].lanes);
+                let width = count.unwrap_or(micro_kernel.values[value.0 as usize].lanes);
                 let Some(at) = open.iter().position(|o| *o == (&to.index, width)) else { return false };
                 open.remove(at);
                 // All pieces of a loop together: one follows the other.
@@ -177,7 +184,7 @@ fn body_pieces(
                 match rounds {
                     _ if !touches => {}
                     Some(rounds) if counter.is_none() => {
-                        if !body_pieces(leaf, body, Some((*var, rounds)), old, new, pieces) {
+                        if !body_pieces(micro_kernel, body, Some((*var, rounds)), old, new, pieces) {
                             return false;
                         }
                     }
@@ -205,36 +212,36 @@ fn touches(body: &[Inst], param: Param) -> bool {
 }
 
 /// A launch at the end of the run that copies `value` to `param`.
-fn append_copy(draft: &mut Draft, param: Slot, value: Slot) {
-    let (elem, len) = (draft.buffers[param.0 as usize].elem, draft.buffers[param.0 as usize].fixed);
-    let name = format!("update {}", draft.buffers[param.0 as usize].name);
+fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
+    let (elem, len) = (builder.buffers[param.0 as usize].elem, builder.buffers[param.0 as usize].fixed);
+    let name = format!("update {}", builder.buffers[param.0 as usize].name);
     let mut kernel = KernelBuilder::new(name);
     let (from, to) = (kernel.buffer("from", elem, Access::Read), kernel.buffer("to", elem, Access::Write));
     let (whole, rest) = (len / CHUNK, len % CHUNK);
-    let mut leaf = |count: usize| {
-        let copy = |b: &mut LeafBuilder| {
+    let mut micro_kernel = |count: usize| {
+        let copy = |b: &mut MicroKernelBuilder| {
             let (from, to) = (b.pointer("from", elem, Access::Read), b.pointer("to", elem, Access::Write));
             b.elements(count, 4, |b, index, lanes| {
                 let value = b.load(from, index.clone(), lanes);
                 b.store(to, index, value);
             });
         };
-        draft.module.leaf(&format!("copy {elem} {count}"), copy)
+        builder.module.micro_kernel(&format!("copy {elem} {count}"), copy)
     };
-    let chunk = (whole > 0).then(|| leaf(CHUNK));
-    let last = (rest > 0).then(|| leaf(rest));
+    let chunk = (whole > 0).then(|| micro_kernel(CHUNK));
+    let last = (rest > 0).then(|| micro_kernel(rest));
     kernel.parallel("chunk", whole + usize::from(rest > 0), |k, c| {
-        let call = |k: &mut KernelBuilder, leaf| k.call(leaf, [from.at(&c * CHUNK), to.at(&c * CHUNK)]);
+        let call = |k: &mut KernelBuilder, micro_kernel| k.call(micro_kernel, [from.at(&c * CHUNK), to.at(&c * CHUNK)]);
         match (chunk, last) {
             (Some(chunk), Some(last)) => {
                 k.when(c.lt(whole), |k| call(k, chunk));
                 k.when(c.equals(whole), |k| call(k, last));
             }
-            (Some(leaf), None) | (None, Some(leaf)) => call(k, leaf),
+            (Some(micro_kernel), None) | (None, Some(micro_kernel)) => call(k, micro_kernel),
             (None, None) => {}
         }
     });
-    draft.module.kernels.push(kernel.finish());
-    let kernel = draft.module.kernels.len() - 1;
-    draft.launches.push(Launch { kernel, args: vec![value, param], sums: false });
+    builder.module.kernels.push(kernel.finish());
+    let kernel = builder.module.kernels.len() - 1;
+    builder.launches.push(Launch { kernel, args: vec![value, param], sums: false });
 }

@@ -1,7 +1,7 @@
 //! Random shapes and values, from a counter-based generator: the same in every run.
 
 use super::reference::Shape;
-use ninc::kernel::recipes::Window;
+use ninc::recipes::Window;
 use ninc_runtime::philox::Stream;
 
 pub struct Draw(Stream);

@@ -5,7 +5,7 @@ use super::cases::Draw;
 use super::reference::{Exact, Shape};
 use super::run::{compare, run, run_at, targets};
 use crate::support::cases;
-use ninc::kernel::recipes::drop_connect;
+use ninc::recipes::drop_connect;
 use ninc::types::Type;
 use ninc_runtime::philox::{element, unit};
 
@@ -61,16 +61,16 @@ fn masked_layers() {
             let images = [s.batch, first];
             let given =
                 [(inputs.clone(), x.clone()), (weight.clone(), w.clone()), (bias.clone(), b.clone()), key.clone()];
-            let got = run_at(&target, images, &given, &outputs, |site| drop_connect::train(site, rate, STREAM));
+            let got = run_at(&target, images, &given, &outputs, |cx| drop_connect::train(cx, rate, STREAM));
             compare(&name, &got, &y);
             let given = [(weight.clone(), w.clone()), (outputs.clone(), dy.clone()), key.clone()];
-            let got = run_at(&target, images, &given, &inputs, |site| drop_connect::grad_input(site, rate, STREAM));
+            let got = run_at(&target, images, &given, &inputs, |cx| drop_connect::grad_input(cx, rate, STREAM));
             compare(&format!("{name} dx"), &got, &dx);
             let given = [(inputs.clone(), x.clone()), (outputs.clone(), dy.clone()), key.clone()];
-            let got = run_at(&target, images, &given, &weight, |site| drop_connect::grad_weight(site, rate, STREAM));
+            let got = run_at(&target, images, &given, &weight, |cx| drop_connect::grad_weight(cx, rate, STREAM));
             compare(&format!("{name} dw"), &got, &dw);
             let given = [(outputs.clone(), dy.clone()), key.clone()];
-            let got = run_at(&target, images, &given, &bias, |site| drop_connect::grad_bias(site, rate, STREAM, f));
+            let got = run_at(&target, images, &given, &bias, |cx| drop_connect::grad_bias(cx, rate, STREAM, f));
             compare(&format!("{name} db"), &got, &db);
         }
     }
@@ -93,7 +93,7 @@ fn mean_layer() {
         ];
         for target in targets() {
             let outputs = Type::batched(&[s.outputs]);
-            let got = run(&target, s.batch, &operands, &outputs, |site| drop_connect::mean(site, 0.25));
+            let got = run(&target, s.batch, &operands, &outputs, |cx| drop_connect::mean(cx, 0.25));
             compare(&format!("mean {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
     }

@@ -1,11 +1,11 @@
-//! Lowers one node and runs it as machine code, one thread: leaves by Cranelift (4 lanes), or by the wide-vector emitter.
+//! Lowers one node and runs it as machine code, one thread: micro-kernels by Cranelift (4 lanes), or by the wide-vector emitter.
 
 use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
 use ninc::kernel::ir::Stmt;
-use ninc::kernel::site::{Draft, Launch, Slot};
-use ninc::kernel::target::{Isa, Target};
 use ninc::kernel::verify::verify;
+use ninc::lower::target::{Isa, Target};
+use ninc::lower::{BufferId, Launch, ProgramBuilder};
 use ninc_runtime::exec::Code;
 
 /// Can this machine run code for the target?
@@ -24,45 +24,50 @@ pub fn runs(target: &Target) -> bool {
     target.isa == Isa::Portable && Target::host().fma
 }
 
-pub fn compile(draft: &Draft, target: &Target) -> cranelift::JitCode {
-    let module = verify(draft.module.clone()).expect("a module without errors");
-    let wide = |leaf: &_| match target.isa {
+pub fn compile(builder: &ProgramBuilder, target: &Target) -> cranelift::JitCode {
+    let module = verify(builder.module.clone()).expect("a module without errors");
+    let wide = |micro_kernel: &_| match target.isa {
         Isa::Portable => None,
-        isa => Some(x86::emit(leaf, isa, x86::Features::default())),
+        isa => Some(x86::emit(micro_kernel, isa, x86::Features::default())),
     };
     cranelift::compile_with(&module, target, &wide, None).expect("a module that compiles")
 }
 
 /// Bytes of all buffers after one run.
-pub fn run_draft(draft: &Draft, target: &Target, batch: usize, feeds: &[(Slot, Vec<u8>)]) -> Vec<Vec<u8>> {
-    let code = compile(draft, target);
-    let bytes = |b: &ninc::kernel::site::Buffer| (b.fixed + b.per_image * batch) * b.elem.bytes();
-    let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
-    feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
+pub fn run_program(
+    builder: &ProgramBuilder,
+    target: &Target,
+    batch: usize,
+    feeds: &[(BufferId, Vec<u8>)],
+) -> Vec<Vec<u8>> {
+    let code = compile(builder, target);
+    let bytes = |b: &ninc::lower::Buffer| (b.fixed + b.per_image * batch) * b.elem.bytes();
+    let mut blocks: Vec<Vec<u8>> = builder.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(buffer, data)| blocks[buffer.0 as usize].clone_from(data));
     // An access outside of a buffer faults.
     let guarded = Guarded::all(&blocks);
-    for launch in draft.prepare.iter().chain(&draft.launches) {
+    for launch in builder.prepare.iter().chain(&builder.launches) {
         let pointers: Vec<*mut u8> = launch.args.iter().map(|s| guarded[s.0 as usize].pointer()).collect();
-        call_at(draft, &code, launch, batch, &pointers);
+        call_at(builder, &code, launch, batch, &pointers);
     }
     guarded.iter().map(Guarded::bytes).collect()
 }
 
 /// Preparations, then launches.
-pub fn launch(draft: &Draft, code: &dyn Code, batch: usize, blocks: &mut [Vec<u8>]) {
-    for launch in draft.prepare.iter().chain(&draft.launches) {
-        call(draft, code, launch, batch, blocks);
+pub fn launch(builder: &ProgramBuilder, code: &dyn Code, batch: usize, blocks: &mut [Vec<u8>]) {
+    for launch in builder.prepare.iter().chain(&builder.launches) {
+        call(builder, code, launch, batch, blocks);
     }
 }
 
-pub fn call(draft: &Draft, code: &dyn Code, launch: &Launch, batch: usize, blocks: &mut [Vec<u8>]) {
+pub fn call(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: usize, blocks: &mut [Vec<u8>]) {
     let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
-    call_at(draft, code, launch, batch, &pointers);
+    call_at(builder, code, launch, batch, &pointers);
 }
 
 #[allow(unsafe_code)]
-fn call_at(draft: &Draft, code: &dyn Code, launch: &Launch, batch: usize, pointers: &[*mut u8]) {
-    let kernel = &draft.module.kernels[launch.kernel];
+fn call_at(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: usize, pointers: &[*mut u8]) {
+    let kernel = &builder.module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
     let scratch_bytes: usize = kernel.scratch.iter().map(|s| s.len * s.elem.bytes() + 64).sum();

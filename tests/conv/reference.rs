@@ -1,6 +1,6 @@
 //! Plain loops in f64, in logical order (NCHW, OIHW), which carry the error that the same sums may have in f32.
 
-use ninc::kernel::recipes::{Reduction, Window};
+use ninc::recipes::{Reduction, Window};
 use ninc::types::Type;
 
 #[derive(Clone, Debug, PartialEq)]

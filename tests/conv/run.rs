@@ -2,10 +2,11 @@
 
 use super::native;
 use super::reference::Exact;
-use ninc::kernel::interp::{f32_bytes, run_draft, run_kernel, to_f32};
+use ninc::kernel::interp::{f32_bytes, run_kernel, to_f32};
 use ninc::kernel::ir::Stmt;
-use ninc::kernel::site::{Buffer, Draft, Lowered, Operand, Role, Site, Slot};
-use ninc::kernel::target::{Algorithm, Fusion, GroupTile, Isa, Target};
+use ninc::lower::interp::run_program;
+use ninc::lower::target::{Algorithm, Fusion, GroupTile, Isa, Target};
+use ninc::lower::{Buffer, BufferId, LowerCx, Lowered, Operand, ProgramBuilder, Role};
 use ninc::types::Type;
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ pub fn run(
     batch: usize,
     operands: &[(Type, Vec<f32>)],
     result: &Type,
-    lower: impl FnOnce(&mut Site) -> Lowered,
+    lower: impl FnOnce(&mut LowerCx) -> Lowered,
 ) -> Vec<f32> {
     run_at(target, [batch, 0], operands, result, lower)
 }
@@ -63,62 +64,62 @@ pub fn run_at(
     [batch, first]: [usize; 2],
     operands: &[(Type, Vec<f32>)],
     result: &Type,
-    lower: impl FnOnce(&mut Site) -> Lowered,
+    lower: impl FnOnce(&mut LowerCx) -> Lowered,
 ) -> Vec<f32> {
     let types: Vec<Type> = operands.iter().map(|(ty, _)| ty.clone()).collect();
-    let (draft, slots, slot) = draft(target, &types, result, lower);
+    let (builder, buffers, buffer) = builder(target, &types, result, lower);
     let mut feeds = Vec::new();
-    for ((ty, data), slot) in operands.iter().zip(slots) {
+    for ((ty, data), buffer) in operands.iter().zip(buffers) {
         let mut memory = vec![0.0; data.len()];
         places(ty, batch).iter().zip(data).for_each(|(&at, &v)| memory[at] = v);
-        feeds.push((slot, f32_bytes(&memory)));
+        feeds.push((buffer, f32_bytes(&memory)));
     }
     let blocks = match first {
-        0 => run_draft(&draft, batch, &feeds).expect("a draft that runs"),
-        _ => run_group(&draft, [batch, first], &feeds),
+        0 => run_program(&builder, batch, &feeds).expect("a builder that runs"),
+        _ => run_group(&builder, [batch, first], &feeds),
     };
     if first == 0 && target.gpu.is_none() && native::runs(target) {
-        let compiled = native::run_draft(&draft, target, batch, &feeds);
-        assert_eq!(blocks[slot.0 as usize], compiled[slot.0 as usize], "machine code for {} lanes", target.lanes);
+        let compiled = native::run_program(&builder, target, batch, &feeds);
+        assert_eq!(blocks[buffer.0 as usize], compiled[buffer.0 as usize], "machine code for {} lanes", target.lanes);
     }
-    let memory = to_f32(&blocks[slot.0 as usize]);
+    let memory = to_f32(&blocks[buffer.0 as usize]);
     places(result, batch).iter().map(|&at| memory[at]).collect()
 }
 
 /// The program of one node, the slots of its operands and of its result.
-pub fn draft(
+pub fn builder(
     target: &Target,
     operands: &[Type],
     result: &Type,
-    lower: impl FnOnce(&mut Site) -> Lowered,
-) -> (Draft, Vec<Slot>, Slot) {
-    let mut draft = Draft::default();
+    lower: impl FnOnce(&mut LowerCx) -> Lowered,
+) -> (ProgramBuilder, Vec<BufferId>, BufferId) {
+    let mut builder = ProgramBuilder::default();
     let mut values = Vec::new();
     for (i, ty) in operands.iter().enumerate() {
         let role = if ty.batched { Role::Input } else { Role::Param };
-        let slot = draft.value(&format!("operand{i}"), ty, role);
-        values.push(Operand { slot, ty: ty.clone() });
+        let buffer = builder.value(&format!("operand{i}"), ty, role);
+        values.push(Operand { buffer, ty: ty.clone() });
     }
-    let slots = values.iter().map(|v| v.slot).collect();
-    let slot = draft.value("result", result, Role::Temp);
-    let result = Operand { slot, ty: result.clone() };
-    let mut site = Site { target, name: "node".into(), operands: values, result, draft: &mut draft };
-    lower(&mut site).expect("a recipe for this shape");
-    (draft, slots, slot)
+    let buffers = values.iter().map(|v| v.buffer).collect();
+    let buffer = builder.value("result", result, Role::Temp);
+    let result = Operand { buffer, ty: result.clone() };
+    let mut cx = LowerCx { target, name: "node".into(), operands: values, result, builder: &mut builder };
+    lower(&mut cx).expect("a recipe for this shape");
+    (builder, buffers, buffer)
 }
 
-/// As `run_draft`, for images that are not the first of the batch.
-fn run_group(draft: &Draft, [batch, first]: [usize; 2], feeds: &[(Slot, Vec<u8>)]) -> Vec<Vec<u8>> {
+/// As `run_program`, for images that are not the first of the batch.
+fn run_group(builder: &ProgramBuilder, [batch, first]: [usize; 2], feeds: &[(BufferId, Vec<u8>)]) -> Vec<Vec<u8>> {
     let bytes = |b: &Buffer| (b.fixed + b.per_image * batch) * 4;
-    let mut blocks: Vec<Vec<u8>> = draft.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
-    feeds.iter().for_each(|(slot, data)| blocks[slot.0 as usize].clone_from(data));
+    let mut blocks: Vec<Vec<u8>> = builder.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(buffer, data)| blocks[buffer.0 as usize].clone_from(data));
     let vars = [batch as i64, first as i64, (batch + first) as i64];
-    for launch in draft.prepare.iter().chain(&draft.launches) {
-        let [Stmt::For { end, .. }] = draft.module.kernels[launch.kernel].body.as_slice() else {
+    for launch in builder.prepare.iter().chain(&builder.launches) {
+        let [Stmt::For { end, .. }] = builder.module.kernels[launch.kernel].body.as_slice() else {
             panic!("one parallel loop");
         };
         let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
-        run_kernel(&draft.module, launch.kernel, &mut blocks, &args, vars, 0..end.eval(&vars))
+        run_kernel(&builder.module, launch.kernel, &mut blocks, &args, vars, 0..end.eval(&vars))
             .expect("a kernel that runs");
     }
     blocks

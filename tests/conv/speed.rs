@@ -3,41 +3,41 @@
 
 use super::native::{call, compile, launch, runs};
 use super::reference::Shape;
-use super::run::{draft as draft_node, targets};
+use super::run::{builder as draft_node, targets};
 use ninc::kernel::build::KernelBuilder;
 use ninc::kernel::ir::{Access, Elem, Kernel};
-use ninc::kernel::recipes::contraction::{Contraction, Count, Init, tile};
-use ninc::kernel::recipes::{Finish, Function, Stage, Window, conv};
-use ninc::kernel::site::{Draft, Launch, Lowered, Role, Site};
-use ninc::kernel::target::{Algorithm, Target};
+use ninc::lower::target::{Algorithm, Target};
+use ninc::lower::{Launch, LowerCx, Lowered, ProgramBuilder, Role};
+use ninc::recipes::contraction::{Contraction, Count, Init, tile};
+use ninc::recipes::{Finish, Function, Stage, Window, conv};
 use ninc::types::Type;
 use std::time::Instant;
 
 /// Best seconds of one run of the draft's kernel.
-fn seconds(draft: &Draft, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
-    let code = compile(draft, target);
-    launch(draft, &code, 1, blocks);
+fn seconds(builder: &ProgramBuilder, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
+    let code = compile(builder, target);
+    launch(builder, &code, 1, blocks);
     let mut best = f64::INFINITY;
     for _ in 0..60 {
         let start = Instant::now();
-        draft.launches.iter().for_each(|l| call(draft, &code, l, 1, blocks));
+        builder.launches.iter().for_each(|l| call(builder, &code, l, 1, blocks));
         best = best.min(start.elapsed().as_secs_f64());
     }
     best
 }
 
-fn draft_of(kernel: Kernel, mut draft: Draft, sizes: &[usize]) -> (Draft, Vec<Vec<u8>>) {
-    let args = sizes.iter().map(|&n| draft.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
-    draft.module.kernels.push(kernel);
-    draft.launches.push(Launch { kernel: 0, args, sums: false });
-    (draft, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
+fn draft_of(kernel: Kernel, mut builder: ProgramBuilder, sizes: &[usize]) -> (ProgramBuilder, Vec<Vec<u8>>) {
+    let args = sizes.iter().map(|&n| builder.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
+    builder.module.kernels.push(kernel);
+    builder.launches.push(Launch { kernel: 0, args, sums: false });
+    (builder, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
 }
 
 /// GFLOP/s of independent multiply-adds in registers.
 fn peak(target: &Target) -> f64 {
     let (rounds, chains) = (100_000usize, 12);
-    let mut draft = Draft::default();
-    let leaf = draft.module.leaf("peak", |b| {
+    let mut builder = ProgramBuilder::default();
+    let micro_kernel = builder.module.micro_kernel("peak", |b| {
         let y = b.pointer("y", Elem::F32, Access::Write);
         let (factor, term) = (b.f32(0.5, target.lanes), b.f32(1.0, target.lanes));
         let start = vec![term; chains];
@@ -46,9 +46,9 @@ fn peak(target: &Target) -> f64 {
     });
     let mut kernel = KernelBuilder::new("peak");
     let y = kernel.buffer("y", Elem::F32, Access::Write);
-    kernel.parallel("t", 1, |k, _| k.call(leaf, [y.at(0)]));
-    let (draft, mut blocks) = draft_of(kernel.finish(), draft, &[chains * 16]);
-    2.0 * (rounds * chains) as f64 * f64::from(target.lanes) / seconds(&draft, target, &mut blocks) / 1e9
+    kernel.parallel("t", 1, |k, _| k.call(micro_kernel, [y.at(0)]));
+    let (builder, mut blocks) = draft_of(kernel.finish(), builder, &[chains * 16]);
+    2.0 * (rounds * chains) as f64 * f64::from(target.lanes) / seconds(&builder, target, &mut blocks) / 1e9
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn contraction_speed() {
                 init: Init::Bias,
                 finish: Finish::NONE,
             };
-            let mut draft = Draft::default();
-            let leaf = contraction.leaf(&mut draft.module);
+            let mut builder = ProgramBuilder::default();
+            let micro_kernel = contraction.micro_kernel(&mut builder.module);
             let mut kernel = KernelBuilder::new("product");
             let a = kernel.buffer("a", Elem::F32, Access::Read);
             let b = kernel.buffer("b", Elem::F32, Access::Read);
@@ -95,14 +95,14 @@ fn contraction_speed() {
                         let to = c.at(&m * (t.rows * n) + &p * t.columns());
                         let args =
                             [a.at(m * (t.rows * k)), b.at(&p * (t.columns() * k)), to, bias.at(&p * t.columns())];
-                        kb.call(leaf, args);
+                        kb.call(micro_kernel, args);
                     });
                 });
             });
             let sizes = [m * k, n * k, m * n, n];
-            let (draft, mut blocks) = draft_of(kernel.finish(), draft, &sizes);
+            let (builder, mut blocks) = draft_of(kernel.finish(), builder, &sizes);
             let work = 2.0 * (repeats * tiles * t.rows * panels * t.columns() * k) as f64;
-            let rate = work / seconds(&draft, &target, &mut blocks) / 1e9;
+            let rate = work / seconds(&builder, &target, &mut blocks) / 1e9;
             println!("  {}x{} k={k}: {rate:.1} GFLOP/s, {:.0} %", t.rows, t.columns(), 100.0 * rate / peak);
         }
     }
@@ -124,25 +124,25 @@ fn convolution_speed() {
                         target: &Target,
                         operands: [Type; 2],
                         result: Type,
-                        lower: &dyn Fn(&mut Site) -> Lowered| {
-                let (draft, _, _) = draft_node(target, &operands, &result, lower);
+                        lower: &dyn Fn(&mut LowerCx) -> Lowered| {
+                let (builder, _, _) = draft_node(target, &operands, &result, lower);
                 let mut blocks: Vec<Vec<u8>> =
-                    draft.buffers.iter().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
-                let seconds = seconds(&draft, target, &mut blocks);
+                    builder.buffers.iter().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
+                let seconds = seconds(&builder, target, &mut blocks);
                 let share = 100.0 * work / seconds / 1e9 / peak;
                 println!("  {c}x{side}x{side} {r}x{r} {o} {what}: {:.3} ms, {share:.0} %", seconds * 1e3);
             };
             let stage = Stage { bias: false, finish: Function::Relu.into() };
-            let forward = |site: &mut Site| conv::forward(site, &window, 1, &[stage], None);
+            let forward = |cx: &mut LowerCx| conv::forward(cx, &window, 1, &[stage], None);
             time("forward", &target, [s.input(), s.weight()], s.output(), &forward);
             if r > 1 {
                 let winograd = Target { algorithm: Algorithm::Winograd, ..target.clone() };
                 time("Winograd", &winograd, [s.input(), s.weight()], s.output(), &forward);
             }
-            time("dx", &target, [s.weight(), s.output()], s.input(), &|site| {
-                conv::grad_input(site, &window, 1, Finish::NONE)
+            time("dx", &target, [s.weight(), s.output()], s.input(), &|cx| {
+                conv::grad_input(cx, &window, 1, Finish::NONE)
             });
-            time("dw", &target, [s.input(), s.output()], s.weight(), &|site| conv::grad_weight(site, &window, 1));
+            time("dw", &target, [s.input(), s.output()], s.weight(), &|cx| conv::grad_weight(cx, &window, 1));
         }
     }
 }

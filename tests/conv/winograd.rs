@@ -2,13 +2,13 @@
 
 use super::cases::Draw;
 use super::reference::{Exact, Shape};
-use super::run::{draft, run, targets};
+use super::run::{builder, run, targets};
 use crate::support::cases;
 use ninc::kernel::ir::Stmt;
-use ninc::kernel::recipes::{Finish, Function, Reduction, Stage, Window, conv};
-use ninc::kernel::site::{Lowered, Site};
-use ninc::kernel::target::{Algorithm, Batch, Target};
+use ninc::lower::target::{Algorithm, Batch, Target};
+use ninc::lower::{LowerCx, Lowered};
 use ninc::plan::fit_rounds;
+use ninc::recipes::{Finish, Function, Reduction, Stage, Window, conv};
 use ninc::types::Type;
 use std::collections::BTreeSet;
 
@@ -59,14 +59,14 @@ fn tiles_of_all_kinds() {
                 target.cache[1] = 1 << 16;
             }
             target.batch = [Batch::Few, Batch::Many, Batch::Few, Batch::Many, Batch::Training][case % 5];
-            let lower = |site: &mut Site| conv::forward(site, &s.window, 1, &[stage], None);
+            let lower = |cx: &mut LowerCx| conv::forward(cx, &s.window, 1, &[stage], None);
             let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
-            let (draft, _, _) = draft(&target, &types, &s.output(), lower);
-            for choice in &draft.choices {
+            let (builder, _, _) = builder(&target, &types, &s.output(), lower);
+            for choice in &builder.choices {
                 taken.extend(kinds(&choice.candidates[choice.taken].name));
             }
             let got =
-                run(&target, s.batch, &operands, &s.output(), |site| conv::forward(site, &s.window, 1, &[stage], None));
+                run(&target, s.batch, &operands, &s.output(), |cx| conv::forward(cx, &s.window, 1, &[stage], None));
             let [max, rms] = errors(&got, &expected);
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
         }
@@ -100,7 +100,7 @@ fn error_against_direct() {
         let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
             let mut target = targets()[2].clone();
             target.algorithm = algorithm;
-            let got = run(&target, 1, &operands, &s.output(), |site| conv::forward(site, &s.window, 1, &[stage], None));
+            let got = run(&target, 1, &operands, &s.output(), |cx| conv::forward(cx, &s.window, 1, &[stage], None));
             errors(&got, &expected)[1]
         });
         assert!(winograd > direct / 2.0, "the algorithm was used");
@@ -131,8 +131,7 @@ fn chains() {
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
             target.batch = if case % 4 == 1 { Batch::Few } else { Batch::Many };
-            let got =
-                run(&target, s.batch, &operands, &result, |site| conv::forward(site, &s.window, 1, &stages, pool));
+            let got = run(&target, s.batch, &operands, &result, |cx| conv::forward(cx, &s.window, 1, &stages, pool));
             let [max, rms] = errors(&got, &expected);
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
         }
@@ -162,10 +161,10 @@ fn groups_of_small_images() {
             for mut target in targets() {
                 target.algorithm = Algorithm::Winograd;
                 let stages = &stages[..links];
-                let lower = |site: &mut Site| conv::forward(site, &s.window, 1, stages, None);
+                let lower = |cx: &mut LowerCx| conv::forward(cx, &s.window, 1, stages, None);
                 let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
-                let (draft, _, _) = draft(&target, &types, &result, lower);
-                let kernel = &draft.module.kernels[draft.launches[0].kernel];
+                let (builder, _, _) = builder(&target, &types, &result, lower);
+                let kernel = &builder.module.kernels[builder.launches[0].kernel];
                 let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
                 grouped += usize::from(fit_rounds(end).expect("rounds").images > 1);
                 let got = run(&target, batch, operands, &result, lower);
@@ -194,13 +193,13 @@ fn gradients() {
                 target.cache[1] = 1 << 15;
             }
             let what = format!("{case} {s:?} lanes {}", target.lanes);
-            let got = run(&target, s.batch, &[weight.clone(), grad.clone()], &s.input(), |site| {
-                conv::grad_input(site, &s.window, 1, Finish::NONE)
+            let got = run(&target, s.batch, &[weight.clone(), grad.clone()], &s.input(), |cx| {
+                conv::grad_input(cx, &s.window, 1, Finish::NONE)
             });
             let [max, rms] = errors(&got, &expected[0]);
             assert!(max < 3e-5 && rms < 1e-5, "input, {what}: max {max:e}, rms {rms:e}");
-            let got = run(&target, s.batch, &[image.clone(), grad.clone()], &s.weight(), |site| {
-                conv::grad_weight(site, &s.window, 1)
+            let got = run(&target, s.batch, &[image.clone(), grad.clone()], &s.weight(), |cx| {
+                conv::grad_weight(cx, &s.window, 1)
             });
             let [max, rms] = errors(&got, &expected[1]);
             assert!(max < 3e-5 && rms < 1e-5, "weights, {what}: max {max:e}, rms {rms:e}");
@@ -218,8 +217,8 @@ fn gradient_errors_against_direct() {
         let operands =
             [(s.weight(), draw.values(s.weight().elements())), (s.output(), draw.values(s.output().elements()))];
         let expected = s.grad_input(&operands[0].1, &operands[1].1);
-        against_direct(&format!("input {r}x{r}"), 1 << 20, s.batch, &operands, &s.input(), &expected, |site| {
-            conv::grad_input(site, &s.window, 1, Finish::NONE)
+        against_direct(&format!("input {r}x{r}"), 1 << 20, s.batch, &operands, &s.input(), &expected, |cx| {
+            conv::grad_input(cx, &s.window, 1, Finish::NONE)
         });
         let s = Shape { batch: 20, channels: 16, image: [16, 12], outputs: 16, ..s };
         let x: Vec<f32> = draw.values(s.batch * s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
@@ -229,8 +228,8 @@ fn gradient_errors_against_direct() {
         // direct way adds short sums, with smaller errors.
         for cache in [1 << 14, 1 << 20] {
             let what = format!("weights {r}x{r}, {cache} bytes of cache");
-            against_direct(&what, cache, s.batch, &operands, &s.weight(), &expected, |site| {
-                conv::grad_weight(site, &s.window, 1)
+            against_direct(&what, cache, s.batch, &operands, &s.weight(), &expected, |cx| {
+                conv::grad_weight(cx, &s.window, 1)
             });
         }
     }
@@ -243,7 +242,7 @@ fn against_direct(
     operands: &[(Type, Vec<f32>)],
     result: &Type,
     expected: &Exact,
-    lower: impl Fn(&mut Site) -> Lowered,
+    lower: impl Fn(&mut LowerCx) -> Lowered,
 ) {
     let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
         let target = Target { algorithm, cache: [32 << 10, cache, 1 << 24], ..targets()[1].clone() };

@@ -2,9 +2,9 @@
 
 use super::loaded::Loaded;
 use super::{Place, have};
-use ninc::kernel::target::Target;
 use ninc::library::files::{self, Order};
 use ninc::library::levels::{Level, host_triple};
+use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, ParamInfo, Program};
 use ninc_runtime::Tensor;

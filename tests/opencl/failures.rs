@@ -5,9 +5,9 @@ use super::wrapped::Wrapped;
 use super::{present, shared};
 use crate::support::training::{self, Silent};
 use ninc::back::opencl;
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
 use ninc::pipeline::{self, Options};
-use ninc::{lower, plan};
+use ninc::{plan, translate};
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::opencl::{Fault, OpenCl, Source, choose, pick};
 use ninc_runtime::plan::Plan;
@@ -62,8 +62,8 @@ const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |
 /// [`NETWORK`] as it is, as an engine that failures can be injected into, and its weights, which are 0, 1, 2, …
 pub fn engine() -> (OpenCl, Tensor) {
     let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
-    let program = lower::run(&model.expect("a model").graph, &Target::gpu(), false).expect("it can be lowered");
-    let (plan, module) = plan::plan(program.draft, program.ports, plan::Options::default()).expect("a plan");
+    let program = translate::run(&model.expect("a model").graph, &Target::gpu(), false).expect("it can be lowered");
+    let (plan, module) = plan::plan(program.builder, program.ports, plan::Options::default()).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
     let device = choose(&[]).expect("a device");
     let mut engine = OpenCl::new(Arc::new(plan), Arc::new(source), device).expect("an engine");

@@ -5,9 +5,9 @@ use crate::ops as table;
 use crate::support::draw::{self, convert, error};
 use ninc::graph::Graph;
 use ninc::kernel::interp::{f32_bytes, run_kernel, to_f32};
-use ninc::kernel::target::Target;
 use ninc::kernel::text::parse;
 use ninc::kernel::verify;
+use ninc::lower::target::Target;
 use ninc::ops;
 use ninc_runtime::opencl::{Card, pick};
 use std::fs;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// Items turn a row round through local memory.
 const REVERSE: &str = r#"
-leaf copy_one(from: f32 read, to: f32 write) {
+micro_kernel copy_one(from: f32 read, to: f32 write) {
   %0: f32 = load from[0]
   store to[0], %0
 }
@@ -81,8 +81,8 @@ fn tiled_products_agree_in_the_interpreter() {
         let expected = table::eval::<f64>(case, &wide);
         let (mut graph, _, result): (Graph, _, _) = table::graph(case);
         graph.outputs.push(("y".into(), result));
-        let program = ninc::lower::run(&graph, &target, false).unwrap_or_else(|e| panic!("{case:?}: {}", e.0));
-        let draft = program.draft;
+        let program = ninc::translate::run(&graph, &target, false).unwrap_or_else(|e| panic!("{case:?}: {}", e.0));
+        let builder = program.builder;
         let feeds: Vec<_> = program
             .ports
             .inputs
@@ -95,10 +95,10 @@ fn tiled_products_agree_in_the_interpreter() {
                 for (from, to) in value.chunks(size).zip(memory.chunks_mut(size)) {
                     ninc_runtime::tensor::to_memory(&port.dims, &port.order, from, to);
                 }
-                (ninc::kernel::site::Slot(port.buffer as u32), f32_bytes(&memory))
+                (ninc::lower::BufferId(port.buffer as u32), f32_bytes(&memory))
             })
             .collect();
-        let blocks = ninc::kernel::interp::run_draft(&draft, case.batch, &feeds);
+        let blocks = ninc::lower::interp::run_program(&builder, case.batch, &feeds);
         let blocks = blocks.unwrap_or_else(|e| panic!("{case:?}: {e}"));
         let port = &program.ports.outputs[0];
         let memory = to_f32(&blocks[port.buffer]);

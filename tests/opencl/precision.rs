@@ -4,7 +4,7 @@
 use super::{options, present};
 use crate::nets::{self, Values};
 use crate::precision::{follow, meaning, network};
-use ninc::kernel::target::{Algorithm, Fusion, GroupTile, Target};
+use ninc::lower::target::{Algorithm, Fusion, GroupTile, Target};
 use ninc::pipeline::{self, Options};
 use ninc::types::Format;
 use std::sync::Arc;

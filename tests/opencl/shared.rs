@@ -5,11 +5,11 @@ use super::{options, present};
 use crate::nets::{self, Values};
 use ninc::back::opencl;
 use ninc::graph::Graph;
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::passes::{self, training};
 use ninc::pipeline::{self, Device, Options};
-use ninc::{lower, plan};
+use ninc::{plan, translate};
 use ninc_runtime::opencl::{Choice, Fault, OpenCl, choose};
 use ninc_runtime::{Engine, Feed, Tensor};
 use std::sync::Arc;
@@ -49,10 +49,10 @@ fn model() -> Model {
 
 /// A graph's program on the first device, as often as said.
 pub fn engine(graph: &Graph, devices: usize, training: bool) -> OpenCl {
-    let program = lower::run(graph, &Target::gpu(), false).expect("it can be lowered");
+    let program = translate::run(graph, &Target::gpu(), false).expect("it can be lowered");
     let (updates, prepare_each_run) = (program.updates, training);
     let options = plan::Options { shared: devices > 1, updates, prepare_each_run, ..plan::Options::default() };
-    let (plan, module) = plan::plan(program.draft, program.ports, options).expect("a plan");
+    let (plan, module) = plan::plan(program.builder, program.ports, options).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
     let device = choose(&[]).expect("a device").swap_remove(0);
     OpenCl::new(Arc::new(plan), Arc::new(source), vec![device; devices]).expect("an engine")
@@ -96,10 +96,10 @@ fn devices_meet_once_without_statistics() {
     let (model, diagnostics) = ninc::front::load(&text, "n.nin", &[]);
     let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
     let meetings = |model: &Model| {
-        let program = lower::run(&training_graph(model), &Target::gpu(), false).expect("it can be lowered");
+        let program = translate::run(&training_graph(model), &Target::gpu(), false).expect("it can be lowered");
         let updates = program.updates;
         let options = plan::Options { shared: true, updates, prepare_each_run: true, ..plan::Options::default() };
-        let (plan, _) = plan::plan(program.draft, program.ports, options).expect("a plan");
+        let (plan, _) = plan::plan(program.builder, program.ports, options).expect("a plan");
         assert!(plan.sums.len() >= 7, "a gradient for each parameter");
         let (mut meetings, mut open) = (0, Vec::new());
         for (i, launch) in plan.launches.iter().enumerate() {

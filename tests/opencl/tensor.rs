@@ -3,7 +3,7 @@
 
 use super::present;
 use crate::library::have;
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
 use ninc::pipeline::{self, Options};
 use ninc::types::Format;
 use ninc_runtime::opencl::tensor;

@@ -3,7 +3,7 @@
 use super::devices::{err, good, ninc};
 use super::{options, present};
 use crate::nets::{self, Values};
-use ninc::kernel::target::{GroupTile, Target};
+use ninc::lower::target::{GroupTile, Target};
 use ninc::pipeline::{self, Options};
 use std::fs;
 use std::sync::Arc;

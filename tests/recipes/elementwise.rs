@@ -1,7 +1,7 @@
 use super::{Draw, LANES, SHAPES, Test, floats};
-use ninc::kernel::recipes::elementwise;
-use ninc::kernel::site::{Draft, Operand, Role, Site, Unsupported};
-use ninc::kernel::target::Target;
+use ninc::lower::target::Target;
+use ninc::lower::{LowerCx, Operand, ProgramBuilder, Role, Unsupported};
+use ninc::recipes::elementwise;
 use ninc::types::Type;
 
 #[test]
@@ -21,8 +21,8 @@ fn values_scalars_and_channels() {
                 floats(&image, b),
             ],
             result: image,
-            lower: &|site| {
-                elementwise::map(site, "test", |b, v, _| {
+            lower: &|cx| {
+                elementwise::map(cx, "test", |b, v, _| {
                     let (left, right) = (b.mul(v[0], v[1]), b.mul(v[2], v[3]));
                     b.add(left, right)
                 })
@@ -32,7 +32,7 @@ fn values_scalars_and_channels() {
     }
 }
 
-/// More operands than a leaf has parameters: an optimiser's update.
+/// More operands than a micro-kernel has parameters: an optimiser's update.
 #[test]
 fn many_scalars() {
     let mut draw = Draw::new(12);
@@ -48,8 +48,8 @@ fn many_scalars() {
             .collect();
         let mut operands: Vec<_> = tensors.iter().map(|t| floats(&ty, t.clone())).collect();
         operands.extend(numbers.iter().map(|&n| floats(&Type::shared(&[]), vec![n])));
-        let lower = |site: &mut Site| {
-            elementwise::map(site, "update", |b, v, lanes| {
+        let lower = |cx: &mut LowerCx| {
+            elementwise::map(cx, "update", |b, v, lanes| {
                 let mut sum = b.f32(0.0, lanes);
                 for i in 0..3 {
                     let product = b.mul(v[i], v[3 + i]);
@@ -69,7 +69,7 @@ fn one_number_an_image() {
     let x = Draw::new(13).normal(9);
     let expected: Vec<f64> = x.iter().map(|&v| f64::from(v * 3.0)).collect();
     let operands = vec![floats(&ty, x), floats(&Type::shared(&[]), vec![3.0])];
-    let lower = |site: &mut Site| elementwise::map(site, "scale", |b, v, _| b.mul(v[0], v[1]));
+    let lower = |cx: &mut LowerCx| elementwise::map(cx, "scale", |b, v, _| b.mul(v[0], v[1]));
     Test { operands, result: ty, lower: &lower }.check(9, &expected, 0.0, "losses");
 }
 
@@ -77,12 +77,12 @@ fn one_number_an_image() {
 fn operands_that_do_not_fit_are_refused() {
     for lanes in LANES {
         let target = Target { lanes, ..Target::portable(true) };
-        let mut draft = Draft::default();
+        let mut builder = ProgramBuilder::default();
         let (wrong, ty) = (Type::shared(&[5]), Type::batched(&[4, 2, 2]));
-        let operands = vec![Operand { slot: draft.value("x", &wrong, Role::Input), ty: wrong }];
-        let result = Operand { slot: draft.value("y", &ty, Role::Temp), ty };
-        let mut site = Site { target: &target, name: "test".into(), operands, result, draft: &mut draft };
-        let error = elementwise::map(&mut site, "copy", |_, v, _| v[0]);
+        let operands = vec![Operand { buffer: builder.value("x", &wrong, Role::Input), ty: wrong }];
+        let result = Operand { buffer: builder.value("y", &ty, Role::Temp), ty };
+        let mut cx = LowerCx { target: &target, name: "test".into(), operands, result, builder: &mut builder };
+        let error = elementwise::map(&mut cx, "copy", |_, v, _| v[0]);
         assert_eq!(error, Err(Unsupported("copy: an operand f32[5] for f32[N, 4, 2, 2]".into())));
     }
 }

@@ -1,14 +1,15 @@
 //! Elementary functions: the largest error in units in the last place, and special values.
 
 use super::{Draw, LANES, Memory};
-use ninc::kernel::build::LeafBuilder;
-use ninc::kernel::interp::{LeafArg, f32_bytes, run_leaf, to_f32};
+use ninc::kernel::build::MicroKernelBuilder;
+use ninc::kernel::interp::{MicroKernelArg, f32_bytes, run_micro_kernel, to_f32};
 use ninc::kernel::ir::{Access, Elem, Module, Val};
-use ninc::kernel::{math, verify};
+use ninc::kernel::verify;
+use ninc::recipes::math;
 
-fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut LeafBuilder, Val) -> Val) -> Vec<f32> {
+fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut MicroKernelBuilder, Val) -> Val) -> Vec<f32> {
     let mut module = Module::default();
-    module.leaf("f", |b| {
+    module.micro_kernel("f", |b| {
         let x_at = b.pointer("x", Elem::F32, Access::Read);
         let y_at = b.pointer("y", Elem::F32, Access::Write);
         b.elements(x.len(), lanes, |b, i, lanes| {
@@ -19,8 +20,8 @@ fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut LeafBuilder, Val) -> Val)
     });
     let module = verify::verify(module).expect("well-formed code");
     let mut memory = Memory(vec![f32_bytes(x), vec![0; x.len() * 4]]);
-    let args = [0, 1].map(|block| LeafArg::Pointer { block, byte: 0 });
-    run_leaf(&module.leaves[0], &args, &mut memory).expect("a sound leaf");
+    let args = [0, 1].map(|block| MicroKernelArg::Pointer { block, byte: 0 });
+    run_micro_kernel(&module.micro_kernels[0], &args, &mut memory).expect("a sound micro_kernel");
     to_f32(&memory.0[1])
 }
 
@@ -44,7 +45,12 @@ fn ulps(got: f32, exact: f64) -> f64 {
     (f64::from(got) - exact).abs() / unit
 }
 
-fn worst(x: &[f32], bound: f64, function: impl Fn(&mut LeafBuilder, Val) -> Val + Copy, exact: impl Fn(f64) -> f64) {
+fn worst(
+    x: &[f32],
+    bound: f64,
+    function: impl Fn(&mut MicroKernelBuilder, Val) -> Val + Copy,
+    exact: impl Fn(f64) -> f64,
+) {
     let first = apply(x, LANES[0], function);
     for lanes in &LANES[1..] {
         let other = apply(x, *lanes, function);

@@ -1,6 +1,6 @@
 use super::{Draw, SHAPES, Test, floats};
-use ninc::kernel::recipes::{maxout, movement};
-use ninc::kernel::site::Site;
+use ninc::lower::LowerCx;
+use ninc::recipes::{maxout, movement};
 use ninc::types::Type;
 use ninc_runtime::tensor::{from_memory, to_memory};
 
@@ -26,7 +26,7 @@ fn concat_and_slice() {
         test.check(n, &wide(&joined), 0.0, "concat");
         let operands = vec![floats(&all, joined)];
         let result = Type::batched(&[parts[2], h, w]);
-        let test = Test { operands, result, lower: &|site| movement::slice(site, c + 1) };
+        let test = Test { operands, result, lower: &|cx| movement::slice(cx, c + 1) };
         test.check(n, &wide(&data[2]), 0.0, "slice");
     }
 }
@@ -47,10 +47,10 @@ fn pad_and_crop() {
                     padded[to..to + w * c].copy_from_slice(&x[from..from + w * c]);
                 }
             }
-            let lower = |site: &mut Site| movement::pad(site, top, left, -1.5);
+            let lower = |cx: &mut LowerCx| movement::pad(cx, top, left, -1.5);
             let test = Test { operands: vec![floats(&small, x.clone())], result: large.clone(), lower: &lower };
             test.check(n, &wide(&padded), 0.0, "pad");
-            let lower = |site: &mut Site| movement::crop(site, top, left);
+            let lower = |cx: &mut LowerCx| movement::crop(cx, top, left);
             let test = Test { operands: vec![floats(&large, padded)], result: small, lower: &lower };
             test.check(n, &wide(&x), 0.0, "crop");
         }

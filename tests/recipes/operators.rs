@@ -2,7 +2,7 @@
 
 use super::{Data, Draw, LANES, Test, close};
 use ninc::graph::interp::{EvalCx, Value};
-use ninc::kernel::site::Site;
+use ninc::lower::LowerCx;
 use ninc::ops::{self, Case};
 use ninc::types::{DType, Type};
 use ninc_runtime::tensor::to_memory;
@@ -62,7 +62,7 @@ fn recipes_compute_what_operators_mean() {
         let cx = EvalCx { batch: case.batch, first: 0, total: case.batch, ty: &ty };
         let expected = case.op.eval(&cx, &exact);
         let expected = memory(&ty, &expected.real().data);
-        let lower = |site: &mut Site| case.op.lower(site);
+        let lower = |cx: &mut LowerCx| case.op.lower(cx);
         let test = Test { operands, result: ty.clone(), lower: &lower };
         for lanes in LANES {
             let what = format!("case {number}: {} {:?}, {lanes} lanes", case.op.name(), case.op.attrs());

@@ -1,7 +1,7 @@
 use super::random::key;
 use super::{Draw, LANES, Test, close, floats};
-use ninc::kernel::recipes::{Window, global, pool};
-use ninc::kernel::site::{Lowered, Site};
+use ninc::lower::{LowerCx, Lowered};
+use ninc::recipes::{Window, global, pool};
 use ninc::types::Type;
 use ninc_runtime::philox;
 
@@ -78,7 +78,7 @@ fn every_case(test: impl Fn(&Windows, &mut Draw)) {
     }
 }
 
-fn forward(w: &Windows, x: &[f32], lower: &dyn Fn(&mut Site) -> Lowered, expected: &[f64], tolerance: f64) {
+fn forward(w: &Windows, x: &[f32], lower: &dyn Fn(&mut LowerCx) -> Lowered, expected: &[f64], tolerance: f64) {
     let test = Test { operands: vec![floats(&w.image(), x.to_vec())], result: w.out(), lower };
     test.check(w.n, expected, tolerance, &format!("{:?}", w.window));
 }
@@ -170,10 +170,10 @@ fn stochastic_in_training() {
             }
             let images = [w.n, first, first + w.n];
             let operands = vec![floats(&w.image(), x.clone()), key(k)];
-            let lower = |s: &mut Site| pool::stochastic_train(s, &w.window, stream);
+            let lower = |s: &mut LowerCx| pool::stochastic_train(s, &w.window, stream);
             let value = Test { operands, result: w.out(), lower: &lower };
             let operands = vec![floats(&w.image(), x.clone()), floats(&w.out(), dy.clone()), key(k)];
-            let lower = |s: &mut Site| pool::stochastic_train_grad(s, &w.window, stream);
+            let lower = |s: &mut LowerCx| pool::stochastic_train_grad(s, &w.window, stream);
             let gradient = Test { operands, result: w.image(), lower: &lower };
             for lanes in LANES {
                 close(&value.run_group(lanes, images, &[]), &y, 0.0, "value");
@@ -199,7 +199,7 @@ fn global_pooling() {
             to_top[first_maximum(cells, &x)] = f64::from(g);
         }
         let (x, dy) = (floats(&image, x.clone()), floats(&vector, dy));
-        let checks: [(Vec<_>, &Type, fn(&mut Site) -> Lowered, &[f64]); 4] = [
+        let checks: [(Vec<_>, &Type, fn(&mut LowerCx) -> Lowered, &[f64]); 4] = [
             (vec![x.clone()], &vector, global::avg, &mean),
             (vec![x.clone()], &vector, global::max, &top),
             (vec![dy.clone()], &image, global::avg_grad, &spread),

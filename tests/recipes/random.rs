@@ -1,10 +1,10 @@
 //! Random numbers in kernels are those of the runtime.
 
 use super::{Data, Draw, LANES, Memory, Test, floats};
-use ninc::kernel::interp::{LeafArg, i32_bytes, run_leaf, to_i32};
+use ninc::kernel::interp::{MicroKernelArg, i32_bytes, run_micro_kernel, to_i32};
 use ninc::kernel::ir::{Access, Elem, Module};
-use ninc::kernel::recipes::random;
 use ninc::kernel::verify;
+use ninc::recipes::random;
 use ninc::types::Type;
 use ninc_runtime::philox;
 
@@ -28,7 +28,7 @@ fn words_at_any_index() {
     let indices = indices();
     for (lanes, k, stream) in LANES.iter().flat_map(|&l| KEYS.map(|k| (l, k, 5 + l))) {
         let mut module = Module::default();
-        module.leaf("words", |b| {
+        module.micro_kernel("words", |b| {
             let [low, high, key] = ["low", "high", "key"].map(|n| b.pointer(n, Elem::I32, Access::Read));
             let y = b.pointer("y", Elem::I32, Access::Write);
             b.elements(indices.len(), lanes, |b, i, lanes| {
@@ -42,8 +42,8 @@ fn words_at_any_index() {
         let high: Vec<i32> = indices.iter().map(|&i| (i >> 32) as i32).collect();
         let blocks = vec![i32_bytes(&low), i32_bytes(&high), i32_bytes(&k.map(|w| w as i32)), vec![0; low.len() * 4]];
         let mut memory = Memory(blocks);
-        let args = [0, 1, 2, 3].map(|block| LeafArg::Pointer { block, byte: 0 });
-        run_leaf(&module.leaves[0], &args, &mut memory).expect("a sound leaf");
+        let args = [0, 1, 2, 3].map(|block| MicroKernelArg::Pointer { block, byte: 0 });
+        run_micro_kernel(&module.micro_kernels[0], &args, &mut memory).expect("a sound micro_kernel");
         for (&index, &word) in indices.iter().zip(&to_i32(&memory.0[3])) {
             assert_eq!(word as u32, philox::element(k, stream, index), "element {index} with {lanes} lanes");
         }
@@ -71,7 +71,7 @@ fn dropout_drops_what_philox_says() {
             let test = Test {
                 operands: vec![floats(&ty, x.clone()), key(k)],
                 result: ty.clone(),
-                lower: &|site| random::dropout(site, rate, scale, stream),
+                lower: &|cx| random::dropout(cx, rate, scale, stream),
             };
             for lanes in LANES {
                 let got = test.run_group(lanes, [batch, first, first + batch], &[]);

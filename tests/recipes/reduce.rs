@@ -1,10 +1,10 @@
 //! Sums over the batch, batch normalisation, local response normalisation.
 
 use super::{Data, Draw, LANES, SHAPES, Test, close, floats};
-use ninc::kernel::recipes::batch_norm;
-use ninc::kernel::recipes::lrn::{self, Lrn};
-use ninc::kernel::recipes::reduce::{self, Mean};
-use ninc::kernel::site::Site;
+use ninc::lower::LowerCx;
+use ninc::recipes::batch_norm;
+use ninc::recipes::lrn::{self, Lrn};
+use ninc::recipes::reduce::{self, Mean};
 use ninc::types::Type;
 
 fn wide(v: &[f32]) -> Vec<f64> {
@@ -29,7 +29,7 @@ fn channel_sums_and_means() {
         for mean in [Mean::No, Mean::OverAll] {
             let by = if mean == Mean::No { 1.0 } else { (n * h * w) as f64 };
             let expected: Vec<f64> = sums.iter().map(|v| v / by).collect();
-            let lower = |site: &mut Site| reduce::channels(site, "test", mean, |b, v, _| b.fma(v[0], v[1], v[2]));
+            let lower = |cx: &mut LowerCx| reduce::channels(cx, "test", mean, |b, v, _| b.fma(v[0], v[1], v[2]));
             let operands = vec![floats(&image, x.clone()), floats(&image, dy.clone()), floats(&vector, s.clone())];
             let test = Test { operands, result: vector.clone(), lower: &lower };
             test.check(n, &expected, 1e-5, &format!("{image} {mean:?}"));
@@ -45,7 +45,7 @@ fn means_of_groups_add_up() {
     let expected: Vec<f64> = per_channel(5, x.len(), |i| f64::from(x[i]) / (7.0 * 6.0));
     let part = |from: usize, to: usize, lanes: u32, sums: &[f32]| {
         let operands = vec![floats(&ty, x[from * 30..to * 30].to_vec())];
-        let lower = |s: &mut Site| reduce::channels(s, "mean", Mean::OverAll, |_, v, _| v[0]);
+        let lower = |s: &mut LowerCx| reduce::channels(s, "mean", Mean::OverAll, |_, v, _| v[0]);
         Test { operands, result: Type::shared(&[5]), lower: &lower }.run_group(lanes, [to - from, from, 7], sums)
     };
     for lanes in LANES {
@@ -92,7 +92,7 @@ fn squares_and_norms() {
         let limit = if units == 1 { limit / 2.0 } else { limit };
         let scaled: Vec<f64> =
             (w.iter().enumerate()).map(|(i, &v)| f64::from(v) * (limit / norms[i % units]).min(1.0)).collect();
-        let lower = |s: &mut Site| reduce::max_norm(s, limit as f32);
+        let lower = |s: &mut LowerCx| reduce::max_norm(s, limit as f32);
         let operands = vec![floats(&ty, w)];
         Test { operands, result: ty, lower: &lower }.check(1, &scaled, 1e-6, "max_norm");
     }
@@ -129,13 +129,13 @@ fn batch_normalisation() {
         let test = Test { operands, result: vector.clone(), lower: &batch_norm::variance };
         test.check(n, &variance, 1e-5, "variance");
         let operands = vec![x.clone(), shared(&mean), shared(&variance), dy.clone()];
-        let lower = |s: &mut Site| batch_norm::grad_gamma(s, epsilon as f32);
+        let lower = |s: &mut LowerCx| batch_norm::grad_gamma(s, epsilon as f32);
         // Sums of terms of both signs: relative to their number.
         let tolerance = 1e-5 * m.sqrt().max(1.0);
         Test { operands, result: vector.clone(), lower: &lower }.check(n, &dgamma, tolerance, "dgamma");
         let operands =
             vec![x, floats(&vector, gamma), shared(&mean), shared(&variance), dy, shared(&dgamma), shared(&dbeta)];
-        let lower = |s: &mut Site| batch_norm::grad_input(s, epsilon as f32);
+        let lower = |s: &mut LowerCx| batch_norm::grad_input(s, epsilon as f32);
         if m > 1.0 {
             Test { operands, result: image, lower: &lower }.check(n, &dx, 1e-5, "dx");
         }

@@ -1,6 +1,6 @@
 use super::{Data, Draw, LANES, SHAPES, Test, floats, near};
-use ninc::kernel::recipes::softmax;
-use ninc::kernel::site::{Lowered, Site};
+use ninc::lower::{LowerCx, Lowered};
+use ninc::recipes::softmax;
 use ninc::types::Type;
 
 /// Log-softmax of a row, in double precision.
@@ -36,7 +36,7 @@ fn softmax_and_its_kin() {
         }
         let (narrow_y, narrow_log) = (narrow(&y), narrow(&log));
         let (x, dy) = (floats(&image, x), floats(&image, dy));
-        let checks: [(Vec<_>, fn(&mut Site) -> Lowered, &[f64]); 4] = [
+        let checks: [(Vec<_>, fn(&mut LowerCx) -> Lowered, &[f64]); 4] = [
             (vec![x.clone()], softmax::softmax, &y),
             (vec![x], softmax::log_softmax, &log),
             (vec![floats(&image, narrow_y), dy.clone()], softmax::softmax_grad, &dx),

@@ -2,7 +2,7 @@
 
 use ninc::graph::Graph;
 use ninc::graph::interp::{Tensor as Wide, Value};
-use ninc::kernel::target::{Isa, Target};
+use ninc::lower::target::{Isa, Target};
 use ninc::pipeline::{self, Options};
 use ninc::types::Type;
 use ninc_runtime::{Feed, Tensor};

@@ -73,7 +73,7 @@ impl Guarded {
     }
 }
 
-/// A compiled leaf in executable memory.
+/// A compiled micro-kernel in executable memory.
 pub struct Code {
     map: Map,
 }
@@ -87,7 +87,7 @@ impl Code {
         Code { map }
     }
 
-    /// Calls the leaf. The caller must pass pointers to memory that the leaf may touch, and a host that has its
+    /// Calls the micro-kernel. The caller must pass pointers to memory that the micro-kernel may touch, and a host that has its
     /// instructions; what it touches besides faults.
     pub fn call(&self, args: &[u64]) {
         let mut a = [0; 6];

@@ -2,9 +2,9 @@
 
 pub mod compiled;
 pub mod draw;
-pub mod leaves;
 #[cfg(unix)]
 pub mod memory;
+pub mod micro_kernels;
 pub mod training;
 pub mod vectors;
 

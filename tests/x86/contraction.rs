@@ -1,19 +1,19 @@
-//! The contraction's inner leaf: results, the shape of its code, and (ignored, for `--release`) its speed.
+//! The contraction's inner micro-kernel: results, the shape of its code, and (ignored, for `--release`) its speed.
 
 use super::support::{Arg, check, host_has};
 use crate::support::memory::{Code, Guarded};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use ninc::back::x86::{Features, Isa, emit, listing};
-use ninc::kernel::build::LeafBuilder;
+use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::f32_bytes;
-use ninc::kernel::ir::{Access, Elem, Index, Leaf, Module, Val};
-use ninc::kernel::recipes::Function;
-use ninc::kernel::recipes::contraction::{Contraction, Count, Init};
+use ninc::kernel::ir::{Access, Elem, Index, MicroKernel, Module, Val};
+use ninc::recipes::Function;
+use ninc::recipes::contraction::{Contraction, Count, Init};
 use std::time::Instant;
 
 /// `c[rows][cols] += Σ_k a[rows][k] · b[k][cols]`, k in fours, all in one register tile.
-pub fn contraction(rows: usize, cols: usize, k: usize, lanes: u32) -> Leaf {
-    let mut b = LeafBuilder::new(format!("contraction_{rows}x{cols}x{k}"));
+pub fn contraction(rows: usize, cols: usize, k: usize, lanes: u32) -> MicroKernel {
+    let mut b = MicroKernelBuilder::new(format!("contraction_{rows}x{cols}x{k}"));
     let left = b.pointer("a", Elem::F32, Access::Read);
     let right = b.pointer("b", Elem::F32, Access::Read);
     let out = b.pointer("c", Elem::F32, Access::ReadWrite);
@@ -47,8 +47,8 @@ pub fn contraction(rows: usize, cols: usize, k: usize, lanes: u32) -> Leaf {
 }
 
 /// Independent sums that never leave their registers: what the machine can do.
-fn peak(chains: usize, lanes: u32, rounds: usize) -> Leaf {
-    let mut b = LeafBuilder::new("peak");
+fn peak(chains: usize, lanes: u32, rounds: usize) -> MicroKernel {
+    let mut b = MicroKernelBuilder::new("peak");
     let out = b.pointer("c", Elem::F32, Access::ReadWrite);
     let x = b.broadcast(out, 0usize, lanes);
     let y = b.broadcast(out, 1usize, lanes);
@@ -84,9 +84,9 @@ fn floats(n: usize, seed: usize) -> Vec<u8> {
 fn contractions_are_exact() {
     for (isa, lanes, rows, cols) in TILES {
         for k in [4, 12] {
-            let leaf = contraction(rows, cols, k, lanes);
+            let micro_kernel = contraction(rows, cols, k, lanes);
             let args = [rows * k, k * cols, rows * cols].map(|n| Arg::Memory { bytes: floats(n, n), origin: 0 });
-            check(&leaf, &args, isa, Features::default()).unwrap();
+            check(&micro_kernel, &args, isa, Features::default()).unwrap();
         }
     }
 }
@@ -114,7 +114,7 @@ fn inner_loops_hold_no_moves() {
 }
 
 /// `relu(a · b)` of bf16 as the recipes write it, A with rows of `k + 1` elements.
-fn pairs(rows: usize, vectors: usize, k: usize) -> Leaf {
+fn pairs(rows: usize, vectors: usize, k: usize) -> MicroKernel {
     let columns = 16 * vectors;
     let spec = Contraction {
         elems: [Elem::Bf16, Elem::I32, Elem::Bf16],
@@ -134,8 +134,8 @@ fn pairs(rows: usize, vectors: usize, k: usize) -> Leaf {
         finish: Function::Relu.into(),
     };
     let mut module = Module::default();
-    let leaf = spec.leaf(&mut module);
-    module.leaves.swap_remove(leaf.0 as usize)
+    let micro_kernel = spec.micro_kernel(&mut module);
+    module.micro_kernels.swap_remove(micro_kernel.0 as usize)
 }
 
 /// Small integers as bf16: their sums are exact in any order, and denormal numbers do not occur.
@@ -173,17 +173,17 @@ fn pairs_are_one_instruction_each() {
 #[test]
 fn shortage_is_an_error() {
     let error = emit(&contraction(7, 64, 192, 16), Isa::Avx512, Features::default()).unwrap_err();
-    assert_eq!(error, "leaf contraction_7x64x192: needs 33 vector registers, 32 exist");
+    assert_eq!(error, "micro-kernel contraction_7x64x192: needs 33 vector registers, 32 exist");
     let wide = emit(&contraction(6, 16, 192, 16), Isa::Avx2, Features::default()).unwrap_err();
     assert!(wide.contains("16 lanes, this instruction set has 8"), "{wide}");
 }
 
 /// Median of the best rates in GFLOP/s over several rounds.
-fn rate(leaf: &Leaf, isa: Isa, sizes: [usize; 3], flops: f64) -> f64 {
-    let code = Code::new(&emit(leaf, isa, Features::default()).unwrap());
+fn rate(micro_kernel: &MicroKernel, isa: Isa, sizes: [usize; 3], flops: f64) -> f64 {
+    let code = Code::new(&emit(micro_kernel, isa, Features::default()).unwrap());
     let buffers = sizes.map(|n| Guarded::new(&f32_bytes(&vec![1e-3; n]), true));
     let args: Vec<u64> = buffers.iter().map(Guarded::address).collect();
-    let args = if leaf.params.len() == 1 { &args[..1] } else { &args[..] };
+    let args = if micro_kernel.params.len() == 1 { &args[..1] } else { &args[..] };
     let calls = (2e7 / flops).max(1.0) as usize;
     let mut rates: Vec<f64> = (0..41)
         .map(|_| {

@@ -2,7 +2,7 @@
 
 use super::support::Arg;
 use ninc::back::x86::Isa;
-use ninc::kernel::build::LeafBuilder;
+use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::ir::*;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -50,7 +50,7 @@ const SIZE: usize = 6000;
 const ORIGIN: usize = SIZE / 2;
 
 struct Generator<'a> {
-    b: LeafBuilder,
+    b: MicroKernelBuilder,
     random: &'a mut Random,
     widest: u32,
     inputs: Vec<(Param, Elem)>,
@@ -63,9 +63,9 @@ struct Generator<'a> {
     budget: usize,
 }
 
-/// A leaf and arguments for it. Vectors beyond the instruction set are avoided.
-pub fn leaf(random: &mut Random, isa: Isa, budget: usize) -> (Leaf, Vec<Arg>) {
-    let mut b = LeafBuilder::new("random");
+/// A micro-kernel and arguments for it. Vectors beyond the instruction set are avoided.
+pub fn micro_kernel(random: &mut Random, isa: Isa, budget: usize) -> (MicroKernel, Vec<Arg>) {
+    let mut b = MicroKernelBuilder::new("random");
     let (mut inputs, mut outputs, mut vars, mut args) = (vec![], vec![], vec![], vec![]);
     let kinds = [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8];
     for i in 0..4 {
@@ -123,7 +123,7 @@ impl Generator<'_> {
     fn operand(&mut self, ty: Ty) -> Val {
         let fitting: Vec<Val> = self.values.iter().copied().filter(|&v| self.b.ty(v) == ty).collect();
         if !fitting.is_empty() && self.random.below(8) > 0 {
-            // Recent ones more often: otherwise everything lives long and no leaf fits the registers.
+            // Recent ones more often: otherwise everything lives long and no micro-kernel fits the registers.
             let from = if self.random.below(3) == 0 { 0 } else { fitting.len().saturating_sub(3) };
             return fitting[from + self.random.below(fitting.len() - from)];
         }
@@ -312,7 +312,7 @@ impl Generator<'_> {
             .collect();
         let (vars, values) = (self.vars.len(), self.values.len());
         // The builder lends itself to the body: the generator goes along inside of it.
-        let mut lent = std::mem::replace(&mut self.b, LeafBuilder::new("lent"));
+        let mut lent = std::mem::replace(&mut self.b, MicroKernelBuilder::new("lent"));
         let results = lent.repeat("i", count, &carried, |b, var, params| {
             std::mem::swap(&mut self.b, b);
             self.vars.push(var);

@@ -4,7 +4,7 @@ use super::generate::{Random, bytes};
 use super::support::{Arg, check};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 use ninc::back::x86::{Features, Isa, emit, listing};
-use ninc::kernel::build::LeafBuilder;
+use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::{f32_bytes, i32_bytes};
 use ninc::kernel::ir::*;
 
@@ -37,11 +37,17 @@ const FROM: [From; 4] = [From::Register, From::Load, From::Broadcast, From::Cons
 
 /// Builds `op` on operands of these types in four copies of the buffers, operand `n` as `from` says, the others in
 /// registers, and compares.
-fn operation(types: &[Elem], isa: Isa, features: Features, lanes: u32, op: impl Fn(&mut LeafBuilder, &[Val]) -> Val) {
+fn operation(
+    types: &[Elem],
+    isa: Isa,
+    features: Features,
+    lanes: u32,
+    op: impl Fn(&mut MicroKernelBuilder, &[Val]) -> Val,
+) {
     for chosen in 0..types.len() {
         for from in FROM {
             let mut random = Random(u64::from(lanes) + 100 * chosen as u64);
-            let mut b = LeafBuilder::new("operation");
+            let mut b = MicroKernelBuilder::new("operation");
             let mut args = vec![];
             let floats = b.pointer("f", Elem::F32, Access::Read);
             let ints = b.pointer("i", Elem::I32, Access::Read);
@@ -49,7 +55,7 @@ fn operation(types: &[Elem], isa: Isa, features: Features, lanes: u32, op: impl 
                 args.push(Arg::Memory { bytes: bytes(elem, 4096, &mut random), origin: 0 });
             }
             // The result's type is known only when it is built: build once for that.
-            let mut trial = LeafBuilder::new("trial");
+            let mut trial = MicroKernelBuilder::new("trial");
             let sample: Vec<Val> = types.iter().map(|&t| constant(&mut trial, t, lanes)).collect();
             let result = op(&mut trial, &sample);
             let result = trial.ty(result);
@@ -98,7 +104,7 @@ fn operation(types: &[Elem], isa: Isa, features: Features, lanes: u32, op: impl 
     }
 }
 
-fn constant(b: &mut LeafBuilder, elem: Elem, lanes: u32) -> Val {
+fn constant(b: &mut MicroKernelBuilder, elem: Elem, lanes: u32) -> Val {
     if elem == Elem::F32 { b.f32(-1.25, lanes) } else { b.i32(5, lanes) }
 }
 
@@ -204,7 +210,7 @@ fn dot_products() {
     });
     // VDPBF16PS may round in another order: small integers are exact in any.
     machines(|isa, features, lanes| {
-        let mut b = LeafBuilder::new("dot2");
+        let mut b = MicroKernelBuilder::new("dot2");
         let (x, y) = (b.pointer("x", Elem::Bf16, Access::Read), b.pointer("y", Elem::Bf16, Access::Read));
         let out = b.pointer("o", Elem::F32, Access::ReadWrite);
         let init = b.load(out, 0usize, lanes);
@@ -233,7 +239,7 @@ fn memory_accesses() {
             // AVX512_BF16 flushes denormal numbers: the random ones here are none.
             let data = bytes(elem, 400, &mut random);
             for count in 1..=lanes {
-                let mut b = LeafBuilder::new("access");
+                let mut b = MicroKernelBuilder::new("access");
                 let from = b.pointer("x", elem, Access::Read);
                 let to = b.pointer("y", elem, Access::Write);
                 let whole = b.load(from, 3usize, lanes);
@@ -260,7 +266,7 @@ fn bf16_rounding() {
     let words =
         [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7f80_0001, 0xffff_ffff];
     machines(|isa, features, lanes| {
-        let mut b = LeafBuilder::new("round");
+        let mut b = MicroKernelBuilder::new("round");
         let from = b.pointer("x", F32, Access::Read);
         let to = b.pointer("y", Elem::Bf16, Access::Write);
         let value = b.load(from, 0usize, lanes);
@@ -275,7 +281,7 @@ fn bf16_rounding() {
 #[test]
 fn loads_stay_above_stores() {
     machines(|isa, features, lanes| {
-        let mut b = LeafBuilder::new("order");
+        let mut b = MicroKernelBuilder::new("order");
         let p = b.pointer("p", F32, Access::ReadWrite);
         let old = b.load(p, 0usize, lanes);
         let each = b.broadcast(p, 1usize, lanes);
@@ -299,7 +305,7 @@ fn loads_stay_above_stores() {
 #[test]
 fn more_addresses_than_registers() {
     machines(|isa, features, lanes| {
-        let mut b = LeafBuilder::new("addresses");
+        let mut b = MicroKernelBuilder::new("addresses");
         let from = b.pointer("x", I32, Access::Read);
         let to = b.pointer("y", I32, Access::ReadWrite);
         let n = b.int("n");
@@ -339,7 +345,7 @@ fn more_addresses_than_registers() {
 #[test]
 fn constants_leave_loops() {
     let polynomial = |terms: usize, lanes: u32| {
-        let mut b = LeafBuilder::new("polynomial");
+        let mut b = MicroKernelBuilder::new("polynomial");
         let p = b.pointer("p", F32, Access::ReadWrite);
         b.repeat("i", 4usize, &[], |b, i, _| {
             let at = Index::default().plus(i, lanes.into());
@@ -356,9 +362,9 @@ fn constants_leave_loops() {
     };
     for (isa, lanes, fit, over) in [(Isa::Avx2, 8, 12, 40), (Isa::Avx512, 16, 28, 80)] {
         for terms in [fit, over] {
-            let leaf = polynomial(terms, lanes);
+            let micro_kernel = polynomial(terms, lanes);
             let args = [Arg::Memory { bytes: f32_bytes(&vec![0.7; 64]), origin: 0 }];
-            let code = check(&leaf, &args, isa, PLAIN).unwrap();
+            let code = check(&micro_kernel, &args, isa, PLAIN).unwrap();
             let body: Vec<_> = Decoder::new(64, &code, DecoderOptions::NONE).into_iter().collect();
             let end = body.iter().position(|i| i.mnemonic() == Mnemonic::Jne).unwrap();
             let top = body.iter().position(|i| i.ip() == body[end].near_branch64()).unwrap();
@@ -370,7 +376,7 @@ fn constants_leave_loops() {
 
 #[test]
 fn a_listing_shows_code_and_data() {
-    let mut b = LeafBuilder::new("scale");
+    let mut b = MicroKernelBuilder::new("scale");
     let p = b.pointer("p", F32, Access::ReadWrite);
     let (x, two) = (b.load(p, 0usize, 16), b.f32(2.0, 16));
     let y = b.mul(x, two);

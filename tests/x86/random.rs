@@ -11,8 +11,8 @@ fn run(isa: Isa, features: Features, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut random = Random(seed);
         let budget = 5 + random.below(40);
-        let (leaf, args) = generate::leaf(&mut random, isa, budget);
-        match std::panic::catch_unwind(|| check(&leaf, &args, isa, features)) {
+        let (micro_kernel, args) = generate::micro_kernel(&mut random, isa, budget);
+        match std::panic::catch_unwind(|| check(&micro_kernel, &args, isa, features)) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 assert!(error.contains(" registers, "), "seed {seed}: {error}");
@@ -24,7 +24,7 @@ fn run(isa: Isa, features: Features, seeds: std::ops::Range<u64>) {
             }
         }
     }
-    assert!(refused * 10 <= total, "{refused} of {total} leaves do not fit");
+    assert!(refused * 10 <= total, "{refused} of {total} micro_kernels do not fit");
 }
 
 #[test]

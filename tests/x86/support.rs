@@ -1,11 +1,11 @@
-//! Runs one leaf in every way and compares.
+//! Runs one micro-kernel in every way and compares.
 
 use super::emulator::{self, Region};
 use crate::support::memory::{Code, Guarded};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions};
 use ninc::back::x86::{Features, Isa, emit};
-use ninc::kernel::interp::{Blocks, LeafArg, run_leaf};
-use ninc::kernel::ir::{Elem, Leaf, LeafParam, Module};
+use ninc::kernel::interp::{Blocks, MicroKernelArg, run_micro_kernel};
+use ninc::kernel::ir::{Elem, MicroKernel, MicroKernelParam, Module};
 use ninc::kernel::verify;
 use std::cell::RefCell;
 
@@ -57,10 +57,10 @@ impl Blocks for Traced {
     }
 }
 
-/// What the interpreter makes of the leaf: arguments cut to the bytes it touches, and these bytes afterwards.
-pub fn expected(leaf: &Leaf, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
-    let module = Module { leaves: vec![leaf.clone()], kernels: vec![] };
-    assert_eq!(verify::check(&module), Vec::<String>::new(), "{leaf:?}");
+/// What the interpreter makes of the micro-kernel: arguments cut to the bytes it touches, and these bytes afterwards.
+pub fn expected(micro_kernel: &MicroKernel, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
+    let module = Module { micro_kernels: vec![micro_kernel.clone()], kernels: vec![] };
+    assert_eq!(verify::check(&module), Vec::<String>::new(), "{micro_kernel:?}");
     let blocks: Vec<Vec<u8>> = args
         .iter()
         .map(|a| match a {
@@ -68,17 +68,17 @@ pub fn expected(leaf: &Leaf, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
             Arg::Int(_) => vec![],
         })
         .collect();
-    let values: Vec<LeafArg> = args
+    let values: Vec<MicroKernelArg> = args
         .iter()
         .enumerate()
         .map(|(block, a)| match a {
-            Arg::Memory { origin, .. } => LeafArg::Pointer { block, byte: *origin as i64 },
-            Arg::Int(i) => LeafArg::Int(*i),
+            Arg::Memory { origin, .. } => MicroKernelArg::Pointer { block, byte: *origin as i64 },
+            Arg::Int(i) => MicroKernelArg::Int(*i),
         })
         .collect();
     let touched = RefCell::new(vec![None; args.len()]);
     let mut traced = Traced { blocks: blocks.clone(), touched };
-    run_leaf(leaf, &values, &mut traced).expect("the leaf stays in its buffers");
+    run_micro_kernel(micro_kernel, &values, &mut traced).expect("the micro_kernel stays in its buffers");
     let touched = traced.touched.into_inner();
     let mut cut = vec![];
     let mut after = vec![];
@@ -176,13 +176,13 @@ fn same(elem: Elem, left: &[u8], right: &[u8]) -> bool {
     words(left).into_iter().zip(words(right)).all(|(l, r)| l == r || nan(l) && nan(r))
 }
 
-fn compare(leaf: &Leaf, how: &str, code: &[u8], expected: &[Vec<u8>], got: &[Vec<u8>]) {
-    for (i, param) in leaf.params.iter().enumerate() {
-        let LeafParam::Pointer { name, elem, .. } = param else { continue };
+fn compare(micro_kernel: &MicroKernel, how: &str, code: &[u8], expected: &[Vec<u8>], got: &[Vec<u8>]) {
+    for (i, param) in micro_kernel.params.iter().enumerate() {
+        let MicroKernelParam::Pointer { name, elem, .. } = param else { continue };
         if !same(*elem, &expected[i], &got[i]) {
             let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
             panic!(
-                "{how}: {name} differs at byte {at:?}\nexpected {:02x?}\ngot      {:02x?}\n{leaf:#?}\n{}",
+                "{how}: {name} differs at byte {at:?}\nexpected {:02x?}\ngot      {:02x?}\n{micro_kernel:#?}\n{}",
                 expected[i],
                 got[i],
                 ninc::back::x86::listing(code)
@@ -192,14 +192,14 @@ fn compare(leaf: &Leaf, how: &str, code: &[u8], expected: &[Vec<u8>], got: &[Vec
 }
 
 /// Emits for the instruction set and compares all runs with the interpreter. Gives the code.
-pub fn check(leaf: &Leaf, args: &[Arg], isa: Isa, features: Features) -> Result<Vec<u8>, String> {
-    let code = emit(leaf, isa, features)?;
+pub fn check(micro_kernel: &MicroKernel, args: &[Arg], isa: Isa, features: Features) -> Result<Vec<u8>, String> {
+    let code = emit(micro_kernel, isa, features)?;
     check_encodings(&code, isa);
-    let (args, expected) = expected(leaf, args);
-    compare(leaf, "emulated", &code, &expected, &emulated(&code, &args));
+    let (args, expected) = expected(micro_kernel, args);
+    compare(micro_kernel, "emulated", &code, &expected, &emulated(&code, &args));
     if host_has(isa, features) {
         for at_end in [false, true] {
-            compare(leaf, "native", &code, &expected, &native(&code, &args, at_end));
+            compare(micro_kernel, "native", &code, &expected, &native(&code, &args, at_end));
         }
     }
     Ok(code)

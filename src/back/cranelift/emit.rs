@@ -1,9 +1,9 @@
 //! Puts a module's functions into any Cranelift module, in memory or for an object file.
 
 use super::cache::Piece;
-use super::{LeafCode, has_feature, leaf, nest};
-use crate::kernel::ir::{LeafId, Module as KernelModule, Stmt};
-use crate::kernel::target::Target;
+use super::{MicroKernelCode, has_feature, micro_kernel, nest};
+use crate::kernel::ir::{MicroKernelId, Module as KernelModule, Stmt};
+use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -21,7 +21,7 @@ pub struct Emitted {
     pub bytes: usize,
 }
 
-/// What leaves are compiled with.
+/// What micro-kernels are compiled with.
 pub(super) struct LeafOptions {
     pub fma: bool,
     /// `floor` and `nearest` exist for vectors.
@@ -35,41 +35,41 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOption
     Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
 
-/// Emits all kernels, and the leaves that they call, into `out`, their symbols starting with `prefix`. `leaf_isa` compiles leaves, `out`'s own ISA kernels.
-/// `kept` is the code of all functions from an earlier compilation of the same. Gives the leaves, the kernels in their order
+/// Emits all kernels, and the micro-kernels that they call, into `out`, their symbols starting with `prefix`. `leaf_isa` compiles micro-kernels, `out`'s own ISA kernels.
+/// `kept` is the code of all functions from an earlier compilation of the same. Gives the micro-kernels, the kernels in their order
 /// and the code of all.
 pub fn emit<M: Module>(
     out: &mut M,
     prefix: &str,
     module: &Verified<KernelModule>,
     target: &Target,
-    leaf_isa: &dyn TargetIsa,
-    leaf_code: &LeafCode,
+    micro_kernel_isa: &dyn TargetIsa,
+    micro_kernel_code: &MicroKernelCode,
     linkage: Linkage,
     kept: Option<Vec<Piece>>,
 ) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), String> {
-    let options = options(target, leaf_isa)?;
+    let options = options(target, micro_kernel_isa)?;
     let mut builder = FunctionBuilderContext::new();
     let count = called(module).len() + module.kernels.len();
     let mut kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
     let mut pieces = Vec::new();
-    let mut ids = vec![None; module.leaves.len()];
-    let mut leaves = Vec::new();
+    let mut ids = vec![None; module.micro_kernels.len()];
+    let mut micro_kernels = Vec::new();
     for called in called(module) {
-        let leaf = &module.leaves[called.0 as usize];
-        let fail = |e: String| format!("leaf {}: {e}", leaf.name);
-        let name = format!("{prefix}leaf{}_{}", called.0, symbol(&leaf.name));
-        let signature = leaf_signature(leaf.params.len(), leaf_isa);
+        let micro_kernel = &module.micro_kernels[called.0 as usize];
+        let fail = |e: String| format!("micro-kernel {}: {e}", micro_kernel.name);
+        let name = format!("{prefix}micro_kernel{}_{}", called.0, symbol(&micro_kernel.name));
+        let signature = micro_kernel_signature(micro_kernel.params.len(), micro_kernel_isa);
         let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
         let piece = match kept.as_mut().and_then(Iterator::next) {
             Some(piece) => piece,
-            None => match leaf_code(leaf) {
+            None => match micro_kernel_code(micro_kernel) {
                 Some(bytes) => Piece { align: 64, bytes: bytes.map_err(fail)?, relocations: vec![] },
                 None => {
                     let mut context = Context::new();
                     context.func.signature = signature;
-                    leaf::build(leaf, &options, leaf_isa, &mut context.func, &mut builder);
-                    compile(&mut context, leaf_isa, id).map_err(fail)?
+                    micro_kernel::build(micro_kernel, &options, micro_kernel_isa, &mut context.func, &mut builder);
+                    compile(&mut context, micro_kernel_isa, id).map_err(fail)?
                 }
             },
         };
@@ -77,7 +77,7 @@ pub fn emit<M: Module>(
         out.define_function_bytes(id, align, &piece.bytes, &piece.relocations).map_err(|e| fail(e.to_string()))?;
         pieces.push(piece);
         ids[called.0 as usize] = Some(id);
-        leaves.push(Emitted { name, id, bytes });
+        micro_kernels.push(Emitted { name, id, bytes });
     }
     let mut kernels = Vec::new();
     for (i, kernel) in module.kernels.iter().enumerate() {
@@ -91,8 +91,8 @@ pub fn emit<M: Module>(
                 let mut context = Context::new();
                 context.func.signature = signature;
                 let config = out.isa().frontend_config();
-                let mut reference = |leaf: LeafId, func: &mut cranelift_codegen::ir::Function| {
-                    let id = ids[leaf.0 as usize].expect("all called leaves are declared");
+                let mut reference = |micro_kernel: MicroKernelId, func: &mut cranelift_codegen::ir::Function| {
+                    let id = ids[micro_kernel.0 as usize].expect("all called micro_kernels are declared");
                     out.declare_func_in_func(id, func)
                 };
                 nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
@@ -105,7 +105,7 @@ pub fn emit<M: Module>(
         pieces.push(piece);
         kernels.push(Emitted { name, id, bytes });
     }
-    Ok((leaves, kernels, pieces))
+    Ok((micro_kernels, kernels, pieces))
 }
 
 fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<Piece, String> {
@@ -117,26 +117,26 @@ fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<Pie
     Ok(Piece { align, bytes, relocations })
 }
 
-/// The text of all functions; calls refer to leaves by number.
+/// The text of all functions; calls refer to micro-kernels by number.
 pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, String> {
     use cranelift_codegen::ir::{ExtFuncData, ExternalName, Function, UserExternalName};
     let options = options(target, isa)?;
     let mut builder = FunctionBuilderContext::new();
     let mut text = String::new();
     for called in called(module) {
-        let leaf = &module.leaves[called.0 as usize];
+        let micro_kernel = &module.micro_kernels[called.0 as usize];
         let mut func = Function::new();
-        func.signature = leaf_signature(leaf.params.len(), isa);
-        leaf::build(leaf, &options, isa, &mut func, &mut builder);
-        write!(text, "; leaf {} {}\n{func}\n", called.0, leaf.name).expect("strings take all text");
+        func.signature = micro_kernel_signature(micro_kernel.params.len(), isa);
+        micro_kernel::build(micro_kernel, &options, isa, &mut func, &mut builder);
+        write!(text, "; micro_kernel {} {}\n{func}\n", called.0, micro_kernel.name).expect("strings take all text");
     }
     for kernel in &module.kernels {
         let mut func = Function::new();
         func.signature = kernel_signature(isa);
-        let mut reference = |leaf: LeafId, func: &mut Function| {
-            let name = func.declare_imported_user_function(UserExternalName::new(0, leaf.0));
-            let params = module.leaves[leaf.0 as usize].params.len();
-            let signature = func.import_signature(leaf_signature(params, isa));
+        let mut reference = |micro_kernel: MicroKernelId, func: &mut Function| {
+            let name = func.declare_imported_user_function(UserExternalName::new(0, micro_kernel.0));
+            let params = module.micro_kernels[micro_kernel.0 as usize].params.len();
+            let signature = func.import_signature(micro_kernel_signature(params, isa));
             func.import_function(ExtFuncData {
                 name: ExternalName::user(name),
                 signature,
@@ -151,7 +151,7 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
 }
 
 /// Leaves that kernels call, in order of number.
-fn called(module: &KernelModule) -> Vec<LeafId> {
+fn called(module: &KernelModule) -> Vec<MicroKernelId> {
     fn visit(body: &[Stmt], seen: &mut [bool]) {
         for stmt in body {
             match stmt {
@@ -160,14 +160,14 @@ fn called(module: &KernelModule) -> Vec<LeafId> {
                     visit(then, seen);
                     visit(otherwise, seen);
                 }
-                Stmt::Call { leaf, .. } => seen[leaf.0 as usize] = true,
+                Stmt::Call { micro_kernel, .. } => seen[micro_kernel.0 as usize] = true,
                 Stmt::Barrier => {}
             }
         }
     }
-    let mut seen = vec![false; module.leaves.len()];
+    let mut seen = vec![false; module.micro_kernels.len()];
     module.kernels.iter().for_each(|k| visit(&k.body, &mut seen));
-    (0..seen.len()).filter(|&i| seen[i]).map(|i| LeafId(i as u32)).collect()
+    (0..seen.len()).filter(|&i| seen[i]).map(|i| MicroKernelId(i as u32)).collect()
 }
 
 /// Names become symbols of object files: other characters than letters and digits become `_`.
@@ -176,7 +176,7 @@ fn symbol(name: &str) -> String {
 }
 
 /// Leaves that come as bytes follow System V on x86-64, so all do.
-fn leaf_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
+fn micro_kernel_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
     let x86 = isa.name() == "x64";
     let mut signature = Signature::new(if x86 { CallConv::SystemV } else { isa.default_call_conv() });
     signature.params.extend((0..params).map(|_| AbiParam::new(types::I64)));

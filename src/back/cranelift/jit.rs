@@ -5,9 +5,9 @@
 
 use super::cache::{self, Key};
 use super::emit::{self, Emitted};
-use super::{Effort, LeafCode, host_isa};
+use super::{Effort, MicroKernelCode, host_isa};
 use crate::kernel::ir::Module;
-use crate::kernel::target::Target;
+use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
@@ -37,36 +37,37 @@ unsafe impl Sync for JitCode {}
 pub(super) fn compile(
     module: &Verified<Module>,
     target: &Target,
-    leaf_code: &LeafCode,
+    micro_kernel_code: &MicroKernelCode,
     folder: Option<&Path>,
 ) -> Result<JitCode, String> {
-    let leaf_isa = host_isa(Effort::Leaf, false)?;
+    let micro_kernel_isa = host_isa(Effort::MicroKernel, false)?;
     let mut builder = JITBuilder::with_isa(host_isa(Effort::Kernel, false)?, cranelift_module::default_libcall_names());
     // Reserved, not used: a unit takes some kilobytes. The JIT's calls reach 2 GiB at most.
-    let reserve = (16 << 20) + (128 << 10) * (module.leaves.len() + module.kernels.len());
+    let reserve = (16 << 20) + (128 << 10) * (module.micro_kernels.len() + module.kernels.len());
     let arena =
         ArenaMemoryProvider::new_with_size(reserve.min(1 << 30)).map_err(|e| format!("memory for code: {e}"))?;
     builder.memory_provider(Box::new(arena));
     let mut jit = JITModule::new(builder);
-    let key = folder.map(|_| key(module, target, &leaf_isa, jit.isa()));
+    let key = folder.map(|_| key(module, target, &micro_kernel_isa, jit.isa()));
     let known = folder.zip(key.as_ref()).and_then(|(folder, key)| cache::read(folder, key));
     let fresh = known.is_none();
-    let emitted = emit::emit(&mut jit, "", module, target, leaf_isa.as_ref(), leaf_code, Linkage::Local, known);
+    let emitted =
+        emit::emit(&mut jit, "", module, target, micro_kernel_isa.as_ref(), micro_kernel_code, Linkage::Local, known);
     // The holder comes first: it frees the memory on every way out.
     let mut code = JitCode { module: Some(jit), kernels: Vec::new(), functions: Vec::new() };
-    let (leaves, kernels, pieces) = emitted?;
+    let (micro_kernels, kernels, pieces) = emitted?;
     if let (Some(folder), Some(key), true) = (folder, &key, fresh) {
         cache::write(folder, key, &pieces);
     }
     let jit = code.module.as_mut().expect("just put there");
     jit.finalize_definitions().map_err(|e| format!("Cranelift: {e}"))?;
     code.kernels = kernels.iter().map(|k| entry(jit.get_finalized_function(k.id))).collect();
-    code.functions = leaves.into_iter().chain(kernels).collect();
+    code.functions = micro_kernels.into_iter().chain(kernels).collect();
     Ok(code)
 }
 
 /// All that the machine code depends on.
-fn key(module: &Module, target: &Target, leaf: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> Key {
+fn key(module: &Module, target: &Target, micro_kernel: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> Key {
     let flags = |isa: &dyn TargetIsa| {
         let own: Vec<String> = isa.isa_flags().iter().map(|f| f.to_string()).collect();
         format!("{} {} {}", isa.name(), isa.flags(), own.join(" "))
@@ -74,7 +75,7 @@ fn key(module: &Module, target: &Target, leaf: &OwnedTargetIsa, kernel: &dyn Tar
     // Two builds of one version may emit different code: the program's own file tells them apart.
     let build = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| Ok((m.len(), m.modified()?))).ok();
     let mut key = Key::default();
-    (env!("CARGO_PKG_VERSION"), build, target, flags(leaf.as_ref()), flags(kernel), module).hash(&mut key);
+    (env!("CARGO_PKG_VERSION"), build, target, flags(micro_kernel.as_ref()), flags(kernel), module).hash(&mut key);
     key
 }
 

@@ -1,6 +1,6 @@
 //! Operations on lanes. A value of more than four lanes is several vectors, each of which is treated alike.
 
-use super::leaf::{Gen, Pieces, piece_type};
+use super::micro_kernel::{Gen, Pieces, piece_type};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;

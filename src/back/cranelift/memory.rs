@@ -1,6 +1,6 @@
 //! Loads and stores of leaves: widening, packed bytes, first lanes only. Memory is little-endian and not aligned.
 
-use super::leaf::{Gen, Pieces, piece_type};
+use super::micro_kernel::{Gen, Pieces, piece_type};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};

@@ -1,12 +1,12 @@
 //! Cranelift back end: any processor that Cranelift knows, vectors of 128 bits.
 //!
-//! Leaf functions are compiled without Cranelift's optimiser: it moves all loads of an unrolled body to its start, which
+//! Micro-kernels are compiled without Cranelift's optimiser: it moves all loads of an unrolled body to its start, which
 //! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`leaf`). Kernels, which
 //! are loops around calls, are compiled with it.
 
-use super::LeafCode;
+use super::MicroKernelCode;
 use crate::kernel::ir::Module;
-use crate::kernel::target::Target;
+use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
@@ -16,8 +16,8 @@ pub mod cache;
 mod emit;
 mod jit;
 mod lanes;
-mod leaf;
 mod memory;
+mod micro_kernel;
 mod nest;
 mod object;
 
@@ -25,25 +25,25 @@ pub use emit::{Emitted, emit};
 pub use jit::JitCode;
 pub use object::{Object, isa_for};
 
-/// Compiles for this process, all leaves by Cranelift.
+/// Compiles for this process, all micro-kernels by Cranelift.
 pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
     compile_with(module, target, &|_| None, None)
 }
 
-/// Compiles for this process; `leaf_code` may bring the machine code of leaves.
+/// Compiles for this process; `leaf_code` may bring the machine code of micro-kernels.
 /// `cache` is a folder (`cache_folder::private`) for code that the next start need not make again.
 pub fn compile_with(
     module: &Verified<Module>,
     target: &Target,
-    leaf_code: &LeafCode,
+    micro_kernel_code: &MicroKernelCode,
     cache: Option<&Path>,
 ) -> Result<JitCode, String> {
-    jit::compile(module, target, leaf_code, cache)
+    jit::compile(module, target, micro_kernel_code, cache)
 }
 
 /// The functions of a module as Cranelift IR, before any optimisation.
 pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, String> {
-    let isa = host_isa(Effort::Leaf, false)?;
+    let isa = host_isa(Effort::MicroKernel, false)?;
     emit::clif(module, target, isa.as_ref())
 }
 
@@ -51,7 +51,7 @@ pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, String
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Keep the order of instructions.
-    Leaf,
+    MicroKernel,
     /// Optimise.
     Kernel,
 }
@@ -60,7 +60,7 @@ pub enum Effort {
 fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, String> {
     let mut flags = settings::builder();
     let settings = [
-        ("opt_level", if effort == Effort::Leaf { "none" } else { "speed" }),
+        ("opt_level", if effort == Effort::MicroKernel { "none" } else { "speed" }),
         ("is_pic", if pic { "true" } else { "false" }),
         ("use_colocated_libcalls", "false"),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),

@@ -9,12 +9,12 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
 
 /// Builds the body of `func` with the parameters `(buffers, vars, begin, end, scratch)`, whose signature is set.
-/// `reference` declares a leaf in it.
+/// `reference` declares a micro-kernel in it.
 pub(super) fn build(
     module: &Module,
     kernel: &Kernel,
     config: TargetFrontendConfig,
-    reference: &mut dyn FnMut(LeafId, &mut Function) -> FuncRef,
+    reference: &mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
 ) -> Result<(), String> {
@@ -33,14 +33,14 @@ pub(super) fn build(
     let (offsets, _) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
     let scratch = offsets.iter().map(|&o| b.ins().iadd_imm_s(scratch, o as i64)).collect();
     let mut known = vec![None; kernel.vars.len()];
-    for (i, slot) in known.iter_mut().take(3).enumerate() {
-        *slot = Some(b.ins().load(types::I64, trusted, vars, 8 * i as i32));
+    for (i, buffer) in known.iter_mut().take(3).enumerate() {
+        *buffer = Some(b.ins().load(types::I64, trusted, vars, 8 * i as i32));
     }
     let mut natural = vec![false; kernel.vars.len()];
     natural[..3].fill(true);
     natural[var.0 as usize] = true;
     let mut nest =
-        Nest { b, module, kernel, reference, leaves: HashMap::new(), pointers, scratch, vars: known, natural };
+        Nest { b, module, kernel, reference, micro_kernels: HashMap::new(), pointers, scratch, vars: known, natural };
     nest.repeat(*var, begin, end, body);
     nest.b.ins().return_(&[]);
     nest.b.finalize(config);
@@ -51,8 +51,8 @@ struct Nest<'a, 'f> {
     b: FunctionBuilder<'f>,
     module: &'a Module,
     kernel: &'a Kernel,
-    reference: &'a mut dyn FnMut(LeafId, &mut Function) -> FuncRef,
-    leaves: HashMap<LeafId, FuncRef>,
+    reference: &'a mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef,
+    micro_kernels: HashMap<MicroKernelId, FuncRef>,
     pointers: Vec<Value>,
     scratch: Vec<Value>,
     vars: Vec<Option<Value>>,
@@ -70,7 +70,7 @@ impl Nest<'_, '_> {
                     self.repeat(*var, begin, end, body);
                 }
                 Stmt::If { condition, then, otherwise } => self.branch(condition, then, otherwise),
-                Stmt::Call { leaf, args } => self.call(*leaf, args),
+                Stmt::Call { micro_kernel, args } => self.call(*micro_kernel, args),
                 Stmt::Barrier => unreachable!("the verifier lets no barrier pass in a CPU kernel"),
             }
         }
@@ -108,7 +108,7 @@ impl Nest<'_, '_> {
         self.b.seal_block(join);
     }
 
-    fn call(&mut self, leaf: LeafId, args: &[Arg]) {
+    fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg]) {
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             values.push(match arg {
@@ -124,15 +124,15 @@ impl Nest<'_, '_> {
                 }
             });
         }
-        let callee = match self.leaves.get(&leaf) {
+        let callee = match self.micro_kernels.get(&micro_kernel) {
             Some(&callee) => callee,
             None => {
-                let callee = (self.reference)(leaf, self.b.func);
-                self.leaves.insert(leaf, callee);
+                let callee = (self.reference)(micro_kernel, self.b.func);
+                self.micro_kernels.insert(micro_kernel, callee);
                 callee
             }
         };
-        debug_assert_eq!(self.module.leaves[leaf.0 as usize].params.len(), values.len());
+        debug_assert_eq!(self.module.micro_kernels[micro_kernel.0 as usize].params.len(), values.len());
         self.b.ins().call(callee, &values);
     }
 

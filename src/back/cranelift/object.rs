@@ -1,9 +1,9 @@
 //! Compiled kernels in an object file.
 
 use super::emit::{self, Emitted};
-use super::{Effort, LeafCode, settings_for};
+use super::{Effort, MicroKernelCode, settings_for};
 use crate::kernel::ir::Module as KernelModule;
-use crate::kernel::target::{Isa, Target};
+use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::Configurable;
@@ -54,13 +54,21 @@ impl Object {
         prefix: &str,
         module: &Verified<KernelModule>,
         target: &Target,
-        leaf_code: &LeafCode,
+        micro_kernel_code: &MicroKernelCode,
     ) -> Result<Vec<FuncId>, String> {
         debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
-        let isa = isa_for(&self.triple, target, Effort::Leaf)?;
-        let (leaves, kernels, _) =
-            emit::emit(&mut self.module, prefix, module, target, isa.as_ref(), leaf_code, Linkage::Local, None)?;
-        self.code_bytes += leaves.iter().chain(&kernels).map(|f: &Emitted| f.bytes).sum::<usize>();
+        let isa = isa_for(&self.triple, target, Effort::MicroKernel)?;
+        let (micro_kernels, kernels, _) = emit::emit(
+            &mut self.module,
+            prefix,
+            module,
+            target,
+            isa.as_ref(),
+            micro_kernel_code,
+            Linkage::Local,
+            None,
+        )?;
+        self.code_bytes += micro_kernels.iter().chain(&kernels).map(|f: &Emitted| f.bytes).sum::<usize>();
         Ok(kernels.iter().map(|k| k.id).collect())
     }
 

@@ -402,9 +402,9 @@ impl<M: Module> Body<'_, '_, M> {
                     _ => None,
                 };
                 let bytes = bytes.filter(|b| (0..1 << 16).contains(b)).ok_or("`stack` takes a small constant")?;
-                let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes as u32, 4);
-                let slot = self.b.create_sized_stack_slot(slot);
-                (self.b.ins().stack_addr(types::I64, slot, 0), Ty::Int)
+                let buffer = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes as u32, 4);
+                let buffer = self.b.create_sized_stack_slot(buffer);
+                (self.b.ins().stack_addr(types::I64, buffer, 0), Ty::Int)
             }
             ("call", [target, args @ ..]) => {
                 let target = self.int(target)?;

@@ -1,7 +1,7 @@
 //! OpenCL C 1.2 from verified kernel modules: a pure string, the same on every machine.
 //!
 //! A CPU kernel's parallel loop becomes work items that take its rounds in turns; a GPU kernel's group and item loops become
-//! the work groups and their items. Leaf functions become C functions, one for each combination of address spaces that
+//! the work groups and their items. Micro-kernels become C functions, one for each combination of address spaces that
 //! they are called with, because OpenCL C 1.2 has no pointers into any memory.
 //!
 //! I32 values are `uint`, whose overflow wraps; operations that look at the sign say so. Vector masks are all ones or zero in
@@ -16,7 +16,7 @@ use ninc_runtime::opencl::{Entry, Source};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-mod leaf;
+mod micro_kernel;
 mod names;
 mod nest;
 mod tensor;
@@ -32,7 +32,7 @@ pub fn unsupported() -> Vec<&'static str> {
         Op::Dot2Bf16 { acc: Val(0), a: Val(0), b: Val(0) },
         Op::Dot4U8I8 { acc: Val(0), a: Val(0), b: Val(0) },
     ];
-    let mut names: Vec<&str> = all.iter().filter_map(leaf::missing).collect();
+    let mut names: Vec<&str> = all.iter().filter_map(micro_kernel::missing).collect();
     names.dedup();
     names
 }
@@ -84,11 +84,11 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
         });
     }
     let mut text = String::from(HEAD);
-    if module.leaves.iter().any(|l| l.together.is_some()) {
+    if module.micro_kernels.iter().any(|l| l.together.is_some()) {
         text.push_str(&tensor::head());
     }
-    for ((leaf, areas), name) in &variants {
-        leaf::function(&module.leaves[*leaf as usize], name, areas, &mut text)?;
+    for ((micro_kernel, areas), name) in &variants {
+        micro_kernel::function(&module.micro_kernels[*micro_kernel as usize], name, areas, &mut text)?;
     }
     text.push_str(&kernels);
     Ok(Source { text, kernels: entries, optimise: true })

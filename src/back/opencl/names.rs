@@ -4,17 +4,17 @@ use crate::kernel::ir::Module;
 use std::collections::HashSet;
 
 pub(super) struct Names {
-    pub leaves: Vec<String>,
+    pub micro_kernels: Vec<String>,
     pub kernels: Vec<String>,
 }
 
 impl Names {
     pub fn new(module: &Module) -> Names {
         let mut taken = HashSet::new();
-        let leaves = module.leaves.iter().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
+        let micro_kernels = module.micro_kernels.iter().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
         // A prefix, so that no kernel is called like a function of the language.
         let kernels = module.kernels.iter().map(|k| distinct(&mut taken, &format!("k_{}", clean(&k.name)))).collect();
-        Names { leaves, kernels }
+        Names { micro_kernels, kernels }
     }
 }
 

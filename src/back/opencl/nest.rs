@@ -11,7 +11,7 @@ pub(super) struct Nest<'a> {
     module: &'a Module,
     kernel: &'a Kernel,
     names: &'a Names,
-    /// Functions called so far, by leaf and address spaces.
+    /// Functions called so far, by micro-kernel and address spaces.
     variants: &'a mut BTreeMap<(u32, Vec<Area>), String>,
     /// Type of loop variables.
     index: &'static str,
@@ -156,7 +156,7 @@ impl<'a> Nest<'a> {
                     }
                     line(text, depth, "}");
                 }
-                Stmt::Call { leaf, args } => self.call(*leaf, args, depth, text),
+                Stmt::Call { micro_kernel, args } => self.call(*micro_kernel, args, depth, text),
                 Stmt::Barrier => line(text, depth, "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"),
             }
         }
@@ -177,7 +177,7 @@ impl<'a> Nest<'a> {
         })
     }
 
-    fn call(&mut self, leaf: LeafId, args: &[Arg], depth: usize, text: &mut String) {
+    fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg], depth: usize, text: &mut String) {
         let mut areas = Vec::new();
         let mut list = Vec::new();
         for arg in args {
@@ -195,13 +195,13 @@ impl<'a> Nest<'a> {
                 }
             });
         }
-        let base = &self.names.leaves[leaf.0 as usize];
+        let base = &self.names.micro_kernels[micro_kernel.0 as usize];
         let plain = areas.iter().all(|a| *a == Area::Global);
-        let name = self.variants.entry((leaf.0, areas.clone())).or_insert_with(|| {
+        let name = self.variants.entry((micro_kernel.0, areas.clone())).or_insert_with(|| {
             let letters: String = areas.iter().map(|a| a.letter()).collect();
             if plain { base.clone() } else { format!("{base}__{letters}") }
         });
-        debug_assert_eq!(self.module.leaves[leaf.0 as usize].params.len(), args.len());
+        debug_assert_eq!(self.module.micro_kernels[micro_kernel.0 as usize].params.len(), args.len());
         line(text, depth, format_args!("{name}({});", list.join(", ")));
     }
 

@@ -1,5 +1,5 @@
 //! Products that 32 items compute together, by the matrix units of NVIDIA's devices: PTX inside OpenCL C. The runtime asks for
-//! it (`NINC_TENSOR`) where a trial on the device gave the right numbers; elsewhere the leaf's own body says the same.
+//! it (`NINC_TENSOR`) where a trial on the device gave the right numbers; elsewhere the micro-kernel's own body says the same.
 
 use super::line;
 use crate::kernel::ir::Together;
@@ -37,7 +37,7 @@ impl Fragment {
     }
 }
 
-/// The body of the leaf with these pointers.
+/// The body of the micro-kernel with these pointers.
 pub(super) fn body(product: &Together, [a, b, c]: [&str; 3], text: &mut String) {
     let &Together { format, rows, columns, depth, pitches: [pitch_a, pitch_b] } = product;
     let fragment = Fragment::of(format);

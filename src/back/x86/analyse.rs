@@ -1,7 +1,9 @@
-//! What selection must know of a leaf beforehand: where values die, which loads fold into the instruction that uses
+//! What selection must know of a micro-kernel beforehand: where values die, which loads fold into the instruction that uses
 //! them, which address expressions each loop steps.
 
-use crate::kernel::ir::{Address, Binary, Elem, Index, Inst, Leaf, LeafParam, Op, Param, Unary, Val, Var};
+use crate::kernel::ir::{
+    Address, Binary, Elem, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, Unary, Val, Var,
+};
 use std::collections::HashMap;
 
 /// An address without its constant part: `base + Σ coefficient · variable` in bytes; without base an integer.
@@ -34,10 +36,10 @@ pub fn element_bytes(elem: Elem) -> i64 {
 }
 
 /// The element type behind a pointer parameter.
-pub fn pointee(leaf: &Leaf, param: Param) -> Result<Elem, String> {
-    match leaf.params.get(param.0 as usize) {
-        Some(LeafParam::Pointer { elem, .. }) => Ok(*elem),
-        _ => Err(format!("leaf {}: parameter {} is no pointer", leaf.name, param.0)),
+pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, String> {
+    match micro_kernel.params.get(param.0 as usize) {
+        Some(MicroKernelParam::Pointer { elem, .. }) => Ok(*elem),
+        _ => Err(format!("micro-kernel {}: parameter {} is no pointer", micro_kernel.name, param.0)),
     }
 }
 
@@ -69,17 +71,17 @@ pub struct Info {
 }
 
 struct Scan<'a> {
-    leaf: &'a Leaf,
+    micro_kernel: &'a MicroKernel,
     evex: bool,
     info: Info,
     position: u32,
     blocks: u32,
 }
 
-/// Analyses a leaf for an emitter with (`evex`) or without embedded broadcasts.
-pub fn analyse(leaf: &Leaf, evex: bool) -> Result<Info, String> {
-    let n = leaf.values.len();
-    let int_params = leaf.params.iter().filter(|p| matches!(p, LeafParam::Int { .. })).count() as u32;
+/// Analyses a micro-kernel for an emitter with (`evex`) or without embedded broadcasts.
+pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, String> {
+    let n = micro_kernel.values.len();
+    let int_params = micro_kernel.params.iter().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count() as u32;
     let info = Info {
         root: (0..n as u32).map(Val).collect(),
         uses: vec![0; n],
@@ -90,10 +92,10 @@ pub fn analyse(leaf: &Leaf, evex: bool) -> Result<Info, String> {
         fixed: vec![],
         int_params,
     };
-    let mut scan = Scan { leaf, evex, info, position: 0, blocks: 0 };
-    scan.block(&leaf.body)?;
-    let mut fold = Folding { leaf, evex: scan.evex, info: scan.info, position: 0, blocks: 0 };
-    fold.block(&leaf.body)?;
+    let mut scan = Scan { micro_kernel, evex, info, position: 0, blocks: 0 };
+    scan.block(&micro_kernel.body)?;
+    let mut fold = Folding { micro_kernel, evex: scan.evex, info: scan.info, position: 0, blocks: 0 };
+    fold.block(&micro_kernel.body)?;
     Ok(fold.info)
 }
 
@@ -148,7 +150,7 @@ impl Scan<'_> {
     }
 
     fn address(&mut self, address: &Address) -> Result<(), String> {
-        let bytes = element_bytes(pointee(self.leaf, address.base)?);
+        let bytes = element_bytes(pointee(self.micro_kernel, address.base)?);
         self.info.need(Key::of_address(address, bytes));
         Ok(())
     }
@@ -198,7 +200,7 @@ impl Scan<'_> {
 
 /// Second walk, with the counts of the first: which loads fold.
 struct Folding<'a> {
-    leaf: &'a Leaf,
+    micro_kernel: &'a MicroKernel,
     evex: bool,
     info: Info,
     position: u32,
@@ -244,7 +246,7 @@ impl Folding<'_> {
     }
 
     fn load_kind(&self, op: &Op) -> Result<Option<Fold>, String> {
-        let words = |p: &Address| Ok::<_, String>(matches!(pointee(self.leaf, p.base)?, Elem::F32 | Elem::I32));
+        let words = |p: &Address| Ok::<_, String>(matches!(pointee(self.micro_kernel, p.base)?, Elem::F32 | Elem::I32));
         Ok(match op {
             Op::Load { from, count: None, .. } if words(from)? => Some(Fold::Whole),
             Op::Broadcast { from, .. } if words(from)? => Some(Fold::Each),
@@ -255,7 +257,7 @@ impl Folding<'_> {
     }
 
     fn fits(&self, v: Val, loads: &HashMap<Val, Fold>, memory: Memory) -> bool {
-        let lanes = self.leaf.values[v.0 as usize].lanes;
+        let lanes = self.micro_kernel.values[v.0 as usize].lanes;
         match loads.get(&v) {
             None => false,
             Some(_) if lanes == 1 => memory.scalar || self.evex,
@@ -266,7 +268,7 @@ impl Folding<'_> {
 
     /// The operand of `op` that becomes its memory operand, if any.
     fn choose(&self, op: &Op, block: u32, loads: &HashMap<Val, Fold>) -> Option<Val> {
-        let float = |v: Val| self.leaf.values[v.0 as usize].elem == Elem::F32;
+        let float = |v: Val| self.micro_kernel.values[v.0 as usize].elem == Elem::F32;
         let fits = |v: Val, scalar: bool| self.fits(v, loads, Memory { scalar });
         match *op {
             Op::Binary { op, left, right } => {

@@ -64,14 +64,14 @@ pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result
     for &r in &saved {
         e.raw(Code::Push_r64, &[Operand::Reg(GENERAL[r as usize])]);
     }
-    let frame = 8 * allocation.slots as i32;
+    let frame = 8 * allocation.buffers as i32;
     if frame > 0 {
         e.raw(Code::Sub_rm64_imm32, &[Operand::Reg(Register::RSP), Operand::Imm32(frame)]);
     }
     for (&param, register) in code.params.iter().zip(PARAMS) {
-        if let Place::Slot(_) = e.place(param) {
-            let slot = e.int(param);
-            e.raw(Code::Mov_rm64_r64, &[slot, Operand::Reg(GENERAL[register as usize])]);
+        if let Place::BufferId(_) = e.place(param) {
+            let buffer = e.int(param);
+            e.raw(Code::Mov_rm64_r64, &[buffer, Operand::Reg(GENERAL[register as usize])]);
         }
     }
     for inst in &code.insts {
@@ -156,7 +156,7 @@ impl Encode<'_> {
     /// Register or stack slot of an integer.
     fn int(&self, r: VReg) -> Operand {
         match self.place(r) {
-            Place::Slot(slot) => Operand::At { base: Register::RSP, bytes: 8 * slot as i32, each: false },
+            Place::BufferId(buffer) => Operand::At { base: Register::RSP, bytes: 8 * buffer as i32, each: false },
             Place::Reg(n) => Operand::Reg(GENERAL[n as usize]),
             Place::Nowhere => Operand::Reg(SCRATCH),
         }
@@ -166,8 +166,8 @@ impl Encode<'_> {
     fn int_reg(&mut self, r: VReg) -> Register {
         match self.int(r) {
             Operand::Reg(register) => register,
-            slot => {
-                self.raw(Code::Mov_r64_rm64, &[Operand::Reg(SCRATCH), slot]);
+            buffer => {
+                self.raw(Code::Mov_r64_rm64, &[Operand::Reg(SCRATCH), buffer]);
                 SCRATCH
             }
         }
@@ -244,7 +244,7 @@ impl Encode<'_> {
             MInst::Guard { id, count } => {
                 match self.int(count) {
                     Operand::Reg(r) => self.raw(Code::Test_rm64_r64, &[Operand::Reg(r), Operand::Reg(r)]),
-                    slot => self.raw(Code::Cmp_rm64_imm32, &[slot, Operand::Imm32(0)]),
+                    buffer => self.raw(Code::Cmp_rm64_imm32, &[buffer, Operand::Imm32(0)]),
                 }
                 self.lines.push(Line::Jump(Code::Jle_rel32_64, 2 * id + 1));
             }

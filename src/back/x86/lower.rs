@@ -1,10 +1,10 @@
-//! Instruction selection: a leaf's structure becomes linear machine code over virtual registers. The order of the
+//! Instruction selection: a micro-kernel's structure becomes linear machine code over virtual registers. The order of the
 //! source is kept: recipes write the order that keeps the register demand low.
 
 use super::analyse::{Info, Key, element_bytes, pointee};
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
-use crate::kernel::ir::{Address, Elem, Index, Inst, Leaf, LeafParam, Op, Param, Ty, Unary, Val, Var};
+use crate::kernel::ir::{Address, Elem, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, Ty, Unary, Val, Var};
 use std::collections::{BTreeMap, HashMap};
 
 mod arithmetic;
@@ -43,7 +43,7 @@ impl Const {
     }
 }
 
-/// What stands for a value of the leaf.
+/// What stands for a value of the micro-kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Loc {
     Nothing,
@@ -63,7 +63,7 @@ pub struct Lowered {
 }
 
 pub(super) struct Lower<'a> {
-    leaf: &'a Leaf,
+    micro_kernel: &'a MicroKernel,
     info: &'a Info,
     evex: bool,
     bf16: bool,
@@ -88,16 +88,16 @@ pub struct Machine {
     pub vnni: bool,
 }
 
-/// Lowers the leaf; `hoist` are the constants that live in registers from the entry on.
-pub fn lower(leaf: &Leaf, info: &Info, machine: Machine, hoist: &[Const]) -> Result<Lowered, String> {
+/// Lowers the micro-kernel; `hoist` are the constants that live in registers from the entry on.
+pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &[Const]) -> Result<Lowered, String> {
     let mut l = Lower {
-        leaf,
+        micro_kernel,
         info,
         evex: machine.evex,
         bf16: machine.bf16,
         vnni: machine.vnni,
         code: MachineCode::default(),
-        locs: vec![Loc::Nothing; leaf.values.len()],
+        locs: vec![Loc::Nothing; micro_kernel.values.len()],
         pointers: HashMap::new(),
         int_vars: HashMap::new(),
         hoisted: HashMap::new(),
@@ -107,24 +107,27 @@ pub fn lower(leaf: &Leaf, info: &Info, machine: Machine, hoist: &[Const]) -> Res
         depth: 0,
     };
     l.entry(hoist)?;
-    l.block(&leaf.body)?;
+    l.block(&micro_kernel.body)?;
     Ok(Lowered { code: l.code, constants: l.constants })
 }
 
 impl Lower<'_> {
     fn entry(&mut self, hoist: &[Const]) -> Result<(), String> {
         let widest = if self.evex { 16 } else { 8 };
-        if let Some(ty) = self.leaf.values.iter().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
-            return Err(format!("leaf {}: {} lanes, this instruction set has {widest}", self.leaf.name, ty.lanes));
+        if let Some(ty) = self.micro_kernel.values.iter().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
+            return Err(format!(
+                "micro-kernel {}: {} lanes, this instruction set has {widest}",
+                self.micro_kernel.name, ty.lanes
+            ));
         }
-        for (i, param) in self.leaf.params.iter().enumerate() {
+        for (i, param) in self.micro_kernel.params.iter().enumerate() {
             let reg = self.code.reg(Class::Int);
             self.code.params.push(reg);
             match param {
-                LeafParam::Int { var, .. } => {
+                MicroKernelParam::Int { var, .. } => {
                     self.int_vars.insert(*var, reg);
                 }
-                LeafParam::Pointer { .. } => {
+                MicroKernelParam::Pointer { .. } => {
                     let key = Key { base: Some(Param(i as u32)), terms: vec![] };
                     self.pointers.insert(key, reg);
                 }
@@ -176,7 +179,7 @@ impl Lower<'_> {
     }
 
     fn ty(&self, value: Val) -> Ty {
-        self.leaf.values[value.0 as usize]
+        self.micro_kernel.values[value.0 as usize]
     }
 
     fn class(&self, ty: Ty) -> Class {
@@ -299,7 +302,9 @@ impl Lower<'_> {
                 };
                 Ok(self.emit(op, width, vec![Src::Mem(mem)]))
             }
-            Loc::Nothing => Err(format!("leaf {}: %{} is used before its definition", self.leaf.name, value.0)),
+            Loc::Nothing => {
+                Err(format!("micro-kernel {}: %{} is used before its definition", self.micro_kernel.name, value.0))
+            }
         }
     }
 
@@ -328,12 +333,15 @@ impl Lower<'_> {
 
     /// The register that holds a key.
     fn key(&self, key: &Key) -> Result<VReg, String> {
-        let name = &self.leaf.name;
-        self.pointers.get(key).copied().ok_or_else(|| format!("leaf {name}: an index uses a variable out of scope"))
+        let name = &self.micro_kernel.name;
+        self.pointers
+            .get(key)
+            .copied()
+            .ok_or_else(|| format!("micro-kernel {name}: an index uses a variable out of scope"))
     }
 
     fn mem(&self, address: &Address) -> Result<Mem, String> {
-        let bytes = element_bytes(pointee(self.leaf, address.base)?);
+        let bytes = element_bytes(pointee(self.micro_kernel, address.base)?);
         let base = self.key(&Key::of_address(address, bytes))?;
         Ok(Mem::Pointer { base, bytes: address.index.offset.wrapping_mul(bytes) })
     }

@@ -195,7 +195,7 @@ pub struct MachineCode {
     pub insts: Vec<MInst>,
     pub classes: Vec<Class>,
     pub pool: Pool,
-    /// The leaf's parameters, which arrive in the ABI's registers.
+    /// The micro-kernel's parameters, which arrive in the ABI's registers.
     pub params: Vec<VReg>,
     pub loops: usize,
 }

@@ -1,4 +1,4 @@
-//! Our own code generator for leaf functions on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F,
+//! Our own code generator for micro-kernels on x86-64: 256-bit vectors (AVX2 and FMA) or 512-bit vectors (AVX-512 F,
 //! BW, DQ, VL), which Cranelift does not have.
 //!
 //! `analyse` looks ahead (what dies where, what folds, which addresses each loop steps), `lower` selects instructions
@@ -9,9 +9,9 @@
 //! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use
 //! the old vector encodings.
 
-use crate::kernel::ir::Leaf;
-pub use crate::kernel::target::Isa;
-use crate::kernel::target::Target;
+use crate::kernel::ir::MicroKernel;
+pub use crate::lower::target::Isa;
+use crate::lower::target::Target;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use lower::{Const, Machine};
 use machine::Class;
@@ -37,35 +37,40 @@ pub struct Features {
 /// Function alignment in bytes that the loops inside count on for speed.
 pub const ALIGN: usize = 64;
 
-/// Machine code of a verified leaf. An error says what does not fit: lanes, or the number of registers needed.
-pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String> {
+/// Machine code of a verified micro-kernel. An error says what does not fit: lanes, or the number of registers needed.
+pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<Vec<u8>, String> {
     let evex = match isa {
         Isa::Avx512 => true,
         Isa::Avx2 => false,
         Isa::Portable => return Err("the portable instruction set is not for this emitter".into()),
     };
-    if leaf.params.len() > regalloc::PARAMS.len() {
-        return Err(format!("leaf {}: {} parameters, 6 travel in registers", leaf.name, leaf.params.len()));
+    if micro_kernel.params.len() > regalloc::PARAMS.len() {
+        return Err(format!(
+            "micro-kernel {}: {} parameters, 6 travel in registers",
+            micro_kernel.name,
+            micro_kernel.params.len()
+        ));
     }
     let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni && evex };
-    let info = analyse::analyse(leaf, evex)?;
+    let info = analyse::analyse(micro_kernel, evex)?;
     // All constants of loops in registers if they fit, else the most used ones.
-    let first = lower::lower(leaf, &info, machine, &[])?;
+    let first = lower::lower(micro_kernel, &info, machine, &[])?;
     let mut hoist: Vec<Const> = first.constants.keys().copied().collect();
     hoist.sort_by_key(|c| std::cmp::Reverse(first.constants[c]));
     loop {
-        let lowered = if hoist.is_empty() { None } else { Some(lower::lower(leaf, &info, machine, &hoist)?) };
+        let lowered = if hoist.is_empty() { None } else { Some(lower::lower(micro_kernel, &info, machine, &hoist)?) };
         let code = lowered.as_ref().map_or(&first.code, |l| &l.code);
         match regalloc::allocate(code, if evex { 32 } else { 16 }) {
             Ok(allocation) => {
-                return encode::encode(code, &allocation, evex).map_err(|e| format!("leaf {}: {e}", leaf.name));
+                return encode::encode(code, &allocation, evex)
+                    .map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name));
             }
             Err(short) => {
                 let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
                     let kind = if short.class == Class::Mask { "mask" } else { "vector" };
                     return Err(format!(
-                        "leaf {}: needs {} {kind} registers, {} exist",
-                        leaf.name, short.needed, short.available
+                        "micro-kernel {}: needs {} {kind} registers, {} exist",
+                        micro_kernel.name, short.needed, short.available
                     ));
                 };
                 hoist.remove(last);
@@ -74,12 +79,12 @@ pub fn emit(leaf: &Leaf, isa: Isa, features: Features) -> Result<Vec<u8>, String
     }
 }
 
-/// The emitter as the Cranelift back end's hook for leaf functions: those of an AVX2 or AVX-512 target, none of a portable
-/// one. A leaf that needs more registers than there are is left to Cranelift, which spills: right, if slow. Recipes choose
+/// The emitter as the Cranelift back end's hook for micro-kernels: those of an AVX2 or AVX-512 target, none of a portable
+/// one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if slow. Recipes choose
 /// their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models to it).
-pub fn leaf_code(target: &Target) -> impl Fn(&Leaf) -> Option<Result<Vec<u8>, String>> + use<> {
+pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, String>> + use<> {
     let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: target.vnni });
-    move |leaf| if isa == Isa::Portable { None } else { emit(leaf, isa, features).ok().map(Ok) }
+    move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }
 
 /// The code as text in Intel's syntax, a line per instruction; what follows the code is data.

@@ -12,7 +12,7 @@ pub enum Place {
     /// Number of a vector, mask or general register.
     Reg(u8),
     /// Stack slot of eight bytes (integers only).
-    Slot(u32),
+    BufferId(u32),
 }
 
 /// Numbers of the general registers of the System V parameters: rdi, rsi, rdx, rcx, r8, r9.
@@ -31,7 +31,7 @@ pub struct Shortage {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
     pub places: Vec<Place>,
-    pub slots: u32,
+    pub buffers: u32,
 }
 
 /// Virtual registers that share one place.
@@ -69,11 +69,11 @@ pub fn allocate(code: &MachineCode, vectors: usize) -> Result<Allocation, Shorta
     let mut places = vec![Place::Nowhere; code.classes.len()];
     color(code, &groups, Class::Vector, &(0..vectors as u8).collect::<Vec<_>>(), &mut places)?;
     color(code, &groups, Class::Mask, &[1, 2, 3, 4, 5, 6, 7], &mut places)?;
-    let slots = integers(code, &depth, &groups, &mut places);
+    let buffers = integers(code, &depth, &groups, &mut places);
     for v in 0..places.len() {
         places[v] = places[groups.root(VReg(v as u32))];
     }
-    Ok(Allocation { places, slots })
+    Ok(Allocation { places, buffers })
 }
 
 /// Loop depth of each instruction.
@@ -164,10 +164,10 @@ fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut [Pl
         inst.visit(|r, _| weight[groups.root(r)] += 10u64.pow(depth.min(12)));
     }
     let mut holders: Vec<Vec<usize>> = vec![vec![]; 16];
-    let mut slots = 0;
-    let mut slot = || {
-        slots += 1;
-        Place::Slot(slots - 1)
+    let mut buffers = 0;
+    let mut buffer = || {
+        buffers += 1;
+        Place::BufferId(buffers - 1)
     };
     let mut order = members(code, groups, Class::Int);
     order.sort_by_key(|&v| std::cmp::Reverse(weight[v]));
@@ -188,15 +188,15 @@ fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut [Pl
         };
         let best = INTS.into_iter().min_by_key(|&r| clash(r)).expect("there are registers");
         if clash(best) >= weight[v] {
-            places[v] = slot();
+            places[v] = buffer();
             continue;
         }
         let (out, stay): (Vec<usize>, Vec<usize>) =
             holders[best as usize].iter().partition(|&&h| groups.ranges[h].overlaps(&groups.ranges[v]));
-        out.into_iter().for_each(|h| places[h] = slot());
+        out.into_iter().for_each(|h| places[h] = buffer());
         holders[best as usize] = stay;
         holders[best as usize].push(v);
         places[v] = Place::Reg(best);
     }
-    slots
+    buffers
 }

@@ -41,7 +41,7 @@ pub struct Args {
     /// A row per kernel: its share of the time, arithmetic, share of the measured peak, bytes
     #[arg(long)]
     profile: bool,
-    /// Write /tmp/perf-PID.map, in which Linux's `perf` finds the names of kernels and leaf functions
+    /// Write /tmp/perf-PID.map, in which Linux's `perf` finds the names of kernels and micro-kernels
     #[arg(long)]
     perf_map: bool,
     /// Write the result to a file, for `--compare`

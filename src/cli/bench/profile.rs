@@ -12,8 +12,8 @@ const SMALLEST: f64 = 1e-3;
 
 pub struct Row {
     kernel: String,
-    /// The leaf function that does most of the arithmetic: its name tells algorithm and tile.
-    leaf: String,
+    /// The micro-kernel that does most of the arithmetic: its name tells algorithm and tile.
+    micro_kernel: String,
     launches: usize,
     /// Milliseconds of a run, and their part of all.
     ms: f64,
@@ -56,24 +56,25 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
     times.sort_by(|a, b| b.2.total_cmp(&a.2));
     let row = |(kernel, launches, seconds): (String, usize, f64)| {
         let compiled = program.compiled.as_ref();
-        let found = compiled.and_then(|c| Some((c.work(&kernel, batch)?, main_leaf(&c.module, &kernel, batch)?)));
-        let ((work, bytes), leaf) = found.unwrap_or(((Work::default(), 0), String::new()));
+        let found =
+            compiled.and_then(|c| Some((c.work(&kernel, batch)?, main_micro_kernel(&c.module, &kernel, batch)?)));
+        let ((work, bytes), micro_kernel) = found.unwrap_or(((Work::default(), 0), String::new()));
         let gflops = launches as f64 * work.flops() as f64 / seconds / 1e9;
         let of_peak = peak.map(|p| gflops / p);
-        Row { kernel, leaf, launches, ms: seconds * 1e3, share: seconds / total, gflops, of_peak, bytes }
+        Row { kernel, micro_kernel, launches, ms: seconds * 1e3, share: seconds / total, gflops, of_peak, bytes }
     };
     times.into_iter().map(row).collect()
 }
 
-/// The name of the leaf function that does most of a kernel's work: it tells algorithm and tile.
-fn main_leaf(module: &Module, kernel: &str, batch: usize) -> Option<String> {
+/// The name of the micro-kernel that does most of a kernel's work: it tells algorithm and tile.
+fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<String> {
     let kernel = module.kernels.iter().find(|k| k.name == kernel)?;
-    let leaf = count::main_leaf(module, kernel, batch)?;
-    Some(module.leaves[leaf.0 as usize].name.clone())
+    let micro_kernel = count::main_micro_kernel(module, kernel, batch)?;
+    Some(module.micro_kernels[micro_kernel.0 as usize].name.clone())
 }
 
 pub fn table(rows: &[Row]) -> String {
-    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main leaf function"];
+    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main micro_kernel function"];
     let mut cells = vec![heading.map(str::to_string).to_vec()];
     for row in rows {
         cells.push(vec![
@@ -84,7 +85,7 @@ pub fn table(rows: &[Row]) -> String {
             format!("{:.2}", row.bytes as f64 / 1e6),
             row.launches.to_string(),
             shortened(&row.kernel, 60),
-            shortened(&row.leaf, 48),
+            shortened(&row.micro_kernel, 48),
         ]);
     }
     output::table(&cells)
@@ -101,7 +102,7 @@ fn shortened(name: &str, most: usize) -> String {
 pub fn json(rows: &[Row]) -> Value {
     let row = |r: &Row| {
         json!({
-            "kernel": r.kernel, "leaf": r.leaf, "launches": r.launches, "ms": r.ms, "share": r.share,
+            "kernel": r.kernel, "micro_kernel": r.micro_kernel, "launches": r.launches, "ms": r.ms, "share": r.share,
             "gflops": r.gflops, "of_peak": r.of_peak, "bytes": r.bytes,
         })
     };

@@ -90,7 +90,7 @@ pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
     }
     let trained = |id| matches!(model.graph.op(id), Operator::Param(p) if p.trainable);
     if !patterns.is_empty() && !model.graph.ids().into_iter().any(trained) {
-        return Err(usage("--freeze leaves nothing to train", "name fewer layers"));
+        return Err(usage("--freeze micro_kernels nothing to train", "name fewer layers"));
     }
     Ok(())
 }

@@ -12,12 +12,12 @@ pub fn parse(text: &str) -> Result<Module, String> {
     let mut parser = Parser { tokens: lex(text)?, at: 0, depth: 0 };
     let mut module = Module::default();
     while parser.peek() != &Token::End {
-        let done = if parser.accept("leaf") {
-            parser.leaf().map(|leaf| module.leaves.push(leaf))
+        let done = if parser.accept("micro_kernel") {
+            parser.micro_kernel().map(|micro_kernel| module.micro_kernels.push(micro_kernel))
         } else if parser.accept("kernel") {
-            parser.kernel(&module.leaves).map(|kernel| module.kernels.push(kernel))
+            parser.kernel(&module.micro_kernels).map(|kernel| module.kernels.push(kernel))
         } else {
-            Err(parser.expected("leaf or kernel"))
+            Err(parser.expected("micro_kernel or kernel"))
         };
         done.map_err(|e| format!("line {}: {e}", parser.line()))?;
     }
@@ -236,7 +236,7 @@ impl Parser {
         }
     }
 
-    fn leaf(&mut self) -> Result<Leaf, String> {
+    fn micro_kernel(&mut self) -> Result<MicroKernel, String> {
         let name = self.name()?;
         let mut build = LeafText::default();
         self.need('(')?;
@@ -247,11 +247,11 @@ impl Parser {
             p.need(':')?;
             let name = key.0.clone();
             if p.accept("int") {
-                params.push(LeafParam::Int { name, var: Var(vars.len() as u32) });
+                params.push(MicroKernelParam::Int { name, var: Var(vars.len() as u32) });
                 vars.push(key);
                 build.params.push((String::new(), None));
             } else {
-                params.push(LeafParam::Pointer { name, elem: p.elem()?, access: p.access()? });
+                params.push(MicroKernelParam::Pointer { name, elem: p.elem()?, access: p.access()? });
                 build.params.push(key);
             }
             Ok(())
@@ -264,7 +264,7 @@ impl Parser {
             return Err(format!("%{i} has no definition"));
         }
         let values = build.values.into_iter().flatten().collect();
-        Ok(Leaf { name, params, values, vars: build.vars.into_iter().map(|k| k.0).collect(), body, together })
+        Ok(MicroKernel { name, params, values, vars: build.vars.into_iter().map(|k| k.0).collect(), body, together })
     }
 
     fn together(&mut self) -> Result<Together, String> {
@@ -335,7 +335,7 @@ impl Parser {
         let var = Var(build.vars.len() as u32);
         self.need('=')?;
         if self.number::<i64>()? != 0 {
-            return Err("loops of leaves start from 0".into());
+            return Err("loops of micro_kernels start from 0".into());
         }
         self.need_word("to")?;
         let count = self.index(build)?;
@@ -480,7 +480,7 @@ impl Parser {
         Ok(Op::ConstF32 { bits, lanes })
     }
 
-    fn kernel(&mut self, leaves: &[Leaf]) -> Result<Kernel, String> {
+    fn kernel(&mut self, micro_kernels: &[MicroKernel]) -> Result<Kernel, String> {
         let name = self.name()?;
         let (mut buffers, mut scratch, mut memory) = (Vec::new(), Vec::new(), Vec::new());
         self.need('(')?;
@@ -503,7 +503,7 @@ impl Parser {
             memory.push(key);
         }
         let vars = ["batch", "first", "total"].map(|v| (v.to_string(), None)).to_vec();
-        let mut build = KernelText { leaves, memory, buffers: buffers.len(), vars };
+        let mut build = KernelText { micro_kernels, memory, buffers: buffers.len(), vars };
         let body = self.stmts(&mut build)?;
         Ok(Kernel { name, buffers, scratch, vars: build.vars.into_iter().map(|k| k.0).collect(), body })
     }
@@ -558,7 +558,8 @@ impl Parser {
 
     fn call(&mut self, build: &KernelText) -> Result<Stmt, String> {
         let name = self.name()?;
-        let leaf = build.leaves.iter().position(|l| l.name == name).ok_or_else(|| format!("no leaf {name}"))?;
+        let micro_kernel =
+            build.micro_kernels.iter().position(|l| l.name == name).ok_or_else(|| format!("no micro_kernel {name}"))?;
         self.need('(')?;
         let mut args = Vec::new();
         self.list(|p| {
@@ -579,7 +580,7 @@ impl Parser {
             args.push(Arg::Pointer { memory, offset });
             Ok(())
         })?;
-        Ok(Stmt::Call { leaf: LeafId(leaf as u32), args })
+        Ok(Stmt::Call { micro_kernel: MicroKernelId(micro_kernel as u32), args })
     }
 
     /// `level` as in printing.
@@ -657,7 +658,7 @@ struct LeafText {
 }
 
 struct KernelText<'a> {
-    leaves: &'a [Leaf],
+    micro_kernels: &'a [MicroKernel],
     memory: Vec<Key>,
     buffers: usize,
     vars: Vec<Key>,

@@ -125,7 +125,7 @@ impl Check<'_> {
                     self.block(then);
                     self.block(otherwise);
                 }
-                Stmt::Call { leaf, args } => self.call(*leaf, args),
+                Stmt::Call { micro_kernel, args } => self.call(*micro_kernel, args),
                 Stmt::Barrier => {}
             }
         }
@@ -150,17 +150,17 @@ impl Check<'_> {
         }
     }
 
-    fn call(&mut self, leaf: LeafId, args: &[Arg]) {
-        let Some(callee) = self.module.leaves.get(leaf.0 as usize) else {
-            return self.error(format!("a call of leaf number {}, which does not exist", leaf.0));
+    fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg]) {
+        let Some(callee) = self.module.micro_kernels.get(micro_kernel.0 as usize) else {
+            return self.error(format!("a call of micro_kernel number {}, which does not exist", micro_kernel.0));
         };
         if callee.params.len() != args.len() {
             self.error(format!("{} arguments for {} parameters of {}", args.len(), callee.params.len(), callee.name));
         }
         for (param, arg) in callee.params.iter().zip(args) {
             match (param, arg) {
-                (LeafParam::Int { .. }, Arg::Int(e)) => self.expr(e),
-                (LeafParam::Pointer { name, elem, access }, Arg::Pointer { memory, offset }) => {
+                (MicroKernelParam::Int { .. }, Arg::Int(e)) => self.expr(e),
+                (MicroKernelParam::Pointer { name, elem, access }, Arg::Pointer { memory, offset }) => {
                     self.expr(offset);
                     let Some((given, allowed)) = self.place(*memory) else { continue };
                     if given != *elem {

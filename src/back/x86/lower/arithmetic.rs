@@ -129,7 +129,7 @@ impl Lower<'_> {
             (Elem::I32, Shl, _) => VOp::ShlVar,
             (Elem::I32, ShrU, _) => VOp::ShrUVar,
             (Elem::I32, ShrS, _) => VOp::ShrSVar,
-            _ => return Err(format!("leaf {}: {op:?} of {:?}", self.leaf.name, ty.elem)),
+            _ => return Err(format!("micro-kernel {}: {op:?} of {:?}", self.micro_kernel.name, ty.elem)),
         };
         Ok(self.emit(op, Width::of_lanes(ty.lanes), vec![left.into(), right]))
     }

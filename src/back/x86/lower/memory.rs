@@ -26,7 +26,7 @@ impl Lower<'_> {
         };
         let lanes = self.ty(result).lanes;
         let packed = matches!(op, Op::LoadPacked { .. } | Op::BroadcastPacked { .. });
-        let elem = if packed { Elem::I32 } else { pointee(self.leaf, from.base)? };
+        let elem = if packed { Elem::I32 } else { pointee(self.micro_kernel, from.base)? };
         let mem = self.mem(from)?;
         if self.info.folded[result.0 as usize] {
             return Ok(Loc::Memory { mem, each });
@@ -130,7 +130,7 @@ impl Lower<'_> {
     pub(super) fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), String> {
         let lanes = self.ty(value).lanes;
         let count = count.unwrap_or(lanes);
-        let elem = pointee(self.leaf, to.base)?;
+        let elem = pointee(self.micro_kernel, to.base)?;
         let mem = self.mem(to)?;
         let value = self.reg(value)?;
         let width = Width::of_lanes(lanes);

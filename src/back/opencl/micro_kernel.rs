@@ -1,0 +1,349 @@
+//! Micro-kernels: values become variables, loops carry theirs in variables that live outside of them.
+
+use super::names::clean;
+use super::{Area, UNROLL, line, memory_type, short, tensor};
+use crate::kernel::ir::*;
+
+/// What OpenCL C has no short way for.
+pub(super) fn missing(op: &Op) -> Option<&'static str> {
+    match op {
+        Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some("packed loads"),
+        Op::Dot2Bf16 { .. } => Some("pairwise products of bf16"),
+        Op::Dot4U8I8 { .. } => Some("products of bytes"),
+        _ => None,
+    }
+}
+
+/// Writes the function for pointers into `areas` (one for each pointer parameter).
+pub(super) fn function(
+    micro_kernel: &MicroKernel,
+    name: &str,
+    areas: &[Area],
+    text: &mut String,
+) -> Result<(), String> {
+    let mut areas = areas.iter();
+    let (mut params, mut private) = (Vec::new(), Vec::new());
+    for (i, p) in micro_kernel.params.iter().enumerate() {
+        params.push(match p {
+            MicroKernelParam::Pointer { name, elem, access } => {
+                let area = areas.next().expect("one for each pointer");
+                private.push(*area == Area::Private);
+                let constant = if *access == Access::Read { "const " } else { "" };
+                format!("{}{constant}{} *{}_{i}", area.word(), memory_type(*elem), clean(name))
+            }
+            MicroKernelParam::Int { var, .. } => {
+                private.push(false);
+                format!("const idx {}", var_name(micro_kernel, *var))
+            }
+        });
+    }
+    line(text, 0, format_args!("void {name}({}) {{", params.join(", ")));
+    let names = (0..micro_kernel.values.len()).map(|i| format!("v{i}")).collect();
+    if let Some(together) = &micro_kernel.together {
+        let [a, b, c] = [0, 1, 2].map(|i| pointer(micro_kernel, i));
+        line(text, 0, format_args!("#ifdef {}", tensor::MACRO));
+        tensor::body(together, [&a, &b, &c], text);
+        line(text, 0, "#else");
+    }
+    Writer { micro_kernel, private, names, text: &mut *text }.block(&micro_kernel.body, 1)?;
+    if micro_kernel.together.is_some() {
+        line(text, 0, "#endif");
+    }
+    text.push_str("}\n\n");
+    Ok(())
+}
+
+/// What a pointer parameter is called.
+fn pointer(micro_kernel: &MicroKernel, i: usize) -> String {
+    match &micro_kernel.params[i] {
+        MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => format!("{}_{i}", clean(name)),
+    }
+}
+
+fn var_name(micro_kernel: &MicroKernel, var: Var) -> String {
+    // Values are called `v0`, pointers `name_0`.
+    format!("i{}_{}", var.0, clean(&micro_kernel.vars[var.0 as usize]))
+}
+
+struct Writer<'a> {
+    micro_kernel: &'a MicroKernel,
+    /// Which parameters point to an item's own arrays.
+    private: Vec<bool>,
+    /// What each value is called.
+    names: Vec<String>,
+    text: &'a mut String,
+}
+
+impl Writer<'_> {
+    fn ty(&self, v: Val) -> Ty {
+        self.micro_kernel.values[v.0 as usize]
+    }
+
+    fn name(&self, v: Val) -> &str {
+        &self.names[v.0 as usize]
+    }
+
+    fn block(&mut self, body: &[Inst], depth: usize) -> Result<(), String> {
+        for inst in body {
+            match inst {
+                Inst::Let { result, op } => {
+                    let value = self.op(op)?;
+                    let text = format!("const {} {} = {value};", c_type(self.ty(*result)), self.name(*result));
+                    line(self.text, depth, text);
+                }
+                Inst::Store { to, value, count } => self.store(to, *value, *count, depth),
+                Inst::Prefetch { .. } => {}
+                Inst::Loop { .. } => self.repeat(inst, depth)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, inst: &Inst, depth: usize) -> Result<(), String> {
+        let Inst::Loop { var, count, init, params, body, next, results } = inst else { return Ok(()) };
+        for (p, i) in params.iter().zip(init) {
+            let text = format!("{} {} = {};", c_type(self.ty(*p)), self.name(*p), self.name(*i));
+            line(self.text, depth, text);
+        }
+        let (name, count) = (var_name(self.micro_kernel, *var), self.index(count));
+        if short("0", &count) && self.picks_private(body, *var) {
+            line(self.text, depth, UNROLL);
+        }
+        super::repeat(self.text, depth, "idx", &name, "0", &count);
+        self.block(body, depth + 1)?;
+        // A value that another one takes over must not be overwritten first.
+        let crossed = |i: usize| params.iter().enumerate().any(|(j, p)| j != i && *p == next[i]);
+        for i in (0..next.len()).filter(|&i| crossed(i)) {
+            let text = format!("const {} t{i} = {};", c_type(self.ty(next[i])), self.name(next[i]));
+            line(self.text, depth + 1, text);
+        }
+        for (i, p) in params.iter().enumerate().filter(|&(i, p)| *p != next[i]) {
+            let value = if crossed(i) { format!("t{i}") } else { self.name(next[i]).to_string() };
+            let text = format!("{} = {value};", self.name(*p));
+            line(self.text, depth + 1, text);
+        }
+        line(self.text, depth, "}");
+        for (p, r) in params.iter().zip(results) {
+            self.names[r.0 as usize] = self.names[p.0 as usize].clone();
+        }
+        Ok(())
+    }
+
+    /// Does the loop's variable pick elements of an item's own arrays?
+    fn picks_private(&self, body: &[Inst], var: Var) -> bool {
+        let own = |at: &Address| self.private[at.base.0 as usize] && at.index.terms.iter().any(|(v, _)| *v == var);
+        body.iter().any(|inst| match inst {
+            Inst::Let { op: Op::Load { from, .. } | Op::Broadcast { from, .. }, .. } => own(from),
+            Inst::Let { .. } => false,
+            Inst::Store { to, .. } => own(to),
+            Inst::Prefetch { .. } => false,
+            Inst::Loop { body, .. } => self.picks_private(body, var),
+        })
+    }
+
+    fn index(&self, index: &Index) -> String {
+        let mut terms: Vec<String> = Vec::new();
+        for &(var, c) in &index.terms {
+            let name = var_name(self.micro_kernel, var);
+            terms.push(if c == 1 { name } else { format!("{name} * {c}") });
+        }
+        if index.offset != 0 || terms.is_empty() {
+            terms.push(index.offset.to_string());
+        }
+        terms.join(" + ").replace("+ -", "- ")
+    }
+
+    fn base(&self, base: Param) -> (String, Elem) {
+        match &self.micro_kernel.params[base.0 as usize] {
+            MicroKernelParam::Pointer { name, elem, .. } => (format!("{}_{}", clean(name), base.0), *elem),
+            MicroKernelParam::Int { .. } => unreachable!("the verifier wants a pointer here"),
+        }
+    }
+
+    /// Element `lane` behind an address, as a value.
+    fn element(&self, at: &Address, lane: u32) -> String {
+        let (base, elem) = self.base(at.base);
+        let index = self.index(&at.index.clone().offset(lane.into()));
+        let place = format!("{base}[{index}]");
+        match elem {
+            Elem::Bf16 => format!("as_float((uint){place} << 16)"),
+            Elem::I8 => format!("(uint)(int){place}"),
+            Elem::U8 => format!("(uint){place}"),
+            Elem::F32 | Elem::I32 | Elem::Mask => place,
+        }
+    }
+
+    fn load(&self, from: &Address, ty: Ty, count: Option<u32>) -> String {
+        if ty.lanes == 1 {
+            return self.element(from, 0);
+        }
+        let (base, elem) = self.base(from.base);
+        if count.is_none() && matches!(elem, Elem::F32 | Elem::I32) {
+            return format!("vload{}(0, {base} + {})", ty.lanes, self.index(&from.index));
+        }
+        if count.is_none() && elem == Elem::Bf16 {
+            let (n, index) = (ty.lanes, self.index(&from.index));
+            return format!("as_float{n}(convert_uint{n}(vload{n}(0, {base} + {index})) << 16)");
+        }
+        let zero = if ty.elem == Elem::F32 { "0.0f" } else { "0u" };
+        let there = count.unwrap_or(ty.lanes);
+        let lanes = (0..ty.lanes).map(|l| if l < there { self.element(from, l) } else { zero.into() });
+        format!("({})({})", c_type(ty), lanes.collect::<Vec<_>>().join(", "))
+    }
+
+    fn store(&mut self, to: &Address, value: Val, count: Option<u32>, depth: usize) {
+        let (base, elem) = self.base(to.base);
+        let ty = self.ty(value);
+        let name = self.name(value).to_string();
+        if ty.lanes > 1 && count.is_none() && matches!(elem, Elem::F32 | Elem::I32) {
+            let index = self.index(&to.index);
+            return line(self.text, depth, format_args!("vstore{}({name}, 0, {base} + {index});", ty.lanes));
+        }
+        if ty.lanes > 1 && count.is_none() && elem == Elem::Bf16 {
+            let (n, index) = (ty.lanes, self.index(&to.index));
+            let (bits, nan) = (format!("as_uint{n}({name})"), format!("as_uint{n}(isnan({name}))"));
+            let rounded = format!("({bits} + 0x7fffu + (({bits} >> 16) & 1u)) >> 16");
+            let value = format!("convert_ushort{n}(select({rounded}, ({bits} >> 16) | 64u, {nan}))");
+            return line(self.text, depth, format_args!("vstore{n}({value}, 0, {base} + {index});"));
+        }
+        for lane in 0..count.unwrap_or(ty.lanes) {
+            let value = if ty.lanes == 1 { name.clone() } else { format!("{name}.s{lane:x}") };
+            let value = match elem {
+                Elem::F32 | Elem::I32 | Elem::Mask => value,
+                // To the nearest, ties to even; a NaN keeps its sign and stays one.
+                Elem::Bf16 => format!(
+                    "(ushort)(isnan({value}) ? (as_uint({value}) >> 16) | 64u : \
+                     (as_uint({value}) + 0x7fffu + ((as_uint({value}) >> 16) & 1u)) >> 16)"
+                ),
+                Elem::U8 => format!("(uchar)({value})"),
+                Elem::I8 => format!("as_char((uchar)({value}))"),
+            };
+            let index = self.index(&to.index.clone().offset(lane.into()));
+            line(self.text, depth, format_args!("{base}[{index}] = {value};"));
+        }
+    }
+
+    fn op(&self, op: &Op) -> Result<String, String> {
+        if let Some(what) = missing(op) {
+            return Err(format!("micro-kernel {}: OpenCL C has no {what} here", self.micro_kernel.name));
+        }
+        let n = |v: &Val| self.name(*v).to_string();
+        Ok(match op {
+            Op::ConstF32 { bits, lanes } => splat(&float(*bits), Elem::F32, *lanes),
+            Op::ConstI32 { value, lanes } => splat(&format!("{}u", *value as u32), Elem::I32, *lanes),
+            Op::Iota { lanes: 1 } => "0u".into(),
+            Op::Iota { lanes } => {
+                let list: Vec<String> = (0..*lanes).map(|l| l.to_string()).collect();
+                format!("({})({})", c_type(Ty::i32(*lanes)), list.join(", "))
+            }
+            Op::IndexI32 { index, lanes } => splat(&format!("(uint)({})", self.index(index)), Elem::I32, *lanes),
+            Op::Splat { value, lanes } => splat(self.name(*value), self.ty(*value).elem, *lanes),
+            Op::Load { from, ty, count } => self.load(from, *ty, *count),
+            Op::Broadcast { from, ty } => splat(&self.element(from, 0), ty.elem, ty.lanes),
+            Op::Unary { op, value } => unary(*op, &n(value), self.ty(*value).lanes),
+            Op::Binary { op, left, right } => binary(*op, &n(left), &n(right), self.ty(*left)),
+            Op::Fma { a, b, c } => format!("FMA({}, {}, {})", n(a), n(b), n(c)),
+            Op::Compare { op, left, right } => {
+                let sign = match op {
+                    Compare::Eq => "==",
+                    Compare::Ne => "!=",
+                    Compare::Lt => "<",
+                    Compare::Le => "<=",
+                    Compare::Gt => ">",
+                    Compare::Ge => ">=",
+                };
+                let ty = self.ty(*left);
+                let signed = |v: &Val| if ty.elem == Elem::I32 { as_int(&n(v), ty.lanes) } else { n(v) };
+                format!("{} {sign} {}", signed(left), signed(right))
+            }
+            Op::Select { mask, then, otherwise } => {
+                choose(self.name(*mask), self.name(*then), self.name(*otherwise), self.ty(*then).lanes)
+            }
+            Op::Reduce { op, value } => {
+                let ty = self.ty(*value);
+                let mut name = n(value);
+                let mut lanes = ty.lanes;
+                while lanes > 1 {
+                    lanes /= 2;
+                    let half = Ty { elem: ty.elem, lanes };
+                    name = format!("({})", binary(*op, &format!("{name}.lo"), &format!("{name}.hi"), half));
+                }
+                name
+            }
+            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } | Op::Dot2Bf16 { .. } | Op::Dot4U8I8 { .. } => {
+                unreachable!("`missing` has named them")
+            }
+        })
+    }
+}
+
+fn unary(op: Unary, v: &str, lanes: u32) -> String {
+    let wide = if lanes == 1 { String::new() } else { lanes.to_string() };
+    match op {
+        Unary::Neg => format!("-{v}"),
+        Unary::Abs => format!("fabs({v})"),
+        Unary::Sqrt => format!("sqrt({v})"),
+        Unary::Round => format!("rint({v})"),
+        Unary::Floor => format!("floor({v})"),
+        Unary::ToInt => format!("as_uint{wide}(convert_int{wide}_rtz({v}))"),
+        Unary::ToFloat => format!("convert_float{wide}({})", as_int(v, lanes)),
+        Unary::AsInt => format!("as_uint{wide}({v})"),
+        Unary::AsFloat => format!("as_float{wide}({v})"),
+    }
+}
+
+fn binary(op: Binary, l: &str, r: &str, ty: Ty) -> String {
+    let float = ty.elem == Elem::F32;
+    let wide = if ty.lanes == 1 { String::new() } else { ty.lanes.to_string() };
+    match op {
+        Binary::Add => format!("{l} + {r}"),
+        Binary::Sub => format!("{l} - {r}"),
+        Binary::Mul => format!("{l} * {r}"),
+        Binary::Div => format!("{l} / {r}"),
+        // The comparison decides what a NaN gives; `fmax` would decide otherwise.
+        Binary::Max if float => choose(&format!("{l} > {r}"), l, r, ty.lanes),
+        Binary::Min if float => choose(&format!("{l} < {r}"), l, r, ty.lanes),
+        Binary::Max => format!("as_uint{wide}(max({}, {}))", as_int(l, ty.lanes), as_int(r, ty.lanes)),
+        Binary::Min => format!("as_uint{wide}(min({}, {}))", as_int(l, ty.lanes), as_int(r, ty.lanes)),
+        Binary::MulHighU => format!("mul_hi({l}, {r})"),
+        Binary::And => format!("{l} & {r}"),
+        Binary::Or => format!("{l} | {r}"),
+        Binary::Xor => format!("{l} ^ {r}"),
+        Binary::Shl => format!("{l} << {r}"),
+        Binary::ShrU => format!("{l} >> {r}"),
+        Binary::ShrS => format!("as_uint{wide}({} >> {r})", as_int(l, ty.lanes)),
+    }
+}
+
+fn choose(mask: &str, then: &str, otherwise: &str, lanes: u32) -> String {
+    if lanes == 1 { format!("{mask} ? {then} : {otherwise}") } else { format!("select({otherwise}, {then}, {mask})") }
+}
+
+fn as_int(v: &str, lanes: u32) -> String {
+    if lanes == 1 { format!("as_int({v})") } else { format!("as_int{lanes}({v})") }
+}
+
+fn splat(value: &str, elem: Elem, lanes: u32) -> String {
+    if lanes == 1 { value.into() } else { format!("({})({value})", c_type(Ty { elem, lanes })) }
+}
+
+fn c_type(ty: Ty) -> String {
+    let name = match ty.elem {
+        Elem::F32 | Elem::Bf16 => "float",
+        Elem::Mask => "int",
+        Elem::I32 | Elem::U8 | Elem::I8 => "uint",
+    };
+    if ty.lanes == 1 { name.into() } else { format!("{name}{}", ty.lanes) }
+}
+
+/// A float that reads back as the same bits.
+fn float(bits: u32) -> String {
+    let value = f32::from_bits(bits);
+    if !value.is_finite() || (value == 0.0 && value.is_sign_negative()) {
+        return format!("as_float(0x{bits:08x}u)");
+    }
+    // Shortest digits that read back as this number.
+    let text = format!("{value:?}");
+    let text = if text.contains(['.', 'e']) { text } else { format!("{text}.0") };
+    if value < 0.0 { format!("({text}f)") } else { format!("{text}f") }
+}

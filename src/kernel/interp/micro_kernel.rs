@@ -1,0 +1,188 @@
+//! Runs one micro-kernel. Every lane is a 32-bit word, whatever its type.
+
+use super::Blocks;
+use super::ops::{self, Lanes};
+use crate::kernel::ir::*;
+
+/// An argument of a micro-kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MicroKernelArg {
+    /// A place in a block of the memory.
+    Pointer {
+        block: usize,
+        byte: i64,
+    },
+    Int(i64),
+}
+
+/// Runs a micro-kernel that the verifier accepts.
+pub fn run_micro_kernel(
+    micro_kernel: &MicroKernel,
+    args: &[MicroKernelArg],
+    memory: &mut dyn Blocks,
+) -> Result<(), String> {
+    let mut vars = vec![0; micro_kernel.vars.len()];
+    for (param, arg) in micro_kernel.params.iter().zip(args) {
+        match (param, arg) {
+            (MicroKernelParam::Int { var, .. }, MicroKernelArg::Int(value)) => vars[var.0 as usize] = *value,
+            (MicroKernelParam::Pointer { .. }, MicroKernelArg::Pointer { .. }) => {}
+            _ => return Err(format!("micro-kernel {}: an argument of the wrong kind", micro_kernel.name)),
+        }
+    }
+    let mut run = Run { micro_kernel, args, memory, vars, values: vec![[0; 16]; micro_kernel.values.len()] };
+    run.block(&micro_kernel.body).map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name))
+}
+
+struct Run<'a> {
+    micro_kernel: &'a MicroKernel,
+    args: &'a [MicroKernelArg],
+    memory: &'a mut dyn Blocks,
+    vars: Vec<i64>,
+    values: Vec<Lanes>,
+}
+
+impl Run<'_> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+        for inst in body {
+            match inst {
+                Inst::Let { result, op } => {
+                    let lanes = self.micro_kernel.values[result.0 as usize].lanes as usize;
+                    let mut value = self.op(op)?;
+                    value[lanes..].fill(0);
+                    self.values[result.0 as usize] = value;
+                }
+                Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::Prefetch { .. } => {}
+                Inst::Loop { var, count, init, params, body, next, results } => {
+                    let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[v.0 as usize]).collect();
+                    for i in 0..self.index(count) {
+                        self.vars[var.0 as usize] = i;
+                        self.assign(params, &carried);
+                        self.block(body)?;
+                        carried.clear();
+                        carried.extend(next.iter().map(|v| self.values[v.0 as usize]));
+                    }
+                    self.assign(results, &carried);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, to: &[Val], values: &[Lanes]) {
+        for (v, value) in to.iter().zip(values) {
+            self.values[v.0 as usize] = *value;
+        }
+    }
+
+    fn index(&self, index: &Index) -> i64 {
+        let terms = index.terms.iter().map(|(v, c)| c.wrapping_mul(self.vars[v.0 as usize]));
+        terms.fold(index.offset, i64::wrapping_add)
+    }
+
+    fn ty(&self, value: Val) -> Ty {
+        self.micro_kernel.values[value.0 as usize]
+    }
+
+    fn get(&self, value: Val) -> Lanes {
+        self.values[value.0 as usize]
+    }
+
+    /// Block, byte offset and element type of an address.
+    fn place(&self, address: &Address) -> (usize, i64, Elem) {
+        let MicroKernelParam::Pointer { elem, .. } = self.micro_kernel.params[address.base.0 as usize] else {
+            unreachable!("the verifier wants a pointer here")
+        };
+        let MicroKernelArg::Pointer { block, byte } = self.args[address.base.0 as usize] else {
+            unreachable!("checked at the start")
+        };
+        (block, byte.wrapping_add(self.index(&address.index).wrapping_mul(elem.bytes() as i64)), elem)
+    }
+
+    /// `count` consecutive elements, widened to words.
+    fn load(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+        let (block, byte, elem) = self.place(from);
+        let bytes = elem.bytes();
+        let mut lanes = [0; 16];
+        for i in 0..count {
+            let word = self.memory.load(block, byte + (i * bytes) as i64, bytes)?;
+            lanes[i] = match elem {
+                Elem::Bf16 => word << 16,
+                Elem::I8 => word as u8 as i8 as i32 as u32,
+                _ => word,
+            };
+        }
+        Ok(lanes)
+    }
+
+    fn load_packed(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+        let (block, byte, _) = self.place(from);
+        let mut lanes = [0; 16];
+        for i in 0..count {
+            lanes[i] = self.memory.load(block, byte + 4 * i as i64, 4)?;
+        }
+        Ok(lanes)
+    }
+
+    fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), String> {
+        let (block, byte, elem) = self.place(to);
+        let bytes = elem.bytes();
+        let lanes = self.get(value);
+        for i in 0..count.unwrap_or(self.ty(value).lanes) as usize {
+            let word = if elem == Elem::Bf16 { ops::to_bf16(lanes[i]) } else { lanes[i] };
+            self.memory.store(block, byte + (i * bytes) as i64, bytes, word)?;
+        }
+        Ok(())
+    }
+
+    fn op(&self, op: &Op) -> Result<Lanes, String> {
+        Ok(match op {
+            Op::ConstF32 { bits, .. } => [*bits; 16],
+            Op::ConstI32 { value, .. } => [*value as u32; 16],
+            Op::Iota { .. } => std::array::from_fn(|i| i as u32),
+            Op::IndexI32 { index, .. } => [self.index(index) as u32; 16],
+            Op::Splat { value, .. } => [self.get(*value)[0]; 16],
+            Op::Load { from, ty, count } => self.load(from, count.unwrap_or(ty.lanes) as usize)?,
+            Op::Broadcast { from, .. } => [self.load(from, 1)?[0]; 16],
+            Op::LoadPacked { from, lanes } => self.load_packed(from, *lanes as usize)?,
+            Op::BroadcastPacked { from, .. } => [self.load_packed(from, 1)?[0]; 16],
+            Op::Unary { op, value } => self.get(*value).map(|v| ops::unary(*op, v)),
+            Op::Binary { op, left, right } => {
+                let elem = self.ty(*left).elem;
+                ops::zip(&self.get(*left), &self.get(*right), |l, r| ops::binary(*op, elem, l, r))
+            }
+            Op::Fma { a, b, c } => {
+                let (a, b, c) = (self.get(*a), self.get(*b), self.get(*c));
+                std::array::from_fn(|i| ops::fma(a[i], b[i], c[i]))
+            }
+            Op::Compare { op, left, right } => {
+                let elem = self.ty(*left).elem;
+                ops::zip(&self.get(*left), &self.get(*right), |l, r| ops::compare(*op, elem, l, r))
+            }
+            Op::Select { mask, then, otherwise } => {
+                let (m, t, e) = (self.get(*mask), self.get(*then), self.get(*otherwise));
+                std::array::from_fn(|i| if m[i] != 0 { t[i] } else { e[i] })
+            }
+            Op::Reduce { op, value } => {
+                let Ty { elem, lanes } = self.ty(*value);
+                let mut folded = self.get(*value);
+                let mut half = lanes as usize / 2;
+                while half > 0 {
+                    for i in 0..half {
+                        folded[i] = ops::binary(*op, elem, folded[i], folded[i + half]);
+                    }
+                    half /= 2;
+                }
+                folded
+            }
+            Op::Dot2Bf16 { acc, a, b } => {
+                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
+                std::array::from_fn(|i| ops::dot2(c[i], a[i], b[i]))
+            }
+            Op::Dot4U8I8 { acc, a, b } => {
+                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
+                std::array::from_fn(|i| ops::dot4(c[i], a[i], b[i]))
+            }
+        })
+    }
+}

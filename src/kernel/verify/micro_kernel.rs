@@ -1,0 +1,334 @@
+//! Checks one micro-kernel. The list of invariants is in the parent module.
+
+use crate::kernel::ir::*;
+
+pub(super) fn check(micro_kernel: &MicroKernel) -> Vec<String> {
+    let mut check = Check {
+        micro_kernel,
+        errors: Vec::new(),
+        values: vec![State::Undefined; micro_kernel.values.len()],
+        vars: vec![State::Undefined; micro_kernel.vars.len()],
+        next_var: 0,
+    };
+    check.params();
+    check.together();
+    check.block(&micro_kernel.body);
+    for (i, state) in check.values.iter().enumerate() {
+        if *state == State::Undefined {
+            check.errors.push(format!("%{i} has no definition"));
+        }
+    }
+    if check.next_var != micro_kernel.vars.len() {
+        check.errors.push(format!("{} variables are named, {} are defined", micro_kernel.vars.len(), check.next_var));
+    }
+    check.errors
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Undefined,
+    Visible,
+    /// Defined inside a loop that has ended.
+    Ended,
+}
+
+struct Check<'a> {
+    micro_kernel: &'a MicroKernel,
+    errors: Vec<String>,
+    values: Vec<State>,
+    vars: Vec<State>,
+    next_var: usize,
+}
+
+impl Check<'_> {
+    fn error(&mut self, message: String) {
+        self.errors.push(message);
+    }
+
+    /// A product of 32 items has three pointers to float32, and whole tiles.
+    fn together(&mut self) {
+        let Some(t) = self.micro_kernel.together else { return };
+        let float = |p: &MicroKernelParam| matches!(p, MicroKernelParam::Pointer { elem: Elem::F32, .. });
+        let pointers = self.micro_kernel.params.len() == 3 && self.micro_kernel.params.iter().all(float);
+        let whole = t.rows > 0 && t.columns > 0 && t.depth > 0 && t.depth.is_multiple_of(16);
+        if !pointers || !whole {
+            self.error("no product that 32 items can compute together".into());
+        }
+    }
+
+    fn params(&mut self) {
+        if self.micro_kernel.params.len() > 6 {
+            self.error(format!("{} parameters, at most 6 travel in registers", self.micro_kernel.params.len()));
+        }
+        for (i, param) in self.micro_kernel.params.iter().enumerate() {
+            match param {
+                MicroKernelParam::Pointer { elem: Elem::Mask, name, .. } => {
+                    self.error(format!("{name}: masks are never in memory"))
+                }
+                MicroKernelParam::Pointer { .. } => {}
+                MicroKernelParam::Int { name, var } => {
+                    self.define_var(*var);
+                    if self.micro_kernel.vars.get(var.0 as usize).is_some_and(|n| n != name) {
+                        self.error(format!("parameter {i} and its variable have different names"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn define_var(&mut self, var: Var) {
+        if var.0 as usize != self.next_var || self.next_var >= self.vars.len() {
+            return self.error(format!("variable {} is not defined in the order of numbers", var.0));
+        }
+        self.vars[self.next_var] = State::Visible;
+        self.next_var += 1;
+    }
+
+    fn define(&mut self, value: Val) {
+        match self.values.get(value.0 as usize) {
+            None => self.error(format!("%{} is not in the list of values", value.0)),
+            Some(State::Undefined) => self.values[value.0 as usize] = State::Visible,
+            Some(_) => self.error(format!("%{} is defined twice", value.0)),
+        }
+    }
+
+    /// The type of a used value, if it may be used here.
+    fn used(&mut self, value: Val) -> Option<Ty> {
+        match self.values.get(value.0 as usize) {
+            Some(State::Visible) => Some(self.micro_kernel.values[value.0 as usize]),
+            Some(State::Ended) => {
+                self.error(format!("%{} is used outside of the loop that defines it", value.0));
+                None
+            }
+            _ => {
+                self.error(format!("%{} is used before its definition", value.0));
+                None
+            }
+        }
+    }
+
+    fn index(&mut self, index: &Index) {
+        for pair in index.terms.windows(2) {
+            if pair[0].0 >= pair[1].0 {
+                self.error("index terms are not sorted by variable".into());
+            }
+        }
+        for &(var, coefficient) in &index.terms {
+            if self.vars.get(var.0 as usize) != Some(&State::Visible) {
+                self.error(format!("variable {} is not in scope", var.0));
+            }
+            if coefficient == 0 {
+                self.error(format!("variable {} has the coefficient 0", var.0));
+            }
+        }
+    }
+
+    fn block(&mut self, body: &[Inst]) {
+        for inst in body {
+            match inst {
+                Inst::Let { result, op } => {
+                    let ty = self.op(op);
+                    self.define(*result);
+                    let declared = self.micro_kernel.values.get(result.0 as usize).copied();
+                    if let (Some(ty), Some(declared)) = (ty, declared)
+                        && ty != declared
+                    {
+                        self.error(format!("%{} is declared {declared}, its operation gives {ty}", result.0));
+                    }
+                    if declared.is_some_and(|t| !lanes_ok(t.lanes)) {
+                        self.error(format!("%{}: lanes must be 1, 2, 4, 8 or 16", result.0));
+                    }
+                }
+                Inst::Store { to, value, count } => self.store(to, *value, *count),
+                Inst::Prefetch { from } => {
+                    self.address(from, Access::Read);
+                }
+                Inst::Loop { .. } => self.repeat(inst),
+            }
+        }
+    }
+
+    fn store(&mut self, to: &Address, value: Val, count: Option<u32>) {
+        let elem = self.address(to, Access::Write);
+        let Some(ty) = self.used(value) else { return };
+        if let Some(elem) = elem
+            && widened(elem) != ty.elem
+        {
+            self.error(format!("%{} of type {ty} is stored to {elem} memory", value.0));
+        }
+        self.partial(count, ty.lanes);
+    }
+
+    fn repeat(&mut self, inst: &Inst) {
+        let Inst::Loop { var, count, init, params, body, next, results } = inst else { return };
+        self.index(count);
+        let mut types = Vec::new();
+        for &v in init {
+            types.push(self.used(v));
+        }
+        if [params.len(), next.len(), results.len()] != [init.len(); 3] {
+            self.error(format!("loop {} carries different numbers of values", var.0));
+        }
+        let before = self.values.clone();
+        self.define_var(*var);
+        params.iter().for_each(|&v| self.define(v));
+        self.block(body);
+        for (i, &v) in next.iter().enumerate() {
+            let (ty, carried) = (self.used(v), types.get(i).copied().flatten());
+            if ty.is_some() && carried.is_some() && ty != carried {
+                self.error(format!("%{} does not have the type of the carried value {i}", v.0));
+            }
+        }
+        for list in [params, results] {
+            for (v, ty) in list.iter().zip(&types) {
+                if ty.is_some() && self.micro_kernel.values.get(v.0 as usize) != ty.as_ref() {
+                    self.error(format!("%{} does not have the type of the value that it carries", v.0));
+                }
+            }
+        }
+        for (state, was) in self.values.iter_mut().zip(&before) {
+            if *was == State::Undefined && *state == State::Visible {
+                *state = State::Ended;
+            }
+        }
+        if let Some(state) = self.vars.get_mut(var.0 as usize) {
+            *state = State::Ended;
+        }
+        results.iter().for_each(|&v| self.define(v));
+    }
+
+    /// The element type behind an address, if it is a pointer that may be accessed so.
+    fn address(&mut self, address: &Address, access: Access) -> Option<Elem> {
+        self.index(&address.index);
+        match self.micro_kernel.params.get(address.base.0 as usize) {
+            Some(MicroKernelParam::Pointer { name, elem, access: allowed }) => {
+                if *allowed != access && *allowed != Access::ReadWrite {
+                    self.error(format!(
+                        "{name} is not for {}",
+                        if access == Access::Read { "reading" } else { "writing" }
+                    ));
+                }
+                Some(*elem)
+            }
+            _ => {
+                self.error(format!("parameter {} is no pointer", address.base.0));
+                None
+            }
+        }
+    }
+
+    fn partial(&mut self, count: Option<u32>, lanes: u32) {
+        if count.is_some_and(|c| c == 0 || c >= lanes) {
+            self.error(format!("a partial count of {} for {lanes} lanes", count.unwrap_or(0)));
+        }
+    }
+
+    fn loaded(&mut self, from: &Address, ty: Ty) -> Option<Ty> {
+        let elem = self.address(from, Access::Read)?;
+        if widened(elem) != ty.elem {
+            self.error(format!("{elem} memory is loaded as {ty}"));
+        }
+        Some(ty)
+    }
+
+    fn packed(&mut self, from: &Address, lanes: u32) -> Option<Ty> {
+        let elem = self.address(from, Access::Read)?;
+        if !matches!(elem, Elem::Bf16 | Elem::U8 | Elem::I8) {
+            self.error(format!("{elem} memory holds no packed elements"));
+        }
+        Some(Ty::i32(lanes))
+    }
+
+    /// `what` is written only for an error: most of a start's time would be spent on sentences that nobody reads.
+    fn expect(&mut self, ok: bool, what: impl FnOnce() -> String) -> Option<()> {
+        if !ok {
+            self.error(what());
+        }
+        ok.then_some(())
+    }
+
+    /// The type of the result, if the operands are right.
+    fn op(&mut self, op: &Op) -> Option<Ty> {
+        match op {
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } => {}
+            Op::IndexI32 { index, .. } => self.index(index),
+            Op::Splat { value, .. } => {
+                let ty = self.used(*value)?;
+                self.expect(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())?;
+            }
+            Op::Load { from, ty, count } => {
+                self.partial(*count, ty.lanes);
+                self.loaded(from, *ty)?;
+            }
+            Op::Broadcast { from, ty } => {
+                self.loaded(from, *ty)?;
+            }
+            Op::LoadPacked { from, lanes } | Op::BroadcastPacked { from, lanes } => {
+                self.packed(from, *lanes)?;
+            }
+            Op::Unary { op, value } => {
+                let ty = self.used(*value)?;
+                let wants = if matches!(op, Unary::ToFloat | Unary::AsFloat) { Elem::I32 } else { Elem::F32 };
+                self.expect(ty.elem == wants, || format!("{op:?} takes {wants}, got {ty}"))?;
+            }
+            Op::Binary { op, left, right } => {
+                let (l, r) = (self.used(*left), self.used(*right));
+                let (l, r) = (l?, r?);
+                self.expect(l == r, || format!("{op:?} of {l} and {r}"))?;
+                self.expect(binary_ok(*op, l.elem), || format!("{op:?} is not defined for {l}"))?;
+            }
+            Op::Fma { a, b, c } => {
+                let types = [self.used(*a), self.used(*b), self.used(*c)];
+                let [a, b, c] = [types[0]?, types[1]?, types[2]?];
+                self.expect(a == c && b == c && c.elem == Elem::F32, || format!("fma of {a}, {b} and {c}"))?;
+            }
+            Op::Compare { left, right, .. } => {
+                let (l, r) = (self.used(*left), self.used(*right));
+                let (l, r) = (l?, r?);
+                self.expect(l == r && l.elem != Elem::Mask, || format!("comparison of {l} and {r}"))?;
+            }
+            Op::Select { mask, then, otherwise } => {
+                let types = [self.used(*mask), self.used(*then), self.used(*otherwise)];
+                let [mask, then, otherwise] = [types[0]?, types[1]?, types[2]?];
+                let ok = mask == Ty::mask(then.lanes) && then == otherwise && then.elem != Elem::Mask;
+                self.expect(ok, || format!("select by {mask} of {then} and {otherwise}"))?;
+            }
+            Op::Reduce { op, value } => {
+                let ty = self.used(*value)?;
+                use Binary::*;
+                let folds = matches!(op, Add | Mul | Max | Min | And | Or | Xor) && binary_ok(*op, ty.elem);
+                self.expect(folds && ty.lanes > 1, || format!("reduction of {ty} by {op:?}"))?;
+            }
+            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => {
+                let types = [self.used(*acc), self.used(*a), self.used(*b)];
+                let [acc, a, b] = [types[0]?, types[1]?, types[2]?];
+                let sums = if matches!(op, Op::Dot2Bf16 { .. }) { Elem::F32 } else { Elem::I32 };
+                let ok = acc.elem == sums && a == Ty::i32(acc.lanes) && b == a;
+                self.expect(ok, || format!("dot product of {a} and {b} into {acc}"))?;
+            }
+        }
+        Some(op.result(|v| self.micro_kernel.values[v.0 as usize]))
+    }
+}
+
+fn lanes_ok(lanes: u32) -> bool {
+    lanes.is_power_of_two() && lanes <= 16
+}
+
+/// The type of a value that memory of this type is loaded to and stored from.
+fn widened(elem: Elem) -> Elem {
+    match elem {
+        Elem::F32 | Elem::Bf16 => Elem::F32,
+        Elem::I32 | Elem::U8 | Elem::I8 => Elem::I32,
+        Elem::Mask => Elem::Mask,
+    }
+}
+
+fn binary_ok(op: Binary, elem: Elem) -> bool {
+    use Binary::*;
+    match op {
+        Add | Sub | Mul | Max | Min => matches!(elem, Elem::F32 | Elem::I32),
+        Div => elem == Elem::F32,
+        MulHighU | And | Or | Xor | Shl | ShrU | ShrS => elem == Elem::I32,
+    }
+}

@@ -1,0 +1,39 @@
+//! Pooling over a whole map: windows as large as the image.
+
+use super::gpu;
+use super::pool::{self, Pooling};
+use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::types::Type;
+
+fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, Unsupported> {
+    let chw = image.chw().ok_or_else(|| Unsupported(format!("{}: {image} is no image", cx.name)))?;
+    Ok(Pooling::global(chw))
+}
+
+/// `x[C, H, W] -> y[C]`, the mean.
+pub fn avg(cx: &mut LowerCx) -> Lowered {
+    let shape = shape(cx, &cx.operands[0].ty)?;
+    let [height, width] = shape.size;
+    if cx.target.gpu.is_some() && gpu::sums::image_mean(cx, [shape.channels, height * width]) {
+        return Ok(());
+    }
+    pool::avg_over(cx, &shape)
+}
+
+/// `dy[C] -> dx[C, H, W]`
+pub fn avg_grad(cx: &mut LowerCx) -> Lowered {
+    let shape = shape(cx, &cx.result.ty)?;
+    pool::avg_grad_over(cx, &shape)
+}
+
+/// `x[C, H, W] -> y[C]`
+pub fn max(cx: &mut LowerCx) -> Lowered {
+    let shape = shape(cx, &cx.operands[0].ty)?;
+    pool::max_over(cx, &shape)
+}
+
+/// `(x, dy) -> dx`, all of it to the first maximum in row order.
+pub fn max_grad(cx: &mut LowerCx) -> Lowered {
+    let shape = shape(cx, &cx.operands[0].ty)?;
+    pool::max_grad_over(cx, &shape)
+}

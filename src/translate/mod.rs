@@ -1,0 +1,178 @@
+//! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each operator
+//! write its launches into one draft.
+
+use crate::graph::engine::port;
+use crate::graph::{Graph, NodeId};
+use crate::lower::target::{Batch, Target};
+use crate::lower::{BufferId, LowerCx, Operand, ProgramBuilder, Role, Unsupported};
+use crate::ops::{Operator, round};
+use crate::plan::Ports;
+use crate::schedule;
+use crate::types::Type;
+use std::collections::HashMap;
+
+mod narrow;
+
+/// All launches of a program with the values that callers name.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub builder: ProgramBuilder,
+    pub ports: Ports,
+    /// A parameter and the value that it has after the run.
+    pub updates: Vec<(BufferId, BufferId)>,
+}
+
+/// With `two`, a second list of launches for batches of few images, where it differs.
+pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, Unsupported> {
+    let order = schedule::order(graph);
+    let mut driver =
+        Driver { graph, target, program: Program::default(), buffers: HashMap::new(), unnamed: HashMap::new() };
+    declare(&mut driver);
+    for id in order {
+        if !driver.buffers.contains_key(&id) {
+            driver.lower(id)?;
+        }
+    }
+    if two {
+        driver.few(&schedule::order(graph))?;
+    }
+    for &(param, value) in &graph.updates {
+        driver.program.updates.push((driver.buffers[&param], driver.buffers[&value]));
+    }
+    for (name, id) in &graph.outputs {
+        let buffer = driver.buffers[id];
+        driver.program.ports.outputs.push(port(name, graph.ty(*id), buffer.0 as usize));
+    }
+    Ok(driver.program)
+}
+
+struct Driver<'a> {
+    graph: &'a Graph,
+    target: &'a Target,
+    program: Program,
+    buffers: HashMap<NodeId, BufferId>,
+    /// How many values of an operator had no name.
+    unnamed: HashMap<&'static str, usize>,
+}
+
+/// Inputs and parameters first, weights before states, so that ports have an order that passes cannot disturb.
+fn declare(driver: &mut Driver) {
+    let graph = driver.graph;
+    for state in [false, true] {
+        for id in graph.ids() {
+            let ty = graph.ty(id);
+            match graph.op(id) {
+                Operator::Input(input) if !state => {
+                    let buffer = driver.program.builder.value(&input.name, ty, Role::Input);
+                    driver.program.ports.inputs.push(port(&input.name, ty, buffer.0 as usize));
+                    driver.buffers.insert(id, buffer);
+                }
+                Operator::Param(param) if param.state == state => {
+                    let buffer = driver.program.builder.value(&param.name, ty, Role::Param);
+                    driver.program.ports.params.push(port(&param.name, ty, buffer.0 as usize));
+                    driver.buffers.insert(id, buffer);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Driver<'_> {
+    /// The launches again for few images: to the same values, so that callers see one program.
+    fn few(&mut self, order: &[NodeId]) -> Result<(), Unsupported> {
+        let target = Target { batch: Batch::Few, ..self.target.clone() };
+        let many = std::mem::take(&mut self.program.builder.launches);
+        self.program.builder.forget_forms();
+        self.unnamed.clear();
+        for &id in order {
+            let op = self.graph.op(id);
+            let fed = matches!(op, Operator::Input(_) | Operator::Param(_));
+            let buffer = self.buffers[&id];
+            if fed || alias(self.graph, id).is_some() || *self.role(buffer) == Role::Prepared {
+                continue;
+            }
+            let name = self.label(id);
+            self.write(&target, id, name, buffer)?;
+        }
+        let few = std::mem::replace(&mut self.program.builder.launches, many);
+        if few != self.program.builder.launches {
+            self.program.builder.few = Some(few);
+        }
+        Ok(())
+    }
+
+    /// The operator's launches for one value.
+    fn write(&mut self, target: &Target, id: NodeId, name: String, buffer: BufferId) -> Result<(), Unsupported> {
+        let graph = self.graph;
+        let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
+        let result = Operand { buffer, ty: graph.ty(id).clone() };
+        graph.op(id).lower(&mut LowerCx { target, name, operands, result, builder: &mut self.program.builder })
+    }
+
+    fn role(&self, buffer: BufferId) -> &Role {
+        &self.program.builder.buffers[buffer.0 as usize].role
+    }
+
+    fn lower(&mut self, id: NodeId) -> Result<(), Unsupported> {
+        let (graph, ty) = (self.graph, self.graph.ty(id));
+        if let Some(source) = alias(graph, id) {
+            self.buffers.insert(id, self.buffers[&source]);
+            return Ok(());
+        }
+        let kept = |&o: &NodeId| matches!(self.role(self.buffers[&o]), Role::Param | Role::Prepared);
+        // A constant or a form of the weights: made when weights change, not in each run.
+        let prepared = !ty.batched && graph.operands(id).iter().all(kept);
+        let name = self.label(id);
+        let role = if prepared { Role::Prepared } else { Role::Temp };
+        let narrow = narrow::suits(graph, self.target, id);
+        let builder = &mut self.program.builder;
+        let buffer = if narrow { builder.narrow(&name, ty, role) } else { builder.value(&name, ty, role) };
+        builder.exact.extend(round::exact(graph, id).map(|format| (buffer, format)));
+        self.buffers.insert(id, buffer);
+        let (begin, buffers) = (self.program.builder.launches.len(), self.program.builder.buffers.len());
+        self.write(self.target, id, name, buffer)?;
+        let end = self.program.builder.launches.len();
+        if !ty.batched && graph.operands(id).iter().any(|&o| graph.ty(o).batched) && end > begin {
+            self.program.builder.sums.push((end - 1, buffer));
+        }
+        if prepared {
+            let launches = self.program.builder.launches.split_off(begin);
+            self.program.builder.prepare.extend(launches);
+            // What such launches pass on to each other lives outside the run too.
+            for buffer in &mut self.program.builder.buffers[buffers..] {
+                buffer.role = Role::Prepared;
+            }
+        }
+        Ok(())
+    }
+
+    /// A name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do not depend on
+    /// what passes have removed.
+    fn label(&mut self, id: NodeId) -> String {
+        if let Some(name) = &self.graph.node(id).name {
+            return name.clone();
+        }
+        let kind = self.graph.op(id).name();
+        let count = self.unnamed.entry(kind).or_default();
+        *count += 1;
+        format!("{kind}.{count}")
+    }
+
+    fn operand(&self, id: NodeId) -> Operand {
+        Operand { buffer: self.buffers[&id], ty: self.graph.ty(id).clone() }
+    }
+}
+
+/// The operand whose buffer the value can share because it has the same elements in the same order.
+fn alias(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    let source = *graph.operands(id).first()?;
+    let same_order = logical_in_memory(graph.ty(id)) && logical_in_memory(graph.ty(source));
+    (matches!(graph.op(id), Operator::Reshape(_)) && same_order).then_some(source)
+}
+
+/// Do elements lie in memory in their logical order?
+fn logical_in_memory(ty: &Type) -> bool {
+    let moving: Vec<usize> = ty.memory_order().into_iter().filter(|&d| ty.dims[d] != 1).collect();
+    moving.is_sorted()
+}
