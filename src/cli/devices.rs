@@ -2,7 +2,7 @@
 
 use super::common::Common;
 use super::output::{self, Done};
-use ninc::pipeline::unsupported_by_opencl as unsupported;
+use ninc::pipeline::{self, Device};
 use ninc_runtime::opencl;
 use serde_json::json;
 
@@ -17,6 +17,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let threads = common.threads();
     let features = features();
     let cards = opencl::list();
+    let unsupported = pipeline::unsupported(&Device::OpenCl(vec![]));
     if args.json {
         let mut all = vec![
             json!({ "device": "cpu", "architecture": architecture, "threads": threads, "features": features }),
@@ -28,7 +29,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
                 "platform": card.platform, "vendor": card.vendor, "driver": card.driver, "version": card.version,
                 "units": card.units, "megahertz": card.megahertz, "memory_bytes": card.memory_bytes,
                 "buffer_bytes": card.buffer_bytes, "local_bytes": card.local_bytes,
-                "estimated_peak_gflops": (card.peak / 1e9).round(), "unsupported": unsupported(),
+                "estimated_peak_gflops": (card.peak / 1e9).round(), "unsupported": unsupported,
             })
         }));
         return output::json(&json!(all));
@@ -66,7 +67,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     if cards.is_ok() {
         output::line(&format!(
             "OpenCL devices run all operators in float32; kernels cannot have {}.",
-            unsupported().join(", ")
+            unsupported.join(", ")
         ))?;
     }
     Ok(())

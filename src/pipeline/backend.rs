@@ -1,0 +1,55 @@
+//! The seam between the compiler and what runs its kernels.
+
+use super::program::Compiled;
+use super::session::Session;
+use super::{Mode, Stage};
+use crate::kernel::ir::Module;
+use crate::lower::target::Target;
+use crate::verified::Verified;
+use ninc_runtime::plan::Plan;
+use ninc_runtime::{Engine, Result};
+
+/// How a batch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// All images of it go through each launch.
+    Whole,
+    /// Groups of images whose values fit a cache, one after the other.
+    Groups,
+    /// Several devices share it.
+    Shared,
+}
+
+/// A plan with its kernels, and the machine that they were written for.
+pub struct Planned {
+    pub plan: Plan,
+    pub module: Verified<Module>,
+    pub target: Target,
+}
+
+/// A program that runs, and its parts where it was compiled for the processor.
+pub struct Built {
+    pub engine: Box<dyn Engine + Send>,
+    pub compiled: Option<Compiled>,
+}
+
+/// A back end: what a kind of device needs, and how it is given its code. The interpreter of graphs is none: it has no kernels.
+pub trait Backend {
+    /// The machine that kernels are written for.
+    fn target(&self, mode: Mode) -> Target;
+
+    /// How a batch runs on it.
+    fn grouping(&self) -> Grouping;
+
+    /// The stages after the plan whose texts it has.
+    fn stages(&self) -> &'static [Stage];
+
+    /// The text of one of [`Backend::stages`].
+    fn text(&self, stage: Stage, planned: &Planned) -> Result<String>;
+
+    /// Makes a program of kernels that were written for [`Backend::target`].
+    fn compile(&self, planned: Planned, session: &mut Session) -> Result<Built>;
+
+    /// What its kernels cannot have, by the names of kernel IR's features.
+    fn unsupported(&self) -> Vec<&'static str>;
+}

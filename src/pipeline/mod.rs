@@ -1,0 +1,98 @@
+//! The recipe: from a checked model to a program that runs. One straight-line function for each mode:
+//!
+//! 1. the passes of the mode turn the model's graph into the final one (`session.rs`);
+//! 2. a back end says which machine kernels are written for (`backend.rs`);
+//! 3. `translate` writes kernels and buffers, `plan` decides when and where each lives;
+//! 4. the back end makes a program of them.
+//!
+//! Each step can be verified (`Options::verify`), timed (`Report::times`) and shown (`Options::emit`).
+
+mod backend;
+mod cpu;
+mod device;
+mod opencl;
+mod options;
+mod program;
+mod report;
+mod session;
+mod stage;
+
+pub use cpu::peak;
+pub use device::Device;
+pub use options::Options;
+pub use program::{Compiled, Kernels, Program};
+pub use report::{ParamInfo, Report, multiply_adds};
+pub use stage::{Dump, Emit, Stage};
+
+use crate::graph::Graph;
+use crate::model::Model;
+use backend::Backend;
+use cpu::Cpu;
+use ninc_runtime::Result;
+use ninc_runtime::opencl::Source;
+use ninc_runtime::plan::Plan;
+use opencl::OpenCl;
+use session::Session;
+
+/// What a program does in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Gives the network's results for a batch.
+    Inference,
+    /// Makes one training step.
+    Training,
+}
+
+/// A program that gives the network's results for a batch.
+pub fn inference(model: &Model, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.finish(graph, Mode::Inference)
+}
+
+/// A program of which each run is one training step.
+pub fn training(model: &Model, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    let graph = session.training_graph(model)?;
+    session.finish(graph, Mode::Training)
+}
+
+/// Compiles a graph as it is, without any pass: for tests and tools that build graphs themselves.
+pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    session.check("its making", graph)?;
+    session.finish(graph.clone(), Mode::Inference)
+}
+
+/// Kernels of [`inference`] for a processor, before any machine code: for libraries.
+pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.library(&graph, Mode::Inference)
+}
+
+/// Kernels of [`training`] for a processor, before any machine code: for libraries.
+pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
+    let mut session = Session::new(options);
+    let graph = session.training_graph(model)?;
+    session.library(&graph, Mode::Training)
+}
+
+/// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.
+pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Source)> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    let planned = session.planned(&graph, Mode::Inference, &OpenCl::portable(options))?;
+    let source = opencl::source(&planned)?;
+    Ok((planned.plan, source))
+}
+
+/// What kernels for a device cannot have, by the names of kernel IR's features; recipes do without them there.
+pub fn unsupported(device: &Device) -> Vec<&'static str> {
+    let options = Options::default();
+    match device {
+        Device::Interp => vec![],
+        Device::Cpu => Cpu::new(&options).unsupported(),
+        Device::OpenCl(_) => OpenCl::portable(&options).unsupported(),
+    }
+}

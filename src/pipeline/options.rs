@@ -1,0 +1,42 @@
+//! What a compilation is asked for.
+
+use super::{Device, Emit};
+use crate::lower::target::Target;
+use crate::types::Format;
+use std::path::PathBuf;
+
+/// Options of a compilation; by default one thread of this processor, float32, with all checks.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub device: Device,
+    pub threads: usize,
+    /// Check the graph after each pass, the kernels and the plan.
+    pub verify: bool,
+    pub emit: Vec<Emit>,
+    /// Named values that become outputs.
+    pub dumps: Vec<String>,
+    /// What recipes are written for; the host if none is given.
+    pub target: Option<Target>,
+    /// What products multiply: never less than float32 unless asked for.
+    pub precision: Option<Format>,
+    /// A folder that keeps machine code for the next start.
+    pub cache: Option<PathBuf>,
+    /// OpenCL drivers optimise kernels. Those for processors need minutes for large networks, and half of that without.
+    pub optimise: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            device: Device::Cpu,
+            threads: 1,
+            verify: true,
+            emit: vec![],
+            dumps: vec![],
+            target: None,
+            precision: None,
+            cache: None,
+            optimise: true,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Compiled programs.
+
+use super::{Dump, ParamInfo, Report};
+use crate::back::cranelift::JitCode;
+use crate::kernel::count::{self, Work};
+use crate::kernel::ir::Module;
+use crate::lower::target::Target;
+use crate::verified::Verified;
+use ninc_runtime::Engine;
+use ninc_runtime::plan::Plan;
+use std::sync::Arc;
+
+/// A program that runs, with what its compilation reported.
+pub struct Program {
+    /// Runs it.
+    pub engine: Box<dyn Engine + Send>,
+    /// Its parameters and states.
+    pub params: Vec<ParamInfo>,
+    /// Numbers about it.
+    pub report: Report,
+    /// The texts that were asked for.
+    pub dumps: Vec<Dump>,
+    /// Its plan and code where it was compiled for the processor.
+    pub compiled: Option<Compiled>,
+}
+
+/// A plan and its kernels.
+pub struct Compiled {
+    /// What runs when, and where values lie.
+    pub plan: Arc<Plan>,
+    /// The kernels.
+    pub module: Verified<Module>,
+    /// Their machine code.
+    pub code: Arc<JitCode>,
+}
+
+impl Compiled {
+    /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
+    pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
+        let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
+        let plan = self.plan.for_batch(batch);
+        let launch = plan.every_launch().find(|l| l.kernel == index)?;
+        let bytes = launch.buffers.iter().map(|&b| plan.bytes(b, batch));
+        Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
+    }
+}
+
+/// A program before any machine code: for libraries, whose code is put into files.
+pub struct Kernels {
+    /// What runs when, and where values lie.
+    pub plan: Plan,
+    /// The kernels.
+    pub module: Verified<Module>,
+    /// The machine that they were written for.
+    pub target: Target,
+    /// Parameters and states of the program.
+    pub params: Vec<ParamInfo>,
+    /// Numbers about it.
+    pub report: Report,
+    /// The texts that were asked for.
+    pub dumps: Vec<Dump>,
+}

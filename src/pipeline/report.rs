@@ -1,0 +1,79 @@
+//! What a compilation reports: its numbers, and the parameters of the program.
+
+use crate::graph::{Graph, NodeId};
+use crate::ops::Operator;
+use crate::ops::source::Init;
+use ninc_runtime::init::{self, Parameter};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A parameter or state of a program, for whoever initialises, saves and loads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamInfo {
+    pub name: String,
+    pub dims: Vec<usize>,
+    pub init: Init,
+    pub trainable: bool,
+    /// Belongs to the optimiser: saved in checkpoints, not with the weights.
+    pub state: bool,
+}
+
+impl ParamInfo {
+    /// For the runtime.
+    pub fn parameter(&self) -> Parameter {
+        let init = match self.init {
+            Init::Normal { std } => init::Init::Normal { std },
+            Init::Uniform { limit } => init::Init::Uniform { limit },
+            Init::Xavier => init::Init::Xavier,
+            Init::He => init::Init::He,
+            Init::Constant { value } => init::Init::Constant { value },
+        };
+        Parameter { name: self.name.clone(), dims: self.dims.clone(), init, state: self.state }
+    }
+}
+
+/// Numbers about a compiled program.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Kernel launches of one run.
+    pub launches: usize,
+    /// Launches when parameters change.
+    pub prepare: usize,
+    /// Multiply-adds per image as the graph defines them.
+    pub multiply_adds: u64,
+    /// Numbers in parameters, states of the optimiser left out.
+    pub parameters: usize,
+    /// Wall time of each step in order.
+    pub times: Vec<(String, Duration)>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
+    pub chains: BTreeMap<String, Vec<String>>,
+}
+
+/// Multiply-adds per image of all nodes.
+pub fn multiply_adds(graph: &Graph) -> u64 {
+    let work = |&id: &NodeId| {
+        let operands: Vec<_> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
+        graph.op(id).multiply_adds(&operands, graph.ty(id))
+    };
+    graph.ids().iter().map(work).sum()
+}
+
+/// Parameters in the order of their nodes, states last.
+pub(super) fn params(graph: &Graph) -> Vec<ParamInfo> {
+    let mut params: Vec<ParamInfo> = Vec::new();
+    for id in graph.ids() {
+        if let Operator::Param(p) = graph.op(id) {
+            params.push(ParamInfo {
+                name: p.name.clone(),
+                dims: p.dims.clone(),
+                init: p.init,
+                trainable: p.trainable,
+                state: p.state,
+            });
+        }
+    }
+    params.sort_by_key(|p| p.state);
+    params
+}

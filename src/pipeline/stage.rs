@@ -1,0 +1,117 @@
+//! The stages of compilation and the texts that `--emit` asks for.
+
+use crate::passes;
+use crate::types::Format;
+use ninc_runtime::{Error, Result};
+use std::fmt;
+
+/// The stages of compilation: the single list behind `--emit`, golden headers, `--time-passes` and error context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    Ast,
+    Graph,
+    Grad,
+    Opt,
+    Explain,
+    Kernel,
+    Plan,
+    Clif,
+    Asm,
+    OpenCl,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 10] = [
+        Stage::Ast,
+        Stage::Graph,
+        Stage::Grad,
+        Stage::Opt,
+        Stage::Explain,
+        Stage::Kernel,
+        Stage::Plan,
+        Stage::Clif,
+        Stage::Asm,
+        Stage::OpenCl,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Ast => "ast",
+            Stage::Graph => "graph",
+            Stage::Grad => "grad",
+            Stage::Opt => "opt",
+            Stage::Explain => "explain",
+            Stage::Kernel => "kernel",
+            Stage::Plan => "plan",
+            Stage::Clif => "clif",
+            Stage::Asm => "asm",
+            Stage::OpenCl => "opencl",
+        }
+    }
+}
+
+/// What `--emit` asks for: a stage, or the graph after one pass (`opt:fuse`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Emit {
+    pub stage: Stage,
+    pub pass: Option<String>,
+}
+
+impl From<Stage> for Emit {
+    fn from(stage: Stage) -> Emit {
+        Emit { stage, pass: None }
+    }
+}
+
+impl Emit {
+    /// Is it a text that only a training step has: the graph with gradients, or that after a pass of training alone?
+    pub fn of_training(&self) -> bool {
+        let inference = |pass: &String| passes::INFERENCE.iter().any(|p| p.name == *pass);
+        self.stage == Stage::Grad || self.pass.as_ref().is_some_and(|pass| !inference(pass))
+    }
+}
+
+impl fmt::Display for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match &self.pass {
+            Some(pass) => write!(f, "{}:{pass}", self.stage.name()),
+            None => f.write_str(self.stage.name()),
+        }
+    }
+}
+
+impl std::str::FromStr for Emit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Emit> {
+        let (stage, pass) = match text.split_once(':') {
+            Some((stage, pass)) => (stage, Some(pass)),
+            None => (text, None),
+        };
+        let names = Stage::ALL.map(Stage::name).join(", ");
+        let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
+        let stage =
+            found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
+        let rounds = Format::ALL.map(passes::round::pass);
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &rounds].concat();
+        if let Some(pass) = pass
+            && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
+        {
+            let mut known: Vec<&str> = all.iter().map(|p| p.name).collect();
+            known.sort();
+            known.dedup();
+            let help = format!("`opt:` takes one of {}", known.join(", "));
+            return Err(Error::new(format!("unknown pass in `{text}`")).with_help(help));
+        }
+        Ok(Emit { stage, pass: pass.map(str::to_string) })
+    }
+}
+
+/// A text that `--emit` asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dump {
+    /// The stage, and the pass if one was named.
+    pub what: Emit,
+    /// The program after that stage.
+    pub text: String,
+}
