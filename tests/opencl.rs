@@ -199,9 +199,9 @@ fn random_networks_agree_with_the_cpu() {
         model.train = Some(nets::recipe(seed as usize));
         let (values, batch) = (Values::new(seed), 1 + seed as usize % 3);
         let Ok(mut cpu) = pipeline::training(&model, &Options::default()) else { continue };
-        let mut card = pipeline::training(&model, &options()).unwrap_or_else(|e| panic!("network {seed}: {e}"));
+        let mut context = pipeline::training(&model, &options()).unwrap_or_else(|e| panic!("network {seed}: {e}"));
         let expected = nets::run_engine(cpu.engine.as_mut(), &values, batch);
-        let found = nets::run_engine(card.engine.as_mut(), &values, batch);
+        let found = nets::run_engine(context.engine.as_mut(), &values, batch);
         nets::assert_close(&format!("network {seed}"), &expected, &found, 2e-4);
     }
 }

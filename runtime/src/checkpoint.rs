@@ -1,4 +1,4 @@
-//! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed meanwhile.
+//! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed overlapped.
 
 use crate::spec::{Length, Recipe, Schedule};
 use crate::store::{Disk, Store};

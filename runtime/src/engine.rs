@@ -11,7 +11,7 @@ pub enum Feed<'a> {
 }
 
 /// Takes inputs while a run computes.
-pub trait Inbox {
+pub trait Prefetch {
     /// Takes inputs of the next run, if that is one of so many images: then they need not be fed. `false` if they must be.
     fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool>;
 }
@@ -30,14 +30,14 @@ pub trait Engine {
     /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>>;
 
-    /// The same. An engine that can take the inputs of the next run early calls `meanwhile` once while this run computes; others
+    /// The same. An engine that can take the inputs of the next run early calls `overlapped` once while this run computes; others
     /// never call it.
-    fn run_while(
+    fn run_overlapped(
         &mut self,
         batch: usize,
         inputs: &[(&str, Feed)],
         outputs: &[&str],
-        _meanwhile: &mut dyn FnMut(&mut dyn Inbox) -> Result<()>,
+        _meanwhile: &mut dyn FnMut(&mut dyn Prefetch) -> Result<()>,
     ) -> Result<Vec<Tensor>> {
         self.run(batch, inputs, outputs)
     }

@@ -20,7 +20,7 @@ pub mod threads;
 pub mod train;
 pub mod weights;
 
-pub use engine::{Engine, Feed, Inbox};
+pub use engine::{Engine, Feed, Prefetch};
 pub use error::{Error, Result};
 pub use exec::Executor;
 pub use tensor::Tensor;

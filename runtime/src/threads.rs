@@ -18,7 +18,7 @@ const YIELDS: usize = 50;
 
 /// Sleepers wait here; a condition is made true before `wake`.
 #[derive(Default)]
-struct Bell {
+struct Parker {
     sleepers: AtomicUsize,
     mutex: Mutex<()>,
     condvar: Condvar,
@@ -29,7 +29,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Bell {
+impl Parker {
     /// Returns when `ready` holds. `spins` is 0 where there are more threads than cores.
     fn wait(&self, spins: usize, ready: impl Fn() -> bool) {
         for _ in 0..spins {
@@ -77,14 +77,14 @@ struct Shared {
     /// Number of regions started so far; a new one starts when it changes.
     region: AtomicUsize,
     task: Mutex<Option<Borrowed>>,
-    start: Bell,
+    start: Parker,
     /// Workers (without the caller) that are not done with the region.
     busy: AtomicUsize,
-    done: Bell,
+    done: Parker,
     arrived: AtomicUsize,
     /// Barriers passed so far.
     phase: AtomicUsize,
-    barrier: Bell,
+    barrier: Parker,
     /// A worker panicked in this region.
     broken: AtomicBool,
     stop: AtomicBool,
@@ -150,12 +150,12 @@ impl Pool {
             spins: if count <= available { SPINS } else { 0 },
             region: AtomicUsize::new(0),
             task: Mutex::new(None),
-            start: Bell::default(),
+            start: Parker::default(),
             busy: AtomicUsize::new(0),
-            done: Bell::default(),
+            done: Parker::default(),
             arrived: AtomicUsize::new(0),
             phase: AtomicUsize::new(0),
-            barrier: Bell::default(),
+            barrier: Parker::default(),
             broken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });

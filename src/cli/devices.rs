@@ -16,20 +16,20 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let architecture = std::env::consts::ARCH;
     let threads = common.threads();
     let features = features();
-    let cards = opencl::list();
+    let found = opencl::list();
     let unsupported = pipeline::unsupported(&Device::OpenCl(vec![]));
     if args.json {
         let mut all = vec![
             json!({ "device": "cpu", "architecture": architecture, "threads": threads, "features": features }),
             json!({ "device": "interp", "architecture": "any", "threads": 1, "features": [] }),
         ];
-        all.extend(cards.iter().flatten().map(|card| {
+        all.extend(found.iter().flatten().map(|device| {
             json!({
-                "device": format!("opencl:{}", card.index), "name": card.name, "kind": card.kind,
-                "platform": card.platform, "vendor": card.vendor, "driver": card.driver, "version": card.version,
-                "units": card.units, "megahertz": card.megahertz, "memory_bytes": card.memory_bytes,
-                "buffer_bytes": card.buffer_bytes, "local_bytes": card.local_bytes,
-                "estimated_peak_gflops": (card.peak / 1e9).round(), "unsupported": unsupported,
+                "device": format!("opencl:{}", device.index), "name": device.name, "kind": device.kind,
+                "platform": device.platform, "vendor": device.vendor, "driver": device.driver, "version": device.version,
+                "units": device.units, "megahertz": device.megahertz, "memory_bytes": device.memory_bytes,
+                "buffer_bytes": device.buffer_bytes, "local_bytes": device.local_bytes,
+                "estimated_peak_gflops": (device.peak / 1e9).round(), "unsupported": unsupported,
             })
         }));
         return output::json(&json!(all));
@@ -40,31 +40,31 @@ pub fn run(args: &Args, common: &Common) -> Done {
         vec!["interp".into(), "the reference interpreter: slow, and right by definition".into()],
     ];
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    for card in cards.iter().flatten() {
+    for device in found.iter().flatten() {
         let about = format!(
             "{} ({}), {} units at {} MHz, about {:.0} GFLOP/s, {:.1} GiB ({:.1} at once), {}, {}, driver {}{}",
-            card.name,
-            card.kind,
-            card.units,
-            card.megahertz,
-            card.peak / 1e9,
-            gibibytes(card.memory_bytes),
-            gibibytes(card.buffer_bytes),
-            card.platform,
-            card.version,
-            card.driver,
-            if opencl::tensor::passes(card) { "; matrix units for bf16 and tf32" } else { "" }
+            device.name,
+            device.kind,
+            device.units,
+            device.megahertz,
+            device.peak / 1e9,
+            gibibytes(device.memory_bytes),
+            gibibytes(device.buffer_bytes),
+            device.platform,
+            device.version,
+            device.driver,
+            if opencl::tensor::passes(device) { "; matrix units for bf16 and tf32" } else { "" }
         );
-        rows.push(vec![format!("opencl:{}", card.index), about]);
+        rows.push(vec![format!("opencl:{}", device.index), about]);
     }
-    if let Err(e) = &cards {
+    if let Err(e) = &found {
         rows.push(vec!["opencl".into(), e.message.clone()]);
         if let Some(help) = &e.help {
             rows.push(vec![String::new(), help.clone()]);
         }
     }
     output::print(&output::table(&rows))?;
-    if cards.is_ok() {
+    if found.is_ok() {
         output::line(&format!(
             "OpenCL devices run all operators in float32; kernels cannot have {}.",
             unsupported.join(", ")

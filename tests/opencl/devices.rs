@@ -123,8 +123,8 @@ fn random_numbers_are_the_cpus() {
             let feeds = [("key", Feed::I32(&[5, -6, 7, 8])), ("image", Feed::F32(&pixels))];
             program.engine.run(7, &feeds, &["y"]).expect("a run")[0].data.clone()
         };
-        let (cpu, card) = (run(&Options::default()), run(&options()));
+        let (cpu, context) = (run(&Options::default()), run(&options()));
         assert!(cpu.iter().any(|v| *v != 0.0), "{op:?} gives zeros only");
-        assert_eq!(cpu, card, "{op:?}");
+        assert_eq!(cpu, context, "{op:?}");
     }
 }

@@ -5,7 +5,7 @@ use super::failures::{engine, train_tiny};
 use super::wrapped::Wrapped;
 use super::{present, shared};
 use ninc_runtime::opencl::OpenCl;
-use ninc_runtime::{Engine, Feed, Inbox};
+use ninc_runtime::{Engine, Feed, Prefetch};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -54,17 +54,18 @@ fn early_inputs_are_for_the_next_run() {
     assert!(expected[0] != expected[1]);
     // Twice: the second time what came early lies where the first one's did.
     for _ in 0..2 {
-        let mut put = |inbox: &mut dyn Inbox| inbox.put(1, &[("x", Feed::F32(&two))]).map(|taken| assert!(taken));
-        let first = engine.run_while(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
+        let mut put =
+            |prefetch: &mut dyn Prefetch| prefetch.put(1, &[("x", Feed::F32(&two))]).map(|taken| assert!(taken));
+        let first = engine.run_overlapped(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
         assert_eq!(first, expected[0]);
         assert_eq!(engine.run(1, &[], &[&output]).expect("fed before"), expected[1]);
         assert!(engine.run(1, &[], &[&output]).expect_err("not fed").message.contains("not fed"));
-        engine.run_while(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
+        engine.run_overlapped(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
         assert_eq!(alone(&mut engine, &one), expected[0]);
-        engine.run_while(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
+        engine.run_overlapped(1, &[("x", Feed::F32(&one))], &[&output], &mut put).expect("a result");
         assert!(engine.run(2, &[], &[&output]).expect_err("for one image").message.contains("not fed"));
     }
-    let mut wrong = |inbox: &mut dyn Inbox| inbox.put(1, &[("y", Feed::F32(&two))]).map(|_| ());
-    assert!(engine.run_while(1, &[("x", Feed::F32(&one))], &[&output], &mut wrong).is_err());
+    let mut wrong = |prefetch: &mut dyn Prefetch| prefetch.put(1, &[("y", Feed::F32(&two))]).map(|_| ());
+    assert!(engine.run_overlapped(1, &[("x", Feed::F32(&one))], &[&output], &mut wrong).is_err());
     assert_eq!(alone(&mut engine, &one), expected[0]);
 }

@@ -9,7 +9,7 @@ use ninc::kernel::text::parse;
 use ninc::kernel::verify;
 use ninc::lower::target::Target;
 use ninc::ops;
-use ninc_runtime::opencl::{Card, pick};
+use ninc_runtime::opencl::{DeviceContext, pick};
 use std::fs;
 use std::path::Path;
 
@@ -120,14 +120,14 @@ fn goldens_compile() {
     if !present() {
         return;
     }
-    let card = Card::open(pick(None).expect("a device")).expect("it opens");
+    let context = DeviceContext::open(pick(None).expect("a device")).expect("it opens");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut compiled = 0;
     for entry in fs::read_dir(folder).expect("goldens") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a golden");
         if let Some((_, source)) = text.split_once("==== opencl\n") {
             for width in ["int", "long"] {
-                card.build(source, &format!("-cl-std=CL1.2 -D IDX={width}")).unwrap_or_else(|e| panic!("{e}"));
+                context.build(source, &format!("-cl-std=CL1.2 -D IDX={width}")).unwrap_or_else(|e| panic!("{e}"));
             }
             compiled += 1;
         }

@@ -2,7 +2,7 @@
 
 use ninc_runtime::opencl::OpenCl;
 use ninc_runtime::plan::Port;
-use ninc_runtime::{Engine, Feed, Inbox, Result, Tensor};
+use ninc_runtime::{Engine, Feed, Prefetch, Result, Tensor};
 use std::time::Duration;
 
 type Before = dyn FnMut(&OpenCl, &[(&str, Feed)]);
@@ -34,18 +34,18 @@ impl Engine for Wrapped {
         (self.before)(&self.engine, inputs);
         self.engine.run(batch, inputs, outputs)
     }
-    fn run_while(
+    fn run_overlapped(
         &mut self,
         batch: usize,
         inputs: &[(&str, Feed)],
         outputs: &[&str],
-        meanwhile: &mut dyn FnMut(&mut dyn Inbox) -> Result<()>,
+        overlapped: &mut dyn FnMut(&mut dyn Prefetch) -> Result<()>,
     ) -> Result<Vec<Tensor>> {
         if !self.early {
             return self.run(batch, inputs, outputs);
         }
         (self.before)(&self.engine, inputs);
-        self.engine.run_while(batch, inputs, outputs, meanwhile)
+        self.engine.run_overlapped(batch, inputs, outputs, overlapped)
     }
     fn arena_bytes(&self, batch: usize) -> usize {
         self.engine.arena_bytes(batch)

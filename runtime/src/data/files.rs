@@ -24,7 +24,7 @@ pub fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
         return Err(Error::new(format!("{} has {length} bytes, more than the {cap} that it may have", path.display())));
     }
     let mut bytes = Vec::with_capacity(length as usize);
-    // `take` holds the bound even if the file grows meanwhile.
+    // `take` holds the bound even if the file grows overlapped.
     file.take(cap + 1).read_to_end(&mut bytes).map_err(|e| Error::file("read", path, &e))?;
     if bytes.len() as u64 > cap {
         return Err(Error::new(format!("{} grew while it was read", path.display())));

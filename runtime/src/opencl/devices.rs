@@ -1,6 +1,6 @@
 //! Which devices there are, what they are like, and how users name them.
 
-use super::card;
+use super::context;
 use crate::{Error, Result};
 use ocl::core::{self, DeviceId, PlatformId};
 use ocl::ffi;
@@ -113,7 +113,7 @@ pub fn choose(choices: &[Choice]) -> Result<Vec<Info>> {
             chosen.push(whole);
             continue;
         }
-        for (part, id) in card::parts(&whole, choice.parts)?.into_iter().enumerate() {
+        for (part, id) in context::parts(&whole, choice.parts)?.into_iter().enumerate() {
             let part = Some((part + 1, choice.parts));
             chosen.push(Info { part, ..info(whole.index, whole.platform_id, id) });
         }

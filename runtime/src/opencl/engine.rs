@@ -8,12 +8,12 @@
 //! are those of the whole batch, all devices make the same update, and nothing depends on which of them is faster. With
 //! another number of devices sums are rounded in another order.
 
-use super::board::Board;
-use super::card::duration;
+use super::context::duration;
+use super::device_program::DeviceProgram;
 use super::{Fault, Info, Source};
 use crate::exec::ports::{self, Call};
 use crate::plan::{Plan, Port};
-use crate::{Engine, Error, Feed, Inbox, Result, Tensor};
+use crate::{Engine, Error, Feed, Prefetch, Result, Tensor};
 use ocl::core::Event;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// A plan with its kernels and its memory on each device.
 pub struct OpenCl {
     plan: Arc<Plan>,
-    boards: Vec<Board>,
+    programs: Vec<DeviceProgram>,
     /// Devices of one kind and driver: equal numbers make equal updates.
     alike: bool,
     /// Parameters were written since the last preparation.
@@ -42,9 +42,9 @@ impl OpenCl {
         }
         let Some(first) = devices.first() else { return Err(Error::new("a program for no device at all")) };
         let alike = devices.iter().all(|d| d.identity() == first.identity());
-        let board = |device| Board::new(plan.clone(), source.clone(), device);
-        let boards = devices.into_iter().map(board).collect::<Result<Vec<_>>>()?;
-        Ok(OpenCl { plan, boards, alike, stale: true, early: None, profile: None })
+        let program = |device| DeviceProgram::new(plan.clone(), source.clone(), device);
+        let programs = devices.into_iter().map(program).collect::<Result<Vec<_>>>()?;
+        Ok(OpenCl { plan, programs, alike, stale: true, early: None, profile: None })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -53,18 +53,18 @@ impl OpenCl {
 
     /// Did the kernels come from the disk?
     pub fn cached(&self) -> bool {
-        self.boards.iter().all(Board::cached)
+        self.programs.iter().all(DeviceProgram::cached)
     }
 
     /// Makes a failure happen on one of the devices, for tests.
     pub fn inject(&self, device: usize, fault: Fault) {
-        self.boards[device].card.inject(fault);
+        self.programs[device].context.inject(fault);
     }
 
     /// Runs the launches (after the preparations, if they are due), of which each device has its share of images.
     fn launch(&mut self, prepare: bool, shares: &[Range<usize>], total: usize) -> Result<()> {
         let plan = self.plan.clone();
-        let (before, several) = (plan.prepare.len(), self.boards.len() > 1);
+        let (before, several) = (plan.prepare.len(), self.programs.len() > 1);
         let mut events: Vec<(usize, Vec<Event>)> = Vec::new();
         // Sums of which each device has only its own part so far.
         let mut open: Vec<usize> = Vec::new();
@@ -73,13 +73,13 @@ impl OpenCl {
                 self.join(&mut open, shares)?;
             }
             let mut measured = Vec::new();
-            for (board, share) in self.boards.iter().zip(shares) {
+            for (program, share) in self.programs.iter().zip(shares) {
                 if several && share.start > 0 && i >= before {
                     // Its kernels add to what the images before theirs left: here nothing.
                     let mut grows = plan.grows.iter().filter(|(at, _)| *at == i - before);
-                    grows.try_for_each(|(_, buffer)| board.clear(*buffer, share.len()))?;
+                    grows.try_for_each(|(_, buffer)| program.clear(*buffer, share.len()))?;
                 }
-                measured.extend(board.launch(launch, [share.len(), share.start, total])?);
+                measured.extend(program.launch(launch, [share.len(), share.start, total])?);
             }
             if several && i >= before {
                 open.extend(plan.sums.iter().filter(|(at, _)| *at == i - before).map(|(_, buffer)| *buffer));
@@ -88,8 +88,8 @@ impl OpenCl {
         }
         self.join(&mut open, shares)?;
         let Some(times) = &mut self.profile else { return Ok(()) };
-        for board in &mut self.boards {
-            board.card.finish()?;
+        for program in &mut self.programs {
+            program.context.finish()?;
         }
         for (i, measured) in events {
             // What one waits for is the slowest device.
@@ -100,18 +100,18 @@ impl OpenCl {
 
     /// Adds up what the devices have of these sums, in the devices' order, and gives it to all of them.
     fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>]) -> Result<()> {
-        if self.boards.len() > 1 {
+        if self.programs.len() > 1 {
             // All of them start before the first is waited for.
-            self.boards.iter().try_for_each(|board| board.card.flush())?;
+            self.programs.iter().try_for_each(|program| program.context.flush())?;
         }
         for buffer in open.drain(..) {
             let mut sum: Vec<u8> = Vec::new();
-            for (board, share) in self.boards.iter().zip(shares) {
-                let part = board.fetch(buffer, share.len())?;
+            for (program, share) in self.programs.iter().zip(shares) {
+                let part = program.fetch(buffer, share.len())?;
                 if sum.is_empty() { sum = part } else { add(&mut sum, &part) }
             }
-            for (board, share) in self.boards.iter_mut().zip(shares) {
-                board.send(buffer, share.len(), sum.clone())?;
+            for (program, share) in self.programs.iter_mut().zip(shares) {
+                program.send(buffer, share.len(), sum.clone())?;
             }
         }
         Ok(())
@@ -120,10 +120,10 @@ impl OpenCl {
     /// Gives the first device's parameters to the others, where devices of several kinds may have rounded them differently.
     fn spread(&mut self) -> Result<()> {
         let plan = self.plan.clone();
-        let Some((first, others)) = self.boards.split_first_mut() else { return Ok(()) };
+        let Some((first, others)) = self.programs.split_first_mut() else { return Ok(()) };
         for port in &plan.params {
             let bytes = first.fetch(port.buffer, 0)?;
-            others.iter_mut().try_for_each(|board| board.send(port.buffer, 0, bytes.clone()))?;
+            others.iter_mut().try_for_each(|program| program.send(port.buffer, 0, bytes.clone()))?;
         }
         Ok(())
     }
@@ -142,20 +142,20 @@ fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
     (0..devices).map(|device| start(device)..start(device + 1)).collect()
 }
 
-impl Inbox for OpenCl {
+impl Prefetch for OpenCl {
     fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool> {
-        let (plan, devices) = (self.plan.clone(), self.boards.len());
+        let (plan, devices) = (self.plan.clone(), self.programs.len());
         let feeds = ports::match_feeds(&plan, batch, inputs)?;
         // A batch that is run in groups takes each group's images in its turn.
         if plan.group_of(batch.div_ceil(devices)) * devices < batch {
             return Ok(false);
         }
-        for (board, share) in self.boards.iter_mut().zip(shares(0..batch, devices)) {
-            board.discard();
+        for (program, share) in self.programs.iter_mut().zip(shares(0..batch, devices)) {
+            program.discard();
             for &(port, feed) in &feeds {
                 let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
                 ports::feed(port, ports::part(port, feed, share.clone()), &mut bytes);
-                board.post(port.buffer, bytes)?;
+                program.upload_async(port.buffer, bytes)?;
             }
         }
         self.early = Some((batch, feeds.into_iter().map(|(port, _)| port.clone()).collect()));
@@ -180,7 +180,7 @@ impl Engine for OpenCl {
         let port = ports::find(&self.plan.params, name, "parameter")?;
         let mut tensor = Tensor::zeros(&port.dims);
         // All devices have the same.
-        ports::fetch(port, &self.boards[0].fetch(port.buffer, 0)?, &mut tensor.data);
+        ports::fetch(port, &self.programs[0].fetch(port.buffer, 0)?, &mut tensor.data);
         Ok(tensor)
     }
 
@@ -188,54 +188,54 @@ impl Engine for OpenCl {
         let port = ports::find(&self.plan.params, name, "parameter")?;
         let mut bytes = vec![0; 4 * port.elements()];
         ports::parameter(port, value, &mut bytes)?;
-        for board in &mut self.boards {
-            board.send(port.buffer, 0, bytes.clone())?;
-            board.finish()?;
+        for program in &mut self.programs {
+            program.send(port.buffer, 0, bytes.clone())?;
+            program.finish()?;
         }
         self.stale = true;
         Ok(())
     }
 
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        self.run_while(batch, inputs, outputs, &mut |_| Ok(()))
+        self.run_overlapped(batch, inputs, outputs, &mut |_| Ok(()))
     }
 
-    fn run_while(
+    fn run_overlapped(
         &mut self,
         batch: usize,
         inputs: &[(&str, Feed)],
         outputs: &[&str],
-        meanwhile: &mut dyn FnMut(&mut dyn Inbox) -> Result<()>,
+        overlapped: &mut dyn FnMut(&mut dyn Prefetch) -> Result<()>,
     ) -> Result<Vec<Tensor>> {
         let plan = self.plan.clone();
         let (_, mut early) = self.early.take().filter(|(images, _)| *images == batch).unwrap_or_default();
         early.retain(|port| inputs.iter().all(|(name, _)| *name != port.name));
         let mut call = Call::without(&plan, batch, inputs, outputs, &early)?;
-        let devices = self.boards.len();
+        let devices = self.programs.len();
         let together = devices * plan.group_of(batch.div_ceil(devices));
         for first in (0..batch).step_by(together) {
             let shares = shares(first..batch.min(first + together), devices);
-            for (board, share) in self.boards.iter_mut().zip(&shares) {
-                board.reserve(share.len(), batch)?;
-                early.iter().try_for_each(|port| board.unpack(port.buffer, share.len()))?;
-                board.discard();
+            for (program, share) in self.programs.iter_mut().zip(&shares) {
+                program.reserve(share.len(), batch)?;
+                early.iter().try_for_each(|port| program.finish_upload(port.buffer, share.len()))?;
+                program.discard();
                 for (port, feed) in call.feeds(share.clone()) {
                     let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
                     ports::feed(port, feed, &mut bytes);
-                    board.send(port.buffer, share.len(), bytes)?;
+                    program.send(port.buffer, share.len(), bytes)?;
                 }
             }
             let prepare = first == 0 && (self.stale || plan.prepare_each_run);
             self.launch(prepare, &shares, batch)?;
             if first + together >= batch {
-                self.boards.iter().try_for_each(|board| board.card.flush())?;
-                meanwhile(self)?;
+                self.programs.iter().try_for_each(|program| program.context.flush())?;
+                overlapped(self)?;
             }
-            for (i, (board, share)) in self.boards.iter_mut().zip(&shares).enumerate() {
+            for (i, (program, share)) in self.programs.iter_mut().zip(&shares).enumerate() {
                 for (port, result) in call.results(share.clone()).filter(|(port, _)| port.batched || i == 0) {
-                    ports::fetch(port, &board.fetch(port.buffer, share.len())?, result);
+                    ports::fetch(port, &program.fetch(port.buffer, share.len())?, result);
                 }
-                board.finish()?;
+                program.finish()?;
             }
             if prepare {
                 self.stale = false;
@@ -249,12 +249,12 @@ impl Engine for OpenCl {
     }
 
     fn arena_bytes(&self, batch: usize) -> usize {
-        shares(0..batch, self.boards.len()).into_iter().map(|share| self.plan.arena_bytes(share.len())).sum()
+        shares(0..batch, self.programs.len()).into_iter().map(|share| self.plan.arena_bytes(share.len())).sum()
     }
 
     /// Where a device cannot measure there is no profile.
     fn set_profile(&mut self, on: bool) {
-        let set: Vec<Result<()>> = self.boards.iter_mut().map(|board| board.card.set_profile(on)).collect();
+        let set: Vec<Result<()>> = self.programs.iter_mut().map(|program| program.context.set_profile(on)).collect();
         let launches = self.plan.every_launch().count();
         self.profile = (on && set.iter().all(Result::is_ok)).then(|| vec![Duration::ZERO; launches]);
     }

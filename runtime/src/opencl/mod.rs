@@ -1,18 +1,18 @@
 //! OpenCL at run time: platforms and devices, compiled programs, and the engine that runs a plan on one of them.
 //!
 //! The library is found when the program runs (see the crate `opencl-loader`); everything here answers with one clear error
-//! where it is missing. `card` is the only file that talks to it, and one of the named places of `unsafe`.
+//! where it is missing. `context` is the only file that talks to it, and one of the named places of `unsafe`.
 
-mod board;
 mod cache;
-mod card;
+mod context;
+mod device_program;
 mod devices;
 mod engine;
 mod program;
 pub mod tensor;
 
 pub use cache::{keep_tuned, tuned};
-pub use card::{Card, Fault};
+pub use context::{DeviceContext, Fault};
 pub use devices::{Choice, Info, choose, list, pick};
 pub use engine::OpenCl;
 

@@ -1,7 +1,7 @@
 //! A source built for a device: from the cache where it is, from the text otherwise.
 
 use super::cache::Key;
-use super::{Card, Source, tensor};
+use super::{DeviceContext, Source, tensor};
 use crate::{Error, Result};
 use ocl::core::{self, Kernel};
 
@@ -19,7 +19,7 @@ pub enum Width {
     W64,
 }
 
-pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
+pub fn build(context: &DeviceContext, source: &Source, width: Width) -> Result<Built> {
     let mut options = String::from("-cl-std=CL1.2");
     options += match width {
         Width::W32 => " -D IDX=int",
@@ -28,25 +28,26 @@ pub fn build(card: &Card, source: &Source, width: Width) -> Result<Built> {
     if !source.optimise {
         options += " -cl-opt-disable";
     }
-    if card.info.exact_division {
+    if context.info.exact_division {
         options += " -cl-fp32-correctly-rounded-divide-sqrt";
     }
-    if source.text.contains(tensor::MACRO) && tensor::passes(&card.info) {
+    if source.text.contains(tensor::MACRO) && tensor::passes(&context.info) {
         options += &format!(" -D {}", tensor::MACRO);
     }
-    let key = Key::new(&card.info, &options, &source.text);
-    let stored = key.read().and_then(|binary| card.load(&binary, &options).ok());
+    let key = Key::new(&context.info, &options, &source.text);
+    let stored = key.read().and_then(|binary| context.load(&binary, &options).ok());
     let cached = stored.is_some();
     let program = match stored {
         Some(program) => program,
-        None => card.build(&source.text, &options)?,
+        None => context.build(&source.text, &options)?,
     };
     let mut kernels = Vec::new();
     for entry in &source.kernels {
         let kernel = core::create_kernel(&program, &entry.name);
-        kernels.push(kernel.map_err(|_| Error::new(format!("{} lacks the kernel {}", card.info.label(), entry.name)))?);
+        kernels
+            .push(kernel.map_err(|_| Error::new(format!("{} lacks the kernel {}", context.info.label(), entry.name)))?);
     }
-    if !cached && let Some(binary) = card.binary(&program) {
+    if !cached && let Some(binary) = context.binary(&program) {
         key.write(&binary);
     }
     Ok(Built { kernels, cached })

@@ -1,7 +1,7 @@
 //! Can 32 items of a device multiply matrices of bf16 and of tf32 numbers together? Asked by a trial: small products by the macros
 //! that the kernels use (PTX, which NVIDIA's OpenCL C takes), whose numbers must be exact.
 
-use super::card::{Argument, Card};
+use super::context::{Argument, DeviceContext};
 use super::program::{Width, build};
 use super::{Entry, Info, Source};
 use crate::Result;
@@ -62,13 +62,13 @@ pub fn passes(info: &Info) -> bool {
 
 /// Are the numbers right? An error where the device cannot compile or run it.
 pub fn trial(info: &Info) -> Result<bool> {
-    let mut card = Card::open(info.clone())?;
+    let mut context = DeviceContext::open(info.clone())?;
     let entry = Entry { name: "trial".into(), items: Some(32), workspace_bytes: 0 };
     let source = Source { text: [INSTRUCTION, TRIAL].concat(), kernels: vec![entry], optimise: true };
-    let built = build(&card, &source, Width::W32)?;
-    let memory = card.zeroed(2 * 4 * 16 * 8)?;
-    card.launch(&built.kernels[0], &[Argument::Memory(&memory)], 1, 32)?;
-    let bytes = card.fetch(&memory, 0, 2 * 4 * 16 * 8)?;
+    let built = build(&context, &source, Width::W32)?;
+    let memory = context.zeroed(2 * 4 * 16 * 8)?;
+    context.launch(&built.kernels[0], &[Argument::Memory(&memory)], 1, 32)?;
+    let bytes = context.fetch(&memory, 0, 2 * 4 * 16 * 8)?;
     let got = bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_ne_bytes(b));
     Ok(got.eq((0..2 * 16 * 8).map(|i| product(i / 8 % 16, i % 8) as f32)))
 }

@@ -5,7 +5,7 @@
 //! `step` = 2 (int64), `file_version` = 3 (string), `summary` = 5; a `Summary` has `value` = 1, and a value `tag` = 1 (string)
 //! and `simple_value` = 2 (float).
 
-use super::tail::Tail;
+use super::append_log::AppendLog;
 use crate::Result;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,19 +16,19 @@ pub fn path(folder: &Path, name: &str) -> PathBuf {
 }
 
 pub struct Events {
-    tail: Tail,
+    file: AppendLog,
 }
 
 impl Events {
     /// Goes on after the first `length` bytes; 0 starts anew.
     pub fn open(path: &Path, length: u64) -> Result<Events> {
-        let mut tail = Tail::open(path, length)?;
+        let mut file = AppendLog::open(path, length)?;
         if length == 0 {
             let mut event = time();
             text(&mut event, 3, b"brain.Event:2");
-            tail.push(&record(&event));
+            file.push(&record(&event));
         }
-        Ok(Events { tail })
+        Ok(Events { file })
     }
 
     /// Values by tag at a step, written at the next [`Events::sync`] or [`Events::flush`].
@@ -45,20 +45,20 @@ impl Events {
         event.push(2 << 3);
         varint(&mut event, step);
         text(&mut event, 5, &summary);
-        self.tail.push(&record(&event));
+        self.file.push(&record(&event));
     }
 
     pub fn flush(&mut self) -> Result<()> {
-        self.tail.flush()
+        self.file.flush()
     }
 
     /// Bytes so far, all of them on the disk.
     pub fn sync(&mut self) -> Result<u64> {
-        self.tail.sync()
+        self.file.sync()
     }
 
-    pub fn tail(&mut self) -> &mut Tail {
-        &mut self.tail
+    pub fn file(&mut self) -> &mut AppendLog {
+        &mut self.file
     }
 }
 

@@ -1,6 +1,6 @@
 //! The training log: one JSON object a line. It holds no times, so that a resumed run has the same log as an uninterrupted one.
 
-use super::tail::Tail;
+use super::append_log::AppendLog;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -24,11 +24,11 @@ pub struct Line {
 }
 
 /// Adds a line.
-pub fn write(tail: &mut Tail, line: &Line) -> Result<()> {
+pub fn write(file: &mut AppendLog, line: &Line) -> Result<()> {
     let mut text = serde_json::to_string(line).map_err(|e| Error::new(format!("a log line is no JSON: {e}")))?;
     text.push('\n');
-    tail.push(text.as_bytes());
-    tail.flush()
+    file.push(text.as_bytes());
+    file.flush()
 }
 
 /// The log may have a line for each of millions of steps.

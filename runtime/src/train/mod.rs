@@ -1,6 +1,8 @@
 //! Training: the loop around a compiled step. Everything that decides the result is counted, never timed, so that a run can
 //! be stopped anywhere and go on to the same bits.
 
+pub mod append_log;
+pub mod divergence;
 pub mod evaluate;
 pub mod events;
 pub mod feeds;
@@ -9,9 +11,7 @@ pub mod log;
 pub mod saving;
 pub mod schedule;
 pub mod state;
-pub mod tail;
 pub mod trainer;
-pub mod trouble;
 
 pub use evaluate::{Evaluation, Scores, evaluate};
 pub use job::{Control, Job, Outcome, Saving, Start, Watch};

@@ -1,5 +1,7 @@
 //! The training loop: order of data, schedule, steps, watching for trouble, checkpoints, evaluation.
 
+use super::append_log::AppendLog;
+use super::divergence::{self, ReplayLog};
 use super::evaluate::{self, Evaluation, evaluate};
 use super::events::{self, Events};
 use super::feeds::{self, Feeds};
@@ -8,8 +10,6 @@ use super::log::{self, Line};
 use super::saving::{self, Due};
 use super::schedule::{Clock, Hyper, hyper, total_steps};
 use super::state::Cursor;
-use super::tail::Tail;
-use super::trouble::{self, Trail};
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
@@ -17,7 +17,7 @@ use crate::init::{self, Parameter};
 use crate::plan::Port;
 use crate::spec::{self, Recipe};
 use crate::weights::Weights;
-use crate::{Engine, Error, Inbox, Result, Tensor};
+use crate::{Engine, Error, Prefetch, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -29,9 +29,9 @@ struct Run<'a, 'b> {
     infer: &'a mut dyn Engine,
     identity: Identity,
     cursor: Cursor,
-    log: Tail,
+    log: AppendLog,
     events: Events,
-    trail: Trail,
+    replay_log: ReplayLog,
     total: u64,
     /// The log could not be written, and the user knows.
     deaf: bool,
@@ -159,10 +159,10 @@ impl<'a, 'b> Run<'a, 'b> {
             seed: recipe.seed,
         };
         let total = total_steps(recipe.length, source.batches() as u64);
-        let log = Tail::open(&log_path(&job.folder, &job.name), cursor.log)?;
+        let log = AppendLog::open(&log_path(&job.folder, &job.name), cursor.log)?;
         let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;
-        let trail = Trail::default();
-        Ok(Run { job, source, trainer, infer, identity, cursor, log, events, trail, total, deaf: false })
+        let replay_log = ReplayLog::default();
+        Ok(Run { job, source, trainer, infer, identity, cursor, log, events, replay_log, total, deaf: false })
     }
 
     /// Until the end, or until somebody asks to stop (then `true`).
@@ -201,7 +201,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Clock { step: self.cursor.step, steps_per_epoch: self.source.batches() as u64, total_steps: self.total }
     }
 
-    /// One step; a device meanwhile takes the batch of the next one.
+    /// One step; a device overlapped takes the batch of the next one.
     fn step(
         &mut self,
         batch: &Batch,
@@ -211,21 +211,21 @@ impl<'a, 'b> Run<'a, 'b> {
     ) -> Result<()> {
         let (recipe, labels) = (&self.job.recipe, &batch.labels);
         let hyper = hyper(recipe, self.clock(), &self.cursor.plateau);
-        self.trail.step(self.trainer, &self.cursor, hyper)?;
+        self.replay_log.step(self.trainer, &self.cursor, hyper)?;
         let (there, last) = (std::mem::take(&mut next.there), self.cursor.step + 1 == self.total);
-        let mut meanwhile = |inputs: &[Port], inbox: &mut dyn Inbox| {
+        let mut overlapped = |inputs: &[Port], prefetch: &mut dyn Prefetch| {
             if !last && let Ok(batch) = next.loaded.insert(load()) {
-                next.there = inbox.put(batch.labels.len(), &feeds::of_batch(inputs, batch))?;
+                next.there = prefetch.put(batch.labels.len(), &feeds::of_batch(inputs, batch))?;
             }
             Ok(())
         };
-        let results = one(self.trainer, recipe, (batch, there), (hyper, self.cursor.step), &mut meanwhile)?;
+        let results = one(self.trainer, recipe, (batch, there), (hyper, self.cursor.step), &mut overlapped)?;
         let loss = f64::from(results[0].data[0]);
         if !loss.is_finite() {
             let again = |engine: &mut dyn Engine, batch: &Batch, hyper, step| {
                 one(engine, recipe, (batch, false), (hyper, step), &mut |_, _| Ok(())).map(|_| ())
             };
-            return Err(trouble::broken(self.job, self.trainer, &self.source, &self.trail, loss, again)?);
+            return Err(divergence::broken(self.job, self.trainer, &self.source, &self.replay_log, loss, again)?);
         }
         let classes = results[1].data.len() / labels.len();
         let scored = results[1].data.chunks_exact(classes).zip(labels);
@@ -236,7 +236,7 @@ impl<'a, 'b> Run<'a, 'b> {
         self.cursor.batch += 1;
         if dead && !self.cursor.warned && self.cursor.step > 1 {
             self.cursor.warned = true;
-            watch.note(&trouble::stuck("all class scores are equal, so nothing can be learned", classes));
+            watch.note(&divergence::stuck("all class scores are equal, so nothing can be learned", classes));
         }
         let progress = Progress {
             step: self.cursor.step,
@@ -308,7 +308,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
         if whole && (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
             self.cursor.warned = true;
-            watch.note(&trouble::stuck("the loss is stuck where guessing is", classes));
+            watch.note(&divergence::stuck("the loss is stuck where guessing is", classes));
         }
         if whole {
             (self.cursor.epoch, self.cursor.batch) = (self.cursor.epoch + 1, 0);
@@ -346,7 +346,7 @@ impl<'a, 'b> Run<'a, 'b> {
         for parameter in &self.job.parameters {
             let tensor = self.trainer.read(&parameter.name)?;
             if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
-                let (name, value) = (&parameter.name, trouble::name_of(*value));
+                let (name, value) = (&parameter.name, divergence::name_of(*value));
                 return Err(Error::new(format!("a value of `{name}` became {value} in step {}", self.cursor.step))
                     .with_help(
                         "lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched",
@@ -375,7 +375,7 @@ impl<'a, 'b> Run<'a, 'b> {
             let events = events::path(&folder, &name);
             std::fs::create_dir_all(events.parent().unwrap_or(Path::new(".")))
                 .map_err(|e| Error::file("make", &folder, &e))?;
-            self.events.tail().copy_to(&events)?;
+            self.events.file().copy_to(&events)?;
             let length =
                 |path: &Path| std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::file("read", path, &e));
             let cursor =
@@ -408,17 +408,17 @@ struct Next {
     there: bool,
 }
 
-/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`; `meanwhile` is for
-/// that of the next step, as [`Engine::run_while`] says, and is given the program's inputs.
+/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`; `overlapped` is for
+/// that of the next step, as [`Engine::run_overlapped`] says, and is given the program's inputs.
 fn one(
     engine: &mut dyn Engine,
     recipe: &Recipe,
     (batch, there): (&Batch, bool),
     (hyper, step): (Hyper, u64),
-    meanwhile: &mut dyn FnMut(&[Port], &mut dyn Inbox) -> Result<()>,
+    overlapped: &mut dyn FnMut(&[Port], &mut dyn Prefetch) -> Result<()>,
 ) -> Result<Vec<Tensor>> {
     let inputs = engine.inputs().to_vec();
     let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
     let fed = if there { feeds.numbers(&inputs) } else { feeds.with(&inputs, batch) };
-    engine.run_while(batch.labels.len(), &fed, &["loss", "logits"], &mut |inbox| meanwhile(&inputs, inbox))
+    engine.run_overlapped(batch.labels.len(), &fed, &["loss", "logits"], &mut |prefetch| overlapped(&inputs, prefetch))
 }

@@ -226,7 +226,7 @@ impl Encode<'_> {
             }
             MInst::Prefetch { mem } => {
                 let at = self.memory(mem, false);
-                // Into the second level: the first is full of what is multiplied meanwhile.
+                // Into the second level: the first is full of what is multiplied overlapped.
                 self.raw(Code::Prefetcht1_m8, &[at]);
             }
             MInst::FromInt { dst, src, add } => {

@@ -4,10 +4,10 @@ use crate::cli::common::Common;
 use crate::cli::output::Failure;
 use ninc::model::Model;
 use ninc_runtime::data::batches::Batch;
+use ninc_runtime::train::divergence::name_of;
 use ninc_runtime::train::feeds::Feeds;
 use ninc_runtime::train::job::Finder;
 use ninc_runtime::train::schedule::Hyper;
-use ninc_runtime::train::trouble::name_of;
 use ninc_runtime::{Error, Result, Tensor};
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-pub struct Tail {
+pub struct AppendLog {
     path: PathBuf,
     file: File,
     /// Bytes in the file.
@@ -17,9 +17,9 @@ pub struct Tail {
     pending: Vec<u8>,
 }
 
-impl Tail {
+impl AppendLog {
     /// Opens a file whose first `length` bytes are kept: 0 starts anew.
-    pub fn open(path: &Path, length: u64) -> Result<Tail> {
+    pub fn open(path: &Path, length: u64) -> Result<AppendLog> {
         let failed = |e| Error::file("write", path, &e);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
@@ -33,7 +33,7 @@ impl Tail {
         }
         file.set_len(length).map_err(failed)?;
         file.seek(SeekFrom::Start(length)).map_err(failed)?;
-        Ok(Tail { path: path.to_path_buf(), file, length, pending: vec![] })
+        Ok(AppendLog { path: path.to_path_buf(), file, length, pending: vec![] })
     }
 
     /// Adds to the end, in memory.
@@ -83,16 +83,16 @@ mod tests {
     fn a_tail_goes_on_where_it_was_left() {
         let path = std::env::temp_dir().join(format!("ninc-tail-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
-        let mut tail = Tail::open(&path, 0).expect("opens");
+        let mut tail = AppendLog::open(&path, 0).expect("opens");
         tail.push(b"one\n");
         assert_eq!(tail.sync().expect("writes"), 4);
         tail.push(b"lost\n");
         tail.flush().expect("writes");
-        let mut tail = Tail::open(&path, 4).expect("opens");
+        let mut tail = AppendLog::open(&path, 4).expect("opens");
         tail.push(b"two\n");
         assert_eq!(tail.sync().expect("writes"), 8);
         assert_eq!(std::fs::read(&path).expect("there"), b"one\ntwo\n");
-        assert!(Tail::open(&path, 9).is_err());
+        assert!(AppendLog::open(&path, 9).is_err());
         std::fs::remove_file(&path).expect("there");
     }
 }

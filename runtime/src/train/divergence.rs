@@ -13,7 +13,7 @@ const EVERY: u64 = 32;
 /// Steps since a copy of the parameters, so that the one that broke can be looked at: steps are functions of the parameters,
 /// the batch and a few numbers, so making them again gives the same bits.
 #[derive(Default)]
-pub struct Trail {
+pub struct ReplayLog {
     parameters: BTreeMap<String, Tensor>,
     epoch: u32,
     batch: usize,
@@ -21,7 +21,7 @@ pub struct Trail {
     hypers: Vec<Hyper>,
 }
 
-impl Trail {
+impl ReplayLog {
     /// Before each step.
     pub fn step(&mut self, engine: &dyn Engine, cursor: &Cursor, hyper: Hyper) -> Result<()> {
         if self.hypers.is_empty() || self.hypers.len() as u64 == EVERY {
@@ -56,18 +56,18 @@ impl Trail {
     }
 }
 
-/// The loss of the step after `trail` is not finite: says where it began.
+/// The loss of the step after `replay_log` is not finite: says where it began.
 pub fn broken(
     job: &Job,
     engine: &mut dyn Engine,
     source: &Source,
-    trail: &Trail,
+    replay_log: &ReplayLog,
     loss: f64,
     run: impl Fn(&mut dyn Engine, &Batch, Hyper, u64) -> Result<()>,
 ) -> Result<Error> {
-    let step = trail.step + trail.hypers.len() as u64;
-    let hyper = trail.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, momentum: 0.0 });
-    let place = match trail.back(engine, source, run)? {
+    let step = replay_log.step + replay_log.hypers.len() as u64;
+    let hyper = replay_log.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, momentum: 0.0 });
+    let place = match replay_log.back(engine, source, run)? {
         Some(batch) => place(job, engine, &batch, hyper, step - 1)?,
         None => "the step could not be made again".into(),
     };

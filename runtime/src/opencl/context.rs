@@ -34,12 +34,12 @@ impl Memory {
 }
 
 /// Bytes on their way to the device.
-pub struct Parcel {
+pub struct PendingUpload {
     event: Event,
     bytes: Vec<u8>,
 }
 
-impl Drop for Parcel {
+impl Drop for PendingUpload {
     fn drop(&mut self) {
         // Where waiting fails the command has failed too, and reads the bytes no more.
         let _ = core::wait_for_event(&self.event);
@@ -52,11 +52,11 @@ pub enum Argument<'a> {
     Long(i64),
 }
 
-pub struct Card {
+pub struct DeviceContext {
     pub info: Info,
     queue: CommandQueue,
     /// For what travels while kernels of the other queue run.
-    mail: CommandQueue,
+    transfers: CommandQueue,
     context: Context,
     profiled: bool,
     /// Bytes on their way to the device; kept until it has them.
@@ -64,15 +64,15 @@ pub struct Card {
     fault: Cell<Option<Fault>>,
 }
 
-impl Card {
+impl DeviceContext {
     /// Opens a device: its own context with a queue, whose commands run in order, and one for transfers beside it.
-    pub fn open(info: Info) -> Result<Card> {
+    pub fn open(info: Info) -> Result<DeviceContext> {
         let failed = |e: core::Error| explain(&info, "open", status(&e), &e.to_string());
         let properties = ContextProperties::new().platform(info.platform_id);
         let context = core::create_context(Some(&properties), &[info.id], None, None).map_err(failed)?;
         let queue = core::create_command_queue(&context, info.id, None).map_err(failed)?;
-        let mail = core::create_command_queue(&context, info.id, None).map_err(failed)?;
-        Ok(Card { info, queue, mail, context, profiled: false, sent: Vec::new(), fault: Cell::new(None) })
+        let transfers = core::create_command_queue(&context, info.id, None).map_err(failed)?;
+        Ok(DeviceContext { info, queue, transfers, context, profiled: false, sent: Vec::new(), fault: Cell::new(None) })
     }
 
     /// Makes a failure happen, for tests.
@@ -171,30 +171,31 @@ impl Card {
 
     /// Sends bytes to the begin of a memory that no queued command uses, beside what is queued.
     #[allow(unsafe_code)]
-    pub fn post(&self, to: &Memory, bytes: Vec<u8>) -> Result<Parcel> {
+    pub fn upload_async(&self, to: &Memory, bytes: Vec<u8>) -> Result<PendingUpload> {
         assert!(bytes.len() <= to.len, "bytes for a place outside of the memory");
-        let (mail, mem, data) = (self.mail.as_ptr(), to.mem.as_ptr(), bytes.as_ptr().cast::<c_void>());
+        let (transfers, mem, data) = (self.transfers.as_ptr(), to.mem.as_ptr(), bytes.as_ptr().cast::<c_void>());
         let mut event = null_mut();
-        // SAFETY: the range lies in the buffer (asserted); the parcel keeps the bytes until the event has happened.
-        let code =
-            unsafe { ffi::clEnqueueWriteBuffer(mail, mem, ffi::CL_FALSE, 0, bytes.len(), data, 0, null(), &mut event) };
+        // SAFETY: the range lies in the buffer (asserted); the upload keeps the bytes until the event has happened.
+        let code = unsafe {
+            ffi::clEnqueueWriteBuffer(transfers, mem, ffi::CL_FALSE, 0, bytes.len(), data, 0, null(), &mut event)
+        };
         self.check("write to", code)?;
         // SAFETY: a new event, which nobody else releases.
-        let parcel = Parcel { event: unsafe { Event::from_raw_create_ptr(event) }, bytes };
+        let upload = PendingUpload { event: unsafe { Event::from_raw_create_ptr(event) }, bytes };
         // SAFETY: the queue is open.
-        self.check("write to", unsafe { ffi::clFlush(mail) })?;
-        Ok(parcel)
+        self.check("write to", unsafe { ffi::clFlush(transfers) })?;
+        Ok(upload)
     }
 
-    /// Queues a copy of what a parcel brings, all of it, from its memory to a place in another.
+    /// Queues a copy of what a upload brings, all of it, from its memory to a place in another.
     #[allow(unsafe_code)]
-    pub fn unpack(&self, parcel: &Parcel, from: &Memory, to: &Memory, offset: usize) -> Result<()> {
-        let len = parcel.bytes.len();
+    pub fn finish_upload(&self, upload: &PendingUpload, from: &Memory, to: &Memory, offset: usize) -> Result<()> {
+        let len = upload.bytes.len();
         assert!(len <= from.len && offset + len <= to.len, "a copy from or to a place outside of the memory");
         let queue = self.queue.as_ptr();
         // SAFETY: both ranges lie in their buffers (asserted), which are not the same; the event is of this context.
         let code = unsafe {
-            let (from, to, event) = (from.mem.as_ptr(), to.mem.as_ptr(), parcel.event.as_ptr_ref());
+            let (from, to, event) = (from.mem.as_ptr(), to.mem.as_ptr(), upload.event.as_ptr_ref());
             ffi::clEnqueueCopyBuffer(queue, from, to, 0, offset, len, 1, event, null_mut())
         };
         self.check("write to", code)

@@ -1,8 +1,8 @@
 //! One device's part of a program: its kernels, and its memory as the plan divides it.
 
-use super::card::{Argument, Memory, Parcel};
+use super::context::{Argument, Memory, PendingUpload};
 use super::program::{Built, Width, build};
-use super::{Card, Info, Source};
+use super::{DeviceContext, Info, Source};
 use crate::plan::{Home, Launch, Plan};
 use crate::{Error, Result};
 use ocl::core::Event;
@@ -15,7 +15,7 @@ const GROUPS: usize = 1 << 16;
 /// The most memory for the items' own arrays, of those kernels that need it.
 const WORKSPACE: usize = 256 << 20;
 
-pub struct Board {
+pub struct DeviceProgram {
     plan: Arc<Plan>,
     source: Arc<Source>,
     /// Kernels with 32-bit and with 64-bit indices; the latter are built when a batch is large enough to need them.
@@ -28,28 +28,28 @@ pub struct Board {
     /// Inputs of the next run that are on their way or there.
     early: Vec<Early>,
     /// Those of this run, whose memory is in use until it ends.
-    unpacked: Vec<Early>,
+    in_use: Vec<Early>,
     /// Memory for others.
     spare: Vec<Memory>,
     /// Last: memory and kernels belong to its context.
-    pub card: Card,
+    pub context: DeviceContext,
 }
 
 /// An input that came before its run.
 struct Early {
     buffer: usize,
-    parcel: Parcel,
+    upload: PendingUpload,
     memory: Memory,
 }
 
-impl Board {
-    pub fn new(plan: Arc<Plan>, source: Arc<Source>, device: Info) -> Result<Board> {
-        let mut card = Card::open(device)?;
+impl DeviceProgram {
+    pub fn new(plan: Arc<Plan>, source: Arc<Source>, device: Info) -> Result<DeviceProgram> {
+        let mut context = DeviceContext::open(device)?;
         let width = Width::W32;
-        let built = [Some(build(&card, &source, width)?), None];
-        let persistent = card.zeroed(plan.persistent_bytes)?;
-        let (arena, workspace) = (card.zeroed(0)?, card.zeroed(0)?);
-        Ok(Board {
+        let built = [Some(build(&context, &source, width)?), None];
+        let persistent = context.zeroed(plan.persistent_bytes)?;
+        let (arena, workspace) = (context.zeroed(0)?, context.zeroed(0)?);
+        Ok(DeviceProgram {
             plan,
             source,
             built,
@@ -58,9 +58,9 @@ impl Board {
             arena,
             workspace,
             early: vec![],
-            unpacked: vec![],
+            in_use: vec![],
             spare: vec![],
-            card,
+            context,
         })
     }
 
@@ -78,12 +78,12 @@ impl Board {
         self.width = if reach < i32::MAX as usize { Width::W32 } else { Width::W64 };
         let slot = &mut self.built[self.width as usize];
         if slot.is_none() {
-            *slot = Some(build(&self.card, &self.source, self.width)?);
+            *slot = Some(build(&self.context, &self.source, self.width)?);
         }
         if needed > self.arena.len() {
             // The old one goes first: both may not fit.
-            self.arena = self.card.zeroed(0)?;
-            self.arena = self.card.zeroed(needed)?;
+            self.arena = self.context.zeroed(0)?;
+            self.arena = self.context.zeroed(needed)?;
         }
         let own = self.plan.every_launch().map(|launch| {
             let (groups, items) = self.grid(launch, images);
@@ -91,8 +91,8 @@ impl Board {
         });
         let most = own.max().unwrap_or(0);
         if most > self.workspace.len() {
-            self.workspace = self.card.zeroed(0)?;
-            self.workspace = self.card.zeroed(most)?;
+            self.workspace = self.context.zeroed(0)?;
+            self.workspace = self.context.zeroed(most)?;
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Board {
         match entry.items {
             Some(items) => (rounds, items),
             None => {
-                let items = ITEMS.min(rounds.next_power_of_two()).min(self.card.info.group_items.max(1));
+                let items = ITEMS.min(rounds.next_power_of_two()).min(self.context.info.group_items.max(1));
                 let room = (WORKSPACE / (entry.workspace_bytes * items).max(1)).max(1);
                 (rounds.div_ceil(items).min(GROUPS).min(room), items)
             }
@@ -127,7 +127,7 @@ impl Board {
             args.push(Argument::Memory(&self.workspace));
         }
         let built = self.built[self.width as usize].as_ref().expect("`reserve` has built it");
-        self.card.launch(&built.kernels[launch.kernel], &args, groups, items)
+        self.context.launch(&built.kernels[launch.kernel], &args, groups, items)
     }
 
     /// Where a buffer lies when the run has so many images.
@@ -142,51 +142,51 @@ impl Board {
     pub fn send(&mut self, buffer: usize, images: usize, bytes: Vec<u8>) -> Result<()> {
         let (home, offset) = self.plan.start(buffer, images);
         let memory = if home == Home::Persistent { &self.persistent } else { &self.arena };
-        self.card.send(memory, offset, bytes)
+        self.context.send(memory, offset, bytes)
     }
 
     /// Sends what a buffer shall have in the next run, while this one computes.
-    pub fn post(&mut self, buffer: usize, bytes: Vec<u8>) -> Result<()> {
+    pub fn upload_async(&mut self, buffer: usize, bytes: Vec<u8>) -> Result<()> {
         let memory = match self.spare.iter().position(|memory| memory.len() >= bytes.len()) {
             Some(i) => self.spare.swap_remove(i),
-            None => self.card.room(bytes.len())?,
+            None => self.context.room(bytes.len())?,
         };
-        let parcel = self.card.post(&memory, bytes)?;
-        self.early.push(Early { buffer, parcel, memory });
+        let upload = self.context.upload_async(&memory, bytes)?;
+        self.early.push(Early { buffer, upload, memory });
         Ok(())
     }
 
     /// Puts into its place what came early.
-    pub fn unpack(&mut self, buffer: usize, images: usize) -> Result<()> {
+    pub fn finish_upload(&mut self, buffer: usize, images: usize) -> Result<()> {
         let Some(i) = self.early.iter().position(|early| early.buffer == buffer) else { return Ok(()) };
         let early = self.early.swap_remove(i);
         let (memory, offset) = self.place(buffer, images);
-        self.card.unpack(&early.parcel, &early.memory, memory, offset)?;
-        self.unpacked.push(early);
+        self.context.finish_upload(&early.upload, &early.memory, memory, offset)?;
+        self.in_use.push(early);
         Ok(())
     }
 
     /// What came early for a run that takes other inputs.
     pub fn discard(&mut self) {
-        self.unpacked.append(&mut self.early);
+        self.in_use.append(&mut self.early);
     }
 
     /// Waits until all that was queued is done.
     pub fn finish(&mut self) -> Result<()> {
-        self.card.finish()?;
-        self.spare.extend(self.unpacked.drain(..).map(|early| early.memory));
+        self.context.finish()?;
+        self.spare.extend(self.in_use.drain(..).map(|early| early.memory));
         Ok(())
     }
 
     /// A buffer's contents, after all that was queued before.
     pub fn fetch(&self, buffer: usize, images: usize) -> Result<Vec<u8>> {
         let (memory, offset) = self.place(buffer, images);
-        self.card.fetch(memory, offset, self.plan.bytes(buffer, images))
+        self.context.fetch(memory, offset, self.plan.bytes(buffer, images))
     }
 
     /// Queues zeros for a buffer.
     pub fn clear(&self, buffer: usize, images: usize) -> Result<()> {
         let (memory, offset) = self.place(buffer, images);
-        self.card.clear(memory, offset, self.plan.bytes(buffer, images))
+        self.context.clear(memory, offset, self.plan.bytes(buffer, images))
     }
 }
