@@ -7,6 +7,7 @@ const LINE: usize = 64;
 /// What most processors have besides their usual pages.
 const LARGE_PAGE: usize = 2 << 20;
 
+/// Bytes that start at an address which suits vectors, shared by threads through views that do not overlap.
 #[derive(Default)]
 pub struct Buffer {
     lines: Vec<[u8; LINE]>,
@@ -31,18 +32,22 @@ impl Buffer {
         Ok(Buffer { lines, skip, len })
     }
 
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Is it without bytes?
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// All bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.lines.as_flattened()[self.skip..][..self.len]
     }
 
+    /// All bytes, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.lines.as_flattened_mut()[self.skip..][..self.len]
     }

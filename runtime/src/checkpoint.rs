@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Version of the file's metadata.
 pub const FORMAT: &str = "ninc-checkpoint-1";
 
 /// What decides the result of training besides the state. A checkpoint resumes only where all of it is the same.
@@ -23,7 +24,9 @@ pub struct Identity {
     pub pipeline: String,
     /// From [`Identity::recipe_text`].
     pub recipe: String,
+    /// Seed of the recipe.
     pub seed: u64,
+    /// Images of a batch.
     pub batch: usize,
 }
 
@@ -56,15 +59,19 @@ impl Identity {
     }
 }
 
+/// A training at the end of a step: who it is, where it is, and its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
+    /// What makes it the same training.
     pub identity: Identity,
+    /// Where it is.
     pub cursor: Cursor,
     /// Parameters and states of the training program, by name.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
 impl Checkpoint {
+    /// Writes the checkpoint; the file is the old one or the new one at any instant.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
         let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
@@ -79,6 +86,7 @@ impl Checkpoint {
         Checkpoint::from_store(Store::read(path, true)?, path)
     }
 
+    /// Reads a checkpoint from the file `path` that `store` came from.
     pub fn from_store(store: Store, path: &Path) -> Result<Checkpoint> {
         if store.metadata.get("format").map(String::as_str) != Some(FORMAT) {
             return Err(Error::new(format!("{} is no checkpoint of this version", path.display()))

@@ -6,7 +6,9 @@ use crate::{Result, Tensor};
 /// What a caller feeds: in logical order, for the whole batch (or once, for inputs that are not batched).
 #[derive(Clone, Copy, Debug)]
 pub enum Feed<'a> {
+    /// Float numbers.
     F32(&'a [f32]),
+    /// Whole numbers.
     I32(&'a [i32]),
 }
 
@@ -18,13 +20,16 @@ pub trait Prefetch {
 
 /// Values by name. Shapes of ports are per image; tensors carry the batch first where the port is batched.
 pub trait Engine {
+    /// What callers must feed.
     fn inputs(&self) -> &[Port];
+    /// What callers can ask for.
     fn outputs(&self) -> &[Port];
     /// Parameters and states.
     fn params(&self) -> &[Port];
 
     /// A parameter or state, in PyTorch's layout.
     fn read(&self, name: &str) -> Result<Tensor>;
+    /// Replaces a parameter or state.
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()>;
 
     /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+/// What went wrong, and where known the way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// One sentence that a user understands, with the file, name or number it is about.
@@ -10,13 +11,16 @@ pub struct Error {
     pub help: Option<String>,
 }
 
+/// The result of whatever can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// Describes what went wrong, in one sentence without a capital or full stop.
     pub fn new(message: impl Into<String>) -> Error {
         Error { message: message.into(), help: None }
     }
 
+    /// Adds the way out.
     pub fn with_help(mut self, help: impl Into<String>) -> Error {
         self.help = Some(help.into());
         self

@@ -9,17 +9,21 @@ use crate::data::{Purpose, stream};
 pub enum Init {
     /// Gaussian with mean 0.
     Normal {
+        /// Standard deviation.
         std: f64,
     },
     /// Uniform in `[-limit, limit]`.
     Uniform {
+        /// The largest absolute value.
         limit: f64,
     },
     /// Uniform in `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio, 2010).
     Xavier,
     /// Gaussian with `std = sqrt(2 / fan_in)` (He et al., 2015).
     He,
+    /// One value everywhere.
     Constant {
+        /// The value.
         value: f64,
     },
 }
@@ -27,9 +31,11 @@ pub enum Init {
 /// A value that an engine keeps between runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
+    /// Its name.
     pub name: String,
     /// PyTorch's order: OIHW, `[out, in]`, `[positions, out, in, kh, kw]`.
     pub dims: Vec<usize>,
+    /// How it is drawn.
     pub init: Init,
     /// Belongs to the optimiser: kept in checkpoints, not with the weights.
     pub state: bool,
@@ -45,6 +51,7 @@ pub fn fans(dims: &[usize]) -> (usize, usize) {
     }
 }
 
+/// Draws the initial values of a parameter; they depend on the seed and its name alone.
 pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
     let hash = fnv(parameter.name.as_bytes());
     let mut random = stream(seed, Purpose::Init, (hash >> 32) as u32, hash as u32);

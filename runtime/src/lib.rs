@@ -1,5 +1,7 @@
 //! Runs programs compiled by `ninc`: plans, threads, data, training, weights. Knows nothing of how they were compiled.
 
+#![warn(missing_docs)]
+
 pub mod buffer;
 pub mod cache_folder;
 pub mod checkpoint;

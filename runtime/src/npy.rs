@@ -11,6 +11,7 @@ const RANKS: usize = 8;
 /// An array of any numeric type, with its numbers still as bytes.
 #[derive(Debug)]
 pub struct Array {
+    /// Sizes of its dimensions.
     pub dims: Vec<usize>,
     /// `f`, `i`, `u` or `b` and the bytes of an element.
     pub kind: (char, usize),

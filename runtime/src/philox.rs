@@ -53,6 +53,7 @@ impl Stream {
         Stream { key: [seed as u32, (seed >> 32) as u32], counter: [0, 0, a, b], words: [0; 4], used: 4 }
     }
 
+    /// Draws 32 random bits.
     pub fn word(&mut self) -> u32 {
         if self.used == 4 {
             self.words = philox(self.counter, self.key);

@@ -7,46 +7,68 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Kept between runs.
-    Persistent { offset: usize },
+    Persistent {
+        /// Bytes from the start of persistent memory.
+        offset: usize,
+    },
     /// In the arena's part of fixed size.
-    Fixed { offset: usize },
+    Fixed {
+        /// Bytes from the start of the arena.
+        offset: usize,
+    },
     /// In the arena's part that grows with the batch: `offset · batch` behind the fixed part.
-    PerImage { offset: usize },
+    PerImage {
+        /// Bytes for one image.
+        offset: usize,
+    },
 }
 
+/// Memory that kernels read and write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
+    /// Display name.
     pub name: String,
     /// Bytes: `fixed + per_image · batch`; one of the two is 0. Unpadded.
     pub fixed: usize,
+    /// Bytes for each image.
     pub per_image: usize,
+    /// Where it lies.
     pub place: Place,
 }
 
 /// How many rounds a launch's parallel loop has: `fixed + each · ceil(batch / images)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rounds {
+    /// Iterations of any batch.
     pub fixed: usize,
+    /// Iterations for each group of images.
     pub each: usize,
+    /// Images of a group.
     pub images: usize,
 }
 
 impl Rounds {
+    /// Returns the iterations for a batch of this many images.
     pub fn count(&self, batch: usize) -> usize {
         self.fixed + self.each * batch.div_ceil(self.images)
     }
 }
 
+/// One run of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
+    /// Index of the kernel.
     pub kernel: usize,
     /// Indices of buffers.
     pub buffers: Vec<usize>,
+    /// Iterations of its parallel loop.
     pub rounds: Rounds,
 }
 
+/// What the plan knows of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
+    /// Display name.
     pub name: String,
     /// Scratch memory per thread.
     pub scratch_bytes: usize,
@@ -55,6 +77,7 @@ pub struct Kernel {
 /// A value that callers feed, fetch, read or write, by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
+    /// The name that callers use.
     pub name: String,
     /// I32 instead of F32.
     pub ints: bool,
@@ -75,14 +98,20 @@ impl Port {
     }
 }
 
+/// When kernels run, and where values live.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
+    /// The program's name.
     pub name: String,
+    /// All buffers, by index.
     pub buffers: Vec<Buffer>,
+    /// All kernels, by index.
     pub kernels: Vec<Kernel>,
     /// Run after parameters were written from outside; in training at the start of each step, because a step changes them.
     pub prepare: Vec<Launch>,
+    /// Is `prepare` part of each run?
     pub prepare_each_run: bool,
+    /// The launches of a run, in order.
     pub launches: Vec<Launch>,
     /// The most images in one run; a larger batch runs in groups of this many. `None`: the whole batch at once.
     pub group: Option<usize>,
@@ -92,12 +121,17 @@ pub struct Plan {
     pub sums: Vec<(usize, usize)>,
     /// A buffer that this launch adds to, unless its run starts with the first image of the batch.
     pub grows: Vec<(usize, usize)>,
+    /// What callers must feed.
     pub inputs: Vec<Port>,
+    /// What callers can ask for.
     pub outputs: Vec<Port>,
     /// Parameters, with the optimiser's states and running statistics.
     pub params: Vec<Port>,
+    /// Bytes of memory that is kept between runs.
     pub persistent_bytes: usize,
+    /// Bytes of the arena's part of fixed size.
     pub fixed_bytes: usize,
+    /// Bytes of the arena for each image.
     pub image_bytes: usize,
     /// Another way to the same values, for batches of at most so many images. It agrees with this plan in all that outlives
     /// a run: buffers' numbers, kernels, preparations and persistent places.
@@ -107,7 +141,9 @@ pub struct Plan {
 /// Which memory a buffer lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
+    /// Kept between runs.
     Persistent,
+    /// Used within a run.
     Arena,
 }
 

@@ -5,36 +5,47 @@ use serde::{Deserialize, Serialize};
 /// `data { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSpec {
+    /// Where the data come from.
     pub source: Source,
     /// The file's own path, relative to the model file; `--data` overrides it.
     pub path: Option<String>,
+    /// Steps of preparation, in this order.
     pub prepare: Vec<Prepare>,
+    /// Random changes in training, in this order.
     pub augment: Vec<Augment>,
     /// Part of the training set kept apart for validation: a fraction below 1 or a count.
     pub valid: Option<f64>,
 }
 
+/// A kind of data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The 1,797 UCI handwritten digits, 8x8, embedded.
     Digits,
+    /// Handwritten digits, 28x28 grey, 10 classes.
     Mnist,
+    /// Clothes, 28x28 grey, 10 classes.
     FashionMnist,
+    /// Photographs, 32x32 colour, 10 classes.
     Cifar10,
+    /// Photographs, 32x32 colour, 100 classes.
     Cifar100,
     /// Cropped digits, MAT v5.
     Svhn {
+        /// Use the `extra` part for training too.
         extra: bool,
     },
     /// One sub-folder a class; pictures brought to the input's size.
     Folder {
+        /// How pictures are brought to the input's size.
         resize: Resize,
     },
     /// Arrays `x` and `y`.
     Npz,
 }
 
+/// How a picture is brought to the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
@@ -49,43 +60,67 @@ pub enum Resize {
 #[serde(rename_all = "snake_case")]
 pub enum Prepare {
     /// `x · factor` on bytes 0 to 255 (1/255 unless said).
-    Scale { factor: f64 },
+    Scale {
+        /// The factor.
+        factor: f64,
+    },
     /// `(x - mean)/std` per channel; fitted where not given.
-    MeanStd { mean: Option<Vec<f64>>, std: Option<Vec<f64>> },
+    MeanStd {
+        /// One number, or one for each channel.
+        mean: Option<Vec<f64>>,
+        /// One number, or one for each channel.
+        std: Option<Vec<f64>>,
+    },
     /// Global contrast normalisation: minus the image's mean, scaled to the L2 norm `scale`.
-    Gcn { scale: f64 },
+    Gcn {
+        /// The norm afterwards.
+        scale: f64,
+    },
     /// Whitening by the covariance's eigenvectors, `epsilon` added to its diagonal.
-    Zca { epsilon: f64 },
+    Zca {
+        /// Added to the diagonal.
+        epsilon: f64,
+    },
     /// Local contrast normalisation with a 7x7 Gaussian.
     Lcn,
 }
 
+/// A random change of images in training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Augment {
     /// Zero-pads by this many pixels and cuts a random window of the original size.
     PadCrop {
+        /// Width of the border.
         pixels: usize,
     },
     /// Moves by up to this many pixels in each direction.
     Shift {
+        /// The largest distance.
         pixels: usize,
     },
     /// Mirrors left and right with probability 1/2.
     Flip,
+    /// Turns by a random angle, bilinear, zeros outside.
     Rotate {
+        /// The largest angle in degrees.
         degrees: f64,
     },
+    /// Changes brightness and contrast at random.
     BrightnessContrast {
+        /// The largest amount that is added, as a part of the range of values.
         brightness: f64,
+        /// The largest change of the factor around the mean.
         contrast: f64,
     },
     /// Blanks a random square.
     Cutout {
+        /// Length of its side.
         pixels: usize,
     },
     /// Mixes pairs of images and labels by Beta(alpha, alpha).
     Mixup {
+        /// Both parameters of the Beta distribution.
         alpha: f64,
     },
 }
@@ -96,14 +131,21 @@ pub const AVERAGE: &str = "average";
 /// `train { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// Probability that the loss gives to all classes together, evenly.
     pub label_smoothing: f64,
+    /// The update rule.
     pub optimizer: Optimizer,
+    /// How the rate changes.
     pub schedule: Schedule,
     /// The rate grows linearly from 0 over this many epochs (a fraction is fine).
     pub warmup: f64,
+    /// Images of a step.
     pub batch: usize,
+    /// When training ends.
     pub length: Length,
+    /// Are the images in a new order each epoch?
     pub shuffle: bool,
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Bound on the L2 norm of all gradients together.
     pub clip: Option<f64>,
@@ -121,43 +163,66 @@ pub struct Recipe {
 /// The momentum goes linearly from `from` to the optimiser's over so many epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
+    /// Momentum of the first step.
     pub from: f64,
+    /// Epochs until the optimiser's momentum is reached.
     pub epochs: f64,
 }
 
+/// When training ends.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Length {
+    /// After this many passes over the data; a fraction is fine.
     Epochs(f64),
+    /// After this many updates.
     Steps(u64),
 }
 
+/// An update rule. `g` is the gradient, `w` the parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
     /// `g += decay·w`; outside: `v = momentum·v + g; w -= rate·v` (PyTorch); inside: `v = momentum·v + rate·g; w -= v` (Caffe).
     /// The two differ only where the rate changes.
     Sgd {
+        /// Learning rate.
         rate: f64,
+        /// Weight of the past in `v`.
         momentum: f64,
+        /// Weight decay.
         decay: f64,
+        /// Looks ahead along `v` (Nesterov).
         nesterov: bool,
+        /// Is the rate inside `v` (Caffe)?
         rate_inside: bool,
     },
     /// Decay is added to the gradient (`adam`) or applied to the weight (`decoupled`: AdamW).
     Adam {
+        /// Learning rate.
         rate: f64,
+        /// Weight of the past in the mean of gradients.
         beta1: f64,
+        /// Weight of the past in the mean of squared gradients.
         beta2: f64,
+        /// Added to the root.
         epsilon: f64,
+        /// Weight decay.
         decay: f64,
+        /// Is decay applied to the weight itself (AdamW)?
         decoupled: bool,
     },
+    /// Divides by the root of a running mean of squared gradients.
     RmsProp {
+        /// Learning rate.
         rate: f64,
+        /// Weight of the past in that mean.
         alpha: f64,
+        /// Added to the root.
         epsilon: f64,
+        /// Weight of the past in the update.
         momentum: f64,
+        /// Weight decay.
         decay: f64,
     },
 }
@@ -166,39 +231,53 @@ pub enum Optimizer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
+    /// Always 1.
     Constant,
     /// Times `factor` at each of these epochs.
     Steps {
+        /// Epochs.
         at: Vec<f64>,
+        /// Factor at each of them.
         factor: f64,
     },
     /// Times `factor` after each epoch.
     Exponential {
+        /// Factor of an epoch.
         factor: f64,
     },
     /// From 1 to `floor` along half a cosine.
     Cosine {
+        /// The factor at the end.
         floor: f64,
     },
     /// Up linearly from `start` for the fraction `peak` of training, down to `end` along a cosine.
     /// `momentum`, if given, is where the optimiser's momentum is at the peak: it goes down and up against the rate.
     OneCycle {
+        /// Fraction of training at which the rate is highest.
         peak: f64,
+        /// Factor at the start.
         start: f64,
+        /// Factor at the end.
         end: f64,
+        /// Momentum at the peak.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         momentum: Option<f64>,
     },
     /// Times `factor` when the training accuracy has not grown by `threshold` for `patience` epochs, at most `times` times.
     Plateau {
+        /// Factor of each reduction.
         factor: f64,
+        /// Epochs without progress before a reduction.
         patience: usize,
+        /// What counts as progress in accuracy, from 0 to 1.
         threshold: f64,
+        /// The most reductions.
         times: usize,
     },
 }
 
 impl Optimizer {
+    /// Returns the learning rate.
     pub fn rate(&self) -> f64 {
         match self {
             Optimizer::Sgd { rate, .. } | Optimizer::Adam { rate, .. } | Optimizer::RmsProp { rate, .. } => *rate,

@@ -19,11 +19,14 @@ const CAP: u64 = 16 << 30;
 /// Tensors and texts by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Store {
+    /// Tensors by name, in PyTorch's layouts.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Texts by name.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Store {
+    /// Returns the file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut header = CHECKSUM.to_vec();
         header.extend_from_slice(ZEROS);
@@ -56,6 +59,7 @@ impl Store {
         Store::from_bytes(&crate::data::files::read(path, CAP)?, path, ours)
     }
 
+    /// Reads a file's bytes; `path` is for messages, `ours` demands our own formats.
     pub fn from_bytes(bytes: &[u8], path: &Path, ours: bool) -> Result<Store> {
         let damaged = |detail: String| {
             Error::new(format!("{} is damaged or no safetensors file: {detail}", path.display()))
@@ -98,6 +102,7 @@ impl Store {
         Ok(store)
     }
 
+    /// Writes the file; it is the old one or the new one at any instant.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         write_atomically(path, &self.to_bytes(), disk)
     }
@@ -167,13 +172,19 @@ fn half(bits: u16) -> f32 {
 
 /// The file operations of a save, so that tests can let any of them fail.
 pub trait Disk {
+    /// Makes an empty file.
     fn create(&self, path: &Path) -> io::Result<File>;
+    /// Writes all bytes.
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
+    /// Waits until a file is on the disk.
     fn sync(&self, file: &File) -> io::Result<()>;
+    /// Gives a file another name, in the place of whatever has it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Waits until a folder's entries are on the disk.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Gives a file a second name, in the place of whatever has it now.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 

@@ -2,13 +2,17 @@
 
 use crate::{Error, Result};
 
+/// An array of float numbers, last dimension fastest.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Tensor {
+    /// Sizes of its dimensions; none for a scalar.
     pub dims: Vec<usize>,
+    /// All elements.
     pub data: Vec<f32>,
 }
 
 impl Tensor {
+    /// Makes a tensor; an error unless there are as many elements as `dims` say.
     pub fn new(dims: &[usize], data: Vec<f32>) -> Result<Tensor> {
         let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if elements != Some(data.len()) {
@@ -17,10 +21,12 @@ impl Tensor {
         Ok(Tensor { dims: dims.to_vec(), data })
     }
 
+    /// Makes a tensor of zeros.
     pub fn zeros(dims: &[usize]) -> Tensor {
         Tensor { dims: dims.to_vec(), data: vec![0.0; dims.iter().product()] }
     }
 
+    /// Makes a tensor without dimensions.
     pub fn scalar(value: f32) -> Tensor {
         Tensor { dims: vec![], data: vec![value] }
     }

@@ -130,6 +130,7 @@ impl Worker<'_> {
     }
 }
 
+/// A team of threads.
 pub struct Pool {
     shared: Arc<Shared>,
     handles: Vec<JoinHandle<()>>,

@@ -11,20 +11,25 @@ use std::path::Path;
 /// Version of the file's metadata.
 pub const FORMAT: &str = "ninc-weights-1";
 
+/// A network's parameters with what belongs to them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
+    /// Name of the model.
     pub model: String,
     /// In PyTorch's layouts.
     pub tensors: BTreeMap<String, Tensor>,
+    /// What was done to every image.
     pub preparation: Option<Preparation>,
     /// Names of the classes, where they are known.
     pub classes: Vec<String>,
+    /// How they were trained.
     pub recipe: Option<Recipe>,
     /// Epochs trained; 0 where not known.
     pub epoch: u64,
 }
 
 impl Weights {
+    /// Puts all of it into a file's form.
     pub fn store(&self) -> Store {
         let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
         let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
@@ -44,6 +49,7 @@ impl Weights {
         store
     }
 
+    /// Writes the file; it is the old one or the new one at any instant.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         self.store().write(path, disk)
     }
@@ -53,6 +59,7 @@ impl Weights {
         Weights::from_store(Store::read(path, false)?, path)
     }
 
+    /// Reads a file's form; `path` is for messages.
     pub fn from_store(mut store: Store, path: &Path) -> Result<Weights> {
         let wrong = |what: &str, e: serde_json::Error| {
             Error::new(format!("{}: its {what} cannot be read: {e}", path.display()))

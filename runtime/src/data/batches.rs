@@ -14,20 +14,28 @@ const AHEAD: usize = 3;
 /// What a batch is made of.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// Items in their order.
     pub set: Dataset,
     /// `None` where the data set is prepared already.
     pub preparation: Option<Arc<Preparation>>,
+    /// Random changes, in this order.
     pub augment: Vec<Augment>,
+    /// Images of a batch.
     pub batch: usize,
+    /// Are the items in a new order each epoch?
     pub shuffle: bool,
+    /// Seed of the order and of the changes.
     pub seed: u64,
 }
 
 /// Images one after the other, `[count, channels, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
+    /// Values, `[count, channels, height, width]`.
     pub images: Vec<f32>,
+    /// A class for each image.
     pub labels: Vec<i32>,
+    /// The second images of pairs, where images were mixed.
     pub mixed: Option<Mixed>,
 }
 

@@ -9,6 +9,7 @@ const PIXELS: usize = 3072;
 /// No file of either set is larger.
 const CAP: u64 = 1 << 28;
 
+/// A variant of the CIFAR data sets: names of its files, and of its classes.
 #[derive(Clone, Copy, Debug)]
 pub struct Cifar {
     name: &'static str,
@@ -21,6 +22,7 @@ pub struct Cifar {
     names: &'static str,
 }
 
+/// CIFAR-10, 10 classes.
 pub const CIFAR10: Cifar = Cifar {
     name: "cifar10",
     folder: "cifar-10-batches-bin",
@@ -31,6 +33,7 @@ pub const CIFAR10: Cifar = Cifar {
     names: "airplane automobile bird cat deer dog frog horse ship truck",
 };
 
+/// CIFAR-100, 100 fine classes.
 pub const CIFAR100: Cifar = Cifar {
     name: "cifar100",
     folder: "cifar-100-binary",
@@ -48,6 +51,7 @@ pub const CIFAR100: Cifar = Cifar {
 };
 
 impl Cifar {
+    /// Returns the names of the classes.
     pub fn class_names(&self) -> Vec<String> {
         self.names.split_whitespace().map(str::to_string).collect()
     }
@@ -58,6 +62,7 @@ enum Place {
     Archive(PathBuf),
 }
 
+/// Reads a folder with the binary version's files, or its `.tar.gz` as it is.
 pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
     files::exists(path)?;
     let names: Vec<&str> = set.train.iter().copied().chain([set.test]).collect();

@@ -63,6 +63,7 @@ pub fn ends(reader: &mut dyn Read, path: &Path) -> Result<()> {
     }
 }
 
+/// Describes a file that is damaged or cut short.
 pub fn cut(path: &Path, detail: &str) -> Error {
     Error::new(format!("{} is damaged or cut short: {detail}", path.display())).with_help("get the file again")
 }

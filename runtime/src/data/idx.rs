@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 /// A data set in four IDX files.
 #[derive(Clone, Copy, Debug)]
 pub struct Idx {
+    /// Name of the data set in messages.
     pub name: &'static str,
     /// Sub-folders in which other programs keep the files.
     pub folders: &'static [&'static str],
+    /// Names of the classes.
     pub names: &'static [&'static str],
 }
 
+/// MNIST, handwritten digits.
 pub const MNIST: Idx =
     Idx { name: "mnist", folders: &["mnist", "MNIST/raw"], names: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] };
 
+/// Fashion-MNIST, ten kinds of clothes.
 pub const FASHION: Idx = Idx {
     name: "fashion_mnist",
     folders: &["fashion-mnist", "fashion_mnist", "FashionMNIST/raw"],
@@ -25,6 +29,7 @@ pub const FASHION: Idx = Idx {
 /// The most bytes of pixels that a file may hold: many times the largest known set.
 const CAP: u64 = 4 << 30;
 
+/// Reads a folder with the four IDX files, compressed or not.
 pub fn load(path: &Path, set: Idx) -> Result<Sets> {
     files::exists(path)?;
     if !path.is_dir() {

@@ -18,14 +18,20 @@ const MI_DOUBLE: u32 = 9;
 /// An array in column-major order, as MATLAB keeps it.
 #[derive(Debug)]
 pub struct Matrix {
+    /// Name of the variable.
     pub name: String,
+    /// Sizes of its dimensions, first fastest.
     pub dims: Vec<usize>,
+    /// Its values.
     pub values: Values,
 }
 
+/// Values of an array.
 #[derive(Debug)]
 pub enum Values {
+    /// `uint8`
     Bytes(Vec<u8>),
+    /// `double`
     Doubles(Vec<f64>),
 }
 

@@ -27,10 +27,15 @@ use std::sync::Arc;
 /// What a stream of random numbers is for: its upper 8 bits of word `a`, so that no two purposes share a stream.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
+    /// Initial parameters.
     Init = 1,
+    /// The order of images in an epoch.
     Shuffle = 2,
+    /// The split into training and validation.
     Split = 3,
+    /// Random changes of images.
     Augment = 4,
+    /// Pairs of images that are mixed, and their weights.
     Mixup = 5,
 }
 
@@ -42,16 +47,20 @@ pub fn stream(seed: u64, purpose: Purpose, major: u32, minor: u32) -> Stream {
 /// Pixels of all images, one after the other, each `[channels, height, width]`.
 #[derive(Debug)]
 pub enum Pixels {
+    /// Values 0 to 255.
     Bytes(Vec<u8>),
+    /// Values as they are.
     Floats(Vec<f32>),
     /// Pictures that are read when they are needed, so that memory stays small however many there are.
     Files(Vec<PathBuf>, Resize),
 }
 
+/// Images of one size.
 #[derive(Debug)]
 pub struct Images {
     /// `[channels, height, width]`
     pub dims: [usize; 3],
+    /// All values, `[count, channels, height, width]`.
     pub pixels: Pixels,
 }
 
@@ -61,6 +70,7 @@ impl Images {
         self.dims.iter().product()
     }
 
+    /// Returns the number of images.
     pub fn count(&self) -> usize {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.len() / self.size().max(1),
@@ -88,6 +98,7 @@ impl Images {
 /// A part of the images with their labels: a view, cheap to clone and to send to another thread.
 #[derive(Clone, Debug)]
 pub struct Dataset {
+    /// The pixels, shared by all parts of a split.
     pub images: Arc<Images>,
     /// A label for each image of `images`.
     pub labels: Arc<Vec<u32>>,
@@ -96,23 +107,28 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Makes a data set of all images, with a label for each.
     pub fn new(images: Images, labels: Vec<u32>) -> Dataset {
         let rows = (0..labels.len() as u32).collect();
         Dataset { images: Arc::new(images), labels: Arc::new(labels), rows: Arc::new(rows) }
     }
 
+    /// Returns the number of items.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
+    /// Is it without items?
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
+    /// Returns the class of an item.
     pub fn label(&self, item: usize) -> u32 {
         self.labels[self.rows[item] as usize]
     }
 
+    /// Copies an item's values, `[channels, height, width]`.
     pub fn copy(&self, item: usize, target: &mut [f32]) -> Result<()> {
         self.images.copy(self.rows[item] as usize, target)
     }
@@ -161,8 +177,11 @@ impl Dataset {
 /// What a source gives.
 #[derive(Clone, Debug)]
 pub struct Sets {
+    /// What the network learns from.
     pub train: Dataset,
+    /// What training is watched with.
     pub valid: Option<Dataset>,
+    /// What the trained network is measured with.
     pub test: Dataset,
     /// Names of the classes, where the source knows them.
     pub names: Vec<String>,

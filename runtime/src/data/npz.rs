@@ -13,6 +13,7 @@ use zip::ZipArchive;
 const CAP: u64 = 16 << 30;
 const RATIO: u64 = 1100;
 
+/// Reads arrays `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`.
 pub fn load(path: &Path) -> Result<Sets> {
     files::exists(path)?;
     let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {

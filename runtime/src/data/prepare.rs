@@ -143,6 +143,7 @@ impl Preparation {
         Ok(moments.unzip())
     }
 
+    /// Returns the steps as the model file says them.
     pub fn spec(&self) -> &[Prepare] {
         &self.spec
     }

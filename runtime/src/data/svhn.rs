@@ -7,6 +7,7 @@ use std::path::Path;
 
 const SIDE: usize = 32;
 
+/// Reads `train_32x32.mat` and `test_32x32.mat`, with `extra` also `extra_32x32.mat`.
 pub fn load(path: &Path, extra: bool) -> Result<Sets> {
     files::exists(path)?;
     let (mut pixels, mut labels) = part(path, "train")?;

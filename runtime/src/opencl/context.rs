@@ -52,7 +52,9 @@ pub enum Argument<'a> {
     Long(i64),
 }
 
+/// An opened device with its queues.
 pub struct DeviceContext {
+    /// What is known of it.
     pub info: Info,
     queue: CommandQueue,
     /// For what travels while kernels of the other queue run.

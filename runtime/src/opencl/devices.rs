@@ -19,8 +19,11 @@ pub struct Info {
     pub index: usize,
     /// Which of how many parts of the device this is, counted from 1, if it was cut.
     pub part: Option<(usize, usize)>,
+    /// The platform's name.
     pub platform: String,
+    /// The device's name.
     pub name: String,
+    /// Who made it.
     pub vendor: String,
     /// Of the driver.
     pub driver: String,
@@ -28,12 +31,17 @@ pub struct Info {
     pub version: String,
     /// `gpu`, `cpu` or `accelerator`.
     pub kind: &'static str,
+    /// Bytes of its memory.
     pub memory_bytes: u64,
     /// The largest single buffer.
     pub buffer_bytes: u64,
+    /// Bytes that the items of a group share.
     pub local_bytes: u64,
+    /// Compute units.
     pub units: u32,
+    /// Clock in MHz.
     pub megahertz: u32,
+    /// The most items of a group.
     pub group_items: usize,
     /// Float32 operations per second, from units, clock and what the vendor is known for: an estimate.
     pub peak: f64,
@@ -71,6 +79,7 @@ impl Info {
 /// A device as users name it: `opencl:1`, or cut into equal parts that share each batch as devices do: `opencl:1/2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
+    /// Its number in the file.
     pub index: usize,
     /// At least 1.
     pub parts: usize,

@@ -47,6 +47,7 @@ impl OpenCl {
         Ok(OpenCl { plan, programs, alike, stale: true, early: None, profile: None })
     }
 
+    /// Returns the plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }

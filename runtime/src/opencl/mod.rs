@@ -19,7 +19,9 @@ pub use engine::OpenCl;
 /// A module as OpenCL C, and what there is to know of its kernels, in the order of the plan's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// OpenCL C.
     pub text: String,
+    /// What a launch needs to know of each kernel, in the order of the module's.
     pub kernels: Vec<Entry>,
     /// The driver's compiler optimises; otherwise it is done sooner.
     pub optimise: bool,

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+/// A file that grows at its end.
 pub struct AppendLog {
     path: PathBuf,
     file: File,

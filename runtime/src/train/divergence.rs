@@ -102,6 +102,7 @@ fn place(job: &Job, engine: &dyn Engine, batch: &Batch, hyper: Hyper, step: u64)
     Ok(found.unwrap_or_else(|| "all parameters and all layers' values are still finite".into()))
 }
 
+/// Returns the name of a value that is not finite.
 pub fn name_of(value: f32) -> &'static str {
     match value {
         v if v.is_nan() => "NaN",

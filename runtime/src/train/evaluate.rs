@@ -8,8 +8,11 @@ use serde::Serialize;
 /// What the network's result holds, one number a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scores {
+    /// Any numbers; a softmax makes probabilities of them.
     Logits,
+    /// Probabilities.
     Probabilities,
+    /// Natural logarithms of probabilities.
     LogProbabilities,
 }
 
@@ -53,12 +56,16 @@ pub fn rank(scores: &[f32], label: usize) -> usize {
     scores.iter().enumerate().filter(|&(i, &s)| s.is_nan() || s > own || (s == own && i < label)).count()
 }
 
+/// How well a network does on a data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
+    /// Items.
     pub count: usize,
+    /// Mean cross-entropy, in nats.
     pub loss: f64,
     /// Fractions from 0 to 1.
     pub accuracy: f64,
+    /// Fraction whose class is among the five highest scores.
     pub top5: f64,
     /// `confusion[label][answer]`
     #[serde(skip)]
@@ -73,8 +80,11 @@ pub struct Evaluation {
 pub struct Mistake {
     /// Number in the data set.
     pub item: usize,
+    /// The right class.
     pub label: usize,
+    /// The network's answer.
     pub answer: usize,
+    /// Cross-entropy of the item, in nats.
     pub loss: f64,
     /// Probability of the answer.
     pub sure: f64,

@@ -15,6 +15,7 @@ pub fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join("tensorboard").join(name).join("events.out.tfevents.ninc")
 }
 
+/// An event file of TensorBoard.
 pub struct Events {
     file: AppendLog,
 }
@@ -48,6 +49,7 @@ impl Events {
         self.file.push(&record(&event));
     }
 
+    /// Writes what is pending.
     pub fn flush(&mut self) -> Result<()> {
         self.file.flush()
     }
@@ -57,6 +59,7 @@ impl Events {
         self.file.sync()
     }
 
+    /// Returns the file.
     pub fn file(&mut self) -> &mut AppendLog {
         &mut self.file
     }

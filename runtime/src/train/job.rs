@@ -21,14 +21,19 @@ use std::time::Duration;
 pub struct Job<'a> {
     /// The model's name: of the files and in the weights.
     pub name: String,
+    /// How to train.
     pub recipe: Recipe,
+    /// The data.
     pub sets: Sets,
+    /// What is done to every image.
     pub preparation: Arc<Preparation>,
+    /// Random changes in training.
     pub augment: Vec<Augment>,
     /// Parameters and states of the training program, in the network's order.
     pub parameters: Vec<Parameter>,
     /// The inference program's output with one number a class, and what it holds.
     pub output: String,
+    /// What the output holds.
     pub scores: Scores,
     /// Hash of the network's text form.
     pub network: String,
@@ -36,10 +41,13 @@ pub struct Job<'a> {
     pub version: String,
     /// Where weights, log and checkpoints go.
     pub folder: PathBuf,
+    /// What to start from.
     pub start: Start,
+    /// When to save.
     pub saving: Saving,
     /// A line in the log for each step.
     pub log_steps: bool,
+    /// Where files are written.
     pub disk: &'a dyn Disk,
     /// Asked which value broke first when a loss is not finite.
     pub finder: Option<&'a dyn Finder>,
@@ -48,7 +56,9 @@ pub struct Job<'a> {
 /// When checkpoints are written, besides at the end and on signals, and how many stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Saving {
+    /// Save after each of this many steps.
     pub steps: Option<u64>,
+    /// Save after each of these times.
     pub time: Option<Duration>,
     /// The newest so many; 0 counts as 1.
     pub keep: usize,
@@ -56,6 +66,7 @@ pub struct Saving {
 
 /// What training starts from.
 pub enum Start {
+    /// With new parameters.
     Fresh,
     /// Parameters that are not there start as in a fresh training.
     Weights(Box<Weights>),
@@ -87,33 +98,46 @@ pub struct Control {
 /// Numbers of the step just done.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
+    /// Steps done.
     pub step: u64,
+    /// Steps of the whole training.
     pub total_steps: u64,
+    /// Steps of an epoch.
     pub steps_per_epoch: u64,
+    /// Images of the step.
     pub images: usize,
     /// Of the step.
     pub step_loss: f64,
     /// Of the epoch so far.
     pub loss: f64,
+    /// Fraction of right answers of the epoch so far.
     pub accuracy: f64,
+    /// Learning rate of the step.
     pub rate: f64,
 }
 
 /// Hears how training goes.
 pub trait Watch {
+    /// Called after each step.
     fn step(&mut self, progress: &Progress);
+    /// Called after each epoch.
     fn epoch(&mut self, line: &Line);
     /// Something the user should know.
     fn note(&mut self, text: &str);
 }
 
+/// How a training ended.
 #[derive(Debug)]
 pub struct Outcome {
     /// Stopped before the end, by the user.
     pub stopped: bool,
+    /// Steps done, those before a resume included.
     pub steps: u64,
+    /// The evaluation on the test part, if the training reached its end.
     pub test: Option<Evaluation>,
+    /// The weights' file.
     pub weights: PathBuf,
+    /// The checkpoint's file.
     pub checkpoint: PathBuf,
     /// Hash of the training part of the data.
     pub data: String,
@@ -124,10 +148,12 @@ pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.safetensors"))
 }
 
+/// Names the checkpoint.
 pub fn checkpoint_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.checkpoint"))
 }
 
+/// Names the log.
 pub fn log_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }

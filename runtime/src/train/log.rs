@@ -14,11 +14,16 @@ pub struct Line {
     pub epoch: f64,
     /// Steps done.
     pub step: u64,
+    /// Mean loss.
     pub loss: f64,
+    /// Fraction of right answers.
     pub accuracy: f64,
+    /// Learning rate.
     pub rate: f64,
+    /// Mean loss on the validation part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_loss: Option<f64>,
+    /// Fraction of right answers on the validation part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_accuracy: Option<f64>,
 }

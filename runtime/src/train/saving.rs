@@ -13,6 +13,7 @@ pub struct Due {
 }
 
 impl Due {
+    /// Starts to count steps and time.
     pub fn new(saving: Saving) -> Due {
         Due { saving, last: Instant::now() }
     }

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct Clock {
     /// Steps done.
     pub step: u64,
+    /// Steps of an epoch.
     pub steps_per_epoch: u64,
+    /// Steps of the whole training.
     pub total_steps: u64,
 }
 
 impl Clock {
+    /// Returns the length of the training in epochs.
     pub fn epochs(&self) -> f64 {
         self.step as f64 / self.steps_per_epoch.max(1) as f64
     }
@@ -63,6 +66,7 @@ impl Plateau {
 pub struct Hyper {
     /// On the optimiser's rate.
     pub factor: f64,
+    /// Momentum of the step.
     pub momentum: f64,
 }
 
