@@ -141,7 +141,7 @@ impl fmt::Display for Type {
 mod tests {
     use super::Format;
 
-    /// Ties, the largest numbers, the smallest ones, and what is no number.
+    /// Ties, the largest numbers, the smallest ones, and NaN.
     #[test]
     fn rounds_to_nearest_even() {
         let of = |bits: u32| f64::from(f32::from_bits(bits));

@@ -56,8 +56,8 @@ impl Buffer {
 /// Zeros as the system gives them, which fills pages only when they are touched; `None` where it has no memory.
 fn zeros(count: usize) -> Option<Vec<[u8; LINE]>> {
     let layout = Layout::array::<[u8; LINE]>(count).ok().filter(|l| l.size() > 0)?;
-    // SAFETY: the layout has a size; the memory holds `count` lines of zeros, was allocated with the layout that a vector of
-    // this capacity frees it with, and nobody else has it.
+    // SAFETY: the layout has a size; the memory holds `count` lines of zeros, was allocated with the layout that a
+    // vector of this capacity frees it with, and nobody else has it.
     #[allow(unsafe_code)]
     unsafe {
         let memory = alloc_zeroed(layout);
@@ -68,8 +68,8 @@ fn zeros(count: usize) -> Option<Vec<[u8; LINE]>> {
 /// Asks for large pages.
 #[cfg(target_os = "linux")]
 fn advise(memory: &mut [u8]) {
-    // SAFETY: the range is the slice's own memory. It is advice: the contents stay as they are, and a system that does not
-    // know it says so, which changes nothing.
+    // SAFETY: the range is the slice's own memory. It is advice: the contents stay as they are, and a system that does
+    // not know it says so, which changes nothing.
     #[allow(unsafe_code)]
     unsafe {
         libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE);

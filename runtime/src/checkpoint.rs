@@ -31,8 +31,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The recipe as far as it decides each step: its length only matters to schedules that look at the end, and with the
-    /// others a finished training may go on for more epochs.
+    /// The recipe as far as it decides each step: its length only matters to schedules that look at the end, and with
+    /// the others a finished training may go on for more epochs.
     pub fn recipe_text(recipe: &Recipe) -> String {
         let mut recipe = recipe.clone();
         if !matches!(recipe.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. }) {
@@ -89,7 +89,7 @@ impl Checkpoint {
     /// Reads a checkpoint from the file `path` that `store` came from.
     pub fn from_store(store: Store, path: &Path) -> Result<Checkpoint> {
         if store.metadata.get("format").map(String::as_str) != Some(FORMAT) {
-            return Err(Error::new(format!("{} is no checkpoint of this version", path.display()))
+            return Err(Error::new(format!("{} is not a checkpoint of this version", path.display()))
                 .with_help("weights alone go in with `--weights`, and start a new training"));
         }
         let part = |key: &str| store.metadata.get(key).map(String::as_str).unwrap_or_default();
@@ -103,11 +103,11 @@ impl Checkpoint {
     pub fn check(&self, now: &Identity, path: &Path) -> Result<()> {
         match self.identity.difference(now) {
             None => Ok(()),
-            Some(difference) => {
-                Err(Error::new(format!("cannot resume from {}: {difference}", path.display())).with_help(
-                    "put it back as it was, or start a new training from the weights: `--weights FILE` without `--resume`",
-                ))
-            }
+            Some(difference) => Err(Error::new(format!("cannot resume from {}: {difference}", path.display()))
+                .with_help(
+                    "put it back as it was, or start a new training from the weights: `--weights FILE` without \
+                     `--resume`",
+                )),
         }
     }
 }

@@ -14,7 +14,8 @@ pub enum Feed<'a> {
 
 /// Takes inputs while a run computes.
 pub trait Prefetch {
-    /// Takes inputs of the next run, if that is one of so many images: then they need not be fed. `false` if they must be.
+    /// Accepts inputs of the next run early, for a batch of `batch` images. Returns `false` if they must still be
+    /// passed to it.
     fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool>;
 }
 
@@ -35,8 +36,8 @@ pub trait Engine {
     /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>>;
 
-    /// The same. An engine that can take the inputs of the next run early calls `overlapped` once while this run computes; others
-    /// never call it.
+    /// Like [`Engine::run`], but an engine that accepts the next run's inputs early calls `overlapped` once while this
+    /// run computes; others never call it.
     fn run_overlapped(
         &mut self,
         batch: usize,

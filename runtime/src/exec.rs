@@ -17,9 +17,9 @@ pub trait Code: Send + Sync {
     /// Runs rounds `begin..end` of a kernel's parallel loop.
     ///
     /// # Safety
-    /// `buffers` points to one pointer for each buffer of the kernel, to memory as large as the plan says for the batch in
-    /// `vars` (batch, first, total); `scratch` to the plan's scratch bytes of this kernel, for this thread alone. No other
-    /// thread runs the same rounds, or another launch on the same memory, at the same time.
+    /// `buffers` points to one pointer for each buffer of the kernel, to memory as large as the plan says for the batch
+    /// in `vars` (batch, first, total); `scratch` to the plan's scratch bytes of this kernel, for this thread alone. No
+    /// other thread runs the same rounds, or another launch on the same memory, at the same time.
     #[allow(unsafe_code)]
     unsafe fn call(
         &self,
@@ -35,8 +35,8 @@ pub trait Code: Send + Sync {
 /// Addresses in the executor's memory.
 struct Addresses(Vec<*mut u8>);
 
-// SAFETY: they point into buffers that the executor owns and that do not move while it runs; who writes where is decided
-// by the plan, whose launches are separated by barriers.
+// SAFETY: they point into buffers that the executor owns and that do not move while it runs; who writes where is
+// decided by the plan, whose launches are separated by barriers.
 #[allow(unsafe_code)]
 unsafe impl Send for Addresses {}
 // SAFETY: as above.
@@ -95,7 +95,8 @@ impl Executor {
         })
     }
 
-    /// Makes room for a run of so many images (a group's, if the plan has groups) and points the launches' arguments to it.
+    /// Makes room for a run of `images` images (a group's, if the plan has groups) and points the launches' arguments
+    /// to it.
     fn reserve(&mut self, plan: &Plan, images: usize) -> Result<()> {
         let bytes = plan.room(images).ok_or_else(|| Error::new(format!("a batch of {images} is too large")))?;
         if bytes > self.arena.len() {
@@ -166,9 +167,9 @@ impl Region<'_> {
         let args = &self.args.0[at..at + launch.buffers.len()];
         let scratch = self.scratch.0[worker.index()];
         let (begin, end) = (rounds.start as i64, rounds.end as i64);
-        // SAFETY: `reserve` pointed the arguments to memory of the sizes in the plan for this batch; the scratch memory is
-        // this worker's and as large as the largest kernel asks for; workers have different rounds, which the kernel's
-        // parallel loop makes independent; barriers separate the launches.
+        // SAFETY: `reserve` pointed the arguments to memory of the sizes in the plan for this batch; the scratch memory
+        // is this worker's and as large as the largest kernel asks for; workers have different rounds, which the
+        // kernel's parallel loop makes independent; barriers separate the launches.
         #[allow(unsafe_code)]
         unsafe {
             self.code.call(launch.kernel, args.as_ptr(), self.vars.as_ptr(), begin, end, scratch)

@@ -18,14 +18,14 @@ pub fn picture(path: &Path, dims: [usize; 3], resize: Resize) -> Result<Vec<f32>
         .with_guessed_format()
         .map_err(|e| Error::file("read", path, &e))?;
     if reader.format().is_none() {
-        return Err(Error::new(format!("{} is no picture that is understood", path.display()))
+        return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
             .with_help("PNG, JPEG and BMP are, and .npy arrays of float32"));
     }
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
     reader.limits(limits);
     let image = reader.decode().map_err(|e| {
-        Error::new(format!("{} is no readable picture: {e}", path.display())).with_help("the file may be damaged")
+        Error::new(format!("{} is not a readable picture: {e}", path.display())).with_help("the file may be damaged")
     })?;
     fit(&image, dims, resize).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }

@@ -1,5 +1,5 @@
-//! NumPy's `.npy` format: numbers in, float32 out. The header is parsed by hand, because sizes in it must be checked against
-//! the bytes that are there before anything is believed.
+//! NumPy's `.npy` format: numbers in, float32 out. The header is parsed by hand, because sizes in it must be checked
+//! against the bytes that are there before anything is believed.
 
 use crate::data::files;
 use crate::{Error, Result, Tensor};

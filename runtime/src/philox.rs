@@ -22,8 +22,8 @@ pub type StepKey = [u32; 4];
 
 /// Random word of element `index` of `stream` in a step.
 ///
-/// Elements come in blocks of 64: element `64·b + 16·w + l` is word w of counter `16·b + l`, so that a vector of up to 16
-/// lanes holds one word of consecutive counters. The counter is `(counter low, counter high | stream, step low, step
+/// Elements come in blocks of 64: element `64·b + 16·w + l` is word w of counter `16·b + l`, so that a vector of up to
+/// 16 lanes holds one word of consecutive counters. The counter is `(counter low, counter high | stream, step low, step
 /// high)`, the key is the seed: counter word 1 is `stream << 8 | counter >> 32`, which leaves 40 bits for the counter.
 pub fn element(key: StepKey, stream: u32, index: u64) -> u32 {
     let (block, word, lane) = (index / 64, (index % 64) / 16, index % 16);

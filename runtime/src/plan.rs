@@ -36,7 +36,7 @@ pub struct Buffer {
     pub place: Place,
 }
 
-/// How many rounds a launch's parallel loop has: `fixed + each · ceil(batch / images)`.
+/// How many iterations a launch's parallel loop has: `fixed + each · ceil(batch / images)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rounds {
     /// Iterations of any batch.
@@ -107,7 +107,8 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
     /// All kernels, by index.
     pub kernels: Vec<Kernel>,
-    /// Run after parameters were written from outside; in training at the start of each step, because a step changes them.
+    /// Run after parameters were written from outside; in training at the start of each step, because a step changes
+    /// them.
     pub prepare: Vec<Launch>,
     /// Is `prepare` part of each run?
     pub prepare_each_run: bool,
@@ -117,7 +118,8 @@ pub struct Plan {
     pub group: Option<usize>,
     /// With groups: launches from this one on run once, after those before it have run for the last group.
     pub finish: usize,
-    /// For devices that share a batch: a buffer that holds, after this launch, the sum of floats over the device's images.
+    /// For devices that share a batch: a buffer that holds, after this launch, the sum of floats over the device's
+    /// images.
     pub sums: Vec<(usize, usize)>,
     /// A buffer that this launch adds to, unless its run starts with the first image of the batch.
     pub grows: Vec<(usize, usize)>,
@@ -133,8 +135,8 @@ pub struct Plan {
     pub fixed_bytes: usize,
     /// Bytes of the arena for each image.
     pub image_bytes: usize,
-    /// Another way to the same values, for batches of at most so many images. It agrees with this plan in all that outlives
-    /// a run: buffers' numbers, kernels, preparations and persistent places.
+    /// An alternative plan for batches of at most this many images; it computes the same values. It agrees with this
+    /// plan in all that outlives a run: buffers' numbers, kernels, preparations and persistent places.
     pub few: Option<(usize, Arc<Plan>)>,
 }
 
@@ -158,7 +160,7 @@ impl Plan {
         self.group.map_or(batch, |g| g.clamp(1, batch.max(1)))
     }
 
-    /// Where a buffer starts when a run has so many images.
+    /// Returns where a buffer starts in a run of `images` images.
     pub fn start(&self, buffer: usize, images: usize) -> (Home, usize) {
         match self.buffers[buffer].place {
             Place::Persistent { offset } => (Home::Persistent, offset),
@@ -167,13 +169,13 @@ impl Plan {
         }
     }
 
-    /// A buffer's bytes when a run has so many images.
+    /// Returns a buffer's bytes in a run of `images` images.
     pub fn bytes(&self, buffer: usize, images: usize) -> usize {
         let buffer = &self.buffers[buffer];
         buffer.fixed + buffer.per_image * images
     }
 
-    /// Bytes of the arena for a run of so many images; `None` if no memory is that large.
+    /// Returns the bytes of the arena for a run of `images` images; `None` if no memory is that large.
     pub fn room(&self, images: usize) -> Option<usize> {
         let bytes = self.image_bytes.checked_mul(images)?.checked_add(self.fixed_bytes)?;
         Some(bytes).filter(|&b| b < isize::MAX as usize / 2)

@@ -149,9 +149,9 @@ pub struct Recipe {
     pub seed: u64,
     /// Bound on the L2 norm of all gradients together.
     pub clip: Option<f64>,
-    /// Batches whose gradients make one step.
+    /// Number of batches whose gradients are accumulated before each update.
     pub accumulate: usize,
-    /// Weight of the past in an exponential average of the weights, which is then what is kept.
+    /// Decay of the exponential moving average of the weights; if set, the averaged weights are saved.
     pub average: Option<f64>,
     /// Stop after this many epochs without a better validation (or training) accuracy.
     pub patience: Option<usize>,
@@ -160,7 +160,7 @@ pub struct Recipe {
     pub ramp: Option<Ramp>,
 }
 
-/// The momentum goes linearly from `from` to the optimiser's over so many epochs.
+/// The momentum goes linearly from `from` to the optimiser's over `epochs` epochs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
     /// Momentum of the first step.
@@ -183,8 +183,8 @@ pub enum Length {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Optimizer {
-    /// `g += decay·w`; outside: `v = momentum·v + g; w -= rate·v` (PyTorch); inside: `v = momentum·v + rate·g; w -= v` (Caffe).
-    /// The two differ only where the rate changes.
+    /// `g += decay·w`; outside: `v = momentum·v + g; w -= rate·v` (PyTorch); inside: `v = momentum·v + rate·g; w -= v`
+    /// (Caffe). The two differ only where the rate changes.
     Sgd {
         /// Learning rate.
         rate: f64,
@@ -263,7 +263,8 @@ pub enum Schedule {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         momentum: Option<f64>,
     },
-    /// Times `factor` when the training accuracy has not grown by `threshold` for `patience` epochs, at most `times` times.
+    /// Times `factor` when the training accuracy has not grown by `threshold` for `patience` epochs, at most `times`
+    /// times.
     Plateau {
         /// Factor of each reduction.
         factor: f64,

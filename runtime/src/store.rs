@@ -1,7 +1,7 @@
 //! Files of named tensors: safetensors with checksums, written so that a crash leaves the old file or the new one.
 //!
-//! The bytes depend on the contents alone (names in order, no time, no hash map), so equal training gives equal files. Each
-//! tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
+//! The bytes depend on the contents alone (names in order, no time, no hash map), so equal training gives equal files.
+//! Each tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
 
 use crate::{Error, Result, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -225,7 +225,8 @@ impl Disk for System {
 /// Bytes per write: small enough that a full disk shows early.
 const CHUNK: usize = 1 << 20;
 
-/// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there, whole.
+/// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there,
+/// whole.
 pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
     let failed = |e: io::Error| {
         Error::file("write", path, &e).with_help(

@@ -32,7 +32,8 @@ impl Tensor {
     }
 }
 
-/// Copies `source` (logical order) to `target` (memory order): `order[i]` is the logical dimension at memory position i.
+/// Copies `source` (logical order) to `target` (memory order): `order[i]` is the logical dimension at memory position
+/// i.
 pub fn to_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
     convert_to_memory(dims, order, source, target, |value| value);
 }
@@ -59,8 +60,8 @@ pub fn from_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], targe
     });
 }
 
-/// Visits all rows of memory in their order: the logical position of the first element and the step to the next, the position
-/// in memory, and how many elements there are.
+/// Visits all rows of memory in their order: the logical position of the first element and the step to the next, the
+/// position in memory, and how many elements there are.
 fn walk(dims: &[usize], order: &[usize], mut visit: impl FnMut(usize, usize, usize, usize)) {
     assert_eq!(dims.len(), order.len(), "an order for each dimension");
     let total: usize = dims.iter().product();

@@ -1,7 +1,7 @@
 //! A fixed team of threads. The caller is worker 0; the others wait for the next region, spinning shortly, then asleep.
 //!
-//! A region is one piece of work done by all workers, with barriers inside it; a run of a plan is one region, so that no
-//! launch pays for waking threads. Which worker does what depends on its number alone.
+//! A region is one piece of work done by all workers, with barriers inside it; a run of a plan is one region, so that
+//! no launch pays for waking threads. Which worker does what depends on its number alone.
 //!
 //! One of the named places of `unsafe`: workers borrow the region's closure from the caller's stack, and threads are
 //! pinned to cores through the C library.
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Tests of a condition before a thread lets others run, and before it sleeps.
+/// How often a waiting thread polls before it yields (`SPINS`), and how often it yields before it sleeps (`YIELDS`).
 const SPINS: usize = 4000;
 const YIELDS: usize = 50;
 

@@ -116,8 +116,8 @@ impl Weights {
         })
     }
 
-    /// Writes the weights into an engine. Names that the engine does not have are passed over: an inference program may have
-    /// dropped a parameter that nothing uses.
+    /// Writes the weights into an engine. Names that the engine does not have are passed over: an inference program may
+    /// have dropped a parameter that nothing uses.
     pub fn load_into(&self, engine: &mut dyn Engine) -> Result<()> {
         let names: Vec<String> = engine.params().iter().map(|p| p.name.clone()).collect();
         for name in names {

@@ -23,13 +23,13 @@ pub struct Args {
     /// Trained weights: their preparation of pictures and their classes become part of the library
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// The least processor that the library runs on: baseline, x86-64-v3 (unless said), x86-64-v4 or native
+    /// Minimum CPU level of the library: baseline, x86-64-v3, x86-64-v4 or native [default: x86-64-v3]
     #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "fat")]
     cpu: Option<Level>,
     /// Code for several levels of processors, chosen when the network is created
     #[arg(long)]
     fat: bool,
-    /// The system that the library is for; this one unless said
+    /// The system that the library is for [default: this one]
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// The training step too, so that a program can learn

@@ -64,26 +64,28 @@ pub enum Color {
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or several
-    /// that share each batch: opencl:0,opencl:1; `compare` takes two
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or
+    /// several that share each batch: opencl:0,opencl:1; `compare` takes two
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
     devices: Vec<Device>,
-    /// Vector instructions to use; the widest that this machine has unless said
+    /// Vector instructions to use; auto takes the widest that this machine has
     #[arg(long = "isa", value_name = "ISA", value_enum, default_value = "auto", global = true)]
     isas: Vec<IsaName>,
-    /// How convolutions are computed; unless said, what a model of costs finds fastest
+    /// Convolution algorithm; auto takes the one that a model of costs predicts to be fastest
     #[arg(long = "algorithm", value_name = "ALGORITHM", value_enum, default_value = "auto", global = true)]
     algorithms: Vec<AlgorithmName>,
-    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
+    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has
+    /// matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
     #[arg(long = "precision", value_name = "PRECISION", value_enum, default_value = "f32", global = true)]
     precisions: Vec<PrecisionName>,
-    /// Threads; as many as there are processors unless said
+    /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
-    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl; `opt:PASS` after a pass
+    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl;
+    /// `opt:PASS` after a pass
     #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
     pub emit: Vec<Emit>,
     /// Show how long each step of compilation takes
@@ -135,7 +137,7 @@ impl Common {
         }
     }
 
-    /// The same without the texts that `--emit` asked for: for a second program beside the one that shows them.
+    /// These options without `--emit`: for a second program beside the one that shows texts.
     pub fn silent(&self) -> Common {
         Common { emit: vec![], ..self.clone() }
     }
@@ -310,7 +312,7 @@ pub fn text(path: &Path) -> Done<String> {
     let bytes = files::read(path, 4 * front::MAX_BYTES as u64)?;
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
-        let error = Error::new(format!("{} is not text: line {line} is no valid UTF-8", path.display()));
+        let error = Error::new(format!("{} is not text: line {line} is not valid UTF-8", path.display()));
         error.with_help("a model is a text file that starts like `network NAME { … }`").into()
     })
 }

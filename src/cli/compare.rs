@@ -1,7 +1,8 @@
 //! `ninc compare`: the same network on two devices, value by value.
 //!
-//! Twice over: once as each device runs it at its best, which gives the results, and once with every layer's value kept, which
-//! says where a difference begins. Keeping a value may keep layers from being fused, so the first run is the one that judges.
+//! Twice over: once as each device runs it at its best, which gives the results, and once with every layer's value
+//! kept, which says where a difference begins. Keeping a value may keep layers from being fused, so the first run is
+//! the one that judges.
 
 use super::common::{Common, find_weights, initialise, input, load_data, use_weights};
 use super::output::{self, Done, Failure};
@@ -136,7 +137,7 @@ fn compare(names: &[String], [a, b]: &[Vec<Tensor>; 2], tolerance: f64) -> Vec<R
     let row = |((name, a), b): ((&String, &Tensor), &Tensor)| {
         let (mut difference, mut largest) = (0.0f64, 0.0f64);
         for (&x, &y) in a.data.iter().zip(&b.data) {
-            // Equal infinities are no difference; a number that is none on one side only is.
+            // Equal infinities do not differ; NaN on one side only does.
             let apart = if x == y || (x.is_nan() && y.is_nan()) { 0.0 } else { f64::from(x) - f64::from(y) };
             difference = if apart.is_nan() { f64::INFINITY } else { difference.max(apart.abs()) };
             largest = largest.max(if x.is_finite() { f64::from(x.abs()) } else { 0.0 });

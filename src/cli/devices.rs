@@ -26,7 +26,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
         all.extend(found.iter().flatten().map(|device| {
             json!({
                 "device": format!("opencl:{}", device.index), "name": device.name, "kind": device.kind,
-                "platform": device.platform, "vendor": device.vendor, "driver": device.driver, "version": device.version,
+                "platform": device.platform, "vendor": device.vendor, "driver": device.driver,
+                "version": device.version,
                 "units": device.units, "megahertz": device.megahertz, "memory_bytes": device.memory_bytes,
                 "buffer_bytes": device.buffer_bytes, "local_bytes": device.local_bytes,
                 "estimated_peak_gflops": (device.peak / 1e9).round(), "unsupported": unsupported,

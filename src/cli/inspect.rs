@@ -115,8 +115,8 @@ struct Field {
     step: [usize; 2],
 }
 
-/// The receptive field of every image in the network (Dumoulin & Visin, 2016): a window of k cells that lie `step` apart
-/// adds `(k - 1)·step`.
+/// The receptive field of every image in the network (Dumoulin & Visin, 2016): a window of k cells that lie `step`
+/// apart adds `(k - 1)·step`.
 fn fields(graph: &Graph) -> HashMap<NodeId, Field> {
     let mut fields: HashMap<NodeId, Field> = HashMap::new();
     let mut whole = [1, 1];

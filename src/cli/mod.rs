@@ -1,4 +1,5 @@
-//! The command line of `ninc`: results on stdout, everything else on stderr; exit code 0, 1 for a failure, 2 for wrong usage.
+//! The command line of `ninc`: results on stdout, everything else on stderr; exit code 0, 1 for a failure, 2 for wrong
+//! usage.
 
 mod bench;
 mod build;
@@ -40,7 +41,7 @@ enum Command {
     Fmt(fmt::Args),
     /// A row per layer: shape, parameters, multiply-adds, bytes, receptive field
     Inspect(inspect::Args),
-    /// Compile for inference and say what came of it
+    /// Compile a network for inference and report the result, or write a library
     Build(build::Args),
     /// Classify pictures
     Run(run::Args),

@@ -60,7 +60,7 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// The same for what several steps of a command find out: said once.
+/// Something to know that several steps of a command find out: said once.
 pub fn note_once(text: &str) {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! `report.html`: what came of a training, as one page that needs nothing else.
 //!
-//! Everything is in the page: styles, curves as SVG, pictures as data URLs. It asks no server for anything, runs no script,
-//! and shows names from files as text, whatever they hold.
+//! Everything is in the page: styles, curves as SVG, pictures as data URLs. It asks no server for anything, runs no
+//! script, and shows names from files as text, whatever they hold.
 
 use super::inspect;
 use super::output::{Done, grouped};

@@ -54,8 +54,8 @@ pub struct Args {
     /// Go on from the checkpoint in DIR (or another one), bit for bit
     #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, require_equals = true)]
     resume: Option<Option<PathBuf>>,
-    /// Save a checkpoint every so many steps or so much time: `500`, `90s`, `10min`, `2h`, or both as `500,10min`. Always at
-    /// the end, on Ctrl-C, and on SIGHUP
+    /// Save a checkpoint after this many steps or this much time: `500`, `90s`, `10min`, `2h`, or both as `500,10min`.
+    /// Always at the end, on Ctrl-C, and on SIGHUP
     #[arg(long, value_name = "EVERY", default_value = "10min", value_delimiter = ',', value_parser = every)]
     checkpoint_every: Vec<Every>,
     /// Keep the last N checkpoints
@@ -82,7 +82,7 @@ fn every(text: &str) -> Result<Every, String> {
         "s" => 1,
         "m" | "min" => 60,
         "h" => 3600,
-        _ => return Err(format!("`{unit}` is no unit of time: s, min or h")),
+        _ => return Err(format!("`{unit}` is not a unit of time: s, min or h")),
     };
     Ok(Every::Time(Duration::from_secs(number.saturating_mul(seconds))))
 }
@@ -145,7 +145,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
         let file = args.file.display();
         let out = args.out.display();
         output::note(&format!(
-            "stopped after step {}; saved {}. Go on with the same options and --resume: ninc train {file} --out {out} --resume",
+            "stopped after step {}; saved {}. Go on with the same options and --resume: ninc train {file} --out {out} \
+             --resume",
             outcome.steps,
             outcome.checkpoint.display()
         ));
@@ -169,7 +170,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
     }
     if args.json {
         return output::json(&json!({
-            "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": outcome.weights.display().to_string(),
+            "event": "done", "steps": outcome.steps, "seconds": seconds,
+            "weights": outcome.weights.display().to_string(),
             "count": test.count, "loss": test.loss, "accuracy": test.accuracy, "top5": test.top5,
         }));
     }
@@ -208,7 +210,7 @@ fn change_recipe(args: &Args, model: &mut Model) -> Done {
     };
     if let Some(epochs) = args.epochs {
         if !(epochs.is_finite() && epochs > 0.0) {
-            return Err(usage(format!("--epochs {epochs} is no length"), "give a number above 0"));
+            return Err(usage(format!("--epochs {epochs} is not a length"), "give a number above 0"));
         }
         recipe.length = Length::Epochs(epochs);
     }

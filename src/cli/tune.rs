@@ -1,5 +1,6 @@
-//! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and its chains of convolutions as one kernel
-//! and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same to the bit.
+//! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and its chains of convolutions as
+//! one kernel and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same to
+//! the bit.
 
 use super::bench::measure::Run;
 use super::common::{Common, initialise};
@@ -16,7 +17,7 @@ use std::time::Duration;
 #[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
-    /// Images per run; the recipe's batch unless said
+    /// Images per run [default: the recipe's batch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
 }
@@ -58,7 +59,7 @@ struct Best {
     form: String,
     /// Seconds of a launch.
     time: f64,
-    /// The same with the form that it has unmeasured, where that was measured too.
+    /// The time of the form that it has unmeasured, where that was measured too.
     usual: Option<f64>,
 }
 

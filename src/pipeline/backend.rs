@@ -33,7 +33,8 @@ pub struct Built {
     pub compiled: Option<Compiled>,
 }
 
-/// A back end: what a kind of device needs, and how it is given its code. The interpreter of graphs is none: it has no kernels.
+/// A back end: what a kind of device needs, and how it is given its code. The interpreter of graphs is not one: it has
+/// no kernels.
 pub trait Backend {
     /// The machine that kernels are written for.
     fn target(&self, mode: Mode) -> Target;

@@ -72,8 +72,8 @@ fn code(module: &Verified<Module>, target: &Target, cache: Option<&Path>) -> Res
     cranelift::compile_with(module, target, &x86::micro_kernel_code(target), cache).map_err(failed)
 }
 
-/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point operations
-/// a run of it has: the yardstick for kernels on this machine.
+/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point
+/// operations a run of it has: the yardstick for kernels on this machine.
 pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
     let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());

@@ -50,7 +50,7 @@ pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     session.finish(graph, Mode::Inference)
 }
 
-/// A program of which each run is one training step.
+/// A program whose runs are one training step each.
 pub fn training(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let graph = session.training_graph(model)?;

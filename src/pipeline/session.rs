@@ -125,8 +125,8 @@ impl<'a> Session<'a> {
         backend.compile(planned, self)
     }
 
-    /// The final graph's kernels for a processor. They run in groups of images as the runtime does it, for the caches of the
-    /// target: those of this machine for `--cpu native` only.
+    /// The final graph's kernels for a processor. They run in groups of images as the runtime does it, for the caches
+    /// of the target: those of this machine for `--cpu native` only.
     pub fn library(mut self, graph: &Graph, mode: Mode) -> Result<Kernels> {
         let params = self.count(graph);
         let Planned { plan, module, target } = self.kernels(graph, mode, &Cpu::new(self.options))?;
@@ -180,7 +180,8 @@ impl<'a> Session<'a> {
             lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
         self.emit(Stage::Explain, None, || cost::explain(&builder.choices));
         self.report.chains = std::mem::take(&mut builder.chains);
-        // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no cache.
+        // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no
+        // cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
         let options = plan::Options {
             name: graph.name.clone(),

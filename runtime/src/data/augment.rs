@@ -1,5 +1,5 @@
-//! Augmentation of prepared images. Each image draws from a stream of its own, keyed by seed, epoch and image, so that the
-//! result does not depend on threads, batches, or where training was resumed.
+//! Augmentation of prepared images. Each image draws from a stream of its own, keyed by seed, epoch and image, so that
+//! the result does not depend on threads, batches, or where training was resumed.
 
 use super::{Purpose, stream};
 use crate::philox::Stream;

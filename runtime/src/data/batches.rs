@@ -105,7 +105,8 @@ impl Source {
         Ok(batch)
     }
 
-    /// Starts a thread that makes the batches of this and all later epochs, from a given batch on, until the reader is dropped.
+    /// Starts a thread that makes the batches of this and all later epochs, from a given batch on, until the reader is
+    /// dropped.
     pub fn start(&self, epoch: u32, batch: usize) -> Result<Reader> {
         self.spawn(epoch, batch, u32::MAX)
     }

@@ -1,7 +1,7 @@
 //! Fitted preparations between trainings: whitening CIFAR-10 takes a minute to fit and a moment to read.
 //!
-//! A file in the user's cache folder is named by what it was fitted to. It is read with its checksums, must say the same of
-//! itself, and counts for nothing where anything is wrong with it: then the preparation is fitted again.
+//! A file in the user's cache folder is named by what it was fitted to. It is read with its checksums, must say the
+//! same of itself, and counts for nothing where anything is wrong with it: then the preparation is fitted again.
 
 use super::prepare::Preparation;
 use super::{Dataset, Pixels};

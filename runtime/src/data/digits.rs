@@ -1,5 +1,5 @@
-//! The 1,797 UCI handwritten digits (E. Alpaydin, C. Kaynak; CC BY 4.0), in the binary itself: training works with no file
-//! at all. `runtime/data/digits.LICENSE` has the source and the format.
+//! The 1,797 UCI handwritten digits (E. Alpaydin, C. Kaynak; CC BY 4.0), in the binary itself: training works with no
+//! file at all. `runtime/data/digits.LICENSE` has the source and the format.
 
 use super::{Dataset, Images, Pixels, Sets, test_fifth};
 use crate::{Error, Result};

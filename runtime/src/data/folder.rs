@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 const TESTS: [&str; 3] = ["test", "val", "valid"];
 
-/// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`) those are
-/// the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in alphabetical order.
+/// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`)
+/// those are the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in alphabetical
+/// order.
 pub fn load(path: &Path, input: &[usize], resize: Resize) -> Result<Sets> {
     files::exists(path)?;
     let &[channels, height, width] = input else {

@@ -1,5 +1,6 @@
-//! Local contrast normalisation as in maxout's SVHN preparation (`paper.md` 2.1): with G a normalised 7x7 Gaussian (σ = 2),
-//! zero-padded, `c = x - G*x`, `d = sqrt(G*x²)` (of the uncentred x, as there), `out = c / max(d, mean of d, 1e-4)`.
+//! Local contrast normalisation as in maxout's SVHN preparation (`paper.md` 2.1): with G a normalised 7x7 Gaussian (σ =
+//! 2), zero-padded, `c = x - G*x`, `d = sqrt(G*x²)` (of the uncentred x, as there), `out = c / max(d, mean of d,
+//! 1e-4)`.
 
 const SIDE: usize = 7;
 const HALF: usize = SIDE / 2;

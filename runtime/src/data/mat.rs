@@ -50,7 +50,7 @@ pub fn read(path: &Path) -> Result<Vec<Matrix>> {
                 let mut inner: Box<dyn Read> = Box::new(flate2::read::ZlibDecoder::new(&mut body).take(CAP + 4096));
                 match tag(&mut inner, path)? {
                     Some((MI_MATRIX, _)) => matrices.extend(matrix(&mut inner, path)?),
-                    _ => return Err(files::cut(path, "a packed element that is no array")),
+                    _ => return Err(files::cut(path, "a packed element that is not an array")),
                 }
             }
             MI_MATRIX => matrices.extend(matrix(&mut body, path)?),

@@ -1,4 +1,5 @@
-//! Mixup (Zhang, Cisse, Dauphin & Lopez-Paz, 2018): a batch is mixed with a permutation of itself, images and labels alike.
+//! Mixup (Zhang, Cisse, Dauphin & Lopez-Paz, 2018): a batch is mixed with a permutation of itself, images and labels
+//! alike.
 
 use super::batches::Batch;
 use crate::philox::Stream;
@@ -12,7 +13,8 @@ pub struct Mixed {
     pub share: f32,
 }
 
-/// Mixes a batch by Beta(alpha, alpha). The larger part stays the image's own, so that its label is still what it shows most.
+/// Mixes a batch by Beta(alpha, alpha). The larger part stays the image's own, so that its label is still what it shows
+/// most.
 pub fn mix(batch: &mut Batch, alpha: f64, random: &mut Stream) {
     let (a, b) = (gamma(alpha, random), gamma(alpha, random));
     // Both may round to 0 where alpha is tiny: then nothing is mixed.

@@ -133,7 +133,7 @@ impl Dataset {
         self.images.copy(self.rows[item] as usize, target)
     }
 
-    /// The same images, other rows.
+    /// Returns other rows of these images.
     fn part(&self, rows: Vec<u32>) -> Dataset {
         Dataset { rows: Arc::new(rows), ..self.clone() }
     }
@@ -148,7 +148,7 @@ impl Dataset {
         (self.part(rows), self.part(cut))
     }
 
-    /// Does the part fit a network with this input and so many classes? Asked before the first step.
+    /// Checks that the part fits a network with this input and number of classes. Called before the first step.
     pub fn check(&self, part: &str, input: &[usize], classes: usize) -> Result<()> {
         if self.is_empty() {
             return Err(Error::new(format!("the {part} part of the data has no images")));
@@ -164,7 +164,8 @@ impl Dataset {
             let label = self.labels[row as usize] as usize;
             if label >= classes {
                 return Err(Error::new(format!(
-                    "label {label} of image {row} in the {part} part is out of range: the network has {classes} classes (0 to {})",
+                    "label {label} of image {row} in the {part} part is out of range: the network has {classes} \
+                     classes (0 to {})",
                     classes.saturating_sub(1)
                 ))
                 .with_help("set the network's number of classes, for example with `--set classes=N`"));
@@ -187,8 +188,8 @@ pub struct Sets {
     pub names: Vec<String>,
 }
 
-/// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed would
-/// let weights be tested on images they were trained on.
+/// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed
+/// would let weights be tested on images they were trained on.
 const SPLIT_SEED: u64 = 20131216;
 
 /// Part of such a source that is kept for testing.

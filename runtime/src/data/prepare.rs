@@ -224,8 +224,8 @@ fn per_channel(name: &str, values: &[f64], channels: usize) -> Result<Vec<f32>> 
     }
 }
 
-/// Global contrast normalisation as pylearn2 has it (`use_std = False, sqrt_bias = 0`): minus the mean of all values, times
-/// `scale / L2 norm`; a norm below 1e-8 counts as 1.
+/// Global contrast normalisation as pylearn2 has it (`use_std = False, sqrt_bias = 0`): minus the mean of all values,
+/// times `scale / L2 norm`; a norm below 1e-8 counts as 1.
 fn gcn(image: &mut [f32], scale: f32) {
     let mean = image.iter().map(|&v| f64::from(v)).sum::<f64>() / image.len() as f64;
     let norm = image.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>().sqrt() / f64::from(scale);

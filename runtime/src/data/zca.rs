@@ -1,5 +1,6 @@
-//! ZCA whitening exactly as pylearn2 fits it (`paper.md` 2.1): `m` the mean of the training part, `C = (X-m)ᵀ(X-m)/N + εI`,
-//! `C = V diag(λ) Vᵀ`, `P = V diag(1/sqrt λ) Vᵀ`, `x' = (x - m) P`. Everything in f64 but the stored mean and matrix.
+//! ZCA whitening exactly as pylearn2 fits it (`paper.md` 2.1): `m` the mean of the training part, `C = (X-m)ᵀ(X-m)/N +
+//! εI`, `C = V diag(λ) Vᵀ`, `P = V diag(1/sqrt λ) Vᵀ`, `x' = (x - m) P`. Everything in f64 but the stored mean and
+//! matrix.
 
 use crate::{Error, Result};
 use faer::linalg::matmul::matmul;
@@ -15,8 +16,8 @@ const PANEL: usize = 192;
 /// Images that are whitened together.
 const GROUP: usize = 500;
 
-/// Mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of columns has
-/// one owner, which adds up the images in their order.
+/// Mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of columns
+/// has one owner, which adds up the images in their order.
 pub fn fit(
     count: usize,
     size: usize,
@@ -66,8 +67,8 @@ pub fn fit(
     Ok((mean.into_iter().map(|m| m as f32).collect(), matrix))
 }
 
-/// Whitens one image, in place: rows of the matrix in their order, each product rounded, so that every machine and every
-/// compiled library computes the same bits.
+/// Whitens one image, in place: rows of the matrix in their order, each product rounded, so that every machine and
+/// every compiled library computes the same bits.
 pub fn apply_one(image: &mut [f32], mean: &[f32], matrix: &[f32]) {
     let centred: Vec<f32> = image.iter().zip(mean).map(|(v, m)| v - m).collect();
     image.fill(0.0);

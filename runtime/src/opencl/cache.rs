@@ -1,5 +1,5 @@
-//! Built programs on the disk. An entry is used only if everything about it matches: the device, its driver, the options, the
-//! whole text, the checksum. Anything else counts as absent, and is written anew.
+//! Built programs on the disk. An entry is used only if everything about it matches: the device, its driver, the
+//! options, the whole text, the checksum. Anything else counts as absent, and is written anew.
 
 use super::Info;
 use crate::init::fnv;
@@ -27,8 +27,8 @@ fn tuned_path(info: &Info) -> Option<PathBuf> {
     Some(folder()?.join(format!("tuned-{:016x}.json", fnv(info.identity().as_bytes()))))
 }
 
-/// What [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Nothing if there is no file; an error
-/// if the file is damaged or another device's.
+/// What [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Nothing if there is no file; an
+/// error if the file is damaged or another device's.
 pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
     let Some(path) = tuned_path(info).filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
     let wrong = |what: String| {

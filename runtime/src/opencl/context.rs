@@ -1,5 +1,5 @@
-//! One opened device: context, queue, memory, kernels. All calls of OpenCL that read or write memory are here, so that the
-//! rest needs no `unsafe`.
+//! One opened device: context, queue, memory, kernels. All calls of OpenCL that read or write memory are here, so that
+//! the rest needs no `unsafe`.
 
 use super::Info;
 use crate::{Error, Result};
@@ -163,7 +163,8 @@ impl DeviceContext {
             return Ok(());
         }
         let (queue, mem, data) = (self.queue.as_ptr(), to.mem.as_ptr(), bytes.as_ptr().cast::<c_void>());
-        // SAFETY: the range lies in the buffer (asserted); the bytes live in `sent` until `finish` has waited for the queue.
+        // SAFETY: the range lies in the buffer (asserted); the bytes live in `sent` until `finish` has waited for the
+        // queue.
         let code = unsafe {
             ffi::clEnqueueWriteBuffer(queue, mem, ffi::CL_FALSE, offset, bytes.len(), data, 0, null(), null_mut())
         };
@@ -171,7 +172,7 @@ impl DeviceContext {
         self.check("write to", code)
     }
 
-    /// Sends bytes to the begin of a memory that no queued command uses, beside what is queued.
+    /// Starts an asynchronous upload to offset 0 of `to` on the transfer queue. No queued command may use `to`.
     #[allow(unsafe_code)]
     pub fn upload_async(&self, to: &Memory, bytes: Vec<u8>) -> Result<PendingUpload> {
         assert!(bytes.len() <= to.len, "bytes for a place outside of the memory");
@@ -255,8 +256,8 @@ impl DeviceContext {
         let (global, local) = ([groups * items, 1, 1], [items, 1, 1]);
         let mut event = null_mut();
         let wanted = if self.profiled { &raw mut event } else { null_mut() };
-        // SAFETY: kernels come from verified modules and access what the plan gives them, which the engine has allocated
-        // for this batch; sizes and event are valid for the call.
+        // SAFETY: kernels come from verified modules and access what the plan gives them, which the engine has
+        // allocated for this batch; sizes and event are valid for the call.
         let code = unsafe {
             ffi::clEnqueueNDRangeKernel(
                 self.queue.as_ptr(),
@@ -329,8 +330,8 @@ pub(super) fn parts(info: &Info, count: usize) -> Result<Vec<DeviceId>> {
     let properties = [ffi::CL_DEVICE_PARTITION_EQUALLY as isize, units as isize, 0];
     let (mut found, mut ids) = (0, vec![null_mut(); info.units as usize]);
     let most = ids.len() as u32;
-    // SAFETY: the properties end with 0; there is room for as many devices as the call is told, and there are never more
-    // than units. Nobody releases the devices: they live as long as the program, like whole ones.
+    // SAFETY: the properties end with 0; there is room for as many devices as the call is told, and there are never
+    // more than units. Nobody releases the devices: they live as long as the program, like whole ones.
     let code =
         unsafe { ffi::clCreateSubDevices(info.id.as_raw(), properties.as_ptr(), most, ids.as_mut_ptr(), &mut found) };
     if code != 0 || (found as usize) < count || ids[..count].iter().any(|id| id.is_null()) {
@@ -382,7 +383,8 @@ fn explain(info: &Info, doing: &str, code: Option<i32>, detail: &str) -> Error {
         // CL_OUT_OF_RESOURCES
         Some(-5) => Error::new(format!("{name} ran out of resources, or a kernel failed on it"))
             .with_help("use a smaller batch; if that does not help, start again: the device's memory may be lost"),
-        // CL_DEVICE_NOT_AVAILABLE, CL_INVALID_DEVICE, CL_INVALID_CONTEXT, CL_INVALID_COMMAND_QUEUE, NVIDIA's "illegal access"
+        // CL_DEVICE_NOT_AVAILABLE, CL_INVALID_DEVICE, CL_INVALID_CONTEXT, CL_INVALID_COMMAND_QUEUE, NVIDIA's "illegal
+        // access"
         Some(-2 | -33 | -34 | -36 | -9999) => Error::new(format!("the device {name} is lost: cannot {doing} it"))
             .with_help(
                 "what it computed since the last checkpoint is gone; `--resume` goes on from there, on any device",

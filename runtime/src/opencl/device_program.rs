@@ -69,7 +69,7 @@ impl DeviceProgram {
         self.built[0].as_ref().is_some_and(|b| b.cached)
     }
 
-    /// Room for so many images of a batch, and kernels whose indices are wide enough for all of it.
+    /// Makes room for `images` images of a batch of `total`, and kernels whose indices are wide enough for all of it.
     pub fn reserve(&mut self, images: usize, total: usize) -> Result<()> {
         let plan = &self.plan;
         let large = || Error::new(format!("a batch of {total} is too large"));
@@ -130,7 +130,7 @@ impl DeviceProgram {
         self.context.launch(&built.kernels[launch.kernel], &args, groups, items)
     }
 
-    /// Where a buffer lies when the run has so many images.
+    /// Returns where a buffer lies in a run of `images` images.
     fn place(&self, buffer: usize, images: usize) -> (&Memory, usize) {
         match self.plan.start(buffer, images) {
             (Home::Persistent, offset) => (&self.persistent, offset),

@@ -1,12 +1,12 @@
-//! Runs a plan on one OpenCL device, or on several that share each batch. Parameters and states stay there; only inputs and
-//! the outputs asked for travel.
+//! Runs a plan on one OpenCL device, or on several that share each batch. Parameters and states stay there; only inputs
+//! and the outputs asked for travel.
 //!
-//! **Several devices.** Image i of a batch goes to a device that the batch's size and the number of devices decide. Each
-//! kernel knows the number of its first image in the whole batch, so that dropout draws the masks that one device would
-//! draw. A value that is a sum over the images (a gradient, the loss, the statistics of batch normalisation; the plan lists
-//! them) is added up on the host in the devices' order before anything reads it, and goes back to all of them. So statistics
-//! are those of the whole batch, all devices make the same update, and nothing depends on which of them is faster. With
-//! another number of devices sums are rounded in another order.
+//! **Several devices.** Image i of a batch goes to a device that the batch's size and the number of devices decide.
+//! Each kernel knows the number of its first image in the whole batch, so that dropout draws the masks that one device
+//! would draw. A value that is a sum over the images (a gradient, the loss, the statistics of batch normalisation; the
+//! plan lists them) is added up on the host in the devices' order before anything reads it, and goes back to all of
+//! them. So statistics are those of the whole batch, all devices make the same update, and nothing depends on which of
+//! them is faster. With another number of devices sums are rounded in another order.
 
 use super::context::duration;
 use super::device_program::DeviceProgram;
@@ -27,14 +27,14 @@ pub struct OpenCl {
     alike: bool,
     /// Parameters were written since the last preparation.
     stale: bool,
-    /// Inputs of the next run that came early, for a batch of so many images.
+    /// Inputs of the next run that came early, and the images of its batch.
     early: Option<(usize, Vec<Port>)>,
     profile: Option<Vec<Duration>>,
 }
 
 impl OpenCl {
-    /// `source` must be that of the module that the plan was made with. A plan for several devices must say which of its
-    /// values are sums over the images.
+    /// `source` must be that of the module that the plan was made with. A plan for several devices must say which of
+    /// its values are sums over the images.
     pub fn new(plan: Arc<Plan>, source: Arc<Source>, devices: Vec<Info>) -> Result<OpenCl> {
         ports::check(&plan)?;
         if plan.kernels.len() != source.kernels.len() {
@@ -62,12 +62,12 @@ impl OpenCl {
         self.programs[device].context.inject(fault);
     }
 
-    /// Runs the launches (after the preparations, if they are due), of which each device has its share of images.
+    /// Runs the launches (after the preparations, if they are due); each device has its share of the images.
     fn launch(&mut self, prepare: bool, shares: &[Range<usize>], total: usize) -> Result<()> {
         let plan = self.plan.clone();
         let (before, several) = (plan.prepare.len(), self.programs.len() > 1);
         let mut events: Vec<(usize, Vec<Event>)> = Vec::new();
-        // Sums of which each device has only its own part so far.
+        // Sums that are still in parts, one on each device.
         let mut open: Vec<usize> = Vec::new();
         for (i, launch) in plan.every_launch().enumerate().skip(if prepare { 0 } else { before }) {
             if launch.buffers.iter().any(|b| open.contains(b)) {
@@ -118,7 +118,8 @@ impl OpenCl {
         Ok(())
     }
 
-    /// Gives the first device's parameters to the others, where devices of several kinds may have rounded them differently.
+    /// Gives the first device's parameters to the others, where devices of several kinds may have rounded them
+    /// differently.
     fn spread(&mut self) -> Result<()> {
         let plan = self.plan.clone();
         let Some((first, others)) = self.programs.split_first_mut() else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! OpenCL at run time: platforms and devices, compiled programs, and the engine that runs a plan on one of them.
 //!
-//! The library is found when the program runs (see the crate `opencl-loader`); everything here answers with one clear error
-//! where it is missing. `context` is the only file that talks to it, and one of the named places of `unsafe`.
+//! The library is found when the program runs (see the crate `opencl-loader`); everything here answers with one clear
+//! error where it is missing. `context` is the only file that talks to it, and one of the named places of `unsafe`.
 
 mod cache;
 mod context;
@@ -27,14 +27,15 @@ pub struct Source {
     pub optimise: bool,
 }
 
-/// One kernel of a [`Source`]. Its parameters are, for each buffer, the memory and the offset in it in bytes (`long`); then the
-/// images of this run, the first of them and those of the whole batch (`long`); then the workspace, if it has one.
+/// One kernel of a [`Source`]. Its parameters are, for each buffer, the memory and the offset in it in bytes (`long`);
+/// then the images of this run, the first of them and those of the whole batch (`long`); then the workspace, if it has
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The function's name.
     pub name: String,
-    /// Work items of a group, where the kernel is written for groups: one group for each of the launch's rounds. Otherwise
-    /// any number of items share the rounds.
+    /// Work items of a group, where the kernel is written for groups: one group for each of the launch's rounds.
+    /// Otherwise any number of items share the rounds.
     pub items: Option<usize>,
     /// Bytes of global memory that each work item needs for itself.
     pub workspace_bytes: usize,

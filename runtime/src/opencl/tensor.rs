@@ -1,5 +1,5 @@
-//! Can 32 items of a device multiply matrices of bf16 and of tf32 numbers together? Asked by a trial: small products by the macros
-//! that the kernels use (PTX, which NVIDIA's OpenCL C takes), whose numbers must be exact.
+//! Can 32 items of a device multiply matrices of bf16 and of tf32 numbers together? Asked by a trial: small products by
+//! the macros that the kernels use (PTX, which NVIDIA's OpenCL C takes), whose numbers must be exact.
 
 use super::context::{Argument, DeviceContext};
 use super::program::{Width, build};
@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 /// What a kernel's text asks for with `#ifdef`.
 pub const MACRO: &str = "NINC_TENSOR";
 
-/// `PAIR`: two numbers that are exact in bf16 as one word, the first in its lower half. `MMA_…`: `c += a · b` for 16 x 8 results and
-/// 16 (bf16) or 8 (tf32) terms by 32 items together; where each item's numbers belong is in the PTX manual, "Matrix Fragments for
-/// mma.m16n8k16" and "m16n8k8".
+/// `PAIR`: two numbers that are exact in bf16 as one word, the first in its lower half. `MMA_…`: `c += a · b` for 16 x
+/// 8 results and 16 (bf16) or 8 (tf32) terms by 32 items together; where each item's numbers belong is in the PTX
+/// manual, "Matrix Fragments for mma.m16n8k16" and "m16n8k8".
 pub const INSTRUCTION: &str = r#"#define PAIR(x, y) (as_uint(x) >> 16 | (as_uint(y) & 0xffff0000u))
 #ifndef MMA
 #define MMA(kind, c0, c1, c2, c3, a0, a1, a2, a3, b0, b1) \
@@ -26,7 +26,8 @@ pub const INSTRUCTION: &str = r#"#define PAIR(x, y) (as_uint(x) >> 16 | (as_uint
     MMA("m16n8k8.row.col.f32.tf32.tf32", c0, c1, c2, c3, a0, a1, a2, a3, b0, b1)
 "#;
 
-/// `c[2][16][8]`, by bf16 and by tf32: `a[16][16] · b[16][8]` with `a[r][k] = (3r + 5k) mod 7 - 3` and `b[k][n] = (2k + 3n) mod 5 - 2`.
+/// `c[2][16][8]`, by bf16 and by tf32: `a[16][16] · b[16][8]` with `a[r][k] = (3r + 5k) mod 7 - 3` and `b[k][n] = (2k +
+/// 3n) mod 5 - 2`.
 pub const TRIAL: &str = r#"
 #define A(r, k) (float)((3 * (r) + 5 * (k)) % 7 - 3)
 #define B(k, n) (float)((2 * (k) + 3 * (n)) % 5 - 2)
@@ -43,7 +44,8 @@ __kernel void trial(__global float *c) {
     STORE(0);
     c0 = c1 = c2 = c3 = 0.0f;
     for (int k = t / 2; k < 16; k += 8) {
-        const uint x0 = as_uint(A(g, k)), x1 = as_uint(A(g + 8, k)), x2 = as_uint(A(g, k + 4)), x3 = as_uint(A(g + 8, k + 4));
+        const uint x0 = as_uint(A(g, k)), x1 = as_uint(A(g + 8, k));
+        const uint x2 = as_uint(A(g, k + 4)), x3 = as_uint(A(g + 8, k + 4));
         MMA_TF32(c0, c1, c2, c3, x0, x1, x2, x3, as_uint(B(k, g)), as_uint(B(k + 4, g)));
     }
     STORE(1);

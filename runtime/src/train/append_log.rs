@@ -1,7 +1,7 @@
 //! A file that grows at its end while training runs, and that a resumed run continues where its checkpoint left it.
 //!
-//! A full disk must not end days of work, and no line may be lost either: what cannot be written stays in memory and is tried
-//! again. A checkpoint is only written once everything before it is in the file.
+//! A full disk must not end days of work, and no line may be lost either: what cannot be written stays in memory and is
+//! tried again. A checkpoint is only written once everything before it is in the file.
 
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};

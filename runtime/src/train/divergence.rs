@@ -1,4 +1,4 @@
-//! What goes wrong in training: a loss that is no number any more, and one that stays where guessing is.
+//! What goes wrong in training: a loss that is not finite any more, and one that stays where guessing is.
 
 use super::job::{Finder, Job};
 use super::schedule::Hyper;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 /// Steps between the copies of all parameters from which a broken step is made again.
 const EVERY: u64 = 32;
 
-/// Steps since a copy of the parameters, so that the one that broke can be looked at: steps are functions of the parameters,
-/// the batch and a few numbers, so making them again gives the same bits.
+/// Steps since a copy of the parameters, so that the one that broke can be looked at: steps are functions of the
+/// parameters, the batch and a few numbers, so making them again gives the same bits.
 #[derive(Default)]
 pub struct ReplayLog {
     parameters: BTreeMap<String, Tensor>,
@@ -74,7 +74,8 @@ pub fn broken(
     let what = if loss.is_nan() { "NaN" } else { "infinite" };
     let rate = job.recipe.optimizer.rate() * hyper.factor;
     Ok(Error::new(format!("the loss became {what} in step {step} (rate {rate}): {place}")).with_help(
-        "lower the rate, add `warmup` or `clip`, or check the data for values that are not numbers; the last checkpoint, if \
+        "lower the rate, add `warmup` or `clip`, or check the data for values that are not numbers; the last \
+         checkpoint, if \
          there is one, is from before",
     ))
 }
@@ -111,11 +112,12 @@ pub fn name_of(value: f32) -> &'static str {
     }
 }
 
-/// The known ways out of a loss that does not move (`mavenlin/cuda-convnet` issue 1 and others): a last ReLU lets all class
-/// maps die.
+/// The known ways out of a loss that does not move (`mavenlin/cuda-convnet` issue 1 and others): a last ReLU lets all
+/// class maps die.
 pub fn stuck(what: &str, classes: usize) -> String {
     format!(
-        "{what}: ln({classes}) = {:.6}. Ways out: a smaller `init` for the first layer (std 0.001 to 0.01) or `init = he`, \
+        "{what}: ln({classes}) = {:.6}. Ways out: a smaller `init` for the first layer (std 0.001 to 0.01) or `init = \
+         he`, \
          a smaller rate or `warmup`, no relu after the last layer, batch_norm, whitened data (`prepare = [gcn, zca]`)",
         (classes as f64).ln()
     )

@@ -1,9 +1,9 @@
 //! Event files for TensorBoard: scalars in the two messages that it needs, framed as TFRecords.
 //!
 //! A record is its length (u64), the masked CRC-32C of these 8 bytes, the data, and the masked CRC-32C of the data
-//! (tensorflow/core/lib/io/record_writer.h). The data is an `Event` (tensorflow/core/util/event.proto): `wall_time` = 1 (double),
-//! `step` = 2 (int64), `file_version` = 3 (string), `summary` = 5; a `Summary` has `value` = 1, and a value `tag` = 1 (string)
-//! and `simple_value` = 2 (float).
+//! (tensorflow/core/lib/io/record_writer.h). The data is an `Event` (tensorflow/core/util/event.proto): `wall_time` = 1
+//! (double), `step` = 2 (int64), `file_version` = 3 (string), `summary` = 5; a `Summary` has `value` = 1, and a value
+//! `tag` = 1 (string) and `simple_value` = 2 (float).
 
 use super::append_log::AppendLog;
 use crate::Result;

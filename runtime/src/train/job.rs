@@ -60,7 +60,7 @@ pub struct Saving {
     pub steps: Option<u64>,
     /// Save after each of these times.
     pub time: Option<Duration>,
-    /// The newest so many; 0 counts as 1.
+    /// How many of the newest stay; 0 counts as 1.
     pub keep: usize,
 }
 
@@ -76,7 +76,8 @@ pub enum Start {
 
 /// Finds the first value of a training step that is not finite.
 pub trait Finder {
-    /// `parameters` are those before the step, `factor` and `momentum` its numbers. `None` if all named values are finite.
+    /// `parameters` are those before the step, `factor` and `momentum` its numbers. `None` if all named values are
+    /// finite.
     fn find(
         &self,
         parameters: &BTreeMap<String, Tensor>,

@@ -1,4 +1,5 @@
-//! The training log: one JSON object a line. It holds no times, so that a resumed run has the same log as an uninterrupted one.
+//! The training log: one JSON object a line. It holds no times, so that a resumed run has the same log as an
+//! uninterrupted one.
 
 use super::append_log::AppendLog;
 use crate::{Error, Result};

@@ -1,5 +1,5 @@
-//! Training: the loop around a compiled step. Everything that decides the result is counted, never timed, so that a run can
-//! be stopped anywhere and go on to the same bits.
+//! Training: the loop around a compiled step. Everything that decides the result is counted, never timed, so that a run
+//! can be stopped anywhere and go on to the same bits.
 
 pub mod append_log;
 pub mod divergence;

@@ -1,4 +1,5 @@
-//! When checkpoints are due, the older ones that are kept, and the last resort when the folder cannot be written any more.
+//! When checkpoints are due, the older ones that are kept, and the last resort when the folder cannot be written any
+//! more.
 
 use super::job::{Saving, checkpoint_path};
 use crate::store::Disk;
@@ -48,7 +49,8 @@ pub fn kept(folder: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Gives the checkpoint just written a second name that the next save leaves alone, and removes what is more than `keep`.
+/// Gives the checkpoint just written a second name that the next save leaves alone, and removes what is more than
+/// `keep`.
 pub fn keep(folder: &Path, name: &str, step: u64, saving: Saving, disk: &dyn Disk) -> Result<()> {
     if saving.keep < 2 {
         return Ok(());

@@ -293,8 +293,8 @@ impl<'a, 'b> Run<'a, 'b> {
         // They matter less than the log: what cannot be written now comes with the next checkpoint.
         let _ = self.events.flush();
         watch.epoch(&line);
-        // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must not
-        // differ from one that never stopped.
+        // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must
+        // not differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
         if whole && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
             let best = job.folder.join(format!("{}.best.safetensors", job.name));
@@ -408,8 +408,8 @@ struct Next {
     there: bool,
 }
 
-/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`; `overlapped` is for
-/// that of the next step, as [`Engine::run_overlapped`] says, and is given the program's inputs.
+/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`;
+/// `overlapped` is for that of the next step, as [`Engine::run_overlapped`] says, and is given the program's inputs.
 fn one(
     engine: &mut dyn Engine,
     recipe: &Recipe,

@@ -28,7 +28,7 @@ pub struct Run<'a> {
     pub profile: bool,
 }
 
-/// Times of the rounds in ascending order, of which there is at least one.
+/// Times of the rounds in ascending order, at least one.
 pub struct Times {
     sorted: Vec<Duration>,
     /// Rounds that the engine's profile has seen.

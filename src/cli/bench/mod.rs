@@ -26,10 +26,10 @@ pub struct Args {
     file: PathBuf,
     #[arg(long, value_enum, default_value = "infer")]
     mode: Mode,
-    /// Images per run; the recipe's batch unless said
+    /// Images per run [default: the recipe's batch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// Rounds that count; 30, or as many as fit into ten seconds, unless said
+    /// Rounds that count [default: 30, or as many as fit into ten seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: Option<u32>,
     /// Do not measure the machine's peak

@@ -1,5 +1,5 @@
-//! Curves as SVG: two axes with round numbers, a line for each series. Sized for a phone's width; a wide page shows several
-//! side by side.
+//! Curves as SVG: two axes with round numbers, a line for each series. Sized for a phone's width; a wide page shows
+//! several side by side.
 
 use super::page::escape;
 use std::fmt::Write;
@@ -73,7 +73,8 @@ pub fn draw(title: &str, series: &[Series]) -> String {
     let y =
         Axis { low: if y.0 > 0.0 && y.0 < 0.4 * y.1 { 0.0 } else { y.0 }, high: y.1, from: HEIGHT - BOTTOM, to: TOP };
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0} by epoch\"><text class=\"title\" x=\"{LEFT}\" y=\"16\">{0}</text>",
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0} by epoch\"><text class=\"title\" \
+         x=\"{LEFT}\" y=\"16\">{0}</text>",
         escape(title)
     );
     // Formatting into a string cannot fail, so the results below carry nothing.

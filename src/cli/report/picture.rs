@@ -58,8 +58,8 @@ pub struct Filters {
 /// The most filters that are shown.
 const MOST: usize = 256;
 
-/// The first layer's weights as small pictures: of a convolution, or of a linear layer on the image's pixels. Grey is 0; each
-/// filter is scaled by its largest value.
+/// The first layer's weights as small pictures: of a convolution, or of a linear layer on the image's pixels. Grey is
+/// 0; each filter is scaled by its largest value.
 pub fn filters(parameters: &[Parameter], weights: &Weights, image: [usize; 3]) -> Option<Filters> {
     let first = parameters.iter().find(|p| !p.state && p.name.ends_with(".weight"))?;
     let tensor = weights.tensors.get(&first.name)?;

@@ -33,7 +33,7 @@ impl Finder for Layers<'_> {
         for (name, tensor) in parameters {
             program.engine.write(name, tensor)?;
         }
-        // The final softmax is part of the loss: it is no value of a training step.
+        // The final softmax is part of the loss: it is not a value of a training step.
         let there = |name: &&String| program.engine.outputs().iter().any(|p| p.name == **name);
         let names: Vec<&str> = names.iter().filter(there).map(String::as_str).collect();
         let inputs = program.engine.inputs().to_vec();
