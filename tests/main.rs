@@ -14,6 +14,7 @@ mod kernels;
 #[cfg(unix)]
 mod kill;
 mod library;
+mod names;
 mod nets;
 mod opencl;
 mod ops;

@@ -25,7 +25,7 @@ use ninc::ops::source::{Init, Input, Param};
 use ninc::ops::stochastic_pool::StochasticPool;
 use ninc::types::{DType, Type};
 use ninc_runtime::philox::Stream;
-use ninc_runtime::plan::Port;
+use ninc_runtime::plan::{Port, Role};
 use ninc_runtime::spec::{Length, Optimizer, Recipe, Schedule};
 use ninc_runtime::{Engine, Feed};
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ pub fn random(seed: u64) -> Graph {
     let mut maker =
         Maker { graph: Graph::new(&format!("random{seed}")), random: Stream::new(seed, 1, 0), params: 0, layers: 0 };
     let dims = [1 + maker.below(4), 4 + maker.below(6), 4 + maker.below(6)].to_vec();
-    let input = Input { name: "image".into(), ints: false, batched: true, dims };
+    let input = Input { name: "image".into(), role: Role::Image, ints: false, batched: true, dims };
     let mut values = vec![maker.graph.add(input, &[]).expect("an input")];
     for _ in 0..2 + maker.below(6) {
         // Now and then an older value again, so that some have several users.
@@ -269,15 +269,15 @@ pub struct Values {
 impl Values {
     pub fn new(seed: u64) -> Values {
         let hyper = [
-            ("rate", 0.5),
-            ("momentum", 0.9),
-            ("decay", 0.01),
-            ("beta1", 0.9),
-            ("beta2", 0.99),
-            ("epsilon", 1e-3),
-            ("alpha", 0.9),
-            ("step", 1.0),
-            ("clip", 0.7),
+            ("@rate", 0.5),
+            ("@momentum", 0.9),
+            ("@decay", 0.01),
+            ("@beta1", 0.9),
+            ("@beta2", 0.99),
+            ("@epsilon", 1e-3),
+            ("@alpha", 0.9),
+            ("@step", 1.0),
+            ("@clip", 0.7),
         ];
         Values { seed, fixed: hyper.map(|(name, value)| (name.to_string(), value)).into() }
     }
@@ -308,7 +308,7 @@ impl Values {
     pub fn ints(&self, name: &str, ty: &Type, batch: usize) -> Vec<i32> {
         let mut stream = self.stream(name);
         let count: usize = ty.full_dims(batch).iter().product();
-        let bound = if name == "key" { 1 << 30 } else { CLASSES as u32 };
+        let bound = if name == "@key" { 1 << 30 } else { CLASSES as u32 };
         (0..count).map(|_| stream.below(bound) as i32).collect()
     }
 }

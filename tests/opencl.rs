@@ -24,6 +24,7 @@ use ninc::ops::source::{Init, Input, Param};
 use ninc::ops::{self, Case};
 use ninc::pipeline::{self, Device, Options};
 use ninc::types::DType;
+use ninc_runtime::plan::Role;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -56,9 +57,10 @@ fn add(graph: &mut Graph, number: usize, case: &Case) {
                     Param { name, dims, init, trainable: true, rate: 1.0, decay: 1.0, max_norm: None, state: false };
                 graph.add(param, &[])
             }
-            (batched, dtype) => {
-                graph.add(Input { name, ints: dtype == DType::I32, batched, dims: ty.dims.clone() }, &[])
-            }
+            (batched, dtype) => graph.add(
+                Input { name, role: Role::Tensor, ints: dtype == DType::I32, batched, dims: ty.dims.clone() },
+                &[],
+            ),
         };
         operands.push(node.expect("a source"));
     }

@@ -9,12 +9,20 @@ use ninc::lower::{BufferId, Launch, ProgramBuilder, Role};
 use ninc::plan::{Options, Ports, plan, text};
 use ninc_runtime::exec::Code;
 use ninc_runtime::philox::Stream;
-use ninc_runtime::plan::{Place, Plan, Port};
+use ninc_runtime::plan::{self, Place, Plan, Port};
 use ninc_runtime::{Engine, Executor, Feed, Pool, Tensor};
 use std::sync::Arc;
 
 fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
-    Port { name: name.into(), ints: false, batched, dims: vec![len], order: vec![0], buffer: buffer.0 as usize }
+    Port {
+        name: name.into(),
+        role: plan::Role::Tensor,
+        ints: false,
+        batched,
+        dims: vec![len],
+        order: vec![0],
+        buffer: buffer.0 as usize,
+    }
 }
 
 /// Adds a launch that writes `target` (of `len` elements per image) from `sources`: element i is the sum of all elements

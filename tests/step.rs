@@ -6,8 +6,8 @@ use ninc::pipeline::{self, Device, Options, Program, Stage};
 use ninc::types::Format;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
-use ninc_runtime::train::feeds::Feeds;
 use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::{Feed, Tensor};
 
 /// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear layer.
@@ -72,8 +72,8 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
     let mut results = vec![vec![]];
     for step in 0..3 {
         let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum() };
-        let feeds = Feeds::new(&ports, recipe, hyper, 1.0, step).expect("feeds");
-        let fed: Vec<(&str, Feed)> = feeds.with(&ports, &data);
+        let own = StepInputs::new(&ports, recipe, hyper, 1.0, step).expect("inputs");
+        let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
         let loss = program.engine.run(batch, &fed, &["loss"]).expect("a step");
         results[0].extend(&loss[0].data);
     }

@@ -87,10 +87,10 @@ fn feeds<'a>(images: &'a Tensor, labels: &'a [i32], step: usize) -> [(&'static s
     let each = 16 * 3 * 16 * 16;
     [
         ("image", Feed::F32(&images.data[step * each..(step + 1) * each])),
-        ("labels", Feed::I32(&labels[step * 16..(step + 1) * 16])),
-        ("rate", Feed::F32(&[0.005])),
-        ("momentum", Feed::F32(&[0.9])),
-        ("decay", Feed::F32(&[1e-4])),
+        ("@labels", Feed::I32(&labels[step * 16..(step + 1) * 16])),
+        ("@rate", Feed::F32(&[0.005])),
+        ("@momentum", Feed::F32(&[0.9])),
+        ("@decay", Feed::F32(&[1e-4])),
     ]
 }
 

@@ -74,11 +74,91 @@ pub struct Kernel {
     pub scratch_bytes: usize,
 }
 
+/// What an input stands for in a run. Names are the caller's; who feeds a program goes by the roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The images that the network sees.
+    Image,
+    /// The class of each image.
+    Labels,
+    /// With `mixup`: the class of the image that each is mixed with.
+    Partners,
+    /// With `mixup`: the weight of the own label, from 0 to 1.
+    Share,
+    /// With `mixup`: the weight of the partner's label, 1 minus the share.
+    Rest,
+    /// Four words from which all random numbers of the step are drawn: seed and step.
+    Key,
+    Hyper(Hyper),
+    /// A value that has no meaning to a training: outputs, parameters, inputs of graphs that are no networks.
+    Tensor,
+}
+
+/// A number that the optimiser takes in each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hyper {
+    Rate,
+    Momentum,
+    Decay,
+    Beta1,
+    Beta2,
+    Epsilon,
+    Alpha,
+    /// The number of the step, from 1.
+    Step,
+    /// Bound on the norm of all gradients.
+    Clip,
+}
+
+impl Role {
+    pub const ALL: [Role; 16] = [
+        Role::Image,
+        Role::Labels,
+        Role::Partners,
+        Role::Share,
+        Role::Rest,
+        Role::Key,
+        Role::Hyper(Hyper::Rate),
+        Role::Hyper(Hyper::Momentum),
+        Role::Hyper(Hyper::Decay),
+        Role::Hyper(Hyper::Beta1),
+        Role::Hyper(Hyper::Beta2),
+        Role::Hyper(Hyper::Epsilon),
+        Role::Hyper(Hyper::Alpha),
+        Role::Hyper(Hyper::Step),
+        Role::Hyper(Hyper::Clip),
+        Role::Tensor,
+    ];
+
+    /// The word for it in texts and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Image => "image",
+            Role::Labels => "labels",
+            Role::Partners => "partners",
+            Role::Share => "share",
+            Role::Rest => "rest",
+            Role::Key => "key",
+            Role::Hyper(Hyper::Rate) => "rate",
+            Role::Hyper(Hyper::Momentum) => "momentum",
+            Role::Hyper(Hyper::Decay) => "decay",
+            Role::Hyper(Hyper::Beta1) => "beta1",
+            Role::Hyper(Hyper::Beta2) => "beta2",
+            Role::Hyper(Hyper::Epsilon) => "epsilon",
+            Role::Hyper(Hyper::Alpha) => "alpha",
+            Role::Hyper(Hyper::Step) => "step",
+            Role::Hyper(Hyper::Clip) => "clip",
+            Role::Tensor => "tensor",
+        }
+    }
+}
+
 /// A value that callers feed, fetch, read or write, by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
     /// The name that callers use.
     pub name: String,
+    pub role: Role,
     /// I32 instead of F32.
     pub ints: bool,
     /// One per image?

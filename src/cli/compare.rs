@@ -10,7 +10,7 @@ use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::Source;
-use ninc_runtime::train::feeds;
+use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Feed, Tensor};
 use serde_json::json;
@@ -125,7 +125,7 @@ fn both(
             Some((path, weights)) => use_weights(&mut program, weights, path)?,
             None => initialise(&mut program)?,
         }
-        let port = feeds::image(program.engine.inputs())?.clone();
+        let port = step_inputs::image(program.engine.inputs())?.clone();
         let names: Vec<&str> = values.iter().map(String::as_str).collect();
         let count = images.len() / port.elements();
         Ok(program.engine.run(count, &[(&port.name, Feed::F32(images))], &names)?)

@@ -6,7 +6,7 @@ use ninc::fold;
 use ninc::model::Model;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::store::System;
-use ninc_runtime::train::feeds;
+use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Feed, Tensor};
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
 fn results(model: &Model, weights: &Weights, path: &Path, common: &Common) -> Done<Tensor> {
     let mut program = common.inference(model, &[])?;
     use_weights(&mut program, weights, path)?;
-    let port = feeds::image(program.engine.inputs())?.clone();
+    let port = step_inputs::image(program.engine.inputs())?.clone();
     let mut random = Stream::new(1, 0, 0);
     let images: Vec<f32> = (0..IMAGES * port.elements()).map(|_| random.normal()).collect();
     let (name, _, _) = result(model)?;

@@ -150,7 +150,7 @@ fn count(tensor: &Tensor, dims: &[usize], path: &Path) -> Done<usize> {
 }
 
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {
-    let input = ninc_runtime::train::feeds::image(engine.inputs())?.name.clone();
+    let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
     let mut all: Vec<Tensor> = Vec::new();
     for some in images.values.chunks(BATCH * images.size) {
         let count = some.len() / images.size;

@@ -4,7 +4,7 @@ use super::common::{Common, load_data, parameters, result, show_dumps};
 use super::output::{self, Done, Failure, usage};
 use super::progress::Shown;
 use super::{report, signals};
-use ninc::graph::text;
+use ninc::graph::identity;
 use ninc::model::Model;
 use ninc_runtime::cache_folder;
 use ninc_runtime::data::prepare::Preparation;
@@ -114,7 +114,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters)?;
     let preparation = prepare(&spec.prepare, &sets.train)?;
-    let text = text::print(&model.graph);
+    let text = identity::text(&model.graph);
     let finder = finder::Layers { model: &model, common };
     let job = Job {
         name: model.name.clone(),

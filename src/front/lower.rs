@@ -13,6 +13,7 @@ use crate::graph::{Graph, NodeId};
 use crate::model::Layer;
 use crate::ops::schema::{Schema, Settings};
 use crate::ops::source;
+use ninc_runtime::plan::Role;
 use std::collections::{HashMap, HashSet};
 
 /// Layers of an expanded network, and rounds of a repeat.
@@ -315,7 +316,7 @@ impl<'a> Lower<'a> {
             let d = Diagnostic::error(codes::TOO_LARGE, dims.span, "an image of this size has more than 2^31 elements");
             return self.report(d);
         }
-        let op = source::Input { name: name.text.clone(), ints: false, batched: true, dims: sizes };
+        let op = source::Input { name: name.text.clone(), role: Role::Image, ints: false, batched: true, dims: sizes };
         match self.graph.add(op, &[]) {
             Ok(id) => {
                 self.graph.set_name(id, name.text.clone());

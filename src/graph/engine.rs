@@ -3,8 +3,9 @@
 use super::Graph;
 use super::interp::{self, Value};
 use crate::ops::Operator;
+use crate::ops::source::Input;
 use crate::types::{DType, Type};
-use ninc_runtime::plan::Port;
+use ninc_runtime::plan::{Port, Role};
 use ninc_runtime::{Engine, Error, Feed, Result, Tensor};
 use std::collections::HashMap;
 
@@ -16,10 +17,15 @@ pub struct Interpreter {
     values: HashMap<String, Tensor>,
 }
 
-/// A port of a graph value; compiled programs say which buffer it is.
+/// A port of a graph value that callers read or write by name; compiled programs say which buffer it is.
 pub fn port(name: &str, ty: &Type, buffer: usize) -> Port {
-    let ints = ty.dtype == DType::I32;
-    Port { name: name.into(), ints, batched: ty.batched, dims: ty.dims.clone(), order: ty.memory_order(), buffer }
+    let (ints, order) = (ty.dtype == DType::I32, ty.memory_order());
+    Port { name: name.into(), role: Role::Tensor, ints, batched: ty.batched, dims: ty.dims.clone(), order, buffer }
+}
+
+/// The port of an input.
+pub fn input_port(input: &Input, ty: &Type, buffer: usize) -> Port {
+    Port { role: input.role, ..port(&input.name, ty, buffer) }
 }
 
 impl Interpreter {
@@ -28,7 +34,7 @@ impl Interpreter {
         let (mut inputs, mut params) = (vec![], vec![]);
         for id in graph.ids() {
             match graph.op(id) {
-                Operator::Input(input) => inputs.push(port(&input.name, graph.ty(id), 0)),
+                Operator::Input(input) => inputs.push(input_port(input, graph.ty(id), 0)),
                 Operator::Param(param) => params.push(port(&param.name, graph.ty(id), 0)),
                 _ => {}
             }

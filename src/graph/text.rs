@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! graph "tiny"
-//! %0 = input() {name = "image", ints = false, batched = true, dims = [3, 8, 8]} : f32[N, 3, 8, 8]
+//! %0 = input() {name = "image", role = "image", ints = false, batched = true, dims = [3, 8, 8]} : f32[N, 3, 8, 8]
 //! %1 = param() {name = "c.weight", dims = [4, 3, 1, 1], init = he(), …} : f32[4, 3, 1, 1]
 //! %2 "c" = conv2d(%0, %1) {stride = [1, 1], pad = [0, 0], dilation = [1, 1], groups = 1} : f32[N, 4, 8, 8]
 //! output "c" = %2

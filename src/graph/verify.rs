@@ -145,9 +145,10 @@ mod tests {
     use crate::ops::activation::Activation;
     use crate::ops::arithmetic::Add;
     use crate::ops::source::{Init, Input, Param};
+    use ninc_runtime::plan::Role;
 
     fn input(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {
-        let op = Input { name: name.into(), ints: false, batched: true, dims: dims.to_vec() };
+        let op = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.to_vec() };
         graph.add(op, &[]).unwrap()
     }
 

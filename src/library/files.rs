@@ -8,11 +8,11 @@ use super::{Contents, Part, Set, archive, object, opencl, shared};
 use crate::lower::target::Target;
 use crate::model::Model;
 use crate::pipeline::{self, Emit, Kernels, Options, Stage};
-use ninc_runtime::plan::Port;
+use ninc_runtime::plan::{Hyper, Port, Role};
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::{self, Store};
-use ninc_runtime::train::feeds;
-use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::schedule;
+use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result, Tensor, init};
 use serde_json::json;
@@ -146,21 +146,19 @@ fn parts(compiled: &[Kernels]) -> Vec<Part<'_>> {
 
 /// What feeds an input of the training step.
 fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
-    let number = || {
-        let unknown = || Error::new(format!("the training step wants `{}`, which the recipe does not set", port.name));
-        let hyper = Hyper { factor: 1.0, momentum: recipe.optimizer.momentum() };
-        feeds::number(recipe, hyper, 0, &port.name).ok_or_else(unknown)
-    };
-    Ok(match port.name.as_str() {
+    let schedule = schedule::Hyper { factor: 1.0, momentum: recipe.optimizer.momentum() };
+    let number = |hyper| step_inputs::hyper(recipe, schedule, 0, hyper);
+    Ok(match port.role {
+        Role::Image => Feed::Image,
+        Role::Tensor => return Err(Error::new(format!("the training step has an input `{}` of no role", port.name))),
         // Mixing images is the caller's matter: to the step each is its own partner, with all of the weight.
-        "labels" | "partners" => Feed::Labels,
-        "share" => Feed::Value(1.0),
-        "rest" => Feed::Value(0.0),
-        "key" => Feed::Key,
-        "rate" => Feed::Rate(number()?),
-        "step" => Feed::Step,
-        _ if port.batched => Feed::Image,
-        _ => Feed::Value(number()?),
+        Role::Labels | Role::Partners => Feed::Labels,
+        Role::Share => Feed::Value(1.0),
+        Role::Rest => Feed::Value(0.0),
+        Role::Key => Feed::Key,
+        Role::Hyper(Hyper::Step) => Feed::Step,
+        Role::Hyper(Hyper::Rate) => Feed::Rate(number(Hyper::Rate)?),
+        Role::Hyper(hyper) => Feed::Value(number(hyper)?),
     })
 }
 

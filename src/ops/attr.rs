@@ -1,6 +1,7 @@
 //! Attributes of operators: one macro makes the struct, its text and its parser.
 
 use crate::types::Format;
+use ninc_runtime::plan::Role;
 use std::fmt;
 
 /// An attribute as the text form has it.
@@ -124,6 +125,15 @@ impl<T: AttrValue> AttrValue for [T; 2] {
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         Vec::from_attr(attr)?.try_into().ok()
+    }
+}
+
+impl AttrValue for Role {
+    fn to_attr(&self) -> Attr {
+        Attr::Text(self.name().into())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        Role::ALL.into_iter().find(|role| role.to_attr() == *attr)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered, Unsupported};
 use crate::recipes::movement;
 use crate::types::{DType, Type};
+use ninc_runtime::plan::Role;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,10 +59,11 @@ impl AttrValue for Init {
 }
 
 attributes! {
-    /// A value that the caller feeds in each run: images, `labels`, hyper-parameters such as `rate`, the random `key`.
-    /// No operands.
+    /// A value that the caller feeds in each run: images, labels, hyper-parameters, the random key. No operands.
     Input {
         name: String,
+        /// What it stands for; the name decides nothing.
+        role: Role,
         /// I32 instead of F32
         ints: bool,
         batched: bool,

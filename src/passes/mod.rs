@@ -3,7 +3,9 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::source::Input;
 use crate::types::Format;
+use ninc_runtime::plan::Role;
 
 pub mod autodiff;
 pub mod cse;
@@ -83,9 +85,18 @@ fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {
     }
 }
 
-/// The input of that name.
-fn find_input(graph: &Graph, wanted: &str) -> Option<NodeId> {
-    graph.ids().into_iter().find(|&id| matches!(graph.op(id), Operator::Input(input) if input.name == wanted))
+/// The step's input of that role, added where the graph has none. Its name cannot be a user's, who has no `@` in names.
+fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, String> {
+    let found = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == role);
+    if let Some(id) = graph.ids().into_iter().find(found) {
+        return Ok(id);
+    }
+    let (ints, batched, dims) = match role {
+        Role::Labels | Role::Partners => (true, true, vec![]),
+        Role::Key => (true, false, vec![4]),
+        _ => (false, false, vec![]),
+    };
+    graph.add(Input { name: format!("@{}", role.name()), role, ints, batched, dims }, &[])
 }
 
 /// Names a value unless another has that name.

@@ -2,13 +2,14 @@
 //! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is no
 //! business of the graph: it is a larger batch.
 
-use super::{find_input, name_once};
+use super::{name_once, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::arithmetic::{Add, Mix, ScaleBy};
 use crate::ops::reduce::SumSquares;
-use crate::ops::source::{Fill, Init, Input, Param};
+use crate::ops::source::{Fill, Init, Param};
 use crate::ops::update::{ClipFactor, MaxNorm, Update};
+use ninc_runtime::plan::{Hyper, Role};
 use ninc_runtime::spec::{self, Optimizer, Recipe};
 
 /// Adds the updates of all `(parameter, gradient)`.
@@ -34,14 +35,8 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// A hyper-parameter, an input that is the same for all parameters.
-    fn number(&mut self, name: &str) -> Result<NodeId, String> {
-        match find_input(self.graph, name) {
-            Some(input) => Ok(input),
-            None => {
-                let input = Input { name: name.into(), ints: false, batched: false, dims: vec![] };
-                self.graph.add(input, &[])
-            }
-        }
+    fn number(&mut self, hyper: Hyper) -> Result<NodeId, String> {
+        step_input(self.graph, Role::Hyper(hyper))
     }
 
     /// The weight decay: no input where there is none.
@@ -50,7 +45,7 @@ impl Step<'_> {
             Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. } => decay,
         };
         if decay != 0.0 {
-            return self.number("decay");
+            return self.number(Hyper::Decay);
         }
         self.graph.add(Fill { value: 0.0, batched: false, dims: vec![] }, &[])
     }
@@ -89,7 +84,7 @@ impl Step<'_> {
         self.graph.updates.push((place, value));
     }
 
-    /// Scales all gradients so that their common L2 norm is at most the input `clip`.
+    /// Scales all gradients so that their common L2 norm is at most the recipe's `clip`.
     fn clip(&mut self, pairs: &mut [(NodeId, NodeId)]) -> Result<(), String> {
         let mut total = None;
         for (_, gradient) in pairs.iter() {
@@ -100,7 +95,7 @@ impl Step<'_> {
             });
         }
         let Some(total) = total else { return Ok(()) };
-        let limit = self.number("clip")?;
+        let limit = self.number(Hyper::Clip)?;
         let factor = self.graph.add(ClipFactor {}, &[total, limit])?;
         name_once(self.graph, factor, "clip_factor");
         for (_, gradient) in pairs {
@@ -137,12 +132,12 @@ impl Step<'_> {
     }
 
     fn sgd(&mut self, w: NodeId, g: NodeId, momentum: bool, nesterov: bool, inside: bool) -> Result<NodeId, String> {
-        let rate = self.number("rate")?;
+        let rate = self.number(Hyper::Rate)?;
         let decay = self.decay()?;
         if !momentum {
             return self.rule("sgd_plain", w, &[w, g, rate, decay]);
         }
-        let momentum = self.number("momentum")?;
+        let momentum = self.number(Hyper::Momentum)?;
         let v = self.state(w, "velocity")?;
         let next = match inside {
             true => self.rule("sgd_velocity_inside", w, &[w, g, v, rate, momentum, decay])?,
@@ -167,16 +162,16 @@ impl Step<'_> {
     }
 
     /// `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
-    fn corrected(&mut self, name: &str) -> Result<(NodeId, NodeId), String> {
-        let (beta, step) = (self.number(name)?, self.number("step")?);
+    fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), String> {
+        let (beta, step) = (self.number(beta)?, self.number(Hyper::Step)?);
         let correction = Update { rule: "bias_correction".into(), rate: 1.0, decay: 1.0 };
         Ok((beta, self.graph.add(correction, &[beta, step])?))
     }
 
     fn adam(&mut self, w: NodeId, g: NodeId, decoupled: bool) -> Result<NodeId, String> {
         let g = if decoupled { g } else { self.decayed(w, g)? };
-        let (rate, epsilon) = (self.number("rate")?, self.number("epsilon")?);
-        let ((beta1, c1), (beta2, c2)) = (self.corrected("beta1")?, self.corrected("beta2")?);
+        let (rate, epsilon) = (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?);
+        let ((beta1, c1), (beta2, c2)) = (self.corrected(Hyper::Beta1)?, self.corrected(Hyper::Beta2)?);
         let (m, s) = (self.state(w, "adam_m")?, self.state(w, "adam_v")?);
         let first = self.rule("adam_first", w, &[g, m, beta1])?;
         let second = self.rule("adam_second", w, &[g, s, beta2])?;
@@ -191,14 +186,15 @@ impl Step<'_> {
 
     fn rmsprop(&mut self, w: NodeId, g: NodeId, momentum: bool) -> Result<NodeId, String> {
         let g = self.decayed(w, g)?;
-        let (rate, epsilon, alpha) = (self.number("rate")?, self.number("epsilon")?, self.number("alpha")?);
+        let (rate, epsilon, alpha) =
+            (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?, self.number(Hyper::Alpha)?);
         let s = self.state(w, "squares")?;
         let squares = self.rule("adam_second", w, &[g, s, alpha])?;
         self.write(s, squares);
         if !momentum {
             return self.rule("rmsprop_step", w, &[w, g, squares, rate, epsilon]);
         }
-        let momentum = self.number("momentum")?;
+        let momentum = self.number(Hyper::Momentum)?;
         let v = self.state(w, "velocity")?;
         let next = self.rule("rmsprop_velocity", w, &[g, squares, v, momentum, epsilon])?;
         self.write(v, next);

@@ -1,19 +1,19 @@
 //! Makes a training step of a network: the layers' training forms, the loss, gradients, and the optimiser's update, all as
 //! graph values. Nothing of a step happens outside the graph but feeding it.
 
-use super::{autodiff, dce, find_input, optimizer};
+use super::{autodiff, dce, optimizer, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::arithmetic::{Add, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
 use crate::ops::reshape::Reshape;
-use crate::ops::source::Input;
 use crate::ops::{Operator, TrainCx};
+use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Recipe;
 
 /// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
-/// Inputs are the network's own, `labels`, the random `key` and the optimiser's numbers, as far as they are needed.
-/// With `mixed`, each image's target is a mixture: of its own label by `share` and of its partner's by `rest`.
+/// Inputs are the network's own, the labels, the random key and the optimiser's numbers, as far as they are needed.
+/// With `mixed`, each image's target is a mixture of its own label and its partner's.
 pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), String> {
     let logits = loss_operand(graph)?;
     // Kept as an output so that the replacements below carry it along.
@@ -54,8 +54,7 @@ fn loss_operand(graph: &Graph) -> Result<NodeId, String> {
 
 /// Replaces layers that behave differently in training (dropout, batch normalisation, …) by that form.
 fn specialise(graph: &mut Graph) -> Result<(), String> {
-    let key = Input { name: "key".into(), ints: true, batched: false, dims: vec![4] };
-    let key = graph.add(key, &[])?;
+    let key = step_input(graph, Role::Key)?;
     for id in graph.order() {
         let (op, operands) = (graph.op(id).clone(), graph.operands(id).to_vec());
         if let Some(form) = op.training(&mut TrainCx { graph, operands, key })? {
@@ -80,25 +79,21 @@ fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool
         [_, 1, 1] => graph.add(Reshape { dims: vec![classes] }, &[result])?,
         _ => return Err(format!("cross entropy needs one number per class, the network's result is {ty}")),
     };
-    let mut target = target(graph, "labels", classes, smoothing)?;
+    let mut target = target(graph, Role::Labels, classes, smoothing)?;
     if mixed {
-        let other = self::target(graph, "partners", classes, smoothing)?;
-        let mut part = |name: &str, value| {
-            let input = Input { name: name.into(), ints: false, batched: false, dims: vec![] };
-            let input = graph.add(input, &[])?;
-            graph.add(ScaleBy {}, &[value, input])
+        let other = self::target(graph, Role::Partners, classes, smoothing)?;
+        let mut part = |role, value| {
+            let weight = step_input(graph, role)?;
+            graph.add(ScaleBy {}, &[value, weight])
         };
-        let (own, other) = (part("share", target)?, part("rest", other)?);
+        let (own, other) = (part(Role::Share, target)?, part(Role::Rest, other)?);
         target = graph.add(Add {}, &[own, other])?;
     }
     graph.add(CrossEntropy {}, &[logits, target])
 }
 
-/// The distribution over the classes that the input `name` of labels stands for.
-fn target(graph: &mut Graph, name: &str, classes: usize, smoothing: f64) -> Result<NodeId, String> {
-    let labels = match find_input(graph, name) {
-        Some(labels) => labels,
-        None => graph.add(Input { name: name.into(), ints: true, batched: true, dims: vec![] }, &[])?,
-    };
+/// The distribution over the classes that the labels of this role stand for.
+fn target(graph: &mut Graph, role: Role, classes: usize, smoothing: f64) -> Result<NodeId, String> {
+    let labels = step_input(graph, role)?;
     graph.add(OneHot { classes, smoothing }, &[labels])
 }

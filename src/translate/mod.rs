@@ -1,7 +1,7 @@
 //! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each operator
 //! write its launches into one draft.
 
-use crate::graph::engine::port;
+use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
 use crate::lower::target::{Batch, Target};
 use crate::lower::{BufferId, LowerCx, Operand, ProgramBuilder, Role, Unsupported};
@@ -64,7 +64,7 @@ fn declare(driver: &mut Driver) {
             match graph.op(id) {
                 Operator::Input(input) if !state => {
                     let buffer = driver.program.builder.value(&input.name, ty, Role::Input);
-                    driver.program.ports.inputs.push(port(&input.name, ty, buffer.0 as usize));
+                    driver.program.ports.inputs.push(input_port(input, ty, buffer.0 as usize));
                     driver.buffers.insert(id, buffer);
                 }
                 Operator::Param(param) if param.state == state => {

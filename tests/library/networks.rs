@@ -12,8 +12,8 @@ use ninc_runtime::data::batches::Batch;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::init;
 use ninc_runtime::spec::Prepare;
-use ninc_runtime::train::feeds::Feeds;
 use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::weights::Weights;
 use std::fs;
 use std::path::Path;
@@ -63,9 +63,9 @@ pub fn same_steps(
     for step in 0..steps {
         let factor = 1.0 / (step + 1) as f64;
         let hyper = Hyper { factor, momentum: recipe.optimizer.momentum() };
-        let feeds = Feeds::new(&inputs, recipe, hyper, 1.0, step).expect("all known");
+        let own = StepInputs::new(&inputs, recipe, hyper, 1.0, step).expect("all known");
         let data = Batch { images: images.to_vec(), labels: labels.to_vec(), mixed: None };
-        let fed = feeds.with(&inputs, &data);
+        let fed = own.with(&inputs, &data);
         let expected = program.engine.run(labels.len(), &fed, &["loss"]).expect("runs")[0].data[0];
         let loss = library.train_step(training, images, labels, step as i64, factor, 1 + step as i64 % 2);
         assert_eq!(loss.map(f32::to_bits), Ok(expected.to_bits()), "step {step}");
@@ -95,8 +95,8 @@ fn libraries_for_this_machine_have_the_plans_of_the_runtime() {
 
 /// Large enough for groups where the last cache holds 1 MiB.
 const LARGE: &str = "network large {
-    input image: [3, 16, 16]
-    image
+    input rate: [3, 16, 16]
+    rate
         |> mlpconv(kernel = 3, pad = 1, channels = [16, 12], init = he)
         |> max_pool(kernel = 2, stride = 2)
         |> dropout(0.3)

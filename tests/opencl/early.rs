@@ -23,7 +23,7 @@ fn batches_travel_while_devices_compute() {
             let there = Rc::new(Cell::new(0));
             let count = there.clone();
             let before = move |_: &OpenCl, inputs: &[(&str, Feed)]| {
-                let fed = ["image", "labels"].map(|name| inputs.iter().any(|(n, _)| *n == name));
+                let fed = ["image", "@labels"].map(|name| inputs.iter().any(|(n, _)| *n == name));
                 assert_eq!(fed[0], fed[1]);
                 count.set(count.get() + usize::from(!fed[0]));
             };

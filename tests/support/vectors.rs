@@ -18,6 +18,7 @@ use ninc::ops::reduce::LossMean;
 use ninc::ops::softmax::Softmax;
 use ninc::ops::source::{Init, Input, Param};
 use ninc_runtime::Tensor;
+use ninc_runtime::plan::Role;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -162,7 +163,7 @@ pub fn weighted(graph: &mut Graph, y: NodeId) -> NodeId {
 }
 
 pub fn input(graph: &mut Graph, name: &str, dims: &[usize], ints: bool) -> NodeId {
-    graph.add(Input { name: name.into(), ints, batched: true, dims: dims.to_vec() }, &[]).unwrap()
+    graph.add(Input { name: name.into(), role: Role::Tensor, ints, batched: true, dims: dims.to_vec() }, &[]).unwrap()
 }
 
 pub fn param(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {

@@ -1,6 +1,6 @@
 //! How good a network is on a data set: loss, accuracy, confusion. Sums are in f64, on the host.
 
-use super::feeds;
+use super::step_inputs;
 use crate::data::batches::Source;
 use crate::{Engine, Error, Feed, Result};
 use serde::Serialize;
@@ -98,7 +98,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     let port = engine.outputs().iter().find(|p| p.name == output);
     let classes =
         port.map(|p| p.elements()).ok_or_else(|| Error::new(format!("the program has no output `{output}`")))?;
-    let input = feeds::image(engine.inputs())?.name.clone();
+    let input = step_inputs::image(engine.inputs())?.name.clone();
     let (mut count, mut loss, mut right, mut five) = (0, 0.0, 0, 0);
     let mut confusion = vec![vec![0; classes]; classes];
     let mut mistakes: Vec<Mistake> = Vec::new();

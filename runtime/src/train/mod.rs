@@ -5,12 +5,12 @@ pub mod append_log;
 pub mod divergence;
 pub mod evaluate;
 pub mod events;
-pub mod feeds;
 pub mod job;
 pub mod log;
 pub mod saving;
 pub mod schedule;
 pub mod state;
+pub mod step_inputs;
 pub mod trainer;
 
 pub use evaluate::{Evaluation, Scores, evaluate};

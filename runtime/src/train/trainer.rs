@@ -4,12 +4,12 @@ use super::append_log::AppendLog;
 use super::divergence::{self, ReplayLog};
 use super::evaluate::{self, Evaluation, evaluate};
 use super::events::{self, Events};
-use super::feeds::{self, Feeds};
 use super::job::{Control, Job, Outcome, Progress, Start, Watch, checkpoint_path, log_path, weights_path};
 use super::log::{self, Line};
 use super::saving::{self, Due};
 use super::schedule::{Clock, Hyper, hyper, total_steps};
 use super::state::Cursor;
+use super::step_inputs::{self, StepInputs};
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
@@ -64,7 +64,7 @@ pub fn train(
 fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     let logits = trainer.outputs().iter().find(|p| p.name == "logits");
     let classes = logits.map(|p| p.elements()).ok_or_else(|| Error::new("the training program gives no `logits`"))?;
-    let input = &feeds::image(trainer.inputs())?.dims;
+    let input = &step_inputs::image(trainer.inputs())?.dims;
     let parts =
         [("training", Some(&job.sets.train)), ("validation", job.sets.valid.as_ref()), ("test", Some(&job.sets.test))];
     for (part, set) in parts {
@@ -215,7 +215,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let (there, last) = (std::mem::take(&mut next.there), self.cursor.step + 1 == self.total);
         let mut overlapped = |inputs: &[Port], prefetch: &mut dyn Prefetch| {
             if !last && let Ok(batch) = next.loaded.insert(load()) {
-                next.there = prefetch.put(batch.labels.len(), &feeds::of_batch(inputs, batch))?;
+                next.there = prefetch.put(batch.labels.len(), &step_inputs::of_batch(inputs, batch))?;
             }
             Ok(())
         };
@@ -418,7 +418,7 @@ fn one(
     overlapped: &mut dyn FnMut(&[Port], &mut dyn Prefetch) -> Result<()>,
 ) -> Result<Vec<Tensor>> {
     let inputs = engine.inputs().to_vec();
-    let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
-    let fed = if there { feeds.numbers(&inputs) } else { feeds.with(&inputs, batch) };
+    let own = StepInputs::new(&inputs, recipe, hyper, batch.share(), step)?;
+    let fed = if there { own.numbers(&inputs) } else { own.with(&inputs, batch) };
     engine.run_overlapped(batch.labels.len(), &fed, &["loss", "logits"], &mut |prefetch| overlapped(&inputs, prefetch))
 }

@@ -7,8 +7,8 @@ use ninc::pipeline::{self, Device, Program};
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::Recipe;
-use ninc_runtime::train::feeds::{self, Feeds};
 use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::step_inputs::{self, StepInputs};
 use ninc_runtime::{Engine, Feed, Result};
 use std::time::{Duration, Instant};
 
@@ -66,15 +66,15 @@ impl Run<'_> {
         };
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         let ports = program.engine.inputs().to_vec();
-        let image = feeds::image(&ports)?.name.clone();
+        let image = step_inputs::image(&ports)?.name.clone();
         let engine: &mut dyn Engine = &mut *program.engine;
         let once = |engine: &mut dyn Engine, step: u64| -> Result<Duration> {
             // A tiny rate: the work is the same, and the weights stay what they are.
-            let feeds = self.model.train.as_ref().filter(|_| self.train);
+            let own = self.model.train.as_ref().filter(|_| self.train);
             let tiny = |recipe: &Recipe| Hyper { factor: 1e-6, momentum: recipe.optimizer.momentum() };
-            let feeds = feeds.map(|recipe| Feeds::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
-            let fed = match &feeds {
-                Some(feeds) => feeds.with(&ports, &data),
+            let own = own.map(|recipe| StepInputs::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
+            let fed = match &own {
+                Some(own) => own.with(&ports, &data),
                 None => vec![(image.as_str(), Feed::F32(&data.images))],
             };
             let start = Instant::now();

@@ -5,9 +5,9 @@ use crate::cli::output::Failure;
 use ninc::model::Model;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::train::divergence::name_of;
-use ninc_runtime::train::feeds::Feeds;
 use ninc_runtime::train::job::Finder;
 use ninc_runtime::train::schedule::Hyper;
+use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::{Error, Result, Tensor};
 use std::collections::BTreeMap;
 
@@ -37,8 +37,8 @@ impl Finder for Layers<'_> {
         let there = |name: &&String| program.engine.outputs().iter().any(|p| p.name == **name);
         let names: Vec<&str> = names.iter().filter(there).map(String::as_str).collect();
         let inputs = program.engine.inputs().to_vec();
-        let feeds = Feeds::new(&inputs, recipe, hyper, batch.share(), step)?;
-        let values = program.engine.run(batch.labels.len(), &feeds.with(&inputs, batch), &names)?;
+        let own = StepInputs::new(&inputs, recipe, hyper, batch.share(), step)?;
+        let values = program.engine.run(batch.labels.len(), &own.with(&inputs, batch), &names)?;
         for (name, value) in names.iter().zip(&values) {
             if let Some(at) = value.data.iter().position(|v| !v.is_finite()) {
                 let image = at / (value.data.len() / batch.labels.len()).max(1);
