@@ -89,6 +89,7 @@ pub enum Role {
     Rest,
     /// Four words from which all random numbers of the step are drawn: seed and step.
     Key,
+    /// A number of the optimiser.
     Hyper(Hyper),
     /// A value that has no meaning to a training: outputs, parameters, inputs of graphs that are no networks.
     Tensor,
@@ -97,12 +98,19 @@ pub enum Role {
 /// A number that the optimiser takes in each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hyper {
+    /// The learning rate.
     Rate,
+    /// Weight of the last update in the next.
     Momentum,
+    /// Weight decay.
     Decay,
+    /// Adam: weight of the past in the average of gradients.
     Beta1,
+    /// Adam: weight of the past in the average of squared gradients.
     Beta2,
+    /// Added to the root by which Adam and RMSProp divide.
     Epsilon,
+    /// RMSProp: weight of the past in the average of squared gradients.
     Alpha,
     /// The number of the step, from 1.
     Step,
@@ -111,6 +119,7 @@ pub enum Hyper {
 }
 
 impl Role {
+    /// Every role there is.
     pub const ALL: [Role; 16] = [
         Role::Image,
         Role::Labels,
@@ -158,6 +167,7 @@ impl Role {
 pub struct Port {
     /// The name that callers use.
     pub name: String,
+    /// What an input stands for; [`Role::Tensor`] for outputs and parameters.
     pub role: Role,
     /// I32 instead of F32.
     pub ints: bool,
