@@ -36,22 +36,22 @@ train {
 }
 ";
 
-struct Place {
+pub struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub fn new() -> Place {
         let place = Place { folder: tempfile::tempdir().expect("a folder for temporary files") };
         fs::write(place.path("tiny.nin"), MODEL).expect("written");
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn ninc(&self, arguments: &[&str]) -> Output {
+    pub fn ninc(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("ninc starts")
     }
 
@@ -63,7 +63,7 @@ impl Place {
     }
 
     /// Runs what must succeed and gives its stdout.
-    fn good(&self, arguments: &[&str]) -> String {
+    pub fn good(&self, arguments: &[&str]) -> String {
         let output = self.ninc(arguments);
         let (out, err) = texts(&output);
         assert!(output.status.success(), "{arguments:?}: {err}");
@@ -71,7 +71,7 @@ impl Place {
     }
 
     /// Runs what must fail with this code, saying this on stderr and nothing on stdout.
-    fn bad(&self, code: i32, arguments: &[&str], says: &str) {
+    pub fn bad(&self, code: i32, arguments: &[&str], says: &str) {
         let output = self.ninc(arguments);
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {err}");
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-fn texts(output: &Output) -> (String, String) {
+pub fn texts(output: &Output) -> (String, String) {
     (String::from_utf8_lossy(&output.stdout).into(), String::from_utf8_lossy(&output.stderr).into())
 }
 

@@ -441,7 +441,7 @@ fn checkpoint(step: u64) -> Checkpoint {
     let tensor = |scale: f32| Tensor::new(&[2, 3], (0..6).map(|i| i as f32 * scale).collect()).expect("fits");
     let tensors = [("a.weight", 0.1), ("b.velocity", step as f32)].map(|(n, s)| (n.to_string(), tensor(s)));
     let cursor = ninc_runtime::train::state::Cursor { step, ..Default::default() };
-    Checkpoint { identity, cursor, tensors: tensors.into() }
+    Checkpoint { identity, compiled_for: None, cursor, tensors: tensors.into() }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod precision;
 mod random;
 mod readme;
 mod recipes;
+mod resume;
 mod step;
 mod support;
 mod tidy;

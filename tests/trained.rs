@@ -144,9 +144,13 @@ fn the_cards_tell_the_accuracy_of_the_shipped_weights() {
         let output = command.output().expect("ninc runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let percent = format!("{:.2} %", value["accuracy"].as_f64().expect("a number") * 100.0);
+        let accuracy = value["accuracy"].as_f64().expect("a number");
         let row = format!("| `{model}.safetensors` |");
         let row = card.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{model} has no card"));
-        assert!(value["count"] == count && row.contains(&percent), "{value}: the card says {row}");
+        let said = row.split_once(" %").and_then(|(before, _)| before.split(' ').next_back()?.parse::<f64>().ok());
+        let said = said.unwrap_or_else(|| panic!("no accuracy in {row}")) / 100.0;
+        // Of images that lie on the border between two classes, another order of sums may move two. The card has two digits.
+        let close = (said - accuracy).abs() * f64::from(count) <= 2.0 + 5e-5 * f64::from(count);
+        assert!(value["count"] == count && close, "{value}: the card says {row}");
     }
 }

@@ -6,6 +6,7 @@ use crate::train::state::Cursor;
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 /// Version of the file's metadata.
@@ -59,11 +60,51 @@ impl Identity {
     }
 }
 
+/// What a training's programs are compiled for, as far as it decides roundings. A checkpoint remembers it, so that the
+/// training goes on to the same bits on another machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompiledFor {
+    /// As the user names it: `--device`.
+    pub device: String,
+    /// As the user names it: `--algorithm`.
+    pub algorithm: String,
+    /// As the user names it: `--precision`.
+    pub precision: String,
+    /// Where the device is a processor.
+    pub processor: Option<Processor>,
+}
+
+/// What decides roundings of a processor's programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Processor {
+    /// As the user names it: `--isa`.
+    pub isa: String,
+    /// Fused multiply-add.
+    pub fma: bool,
+    /// Products of pairs of bf16 numbers.
+    pub bf16: bool,
+    /// Bytes of the first, second and last level of data cache: they decide the form of convolutions and the images of a
+    /// group, whose sums are added up group by group.
+    pub caches: [usize; 3],
+}
+
+impl fmt::Display for CompiledFor {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "--device {} --algorithm {} --precision {}", self.device, self.algorithm, self.precision)?;
+        let Some(Processor { isa, fma, bf16, caches: [first, second, last] }) = &self.processor else { return Ok(()) };
+        let able = |able: bool, name: &'static str| if able { name } else { "" };
+        let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));
+        write!(f, " --isa {isa}{fma}{bf16} --caches {first},{second},{last}")
+    }
+}
+
 /// A training at the end of a step: who it is, where it is, and its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// What makes it the same training.
     pub identity: Identity,
+    /// Not known of trainings by former versions.
+    pub compiled_for: Option<CompiledFor>,
     /// Where it is.
     pub cursor: Cursor,
     /// Parameters and states of the training program, by name.
@@ -78,6 +119,9 @@ impl Checkpoint {
         store.metadata.insert("format".into(), FORMAT.into());
         store.metadata.insert("identity".into(), json(serde_json::to_string(&self.identity)));
         store.metadata.insert("cursor".into(), json(serde_json::to_string(&self.cursor)));
+        if let Some(compiled_for) = &self.compiled_for {
+            store.metadata.insert("compiled_for".into(), json(serde_json::to_string(compiled_for)));
+        }
         store.write(path, disk)
     }
 
@@ -96,7 +140,9 @@ impl Checkpoint {
         let wrong = |e: serde_json::Error| Error::new(format!("{}: its state cannot be read: {e}", path.display()));
         let identity = serde_json::from_str(part("identity")).map_err(wrong)?;
         let cursor = serde_json::from_str(part("cursor")).map_err(wrong)?;
-        Ok(Checkpoint { identity, cursor, tensors: store.tensors })
+        let compiled_for = store.metadata.get("compiled_for").map(|text| serde_json::from_str(text));
+        let compiled_for = compiled_for.transpose().map_err(wrong)?;
+        Ok(Checkpoint { identity, compiled_for, cursor, tensors: store.tensors })
     }
 
     /// Refuses to go on where the result would not be the same.

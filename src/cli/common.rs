@@ -4,11 +4,12 @@ use super::output::{self, Done, Failure, usage};
 use clap::ValueEnum;
 use ninc::front;
 use ninc::front::diag::{has_errors, render};
-use ninc::lower::target::{Algorithm, Isa, Target};
+use ninc::lower::target::{self, Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::{self, Device, Emit, Options, Program, Stage};
 use ninc::types::Format;
+use ninc_runtime::checkpoint::{CompiledFor, Processor};
 use ninc_runtime::data::{self, Sets};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::train::Scores;
@@ -81,6 +82,10 @@ pub struct Common {
     /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Compile for data caches of these sizes (first, second and last level) instead of this machine's: `48K,2M,32M`. They
+    /// decide how convolutions are computed and which images are trained together, and so the last bits of results
+    #[arg(long, value_name = "SIZES", global = true, value_parser = caches)]
+    caches: Option<[usize; 3]>,
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
@@ -110,6 +115,10 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
         _ => Err("expected NAME=VALUE".into()),
     }
+}
+
+fn caches(text: &str) -> Result<[usize; 3], String> {
+    target::parse_caches(text).ok_or_else(|| "expected three sizes, each at least `1K`, like `48K,2M,32M`".into())
 }
 
 /// The last of what was given: options have a default, so there is one.
@@ -225,8 +234,9 @@ impl Common {
             AlgorithmName::Direct => Algorithm::Direct,
             AlgorithmName::Winograd => Algorithm::Winograd,
         };
+        let host = isa.map_or_else(Target::host, Target::host_with);
         Ok(Options {
-            target: Some(Target { algorithm, ..isa.map_or_else(Target::host, Target::host_with) }),
+            target: Some(Target { algorithm, cache: self.caches.unwrap_or(host.cache), ..host }),
             precision: self.precision(),
             device: self.device(),
             threads: self.threads(),
@@ -234,6 +244,31 @@ impl Common {
             emit: self.emit.clone(),
             ..Options::default()
         })
+    }
+
+    /// What programs are compiled for, as far as it decides roundings.
+    pub fn compiled_for(&self) -> Done<CompiledFor> {
+        let target = self.options()?.target.unwrap_or_else(Target::host);
+        let name = |value: Option<clap::builder::PossibleValue>| value.map_or(String::new(), |v| v.get_name().into());
+        let Target { isa, fma, bf16, cache: caches, .. } = target;
+        let processor = Processor { isa: isa.name().into(), fma, bf16, caches };
+        Ok(CompiledFor {
+            device: self.device().to_string(),
+            algorithm: name(last(&self.algorithms).to_possible_value()),
+            precision: self.precision_name(),
+            processor: (self.device() == Device::Cpu).then_some(processor),
+        })
+    }
+
+    /// Compiles for the processor that a training began on, as far as this one can and no option says otherwise.
+    pub fn like(&self, began: &Processor) -> Common {
+        let isa = Isa::ALL.into_iter().find(|isa| isa.name() == began.isa && isa.present());
+        let same = isa.and_then(|isa| IsaName::from_str(isa.name(), false).ok());
+        let isas = match same {
+            Some(name) if last(&self.isas) == IsaName::Auto => vec![name],
+            _ => self.isas.clone(),
+        };
+        Common { isas, caches: self.caches.or(Some(began.caches)), ..self.clone() }
     }
 
     /// Reads and checks a model file; what is wrong with it is shown.

@@ -107,12 +107,14 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
+    let resumed = start::checkpoint(args, &model)?;
+    let common = &start::as_it_began(common, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
     let mut trainer = common.training(&model)?;
     // Texts are those of the training step.
     let mut infer = common.silent().inference(&model, &[])?;
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
-    let start = start::start(args, &model, &parameters)?;
+    let start = start::start(args, &model, &parameters, resumed)?;
     let preparation = prepare(&spec.prepare, &sets.train)?;
     let text = identity::text(&model.graph);
     let finder = finder::Layers { model: &model, common };
@@ -127,6 +129,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         scores,
         network: format!("{:016x}", fnv(text.as_bytes())),
         version: env!("CARGO_PKG_VERSION").into(),
+        compiled_for: Some(common.compiled_for()?),
         folder: args.out.clone(),
         start,
         saving: saving(args),

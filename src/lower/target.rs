@@ -326,6 +326,14 @@ fn host_caches() -> Option<[usize; 3]> {
     (sizes[0] > 0 && sizes[1] > 0).then_some(sizes)
 }
 
+/// Sizes of the first, second and last level of data cache from a text like `48K,2M,32M`.
+pub fn parse_caches(text: &str) -> Option<[usize; 3]> {
+    let sizes: Option<Vec<usize>> = text.split(',').map(|size| parse_size(size.trim())).collect();
+    // Below a kilobyte no tile fits; beyond a terabyte sizes could overflow when recipes multiply them.
+    let possible = |size: &usize| (1 << 10..=1 << 40).contains(size);
+    sizes?.try_into().ok().filter(|sizes: &[usize; 3]| sizes.iter().all(possible))
+}
+
 /// `48K`, `2M` or bytes.
 fn parse_size(text: &str) -> Option<usize> {
     let (digits, unit) = match text.strip_suffix(['K', 'M']) {

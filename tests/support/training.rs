@@ -32,6 +32,7 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
         scores: Scores::Probabilities,
         network: "n".into(),
         version: "1".into(),
+        compiled_for: None,
         folder: folder.into(),
         start,
         saving: Saving::default(),

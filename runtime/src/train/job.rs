@@ -2,7 +2,7 @@
 
 use super::evaluate::{Evaluation, Scores};
 use super::log::Line;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CompiledFor};
 use crate::data::Sets;
 use crate::data::batches::Batch;
 use crate::data::prepare::Preparation;
@@ -39,6 +39,8 @@ pub struct Job<'a> {
     pub network: String,
     /// Version of the program.
     pub version: String,
+    /// Kept in checkpoints; `None` where nobody will go on elsewhere.
+    pub compiled_for: Option<CompiledFor>,
     /// Where weights, log and checkpoints go.
     pub folder: PathBuf,
     /// What to start from.

@@ -354,7 +354,8 @@ impl<'a, 'b> Run<'a, 'b> {
             }
             tensors.insert(parameter.name.clone(), tensor);
         }
-        Ok(Checkpoint { identity: self.identity.clone(), cursor: self.cursor.clone(), tensors })
+        let (identity, cursor) = (self.identity.clone(), self.cursor.clone());
+        Ok(Checkpoint { identity, compiled_for: self.job.compiled_for.clone(), cursor, tensors })
     }
 
     fn checkpoint(&mut self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
+use crate::cli::common::Common;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
 use ninc::ops::Operator;
@@ -12,12 +13,17 @@ use ninc_runtime::train::job::checkpoint_path;
 use ninc_runtime::train::saving;
 use ninc_runtime::weights::{Weights, closest};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub fn start(args: &Args, model: &Model, parameters: &[Parameter]) -> Done<Start> {
-    if let Some(given) = &args.resume {
-        let usual = checkpoint_path(&args.out, &model.name);
-        return resume(args, model, given.as_ref().unwrap_or(&usual));
+/// What a training starts from; `resumed` is what [`checkpoint`] gave.
+pub fn start(
+    args: &Args,
+    model: &Model,
+    parameters: &[Parameter],
+    resumed: Option<(Checkpoint, PathBuf)>,
+) -> Done<Start> {
+    if let Some((checkpoint, path)) = resumed {
+        return Ok(Start::Resume(Box::new(checkpoint), path));
     }
     match &args.weights {
         None => Ok(Start::Fresh),
@@ -35,22 +41,43 @@ pub fn start(args: &Args, model: &Model, parameters: &[Parameter]) -> Done<Start
     }
 }
 
-fn resume(args: &Args, model: &Model, path: &Path) -> Done<Start> {
+/// The checkpoint that `--resume` goes on from, and its file.
+pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBuf)>> {
+    let Some(given) = &args.resume else { return Ok(None) };
+    let path = given.clone().unwrap_or_else(|| checkpoint_path(&args.out, &model.name));
     if !path.is_file() {
         return Err(usage(
             format!("there is no checkpoint {}", path.display()),
             "start the training without --resume, or give its folder with --out",
         ));
     }
-    let checkpoint = Checkpoint::read(path).map_err(|e| {
+    let checkpoint = Checkpoint::read(&path).map_err(|e| {
         // One that can be read is a better way out than any advice.
         let kept = saving::kept(&args.out, &model.name).into_iter();
-        match kept.map(|(_, kept)| kept).find(|kept| kept != path && Checkpoint::read(kept).is_ok()) {
+        match kept.map(|(_, kept)| kept).find(|kept| *kept != path && Checkpoint::read(kept).is_ok()) {
             Some(kept) => e.with_help(format!("an older one is whole: go on with --resume={}", kept.display())),
             None => e,
         }
     })?;
-    Ok(Start::Resume(Box::new(checkpoint), path.to_path_buf()))
+    Ok(Some((checkpoint, path)))
+}
+
+/// The options with which a resumed training goes on to the same bits: it is compiled for the processor that it began on.
+/// Says so where that is another than this one, and where it cannot be.
+pub fn as_it_began(common: &Common, checkpoint: Option<&Checkpoint>) -> Done<Common> {
+    let Some(began) = checkpoint.and_then(|c| c.compiled_for.as_ref()) else { return Ok(common.clone()) };
+    let same = began.processor.as_ref().map_or_else(|| common.clone(), |processor| common.like(processor));
+    let now = same.compiled_for()?;
+    if now != *began {
+        output::note(&format!(
+            "note: the training began with {began}; it goes on with {now}, so its results differ from those it would have had"
+        ));
+    } else if common.compiled_for()? != *began {
+        output::note(&format!(
+            "note: goes on as on the processor that the training began on, to the same bits: {began}"
+        ));
+    }
+    Ok(same)
 }
 
 /// Does `pattern`, in which `*` stands for anything, fit a parameter's name or that of a layer above it?

@@ -1,0 +1,66 @@
+//! A training that moves to another machine: it is compiled for the processor that it began on, so its bits stay.
+
+use crate::cli::{Place, texts};
+use ninc_runtime::checkpoint::Checkpoint;
+use std::fs;
+
+/// Caches so small that a batch is trained in groups of images, unlike on any machine that runs this.
+const BEGAN: &str = "1K,4K,4K";
+
+fn train(place: &Place, out: &str, steps: &str, more: &[&str]) -> String {
+    let output = place.ninc(&[&["train", "tiny.nin", "--steps", steps, "--out", out][..], more].concat());
+    let (_, said) = texts(&output);
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+fn weights(place: &Place, out: &str) -> Vec<u8> {
+    fs::read(place.path(out).join("tiny.safetensors")).expect("written")
+}
+
+#[test]
+fn a_training_that_moves_to_another_machine_keeps_its_bits() {
+    let place = Place::new();
+    train(&place, "whole", "40", &["--caches", BEGAN]);
+    train(&place, "parts", "20", &["--caches", BEGAN]);
+    let checkpoint = place.path("parts/tiny.checkpoint");
+    let saved = fs::read(&checkpoint).expect("written");
+    let said = train(&place, "parts", "40", &["--resume"]);
+    assert!(said.contains("goes on as on the processor") && said.contains("--caches 1024,4096,4096"), "{said}");
+    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
+
+    // Who asks for this machine's own groups gets them, and hears what they cost.
+    fs::write(&checkpoint, &saved).expect("written");
+    let said = train(&place, "parts", "40", &["--resume", "--caches", "48K,1M,16M"]);
+    assert!(said.contains("its results differ"), "{said}");
+    assert_ne!(weights(&place, "parts"), weights(&place, "whole"));
+
+    // Nothing is said where nothing changes.
+    train(&place, "here", "20", &[]);
+    let said = train(&place, "here", "40", &["--resume"]);
+    assert!(!said.contains("note: goes on") && !said.contains("the training began"), "{said}");
+}
+
+/// Versions before did not write what a training was compiled for.
+#[test]
+fn a_checkpoint_without_its_processor_goes_on_with_this_one() {
+    let place = Place::new();
+    train(&place, "whole", "40", &[]);
+    train(&place, "parts", "20", &[]);
+    let path = place.path("parts/tiny.checkpoint");
+    let mut checkpoint = Checkpoint::read(&path).expect("whole");
+    assert!(checkpoint.compiled_for.take().is_some_and(|c| c.processor.is_some()));
+    checkpoint.write(&path, &ninc_runtime::store::System).expect("written");
+    assert_eq!(Checkpoint::read(&path).expect("whole"), checkpoint);
+    train(&place, "parts", "40", &["--resume"]);
+    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
+}
+
+/// Forgotten options change what a training computes; a checkpoint remembers them.
+#[test]
+fn options_that_change_the_results_are_noticed() {
+    let place = Place::new();
+    train(&place, "parts", "20", &["--precision", "bf16"]);
+    let said = train(&place, "parts", "40", &["--resume"]);
+    assert!(said.contains("began with --device cpu --algorithm auto --precision bf16"), "{said}");
+}
