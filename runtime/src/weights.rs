@@ -140,22 +140,6 @@ fn few(names: &[&str]) -> String {
 
 /// The most similar name, if it is similar at all.
 pub fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
-    let best = names.iter().map(|n| (distance(name, n), *n)).min()?;
+    let best = names.iter().map(|n| (strsim::levenshtein(name, n), *n)).min()?;
     (best.0 <= name.len().max(best.1.len()) / 2).then_some(best.1)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -1,23 +1,5 @@
 //! "Did you mean …?": the known name nearest to an unknown one.
 
-/// Edit distance with neighbours swapped counting as one edit (optimal string alignment).
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut before = vec![0; b.len() + 1];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let differ = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + differ);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 /// The field's other names for what the language has: what people type who come from another framework.
 const SYNONYMS: &[(&str, &str)] = &[
     ("conv2d", "conv"),
@@ -76,7 +58,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let mut best: Option<(usize, &str)> = None;
     for candidate in known {
         let synonym = SYNONYMS.iter().any(|(other, ours)| *other == lower && *ours == candidate);
-        let d = if synonym { 0 } else { distance(lower.as_bytes(), candidate.to_ascii_lowercase().as_bytes()) };
+        let d = if synonym { 0 } else { strsim::osa_distance(&lower, &candidate.to_ascii_lowercase()) };
         // A third of the letters may be wrong; of short names one, and then not the only one.
         let most = (name.len().max(candidate.len()) / 3).max(usize::from(name.len() > 1));
         if d <= most && best.is_none_or(|(b, _)| d < b) {
