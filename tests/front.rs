@@ -266,6 +266,45 @@ fn bombs_are_refused_quickly() {
     }
 }
 
+/// An argument that a parameter takes.
+fn argument(kind: ninc::ops::params::Kind) -> String {
+    use ninc::ops::params::Kind;
+    match kind {
+        Kind::Int(low, high) => 1i64.clamp(low, high).to_string(),
+        // A kernel of 2, that a padding of 1 fits.
+        Kind::Pair(low, _) => (low + 1).to_string(),
+        Kind::Ints(low, high) => format!("[{}]", 144i64.clamp(low, high)),
+        Kind::Float(bounds) if bounds.contains(0.5) => "0.5".to_string(),
+        Kind::Float(bounds) => format!("{:?}", bounds.low),
+        Kind::Bool => "true".to_string(),
+        Kind::Word(words) => words[0].to_string(),
+        Kind::Floats(_) | Kind::Text => panic!("no layer has lists of numbers or strings"),
+    }
+}
+
+/// Every layer can be built from its required arguments and from all of them: what its code reads, it has declared.
+#[test]
+fn every_layer_reads_parameters_that_it_has() {
+    use ninc::ops::params::{Fallback, ParamSpec};
+    for schema in ninc::ops::schemas() {
+        let required: Vec<&ParamSpec> = schema.params.iter().filter(|p| p.default == Fallback::Required).collect();
+        for params in [required, schema.params.iter().collect()] {
+            let mut names: Vec<&str> = params.iter().map(|p| p.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), params.len(), "a name of `{}` is there twice", schema.name);
+            let arguments: Vec<String> = params.iter().map(|p| format!("{} = {}", p.name, argument(p.kind))).collect();
+            let others = if schema.operands.0 == 2 { "x, x, " } else { "x, " };
+            let built = ["[4, 6, 6]", "[144]"].iter().any(|shape| {
+                let call = format!("{}({others}{})", schema.name, arguments.join(", "));
+                let text = format!("network n {{\n    input x: {shape}\n    output y = {call}\n}}\n");
+                front::load(&text, "n.nin", &[]).0.is_some()
+            });
+            assert!(built, "`{}` with {arguments:?}", schema.name);
+        }
+    }
+}
+
 /// A part of the reference that is made from the code, between two marks.
 fn part<'a>(page: &'a str, name: &str) -> (usize, usize, &'a str) {
     let begin = format!("<!-- {name}: written by the tests (NINC_BLESS=1) -->\n");
@@ -275,25 +314,19 @@ fn part<'a>(page: &'a str, name: &str) -> (usize, usize, &'a str) {
 }
 
 fn layers_table() -> String {
-    use ninc::ops::schema::{Arg, Kind};
+    use ninc::ops::params::{Fallback, Kind, ParamSpec};
     let mut out = String::from("| layer | values | arguments | |\n|---|---|---|---|\n");
     for schema in ninc::ops::schemas() {
-        let shown = |arg: &Arg| match arg {
-            Arg::None => "none".to_string(),
-            Arg::Int(v) => v.to_string(),
-            Arg::Float(v) => format!("{v:?}"),
-            Arg::Bool(v) => v.to_string(),
-            Arg::Word(v) => (*v).to_string(),
-            Arg::Ints(v) => format!("{v:?}"),
-            Arg::List(v) => format!("{v:?}"),
-        };
-        let one = |p: &ninc::ops::schema::ParamSchema| {
+        let one = |p: &ParamSpec| {
             let kind = match p.kind {
                 Kind::Ints(..) => ": list",
                 Kind::Word(_) => ": word",
                 _ => "",
             };
-            let default = p.default.as_ref().map(|d| format!(" = {}", shown(d))).unwrap_or_default();
+            let default = match p.default {
+                Fallback::Required => String::new(),
+                default => format!(" = {default}"),
+            };
             format!("`{}{kind}{default}`", p.name)
         };
         let arguments: Vec<String> = schema.params.iter().map(one).collect();

@@ -1,5 +1,6 @@
 //! Calls of layers and blocks: arguments are bound and checked by the schema alone, so a new operator needs nothing here.
 
+use super::argument;
 use super::ast::{Argument, Block, Call, Expr, ExprKind, Name};
 use super::codes;
 use super::diag::{Diagnostic, Span};
@@ -7,12 +8,12 @@ use super::lower::{Lower, MAX_BLOCKS, MAX_ELEMENTS, MAX_LAYERS};
 use super::scope::{Origin, Scope, Value};
 use super::settings;
 use super::suggest;
-use super::want::Want;
 use crate::graph::{Graph, NodeId};
 use crate::model::Layer;
 use crate::ops::Operator;
-use crate::ops::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema, Settings};
-use crate::types::Type;
+use crate::ops::check::shape;
+use crate::ops::params::{Args, Fallback, Kind, ParamSpec};
+use crate::ops::schema::{LayerCx, LayerError, Schema, Settings};
 use std::collections::{HashMap, HashSet};
 
 /// A call's arguments, sorted by what they are for.
@@ -22,12 +23,6 @@ struct Bound<'e> {
     settings: Vec<(&'static str, &'e Expr)>,
     /// Something was wrong: build nothing.
     failed: bool,
-}
-
-/// A value's shape as the language writes it, without the batch.
-pub fn shape(ty: &Type) -> String {
-    let sizes: Vec<String> = ty.dims.iter().map(usize::to_string).collect();
-    format!("[{}]", sizes.join(", "))
 }
 
 impl Lower<'_> {
@@ -70,7 +65,7 @@ impl Lower<'_> {
             let message = format!("values cannot be combined: there is no layer `{function}`");
             return self.report(Diagnostic::error(codes::UNKNOWN_FUNCTION, span, message));
         };
-        let args = schema.params.iter().filter_map(|p| Some((p.name, default(p)?))).collect();
+        let args = Args::defaults(schema.params);
         self.build(schema, operands.to_vec(), args, Settings::default(), scope, alias, span, &HashMap::new())
     }
 
@@ -84,23 +79,18 @@ impl Lower<'_> {
     ) -> Value {
         let bound = self.bind(schema, call, piped, scope);
         let mut failed = bound.failed;
-        let mut args = HashMap::new();
+        let mut args = Args::defaults(schema.params);
         let mut missing = Vec::new();
         for param in schema.params {
             let Some(value) = bound.params.get(param.name) else {
-                match default(param) {
-                    Some(arg) => {
-                        args.insert(param.name, arg);
-                    }
-                    None => missing.push(param.name),
+                if param.default == Fallback::Required {
+                    missing.push(param.name);
                 }
                 continue;
             };
             let what = format!("`{}` of `{}`", param.name, schema.name);
-            match self.checked(Want::from(param.kind), value, &what, scope) {
-                Some(given) => {
-                    args.insert(param.name, Arg::from(given));
-                }
+            match self.checked(param.kind, value, &what, scope) {
+                Some(arg) => args.set(param, arg),
                 None => failed = true,
             }
         }
@@ -241,7 +231,7 @@ impl Lower<'_> {
         scope: &mut Scope,
     ) -> Option<&'static str> {
         let next = schema.params.iter().find(|p| p.positional && !bound.params.contains_key(p.name));
-        let word = matches!(next, Some(ParamSchema { kind: Kind::Word(_), .. }));
+        let word = matches!(next, Some(ParamSpec { kind: Kind::Word(_), .. }));
         if word && matches!(&argument.value.kind, ExprKind::Name(n) if !scope.variables.contains_key(n)) {
             let name = next.map(|p| p.name)?;
             bound.params.insert(name, &argument.value);
@@ -257,7 +247,7 @@ impl Lower<'_> {
                 None => {
                     let message = format!("`{}` takes no further argument without a name", schema.name);
                     let d = Diagnostic::error(codes::TOO_MANY_ARGUMENTS, argument.value.span, message);
-                    let takes = |p: &&ParamSchema| Want::from(p.kind).check(&value, Span::default(), "").is_ok();
+                    let takes = |p: &&ParamSpec| argument::check(p.kind, &value, Span::default(), "").is_ok();
                     let open = schema.params.iter().filter(|p| !bound.params.contains_key(p.name)).find(takes);
                     let help = open.map(|p| format!("did you mean `{} = {}`?", p.name, plain(&value)));
                     self.report(d.maybe_help(help));
@@ -275,7 +265,7 @@ impl Lower<'_> {
         &mut self,
         schema: &Schema,
         operands: Vec<NodeId>,
-        args: HashMap<&'static str, Arg>,
+        args: Args,
         settings: Settings,
         scope: &mut Scope,
         alias: Option<&Name>,
@@ -321,13 +311,11 @@ impl Lower<'_> {
         spans: &HashMap<&'static str, Span>,
     ) -> Value {
         let place = error.param.and_then(|p| spans.get(p).copied()).unwrap_or(span);
-        // Operators show types as the graph does; the language leaves the batch and the element type out.
-        let plain = |text: String| text.replace("f32[N, ", "[").replace("f32[N]", "[]");
-        let mut message = plain(error.message);
-        if !message.contains(schema.name) {
-            message = format!("`{}`: {message}", schema.name);
-        }
-        let mut d = Diagnostic::error(codes::SHAPE, place, message).maybe_help(error.help.map(plain));
+        let message = match error.names_layer {
+            true => error.message,
+            false => format!("`{}`: {}", schema.name, error.message),
+        };
+        let mut d = Diagnostic::error(codes::SHAPE, place, message).maybe_help(error.help);
         let mut labelled = HashSet::new();
         for operand in operands {
             if let Some(origin) = self.places.get(operand).filter(|_| labelled.insert(*operand)) {
@@ -451,14 +439,6 @@ impl Lower<'_> {
         }
         (!failed).then(|| values.into_iter().map(|v| v.map(|(value, _)| value)).collect())
     }
-}
-
-/// An argument that is left out; pairs always arrive as lists of two.
-fn default(param: &ParamSchema) -> Option<Arg> {
-    Some(match (param.kind, param.default.clone()?) {
-        (Kind::Pair(..), Arg::Int(v)) => Arg::List(vec![v, v]),
-        (_, arg) => arg,
-    })
 }
 
 fn plain(value: &super::constant::Const) -> String {

@@ -2,7 +2,6 @@
 
 use super::Parsed;
 use super::ast::{Item, Network, Section, SectionKind};
-use super::call::shape;
 use super::codes;
 use super::constant::Const;
 use super::data::{examples, source_name};
@@ -14,6 +13,7 @@ use super::section::empty_scope;
 use super::suggest;
 use crate::graph::NodeId;
 use crate::model::Model;
+use crate::ops::check::shape;
 use crate::ops::schema::Schema;
 use ninc_runtime::spec::DataSpec;
 use std::collections::{HashMap, HashSet};

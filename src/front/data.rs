@@ -5,44 +5,47 @@ use super::codes;
 use super::diag::Diagnostic;
 use super::lower::Lower;
 use super::section::{Called, Fun, named, positional, required};
-use super::want::{ANY, Given, NOT_NEGATIVE, POSITIVE, UNIT, Want};
+use crate::ops::params::{Arg, Bounds, Kind};
 use ninc_runtime::spec::{Augment, DataSpec, Prepare, Resize, Source};
 
 const KEYS: &[&str] = &["source", "prepare", "augment", "valid"];
 
 const SOURCES: &[Fun] = &[
     Fun { name: "digits", params: &[] },
-    Fun { name: "mnist", params: &[positional("path", Want::Text)] },
-    Fun { name: "fashion_mnist", params: &[positional("path", Want::Text)] },
-    Fun { name: "cifar10", params: &[positional("path", Want::Text)] },
-    Fun { name: "cifar100", params: &[positional("path", Want::Text)] },
-    Fun { name: "svhn", params: &[positional("path", Want::Text), named("extra", Want::Bool)] },
+    Fun { name: "mnist", params: &[positional("path", Kind::Text)] },
+    Fun { name: "fashion_mnist", params: &[positional("path", Kind::Text)] },
+    Fun { name: "cifar10", params: &[positional("path", Kind::Text)] },
+    Fun { name: "cifar100", params: &[positional("path", Kind::Text)] },
+    Fun { name: "svhn", params: &[positional("path", Kind::Text), named("extra", Kind::Bool)] },
     Fun {
         name: "folder",
-        params: &[positional("path", Want::Text), named("resize", Want::Word(&["stretch", "crop"]))],
+        params: &[positional("path", Kind::Text), named("resize", Kind::Word(&["stretch", "crop"]))],
     },
-    Fun { name: "npz", params: &[positional("path", Want::Text)] },
+    Fun { name: "npz", params: &[positional("path", Kind::Text)] },
 ];
 
 const PREPARE: &[Fun] = &[
-    Fun { name: "scale", params: &[positional("factor", Want::Float(POSITIVE))] },
-    Fun { name: "mean_std", params: &[named("mean", Want::Floats(ANY)), named("std", Want::Floats(POSITIVE))] },
-    Fun { name: "gcn", params: &[positional("scale", Want::Float(POSITIVE))] },
-    Fun { name: "zca", params: &[positional("epsilon", Want::Float(POSITIVE))] },
+    Fun { name: "scale", params: &[positional("factor", Kind::Float(Bounds::POSITIVE))] },
+    Fun {
+        name: "mean_std",
+        params: &[named("mean", Kind::Floats(Bounds::ANY)), named("std", Kind::Floats(Bounds::POSITIVE))],
+    },
+    Fun { name: "gcn", params: &[positional("scale", Kind::Float(Bounds::POSITIVE))] },
+    Fun { name: "zca", params: &[positional("epsilon", Kind::Float(Bounds::POSITIVE))] },
     Fun { name: "lcn", params: &[] },
 ];
 
 const AUGMENT: &[Fun] = &[
-    Fun { name: "pad_crop", params: &[required("pixels", Want::Int(1, 1024))] },
-    Fun { name: "shift", params: &[required("pixels", Want::Int(1, 1024))] },
+    Fun { name: "pad_crop", params: &[required("pixels", Kind::Int(1, 1024))] },
+    Fun { name: "shift", params: &[required("pixels", Kind::Int(1, 1024))] },
     Fun { name: "flip", params: &[] },
-    Fun { name: "rotate", params: &[required("degrees", Want::Float(POSITIVE))] },
+    Fun { name: "rotate", params: &[required("degrees", Kind::Float(Bounds::POSITIVE))] },
     Fun {
         name: "brightness_contrast",
-        params: &[named("brightness", Want::Float(NOT_NEGATIVE)), named("contrast", Want::Float(UNIT))],
+        params: &[named("brightness", Kind::Float(Bounds::NOT_NEGATIVE)), named("contrast", Kind::Float(Bounds::UNIT))],
     },
-    Fun { name: "cutout", params: &[required("pixels", Want::Int(1, 1024))] },
-    Fun { name: "mixup", params: &[required("alpha", Want::Float(POSITIVE))] },
+    Fun { name: "cutout", params: &[required("pixels", Kind::Int(1, 1024))] },
+    Fun { name: "mixup", params: &[required("alpha", Kind::Float(Bounds::POSITIVE))] },
 ];
 
 impl Lower<'_> {
@@ -63,7 +66,7 @@ impl Lower<'_> {
 
     /// A whole number counts examples, a fraction below 1 is a part of them.
     fn valid(&mut self, keys: &super::section::Keys) -> Option<f64> {
-        let Given::Float(v) = self.key(keys, "valid", Want::Float(POSITIVE))? else { return None };
+        let Arg::Float(v) = self.key(keys, "valid", Kind::Float(Bounds::POSITIVE))? else { return None };
         if v >= 1.0 && v.fract() != 0.0 {
             let span = keys.get("valid")?.value.span;
             let message = format!("`valid` must be a fraction below 1 or a whole number of examples, not {v:?}");

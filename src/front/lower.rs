@@ -1,6 +1,7 @@
 //! Expands a network: evaluates its statements, blocks and repeats, checks every call against its schema, and adds the
 //! nodes to the graph. Checking and building are one walk, since shapes are known only where a block is expanded.
 
+use super::argument;
 use super::ast::{BinOp, Call, Entry, Expr, ExprKind, Name, Network, Step, StepKind, Stmt, StmtKind};
 use super::codes;
 use super::constant::{self, Const, Problem};
@@ -8,9 +9,9 @@ use super::diag::{Diagnostic, Severity, Span};
 use super::scope::{Blocks, Origin, Scope, Value, unused_warning};
 use super::settings;
 use super::suggest;
-use super::want::Want;
 use crate::graph::{Graph, NodeId};
 use crate::model::Layer;
+use crate::ops::params::{Arg, Kind};
 use crate::ops::schema::{Schema, Settings};
 use crate::ops::source;
 use ninc_runtime::plan::Role;
@@ -297,12 +298,12 @@ impl<'a> Lower<'a> {
     fn input_node(&mut self, name: &Name, dims: &Expr, scope: &mut Scope) -> Value {
         let given = match self.expr(dims, scope, None) {
             Value::Const(value) => {
-                Want::Ints(1, 65_536).check(&value, dims.span, &format!("the shape of `{}`", name.text))
+                argument::check(Kind::Ints(1, 65_536), &value, dims.span, &format!("the shape of `{}`", name.text))
             }
             other => return other,
         };
         let sizes: Vec<usize> = match given {
-            Ok(super::want::Given::Ints(sizes)) => sizes.into_iter().map(|v| v as usize).collect(),
+            Ok(Arg::Ints(sizes)) => sizes.into_iter().map(|v| v as usize).collect(),
             Ok(_) => vec![],
             Err(d) => return self.report(d),
         };
@@ -350,7 +351,9 @@ impl<'a> Lower<'a> {
     fn count(&mut self, count: &Expr, scope: &mut Scope) -> Option<usize> {
         let value = self.expr(count, scope, None);
         let given = match value {
-            Value::Const(value) => Want::Int(0, MAX_LAYERS as i64).check(&value, count.span, "the count of `repeat`"),
+            Value::Const(value) => {
+                argument::check(Kind::Int(0, MAX_LAYERS as i64), &value, count.span, "the count of `repeat`")
+            }
             Value::Node(_) => {
                 let message = "the count of `repeat` must be a whole number, not a value of the network";
                 Err(Diagnostic::error(codes::WRONG_KIND, count.span, message))
@@ -358,7 +361,7 @@ impl<'a> Lower<'a> {
             Value::Poison => return None,
         };
         match given {
-            Ok(super::want::Given::Int(rounds)) => Some(rounds as usize),
+            Ok(Arg::Int(rounds)) => Some(rounds as usize),
             Ok(_) => None,
             Err(d) => {
                 self.report(d);

@@ -4,6 +4,7 @@
 //! (`parse`); then names, arguments and shapes while the graph is built (`lower`, `call` and their helpers), for only an
 //! expansion knows the shapes; then what holds between network, data and training (`check`).
 
+mod argument;
 pub mod ast;
 mod call;
 mod check;
@@ -22,7 +23,6 @@ mod split;
 mod suggest;
 mod syntax;
 mod train;
-mod want;
 
 use crate::model::Model;
 use ast::Item;

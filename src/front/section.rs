@@ -7,28 +7,28 @@ use super::lower::Lower;
 use super::scope::Scope;
 use super::settings::given_twice;
 use super::suggest;
-use super::want::{Given, Want};
+use crate::ops::params::{Arg, Kind};
 use crate::ops::schema::Settings;
 use std::collections::HashMap;
 
 /// An argument of a function in a section.
 pub struct Par {
     pub name: &'static str,
-    pub want: Want,
+    pub want: Kind,
     pub required: bool,
     /// May stand without its name.
     pub positional: bool,
 }
 
-pub const fn named(name: &'static str, want: Want) -> Par {
+pub const fn named(name: &'static str, want: Kind) -> Par {
     Par { name, want, required: false, positional: false }
 }
 
-pub const fn positional(name: &'static str, want: Want) -> Par {
+pub const fn positional(name: &'static str, want: Kind) -> Par {
     Par { name, want, required: false, positional: true }
 }
 
-pub const fn required(name: &'static str, want: Want) -> Par {
+pub const fn required(name: &'static str, want: Kind) -> Par {
     Par { name, want, required: true, positional: true }
 }
 
@@ -41,7 +41,7 @@ pub struct Fun {
 /// A call that has been checked.
 pub struct Called {
     pub name: &'static str,
-    given: HashMap<&'static str, (Given, Span)>,
+    given: HashMap<&'static str, (Arg, Span)>,
     /// The whole call.
     pub span: Span,
 }
@@ -49,42 +49,42 @@ pub struct Called {
 impl Called {
     pub fn float(&self, name: &str) -> Option<f64> {
         match self.given.get(name)? {
-            (Given::Float(v), _) => Some(*v),
+            (Arg::Float(v), _) => Some(*v),
             _ => None,
         }
     }
 
     pub fn int(&self, name: &str) -> Option<usize> {
         match self.given.get(name)? {
-            (Given::Int(v), _) => usize::try_from(*v).ok(),
+            (Arg::Int(v), _) => usize::try_from(*v).ok(),
             _ => None,
         }
     }
 
     pub fn bool(&self, name: &str) -> Option<bool> {
         match self.given.get(name)? {
-            (Given::Bool(v), _) => Some(*v),
+            (Arg::Bool(v), _) => Some(*v),
             _ => None,
         }
     }
 
     pub fn word(&self, name: &str) -> Option<&'static str> {
         match self.given.get(name)? {
-            (Given::Word(v), _) => Some(v),
+            (Arg::Word(v), _) => Some(v),
             _ => None,
         }
     }
 
     pub fn text(&self, name: &str) -> Option<String> {
         match self.given.get(name)? {
-            (Given::Text(v), _) => Some(v.clone()),
+            (Arg::Text(v), _) => Some(v.clone()),
             _ => None,
         }
     }
 
     pub fn floats(&self, name: &str) -> Option<Vec<f64>> {
         match self.given.get(name)? {
-            (Given::Floats(v), _) => Some(v.clone()),
+            (Arg::Floats(v), _) => Some(v.clone()),
             _ => None,
         }
     }
@@ -128,7 +128,7 @@ impl Lower<'_> {
     }
 
     /// A key with a constant value.
-    pub fn key(&mut self, keys: &Keys, name: &str, want: Want) -> Option<Given> {
+    pub fn key(&mut self, keys: &Keys, name: &str, want: Kind) -> Option<Arg> {
         let entry = keys.get(name)?;
         self.checked(want, &entry.value, &format!("`{name}`"), &mut empty_scope())
     }

@@ -1,5 +1,6 @@
 //! Per-layer settings: `init`, `rate`, `decay` and the rest, in calls of layers with weights and in `defaults`.
 
+use super::argument;
 use super::ast::{Expr, ExprKind, Name};
 use super::codes;
 use super::constant::Const;
@@ -7,7 +8,7 @@ use super::diag::{Diagnostic, Span};
 use super::lower::Lower;
 use super::scope::{Scope, Value};
 use super::suggest;
-use super::want::{self, ANY, Bounds, Given, NOT_NEGATIVE, POSITIVE, Want};
+use crate::ops::params::{Arg, Bounds, Kind};
 use crate::ops::schema::Settings;
 use crate::ops::source::Init;
 
@@ -30,38 +31,38 @@ impl Lower<'_> {
             return;
         }
         let want = match name {
-            "frozen" => Want::Bool,
-            "max_norm" => Want::Float(POSITIVE),
-            _ => Want::Float(NOT_NEGATIVE),
+            "frozen" => Kind::Bool,
+            "max_norm" => Kind::Float(Bounds::POSITIVE),
+            _ => Kind::Float(Bounds::NOT_NEGATIVE),
         };
         let Some(given) = self.checked(want, value, &format!("`{name}` of {owner}"), scope) else { return };
         match (name, given) {
-            ("rate", Given::Float(v)) => settings.rate = v,
-            ("bias_rate", Given::Float(v)) => settings.bias_rate = v,
-            ("decay", Given::Float(v)) => settings.decay = v,
-            ("bias_decay", Given::Float(v)) => settings.bias_decay = v,
-            ("max_norm", Given::Float(v)) => settings.max_norm = Some(v),
-            ("frozen", Given::Bool(v)) => settings.frozen = v,
+            ("rate", Arg::Float(v)) => settings.rate = v,
+            ("bias_rate", Arg::Float(v)) => settings.bias_rate = v,
+            ("decay", Arg::Float(v)) => settings.decay = v,
+            ("bias_decay", Arg::Float(v)) => settings.bias_decay = v,
+            ("max_norm", Arg::Float(v)) => settings.max_norm = Some(v),
+            ("frozen", Arg::Bool(v)) => settings.frozen = v,
             _ => {}
         }
     }
 
     /// Evaluates and checks an argument that must be a constant.
-    pub fn checked(&mut self, want: Want, value: &Expr, what: &str, scope: &mut Scope) -> Option<Given> {
-        if let (Want::Word(words), ExprKind::Name(name)) = (want, &value.kind) {
+    pub fn checked(&mut self, want: Kind, value: &Expr, what: &str, scope: &mut Scope) -> Option<Arg> {
+        if let (Kind::Word(words), ExprKind::Name(name)) = (want, &value.kind) {
             // A bare word that is no name of a value is one of the words.
             if !scope.variables.contains_key(name) {
-                let word = want::word(name, words, value.span, what);
-                return self.or_report(word.map(Given::Word));
+                let word = argument::word(name, words, value.span, what);
+                return self.or_report(word.map(Arg::Word));
             }
         }
         match self.expr(value, scope, None) {
             Value::Const(c) => {
-                let given = want.check(&c, value.span, what);
+                let given = argument::check(want, &c, value.span, what);
                 self.or_report(given)
             }
             Value::Node(_) => {
-                let message = format!("{what} must be {}, not a value of the network", want.words());
+                let message = format!("{what} must be {}, not a value of the network", argument::described(want));
                 self.report(Diagnostic::error(codes::WRONG_KIND, value.span, message));
                 None
             }
@@ -69,7 +70,7 @@ impl Lower<'_> {
         }
     }
 
-    fn or_report(&mut self, result: Result<Given, Diagnostic>) -> Option<Given> {
+    fn or_report(&mut self, result: Result<Arg, Diagnostic>) -> Option<Arg> {
         result.map_err(|d| self.report(d)).ok()
     }
 
@@ -86,9 +87,9 @@ impl Lower<'_> {
             }
         };
         let parameter: Option<(&str, Bounds)> = match name {
-            "normal" => Some(("std", NOT_NEGATIVE)),
-            "uniform" => Some(("limit", NOT_NEGATIVE)),
-            "constant" => Some(("value", ANY)),
+            "normal" => Some(("std", Bounds::NOT_NEGATIVE)),
+            "uniform" => Some(("limit", Bounds::NOT_NEGATIVE)),
+            "constant" => Some(("value", Bounds::ANY)),
             "he" | "xavier" => None,
             _ => {
                 let message = format!("there is no initialisation `{}`", super::split::shorten(name));
@@ -131,7 +132,7 @@ impl Lower<'_> {
             }
         };
         let what = format!("`{key}` of `{name}`");
-        let Given::Float(v) = self.checked(Want::Float(bounds), &number.value, &what, scope)? else { return None };
+        let Arg::Float(v) = self.checked(Kind::Float(bounds), &number.value, &what, scope)? else { return None };
         Some(match name {
             "normal" => Init::Normal { std: v },
             "uniform" => Init::Uniform { limit: v },

@@ -5,7 +5,7 @@ use super::codes;
 use super::diag::Diagnostic;
 use super::lower::Lower;
 use super::section::{Called, Fun, Keys, named, positional, required};
-use super::want::{BELOW_ONE, Bounds, FRACTION, Given, NOT_NEGATIVE, POSITIVE, UNIT, Want};
+use crate::ops::params::{Arg, Bounds, Kind};
 use ninc_runtime::spec::{Length, Optimizer, Ramp, Recipe, Schedule};
 
 const KEYS: &[&str] = &[
@@ -24,20 +24,20 @@ const KEYS: &[&str] = &[
     "early_stop",
 ];
 
-const RATE: super::section::Par = required("rate", Want::Float(POSITIVE));
-const DECAY: super::section::Par = named("decay", Want::Float(NOT_NEGATIVE));
+const RATE: super::section::Par = required("rate", Kind::Float(Bounds::POSITIVE));
+const DECAY: super::section::Par = named("decay", Kind::Float(Bounds::NOT_NEGATIVE));
 /// Epochs over which the momentum grows, and where it starts.
-const RAMP: super::section::Par = named("ramp", Want::Float(POSITIVE));
-const RAMP_FROM: super::section::Par = named("ramp_from", Want::Float(BELOW_ONE));
-const OPEN_UNIT: Bounds = Bounds { low: 0.0, high: 1.0, open_low: true, open_high: true };
+const RAMP: super::section::Par = named("ramp", Kind::Float(Bounds::POSITIVE));
+const RAMP_FROM: super::section::Par = named("ramp_from", Kind::Float(Bounds::BELOW_ONE));
+const OPEN_UNIT: Bounds = Bounds::INSIDE_UNIT;
 
-const LOSSES: &[Fun] = &[Fun { name: "cross_entropy", params: &[named("smoothing", Want::Float(BELOW_ONE))] }];
+const LOSSES: &[Fun] = &[Fun { name: "cross_entropy", params: &[named("smoothing", Kind::Float(Bounds::BELOW_ONE))] }];
 
 const ADAM: &[super::section::Par] = &[
     RATE,
-    named("beta1", Want::Float(BELOW_ONE)),
-    named("beta2", Want::Float(BELOW_ONE)),
-    named("epsilon", Want::Float(POSITIVE)),
+    named("beta1", Kind::Float(Bounds::BELOW_ONE)),
+    named("beta2", Kind::Float(Bounds::BELOW_ONE)),
+    named("epsilon", Kind::Float(Bounds::POSITIVE)),
     DECAY,
 ];
 
@@ -46,10 +46,10 @@ const OPTIMIZERS: &[Fun] = &[
         name: "sgd",
         params: &[
             RATE,
-            named("momentum", Want::Float(BELOW_ONE)),
+            named("momentum", Kind::Float(Bounds::BELOW_ONE)),
             DECAY,
-            named("nesterov", Want::Bool),
-            named("rate_inside", Want::Bool),
+            named("nesterov", Kind::Bool),
+            named("rate_inside", Kind::Bool),
             RAMP,
             RAMP_FROM,
         ],
@@ -60,9 +60,9 @@ const OPTIMIZERS: &[Fun] = &[
         name: "rmsprop",
         params: &[
             RATE,
-            named("alpha", Want::Float(BELOW_ONE)),
-            named("epsilon", Want::Float(POSITIVE)),
-            named("momentum", Want::Float(BELOW_ONE)),
+            named("alpha", Kind::Float(Bounds::BELOW_ONE)),
+            named("epsilon", Kind::Float(Bounds::POSITIVE)),
+            named("momentum", Kind::Float(Bounds::BELOW_ONE)),
             DECAY,
             RAMP,
             RAMP_FROM,
@@ -74,26 +74,26 @@ const SCHEDULES: &[Fun] = &[
     Fun { name: "constant", params: &[] },
     Fun {
         name: "steps",
-        params: &[required("at", Want::Floats(NOT_NEGATIVE)), named("factor", Want::Float(FRACTION))],
+        params: &[required("at", Kind::Floats(Bounds::NOT_NEGATIVE)), named("factor", Kind::Float(Bounds::FRACTION))],
     },
-    Fun { name: "exponential", params: &[required("factor", Want::Float(FRACTION))] },
-    Fun { name: "cosine", params: &[positional("floor", Want::Float(UNIT))] },
+    Fun { name: "exponential", params: &[required("factor", Kind::Float(Bounds::FRACTION))] },
+    Fun { name: "cosine", params: &[positional("floor", Kind::Float(Bounds::UNIT))] },
     Fun {
         name: "one_cycle",
         params: &[
-            named("peak", Want::Float(OPEN_UNIT)),
-            named("start", Want::Float(UNIT)),
-            named("end", Want::Float(UNIT)),
-            named("momentum", Want::Float(BELOW_ONE)),
+            named("peak", Kind::Float(OPEN_UNIT)),
+            named("start", Kind::Float(Bounds::UNIT)),
+            named("end", Kind::Float(Bounds::UNIT)),
+            named("momentum", Kind::Float(Bounds::BELOW_ONE)),
         ],
     },
     Fun {
         name: "plateau",
         params: &[
-            named("factor", Want::Float(OPEN_UNIT)),
-            named("patience", Want::Int(1, 1_000_000)),
-            named("threshold", Want::Float(UNIT)),
-            named("times", Want::Int(1, 1_000_000)),
+            named("factor", Kind::Float(OPEN_UNIT)),
+            named("patience", Kind::Int(1, 1_000_000)),
+            named("threshold", Kind::Float(Bounds::UNIT)),
+            named("times", Kind::Int(1, 1_000_000)),
         ],
     },
 ];
@@ -131,22 +131,22 @@ impl Lower<'_> {
             }
         }
         let length = self.length(section, &keys);
-        let float = |given: Option<Given>| match given {
-            Some(Given::Float(v)) => Some(v),
+        let float = |given: Option<Arg>| match given {
+            Some(Arg::Float(v)) => Some(v),
             _ => None,
         };
-        let int = |given: Option<Given>| match given {
-            Some(Given::Int(v)) => usize::try_from(v).ok(),
+        let int = |given: Option<Arg>| match given {
+            Some(Arg::Int(v)) => usize::try_from(v).ok(),
             _ => None,
         };
-        let warmup = float(self.key(&keys, "warmup", Want::Float(NOT_NEGATIVE))).unwrap_or(0.0);
-        let batch = int(self.key(&keys, "batch", Want::Int(1, 65_536))).unwrap_or(128);
-        let shuffle = !matches!(self.key(&keys, "shuffle", Want::Bool), Some(Given::Bool(false)));
-        let seed = int(self.key(&keys, "seed", Want::Int(0, i64::MAX))).unwrap_or(0) as u64;
-        let clip = float(self.key(&keys, "clip", Want::Float(POSITIVE)));
-        let accumulate = int(self.key(&keys, "accumulate", Want::Int(1, 65_536))).unwrap_or(1);
-        let average = float(self.key(&keys, "average", Want::Float(OPEN_UNIT)));
-        let patience = int(self.key(&keys, "early_stop", Want::Int(1, 1_000_000)));
+        let warmup = float(self.key(&keys, "warmup", Kind::Float(Bounds::NOT_NEGATIVE))).unwrap_or(0.0);
+        let batch = int(self.key(&keys, "batch", Kind::Int(1, 65_536))).unwrap_or(128);
+        let shuffle = !matches!(self.key(&keys, "shuffle", Kind::Bool), Some(Arg::Bool(false)));
+        let seed = int(self.key(&keys, "seed", Kind::Int(0, i64::MAX))).unwrap_or(0) as u64;
+        let clip = float(self.key(&keys, "clip", Kind::Float(Bounds::POSITIVE)));
+        let accumulate = int(self.key(&keys, "accumulate", Kind::Int(1, 65_536))).unwrap_or(1);
+        let average = float(self.key(&keys, "average", Kind::Float(OPEN_UNIT)));
+        let patience = int(self.key(&keys, "early_stop", Kind::Int(1, 1_000_000)));
         let label_smoothing = loss.flatten().and_then(|l| l.float("smoothing")).unwrap_or(0.0);
         Some(Recipe {
             label_smoothing,
@@ -186,12 +186,12 @@ impl Lower<'_> {
                 self.report(d.label(epochs.key.span, "`epochs` is given here").help("keep one of the two"));
                 None
             }
-            (Some(_), None) => match self.key(keys, "epochs", Want::Float(POSITIVE))? {
-                Given::Float(v) => Some(Length::Epochs(v)),
+            (Some(_), None) => match self.key(keys, "epochs", Kind::Float(Bounds::POSITIVE))? {
+                Arg::Float(v) => Some(Length::Epochs(v)),
                 _ => None,
             },
-            (None, Some(_)) => match self.key(keys, "steps", Want::Int(1, i64::MAX))? {
-                Given::Int(v) => u64::try_from(v).ok().map(Length::Steps),
+            (None, Some(_)) => match self.key(keys, "steps", Kind::Int(1, i64::MAX))? {
+                Arg::Int(v) => u64::try_from(v).ok().map(Length::Steps),
                 _ => None,
             },
             (None, None) => {

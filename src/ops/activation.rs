@@ -1,9 +1,10 @@
 //! Activation functions without parameters. All gradients come from the result, so that the operand need not be kept.
 
 use super::attr::attributes;
-use super::layer::{self, blame};
+use super::layer::blame;
+use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
@@ -40,19 +41,15 @@ pub fn function(name: &str, slope: f64) -> Result<Function, String> {
     }
 }
 
-const LEAKY: &[ParamSchema] = &[layer::positional(layer::optional(
-    "slope",
-    Kind::Float(0.0, 1e6),
-    Arg::Float(0.01),
-    "Factor on values below 0.",
-))];
+const SLOPE: Param<f64> =
+    Param::float("slope", Bounds::closed(0.0, 1e6), "Factor on values below 0.").or(0.01).positional();
+const LEAKY: &[ParamSpec] = &[SLOPE.spec];
 
-const ELU: &[ParamSchema] = &[layer::positional(layer::optional(
-    "alpha",
-    Kind::Float(0.0, 1e6),
-    Arg::Float(1.0),
-    "The result for values far below 0 is -alpha.",
-))];
+const ALPHA: Param<f64> =
+    Param::float("alpha", Bounds::closed(0.0, 1e6), "The result for values far below 0 is -alpha.")
+        .or(1.0)
+        .positional();
+const ELU: &[ParamSpec] = &[ALPHA.spec];
 
 fn add(cx: &mut LayerCx, function: &str, slope: f64) -> Result<NodeId, LayerError> {
     let x = cx.operands[0];
@@ -60,14 +57,14 @@ fn add(cx: &mut LayerCx, function: &str, slope: f64) -> Result<NodeId, LayerErro
 }
 
 fn build_leaky(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let slope = cx.float("slope");
+    let slope = cx.get(SLOPE);
     add(cx, "leaky_relu", slope)
 }
 
 fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let alpha = cx.float("alpha");
+    let alpha = cx.get(ALPHA);
     if alpha == 0.0 {
-        return Err(blame("alpha", "alpha must be above 0".into(), Some("elu with alpha = 0 is `relu`".to_string())));
+        return Err(blame(ALPHA, "alpha must be above 0".into(), Some("elu with alpha = 0 is `relu`".to_string())));
     }
     add(cx, "elu", alpha)
 }

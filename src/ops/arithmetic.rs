@@ -17,14 +17,14 @@ fn equal_operands(cx: &LayerCx, what: &str) -> Result<(), LayerError> {
     for i in 1..cx.operands.len() {
         let other = cx.operand_type(i);
         if other != first {
-            let message = format!("cannot {what} {first} and {other}: the shapes differ");
+            let message = format!("cannot {what} {:?} and {:?}: the shapes differ", first.dims, other.dims);
             let help = match (first.dims.as_slice(), other.dims.as_slice()) {
                 (&[c, h, w], &[d, y, x]) if c != d && (h, w) == (y, x) => {
                     Some(format!("`cccp(channels = {c})` brings the second to {c} channels"))
                 }
                 _ => None,
             };
-            return Err(LayerError { param: None, message, help });
+            return Err(LayerError { help, names_layer: true, ..LayerError::from(message) });
         }
     }
     Ok(())

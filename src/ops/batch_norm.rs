@@ -2,11 +2,11 @@
 
 use super::arithmetic::{Mix, bits};
 use super::attr::attributes;
-use super::layer;
+use super::params::{Bounds, Param, ParamSpec};
 use super::reduce::ChannelSum;
 use super::reference;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
-use super::source::{Fill, Init, Param};
+use super::schema::{LayerCx, LayerError, Schema};
+use super::source::{Fill, Init};
 use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
@@ -16,15 +16,15 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes::{batch_norm, elementwise, reduce};
 use crate::types::Type;
 
-const BATCH_NORM: &[ParamSchema] = &[
-    layer::optional("epsilon", Kind::Float(1e-12, 1.0), Arg::Float(1e-5), "Added to the variance."),
-    layer::optional("momentum", Kind::Float(0.0, 1.0), Arg::Float(0.1), "Weight of a batch in the running statistics."),
-];
+const EPSILON: Param<f64> = Param::float("epsilon", Bounds::closed(1e-12, 1.0), "Added to the variance.").or(1e-5);
+const MOMENTUM: Param<f64> =
+    Param::float("momentum", Bounds::UNIT, "Weight of a batch in the running statistics.").or(0.1);
+const BATCH_NORM: &[ParamSpec] = &[EPSILON.spec, MOMENTUM.spec];
 
 /// Parameters: `weight` (gamma), `bias` (beta), `running_mean`, `running_var`.
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let channels = check::channels(&cx.operand_type(0))?;
-    let op = BatchNorm { epsilon: cx.float("epsilon"), momentum: cx.float("momentum") };
+    let op = BatchNorm { epsilon: cx.get(EPSILON), momentum: cx.get(MOMENTUM) };
     let operands = [
         cx.operands[0],
         cx.weight_from("weight", &[channels], Init::Constant { value: 1.0 })?,
@@ -146,7 +146,7 @@ impl OperatorDef for BatchNorm {
         let variance = cx.graph.add(BatchVariance {}, &[x, mean])?;
         let result = cx.graph.add(self.clone(), &[x, gamma, beta, mean, variance])?;
         for (running, batch) in [(running_mean, mean), (running_variance, variance)] {
-            if matches!(cx.graph.op(running), Operator::Param(Param { .. })) {
+            if matches!(cx.graph.op(running), Operator::Param(_)) {
                 let value = cx.graph.add(Mix { weight: self.momentum }, &[running, batch])?;
                 cx.graph.updates.push((running, value));
             }

@@ -23,6 +23,11 @@ fn count(needed: &str, given: usize) -> String {
     format!("{needed} operands are needed, {given} given")
 }
 
+/// A value's shape as the language writes it: per image, without batch and element type. `[3, 32, 32]`.
+pub fn shape(ty: &Type) -> String {
+    format!("{:?}", ty.dims)
+}
+
 /// One operand of floats, and a result of its type.
 pub fn float_map(operands: &[Type]) -> Result<Type, String> {
     let [x] = exactly(operands)?;
@@ -53,7 +58,10 @@ pub fn shared(ty: &Type, what: &str) -> Result<(), String> {
 /// `[channels, height, width]` of each image.
 pub fn image(ty: &Type) -> Result<[usize; 3], String> {
     per_image(ty)?;
-    ty.dims.as_slice().try_into().map_err(|_| format!("an image [channels, height, width] is needed, but this is {ty}"))
+    ty.dims
+        .as_slice()
+        .try_into()
+        .map_err(|_| format!("an image [channels, height, width] is needed, but this is {}", shape(ty)))
 }
 
 /// `[features]` of each image.
@@ -61,7 +69,7 @@ pub fn features(ty: &Type) -> Result<usize, String> {
     per_image(ty)?;
     match ty.dims.as_slice() {
         &[features] => Ok(features),
-        _ => Err(format!("a feature vector is needed, but this is {ty}")),
+        _ => Err(format!("a feature vector is needed, but this is {}", shape(ty))),
     }
 }
 
@@ -70,7 +78,7 @@ pub fn channels(ty: &Type) -> Result<usize, String> {
     per_image(ty)?;
     match ty.chw() {
         Some((channels, _, _)) => Ok(channels),
-        None => Err(format!("an image or a feature vector is needed, but this is {ty}")),
+        None => Err(format!("an image or a feature vector is needed, but this is {}", shape(ty))),
     }
 }
 
@@ -109,11 +117,11 @@ pub fn rate(rate: f64) -> Result<(), String> {
 /// The type, if no dimension is 0 and the size is sane.
 pub fn sized(ty: Type) -> Result<Type, String> {
     if ty.dims.contains(&0) {
-        return Err(format!("no dimension may be 0, but this would be {ty}"));
+        return Err(format!("no dimension may be 0, but this would be {}", shape(&ty)));
     }
     let elements = ty.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     match elements {
         Some(n) if n <= MOST_ELEMENTS => Ok(ty),
-        _ => Err(format!("{ty} has more than {MOST_ELEMENTS} elements")),
+        _ => Err(format!("{} has more than {MOST_ELEMENTS} elements", shape(&ty))),
     }
 }

@@ -48,7 +48,8 @@ impl OperatorDef for Concat {
         for ty in rest {
             let more = check::channels(ty)?;
             if ty.dims[1..] != first.dims[1..] {
-                return Err(format!("cannot join {first} and {ty}: only the channels may differ"));
+                let (first, other) = (&first.dims, &ty.dims);
+                return Err(format!("cannot join {first:?} and {other:?}: only the channels may differ"));
             }
             channels = channels.checked_add(more).ok_or("too many channels")?;
         }

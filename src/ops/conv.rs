@@ -2,9 +2,10 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::params::{Param, ParamSpec};
 use super::reduce::ChannelSum;
 use super::reference::{self, Sliding};
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
@@ -15,25 +16,27 @@ use crate::recipes::{self, Finish, Stage};
 use crate::types::Format;
 use crate::types::Type;
 
-const CONV: &[ParamSchema] = &[
-    layer::required("channels", layer::CHANNELS, "Channels of the result."),
-    layer::kernel("Size of the window."),
-    layer::stride(),
-    layer::pad(),
-    layer::dilation(),
-    layer::groups(),
-    layer::bias(),
+/// Channels of the result.
+pub const CHANNELS: Param<usize> = layer::channels("channels", "Channels of the result.");
+
+const CONV: &[ParamSpec] = &[
+    CHANNELS.spec,
+    layer::KERNEL.spec,
+    layer::STRIDE.spec,
+    layer::PAD.spec,
+    layer::DILATION.spec,
+    layer::GROUPS.spec,
+    layer::BIAS.spec,
 ];
 
-const CCCP: &[ParamSchema] =
-    &[layer::positional(layer::required("channels", layer::CHANNELS, "Channels of the result.")), layer::bias()];
+const CCCP: &[ParamSpec] = &[CHANNELS.positional().spec, layer::BIAS.spec];
 
 /// Do channels divide into the groups?
 pub fn check_groups(inputs: usize, outputs: usize, groups: usize) -> Result<(), LayerError> {
     for (what, channels) in [("input", inputs), ("output", outputs)] {
         if groups == 0 || channels % groups != 0 {
             let message = format!("{channels} {what} channels do not divide into {groups} groups");
-            return Err(blame("groups", message, None));
+            return Err(blame(layer::GROUPS, message, None));
         }
     }
     Ok(())
@@ -41,7 +44,7 @@ pub fn check_groups(inputs: usize, outputs: usize, groups: usize) -> Result<(), 
 
 fn build_conv(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let [inputs, height, width] = cx.image()?;
-    let (outputs, groups, window) = (cx.int("channels"), cx.int("groups"), cx.window());
+    let (outputs, groups, window) = (cx.get(CHANNELS), cx.get(layer::GROUPS), cx.window());
     check_groups(inputs, outputs, groups)?;
     window::conv_output(&window, [height, width])?;
     build(cx, outputs, inputs, groups, &window)
@@ -49,7 +52,7 @@ fn build_conv(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 
 fn build_cccp(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let [inputs, _, _] = cx.image()?;
-    let outputs = cx.int("channels");
+    let outputs = cx.get(CHANNELS);
     build(cx, outputs, inputs, 1, &window::pooling([1, 1], [1, 1], [0, 0]))
 }
 
@@ -62,7 +65,7 @@ fn build(
 ) -> Result<NodeId, LayerError> {
     let mut operands = vec![cx.operands[0]];
     operands.push(cx.weight("weight", &[outputs, inputs / groups, window.kernel[0], window.kernel[1]])?);
-    if cx.bool("bias") {
+    if cx.get(layer::BIAS) {
         operands.push(cx.bias("bias", &[outputs])?);
     }
     let op = Conv2d { stride: window.stride, pad: window.pad, dilation: window.dilation, groups };

@@ -3,12 +3,12 @@
 use super::arithmetic::Scale;
 use super::attr::attributes;
 use super::dropout::RATE;
-use super::layer;
-use super::linear::weight_dims;
+use super::linear::{FEATURES, weight_dims};
 use super::linear::{LinearGradInput, LinearGradWeight};
+use super::params::ParamSpec;
 use super::reduce::ChannelSum;
 use super::reference;
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
@@ -18,11 +18,10 @@ use crate::recipes::drop_connect;
 use crate::types::Type;
 use ninc_runtime::philox::{self, StepKey};
 
-const DROP_CONNECT: &[ParamSchema] =
-    &[layer::positional(layer::required("features", layer::CHANNELS, "Features of the result.")), RATE];
+const DROP_CONNECT: &[ParamSpec] = &[FEATURES.spec, RATE.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (inputs, outputs, rate) = (cx.features()?, cx.int("features"), super::dropout::checked_rate(cx)?);
+    let (inputs, outputs, rate) = (cx.features()?, cx.get(FEATURES), super::dropout::checked_rate(cx)?);
     let stream = cx.stream;
     let operands = [cx.operands[0], cx.weight("weight", &[outputs, inputs])?, cx.bias("bias", &[outputs])?];
     Ok(cx.graph.add(DropConnect { rate, stream }, &operands)?)

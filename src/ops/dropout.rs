@@ -2,9 +2,10 @@
 
 use super::arithmetic::{Scale, bits};
 use super::attr::attributes;
-use super::layer::{self, blame};
+use super::layer::blame;
+use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
@@ -15,28 +16,22 @@ use crate::types::Type;
 use ninc_runtime::philox;
 
 /// The probability of dropping.
-pub const RATE: ParamSchema =
-    layer::positional(layer::required("rate", Kind::Float(0.0, 1.0), "Probability of dropping, in [0, 1)."));
+pub const RATE: Param<f64> = Param::float("rate", Bounds::UNIT, "Probability of dropping, in [0, 1).").positional();
 
-const DROPOUT: &[ParamSchema] = &[
-    RATE,
-    layer::optional(
-        "inverted",
-        Kind::Bool,
-        Arg::Bool(true),
-        "Training divides by 1 - rate; else inference multiplies by it, as in the paper's code.",
-    ),
-];
+const INVERTED: Param<bool> =
+    Param::bool("inverted", "Training divides by 1 - rate; else inference multiplies by it, as in the paper's code.")
+        .or(true);
+const DROPOUT: &[ParamSpec] = &[RATE.spec, INVERTED.spec];
 
 /// Argument `rate`, below 1.
 pub fn checked_rate(cx: &LayerCx) -> Result<f64, LayerError> {
-    let rate = cx.float("rate");
-    check::rate(rate).map_err(|m| blame("rate", m, Some("a rate of 0.5 drops every other value".to_string())))?;
+    let rate = cx.get(RATE);
+    check::rate(rate).map_err(|m| blame(RATE, m, Some("a rate of 0.5 drops every other value".to_string())))?;
     Ok(rate)
 }
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (rate, inverted, stream, x) = (checked_rate(cx)?, cx.bool("inverted"), cx.stream, cx.operands[0]);
+    let (rate, inverted, stream, x) = (checked_rate(cx)?, cx.get(INVERTED), cx.stream, cx.operands[0]);
     Ok(cx.graph.add(Dropout { rate, inverted, stream }, &[x])?)
 }
 

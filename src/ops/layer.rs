@@ -1,6 +1,7 @@
-//! What the layers' `build` functions share: argument declarations and the making of parameters.
+//! What the layers' `build` functions share: declarations of parameters and the making of weights.
 
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema};
+use super::params::Param as Parameter;
+use super::schema::{LayerCx, LayerError};
 use super::source::{Init, Param};
 use super::{check, window};
 use crate::graph::NodeId;
@@ -9,68 +10,49 @@ use crate::types::Type;
 /// Bound on channels, features and pieces that a layer may ask for.
 pub const MOST_CHANNELS: i64 = 1 << 20;
 
-pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> ParamSchema {
-    ParamSchema { name, kind, default: None, doc, positional: false }
+/// A number of channels, features, pieces or groups.
+pub const fn channels(name: &'static str, doc: &'static str) -> Parameter<usize> {
+    Parameter::int(name, 1, MOST_CHANNELS, doc)
 }
 
-pub const fn optional(name: &'static str, kind: Kind, default: Arg, doc: &'static str) -> ParamSchema {
-    ParamSchema { name, kind, default: Some(default), doc, positional: false }
+/// Size of a window.
+pub const KERNEL: Parameter<[usize; 2]> = kernel("Size of the window.");
+
+/// Size of a window, described in the layer's own words.
+pub const fn kernel(doc: &'static str) -> Parameter<[usize; 2]> {
+    Parameter::pair("kernel", 1, window::MOST, doc)
 }
 
-/// May be given without its name.
-pub const fn positional(mut param: ParamSchema) -> ParamSchema {
-    param.positional = true;
-    param
-}
+/// Stride of a convolution.
+pub const STRIDE: Parameter<[usize; 2]> =
+    Parameter::pair("stride", 1, window::MOST, "Pixels from one window to the next.").or([1, 1]);
 
-pub const CHANNELS: Kind = Kind::Int(1, MOST_CHANNELS);
+/// Stride of a pooling: windows do not overlap unless told to.
+pub const POOL_STRIDE: Parameter<Option<[usize; 2]>> =
+    Parameter::pair("stride", 1, window::MOST, "Pixels from one window to the next; the kernel's size unless given.")
+        .optional();
 
-pub const fn kernel(doc: &'static str) -> ParamSchema {
-    required("kernel", Kind::Pair(1, window::MOST), doc)
-}
+/// Padding of a window.
+pub const PAD: Parameter<[usize; 2]> =
+    Parameter::pair("pad", 0, window::MOST, "Pixels of padding on each side.").or([0, 0]);
 
-pub const fn stride() -> ParamSchema {
-    optional("stride", Kind::Pair(1, window::MOST), Arg::Ints(&[1, 1]), "Pixels from one window to the next.")
-}
+/// Dilation of a window.
+pub const DILATION: Parameter<[usize; 2]> =
+    Parameter::pair("dilation", 1, window::MOST, "Pixels from one cell of the kernel to the next.").or([1, 1]);
 
-/// Poolings do not overlap unless told to.
-pub const fn pool_stride() -> ParamSchema {
-    optional(
-        "stride",
-        Kind::Pair(1, window::MOST),
-        Arg::None,
-        "Pixels from one window to the next; the kernel's size unless given.",
-    )
-}
+/// Groups of channels.
+pub const GROUPS: Parameter<usize> =
+    channels("groups", "Channels are split into this many groups that do not mix.").or(1);
 
-pub const fn pad() -> ParamSchema {
-    optional("pad", Kind::Pair(0, window::MOST), Arg::Ints(&[0, 0]), "Pixels of padding on each side.")
-}
+/// Whether a layer has a bias.
+pub const BIAS: Parameter<bool> = Parameter::bool("bias", "Adds a learned constant to each channel.").or(true);
 
-pub const fn dilation() -> ParamSchema {
-    optional(
-        "dilation",
-        Kind::Pair(1, window::MOST),
-        Arg::Ints(&[1, 1]),
-        "Pixels from one cell of the kernel to the next.",
-    )
-}
+/// How a pooling rounds its size.
+pub const CEIL: Parameter<bool> = Parameter::bool("ceil", "Rounds the size up; `false` rounds it down.").or(true);
 
-pub const fn groups() -> ParamSchema {
-    optional("groups", CHANNELS, Arg::Int(1), "Channels are split into this many groups that do not mix.")
-}
-
-pub const fn bias() -> ParamSchema {
-    optional("bias", Kind::Bool, Arg::Bool(true), "Adds a learned constant to each channel.")
-}
-
-pub const fn ceil() -> ParamSchema {
-    optional("ceil", Kind::Bool, Arg::Bool(true), "Rounds the size up; `false` rounds it down.")
-}
-
-/// An error about one argument.
-pub fn blame(param: &'static str, message: String, help: impl Into<Option<String>>) -> LayerError {
-    LayerError { param: Some(param), message, help: help.into() }
+/// An error about the argument of one parameter.
+pub fn blame<T>(param: Parameter<T>, message: String, help: impl Into<Option<String>>) -> LayerError {
+    LayerError { param: Some(param.spec.name), help: help.into(), ..LayerError::from(message) }
 }
 
 impl LayerCx<'_> {
@@ -85,7 +67,7 @@ impl LayerCx<'_> {
         check::image(&ty).map_err(|message| {
             let vector = ty.batched && ty.dims.len() == 1;
             let help = vector.then(|| format!("`reshape(shape = [{}, 1, 1])` makes an image of it", ty.dims[0]));
-            LayerError { param: None, message, help }
+            LayerError { help, ..LayerError::from(message) }
         })
     }
 
@@ -94,20 +76,16 @@ impl LayerCx<'_> {
         let ty = self.operand_type(0);
         check::features(&ty).map_err(|message| {
             let image = ty.batched && ty.dims.len() > 1;
-            LayerError { param: None, message, help: image.then(|| "flatten first: `|> flatten`".to_string()) }
+            let help = image.then(|| "flatten first: `|> flatten`".to_string());
+            LayerError { help, ..LayerError::from(message) }
         })
     }
 
-    /// The window that the arguments describe.
+    /// The window that the arguments describe; the parameters that a layer does not have are at their defaults.
     pub fn window(&self) -> window::Window {
-        let kernel = self.pair("kernel");
-        let or = |name: &str, value| if self.given(name) { self.pair(name) } else { value };
-        window::Window {
-            kernel,
-            stride: or("stride", kernel),
-            pad: or("pad", [0, 0]),
-            dilation: or("dilation", [1, 1]),
-        }
+        let kernel = self.get(KERNEL);
+        let stride = self.get(POOL_STRIDE).unwrap_or(kernel);
+        window::Window { kernel, stride, pad: self.get(PAD), dilation: self.get(DILATION) }
     }
 
     /// A learned weight `NAME.suffix` under the layer's settings.

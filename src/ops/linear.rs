@@ -2,9 +2,10 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::params::{Param, ParamSpec};
 use super::reduce::ChannelSum;
 use super::reference;
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
@@ -13,14 +14,15 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes::{self, Stage};
 use crate::types::Type;
 
-const LINEAR: &[ParamSchema] =
-    &[layer::positional(layer::required("features", layer::CHANNELS, "Features of the result.")), layer::bias()];
+/// Features of the result.
+pub const FEATURES: Param<usize> = layer::channels("features", "Features of the result.").positional();
+const LINEAR: &[ParamSpec] = &[FEATURES.spec, layer::BIAS.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (inputs, outputs) = (cx.features()?, cx.int("features"));
+    let (inputs, outputs) = (cx.features()?, cx.get(FEATURES));
     let mut operands = vec![cx.operands[0]];
     operands.push(cx.weight("weight", &[outputs, inputs])?);
-    if cx.bool("bias") {
+    if cx.get(layer::BIAS) {
         operands.push(cx.bias("bias", &[outputs])?);
     }
     Ok(cx.graph.add(Linear {}, &operands)?)

@@ -1,10 +1,12 @@
 //! Unshared convolution: each output position has weights of its own.
 
 use super::attr::attributes;
+use super::conv::CHANNELS;
 use super::layer;
+use super::params::ParamSpec;
 use super::reduce::BatchSum;
 use super::reference::{self, Sliding};
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
@@ -14,21 +16,16 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes;
 use crate::types::Type;
 
-const LOCAL_CONV: &[ParamSchema] = &[
-    layer::required("channels", layer::CHANNELS, "Channels of the result."),
-    layer::kernel("Size of the window."),
-    layer::stride(),
-    layer::pad(),
-    layer::bias(),
-];
+const LOCAL_CONV: &[ParamSpec] =
+    &[CHANNELS.spec, layer::KERNEL.spec, layer::STRIDE.spec, layer::PAD.spec, layer::BIAS.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let [inputs, height, width] = cx.image()?;
-    let (outputs, window) = (cx.int("channels"), cx.window());
+    let (outputs, window) = (cx.get(CHANNELS), cx.window());
     let [oh, ow] = window::conv_output(&window, [height, width])?;
     let mut operands = vec![cx.operands[0]];
     operands.push(cx.weight("weight", &[oh * ow, outputs, inputs, window.kernel[0], window.kernel[1]])?);
-    if cx.bool("bias") {
+    if cx.get(layer::BIAS) {
         operands.push(cx.bias("bias", &[outputs, oh * ow])?);
     }
     Ok(cx.graph.add(LocalConv { stride: window.stride, pad: window.pad }, &operands)?)

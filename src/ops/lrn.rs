@@ -2,8 +2,9 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
@@ -12,15 +13,15 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes::lrn;
 use crate::types::Type;
 
-const LRN: &[ParamSchema] = &[
-    layer::optional("size", Kind::Int(1, layer::MOST_CHANNELS), Arg::Int(5), "Channels in the neighbourhood."),
-    layer::optional("alpha", Kind::Float(0.0, 1e6), Arg::Float(1e-4), "Weight of the squares; divided by `size`."),
-    layer::optional("beta", Kind::Float(0.0, 1e3), Arg::Float(0.75), "Exponent."),
-    layer::optional("k", Kind::Float(1e-6, 1e6), Arg::Float(1.0), "Added to the sum of squares."),
-];
+const SIZE: Param<usize> = layer::channels("size", "Channels in the neighbourhood.").or(5);
+const ALPHA: Param<f64> =
+    Param::float("alpha", Bounds::closed(0.0, 1e6), "Weight of the squares; divided by `size`.").or(1e-4);
+const BETA: Param<f64> = Param::float("beta", Bounds::closed(0.0, 1e3), "Exponent.").or(0.75);
+const K: Param<f64> = Param::float("k", Bounds::closed(1e-6, 1e6), "Added to the sum of squares.").or(1.0);
+const LRN: &[ParamSpec] = &[SIZE.spec, ALPHA.spec, BETA.spec, K.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let op = Lrn { size: cx.int("size"), alpha: cx.float("alpha"), beta: cx.float("beta"), k: cx.float("k") };
+    let op = Lrn { size: cx.get(SIZE), alpha: cx.get(ALPHA), beta: cx.get(BETA), k: cx.get(K) };
     let x = cx.operands[0];
     Ok(cx.graph.add(op, &[x])?)
 }

@@ -2,8 +2,9 @@
 
 use super::attr::attributes;
 use super::layer::{self, blame};
+use super::params::{Param, ParamSpec};
 use super::reference;
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
@@ -12,16 +13,14 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes;
 use crate::types::Type;
 
-const MAXOUT: &[ParamSchema] = &[layer::positional(layer::required(
-    "pieces",
-    layer::CHANNELS,
-    "Consecutive channels that one channel of the result is made of.",
-))];
+const PIECES: Param<usize> =
+    layer::channels("pieces", "Consecutive channels that one channel of the result is made of.").positional();
+const MAXOUT: &[ParamSpec] = &[PIECES.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (channels, pieces, x) = (check::channels(&cx.operand_type(0))?, cx.int("pieces"), cx.operands[0]);
+    let (channels, pieces, x) = (check::channels(&cx.operand_type(0))?, cx.get(PIECES), cx.operands[0]);
     if channels % pieces != 0 {
-        return Err(blame("pieces", format!("{channels} channels do not divide into pieces of {pieces}"), None));
+        return Err(blame(PIECES, format!("{channels} channels do not divide into pieces of {pieces}"), None));
     }
     Ok(cx.graph.add(Maxout { pieces }, &[x])?)
 }

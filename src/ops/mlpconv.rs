@@ -5,9 +5,10 @@ use super::activation::{self, Activation};
 use super::attr::attributes;
 use super::conv::{self, Conv2d};
 use super::layer;
+use super::params::{Param, ParamSpec};
 use super::pool::{AvgPool, MaxPool};
 use super::round::Round;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::window::{self, Window};
 use super::{Case, GradCx};
 use super::{Operator, OperatorDef};
@@ -19,26 +20,26 @@ use crate::types::Format;
 use crate::types::Type;
 
 const WORDS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh", "none"];
-const MLPCONV: &[ParamSchema] = &[
-    layer::kernel("Size of the convolution's window."),
-    layer::required(
-        "channels",
-        Kind::Ints(1, layer::MOST_CHANNELS),
-        "Channels of the convolution and of each 1x1 convolution.",
-    ),
-    layer::stride(),
-    layer::pad(),
-    layer::dilation(),
-    layer::groups(),
-    layer::bias(),
-    layer::optional("activation", Kind::Word(WORDS), Arg::Word("relu"), "After all stages but the last."),
-    layer::optional("last_activation", Kind::Word(WORDS), Arg::Word("relu"), "After the last stage."),
+const CHANNELS: Param<Vec<usize>> =
+    Param::ints("channels", 1, layer::MOST_CHANNELS, "Channels of the convolution and of each 1x1 convolution.");
+const ACTIVATION: Param<&str> = Param::one_of("activation", WORDS, "After all stages but the last.").or("relu");
+const LAST_ACTIVATION: Param<&str> = Param::one_of("last_activation", WORDS, "After the last stage.").or("relu");
+const MLPCONV: &[ParamSpec] = &[
+    layer::kernel("Size of the convolution's window.").spec,
+    CHANNELS.spec,
+    layer::STRIDE.spec,
+    layer::PAD.spec,
+    layer::DILATION.spec,
+    layer::GROUPS.spec,
+    layer::BIAS.spec,
+    ACTIVATION.spec,
+    LAST_ACTIVATION.spec,
 ];
 
 /// Parameters `NAME.conv.weight`, `NAME.conv.bias`, `NAME.cccp1.weight`, …
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let [mut inputs, height, width] = cx.image()?;
-    let (channels, mut groups, window) = (cx.list("channels"), cx.int("groups"), cx.window());
+    let (channels, mut groups, window) = (cx.get(CHANNELS), cx.get(layer::GROUPS), cx.window());
     conv::check_groups(inputs, channels[0], groups)?;
     window::conv_output(&window, [height, width])?;
     let op = MlpConv {
@@ -46,7 +47,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
         pad: window.pad,
         dilation: window.dilation,
         groups,
-        biases: vec![cx.bool("bias"); channels.len()],
+        biases: vec![cx.get(layer::BIAS); channels.len()],
         activations: Vec::new(),
         slopes: Vec::new(),
         rounds: vec![None; channels.len()],
@@ -61,10 +62,10 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     for (i, &outputs) in channels.iter().enumerate() {
         let stage = if i == 0 { "conv".to_string() } else { format!("cccp{i}") };
         operands.push(cx.weight(&format!("{stage}.weight"), &[outputs, inputs / groups, kernel[0], kernel[1]])?);
-        if cx.bool("bias") {
+        if cx.get(layer::BIAS) {
             operands.push(cx.bias(&format!("{stage}.bias"), &[outputs])?);
         }
-        activations.push(cx.word(if i + 1 == channels.len() { "last_activation" } else { "activation" }));
+        activations.push(cx.get(if i + 1 == channels.len() { LAST_ACTIVATION } else { ACTIVATION }));
         (inputs, groups, kernel) = (outputs, 1, [1, 1]);
     }
     let slopes = activations.iter().map(|a| activation::default_slope(a)).collect();

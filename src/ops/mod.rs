@@ -10,6 +10,7 @@ use crate::types::Type;
 pub mod attr;
 pub mod check;
 pub mod layer;
+pub mod params;
 pub mod reference;
 pub mod schema;
 pub mod window;

@@ -1,9 +1,10 @@
 //! Explicit padding and its gradient.
 
 use super::attr::attributes;
-use super::layer::{self, blame};
+use super::layer::blame;
+use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
-use super::schema::{Arg, Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
@@ -12,28 +13,29 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes::movement;
 use crate::types::Type;
 
-const SIDE: Kind = Kind::Int(0, window::MOST);
-const PAD: &[ParamSchema] = &[
-    layer::positional(layer::optional("pixels", SIDE, Arg::Int(0), "Pixels on every side that is not given.")),
-    layer::optional("top", SIDE, Arg::None, "Rows above."),
-    layer::optional("bottom", SIDE, Arg::None, "Rows below."),
-    layer::optional("left", SIDE, Arg::None, "Columns to the left."),
-    layer::optional("right", SIDE, Arg::None, "Columns to the right."),
-    layer::optional("value", Kind::Float(-1e30, 1e30), Arg::Float(0.0), "What the new pixels hold."),
-];
+const fn side(name: &'static str, doc: &'static str) -> Param<usize> {
+    Param::int(name, 0, window::MOST, doc)
+}
+const PIXELS: Param<usize> = side("pixels", "Pixels on every side that is not given.").or(0).positional();
+const TOP: Param<Option<usize>> = side("top", "Rows above.").optional();
+const BOTTOM: Param<Option<usize>> = side("bottom", "Rows below.").optional();
+const LEFT: Param<Option<usize>> = side("left", "Columns to the left.").optional();
+const RIGHT: Param<Option<usize>> = side("right", "Columns to the right.").optional();
+const VALUE: Param<f64> = Param::float("value", Bounds::closed(-1e30, 1e30), "What the new pixels hold.").or(0.0);
+const PAD: &[ParamSpec] = &[PIXELS.spec, TOP.spec, BOTTOM.spec, LEFT.spec, RIGHT.spec, VALUE.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     cx.image()?;
-    let side = |name| cx.int(if cx.given(name) { name } else { "pixels" });
-    let (top, bottom, left, right) = (side("top"), side("bottom"), side("left"), side("right"));
+    let side = |param: Param<Option<usize>>| cx.get(param).unwrap_or(cx.get(PIXELS));
+    let (top, bottom, left, right) = (side(TOP), side(BOTTOM), side(LEFT), side(RIGHT));
     if top + bottom + left + right == 0 {
         return Err(blame(
-            "pixels",
+            PIXELS,
             "this adds no pixels".into(),
             Some("pad(pixels = 1) adds one on every side".to_string()),
         ));
     }
-    let (value, x) = (cx.float("value"), cx.operands[0]);
+    let (value, x) = (cx.get(VALUE), cx.operands[0]);
     Ok(cx.graph.add(Pad { top, bottom, left, right, value }, &[x])?)
 }
 

@@ -3,8 +3,9 @@
 
 use super::attr::attributes;
 use super::layer;
+use super::params::ParamSpec;
 use super::reference;
-use super::schema::{LayerCx, LayerError, ParamSchema, Schema};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::window;
 use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, check};
@@ -15,13 +16,13 @@ use crate::recipes;
 use crate::types::Type;
 
 /// Arguments of every pooling layer.
-pub const POOL: &[ParamSchema] =
-    &[layer::positional(layer::kernel("Size of the window.")), layer::pool_stride(), layer::pad(), layer::ceil()];
+pub const POOL: &[ParamSpec] =
+    &[layer::KERNEL.positional().spec, layer::POOL_STRIDE.spec, layer::PAD.spec, layer::CEIL.spec];
 
 /// Checks the window, then adds the operator that `make` gives for it.
 pub fn build(cx: &mut LayerCx, make: impl FnOnce(&window::Window, bool) -> Operator) -> Result<NodeId, LayerError> {
     let [_, height, width] = cx.image()?;
-    let (window, ceil) = (cx.window(), cx.bool("ceil"));
+    let (window, ceil) = (cx.window(), cx.get(layer::CEIL));
     window::pool_output(&window, ceil, [height, width])?;
     let x = cx.operands[0];
     Ok(cx.graph.add(make(&window, ceil), &[x])?)

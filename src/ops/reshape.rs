@@ -1,8 +1,9 @@
 //! Change of shape in logical (channel, row, column) order; `flatten` is one.
 
 use super::attr::attributes;
-use super::layer::{self, blame};
-use super::schema::{Kind, LayerCx, LayerError, ParamSchema, Schema};
+use super::layer::blame;
+use super::params::{Param, ParamSpec};
+use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
@@ -11,8 +12,9 @@ use crate::lower::{LowerCx, Lowered};
 use crate::recipes::movement;
 use crate::types::Type;
 
-const RESHAPE: &[ParamSchema] =
-    &[layer::positional(layer::required("shape", Kind::Ints(1, window::MOST), "The new shape, without the batch."))];
+const SHAPE: Param<Vec<usize>> =
+    Param::ints("shape", 1, window::MOST, "The new shape, without the batch.").positional();
+const RESHAPE: &[ParamSpec] = &[SHAPE.spec];
 
 fn build_flatten(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let (elements, x) = (cx.operand_type(0).elements(), cx.operands[0]);
@@ -20,13 +22,13 @@ fn build_flatten(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 fn build_reshape(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (ty, dims, x) = (cx.operand_type(0), cx.list("shape"), cx.operands[0]);
+    let (ty, dims, x) = (cx.operand_type(0), cx.get(SHAPE), cx.operands[0]);
     if dims.len() > 3 {
         let message = format!("a shape has at most 3 dimensions, [channels, height, width], not {}", dims.len());
-        return Err(blame("shape", message, None));
+        return Err(blame(SHAPE, message, None));
     }
     let op = Reshape { dims };
-    op.infer(&[ty]).map_err(|message| blame("shape", message, None))?;
+    op.infer(&[ty]).map_err(|message| blame(SHAPE, message, None))?;
     Ok(cx.graph.add(op, &[x])?)
 }
 

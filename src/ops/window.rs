@@ -10,7 +10,7 @@ pub const MOST: i64 = 1 << 20;
 const SIDES: [&str; 2] = ["height", "width"];
 
 fn error(param: &'static str, message: String, help: Option<String>) -> LayerError {
-    LayerError { param: Some(param), message, help }
+    LayerError { param: Some(param), help, ..LayerError::from(message) }
 }
 
 /// No zeros where nothing would move, nothing absurdly large.
@@ -84,7 +84,7 @@ pub fn pool_rounding(window: &Window, size: [usize; 2], output: [usize; 2]) -> R
         return Ok(());
     }
     let message = format!("pooling {size:?} gives {down:?} or, rounded up, {up:?}, not {output:?}");
-    Err(LayerError { param: None, message, help: None })
+    Err(message.into())
 }
 
 /// The windows (of `count`) whose cell `tap` lies on a pixel along `axis`.
