@@ -158,8 +158,9 @@ fn fused_chains_on_a_gpu() {
             let lower = |cx: &mut LowerCx| recipes::conv::forward(cx, &window, 1, &stages, None);
             let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
             let (builder, _, _) = run::builder(&target, &types, &chain[2].output(), lower);
-            for kernel in builder.module.kernels.iter().filter(|k| k.name.starts_with("chain")) {
-                let local = kernel.scratch.iter().filter(|s| s.space == Space::Local).map(|s| 4 * s.len).sum::<usize>();
+            for kernel in builder.module.kernels.values().filter(|k| k.name.starts_with("chain")) {
+                let local =
+                    kernel.scratch.values().filter(|s| s.space == Space::Local).map(|s| 4 * s.len).sum::<usize>();
                 assert!(local <= local_bytes, "{} takes {local} bytes of {local_bytes}", kernel.name);
             }
             (run(&target, first.batch, &operands, &chain[2].output(), lower), builder.launches.len())

@@ -37,15 +37,17 @@ fn differential(target: &Target, micro_kernel: MicroKernel, seed: u64) {
         let mut expected = random_blocks(&module, seed);
         let mut got = expected.clone();
         let args: Vec<usize> = (0..expected.len()).collect();
-        interp::run_kernel(&module, 0, &mut expected, &args, [3, 0, 3], 0..1).unwrap_or_else(|e| panic!("{name}: {e}"));
+        interp::run_kernel(&module, KernelId::from_u32(0), &mut expected, &args, [3, 0, 3], 0..1)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         let code = cranelift::compile(&module, target).unwrap_or_else(|e| panic!("{name}: {e}"));
         call(&code, &mut got, 1);
-        for (i, buffer) in module.kernels[0].buffers.iter().enumerate() {
+        for (i, buffer) in module.kernels[KernelId::from_u32(0)].buffers.values().enumerate() {
             if !same(buffer.elem, &expected[i], &got[i]) {
                 let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
                 panic!(
                     "{name}, n {n}, seed {seed}: {} differs at byte {at:?}\n{}",
-                    buffer.name, module.micro_kernels[0]
+                    buffer.name,
+                    module.micro_kernels[MicroKernelId::from_u32(0)]
                 );
             }
         }
@@ -124,7 +126,7 @@ fn random_kernels_survive_their_text_and_run_the_same_compiled_and_interpreted()
         assert_eq!(parse(&text).as_ref(), Ok(&*module), "seed {seed}\n{text}");
         let mut expected = vec![vec![7u8; 6 * 64 * 4]];
         let mut got = expected.clone();
-        interp::run_kernel(&module, 0, &mut expected, &[0], [3, 0, 3], 0..6)
+        interp::run_kernel(&module, KernelId::from_u32(0), &mut expected, &[0], [3, 0, 3], 0..6)
             .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         let code = cranelift::compile(&module, &Target::portable(false)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         call(&code, &mut got, 6);
@@ -214,15 +216,15 @@ fn the_verifier_names_what_is_wrong() {
     }
     // What the text cannot express.
     let mut module = parse(ok).expect("parses");
-    let twice = module.micro_kernels[0].body[0].clone();
-    module.micro_kernels[0].body.push(twice);
+    let twice = module.micro_kernels[MicroKernelId::from_u32(0)].body[0].clone();
+    module.micro_kernels[MicroKernelId::from_u32(0)].body.push(twice);
     assert!(check(&module).iter().any(|e| e.contains("twice")));
     let mut module = parse(ok).expect("parses");
-    module.micro_kernels.push(module.micro_kernels[0].clone());
+    module.micro_kernels.push(module.micro_kernels[MicroKernelId::from_u32(0)].clone());
     assert!(check(&module).iter().any(|e| e.contains("another micro_kernel")));
     let mut module = parse(ok).expect("parses");
-    if let Inst::Let { op: Op::Load { from, .. }, .. } = &mut module.micro_kernels[0].body[0] {
-        from.index.terms = vec![(Var(1), 4)];
+    if let Inst::Let { op: Op::Load { from, .. }, .. } = &mut module.micro_kernels[MicroKernelId::from_u32(0)].body[0] {
+        from.index.terms = vec![(Var::from_u32(1), 4)];
     }
     assert!(check(&module).iter().any(|e| e.contains("not in scope")));
 }
@@ -233,8 +235,9 @@ fn the_interpreter_reports_stray_accesses() {
                 kernel k(a: f32 read, b: f32 write) { parallel p = 0 to batch { call l(a[4*p], b[4*p]) } }";
     let module = verify(parse(text).expect("parses")).expect("valid");
     let mut blocks = vec![vec![0; 32], vec![0; 32]];
-    assert_eq!(interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [2, 0, 2], 0..2), Ok(()));
-    let error = interp::run_kernel(&module, 0, &mut blocks, &[0, 1], [3, 0, 3], 0..3).expect_err("out of range");
+    assert_eq!(interp::run_kernel(&module, KernelId::from_u32(0), &mut blocks, &[0, 1], [2, 0, 2], 0..2), Ok(()));
+    let error = interp::run_kernel(&module, KernelId::from_u32(0), &mut blocks, &[0, 1], [3, 0, 3], 0..3)
+        .expect_err("out of range");
     assert!(error.contains("kernel k: micro-kernel l: access to bytes 32..36 of 32"), "{error}");
 }
 

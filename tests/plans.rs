@@ -21,7 +21,7 @@ fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
         batched,
         dims: vec![len],
         order: vec![0],
-        buffer: buffer.0 as usize,
+        buffer: buffer.index(),
     }
 }
 
@@ -58,8 +58,7 @@ fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(B
         let places: Vec<Arg> = args.iter().zip(&sizes).map(|(m, &len)| m.at(image.clone() * len)).collect();
         k.call(micro_kernel, places);
     });
-    builder.module.kernels.push(k.finish());
-    let kernel = builder.module.kernels.len() - 1;
+    let kernel = builder.module.kernels.push(k.finish());
     let args = sources.iter().map(|s| s.0).chain([target]).collect();
     builder.launches.push(Launch { kernel, args, sums: false });
 }
@@ -122,13 +121,16 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
         let feeds = |batch: usize| -> Vec<f32> { (0..5 * batch).map(|i| (i as f32 * 0.37).sin()).collect() };
         let mut expected = Vec::new();
         for batch in [1, 4, 9] {
-            let blocks =
-                ninc::lower::interp::run_program(&builder, batch, &[(BufferId(0), interp::f32_bytes(&feeds(batch)))])
-                    .expect("runs");
+            let blocks = ninc::lower::interp::run_program(
+                &builder,
+                batch,
+                &[(BufferId::from_u32(0), interp::f32_bytes(&feeds(batch)))],
+            )
+            .expect("runs");
             let values: Vec<Vec<f32>> = outputs.iter().map(|&o| interp::to_f32(&blocks[o])).collect();
             expected.push((batch, values));
         }
-        let bytes: usize = builder.buffers.iter().map(|b| (4 * b.per_image).next_multiple_of(64)).sum();
+        let bytes: usize = builder.buffers.values().map(|b| (4 * b.per_image).next_multiple_of(64)).sum();
         let (plan, module) =
             plan(builder, ports, Options { name: "random".into(), ..Options::default() }).expect("plans");
         assert_disjoint(&plan, seed);
@@ -173,8 +175,8 @@ fn update_draft(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (Pro
     let params = [("g", Access::Read), ("w", Access::Read), ("new", Access::Write)];
     let [a, b, c] = params.map(|(name, access)| k.buffer(name, Elem::F32, access));
     k.parallel("all", 1, |k, _| k.call(micro_kernel, [a.at(0), b.at(0), c.at(0)]));
-    builder.module.kernels.push(k.finish());
-    builder.launches.push(Launch { kernel: 0, args: vec![g, w, new], sums: false });
+    let kernel = builder.module.kernels.push(k.finish());
+    builder.launches.push(Launch { kernel, args: vec![g, w, new], sums: false });
     let ports = Ports {
         inputs: vec![port("g", false, 10, g)],
         outputs: vec![port("new", false, 10, new)],
@@ -240,7 +242,7 @@ fn a_later_reader_of_the_old_value_forces_a_copy() {
         });
     });
     let seen = builder.buffer("seen", Elem::F32, 10, 0, Role::Temp);
-    builder.launches.push(Launch { kernel: 0, args: vec![new, w, seen], sums: false });
+    builder.launches.push(Launch { kernel: KernelId::from_u32(0), args: vec![new, w, seen], sums: false });
     ports.outputs.push(port("seen", false, 10, seen));
     let (values, launches) = three_steps(builder, ports, vec![(w, new)]);
     assert_eq!(launches, 3);
@@ -257,9 +259,9 @@ fn prepared_forms_follow_their_parameter() {
     // For one image only, so the same kernel serves both.
     mix(&mut builder, form, 3, &[(w, 3)]);
     let mut prepare = builder.launches.pop().expect("just made");
-    let Stmt::For { end, .. } = &mut builder.module.kernels[0].body[0] else { panic!("a loop") };
+    let Stmt::For { end, .. } = &mut builder.module.kernels[KernelId::from_u32(0)].body[0] else { panic!("a loop") };
     *end = Expr::Const(1);
-    prepare.kernel = 0;
+    prepare.kernel = KernelId::from_u32(0);
     builder.prepare.push(prepare);
     mix(&mut builder, y, 3, &[(x, 3), (form, 3)]);
     let ports = Ports {
@@ -325,10 +327,10 @@ fn drafts_that_break_a_rule_are_refused() {
     };
     refuse(&|d, _| d.launches.swap(0, 1), "which nothing wrote before");
     refuse(&|_, p| p.outputs[0].dims = vec![1000], "elements");
-    refuse(&|d, _| d.buffers[0].role = Role::Temp, "which nothing wrote before");
+    refuse(&|d, _| d.buffers[BufferId::from_u32(0)].role = Role::Temp, "which nothing wrote before");
     refuse(&|d, _| d.prepare.push(d.launches[0].clone()), "does not outlive the run");
     refuse(&|d, _| d.launches[0].args.truncate(1), "arguments");
-    refuse(&|d, _| d.buffers[0].elem = Elem::I32, "wrong type");
+    refuse(&|d, _| d.buffers[BufferId::from_u32(0)].elem = Elem::I32, "wrong type");
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn products_of_a_model_fit_the_emitter() {
         let mut pairs = 0;
         for (kernels, what) in [(&inference, "inference"), (&training, "training")] {
             for micro_kernel in
-                kernels.module.micro_kernels.iter().filter(|micro_kernel| micro_kernel.name.starts_with("contract_"))
+                kernels.module.micro_kernels.values().filter(|micro_kernel| micro_kernel.name.starts_with("contract_"))
             {
                 let code = emit(micro_kernel, isa, features).unwrap_or_else(|e| panic!("{what}: {e}"));
                 pairs += usize::from(listing(&code).contains("vdpbf16ps"));
@@ -189,7 +189,8 @@ fn products_of_a_model_fit_the_emitter() {
         }
         assert_eq!(pairs > 0, features.bf16, "{isa:?}: {pairs} micro_kernels multiply pairs");
         // All that the network keeps between its layers, up to the mean of each class.
-        let narrow = inference.module.kernels.iter().filter(|k| k.buffers.iter().any(|b| b.elem == Elem::Bf16)).count();
+        let narrow =
+            inference.module.kernels.values().filter(|k| k.buffers.values().any(|b| b.elem == Elem::Bf16)).count();
         assert!(narrow >= 6 || !features.bf16, "{isa:?}: {narrow} kernels with bf16 in memory");
     }
 }

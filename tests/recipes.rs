@@ -13,7 +13,7 @@ mod softmax;
 use crate::support::memory::Guarded;
 use ninc::back::cranelift;
 use ninc::kernel::interp::{Blocks, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
-use ninc::kernel::ir::{Module, Stmt};
+use ninc::kernel::ir::{EntityRef, Module, Stmt};
 use ninc::kernel::verify;
 use ninc::lower::target::Target;
 use ninc::lower::{Launch, LowerCx, Lowered, Operand, ProgramBuilder, Role};
@@ -96,13 +96,13 @@ impl Test<'_> {
         (self.lower)(&mut cx).expect("the recipe takes this");
         let module = verify::verify(std::mem::take(&mut builder.module)).expect("a well-formed module");
         let mut blocks: Vec<Vec<u8>> =
-            (builder.buffers.iter()).map(|b| vec![0xff; (b.fixed + b.per_image * batch) * b.elem.bytes()]).collect();
+            (builder.buffers.values()).map(|b| vec![0xff; (b.fixed + b.per_image * batch) * b.elem.bytes()]).collect();
         for (block, (_, data)) in blocks.iter_mut().zip(&self.operands) {
             let bytes = data.bytes();
             assert_eq!(block.len(), bytes.len(), "bytes of an operand");
             *block = bytes;
         }
-        for (place, value) in blocks[buffer.0 as usize].chunks_exact_mut(4).zip(sums) {
+        for (place, value) in blocks[buffer.index()].chunks_exact_mut(4).zip(sums) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
         let launches: Vec<&Launch> = builder.prepare.iter().chain(&builder.launches).collect();
@@ -111,7 +111,7 @@ impl Test<'_> {
         for launch in &launches {
             interpret(&module, launch, &mut blocks, vars);
         }
-        let result = to_f32(&blocks[buffer.0 as usize]);
+        let result = to_f32(&blocks[buffer.index()]);
         if target.gpu.is_none() && COMPILED.contains(&lanes) && host_rounds_once() {
             // An access outside of a buffer faults.
             let guarded = Guarded::all(&before);
@@ -119,7 +119,7 @@ impl Test<'_> {
             for launch in &launches {
                 execute(&code, &module, launch, &guarded, vars);
             }
-            let compiled = to_f32(&guarded[buffer.0 as usize].bytes());
+            let compiled = to_f32(&guarded[buffer.index()].bytes());
             let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
             let differs = result.iter().zip(&compiled).position(|pair| !same(pair));
             assert_eq!(differs, None, "compiled and interpreted with {lanes} lanes: an element differs");
@@ -171,12 +171,12 @@ fn host_rounds_once() -> bool {
 fn rounds(module: &Module, launch: &Launch, vars: [i64; 3]) -> i64 {
     let kernel = &module.kernels[launch.kernel];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("{} is no parallel loop", kernel.name) };
-    assert_rounds_fit(&kernel.name, |batch| end.eval(&[batch, 0, batch]));
-    end.eval(&vars)
+    assert_rounds_fit(&kernel.name, |batch| end.eval(&kernel.start([batch, 0, batch])));
+    end.eval(&kernel.start(vars))
 }
 
 fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i64; 3]) {
-    let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
+    let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
     for round in (0..rounds(module, launch, vars)).rev() {
         run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1).expect("a sound kernel");
     }
@@ -185,14 +185,16 @@ fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i6
 /// After `interpret` of the same.
 #[allow(unsafe_code)]
 fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: &[Guarded], vars: [i64; 3]) {
-    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].pointer()).collect();
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.index()].pointer()).collect();
     let kernel = &module.kernels[launch.kernel];
-    let (_, bytes) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
+    let (_, bytes) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
     let mut scratch = vec![0xffu8; bytes + 64];
     let aligned = scratch.as_ptr().align_offset(64);
     let end = rounds(module, launch, vars);
     // SAFETY: the interpreter ran the same launch on blocks of these sizes and found no access outside of them.
-    unsafe { code.call(launch.kernel, pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.as_mut_ptr().add(aligned)) };
+    unsafe {
+        code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.as_mut_ptr().add(aligned))
+    };
 }
 
 /// The planner knows rounds as `fixed + each · ceil(batch / images)`.

@@ -74,9 +74,9 @@ impl MicroKernelBuilder {
     pub fn new(name: impl Into<String>) -> MicroKernelBuilder {
         let micro_kernel = MicroKernel {
             name: name.into(),
-            params: vec![],
-            values: vec![],
-            vars: vec![],
+            params: PrimaryMap::new(),
+            values: PrimaryMap::new(),
+            vars: PrimaryMap::new(),
             body: vec![],
             together: None,
         };
@@ -89,8 +89,7 @@ impl MicroKernelBuilder {
     }
 
     pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {
-        self.micro_kernel.params.push(MicroKernelParam::Pointer { name: name.into(), elem, access });
-        Param(self.micro_kernel.params.len() as u32 - 1)
+        self.micro_kernel.params.push(MicroKernelParam::Pointer { name: name.into(), elem, access })
     }
 
     pub fn int(&mut self, name: &str) -> Var {
@@ -100,13 +99,11 @@ impl MicroKernelBuilder {
     }
 
     fn var(&mut self, name: &str) -> Var {
-        self.micro_kernel.vars.push(name.into());
-        Var(self.micro_kernel.vars.len() as u32 - 1)
+        self.micro_kernel.vars.push(name.into())
     }
 
     fn value(&mut self, ty: Ty) -> Val {
-        self.micro_kernel.values.push(ty);
-        Val(self.micro_kernel.values.len() as u32 - 1)
+        self.micro_kernel.values.push(ty)
     }
 
     fn push(&mut self, inst: Inst) {
@@ -114,7 +111,7 @@ impl MicroKernelBuilder {
     }
 
     pub fn ty(&self, value: Val) -> Ty {
-        self.micro_kernel.values[value.0 as usize]
+        self.micro_kernel.values[value]
     }
 
     /// Appends `op` and gives its result.
@@ -160,7 +157,7 @@ impl MicroKernelBuilder {
     }
 
     fn loaded(&self, base: Param, lanes: u32) -> Ty {
-        match &self.micro_kernel.params[base.0 as usize] {
+        match &self.micro_kernel.params[base] {
             MicroKernelParam::Pointer { elem: Elem::F32 | Elem::Bf16, .. } => Ty::f32(lanes),
             _ => Ty::i32(lanes),
         }
@@ -301,14 +298,14 @@ pub struct KernelBuilder {
 
 impl KernelBuilder {
     pub fn new(name: impl Into<String>) -> KernelBuilder {
-        let vars = vec!["batch".into(), "first".into(), "total".into()];
-        let kernel = Kernel { name: name.into(), buffers: vec![], scratch: vec![], vars, body: vec![] };
+        let vars = KVar::NAMES.map(String::from).into_iter().collect();
+        let (buffers, scratch) = (PrimaryMap::new(), PrimaryMap::new());
+        let kernel = Kernel { name: name.into(), buffers, scratch, vars, body: vec![] };
         KernelBuilder { kernel, open: vec![vec![]] }
     }
 
     pub fn buffer(&mut self, name: &str, elem: Elem, access: Access) -> Memory {
-        self.kernel.buffers.push(BufferParam { name: name.into(), elem, access });
-        Memory::Buffer(self.kernel.buffers.len() as u32 - 1)
+        Memory::Buffer(self.kernel.buffers.push(BufferParam { name: name.into(), elem, access }))
     }
 
     pub fn scratch(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
@@ -326,8 +323,7 @@ impl KernelBuilder {
     }
 
     fn in_space(&mut self, name: &str, elem: Elem, len: usize, space: Space) -> Memory {
-        self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space });
-        Memory::Scratch(self.kernel.scratch.len() as u32 - 1)
+        Memory::Scratch(self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space }))
     }
 
     /// A GPU kernel's two loops: `groups` groups of `items` items, `body(builder, group, item)`.
@@ -351,8 +347,7 @@ impl KernelBuilder {
         end: impl Into<Expr>,
         body: impl FnOnce(&mut KernelBuilder, Expr),
     ) {
-        self.kernel.vars.push(name.into());
-        let var = KVar(self.kernel.vars.len() as u32 - 1);
+        let var = self.kernel.vars.push(name.into());
         self.open.push(vec![]);
         body(self, Expr::Var(var));
         let body = self.open.pop().expect("the loop's own body");
@@ -414,12 +409,11 @@ impl Memory {
 impl Module {
     /// Adds a micro-kernel, or finds the one with the same name (recipes name micro-kernels by all that decides their code).
     pub fn micro_kernel(&mut self, name: &str, build: impl FnOnce(&mut MicroKernelBuilder)) -> MicroKernelId {
-        if let Some(i) = self.micro_kernels.iter().position(|l| l.name == name) {
-            return MicroKernelId(i as u32);
+        if let Some((id, _)) = self.micro_kernels.iter().find(|(_, m)| m.name == name) {
+            return id;
         }
         let mut builder = MicroKernelBuilder::new(name);
         build(&mut builder);
-        self.micro_kernels.push(builder.finish());
-        MicroKernelId(self.micro_kernels.len() as u32 - 1)
+        self.micro_kernels.push(builder.finish())
     }
 }

@@ -87,9 +87,8 @@ fn called(stmts: &[Stmt], calls: &mut Vec<MicroKernelId>) {
 }
 
 fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<MicroKernelId>) -> Work {
-    let mut counter = Counter { module, only, vars: vec![0; kernel.vars.len()], micro_kernels: HashMap::new() };
-    counter.vars[KVar::BATCH.0 as usize] = batch as i64;
-    counter.vars[KVar::TOTAL.0 as usize] = batch as i64;
+    let vars = kernel.start([batch as i64, 0, batch as i64]);
+    let mut counter = Counter { module, only, vars, micro_kernels: HashMap::new() };
     counter.stmts(&kernel.body)
 }
 
@@ -97,7 +96,7 @@ struct Counter<'a> {
     module: &'a Module,
     /// The only micro-kernel that counts, if there is one.
     only: Option<MicroKernelId>,
-    vars: Vec<i64>,
+    vars: KVars,
     /// Work of micro-kernels by their integer arguments.
     micro_kernels: HashMap<(MicroKernelId, Vec<i64>), Work>,
 }
@@ -116,11 +115,11 @@ impl Counter<'_> {
                 }
                 if !body.iter().any(|s| decides(s, *var)) {
                     // Each round does the same.
-                    self.vars[var.0 as usize] = begin;
+                    self.vars[*var] = begin;
                     return self.stmts(body) * (end - begin) as u64;
                 }
                 let round = |i| {
-                    self.vars[var.0 as usize] = i;
+                    self.vars[*var] = i;
                     self.stmts(body)
                 };
                 (begin..end).map(round).fold(Work::default(), Add::add)
@@ -139,7 +138,7 @@ impl Counter<'_> {
                 if let Some(work) = self.micro_kernels.get(&key) {
                     return *work;
                 }
-                let work = micro_kernel_work(&self.module.micro_kernels[micro_kernel.0 as usize], &key.1);
+                let work = micro_kernel_work(&self.module.micro_kernels[*micro_kernel], &key.1);
                 self.micro_kernels.insert(key, work);
                 work
             }
@@ -170,25 +169,28 @@ fn uses(expr: &Expr, var: KVar) -> bool {
     }
 }
 
+/// Values of a micro-kernel's integer variables.
+type Vars = PrimaryMap<Var, i64>;
+
 /// The work of one call with these integer arguments.
 fn micro_kernel_work(micro_kernel: &MicroKernel, ints: &[i64]) -> Work {
-    let mut vars = vec![0; micro_kernel.vars.len()];
-    let params = micro_kernel.params.iter().filter_map(|p| match p {
+    let mut vars: Vars = micro_kernel.vars.keys().map(|_| 0).collect();
+    let params = micro_kernel.params.values().filter_map(|p| match p {
         MicroKernelParam::Int { var, .. } => Some(*var),
         MicroKernelParam::Pointer { .. } => None,
     });
     for (var, &value) in params.zip(ints) {
-        vars[var.0 as usize] = value;
+        vars[var] = value;
     }
     insts(micro_kernel, &micro_kernel.body, &mut vars)
 }
 
-fn insts(micro_kernel: &MicroKernel, body: &[Inst], vars: &mut [i64]) -> Work {
+fn insts(micro_kernel: &MicroKernel, body: &[Inst], vars: &mut Vars) -> Work {
     body.iter().map(|inst| inst_work(micro_kernel, inst, vars)).fold(Work::default(), Add::add)
 }
 
-fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut [i64]) -> Work {
-    let ty = |v: Val| micro_kernel.values[v.0 as usize];
+fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut Vars) -> Work {
+    let ty = |v: Val| micro_kernel.values[v];
     match inst {
         Inst::Let { result, op } => op_work(micro_kernel, op, ty(*result)),
         Inst::Store { to, value, count } => {
@@ -205,7 +207,7 @@ fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut [i64]) -> Work 
                 return insts(micro_kernel, body, vars) * rounds as u64;
             }
             let round = |i| {
-                vars[var.0 as usize] = i;
+                vars[*var] = i;
                 insts(micro_kernel, body, vars)
             };
             (0..rounds).map(round).fold(Work::default(), Add::add)
@@ -223,12 +225,12 @@ fn loop_depends(inst: &Inst, var: Var) -> bool {
     }
 }
 
-fn value(index: &Index, vars: &[i64]) -> i64 {
-    index.offset + index.terms.iter().map(|&(v, c)| c * vars[v.0 as usize]).sum::<i64>()
+fn value(index: &Index, vars: &Vars) -> i64 {
+    index.offset + index.terms.iter().map(|&(v, c)| c * vars[v]).sum::<i64>()
 }
 
 fn bytes_behind(micro_kernel: &MicroKernel, param: Param) -> u64 {
-    match &micro_kernel.params[param.0 as usize] {
+    match &micro_kernel.params[param] {
         MicroKernelParam::Pointer { elem, .. } => elem.bytes() as u64,
         MicroKernelParam::Int { .. } => 0,
     }
@@ -246,7 +248,7 @@ fn op_work(micro_kernel: &MicroKernel, op: &Op, ty: Ty) -> Work {
         }
         Op::Unary { op: Unary::Sqrt, .. } => Work { others: lanes, ..none },
         Op::Reduce { op: Binary::Add | Binary::Mul, value } if float => {
-            let lanes = u64::from(micro_kernel.values[value.0 as usize].lanes);
+            let lanes = u64::from(micro_kernel.values[*value].lanes);
             Work { others: lanes - 1, ..none }
         }
         Op::Load { from, count, .. } => {

@@ -1,6 +1,6 @@
 //! Arithmetic on kernel index expressions: operators that fold constants, and evaluation.
 
-use super::ir::{Expr, ExprOp, KVar};
+use super::ir::{Expr, ExprOp, KVar, KVars};
 use std::ops;
 
 impl From<i64> for Expr {
@@ -103,11 +103,11 @@ impl Expr {
         }
     }
 
-    /// The value where `vars[i]` is variable i.
-    pub fn eval(&self, vars: &[i64]) -> i64 {
+    /// The value where the variables have these values.
+    pub fn eval(&self, vars: &KVars) -> i64 {
         match self {
             Expr::Const(value) => *value,
-            Expr::Var(KVar(i)) => vars[*i as usize],
+            Expr::Var(v) => vars[*v],
             Expr::Binary(op, l, r) => apply(*op, l.eval(vars), r.eval(vars)),
         }
     }

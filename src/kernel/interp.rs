@@ -5,7 +5,7 @@
 //! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
 //! `Dot2Bf16` adds pair element 0 first, rounding after each.
 
-use super::ir::{Arg, Elem, Kernel, LoopKind, Memory, MicroKernelId, Module, Stmt};
+use super::ir::{Arg, Elem, KVars, Kernel, KernelId, LoopKind, MicroKernelId, Module, Stmt};
 use super::verify;
 
 mod code;
@@ -83,14 +83,14 @@ impl Blocks for Bound<'_> {
 /// `vars` are batch, first and total.
 pub fn run_kernel(
     module: &Module,
-    kernel: usize,
+    kernel: KernelId,
     blocks: &mut [Vec<u8>],
     args: &[usize],
     vars: [i64; 3],
     rounds: std::ops::Range<i64>,
 ) -> Result<(), String> {
     let kernel = &module.kernels[kernel];
-    let scratch = kernel.scratch.iter().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
+    let scratch = kernel.scratch.values().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
     let mut memory = Bound { blocks, args, scratch };
     let loops = verify::groups(kernel);
     for round in rounds {
@@ -116,16 +116,15 @@ fn run_round(
     let [Stmt::For { var, kind: LoopKind::Parallel, body, .. }] = kernel.body.as_slice() else {
         return Err("no parallel loop".into());
     };
-    let mut nest = Nest { module, kernel, vars: vec![0; kernel.vars.len()], memory };
-    nest.vars[..3].copy_from_slice(&vars);
-    nest.vars[var.0 as usize] = round;
+    let mut nest = Nest { module, kernel, vars: kernel.start(vars), memory };
+    nest.vars[*var] = round;
     nest.block(body)
 }
 
 struct Nest<'a> {
     module: &'a Module,
     kernel: &'a Kernel,
-    vars: Vec<i64>,
+    vars: KVars,
     memory: &'a mut dyn Blocks,
 }
 
@@ -135,7 +134,7 @@ impl Nest<'_> {
             match stmt {
                 Stmt::For { var, begin, end, body, .. } => {
                     for i in begin.eval(&self.vars)..end.eval(&self.vars) {
-                        self.vars[var.0 as usize] = i;
+                        self.vars[*var] = i;
                         self.block(body)?;
                     }
                 }
@@ -155,17 +154,13 @@ impl Nest<'_> {
             values.push(match arg {
                 Arg::Int(e) => MicroKernelArg::Int(e.eval(&self.vars)),
                 Arg::Pointer { memory, offset } => {
-                    let (block, elem) = match *memory {
-                        Memory::Buffer(i) => (i as usize, self.kernel.buffers[i as usize].elem),
-                        Memory::Scratch(i) => {
-                            (self.kernel.buffers.len() + i as usize, self.kernel.scratch[i as usize].elem)
-                        }
-                    };
-                    MicroKernelArg::Pointer { block, byte: offset.eval(&self.vars) * elem.bytes() as i64 }
+                    let bytes = self.kernel.elem(*memory).bytes() as i64;
+                    let byte = offset.eval(&self.vars) * bytes;
+                    MicroKernelArg::Pointer { block: self.kernel.memory_number(*memory), byte }
                 }
             });
         }
-        run_micro_kernel(&self.module.micro_kernels[micro_kernel.0 as usize], &values, self.memory)
+        run_micro_kernel(&self.module.micro_kernels[micro_kernel], &values, self.memory)
     }
 }
 

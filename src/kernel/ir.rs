@@ -5,12 +5,15 @@
 //! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
 
 use crate::types::Format;
+use cranelift_entity::entity_impl;
+pub use cranelift_entity::{EntityRef, PrimaryMap};
+use std::fmt;
 
 /// A compiled unit: kernels and the micro-kernels they call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
-    pub micro_kernels: Vec<MicroKernel>,
-    pub kernels: Vec<Kernel>,
+    pub micro_kernels: PrimaryMap<MicroKernelId, MicroKernel>,
+    pub kernels: PrimaryMap<KernelId, Kernel>,
 }
 
 /// Element of memory or of a vector.
@@ -44,26 +47,29 @@ pub enum Access {
 // ---------------------------------------------------------------- micro-kernels
 
 /// Index into [`MicroKernel::values`]. Each value is defined once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Val(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Val(u32);
+entity_impl!(Val, "%");
 
 /// An integer variable of a micro-kernel: an `Int` parameter or a loop counter. Index into [`MicroKernel::vars`] (names).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Var(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(u32);
+entity_impl!(Var, "variable ");
 
 /// Index into [`MicroKernel::params`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Param(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Param(u32);
+entity_impl!(Param, "parameter ");
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MicroKernel {
     pub name: String,
     /// At most six: they travel in registers.
-    pub params: Vec<MicroKernelParam>,
+    pub params: PrimaryMap<Param, MicroKernelParam>,
     /// Types of all values.
-    pub values: Vec<Ty>,
+    pub values: PrimaryMap<Val, Ty>,
     /// Names of all integer variables.
-    pub vars: Vec<String>,
+    pub vars: PrimaryMap<Var, String>,
     pub body: Vec<Inst>,
     /// What neighbouring items do with this micro-kernel if they do it together.
     pub together: Option<Together>,
@@ -285,8 +291,9 @@ pub enum Compare {
 // ---------------------------------------------------------------- kernels
 
 /// Variable of a kernel: index into [`Kernel::vars`]. The first three are always there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KVar(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KVar(u32);
+entity_impl!(KVar, "variable ");
 
 impl KVar {
     /// Images in this run of the plan.
@@ -295,19 +302,50 @@ impl KVar {
     pub const FIRST: KVar = KVar(1);
     /// Images in the whole batch, all groups together: what a mean divides by.
     pub const TOTAL: KVar = KVar(2);
+    /// Names of these three.
+    pub const NAMES: [&str; 3] = ["batch", "first", "total"];
+
+    /// Is it one of the three that every kernel has?
+    pub fn is_given(self) -> bool {
+        self <= KVar::TOTAL
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     pub name: String,
-    pub buffers: Vec<BufferParam>,
-    pub scratch: Vec<Scratch>,
+    pub buffers: PrimaryMap<KBuffer, BufferParam>,
+    pub scratch: PrimaryMap<KScratch, Scratch>,
     /// Names; the first three are `batch`, `first`, `total`.
-    pub vars: Vec<String>,
+    pub vars: PrimaryMap<KVar, String>,
     /// Exactly one statement: on the CPU a `Parallel` loop from 0, whose rounds are independent of each other; on a GPU a
     /// `Group` loop from 0 around an `Item` loop from 0 to a constant. A back end for GPUs takes both: rounds of a
     /// `Parallel` loop are work items that share nothing.
     pub body: Vec<Stmt>,
+}
+
+impl Kernel {
+    /// Values of all variables before the kernel starts, those of loops still 0. `given` are batch, first and total.
+    pub fn start(&self, given: [i64; 3]) -> KVars {
+        let loops = self.vars.len().saturating_sub(given.len());
+        given.into_iter().chain(std::iter::repeat_n(0, loops)).collect()
+    }
+
+    /// Position of a memory among all of the kernel: buffers first, then scratch arrays.
+    pub fn memory_number(&self, memory: Memory) -> usize {
+        match memory {
+            Memory::Buffer(buffer) => buffer.index(),
+            Memory::Scratch(scratch) => self.buffers.len() + scratch.index(),
+        }
+    }
+
+    /// Type of the elements of a memory.
+    pub fn elem(&self, memory: Memory) -> Elem {
+        match memory {
+            Memory::Buffer(buffer) => self.buffers[buffer].elem,
+            Memory::Scratch(scratch) => self.scratch[scratch].elem,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -362,7 +400,7 @@ pub enum Stmt {
         then: Vec<Stmt>,
         otherwise: Vec<Stmt>,
     },
-    /// Index into [`Module::leaves`], arguments in the order of its parameters.
+    /// Arguments are in the order of the micro-kernel's parameters.
     Call {
         micro_kernel: MicroKernelId,
         args: Vec<Arg>,
@@ -372,8 +410,28 @@ pub enum Stmt {
     Barrier,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MicroKernelId(pub u32);
+/// Index into [`Module::micro_kernels`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MicroKernelId(u32);
+entity_impl!(MicroKernelId, "micro-kernel ");
+
+/// Index into [`Module::kernels`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KernelId(u32);
+entity_impl!(KernelId, "kernel ");
+
+/// Index into [`Kernel::buffers`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KBuffer(u32);
+entity_impl!(KBuffer, "buffer ");
+
+/// Index into [`Kernel::scratch`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KScratch(u32);
+entity_impl!(KScratch, "scratch ");
+
+/// Values of a kernel's variables while it runs.
+pub type KVars = PrimaryMap<KVar, i64>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Arg {
@@ -387,10 +445,17 @@ pub enum Arg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
-    /// Index into [`Kernel::buffers`].
-    Buffer(u32),
-    /// Index into [`Kernel::scratch`].
-    Scratch(u32),
+    Buffer(KBuffer),
+    Scratch(KScratch),
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Memory::Buffer(buffer) => buffer.fmt(f),
+            Memory::Scratch(scratch) => scratch.fmt(f),
+        }
+    }
 }
 
 /// Integer expression of a kernel, 64-bit. Division rounds down; divisors are positive constants in practice.

@@ -100,7 +100,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// The names of a list, made distinct.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn distinct<'a, C: FromIterator<String>>(names: impl Iterator<Item = &'a str>) -> C {
     let names: Vec<&str> = names.collect();
     let name = |(i, n): (usize, &&str)| {
         let twice = names.iter().filter(|o| *o == n).count() > 1;
@@ -111,12 +111,12 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 impl fmt::Display for Module {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for micro_kernel in &self.micro_kernels {
+        for micro_kernel in self.micro_kernels.values() {
             micro_kernel.fmt(f)?;
         }
-        for kernel in &self.kernels {
-            let vars = distinct(kernel.vars.iter().map(String::as_str));
-            let memory = kernel.buffers.iter().map(|b| &b.name).chain(kernel.scratch.iter().map(|s| &s.name));
+        for kernel in self.kernels.values() {
+            let vars = distinct(kernel.vars.values().map(String::as_str));
+            let memory = kernel.buffers.values().map(|b| &b.name).chain(kernel.scratch.values().map(|s| &s.name));
             let memory = distinct(memory.map(String::as_str));
             KernelText { module: self, kernel, vars, memory }.write(f)?;
         }
@@ -126,8 +126,8 @@ impl fmt::Display for Module {
 
 impl fmt::Display for MicroKernel {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let vars = distinct(self.vars.iter().map(String::as_str));
-        let params = distinct(self.params.iter().map(|p| match p {
+        let vars = distinct(self.vars.values().map(String::as_str));
+        let params = distinct(self.params.values().map(|p| match p {
             MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => name.as_str(),
         }));
         let text = LeafText { micro_kernel: self, vars, params };
@@ -137,20 +137,20 @@ impl fmt::Display for MicroKernel {
 
 struct LeafText<'a> {
     micro_kernel: &'a MicroKernel,
-    vars: Vec<String>,
-    params: Vec<String>,
+    vars: PrimaryMap<Var, String>,
+    params: PrimaryMap<Param, String>,
 }
 
 impl LeafText<'_> {
     fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "micro_kernel {}(", quoted(&self.micro_kernel.name))?;
-        for (i, param) in self.micro_kernel.params.iter().enumerate() {
-            let comma = if i > 0 { ", " } else { "" };
+        for (id, param) in &self.micro_kernel.params {
+            let comma = if id.index() > 0 { ", " } else { "" };
             match param {
                 MicroKernelParam::Pointer { elem, access, .. } => {
-                    write!(f, "{comma}{}: {elem} {}", self.params[i], word(&ACCESSES, *access))?;
+                    write!(f, "{comma}{}: {elem} {}", self.params[id], word(&ACCESSES, *access))?;
                 }
-                MicroKernelParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[var.0 as usize])?,
+                MicroKernelParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[*var])?,
             }
         }
         write!(f, ")")?;
@@ -163,7 +163,7 @@ impl LeafText<'_> {
     }
 
     fn typed(&self, value: Val) -> String {
-        format!("%{}: {}", value.0, self.micro_kernel.values[value.0 as usize])
+        format!("{value}: {}", self.micro_kernel.values[value])
     }
 
     fn block(&self, f: &mut fmt::Formatter, body: &[Inst], depth: usize) -> fmt::Result {
@@ -172,13 +172,13 @@ impl LeafText<'_> {
             match inst {
                 Inst::Let { result, op } => writeln!(f, "{indent}{} = {}", self.typed(*result), self.op(op))?,
                 Inst::Store { to, value, count } => {
-                    writeln!(f, "{indent}store {}, %{}{}", self.address(to), value.0, first(*count))?;
+                    writeln!(f, "{indent}store {}, {}{}", self.address(to), value, first(*count))?;
                 }
                 Inst::Prefetch { from } => writeln!(f, "{indent}prefetch {}", self.address(from))?,
                 Inst::Loop { var, count, init, params, body, next, results } => {
-                    write!(f, "{indent}for {} = 0 to {}", self.vars[var.0 as usize], self.index(count))?;
+                    write!(f, "{indent}for {} = 0 to {}", self.vars[*var], self.index(count))?;
                     let carried: Vec<String> =
-                        params.iter().zip(init).map(|(p, i)| format!("{} = %{}", self.typed(*p), i.0)).collect();
+                        params.iter().zip(init).map(|(p, i)| format!("{} = {i}", self.typed(*p))).collect();
                     if !carried.is_empty() {
                         write!(f, " carry {}", carried.join(", "))?;
                     }
@@ -188,7 +188,7 @@ impl LeafText<'_> {
                         writeln!(f, "{indent}}}")?;
                         continue;
                     }
-                    let next: Vec<String> = next.iter().map(|v| format!("%{}", v.0)).collect();
+                    let next: Vec<String> = next.iter().map(|v| v.to_string()).collect();
                     let results: Vec<String> = results.iter().map(|v| self.typed(*v)).collect();
                     writeln!(f, "{indent}  next {}", next.join(", "))?;
                     writeln!(f, "{indent}}} giving {}", results.join(", "))?;
@@ -214,13 +214,13 @@ impl LeafText<'_> {
             if c.unsigned_abs() != 1 {
                 text.push_str(&format!("{}*", c.unsigned_abs()));
             }
-            text.push_str(&self.vars[var.0 as usize]);
+            text.push_str(&self.vars[var]);
         }
         text
     }
 
     fn address(&self, address: &Address) -> String {
-        format!("{}[{}]", self.params[address.base.0 as usize], self.index(&address.index))
+        format!("{}[{}]", self.params[address.base], self.index(&address.index))
     }
 
     fn op(&self, op: &Op) -> String {
@@ -232,19 +232,19 @@ impl LeafText<'_> {
             Op::ConstI32 { value, .. } => format!("const {value}"),
             Op::Iota { .. } => "iota".into(),
             Op::IndexI32 { index, .. } => format!("index {}", self.index(index)),
-            Op::Splat { value, .. } => format!("splat %{}", value.0),
+            Op::Splat { value, .. } => format!("splat {}", value),
             Op::Load { from, count, .. } => format!("load {}{}", self.address(from), first(*count)),
             Op::Broadcast { from, .. } => format!("broadcast {}", self.address(from)),
             Op::LoadPacked { from, .. } => format!("load_packed {}", self.address(from)),
             Op::BroadcastPacked { from, .. } => format!("broadcast_packed {}", self.address(from)),
-            Op::Unary { op, value } => format!("{} %{}", word(&UNARY, *op), value.0),
-            Op::Binary { op, left, right } => format!("{} %{}, %{}", word(&BINARY, *op), left.0, right.0),
-            Op::Fma { a, b, c } => format!("fma %{}, %{}, %{}", a.0, b.0, c.0),
-            Op::Compare { op, left, right } => format!("{} %{}, %{}", word(&COMPARE, *op), left.0, right.0),
-            Op::Select { mask, then, otherwise } => format!("select %{}, %{}, %{}", mask.0, then.0, otherwise.0),
-            Op::Reduce { op, value } => format!("reduce {} %{}", word(&BINARY, *op), value.0),
-            Op::Dot2Bf16 { acc, a, b } => format!("dot2_bf16 %{}, %{}, %{}", acc.0, a.0, b.0),
-            Op::Dot4U8I8 { acc, a, b } => format!("dot4_u8i8 %{}, %{}, %{}", acc.0, a.0, b.0),
+            Op::Unary { op, value } => format!("{} {}", word(&UNARY, *op), value),
+            Op::Binary { op, left, right } => format!("{} {}, {}", word(&BINARY, *op), left, right),
+            Op::Fma { a, b, c } => format!("fma {}, {}, {}", a, b, c),
+            Op::Compare { op, left, right } => format!("{} {}, {}", word(&COMPARE, *op), left, right),
+            Op::Select { mask, then, otherwise } => format!("select {}, {}, {}", mask, then, otherwise),
+            Op::Reduce { op, value } => format!("reduce {} {}", word(&BINARY, *op), value),
+            Op::Dot2Bf16 { acc, a, b } => format!("dot2_bf16 {}, {}, {}", acc, a, b),
+            Op::Dot4U8I8 { acc, a, b } => format!("dot4_u8i8 {}, {}, {}", acc, a, b),
         }
     }
 }
@@ -257,7 +257,7 @@ fn first(count: Option<u32>) -> String {
 struct KernelText<'a> {
     module: &'a Module,
     kernel: &'a Kernel,
-    vars: Vec<String>,
+    vars: PrimaryMap<KVar, String>,
     /// Buffers, then scratch arrays.
     memory: Vec<String>,
 }
@@ -265,12 +265,12 @@ struct KernelText<'a> {
 impl KernelText<'_> {
     fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "kernel {}(", quoted(&self.kernel.name))?;
-        for (i, b) in self.kernel.buffers.iter().enumerate() {
+        for (i, b) in self.kernel.buffers.values().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
             write!(f, "{comma}{}: {} {}", self.memory[i], b.elem, word(&ACCESSES, b.access))?;
         }
         writeln!(f, ") {{")?;
-        for (s, name) in self.kernel.scratch.iter().zip(&self.memory[self.kernel.buffers.len()..]) {
+        for (s, name) in self.kernel.scratch.values().zip(&self.memory[self.kernel.buffers.len()..]) {
             writeln!(f, "  scratch {} {name}: {}[{}]", word(&SPACES, s.space), s.elem, s.len)?;
         }
         self.block(f, &self.kernel.body, 1)?;
@@ -289,7 +289,7 @@ impl KernelText<'_> {
                         LoopKind::Item => "item".to_string(),
                     };
                     let (begin, end) = (self.expr(begin, 0), self.expr(end, 0));
-                    writeln!(f, "{indent}{kind} {} = {begin} to {end} {{", self.vars[var.0 as usize])?;
+                    writeln!(f, "{indent}{kind} {} = {begin} to {end} {{", self.vars[*var])?;
                     self.block(f, body, depth + 1)?;
                     writeln!(f, "{indent}}}")?;
                 }
@@ -303,7 +303,7 @@ impl KernelText<'_> {
                     writeln!(f, "{indent}}}")?;
                 }
                 Stmt::Call { micro_kernel, args } => {
-                    let name = self.module.micro_kernels.get(micro_kernel.0 as usize).map_or("?", |l| &l.name);
+                    let name = self.module.micro_kernels.get(*micro_kernel).map_or("?", |l| &l.name);
                     let args: Vec<String> = args.iter().map(|a| self.arg(a)).collect();
                     writeln!(f, "{indent}call {}({})", quoted(name), args.join(", "))?;
                 }
@@ -317,11 +317,7 @@ impl KernelText<'_> {
         match arg {
             Arg::Int(e) => self.expr(e, 0),
             Arg::Pointer { memory, offset } => {
-                let at = match *memory {
-                    Memory::Buffer(i) => i as usize,
-                    Memory::Scratch(i) => self.kernel.buffers.len() + i as usize,
-                };
-                format!("{}[{}]", self.memory[at], self.expr(offset, 0))
+                format!("{}[{}]", self.memory[self.kernel.memory_number(*memory)], self.expr(offset, 0))
             }
         }
     }
@@ -330,7 +326,7 @@ impl KernelText<'_> {
     fn expr(&self, expr: &Expr, level: u8) -> String {
         let (op, l, r) = match expr {
             Expr::Const(value) => return value.to_string(),
-            Expr::Var(v) => return self.vars[v.0 as usize].clone(),
+            Expr::Var(v) => return self.vars[*v].clone(),
             Expr::Binary(op, l, r) => (*op, l, r),
         };
         let (symbol, own) = match op {

@@ -36,13 +36,13 @@ pub fn verify(module: Module) -> Result<Verified<Module>, Vec<String>> {
 pub fn check(module: &Module) -> Vec<String> {
     let mut errors = Vec::new();
     let mut names = HashSet::new();
-    for l in &module.micro_kernels {
+    for l in module.micro_kernels.values() {
         if !names.insert(l.name.as_str()) {
             errors.push(format!("micro-kernel {}: another micro_kernel has this name", l.name));
         }
         errors.extend(micro_kernel::check(l).into_iter().map(|e| format!("micro-kernel {}: {e}", l.name)));
     }
-    for k in &module.kernels {
+    for k in module.kernels.values() {
         errors.extend(nest::check(module, k).into_iter().map(|e| format!("kernel {}: {e}", k.name)));
     }
     errors

@@ -1,7 +1,7 @@
 //! What a build did, a row per launch.
 
 use crate::kernel::count;
-use crate::kernel::ir::{Access, Kernel, Module};
+use crate::kernel::ir::{Access, EntityRef, Kernel, KernelId, Module};
 use crate::lower::cost;
 use crate::lower::target::Target;
 use crate::recipes::contraction::Tile;
@@ -32,11 +32,11 @@ pub fn rows(plan: &Plan, module: &Module, target: &Target) -> Vec<Row> {
 }
 
 fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
-    let kernel = &module.kernels[launch.kernel];
+    let kernel = &module.kernels[KernelId::new(launch.kernel)];
     let images = plan.group_of(IMAGES);
     let work = count::kernel(module, kernel, images) / images as u64;
     let most = count::main_micro_kernel(module, kernel, images);
-    let written = kernel.buffers.iter().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
+    let written = kernel.buffers.values().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();
     buffers.dedup();
@@ -44,7 +44,7 @@ fn row(plan: &Plan, module: &Module, target: &Target, launch: &Launch) -> Row {
         let sizes = buffers.iter().map(|&b| plan.buffers[b].fixed / images + plan.buffers[b].per_image);
         sizes.sum::<usize>()
     };
-    let tile = most.and_then(|micro_kernel| tile(&module.micro_kernels[micro_kernel.0 as usize].name));
+    let tile = most.and_then(|micro_kernel| tile(&module.micro_kernels[micro_kernel].name));
     let share = cost::share_of_peak(target, &work, tile, bytes(images));
     let result = written.map_or_else(String::new, |(_, &b)| plan.buffers[b].name.clone());
     Row {

@@ -34,7 +34,7 @@ impl LowerCx<'_> {
 
     /// What the buffer holds: float32 values may be kept as bf16 where they are exact in it.
     pub fn elem(&self, buffer: BufferId) -> Elem {
-        self.builder.buffers[buffer.0 as usize].elem
+        self.builder.buffers[buffer].elem
     }
 
     /// A buffer that lives within this run only.
@@ -72,9 +72,9 @@ impl LowerCx<'_> {
         if let Some(&buffer) = self.builder.prepared.get(&(source, form.to_string())) {
             return buffer;
         }
-        let outside = matches!(self.builder.buffers[source.0 as usize].role, Role::Param | Role::Prepared);
+        let outside = matches!(self.builder.buffers[source].role, Role::Param | Role::Prepared);
         let role = if outside { Role::Prepared } else { Role::Temp };
-        let name = format!("{}.{form}", self.builder.buffers[source.0 as usize].name);
+        let name = format!("{}.{form}", self.builder.buffers[source].name);
         let buffer = self.builder.buffer(&name, elem, len, 0, role);
         let kernel = build(self);
         let kernel = self.builder.kernel(kernel);

@@ -2,7 +2,7 @@
 
 use super::program::{BufferId, Launch, ProgramBuilder, Role};
 use crate::kernel::interp::run_kernel;
-use crate::kernel::ir::{Module, Stmt};
+use crate::kernel::ir::{EntityRef, Module, Stmt};
 use crate::kernel::verify;
 use crate::verified::Verified;
 
@@ -18,9 +18,9 @@ pub fn run_program(
 ) -> Result<Vec<Vec<u8>>, String> {
     let module = verify::verify(builder.module.clone()).map_err(|errors| errors.join("\n"))?;
     let mut blocks = Vec::new();
-    for (i, buffer) in builder.buffers.iter().enumerate() {
+    for (id, buffer) in &builder.buffers {
         let bytes = (buffer.fixed + buffer.per_image * batch) * buffer.elem.bytes();
-        let fed = feeds.iter().find(|(buffer, _)| buffer.0 as usize == i);
+        let fed = feeds.iter().find(|(fed, _)| *fed == id);
         match fed {
             Some((_, data)) if data.len() != bytes => {
                 return Err(format!("{} takes {bytes} bytes, fed {}", buffer.name, data.len()));
@@ -41,11 +41,11 @@ pub fn run_program(
 fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>], batch: usize) -> Result<(), String> {
     let kernel = &module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
-    let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
+    let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
         return Err(format!("kernel {} is no loop", kernel.name));
     };
-    for round in (0..end.eval(&vars)).rev() {
+    for round in (0..end.eval(&kernel.start(vars))).rev() {
         run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
     }
     Ok(())

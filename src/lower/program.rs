@@ -1,13 +1,15 @@
 //! The program under construction: kernels, buffers and launches.
 
 use super::cost::Choice;
-use crate::kernel::ir::{Elem, Kernel, Module};
+use crate::kernel::ir::{Elem, Kernel, KernelId, Module, PrimaryMap};
 use crate::types::{DType, Format, Type};
+use cranelift_entity::entity_impl;
 use std::collections::{BTreeMap, HashMap};
 
 /// A buffer of the program under construction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(u32);
+entity_impl!(BufferId, "buffer ");
 
 /// What a buffer holds; the planner decides where it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +36,7 @@ pub struct Buffer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
-    /// Index into the module's kernels.
-    pub kernel: usize,
+    pub kernel: KernelId,
     pub args: Vec<BufferId>,
     /// It sums over the images: its results of fixed size start from nothing in the first group of a batch (`first` is 0) and
     /// grow with each further one.
@@ -46,7 +47,7 @@ pub struct Launch {
 #[derive(Clone, Debug, Default)]
 pub struct ProgramBuilder {
     pub module: Module,
-    pub buffers: Vec<Buffer>,
+    pub buffers: PrimaryMap<BufferId, Buffer>,
     /// Run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
     pub launches: Vec<Launch>,
@@ -65,8 +66,7 @@ pub struct ProgramBuilder {
 
 impl ProgramBuilder {
     pub fn buffer(&mut self, name: &str, elem: Elem, fixed: usize, per_image: usize, role: Role) -> BufferId {
-        self.buffers.push(Buffer { name: name.into(), elem, fixed, per_image, role });
-        BufferId(self.buffers.len() as u32 - 1)
+        self.buffers.push(Buffer { name: name.into(), elem, fixed, per_image, role })
     }
 
     /// A buffer for a graph value.
@@ -82,21 +82,18 @@ impl ProgramBuilder {
     /// A buffer for a value whose elements are exact in bf16.
     pub fn narrow(&mut self, name: &str, ty: &Type, role: Role) -> BufferId {
         let buffer = self.value(name, ty, role);
-        self.buffers[buffer.0 as usize].elem = Elem::Bf16;
+        self.buffers[buffer].elem = Elem::Bf16;
         buffer
     }
 
     /// Forgets forms that were made within the run: other launches must make their own.
     pub fn forget_forms(&mut self) {
         let buffers = &self.buffers;
-        self.prepared.retain(|_, buffer| buffers[buffer.0 as usize].role == Role::Prepared);
+        self.prepared.retain(|_, buffer| buffers[*buffer].role == Role::Prepared);
     }
 
-    pub(super) fn kernel(&mut self, kernel: Kernel) -> usize {
-        if let Some(i) = self.module.kernels.iter().position(|k| *k == kernel) {
-            return i;
-        }
-        self.module.kernels.push(kernel);
-        self.module.kernels.len() - 1
+    pub(super) fn kernel(&mut self, kernel: Kernel) -> KernelId {
+        let found = self.module.kernels.iter().find(|(_, k)| **k == kernel).map(|(id, _)| id);
+        found.unwrap_or_else(|| self.module.kernels.push(kernel))
     }
 }

@@ -7,7 +7,7 @@ use super::{Mode, Options, Stage};
 use crate::back::cranelift::{self, JitCode};
 use crate::back::x86;
 use crate::kernel::count;
-use crate::kernel::ir::Module;
+use crate::kernel::ir::{KernelId, Module};
 use crate::lower::target::{Batch, Target};
 use crate::plan;
 use crate::recipes::peak;
@@ -79,7 +79,7 @@ pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());
     let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
     let code = code(&module, &target, None)?;
-    let flops = count::kernel(&module, &module.kernels[0], 1).flops();
+    let flops = count::kernel(&module, &module.kernels[KernelId::from_u32(0)], 1).flops();
     let threads = Arc::new(Pool::new(options.threads)?);
     Ok((Box::new(Executor::new(Arc::new(plan), Arc::new(code), threads)?), flops))
 }

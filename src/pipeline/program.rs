@@ -3,7 +3,7 @@
 use super::{Dump, ParamInfo, Report};
 use crate::back::cranelift::JitCode;
 use crate::kernel::count::{self, Work};
-use crate::kernel::ir::Module;
+use crate::kernel::ir::{EntityRef, Module};
 use crate::lower::target::Target;
 use crate::verified::Verified;
 use ninc_runtime::Engine;
@@ -37,11 +37,11 @@ pub struct Compiled {
 impl Compiled {
     /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
-        let index = self.module.kernels.iter().position(|k| k.name == kernel)?;
+        let (id, kernel) = self.module.kernels.iter().find(|(_, k)| k.name == kernel)?;
         let plan = self.plan.for_batch(batch);
-        let launch = plan.every_launch().find(|l| l.kernel == index)?;
+        let launch = plan.every_launch().find(|l| l.kernel == id.index())?;
         let bytes = launch.buffers.iter().map(|&b| plan.bytes(b, batch));
-        Some((count::kernel(&self.module, &self.module.kernels[index], batch), bytes.sum()))
+        Some((count::kernel(&self.module, kernel, batch), bytes.sum()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Buffers on top of each other: those whose lifetimes do not meet may share memory.
 
+use crate::lower::BufferId;
+
 /// From the launch that writes a buffer first to the one that uses it last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
@@ -15,7 +17,7 @@ impl Lifetime {
 
 /// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes into
 /// the smallest gap, between those already placed that live at the same time, which holds it, or behind them.
-pub(super) fn assign(buffers: &[(usize, usize, Lifetime)], mut place: impl FnMut(usize, usize)) -> usize {
+pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl FnMut(BufferId, usize)) -> usize {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].1), i));
     let mut placed: Vec<(usize, usize, Lifetime)> = Vec::new();

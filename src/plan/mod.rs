@@ -5,11 +5,11 @@
 //! reads the old one any more (`update`), otherwise a copy at the end of the run brings it there.
 
 use crate::kernel::interp::scratch_offsets;
-use crate::kernel::ir::{Access, Module, Stmt};
+use crate::kernel::ir::{Access, EntityRef, Module, PrimaryMap, Stmt};
 use crate::kernel::verify::verify;
-use crate::lower::{self, BufferId, ProgramBuilder, Role};
+use crate::lower::{self, Buffer, BufferId, ProgramBuilder, Role};
 use crate::verified::Verified;
-use ninc_runtime::plan::{Buffer, Kernel, Launch, Place, Plan, Port};
+use ninc_runtime::plan::{self as runtime, Kernel, Launch, Place, Plan, Port};
 use std::sync::Arc;
 
 mod arena;
@@ -104,15 +104,16 @@ fn lay_out(
         (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
         _ => options.group,
     };
-    let buffers = builder.buffers.iter().zip(&places).zip(&lifetimes).map(|((b, &place), life)| {
+    let buffers = builder.buffers.iter().map(|(id, b)| {
+        let (place, life) = (places[id], lifetimes[id]);
         // What no launch of this plan uses takes no room.
         let used = life.is_some() || !matches!(place, Place::Fixed { .. } | Place::PerImage { .. });
         let bytes = |elements: usize| if used { elements * b.elem.bytes() } else { 0 };
-        Buffer { name: b.name.clone(), fixed: bytes(b.fixed), per_image: bytes(b.per_image), place }
+        runtime::Buffer { name: b.name.clone(), fixed: bytes(b.fixed), per_image: bytes(b.per_image), place }
     });
-    let kernels = module.kernels.iter().map(|k| Kernel {
+    let kernels = module.kernels.values().map(|k| Kernel {
         name: k.name.clone(),
-        scratch_bytes: scratch_offsets(k.scratch.iter().map(|s| (s.elem, s.len))).1,
+        scratch_bytes: scratch_offsets(k.scratch.values().map(|s| (s.elem, s.len))).1,
     });
     Ok(Plan {
         name: options.name.clone(),
@@ -141,8 +142,8 @@ fn check_launches(builder: &ProgramBuilder) -> Result<(), String> {
         if kernel.buffers.len() != launch.args.len() {
             return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()));
         }
-        for (param, buffer) in kernel.buffers.iter().zip(&launch.args) {
-            let buffer = builder.buffers.get(buffer.0 as usize).ok_or("a buffer that does not exist")?;
+        for (param, buffer) in kernel.buffers.values().zip(&launch.args) {
+            let buffer = builder.buffers.get(*buffer).ok_or("a buffer that does not exist")?;
             if buffer.elem != param.elem {
                 return Err(format!("kernel {}: {} for {} has the wrong type", kernel.name, buffer.name, param.name));
             }
@@ -161,37 +162,39 @@ fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, 
             return Err(format!("kernel {} is for a GPU", kernel.name));
         };
         let rounds = rounds::fit(end).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
-        Ok(Launch { kernel: l.kernel, buffers: l.args.iter().map(|s| s.0 as usize).collect(), rounds })
+        Ok(Launch { kernel: l.kernel.index(), buffers: l.args.iter().map(|s| s.index()).collect(), rounds })
     };
     launches.iter().map(launch).collect()
 }
 
-/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones. `groups`: the
-/// launches before this one run for each group of images.
+/// When each buffer of the arena holds something: numbers of launches, `None` for persistent and unused ones.
+type Lifetimes = PrimaryMap<BufferId, Option<Lifetime>>;
+
+/// The lifetimes of all buffers. The launches before number `groups` run for each group of images.
 fn lifetimes(
     builder: &ProgramBuilder,
     module: &Module,
     ports: &Ports,
     groups: Option<usize>,
-) -> Result<Vec<Option<Lifetime>>, String> {
+) -> Result<Lifetimes, String> {
     let end = builder.launches.len();
-    let persistent = |buffer: usize| matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared);
-    let mut lives: Vec<Option<Lifetime>> = vec![None; builder.buffers.len()];
+    let persistent = |buffer: BufferId| matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared);
+    let mut lives: Lifetimes = builder.buffers.keys().map(|_| None).collect();
     for launch in &builder.prepare {
-        if let Some(buffer) = launch.args.iter().find(|s| !persistent(s.0 as usize)) {
-            let name = &builder.buffers[buffer.0 as usize].name;
+        if let Some(buffer) = launch.args.iter().find(|b| !persistent(**b)) {
+            let name = &builder.buffers[*buffer].name;
             return Err(format!("{name} does not outlive the run, but a preparation uses it"));
         }
     }
     for (i, launch) in builder.launches.iter().enumerate() {
         let kernel = &module.kernels[launch.kernel];
-        for buffer in launch.args.iter().map(|s| s.0 as usize).filter(|&s| !persistent(s)) {
+        for buffer in launch.args.iter().copied().filter(|&b| !persistent(b)) {
             match &mut lives[buffer] {
                 Some(life) => life.last = i,
                 none => {
                     // Read in its first launch, and not written there under another name either?
-                    let params = launch.args.iter().zip(&kernel.buffers);
-                    let mut accesses = params.filter(|(s, _)| s.0 as usize == buffer).map(|(_, p)| p.access);
+                    let params = launch.args.iter().zip(kernel.buffers.values());
+                    let mut accesses = params.filter(|(b, _)| **b == buffer).map(|(_, p)| p.access);
                     if builder.buffers[buffer].role == Role::Temp && accesses.all(|a| a == Access::Read) {
                         let (kernel, buffer) = (&kernel.name, &builder.buffers[buffer].name);
                         return Err(format!("kernel {kernel} reads {buffer}, which nothing wrote before"));
@@ -201,8 +204,8 @@ fn lifetimes(
             }
         }
     }
-    for (i, buffer) in builder.buffers.iter().enumerate() {
-        if let Some(life) = &mut lives[i]
+    for (id, buffer) in &builder.buffers {
+        if let Some(life) = &mut lives[id]
             && let Some(finish) = groups
             && buffer.fixed > 0
             && life.first < finish
@@ -212,7 +215,7 @@ fn lifetimes(
         }
     }
     for port in &ports.inputs {
-        let buffer = slot_of(builder, port)?;
+        let buffer = buffer_of(builder, port)?;
         if !persistent(buffer) {
             let last = lives[buffer].map_or(0, |l| l.last);
             // A batch in groups is fed in parts, but what all images share is fed again for each group as well.
@@ -220,57 +223,58 @@ fn lifetimes(
         }
     }
     for port in &ports.outputs {
-        let buffer = slot_of(builder, port)?;
+        let buffer = buffer_of(builder, port)?;
         if !persistent(buffer) {
             let Some(life) = &mut lives[buffer] else { return Err(format!("nothing writes the output {}", port.name)) };
             life.last = end;
         }
     }
     for port in &ports.params {
-        if !persistent(slot_of(builder, port)?) {
+        if !persistent(buffer_of(builder, port)?) {
             return Err(format!("the parameter {} does not outlive the run", port.name));
         }
     }
     Ok(lives)
 }
 
-fn slot_of(builder: &ProgramBuilder, port: &Port) -> Result<usize, String> {
-    let buffer = builder.buffers.get(port.buffer).ok_or_else(|| format!("{} has no buffer", port.name))?;
+fn buffer_of(builder: &ProgramBuilder, port: &Port) -> Result<BufferId, String> {
+    let id = BufferId::new(port.buffer);
+    let buffer = builder.buffers.get(id).ok_or_else(|| format!("{} has no buffer", port.name))?;
     let elements = if port.batched { buffer.per_image } else { buffer.fixed };
     if elements != port.elements() || buffer.elem.bytes() != 4 {
         return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()));
     }
-    Ok(port.buffer)
+    Ok(id)
 }
 
 /// Places of all buffers, and the sizes of persistent memory and the arena's two parts.
 fn place(
     builder: &ProgramBuilder,
-    lifetimes: &[Option<Lifetime>],
+    lifetimes: &Lifetimes,
     aliases: &[(BufferId, BufferId)],
-) -> (Vec<Place>, [usize; 3]) {
-    let bytes = |elements: usize, buffer: usize| (elements * builder.buffers[buffer].elem.bytes()).next_multiple_of(64);
-    let mut places = vec![Place::Persistent { offset: 0 }; builder.buffers.len()];
+) -> (PrimaryMap<BufferId, Place>, [usize; 3]) {
+    let bytes = |elements: usize, buffer: &Buffer| (elements * buffer.elem.bytes()).next_multiple_of(64);
+    let mut places: PrimaryMap<_, _> = builder.buffers.keys().map(|_| Place::Persistent { offset: 0 }).collect();
     let mut persistent = 0;
     let (mut fixed, mut image) = (Vec::new(), Vec::new());
-    for (i, buffer) in builder.buffers.iter().enumerate() {
+    for (id, buffer) in &builder.buffers {
         if matches!(buffer.role, Role::Param | Role::Prepared) {
-            places[i] = Place::Persistent { offset: persistent };
-            persistent += bytes(buffer.fixed, i);
-        } else if aliases.iter().all(|a| a.1.0 as usize != i) {
-            let Some(life) = lifetimes[i] else {
-                places[i] = Place::Fixed { offset: 0 };
+            places[id] = Place::Persistent { offset: persistent };
+            persistent += bytes(buffer.fixed, buffer);
+        } else if aliases.iter().all(|a| a.1 != id) {
+            let Some(life) = lifetimes[id] else {
+                places[id] = Place::Fixed { offset: 0 };
                 continue;
             };
             let batched = buffer.per_image > 0;
-            let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, i);
-            if batched { &mut image } else { &mut fixed }.push((i, size, life));
+            let size = bytes(if batched { buffer.per_image } else { buffer.fixed }, buffer);
+            if batched { &mut image } else { &mut fixed }.push((id, size, life));
         }
     }
     let fixed_bytes = arena::assign(&fixed, |buffer, offset| places[buffer] = Place::Fixed { offset });
     let image_bytes = arena::assign(&image, |buffer, offset| places[buffer] = Place::PerImage { offset });
-    for (param, value) in aliases {
-        places[value.0 as usize] = places[param.0 as usize];
+    for &(param, value) in aliases {
+        places[value] = places[param];
     }
     (places, [persistent, fixed_bytes, image_bytes])
 }

@@ -4,13 +4,13 @@
 //! such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums (statistics of
 //! the batch), the batch cannot be cut.
 
-use crate::kernel::ir::{Access, Module};
+use crate::kernel::ir::{Access, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 
 /// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must stay
 /// whole, and nothing has changed. `updated` are values that share a parameter's place.
 pub(super) fn split(builder: &mut ProgramBuilder, module: &Module, updated: &[(BufferId, BufferId)]) -> Option<usize> {
-    let mut complete_late = vec![false; builder.buffers.len()];
+    let mut complete_late = builder.buffers.keys().map(|_| false).collect();
     let mut late = Vec::new();
     for launch in &builder.launches {
         let at_end = at_end(builder, module, launch, updated, &mut complete_late)?;
@@ -29,11 +29,11 @@ fn at_end(
     module: &Module,
     launch: &Launch,
     updated: &[(BufferId, BufferId)],
-    complete_late: &mut [bool],
+    complete_late: &mut PrimaryMap<BufferId, bool>,
 ) -> Option<bool> {
     let params = &module.kernels[launch.kernel].buffers;
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
-    for (buffer, param) in launch.args.iter().zip(params) {
+    for (buffer, param) in launch.args.iter().zip(params.values()) {
         if param.access != Access::Write {
             reads.push(*buffer);
         }
@@ -41,20 +41,20 @@ fn at_end(
             writes.push(*buffer);
         }
     }
-    let batched = |buffers: &[BufferId]| buffers.iter().any(|s| builder.buffers[s.0 as usize].per_image > 0);
-    let param = |s: &BufferId| builder.buffers[s.0 as usize].role == Role::Param || updated.iter().any(|u| u.1 == *s);
-    let waits = reads.iter().any(|s| complete_late[s.0 as usize] && !writes.contains(s));
+    let batched = |buffers: &[BufferId]| buffers.iter().any(|s| builder.buffers[*s].per_image > 0);
+    let param = |s: &BufferId| builder.buffers[*s].role == Role::Param || updated.iter().any(|u| u.1 == *s);
+    let waits = reads.iter().any(|s| complete_late[*s] && !writes.contains(s));
     let at_end = waits || writes.iter().any(param);
     if at_end && (batched(&reads) || batched(&writes)) {
         return None;
     }
-    let fixed = writes.iter().filter(|s| builder.buffers[s.0 as usize].per_image == 0);
+    let fixed = writes.iter().filter(|s| builder.buffers[**s].per_image == 0);
     let reduces = batched(&reads) && fixed.clone().next().is_some();
     if reduces && !launch.sums {
         return None;
     }
     if at_end || reduces {
-        fixed.for_each(|s| complete_late[s.0 as usize] = true);
+        fixed.for_each(|s| complete_late[*s] = true);
     }
     Some(at_end)
 }

@@ -1,6 +1,6 @@
 //! The number of rounds of a kernel's parallel loop as a formula that the runtime can evaluate.
 
-use crate::kernel::ir::Expr;
+use crate::kernel::ir::{Expr, KVars};
 use ninc_runtime::plan::Rounds;
 
 /// Batches at which the formula is compared with the expression: all small ones, and some large ones.
@@ -9,7 +9,7 @@ const LARGE: [i64; 5] = [511, 1000, 4097, 65_536, 1_000_003];
 
 /// Finds `fixed + each·ceil(batch/images)`, or says that the expression has another form.
 pub fn fit(end: &Expr) -> Result<Rounds, String> {
-    let count = |batch: i64| end.eval(&[batch, 0, batch]);
+    let count = |batch: i64| end.eval(&KVars::from_iter([batch, 0, batch]));
     let fixed = count(0);
     let each = count(1) - fixed;
     if fixed < 0 || each < 0 {
@@ -22,7 +22,7 @@ pub fn fit(end: &Expr) -> Result<Rounds, String> {
     };
     let rounds = Rounds { fixed: fixed as usize, each: each as usize, images: images as usize };
     for batch in (0..=SMALL).chain(LARGE) {
-        let shifted = end.eval(&[batch, 7, batch + 19]);
+        let shifted = end.eval(&KVars::from_iter([batch, 7, batch + 19]));
         if rounds.count(batch as usize) as i64 != count(batch) || shifted != count(batch) {
             return Err(format!("its rounds for a batch of {batch} are not fixed + each·ceil(batch/images)"));
         }

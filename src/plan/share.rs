@@ -4,7 +4,7 @@
 //! a device has its part until all have met. Launches are sorted by how many such meetings they need before them: a network
 //! without statistics of the batch meets once, between its gradients and the updates.
 
-use crate::kernel::ir::{Access, Elem, Module};
+use crate::kernel::ir::{Access, Elem, EntityRef, Module, PrimaryMap};
 use crate::lower::{BufferId, ProgramBuilder};
 use ninc_runtime::plan::{Place, Plan};
 
@@ -23,11 +23,11 @@ pub(super) fn sort(
     module: &Module,
     aliases: &[(BufferId, BufferId)],
 ) -> Result<(), String> {
-    let place = |buffer: BufferId| aliases.iter().find(|a| a.1 == buffer).map_or(buffer, |a| a.0).0 as usize;
-    let mut levels = vec![Level::default(); builder.buffers.len()];
+    let place = |buffer: BufferId| aliases.iter().find(|a| a.1 == buffer).map_or(buffer, |a| a.0);
+    let mut levels: PrimaryMap<BufferId, Level> = builder.buffers.keys().map(|_| Level::default()).collect();
     let mut order: Vec<(usize, usize)> = Vec::new();
     for (i, launch) in builder.launches.iter().enumerate() {
-        let args = || launch.args.iter().map(|s| place(*s)).zip(&module.kernels[launch.kernel].buffers);
+        let args = || launch.args.iter().map(|s| place(*s)).zip(module.kernels[launch.kernel].buffers.values());
         let after = args().map(|(p, param)| match param.access {
             Access::Read => levels[p].ready,
             // Whoever reads the old value comes first.
@@ -41,8 +41,8 @@ pub(super) fn sort(
             }
         }
         for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
-            if builder.buffers[sum.0 as usize].elem != Elem::F32 {
-                return Err(format!("{} is no sum of floats", builder.buffers[sum.0 as usize].name));
+            if builder.buffers[*sum].elem != Elem::F32 {
+                return Err(format!("{} is no sum of floats", builder.buffers[*sum].name));
             }
             levels[place(*sum)].ready = level + 1;
         }
@@ -58,7 +58,7 @@ pub(super) fn sort(
 
 /// Says in the plan which buffers are sums, and which are added to.
 pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
-    let mut sums: Vec<(usize, usize)> = builder.sums.iter().map(|(last, buffer)| (*last, buffer.0 as usize)).collect();
+    let mut sums: Vec<(usize, usize)> = builder.sums.iter().map(|(last, buffer)| (*last, buffer.index())).collect();
     // What nobody reads has lost its place to others.
     sums.retain(|&(last, sum)| {
         plan.launches[last + 1..].iter().any(|l| l.buffers.contains(&sum))
@@ -68,9 +68,9 @@ pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
     sums.sort();
     plan.sums = sums;
     for (i, launch) in builder.launches.iter().enumerate().filter(|(_, l)| l.sums) {
-        for (buffer, param) in launch.args.iter().zip(&module.kernels[launch.kernel].buffers) {
-            if param.access == Access::ReadWrite && builder.buffers[buffer.0 as usize].per_image == 0 {
-                plan.grows.push((i, buffer.0 as usize));
+        for (buffer, param) in launch.args.iter().zip(module.kernels[launch.kernel].buffers.values()) {
+            if param.access == Access::ReadWrite && builder.buffers[*buffer].per_image == 0 {
+                plan.grows.push((i, buffer.index()));
             }
         }
     }

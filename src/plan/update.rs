@@ -19,7 +19,7 @@ pub(super) fn resolve(
     let mut aliases: Vec<(BufferId, BufferId)> = Vec::new();
     let mut copies = Vec::new();
     for (i, &(param, value)) in updates.iter().enumerate() {
-        let (p, v) = (&builder.buffers[param.0 as usize], &builder.buffers[value.0 as usize]);
+        let (p, v) = (&builder.buffers[param], &builder.buffers[value]);
         if p.role != Role::Param || updates[..i].iter().any(|u| u.0 == param) {
             return Err(format!("{} cannot be updated by {}", p.name, v.name));
         }
@@ -48,7 +48,7 @@ pub(super) fn resolve(
 fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool {
     let writes = |launch: &Launch| {
         let params = &builder.module.kernels[launch.kernel].buffers;
-        launch.args.iter().zip(params).any(|(s, p)| *s == value && p.access != Access::Read)
+        launch.args.iter().zip(params.values()).any(|(s, p)| *s == value && p.access != Access::Read)
     };
     let mut writers = builder.launches.iter().enumerate().filter(|(_, l)| writes(l));
     let (Some((at, writer)), None) = (writers.next(), writers.next()) else { return false };
@@ -60,7 +60,8 @@ fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool 
         return false;
     }
     let position = |buffer: BufferId| {
-        let mut found = writer.args.iter().enumerate().filter(|(_, s)| **s == buffer).map(|(i, _)| i as u32);
+        let params = builder.module.kernels[writer.kernel].buffers.keys().zip(&writer.args);
+        let mut found = params.filter(|(_, arg)| **arg == buffer).map(|(param, _)| param);
         (found.next(), found.next().is_none())
     };
     let kernel = &builder.module.kernels[writer.kernel];
@@ -72,10 +73,9 @@ fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool 
 }
 
 /// Does the kernel read from buffer `old` only elements that the same micro-kernel call writes to `new` afterwards?
-fn elementwise(module: &Module, kernel: &Kernel, old: u32, new: u32) -> bool {
+fn elementwise(module: &Module, kernel: &Kernel, old: KBuffer, new: KBuffer) -> bool {
     let mut spans = Vec::new();
-    let mut vars = vec![0; kernel.vars.len()];
-    (vars[0], vars[2]) = (1, 1);
+    let mut vars = kernel.start([1, 0, 1]);
     if !calls(module, &kernel.body, &mut vars, &[Memory::Buffer(old), Memory::Buffer(new)], &mut spans) {
         return false;
     }
@@ -84,16 +84,10 @@ fn elementwise(module: &Module, kernel: &Kernel, old: u32, new: u32) -> bool {
 }
 
 /// Visits all calls as they would run and notes which elements each one touches. `false` if a call is not elementwise.
-fn calls(
-    module: &Module,
-    body: &[Stmt],
-    vars: &mut Vec<i64>,
-    memory: &[Memory; 2],
-    spans: &mut Vec<(i64, i64)>,
-) -> bool {
+fn calls(module: &Module, body: &[Stmt], vars: &mut KVars, memory: &[Memory; 2], spans: &mut Vec<(i64, i64)>) -> bool {
     body.iter().all(|stmt| match stmt {
         Stmt::For { var, begin, end, body, .. } => (begin.eval(vars)..end.eval(vars)).all(|i| {
-            vars[var.0 as usize] = i;
+            vars[*var] = i;
             calls(module, body, vars, memory, spans)
         }),
         Stmt::If { condition, then, otherwise } => {
@@ -102,8 +96,9 @@ fn calls(
         }
         Stmt::Call { micro_kernel, args } => {
             let find = |wanted: Memory| {
-                let mut found = args.iter().enumerate().filter_map(|(i, a)| match a {
-                    Arg::Pointer { memory, offset } if *memory == wanted => Some((Param(i as u32), offset)),
+                let params = module.micro_kernels[*micro_kernel].params.keys();
+                let mut found = params.zip(args).filter_map(|(param, a)| match a {
+                    Arg::Pointer { memory, offset } if *memory == wanted => Some((param, offset)),
                     _ => None,
                 });
                 (found.next(), found.next().is_some())
@@ -112,7 +107,7 @@ fn calls(
                 ((None, _), (None, _)) => true,
                 ((Some((old, a)), false), (Some((new, b)), false)) if a == b => {
                     let base = a.eval(vars);
-                    match span(&module.micro_kernels[micro_kernel.0 as usize], old, new) {
+                    match span(&module.micro_kernels[*micro_kernel], old, new) {
                         Some((low, high)) => {
                             spans.push((base + low, base + high));
                             true
@@ -164,7 +159,7 @@ fn body_pieces(
                 _ => {}
             },
             Inst::Store { to, value, count } if to.base == new => {
-                let width = count.unwrap_or(micro_kernel.values[value.0 as usize].lanes);
+                let width = count.unwrap_or(micro_kernel.values[*value].lanes);
                 let Some(at) = open.iter().position(|o| *o == (&to.index, width)) else { return false };
                 open.remove(at);
                 // All pieces of a loop together: one follows the other.
@@ -213,8 +208,8 @@ fn touches(body: &[Inst], param: Param) -> bool {
 
 /// A launch at the end of the run that copies `value` to `param`.
 fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
-    let (elem, len) = (builder.buffers[param.0 as usize].elem, builder.buffers[param.0 as usize].fixed);
-    let name = format!("update {}", builder.buffers[param.0 as usize].name);
+    let (elem, len) = (builder.buffers[param].elem, builder.buffers[param].fixed);
+    let name = format!("update {}", builder.buffers[param].name);
     let mut kernel = KernelBuilder::new(name);
     let (from, to) = (kernel.buffer("from", elem, Access::Read), kernel.buffer("to", elem, Access::Write));
     let (whole, rest) = (len / CHUNK, len % CHUNK);
@@ -241,7 +236,6 @@ fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
             (None, None) => {}
         }
     });
-    builder.module.kernels.push(kernel.finish());
-    let kernel = builder.module.kernels.len() - 1;
+    let kernel = builder.module.kernels.push(kernel.finish());
     builder.launches.push(Launch { kernel, args: vec![value, param], sums: false });
 }

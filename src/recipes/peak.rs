@@ -35,8 +35,8 @@ pub fn builder(target: &Target) -> ProgramBuilder {
     let mut kernel = KernelBuilder::new("peak");
     let y = kernel.buffer("y", Elem::F32, Access::Write);
     kernel.parallel("round", ROUNDS, |k, round| k.call(micro_kernel, vec![y.at(round * row)]));
-    builder.module.kernels.push(kernel.finish());
+    let kernel = builder.module.kernels.push(kernel.finish());
     let buffer = builder.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
-    builder.launches.push(Launch { kernel: 0, args: vec![buffer], sums: false });
+    builder.launches.push(Launch { kernel, args: vec![buffer], sums: false });
     builder
 }

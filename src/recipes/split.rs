@@ -1,7 +1,7 @@
 //! What most recipes share: how a dense value is cut into rounds, and kernels with a buffer per operand.
 
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
-use crate::kernel::ir::{Access, Elem, Expr, Index, KVar, Memory, MicroKernelId, Module, Var};
+use crate::kernel::ir::{Access, Elem, Expr, Index, KBuffer, KVar, Memory, MicroKernelId, Module, Var};
 use crate::lower::target::Target;
 use crate::lower::{BufferId, LowerCx};
 use crate::types::{DType, Type};
@@ -180,7 +180,7 @@ impl Dressed {
     /// Without any buffer; `result` must be set by who uses it.
     pub fn bare(cx: &LowerCx, what: &str) -> Dressed {
         let kernel = KernelBuilder::new(format!("{}.{what}", cx.name));
-        Dressed { kernel, operands: vec![], result: Memory::Buffer(0), buffers: vec![] }
+        Dressed { kernel, operands: vec![], result: Memory::Buffer(KBuffer::from_u32(0)), buffers: vec![] }
     }
 
     pub fn buffer(&mut self, name: &str, elem: Elem, access: Access, buffer: BufferId) -> Memory {

@@ -3,6 +3,7 @@
 
 use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
+use crate::kernel::ir::EntityRef;
 use crate::lower::target::{Batch, Target};
 use crate::lower::{BufferId, LowerCx, Operand, ProgramBuilder, Role, Unsupported};
 use crate::ops::{Operator, round};
@@ -41,7 +42,7 @@ pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, Unsuppo
     }
     for (name, id) in &graph.outputs {
         let buffer = driver.buffers[id];
-        driver.program.ports.outputs.push(port(name, graph.ty(*id), buffer.0 as usize));
+        driver.program.ports.outputs.push(port(name, graph.ty(*id), buffer.index()));
     }
     Ok(driver.program)
 }
@@ -64,12 +65,12 @@ fn declare(driver: &mut Driver) {
             match graph.op(id) {
                 Operator::Input(input) if !state => {
                     let buffer = driver.program.builder.value(&input.name, ty, Role::Input);
-                    driver.program.ports.inputs.push(input_port(input, ty, buffer.0 as usize));
+                    driver.program.ports.inputs.push(input_port(input, ty, buffer.index()));
                     driver.buffers.insert(id, buffer);
                 }
                 Operator::Param(param) if param.state == state => {
                     let buffer = driver.program.builder.value(&param.name, ty, Role::Param);
-                    driver.program.ports.params.push(port(&param.name, ty, buffer.0 as usize));
+                    driver.program.ports.params.push(port(&param.name, ty, buffer.index()));
                     driver.buffers.insert(id, buffer);
                 }
                 _ => {}
@@ -111,7 +112,7 @@ impl Driver<'_> {
     }
 
     fn role(&self, buffer: BufferId) -> &Role {
-        &self.program.builder.buffers[buffer.0 as usize].role
+        &self.program.builder.buffers[buffer].role
     }
 
     fn lower(&mut self, id: NodeId) -> Result<(), Unsupported> {
@@ -140,7 +141,7 @@ impl Driver<'_> {
             let launches = self.program.builder.launches.split_off(begin);
             self.program.builder.prepare.extend(launches);
             // What such launches pass on to each other lives outside the run too.
-            for buffer in &mut self.program.builder.buffers[buffers..] {
+            for buffer in self.program.builder.buffers.values_mut().skip(buffers) {
                 buffer.role = Role::Prepared;
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
-use ninc::kernel::ir::Stmt;
+use ninc::kernel::ir::{EntityRef, Stmt};
 use ninc::kernel::verify::verify;
 use ninc::lower::target::{Isa, Target};
 use ninc::lower::{BufferId, Launch, ProgramBuilder};
@@ -42,12 +42,12 @@ pub fn run_program(
 ) -> Vec<Vec<u8>> {
     let code = compile(builder, target);
     let bytes = |b: &ninc::lower::Buffer| (b.fixed + b.per_image * batch) * b.elem.bytes();
-    let mut blocks: Vec<Vec<u8>> = builder.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
-    feeds.iter().for_each(|(buffer, data)| blocks[buffer.0 as usize].clone_from(data));
+    let mut blocks: Vec<Vec<u8>> = builder.buffers.values().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(buffer, data)| blocks[buffer.index()].clone_from(data));
     // An access outside of a buffer faults.
     let guarded = Guarded::all(&blocks);
     for launch in builder.prepare.iter().chain(&builder.launches) {
-        let pointers: Vec<*mut u8> = launch.args.iter().map(|s| guarded[s.0 as usize].pointer()).collect();
+        let pointers: Vec<*mut u8> = launch.args.iter().map(|s| guarded[s.index()].pointer()).collect();
         call_at(builder, &code, launch, batch, &pointers);
     }
     guarded.iter().map(Guarded::bytes).collect()
@@ -61,7 +61,7 @@ pub fn launch(builder: &ProgramBuilder, code: &dyn Code, batch: usize, blocks: &
 }
 
 pub fn call(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: usize, blocks: &mut [Vec<u8>]) {
-    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.0 as usize].as_mut_ptr()).collect();
+    let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.index()].as_mut_ptr()).collect();
     call_at(builder, code, launch, batch, &pointers);
 }
 
@@ -70,9 +70,10 @@ fn call_at(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: us
     let kernel = &builder.module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
-    let scratch_bytes: usize = kernel.scratch.iter().map(|s| s.len * s.elem.bytes() + 64).sum();
+    let scratch_bytes: usize = kernel.scratch.values().map(|s| s.len * s.elem.bytes() + 64).sum();
+    let end = end.eval(&kernel.start(vars));
     let mut scratch = vec![0u8; scratch_bytes + 64];
     let aligned = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));
     // SAFETY: the interpreter runs the same kernel on blocks of these sizes in another test and reports no stray access.
-    unsafe { code.call(launch.kernel, pointers.as_ptr(), vars.as_ptr(), 0, end.eval(&vars), aligned) };
+    unsafe { code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, aligned) };
 }

@@ -3,7 +3,7 @@
 use super::native;
 use super::reference::Exact;
 use ninc::kernel::interp::{f32_bytes, run_kernel, to_f32};
-use ninc::kernel::ir::Stmt;
+use ninc::kernel::ir::{EntityRef, Stmt};
 use ninc::lower::interp::run_program;
 use ninc::lower::target::{Algorithm, Fusion, GroupTile, Isa, Target};
 use ninc::lower::{Buffer, BufferId, LowerCx, Lowered, Operand, ProgramBuilder, Role};
@@ -80,9 +80,9 @@ pub fn run_at(
     };
     if first == 0 && target.gpu.is_none() && native::runs(target) {
         let compiled = native::run_program(&builder, target, batch, &feeds);
-        assert_eq!(blocks[buffer.0 as usize], compiled[buffer.0 as usize], "machine code for {} lanes", target.lanes);
+        assert_eq!(blocks[buffer.index()], compiled[buffer.index()], "machine code for {} lanes", target.lanes);
     }
-    let memory = to_f32(&blocks[buffer.0 as usize]);
+    let memory = to_f32(&blocks[buffer.index()]);
     places(result, batch).iter().map(|&at| memory[at]).collect()
 }
 
@@ -111,16 +111,15 @@ pub fn builder(
 /// As `run_program`, for images that are not the first of the batch.
 fn run_group(builder: &ProgramBuilder, [batch, first]: [usize; 2], feeds: &[(BufferId, Vec<u8>)]) -> Vec<Vec<u8>> {
     let bytes = |b: &Buffer| (b.fixed + b.per_image * batch) * 4;
-    let mut blocks: Vec<Vec<u8>> = builder.buffers.iter().map(|b| vec![0xff; bytes(b)]).collect();
-    feeds.iter().for_each(|(buffer, data)| blocks[buffer.0 as usize].clone_from(data));
+    let mut blocks: Vec<Vec<u8>> = builder.buffers.values().map(|b| vec![0xff; bytes(b)]).collect();
+    feeds.iter().for_each(|(buffer, data)| blocks[buffer.index()].clone_from(data));
     let vars = [batch as i64, first as i64, (batch + first) as i64];
     for launch in builder.prepare.iter().chain(&builder.launches) {
-        let [Stmt::For { end, .. }] = builder.module.kernels[launch.kernel].body.as_slice() else {
-            panic!("one parallel loop");
-        };
-        let args: Vec<usize> = launch.args.iter().map(|s| s.0 as usize).collect();
-        run_kernel(&builder.module, launch.kernel, &mut blocks, &args, vars, 0..end.eval(&vars))
-            .expect("a kernel that runs");
+        let kernel = &builder.module.kernels[launch.kernel];
+        let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
+        let end = end.eval(&kernel.start(vars));
+        let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
+        run_kernel(&builder.module, launch.kernel, &mut blocks, &args, vars, 0..end).expect("a kernel that runs");
     }
     blocks
 }

@@ -28,8 +28,8 @@ fn seconds(builder: &ProgramBuilder, target: &Target, blocks: &mut [Vec<u8>]) ->
 
 fn draft_of(kernel: Kernel, mut builder: ProgramBuilder, sizes: &[usize]) -> (ProgramBuilder, Vec<Vec<u8>>) {
     let args = sizes.iter().map(|&n| builder.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
-    builder.module.kernels.push(kernel);
-    builder.launches.push(Launch { kernel: 0, args, sums: false });
+    let kernel = builder.module.kernels.push(kernel);
+    builder.launches.push(Launch { kernel, args, sums: false });
     (builder, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
 }
 
@@ -127,7 +127,7 @@ fn convolution_speed() {
                         lower: &dyn Fn(&mut LowerCx) -> Lowered| {
                 let (builder, _, _) = draft_node(target, &operands, &result, lower);
                 let mut blocks: Vec<Vec<u8>> =
-                    builder.buffers.iter().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
+                    builder.buffers.values().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
                 let seconds = seconds(&builder, target, &mut blocks);
                 let share = 100.0 * work / seconds / 1e9 / peak;
                 println!("  {c}x{side}x{side} {r}x{r} {o} {what}: {:.3} ms, {share:.0} %", seconds * 1e3);

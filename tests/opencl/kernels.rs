@@ -5,6 +5,7 @@ use crate::ops as table;
 use crate::support::draw::{self, convert, error};
 use ninc::graph::Graph;
 use ninc::kernel::interp::{f32_bytes, run_kernel, to_f32};
+use ninc::kernel::ir::{EntityRef, KernelId};
 use ninc::kernel::text::parse;
 use ninc::kernel::verify;
 use ninc::lower::target::Target;
@@ -38,14 +39,14 @@ fn groups_wait_at_barriers() {
     let verified = verify::verify(module).expect("well-formed");
     let x: Vec<f32> = (0..16).map(|i| i as f32).collect();
     let mut blocks = vec![f32_bytes(&x), vec![0xff; 64]];
-    run_kernel(&verified, 0, &mut blocks, &[0, 1], [2, 0, 2], 0..2).expect("it runs");
+    run_kernel(&verified, KernelId::from_u32(0), &mut blocks, &[0, 1], [2, 0, 2], 0..2).expect("it runs");
     let expected: Vec<f32> = (0..2).flat_map(|g| (0..8).rev().map(move |i| (g * 8 + i) as f32)).collect();
     assert_eq!(to_f32(&blocks[1]), expected);
     // Without the barrier an item reads what nobody has written yet.
     let module = parse(&REVERSE.replace("      barrier\n", "")).expect("kernel text");
     let verified = verify::verify(module).expect("well-formed");
     let mut blocks = vec![f32_bytes(&x), vec![0xff; 64]];
-    run_kernel(&verified, 0, &mut blocks, &[0, 1], [2, 0, 2], 0..2).expect("it runs");
+    run_kernel(&verified, KernelId::from_u32(0), &mut blocks, &[0, 1], [2, 0, 2], 0..2).expect("it runs");
     assert!(to_f32(&blocks[1]).iter().any(|v| v.is_nan()), "the missing barrier does not show");
 }
 
@@ -95,7 +96,7 @@ fn tiled_products_agree_in_the_interpreter() {
                 for (from, to) in value.chunks(size).zip(memory.chunks_mut(size)) {
                     ninc_runtime::tensor::to_memory(&port.dims, &port.order, from, to);
                 }
-                (ninc::lower::BufferId(port.buffer as u32), f32_bytes(&memory))
+                (ninc::lower::BufferId::new(port.buffer), f32_bytes(&memory))
             })
             .collect();
         let blocks = ninc::lower::interp::run_program(&builder, case.batch, &feeds);

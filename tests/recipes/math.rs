@@ -3,7 +3,7 @@
 use super::{Draw, LANES, Memory};
 use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::{MicroKernelArg, f32_bytes, run_micro_kernel, to_f32};
-use ninc::kernel::ir::{Access, Elem, Module, Val};
+use ninc::kernel::ir::{Access, Elem, MicroKernelId, Module, Val};
 use ninc::kernel::verify;
 use ninc::recipes::math;
 
@@ -21,7 +21,8 @@ fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut MicroKernelBuilder, Val) 
     let module = verify::verify(module).expect("well-formed code");
     let mut memory = Memory(vec![f32_bytes(x), vec![0; x.len() * 4]]);
     let args = [0, 1].map(|block| MicroKernelArg::Pointer { block, byte: 0 });
-    run_micro_kernel(&module.micro_kernels[0], &args, &mut memory).expect("a sound micro_kernel");
+    run_micro_kernel(&module.micro_kernels[MicroKernelId::from_u32(0)], &args, &mut memory)
+        .expect("a sound micro_kernel");
     to_f32(&memory.0[1])
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Data, Draw, LANES, Memory, Test, floats};
 use ninc::kernel::interp::{MicroKernelArg, i32_bytes, run_micro_kernel, to_i32};
-use ninc::kernel::ir::{Access, Elem, Module};
+use ninc::kernel::ir::{Access, Elem, MicroKernelId, Module};
 use ninc::kernel::verify;
 use ninc::recipes::random;
 use ninc::types::Type;
@@ -43,7 +43,8 @@ fn words_at_any_index() {
         let blocks = vec![i32_bytes(&low), i32_bytes(&high), i32_bytes(&k.map(|w| w as i32)), vec![0; low.len() * 4]];
         let mut memory = Memory(blocks);
         let args = [0, 1, 2, 3].map(|block| MicroKernelArg::Pointer { block, byte: 0 });
-        run_micro_kernel(&module.micro_kernels[0], &args, &mut memory).expect("a sound micro_kernel");
+        run_micro_kernel(&module.micro_kernels[MicroKernelId::from_u32(0)], &args, &mut memory)
+            .expect("a sound micro_kernel");
         for (&index, &word) in indices.iter().zip(&to_i32(&memory.0[3])) {
             assert_eq!(word as u32, philox::element(k, stream, index), "element {index} with {lanes} lanes");
         }

@@ -401,21 +401,21 @@ pub fn every_access(elem: Elem, lanes: u32) -> MicroKernel {
 pub fn module_of(micro_kernel: MicroKernel, n: i64) -> Module {
     let mut k = KernelBuilder::new("call");
     let mut args = Vec::new();
-    for param in &micro_kernel.params {
+    for param in micro_kernel.params.values() {
         args.push(match param {
             MicroKernelParam::Pointer { name, elem, access } => k.buffer(name, *elem, *access).at(GUARD),
             MicroKernelParam::Int { .. } => Arg::Int(n.into()),
         });
     }
-    k.parallel("round", 1, |k, _| k.call(MicroKernelId(0), args));
-    Module { micro_kernels: vec![micro_kernel], kernels: vec![k.finish()] }
+    k.parallel("round", 1, |k, _| k.call(MicroKernelId::from_u32(0), args));
+    Module { micro_kernels: [micro_kernel].into_iter().collect(), kernels: [k.finish()].into_iter().collect() }
 }
 
 /// Contents of the buffers of such a kernel, guards included.
 pub fn random_blocks(module: &Module, seed: u64) -> Vec<Vec<u8>> {
     let mut rng = Stream::new(seed, 2, 0);
     let mut blocks = Vec::new();
-    for buffer in &module.kernels[0].buffers {
+    for buffer in module.kernels[KernelId::from_u32(0)].buffers.values() {
         let mut block = Vec::new();
         for _ in 0..LEN + 2 * GUARD {
             match buffer.elem {

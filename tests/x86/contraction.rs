@@ -135,7 +135,7 @@ fn pairs(rows: usize, vectors: usize, k: usize) -> MicroKernel {
     };
     let mut module = Module::default();
     let micro_kernel = spec.micro_kernel(&mut module);
-    module.micro_kernels.swap_remove(micro_kernel.0 as usize)
+    module.micro_kernels[micro_kernel].clone()
 }
 
 /// Small integers as bf16: their sums are exact in any order, and denormal numbers do not occur.

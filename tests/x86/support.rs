@@ -59,7 +59,7 @@ impl Blocks for Traced {
 
 /// What the interpreter makes of the micro-kernel: arguments cut to the bytes it touches, and these bytes afterwards.
 pub fn expected(micro_kernel: &MicroKernel, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
-    let module = Module { micro_kernels: vec![micro_kernel.clone()], kernels: vec![] };
+    let module = Module { micro_kernels: [micro_kernel.clone()].into_iter().collect(), ..Module::default() };
     assert_eq!(verify::check(&module), Vec::<String>::new(), "{micro_kernel:?}");
     let blocks: Vec<Vec<u8>> = args
         .iter()
@@ -177,7 +177,7 @@ fn same(elem: Elem, left: &[u8], right: &[u8]) -> bool {
 }
 
 fn compare(micro_kernel: &MicroKernel, how: &str, code: &[u8], expected: &[Vec<u8>], got: &[Vec<u8>]) {
-    for (i, param) in micro_kernel.params.iter().enumerate() {
+    for (i, param) in micro_kernel.params.values().enumerate() {
         let MicroKernelParam::Pointer { name, elem, .. } = param else { continue };
         if !same(*elem, &expected[i], &got[i]) {
             let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);

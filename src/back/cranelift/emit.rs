@@ -2,13 +2,14 @@
 
 use super::cache::Piece;
 use super::{MicroKernelCode, has_feature, micro_kernel, nest};
-use crate::kernel::ir::{MicroKernelId, Module as KernelModule, Stmt};
+use crate::kernel::ir::{EntityRef, MicroKernelId, Module as KernelModule, PrimaryMap, Stmt};
 use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Signature, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_entity::EntitySet;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{FuncId, Linkage, Module, ModuleReloc};
 use std::fmt::Write;
@@ -53,12 +54,12 @@ pub fn emit<M: Module>(
     let count = called(module).len() + module.kernels.len();
     let mut kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
     let mut pieces = Vec::new();
-    let mut ids = vec![None; module.micro_kernels.len()];
+    let mut ids: PrimaryMap<MicroKernelId, Option<FuncId>> = module.micro_kernels.keys().map(|_| None).collect();
     let mut micro_kernels = Vec::new();
     for called in called(module) {
-        let micro_kernel = &module.micro_kernels[called.0 as usize];
+        let micro_kernel = &module.micro_kernels[called];
         let fail = |e: String| format!("micro-kernel {}: {e}", micro_kernel.name);
-        let name = format!("{prefix}micro_kernel{}_{}", called.0, symbol(&micro_kernel.name));
+        let name = format!("{prefix}micro_kernel{}_{}", called.index(), symbol(&micro_kernel.name));
         let signature = micro_kernel_signature(micro_kernel.params.len(), micro_kernel_isa);
         let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
         let piece = match kept.as_mut().and_then(Iterator::next) {
@@ -76,13 +77,13 @@ pub fn emit<M: Module>(
         let (align, bytes) = (piece.align.max(64), piece.bytes.len());
         out.define_function_bytes(id, align, &piece.bytes, &piece.relocations).map_err(|e| fail(e.to_string()))?;
         pieces.push(piece);
-        ids[called.0 as usize] = Some(id);
+        ids[called] = Some(id);
         micro_kernels.push(Emitted { name, id, bytes });
     }
     let mut kernels = Vec::new();
-    for (i, kernel) in module.kernels.iter().enumerate() {
+    for (id, kernel) in &module.kernels {
         let fail = |e: String| format!("kernel {}: {e}", kernel.name);
-        let name = format!("{prefix}kernel{i}_{}", symbol(&kernel.name));
+        let name = format!("{prefix}kernel{}_{}", id.index(), symbol(&kernel.name));
         let signature = kernel_signature(out.isa());
         let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
         let piece = match kept.as_mut().and_then(Iterator::next) {
@@ -92,7 +93,7 @@ pub fn emit<M: Module>(
                 context.func.signature = signature;
                 let config = out.isa().frontend_config();
                 let mut reference = |micro_kernel: MicroKernelId, func: &mut cranelift_codegen::ir::Function| {
-                    let id = ids[micro_kernel.0 as usize].expect("all called micro_kernels are declared");
+                    let id = ids[micro_kernel].expect("all called micro_kernels are declared");
                     out.declare_func_in_func(id, func)
                 };
                 nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
@@ -124,18 +125,19 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
     let mut builder = FunctionBuilderContext::new();
     let mut text = String::new();
     for called in called(module) {
-        let micro_kernel = &module.micro_kernels[called.0 as usize];
+        let micro_kernel = &module.micro_kernels[called];
         let mut func = Function::new();
         func.signature = micro_kernel_signature(micro_kernel.params.len(), isa);
         micro_kernel::build(micro_kernel, &options, isa, &mut func, &mut builder);
-        write!(text, "; micro_kernel {} {}\n{func}\n", called.0, micro_kernel.name).expect("strings take all text");
+        write!(text, "; micro_kernel {} {}\n{func}\n", called.index(), micro_kernel.name)
+            .expect("strings take all text");
     }
-    for kernel in &module.kernels {
+    for kernel in module.kernels.values() {
         let mut func = Function::new();
         func.signature = kernel_signature(isa);
         let mut reference = |micro_kernel: MicroKernelId, func: &mut Function| {
-            let name = func.declare_imported_user_function(UserExternalName::new(0, micro_kernel.0));
-            let params = module.micro_kernels[micro_kernel.0 as usize].params.len();
+            let name = func.declare_imported_user_function(UserExternalName::new(0, micro_kernel.as_u32()));
+            let params = module.micro_kernels[micro_kernel].params.len();
             let signature = func.import_signature(micro_kernel_signature(params, isa));
             func.import_function(ExtFuncData {
                 name: ExternalName::user(name),
@@ -152,7 +154,7 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
 
 /// Leaves that kernels call, in order of number.
 fn called(module: &KernelModule) -> Vec<MicroKernelId> {
-    fn visit(body: &[Stmt], seen: &mut [bool]) {
+    fn visit(body: &[Stmt], seen: &mut EntitySet<MicroKernelId>) {
         for stmt in body {
             match stmt {
                 Stmt::For { body, .. } => visit(body, seen),
@@ -160,14 +162,14 @@ fn called(module: &KernelModule) -> Vec<MicroKernelId> {
                     visit(then, seen);
                     visit(otherwise, seen);
                 }
-                Stmt::Call { micro_kernel, .. } => seen[micro_kernel.0 as usize] = true,
+                Stmt::Call { micro_kernel, .. } => _ = seen.insert(*micro_kernel),
                 Stmt::Barrier => {}
             }
         }
     }
-    let mut seen = vec![false; module.micro_kernels.len()];
-    module.kernels.iter().for_each(|k| visit(&k.body, &mut seen));
-    (0..seen.len()).filter(|&i| seen[i]).map(|i| MicroKernelId(i as u32)).collect()
+    let mut seen = EntitySet::new();
+    module.kernels.values().for_each(|k| visit(&k.body, &mut seen));
+    seen.iter().collect()
 }
 
 /// Names become symbols of object files: other characters than letters and digits become `_`.

@@ -75,7 +75,7 @@ impl Gen<'_, '_> {
     }
 
     fn pairs(&self, left: Val, right: Val) -> Vec<(Value, Value)> {
-        self.values[left.0 as usize].iter().copied().zip(self.values[right.0 as usize].iter().copied()).collect()
+        self.values[left].iter().copied().zip(self.values[right].iter().copied()).collect()
     }
 
     fn is_vector(&self, value: Value) -> bool {

@@ -23,11 +23,11 @@ pub(super) struct Gen<'a, 'f> {
     pub b: FunctionBuilder<'f>,
     pub micro_kernel: &'a MicroKernel,
     pub options: &'a LeafOptions,
-    pub values: Vec<Pieces>,
+    pub values: PrimaryMap<Val, Pieces>,
     /// The scalar that all lanes of a value hold, where that is known.
     pub uniform: HashMap<Val, Value>,
-    params: Vec<Value>,
-    vars: Vec<Option<Value>>,
+    params: PrimaryMap<Param, Value>,
+    vars: PrimaryMap<Var, Option<Value>>,
     /// Pointers at hand, a map for each open loop (they die with it).
     pointers: Vec<HashMap<Key, Value>>,
 }
@@ -45,14 +45,14 @@ pub(super) fn build(
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     b.seal_block(entry);
-    let params = b.block_params(entry).to_vec();
-    let mut vars = vec![None; micro_kernel.vars.len()];
-    for (param, value) in micro_kernel.params.iter().zip(&params) {
+    let params: PrimaryMap<Param, Value> = b.block_params(entry).iter().copied().collect();
+    let mut vars: PrimaryMap<Var, Option<Value>> = micro_kernel.vars.keys().map(|_| None).collect();
+    for (id, param) in &micro_kernel.params {
         if let MicroKernelParam::Int { var, .. } = param {
-            vars[var.0 as usize] = Some(*value);
+            vars[*var] = Some(params[id]);
         }
     }
-    let values = vec![Vec::new(); micro_kernel.values.len()];
+    let values = micro_kernel.values.keys().map(|_| Vec::new()).collect();
     let pointers = vec![HashMap::new()];
     let mut generator = Gen { b, micro_kernel, options, values, uniform: HashMap::new(), params, vars, pointers };
     generator.block(&micro_kernel.body);
@@ -75,17 +75,17 @@ pub(super) fn piece_type(ty: Ty) -> (Type, usize) {
 
 impl Gen<'_, '_> {
     pub fn ty(&self, value: Val) -> Ty {
-        self.micro_kernel.values[value.0 as usize]
+        self.micro_kernel.values[value]
     }
 
     pub fn pieces(&self, value: Val) -> Pieces {
-        self.values[value.0 as usize].clone()
+        self.values[value].clone()
     }
 
     fn block(&mut self, body: &[Inst]) {
         for inst in body {
             match inst {
-                Inst::Let { result, op } => self.values[result.0 as usize] = self.op(*result, op),
+                Inst::Let { result, op } => self.values[*result] = self.op(*result, op),
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
                 // Cranelift has no instruction for it.
                 Inst::Prefetch { .. } => {}
@@ -109,14 +109,14 @@ impl Gen<'_, '_> {
 
     fn copy(&mut self, from: &[Val], to: &[Val]) {
         for (f, t) in from.iter().zip(to) {
-            self.values[t.0 as usize] = self.pieces(*f);
+            self.values[*t] = self.pieces(*f);
         }
     }
 
     /// A loop of one round is no loop.
     fn once(&mut self, var: Var, [init, params, next, results]: [&[Val]; 4], body: &[Inst]) {
         self.copy(init, params);
-        self.vars[var.0 as usize] = Some(self.b.ins().iconst(types::I64, 0));
+        self.vars[var] = Some(self.b.ins().iconst(types::I64, 0));
         self.pointers.push(HashMap::new());
         for key in keys(body, var) {
             if key.1.iter().any(|t| t.0 == var) {
@@ -144,7 +144,7 @@ impl Gen<'_, '_> {
         let exit = self.b.create_block();
         let mut enter = Vec::new();
         for &v in init {
-            enter.extend(self.values[v.0 as usize].iter().map(|&p| BlockArg::from(p)));
+            enter.extend(self.values[v].iter().map(|&p| BlockArg::from(p)));
         }
         let leave = enter.clone();
         let zero = self.b.ins().iconst(types::I64, 0);
@@ -160,7 +160,7 @@ impl Gen<'_, '_> {
         self.receive(head, params);
         self.receive(exit, results);
         let counter = self.b.append_block_param(head, types::I64);
-        self.vars[var.0 as usize] = Some(counter);
+        self.vars[var] = Some(counter);
         let pointers: Vec<Value> = moving.iter().map(|_| self.b.append_block_param(head, types::I64)).collect();
         self.pointers.push(moving.iter().map(|m| m.0.clone()).zip(pointers.iter().copied()).collect());
         self.b.switch_to_block(head);
@@ -169,7 +169,7 @@ impl Gen<'_, '_> {
 
         let mut again = Vec::new();
         for &v in next {
-            again.extend(self.values[v.0 as usize].iter().map(|&p| BlockArg::from(p)));
+            again.extend(self.values[v].iter().map(|&p| BlockArg::from(p)));
         }
         let done = again.clone();
         let counter = self.b.ins().iadd_imm_s(counter, 1);
@@ -188,7 +188,7 @@ impl Gen<'_, '_> {
     fn receive(&mut self, block: cranelift_codegen::ir::Block, values: &[Val]) {
         for &v in values {
             let (ty, count) = piece_type(self.ty(v));
-            self.values[v.0 as usize] = (0..count).map(|_| self.b.append_block_param(block, ty)).collect();
+            self.values[v] = (0..count).map(|_| self.b.append_block_param(block, ty)).collect();
         }
     }
 
@@ -196,7 +196,7 @@ impl Gen<'_, '_> {
     pub fn index(&mut self, index: &Index) -> Value {
         let mut sum = None;
         for &(var, c) in &index.terms {
-            let v = self.vars[var.0 as usize].expect("the verifier checks scopes");
+            let v = self.vars[var].expect("the verifier checks scopes");
             let term = if c == 1 { v } else { self.b.ins().imul_imm_s(v, c) };
             sum = Some(sum.map_or(term, |s| self.b.ins().iadd(s, term)));
         }
@@ -209,7 +209,7 @@ impl Gen<'_, '_> {
 
     /// Type of the elements behind a pointer parameter.
     pub fn elem(&self, param: Param) -> Elem {
-        match &self.micro_kernel.params[param.0 as usize] {
+        match &self.micro_kernel.params[param] {
             MicroKernelParam::Pointer { elem, .. } => *elem,
             MicroKernelParam::Int { .. } => unreachable!("the verifier wants a pointer here"),
         }
@@ -219,9 +219,9 @@ impl Gen<'_, '_> {
         if let Some(found) = self.pointers.iter().rev().find_map(|map| map.get(key)) {
             return *found;
         }
-        let Some(&(var, c)) = key.1.last() else { return self.params[key.0.0 as usize] };
+        let Some(&(var, c)) = key.1.last() else { return self.params[key.0] };
         let rest = self.pointer(&without(key, var));
-        let v = self.vars[var.0 as usize].expect("the verifier checks scopes");
+        let v = self.vars[var].expect("the verifier checks scopes");
         let bytes = c * self.elem(key.0).bytes() as i64;
         let term = if bytes == 1 { v } else { self.b.ins().imul_imm_s(v, bytes) };
         let pointer = self.b.ins().iadd(rest, term);

@@ -28,17 +28,13 @@ pub(super) fn build(
     b.seal_block(entry);
     let &[buffers, vars, begin, end, scratch] = b.block_params(entry) else { unreachable!("the signature has five") };
     let trusted = MemFlagsData::trusted().with_readonly();
-    let pointers =
-        (0..kernel.buffers.len()).map(|i| b.ins().load(types::I64, trusted, buffers, 8 * i as i32)).collect();
-    let (offsets, _) = scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len)));
+    let pointer = |id: KBuffer| b.ins().load(types::I64, trusted, buffers, 8 * id.index() as i32);
+    let pointers = kernel.buffers.keys().map(pointer).collect();
+    let (offsets, _) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
     let scratch = offsets.iter().map(|&o| b.ins().iadd_imm_s(scratch, o as i64)).collect();
-    let mut known = vec![None; kernel.vars.len()];
-    for (i, buffer) in known.iter_mut().take(3).enumerate() {
-        *buffer = Some(b.ins().load(types::I64, trusted, vars, 8 * i as i32));
-    }
-    let mut natural = vec![false; kernel.vars.len()];
-    natural[..3].fill(true);
-    natural[var.0 as usize] = true;
+    let given = |id: KVar| id.is_given().then(|| b.ins().load(types::I64, trusted, vars, 8 * id.index() as i32));
+    let known = kernel.vars.keys().map(given).collect();
+    let natural = kernel.vars.keys().map(|v| v.is_given() || v == *var).collect();
     let mut nest =
         Nest { b, module, kernel, reference, micro_kernels: HashMap::new(), pointers, scratch, vars: known, natural };
     nest.repeat(*var, begin, end, body);
@@ -53,11 +49,11 @@ struct Nest<'a, 'f> {
     kernel: &'a Kernel,
     reference: &'a mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef,
     micro_kernels: HashMap<MicroKernelId, FuncRef>,
-    pointers: Vec<Value>,
-    scratch: Vec<Value>,
-    vars: Vec<Option<Value>>,
+    pointers: PrimaryMap<KBuffer, Value>,
+    scratch: PrimaryMap<KScratch, Value>,
+    vars: PrimaryMap<KVar, Option<Value>>,
     /// Variables that are never negative.
-    natural: Vec<bool>,
+    natural: PrimaryMap<KVar, bool>,
 }
 
 impl Nest<'_, '_> {
@@ -65,7 +61,7 @@ impl Nest<'_, '_> {
         for stmt in body {
             match stmt {
                 Stmt::For { var, begin, end, body, .. } => {
-                    self.natural[var.0 as usize] = self.is_natural(begin);
+                    self.natural[*var] = self.is_natural(begin);
                     let (begin, end) = (self.expr(begin), self.expr(end));
                     self.repeat(*var, begin, end, body);
                 }
@@ -85,7 +81,7 @@ impl Nest<'_, '_> {
         self.b.ins().brif(more, inside, &[], exit, &[]);
         self.b.switch_to_block(inside);
         self.b.seal_block(inside);
-        self.vars[var.0 as usize] = Some(counter);
+        self.vars[var] = Some(counter);
         self.block(body);
         let next = self.b.ins().iadd_imm_s(counter, 1);
         self.b.ins().jump(head, &[next.into()]);
@@ -114,12 +110,12 @@ impl Nest<'_, '_> {
             values.push(match arg {
                 Arg::Int(e) => self.expr(e),
                 Arg::Pointer { memory, offset } => {
-                    let (base, elem) = match *memory {
-                        Memory::Buffer(i) => (self.pointers[i as usize], self.kernel.buffers[i as usize].elem),
-                        Memory::Scratch(i) => (self.scratch[i as usize], self.kernel.scratch[i as usize].elem),
+                    let base = match *memory {
+                        Memory::Buffer(buffer) => self.pointers[buffer],
+                        Memory::Scratch(scratch) => self.scratch[scratch],
                     };
                     let offset = self.expr(offset);
-                    let bytes = self.b.ins().imul_imm_s(offset, elem.bytes() as i64);
+                    let bytes = self.b.ins().imul_imm_s(offset, self.kernel.elem(*memory).bytes() as i64);
                     self.b.ins().iadd(base, bytes)
                 }
             });
@@ -132,14 +128,14 @@ impl Nest<'_, '_> {
                 callee
             }
         };
-        debug_assert_eq!(self.module.micro_kernels[micro_kernel.0 as usize].params.len(), values.len());
+        debug_assert_eq!(self.module.micro_kernels[micro_kernel].params.len(), values.len());
         self.b.ins().call(callee, &values);
     }
 
     fn expr(&mut self, expr: &Expr) -> Value {
         let (op, left, right) = match expr {
             Expr::Const(value) => return self.b.ins().iconst(types::I64, *value),
-            Expr::Var(v) => return self.vars[v.0 as usize].expect("the verifier checks scopes"),
+            Expr::Var(v) => return self.vars[*v].expect("the verifier checks scopes"),
             Expr::Binary(op, l, r) => (*op, l, r),
         };
         let natural = self.is_natural(left);
@@ -178,7 +174,7 @@ impl Nest<'_, '_> {
     fn is_natural(&self, expr: &Expr) -> bool {
         match expr {
             Expr::Const(value) => *value >= 0,
-            Expr::Var(v) => self.natural[v.0 as usize],
+            Expr::Var(v) => self.natural[*v],
             Expr::Binary(ExprOp::Sub, ..) => false,
             Expr::Binary(ExprOp::Rem | ExprOp::Lt | ExprOp::Eq, ..) => true,
             Expr::Binary(ExprOp::Max, l, r) => self.is_natural(l) || self.is_natural(r),

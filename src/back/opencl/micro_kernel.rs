@@ -22,14 +22,14 @@ pub(super) fn function(
     text: &mut String,
 ) -> Result<(), String> {
     let mut areas = areas.iter();
-    let (mut params, mut private) = (Vec::new(), Vec::new());
-    for (i, p) in micro_kernel.params.iter().enumerate() {
+    let (mut params, mut private) = (Vec::new(), PrimaryMap::new());
+    for (id, p) in &micro_kernel.params {
         params.push(match p {
             MicroKernelParam::Pointer { name, elem, access } => {
                 let area = areas.next().expect("one for each pointer");
                 private.push(*area == Area::Private);
                 let constant = if *access == Access::Read { "const " } else { "" };
-                format!("{}{constant}{} *{}_{i}", area.word(), memory_type(*elem), clean(name))
+                format!("{}{constant}{} *{}", area.word(), memory_type(*elem), pointer_name(name, id))
             }
             MicroKernelParam::Int { var, .. } => {
                 private.push(false);
@@ -38,9 +38,9 @@ pub(super) fn function(
         });
     }
     line(text, 0, format_args!("void {name}({}) {{", params.join(", ")));
-    let names = (0..micro_kernel.values.len()).map(|i| format!("v{i}")).collect();
+    let names = micro_kernel.values.keys().map(|v| format!("v{}", v.index())).collect();
     if let Some(together) = &micro_kernel.together {
-        let [a, b, c] = [0, 1, 2].map(|i| pointer(micro_kernel, i));
+        let [a, b, c] = [0, 1, 2].map(|i| pointer(micro_kernel, Param::new(i)));
         line(text, 0, format_args!("#ifdef {}", tensor::MACRO));
         tensor::body(together, [&a, &b, &c], text);
         line(text, 0, "#else");
@@ -54,33 +54,37 @@ pub(super) fn function(
 }
 
 /// What a pointer parameter is called.
-fn pointer(micro_kernel: &MicroKernel, i: usize) -> String {
-    match &micro_kernel.params[i] {
-        MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => format!("{}_{i}", clean(name)),
+fn pointer(micro_kernel: &MicroKernel, param: Param) -> String {
+    match &micro_kernel.params[param] {
+        MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => pointer_name(name, param),
     }
+}
+
+fn pointer_name(name: &str, param: Param) -> String {
+    format!("{}_{}", clean(name), param.index())
 }
 
 fn var_name(micro_kernel: &MicroKernel, var: Var) -> String {
     // Values are called `v0`, pointers `name_0`.
-    format!("i{}_{}", var.0, clean(&micro_kernel.vars[var.0 as usize]))
+    format!("i{}_{}", var.index(), clean(&micro_kernel.vars[var]))
 }
 
 struct Writer<'a> {
     micro_kernel: &'a MicroKernel,
     /// Which parameters point to an item's own arrays.
-    private: Vec<bool>,
+    private: PrimaryMap<Param, bool>,
     /// What each value is called.
-    names: Vec<String>,
+    names: PrimaryMap<Val, String>,
     text: &'a mut String,
 }
 
 impl Writer<'_> {
     fn ty(&self, v: Val) -> Ty {
-        self.micro_kernel.values[v.0 as usize]
+        self.micro_kernel.values[v]
     }
 
     fn name(&self, v: Val) -> &str {
-        &self.names[v.0 as usize]
+        &self.names[v]
     }
 
     fn block(&mut self, body: &[Inst], depth: usize) -> Result<(), String> {
@@ -124,14 +128,14 @@ impl Writer<'_> {
         }
         line(self.text, depth, "}");
         for (p, r) in params.iter().zip(results) {
-            self.names[r.0 as usize] = self.names[p.0 as usize].clone();
+            self.names[*r] = self.names[*p].clone();
         }
         Ok(())
     }
 
     /// Does the loop's variable pick elements of an item's own arrays?
     fn picks_private(&self, body: &[Inst], var: Var) -> bool {
-        let own = |at: &Address| self.private[at.base.0 as usize] && at.index.terms.iter().any(|(v, _)| *v == var);
+        let own = |at: &Address| self.private[at.base] && at.index.terms.iter().any(|(v, _)| *v == var);
         body.iter().any(|inst| match inst {
             Inst::Let { op: Op::Load { from, .. } | Op::Broadcast { from, .. }, .. } => own(from),
             Inst::Let { .. } => false,
@@ -154,8 +158,8 @@ impl Writer<'_> {
     }
 
     fn base(&self, base: Param) -> (String, Elem) {
-        match &self.micro_kernel.params[base.0 as usize] {
-            MicroKernelParam::Pointer { name, elem, .. } => (format!("{}_{}", clean(name), base.0), *elem),
+        match &self.micro_kernel.params[base] {
+            MicroKernelParam::Pointer { name, elem, .. } => (pointer_name(name, base), *elem),
             MicroKernelParam::Int { .. } => unreachable!("the verifier wants a pointer here"),
         }
     }

@@ -26,11 +26,12 @@ const PRIVATE_BYTES: usize = 2048;
 
 /// What this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices` prints it.
 pub fn unsupported() -> Vec<&'static str> {
+    let value = Val::from_u32(0);
     let all = [
         Op::LoadPacked { from: somewhere(), lanes: 1 },
         Op::BroadcastPacked { from: somewhere(), lanes: 1 },
-        Op::Dot2Bf16 { acc: Val(0), a: Val(0), b: Val(0) },
-        Op::Dot4U8I8 { acc: Val(0), a: Val(0), b: Val(0) },
+        Op::Dot2Bf16 { acc: value, a: value, b: value },
+        Op::Dot4U8I8 { acc: value, a: value, b: value },
     ];
     let mut names: Vec<&str> = all.iter().filter_map(micro_kernel::missing).collect();
     names.dedup();
@@ -38,7 +39,7 @@ pub fn unsupported() -> Vec<&'static str> {
 }
 
 fn somewhere() -> Address {
-    Address { base: Param(0), index: Index::default() }
+    Address { base: Param::from_u32(0), index: Index::default() }
 }
 
 /// Where a pointer argument points.
@@ -70,25 +71,25 @@ impl Area {
 /// The text of a module, and what the runtime has to know of its kernels. An error names what is not supported.
 pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
     let names = names::Names::new(module);
-    let mut variants: BTreeMap<(u32, Vec<Area>), String> = BTreeMap::new();
+    let mut variants: BTreeMap<(MicroKernelId, Vec<Area>), String> = BTreeMap::new();
     let mut kernels = String::new();
     let mut entries = Vec::new();
-    for (i, kernel) in module.kernels.iter().enumerate() {
+    for (id, kernel) in &module.kernels {
         let mut nest = nest::Nest::new(module, kernel, &names, &mut variants);
-        nest.kernel(&names.kernels[i], &mut kernels);
+        nest.kernel(&names.kernels[id], &mut kernels);
         let (_, bytes) = scratch_offsets(spilled(kernel).map(|s| (s.elem, s.len)));
         entries.push(Entry {
-            name: names.kernels[i].clone(),
+            name: names.kernels[id].clone(),
             items: groups(kernel).map(|g| g.items as usize),
             workspace_bytes: bytes,
         });
     }
     let mut text = String::from(HEAD);
-    if module.micro_kernels.iter().any(|l| l.together.is_some()) {
+    if module.micro_kernels.values().any(|l| l.together.is_some()) {
         text.push_str(&tensor::head());
     }
     for ((micro_kernel, areas), name) in &variants {
-        micro_kernel::function(&module.micro_kernels[*micro_kernel as usize], name, areas, &mut text)?;
+        micro_kernel::function(&module.micro_kernels[*micro_kernel], name, areas, &mut text)?;
     }
     text.push_str(&kernels);
     Ok(Source { text, kernels: entries, optimise: true })
@@ -96,7 +97,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
 
 /// Scratch arrays that lie in global memory.
 fn spilled(kernel: &Kernel) -> impl Iterator<Item = &Scratch> {
-    kernel.scratch.iter().filter(|s| area(s) == Area::Global)
+    kernel.scratch.values().filter(|s| area(s) == Area::Global)
 }
 
 fn area(scratch: &Scratch) -> Area {

@@ -1,19 +1,19 @@
 //! Names of the kernel IR as C identifiers: nothing else but letters, digits and underscores, none twice, no word of the language.
 
-use crate::kernel::ir::Module;
+use crate::kernel::ir::{KernelId, MicroKernelId, Module, PrimaryMap};
 use std::collections::HashSet;
 
 pub(super) struct Names {
-    pub micro_kernels: Vec<String>,
-    pub kernels: Vec<String>,
+    pub micro_kernels: PrimaryMap<MicroKernelId, String>,
+    pub kernels: PrimaryMap<KernelId, String>,
 }
 
 impl Names {
     pub fn new(module: &Module) -> Names {
         let mut taken = HashSet::new();
-        let micro_kernels = module.micro_kernels.iter().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
+        let micro_kernels = module.micro_kernels.values().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
         // A prefix, so that no kernel is called like a function of the language.
-        let kernels = module.kernels.iter().map(|k| distinct(&mut taken, &format!("k_{}", clean(&k.name)))).collect();
+        let kernels = module.kernels.values().map(|k| distinct(&mut taken, &format!("k_{}", clean(&k.name)))).collect();
         Names { micro_kernels, kernels }
     }
 }

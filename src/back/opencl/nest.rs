@@ -12,11 +12,11 @@ pub(super) struct Nest<'a> {
     kernel: &'a Kernel,
     names: &'a Names,
     /// Functions called so far, by micro-kernel and address spaces.
-    variants: &'a mut BTreeMap<(u32, Vec<Area>), String>,
+    variants: &'a mut BTreeMap<(MicroKernelId, Vec<Area>), String>,
     /// Type of loop variables.
     index: &'static str,
     /// Which variables are never negative.
-    natural: Vec<bool>,
+    natural: PrimaryMap<KVar, bool>,
 }
 
 impl<'a> Nest<'a> {
@@ -24,11 +24,10 @@ impl<'a> Nest<'a> {
         module: &'a Module,
         kernel: &'a Kernel,
         names: &'a Names,
-        variants: &'a mut BTreeMap<(u32, Vec<Area>), String>,
+        variants: &'a mut BTreeMap<(MicroKernelId, Vec<Area>), String>,
     ) -> Nest<'a> {
         let index = if wide(&kernel.body) { "long" } else { "idx" };
-        let mut natural = vec![false; kernel.vars.len()];
-        natural[..3].fill(true);
+        let natural = kernel.vars.keys().map(KVar::is_given).collect();
         Nest { module, kernel, names, variants, index, natural }
     }
 
@@ -61,7 +60,7 @@ impl<'a> Nest<'a> {
     fn head(&self, name: &str, items: Option<i64>, text: &mut String) {
         line(text, 0, format_args!("// {}: {}", self.kernel.name, self.about()));
         let mut params = Vec::new();
-        for (i, b) in self.kernel.buffers.iter().enumerate() {
+        for (i, b) in self.kernel.buffers.values().enumerate() {
             let constant = if b.access == Access::Read { "const " } else { "" };
             params.push(format!("__global {constant}uchar *m{i}, long o{i}"));
         }
@@ -83,14 +82,14 @@ impl<'a> Nest<'a> {
         {
             line(text, 1, format_args!("const {} {} = {from};", self.index, self.var(var)));
         }
-        for (i, b) in self.kernel.buffers.iter().enumerate() {
-            let (ty, name) = (buffer_type(b), self.memory(Memory::Buffer(i as u32)));
+        for (id, b) in &self.kernel.buffers {
+            let (ty, name, i) = (buffer_type(b), self.memory(Memory::Buffer(id)), id.index());
             line(text, 1, format_args!("__global {ty} *{name} = (__global {ty} *)(m{i} + o{i});"));
         }
     }
 
     fn about(&self) -> String {
-        let list: Vec<String> = self.kernel.buffers.iter().map(|b| format!("{} {}", b.name, b.elem)).collect();
+        let list: Vec<String> = self.kernel.buffers.values().map(|b| format!("{} {}", b.name, b.elem)).collect();
         list.join(", ")
     }
 
@@ -98,8 +97,8 @@ impl<'a> Nest<'a> {
     fn scratch(&self, text: &mut String) {
         let (offsets, bytes) = scratch_offsets(spilled(self.kernel).map(|s| (s.elem, s.len)));
         let mut offsets = offsets.into_iter();
-        for (i, s) in self.kernel.scratch.iter().enumerate() {
-            let (name, ty) = (self.memory(Memory::Scratch(i as u32)), memory_type(s.elem));
+        for (id, s) in &self.kernel.scratch {
+            let (name, ty) = (self.memory(Memory::Scratch(id)), memory_type(s.elem));
             match area(s) {
                 // So that the driver may take four neighbours at once.
                 Area::Local => {
@@ -116,19 +115,19 @@ impl<'a> Nest<'a> {
     }
 
     fn var(&self, var: KVar) -> String {
-        let name = clean(&self.kernel.vars[var.0 as usize]);
-        if var.0 < 3 { name } else { format!("{name}{}", var.0) }
+        let name = clean(&self.kernel.vars[var]);
+        if var.is_given() { name } else { format!("{name}{}", var.index()) }
     }
 
     fn define(&mut self, var: KVar) -> String {
-        self.natural[var.0 as usize] = true;
+        self.natural[var] = true;
         self.var(var)
     }
 
     fn memory(&self, memory: Memory) -> String {
         match memory {
-            Memory::Buffer(i) => format!("{}_{i}", clean(&self.kernel.buffers[i as usize].name)),
-            Memory::Scratch(i) => format!("{}_s{i}", clean(&self.kernel.scratch[i as usize].name)),
+            Memory::Buffer(b) => format!("{}_{}", clean(&self.kernel.buffers[b].name), b.index()),
+            Memory::Scratch(s) => format!("{}_s{}", clean(&self.kernel.scratch[s].name), s.index()),
         }
     }
 
@@ -139,7 +138,7 @@ impl<'a> Nest<'a> {
                     let natural = self.is_natural(begin);
                     let (begin, end) = (self.expr(begin), self.expr(end));
                     let name = self.var(*var);
-                    self.natural[var.0 as usize] = natural;
+                    self.natural[*var] = natural;
                     if short(&begin, &end) && self.picks_private(body, *var) {
                         line(text, depth, UNROLL);
                     }
@@ -169,7 +168,7 @@ impl<'a> Nest<'a> {
             Stmt::If { then, otherwise, .. } => self.picks_private(then, var) || self.picks_private(otherwise, var),
             Stmt::Call { args, .. } => args.iter().any(|arg| match arg {
                 Arg::Pointer { memory: Memory::Scratch(i), offset } => {
-                    self.kernel.scratch[*i as usize].space == Space::Private && offset.mentions(&[var])
+                    self.kernel.scratch[*i].space == Space::Private && offset.mentions(&[var])
                 }
                 _ => false,
             }),
@@ -186,7 +185,7 @@ impl<'a> Nest<'a> {
                 Arg::Pointer { memory, offset } => {
                     areas.push(match memory {
                         Memory::Buffer(_) => Area::Global,
-                        Memory::Scratch(i) => area(&self.kernel.scratch[*i as usize]),
+                        Memory::Scratch(i) => area(&self.kernel.scratch[*i]),
                     });
                     match offset {
                         Expr::Const(0) => self.memory(*memory),
@@ -195,20 +194,20 @@ impl<'a> Nest<'a> {
                 }
             });
         }
-        let base = &self.names.micro_kernels[micro_kernel.0 as usize];
+        let base = &self.names.micro_kernels[micro_kernel];
         let plain = areas.iter().all(|a| *a == Area::Global);
-        let name = self.variants.entry((micro_kernel.0, areas.clone())).or_insert_with(|| {
+        let name = self.variants.entry((micro_kernel, areas.clone())).or_insert_with(|| {
             let letters: String = areas.iter().map(|a| a.letter()).collect();
             if plain { base.clone() } else { format!("{base}__{letters}") }
         });
-        debug_assert_eq!(self.module.micro_kernels[micro_kernel.0 as usize].params.len(), args.len());
+        debug_assert_eq!(self.module.micro_kernels[micro_kernel].params.len(), args.len());
         line(text, depth, format_args!("{name}({});", list.join(", ")));
     }
 
     fn is_natural(&self, e: &Expr) -> bool {
         match e {
             Expr::Const(c) => *c >= 0,
-            Expr::Var(v) => self.natural[v.0 as usize],
+            Expr::Var(v) => self.natural[*v],
             Expr::Binary(op, l, r) => match op {
                 ExprOp::Add | ExprOp::Mul | ExprOp::Min => self.is_natural(l) && self.is_natural(r),
                 ExprOp::Div => self.is_natural(l),

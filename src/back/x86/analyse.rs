@@ -2,7 +2,8 @@
 //! them, which address expressions each loop steps.
 
 use crate::kernel::ir::{
-    Address, Binary, Elem, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, Unary, Val, Var,
+    Address, Binary, Elem, EntityRef, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, PrimaryMap, Unary, Val,
+    Var,
 };
 use std::collections::HashMap;
 
@@ -37,9 +38,9 @@ pub fn element_bytes(elem: Elem) -> i64 {
 
 /// The element type behind a pointer parameter.
 pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, String> {
-    match micro_kernel.params.get(param.0 as usize) {
+    match micro_kernel.params.get(param) {
         Some(MicroKernelParam::Pointer { elem, .. }) => Ok(*elem),
-        _ => Err(format!("micro-kernel {}: parameter {} is no pointer", micro_kernel.name, param.0)),
+        _ => Err(format!("micro-kernel {}: {param} is not a pointer", micro_kernel.name)),
     }
 }
 
@@ -52,22 +53,31 @@ pub enum Fold {
     Each,
 }
 
+/// What is known of one value.
+#[derive(Debug)]
+pub struct ValueInfo {
+    /// The value itself, or what it is another name of (`AsInt`, `AsFloat`). Uses and definition are those of the root.
+    pub root: Val,
+    /// How often it is used.
+    pub uses: u32,
+    /// The block that defines it.
+    defined_in: u32,
+    /// Position and block of the last use.
+    last_use: (u32, u32),
+    /// A load that its only user reads as a memory operand.
+    pub folded: bool,
+}
+
+/// What is known of a micro-kernel.
 #[derive(Debug)]
 pub struct Info {
-    /// The value itself, or what it is another name of (`AsInt`, `AsFloat`).
-    pub root: Vec<Val>,
-    pub uses: Vec<u32>,
-    /// Of roots: block that defines it; position and block of the last use.
-    defined_in: Vec<u32>,
-    last_use: Vec<(u32, u32)>,
-    /// Loads that their only user reads as a memory operand.
-    pub folded: Vec<bool>,
+    pub values: PrimaryMap<Val, ValueInfo>,
     /// Keys that loop `var` steps: those whose last term it is.
     pub stepped: HashMap<Var, Vec<Key>>,
     /// Keys without loop variables that need code at the entry.
     pub fixed: Vec<Key>,
     /// Number of integer parameters' variables: all others are loop counters.
-    int_params: u32,
+    int_params: usize,
 }
 
 struct Scan<'a> {
@@ -80,14 +90,10 @@ struct Scan<'a> {
 
 /// Analyses a micro-kernel for an emitter with (`evex`) or without embedded broadcasts.
 pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, String> {
-    let n = micro_kernel.values.len();
-    let int_params = micro_kernel.params.iter().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count() as u32;
+    let value = |root| ValueInfo { root, uses: 0, defined_in: 0, last_use: (0, 0), folded: false };
+    let int_params = micro_kernel.params.values().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count();
     let info = Info {
-        root: (0..n as u32).map(Val).collect(),
-        uses: vec![0; n],
-        defined_in: vec![0; n],
-        last_use: vec![(0, 0); n],
-        folded: vec![false; n],
+        values: micro_kernel.values.keys().map(value).collect(),
         stepped: HashMap::new(),
         fixed: vec![],
         int_params,
@@ -102,12 +108,12 @@ pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, String> {
 impl Info {
     /// Is this the last use of `value`, at `position` in `block`, so that its register may be overwritten?
     pub fn dies(&self, value: Val, position: u32, block: u32) -> bool {
-        let root = self.root[value.0 as usize].0 as usize;
-        self.last_use[root] == (position, block) && self.defined_in[root] == block
+        let root = &self.values[self.values[value].root];
+        root.last_use == (position, block) && root.defined_in == block
     }
 
     pub fn is_loop_var(&self, var: Var) -> bool {
-        var.0 >= self.int_params
+        var.index() >= self.int_params
     }
 
     /// Notes the key, and all that it is built from on the way in from the entry.
@@ -144,9 +150,10 @@ pub fn operands(op: &Op) -> Vec<Val> {
 
 impl Scan<'_> {
     fn used(&mut self, value: Val, block: u32) {
-        let root = self.info.root[value.0 as usize].0 as usize;
-        self.info.uses[root] += 1;
-        self.info.last_use[root] = (self.position, block);
+        let root = self.info.values[value].root;
+        let root = &mut self.info.values[root];
+        root.uses += 1;
+        root.last_use = (self.position, block);
     }
 
     fn address(&mut self, address: &Address) -> Result<(), String> {
@@ -162,11 +169,10 @@ impl Scan<'_> {
             self.position += 1;
             match inst {
                 Inst::Let { result, op } => {
-                    let i = result.0 as usize;
-                    self.info.defined_in[i] = block;
+                    self.info.values[*result].defined_in = block;
                     match op {
                         Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } => {
-                            self.info.root[i] = self.info.root[value.0 as usize];
+                            self.info.values[*result].root = self.info.values[*value].root;
                         }
                         _ => operands(op).into_iter().for_each(|v| self.used(v, block)),
                     }
@@ -186,11 +192,11 @@ impl Scan<'_> {
                     init.iter().for_each(|&v| self.used(v, block));
                     self.info.need(Key::of_index(count));
                     let inner = self.blocks;
-                    params.iter().for_each(|v| self.info.defined_in[v.0 as usize] = inner);
+                    params.iter().for_each(|v| self.info.values[*v].defined_in = inner);
                     self.block(body)?;
                     self.position += 1;
                     next.iter().for_each(|&v| self.used(v, inner));
-                    results.iter().for_each(|v| self.info.defined_in[v.0 as usize] = block);
+                    results.iter().for_each(|v| self.info.values[*v].defined_in = block);
                 }
             }
         }
@@ -225,12 +231,12 @@ impl Folding<'_> {
             match inst {
                 Inst::Let { result, op } => {
                     if let Some(fold) = self.load_kind(op)?
-                        && self.info.uses[result.0 as usize] == 1
+                        && self.info.values[*result].uses == 1
                     {
                         loads.insert(*result, fold);
                     }
                     if let Some(v) = self.choose(op, block, &loads) {
-                        self.info.folded[v.0 as usize] = true;
+                        self.info.values[v].folded = true;
                     }
                 }
                 Inst::Store { .. } => loads.clear(),
@@ -257,7 +263,7 @@ impl Folding<'_> {
     }
 
     fn fits(&self, v: Val, loads: &HashMap<Val, Fold>, memory: Memory) -> bool {
-        let lanes = self.micro_kernel.values[v.0 as usize].lanes;
+        let lanes = self.micro_kernel.values[v].lanes;
         match loads.get(&v) {
             None => false,
             Some(_) if lanes == 1 => memory.scalar || self.evex,
@@ -268,7 +274,7 @@ impl Folding<'_> {
 
     /// The operand of `op` that becomes its memory operand, if any.
     fn choose(&self, op: &Op, block: u32, loads: &HashMap<Val, Fold>) -> Option<Val> {
-        let float = |v: Val| self.micro_kernel.values[v.0 as usize].elem == Elem::F32;
+        let float = |v: Val| self.micro_kernel.values[v].elem == Elem::F32;
         let fits = |v: Val, scalar: bool| self.fits(v, loads, Memory { scalar });
         match *op {
             Op::Binary { op, left, right } => {

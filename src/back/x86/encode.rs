@@ -3,6 +3,7 @@
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
 use super::regalloc::{Allocation, PARAMS, Place};
+use cranelift_entity::PrimaryMap;
 use iced_x86::{Code, Encoder, IcedError, Instruction, OpKind, Register};
 
 const GENERAL: [Register; 16] = [
@@ -49,7 +50,7 @@ enum Operand {
 
 struct Encode<'a> {
     code: &'a MachineCode,
-    places: &'a [Place],
+    places: &'a PrimaryMap<VReg, Place>,
     evex: bool,
     lines: Vec<Line>,
     /// Lines whose memory operand is a pool entry.
@@ -59,19 +60,19 @@ struct Encode<'a> {
 /// Bytes of the function. Its start should be aligned to 64 (for the loops and the pool; a matter of speed only).
 pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result<Vec<u8>, String> {
     let mut e = Encode { code, places: &allocation.places, evex, lines: vec![], pooled: vec![] };
-    let used = |r: &u8| code.classes.iter().zip(e.places).any(|(&c, &p)| c == Class::Int && p == Place::Reg(*r));
+    let used = |r: &u8| code.classes.iter().any(|(v, &c)| c == Class::Int && e.places[v] == Place::Reg(*r));
     let saved: Vec<u8> = SAVED.into_iter().filter(used).collect();
     for &r in &saved {
         e.raw(Code::Push_r64, &[Operand::Reg(GENERAL[r as usize])]);
     }
-    let frame = 8 * allocation.buffers as i32;
+    let frame = 8 * allocation.slots as i32;
     if frame > 0 {
         e.raw(Code::Sub_rm64_imm32, &[Operand::Reg(Register::RSP), Operand::Imm32(frame)]);
     }
     for (&param, register) in code.params.iter().zip(PARAMS) {
-        if let Place::BufferId(_) = e.place(param) {
-            let buffer = e.int(param);
-            e.raw(Code::Mov_rm64_r64, &[buffer, Operand::Reg(GENERAL[register as usize])]);
+        if let Place::Stack(_) = e.place(param) {
+            let slot = e.int(param);
+            e.raw(Code::Mov_rm64_r64, &[slot, Operand::Reg(GENERAL[register as usize])]);
         }
     }
     for inst in &code.insts {
@@ -150,13 +151,13 @@ impl Encode<'_> {
     }
 
     fn place(&self, r: VReg) -> Place {
-        self.places[r.0 as usize]
+        self.places[r]
     }
 
     /// Register or stack slot of an integer.
     fn int(&self, r: VReg) -> Operand {
         match self.place(r) {
-            Place::BufferId(buffer) => Operand::At { base: Register::RSP, bytes: 8 * buffer as i32, each: false },
+            Place::Stack(slot) => Operand::At { base: Register::RSP, bytes: 8 * slot as i32, each: false },
             Place::Reg(n) => Operand::Reg(GENERAL[n as usize]),
             Place::Nowhere => Operand::Reg(SCRATCH),
         }
@@ -166,8 +167,8 @@ impl Encode<'_> {
     fn int_reg(&mut self, r: VReg) -> Register {
         match self.int(r) {
             Operand::Reg(register) => register,
-            buffer => {
-                self.raw(Code::Mov_r64_rm64, &[Operand::Reg(SCRATCH), buffer]);
+            slot => {
+                self.raw(Code::Mov_r64_rm64, &[Operand::Reg(SCRATCH), slot]);
                 SCRATCH
             }
         }
@@ -244,7 +245,7 @@ impl Encode<'_> {
             MInst::Guard { id, count } => {
                 match self.int(count) {
                     Operand::Reg(r) => self.raw(Code::Test_rm64_r64, &[Operand::Reg(r), Operand::Reg(r)]),
-                    buffer => self.raw(Code::Cmp_rm64_imm32, &[buffer, Operand::Imm32(0)]),
+                    slot => self.raw(Code::Cmp_rm64_imm32, &[slot, Operand::Imm32(0)]),
                 }
                 self.lines.push(Line::Jump(Code::Jle_rel32_64, 2 * id + 1));
             }
@@ -338,7 +339,7 @@ impl Encode<'_> {
         if self.place(dst) == self.place(src) {
             return;
         }
-        if self.code.classes[dst.0 as usize] == Class::Mask {
+        if self.code.classes[dst] == Class::Mask {
             let (dst, src) = (self.mask(dst), self.mask(src));
             self.raw(Code::VEX_Kmovw_kr_km16, &[Operand::Reg(dst), Operand::Reg(src)]);
         } else {
@@ -369,7 +370,7 @@ impl Encode<'_> {
             .into_iter()
             .enumerate()
             .map(|(n, (reg, other))| match reg {
-                Some(r) if self.code.classes[r.0 as usize] == Class::Mask => Operand::Reg(self.mask(r)),
+                Some(r) if self.code.classes[r] == Class::Mask => Operand::Reg(self.mask(r)),
                 Some(r) => Operand::Reg(self.vec(r, if n == 0 { widths.0 } else { widths.1 })),
                 None => other,
             })

@@ -1,6 +1,7 @@
 //! Live ranges of virtual registers, with their holes, by one backward walk over structured code.
 
 use super::machine::{MInst, MachineCode, Touch, VReg};
+use cranelift_entity::{EntitySet, PrimaryMap};
 
 /// Half-open pieces `[from, to)` in rising order. Instruction `i` reads at point `2i` and writes at `2i + 1`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,47 +41,17 @@ impl Range {
     }
 }
 
-/// A set of virtual registers.
-#[derive(Clone, PartialEq)]
-struct Set(Vec<u64>);
-
-impl Set {
-    fn has(&self, r: VReg) -> bool {
-        self.0[r.0 as usize / 64] >> (r.0 % 64) & 1 == 1
-    }
-
-    fn add(&mut self, r: VReg) {
-        self.0[r.0 as usize / 64] |= 1 << (r.0 % 64);
-    }
-
-    fn remove(&mut self, r: VReg) {
-        self.0[r.0 as usize / 64] &= !(1 << (r.0 % 64));
-    }
-
-    fn union(&mut self, other: &Set) {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
-    }
-
-    fn members(&self) -> impl Iterator<Item = VReg> + '_ {
-        self.0
-            .iter()
-            .enumerate()
-            .flat_map(|(w, &bits)| (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| VReg((w * 64 + b) as u32)))
-    }
-}
-
 struct Walk<'a> {
     code: &'a MachineCode,
     /// Index of the `LoopStart` for the `LoopEnd` at an index.
     starts: Vec<usize>,
-    ranges: Vec<Range>,
+    ranges: PrimaryMap<VReg, Range>,
     /// Where the piece that is open (we walk backwards) ends.
-    end: Vec<u32>,
+    end: PrimaryMap<VReg, u32>,
 }
 
 /// Live ranges of all virtual registers.
-pub fn ranges(code: &MachineCode) -> Vec<Range> {
-    let count = code.classes.len();
+pub fn ranges(code: &MachineCode) -> PrimaryMap<VReg, Range> {
     let mut starts = vec![0; code.insts.len()];
     let mut by_id = vec![0; code.loops];
     for (i, inst) in code.insts.iter().enumerate() {
@@ -90,15 +61,17 @@ pub fn ranges(code: &MachineCode) -> Vec<Range> {
             _ => {}
         }
     }
-    let mut walk = Walk { code, starts, ranges: vec![Range::default(); count], end: vec![0; count] };
-    let mut live = Set(vec![0; count.div_ceil(64)]);
+    let ranges = code.classes.keys().map(|_| Range::default()).collect();
+    let end = code.classes.keys().map(|_| 0).collect();
+    let mut walk = Walk { code, starts, ranges, end };
+    let mut live = EntitySet::new();
     walk.block(0, code.insts.len(), &mut live, true);
     // What is still live at the top are the parameters: they exist from point 0 on.
-    for r in live.members() {
-        let end = walk.end[r.0 as usize];
-        walk.ranges[r.0 as usize].pieces.push((0, end));
+    for r in live.iter() {
+        let end = walk.end[r];
+        walk.ranges[r].pieces.push((0, end));
     }
-    for range in &mut walk.ranges {
+    for range in walk.ranges.values_mut() {
         range.pieces.reverse();
     }
     walk.ranges
@@ -106,7 +79,7 @@ pub fn ranges(code: &MachineCode) -> Vec<Range> {
 
 impl Walk<'_> {
     /// Walks `from..to` backwards; `live` goes from the live set behind it to the one before it.
-    fn block(&mut self, from: usize, to: usize, live: &mut Set, record: bool) {
+    fn block(&mut self, from: usize, to: usize, live: &mut EntitySet<VReg>, record: bool) {
         let mut i = to;
         while i > from {
             i -= 1;
@@ -122,17 +95,17 @@ impl Walk<'_> {
     }
 
     /// The back edge keeps alive at the end what the top needs.
-    fn whole_loop(&mut self, start: usize, end: usize, live: &mut Set, record: bool) {
+    fn whole_loop(&mut self, start: usize, end: usize, live: &mut EntitySet<VReg>, record: bool) {
         let after = live.clone();
         let mut top = live.clone();
         self.step(end, &self.code.insts[end], &mut top, false);
         self.block(start + 1, end, &mut top, false);
         // One more round closes it: in structured code all that the top needs is known after the first.
         let mut bottom = after.clone();
-        bottom.union(&top);
+        bottom.extend(top.iter());
         if record {
-            for r in bottom.members().filter(|&r| !after.has(r)) {
-                self.end[r.0 as usize] = 2 * end as u32 + 2;
+            for r in bottom.iter().filter(|&r| !after.contains(r)) {
+                self.end[r] = 2 * end as u32 + 2;
             }
             *live = bottom;
             self.step(end, &self.code.insts[end], live, true);
@@ -142,31 +115,31 @@ impl Walk<'_> {
         }
         // The guard may skip the loop, so what lives behind it also lives before it.
         if record {
-            for r in after.members().filter(|&r| !live.has(r)) {
-                self.end[r.0 as usize] = 2 * start as u32 + 1;
+            for r in after.iter().filter(|&r| !live.contains(r)) {
+                self.end[r] = 2 * start as u32 + 1;
             }
         }
-        live.union(&after);
+        live.extend(after.iter());
     }
 
-    fn step(&mut self, i: usize, inst: &MInst, live: &mut Set, record: bool) {
+    fn step(&mut self, i: usize, inst: &MInst, live: &mut EntitySet<VReg>, record: bool) {
         let point = 2 * i as u32;
         // Writes first, since the walk is backwards.
         inst.visit(|r, touch| {
             if touch == Touch::Def {
-                let end = if live.has(r) { self.end[r.0 as usize] } else { point + 2 };
+                let end = if live.contains(r) { self.end[r] } else { point + 2 };
                 live.remove(r);
                 if record {
-                    self.ranges[r.0 as usize].pieces.push((point + 1, end));
+                    self.ranges[r].pieces.push((point + 1, end));
                 }
             }
         });
         inst.visit(|r, touch| {
-            if touch != Touch::Def && !live.has(r) {
-                live.add(r);
+            if touch != Touch::Def && !live.contains(r) {
+                live.insert(r);
                 if record {
                     // A modified register that nobody reads later still holds the result for a moment.
-                    self.end[r.0 as usize] = point + if touch == Touch::Modify { 2 } else { 1 };
+                    self.end[r] = point + if touch == Touch::Modify { 2 } else { 1 };
                 }
             }
         });

@@ -4,7 +4,9 @@
 use super::analyse::{Info, Key, element_bytes, pointee};
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
-use crate::kernel::ir::{Address, Elem, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, Ty, Unary, Val, Var};
+use crate::kernel::ir::{
+    Address, Elem, EntityRef, Index, Inst, MicroKernel, MicroKernelParam, Op, PrimaryMap, Ty, Unary, Val, Var,
+};
 use std::collections::{BTreeMap, HashMap};
 
 mod arithmetic;
@@ -69,7 +71,7 @@ pub(super) struct Lower<'a> {
     bf16: bool,
     vnni: bool,
     code: MachineCode,
-    locs: Vec<Loc>,
+    locs: PrimaryMap<Val, Loc>,
     /// Registers that hold keys, in scope now.
     pointers: HashMap<Key, VReg>,
     int_vars: HashMap<Var, VReg>,
@@ -97,7 +99,7 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
         bf16: machine.bf16,
         vnni: machine.vnni,
         code: MachineCode::default(),
-        locs: vec![Loc::Nothing; micro_kernel.values.len()],
+        locs: micro_kernel.values.keys().map(|_| Loc::Nothing).collect(),
         pointers: HashMap::new(),
         int_vars: HashMap::new(),
         hoisted: HashMap::new(),
@@ -114,13 +116,13 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
 impl Lower<'_> {
     fn entry(&mut self, hoist: &[Const]) -> Result<(), String> {
         let widest = if self.evex { 16 } else { 8 };
-        if let Some(ty) = self.micro_kernel.values.iter().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
+        if let Some(ty) = self.micro_kernel.values.values().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
             return Err(format!(
                 "micro-kernel {}: {} lanes, this instruction set has {widest}",
                 self.micro_kernel.name, ty.lanes
             ));
         }
-        for (i, param) in self.micro_kernel.params.iter().enumerate() {
+        for (id, param) in &self.micro_kernel.params {
             let reg = self.code.reg(Class::Int);
             self.code.params.push(reg);
             match param {
@@ -128,7 +130,7 @@ impl Lower<'_> {
                     self.int_vars.insert(*var, reg);
                 }
                 MicroKernelParam::Pointer { .. } => {
-                    let key = Key { base: Some(Param(i as u32)), terms: vec![] };
+                    let key = Key { base: Some(id), terms: vec![] };
                     self.pointers.insert(key, reg);
                 }
             }
@@ -150,7 +152,7 @@ impl Lower<'_> {
     fn fixed_key(&mut self, key: &Key) -> Result<VReg, String> {
         let mut sum = match key.base {
             None => None,
-            Some(base) => Some(self.code.params[base.0 as usize]),
+            Some(base) => Some(self.code.params[base.index()]),
         };
         let mut own = false;
         for &(var, factor) in &key.terms {
@@ -179,7 +181,7 @@ impl Lower<'_> {
     }
 
     fn ty(&self, value: Val) -> Ty {
-        self.micro_kernel.values[value.0 as usize]
+        self.micro_kernel.values[value]
     }
 
     fn class(&self, ty: Ty) -> Class {
@@ -194,7 +196,7 @@ impl Lower<'_> {
             match inst {
                 Inst::Let { result, op } => {
                     let loc = self.value(*result, op, block)?;
-                    self.locs[result.0 as usize] = loc;
+                    self.locs[*result] = loc;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
                 Inst::Prefetch { from } => {
@@ -209,9 +211,9 @@ impl Lower<'_> {
 
     fn value(&mut self, result: Val, op: &Op, block: u32) -> Result<Loc, String> {
         if let Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } = op {
-            return Ok(self.locs[value.0 as usize]);
+            return Ok(self.locs[*value]);
         }
-        if self.info.uses[result.0 as usize] == 0 {
+        if self.info.values[result].uses == 0 {
             return Ok(Loc::Nothing);
         }
         Ok(match op {
@@ -290,7 +292,7 @@ impl Lower<'_> {
     /// A register that holds the value.
     fn reg(&mut self, value: Val) -> Result<VReg, String> {
         let width = Width::of_lanes(self.ty(value).lanes);
-        match self.locs[value.0 as usize] {
+        match self.locs[value] {
             Loc::Reg(reg) => Ok(reg),
             Loc::Const(constant) => Ok(self.constant(constant, width)),
             Loc::Memory { mem, each } => {
@@ -303,7 +305,7 @@ impl Lower<'_> {
                 Ok(self.emit(op, width, vec![Src::Mem(mem)]))
             }
             Loc::Nothing => {
-                Err(format!("micro-kernel {}: %{} is used before its definition", self.micro_kernel.name, value.0))
+                Err(format!("micro-kernel {}: {value} is used before its definition", self.micro_kernel.name))
             }
         }
     }
@@ -312,7 +314,7 @@ impl Lower<'_> {
     fn operand(&mut self, value: Val, scalar: bool) -> Result<Src, String> {
         let lanes = self.ty(value).lanes;
         let width = Width::of_lanes(lanes);
-        match self.locs[value.0 as usize] {
+        match self.locs[value] {
             Loc::Memory { mem, each } => Ok(match (scalar, each || lanes == 1) {
                 (true, _) | (false, false) => Src::Mem(mem),
                 (false, true) => Src::Each(mem),
@@ -328,7 +330,7 @@ impl Lower<'_> {
     }
 
     fn in_memory(&self, value: Val) -> bool {
-        matches!(self.locs[value.0 as usize], Loc::Memory { .. })
+        matches!(self.locs[value], Loc::Memory { .. })
     }
 
     /// The register that holds a key.
@@ -356,16 +358,16 @@ impl Lower<'_> {
         for (&v, &reg) in init.iter().zip(&carried) {
             self.copy_into(v, reg)?;
         }
-        for (&r, &reg) in results.iter().zip(&carried) {
-            self.locs[r.0 as usize] = Loc::Reg(reg);
+        for (r, &reg) in results.iter().zip(&carried) {
+            self.locs[*r] = Loc::Reg(reg);
         }
         if count.terms.is_empty() && count.offset <= 0 {
             // Never runs; positions and blocks must stay those of the analysis.
             self.skip(body);
             return Ok(());
         }
-        for (&p, &reg) in params.iter().zip(&carried) {
-            self.locs[p.0 as usize] = Loc::Reg(reg);
+        for (p, &reg) in params.iter().zip(&carried) {
+            self.locs[*p] = Loc::Reg(reg);
         }
         let id = self.code.loops;
         self.code.loops += 1;
@@ -431,7 +433,7 @@ impl Lower<'_> {
     /// `reg = value` for a carried value that enters its loop.
     fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), String> {
         let width = Width::of_lanes(self.ty(value).lanes);
-        match self.locs[value.0 as usize] {
+        match self.locs[value] {
             Loc::Const(constant) if !self.hoisted.contains_key(&constant) => {
                 self.constant_into(constant, width, reg);
             }
@@ -453,7 +455,7 @@ impl Lower<'_> {
                 continue;
             }
             if carried.contains(&src) {
-                let class = self.code.classes[src.0 as usize];
+                let class = self.code.classes[src];
                 let kept = self.code.reg(class);
                 self.push(MInst::Copy { dst: kept, src, width });
                 src = kept;

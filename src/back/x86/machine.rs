@@ -1,10 +1,12 @@
 //! Machine code before register allocation: one linear list with loop markers, over virtual registers.
 
 use super::codes::{VOp, Width};
+use cranelift_entity::{PrimaryMap, entity_impl};
 
 /// A virtual register; index into [`MachineCode::classes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct VReg(pub u32);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VReg(u32);
+entity_impl!(VReg, "register ");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -193,7 +195,7 @@ impl Pool {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MachineCode {
     pub insts: Vec<MInst>,
-    pub classes: Vec<Class>,
+    pub classes: PrimaryMap<VReg, Class>,
     pub pool: Pool,
     /// The micro-kernel's parameters, which arrive in the ABI's registers.
     pub params: Vec<VReg>,
@@ -202,7 +204,6 @@ pub struct MachineCode {
 
 impl MachineCode {
     pub fn reg(&mut self, class: Class) -> VReg {
-        self.classes.push(class);
-        VReg(self.classes.len() as u32 - 1)
+        self.classes.push(class)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::liveness::{self, Range};
 use super::machine::{Class, MInst, MachineCode, VReg};
+use cranelift_entity::PrimaryMap;
 
 /// Where a virtual register lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Place {
     /// Number of a vector, mask or general register.
     Reg(u8),
     /// Stack slot of eight bytes (integers only).
-    BufferId(u32),
+    Stack(u32),
 }
 
 /// Numbers of the general registers of the System V parameters: rdi, rsi, rdx, rcx, r8, r9.
@@ -30,23 +31,23 @@ pub struct Shortage {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
-    pub places: Vec<Place>,
-    pub buffers: u32,
+    pub places: PrimaryMap<VReg, Place>,
+    /// Stack slots in use.
+    pub slots: u32,
 }
 
 /// Virtual registers that share one place.
 struct Groups {
-    parent: Vec<u32>,
-    ranges: Vec<Range>,
+    parent: PrimaryMap<VReg, VReg>,
+    ranges: PrimaryMap<VReg, Range>,
 }
 
 impl Groups {
-    fn root(&self, r: VReg) -> usize {
-        let mut i = r.0;
-        while self.parent[i as usize] != i {
-            i = self.parent[i as usize];
+    fn root(&self, mut r: VReg) -> VReg {
+        while self.parent[r] != r {
+            r = self.parent[r];
         }
-        i as usize
+        r
     }
 
     /// Joins the two if they are never live at the same time.
@@ -57,23 +58,21 @@ impl Groups {
         }
         let gone = std::mem::take(&mut self.ranges[b]);
         self.ranges[a].merge(&gone);
-        self.parent[b] = a as u32;
+        self.parent[b] = a;
     }
 }
 
 /// Gives every virtual register a place, or says of which class there are too few.
 pub fn allocate(code: &MachineCode, vectors: usize) -> Result<Allocation, Shortage> {
     let depth = depths(code);
-    let mut groups = Groups { parent: (0..code.classes.len() as u32).collect(), ranges: liveness::ranges(code) };
+    let mut groups = Groups { parent: code.classes.keys().collect(), ranges: liveness::ranges(code) };
     coalesce(code, &depth, &mut groups);
-    let mut places = vec![Place::Nowhere; code.classes.len()];
+    let mut places = code.classes.keys().map(|_| Place::Nowhere).collect();
     color(code, &groups, Class::Vector, &(0..vectors as u8).collect::<Vec<_>>(), &mut places)?;
     color(code, &groups, Class::Mask, &[1, 2, 3, 4, 5, 6, 7], &mut places)?;
-    let buffers = integers(code, &depth, &groups, &mut places);
-    for v in 0..places.len() {
-        places[v] = places[groups.root(VReg(v as u32))];
-    }
-    Ok(Allocation { places, buffers })
+    let slots = integers(code, &depth, &groups, &mut places);
+    let places = code.classes.keys().map(|r| places[groups.root(r)]).collect();
+    Ok(Allocation { places, slots })
 }
 
 /// Loop depth of each instruction.
@@ -106,9 +105,9 @@ fn coalesce(code: &MachineCode, depth: &[u32], groups: &mut Groups) {
 }
 
 /// Roots of the groups of a class that are ever live, by their start.
-fn members(code: &MachineCode, groups: &Groups, class: Class) -> Vec<usize> {
-    let live = |&v: &usize| code.classes[v] == class && groups.parent[v] as usize == v && !groups.ranges[v].is_empty();
-    let mut list: Vec<usize> = (0..code.classes.len()).filter(live).collect();
+fn members(code: &MachineCode, groups: &Groups, class: Class) -> Vec<VReg> {
+    let live = |&r: &VReg| code.classes[r] == class && groups.parent[r] == r && !groups.ranges[r].is_empty();
+    let mut list: Vec<VReg> = code.classes.keys().filter(live).collect();
     list.sort_by_key(|&v| groups.ranges[v].start());
     list
 }
@@ -119,7 +118,7 @@ fn color(
     groups: &Groups,
     class: Class,
     registers: &[u8],
-    places: &mut [Place],
+    places: &mut PrimaryMap<VReg, Place>,
 ) -> Result<(), Shortage> {
     let mut order = members(code, groups, class);
     if scan(groups, &order, registers, places) {
@@ -133,7 +132,7 @@ fn color(
     Err(Shortage { class, needed, available: registers.len() })
 }
 
-fn scan(groups: &Groups, order: &[usize], registers: &[u8], places: &mut [Place]) -> bool {
+fn scan(groups: &Groups, order: &[VReg], registers: &[u8], places: &mut PrimaryMap<VReg, Place>) -> bool {
     let mut taken: Vec<Range> = vec![Range::default(); registers.len()];
     for &v in order {
         let range = &groups.ranges[v];
@@ -145,7 +144,7 @@ fn scan(groups: &Groups, order: &[usize], registers: &[u8], places: &mut [Place]
 }
 
 /// The most that is live at one point.
-fn pressure(groups: &Groups, order: &[usize]) -> usize {
+fn pressure(groups: &Groups, order: &[VReg]) -> usize {
     let pieces = || order.iter().flat_map(|&v| &groups.ranges[v].pieces);
     let mut events: Vec<(u32, i32)> = pieces().map(|p| (p.0, 1)).chain(pieces().map(|p| (p.1, -1))).collect();
     // At one point ends come before starts.
@@ -158,16 +157,16 @@ fn pressure(groups: &Groups, order: &[usize]) -> usize {
 }
 
 /// Integers by weight: what inner loops use gets the registers, the rest a slot. Gives the number of slots.
-fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut [Place]) -> u32 {
-    let mut weight = vec![0u64; code.classes.len()];
+fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut PrimaryMap<VReg, Place>) -> u32 {
+    let mut weight: PrimaryMap<VReg, u64> = code.classes.keys().map(|_| 0).collect();
     for (inst, &depth) in code.insts.iter().zip(depth) {
         inst.visit(|r, _| weight[groups.root(r)] += 10u64.pow(depth.min(12)));
     }
-    let mut holders: Vec<Vec<usize>> = vec![vec![]; 16];
-    let mut buffers = 0;
-    let mut buffer = || {
-        buffers += 1;
-        Place::BufferId(buffers - 1)
+    let mut holders: Vec<Vec<VReg>> = vec![vec![]; 16];
+    let mut slots = 0;
+    let mut slot = || {
+        slots += 1;
+        Place::Stack(slots - 1)
     };
     let mut order = members(code, groups, Class::Int);
     order.sort_by_key(|&v| std::cmp::Reverse(weight[v]));
@@ -188,15 +187,15 @@ fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut [Pl
         };
         let best = INTS.into_iter().min_by_key(|&r| clash(r)).expect("there are registers");
         if clash(best) >= weight[v] {
-            places[v] = buffer();
+            places[v] = slot();
             continue;
         }
-        let (out, stay): (Vec<usize>, Vec<usize>) =
+        let (out, stay): (Vec<VReg>, Vec<VReg>) =
             holders[best as usize].iter().partition(|&&h| groups.ranges[h].overlaps(&groups.ranges[v]));
-        out.into_iter().for_each(|h| places[h] = buffer());
+        out.into_iter().for_each(|h| places[h] = slot());
         holders[best as usize] = stay;
         holders[best as usize].push(v);
         places[v] = Place::Reg(best);
     }
-    buffers
+    slots
 }

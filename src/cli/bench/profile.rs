@@ -68,9 +68,9 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
 
 /// The name of the micro-kernel that does most of a kernel's work: it tells algorithm and tile.
 fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<String> {
-    let kernel = module.kernels.iter().find(|k| k.name == kernel)?;
+    let kernel = module.kernels.values().find(|k| k.name == kernel)?;
     let micro_kernel = count::main_micro_kernel(module, kernel, batch)?;
-    Some(module.micro_kernels[micro_kernel.0 as usize].name.clone())
+    Some(module.micro_kernels[micro_kernel].name.clone())
 }
 
 pub fn table(rows: &[Row]) -> String {

@@ -3,7 +3,7 @@
 //! Here the interpreter works on raw memory like compiled code, so it is one of the named places of `unsafe`.
 
 use super::{Blocks, run_round};
-use crate::kernel::ir::{Elem, Module};
+use crate::kernel::ir::{Elem, EntityRef, KernelId, Module};
 use crate::verified::Verified;
 use ninc_runtime::exec::Code;
 use std::sync::Arc;
@@ -51,13 +51,13 @@ impl Code for InterpCode {
         end: i64,
         scratch: *mut u8,
     ) {
-        let kernel = &self.module.kernels[kernel];
+        let kernel = &self.module.kernels[KernelId::new(kernel)];
         // SAFETY: the caller passes one pointer for each buffer, three variables and the scratch memory that the plan asks for.
         let (mut blocks, vars) = unsafe {
             let buffers = std::slice::from_raw_parts(buffers, kernel.buffers.len()).to_vec();
             (buffers, [*vars, *vars.add(1), *vars.add(2)])
         };
-        for offset in scratch_offsets(kernel.scratch.iter().map(|s| (s.elem, s.len))).0 {
+        for offset in scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len))).0 {
             // SAFETY: offsets are smaller than the scratch size of the plan, which the same function computes.
             blocks.push(unsafe { scratch.add(offset) });
         }

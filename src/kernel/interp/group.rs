@@ -2,7 +2,7 @@
 //! that relies on another one without a barrier between them sees garbage.
 
 use super::{Bound, Nest};
-use crate::kernel::ir::{KVar, Kernel, Module, Space, Stmt};
+use crate::kernel::ir::{KVar, KVars, Kernel, Module, Space, Stmt};
 use crate::kernel::verify::Groups;
 
 /// Runs one group of a kernel.
@@ -14,14 +14,13 @@ pub(super) fn run(
     vars: [i64; 3],
     group: i64,
 ) -> Result<(), String> {
-    let mut start = vec![0; kernel.vars.len()];
-    start[..3].copy_from_slice(&vars);
-    start[loops.group.0 as usize] = group;
+    let mut start = kernel.start(vars);
+    start[loops.group] = group;
     let items = (0..loops.items).map(|i| {
         let mut vars = start.clone();
-        vars[loops.item.0 as usize] = i;
+        vars[loops.item] = i;
         // What is shared has no bytes here.
-        let own = kernel.scratch.iter().map(|s| match s.space {
+        let own = kernel.scratch.values().map(|s| match s.space {
             Space::Local => vec![],
             Space::Cache | Space::Private => vec![0xff; s.len * s.elem.bytes()],
         });
@@ -32,7 +31,7 @@ pub(super) fn run(
 }
 
 struct Item {
-    vars: Vec<i64>,
+    vars: KVars,
     own: Vec<Vec<u8>>,
 }
 
@@ -65,7 +64,7 @@ impl Group<'_, '_> {
     }
 
     fn set(&mut self, var: KVar, value: i64) {
-        self.items.iter_mut().for_each(|item| item.vars[var.0 as usize] = value);
+        self.items.iter_mut().for_each(|item| item.vars[var] = value);
     }
 
     /// Statements without barriers, by all items.
@@ -87,7 +86,7 @@ impl Group<'_, '_> {
 
     /// Brings an item's own arrays into the memory, or takes them out again.
     fn exchange(&mut self, item: usize) {
-        for (i, s) in self.kernel.scratch.iter().enumerate() {
+        for (i, s) in self.kernel.scratch.values().enumerate() {
             if s.space != Space::Local {
                 std::mem::swap(&mut self.memory.scratch[i], &mut self.items[item].own[i]);
             }

@@ -21,15 +21,16 @@ pub fn run_micro_kernel(
     args: &[MicroKernelArg],
     memory: &mut dyn Blocks,
 ) -> Result<(), String> {
-    let mut vars = vec![0; micro_kernel.vars.len()];
-    for (param, arg) in micro_kernel.params.iter().zip(args) {
+    let mut vars: PrimaryMap<Var, i64> = micro_kernel.vars.keys().map(|_| 0).collect();
+    for (param, arg) in micro_kernel.params.values().zip(args) {
         match (param, arg) {
-            (MicroKernelParam::Int { var, .. }, MicroKernelArg::Int(value)) => vars[var.0 as usize] = *value,
+            (MicroKernelParam::Int { var, .. }, MicroKernelArg::Int(value)) => vars[*var] = *value,
             (MicroKernelParam::Pointer { .. }, MicroKernelArg::Pointer { .. }) => {}
             _ => return Err(format!("micro-kernel {}: an argument of the wrong kind", micro_kernel.name)),
         }
     }
-    let mut run = Run { micro_kernel, args, memory, vars, values: vec![[0; 16]; micro_kernel.values.len()] };
+    let values = micro_kernel.values.keys().map(|_| [0; 16]).collect();
+    let mut run = Run { micro_kernel, args, memory, vars, values };
     run.block(&micro_kernel.body).map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name))
 }
 
@@ -37,8 +38,8 @@ struct Run<'a> {
     micro_kernel: &'a MicroKernel,
     args: &'a [MicroKernelArg],
     memory: &'a mut dyn Blocks,
-    vars: Vec<i64>,
-    values: Vec<Lanes>,
+    vars: PrimaryMap<Var, i64>,
+    values: PrimaryMap<Val, Lanes>,
 }
 
 impl Run<'_> {
@@ -46,21 +47,21 @@ impl Run<'_> {
         for inst in body {
             match inst {
                 Inst::Let { result, op } => {
-                    let lanes = self.micro_kernel.values[result.0 as usize].lanes as usize;
+                    let lanes = self.micro_kernel.values[*result].lanes as usize;
                     let mut value = self.op(op)?;
                     value[lanes..].fill(0);
-                    self.values[result.0 as usize] = value;
+                    self.values[*result] = value;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
-                    let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[v.0 as usize]).collect();
+                    let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[*v]).collect();
                     for i in 0..self.index(count) {
-                        self.vars[var.0 as usize] = i;
+                        self.vars[*var] = i;
                         self.assign(params, &carried);
                         self.block(body)?;
                         carried.clear();
-                        carried.extend(next.iter().map(|v| self.values[v.0 as usize]));
+                        carried.extend(next.iter().map(|v| self.values[*v]));
                     }
                     self.assign(results, &carried);
                 }
@@ -71,29 +72,29 @@ impl Run<'_> {
 
     fn assign(&mut self, to: &[Val], values: &[Lanes]) {
         for (v, value) in to.iter().zip(values) {
-            self.values[v.0 as usize] = *value;
+            self.values[*v] = *value;
         }
     }
 
     fn index(&self, index: &Index) -> i64 {
-        let terms = index.terms.iter().map(|(v, c)| c.wrapping_mul(self.vars[v.0 as usize]));
+        let terms = index.terms.iter().map(|(v, c)| c.wrapping_mul(self.vars[*v]));
         terms.fold(index.offset, i64::wrapping_add)
     }
 
     fn ty(&self, value: Val) -> Ty {
-        self.micro_kernel.values[value.0 as usize]
+        self.micro_kernel.values[value]
     }
 
     fn get(&self, value: Val) -> Lanes {
-        self.values[value.0 as usize]
+        self.values[value]
     }
 
     /// Block, byte offset and element type of an address.
     fn place(&self, address: &Address) -> (usize, i64, Elem) {
-        let MicroKernelParam::Pointer { elem, .. } = self.micro_kernel.params[address.base.0 as usize] else {
+        let MicroKernelParam::Pointer { elem, .. } = self.micro_kernel.params[address.base] else {
             unreachable!("the verifier wants a pointer here")
         };
-        let MicroKernelArg::Pointer { block, byte } = self.args[address.base.0 as usize] else {
+        let MicroKernelArg::Pointer { block, byte } = self.args[address.base.index()] else {
             unreachable!("checked at the start")
         };
         (block, byte.wrapping_add(self.index(&address.index).wrapping_mul(elem.bytes() as i64)), elem)

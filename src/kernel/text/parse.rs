@@ -13,9 +13,9 @@ pub fn parse(text: &str) -> Result<Module, String> {
     let mut module = Module::default();
     while parser.peek() != &Token::End {
         let done = if parser.accept("micro_kernel") {
-            parser.micro_kernel().map(|micro_kernel| module.micro_kernels.push(micro_kernel))
+            parser.micro_kernel().map(|micro_kernel| _ = module.micro_kernels.push(micro_kernel))
         } else if parser.accept("kernel") {
-            parser.kernel(&module.micro_kernels).map(|kernel| module.kernels.push(kernel))
+            parser.kernel(&module.micro_kernels).map(|kernel| _ = module.kernels.push(kernel))
         } else {
             Err(parser.expected("micro_kernel or kernel"))
         };
@@ -240,14 +240,14 @@ impl Parser {
         let name = self.name()?;
         let mut build = LeafText::default();
         self.need('(')?;
-        let mut params = Vec::new();
+        let mut params = PrimaryMap::new();
         let mut vars = Vec::new();
         self.list(|p| {
             let key = p.key()?;
             p.need(':')?;
             let name = key.0.clone();
             if p.accept("int") {
-                params.push(MicroKernelParam::Int { name, var: Var(vars.len() as u32) });
+                params.push(MicroKernelParam::Int { name, var: Var::new(vars.len()) });
                 vars.push(key);
                 build.params.push((String::new(), None));
             } else {
@@ -280,7 +280,12 @@ impl Parser {
 
     fn value(&mut self) -> Result<Val, String> {
         self.need('%')?;
-        Ok(Val(self.number()?))
+        let number: usize = self.number()?;
+        // Each value is defined by tokens of its own.
+        if number > self.tokens.len() {
+            return Err(format!("%{number} is far from the others"));
+        }
+        Ok(Val::new(number))
     }
 
     /// `%3: f32x4`
@@ -288,10 +293,7 @@ impl Parser {
         let value = self.value()?;
         self.need(':')?;
         let ty = self.ty()?;
-        let at = value.0 as usize;
-        if at > self.tokens.len() {
-            return Err(format!("%{at} is far from the others"));
-        }
+        let at = value.index();
         if build.values.len() <= at {
             build.values.resize(at + 1, None);
         }
@@ -322,7 +324,7 @@ impl Parser {
             } else {
                 let result = self.typed(build)?;
                 self.need('=')?;
-                let op = self.op(build, build.values[result.0 as usize].expect("just set"))?;
+                let op = self.op(build, build.values[result.index()].expect("just set"))?;
                 body.push(Inst::Let { result, op });
             }
         }
@@ -332,7 +334,7 @@ impl Parser {
 
     fn repeat(&mut self, build: &mut LeafText) -> Result<Inst, String> {
         let key = self.key()?;
-        let var = Var(build.vars.len() as u32);
+        let var = Var::new(build.vars.len());
         self.need('=')?;
         if self.number::<i64>()? != 0 {
             return Err("loops of micro_kernels start from 0".into());
@@ -371,7 +373,7 @@ impl Parser {
         self.need('[')?;
         let index = self.index(build)?;
         self.need(']')?;
-        Ok(Address { base: Param(base as u32), index })
+        Ok(Address { base: Param::new(base), index })
     }
 
     /// `3 + 4*i - j`
@@ -382,7 +384,7 @@ impl Parser {
             let sign = if negative { -1 } else { 1 };
             let mut term = |key: Key, c: i64| -> Result<(), String> {
                 let var = find(&build.vars, &key).ok_or_else(|| format!("no variable {}", key.0))?;
-                index = std::mem::take(&mut index).plus(Var(var as u32), c);
+                index = std::mem::take(&mut index).plus(Var::new(var), c);
                 Ok(())
             };
             if let Token::Number(digits) = self.peek().clone() {
@@ -480,9 +482,9 @@ impl Parser {
         Ok(Op::ConstF32 { bits, lanes })
     }
 
-    fn kernel(&mut self, micro_kernels: &[MicroKernel]) -> Result<Kernel, String> {
+    fn kernel(&mut self, micro_kernels: &PrimaryMap<MicroKernelId, MicroKernel>) -> Result<Kernel, String> {
         let name = self.name()?;
-        let (mut buffers, mut scratch, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut buffers, mut scratch, mut memory) = (PrimaryMap::new(), PrimaryMap::new(), Vec::new());
         self.need('(')?;
         self.list(|p| {
             let key = p.key()?;
@@ -502,7 +504,7 @@ impl Parser {
             self.need(']')?;
             memory.push(key);
         }
-        let vars = ["batch", "first", "total"].map(|v| (v.to_string(), None)).to_vec();
+        let vars = KVar::NAMES.map(|v| (v.to_string(), None)).to_vec();
         let mut build = KernelText { micro_kernels, memory, buffers: buffers.len(), vars };
         let body = self.stmts(&mut build)?;
         Ok(Kernel { name, buffers, scratch, vars: build.vars.into_iter().map(|k| k.0).collect(), body })
@@ -550,7 +552,7 @@ impl Parser {
         self.need_word("to")?;
         let end = self.expr(build, 0)?;
         self.need('{')?;
-        let var = KVar(build.vars.len() as u32);
+        let var = KVar::new(build.vars.len());
         build.vars.push(key);
         let body = self.stmts(build)?;
         Ok(Stmt::For { var, kind, begin, end, body })
@@ -558,8 +560,8 @@ impl Parser {
 
     fn call(&mut self, build: &KernelText) -> Result<Stmt, String> {
         let name = self.name()?;
-        let micro_kernel =
-            build.micro_kernels.iter().position(|l| l.name == name).ok_or_else(|| format!("no micro_kernel {name}"))?;
+        let mut named = build.micro_kernels.iter().filter(|(_, m)| m.name == name);
+        let micro_kernel = named.next().ok_or_else(|| format!("no micro-kernel {name}"))?.0;
         self.need('(')?;
         let mut args = Vec::new();
         self.list(|p| {
@@ -574,13 +576,13 @@ impl Parser {
             let offset = p.expr(build, 0)?;
             p.need(']')?;
             let memory = match at.checked_sub(build.buffers) {
-                Some(scratch) => Memory::Scratch(scratch as u32),
-                None => Memory::Buffer(at as u32),
+                Some(scratch) => Memory::Scratch(KScratch::new(scratch)),
+                None => Memory::Buffer(KBuffer::new(at)),
             };
             args.push(Arg::Pointer { memory, offset });
             Ok(())
         })?;
-        Ok(Stmt::Call { micro_kernel: MicroKernelId(micro_kernel as u32), args })
+        Ok(Stmt::Call { micro_kernel, args })
     }
 
     /// `level` as in printing.
@@ -632,7 +634,7 @@ impl Parser {
                 (_, true) => return Err(format!("no function {}", key.0)),
                 (_, false) => {
                     let var = find(&build.vars, &key).ok_or_else(|| format!("no variable {}", key.0))?;
-                    Expr::Var(KVar(var as u32))
+                    Expr::Var(KVar::new(var))
                 }
             }
         };
@@ -658,7 +660,7 @@ struct LeafText {
 }
 
 struct KernelText<'a> {
-    micro_kernels: &'a [MicroKernel],
+    micro_kernels: &'a PrimaryMap<MicroKernelId, MicroKernel>,
     memory: Vec<Key>,
     buffers: usize,
     vars: Vec<Key>,

@@ -6,18 +6,15 @@ pub(super) fn check(micro_kernel: &MicroKernel) -> Vec<String> {
     let mut check = Check {
         micro_kernel,
         errors: Vec::new(),
-        values: vec![State::Undefined; micro_kernel.values.len()],
-        vars: vec![State::Undefined; micro_kernel.vars.len()],
+        values: micro_kernel.values.keys().map(|_| State::Undefined).collect(),
+        vars: micro_kernel.vars.keys().map(|_| State::Undefined).collect(),
         next_var: 0,
     };
     check.params();
     check.together();
     check.block(&micro_kernel.body);
-    for (i, state) in check.values.iter().enumerate() {
-        if *state == State::Undefined {
-            check.errors.push(format!("%{i} has no definition"));
-        }
-    }
+    let undefined = check.values.iter().filter(|(_, state)| **state == State::Undefined);
+    check.errors.extend(undefined.map(|(value, _)| format!("{value} has no definition")));
     if check.next_var != micro_kernel.vars.len() {
         check.errors.push(format!("{} variables are named, {} are defined", micro_kernel.vars.len(), check.next_var));
     }
@@ -35,8 +32,8 @@ enum State {
 struct Check<'a> {
     micro_kernel: &'a MicroKernel,
     errors: Vec<String>,
-    values: Vec<State>,
-    vars: Vec<State>,
+    values: PrimaryMap<Val, State>,
+    vars: PrimaryMap<Var, State>,
     next_var: usize,
 }
 
@@ -49,7 +46,7 @@ impl Check<'_> {
     fn together(&mut self) {
         let Some(t) = self.micro_kernel.together else { return };
         let float = |p: &MicroKernelParam| matches!(p, MicroKernelParam::Pointer { elem: Elem::F32, .. });
-        let pointers = self.micro_kernel.params.len() == 3 && self.micro_kernel.params.iter().all(float);
+        let pointers = self.micro_kernel.params.len() == 3 && self.micro_kernel.params.values().all(float);
         let whole = t.rows > 0 && t.columns > 0 && t.depth > 0 && t.depth.is_multiple_of(16);
         if !pointers || !whole {
             self.error("no product that 32 items can compute together".into());
@@ -60,7 +57,7 @@ impl Check<'_> {
         if self.micro_kernel.params.len() > 6 {
             self.error(format!("{} parameters, at most 6 travel in registers", self.micro_kernel.params.len()));
         }
-        for (i, param) in self.micro_kernel.params.iter().enumerate() {
+        for (id, param) in &self.micro_kernel.params {
             match param {
                 MicroKernelParam::Pointer { elem: Elem::Mask, name, .. } => {
                     self.error(format!("{name}: masks are never in memory"))
@@ -68,8 +65,8 @@ impl Check<'_> {
                 MicroKernelParam::Pointer { .. } => {}
                 MicroKernelParam::Int { name, var } => {
                     self.define_var(*var);
-                    if self.micro_kernel.vars.get(var.0 as usize).is_some_and(|n| n != name) {
-                        self.error(format!("parameter {i} and its variable have different names"));
+                    if self.micro_kernel.vars.get(*var).is_some_and(|n| n != name) {
+                        self.error(format!("{id} and its variable have different names"));
                     }
                 }
             }
@@ -77,31 +74,31 @@ impl Check<'_> {
     }
 
     fn define_var(&mut self, var: Var) {
-        if var.0 as usize != self.next_var || self.next_var >= self.vars.len() {
-            return self.error(format!("variable {} is not defined in the order of numbers", var.0));
+        if var.index() != self.next_var || !self.vars.is_valid(var) {
+            return self.error(format!("{var} is not defined in the order of numbers"));
         }
-        self.vars[self.next_var] = State::Visible;
+        self.vars[var] = State::Visible;
         self.next_var += 1;
     }
 
     fn define(&mut self, value: Val) {
-        match self.values.get(value.0 as usize) {
-            None => self.error(format!("%{} is not in the list of values", value.0)),
-            Some(State::Undefined) => self.values[value.0 as usize] = State::Visible,
-            Some(_) => self.error(format!("%{} is defined twice", value.0)),
+        match self.values.get(value) {
+            None => self.error(format!("{value} is not in the list of values")),
+            Some(State::Undefined) => self.values[value] = State::Visible,
+            Some(_) => self.error(format!("{value} is defined twice")),
         }
     }
 
     /// The type of a used value, if it may be used here.
     fn used(&mut self, value: Val) -> Option<Ty> {
-        match self.values.get(value.0 as usize) {
-            Some(State::Visible) => Some(self.micro_kernel.values[value.0 as usize]),
+        match self.values.get(value) {
+            Some(State::Visible) => Some(self.micro_kernel.values[value]),
             Some(State::Ended) => {
-                self.error(format!("%{} is used outside of the loop that defines it", value.0));
+                self.error(format!("{value} is used outside of the loop that defines it"));
                 None
             }
             _ => {
-                self.error(format!("%{} is used before its definition", value.0));
+                self.error(format!("{value} is used before its definition"));
                 None
             }
         }
@@ -114,11 +111,11 @@ impl Check<'_> {
             }
         }
         for &(var, coefficient) in &index.terms {
-            if self.vars.get(var.0 as usize) != Some(&State::Visible) {
-                self.error(format!("variable {} is not in scope", var.0));
+            if self.vars.get(var) != Some(&State::Visible) {
+                self.error(format!("{var} is not in scope"));
             }
             if coefficient == 0 {
-                self.error(format!("variable {} has the coefficient 0", var.0));
+                self.error(format!("{var} has the coefficient 0"));
             }
         }
     }
@@ -129,14 +126,14 @@ impl Check<'_> {
                 Inst::Let { result, op } => {
                     let ty = self.op(op);
                     self.define(*result);
-                    let declared = self.micro_kernel.values.get(result.0 as usize).copied();
+                    let declared = self.micro_kernel.values.get(*result).copied();
                     if let (Some(ty), Some(declared)) = (ty, declared)
                         && ty != declared
                     {
-                        self.error(format!("%{} is declared {declared}, its operation gives {ty}", result.0));
+                        self.error(format!("{result} is declared {declared}, its operation gives {ty}"));
                     }
                     if declared.is_some_and(|t| !lanes_ok(t.lanes)) {
-                        self.error(format!("%{}: lanes must be 1, 2, 4, 8 or 16", result.0));
+                        self.error(format!("{result}: lanes must be 1, 2, 4, 8 or 16"));
                     }
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
@@ -154,7 +151,7 @@ impl Check<'_> {
         if let Some(elem) = elem
             && widened(elem) != ty.elem
         {
-            self.error(format!("%{} of type {ty} is stored to {elem} memory", value.0));
+            self.error(format!("{value} of type {ty} is stored to {elem} memory"));
         }
         self.partial(count, ty.lanes);
     }
@@ -167,7 +164,7 @@ impl Check<'_> {
             types.push(self.used(v));
         }
         if [params.len(), next.len(), results.len()] != [init.len(); 3] {
-            self.error(format!("loop {} carries different numbers of values", var.0));
+            self.error(format!("the loop over {var} carries different numbers of values"));
         }
         let before = self.values.clone();
         self.define_var(*var);
@@ -176,22 +173,22 @@ impl Check<'_> {
         for (i, &v) in next.iter().enumerate() {
             let (ty, carried) = (self.used(v), types.get(i).copied().flatten());
             if ty.is_some() && carried.is_some() && ty != carried {
-                self.error(format!("%{} does not have the type of the carried value {i}", v.0));
+                self.error(format!("{v} does not have the type of the carried value {i}"));
             }
         }
         for list in [params, results] {
             for (v, ty) in list.iter().zip(&types) {
-                if ty.is_some() && self.micro_kernel.values.get(v.0 as usize) != ty.as_ref() {
-                    self.error(format!("%{} does not have the type of the value that it carries", v.0));
+                if ty.is_some() && self.micro_kernel.values.get(*v) != ty.as_ref() {
+                    self.error(format!("{v} does not have the type of the value that it carries"));
                 }
             }
         }
-        for (state, was) in self.values.iter_mut().zip(&before) {
+        for (state, was) in self.values.values_mut().zip(before.values()) {
             if *was == State::Undefined && *state == State::Visible {
                 *state = State::Ended;
             }
         }
-        if let Some(state) = self.vars.get_mut(var.0 as usize) {
+        if let Some(state) = self.vars.get_mut(*var) {
             *state = State::Ended;
         }
         results.iter().for_each(|&v| self.define(v));
@@ -200,7 +197,7 @@ impl Check<'_> {
     /// The element type behind an address, if it is a pointer that may be accessed so.
     fn address(&mut self, address: &Address, access: Access) -> Option<Elem> {
         self.index(&address.index);
-        match self.micro_kernel.params.get(address.base.0 as usize) {
+        match self.micro_kernel.params.get(address.base) {
             Some(MicroKernelParam::Pointer { name, elem, access: allowed }) => {
                 if *allowed != access && *allowed != Access::ReadWrite {
                     self.error(format!(
@@ -211,7 +208,7 @@ impl Check<'_> {
                 Some(*elem)
             }
             _ => {
-                self.error(format!("parameter {} is no pointer", address.base.0));
+                self.error(format!("{} is not a pointer", address.base));
                 None
             }
         }
@@ -307,7 +304,7 @@ impl Check<'_> {
                 self.expect(ok, || format!("dot product of {a} and {b} into {acc}"))?;
             }
         }
-        Some(op.result(|v| self.micro_kernel.values[v.0 as usize]))
+        Some(op.result(|v| self.micro_kernel.values[v]))
     }
 }
 

@@ -4,12 +4,12 @@ use super::{groups, is_gpu};
 use crate::kernel::ir::*;
 
 pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
-    let mut check = Check { module, kernel, errors: Vec::new(), scope: vec![false; kernel.vars.len()], next_var: 3 };
-    if !kernel.vars.iter().map(String::as_str).take(3).eq(["batch", "first", "total"]) {
+    let scope = kernel.vars.keys().map(KVar::is_given).collect();
+    let mut check = Check { module, kernel, errors: Vec::new(), scope, next_var: 3 };
+    if !kernel.vars.values().map(String::as_str).take(3).eq(KVar::NAMES) {
         check.errors.push("the first variables are not batch, first, total".into());
         return check.errors;
     }
-    check.scope[..3].fill(true);
     check.memory();
     if is_gpu(&kernel.body) {
         check.gpu()
@@ -27,7 +27,7 @@ struct Check<'a> {
     module: &'a Module,
     kernel: &'a Kernel,
     errors: Vec<String>,
-    scope: Vec<bool>,
+    scope: PrimaryMap<KVar, bool>,
     next_var: usize,
 }
 
@@ -38,13 +38,13 @@ impl Check<'_> {
 
     fn memory(&mut self) {
         let gpu = is_gpu(&self.kernel.body);
-        let buffers = self.kernel.buffers.iter().map(|b| (&b.name, b.elem));
-        for (name, elem) in buffers.chain(self.kernel.scratch.iter().map(|s| (&s.name, s.elem))) {
+        let buffers = self.kernel.buffers.values().map(|b| (&b.name, b.elem));
+        for (name, elem) in buffers.chain(self.kernel.scratch.values().map(|s| (&s.name, s.elem))) {
             if elem == Elem::Mask {
                 self.errors.push(format!("{name}: masks are never in memory"));
             }
         }
-        for s in &self.kernel.scratch {
+        for s in self.kernel.scratch.values() {
             if !gpu && s.space == Space::Local {
                 self.errors.push(format!("{}: only GPU kernels have local memory", s.name));
             }
@@ -111,14 +111,14 @@ impl Check<'_> {
                 Stmt::For { var, begin, end, body, .. } => {
                     self.expr(begin);
                     self.expr(end);
-                    if var.0 as usize != self.next_var || self.next_var >= self.scope.len() {
-                        self.error(format!("variable {} is not defined in the order of numbers", var.0));
+                    if var.index() != self.next_var || !self.scope.is_valid(*var) {
+                        self.error(format!("{var} is not defined in the order of numbers"));
                         continue;
                     }
                     self.next_var += 1;
-                    self.scope[var.0 as usize] = true;
+                    self.scope[*var] = true;
                     self.block(body);
-                    self.scope[var.0 as usize] = false;
+                    self.scope[*var] = false;
                 }
                 Stmt::If { condition, then, otherwise } => {
                     self.expr(condition);
@@ -135,8 +135,8 @@ impl Check<'_> {
         match expr {
             Expr::Const(_) => {}
             Expr::Var(v) => {
-                if self.scope.get(v.0 as usize) != Some(&true) {
-                    self.error(format!("variable {} is not in scope", v.0));
+                if self.scope.get(*v) != Some(&true) {
+                    self.error(format!("{v} is not in scope"));
                 }
             }
             Expr::Binary(op, l, r) => {
@@ -151,13 +151,13 @@ impl Check<'_> {
     }
 
     fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg]) {
-        let Some(callee) = self.module.micro_kernels.get(micro_kernel.0 as usize) else {
-            return self.error(format!("a call of micro_kernel number {}, which does not exist", micro_kernel.0));
+        let Some(callee) = self.module.micro_kernels.get(micro_kernel) else {
+            return self.error(format!("a call of {micro_kernel}, which does not exist"));
         };
         if callee.params.len() != args.len() {
             self.error(format!("{} arguments for {} parameters of {}", args.len(), callee.params.len(), callee.name));
         }
-        for (param, arg) in callee.params.iter().zip(args) {
+        for (param, arg) in callee.params.values().zip(args) {
             match (param, arg) {
                 (MicroKernelParam::Int { .. }, Arg::Int(e)) => self.expr(e),
                 (MicroKernelParam::Pointer { name, elem, access }, Arg::Pointer { memory, offset }) => {
@@ -177,11 +177,11 @@ impl Check<'_> {
 
     fn place(&mut self, memory: Memory) -> Option<(Elem, Access)> {
         let found = match memory {
-            Memory::Buffer(i) => self.kernel.buffers.get(i as usize).map(|b| (b.elem, b.access)),
-            Memory::Scratch(i) => self.kernel.scratch.get(i as usize).map(|s| (s.elem, Access::ReadWrite)),
+            Memory::Buffer(b) => self.kernel.buffers.get(b).map(|b| (b.elem, b.access)),
+            Memory::Scratch(s) => self.kernel.scratch.get(s).map(|s| (s.elem, Access::ReadWrite)),
         };
         if found.is_none() {
-            self.error(format!("{memory:?} does not exist"));
+            self.error(format!("{memory} does not exist"));
         }
         found
     }
@@ -190,7 +190,7 @@ impl Check<'_> {
 fn uses_other_vars(expr: &Expr) -> bool {
     match expr {
         Expr::Const(_) => false,
-        Expr::Var(v) => *v > KVar::TOTAL,
+        Expr::Var(v) => !v.is_given(),
         Expr::Binary(_, l, r) => uses_other_vars(l) || uses_other_vars(r),
     }
 }

@@ -27,7 +27,7 @@ impl Lower<'_> {
     }
 
     fn splat(&mut self, value: Val, width: Width) -> Result<VReg, String> {
-        if let Loc::Memory { mem, .. } = self.locs[value.0 as usize] {
+        if let Loc::Memory { mem, .. } = self.locs[value] {
             return Ok(self.emit(VOp::Broadcast4, width, vec![Src::Mem(mem)]));
         }
         let value = self.reg(value)?;
@@ -87,7 +87,7 @@ impl Lower<'_> {
             return Ok(self.mul_high(left, right, Width::of_lanes(ty.lanes)));
         }
         let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
-        let left_is_const = matches!(self.locs[left.0 as usize], Loc::Const(_)) && !self.in_memory(right);
+        let left_is_const = matches!(self.locs[left], Loc::Const(_)) && !self.in_memory(right);
         let (left, right) =
             if swaps && (self.in_memory(left) || left_is_const) { (right, left) } else { (left, right) };
         let left = self.reg(left)?;
@@ -97,7 +97,7 @@ impl Lower<'_> {
 
     /// The count of a shift by a constant.
     fn shift_count(&self, op: Binary, right: Val) -> Option<u8> {
-        match (op, self.locs[right.0 as usize]) {
+        match (op, self.locs[right]) {
             (Binary::Shl | Binary::ShrU | Binary::ShrS, Loc::Const(Const::Each(by))) => Some((by & 31) as u8),
             _ => None,
         }
@@ -158,15 +158,15 @@ impl Lower<'_> {
             form(VOp::Fma213Ps, VOp::Fma213Ss),
             form(VOp::Fma231Ps, VOp::Fma231Ss),
         );
-        let root = |v: Val| self.info.root[v.0 as usize];
+        let root = |v: Val| self.info.values[v].root;
         let distinct = root(a) != root(b) && root(a) != root(c) && root(b) != root(c);
         let dies = |v: Val| {
-            let register = matches!(self.locs[v.0 as usize], Loc::Reg(_));
+            let register = matches!(self.locs[v], Loc::Reg(_));
             register && distinct && self.info.dies(v, self.position, block)
         };
-        let free = |v: Val| matches!(self.locs[v.0 as usize], Loc::Const(k) if !self.hoisted.contains_key(&k));
+        let free = |v: Val| matches!(self.locs[v], Loc::Const(k) if !self.hoisted.contains_key(&k));
         let [a_dies, b_dies, c_dies] = operands.map(dies);
-        let constant_c = matches!(self.locs[c.0 as usize], Loc::Const(_));
+        let constant_c = matches!(self.locs[c], Loc::Const(_));
         // A multiplicand is overwritten when only it dies, or when the addend comes from memory.
         let over_multiplicand = (a_dies || b_dies) && !c_dies && (self.in_memory(c) || constant_c || !free(c));
         if over_multiplicand {

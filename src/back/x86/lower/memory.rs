@@ -28,7 +28,7 @@ impl Lower<'_> {
         let packed = matches!(op, Op::LoadPacked { .. } | Op::BroadcastPacked { .. });
         let elem = if packed { Elem::I32 } else { pointee(self.micro_kernel, from.base)? };
         let mem = self.mem(from)?;
-        if self.info.folded[result.0 as usize] {
+        if self.info.values[result].folded {
             return Ok(Loc::Memory { mem, each });
         }
         let width = Width::of_lanes(lanes);
