@@ -259,5 +259,5 @@ fn a_micro_kernel_may_bring_its_own_machine_code() {
     assert!(code.asm().contains("micro_kernel0_l: ; 7 bytes"), "{}", code.asm());
     assert!(cranelift::clif(&module, &Target::portable(false)).expect("text").contains("; kernel k"));
     let error = cranelift::compile_with(&module, &Target::portable(false), &|_| Some(Err("no registers".into())), None);
-    assert_eq!(error.err().as_deref(), Some("micro_kernel l: no registers"));
+    assert_eq!(error.err().as_deref(), Some("micro-kernel l: no registers"));
 }
