@@ -1,7 +1,9 @@
 //! `ninc build`: compile into a library, say what came of it, write the dumps.
 
-use super::common::{Common, image_dims, input, parameters, show_dumps};
+use super::model_file::{image_dims, input};
+use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
+use super::programs::{parameters, show_dumps};
 use ninc::library::files::{self, Order};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::pipeline::{Device, Stage};
@@ -47,12 +49,12 @@ fn level(text: &str) -> Result<Level, String> {
     Level::ALL.into_iter().find(|l| l.name() == text).ok_or_else(|| format!("levels: {names}"))
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let mut common = common.clone();
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let mut global = global.clone();
     if args.explain {
-        common.emit.push(Stage::Explain.into());
+        global.emit.push(Stage::Explain.into());
     }
-    let model = common.model(&args.file)?;
+    let model = global.model(&args.file)?;
     let start = Instant::now();
     let triple = args.target.as_deref().unwrap_or(host_triple());
     if !TRIPLES.contains(&triple) {
@@ -86,10 +88,10 @@ pub fn run(args: &Args, common: &Common) -> Done {
         weights: weights.as_ref().map(|(w, _)| w),
         train: args.train,
         embed: args.embed,
-        opencl: matches!(common.device(), Device::OpenCl(_)),
+        opencl: matches!(global.device(), Device::OpenCl(_)),
     };
-    let library = files::build(&model, &order, &common.options()?)?;
-    common.times(&library.kernels.report);
+    let library = files::build(&model, &order, &global.options()?)?;
+    global.times(&library.kernels.report);
     if let Some((weights, path)) = &weights {
         weights.check(&parameters(&library.kernels.params), path)?;
     }
@@ -126,7 +128,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         }));
     }
     // With dumps on stdout, the summary would be in their way.
-    if !common.emit.is_empty() && args.output.is_none() {
+    if !global.emit.is_empty() && args.output.is_none() {
         return Ok(());
     }
     let row = |name: &str, value: String| vec![name.to_string(), value];

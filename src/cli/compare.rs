@@ -4,8 +4,10 @@
 //! kept, which says where a difference begins. Keeping a value may keep layers from being fused, so the first run is
 //! the one that judges.
 
-use super::common::{Common, find_weights, initialise, input, load_data, use_weights};
+use super::model_file::{input, load_data};
+use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
+use super::programs::{find_weights, initialise, use_weights};
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
@@ -44,9 +46,9 @@ struct Row {
     differs: bool,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let model = common.model(&args.file)?;
-    let sides = [common.side(0), common.side(1)];
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let model = global.model(&args.file)?;
+    let sides = [global.side(0), global.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
     let given = weights(args, &model)?;
     let images = images(args, &model, given.as_ref())?;
@@ -113,13 +115,13 @@ fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
 /// `values` of the network on both sides.
 fn both(
     model: &Model,
-    sides: &[Common; 2],
+    sides: &[GlobalOptions; 2],
     given: Option<&Given>,
     images: &[f32],
     dumps: &[String],
     values: &[String],
 ) -> Done<[Vec<Tensor>; 2]> {
-    let one = |side: &Common| -> Done<Vec<Tensor>> {
+    let one = |side: &GlobalOptions| -> Done<Vec<Tensor>> {
         let mut program = side.inference(model, dumps)?;
         match given {
             Some((path, weights)) => use_weights(&mut program, weights, path)?,

@@ -1,6 +1,6 @@
 //! `ninc devices`: what programs can run on.
 
-use super::common::Common;
+use super::options::GlobalOptions;
 use super::output::{self, Done};
 use ninc::pipeline::{self, Device};
 use ninc_runtime::opencl;
@@ -12,9 +12,9 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let architecture = std::env::consts::ARCH;
-    let threads = common.threads();
+    let threads = global.threads();
     let features = features();
     let found = opencl::list();
     let unsupported = pipeline::unsupported(&Device::OpenCl(vec![]));

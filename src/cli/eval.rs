@@ -1,7 +1,9 @@
 //! `ninc eval`: test weights on data.
 
-use super::common::{Common, find_weights, input, load_data, load_weights, result, show_dumps};
+use super::model_file::{input, load_data, result};
+use super::options::GlobalOptions;
 use super::output::{self, Done};
+use super::programs::{find_weights, load_weights, show_dumps};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::train::evaluate;
@@ -24,13 +26,13 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let model = common.model(&args.file)?;
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let model = global.model(&args.file)?;
     let (name, scores, classes) = result(&model)?;
     let sets = load_data(&model, &args.file, args.data.as_deref())?;
     sets.test.check("test", &input(&model)?, classes)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let mut program = common.inference(&model, &[])?;
+    let mut program = global.inference(&model, &[])?;
     show_dumps(&program.dumps)?;
     let weights = load_weights(&mut program, &weights_path)?;
     let preparation = match weights.preparation {

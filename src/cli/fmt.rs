@@ -1,6 +1,7 @@
 //! `ninc fmt`: the one layout.
 
-use super::common::{Common, text};
+use super::model_file::text;
+use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use ninc::front;
 use ninc::front::diag::render;
@@ -16,7 +17,7 @@ pub struct Args {
     check: bool,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut bad = false;
     for path in &args.files {
         let text = text(path)?;
@@ -29,7 +30,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
             Ok(formatted) => write_atomically(path, formatted.as_bytes(), &System)?,
             Err(diagnostics) => {
                 let file = path.display().to_string();
-                output::note(render(&diagnostics, &text, &file, common.color_stderr()).trim_end());
+                output::note(render(&diagnostics, &text, &file, global.color_stderr()).trim_end());
                 bad = true;
             }
         }

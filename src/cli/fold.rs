@@ -1,7 +1,9 @@
 //! `ninc fold`: weights of a network with batch normalisation for the same network without it.
 
-use super::common::{Common, find_weights, result, use_weights};
+use super::model_file::result;
+use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
+use super::programs::{find_weights, use_weights};
 use ninc::fold;
 use ninc::model::Model;
 use ninc_runtime::philox::Stream;
@@ -31,13 +33,13 @@ const IMAGES: usize = 4;
 /// Largest difference of a result, as a part of its largest number: rounding of some hundred additions.
 const TOLERANCE: f32 = 1e-3;
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let (from, into) = (common.model(&args.file)?, common.model(&args.into)?);
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let (from, into) = (global.model(&args.file)?, global.model(&args.into)?);
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
     let weights = Weights::read(&path)?;
-    let before = results(&from, &weights, &path, common)?;
+    let before = results(&from, &weights, &path, global)?;
     let folded = Weights { model: into.name.clone(), tensors: fold::fold(&from, &weights.tensors, &into)?, ..weights };
-    let after = results(&into, &folded, &args.out, common)?;
+    let after = results(&into, &folded, &args.out, global)?;
     let largest = before.data.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let apart = before.data.iter().zip(&after.data).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     // Also when one of them is NaN.
@@ -55,8 +57,8 @@ pub fn run(args: &Args, common: &Common) -> Done {
 }
 
 /// What the network makes of random images.
-fn results(model: &Model, weights: &Weights, path: &Path, common: &Common) -> Done<Tensor> {
-    let mut program = common.inference(model, &[])?;
+fn results(model: &Model, weights: &Weights, path: &Path, global: &GlobalOptions) -> Done<Tensor> {
+    let mut program = global.inference(model, &[])?;
     use_weights(&mut program, weights, path)?;
     let port = step_inputs::image(program.engine.inputs())?.clone();
     let mut random = Stream::new(1, 0, 0);

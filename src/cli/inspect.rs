@@ -1,6 +1,6 @@
 //! `ninc inspect`: a row per layer.
 
-use super::common::Common;
+use super::options::GlobalOptions;
 use super::output::{self, Done, grouped};
 use ninc::graph::{Graph, NodeId};
 use ninc::model::{Layer, Model};
@@ -28,8 +28,8 @@ struct Row {
     receptive_field: [usize; 2],
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let model = common.model(&args.file)?;
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let model = global.model(&args.file)?;
     let rows = rows(&model);
     let (parameters, multiply_adds, bytes) = sums(&model, &rows);
     if args.json {

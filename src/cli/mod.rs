@@ -4,14 +4,17 @@
 mod bench;
 mod build;
 mod check;
-mod common;
 mod compare;
 mod devices;
 mod eval;
 mod fmt;
 mod fold;
 mod inspect;
+mod model_file;
+mod named;
+mod options;
 mod output;
+mod programs;
 mod progress;
 mod report;
 mod run;
@@ -20,7 +23,7 @@ mod train;
 mod tune;
 
 use clap::{Parser, Subcommand};
-use common::Common;
+use options::GlobalOptions;
 use output::Failure;
 use std::process::ExitCode;
 
@@ -28,7 +31,7 @@ use std::process::ExitCode;
 #[command(name = "ninc", version, about = "A compiler for Network-In-Network style convolutional networks")]
 struct Cli {
     #[command(flatten)]
-    common: Common,
+    global: GlobalOptions,
     #[command(subcommand)]
     command: Command,
 }
@@ -70,21 +73,21 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
-    let common = &cli.common;
+    let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
-    let done = common.at_most(sides).and_then(|()| match &cli.command {
-        Command::Check(args) => check::run(args, common),
-        Command::Fmt(args) => fmt::run(args, common),
-        Command::Inspect(args) => inspect::run(args, common),
-        Command::Build(args) => build::run(args, common),
-        Command::Run(args) => run::run(args, common),
-        Command::Train(args) => train::run(args, common),
-        Command::Eval(args) => eval::run(args, common),
-        Command::Bench(args) => bench::run(args, common),
-        Command::Tune(args) => tune::run(args, common),
-        Command::Compare(args) => compare::run(args, common),
-        Command::Fold(args) => fold::run(args, common),
-        Command::Devices(args) => devices::run(args, common),
+    let done = global.at_most(sides).and_then(|()| match &cli.command {
+        Command::Check(args) => check::run(args, global),
+        Command::Fmt(args) => fmt::run(args, global),
+        Command::Inspect(args) => inspect::run(args, global),
+        Command::Build(args) => build::run(args, global),
+        Command::Run(args) => run::run(args, global),
+        Command::Train(args) => train::run(args, global),
+        Command::Eval(args) => eval::run(args, global),
+        Command::Bench(args) => bench::run(args, global),
+        Command::Tune(args) => tune::run(args, global),
+        Command::Compare(args) => compare::run(args, global),
+        Command::Fold(args) => fold::run(args, global),
+        Command::Devices(args) => devices::run(args, global),
     });
     match done {
         // Who closed the pipe has read enough: `ninc inspect … | head`.
@@ -92,11 +95,11 @@ pub fn main() -> ExitCode {
         Err(Failure::Shown) => ExitCode::FAILURE,
         Err(Failure::Interrupted) => ExitCode::from(130),
         Err(Failure::Error(e)) => {
-            output::complain(&e, common);
+            output::complain(&e, global.color_stderr());
             ExitCode::FAILURE
         }
         Err(Failure::Usage(e)) => {
-            output::complain(&e, common);
+            output::complain(&e, global.color_stderr());
             ExitCode::from(2)
         }
     }

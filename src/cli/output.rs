@@ -1,6 +1,5 @@
 //! Where texts go, and how a command fails.
 
-use super::common::Common;
 use ninc_runtime::Error;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -70,8 +69,9 @@ pub fn note_once(text: &str) {
     }
 }
 
-pub fn complain(error: &Error, common: &Common) {
-    let (red, bold, plain) = if common.color_stderr() { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
+/// Shows an error on stderr, with the way out.
+pub fn complain(error: &Error, color: bool) {
+    let (red, bold, plain) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let mut text = format!("{red}error{plain}{bold}: {}{plain}", error.message);
     if let Some(help) = &error.help {
         text += &format!("\n  help: {help}");

@@ -1,7 +1,9 @@
 //! `ninc run`: classify pictures.
 
-use super::common::{Common, find_weights, image_dims, input, result, show_dumps, use_weights};
+use super::model_file::{image_dims, input, result};
+use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
+use super::programs::{find_weights, show_dumps, use_weights};
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::image::picture;
@@ -49,15 +51,15 @@ fn dump(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let model = common.model(&args.file)?;
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let model = global.model(&args.file)?;
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     // A file of megabytes takes about as long to read and check as a program to build or to fetch from the cache.
     let (program, weights) = thread::scope(|scope| {
         let weights = scope.spawn(|| Weights::read(&weights_path));
-        let program = common.inference(&model, &wanted);
+        let program = global.inference(&model, &wanted);
         (program, weights.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let (mut program, weights) = (program?, weights?);

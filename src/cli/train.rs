@@ -1,7 +1,9 @@
 //! `ninc train`: from data to weights.
 
-use super::common::{Common, load_data, parameters, result, show_dumps};
+use super::model_file::{load_data, result};
+use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
+use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
 use super::{report, signals};
 use ninc::graph::identity;
@@ -12,6 +14,7 @@ use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
 use ninc_runtime::spec::{Length, Prepare};
 use ninc_runtime::store::System;
+use ninc_runtime::train::job::Outcome;
 use ninc_runtime::train::{Job, Saving, train};
 use serde_json::json;
 use std::path::PathBuf;
@@ -43,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "START", conflicts_with = "resume")]
     weights: Option<PathBuf>,
     /// The layer or parameter OLD of START is the network's NEW
-    #[arg(long, value_name = "OLD=NEW", requires = "weights", value_parser = super::common::pair)]
+    #[arg(long, value_name = "OLD=NEW", requires = "weights", value_parser = super::options::pair)]
     rename: Vec<(String, String)>,
     /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
     #[arg(long, value_name = "PATTERN")]
@@ -98,8 +101,8 @@ fn saving(args: &Args) -> Saving {
     saving
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let mut model = common.model(&args.file)?;
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let mut model = global.model(&args.file)?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
     let (name, scores, _) = result(&model)?;
@@ -108,16 +111,16 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
     let resumed = start::checkpoint(args, &model)?;
-    let common = &start::as_it_began(common, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
-    let mut trainer = common.training(&model)?;
+    let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
+    let mut trainer = global.training(&model)?;
     // Texts are those of the training step.
-    let mut infer = common.silent().inference(&model, &[])?;
+    let mut infer = global.silent().inference(&model, &[])?;
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters, resumed)?;
     let preparation = prepare(&spec.prepare, &sets.train)?;
     let text = identity::text(&model.graph);
-    let finder = finder::Layers { model: &model, common };
+    let finder = finder::Layers { model: &model, global };
     let job = Job {
         name: model.name.clone(),
         recipe,
@@ -129,21 +132,30 @@ pub fn run(args: &Args, common: &Common) -> Done {
         scores,
         network: format!("{:016x}", fnv(text.as_bytes())),
         version: env!("CARGO_PKG_VERSION").into(),
-        compiled_for: Some(common.compiled_for()?),
+        compiled_for: Some(global.compiled_for()?),
         folder: args.out.clone(),
         start,
         saving: saving(args),
-        log_steps: common.verbose,
+        log_steps: global.verbose,
         disk: &System,
         finder: Some(&finder),
     };
     let control = signals::listen();
-    let mut shown = Shown::new(args.json, common.verbose);
+    let mut shown = Shown::new(args.json, global.verbose);
     let begin = Instant::now();
     let outcome = train(&job, &mut *trainer.engine, &mut *infer.engine, &mut shown, &control);
     shown.finish();
-    let outcome = outcome?;
-    let seconds = begin.elapsed().as_secs_f64();
+    finish(args, global, &model, (&job, &outcome?), begin.elapsed())
+}
+
+/// Says how the training ended, and writes its report.
+fn finish(
+    args: &Args,
+    global: &GlobalOptions,
+    model: &Model,
+    (job, outcome): (&Job, &Outcome),
+    time: Duration,
+) -> Done {
     let Some(test) = &outcome.test else {
         let file = args.file.display();
         let out = args.out.display();
@@ -155,15 +167,16 @@ pub fn run(args: &Args, common: &Common) -> Done {
         ));
         return Err(Failure::Interrupted);
     };
+    let seconds = time.as_secs_f64();
     let session = report::Session {
-        model: &model,
-        text: super::common::text(&args.file)?,
+        model,
+        text: super::model_file::text(&args.file)?,
         file: args.file.display().to_string(),
-        job: &job,
-        outcome: &outcome,
+        job,
+        outcome,
         test,
         seconds,
-        machine: common.machine(),
+        machine: global.machine(),
     };
     match report::write(&session) {
         Ok(path) => output::note(&format!("report: {}", path.display())),
@@ -171,20 +184,19 @@ pub fn run(args: &Args, common: &Common) -> Done {
         Err(Failure::Error(e)) => output::note(&format!("note: there is no report: {e}")),
         Err(other) => return Err(other),
     }
+    let weights = outcome.weights.display();
     if args.json {
         return output::json(&json!({
-            "event": "done", "steps": outcome.steps, "seconds": seconds,
-            "weights": outcome.weights.display().to_string(),
+            "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": weights.to_string(),
             "count": test.count, "loss": test.loss, "accuracy": test.accuracy, "top5": test.top5,
         }));
     }
     output::line(&format!(
-        "test accuracy {:.2} % on {} images (loss {:.4}), {} steps in {seconds:.1} s; weights: {}",
+        "test accuracy {:.2} % on {} images (loss {:.4}), {} steps in {seconds:.1} s; weights: {weights}",
         test.accuracy * 100.0,
         test.count,
         test.loss,
         outcome.steps,
-        outcome.weights.display()
     ))
 }
 

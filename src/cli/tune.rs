@@ -3,8 +3,9 @@
 //! the bit.
 
 use super::bench::measure::Run;
-use super::common::{Common, initialise};
+use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
+use super::programs::initialise;
 use ninc::lower::target::{Fusion, GroupTile, Measured, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
@@ -63,12 +64,12 @@ struct Best {
     usual: Option<f64>,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
-    let Device::OpenCl(cards) = common.device() else {
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let Device::OpenCl(cards) = global.device() else {
         let help = "add `--device opencl`; on processors a model of costs chooses, which `ninc build --explain` shows";
         return Err(usage("only OpenCL devices have tiles to tune", help));
     };
-    let model = common.model(&args.file)?;
+    let model = global.model(&args.file)?;
     let mut devices = opencl::choose(&cards)?;
     if devices.len() > 1 {
         return Err(usage("a tile is measured on one device", format!("name one at a time: --device {}", cards[0])));
@@ -84,7 +85,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
             if !train || model.train.is_some() {
                 let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
                 let target = target.with_gpu(|gpu| gpu.fusion = fusion);
-                seen.measure(&model, common, train, batch, target)?;
+                seen.measure(&model, global, train, batch, target)?;
             }
         }
     }
@@ -98,7 +99,7 @@ pub fn run(args: &Args, common: &Common) -> Done {
         rows.push(vec![name.clone(), form.clone(), gain]);
     }
     output::print(&output::table(&rows))?;
-    let precision = common.precision();
+    let precision = global.precision();
     let best = best.into_iter().map(|(name, best)| (Measured::key(&name, precision), best.form)).collect();
     let path = opencl::keep_tuned(&device, best)?;
     output::note(&format!("kept for {} in {}", device.name, path.display()));
@@ -107,9 +108,9 @@ pub fn run(args: &Args, common: &Common) -> Done {
 
 impl Seen {
     /// Measures a program whose products all have the target's tile, or whose chains all have its form.
-    fn measure(&mut self, model: &Model, common: &Common, train: bool, batch: usize, target: Target) -> Done {
+    fn measure(&mut self, model: &Model, global: &GlobalOptions, train: bool, batch: usize, target: Target) -> Done {
         let gpu = target.gpu.clone().expect("a target that is a GPU");
-        let mut program = common.for_target(model, train, target)?;
+        let mut program = global.for_target(model, train, target)?;
         initialise(&mut program)?;
         // A model of costs says what it takes; that needs no second measurement.
         let rounds = if gpu.fusion == Fusion::Auto { 1 } else { 5 };

@@ -1,6 +1,7 @@
 //! Warm-up, rounds, and the machine's peak measured around them.
 
-use super::super::common::{Common, input, result};
+use super::super::model_file::{input, result};
+use super::super::options::GlobalOptions;
 use super::super::output::Done;
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Program};
@@ -115,8 +116,8 @@ pub struct Peak {
 }
 
 impl Peak {
-    pub fn new(common: &Common, wanted: bool) -> Done<Peak> {
-        let options = common.options()?;
+    pub fn new(global: &GlobalOptions, wanted: bool) -> Done<Peak> {
+        let options = global.options()?;
         let engine = if wanted && options.device == Device::Cpu { Some(pipeline::peak(&options)?) } else { None };
         Ok(Peak { engine, best: None })
     }

@@ -1,7 +1,8 @@
 //! `ninc bench`: how fast inference or a training step is, beside what the machine can do at most in the same run.
 
-use super::common::{Common, initialise, show_dumps};
+use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
+use super::programs::{initialise, show_dumps};
 use clap::ValueEnum;
 use ninc::pipeline::Program;
 use ninc_runtime::Error;
@@ -52,16 +53,16 @@ pub struct Args {
     compare: Option<PathBuf>,
 }
 
-pub fn run(args: &Args, common: &Common) -> Done {
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     // Before minutes of measuring: what it shall be compared with must be there.
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
-    let model = common.model(&args.file)?;
+    let model = global.model(&args.file)?;
     let mut program = match args.mode {
-        Mode::Infer => common.inference(&model, &[])?,
+        Mode::Infer => global.inference(&model, &[])?,
         Mode::Train if model.train.is_none() => {
             return Err(usage("the model has no `train { … }`", "add one, or measure with `--mode infer`"));
         }
-        Mode::Train => common.training(&model)?,
+        Mode::Train => global.training(&model)?,
     };
     show_dumps(&program.dumps)?;
     initialise(&mut program)?;
@@ -73,14 +74,14 @@ pub fn run(args: &Args, common: &Common) -> Done {
     let train = args.mode == Mode::Train;
     if let Some(before) = &before {
         let mode = if train { "train" } else { "infer" };
-        before.must_be(&Work { network: &model.name, mode, batch, threads: common.threads() })?;
+        before.must_be(&Work { network: &model.name, mode, batch, threads: global.threads() })?;
     }
     let mut run = measure::Run { model: &model, batch, train, rounds: args.rounds, profile: args.profile };
-    let mut peak = measure::Peak::new(common, !args.no_peak)?;
+    let mut peak = measure::Peak::new(global, !args.no_peak)?;
     peak.measure()?;
     let times = run.measure(&mut program)?;
     peak.measure()?;
-    let result = saved(args, common, &program, &model.name, batch, &times, &peak);
+    let result = saved(args, global, &program, &model.name, batch, &times, &peak);
     let rows = if args.profile { profile::rows(&program, batch, times.profiled, peak.gflops()) } else { vec![] };
     if let Some(path) = &args.save {
         result.write(path)?;
@@ -119,7 +120,7 @@ fn perf_map(program: &Program) -> Done {
 
 fn saved(
     args: &Args,
-    common: &Common,
+    global: &GlobalOptions,
     program: &Program,
     network: &str,
     batch: usize,
@@ -136,10 +137,10 @@ fn saved(
         network: network.into(),
         mode: args.mode.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default(),
         batch,
-        threads: common.threads(),
-        device: common.device().to_string(),
-        isa: common.isa_name(),
-        precision: common.precision_name(),
+        threads: global.threads(),
+        device: global.device().to_string(),
+        isa: global.isa_name(),
+        precision: global.precision_name().into(),
         median_ms: median * 1e3,
         low_ms: times.quantile(0.1) * 1e3,
         high_ms: times.quantile(0.9) * 1e3,

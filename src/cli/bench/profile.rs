@@ -74,7 +74,7 @@ fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<Stri
 }
 
 pub fn table(rows: &[Row]) -> String {
-    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main micro_kernel function"];
+    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main micro-kernel"];
     let mut cells = vec![heading.map(str::to_string).to_vec()];
     for row in rows {
         cells.push(vec![

@@ -1,6 +1,6 @@
 //! Which value of a training step broke first: the step once more, with every layer's value as an output.
 
-use crate::cli::common::Common;
+use crate::cli::options::GlobalOptions;
 use crate::cli::output::Failure;
 use ninc::model::Model;
 use ninc_runtime::data::batches::Batch;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 pub struct Layers<'a> {
     pub model: &'a Model,
-    pub common: &'a Common,
+    pub global: &'a GlobalOptions,
 }
 
 impl Finder for Layers<'_> {
@@ -26,7 +26,7 @@ impl Finder for Layers<'_> {
     ) -> Result<Option<String>> {
         let Some(recipe) = &self.model.train else { return Ok(None) };
         let names: Vec<String> = self.model.layers.iter().map(|l| l.name.clone()).collect();
-        let mut program = self.common.traced(self.model, &names).map_err(|failure| match failure {
+        let mut program = self.global.traced(self.model, &names).map_err(|failure| match failure {
             Failure::Error(e) | Failure::Usage(e) => e,
             _ => Error::new("the step could not be compiled with its layers' values"),
         })?;

@@ -1,7 +1,7 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
-use crate::cli::common::Common;
+use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
 use ninc::ops::Operator;
@@ -64,15 +64,15 @@ pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBu
 
 /// The options with which a resumed training goes on to the same bits: it is compiled for the processor that it began on.
 /// Says so where that is another than this one, and where it cannot be.
-pub fn as_it_began(common: &Common, checkpoint: Option<&Checkpoint>) -> Done<Common> {
-    let Some(began) = checkpoint.and_then(|c| c.compiled_for.as_ref()) else { return Ok(common.clone()) };
-    let same = began.processor.as_ref().map_or_else(|| common.clone(), |processor| common.like(processor));
+pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> Done<GlobalOptions> {
+    let Some(began) = checkpoint.and_then(|c| c.compiled_for.as_ref()) else { return Ok(global.clone()) };
+    let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
     let now = same.compiled_for()?;
     if now != *began {
         output::note(&format!(
             "note: the training began with {began}; it goes on with {now}, so its results differ from those it would have had"
         ));
-    } else if common.compiled_for()? != *began {
+    } else if global.compiled_for()? != *began {
         output::note(&format!(
             "note: goes on as on the processor that the training began on, to the same bits: {began}"
         ));
@@ -117,7 +117,7 @@ pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
     }
     let trained = |id| matches!(model.graph.op(id), Operator::Param(p) if p.trainable);
     if !patterns.is_empty() && !model.graph.ids().into_iter().any(trained) {
-        return Err(usage("--freeze micro_kernels nothing to train", "name fewer layers"));
+        return Err(usage("--freeze leaves nothing to train", "name fewer layers"));
     }
     Ok(())
 }

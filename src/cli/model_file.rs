@@ -1,0 +1,95 @@
+//! Model files, and what commands ask of the network and the data in them.
+
+use super::options::GlobalOptions;
+use super::output::{self, Done, Failure};
+use ninc::front;
+use ninc::front::diag::{has_errors, render};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc::pipeline::Stage;
+use ninc_runtime::Error;
+use ninc_runtime::data::{self, Sets, files};
+use ninc_runtime::train::Scores;
+use std::path::Path;
+
+impl GlobalOptions {
+    /// Reads and checks a model file; what is wrong with it is shown.
+    pub fn model(&self, path: &Path) -> Done<Model> {
+        let text = text(path)?;
+        if self.emit.iter().any(|e| e.stage == Stage::Ast) {
+            output::print(&format!("{:#?}\n", front::syntax_tree(&text).0))?;
+        }
+        let file = path.display().to_string();
+        let (model, diagnostics) = front::load(&text, &file, &self.set);
+        if !diagnostics.is_empty() {
+            output::note(render(&diagnostics, &text, &file, self.color_stderr()).trim_end_matches('\n'));
+        }
+        match model {
+            Some(model) => Ok(model),
+            None if has_errors(&diagnostics) => Err(Failure::Shown),
+            None => Err(Error::new(format!("{file} holds no network")).into()),
+        }
+    }
+}
+
+/// A model file's text.
+pub fn text(path: &Path) -> Done<String> {
+    // Beyond its own bound the front end wants to say it itself, with a code.
+    let bytes = files::read(path, 4 * front::MAX_BYTES as u64)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+        let error = Error::new(format!("{} is not text: line {line} is not valid UTF-8", path.display()));
+        error.with_help("a model is a text file that starts like `network NAME { … }`").into()
+    })
+}
+
+/// A source's data. `given` is `--data`; the model's own path is relative to its file.
+pub fn load_data(model: &Model, file: &Path, given: Option<&Path>) -> Done<Sets> {
+    let spec = model.data.as_ref().ok_or_else(|| {
+        Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
+            .with_help("add for example `data { source = digits  prepare = [scale] }`")
+    })?;
+    let own = spec.path.as_ref().map(|p| file.parent().unwrap_or(Path::new("")).join(p));
+    let path = given.map(Path::to_path_buf).or(own);
+    Ok(data::load(spec, path.as_deref(), &input(model)?)?)
+}
+
+/// The shape of the network's input.
+pub fn input(model: &Model) -> Done<Vec<usize>> {
+    let graph = &model.graph;
+    let mut inputs = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
+        Operator::Input(input) if input.batched && !input.ints => Some(input.dims.clone()),
+        _ => None,
+    });
+    match (inputs.next(), inputs.next()) {
+        (Some(dims), None) => Ok(dims),
+        (None, _) => Err(Error::new(format!("network {} has no input", model.name)).into()),
+        _ => Err(Error::new(format!("network {} has several inputs; pictures feed just one", model.name)).into()),
+    }
+}
+
+/// The dimensions of an image for this input; `[features]` counts as one row.
+pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
+    match *input {
+        [c, h, w] => Ok([c, h, w]),
+        [n] => Ok([1, 1, n]),
+        _ => Err(Error::new(format!("an input of the shape {input:?} takes no pictures")).into()),
+    }
+}
+
+/// The network's result with one number a class: its name, what it holds, and how many classes there are.
+pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
+    let graph = &model.graph;
+    let (name, id) = graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
+    let scores = match graph.op(*id) {
+        Operator::Softmax(_) => Scores::Probabilities,
+        Operator::LogSoftmax(_) => Scores::LogProbabilities,
+        _ => Scores::Logits,
+    };
+    match graph.ty(*id).dims.as_slice() {
+        &[classes] => Ok((name.clone(), scores, classes)),
+        dims => Err(Error::new(format!("the result `{name}` has the shape {dims:?}, not one number a class"))
+            .with_help("end the network with `global_avg_pool |> softmax`, or name another result with `output`")
+            .into()),
+    }
+}

@@ -1,0 +1,211 @@
+//! Options that all commands share.
+
+use super::named::{Named, algorithm, isa, last, precision};
+use super::output::{Done, usage};
+use clap::ValueEnum;
+use ninc::lower::target::{self, Algorithm, Isa, Target};
+use ninc::pipeline::{Device, Emit, Options};
+use ninc::types::Format;
+use ninc_runtime::Error;
+use ninc_runtime::checkpoint::{CompiledFor, Processor};
+use std::io::IsTerminal;
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct GlobalOptions {
+    /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or
+    /// several that share each batch: opencl:0,opencl:1; `compare` takes two
+    #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
+    devices: Vec<Device>,
+    /// Vector instructions to use; auto takes the widest that this machine has
+    #[arg(long = "isa", value_name = "ISA", value_parser = isa(), default_value = "auto", global = true)]
+    isas: Vec<Named<Option<Isa>>>,
+    /// Convolution algorithm; auto takes the one that a model of costs predicts to be fastest
+    #[arg(long = "algorithm", value_name = "ALGORITHM", value_parser = algorithm(), default_value = "auto", global = true)]
+    algorithms: Vec<Named<Algorithm>>,
+    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has
+    /// matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
+    #[arg(long = "precision", value_name = "PRECISION", value_parser = precision(), default_value = "f32", global = true)]
+    precisions: Vec<Named<Option<Format>>>,
+    /// Number of threads [default: one for each processor]
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Compile for data caches of these sizes (first, second and last level) instead of this machine's: `48K,2M,32M`. They
+    /// decide how convolutions are computed and which images are trained together, and so the last bits of results
+    #[arg(long, value_name = "SIZES", global = true, value_parser = caches)]
+    caches: Option<[usize; 3]>,
+    /// Set a parameter of the network
+    #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl;
+    /// `opt:PASS` after a pass
+    #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
+    pub emit: Vec<Emit>,
+    /// Show how long each step of compilation takes
+    #[arg(long, global = true)]
+    pub time_passes: bool,
+    /// Leave out the checks between the steps of compilation
+    #[arg(long, global = true)]
+    no_verify: bool,
+    /// Neither use nor keep machine code of earlier starts
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Colours in messages
+    #[arg(long, value_enum, default_value = "auto", global = true)]
+    color: Color,
+}
+
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.trim().into(), value.trim().into())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}
+
+fn caches(text: &str) -> Result<[usize; 3], String> {
+    target::parse_caches(text).ok_or_else(|| "expected three sizes, each at least `1K`, like `48K,2M,32M`".into())
+}
+
+impl GlobalOptions {
+    pub fn device(&self) -> Device {
+        last(&self.devices)
+    }
+
+    /// One of the two sides of `compare`. What was given once holds for both.
+    pub fn side(&self, side: usize) -> GlobalOptions {
+        fn pick<T: Clone>(given: &[T], side: usize) -> Vec<T> {
+            vec![given.get(side).cloned().unwrap_or_else(|| last(given))]
+        }
+        GlobalOptions {
+            devices: pick(&self.devices, side),
+            isas: pick(&self.isas, side),
+            algorithms: pick(&self.algorithms, side),
+            precisions: pick(&self.precisions, side),
+            emit: vec![],
+            ..self.clone()
+        }
+    }
+
+    /// These options without `--emit`: for a second program beside the one that shows texts.
+    pub fn silent(&self) -> GlobalOptions {
+        GlobalOptions { emit: vec![], ..self.clone() }
+    }
+
+    /// Refuses a second device, or a third where two are compared.
+    pub fn at_most(&self, sides: usize) -> Done {
+        let counts = [
+            ("--device", self.devices.len()),
+            ("--isa", self.isas.len()),
+            ("--algorithm", self.algorithms.len()),
+            ("--precision", self.precisions.len()),
+        ];
+        match counts.into_iter().find(|(_, count)| *count > sides) {
+            None => Ok(()),
+            Some((name, count)) => Err(usage(
+                format!("{name} was given {count} times"),
+                if sides == 1 { "give it once; `ninc compare` takes two" } else { "give it twice, once for each side" },
+            )),
+        }
+    }
+
+    /// A side of `compare` by its options.
+    pub fn describe(&self) -> String {
+        let isa = Some(last(&self.isas)).filter(|isa| isa.value.is_some()).map(|isa| isa.name);
+        let algorithm = Some(last(&self.algorithms)).filter(|a| a.value != Algorithm::Auto).map(|a| a.name);
+        let precision = self.precision().map(Format::name);
+        let device = self.device().to_string();
+        let parts = [Some(device.as_str()), isa, algorithm, precision];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The format that products multiply, float32 if there is none.
+    pub fn precision(&self) -> Option<Format> {
+        last(&self.precisions).value
+    }
+
+    /// The word of `--precision`.
+    pub fn precision_name(&self) -> &'static str {
+        last(&self.precisions).name
+    }
+
+    pub fn threads(&self) -> usize {
+        let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        self.threads.map_or_else(all, usize::from)
+    }
+
+    /// What runs the programs, for people.
+    pub fn machine(&self) -> String {
+        match self.device() {
+            Device::Cpu => {
+                format!("processor ({}, {}), {} threads", std::env::consts::ARCH, self.isa_name(), self.threads())
+            }
+            Device::Interp => "interpreter".into(),
+            Device::OpenCl(_) => self.device().to_string(),
+        }
+    }
+
+    pub fn color_stderr(&self) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    /// The instruction set that is used.
+    pub fn isa_name(&self) -> String {
+        last(&self.isas).value.unwrap_or_else(|| Target::host().isa).name().into()
+    }
+
+    pub fn options(&self) -> Done<Options> {
+        let isa = last(&self.isas).value;
+        if let Some(isa) = isa.filter(|isa| !isa.present()) {
+            let error = Error::new(format!("this machine has no {} instructions", isa.name()));
+            let present: Vec<&str> = Isa::ALL.iter().filter(|isa| isa.present()).map(|isa| isa.name()).collect();
+            return Err(error.with_help(format!("it has: {}", present.join(", "))).into());
+        }
+        let algorithm = last(&self.algorithms).value;
+        let host = isa.map_or_else(Target::host, Target::host_with);
+        Ok(Options {
+            target: Some(Target { algorithm, cache: self.caches.unwrap_or(host.cache), ..host }),
+            precision: self.precision(),
+            device: self.device(),
+            threads: self.threads(),
+            verify: !self.no_verify,
+            emit: self.emit.clone(),
+            ..Options::default()
+        })
+    }
+
+    /// What programs are compiled for, as far as it decides roundings.
+    pub fn compiled_for(&self) -> Done<CompiledFor> {
+        let target = self.options()?.target.unwrap_or_else(Target::host);
+        let Target { isa, fma, bf16, cache: caches, .. } = target;
+        let processor = Processor { isa: isa.name().into(), fma, bf16, caches };
+        Ok(CompiledFor {
+            device: self.device().to_string(),
+            algorithm: last(&self.algorithms).name.into(),
+            precision: self.precision_name().into(),
+            processor: (self.device() == Device::Cpu).then_some(processor),
+        })
+    }
+
+    /// Compiles for the processor that a training began on, as far as this one can and no option says otherwise.
+    pub fn like(&self, began: &Processor) -> GlobalOptions {
+        let isa = Isa::ALL.into_iter().find(|isa| isa.name() == began.isa && isa.present());
+        let isas = match isa {
+            Some(isa) if last(&self.isas).value.is_none() => vec![Named { name: isa.name(), value: Some(isa) }],
+            _ => self.isas.clone(),
+        };
+        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), ..self.clone() }
+    }
+}

@@ -1,0 +1,113 @@
+//! Compiling programs for a command, showing their texts, and giving them weights.
+
+use super::options::GlobalOptions;
+use super::output::{self, Done, usage};
+use ninc::lower::target::Target;
+use ninc::model::Model;
+use ninc::pipeline::{self, Options, Program};
+use ninc_runtime::cache_folder;
+use ninc_runtime::init::{self, Parameter};
+use ninc_runtime::weights::Weights;
+use std::path::{Path, PathBuf};
+
+impl GlobalOptions {
+    pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
+        let cache = if self.no_cache { None } else { cache_folder::private() };
+        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
+        self.times(&program.report);
+        Ok(program)
+    }
+
+    pub fn training(&self, model: &Model) -> Done<Program> {
+        let program = pipeline::training(model, &self.options()?)?;
+        self.times(&program.report);
+        Ok(program)
+    }
+
+    /// A program for another target than the usual one.
+    pub fn for_target(&self, model: &Model, training: bool, target: Target) -> Done<Program> {
+        let options = Options { target: Some(target), ..self.options()? };
+        let compile = if training { pipeline::training } else { pipeline::inference };
+        Ok(compile(model, &options)?)
+    }
+
+    /// A training step whose named values are outputs too, as far as a training has them.
+    pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
+        let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
+        Ok(pipeline::training(model, &options)?)
+    }
+
+    /// What the user should know, and what `--time-passes` asks for.
+    pub fn times(&self, report: &pipeline::Report) {
+        report.notes.iter().for_each(|text| output::note_once(&format!("note: {text}")));
+        if !self.time_passes {
+            return;
+        }
+        let mut rows = vec![vec!["step".to_string(), "ms".to_string()]];
+        for (name, time) in &report.times {
+            rows.push(vec![name.clone(), format!("{:.3}", time.as_secs_f64() * 1e3)]);
+        }
+        output::note(output::table(&rows).trim_end_matches('\n'));
+    }
+}
+
+/// Shows the dumps that `--emit` asked for.
+pub fn show_dumps(dumps: &[pipeline::Dump]) -> Done {
+    for dump in dumps {
+        output::print(&format!("{}\n", dump.text.trim_end_matches('\n')))?;
+    }
+    Ok(())
+}
+
+/// Parameters and states of a program for the runtime.
+pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
+    params.iter().map(pipeline::ParamInfo::parameter).collect()
+}
+
+/// Parameters as a training would start with them, for programs that only have to run.
+pub fn initialise(program: &mut Program) -> Done {
+    for parameter in parameters(&program.params) {
+        program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
+    }
+    Ok(())
+}
+
+/// Weights from a file, loaded into a program.
+pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
+    let weights = Weights::read(path)?;
+    use_weights(program, &weights, path)?;
+    Ok(weights)
+}
+
+/// Weights that came from `path`, loaded into a program.
+pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Done {
+    weights.check(&parameters(&program.params), path)?;
+    Ok(weights.load_into(&mut *program.engine)?)
+}
+
+/// `--weights`, or the freshest place where they are usually found.
+pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_path_buf());
+    }
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut looked = Vec::new();
+    for name in [&model.name, &stem] {
+        for place in [Path::new("out"), &folder.join("out"), folder] {
+            let path = place.join(format!("{name}.safetensors"));
+            if path.is_file() {
+                output::note(&format!("weights: {}", path.display()));
+                return Ok(path);
+            }
+            if !looked.contains(&path) {
+                looked.push(path);
+            }
+        }
+    }
+    let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
+    Err(usage(
+        format!("no weights for {}: looked for {}", file.display(), looked.join(", ")),
+        format!("train them with `ninc train {}`, or say where they are with `--weights FILE`", file.display()),
+    ))
+}
