@@ -17,7 +17,7 @@ codes! {
     TOO_DEEP = "too-deep": "Nesting beyond the limit.",
     TOO_LARGE = "too-large": "A file, a value or an expansion beyond the limit.",
     VERSION = "version": "A language version that this compiler does not know, or in the wrong place.",
-    UNKNOWN_ITEM = "unknown-item": "Something at the top level that is no network, block, data or train.",
+    UNKNOWN_ITEM = "unknown-item": "Something at the top level that is not a network, block, data or train.",
     DUPLICATE_ITEM = "duplicate-item": "A second network, data or train in one file, or a second block of one name.",
     NO_NETWORK = "no-network": "A file without a network.",
     UNKNOWN_NAME = "unknown-name": "A name that nothing has been given.",

@@ -3,11 +3,16 @@
 use super::ast::BinOp;
 use std::rc::Rc;
 
+/// A constant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Const {
+    /// A whole number.
     Int(i64),
+    /// A finite number.
     Float(f64),
+    /// `true` or `false`.
     Bool(bool),
+    /// A string.
     Text(Rc<str>),
     /// Shared, because values are passed around by copy. Lists hold no lists.
     List(Rc<[Const]>),
@@ -29,6 +34,7 @@ impl Const {
         }
     }
 
+    /// The number, if it is one.
     pub fn number(&self) -> Option<f64> {
         match self {
             Const::Int(v) => Some(*v as f64),
@@ -41,7 +47,7 @@ impl Const {
 /// Why arithmetic gave nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
-    /// An operand that is no number: which (0 left, 1 right).
+    /// The operand that is not a number (0 left, 1 right).
     NotANumber(usize),
     /// One sentence.
     NoResult(String),
@@ -83,6 +89,7 @@ pub fn arithmetic(op: BinOp, a: &Const, b: &Const) -> Result<Const, Problem> {
     if result.is_finite() { Ok(Const::Float(result)) } else { Err(overflow()) }
 }
 
+/// `-a`
 pub fn negate(a: &Const) -> Result<Const, Problem> {
     match a {
         Const::Int(v) => v.checked_neg().map(Const::Int).ok_or_else(overflow),

@@ -1,123 +1,177 @@
 //! `data { … }`: where the examples come from, how they are prepared and augmented.
 
 use super::ast::Section;
+use super::bind::Callee;
 use super::codes;
 use super::diag::Diagnostic;
-use super::lower::Lower;
-use super::section::{Called, Fun, named, positional, required};
-use crate::ops::params::{Arg, Bounds, Kind};
+use super::evaluate::Consts;
+use super::function::{FunctionSpec, Table};
+use super::section::Reader;
+use super::sink::Diagnostics;
+use crate::ops::params::{Bounds, Param, ParamSpec, Word};
 use ninc_runtime::spec::{Augment, DataSpec, Prepare, Resize, Source};
 
-const KEYS: &[&str] = &["source", "prepare", "augment", "valid"];
+const SOURCE: &str = "source";
+const PREPARE: &str = "prepare";
+const AUGMENT: &str = "augment";
+const VALID: Param<Option<f64>> =
+    Param::float("valid", Bounds::POSITIVE, "Examples kept apart: a fraction below 1 or a count.").optional();
+const KEYS: &[&str] = &[SOURCE, PREPARE, AUGMENT, VALID.spec.name];
 
-const SOURCES: &[Fun] = &[
-    Fun { name: "digits", params: &[] },
-    Fun { name: "mnist", params: &[positional("path", Kind::Text)] },
-    Fun { name: "fashion_mnist", params: &[positional("path", Kind::Text)] },
-    Fun { name: "cifar10", params: &[positional("path", Kind::Text)] },
-    Fun { name: "cifar100", params: &[positional("path", Kind::Text)] },
-    Fun { name: "svhn", params: &[positional("path", Kind::Text), named("extra", Kind::Bool)] },
-    Fun {
-        name: "folder",
-        params: &[positional("path", Kind::Text), named("resize", Kind::Word(&["stretch", "crop"]))],
-    },
-    Fun { name: "npz", params: &[positional("path", Kind::Text)] },
-];
+impl Word for Resize {
+    const WORDS: &'static [&'static str] = &["stretch", "crop"];
 
-const PREPARE: &[Fun] = &[
-    Fun { name: "scale", params: &[positional("factor", Kind::Float(Bounds::POSITIVE))] },
-    Fun {
-        name: "mean_std",
-        params: &[named("mean", Kind::Floats(Bounds::ANY)), named("std", Kind::Floats(Bounds::POSITIVE))],
-    },
-    Fun { name: "gcn", params: &[positional("scale", Kind::Float(Bounds::POSITIVE))] },
-    Fun { name: "zca", params: &[positional("epsilon", Kind::Float(Bounds::POSITIVE))] },
-    Fun { name: "lcn", params: &[] },
-];
-
-const AUGMENT: &[Fun] = &[
-    Fun { name: "pad_crop", params: &[required("pixels", Kind::Int(1, 1024))] },
-    Fun { name: "shift", params: &[required("pixels", Kind::Int(1, 1024))] },
-    Fun { name: "flip", params: &[] },
-    Fun { name: "rotate", params: &[required("degrees", Kind::Float(Bounds::POSITIVE))] },
-    Fun {
-        name: "brightness_contrast",
-        params: &[named("brightness", Kind::Float(Bounds::NOT_NEGATIVE)), named("contrast", Kind::Float(Bounds::UNIT))],
-    },
-    Fun { name: "cutout", params: &[required("pixels", Kind::Int(1, 1024))] },
-    Fun { name: "mixup", params: &[required("alpha", Kind::Float(Bounds::POSITIVE))] },
-];
-
-impl Lower<'_> {
-    pub fn data(&mut self, section: &Section) -> Option<DataSpec> {
-        let keys = self.keys(section, "data", KEYS);
-        let prepare: Vec<Prepare> =
-            self.functions(&keys, "prepare", PREPARE, "a preparation").iter().map(prepare).collect();
-        let augment = self.functions(&keys, "augment", AUGMENT, "an augmentation").iter().map(augment).collect();
-        let valid = self.valid(&keys);
-        let Some(entry) = keys.get("source") else {
-            let d = Diagnostic::error(codes::MISSING_KEY, section.word, "`data` needs a `source`");
-            self.report(d.help("write for example `source = digits`"));
-            return None;
-        };
-        let called = self.function(&entry.value, SOURCES, "a source")?;
-        Some(DataSpec { source: source(&called), path: called.text("path"), prepare, augment, valid })
-    }
-
-    /// A whole number counts examples, a fraction below 1 is a part of them.
-    fn valid(&mut self, keys: &super::section::Keys) -> Option<f64> {
-        let Arg::Float(v) = self.key(keys, "valid", Kind::Float(Bounds::POSITIVE))? else { return None };
-        if v >= 1.0 && v.fract() != 0.0 {
-            let span = keys.get("valid")?.value.span;
-            let message = format!("`valid` must be a fraction below 1 or a whole number of examples, not {v:?}");
-            self.report(Diagnostic::error(codes::OUT_OF_RANGE, span, message));
-            return None;
+    fn from_word(word: &str) -> Option<Resize> {
+        match word {
+            "stretch" => Some(Resize::Stretch),
+            "crop" => Some(Resize::Crop),
+            _ => None,
         }
-        Some(v)
     }
 }
 
-fn source(called: &Called) -> Source {
-    match called.name {
-        "digits" => Source::Digits,
-        "mnist" => Source::Mnist,
-        "fashion_mnist" => Source::FashionMnist,
-        "cifar10" => Source::Cifar10,
-        "cifar100" => Source::Cifar100,
-        "svhn" => Source::Svhn { extra: called.bool("extra").unwrap_or(false) },
-        "folder" if called.word("resize") == Some("crop") => Source::Folder { resize: Resize::Crop },
-        "folder" => Source::Folder { resize: Resize::Stretch },
-        _ => Source::Npz,
-    }
+const PATH: Param<Option<String>> =
+    Param::text("path", "Where the files are, relative to the model file.").optional().positional();
+const EXTRA: Param<bool> = Param::bool("extra", "Trains on the additional part too.").or(false);
+const RESIZE: Param<Resize> = Param::word("resize", "How pictures are brought to the input's size.").or_word("stretch");
+
+/// A source with the path of its files.
+type Located = (Source, Option<String>);
+
+const fn located(
+    name: &'static str,
+    make: fn(&super::function::Called, &mut Diagnostics) -> Option<Located>,
+) -> FunctionSpec<Located> {
+    FunctionSpec { name, params: &[PATH.spec], make }
 }
 
-fn prepare(called: &Called) -> Prepare {
-    match called.name {
-        "scale" => Prepare::Scale { factor: called.float("factor").unwrap_or(1.0 / 255.0) },
-        "mean_std" => Prepare::MeanStd { mean: called.floats("mean"), std: called.floats("std") },
-        "gcn" => Prepare::Gcn { scale: called.float("scale").unwrap_or(55.0) },
-        "zca" => Prepare::Zca { epsilon: called.float("epsilon").unwrap_or(0.1) },
-        _ => Prepare::Lcn,
-    }
-}
-
-fn augment(called: &Called) -> Augment {
-    let pixels = called.int("pixels").unwrap_or(0);
-    match called.name {
-        "pad_crop" => Augment::PadCrop { pixels },
-        "shift" => Augment::Shift { pixels },
-        "flip" => Augment::Flip,
-        "rotate" => Augment::Rotate { degrees: called.float("degrees").unwrap_or(0.0) },
-        "brightness_contrast" => Augment::BrightnessContrast {
-            brightness: called.float("brightness").unwrap_or(0.0),
-            contrast: called.float("contrast").unwrap_or(0.0),
+const SOURCES: Table<Located> = Table {
+    what: "a source",
+    callee: Callee::Function,
+    functions: &[
+        FunctionSpec { name: "digits", params: &[], make: |_, _| Some((Source::Digits, None)) },
+        located("mnist", |c, _| Some((Source::Mnist, c.get(PATH)))),
+        located("fashion_mnist", |c, _| Some((Source::FashionMnist, c.get(PATH)))),
+        located("cifar10", |c, _| Some((Source::Cifar10, c.get(PATH)))),
+        located("cifar100", |c, _| Some((Source::Cifar100, c.get(PATH)))),
+        FunctionSpec {
+            name: "svhn",
+            params: &[PATH.spec, EXTRA.spec],
+            make: |c, _| Some((Source::Svhn { extra: c.get(EXTRA) }, c.get(PATH))),
         },
-        "cutout" => Augment::Cutout { pixels },
-        _ => Augment::Mixup { alpha: called.float("alpha").unwrap_or(0.0) },
-    }
+        FunctionSpec {
+            name: "folder",
+            params: &[PATH.spec, RESIZE.spec],
+            make: |c, _| Some((Source::Folder { resize: c.get(RESIZE) }, c.get(PATH))),
+        },
+        located("npz", |c, _| Some((Source::Npz, c.get(PATH)))),
+    ],
+};
+
+const FACTOR: Param<f64> = Param::float("factor", Bounds::POSITIVE, "Factor on bytes.").or(1.0 / 255.0).positional();
+const MEAN: Param<Option<Vec<f64>>> = Param::floats("mean", Bounds::ANY, "The channels' means.").optional();
+const STD: Param<Option<Vec<f64>>> =
+    Param::floats("std", Bounds::POSITIVE, "The channels' standard deviations.").optional();
+const SCALE: Param<f64> = Param::float("scale", Bounds::POSITIVE, "L2 norm of an image.").or(55.0).positional();
+const EPSILON: Param<f64> =
+    Param::float("epsilon", Bounds::POSITIVE, "Added to the covariance's diagonal.").or(0.1).positional();
+
+const PREPARATIONS: Table<Prepare> = Table {
+    what: "a preparation",
+    callee: Callee::Function,
+    functions: &[
+        FunctionSpec {
+            name: "scale",
+            params: &[FACTOR.spec],
+            make: |c, _| Some(Prepare::Scale { factor: c.get(FACTOR) }),
+        },
+        FunctionSpec {
+            name: "mean_std",
+            params: &[MEAN.spec, STD.spec],
+            make: |c, _| Some(Prepare::MeanStd { mean: c.get(MEAN), std: c.get(STD) }),
+        },
+        FunctionSpec { name: "gcn", params: &[SCALE.spec], make: |c, _| Some(Prepare::Gcn { scale: c.get(SCALE) }) },
+        FunctionSpec {
+            name: "zca",
+            params: &[EPSILON.spec],
+            make: |c, _| Some(Prepare::Zca { epsilon: c.get(EPSILON) }),
+        },
+        FunctionSpec { name: "lcn", params: &[], make: |_, _| Some(Prepare::Lcn) },
+    ],
+};
+
+const PIXELS: Param<usize> = Param::int("pixels", 1, 1024, "A number of pixels.").positional();
+const DEGREES: Param<f64> = Param::float("degrees", Bounds::POSITIVE, "The largest angle.").positional();
+const BRIGHTNESS: Param<f64> =
+    Param::float("brightness", Bounds::NOT_NEGATIVE, "The largest number added to pixels.").or(0.0);
+const CONTRAST: Param<f64> = Param::float("contrast", Bounds::UNIT, "The largest change of the contrast.").or(0.0);
+const ALPHA: Param<f64> = Param::float("alpha", Bounds::POSITIVE, "Parameter of the Beta distribution.").positional();
+const PIXELS_ONLY: &[ParamSpec] = &[PIXELS.spec];
+
+const AUGMENTATIONS: Table<Augment> = Table {
+    what: "an augmentation",
+    callee: Callee::Function,
+    functions: &[
+        FunctionSpec {
+            name: "pad_crop",
+            params: PIXELS_ONLY,
+            make: |c, _| Some(Augment::PadCrop { pixels: c.get(PIXELS) }),
+        },
+        FunctionSpec {
+            name: "shift",
+            params: PIXELS_ONLY,
+            make: |c, _| Some(Augment::Shift { pixels: c.get(PIXELS) }),
+        },
+        FunctionSpec { name: "flip", params: &[], make: |_, _| Some(Augment::Flip) },
+        FunctionSpec {
+            name: "rotate",
+            params: &[DEGREES.spec],
+            make: |c, _| Some(Augment::Rotate { degrees: c.get(DEGREES) }),
+        },
+        FunctionSpec {
+            name: "brightness_contrast",
+            params: &[BRIGHTNESS.spec, CONTRAST.spec],
+            make: |c, _| Some(Augment::BrightnessContrast { brightness: c.get(BRIGHTNESS), contrast: c.get(CONTRAST) }),
+        },
+        FunctionSpec {
+            name: "cutout",
+            params: PIXELS_ONLY,
+            make: |c, _| Some(Augment::Cutout { pixels: c.get(PIXELS) }),
+        },
+        FunctionSpec {
+            name: "mixup",
+            params: &[ALPHA.spec],
+            make: |c, _| Some(Augment::Mixup { alpha: c.get(ALPHA) }),
+        },
+    ],
+};
+
+/// Reads a `data` section; `None` if it has no usable source, which is reported.
+pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Option<DataSpec> {
+    let mut reader = Reader::new(section, "data", KEYS, consts, sink);
+    let prepare = reader.functions(PREPARE, &PREPARATIONS);
+    let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
+    let valid = valid(&mut reader);
+    let Some(source) = reader.function(SOURCE, &SOURCES) else {
+        let d = Diagnostic::error(codes::MISSING_KEY, section.word, "`data` needs a `source`");
+        reader.report(d.help("write for example `source = digits`"));
+        return None;
+    };
+    let (source, path) = source?;
+    Some(DataSpec { source, path, prepare, augment, valid })
 }
 
-/// Shape and number of classes of the examples, where the source alone decides.
+/// A whole number counts examples, a fraction below 1 is a part of them.
+fn valid(reader: &mut Reader) -> Option<f64> {
+    let (v, entry) = (reader.constant(VALID)?, reader.entry_of(VALID)?);
+    if v >= 1.0 && v.fract() != 0.0 {
+        let message = format!("`valid` must be a fraction below 1 or a whole number of examples, not {v:?}");
+        reader.report(Diagnostic::error(codes::OUT_OF_RANGE, entry.value.span, message));
+    }
+    Some(v)
+}
+
+/// Shape `[channels, height, width]` and number of classes of the examples, where the source alone decides.
 pub fn examples(source: &Source) -> Option<([usize; 3], usize)> {
     match source {
         Source::Digits => Some(([1, 8, 8], 10)),

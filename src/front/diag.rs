@@ -4,24 +4,31 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 use std::ops::Range;
 
+/// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
+    /// The file cannot be compiled.
     Error,
+    /// The file can be compiled, but something in it is odd.
     Warning,
 }
 
 /// A place in a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Span {
+    /// Offset of the first byte.
     pub start: usize,
+    /// Offset behind the last byte.
     pub end: usize,
 }
 
 impl Span {
+    /// From one offset to another.
     pub fn new(start: usize, end: usize) -> Span {
         Span { start, end }
     }
 
+    /// As a range of bytes.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
@@ -32,12 +39,16 @@ impl Span {
     }
 }
 
+/// Something that is wrong with a file, or odd.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
     /// `unknown-function`, `shape`: stable, listed in the language reference.
     pub code: &'static str,
+    /// Error or warning.
     pub severity: Severity,
+    /// One sentence without its full stop.
     pub message: String,
+    /// The place that it is about.
     pub span: Span,
     /// Further places with their notes; one at `span` itself is written beside the marked place.
     pub labels: Vec<(Span, String)>,
@@ -46,14 +57,17 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// An error at a place.
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic { code, severity: Severity::Error, message: message.into(), span, labels: vec![], help: None }
     }
 
+    /// A warning at a place.
     pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
     }
 
+    /// Sets the way out.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
         self
@@ -65,6 +79,7 @@ impl Diagnostic {
         self
     }
 
+    /// Adds a note at another place.
     pub fn label(mut self, span: Span, note: impl Into<String>) -> Diagnostic {
         self.labels.push((span, note.into()));
         self

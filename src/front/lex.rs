@@ -1,30 +1,41 @@
-//! Words and signs of a file, comments included. The grammar is pest's; this is for what must see the whole text before it is
-//! known to be right: nesting, recovery after an error, the formatter.
+//! Words and signs of a file, comments included. The grammar is pest's; this is for what must see the whole text before
+//! it is known to be right: nesting, recovery after an error, the formatter.
 
 use super::codes;
 use super::diag::{Diagnostic, Span};
 
+/// Kinds of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
+    /// A name or a word of the language.
     Word,
+    /// What starts with a digit.
     Number,
+    /// A string, with its quotes.
     Text,
     /// A string that its line does not close.
     OpenText,
+    /// From `//` to the end of the line.
     Comment,
+    /// A bracket, an operator or another sign.
     Sign,
+    /// A character that no file may contain outside strings and comments.
     Bad,
 }
 
+/// A token and its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Token {
+    /// What it is.
     pub kind: TokenKind,
+    /// Where it stands.
     pub span: Span,
     /// Line breaks between the token before and this one.
     pub newlines: usize,
 }
 
 impl Token {
+    /// Its part of the text.
     pub fn text<'a>(&self, source: &'a str) -> &'a str {
         &source[self.span.range()]
     }

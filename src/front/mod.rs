@@ -1,28 +1,33 @@
 //! The front end: text to a checked [`Model`], with all that is wrong with it in one run.
 //!
-//! Characters and brackets first (`lex`, `split`), so that nothing recursive sees unbounded nesting; then each item's syntax
-//! (`parse`); then names, arguments and shapes while the graph is built (`lower`, `call` and their helpers), for only an
-//! expansion knows the shapes; then what holds between network, data and training (`check`).
+//! Characters and brackets first (`lex`, `split`), so that nothing recursive sees unbounded nesting; then each item's
+//! syntax (`parse`); then names, arguments and shapes while the graph is built (`expand`), for only an expansion knows
+//! the shapes; then `data` and `train`, and what must hold between them and the network (`check`).
 
 mod argument;
 pub mod ast;
-mod call;
+mod bind;
 mod check;
 pub mod codes;
 mod constant;
 mod data;
 pub mod diag;
+mod evaluate;
+mod expand;
 mod fmt;
+mod function;
 mod lex;
-mod lower;
+mod optimizer;
 pub mod parse;
 mod scope;
 mod section;
 mod settings;
+mod sink;
 mod split;
 mod suggest;
 mod syntax;
 mod train;
+mod visit;
 
 use crate::model::Model;
 use ast::Item;
@@ -32,17 +37,19 @@ use lex::Token;
 /// Size of a file: a thousand times what people write.
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// Stack of the thread that parses and expands: recursion is bounded (brackets, blocks within blocks), and this holds the
-/// bound whatever stack the caller runs on.
+/// Stack of the thread that parses and expands: recursion is bounded (brackets, blocks within blocks), and this holds
+/// the bound whatever stack the caller runs on.
 const STACK: usize = 64 << 20;
 
 /// A file's items as written.
 pub struct Parsed {
+    /// Items without syntax errors.
     pub items: Vec<Item>,
     /// Names of blocks whose text has errors: calls of them are not mistakes.
     pub broken_blocks: Vec<String>,
     /// Something with the word `network` is there, even if it could not be parsed.
     pub has_network: bool,
+    /// What is wrong with characters, brackets and syntax.
     pub diagnostics: Vec<Diagnostic>,
 }
 

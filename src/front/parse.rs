@@ -1,5 +1,5 @@
-//! pest's pairs to the spanned syntax tree. pest stops at its first error, so an item with an error is parsed again with the
-//! offending line blanked out: what it says then is about the rest.
+//! pest's pairs to the spanned syntax tree. pest stops at its first error, so an item with an error is parsed again
+//! with the offending line blanked out: what it says then is about the rest.
 
 use super::ast::{
     Argument, BinOp, Block, Call, Entry, Expr, ExprKind, Item, Name, Network, Parameter, Section, SectionKind, Step,
@@ -17,7 +17,7 @@ use pest::iterators::Pair;
 #[grammar = "../grammar/nin.pest"]
 struct Grammar;
 
-/// Syntax errors reported of one item: after so many, the file is something else.
+/// The most syntax errors that are reported of one item: a text with more is not a model file.
 const MAX_ERRORS: usize = 10;
 
 /// Parses one item. Without errors in the diagnostics there is an item.

@@ -1,9 +1,10 @@
 //! Names in scope while a network or block is expanded, and what the walk collects.
 
-use super::ast::{Block, Expr, ExprKind, Name, Step, StepKind, Stmt, StmtKind};
+use super::ast::{Block, Call, Name, Stmt};
 use super::codes;
 use super::constant::Const;
 use super::diag::{Diagnostic, Span};
+use super::visit::{Visitor, walk_call};
 use crate::graph::NodeId;
 use crate::ops::schema::Settings;
 use std::collections::{HashMap, HashSet};
@@ -11,34 +12,55 @@ use std::collections::{HashMap, HashSet};
 /// What an expression gives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// A constant.
     Const(Const),
+    /// A value of the network.
     Node(NodeId),
-    /// Something is wrong with it and has been said; nothing more is said because of it.
+    /// Something is wrong with it and has been reported; nothing more is reported because of it.
     Poison,
 }
 
+impl Value {
+    /// The constant, if it is one.
+    pub fn constant(self) -> Option<Const> {
+        if let Value::Const(value) = self { Some(value) } else { None }
+    }
+}
+
+/// What gave a name its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// A parameter of the network or block.
     Parameter,
+    /// `input name: […]`
     Input,
+    /// `let name = …`
     Let,
+    /// `… as name`
     Alias,
 }
 
+/// A name with its value.
 #[derive(Clone, Debug)]
 pub struct Variable {
+    /// The value.
     pub value: Value,
+    /// Where the name is given.
     pub span: Span,
+    /// What gave it.
     pub origin: Origin,
+    /// An expression has read it.
     pub used: bool,
 }
 
 /// One body being expanded.
 #[derive(Debug)]
 pub struct Scope {
+    /// Names of the body, with their values.
     pub variables: HashMap<String, Variable>,
     /// First part of the names of layers within: `res1.`.
     pub prefix: String,
+    /// Settings for the parameters of layers within.
     pub settings: Settings,
     /// Names that `as` gives in this body: automatic names stay clear of them.
     pub reserved: HashSet<String>,
@@ -50,13 +72,15 @@ pub struct Scope {
     pub outputs: Vec<(Name, NodeId)>,
     /// The last statement's value, with its `as` name and place.
     pub last: Option<(Value, Option<String>, Span)>,
+    /// The body is that of a block, not of the network.
     pub is_block: bool,
 }
 
 impl Scope {
+    /// The scope of a body before its first statement.
     pub fn new(prefix: String, settings: Settings, body: &[Stmt], is_block: bool) -> Scope {
         let mut reserved = HashSet::new();
-        collect_aliases(body, &mut reserved);
+        Aliases(&mut reserved).body(body);
         Scope {
             variables: HashMap::new(),
             prefix,
@@ -85,6 +109,7 @@ impl Scope {
     }
 }
 
+/// The warning for a name that nothing has used, unless its kind needs no use.
 pub fn unused_warning(name: &str, variable: &Variable) -> Option<Diagnostic> {
     let what = match variable.origin {
         Origin::Parameter => "parameter",
@@ -97,98 +122,31 @@ pub fn unused_warning(name: &str, variable: &Variable) -> Option<Diagnostic> {
     Some(Diagnostic::warning(codes::UNUSED, variable.span, message).help("use it or remove it"))
 }
 
-fn collect_aliases(body: &[Stmt], out: &mut HashSet<String>) {
-    for statement in body {
-        match &statement.kind {
-            StmtKind::Let { value, .. } | StmtKind::Output { value, .. } => expr_aliases(value, out),
-            StmtKind::Return(value) | StmtKind::Expr(value) => expr_aliases(value, out),
-            StmtKind::Repeat { body, .. } => collect_aliases(body, out),
-            StmtKind::Defaults(_) | StmtKind::Input { .. } => {}
-        }
-    }
-}
+/// Names that `as` gives.
+struct Aliases<'o>(&'o mut HashSet<String>);
 
-fn expr_aliases(expr: &Expr, out: &mut HashSet<String>) {
-    match &expr.kind {
-        ExprKind::Pipe { source, alias, steps } => {
-            expr_aliases(source, out);
-            out.extend(alias.iter().map(|a| a.text.clone()));
-            step_aliases(steps, out);
-        }
-        ExprKind::Chain(first, rest) => {
-            expr_aliases(first, out);
-            rest.iter().for_each(|(_, e)| expr_aliases(e, out));
-        }
-        ExprKind::Call(call) => call.arguments.iter().for_each(|a| expr_aliases(&a.value, out)),
-        ExprKind::Neg(inner) => expr_aliases(inner, out),
-        ExprKind::List(items) => items.iter().for_each(|e| expr_aliases(e, out)),
-        _ => {}
-    }
-}
-
-fn step_aliases(steps: &[Step], out: &mut HashSet<String>) {
-    for step in steps {
-        out.extend(step.alias.iter().map(|a| a.text.clone()));
-        match &step.kind {
-            StepKind::Call(call) => call.arguments.iter().for_each(|a| expr_aliases(&a.value, out)),
-            StepKind::Repeat { steps, .. } => step_aliases(steps, out),
-        }
+impl<'a> Visitor<'a> for Aliases<'_> {
+    fn alias(&mut self, name: &'a Name) {
+        self.0.insert(name.text.clone());
     }
 }
 
 /// All blocks of a file by name; those with syntax errors are known by name only.
 #[derive(Default)]
 pub struct Blocks<'a> {
+    /// Blocks without syntax errors, by name.
     pub good: HashMap<&'a str, &'a Block>,
+    /// Names of the others.
     pub broken: HashSet<String>,
 }
 
-/// Names of all functions that statements call, whether or not they are reached.
-pub fn called_functions<'a>(body: &'a [Stmt], out: &mut HashSet<&'a str>) {
-    for statement in body {
-        match &statement.kind {
-            StmtKind::Let { value, .. } | StmtKind::Output { value, .. } => expr_calls(value, out),
-            StmtKind::Return(value) | StmtKind::Expr(value) => expr_calls(value, out),
-            StmtKind::Repeat { count, body } => {
-                expr_calls(count, out);
-                called_functions(body, out);
-            }
-            StmtKind::Defaults(_) | StmtKind::Input { .. } => {}
-        }
-    }
-}
+/// Collects the names of all functions that are called, whether or not the call is reached.
+#[derive(Default)]
+pub struct CalledFunctions<'a>(pub HashSet<&'a str>);
 
-fn expr_calls<'a>(expr: &'a Expr, out: &mut HashSet<&'a str>) {
-    match &expr.kind {
-        ExprKind::Pipe { source, steps, .. } => {
-            expr_calls(source, out);
-            step_calls(steps, out);
-        }
-        ExprKind::Chain(first, rest) => {
-            expr_calls(first, out);
-            rest.iter().for_each(|(_, e)| expr_calls(e, out));
-        }
-        ExprKind::Call(call) => {
-            out.insert(&call.function.text);
-            call.arguments.iter().for_each(|a| expr_calls(&a.value, out));
-        }
-        ExprKind::Neg(inner) => expr_calls(inner, out),
-        ExprKind::List(items) => items.iter().for_each(|e| expr_calls(e, out)),
-        _ => {}
-    }
-}
-
-fn step_calls<'a>(steps: &'a [Step], out: &mut HashSet<&'a str>) {
-    for step in steps {
-        match &step.kind {
-            StepKind::Call(call) => {
-                out.insert(&call.function.text);
-                call.arguments.iter().for_each(|a| expr_calls(&a.value, out));
-            }
-            StepKind::Repeat { count, steps } => {
-                expr_calls(count, out);
-                step_calls(steps, out);
-            }
-        }
+impl<'a> Visitor<'a> for CalledFunctions<'a> {
+    fn call(&mut self, call: &'a Call) {
+        self.0.insert(&call.function.text);
+        walk_call(self, call);
     }
 }

@@ -1,148 +1,113 @@
 //! Per-layer settings: `init`, `rate`, `decay` and the rest, in calls of layers with weights and in `defaults`.
 
-use super::argument;
-use super::ast::{Expr, ExprKind, Name};
-use super::codes;
-use super::constant::Const;
-use super::diag::{Diagnostic, Span};
-use super::lower::Lower;
-use super::scope::{Scope, Value};
-use super::suggest;
-use crate::ops::params::{Arg, Bounds, Kind};
+use super::ast::Expr;
+use super::bind::Callee;
+use super::evaluate::Evaluator;
+use super::function::{FunctionSpec, Table};
+use crate::ops::params::{Bounds, Param};
 use crate::ops::schema::Settings;
 use crate::ops::source::Init;
 
-pub const NAMES: [&str; 7] = ["init", "rate", "bias_rate", "decay", "bias_decay", "max_norm", "frozen"];
-const INITS: [&str; 5] = ["normal", "uniform", "xavier", "he", "constant"];
-
-pub fn given_twice(name: &Name, first: Span) -> Diagnostic {
-    Diagnostic::error(codes::DUPLICATE_ARGUMENT, name.span, format!("`{}` is given twice", name.text))
-        .label(first, "first given here")
-        .help("remove one of the two")
+/// A setting of the parameters that a layer makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// How weights are drawn.
+    Init,
+    /// Factor on the optimiser's rate, for weights.
+    Rate,
+    /// Factor on the optimiser's rate, for biases.
+    BiasRate,
+    /// Factor on the optimiser's weight decay, for weights.
+    Decay,
+    /// Factor on the optimiser's weight decay, for biases.
+    BiasDecay,
+    /// Bound on the norm of the weights of each output.
+    MaxNorm,
+    /// Training leaves the parameters as they are.
+    Frozen,
 }
 
-impl Lower<'_> {
-    /// Takes one setting; `owner` names what it is given to in messages.
-    pub fn setting(&mut self, name: &str, value: &Expr, owner: &str, settings: &mut Settings, scope: &mut Scope) {
-        if name == "init" {
-            if let Some(init) = self.init(value, scope) {
-                settings.init = init;
-            }
-            return;
-        }
-        let want = match name {
-            "frozen" => Kind::Bool,
-            "max_norm" => Kind::Float(Bounds::POSITIVE),
-            _ => Kind::Float(Bounds::NOT_NEGATIVE),
-        };
-        let Some(given) = self.checked(want, value, &format!("`{name}` of {owner}"), scope) else { return };
-        match (name, given) {
-            ("rate", Arg::Float(v)) => settings.rate = v,
-            ("bias_rate", Arg::Float(v)) => settings.bias_rate = v,
-            ("decay", Arg::Float(v)) => settings.decay = v,
-            ("bias_decay", Arg::Float(v)) => settings.bias_decay = v,
-            ("max_norm", Arg::Float(v)) => settings.max_norm = Some(v),
-            ("frozen", Arg::Bool(v)) => settings.frozen = v,
-            _ => {}
+const STD: Param<f64> = Param::float("std", Bounds::NOT_NEGATIVE, "Standard deviation of the weights.").positional();
+const LIMIT: Param<f64> =
+    Param::float("limit", Bounds::NOT_NEGATIVE, "The largest magnitude of a weight.").positional();
+const VALUE: Param<f64> = Param::float("value", Bounds::ANY, "The value of every weight.").positional();
+
+const INITS: Table<Init> = Table {
+    what: "one of the initialisations",
+    callee: Callee::Initialisation,
+    functions: &[
+        FunctionSpec { name: "normal", params: &[STD.spec], make: |c, _| Some(Init::Normal { std: c.get(STD) }) },
+        FunctionSpec {
+            name: "uniform",
+            params: &[LIMIT.spec],
+            make: |c, _| Some(Init::Uniform { limit: c.get(LIMIT) }),
+        },
+        FunctionSpec { name: "xavier", params: &[], make: |_, _| Some(Init::Xavier) },
+        FunctionSpec { name: "he", params: &[], make: |_, _| Some(Init::He) },
+        FunctionSpec {
+            name: "constant",
+            params: &[VALUE.spec],
+            make: |c, _| Some(Init::Constant { value: c.get(VALUE) }),
+        },
+    ],
+};
+
+const FACTOR: Param<f64> = Param::float("factor", Bounds::NOT_NEGATIVE, "A factor on what the optimiser has.");
+const NORM: Param<f64> = Param::float("norm", Bounds::POSITIVE, "A bound on a norm.");
+const FLAG: Param<bool> = Param::bool("flag", "Whether something holds.");
+
+impl Setting {
+    /// All settings, in the order of the reference.
+    pub const ALL: [Setting; 7] = [
+        Setting::Init,
+        Setting::Rate,
+        Setting::BiasRate,
+        Setting::Decay,
+        Setting::BiasDecay,
+        Setting::MaxNorm,
+        Setting::Frozen,
+    ];
+
+    /// Its name in the language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Setting::Init => "init",
+            Setting::Rate => "rate",
+            Setting::BiasRate => "bias_rate",
+            Setting::Decay => "decay",
+            Setting::BiasDecay => "bias_decay",
+            Setting::MaxNorm => "max_norm",
+            Setting::Frozen => "frozen",
         }
     }
 
-    /// Evaluates and checks an argument that must be a constant.
-    pub fn checked(&mut self, want: Kind, value: &Expr, what: &str, scope: &mut Scope) -> Option<Arg> {
-        if let (Kind::Word(words), ExprKind::Name(name)) = (want, &value.kind) {
-            // A bare word that is no name of a value is one of the words.
-            if !scope.variables.contains_key(name) {
-                let word = argument::word(name, words, value.span, what);
-                return self.or_report(word.map(Arg::Word));
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<Setting> {
+        Setting::ALL.into_iter().find(|setting| setting.name() == name)
+    }
+
+    /// The names of all settings.
+    pub fn names() -> [&'static str; 7] {
+        Setting::ALL.map(Setting::name)
+    }
+
+    /// Reads the setting's value into `settings`, which stay as they are if it is wrong. `owner` names what it is given
+    /// to in messages.
+    pub fn read(self, value: &Expr, owner: &str, settings: &mut Settings, evaluator: &mut impl Evaluator) {
+        let what = format!("`{}` of {owner}", self.name());
+        let mut read = |number: &mut f64| {
+            if let Some(given) = evaluator.read(FACTOR, value, &what) {
+                *number = given;
             }
+        };
+        match self {
+            Setting::Rate => read(&mut settings.rate),
+            Setting::BiasRate => read(&mut settings.bias_rate),
+            Setting::Decay => read(&mut settings.decay),
+            Setting::BiasDecay => read(&mut settings.bias_decay),
+            Setting::Init => settings.init = INITS.value(value, evaluator).unwrap_or(settings.init),
+            Setting::MaxNorm => settings.max_norm = evaluator.read(NORM, value, &what).or(settings.max_norm),
+            Setting::Frozen => settings.frozen = evaluator.read(FLAG, value, &what).unwrap_or(settings.frozen),
         }
-        match self.expr(value, scope, None) {
-            Value::Const(c) => {
-                let given = argument::check(want, &c, value.span, what);
-                self.or_report(given)
-            }
-            Value::Node(_) => {
-                let message = format!("{what} must be {}, not a value of the network", argument::described(want));
-                self.report(Diagnostic::error(codes::WRONG_KIND, value.span, message));
-                None
-            }
-            Value::Poison => None,
-        }
     }
-
-    fn or_report(&mut self, result: Result<Arg, Diagnostic>) -> Option<Arg> {
-        result.map_err(|d| self.report(d)).ok()
-    }
-
-    /// `he`, `xavier`, `normal(std = 0.05)`, `uniform(limit = 0.1)`, `constant(0)`.
-    fn init(&mut self, value: &Expr, scope: &mut Scope) -> Option<Init> {
-        let (name, span, arguments) = match &value.kind {
-            ExprKind::Name(name) => (name.as_str(), value.span, &[][..]),
-            ExprKind::Call(call) => (call.function.text.as_str(), call.function.span, call.arguments.as_slice()),
-            _ => {
-                let message = "`init` must be one of the initialisations";
-                let d = Diagnostic::error(codes::WRONG_KIND, value.span, message);
-                self.report(d.help(format!("possible are {}", suggest::listed(&INITS))));
-                return None;
-            }
-        };
-        let parameter: Option<(&str, Bounds)> = match name {
-            "normal" => Some(("std", Bounds::NOT_NEGATIVE)),
-            "uniform" => Some(("limit", Bounds::NOT_NEGATIVE)),
-            "constant" => Some(("value", Bounds::ANY)),
-            "he" | "xavier" => None,
-            _ => {
-                let message = format!("there is no initialisation `{}`", super::split::shorten(name));
-                let d = Diagnostic::error(codes::UNKNOWN_FUNCTION, span, message);
-                self.report(d.maybe_help(suggest::help(name, &INITS, "possible are")));
-                return None;
-            }
-        };
-        let Some((key, bounds)) = parameter else {
-            if let Some(extra) = arguments.first() {
-                let message = format!("`{name}` takes no arguments");
-                self.report(Diagnostic::error(codes::TOO_MANY_ARGUMENTS, extra.value.span, message));
-                return None;
-            }
-            return Some(if name == "he" { Init::He } else { Init::Xavier });
-        };
-        let number = match arguments {
-            [one] if one.name.as_ref().is_none_or(|n| n.text == key) => one,
-            [] => {
-                let message = format!("`{name}` needs `{key}`");
-                let d = Diagnostic::error(codes::MISSING_ARGUMENT, value.span, message);
-                self.report(d.help(format!("write `{name}({key} = 0.05)`")));
-                return None;
-            }
-            [one, rest @ ..] => {
-                let d = match (&one.name, rest.first()) {
-                    (Some(wrong), _) if wrong.text != key => {
-                        let message = format!("`{name}` has no argument `{}`", wrong.text);
-                        Diagnostic::error(codes::UNKNOWN_ARGUMENT, wrong.span, message)
-                            .help(format!("its only argument is `{key}`"))
-                    }
-                    (_, Some(extra)) => {
-                        let message = format!("`{name}` takes one argument, `{key}`");
-                        Diagnostic::error(codes::TOO_MANY_ARGUMENTS, extra.value.span, message)
-                    }
-                    (_, None) => return None,
-                };
-                self.report(d);
-                return None;
-            }
-        };
-        let what = format!("`{key}` of `{name}`");
-        let Arg::Float(v) = self.checked(Kind::Float(bounds), &number.value, &what, scope)? else { return None };
-        Some(match name {
-            "normal" => Init::Normal { std: v },
-            "uniform" => Init::Uniform { limit: v },
-            _ => Init::Constant { value: v },
-        })
-    }
-}
-
-/// The kinds of constants in words, for messages about values that are not of the network.
-pub fn not_a_value(function: &str, value: &Const, span: Span) -> Diagnostic {
-    let message = format!("`{function}` works on values of the network, not on {}", value.describe());
-    Diagnostic::error(codes::WRONG_KIND, span, message)
 }

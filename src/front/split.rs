@@ -1,6 +1,6 @@
 //! Cuts a file into its top-level items before anything is parsed: an error in one item then hides none in the others.
-//! Brackets are matched here too, because "this `(` is never closed" says more than where the parser gave up, and nesting
-//! is bounded here, because a recursive parser must not see it unbounded.
+//! Brackets are matched here too, because "this `(` is never closed" says more than where the parser gave up, and
+//! nesting is bounded here, because a recursive parser must not see it unbounded.
 
 use super::codes;
 use super::diag::{Diagnostic, Span};
@@ -16,7 +16,9 @@ pub const ITEM_WORDS: [&str; 4] = ["network", "block", "data", "train"];
 /// The text of one item.
 #[derive(Clone, Debug)]
 pub struct Chunk {
+    /// The item, from its word to its closing brace.
     pub span: Span,
+    /// The word that starts it: `network`.
     pub word: String,
     /// What follows the word, if that is a name.
     pub name: Option<String>,
@@ -24,8 +26,11 @@ pub struct Chunk {
     pub broken: bool,
 }
 
+/// A file cut into items.
 pub struct Split {
+    /// The items in order.
     pub chunks: Vec<Chunk>,
+    /// What is wrong with brackets and with text outside of items.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -36,6 +41,7 @@ struct Splitter<'a> {
     out: Split,
 }
 
+/// Cuts a file into its items.
 pub fn split(text: &str, tokens: &[Token]) -> Split {
     let tokens: Vec<Token> = tokens.iter().filter(|t| t.kind != TokenKind::Comment).copied().collect();
     let mut splitter = Splitter { text, tokens, at: 0, out: Split { chunks: vec![], diagnostics: vec![] } };
@@ -181,7 +187,7 @@ impl Splitter<'_> {
         Diagnostic::error(codes::TOO_DEEP, self.tokens[i].span, message).help("give inner parts a name with `let`")
     }
 
-    /// Skips what is no item, with one error for all of it up to the next item.
+    /// Skips what is not an item, with one error for all of it up to the next item.
     fn junk(&mut self) {
         let first = self.at;
         let word = self.word(first).to_string();
@@ -212,7 +218,7 @@ impl Splitter<'_> {
                     .help("move the line to the top")
             }
             _ => {
-                let message = format!("`{}` starts no item of a model file", shorten(&word));
+                let message = format!("`{}` does not start an item of a model file", shorten(&word));
                 let near = suggest::nearest(&word, ITEM_WORDS);
                 let help = near.map_or_else(
                     || format!("a file consists of {} items", suggest::listed(&ITEM_WORDS)),

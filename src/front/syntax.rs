@@ -7,6 +7,7 @@ use super::parse::Rule;
 use super::split::shorten;
 use pest::error::{Error, ErrorVariant, InputLocation};
 
+/// Words of the language, which cannot be names.
 pub const KEYWORDS: [&str; 11] =
     ["network", "block", "input", "let", "output", "return", "repeat", "defaults", "as", "true", "false"];
 
@@ -120,7 +121,7 @@ fn number_problem(token: &Token, found: &str) -> Option<Diagnostic> {
     if plain.parse::<f64>().is_ok() {
         return None;
     }
-    let message = format!("`{}` is no number", shorten(found));
+    let message = format!("`{}` is not a number", shorten(found));
     let help = "numbers look like `12`, `100_000`, `0.5` and `1e-4`; a name starts with a letter";
     Some(Diagnostic::error(codes::BAD_NUMBER, token.span, message).help(help))
 }
