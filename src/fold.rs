@@ -1,6 +1,6 @@
-//! Weights of a network with batch normalisation for its plain twin: the same layers, the normalisation and constant scales
-//! inside of the weights and biases. What is folded is what the passes of inference fold, so that the two networks are compared,
-//! and the numbers computed, by the compiler's own rules.
+//! Weights of a network with batch normalisation for its plain twin: the same layers, the normalisation and constant
+//! scales inside of the weights and biases. What is folded is what the passes of inference fold, so that the two
+//! networks are compared, and the numbers computed, by the compiler's own rules.
 
 use crate::graph::interp::{self, Value};
 use crate::graph::{Graph, NodeId};

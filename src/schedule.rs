@@ -1,5 +1,6 @@
 //! The order in which a program computes its values: among those that continue something already computed, the one that
-//! leaves the least memory in use; something new is begun only when nothing can be continued. A parameter's new value waits until all other readers of the old one are done, so it can be written in place.
+//! leaves the least memory in use; something new is begun only when nothing can be continued. A parameter's new value
+//! waits until all other readers of the old one are done, so it can be written in place.
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;

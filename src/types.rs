@@ -1,6 +1,7 @@
 //! Types of the values that flow through a graph, and how they lie in memory.
 //!
-//! A value is described as the language does: per image, without the batch. `batched` says whether there is one per image.
+//! A value is described as the language does: per image, without the batch. `batched` says whether there is one per
+//! image.
 
 use std::fmt;
 
@@ -22,8 +23,10 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats.
     pub const ALL: [Format; 2] = [Format::Bf16, Format::Tf32];
 
+    /// Returns the word for it.
     pub fn name(self) -> &'static str {
         match self {
             Format::Bf16 => "bf16",
@@ -54,6 +57,7 @@ impl Format {
 /// The type of one value: `f32[N, 3, 32, 32]` is `batched` with `dims = [3, 32, 32]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Type {
+    /// What an element is.
     pub dtype: DType,
     /// One per image of the (symbolic) batch?
     pub batched: bool,

@@ -9,6 +9,7 @@ use ninc_runtime::plan::{Port, Role};
 use ninc_runtime::{Engine, Error, Feed, Result, Tensor};
 use std::collections::HashMap;
 
+/// Runs a graph by its reference meaning, behind the interface of compiled programs.
 pub struct Interpreter {
     graph: Graph,
     inputs: Vec<Port>,

@@ -72,7 +72,9 @@ real!(f64);
 /// Dense, in logical order, the batch first where there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<E> {
+    /// Sizes of its dimensions, the batch first where it is batched.
     pub dims: Vec<usize>,
+    /// Elements in logical order, the last dimension fastest.
     pub data: Vec<E>,
 }
 
@@ -84,6 +86,7 @@ pub enum Value<T> {
 }
 
 impl<T: Real> Value<T> {
+    /// Makes a value of float numbers.
     pub fn new(dims: &[usize], data: Vec<T>) -> Value<T> {
         assert_eq!(dims.iter().product::<usize>(), data.len(), "elements of a tensor {dims:?}");
         Value::Real(Tensor { dims: dims.to_vec(), data })
@@ -97,6 +100,7 @@ impl<T: Real> Value<T> {
         }
     }
 
+    /// Returns the whole numbers of a value that holds such.
     pub fn int(&self) -> &Tensor<i32> {
         match self {
             Value::Int(t) => t,
@@ -104,6 +108,7 @@ impl<T: Real> Value<T> {
         }
     }
 
+    /// Returns the sizes of its dimensions.
     pub fn dims(&self) -> &[usize] {
         match self {
             Value::Real(t) => &t.dims,
@@ -117,14 +122,17 @@ impl<T: Real> Value<T> {
 pub struct EvalCx<'a> {
     /// Images in this run, index of the first in the whole batch, images in the whole batch.
     pub batch: usize,
+    /// Number of the first image in the whole batch.
     pub first: usize,
+    /// Images in the whole batch.
     pub total: usize,
     /// Type of the result.
     pub ty: &'a Type,
 }
 
 /// Evaluates `graph` on a batch. `source(name, type)` gives inputs and parameters by name. Returns the values of all
-/// outputs, then the new values of all updated parameters (by the parameter's name). A value is dropped after its last user.
+/// outputs, then the new values of all updated parameters (by the parameter's name). A value is dropped after its last
+/// user.
 pub fn run<T: Real>(
     graph: &Graph,
     batch: usize,

@@ -13,14 +13,18 @@ use std::collections::HashSet;
 pub struct NodeId(NodeIndex<u32>);
 
 impl NodeId {
+    /// Returns the node's number, which it keeps while others are removed.
     pub fn index(self) -> usize {
         self.0.index()
     }
 }
 
+/// A value of the graph: an operator on operands.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// What computes it.
     pub op: Operator,
+    /// Its type, for one image.
     pub ty: Type,
     /// The user's name for the value (`block1`), or one made for it.
     pub name: Option<String>,
@@ -28,6 +32,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// Returns the operands in their order.
     pub fn operands(&self) -> &[NodeId] {
         &self.operands
     }
@@ -36,6 +41,7 @@ impl Node {
 /// A directed acyclic graph of values.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
+    /// The network's name.
     pub name: String,
     /// Edges run from an operand to its user.
     nodes: StableDiGraph<Node, ()>,
@@ -46,6 +52,7 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Makes a graph without nodes.
     pub fn new(name: &str) -> Graph {
         Graph { name: name.into(), ..Graph::default() }
     }
@@ -62,34 +69,42 @@ impl Graph {
         Ok(id)
     }
 
+    /// Returns a node.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
     }
 
+    /// Is the node still there?
     pub fn contains(&self, id: NodeId) -> bool {
         self.nodes.contains_node(id.0)
     }
 
+    /// Returns a node's operator.
     pub fn op(&self, id: NodeId) -> &Operator {
         &self.node(id).op
     }
 
+    /// Returns the type of a node's value.
     pub fn ty(&self, id: NodeId) -> &Type {
         &self.node(id).ty
     }
 
+    /// Returns a node's operands in their order.
     pub fn operands(&self, id: NodeId) -> &[NodeId] {
         &self.node(id).operands
     }
 
+    /// Gives a node a name.
     pub fn set_name(&mut self, id: NodeId, name: impl Into<String>) {
         self.nodes[id.0].name = Some(name.into());
     }
 
+    /// Returns the number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.node_count()
     }
 
+    /// Is it without nodes?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -8,8 +8,8 @@
 //! output "c" = %2
 //! ```
 //!
-//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update` line
-//! gives a parameter its new value at the end of a step.
+//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update`
+//! line gives a parameter its new value at the end of a step.
 
 use super::{Graph, NodeId};
 use crate::ops::Operator;

@@ -7,9 +7,9 @@ use crate::ops::source::Fill;
 use crate::types::DType;
 use std::collections::{HashMap, HashSet};
 
-/// Gradients of `loss` (one shared number; of any other value, of the sum of its elements) with respect to `wrt`, in that
-/// order. `None`: the loss does not depend on it. Contributions of several users are added in a fixed order, and nothing
-/// is built that no wanted gradient needs.
+/// Gradients of `loss` (one shared number; of any other value, of the sum of its elements) with respect to `wrt`, in
+/// that order. `None`: the loss does not depend on it. Contributions of several users are added in a fixed order, and
+/// nothing is built that no wanted gradient needs.
 pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<Option<NodeId>>, String> {
     let order = graph.order();
     let needed = dependents(graph, &order, wrt);

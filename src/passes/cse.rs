@@ -1,11 +1,12 @@
-//! Common subexpressions: equal operators on equal operands are computed once. Random operators qualify too, because their
-//! numbers depend on the key and the stream alone.
+//! Common subexpressions: equal operators on equal operands are computed once. Random operators qualify too, because
+//! their numbers depend on the key and the stream alone.
 
 use super::dce;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use std::collections::HashMap;
 
+/// Makes users of equal values share one of them.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     let mut seen: HashMap<(String, Vec<NodeId>), NodeId> = HashMap::new();
     for id in graph.order() {

@@ -4,6 +4,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use std::collections::HashSet;
 
+/// Removes what no result and no update needs.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     let live = live(graph);
     for id in graph.order().into_iter().rev() {

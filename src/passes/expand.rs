@@ -8,6 +8,7 @@ use crate::ops::conv::Conv2d;
 use crate::ops::mlpconv::MlpConv;
 use crate::ops::pool::{AvgPool, MaxPool};
 
+/// Takes fused chains apart into convolutions, activations and poolings.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         if let Operator::MlpConv(op) = graph.op(id).clone() {

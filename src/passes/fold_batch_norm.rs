@@ -8,6 +8,7 @@ use crate::ops::Operator;
 use crate::ops::fold::{FoldBias, FoldWeight};
 use crate::ops::source::Fill;
 
+/// Folds batch normalisations into the products before them.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         let Operator::BatchNorm(norm) = graph.op(id) else { continue };

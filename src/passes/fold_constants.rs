@@ -8,6 +8,7 @@ use crate::ops::conv::Conv2d;
 use crate::ops::reshape::Reshape;
 use crate::ops::source::Fill;
 
+/// Merges neighbouring pads, scales and reshapes, and drops those without effect.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         // A rewrite may open another one at the same place, such as a scale of a scale that makes a scale by 1.

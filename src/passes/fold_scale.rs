@@ -6,6 +6,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::arithmetic::Scale;
 
+/// Moves constant factors before a layer into its weights.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         if !matches!(graph.op(id), Operator::Conv2d(_) | Operator::Linear(_) | Operator::LocalConv(_)) {

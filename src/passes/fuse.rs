@@ -1,5 +1,5 @@
-//! Fuses convolution, bias, activation and rounding with the 1x1 convolutions that follow into one mlpconv, so that the values in
-//! between stay in cache. Chains written by hand and those of `mlpconv` look the same here.
+//! Fuses convolution, bias, activation and rounding with the 1x1 convolutions that follow into one mlpconv, so that the
+//! values in between stay in cache. Chains written by hand and those of `mlpconv` look the same here.
 
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};

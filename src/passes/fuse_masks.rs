@@ -1,5 +1,6 @@
-//! Joins the gradient of a ReLU, and a rounding, to the product before it, the gradient of a 1x1 convolution's input: a comparison while the
-//! results are in registers, instead of a trip to memory. Larger windows are left to the Winograd domain.
+//! Joins the gradient of a ReLU, and a rounding, to the product before it, the gradient of a 1x1 convolution's input: a
+//! comparison while the results are in registers, instead of a trip to memory. Larger windows are left to the Winograd
+//! domain.
 
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
@@ -7,6 +8,7 @@ use crate::ops::Operator;
 use crate::ops::conv::Conv2dGradInput;
 use crate::ops::round::Round;
 
+/// Joins the gradients of ReLUs, and roundings, to the products before them.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         if let Some((product, y)) = masked(graph, id) {

@@ -5,6 +5,7 @@ use crate::graph::Graph;
 use crate::ops::Operator;
 use crate::ops::arithmetic::Scale;
 
+/// Replaces dropout by what it is at inference.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
         let Operator::Dropout(dropout) = graph.op(id) else { continue };

@@ -1,5 +1,5 @@
-//! Passes: graph to graph, one file each. Every pass keeps what the interpreter computes (up to rounding), may run twice
-//! without changing anything the second time, and leaves no node behind that nobody uses.
+//! Passes: graph to graph, one file each. Every pass keeps what the interpreter computes (up to rounding), may run
+//! twice without changing anything the second time, and leaves no node behind that nobody uses.
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -24,7 +24,9 @@ pub mod training;
 /// A rewrite with the name that `--emit opt:NAME` and `--time-passes` know it by.
 #[derive(Clone, Copy)]
 pub struct Pass {
+    /// Its name.
     pub name: &'static str,
+    /// Rewrites the graph.
     pub run: fn(&mut Graph) -> Result<(), String>,
 }
 

@@ -1,6 +1,6 @@
 //! The optimiser's update as graph values: clipping, the rule of each parameter, bounds on norms. States are parameters
-//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is no
-//! business of the graph: it is a larger batch.
+//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is
+//! no business of the graph: it is a larger batch.
 
 use super::{name_once, step_input};
 use crate::graph::{Graph, NodeId};
@@ -57,7 +57,8 @@ impl Step<'_> {
         }
     }
 
-    /// A state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first value.
+    /// A state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first
+    /// value.
     fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, String> {
         let param = self.param(of)?;
         let state = Param {

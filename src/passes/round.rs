@@ -1,8 +1,8 @@
-//! `--precision bf16` and `tf32`: round the factors of every product to that format. The roundings are values of the graph, so that interpreters
-//! and kernels mean the same; sums, and all else, stay float32.
+//! `--precision bf16` and `tf32`: round the factors of every product to that format. The roundings are values of the
+//! graph, so that interpreters and kernels mean the same; sums, and all else, stay float32.
 //!
-//! A value that a product reads is rounded where it is made, and all that read it read the rounded one: it need not be kept
-//! twice. Parameters are rounded for products only; an update moves the float32 ones.
+//! A value that a product reads is rounded where it is made, and all that read it read the rounded one: it need not be
+//! kept twice. Parameters are rounded for products only; an update moves the float32 ones.
 
 use super::Pass;
 use crate::graph::{Graph, NodeId};
@@ -55,7 +55,8 @@ pub fn multiplies(op: &Operator) -> bool {
     )
 }
 
-/// The value to round: selecting from rounded elements is rounding the selected ones, and the maker can round as it stores.
+/// The value to round: selecting from rounded elements is rounding the selected ones, and the maker can round as it
+/// stores.
 fn source(graph: &Graph, id: NodeId) -> NodeId {
     let mut id = id;
     while selects(graph.op(id)) && !matches!(graph.op(graph.operands(id)[0]), Operator::Param(_)) {

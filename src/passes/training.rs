@@ -1,5 +1,5 @@
-//! Makes a training step of a network: the layers' training forms, the loss, gradients, and the optimiser's update, all as
-//! graph values. Nothing of a step happens outside the graph but feeding it.
+//! Makes a training step of a network: the layers' training forms, the loss, gradients, and the optimiser's update, all
+//! as graph values. Nothing of a step happens outside the graph but feeding it.
 
 use super::{autodiff, dce, optimizer, step_input};
 use crate::graph::{Graph, NodeId};

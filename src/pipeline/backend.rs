@@ -22,14 +22,18 @@ pub enum Grouping {
 
 /// A plan with its kernels, and the machine that they were written for.
 pub struct Planned {
+    /// What runs when, and where values lie.
     pub plan: Plan,
     pub module: Verified<Module>,
+    /// The machine.
     pub target: Target,
 }
 
 /// A program that runs, and its parts where it was compiled for the processor.
 pub struct Built {
+    /// Runs it.
     pub engine: Box<dyn Engine + Send>,
+    /// Plan and code, for the processor.
     pub compiled: Option<Compiled>,
 }
 

@@ -18,11 +18,13 @@ use ninc_runtime::{Engine, Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
+/// This machine's processor.
 pub struct Cpu<'a> {
     options: &'a Options,
 }
 
 impl<'a> Cpu<'a> {
+    /// Takes target, threads and cache from the options.
     pub fn new(options: &'a Options) -> Cpu<'a> {
         Cpu { options }
     }

@@ -10,6 +10,7 @@ use ninc_runtime::opencl::{self, Choice, Info, Source};
 use ninc_runtime::{Error, Result};
 use std::sync::Arc;
 
+/// OpenCL devices, or none where only texts are wanted.
 pub struct OpenCl {
     target: Target,
     /// None where only the text is wanted.

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 /// Options of a compilation; by default one thread of this processor, float32, with all checks.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What runs the program.
     pub device: Device,
+    /// Threads of the processor.
     pub threads: usize,
     /// Check the graph after each pass, the kernels and the plan.
     pub verify: bool,
+    /// The texts that are wanted.
     pub emit: Vec<Emit>,
     /// Named values that become outputs.
     pub dumps: Vec<String>,

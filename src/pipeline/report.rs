@@ -10,9 +10,13 @@ use std::time::Duration;
 /// A parameter or state of a program, for whoever initialises, saves and loads it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamInfo {
+    /// Its name.
     pub name: String,
+    /// Sizes of its dimensions, in PyTorch's layout.
     pub dims: Vec<usize>,
+    /// How it is initialised.
     pub init: Init,
+    /// Does training change it?
     pub trainable: bool,
     /// Belongs to the optimiser: saved in checkpoints, not with the weights.
     pub state: bool,

@@ -15,6 +15,7 @@ use ninc_runtime::spec::Augment;
 use ninc_runtime::{Error, Result};
 use std::time::Instant;
 
+/// A compilation: what was asked for, texts and numbers so far.
 pub struct Session<'a> {
     options: &'a Options,
     dumps: Vec<Dump>,
@@ -22,6 +23,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Begins a compilation.
     pub fn new(options: &'a Options) -> Session<'a> {
         Session { options, dumps: vec![], report: Report::default() }
     }
@@ -64,6 +66,7 @@ impl<'a> Session<'a> {
         self.check(name, graph)
     }
 
+    /// Checks the graph, if that is wanted; `after` names the step that made it.
     pub fn check(&mut self, after: &str, graph: &Graph) -> Result<()> {
         if !self.options.verify {
             return Ok(());

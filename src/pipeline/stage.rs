@@ -8,19 +8,30 @@ use std::fmt;
 /// The stages of compilation: the single list behind `--emit`, golden headers, `--time-passes` and error context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
+    /// The syntax tree, as the front end reads it.
     Ast,
+    /// The graph as the front end made it.
     Graph,
+    /// The graph with gradients and updates.
     Grad,
+    /// The final graph.
     Opt,
+    /// What was weighed for each convolution.
     Explain,
+    /// The kernels.
     Kernel,
+    /// When kernels run, and where values live.
     Plan,
+    /// Cranelift's IR.
     Clif,
+    /// Machine code.
     Asm,
+    /// OpenCL C.
     OpenCl,
 }
 
 impl Stage {
+    /// All stages, in their order.
     pub const ALL: [Stage; 10] = [
         Stage::Ast,
         Stage::Graph,
@@ -34,6 +45,7 @@ impl Stage {
         Stage::OpenCl,
     ];
 
+    /// Returns the word for it on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Ast => "ast",
@@ -53,7 +65,9 @@ impl Stage {
 /// What `--emit` asks for: a stage, or the graph after one pass (`opt:fuse`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Emit {
+    /// The stage.
     pub stage: Stage,
+    /// The pass after which the graph is shown.
     pub pass: Option<String>,
 }
 

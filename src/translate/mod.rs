@@ -1,5 +1,5 @@
-//! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each operator
-//! write its launches into one draft.
+//! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each
+//! operator write its launches into one draft.
 
 use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
@@ -17,7 +17,9 @@ mod narrow;
 /// All launches of a program with the values that callers name.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
+    /// Kernels, buffers and launches.
     pub builder: ProgramBuilder,
+    /// The values that callers name.
     pub ports: Ports,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(BufferId, BufferId)>,
@@ -148,8 +150,8 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// A name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do not depend on
-    /// what passes have removed.
+    /// A name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do not
+    /// depend on what passes have removed.
     fn label(&mut self, id: NodeId) -> String {
         if let Some(name) = &self.graph.node(id).name {
             return name.clone();

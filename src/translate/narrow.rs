@@ -1,6 +1,6 @@
-//! Which values are kept as bf16 in memory: those whose elements are exact in it, where all that read them are products or
-//! copy. On a processor they must multiply pairs of bf16 in one instruction: elsewhere a float32 costs fewer instructions than
-//! the memory it takes is worth. A GPU's products widen numbers on their way into local memory.
+//! Which values are kept as bf16 in memory: those whose elements are exact in it, where all that read them are products
+//! or copy. On a processor they must multiply pairs of bf16 in one instruction: elsewhere a float32 costs fewer
+//! instructions than the memory it takes is worth. A GPU's products widen numbers on their way into local memory.
 
 use crate::graph::{Graph, NodeId};
 use crate::lower::target::{Batch, Target};
