@@ -4,7 +4,7 @@ use super::model_file::{image_dims, input};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::programs::{parameters, show_dumps};
-use ninc::library::files::{self, Order};
+use ninc::library::files::{self, BuildRequest};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::pipeline::{Device, Stage};
 use ninc_runtime::Error;
@@ -80,7 +80,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Some((weights, _)) if !weights.classes.is_empty() => weights.classes.clone(),
         _ => super::run::builtin(&model),
     };
-    let order = Order {
+    let request = BuildRequest {
         triple,
         levels: &levels,
         picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
@@ -90,7 +90,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         embed: args.embed,
         opencl: matches!(global.device(), Device::OpenCl(_)),
     };
-    let library = files::build(&model, &order, &global.options()?)?;
+    let library = files::build(&model, &request, &global.options()?)?;
     global.times(&library.kernels.report);
     if let Some((weights, path)) = &weights {
         weights.check(&parameters(&library.kernels.params), path)?;

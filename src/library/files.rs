@@ -1,10 +1,10 @@
 //! All files of a library.
 
-use super::blob::{Extras, Feed, Training};
 use super::header::{self, About, identifier};
+use super::image::{Extras, Feed, Training};
 use super::levels::{Level, host_triple};
 use super::table::{self, Row};
-use super::{Contents, Part, Set, archive, object, opencl, shared};
+use super::{LibraryContents, ProgramVariants, Variant, archive, object, opencl, shared};
 use crate::lower::target::Target;
 use crate::model::Model;
 use crate::pipeline::{self, Emit, Kernels, Options, Stage};
@@ -19,7 +19,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// What to build.
-pub struct Order<'a> {
+pub struct BuildRequest<'a> {
     pub triple: &'a str,
     /// From the least to the most demanding.
     pub levels: &'a [Level],
@@ -45,50 +45,53 @@ pub struct Library {
     pub kernels: Kernels,
 }
 
-pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library> {
+pub fn build(model: &Model, request: &BuildRequest, options: &Options) -> Result<Library> {
     // Texts are those of inference, but for what only training has.
-    let (learning, running) = options.emit.iter().cloned().partition(|e| order.train && e.of_training());
-    let mut compiled = compile(model, order, options, running, pipeline::inference_kernels)?;
-    let mut trained = match order.train {
-        true => compile(model, order, options, learning, pipeline::training_kernels)?,
+    let (learning, running) = options.emit.iter().cloned().partition(|e| request.train && e.of_training());
+    let mut compiled = compile(model, request, options, running, pipeline::inference_kernels)?;
+    let mut trained = match request.train {
+        true => compile(model, request, options, learning, pipeline::training_kernels)?,
         false => vec![],
     };
     let last = compiled.last().ok_or_else(|| Error::new("no level to build for"))?;
     let name = identifier(&model.name);
-    let weights = match (order.weights, trained.first()) {
+    let weights = match (request.weights, trained.first()) {
         (Some(weights), _) => weights.clone(),
         (None, Some(kernels)) => fresh(model, kernels)?,
         (None, None) => Weights::default(),
     };
     // Without weights nobody knows the preparation.
-    let picture = order.weights.and(order.picture);
+    let picture = request.weights.and(request.picture);
     let saved = used(&weights, last).store();
     let extras =
-        |feeds: Vec<Feed>, training| Extras { feeds, weights: &weights, picture, classes: &order.classes, training };
+        |feeds: Vec<Feed>, training| Extras { feeds, weights: &weights, picture, classes: &request.classes, training };
     let training = match (trained.first(), &model.train) {
         (Some(first), Some(recipe)) => {
             let feeds = first.plan.inputs.iter().map(|p| feed(recipe, p)).collect::<Result<_>>()?;
             let training = Training { seed: recipe.seed, saved: &saved };
-            Some(Set { parts: parts(&trained), extras: extras(feeds, Some(training)) })
+            Some(ProgramVariants { variants: variants(&trained), extras: extras(feeds, Some(training)) })
         }
         _ => None,
     };
-    let given = order.weights.is_some() || order.train;
-    let contents = Contents {
-        inference: Set { parts: parts(&compiled), extras: extras(vec![Feed::Image; last.plan.inputs.len()], None) },
+    let given = request.weights.is_some() || request.train;
+    let contents = LibraryContents {
+        inference: ProgramVariants {
+            variants: variants(&compiled),
+            extras: extras(vec![Feed::Image; last.plan.inputs.len()], None),
+        },
         training,
-        embedded: (given && order.embed).then(|| saved.to_bytes()),
+        embedded: (given && request.embed).then(|| saved.to_bytes()),
     };
-    let (object, code_bytes) = object(&name, order.triple, contents)?;
+    let (object, code_bytes) = object(&name, request.triple, contents)?;
     let failed = |e: String| Error::new(format!("library: {e}"));
     let about = About {
         name: &model.name,
         plan: &last.plan,
         picture,
-        classes: order.classes.len(),
-        embedded: order.embed,
-        training: order.train,
-        opencl: order.opencl,
+        classes: request.classes.len(),
+        embedded: request.embed,
+        training: request.train,
+        opencl: request.opencl,
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut files = header::write(&about);
@@ -97,13 +100,13 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
         (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object).map_err(failed)?),
         (format!("{name}.o"), object),
     ]);
-    if given && !order.embed {
+    if given && !request.embed {
         files.push((format!("{name}.safetensors"), saved.to_bytes()));
     }
     if let Some(kernels) = trained.first() {
         files.push((format!("{name}_train.safetensors"), start(&weights, kernels).to_bytes()));
     }
-    if order.opencl {
+    if request.opencl {
         // Its launches are numbers and names only: weights are where the library has them.
         let options = Options { emit: vec![], ..options.clone() };
         let (plan, source) = pipeline::opencl_inference(model, &options)?;
@@ -111,7 +114,7 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
         files.push((format!("{name}.cl"), source.text.into_bytes()));
     }
     let rows = table::rows(&last.plan, &last.module, &last.target);
-    let json = describe(model, order, &weights, last, &files, &rows, code_bytes);
+    let json = describe(model, request, &weights, last, &files, &rows, code_bytes);
     files.push((format!("{name}.json"), json.into_bytes()));
     let mut kernels = compiled.pop().expect("there is a last one");
     kernels.dumps.extend(trained.pop().into_iter().flat_map(|k| k.dumps));
@@ -121,27 +124,27 @@ pub fn build(model: &Model, order: &Order, options: &Options) -> Result<Library>
 /// All levels of a program. Dumps show the last one.
 fn compile(
     model: &Model,
-    order: &Order,
+    request: &BuildRequest,
     options: &Options,
     texts: Vec<Emit>,
     make: fn(&Model, &Options) -> Result<Kernels>,
 ) -> Result<Vec<Kernels>> {
     let host = options.target.clone().unwrap_or_else(Target::host);
-    if order.triple != host_triple() && texts.contains(&Stage::Asm.into()) {
+    if request.triple != host_triple() && texts.contains(&Stage::Asm.into()) {
         return Err(Error::new("`--emit asm` shows instructions of this machine only")
-            .with_help(format!("look at the object for {} with a disassembler", order.triple)));
+            .with_help(format!("look at the object for {} with a disassembler", request.triple)));
     }
     let mut compiled = Vec::new();
-    for (i, level) in order.levels.iter().enumerate() {
-        let emit = if i + 1 == order.levels.len() { texts.clone() } else { vec![] };
-        let target = Some(level.target(order.triple, &host)?);
+    for (i, level) in request.levels.iter().enumerate() {
+        let emit = if i + 1 == request.levels.len() { texts.clone() } else { vec![] };
+        let target = Some(level.target(request.triple, &host)?);
         compiled.push(make(model, &Options { target, emit, ..options.clone() })?);
     }
     Ok(compiled)
 }
 
-fn parts(compiled: &[Kernels]) -> Vec<Part<'_>> {
-    compiled.iter().map(|k| Part { plan: &k.plan, module: &k.module, target: &k.target }).collect()
+fn variants(compiled: &[Kernels]) -> Vec<Variant<'_>> {
+    compiled.iter().map(|k| Variant { plan: &k.plan, module: &k.module, target: &k.target }).collect()
 }
 
 /// What feeds an input of the training step.
@@ -183,7 +186,7 @@ fn start(weights: &Weights, kernels: &Kernels) -> Store {
 /// The library in words for programs: `NAME.json`.
 fn describe(
     model: &Model,
-    order: &Order,
+    request: &BuildRequest,
     weights: &Weights,
     kernels: &Kernels,
     files: &[(String, Vec<u8>)],
@@ -195,17 +198,17 @@ fn describe(
     let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
     let sums: serde_json::Map<String, serde_json::Value> =
         files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
-    let picture = order.weights.and(order.picture);
+    let picture = request.weights.and(request.picture);
     let value = json!({
         "network": model.name,
         "ninc": env!("CARGO_PKG_VERSION"),
-        "target": order.triple,
-        "cpu": order.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
+        "target": request.triple,
+        "cpu": request.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
         "inputs": ports(&plan.inputs),
         "outputs": ports(&plan.outputs),
         "pictures": picture.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" })),
         "prepare": weights.preparation.as_ref().map(|p| p.spec()),
-        "classes": order.classes,
+        "classes": request.classes,
         "parameters": kernels.report.parameters,
         "multiply_adds": kernels.report.multiply_adds,
         "arena_bytes": plan.arena_bytes(1),

@@ -1,7 +1,7 @@
 //! `ninc build`: a compiled network as an ordinary library, which needs nothing but the C library and threads.
 //!
 //! The kernels' code is that of the JIT. Around it stands a driver (`driver/`) in a small language of its own, compiled with
-//! it, which reads the plan from a table (`blob`). So a library behaves like `ninc run`, to the last bit, on every processor
+//! it, which reads the plan from an image of it (`image`). So a library behaves like `ninc run`, to the last bit, on every processor
 //! that code can be made for, and building one needs no compiler but this.
 
 use crate::back::cranelift::Object;
@@ -9,25 +9,28 @@ use crate::back::{MicroKernelCode, driver, x86};
 use crate::kernel::ir::{MicroKernel, Module};
 use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
-use blob::{Blob, Extras};
 use cranelift_module::{DataId, FuncId};
+use image::{Extras, Image};
 use ninc_runtime::data::lcn;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::{Error, Result};
 
 pub mod archive;
-pub mod blob;
 pub mod files;
 pub mod header;
+pub mod image;
 pub mod levels;
 pub mod opencl;
+pub mod records;
 pub mod shared;
 pub mod table;
+mod worth;
 
 /// The driver's text, a page per subject.
-const DRIVER: [&str; 4] = [
+const DRIVER: [&str; 5] = [
     include_str!("driver/load.driver"),
     include_str!("driver/prepare.driver"),
+    include_str!("driver/team.driver"),
     include_str!("driver/run.driver"),
     include_str!("driver/api.driver"),
 ];
@@ -35,10 +38,13 @@ const TRAIN: &str = include_str!("driver/train.driver");
 const EMBEDDED: &str = include_str!("driver/embedded.driver");
 const CPU_X86: &str = include_str!("driver/cpu_x86.driver");
 
-/// One set of kernels with its plan: a library has one for each level of processors.
-pub struct Part<'a> {
+/// A program compiled for one level of processors.
+pub struct Variant<'a> {
+    /// What to launch.
     pub plan: &'a Plan,
+    /// The kernels.
     pub module: &'a Verified<Module>,
+    /// What they are compiled for.
     pub target: &'a Target,
 }
 
@@ -53,16 +59,23 @@ fn needs(target: &Target) -> i64 {
     level + if target.bf16 { 8 } else { 0 } + if target.vnni { 16 } else { 0 }
 }
 
-/// A program for all levels, from the least to the most demanding, and what belongs to it.
-pub struct Set<'a> {
-    pub parts: Vec<Part<'a>>,
+/// A program for all levels, and what belongs to it.
+pub struct ProgramVariants<'a> {
+    /// From the least to the most demanding level.
+    pub variants: Vec<Variant<'a>>,
+    /// The same for all levels.
     pub extras: Extras<'a>,
 }
 
+/// Bytes of memory for the teams of threads.
+const TEAMS: usize = 0x10000;
+
 /// What a library holds.
-pub struct Contents<'a> {
-    pub inference: Set<'a>,
-    pub training: Option<Set<'a>>,
+pub struct LibraryContents<'a> {
+    /// The network.
+    pub inference: ProgramVariants<'a>,
+    /// A step of its training.
+    pub training: Option<ProgramVariants<'a>>,
     /// A weights file to put inside.
     pub embedded: Option<Vec<u8>>,
 }
@@ -81,24 +94,30 @@ struct Maker {
 }
 
 /// The object file of a network and the bytes of its machine code.
-pub fn object(name: &str, triple: &str, contents: Contents) -> Result<(Vec<u8>, usize)> {
-    let least = contents.inference.parts.first().ok_or_else(|| Error::new("a library of no code"))?.target;
+pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Vec<u8>, usize)> {
+    let least = contents.inference.variants.first().ok_or_else(|| Error::new("a library of no code"))?.target;
     let base = Target { isa: Isa::Portable, ..least.clone() };
     let object = Object::new(name, triple, &base).map_err(failed)?;
     let x86 = triple.starts_with("x86_64");
     let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
-    maker.set("", &contents.inference)?;
-    DRIVER.into_iter().for_each(|part| maker.text += part);
+    maker.program("", &contents.inference)?;
+    DRIVER.into_iter().for_each(|page| maker.text += page);
     if let Some(training) = &contents.training {
-        maker.set("_train", training)?;
+        maker.program("_train", training)?;
         maker.text += TRAIN;
     }
-    let mut constants = blob::constants();
+    let mut constants = image::constants();
     if let Some(weights) = contents.embedded {
         constants.push(("WEIGHTS_BYTES".into(), weights.len() as i64));
         maker.data("weights", weights, &[])?;
         maker.text += EMBEDDED;
     }
+    // Whole pages, however large they are, because the system clears whole ones in a child.
+    constants.push(("TEAMS_BYTES".into(), TEAMS as i64));
+    let page = if x86 { 0x1000 } else { TEAMS as u64 };
+    let teams = maker.object.zeros(&format!("{name}.data.teams"), TEAMS, page).map_err(failed)?;
+    maker.data.push(("teams".into(), teams));
+    constants.push(("SYS_FUTEX".into(), if x86 { 202 } else { 98 }));
     maker.data("crc", crc_tables(), &[])?;
     let (raw, total) = lcn::gaussian();
     maker.data("gauss", raw.iter().chain([&total]).flat_map(|v| v.to_le_bytes()).collect(), &[])?;
@@ -113,20 +132,21 @@ impl Maker {
     }
 
     /// Kernels and plans of all levels, and the function that chooses one by what the processor has.
-    fn set(&mut self, suffix: &str, set: &Set) -> Result<()> {
+    fn program(&mut self, suffix: &str, program: &ProgramVariants) -> Result<()> {
         let mut choose = format!("fn choose{suffix}() {{\n    let found = cpu();\n");
-        for (i, part) in set.parts.iter().enumerate().rev() {
-            let wide = x86::micro_kernel_code(part.target);
+        for (i, variant) in program.variants.iter().enumerate().rev() {
+            let wide = x86::micro_kernel_code(variant.target);
             let none = |_: &MicroKernel| None;
             let prefix = format!("{}{suffix}.{i}.", self.name);
             let code: &MicroKernelCode = if self.x86 { &wide } else { &none };
-            let kernels = self.object.kernels(&prefix, part.module, part.target, code).map_err(failed)?;
-            let Blob { bytes, kernels: places } = blob::build(part.plan, &set.extras)?;
+            let kernels = self.object.kernels(&prefix, variant.module, variant.target, code).map_err(failed)?;
+            let Image { bytes, kernels: places } =
+                image::build(variant.plan, variant.module, variant.target, &program.extras)?;
             let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
             // Names, shapes and classes are the same at all levels: the first, least one is `@plan`.
             let plan = if i == 0 { format!("plan{suffix}") } else { format!("plan{suffix}{i}") };
             self.data(&plan, bytes, &places)?;
-            let need = if self.x86 { needs(part.target) } else { 0 };
+            let need = if self.x86 { needs(variant.target) } else { 0 };
             choose += &format!("    if (found & {need}) == {need} {{ return @{plan}; }}\n");
         }
         self.text += &choose;
@@ -135,9 +155,12 @@ impl Maker {
     }
 
     fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize)> {
+        let pause = if self.x86 { &PAUSE_X86[..] } else { &YIELD_ARM[..] };
+        let pause = self.object.bytes(&format!("{}.pause", self.name), 0, pause).map_err(failed)?;
         let mut names = driver::Names { prefix: &self.name, ..driver::Names::default() };
         names.data.extend(self.data.iter().map(|(n, id)| (n.as_str(), *id)));
         names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
+        names.functions.push(("pause", pause));
         if self.x86 {
             let name = |what: &str| format!("{}.{what}", self.name);
             names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID).map_err(failed)?));
@@ -147,9 +170,11 @@ impl Maker {
             self.text += "fn cpu() { return 0; }\n";
         }
         let emitted = driver::emit(&mut self.object.module, &self.text, &names);
-        let (_, bytes) = emitted.map_err(|e| Error::new(format!("driver: {e}")))?;
-        let code = self.object.code_bytes + bytes;
-        Ok((self.object.finish().map_err(failed)?, code))
+        let emitted = emitted.map_err(|e| Error::new(format!("driver: {e}")))?;
+        let unload = emitted.function("unload").ok_or_else(|| Error::new("driver: it has no function `unload`"))?;
+        self.object.add(emitted.bytes, emitted.unwind);
+        let code = self.object.code_bytes;
+        Ok((self.object.finish(unload).map_err(failed)?, code))
     }
 }
 
@@ -162,6 +187,12 @@ const CPUID: [u8; 27] = [
 
 /// `xor ecx, ecx; xgetbv; shl rdx, 32; or rax, rdx; ret`
 const XGETBV: [u8; 13] = [0x31, 0xc9, 0x0f, 0x01, 0xd0, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0xc3];
+
+/// `pause; ret`: a thread that polls leaves the core's units to others.
+const PAUSE_X86: [u8; 3] = [0xf3, 0x90, 0xc3];
+
+/// `yield; ret`
+const YIELD_ARM: [u8; 8] = [0x3f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];
 
 /// Tables for CRC-32 (polynomial 0xEDB88320), eight bytes at a time: table k is that of a byte with k bytes behind it.
 fn crc_tables() -> Vec<u8> {

@@ -69,11 +69,20 @@ pub fn share_of_peak(target: &Target, work: &Work, tile: Option<Tile>, bytes: us
     if work.multiply_adds == 0 {
         return None;
     }
-    let vectors = |count: u64| operations(count as f64 / f64::from(target.lanes));
+    Some(vectors(target, work.multiply_adds) / cycles(target, work, tile, bytes))
+}
+
+/// Cycles of as many operations in full vectors.
+fn vectors(target: &Target, count: u64) -> f64 {
+    operations(count as f64 / f64::from(target.lanes))
+}
+
+/// Cycles of a launch that does `work` on buffers of `bytes` bytes, with register tiles of this form if it has any.
+pub fn cycles(target: &Target, work: &Work, tile: Option<Tile>, bytes: usize) -> f64 {
     let waits = tile.map_or(1.0, |t| tile_time(t, t.rows, t.columns()) / (t.rows * t.vectors) as f64);
     let rounding = if target.fma { 1.0 } else { 2.0 };
-    let arithmetic = rounding * waits * vectors(work.multiply_adds) + vectors(work.others);
-    Some(vectors(work.multiply_adds) / arithmetic.max(stream(target, bytes, bytes)))
+    let arithmetic = rounding * waits * vectors(target, work.multiply_adds) + vectors(target, work.others);
+    arithmetic.max(stream(target, bytes, bytes))
 }
 
 /// The choices as text; for each candidate the microseconds of an image on one core of 3 GHz.

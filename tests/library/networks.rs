@@ -2,7 +2,7 @@
 
 use super::loaded::Loaded;
 use super::{Place, have};
-use ninc::library::files::{self, Order};
+use ninc::library::files::{self, BuildRequest};
 use ninc::library::levels::{Level, host_triple};
 use ninc::lower::target::Target;
 use ninc::model::Model;
@@ -41,9 +41,9 @@ fn weights(model: &Model, params: &[ParamInfo], dims: [usize; 3]) -> Weights {
     }
 }
 
-fn write(place: &Place, model: &Model, options: &Options, order: &Order) {
+fn write(place: &Place, model: &Model, options: &Options, request: &BuildRequest) {
     fs::create_dir_all(place.path("lib")).expect("made");
-    for (name, bytes) in files::build(model, order, options).expect("builds").files {
+    for (name, bytes) in files::build(model, request, options).expect("builds").files {
         fs::write(place.path("lib").join(name), bytes).expect("written");
     }
 }
@@ -117,7 +117,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     let plan = program.compiled.as_ref().expect("for a processor").plan.clone();
     let group = plan.group.expect("groups");
     assert!(group < 300 && 600 % group != 0 && plan.finish < plan.launches.len(), "{group} {}", plan.finish);
-    let order = Order {
+    let request = BuildRequest {
         triple: host_triple(),
         levels: &[Level::Native],
         picture: None,
@@ -127,7 +127,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
         embed: false,
         opencl: false,
     };
-    write(&place, &model, &options, &order);
+    write(&place, &model, &options, &request);
     let start = Weights::read(&place.path("lib/large.safetensors")).expect("good");
     start.load_into(&mut *program.engine).expect("fits");
     let library = Loaded::open(&place.path("lib/liblarge.so"), "large");
@@ -157,7 +157,7 @@ fn valgrind_is_silent_on_networks_of_all_sizes() {
         let options = Options::default();
         let params = pipeline::inference_kernels(&model, &options).expect("compiles").params;
         let weights = weights(&model, &params, dims);
-        let order = Order {
+        let request = BuildRequest {
             triple: "x86_64-unknown-linux-gnu",
             levels: &[Level::V3],
             picture: Some(dims),
@@ -167,7 +167,7 @@ fn valgrind_is_silent_on_networks_of_all_sizes() {
             embed: false,
             opencl: false,
         };
-        write(&place, &model, &options, &order);
+        write(&place, &model, &options, &request);
         let mut picture = format!("P{}\n{} {}\n255\n", 5 + dims[0] / 3, dims[2], dims[1]).into_bytes();
         picture.extend((0..dims.iter().product::<usize>()).map(|i| (i * 37 % 251) as u8));
         fs::write(place.path("picture.ppm"), picture).expect("written");

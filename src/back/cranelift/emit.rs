@@ -8,6 +8,7 @@ use crate::verified::Verified;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Signature, types};
+use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_entity::EntitySet;
 use cranelift_frontend::FunctionBuilderContext;
@@ -20,6 +21,8 @@ pub struct Emitted {
     pub name: String,
     pub id: FuncId,
     pub bytes: usize,
+    /// Its stack frames, where Cranelift compiled it just now.
+    pub unwind: Option<UnwindInfo>,
 }
 
 /// What micro-kernels are compiled with.
@@ -62,10 +65,10 @@ pub fn emit<M: Module>(
         let name = format!("{prefix}micro_kernel{}_{}", called.index(), symbol(&micro_kernel.name));
         let signature = micro_kernel_signature(micro_kernel.params.len(), micro_kernel_isa);
         let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
-        let piece = match kept.as_mut().and_then(Iterator::next) {
-            Some(piece) => piece,
+        let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
+            Some(piece) => (piece, None),
             None => match micro_kernel_code(micro_kernel) {
-                Some(bytes) => Piece { align: 64, bytes: bytes.map_err(fail)?, relocations: vec![] },
+                Some(bytes) => (Piece { align: 64, bytes: bytes.map_err(fail)?, relocations: vec![] }, None),
                 None => {
                     let mut context = Context::new();
                     context.func.signature = signature;
@@ -78,7 +81,7 @@ pub fn emit<M: Module>(
         out.define_function_bytes(id, align, &piece.bytes, &piece.relocations).map_err(|e| fail(e.to_string()))?;
         pieces.push(piece);
         ids[called] = Some(id);
-        micro_kernels.push(Emitted { name, id, bytes });
+        micro_kernels.push(Emitted { name, id, bytes, unwind });
     }
     let mut kernels = Vec::new();
     for (id, kernel) in &module.kernels {
@@ -86,8 +89,8 @@ pub fn emit<M: Module>(
         let name = format!("{prefix}kernel{}_{}", id.index(), symbol(&kernel.name));
         let signature = kernel_signature(out.isa());
         let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
-        let piece = match kept.as_mut().and_then(Iterator::next) {
-            Some(piece) => piece,
+        let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
+            Some(piece) => (piece, None),
             None => {
                 let mut context = Context::new();
                 context.func.signature = signature;
@@ -104,18 +107,19 @@ pub fn emit<M: Module>(
         out.define_function_bytes(id, piece.align, &piece.bytes, &piece.relocations)
             .map_err(|e| fail(e.to_string()))?;
         pieces.push(piece);
-        kernels.push(Emitted { name, id, bytes });
+        kernels.push(Emitted { name, id, bytes, unwind });
     }
     Ok((micro_kernels, kernels, pieces))
 }
 
-fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<Piece, String> {
+fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<(Piece, Option<UnwindInfo>), String> {
     let code = context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{e:?}"))?;
     let bytes = code.code_buffer().to_vec();
     let align = u64::from(code.buffer.alignment).max(u64::from(isa.function_alignment().minimum));
     let found = code.buffer.relocs().to_vec();
+    let unwind = code.create_unwind_info(isa).map_err(|e| e.to_string())?;
     let relocations = found.iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
-    Ok(Piece { align, bytes, relocations })
+    Ok((Piece { align, bytes, relocations }, unwind))
 }
 
 /// The text of all functions; calls refer to micro-kernels by number.

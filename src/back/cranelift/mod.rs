@@ -20,10 +20,12 @@ mod memory;
 mod micro_kernel;
 mod nest;
 mod object;
+mod unwind;
 
 pub use emit::{Emitted, emit};
 pub use jit::JitCode;
 pub use object::{Object, isa_for};
+pub use unwind::Frames;
 
 /// Compiles for this process, all micro-kernels by Cranelift.
 pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {

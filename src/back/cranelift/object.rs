@@ -1,14 +1,18 @@
 //! Compiled kernels in an object file.
 
-use super::emit::{self, Emitted};
+use super::emit;
+use super::unwind::{self, Frames};
 use super::{Effort, MicroKernelCode, settings_for};
 use crate::kernel::ir::Module as KernelModule;
 use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
+use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::Configurable;
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
 use cranelift_object::{ObjectBuilder, ObjectModule};
+use object::write::Relocation;
+use object::{RelocationEncoding, RelocationFlags, RelocationKind, SectionFlags, SectionKind, elf};
 
 /// Extensions of x86-64-v2 and v3 that Cranelift can use, by its names.
 const V2: [&str; 6] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"];
@@ -37,6 +41,8 @@ pub struct Object {
     target: Target,
     /// Bytes of machine code so far.
     pub code_bytes: usize,
+    /// Stack frames of all functions.
+    frames: Vec<(FuncId, Frames)>,
 }
 
 impl Object {
@@ -45,7 +51,8 @@ impl Object {
         let isa = isa_for(triple, target, Effort::Kernel)?;
         let builder =
             ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names()).map_err(|e| e.to_string())?;
-        Ok(Object { module: ObjectModule::new(builder), triple: triple.into(), target: target.clone(), code_bytes: 0 })
+        let module = ObjectModule::new(builder);
+        Ok(Object { module, triple: triple.into(), target: target.clone(), code_bytes: 0, frames: vec![] })
     }
 
     /// Adds a module's kernels, their symbols under `prefix`; gives them in their order.
@@ -58,7 +65,7 @@ impl Object {
     ) -> Result<Vec<FuncId>, String> {
         debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
         let isa = isa_for(&self.triple, target, Effort::MicroKernel)?;
-        let (micro_kernels, kernels, _) = emit::emit(
+        let (micro_kernels, kernels, pieces) = emit::emit(
             &mut self.module,
             prefix,
             module,
@@ -68,8 +75,13 @@ impl Object {
             Linkage::Local,
             None,
         )?;
-        self.code_bytes += micro_kernels.iter().chain(&kernels).map(|f: &Emitted| f.bytes).sum::<usize>();
-        Ok(kernels.iter().map(|k| k.id).collect())
+        let ids = kernels.iter().map(|k| k.id).collect();
+        for (function, piece) in micro_kernels.into_iter().chain(kernels).zip(pieces) {
+            self.code_bytes += function.bytes;
+            let frames = function.unwind.map_or(Frames::Code(piece.bytes), Frames::Known);
+            self.frames.push((function.id, frames));
+        }
+        Ok(ids)
     }
 
     /// Data that nothing writes; at some places the addresses of functions.
@@ -86,6 +98,22 @@ impl Object {
         Ok(id)
     }
 
+    /// Takes note of functions that were put into `module`.
+    pub fn add(&mut self, bytes: usize, frames: Vec<(FuncId, UnwindInfo)>) {
+        self.code_bytes += bytes;
+        self.frames.extend(frames.into_iter().map(|(id, unwind)| (id, Frames::Known(unwind))));
+    }
+
+    /// Zeros that the code may change.
+    pub fn zeros(&mut self, name: &str, bytes: usize, align: u64) -> Result<DataId, String> {
+        let id = self.module.declare_data(name, Linkage::Local, true, false).map_err(|e| e.to_string())?;
+        let mut data = DataDescription::new();
+        data.define_zeroinit(bytes);
+        data.set_align(align);
+        self.module.define_data(id, &data).map_err(|e| e.to_string())?;
+        Ok(id)
+    }
+
     /// A function of integers from bytes of machine code that refer to nothing.
     pub fn bytes(&mut self, name: &str, params: usize, code: &[u8]) -> Result<FuncId, String> {
         let mut signature = self.module.make_signature();
@@ -95,11 +123,29 @@ impl Object {
         let id = self.module.declare_function(name, Linkage::Local, &signature).map_err(|e| e.to_string())?;
         self.module.define_function_bytes(id, 16, code, &[]).map_err(|e| e.to_string())?;
         self.code_bytes += code.len();
+        let x86 = self.triple.starts_with("x86_64");
+        self.frames.push((id, if x86 { Frames::Code(code.to_vec()) } else { Frames::None(code.len()) }));
         Ok(id)
     }
 
-    /// The object file's bytes.
-    pub fn finish(self) -> Result<Vec<u8>, String> {
-        self.module.finish().emit().map_err(|e| e.to_string())
+    /// The object file's bytes. `at_end` is called when the code is unloaded or the program ends.
+    pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, String> {
+        let isa = isa_for(&self.triple, &self.target, Effort::Kernel)?;
+        let mut product = self.module.finish();
+        unwind::write(&mut product, isa.as_ref(), self.frames)?;
+        let kind = SectionKind::Elf(elf::SHT_FINI_ARRAY);
+        let section = product.object.add_section(vec![], b".fini_array".to_vec(), kind);
+        product.object.section_mut(section).flags =
+            SectionFlags::Elf { sh_flags: u64::from(elf::SHF_ALLOC | elf::SHF_WRITE) };
+        let offset = product.object.append_section_data(section, &[0; 8], 8);
+        let symbol = product.function_symbol(at_end);
+        let flags = RelocationFlags::Generic {
+            kind: RelocationKind::Absolute,
+            encoding: RelocationEncoding::Generic,
+            size: 64,
+        };
+        let relocation = Relocation { offset, symbol, addend: 0, flags };
+        product.object.add_relocation(section, relocation).map_err(|e| e.to_string())?;
+        product.emit().map_err(|e| e.to_string())
     }
 }

@@ -8,6 +8,7 @@ use cranelift_codegen::ir::{
     AbiParam, AtomicRmwOp, Block, InstBuilder, MemFlagsData, Signature, StackSlotData, StackSlotKind, Type, Value,
     types,
 };
+use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
 use std::collections::HashMap;
@@ -25,9 +26,26 @@ pub struct Names<'a> {
     pub constants: Vec<(&'a str, i64)>,
 }
 
-/// Compiles the text's functions into `out`; gives the exported symbols and the bytes of code. Errors are mistakes in the
-/// text.
-pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<(Vec<String>, usize), String> {
+/// Functions that were put into a module.
+#[derive(Debug, Default)]
+pub struct Emitted {
+    /// By their names in the text.
+    functions: Vec<(String, FuncId)>,
+    /// Bytes of machine code.
+    pub bytes: usize,
+    /// Stack frames.
+    pub unwind: Vec<(FuncId, UnwindInfo)>,
+}
+
+impl Emitted {
+    /// A function of the text.
+    pub fn function(&self, name: &str) -> Option<FuncId> {
+        self.functions.iter().find(|(n, _)| n == name).map(|(_, id)| *id)
+    }
+}
+
+/// Compiles the text's functions into `out`. Errors are mistakes in the text.
+pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted, String> {
     let program = parse(text)?;
     let mut globals = Globals { constants: HashMap::new(), functions: HashMap::new(), data: HashMap::new(), texts: 0 };
     for (name, value) in &program.constants {
@@ -39,7 +57,7 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<(Vec<St
         let params = out.declarations().get_function_decl(*id).signature.params.len();
         globals.functions.insert(name.to_string(), Callee { id: *id, params: vec![Ty::Int; params], int: false });
     }
-    let mut symbols = Vec::new();
+    let mut emitted = Emitted::default();
     for e in &program.externs {
         let params = vec![Ty::Int; e.params];
         let signature = signature(out, &params, if e.int { types::I32 } else { types::I64 });
@@ -55,10 +73,9 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<(Vec<St
         };
         let id = out.declare_function(&symbol, linkage, &signature).map_err(|e| e.to_string())?;
         globals.functions.insert(f.name.clone(), Callee { id, params, int: false });
-        symbols.extend(f.export.then_some(symbol));
+        emitted.functions.push((f.name.clone(), id));
     }
     let mut frontend = FunctionBuilderContext::new();
-    let mut bytes = 0;
     for f in &program.functions {
         let callee = globals.functions[&f.name].clone();
         let mut context = Context::new();
@@ -75,9 +92,13 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<(Vec<St
         body.b.seal_all_blocks();
         body.b.finalize(config);
         out.define_function(callee.id, &mut context).map_err(|e| format!("{}: {e:?}", f.name))?;
-        bytes += context.compiled_code().map_or(0, |c| c.code_buffer().len());
+        if let Some(code) = context.compiled_code() {
+            emitted.bytes += code.code_buffer().len();
+            let unwind = code.create_unwind_info(out.isa()).map_err(|e| format!("{}: {e}", f.name))?;
+            emitted.unwind.extend(unwind.map(|unwind| (callee.id, unwind)));
+        }
     }
-    Ok((symbols, bytes))
+    Ok(emitted)
 }
 
 fn ir_type(ty: Ty) -> Type {
@@ -428,6 +449,10 @@ impl<M: Module> Body<'_, '_, M> {
             ("atomic_add", [address, value]) => {
                 let (address, value) = (self.int(address)?, self.int(value)?);
                 (self.b.ins().atomic_rmw(types::I64, flags, AtomicRmwOp::Add, address, value), Ty::Int)
+            }
+            ("atomic_cas", [address, expected, new]) => {
+                let (address, expected, new) = (self.int(address)?, self.int(expected)?, self.int(new)?);
+                (self.b.ins().atomic_cas(flags, address, expected, new), Ty::Int)
             }
             ("sqrt", [value]) => {
                 let (value, ty) = self.expr(value)?;

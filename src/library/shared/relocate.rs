@@ -1,0 +1,136 @@
+//! References of the object, resolved in the bytes where both ends are known, and left to the loader where they are not.
+
+use super::{Kind, Link, Machine};
+use object::read::elf::ElfFile64;
+use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolIndex};
+use object::{LittleEndian, SectionIndex, elf};
+
+/// A relocation for the loader.
+pub(super) struct Dynamic {
+    /// Address of the word that it fills.
+    pub place: usize,
+    /// Number of the dynamic symbol, 0 for an address in the library.
+    pub symbol: u32,
+    pub kind: u32,
+    pub addend: i64,
+}
+
+impl Link {
+    /// How many relocations the loader will have.
+    pub(super) fn count_dynamic(&self, file: &ElfFile64<LittleEndian>, machine: &Machine) -> usize {
+        let absolute = |section: SectionIndex| {
+            let section = file.section_by_index(section).into_iter();
+            let flags = section.flat_map(|s| s.relocations()).map(|(_, relocation)| relocation.flags());
+            flags.filter(|f| matches!(f, RelocationFlags::Elf { r_type } if *r_type == machine.absolute)).count()
+        };
+        self.homes.keys().map(|&section| absolute(section)).sum::<usize>() + self.slots.len()
+    }
+
+    /// Resolves all references; gives the loader's relocations, those without a symbol first.
+    pub(super) fn relocate(
+        &mut self,
+        file: &ElfFile64<LittleEndian>,
+        machine: &Machine,
+    ) -> Result<Vec<Dynamic>, String> {
+        let mut dynamic: Vec<Dynamic> = Vec::new();
+        for section in file.sections() {
+            let Some(&(kind, start)) = self.homes.get(&section.index()) else { continue };
+            for (offset, relocation) in section.relocations() {
+                let RelocationTarget::Symbol(index) = relocation.target() else {
+                    return Err("a relocation without a symbol".into());
+                };
+                let RelocationFlags::Elf { r_type } = relocation.flags() else {
+                    return Err("a relocation that is not one of ELF".into());
+                };
+                let target = self.target(file, index)?;
+                let (at, addend) = (start + offset as usize, relocation.addend());
+                let place = self.part(kind).address + at;
+                if r_type == machine.absolute {
+                    let target = target.ok_or("an imported address in data")?;
+                    let addend = target as i64 + addend;
+                    dynamic.push(Dynamic { place, symbol: 0, kind: machine.relative, addend });
+                } else {
+                    let slot = self.slots.iter().position(|&s| s == index).map(|i| self.slots_at + 8 * i);
+                    self.patch(kind, at, machine, r_type, &Reference { place: place as i64, target, slot, addend })?;
+                }
+            }
+        }
+        for (i, &index) in self.slots.iter().enumerate() {
+            let place = self.slots_at + 8 * i;
+            dynamic.push(match self.target(file, index)? {
+                Some(target) => Dynamic { place, symbol: 0, kind: machine.relative, addend: target as i64 },
+                // The imported symbols are the first of both lists.
+                None => Dynamic { place, symbol: i as u32 + 1, kind: machine.imported, addend: 0 },
+            });
+        }
+        dynamic.sort_by_key(|d| (d.symbol, d.place));
+        Ok(dynamic)
+    }
+
+    /// The address of a symbol, `None` for an imported one.
+    fn target(&self, file: &ElfFile64<LittleEndian>, index: SymbolIndex) -> Result<Option<usize>, String> {
+        let symbol = file.symbol_by_index(index).map_err(|e| e.to_string())?;
+        symbol.section_index().map(|section| self.address(section, symbol.address() as usize)).transpose()
+    }
+
+    fn patch(&mut self, kind: Kind, at: usize, machine: &Machine, r_type: u32, to: &Reference) -> Result<(), String> {
+        let bytes = &mut self.part(kind).bytes[at..at + 4];
+        let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let patched = match machine.code {
+            elf::EM_X86_64 => to.x86(r_type)?,
+            _ => to.arm(r_type, word)?,
+        };
+        bytes.copy_from_slice(&patched.to_le_bytes());
+        Ok(())
+    }
+}
+
+/// A reference from code: from where, and to what.
+struct Reference {
+    place: i64,
+    target: Option<usize>,
+    /// Where the loader puts the target's address, if it does.
+    slot: Option<usize>,
+    addend: i64,
+}
+
+impl Reference {
+    fn direct(&self) -> Result<i64, String> {
+        self.target.map(|t| t as i64).ok_or_else(|| "a direct reference to something imported".to_string())
+    }
+
+    fn slot(&self) -> Result<i64, String> {
+        self.slot.map(|s| s as i64).ok_or_else(|| "an indirect reference to something without a slot".to_string())
+    }
+
+    /// The distance to `target` in 32 bits.
+    fn distance(&self, target: i64) -> Result<u32, String> {
+        i32::try_from(target + self.addend - self.place).map(|d| d as u32).map_err(|e| e.to_string())
+    }
+
+    fn x86(&self, kind: u32) -> Result<u32, String> {
+        match kind {
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => self.distance(self.direct()?),
+            elf::R_X86_64_GOTPCREL => self.distance(self.slot()?),
+            _ => Err(format!("an unknown relocation {kind}")),
+        }
+    }
+
+    fn arm(&self, kind: u32, word: u32) -> Result<u32, String> {
+        let pages = |target: i64| {
+            let pages = ((target + self.addend) >> 12) - (self.place >> 12);
+            word | (pages as u32 & 3) << 29 | (pages as u32 >> 2 & 0x7ffff) << 5
+        };
+        Ok(match kind {
+            elf::R_AARCH64_PREL32 => self.distance(self.direct()?)?,
+            elf::R_AARCH64_CALL26 | elf::R_AARCH64_JUMP26 => {
+                word | ((self.direct()? + self.addend - self.place) >> 2) as u32 & 0x3ff_ffff
+            }
+            elf::R_AARCH64_ADR_PREL_PG_HI21 => pages(self.direct()?),
+            elf::R_AARCH64_ADR_GOT_PAGE => pages(self.slot()?),
+            elf::R_AARCH64_ADD_ABS_LO12_NC => word | ((self.direct()? + self.addend) as u32 & 0xfff) << 10,
+            elf::R_AARCH64_LD64_GOT_LO12_NC => word | ((self.slot()? + self.addend) as u32 & 0xfff) >> 3 << 10,
+            _ => return Err(format!("an unknown relocation {kind}")),
+        })
+    }
+}
