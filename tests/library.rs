@@ -1,9 +1,11 @@
 //! `ninc build`: libraries give what `ninc run` gives, bit for bit, to programs in C, Rust and Python; they are reproducible,
 //! refuse what is wrong, and may be used by many threads at once.
 
+mod elf;
 mod loaded;
 mod networks;
 mod opencl;
+mod threads;
 
 use loaded::Loaded;
 use std::fs;
@@ -127,6 +129,22 @@ fn programs_in_three_languages_agree_with_run() {
             assert_eq!(place.good("python3", &arguments), expected, "Python, {prepare}");
         }
     }
+}
+
+#[test]
+fn levels_have_the_bits_that_the_readme_says() {
+    if !have("cc") || !cfg!(target_arch = "x86_64") || !std::is_x86_feature_detected!("avx2") {
+        return;
+    }
+    let place = Place::trained(3, "[scale]");
+    let mut run = vec!["run", "small.nin", "--weights", "w/small.safetensors", "a.png", "--output", "r.npy"];
+    run.extend(["--isa", "avx2", "--caches", "32K,1M,16M"]);
+    place.good("ninc", &run);
+    let result = ninc_runtime::npy::read(&place.path("r.npy")).expect("an array");
+    let expected: String = result.data.iter().map(|v| format!("{:08x}\n", v.to_bits())).collect();
+    place.build("lib", &["--cpu", "x86-64-v3"]);
+    place.good("cc", &["-O1", "lib/classify.c", "lib/libsmall.a", "-lpthread", "-o", "c"]);
+    assert_eq!(place.good("./c", &["--raw", "lib/small.safetensors", "a.png"]), expected);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use ninc_runtime::plan::Plan;
 use ninc_runtime::{Error, Result};
 
 pub mod archive;
+mod contents;
 pub mod files;
 pub mod header;
 pub mod image;

@@ -1,7 +1,7 @@
 //! How many threads pay: what a plan costs by the model of costs, for the driver to decide by at each run.
 
 use crate::kernel::count;
-use crate::kernel::ir::Module;
+use crate::kernel::ir::{EntityRef, KernelId, Module};
 use crate::lower::cost;
 use crate::lower::target::Target;
 use ninc_runtime::plan::Plan;
@@ -23,7 +23,7 @@ pub struct Work {
 pub fn work(plan: &Plan, module: &Module, target: &Target) -> Work {
     let images = plan.group_of(IMAGES);
     let cycles = |launch: &ninc_runtime::plan::Launch, images: usize| {
-        let work = count::kernel(module, &module.kernels[launch.kernel], images);
+        let work = count::kernel(module, &module.kernels[KernelId::new(launch.kernel)], images);
         let bytes = launch.buffers.iter().map(|&b| plan.bytes(b, images)).sum();
         cost::cycles(target, &work, None, bytes)
     };

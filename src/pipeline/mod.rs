@@ -25,6 +25,7 @@ pub use report::{ParamInfo, Report, multiply_adds};
 pub use stage::{Dump, Emit, Stage};
 
 use crate::graph::Graph;
+use crate::lower::target::Target;
 use crate::model::Model;
 use backend::Backend;
 use cpu::Cpu;
@@ -76,6 +77,20 @@ pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
     let graph = session.training_graph(model)?;
     session.library(&graph, Mode::Training)
+}
+
+/// [`inference_kernels`] for several processors; the graph is made once. Texts and times are those of the last one.
+pub fn inference_variants(model: &Model, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
+    let mut session = Session::new(options);
+    let graph = session.inference_graph(model)?;
+    session.variants(&graph, Mode::Inference, targets)
+}
+
+/// Like [`inference_variants`], for [`training`].
+pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
+    let mut session = Session::new(options);
+    let graph = session.training_graph(model)?;
+    session.variants(&graph, Mode::Training, targets)
 }
 
 /// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.

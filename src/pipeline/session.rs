@@ -8,6 +8,7 @@ use super::{Device, Dump, Emit, Kernels, Mode, Options, Program, Stage};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
 use crate::lower::cost;
+use crate::lower::target::Target;
 use crate::model::Model;
 use crate::passes::{self, Pass};
 use crate::{plan, translate};
@@ -135,6 +136,19 @@ impl<'a> Session<'a> {
         let Planned { plan, module, target } = self.kernels(graph, mode, &Cpu::new(self.options))?;
         self.all_shown(mode)?;
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
+    }
+
+    /// [`Session::library`] for each of several targets. Only the last one has texts.
+    pub fn variants(self, graph: &Graph, mode: Mode, targets: &[Target]) -> Result<Vec<Kernels>> {
+        let Some((last, others)) = targets.split_last() else { return Ok(vec![]) };
+        let mut all = Vec::new();
+        for target in others {
+            let options = Options { target: Some(target.clone()), emit: vec![], ..self.options.clone() };
+            all.push(Session::new(&options).library(graph, mode)?);
+        }
+        let options = Options { target: Some(last.clone()), ..self.options.clone() };
+        all.push(Session { options: &options, dumps: self.dumps, report: self.report }.library(graph, mode)?);
+        Ok(all)
     }
 
     /// Counts the work and the parameters of the final graph.

@@ -59,16 +59,20 @@ int @name@_create_from_memory(@name@ **network, const void *weights, size_t size
 int @name@_create_embedded(@name@ **network, char *error, size_t error_size);
 
 /*>embedded*/
-/* Frees the network; no thread may be running it. NULL is fine. */
+/* Frees the network and ends its threads; nobody may be running it. NULL is fine. Unloading the library ends the threads of
+ * networks that were not freed. */
 void @name@_destroy(@name@ *network);
 
 /* Runs the network on n images (at least 1) of @NAME@_INPUT_SIZE floats each, already prepared as for training, and writes
  * @NAME@_OUTPUT_SIZE floats for each to `result`. One thread; allocates a workspace and frees it. */
 int @name@_run(const @name@ *network, int64_t n, const float *images, float *result);
 
-/* The same with `threads` threads (1 to 1024, the caller's included; started for this call) in a workspace of the caller
- * of at least @name@_workspace_size bytes, at any address, used by nobody else during the call. With one thread nothing
- * is allocated. Where workspace is NULL, one is allocated. */
+/* Like @name@_run, with at most `threads` threads (1 to 1024, the caller's included): as many of them as pay for n images.
+ * They are started by the first call that wants them and wait for the next one, until @name@_destroy. Several threads may
+ * run one network at the same time: the first has the network's threads, the others do their runs alone. Results have the
+ * same bits for any number of threads. After a fork the child may use the network; it gets threads of its own.
+ * The workspace is the caller's, of at least @name@_workspace_size bytes, at any address, used by nobody else during the
+ * call. With one thread nothing is allocated. Where workspace is NULL, one is allocated. */
 int @name@_run_with(const @name@ *network, int64_t n, const float *images, float *result, int64_t threads,
                     void *workspace, size_t workspace_size);
 
@@ -85,7 +89,7 @@ int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, 
 int @name@_run_ports(const @name@ *network, int64_t n, const void *const *inputs, void *const *outputs, int64_t threads,
                      void *workspace, size_t workspace_size);
 
-/* Bytes of workspace for n images and so many threads; 0 for arguments out of range. Above 64 images it does not grow. */
+/* Bytes of workspace for n images and `threads` threads; 0 for arguments out of range. Above 64 images it does not grow. */
 size_t @name@_workspace_size(const @name@ *network, int64_t n, int64_t threads);
 
 /* What a status means. */
