@@ -3,7 +3,7 @@
 //! waits until all other readers of the old one are done, so it can be written in place.
 
 use crate::graph::{Graph, NodeId};
-use crate::ops::Operator;
+use crate::ops::facts::Memory;
 use std::collections::{HashMap, HashSet};
 
 /// Images that a batch is taken to have when values per image are weighed against shared ones.
@@ -69,10 +69,9 @@ fn cost(graph: &Graph, id: NodeId, readers: &HashMap<NodeId, usize>) -> i64 {
 
 fn bytes(graph: &Graph, id: NodeId) -> i64 {
     let ty = graph.ty(id);
-    match graph.op(id) {
-        // They have places of their own.
-        Operator::Input(_) | Operator::Param(_) | Operator::Fill(_) => 0,
-        _ => (4 * ty.elements() * if ty.batched { TYPICAL_BATCH } else { 1 }) as i64,
+    match graph.op(id).memory() {
+        Memory::Own => 0,
+        Memory::Arena => (4 * ty.elements() * if ty.batched { TYPICAL_BATCH } else { 1 }) as i64,
     }
 }
 

@@ -3,6 +3,7 @@
 // A test that panics says where.
 #![allow(clippy::unwrap_used)]
 
+mod checkpoint;
 mod cli;
 mod conv;
 mod counts;

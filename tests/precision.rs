@@ -56,7 +56,7 @@ fn rounded(case: &Case, format: Format) -> Graph {
 #[test]
 fn compiled_products_agree() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    let cases = ops::cases().into_iter().enumerate().filter(|(_, case)| round::multiplies(&case.op));
+    let cases = ops::cases().into_iter().enumerate().filter(|(_, case)| case.op.factors() == [0, 1]);
     for ((i, case), format) in cases.flat_map(|case| Format::ALL.map(|format| (case.clone(), format))) {
         let [drawn, narrow] = operands(&case, format, i as u64);
         let expected = eval::<f64>(&case, &narrow.iter().map(convert).collect::<Vec<_>>());

@@ -17,7 +17,7 @@ pub const FORMAT: &str = "ninc-checkpoint-1";
 pub struct Identity {
     /// Version of the program.
     pub version: String,
-    /// Hash of the network's text form.
+    /// Hash of the network's identity: a text that stays as it is while the printed form of networks changes.
     pub network: String,
     /// Hash of the training part.
     pub data: String,

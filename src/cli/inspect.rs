@@ -5,6 +5,9 @@ use super::output::{self, Done, grouped};
 use ninc::graph::{Graph, NodeId};
 use ninc::model::{Layer, Model};
 use ninc::ops::Operator;
+use ninc::ops::facts::Receptive;
+use ninc::ops::window::Window;
+use ninc::types::Type;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -143,25 +146,13 @@ fn fields(graph: &Graph) -> HashMap<NodeId, Field> {
 }
 
 fn grow(graph: &Graph, id: NodeId, field: Field, whole: [usize; 2]) -> Field {
-    let kernel = |rank: usize| {
-        let weight = graph.operands(id).get(1).map(|&w| graph.ty(w).dims.as_slice()).unwrap_or_default();
-        if weight.len() == rank { [weight[rank - 2], weight[rank - 1]] } else { [1, 1] }
-    };
-    let window = |kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2]| Field {
-        size: [0, 1].map(|i| field.size[i] + kernel[i].saturating_sub(1) * dilation[i] * field.step[i]),
-        step: [0, 1].map(|i| field.step[i] * stride[i]),
-    };
-    match graph.op(id) {
-        Operator::Conv2d(op) => window(kernel(4), op.stride, op.dilation),
-        Operator::MlpConv(op) => window(kernel(4), op.stride, op.dilation),
-        Operator::LocalConv(op) => window(kernel(5), op.stride, [1, 1]),
-        Operator::MaxPool(op) => window(op.kernel, op.stride, [1, 1]),
-        Operator::AvgPool(op) => window(op.kernel, op.stride, [1, 1]),
-        Operator::StochasticPool(op) => window(op.kernel, op.stride, [1, 1]),
-        // These look at everything.
-        Operator::GlobalAvgPool(_) | Operator::GlobalMaxPool(_) | Operator::Linear(_) | Operator::DropConnect(_) => {
-            Field { size: [0, 1].map(|i| whole[i].max(field.size[i])), ..field }
-        }
-        _ => field,
+    let operands: Vec<Type> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
+    match graph.op(id).receptive(&operands) {
+        Receptive::Point => field,
+        Receptive::Window(Window { kernel, stride, dilation, .. }) => Field {
+            size: [0, 1].map(|i| field.size[i] + kernel[i].saturating_sub(1) * dilation[i] * field.step[i]),
+            step: [0, 1].map(|i| field.step[i] * stride[i]),
+        },
+        Receptive::Whole => Field { size: [0, 1].map(|i| whole[i].max(field.size[i])), ..field },
     }
 }

@@ -119,7 +119,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters, resumed)?;
     let preparation = prepare(&spec.prepare, &sets.train)?;
-    let text = identity::text(&model.graph);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
         name: model.name.clone(),
@@ -130,7 +129,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         parameters,
         output: name,
         scores,
-        network: format!("{:016x}", fnv(text.as_bytes())),
+        network: format!("{:016x}", fnv(identity::text(&model.graph).as_bytes())),
         version: env!("CARGO_PKG_VERSION").into(),
         compiled_for: Some(global.compiled_for()?),
         folder: args.out.clone(),

@@ -142,6 +142,7 @@ impl OperatorDef for Activation {
         let op = ActivationGrad { function: self.function.clone(), slope: self.slope };
         Ok(vec![cx.wanted(0, op, &[y, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -152,6 +153,8 @@ impl OperatorDef for Activation {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |(function, slope): &(&str, f64), ty: Type, draw| {
@@ -253,6 +256,8 @@ impl OperatorDef for ActivationGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |&(function, slope): &(&str, f64)| {

@@ -84,6 +84,7 @@ impl OperatorDef for Add {
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Ok(vec![Some(cx.grad), Some(cx.grad)])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -91,6 +92,8 @@ impl OperatorDef for Add {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
@@ -127,6 +130,7 @@ impl OperatorDef for Mul {
         let (a, b, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, Mul {}, &[dy, b])?, cx.wanted(1, Mul {}, &[dy, a])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -134,6 +138,8 @@ impl OperatorDef for Mul {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
@@ -163,6 +169,7 @@ impl OperatorDef for Scale {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, self.clone(), &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -174,6 +181,8 @@ impl OperatorDef for Scale {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         vec![
@@ -208,6 +217,7 @@ impl OperatorDef for Mix {
             cx.wanted(1, Scale { factor: self.weight }, &[dy])?,
         ])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -220,6 +230,8 @@ impl OperatorDef for Mix {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |weight, ty: Type| Case::new(Mix { weight }, 2, &[ty.clone(), ty]);
@@ -254,6 +266,7 @@ impl OperatorDef for ScaleBy {
         let (s, dy) = (cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, ScaleBy {}, &[dy, s])?, None])
     }
+    super::differentiable!(except 1);
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -261,6 +274,8 @@ impl OperatorDef for ScaleBy {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let types = [Type::shared(&[5, 3, 2, 2]), Type::batched(&[7])];

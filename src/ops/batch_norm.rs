@@ -131,6 +131,7 @@ impl OperatorDef for BatchNorm {
         let dgamma = cx.wanted(1, dgamma, &[x, mean, variance, dy])?;
         Ok(vec![dx, dgamma, cx.wanted(2, ChannelSum {}, &[dy])?, None, None])
     }
+    super::differentiable!(except 3, 4);
 
     /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and shift do not
     /// learn, stays what it is at inference, statistics included.
@@ -170,6 +171,8 @@ impl OperatorDef for BatchNorm {
         result.elements() as u64
     }
 
+    super::usual!(factors, elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let channel = |ty: &Type| Type::shared(&ty.dims[..1]);
         let op = |epsilon| BatchNorm { epsilon, momentum: 0.1 };
@@ -208,6 +211,7 @@ impl OperatorDef for BatchMean {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Err("the batch's mean is differentiated together with its batch_norm only".into())
     }
+    super::no_derivative!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -215,6 +219,8 @@ impl OperatorDef for BatchMean {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         tried().iter().map(|ty| Case::new(BatchMean {}, 3, std::slice::from_ref(ty))).collect()
@@ -248,6 +254,7 @@ impl OperatorDef for BatchVariance {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Err("the batch's variance is differentiated together with its batch_norm only".into())
     }
+    super::no_derivative!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -255,6 +262,8 @@ impl OperatorDef for BatchVariance {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         tried().iter().map(|ty| Case::new(BatchVariance {}, 3, &[ty.clone(), Type::shared(&ty.dims[..1])])).collect()
@@ -299,6 +308,8 @@ impl OperatorDef for BatchNormGradGamma {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |ty: &Type| {
@@ -353,6 +364,8 @@ impl OperatorDef for BatchNormGradInput {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |ty: &Type| {

@@ -77,6 +77,7 @@ impl OperatorDef for Concat {
         }
         Ok(gradients)
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -84,6 +85,8 @@ impl OperatorDef for Concat {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |dims: &[&[usize]]| {
@@ -145,6 +148,7 @@ impl OperatorDef for Slice {
         parts.insert(usize::from(self.begin > 0), cx.grad);
         Ok(vec![Some(cx.graph.add(Concat {}, &parts)?)])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -152,6 +156,8 @@ impl OperatorDef for Slice {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |begin, len, dims: &[usize]| Case::new(Slice { begin, len }, 3, &[Type::batched(dims)]);

@@ -1,6 +1,7 @@
 //! Convolution (cross-correlation, as in every framework). Window sizes come from the weight `[O, I/groups, kh, kw]`.
 
 use super::attr::attributes;
+use super::facts::{Elements, Folding, Receptive};
 use super::layer::{self, blame};
 use super::params::{Param, ParamSpec};
 use super::reduce::ChannelSum;
@@ -231,6 +232,7 @@ impl OperatorDef for Conv2d {
         }
         Ok(gradients)
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -241,6 +243,24 @@ impl OperatorDef for Conv2d {
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
         products(result, &operands[1])
+    }
+
+    super::usual!(elements, storage, memory);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
+        operand < 2
+    }
+
+    fn receptive(&self, operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window_of(&operands[1].dims))
+    }
+
+    fn folding(&self) -> Folding {
+        Folding::ScaleAndNorm
     }
 
     fn cases() -> Vec<Case> {
@@ -318,6 +338,21 @@ impl OperatorDef for Conv2dGradInput {
         products(&operands[1], &operands[0])
     }
 
+    super::usual!(storage, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn elements(&self) -> Elements {
+        self.round.map_or(Elements::Computed, Elements::Rounded)
+    }
+
+    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+        // By a GPU's recipes alone; in groups they may run by a processor's.
+        gpu && self.groups == 1 && operand < 2
+    }
+
     fn cases() -> Vec<Case> {
         let case = |shape: &Shape| {
             let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
@@ -374,6 +409,17 @@ impl OperatorDef for Conv2dGradWeight {
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
         products(&operands[1], result)
+    }
+
+    super::usual!(elements, storage, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+        // As the input's gradient.
+        gpu && self.groups == 1 && operand < 2
     }
 
     fn cases() -> Vec<Case> {

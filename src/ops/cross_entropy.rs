@@ -57,6 +57,7 @@ impl OperatorDef for CrossEntropy {
         let (logits, target, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, CrossEntropyGrad {}, &[logits, target, dy])?, None])
     }
+    super::differentiable!(except 1);
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -64,6 +65,8 @@ impl OperatorDef for CrossEntropy {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |c| Case::new(CrossEntropy {}, 5, &[Type::batched(&[c]), Type::batched(&[c])]);
@@ -109,6 +112,8 @@ impl OperatorDef for CrossEntropyGrad {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let case = |c| {
             let row = Type::batched(&[c]);
@@ -151,6 +156,7 @@ impl OperatorDef for OneHot {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Ok(vec![None])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -158,6 +164,8 @@ impl OperatorDef for OneHot {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |classes, smoothing| {

@@ -3,6 +3,7 @@
 use super::arithmetic::Scale;
 use super::attr::attributes;
 use super::dropout::RATE;
+use super::facts::Receptive;
 use super::linear::{FEATURES, weight_dims};
 use super::linear::{LinearGradInput, LinearGradWeight};
 use super::params::ParamSpec;
@@ -107,6 +108,7 @@ impl OperatorDef for DropConnect {
             cx.wanted(2, ChannelSum {}, &[dy])?,
         ])
     }
+    super::differentiable!();
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let mut operands = cx.operands.clone();
@@ -121,6 +123,16 @@ impl OperatorDef for DropConnect {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    super::usual!(elements, storage, reads_bf16, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Whole
     }
 
     fn cases() -> Vec<Case> {
@@ -176,6 +188,7 @@ impl OperatorDef for DropConnectTrain {
             None,
         ])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -184,6 +197,12 @@ impl OperatorDef for DropConnectTrain {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
     }
 
     fn cases() -> Vec<Case> {
@@ -239,6 +258,12 @@ impl OperatorDef for DropConnectGradInput {
         operands[0].elements() as u64
     }
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
     fn cases() -> Vec<Case> {
         let key = Type::ints(false, &[4]);
         let case = |(f, o): (usize, usize)| {
@@ -290,6 +315,12 @@ impl OperatorDef for DropConnectGradWeight {
         result.elements() as u64
     }
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
     fn cases() -> Vec<Case> {
         let key = Type::ints(false, &[4]);
         let case = |(f, o): (usize, usize)| {
@@ -339,6 +370,8 @@ impl OperatorDef for DropConnectGradBias {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let key = Type::ints(false, &[4]);

@@ -75,6 +75,7 @@ impl OperatorDef for Dropout {
         let (op, dy) = (Scale { factor: 1.0 - self.rate }, cx.grad);
         Ok(vec![cx.wanted(0, op, &[dy])?])
     }
+    super::differentiable!();
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let &Dropout { rate, inverted, stream } = self;
@@ -90,6 +91,8 @@ impl OperatorDef for Dropout {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |rate, inverted| Case::new(Dropout { rate, inverted, stream: 1 }, 2, &[Type::batched(&[5, 3, 4])]);
@@ -139,6 +142,7 @@ impl OperatorDef for DropoutTrain {
         let (key, dy) = (cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, self.clone(), &[dy, key])?, None])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -147,6 +151,8 @@ impl OperatorDef for DropoutTrain {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |rate, inverted, stream, x: &[usize]| {

@@ -64,6 +64,7 @@ impl OperatorDef for FoldWeight {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Err(ONLY_INFERENCE.into())
     }
+    super::no_derivative!();
 
     fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         Ok(None)
@@ -81,6 +82,8 @@ impl OperatorDef for FoldWeight {
         // Not part of a run.
         0
     }
+
+    super::usual!(factors, elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         [vec![6, 2, 3, 3], vec![5, 7]]
@@ -121,6 +124,7 @@ impl OperatorDef for FoldBias {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Err(ONLY_INFERENCE.into())
     }
+    super::no_derivative!();
 
     fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         Ok(None)
@@ -139,6 +143,8 @@ impl OperatorDef for FoldBias {
         // Not part of a run.
         0
     }
+
+    super::usual!(factors, elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         vec![Case {

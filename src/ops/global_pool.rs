@@ -1,6 +1,7 @@
 //! Pooling over the whole map; the result is a feature vector `[C]`.
 
 use super::attr::attributes;
+use super::facts::{Elements, Receptive};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, Draw, GradCx};
@@ -66,6 +67,7 @@ impl OperatorDef for GlobalAvgPool {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, GlobalAvgPoolGrad { height, width }, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -73,6 +75,12 @@ impl OperatorDef for GlobalAvgPool {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, memory, folding);
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Whole
+    }
 
     fn cases() -> Vec<Case> {
         IMAGES.iter().map(|x| Case::new(GlobalAvgPool {}, 2, &[Type::batched(x)])).collect()
@@ -109,6 +117,8 @@ impl OperatorDef for GlobalAvgPoolGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |&[channels, height, width]: &[usize; 3]| {
@@ -154,6 +164,7 @@ impl OperatorDef for GlobalMaxPool {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, GlobalMaxPoolGrad {}, &[x, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -161,6 +172,16 @@ impl OperatorDef for GlobalMaxPool {
     }
 
     super::no_products!();
+
+    super::usual!(storage, reads_bf16, memory, folding);
+
+    fn elements(&self) -> Elements {
+        Elements::Selected
+    }
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Whole
+    }
 
     fn cases() -> Vec<Case> {
         let case = |x| Case::new(GlobalMaxPool {}, 2, &[Type::batched(x)]).drawn(Draw::Distinct);
@@ -201,6 +222,8 @@ impl OperatorDef for GlobalMaxPoolGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let types = |x: &[usize; 3]| [Type::batched(x), Type::batched(&x[..1])];

@@ -1,6 +1,7 @@
 //! Fully connected layers.
 
 use super::attr::attributes;
+use super::facts::{Folding, Receptive};
 use super::layer;
 use super::params::{Param, ParamSpec};
 use super::reduce::ChannelSum;
@@ -86,6 +87,7 @@ impl OperatorDef for Linear {
         }
         Ok(gradients)
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -95,6 +97,24 @@ impl OperatorDef for Linear {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    super::usual!(elements, storage, memory);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
+        operand < 2
+    }
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Whole
+    }
+
+    fn folding(&self) -> Folding {
+        Folding::ScaleAndNorm
     }
 
     fn cases() -> Vec<Case> {
@@ -143,6 +163,17 @@ impl OperatorDef for LinearGradInput {
         operands[0].elements() as u64
     }
 
+    super::usual!(elements, storage, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+        // By a GPU's recipes alone.
+        gpu && operand < 2
+    }
+
     fn cases() -> Vec<Case> {
         let case =
             |&(f, o): &(usize, usize)| Case::new(LinearGradInput {}, 3, &[Type::shared(&[o, f]), Type::batched(&[o])]);
@@ -182,6 +213,17 @@ impl OperatorDef for LinearGradWeight {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
+    }
+
+    super::usual!(elements, storage, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+        // By a GPU's recipes alone.
+        gpu && operand < 2
     }
 
     fn cases() -> Vec<Case> {

@@ -2,6 +2,7 @@
 
 use super::attr::attributes;
 use super::conv::CHANNELS;
+use super::facts::{Folding, Receptive};
 use super::layer;
 use super::params::ParamSpec;
 use super::reduce::BatchSum;
@@ -101,6 +102,7 @@ impl OperatorDef for LocalConv {
         }
         Ok(gradients)
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -111,6 +113,20 @@ impl OperatorDef for LocalConv {
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
         operands[1].elements() as u64
+    }
+
+    super::usual!(elements, storage, reads_bf16, memory);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
+    fn receptive(&self, operands: &[Type]) -> Receptive {
+        Receptive::Window(local_window(&operands[1].dims, self.stride, self.pad))
+    }
+
+    fn folding(&self) -> Folding {
+        Folding::Scale
     }
 
     fn cases() -> Vec<Case> {
@@ -186,6 +202,12 @@ impl OperatorDef for LocalConvGradInput {
         operands[0].elements() as u64
     }
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
+    }
+
     fn cases() -> Vec<Case> {
         let case = |&([_, height, width], w, y, stride, pad): &Shape| {
             let op = LocalConvGradInput { stride, pad, height, width };
@@ -231,6 +253,12 @@ impl OperatorDef for LocalConvGradWeight {
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         result.elements() as u64
+    }
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        vec![0, 1]
     }
 
     fn cases() -> Vec<Case> {

@@ -98,6 +98,7 @@ impl OperatorDef for Lrn {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, LrnGrad { size, alpha, beta, k }, &[x, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -108,6 +109,8 @@ impl OperatorDef for Lrn {
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
         (result.elements() * self.size) as u64
     }
+
+    super::usual!(factors, elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
@@ -162,6 +165,8 @@ impl OperatorDef for LrnGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {

@@ -74,6 +74,7 @@ impl OperatorDef for Maxout {
         let (x, dy, pieces) = (cx.operands[0], cx.grad, self.pieces);
         Ok(vec![cx.wanted(0, MaxoutGrad { pieces }, &[x, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -81,6 +82,8 @@ impl OperatorDef for Maxout {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |pieces, x: &[usize]| Case::new(Maxout { pieces }, 2, &[Type::batched(x)]).drawn(Draw::Distinct);
@@ -122,6 +125,8 @@ impl OperatorDef for MaxoutGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |pieces, x: &[usize]| {

@@ -4,6 +4,7 @@
 use super::activation::{self, Activation};
 use super::attr::attributes;
 use super::conv::{self, Conv2d};
+use super::facts::{Elements, Receptive, Storage};
 use super::layer;
 use super::params::{Param, ParamSpec};
 use super::pool::{AvgPool, MaxPool};
@@ -223,6 +224,7 @@ impl OperatorDef for MlpConv {
         gradients[0] = Some(grad);
         Ok(gradients)
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -257,6 +259,34 @@ impl OperatorDef for MlpConv {
             (value, params) = (result, others);
         }
         sum
+    }
+
+    super::usual!(memory, folding);
+
+    fn factors(&self) -> Vec<usize> {
+        // The image, then for each stage its weights and perhaps a bias.
+        let stages = self.biases.iter().scan(1, |at, &bias| {
+            let own = *at;
+            *at += 1 + usize::from(bias);
+            Some(own)
+        });
+        std::iter::once(0).chain(stages).collect()
+    }
+
+    fn elements(&self) -> Elements {
+        self.rounded().map_or(Elements::Computed, Elements::Rounded)
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bf16
+    }
+
+    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
+        self.factors().contains(&operand)
+    }
+
+    fn receptive(&self, operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window(&operands[1]))
     }
 
     fn cases() -> Vec<Case> {

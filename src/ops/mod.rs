@@ -9,11 +9,14 @@ use crate::types::Type;
 
 pub mod attr;
 pub mod check;
+pub mod facts;
 pub mod layer;
 pub mod params;
 pub mod reference;
 pub mod schema;
 pub mod window;
+
+mod usual;
 
 pub mod activation;
 pub mod arithmetic;
@@ -41,7 +44,10 @@ pub mod source;
 pub mod stochastic_pool;
 pub mod update;
 
+pub(crate) use usual::*;
+
 use attr::Attr;
+use facts::{Derivative, Elements, Folding, Memory, Receptive, Storage};
 use schema::Schema;
 
 /// Attributes as text, both ways; made by the `attributes!` macro.
@@ -65,6 +71,9 @@ pub trait OperatorDef: Attributes + Clone {
     /// Needed only where `cx.needs[i]`.
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String>;
 
+    /// Whether there is a gradient, and with respect to which operands.
+    fn derivative(&self) -> Derivative;
+
     /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives its
     /// result; `None` where there is no difference.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String>;
@@ -75,49 +84,30 @@ pub trait OperatorDef: Attributes + Clone {
     /// Multiply-adds per image (all in all for shared values), for `inspect`, `build` and `bench`.
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64;
 
+    /// Operands that are multiplied with each other in sums of products: `--precision` rounds them.
+    fn factors(&self) -> Vec<usize>;
+
+    /// What is known about the elements of the result.
+    fn elements(&self) -> Elements;
+
+    /// How the kernels can store the result.
+    fn storage(&self) -> Storage;
+
+    /// Whether the kernels take this operand as bf16; `gpu`: those of a GPU.
+    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool;
+
+    /// The pixels that a pixel of the result depends on, for `inspect`. Gradients answer `Point`.
+    fn receptive(&self, operands: &[Type]) -> Receptive;
+
+    /// Where the result lies.
+    fn memory(&self) -> Memory;
+
+    /// What its weights take in at inference.
+    fn folding(&self) -> Folding;
+
     /// Test cases: drive the tests of value, gradient, support and speed.
     fn cases() -> Vec<Case>;
 }
-
-/// Duty `schemas` of operators that the language does not name.
-macro_rules! internal {
-    () => {
-        fn schemas() -> Vec<crate::ops::schema::Schema> {
-            vec![]
-        }
-    };
-}
-pub(crate) use internal;
-
-/// Duty `training` of operators that training leaves as they are.
-macro_rules! same_in_training {
-    () => {
-        fn training(&self, _cx: &mut crate::ops::TrainCx) -> Result<Option<crate::graph::NodeId>, String> {
-            Ok(None)
-        }
-    };
-}
-pub(crate) use same_in_training;
-
-/// Duty `gradient` of operators that only gradients and updates are made of.
-macro_rules! first_order_only {
-    () => {
-        fn gradient(&self, cx: &mut crate::ops::GradCx) -> Result<Vec<Option<crate::graph::NodeId>>, String> {
-            Err(format!("`{}` has no derivative: only first derivatives are built", cx.graph.op(cx.result).name()))
-        }
-    };
-}
-pub(crate) use first_order_only;
-
-/// Duty `multiply_adds` of operators without sums of products.
-macro_rules! no_products {
-    () => {
-        fn multiply_adds(&self, _operands: &[crate::types::Type], _result: &crate::types::Type) -> u64 {
-            0
-        }
-    };
-}
-pub(crate) use no_products;
 
 /// What `gradient` works with.
 pub struct GradCx<'a> {
@@ -237,6 +227,38 @@ macro_rules! operators {
 
             pub fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
                 match self { $(Operator::$op(op) => op.multiply_adds(operands, result)),* }
+            }
+
+            pub fn derivative(&self) -> Derivative {
+                match self { $(Operator::$op(op) => op.derivative()),* }
+            }
+
+            pub fn factors(&self) -> Vec<usize> {
+                match self { $(Operator::$op(op) => op.factors()),* }
+            }
+
+            pub fn elements(&self) -> Elements {
+                match self { $(Operator::$op(op) => op.elements()),* }
+            }
+
+            pub fn storage(&self) -> Storage {
+                match self { $(Operator::$op(op) => op.storage()),* }
+            }
+
+            pub fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+                match self { $(Operator::$op(op) => op.reads_bf16(operand, gpu)),* }
+            }
+
+            pub fn receptive(&self, operands: &[Type]) -> Receptive {
+                match self { $(Operator::$op(op) => op.receptive(operands)),* }
+            }
+
+            pub fn memory(&self) -> Memory {
+                match self { $(Operator::$op(op) => op.memory()),* }
+            }
+
+            pub fn folding(&self) -> Folding {
+                match self { $(Operator::$op(op) => op.folding()),* }
             }
         }
 

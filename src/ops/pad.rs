@@ -93,6 +93,7 @@ impl OperatorDef for Pad {
         let (op, dy) = (Crop { top: self.top, left: self.left, height, width }, cx.grad);
         Ok(vec![cx.wanted(0, op, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -100,6 +101,8 @@ impl OperatorDef for Pad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |[top, bottom, left, right]: [usize; 4], value, x: &[usize]| {
@@ -157,6 +160,7 @@ impl OperatorDef for Crop {
         let (op, dy) = (Pad { top: self.top, bottom, left: self.left, right, value: 0.0 }, cx.grad);
         Ok(vec![cx.wanted(0, op, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -164,6 +168,8 @@ impl OperatorDef for Crop {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |top, left, height, width, x: &[usize]| {

@@ -2,6 +2,7 @@
 //! would begin beyond image and left padding is dropped.
 
 use super::attr::attributes;
+use super::facts::{Elements, Receptive, Storage};
 use super::layer;
 use super::params::ParamSpec;
 use super::reference;
@@ -137,6 +138,7 @@ impl OperatorDef for MaxPool {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, MaxPoolGrad { kernel, stride, pad }, &[x, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -144,6 +146,24 @@ impl OperatorDef for MaxPool {
     }
 
     super::no_products!();
+
+    super::usual!(memory, folding);
+
+    fn elements(&self) -> Elements {
+        Elements::Selected
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::AsOperand
+    }
+
+    fn reads_bf16(&self, _operand: usize, _gpu: bool) -> bool {
+        true
+    }
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window())
+    }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
@@ -186,6 +206,8 @@ impl OperatorDef for MaxPoolGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
@@ -238,6 +260,7 @@ impl OperatorDef for AvgPool {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, AvgPoolGrad { kernel, stride, pad, height, width }, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -245,6 +268,12 @@ impl OperatorDef for AvgPool {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, memory, folding);
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window())
+    }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
@@ -293,6 +322,8 @@ impl OperatorDef for AvgPoolGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {

@@ -68,6 +68,7 @@ impl OperatorDef for Prelu {
         let (x, slope, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, PreluGradInput {}, &[x, slope, dy])?, cx.wanted(1, PreluGradSlope {}, &[x, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -80,6 +81,8 @@ impl OperatorDef for Prelu {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case =
@@ -129,6 +132,8 @@ impl OperatorDef for PreluGradInput {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let case = |x: &[usize]| {
             let types = [Type::batched(x), Type::shared(&x[..1]), Type::batched(x)];
@@ -173,6 +178,8 @@ impl OperatorDef for PreluGradSlope {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case =

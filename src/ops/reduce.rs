@@ -42,6 +42,8 @@ impl OperatorDef for ChannelSum {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let dims: [&[usize]; 4] = [&[5, 3, 4], &[33], &[10, 8, 8], &[1, 1, 1]];
         dims.map(|x| Case::new(ChannelSum {}, 3, &[Type::batched(x)])).to_vec()
@@ -78,6 +80,8 @@ impl OperatorDef for BatchSum {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let dims: [&[usize]; 3] = [&[5, 3, 4], &[9, 2, 2], &[1, 1, 1]];
         dims.map(|x| Case::new(BatchSum {}, 3, &[Type::batched(x)])).to_vec()
@@ -107,6 +111,7 @@ impl OperatorDef for LossMean {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, LossMeanGrad {}, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -114,6 +119,8 @@ impl OperatorDef for LossMean {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         [1, 5, 19].map(|batch| Case::new(LossMean {}, batch, &[Type::batched(&[])])).to_vec()
@@ -144,6 +151,7 @@ impl OperatorDef for SumSquares {
         let twice = cx.graph.add(Scale { factor: 2.0 }, &[dy])?;
         Ok(vec![cx.wanted(0, ScaleBy {}, &[x, twice])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -151,6 +159,8 @@ impl OperatorDef for SumSquares {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let dims: [&[usize]; 4] = [&[5, 3, 2, 2], &[100], &[], &[33, 7]];
@@ -185,6 +195,8 @@ impl OperatorDef for LossMeanGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         [1, 5, 19].map(|batch| Case::new(LossMeanGrad {}, batch, &[Type::shared(&[])])).to_vec()

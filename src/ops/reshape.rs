@@ -1,6 +1,7 @@
 //! Change of shape in logical (channel, row, column) order; `flatten` is one.
 
 use super::attr::attributes;
+use super::facts::Elements;
 use super::layer::blame;
 use super::params::{Param, ParamSpec};
 use super::schema::{LayerCx, LayerError, Schema};
@@ -72,6 +73,7 @@ impl OperatorDef for Reshape {
         let (dims, dy) = (cx.operand_type(0).dims, cx.grad);
         Ok(vec![cx.wanted(0, Reshape { dims }, &[dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -79,6 +81,12 @@ impl OperatorDef for Reshape {
     }
 
     super::no_products!();
+
+    super::usual!(storage, reads_bf16, receptive, memory, folding);
+
+    fn elements(&self) -> Elements {
+        Elements::Selected
+    }
 
     fn cases() -> Vec<Case> {
         let case = |from: &[usize], to: &[usize]| Case::new(Reshape { dims: to.to_vec() }, 3, &[Type::batched(from)]);

@@ -3,10 +3,10 @@
 
 use super::Case;
 use super::attr::attributes;
+use super::facts::{Elements, Storage};
 use super::reference;
-use super::{Operator, OperatorDef, check};
+use super::{OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::graph::{Graph, NodeId};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::elementwise;
 use crate::recipes::math;
@@ -37,25 +37,19 @@ impl OperatorDef for Round {
 
     super::no_products!();
 
+    super::usual!(reads_bf16, receptive, memory, folding);
+
+    fn elements(&self) -> Elements {
+        Elements::Rounded(self.to)
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bf16
+    }
+
     fn cases() -> Vec<Case> {
         let types = [Type::batched(&[3, 5, 7]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2])];
         let case = |ty: Type| Format::ALL.map(|to| Case::new(Round { to }, 3, std::slice::from_ref(&ty)));
         types.into_iter().flat_map(case).collect()
-    }
-}
-
-/// Does the operator give elements of its operand as they are?
-pub fn selects(op: &Operator) -> bool {
-    matches!(op, Operator::Reshape(_) | Operator::MaxPool(_) | Operator::GlobalMaxPool(_))
-}
-
-/// The format that every element was rounded to.
-pub fn exact(graph: &Graph, id: NodeId) -> Option<Format> {
-    match graph.op(id) {
-        Operator::Round(round) => Some(round.to),
-        Operator::MlpConv(chain) => chain.rounded(),
-        Operator::Conv2dGradInput(product) => product.round,
-        op if selects(op) => exact(graph, graph.operands(id)[0]),
-        _ => None,
     }
 }

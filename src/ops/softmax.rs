@@ -73,6 +73,7 @@ impl OperatorDef for Softmax {
         let (y, dy) = (cx.result, cx.grad);
         Ok(vec![cx.wanted(0, SoftmaxGrad {}, &[y, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -80,6 +81,8 @@ impl OperatorDef for Softmax {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         TRIED.iter().map(|x| Case::new(Softmax {}, 2, &[Type::batched(x)])).collect()
@@ -113,6 +116,8 @@ impl OperatorDef for SoftmaxGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         TRIED
@@ -151,6 +156,7 @@ impl OperatorDef for LogSoftmax {
         let (y, dy) = (cx.result, cx.grad);
         Ok(vec![cx.wanted(0, LogSoftmaxGrad {}, &[y, dy])?])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -158,6 +164,8 @@ impl OperatorDef for LogSoftmax {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         TRIED.iter().map(|x| Case::new(LogSoftmax {}, 2, &[Type::batched(x)])).collect()
@@ -191,6 +199,8 @@ impl OperatorDef for LogSoftmaxGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         TRIED

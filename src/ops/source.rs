@@ -1,6 +1,7 @@
 //! Values that come from outside: inputs, parameters, constants.
 
 use super::attr::{Attr, AttrValue, attributes};
+use super::facts::Memory;
 use super::reference;
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
@@ -87,6 +88,7 @@ impl OperatorDef for Input {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Ok(vec![])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -94,6 +96,12 @@ impl OperatorDef for Input {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, folding);
+
+    fn memory(&self) -> Memory {
+        Memory::Own
+    }
 
     fn cases() -> Vec<Case> {
         // Nothing to compute: the tests of all others feed inputs.
@@ -135,6 +143,7 @@ impl OperatorDef for Param {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Ok(vec![])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -142,6 +151,12 @@ impl OperatorDef for Param {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, folding);
+
+    fn memory(&self) -> Memory {
+        Memory::Own
+    }
 
     fn cases() -> Vec<Case> {
         vec![]
@@ -172,6 +187,7 @@ impl OperatorDef for Fill {
     fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         Ok(vec![])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -179,6 +195,12 @@ impl OperatorDef for Fill {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, folding);
+
+    fn memory(&self) -> Memory {
+        Memory::Own
+    }
 
     fn cases() -> Vec<Case> {
         vec![

@@ -1,6 +1,7 @@
 //! Stochastic pooling (Zeiler & Fergus, 2013).
 
 use super::attr::attributes;
+use super::facts::Receptive;
 use super::pool::{self, POOL, SHAPES, Shape};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
@@ -107,6 +108,7 @@ impl OperatorDef for StochasticPool {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, StochasticPoolGrad { kernel, stride, pad }, &[x, dy])?])
     }
+    super::differentiable!();
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
         let &StochasticPool { kernel, stride, pad, ceil, stream } = self;
@@ -119,6 +121,12 @@ impl OperatorDef for StochasticPool {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, memory, folding);
+
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window())
+    }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
@@ -168,6 +176,8 @@ impl OperatorDef for StochasticPoolGrad {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
             let &Shape { kernel, stride, pad, .. } = s;
@@ -213,6 +223,7 @@ impl OperatorDef for StochasticPoolTrain {
         let (x, key, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, StochasticPoolTrainGrad { kernel, stride, pad, stream }, &[x, dy, key])?, None])
     }
+    super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
@@ -220,6 +231,8 @@ impl OperatorDef for StochasticPoolTrain {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
@@ -272,6 +285,8 @@ impl OperatorDef for StochasticPoolTrainGrad {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {

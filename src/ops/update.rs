@@ -345,6 +345,8 @@ impl OperatorDef for Update {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let case = |rule: &Rule, (rate, decay), dims: &[usize]| {
             let mut operands = vec![Type::shared(dims); rule.tensors.len()];
@@ -393,6 +395,8 @@ impl OperatorDef for ClipFactor {
 
     super::no_products!();
 
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+
     fn cases() -> Vec<Case> {
         let types = [Type::shared(&[]), Type::shared(&[])];
         vec![Case::new(ClipFactor {}, 1, &types).drawn(Draw::Positive)]
@@ -438,6 +442,8 @@ impl OperatorDef for MaxNorm {
     }
 
     super::no_products!();
+
+    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
         let case = |limit, dims: &[usize]| Case::new(MaxNorm { limit }, 1, &[Type::shared(dims)]);

@@ -5,6 +5,7 @@
 use super::{dce, fold_scale::prepared, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::facts::Folding;
 use crate::ops::fold::{FoldBias, FoldWeight};
 use crate::ops::source::Fill;
 
@@ -14,7 +15,7 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
         let Operator::BatchNorm(norm) = graph.op(id) else { continue };
         let epsilon = norm.epsilon;
         let (layer, statistics) = (graph.operands(id)[0], graph.operands(id)[1..].to_vec());
-        let foldable = matches!(graph.op(layer), Operator::Conv2d(_) | Operator::Linear(_));
+        let foldable = graph.op(layer).folding() == Folding::ScaleAndNorm;
         let fixed = |ids: &[NodeId]| ids.iter().all(|&o| prepared(graph, o));
         if foldable && only_user(graph, layer) == Some(id) && fixed(&statistics) && fixed(&graph.operands(layer)[1..]) {
             let folded = fold(graph, layer, &statistics, epsilon)?;

@@ -5,11 +5,12 @@ use super::dce;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::arithmetic::Scale;
+use crate::ops::facts::Folding;
 
 /// Moves constant factors before a layer into its weights.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
     for id in graph.order() {
-        if !matches!(graph.op(id), Operator::Conv2d(_) | Operator::Linear(_) | Operator::LocalConv(_)) {
+        if graph.op(id).folding() == Folding::Nothing {
             continue;
         }
         let operands = graph.operands(id).to_vec();

@@ -7,7 +7,8 @@
 use super::Pass;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::round::{Round, exact, selects};
+use crate::ops::facts::{Elements, exact};
+use crate::ops::round::Round;
 use crate::types::Format;
 
 /// The pass that rounds to this format.
@@ -21,11 +22,7 @@ pub fn pass(to: Format) -> Pass {
 
 fn run(graph: &mut Graph, to: Format) -> Result<(), String> {
     for id in graph.order() {
-        if !multiplies(graph.op(id)) {
-            continue;
-        }
-        // Both factors of a product come first; a bias is added.
-        for i in 0..2 {
+        for i in graph.op(id).factors() {
             let factor = graph.operands(id)[i];
             if exact(graph, factor) != Some(to) {
                 round(graph, source(graph, factor), to)?;
@@ -35,31 +32,13 @@ fn run(graph: &mut Graph, to: Format) -> Result<(), String> {
     Ok(())
 }
 
-/// Is the result a sum of products of the first two operands?
-pub fn multiplies(op: &Operator) -> bool {
-    matches!(
-        op,
-        Operator::Conv2d(_)
-            | Operator::Conv2dGradInput(_)
-            | Operator::Conv2dGradWeight(_)
-            | Operator::Linear(_)
-            | Operator::LinearGradInput(_)
-            | Operator::LinearGradWeight(_)
-            | Operator::LocalConv(_)
-            | Operator::LocalConvGradInput(_)
-            | Operator::LocalConvGradWeight(_)
-            | Operator::DropConnect(_)
-            | Operator::DropConnectTrain(_)
-            | Operator::DropConnectGradInput(_)
-            | Operator::DropConnectGradWeight(_)
-    )
-}
-
 /// The value to round: selecting from rounded elements is rounding the selected ones, and the maker can round as it
 /// stores.
 fn source(graph: &Graph, id: NodeId) -> NodeId {
     let mut id = id;
-    while selects(graph.op(id)) && !matches!(graph.op(graph.operands(id)[0]), Operator::Param(_)) {
+    while graph.op(id).elements() == Elements::Selected
+        && !matches!(graph.op(graph.operands(id)[0]), Operator::Param(_))
+    {
         id = graph.operands(id)[0];
     }
     id
@@ -68,7 +47,7 @@ fn source(graph: &Graph, id: NodeId) -> NodeId {
 fn round(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), String> {
     let mut users = graph.users(id);
     if matches!(graph.op(id), Operator::Param(_)) {
-        users.retain(|&user| multiplies(graph.op(user)));
+        users.retain(|&user| !graph.op(user).factors().is_empty());
     }
     let rounded = graph.add(Round { to }, &[id])?;
     graph.replace_in(id, rounded, &users);

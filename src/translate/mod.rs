@@ -6,7 +6,8 @@ use crate::graph::{Graph, NodeId};
 use crate::kernel::ir::EntityRef;
 use crate::lower::target::{Batch, Target};
 use crate::lower::{BufferId, LowerCx, Operand, ProgramBuilder, Role, Unsupported};
-use crate::ops::{Operator, round};
+use crate::ops::Operator;
+use crate::ops::facts::exact;
 use crate::plan::Ports;
 use crate::schedule;
 use crate::types::Type;
@@ -131,7 +132,7 @@ impl Driver<'_> {
         let narrow = narrow::suits(graph, self.target, id);
         let builder = &mut self.program.builder;
         let buffer = if narrow { builder.narrow(&name, ty, role) } else { builder.value(&name, ty, role) };
-        builder.exact.extend(round::exact(graph, id).map(|format| (buffer, format)));
+        builder.exact.extend(exact(graph, id).map(|format| (buffer, format)));
         self.buffers.insert(id, buffer);
         let (begin, buffers) = (self.program.builder.launches.len(), self.program.builder.buffers.len());
         self.write(self.target, id, name, buffer)?;

@@ -4,7 +4,7 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::lower::target::{Batch, Target};
-use crate::ops::{Operator, round};
+use crate::ops::facts::{Storage, exact};
 use crate::types::Format;
 
 pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
@@ -23,34 +23,16 @@ fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {
 
 /// Are the elements exact, and can the operator's kernels store them so?
 fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
-    match graph.op(id) {
-        Operator::Round(_) | Operator::MlpConv(_) => round::exact(graph, id) == Some(Format::Bf16),
-        Operator::MaxPool(_) => kept(graph, target, graph.operands(id)[0]),
-        _ => false,
+    match graph.op(id).storage() {
+        Storage::Float32 => false,
+        Storage::Bf16 => exact(graph, id) == Some(Format::Bf16),
+        Storage::AsOperand => kept(graph, target, graph.operands(id)[0]),
     }
 }
 
-/// Do the kernels of `user` take this operand as bf16? Products take their factors so, poolings an image.
+/// Do the kernels of `user` take this operand as bf16, wherever it stands?
 fn reads(graph: &Graph, target: &Target, user: NodeId, id: NodeId) -> bool {
-    let places = || graph.operands(user).iter().enumerate().filter(move |(_, operand)| **operand == id).map(|(i, _)| i);
-    let (gpu, factors) = (target.gpu.is_some(), || places().all(|i| i < 2));
-    match graph.op(user) {
-        Operator::Conv2d(_) | Operator::Linear(_) => factors(),
-        // By a GPU's recipes alone; in groups they may run by a processor's.
-        Operator::LinearGradInput(_) | Operator::LinearGradWeight(_) => gpu && factors(),
-        Operator::Conv2dGradInput(conv) => gpu && conv.groups == 1 && factors(),
-        Operator::Conv2dGradWeight(conv) => gpu && conv.groups == 1 && factors(),
-        Operator::MlpConv(chain) => {
-            // The image, then for each stage its weights and perhaps a bias.
-            let stages = chain.biases.iter().scan(1, |at, &bias| {
-                let own = *at;
-                *at += 1 + usize::from(bias);
-                Some(own)
-            });
-            let factors: Vec<usize> = std::iter::once(0).chain(stages).collect();
-            places().all(|i| factors.contains(&i))
-        }
-        Operator::MaxPool(_) => true,
-        _ => false,
-    }
+    let (op, gpu) = (graph.op(user), target.gpu.is_some());
+    let mut places = graph.operands(user).iter().enumerate().filter(|(_, operand)| **operand == id);
+    places.all(|(i, _)| op.reads_bf16(i, gpu))
 }

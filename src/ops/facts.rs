@@ -1,0 +1,74 @@
+//! What other rooms ask an operator besides its value: the answers of the duties of [`super::OperatorDef`].
+
+use super::window::Window;
+use crate::graph::{Graph, NodeId};
+use crate::types::Format;
+
+/// What is known about the elements of a result, for `--precision`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Elements {
+    /// Nothing: they are new numbers.
+    Computed,
+    /// Each was rounded to this format.
+    Rounded(Format),
+    /// Each is an element of the first operand, unchanged.
+    Selected,
+}
+
+/// How kernels can store a result whose elements are exact in bf16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Storage {
+    /// As float32 only.
+    Float32,
+    /// As bf16 too.
+    Bf16,
+    /// As the first operand is stored.
+    AsOperand,
+}
+
+/// Which pixels of the first operand a pixel of the result depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Receptive {
+    /// The pixel at its own place.
+    Point,
+    Window(Window),
+    /// All.
+    Whole,
+}
+
+/// Where a result lies while a program runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Memory {
+    /// In the arena, from its computation to its last use.
+    Arena,
+    /// In a place of its own, for as long as the program exists.
+    Own,
+}
+
+/// Whether an operator has a gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Derivative {
+    /// No: gradients, updates and inference are made of it, and nothing is differentiated twice.
+    None,
+    /// With respect to all operands of floats but these, which count as constants.
+    Except(&'static [usize]),
+}
+
+/// What a layer at inference takes into its weights, which are its second operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Folding {
+    Nothing,
+    /// A constant factor of its first operand.
+    Scale,
+    /// That, and a normalisation of its result's channels, which are the outermost dimension of the weights.
+    ScaleAndNorm,
+}
+
+/// The format that every element of a value was rounded to.
+pub fn exact(graph: &Graph, id: NodeId) -> Option<Format> {
+    match graph.op(id).elements() {
+        Elements::Computed => None,
+        Elements::Rounded(to) => Some(to),
+        Elements::Selected => exact(graph, graph.operands(id)[0]),
+    }
+}
