@@ -104,15 +104,35 @@ pub enum StmtKind {
     /// `defaults { key = value … }`
     Defaults(Vec<Entry>),
     /// `input name: dims`
-    Input { name: Name, dims: Expr },
+    Input {
+        /// The input's name.
+        name: Name,
+        /// Its shape per image.
+        dims: Expr,
+    },
     /// `let name = value`
-    Let { name: Name, value: Expr },
+    Let {
+        /// The name that is given.
+        name: Name,
+        /// What it stands for.
+        value: Expr,
+    },
     /// `output name = value`
-    Output { name: Name, value: Expr },
+    Output {
+        /// The output's name.
+        name: Name,
+        /// Its value.
+        value: Expr,
+    },
     /// `return value`
     Return(Expr),
     /// `repeat count { … }`
-    Repeat { count: Expr, body: Vec<Stmt> },
+    Repeat {
+        /// How often.
+        count: Expr,
+        /// The statements that are repeated.
+        body: Vec<Stmt>,
+    },
     /// An expression on its own.
     Expr(Expr),
 }
@@ -148,7 +168,14 @@ pub enum ExprKind {
     /// Operators of one precedence, from left to right.
     Chain(Box<Expr>, Vec<(BinOp, Expr)>),
     /// `source [as alias] |> step |> step`
-    Pipe { source: Box<Expr>, alias: Option<Name>, steps: Vec<Step> },
+    Pipe {
+        /// What flows into the first step.
+        source: Box<Expr>,
+        /// Its name.
+        alias: Option<Name>,
+        /// The steps in order.
+        steps: Vec<Step>,
+    },
 }
 
 /// Operators between two values.
@@ -218,5 +245,10 @@ pub enum StepKind {
     /// A call, of which the value flowing in is the first operand.
     Call(Call),
     /// `repeat count { step |> step }`
-    Repeat { count: Box<Expr>, steps: Vec<Step> },
+    Repeat {
+        /// How often.
+        count: Box<Expr>,
+        /// The steps that are repeated.
+        steps: Vec<Step>,
+    },
 }

@@ -4,7 +4,7 @@ use super::Parsed;
 use super::ast::{Item, Name, Network, Section, SectionKind};
 use super::codes;
 use super::constant::Const;
-use super::data::{data, examples, source_name};
+use super::data::{SOURCE, data, examples, source_name};
 use super::diag::{Diagnostic, Span};
 use super::evaluate::{ConstEvaluator, Consts, Evaluator};
 use super::expand::{Expanded, expand};
@@ -217,7 +217,7 @@ fn unused_blocks(items: &Items, sink: &mut Diagnostics) {
 /// Do the data fit the network's input and result?
 fn fit(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
     let Some((dims, classes)) = examples(&data.source) else { return };
-    let place = section.entries.iter().find(|e| e.key.text == "source").map_or(section.word, |e| e.value.span);
+    let place = section.entries.iter().find(|e| e.key.text == SOURCE).map_or(section.word, |e| e.value.span);
     let (source, graph) = (source_name(&data.source), &expanded.graph);
     if let [(Name { text: name, span }, id)] = expanded.inputs.as_slice()
         && graph.ty(*id).dims != dims

@@ -11,7 +11,8 @@ use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param, ParamSpec, Word};
 use ninc_runtime::spec::{Augment, DataSpec, Prepare, Resize, Source};
 
-const SOURCE: &str = "source";
+/// The key of the source.
+pub const SOURCE: &str = "source";
 const PREPARE: &str = "prepare";
 const AUGMENT: &str = "augment";
 const VALID: Param<Option<f64>> =

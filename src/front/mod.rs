@@ -18,7 +18,7 @@ mod fmt;
 mod function;
 mod lex;
 mod optimizer;
-pub mod parse;
+mod parse;
 mod scope;
 mod section;
 mod settings;

@@ -179,7 +179,7 @@ impl Builder {
             Rule::input => StmtKind::Input { name: self.name(next()), dims: self.expr(next()) },
             Rule::binding => StmtKind::Let { name: self.name(next()), value: self.expr(next()) },
             Rule::output => StmtKind::Output { name: self.name(next()), value: self.expr(next()) },
-            Rule::give_back => StmtKind::Return(self.expr(next())),
+            Rule::return_statement => StmtKind::Return(self.expr(next())),
             _ => StmtKind::Repeat { count: self.count(next()), body: self.body(next()) },
         };
         Stmt { kind, span }

@@ -52,9 +52,13 @@ const INITS: Table<Init> = Table {
     ],
 };
 
-const FACTOR: Param<f64> = Param::float("factor", Bounds::NOT_NEGATIVE, "A factor on what the optimiser has.");
-const NORM: Param<f64> = Param::float("norm", Bounds::POSITIVE, "A bound on a norm.");
-const FLAG: Param<bool> = Param::bool("flag", "Whether something holds.");
+const RATE: Param<f64> = Param::float("rate", Bounds::NOT_NEGATIVE, "Factor on the rate, for weights.");
+const BIAS_RATE: Param<f64> = Param::float("bias_rate", Bounds::NOT_NEGATIVE, "Factor on the rate, for biases.");
+const DECAY: Param<f64> = Param::float("decay", Bounds::NOT_NEGATIVE, "Factor on the weight decay, for weights.");
+const BIAS_DECAY: Param<f64> =
+    Param::float("bias_decay", Bounds::NOT_NEGATIVE, "Factor on the weight decay, for biases.");
+const MAX_NORM: Param<f64> = Param::float("max_norm", Bounds::POSITIVE, "Bound on the norm of each output's weights.");
+const FROZEN: Param<bool> = Param::bool("frozen", "Training leaves the parameters as they are.");
 
 impl Setting {
     /// All settings, in the order of the reference.
@@ -72,12 +76,12 @@ impl Setting {
     pub const fn name(self) -> &'static str {
         match self {
             Setting::Init => "init",
-            Setting::Rate => "rate",
-            Setting::BiasRate => "bias_rate",
-            Setting::Decay => "decay",
-            Setting::BiasDecay => "bias_decay",
-            Setting::MaxNorm => "max_norm",
-            Setting::Frozen => "frozen",
+            Setting::Rate => RATE.spec.name,
+            Setting::BiasRate => BIAS_RATE.spec.name,
+            Setting::Decay => DECAY.spec.name,
+            Setting::BiasDecay => BIAS_DECAY.spec.name,
+            Setting::MaxNorm => MAX_NORM.spec.name,
+            Setting::Frozen => FROZEN.spec.name,
         }
     }
 
@@ -95,19 +99,15 @@ impl Setting {
     /// to in messages.
     pub fn read(self, value: &Expr, owner: &str, settings: &mut Settings, evaluator: &mut impl Evaluator) {
         let what = format!("`{}` of {owner}", self.name());
-        let mut read = |number: &mut f64| {
-            if let Some(given) = evaluator.read(FACTOR, value, &what) {
-                *number = given;
-            }
-        };
+        let mut read = |param: Param<f64>, now: f64| evaluator.read(param, value, &what).unwrap_or(now);
         match self {
-            Setting::Rate => read(&mut settings.rate),
-            Setting::BiasRate => read(&mut settings.bias_rate),
-            Setting::Decay => read(&mut settings.decay),
-            Setting::BiasDecay => read(&mut settings.bias_decay),
+            Setting::Rate => settings.rate = read(RATE, settings.rate),
+            Setting::BiasRate => settings.bias_rate = read(BIAS_RATE, settings.bias_rate),
+            Setting::Decay => settings.decay = read(DECAY, settings.decay),
+            Setting::BiasDecay => settings.bias_decay = read(BIAS_DECAY, settings.bias_decay),
             Setting::Init => settings.init = INITS.value(value, evaluator).unwrap_or(settings.init),
-            Setting::MaxNorm => settings.max_norm = evaluator.read(NORM, value, &what).or(settings.max_norm),
-            Setting::Frozen => settings.frozen = evaluator.read(FLAG, value, &what).unwrap_or(settings.frozen),
+            Setting::MaxNorm => settings.max_norm = evaluator.read(MAX_NORM, value, &what).or(settings.max_norm),
+            Setting::Frozen => settings.frozen = evaluator.read(FROZEN, value, &what).unwrap_or(settings.frozen),
         }
     }
 }

@@ -44,7 +44,7 @@ fn words(rule: Rule) -> Option<(u8, &'static str)> {
         | Rule::input
         | Rule::binding
         | Rule::output
-        | Rule::give_back
+        | Rule::return_statement
         | Rule::repeat => (6, "a statement"),
         Rule::close_brace => (7, "`}`"),
         _ => return None,

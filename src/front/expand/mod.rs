@@ -15,6 +15,7 @@ use super::scope::{Blocks, Origin, Scope, Value};
 use super::sink::Diagnostics;
 use crate::graph::{Graph, NodeId};
 use crate::model::Layer;
+use crate::ops::check;
 use crate::ops::schema::{Schema, Settings};
 use std::collections::{HashMap, HashSet};
 
@@ -24,8 +25,8 @@ const MAX_LAYERS: usize = 10_000;
 const MAX_BLOCKS: usize = 64;
 /// Evaluated expressions and statements: ends what would expand for ever.
 const FUEL: u64 = 2_000_000;
-/// Elements of one value: 8 GiB of floats.
-const MAX_ELEMENTS: u64 = 1 << 31;
+/// Elements of one value.
+const MAX_ELEMENTS: u64 = check::MOST_ELEMENTS as u64;
 
 /// What an expansion gives.
 pub struct Expanded {
