@@ -77,7 +77,7 @@ fn every_operation_and_access_gives_the_same_bits_compiled_and_interpreted() {
 }
 
 #[test]
-fn random_leaves_give_the_same_bits_compiled_and_interpreted() {
+fn random_micro_kernels_give_the_same_bits_compiled_and_interpreted() {
     let Some(target) = fused_host() else { return };
     for seed in 0..300 {
         differential(&target, random_micro_kernel(seed), seed);
@@ -109,7 +109,7 @@ fn without_fused_multiply_add_products_are_rounded() {
 }
 
 #[test]
-fn random_leaves_survive_their_text() {
+fn random_micro_kernels_survive_their_text() {
     for seed in 0..300 {
         let module = module_of(random_micro_kernel(seed), 2);
         let text = module.to_string();

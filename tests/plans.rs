@@ -63,8 +63,8 @@ fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(B
     builder.launches.push(Launch { kernel, args, sums: false });
 }
 
-/// An input and a chain of launches, each of which reads one or two values made before; outputs the last and another.
-fn random_draft(seed: u64) -> (ProgramBuilder, Ports) {
+/// An input and a chain of launches that each read one or two earlier values; outputs are the last value and another.
+fn random_program(seed: u64) -> (ProgramBuilder, Ports) {
     let mut rng = Stream::new(seed, 7, 0);
     let mut builder = ProgramBuilder::default();
     let mut values = vec![(builder.buffer("x", Elem::F32, 0, 5, Role::Input), 5)];
@@ -116,7 +116,7 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
     let target = Target::host();
     let mut shared = 0;
     for seed in 0..40 {
-        let (builder, ports) = random_draft(seed);
+        let (builder, ports) = random_program(seed);
         let outputs: Vec<usize> = ports.outputs.iter().map(|p| p.buffer).collect();
         let feeds = |batch: usize| -> Vec<f32> { (0..5 * batch).map(|i| (i as f32 * 0.37).sin()).collect() };
         let mut expected = Vec::new();
@@ -160,8 +160,8 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
     assert!(shared > 20, "buffers share memory in most plans, here in {shared} of 40");
 }
 
-/// A draft with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a micro-kernel; then `more` launches.
-fn update_draft(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (ProgramBuilder, Ports, [BufferId; 2]) {
+/// A program with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a micro-kernel; then `more` launches.
+fn update_program(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (ProgramBuilder, Ports, [BufferId; 2]) {
     let mut builder = ProgramBuilder::default();
     let g = builder.buffer("g", Elem::F32, 10, 0, Role::Input);
     let w = builder.buffer("w", Elem::F32, 10, 0, Role::Param);
@@ -205,7 +205,7 @@ fn three_steps(builder: ProgramBuilder, ports: Ports, updates: Vec<(BufferId, Bu
 
 #[test]
 fn elementwise_updates_happen_in_place() {
-    let (builder, ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (builder, ports, [w, new]) = update_program(|b, [g, w, new]| {
         b.elements(10, 4, |b, index, lanes| {
             let (g, w) = (b.load(g, index.clone(), lanes), b.load(w, index.clone(), lanes));
             let next = b.sub(w, g);
@@ -219,7 +219,7 @@ fn elementwise_updates_happen_in_place() {
 
 #[test]
 fn updates_that_read_what_they_overwrote_are_copied() {
-    let (builder, ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (builder, ports, [w, new]) = update_program(|b, [g, w, new]| {
         b.repeat("i", 10usize, &[], |b, i, _| {
             let (g, w) = (b.load(g, i, 1), b.load(w, Index::from(9usize).plus(i, -1), 1));
             let next = b.sub(w, g);
@@ -234,7 +234,7 @@ fn updates_that_read_what_they_overwrote_are_copied() {
 
 #[test]
 fn a_later_reader_of_the_old_value_forces_a_copy() {
-    let (mut builder, mut ports, [w, new]) = update_draft(|b, [g, w, new]| {
+    let (mut builder, mut ports, [w, new]) = update_program(|b, [g, w, new]| {
         b.elements(10, 4, |b, index, lanes| {
             let (g, w) = (b.load(g, index.clone(), lanes), b.load(w, index.clone(), lanes));
             let next = b.sub(w, g);
@@ -289,7 +289,7 @@ fn prepared_forms_follow_their_parameter() {
 
 #[test]
 fn wrong_feeds_are_explained() {
-    let (builder, ports) = random_draft(1);
+    let (builder, ports) = random_program(1);
     let (plan, module) = plan(builder, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let pool = Arc::new(Pool::new(1).expect("one"));
@@ -318,9 +318,9 @@ fn wrong_feeds_are_explained() {
 }
 
 #[test]
-fn drafts_that_break_a_rule_are_refused() {
+fn programs_that_break_a_rule_are_refused() {
     let refuse = |change: &dyn Fn(&mut ProgramBuilder, &mut Ports), message: &str| {
-        let (mut builder, mut ports) = random_draft(2);
+        let (mut builder, mut ports) = random_program(2);
         change(&mut builder, &mut ports);
         let error = plan(builder, ports, Options::default()).expect_err(message);
         assert!(error.contains(message), "{error}");
@@ -335,7 +335,7 @@ fn drafts_that_break_a_rule_are_refused() {
 
 #[test]
 fn the_text_of_a_plan_starts_with_the_number_of_launches() {
-    let (builder, ports) = random_draft(5);
+    let (builder, ports) = random_program(5);
     let count = builder.launches.len();
     let (plan, _) = plan(builder, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
     let text = text::print(&plan);

@@ -50,7 +50,7 @@ fn examples_do_what_they_say() {
     for block in page.split("```console\n").skip(1) {
         let block = block.split("```").next().expect("the block");
         let (command, output) = block.split_once('\n').expect("a command line");
-        let args = command.strip_prefix("$ ninc ").unwrap_or_else(|| panic!("{command} is no ninc command"));
+        let args = command.strip_prefix("$ ninc ").unwrap_or_else(|| panic!("{command} is not a ninc command"));
         let result = Command::new(env!("CARGO_BIN_EXE_ninc"))
             .args(args.split_whitespace())
             .current_dir(place.path())

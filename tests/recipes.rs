@@ -170,7 +170,7 @@ fn host_rounds_once() -> bool {
 
 fn rounds(module: &Module, launch: &Launch, vars: [i64; 3]) -> i64 {
     let kernel = &module.kernels[launch.kernel];
-    let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("{} is no parallel loop", kernel.name) };
+    let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("{} is not a parallel loop", kernel.name) };
     assert_rounds_fit(&kernel.name, |batch| end.eval(&kernel.start([batch, 0, batch])));
     end.eval(&kernel.start(vars))
 }

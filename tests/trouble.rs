@@ -231,7 +231,7 @@ fn numbers_that_break_are_named() {
     place.model("wild.nin", &MODEL.replace("rate = 0.1", "rate = 1e30"));
     let err = place.bad(&["train", "wild.nin", "--steps", "50"], &["in step 2", "layer `conv", "rate"]);
     assert!(err.contains("infinite") || err.contains("NaN"), "{err}");
-    // So far out that a weight itself is no number any more.
+    // So far out that a weight itself is not finite any more.
     place.model("wilder.nin", &MODEL.replace("rate = 0.1", "rate = 1e38"));
     place.bad(&["train", "wilder.nin", "--steps", "50"], &["in step 2", "conv"]);
     // Data with a number that is none.

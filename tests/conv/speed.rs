@@ -3,7 +3,7 @@
 
 use super::native::{call, compile, launch, runs};
 use super::reference::Shape;
-use super::run::{builder as draft_node, targets};
+use super::run::{builder as lower_node, targets};
 use ninc::kernel::build::KernelBuilder;
 use ninc::kernel::ir::{Access, Elem, Kernel};
 use ninc::lower::target::{Algorithm, Target};
@@ -13,7 +13,7 @@ use ninc::recipes::{Finish, Function, Stage, Window, conv};
 use ninc::types::Type;
 use std::time::Instant;
 
-/// Best seconds of one run of the draft's kernel.
+/// Best seconds of one run of the program's kernel.
 fn seconds(builder: &ProgramBuilder, target: &Target, blocks: &mut [Vec<u8>]) -> f64 {
     let code = compile(builder, target);
     launch(builder, &code, 1, blocks);
@@ -26,7 +26,7 @@ fn seconds(builder: &ProgramBuilder, target: &Target, blocks: &mut [Vec<u8>]) ->
     best
 }
 
-fn draft_of(kernel: Kernel, mut builder: ProgramBuilder, sizes: &[usize]) -> (ProgramBuilder, Vec<Vec<u8>>) {
+fn program_of(kernel: Kernel, mut builder: ProgramBuilder, sizes: &[usize]) -> (ProgramBuilder, Vec<Vec<u8>>) {
     let args = sizes.iter().map(|&n| builder.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
     let kernel = builder.module.kernels.push(kernel);
     builder.launches.push(Launch { kernel, args, sums: false });
@@ -47,7 +47,7 @@ fn peak(target: &Target) -> f64 {
     let mut kernel = KernelBuilder::new("peak");
     let y = kernel.buffer("y", Elem::F32, Access::Write);
     kernel.parallel("t", 1, |k, _| k.call(micro_kernel, [y.at(0)]));
-    let (builder, mut blocks) = draft_of(kernel.finish(), builder, &[chains * 16]);
+    let (builder, mut blocks) = program_of(kernel.finish(), builder, &[chains * 16]);
     2.0 * (rounds * chains) as f64 * f64::from(target.lanes) / seconds(&builder, target, &mut blocks) / 1e9
 }
 
@@ -100,7 +100,7 @@ fn contraction_speed() {
                 });
             });
             let sizes = [m * k, n * k, m * n, n];
-            let (builder, mut blocks) = draft_of(kernel.finish(), builder, &sizes);
+            let (builder, mut blocks) = program_of(kernel.finish(), builder, &sizes);
             let work = 2.0 * (repeats * tiles * t.rows * panels * t.columns() * k) as f64;
             let rate = work / seconds(&builder, &target, &mut blocks) / 1e9;
             println!("  {}x{} k={k}: {rate:.1} GFLOP/s, {:.0} %", t.rows, t.columns(), 100.0 * rate / peak);
@@ -125,7 +125,7 @@ fn convolution_speed() {
                         operands: [Type; 2],
                         result: Type,
                         lower: &dyn Fn(&mut LowerCx) -> Lowered| {
-                let (builder, _, _) = draft_node(target, &operands, &result, lower);
+                let (builder, _, _) = lower_node(target, &operands, &result, lower);
                 let mut blocks: Vec<Vec<u8>> =
                     builder.buffers.values().map(|b| vec![0u8; 4 * (b.fixed + b.per_image)]).collect();
                 let seconds = seconds(&builder, target, &mut blocks);

@@ -52,7 +52,7 @@ fn a_failed_build_shows_the_compilers_words() {
     }
     let source = Source { text: "__kernel void k( { nonsense".into(), kernels: vec![], optimise: true };
     let failed = OpenCl::new(Arc::new(Plan::default()), Arc::new(source), choose(&[]).expect("a device"));
-    let error = failed.err().expect("this is no OpenCL C");
+    let error = failed.err().expect("this is not OpenCL C");
     assert!(error.message.contains("cannot compile the kernels"), "{error}");
     assert!(error.help.is_some_and(|h| h.contains("--device cpu")));
 }
@@ -144,7 +144,7 @@ fn a_training_outlives_its_device() {
     }
 }
 
-/// A library that is no OpenCL, and a device that speaks too old a version.
+/// A library that is not OpenCL, and a device that speaks too old a version.
 #[test]
 fn wrong_drivers_are_named() {
     let place = folder();

@@ -104,7 +104,7 @@ fn batch_normalisation() {
     let mut draw = Draw::new(45);
     for [n, c, h, w] in SHAPES {
         if n == 0 {
-            continue; // the statistics of nothing are no numbers
+            continue; // the statistics of nothing are NaN
         }
         let (image, vector) = (Type::batched(&[c, h, w]), Type::shared(&[c]));
         let (count, m) = (n * c * h * w, (n * h * w) as f64);

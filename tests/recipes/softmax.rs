@@ -96,7 +96,7 @@ fn one_hot_labels() {
         let rest = f64::from(smoothing) / c as f64;
         let mut expected = vec![rest; n * c];
         for (row, &label) in expected.chunks_mut(c).zip(&labels) {
-            // A label that is no class marks nothing.
+            // A label beyond the classes marks nothing.
             if let Some(cell) = usize::try_from(label).ok().and_then(|l| row.get_mut(l)) {
                 *cell = 1.0 - f64::from(smoothing) + rest;
             }

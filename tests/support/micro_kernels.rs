@@ -12,7 +12,7 @@ pub const GUARD: usize = 64;
 /// Random accesses end below this element; every value in scope is stored behind it at the end.
 const SINK: i64 = 160;
 
-/// Parameters of random leaves: five pointers and an integer.
+/// Parameters of random micro-kernels: five pointers and an integer.
 pub struct Params {
     x: Param,
     packed: (Param, Elem),
@@ -310,7 +310,7 @@ pub fn random_micro_kernel(seed: u64) -> MicroKernel {
 }
 
 /// A micro-kernel `(x: f32, packed, k: i32, y: f32 out, z: i32 out, n)` that does every operation once at this width and stores
-/// all results: random leaves alone would leave rare operations in dead code.
+/// all results: random micro-kernels alone would leave rare operations in dead code.
 pub fn every_operation(lanes: u32) -> MicroKernel {
     use Binary::*;
     let mut b = MicroKernelBuilder::new(format!("every{lanes}"));

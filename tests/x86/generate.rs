@@ -1,4 +1,4 @@
-//! Random valid leaves: nested loops, carried values, partial accesses, every operation.
+//! Random valid micro-kernels: nested loops, carried values, partial accesses, every operation.
 
 use super::support::Arg;
 use ninc::back::x86::Isa;

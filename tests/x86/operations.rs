@@ -1,4 +1,4 @@
-//! Every operation at every width on every instruction set, then what random leaves seldom meet.
+//! Every operation at every width on every instruction set, then what random micro-kernels seldom meet.
 
 use super::generate::{Random, bytes};
 use super::support::{Arg, check};

@@ -1,4 +1,4 @@
-//! Random leaves against the interpreter.
+//! Random micro-kernels against the interpreter.
 
 use super::generate::{self, Random};
 use super::support::check;
@@ -28,23 +28,23 @@ fn run(isa: Isa, features: Features, seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-fn avx2_leaves_agree() {
+fn avx2_micro_kernels_agree() {
     run(Isa::Avx2, Features::default(), 0..1500);
 }
 
 #[test]
-fn avx512_leaves_agree() {
+fn avx512_micro_kernels_agree() {
     run(Isa::Avx512, Features::default(), 10_000..11_500);
 }
 
 #[test]
-fn vnni_leaves_agree() {
+fn vnni_micro_kernels_agree() {
     run(Isa::Avx512, Features { bf16: false, vnni: true }, 20_000..20_500);
 }
 
 #[test]
 #[ignore = "takes minutes; run by hand after changes to the emitter"]
-fn a_hundred_thousand_leaves_agree() {
+fn a_hundred_thousand_micro_kernels_agree() {
     run(Isa::Avx2, Features::default(), 100_000..150_000);
     run(Isa::Avx512, Features::default(), 150_000..200_000);
 }

@@ -3,34 +3,48 @@
 use super::files;
 use crate::{Error, Result};
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
+use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-const BLOCK: usize = 512;
 /// The most bytes an archive may unpack to.
 const CAP: u64 = 8 << 30;
 
+/// The most bytes of a long name or of another extension of a header.
+const EXTENSION: u64 = 1 << 16;
+
+/// What stands in front of a member's header.
+#[derive(Default)]
+struct Extension {
+    name: Option<Vec<u8>>,
+    sparse: bool,
+}
+
 /// The members whose names, with or without `./` in front, are exactly `wanted`. Stops reading when it has them all.
 pub fn members(path: &Path, wanted: &[String], largest: u64) -> Result<HashMap<String, Vec<u8>>> {
-    let mut reader = files::unzipped(path)?.take(CAP);
-    let mut found = HashMap::new();
+    let mut archive = Archive::new(files::unzipped(path)?.take(CAP));
+    // Raw, because the crate would read extensions of any size into memory.
+    let mut entries = archive.entries().map_err(|e| damaged(path, &e))?.raw(true);
+    let (mut found, mut extension) = (HashMap::new(), Extension::default());
     while found.len() < wanted.len() {
-        let header = files::exactly(&mut reader, BLOCK, path)?;
-        if header.iter().all(|&b| b == 0) {
-            break;
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry.map_err(|e| damaged(path, &e))?;
+        if extends(&mut entry, &mut extension, path)? {
+            continue;
         }
-        let (name, size, regular) = parse(&header, path)?;
-        let padded = size.checked_add(BLOCK as u64 - 1).ok_or_else(|| files::cut(path, "a member's size"))?;
-        let padded = padded / BLOCK as u64 * BLOCK as u64;
-        if regular && wanted.contains(&name) {
+        let Extension { name, sparse } = std::mem::take(&mut extension);
+        let name = name.unwrap_or_else(|| entry.path_bytes().into_owned());
+        let name = String::from_utf8_lossy(name.strip_prefix(b"./").unwrap_or(&name)).into_owned();
+        if wanted.contains(&name) {
+            if let Some(kind) = refused(entry.header().entry_type(), sparse) {
+                let error = format!("{name} in {} is {kind}, not a plain file", path.display());
+                return Err(Error::new(error).with_help("unpack the archive and pack its files again, or get it again"));
+            }
+            let size = entry.size();
             if size > largest {
                 return Err(Error::new(format!("{name} in {} has {size} bytes: too large", path.display())));
             }
-            let contents = files::exactly(&mut reader, size as usize, path)?;
-            found.insert(name, contents);
-            skip(&mut reader, padded - size, path)?;
-        } else {
-            skip(&mut reader, padded, path)?;
+            found.insert(name, files::exactly(&mut entry, size as usize, path)?);
         }
     }
     match wanted.iter().find(|w| !found.contains_key(*w)) {
@@ -40,33 +54,47 @@ pub fn members(path: &Path, wanted: &[String], largest: u64) -> Result<HashMap<S
     }
 }
 
-fn skip(reader: &mut dyn Read, count: u64, path: &Path) -> Result<()> {
-    let skipped = std::io::copy(&mut reader.take(count), &mut std::io::sink()).map_err(|e| files::broken(path, &e))?;
-    if skipped == count { Ok(()) } else { Err(files::cut(path, "it ends within a member")) }
+/// Is this entry an extension of the next header? Then what it says is in `extension`.
+fn extends(entry: &mut Entry<impl Read>, extension: &mut Extension, path: &Path) -> Result<bool> {
+    let kind = entry.header().entry_type();
+    if kind.is_pax_global_extensions() || kind.is_gnu_longlink() {
+        return Ok(true);
+    }
+    if !kind.is_gnu_longname() && !kind.is_pax_local_extensions() {
+        return Ok(false);
+    }
+    let size = entry.size();
+    if size > EXTENSION {
+        return Err(files::cut(path, &format!("{size} bytes of a member's name")));
+    }
+    let bytes = files::exactly(entry, size as usize, path)?;
+    if kind.is_gnu_longname() {
+        extension.name = bytes.split(|&b| b == 0).next().map(<[u8]>::to_vec);
+        return Ok(true);
+    }
+    for line in PaxExtensions::new(&bytes) {
+        let line = line.map_err(|e| damaged(path, &e))?;
+        match line.key_bytes() {
+            b"path" => extension.name = Some(line.value_bytes().to_vec()),
+            key => extension.sparse |= key.starts_with(b"GNU.sparse."),
+        }
+    }
+    Ok(true)
 }
 
-/// Name, size, and whether the member is a plain file.
-fn parse(header: &[u8], path: &Path) -> Result<(String, u64, bool)> {
-    let sum: u64 =
-        header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u64::from(b) }).sum();
-    if octal(&header[148..156]) != Some(sum) {
-        return Err(Error::new(format!("{} is not a tar archive, or it is damaged", path.display()))
-            .with_help("expected a .tar or .tar.gz file"));
+/// What a member is whose contents do not lie behind its header as they are.
+fn refused(kind: EntryType, sparse: bool) -> Option<&'static str> {
+    match kind {
+        _ if sparse || kind.is_gnu_sparse() => Some("sparse"),
+        _ if kind.is_file() || kind.is_contiguous() => None,
+        _ if kind.is_hard_link() || kind.is_symlink() => Some("a link"),
+        _ if kind.is_dir() => Some("a folder"),
+        _ => Some("a device"),
     }
-    let size = octal(&header[124..136]).ok_or_else(|| files::cut(path, "a member's size"))?;
-    let text = |bytes: &[u8]| {
-        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).into_owned()
-    };
-    let mut name = text(&header[..100]);
-    if &header[257..262] == b"ustar" && header[345] != 0 && &header[257..265] != b"ustar  \0" {
-        name = format!("{}/{name}", text(&header[345..500]));
-    }
-    let name = name.strip_prefix("./").map(str::to_string).unwrap_or(name);
-    Ok((name, size, matches!(header[156], b'0' | 0)))
 }
 
-fn octal(field: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(field).ok()?;
-    u64::from_str_radix(text.trim_matches(|c: char| c == '\0' || c == ' '), 8).ok()
+/// Describes an archive that cannot be read on.
+fn damaged(path: &Path, cause: &io::Error) -> Error {
+    Error::new(format!("{} is not a tar archive, or it is damaged: {cause}", path.display()))
+        .with_help("expected a .tar or .tar.gz file")
 }
