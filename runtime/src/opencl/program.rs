@@ -3,7 +3,7 @@
 use super::cache::Key;
 use super::{DeviceContext, Source, tensor};
 use crate::{Error, Result};
-use ocl::core::{self, Kernel};
+use ocl_core::{self as core, Kernel};
 
 /// Kernels in the order of the source.
 pub struct Built {
