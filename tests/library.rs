@@ -1,5 +1,5 @@
-//! `ninc build`: libraries give what `ninc run` gives, bit for bit, to programs in C, Rust and Python; they are reproducible,
-//! refuse what is wrong, and may be used by many threads at once.
+//! `ninc build`: libraries give what `ninc run` gives, bit for bit, to programs in C, Rust and Python; they are
+//! reproducible, refuse what is wrong, and may be used by many threads at once.
 
 mod elf;
 mod loaded;

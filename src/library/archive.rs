@@ -1,5 +1,5 @@
-//! Static libraries: an archive in the format of System V's `ar`, without times, owners or anything else of the machine that
-//! writes it.
+//! Static libraries: an archive in the format of System V's `ar`, without times, owners or anything else of the
+//! machine that writes it.
 
 use object::read::{Object, ObjectSymbol};
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 pub(super) struct Compiled {
     /// By level of processors, at least one.
     inference: Vec<Kernels>,
-    /// The same for the training step; empty without it.
+    /// The training step by level; empty without it.
     training: Vec<Kernels>,
     /// Those that were given, or with which training starts.
     pub weights: Weights,

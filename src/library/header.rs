@@ -1,5 +1,5 @@
-//! What is written beside the code: the C header, which says of every function what it does, and example programs. They are
-//! templates with the network's names and sizes filled in.
+//! What is written beside the code: the C header, which says of every function what it does, and example programs.
+//! They are templates with the network's names and sizes filled in.
 
 use ninc_runtime::plan::{Plan, Port};
 
@@ -30,13 +30,21 @@ pub fn identifier(name: &str) -> String {
 
 /// What the header says about a network.
 pub struct About<'a> {
+    /// The network's, as in its text.
     pub name: &'a str,
+    /// Gives inputs and outputs.
     pub plan: &'a Plan,
+    /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
+    /// The number of classes.
     pub classes: usize,
+    /// The weights are inside the library.
     pub embedded: bool,
+    /// There is a training step.
     pub training: bool,
+    /// There are kernels for OpenCL.
     pub opencl: bool,
+    /// Of ninc.
     pub version: &'a str,
 }
 

@@ -1,5 +1,5 @@
-//! A plan image: a plan as bytes for the driver, in the records of `records`. Places within it are offsets from its start,
-//! so that only the kernels' addresses need the linker.
+//! A plan image: a plan as bytes for the driver, in the records of `records`. Places within it are offsets from its
+//! start, so that only the kernels' addresses need the linker.
 
 use super::records::{self, RANK, Record, Save, Step};
 use super::worth;
@@ -36,7 +36,7 @@ pub fn constants() -> Vec<(String, i64)> {
     all
 }
 
-/// The bytes of a plan image, and its relocations: at which offset the address of which kernel belongs.
+/// A plan image's bytes and its relocations.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
     /// The records, the plan first.
@@ -234,7 +234,8 @@ fn place(place: Place) -> records::Buffer {
     records::Buffer { kind, offset: offset as u64 }
 }
 
-/// The number and the offset of inputs, outputs or parameters. `feeds` says for each what it is fed by, images if nothing.
+/// The number and the offset of inputs, outputs or parameters. `feeds` says for each what it is fed by, images if
+/// nothing.
 fn ports(image: &mut Image, plan: &Plan, ports: &[Port], feeds: &[Feed]) -> Result<(u64, u64)> {
     let feeds = feeds.iter().copied().chain(std::iter::repeat(Feed::Image));
     let list = ports.iter().zip(feeds).map(|(p, feed)| port(image, plan, p, feed)).collect::<Result<Vec<_>>>()?;

@@ -17,10 +17,12 @@ pub enum Level {
 }
 
 impl Level {
+    /// Every level, in the order of what they ask for.
     pub const ALL: [Level; 4] = [Level::Baseline, Level::V3, Level::V4, Level::Native];
     /// What a library for several levels holds.
     pub const FAT: [Level; 3] = [Level::Baseline, Level::V3, Level::V4];
 
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Level::Baseline => "baseline",
@@ -36,7 +38,7 @@ impl Level {
         if self == Level::Native {
             return match triple == host_triple() {
                 true => Ok(host.clone()),
-                false => Err(Error::new(format!("`--cpu native` is this machine, which is no {triple}"))),
+                false => Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))),
             };
         }
         let fixed = Target { algorithm: host.algorithm, ..Target::portable(!x86) };

@@ -1,8 +1,8 @@
 //! `ninc build`: a compiled network as an ordinary library, which needs nothing but the C library and threads.
 //!
-//! The kernels' code is that of the JIT. Around it stands a driver (`driver/`) in a small language of its own, compiled with
-//! it, which reads the plan from an image of it (`image`). So a library behaves like `ninc run`, to the last bit, on every processor
-//! that code can be made for, and building one needs no compiler but this.
+//! The kernels' code is that of the JIT. Around it stands a driver (`driver/`) in a small language of its own,
+//! compiled with it, which reads the plan from an image of it (`image`). So a library for a machine gives the bits
+//! of `ninc run` there; one can be made for every processor that code can be made for, and building one needs no compiler but this.
 
 use crate::back::cranelift::Object;
 use crate::back::{MicroKernelCode, driver, x86};
@@ -64,7 +64,7 @@ fn needs(target: &Target) -> i64 {
 pub struct ProgramVariants<'a> {
     /// From the least to the most demanding level.
     pub variants: Vec<Variant<'a>>,
-    /// The same for all levels.
+    /// One for all levels.
     pub extras: Extras<'a>,
 }
 
@@ -179,8 +179,8 @@ impl Maker {
     }
 }
 
-/// `cpuid(micro-kernel, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four registers to
-/// memory, `pop rbx; ret`.
+/// `cpuid(leaf, subleaf, registers)`: `push rbx; mov eax, edi; mov ecx, esi; mov r8, rdx; cpuid`, the four
+/// registers to memory, `pop rbx; ret`.
 const CPUID: [u8; 27] = [
     0x53, 0x89, 0xf8, 0x89, 0xf1, 0x49, 0x89, 0xd0, 0x0f, 0xa2, 0x41, 0x89, 0x00, 0x41, 0x89, 0x58, 0x04, 0x41, 0x89,
     0x48, 0x08, 0x41, 0x89, 0x50, 0x0c, 0x5b, 0xc3,

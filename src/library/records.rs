@@ -1,8 +1,8 @@
 //! The records that a library's driver reads and writes: their fields, in the order in which they lie in memory.
 //!
-//! This table is the only place that knows them. `image` fills the structures, and the driver's text gets for each field
-//! the constant `RECORD_FIELD` with its offset in bytes, and `RECORD_BYTES` with the size of the whole record. A field is
-//! a 64-bit word or an array of them. Names that end in `_at` are offsets from the start of the plan image.
+//! This table is the only place that knows them. `image` fills the structures, and the driver's text gets for each
+//! field the constant `RECORD_FIELD` with its offset in bytes, and `RECORD_BYTES` with the size of the whole record.
+//! A field is a 64-bit word or an array of them. Names that end in `_at` are offsets from the start of the plan image.
 
 /// The most dimensions of a value.
 pub const RANK: usize = 8;
@@ -150,7 +150,8 @@ records! {
         offset: u64,
     }
 
-    /// An input, an output, a parameter, or a tensor of the preparation, which uses the first four fields and `offset` only.
+    /// An input, an output, a parameter, or a tensor of the preparation, which uses the first four fields and
+    /// `offset` only.
     Port {
         /// Its name, and the texts in front of its shape and its checksum in a weights file.
         name: u64,
@@ -167,7 +168,8 @@ records! {
         value: u64,
         rank: u64,
         dims_at: u64,
-        /// Of each dimension in the order of memory: its size, and its stride in the logical order. Ones and zeros in front.
+        /// Of each dimension in the order of memory: its size, and its stride in the logical order. Ones and zeros in
+        /// front.
         sizes: [u64; RANK],
         strides: [u64; RANK],
     }
@@ -217,7 +219,8 @@ records! {
         status: u64,
     }
 
-    /// Threads that wait for a handle's next run. What one thread writes while others poll lies in a cache line of its own.
+    /// Threads that wait for a handle's next run. What one thread writes while others poll lies in a cache line of
+    /// its own.
     Team {
         /// The handle, or 0 for a free record.
         owner: u64,

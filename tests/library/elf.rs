@@ -1,4 +1,5 @@
-//! What tools find in a built library: symbols, stack frames, a number of the build; a debugger unwinds through its code.
+//! What tools find in a built library: symbols, stack frames, a number of the build; a debugger unwinds through its
+//! code.
 
 use super::{Place, have, texts};
 use object::read::{Object, ObjectSection, ObjectSymbol};

@@ -39,9 +39,9 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOption
     Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
 
-/// Emits all kernels, and the micro-kernels that they call, into `out`, their symbols starting with `prefix`. `leaf_isa` compiles micro-kernels, `out`'s own ISA kernels.
-/// `kept` is the code of all functions from an earlier compilation of the same. Gives the micro-kernels, the kernels in their order
-/// and the code of all.
+/// Emits all kernels, and the micro-kernels that they call, into `out`, their symbols starting with `prefix`.
+/// `micro_kernel_isa` compiles micro-kernels, `out`'s own ISA kernels. `kept` is the code of all functions from an earlier compilation of the same. Gives the micro-kernels, the kernels
+/// in their order and the code of all.
 pub fn emit<M: Module>(
     out: &mut M,
     prefix: &str,

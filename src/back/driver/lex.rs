@@ -34,7 +34,7 @@ pub fn lex(text: &str) -> Result<Vec<(usize, Token)>, String> {
             tokens.push((line, Token::Word(word)));
         } else if first.is_ascii_digit() {
             let word = take(&mut rest, |c| c.is_ascii_alphanumeric() || c == '.');
-            tokens.push((line, number(&word).ok_or_else(|| format!("line {line}: `{word}` is no number"))?));
+            tokens.push((line, number(&word).ok_or_else(|| format!("line {line}: `{word}` is not a number"))?));
         } else if let Some(inside) = rest.strip_prefix('"') {
             let end = inside.find('"').ok_or_else(|| format!("line {line}: a text without an end"))?;
             tokens.push((line, Token::Text(inside[..end].to_string())));

@@ -7,7 +7,8 @@ use object::write::StringId;
 use object::write::elf::{FileHeader, ProgramHeader, Rel, SectionHeader, SectionIndex, Sym, Writer};
 use object::{Endianness, LittleEndian, elf};
 
-/// Program headers: three segments to load, the dynamic table, what becomes read-only, the frames' table, the note, the stack.
+/// Program headers: three segments to load, the dynamic table, what becomes read-only, the frames' table, the note,
+/// the stack.
 const SEGMENTS: u32 = 8;
 /// Entries of the dynamic table.
 const DYNAMICS: usize = 16;

@@ -34,8 +34,8 @@ pub(super) fn table(frames: &Part, address: usize) -> Vec<u8> {
         })
         .collect();
     rows.sort_unstable();
-    // Version 1. `.eh_frame` is relative to its field (DW_EH_PE_pcrel | sdata4), the count is a plain number (udata4), the
-    // rows are relative to the table (DW_EH_PE_datarel | sdata4).
+    // Version 1. `.eh_frame` is relative to its field (DW_EH_PE_pcrel | sdata4), the count is a plain number
+    // (udata4), the rows are relative to the table (DW_EH_PE_datarel | sdata4).
     let mut table = vec![1, 0x1b, 0x03, 0x3b];
     table.extend(near(frames.address, address + 4).to_le_bytes());
     table.extend((rows.len() as u32).to_le_bytes());

@@ -1,8 +1,9 @@
 //! Shared libraries without a linker: the object's sections laid out, its references resolved, the tables of a dynamic
 //! ELF file around them. The file depends on the object and its name alone.
 //!
-//! Three segments: tables and constants (read), code (read and execute), what the loader fills in (addresses of kernels in
-//! the plan, of the C library's functions; read-only after loading) with the memory that the code changes behind it.
+//! Three segments: tables and constants (read), code (read and execute), what the loader fills in (addresses of
+//! kernels in the plan, of the C library's functions; read-only after loading) with the memory that the code changes
+//! behind it.
 
 use object::elf;
 use object::read::elf::{ElfFile64, Sym};

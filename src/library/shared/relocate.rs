@@ -1,4 +1,5 @@
-//! References of the object, resolved in the bytes where both ends are known, and left to the loader where they are not.
+//! References of the object, resolved in the bytes where both ends are known, and left to the loader where they are
+//! not.
 
 use super::{Kind, Link, Machine};
 use object::read::elf::ElfFile64;

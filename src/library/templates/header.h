@@ -5,11 +5,11 @@
  * Outputs:
 @outputs@
  *
- * Numbers are given in the order above, the last dimension the fastest (images: channel, row, column). All functions that
- * give an `int` give @NAME@_OK (0) or a status above 0, which @name@_message puts into words.
+ * Numbers are given in the order above, the last dimension the fastest (images: channel, row, column). All functions
+ * that give an `int` give @NAME@_OK (0) or a status above 0, which @name@_message puts into words.
  *
- * A network that was created is only read: any number of threads may run it at the same time. Results do not depend on the
- * number of threads, nor on how images are put together. */
+ * A network that was created is only read: any number of threads may run it at the same time. Results do not depend
+ * on the number of threads, nor on how images are put together. */
 #ifndef NINC_@NAME@_H
 #define NINC_@NAME@_H
 
@@ -46,40 +46,40 @@ enum {
 /*>pictures*/
 
 /* Creates the network from the weights that were written beside this header, or from others of the same network. All is
- * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds what
- * is wrong, cut to error_size bytes with the 0 at its end. Large weights are read by up to four threads, which end before
- * the call does. */
+ * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds
+ * what is wrong, cut to error_size bytes with the 0 at its end. Large weights are read by up to four threads, which
+ * end before the call does. */
 int @name@_create(@name@ **network, const char *path, char *error, size_t error_size);
 
-/* The same from a weights file in memory; it is not used after the call. */
+/* Like @name@_create, from a weights file in memory, which is not used after the call. */
 int @name@_create_from_memory(@name@ **network, const void *weights, size_t size, char *error, size_t error_size);
 
 /*embedded<*/
-/* The same from the weights inside the library. */
+/* Like @name@_create, from the weights inside the library. */
 int @name@_create_embedded(@name@ **network, char *error, size_t error_size);
 
 /*>embedded*/
-/* Frees the network and ends its threads; nobody may be running it. NULL is fine. Unloading the library ends the threads of
- * networks that were not freed. */
+/* Frees the network and ends its threads; nobody may be running it. NULL is fine. Unloading the library ends the
+ * threads of networks that were not freed. */
 void @name@_destroy(@name@ *network);
 
-/* Runs the network on n images (at least 1) of @NAME@_INPUT_SIZE floats each, already prepared as for training, and writes
- * @NAME@_OUTPUT_SIZE floats for each to `result`. One thread; allocates a workspace and frees it. */
+/* Runs the network on n images (at least 1) of @NAME@_INPUT_SIZE floats each, already prepared as for training, and
+ * writes @NAME@_OUTPUT_SIZE floats for each to `result`. One thread; allocates a workspace and frees it. */
 int @name@_run(const @name@ *network, int64_t n, const float *images, float *result);
 
-/* Like @name@_run, with at most `threads` threads (1 to 1024, the caller's included): as many of them as pay for n images.
- * They are started by the first call that wants them and wait for the next one, until @name@_destroy. Several threads may
- * run one network at the same time: the first has the network's threads, the others do their runs alone. Results have the
- * same bits for any number of threads. After a fork the child may use the network; it gets threads of its own.
- * The workspace is the caller's, of at least @name@_workspace_size bytes, at any address, used by nobody else during the
- * call. With one thread nothing is allocated. Where workspace is NULL, one is allocated. */
+/* Like @name@_run, with at most `threads` threads (1 to 1024, the caller's included): as many of them as pay for n
+ * images. They are started by the first call that wants them and wait for the next one, until @name@_destroy. Several
+ * threads may run one network at the same time: the first has the network's threads, the others do their runs alone.
+ * Results have the same bits for any number of threads. After a fork the child may use the network; it gets threads
+ * of its own. The workspace is the caller's, of at least @name@_workspace_size bytes, at any address, used by nobody
+ * else during the call. With one thread nothing is allocated. Where workspace is NULL, one is allocated. */
 int @name@_run_with(const @name@ *network, int64_t n, const float *images, float *result, int64_t threads,
                     void *workspace, size_t workspace_size);
 
 /*pictures<*/
-/* Pictures as most programs have them: bytes, row by row, the channels of a pixel together; @NAME@_HEIGHT x @NAME@_WIDTH
- * x @NAME@_CHANNELS for each image. What was done to the training images (the preparation stored with the weights) is done
- * to them first. */
+/* Pictures as most programs have them: bytes, row by row, the channels of a pixel together; @NAME@_HEIGHT x
+ * @NAME@_WIDTH x @NAME@_CHANNELS for each image. What was done to the training images (the preparation stored with
+ * the weights) is done to them first. */
 int @name@_run_u8(const @name@ *network, int64_t n, const uint8_t *pixels, float *result);
 int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, float *result, int64_t threads,
                        void *workspace, size_t workspace_size);
@@ -89,7 +89,8 @@ int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, 
 int @name@_run_ports(const @name@ *network, int64_t n, const void *const *inputs, void *const *outputs, int64_t threads,
                      void *workspace, size_t workspace_size);
 
-/* Bytes of workspace for n images and `threads` threads; 0 for arguments out of range. Above 64 images it does not grow. */
+/* Bytes of workspace for n images and `threads` threads; 0 for arguments out of range. Above 64 images it does not
+ * grow. */
 size_t @name@_workspace_size(const @name@ *network, int64_t n, int64_t threads);
 
 /* What a status means. */
@@ -111,8 +112,8 @@ int64_t @name@_classes(void);
 const char *@name@_class_name(int64_t index);
 
 /*training<*/
-/* Learning. A @name@_train is one training under way: weights, the optimiser's states, the fitted preparation. One thread
- * at a time may use it. */
+/* Learning. A @name@_train is one training under way: weights, the optimiser's states, the fitted preparation. One
+ * thread at a time may use it. */
 typedef struct @name@_train @name@_train;
 
 /* Starts from @name@_train.safetensors, which was written beside this header. */
@@ -121,9 +122,10 @@ int @name@_train_create_from_memory(@name@_train **training, const void *weights
                                     size_t error_size);
 void @name@_train_destroy(@name@_train *training);
 
-/* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random numbers
- * of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the batch's mean loss.
- * Threads and workspace are as for @name@_run_with; its size grows with n until the step takes the images in groups. */
+/* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random
+ * numbers of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the
+ * batch's mean loss. Threads and workspace are as for @name@_run_with; its size grows with n until the step takes the
+ * images in groups. */
 int @name@_train_step(@name@_train *training, int64_t n, const float *images, const int32_t *labels, int64_t step,
                       double factor, float *loss, int64_t threads, void *workspace, size_t workspace_size);
 size_t @name@_train_workspace_size(const @name@_train *training, int64_t n, int64_t threads);
