@@ -2,67 +2,6 @@
 
 use super::ir::*;
 
-impl Ty {
-    pub const fn f32(lanes: u32) -> Ty {
-        Ty { elem: Elem::F32, lanes }
-    }
-
-    pub const fn i32(lanes: u32) -> Ty {
-        Ty { elem: Elem::I32, lanes }
-    }
-
-    pub const fn mask(lanes: u32) -> Ty {
-        Ty { elem: Elem::Mask, lanes }
-    }
-}
-
-impl From<i64> for Index {
-    fn from(offset: i64) -> Index {
-        Index { offset, terms: Vec::new() }
-    }
-}
-
-impl From<usize> for Index {
-    fn from(offset: usize) -> Index {
-        (offset as i64).into()
-    }
-}
-
-impl From<Var> for Index {
-    fn from(var: Var) -> Index {
-        Index { offset: 0, terms: vec![(var, 1)] }
-    }
-}
-
-impl Index {
-    /// `self + coefficient · var`
-    pub fn plus(mut self, var: Var, coefficient: i64) -> Index {
-        match self.terms.binary_search_by_key(&var, |t| t.0) {
-            Ok(i) => {
-                self.terms[i].1 += coefficient;
-                if self.terms[i].1 == 0 {
-                    self.terms.remove(i);
-                }
-            }
-            Err(i) if coefficient != 0 => self.terms.insert(i, (var, coefficient)),
-            Err(_) => {}
-        }
-        self
-    }
-
-    /// `self + elements`
-    pub fn offset(mut self, elements: i64) -> Index {
-        self.offset += elements;
-        self
-    }
-
-    /// `self · factor`
-    pub fn times(self, factor: i64) -> Index {
-        let scaled = Index { offset: self.offset * factor, terms: Vec::new() };
-        self.terms.into_iter().fold(scaled, |sum, (var, c)| sum.plus(var, c * factor))
-    }
-}
-
 /// Builds one [`MicroKernel`]. Methods append to the innermost open loop body.
 pub struct MicroKernelBuilder {
     micro_kernel: MicroKernel,
@@ -266,30 +205,6 @@ impl MicroKernelBuilder {
     }
 }
 
-impl Op {
-    /// The result's type, given those of the operands.
-    pub fn result(&self, ty: impl Fn(Val) -> Ty) -> Ty {
-        match *self {
-            Op::ConstF32 { lanes, .. } => Ty::f32(lanes),
-            Op::ConstI32 { lanes, .. } | Op::Iota { lanes } | Op::IndexI32 { lanes, .. } => Ty::i32(lanes),
-            Op::LoadPacked { lanes, .. } | Op::BroadcastPacked { lanes, .. } => Ty::i32(lanes),
-            Op::Splat { value, lanes } => Ty { elem: ty(value).elem, lanes },
-            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => ty,
-            Op::Unary { op, value } => match op {
-                Unary::ToInt | Unary::AsInt => Ty::i32(ty(value).lanes),
-                Unary::ToFloat | Unary::AsFloat => Ty::f32(ty(value).lanes),
-                _ => ty(value),
-            },
-            Op::Binary { left, .. } => ty(left),
-            Op::Fma { c, .. } => ty(c),
-            Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
-            Op::Select { then, .. } => ty(then),
-            Op::Reduce { value, .. } => Ty { elem: ty(value).elem, lanes: 1 },
-            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } => ty(acc),
-        }
-    }
-}
-
 /// Builds one [`Kernel`].
 pub struct KernelBuilder {
     kernel: Kernel,
@@ -396,13 +311,6 @@ impl KernelBuilder {
         self.kernel.body = self.open.pop().expect("the kernel's own body");
         assert!(self.open.is_empty(), "a loop of kernel {} was left open", self.kernel.name);
         self.kernel
-    }
-}
-
-impl Memory {
-    /// The address of element `offset`, as an argument.
-    pub fn at(self, offset: impl Into<Expr>) -> Arg {
-        Arg::Pointer { memory: self, offset: offset.into() }
     }
 }
 

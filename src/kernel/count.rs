@@ -2,60 +2,9 @@
 
 use super::ir::*;
 use std::collections::HashMap;
-use std::ops::{Add, AddAssign, Div, Mul};
+use std::ops::Add;
 
-/// Arithmetic and memory traffic of a launch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Multiplications with an addition on float32 or pairs of bf16, one for each lane and product.
-    pub multiply_adds: u64,
-    /// Other additions, subtractions, multiplications, divisions and roots on float32, one for each lane.
-    pub others: u64,
-    /// Bytes that loads and stores move between registers and the nearest memory.
-    pub bytes: u64,
-}
-
-impl Work {
-    /// Floating-point operations: two for each multiply-add.
-    pub fn flops(&self) -> u64 {
-        2 * self.multiply_adds + self.others
-    }
-}
-
-impl AddAssign for Work {
-    fn add_assign(&mut self, other: Work) {
-        self.multiply_adds += other.multiply_adds;
-        self.others += other.others;
-        self.bytes += other.bytes;
-    }
-}
-
-impl Add for Work {
-    type Output = Work;
-    fn add(mut self, other: Work) -> Work {
-        self += other;
-        self
-    }
-}
-
-impl Mul<u64> for Work {
-    type Output = Work;
-    fn mul(self, times: u64) -> Work {
-        Work { multiply_adds: self.multiply_adds * times, others: self.others * times, bytes: self.bytes * times }
-    }
-}
-
-impl Div<u64> for Work {
-    type Output = Work;
-    /// A part of it, rounded up.
-    fn div(self, parts: u64) -> Work {
-        Work {
-            multiply_adds: self.multiply_adds.div_ceil(parts),
-            others: self.others.div_ceil(parts),
-            bytes: self.bytes.div_ceil(parts),
-        }
-    }
-}
+pub use super::ir::Work;
 
 /// The work of a whole launch of a kernel for `batch` images.
 pub fn kernel(module: &Module, kernel: &Kernel, batch: usize) -> Work {
@@ -64,26 +13,16 @@ pub fn kernel(module: &Module, kernel: &Kernel, batch: usize) -> Work {
 
 /// The micro-kernel that does most multiply-adds in a launch of the kernel, or moves most bytes if none has any.
 pub fn main_micro_kernel(module: &Module, kernel: &Kernel, batch: usize) -> Option<MicroKernelId> {
-    let mut calls = Vec::new();
-    called(&kernel.body, &mut calls);
+    let mut calls: Vec<MicroKernelId> = Vec::new();
+    for call in kernel.calls() {
+        if !calls.contains(&call) {
+            calls.push(call);
+        }
+    }
     calls.into_iter().max_by_key(|&micro_kernel| {
         let work = count(module, kernel, batch, Some(micro_kernel));
         (work.multiply_adds, work.bytes)
     })
-}
-
-fn called(stmts: &[Stmt], calls: &mut Vec<MicroKernelId>) {
-    for stmt in stmts {
-        match stmt {
-            Stmt::For { body, .. } => called(body, calls),
-            Stmt::If { then, otherwise, .. } => {
-                called(then, calls);
-                called(otherwise, calls);
-            }
-            Stmt::Call { micro_kernel, .. } if !calls.contains(micro_kernel) => calls.push(*micro_kernel),
-            Stmt::Call { .. } | Stmt::Barrier => {}
-        }
-    }
 }
 
 fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<MicroKernelId>) -> Work {
@@ -149,24 +88,10 @@ impl Counter<'_> {
 
 /// Does the variable decide how much a statement does (and not just where)?
 fn decides(stmt: &Stmt, var: KVar) -> bool {
-    match stmt {
-        Stmt::For { begin, end, body, .. } => {
-            uses(begin, var) || uses(end, var) || body.iter().any(|s| decides(s, var))
-        }
-        Stmt::If { condition, then, otherwise } => {
-            uses(condition, var) || then.iter().chain(otherwise).any(|s| decides(s, var))
-        }
-        Stmt::Call { args, .. } => args.iter().any(|a| matches!(a, Arg::Int(e) if uses(e, var))),
-        Stmt::Barrier => false,
-    }
-}
-
-fn uses(expr: &Expr, var: KVar) -> bool {
-    match expr {
-        Expr::Const(_) => false,
-        Expr::Var(v) => *v == var,
-        Expr::Binary(_, l, r) => uses(l, var) || uses(r, var),
-    }
+    statements(std::slice::from_ref(stmt)).any(|stmt| match stmt {
+        Stmt::Call { args, .. } => args.iter().any(|a| matches!(a, Arg::Int(e) if e.mentions(&[var]))),
+        other => other.exprs().any(|e| e.mentions(&[var])),
+    })
 }
 
 /// Values of a micro-kernel's integer variables.
@@ -192,18 +117,23 @@ fn insts(micro_kernel: &MicroKernel, body: &[Inst], vars: &mut Vars) -> Work {
 fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut Vars) -> Work {
     let ty = |v: Val| micro_kernel.values[v];
     match inst {
-        Inst::Let { result, op } => op_work(micro_kernel, op, ty(*result)),
+        Inst::Let { result, op } => {
+            let memory = op.address().and_then(|from| micro_kernel.params[from.base].elem());
+            op.work(ty(*result), ty, memory)
+        }
         Inst::Store { to, value, count } => {
             let elements = u64::from(count.unwrap_or(ty(*value).lanes));
-            Work { bytes: elements * bytes_behind(micro_kernel, to.base), ..Work::default() }
+            let bytes = micro_kernel.params[to.base].elem().map_or(0, |elem| elem.bytes() as u64);
+            Work { bytes: elements * bytes, ..Work::default() }
         }
         Inst::Prefetch { .. } => Work::default(),
         Inst::Loop { var, count, body, .. } => {
-            let rounds = value(count, vars);
+            let rounds = count.eval(vars);
             if rounds <= 0 {
                 return Work::default();
             }
-            if !body.iter().any(|i| loop_depends(i, *var)) {
+            // Without a loop inside whose count the variable decides, each iteration does the same.
+            if !instructions(body).any(|i| matches!(i, Inst::Loop { count, .. } if count.mentions(*var))) {
                 return insts(micro_kernel, body, vars) * rounds as u64;
             }
             let round = |i| {
@@ -212,53 +142,6 @@ fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut Vars) -> Work {
             };
             (0..rounds).map(round).fold(Work::default(), Add::add)
         }
-    }
-}
-
-/// Does a loop inside run a number of rounds that the variable decides?
-fn loop_depends(inst: &Inst, var: Var) -> bool {
-    match inst {
-        Inst::Loop { count, body, .. } => {
-            count.terms.iter().any(|t| t.0 == var) || body.iter().any(|i| loop_depends(i, var))
-        }
-        _ => false,
-    }
-}
-
-fn value(index: &Index, vars: &Vars) -> i64 {
-    index.offset + index.terms.iter().map(|&(v, c)| c * vars[v]).sum::<i64>()
-}
-
-fn bytes_behind(micro_kernel: &MicroKernel, param: Param) -> u64 {
-    match &micro_kernel.params[param] {
-        MicroKernelParam::Pointer { elem, .. } => elem.bytes() as u64,
-        MicroKernelParam::Int { .. } => 0,
-    }
-}
-
-fn op_work(micro_kernel: &MicroKernel, op: &Op, ty: Ty) -> Work {
-    let lanes = u64::from(ty.lanes);
-    let float = ty.elem == Elem::F32;
-    let none = Work::default();
-    match op {
-        Op::Fma { .. } => Work { multiply_adds: lanes, ..none },
-        Op::Dot2Bf16 { .. } => Work { multiply_adds: 2 * lanes, ..none },
-        Op::Binary { op: Binary::Add | Binary::Sub | Binary::Mul | Binary::Div, .. } if float => {
-            Work { others: lanes, ..none }
-        }
-        Op::Unary { op: Unary::Sqrt, .. } => Work { others: lanes, ..none },
-        Op::Reduce { op: Binary::Add | Binary::Mul, value } if float => {
-            let lanes = u64::from(micro_kernel.values[*value].lanes);
-            Work { others: lanes - 1, ..none }
-        }
-        Op::Load { from, count, .. } => {
-            let elements = count.map_or(lanes, u64::from);
-            Work { bytes: elements * bytes_behind(micro_kernel, from.base), ..none }
-        }
-        Op::Broadcast { from, .. } => Work { bytes: bytes_behind(micro_kernel, from.base), ..none },
-        Op::LoadPacked { lanes, .. } => Work { bytes: 4 * u64::from(*lanes), ..none },
-        Op::BroadcastPacked { .. } => Work { bytes: 4, ..none },
-        _ => none,
     }
 }
 

@@ -2,7 +2,6 @@
 
 pub mod build;
 pub mod count;
-pub mod expr;
 pub mod interp;
 pub mod ir;
 pub mod text;

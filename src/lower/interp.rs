@@ -2,7 +2,7 @@
 
 use super::program::{BufferId, Launch, ProgramBuilder, Role};
 use crate::kernel::interp::run_kernel;
-use crate::kernel::ir::{EntityRef, Module, Stmt};
+use crate::kernel::ir::{EntityRef, Module};
 use crate::kernel::verify;
 use crate::verified::Verified;
 
@@ -42,9 +42,7 @@ fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>]
     let kernel = &module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
-    let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
-        return Err(format!("kernel {} is no loop", kernel.name));
-    };
+    let end = kernel.iterations().ok_or_else(|| format!("kernel {} is not one loop", kernel.name))?;
     for round in (0..end.eval(&kernel.start(vars))).rev() {
         run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
     }

@@ -5,7 +5,7 @@
 //! reads the old one any more (`update`), otherwise a copy at the end of the run brings it there.
 
 use crate::kernel::interp::scratch_offsets;
-use crate::kernel::ir::{Access, EntityRef, Module, PrimaryMap, Stmt};
+use crate::kernel::ir::{Access, EntityRef, Module, PrimaryMap};
 use crate::kernel::verify::verify;
 use crate::lower::{self, Buffer, BufferId, ProgramBuilder, Role};
 use crate::verified::Verified;
@@ -158,9 +158,7 @@ fn check_launches(builder: &ProgramBuilder) -> Result<(), String> {
 fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, String> {
     let launch = |l: &lower::Launch| {
         let kernel = &module.kernels[l.kernel];
-        let [Stmt::For { end, .. }] = kernel.body.as_slice() else {
-            return Err(format!("kernel {} is for a GPU", kernel.name));
-        };
+        let end = kernel.iterations().ok_or_else(|| format!("kernel {} is not one loop", kernel.name))?;
         let rounds = rounds::fit(end).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
         Ok(Launch { kernel: l.kernel.index(), buffers: l.args.iter().map(|s| s.index()).collect(), rounds })
     };

@@ -76,7 +76,7 @@ fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool 
 fn elementwise(module: &Module, kernel: &Kernel, old: KBuffer, new: KBuffer) -> bool {
     let mut spans = Vec::new();
     let mut vars = kernel.start([1, 0, 1]);
-    if !calls(module, &kernel.body, &mut vars, &[Memory::Buffer(old), Memory::Buffer(new)], &mut spans) {
+    if !calls(module, kernel, &mut vars, [Memory::Buffer(old), Memory::Buffer(new)], &mut spans) {
         return false;
     }
     spans.sort_unstable();
@@ -84,42 +84,29 @@ fn elementwise(module: &Module, kernel: &Kernel, old: KBuffer, new: KBuffer) -> 
 }
 
 /// Visits all calls as they would run and notes which elements each one touches. `false` if a call is not elementwise.
-fn calls(module: &Module, body: &[Stmt], vars: &mut KVars, memory: &[Memory; 2], spans: &mut Vec<(i64, i64)>) -> bool {
-    body.iter().all(|stmt| match stmt {
-        Stmt::For { var, begin, end, body, .. } => (begin.eval(vars)..end.eval(vars)).all(|i| {
-            vars[*var] = i;
-            calls(module, body, vars, memory, spans)
-        }),
-        Stmt::If { condition, then, otherwise } => {
-            let branch = if condition.eval(vars) != 0 { then } else { otherwise };
-            calls(module, branch, vars, memory, spans)
-        }
-        Stmt::Call { micro_kernel, args } => {
-            let find = |wanted: Memory| {
-                let params = module.micro_kernels[*micro_kernel].params.keys();
-                let mut found = params.zip(args).filter_map(|(param, a)| match a {
-                    Arg::Pointer { memory, offset } if *memory == wanted => Some((param, offset)),
-                    _ => None,
-                });
-                (found.next(), found.next().is_some())
-            };
-            match (find(memory[0]), find(memory[1])) {
-                ((None, _), (None, _)) => true,
-                ((Some((old, a)), false), (Some((new, b)), false)) if a == b => {
-                    let base = a.eval(vars);
-                    match span(&module.micro_kernels[*micro_kernel], old, new) {
-                        Some((low, high)) => {
-                            spans.push((base + low, base + high));
-                            true
-                        }
-                        None => false,
-                    }
-                }
-                _ => false,
+fn calls(module: &Module, kernel: &Kernel, vars: &mut KVars, memory: [Memory; 2], spans: &mut Vec<(i64, i64)>) -> bool {
+    let visited = run(&kernel.body, vars, &mut |stmt, vars| {
+        let Stmt::Call { micro_kernel, args } = stmt else { return Err(()) };
+        let micro_kernel = &module.micro_kernels[*micro_kernel];
+        let find = |wanted: Memory| {
+            let mut found = micro_kernel.params.keys().zip(args).filter_map(|(param, a)| match a {
+                Arg::Pointer { memory, offset } if *memory == wanted => Some((param, offset)),
+                _ => None,
+            });
+            (found.next(), found.next().is_some())
+        };
+        match memory.map(find) {
+            [(None, _), (None, _)] => Ok(()),
+            [(Some((old, a)), false), (Some((new, b)), false)] if a == b => {
+                let base = a.eval(vars);
+                let (low, high) = span(micro_kernel, old, new).ok_or(())?;
+                spans.push((base + low, base + high));
+                Ok(())
             }
+            _ => Err(()),
         }
-        Stmt::Barrier => false,
-    })
+    });
+    visited.is_ok()
 }
 
 /// The elements `low..high` that the micro-kernel loads through `old` and stores through `new`, if it does so piece by piece.
@@ -148,14 +135,7 @@ fn body_pieces(
         match inst {
             Inst::Let { op, .. } => match op {
                 Op::Load { from, ty, count } if from.base == old => open.push((&from.index, count.unwrap_or(ty.lanes))),
-                Op::Load { from, .. }
-                | Op::Broadcast { from, .. }
-                | Op::LoadPacked { from, .. }
-                | Op::BroadcastPacked { from, .. }
-                    if from.base == old || from.base == new =>
-                {
-                    return false;
-                }
+                op if op.address().is_some_and(|from| from.base == old || from.base == new) => return false,
                 _ => {}
             },
             Inst::Store { to, value, count } if to.base == new => {
@@ -175,7 +155,7 @@ fn body_pieces(
             Inst::Store { .. } | Inst::Prefetch { .. } => {}
             Inst::Loop { var, count, body, .. } => {
                 let touches = touches(body, old) || touches(body, new);
-                let rounds = if count.terms.is_empty() { Some(count.offset.max(0)) } else { None };
+                let rounds = count.constant().map(|count| count.max(0));
                 match rounds {
                     _ if !touches => {}
                     Some(rounds) if counter.is_none() => {
@@ -192,18 +172,7 @@ fn body_pieces(
 }
 
 fn touches(body: &[Inst], param: Param) -> bool {
-    body.iter().any(|inst| match inst {
-        Inst::Let { op, .. } => match op {
-            Op::Load { from, .. }
-            | Op::Broadcast { from, .. }
-            | Op::LoadPacked { from, .. }
-            | Op::BroadcastPacked { from, .. } => from.base == param,
-            _ => false,
-        },
-        Inst::Store { to, .. } => to.base == param,
-        Inst::Prefetch { .. } => false,
-        Inst::Loop { body, .. } => touches(body, param),
-    })
+    instructions(body).filter_map(Inst::address).any(|address| address.base == param)
 }
 
 /// A launch at the end of the run that copies `value` to `param`.

@@ -2,7 +2,7 @@
 
 use super::cache::Piece;
 use super::{MicroKernelCode, has_feature, micro_kernel, nest};
-use crate::kernel::ir::{EntityRef, MicroKernelId, Module as KernelModule, PrimaryMap, Stmt};
+use crate::kernel::ir::{EntityRef, Kernel as KernelIr, MicroKernelId, Module as KernelModule, PrimaryMap};
 use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::Context;
@@ -54,12 +54,12 @@ pub fn emit<M: Module>(
 ) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), String> {
     let options = options(target, micro_kernel_isa)?;
     let mut builder = FunctionBuilderContext::new();
-    let count = called(module).len() + module.kernels.len();
+    let count = called(module).iter().count() + module.kernels.len();
     let mut kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
     let mut pieces = Vec::new();
     let mut ids: PrimaryMap<MicroKernelId, Option<FuncId>> = module.micro_kernels.keys().map(|_| None).collect();
     let mut micro_kernels = Vec::new();
-    for called in called(module) {
+    for called in called(module).iter() {
         let micro_kernel = &module.micro_kernels[called];
         let fail = |e: String| format!("micro-kernel {}: {e}", micro_kernel.name);
         let name = format!("{prefix}micro_kernel{}_{}", called.index(), symbol(&micro_kernel.name));
@@ -128,7 +128,7 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
     let options = options(target, isa)?;
     let mut builder = FunctionBuilderContext::new();
     let mut text = String::new();
-    for called in called(module) {
+    for called in called(module).iter() {
         let micro_kernel = &module.micro_kernels[called];
         let mut func = Function::new();
         func.signature = micro_kernel_signature(micro_kernel.params.len(), isa);
@@ -156,24 +156,11 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
     Ok(text)
 }
 
-/// Leaves that kernels call, in order of number.
-fn called(module: &KernelModule) -> Vec<MicroKernelId> {
-    fn visit(body: &[Stmt], seen: &mut EntitySet<MicroKernelId>) {
-        for stmt in body {
-            match stmt {
-                Stmt::For { body, .. } => visit(body, seen),
-                Stmt::If { then, otherwise, .. } => {
-                    visit(then, seen);
-                    visit(otherwise, seen);
-                }
-                Stmt::Call { micro_kernel, .. } => _ = seen.insert(*micro_kernel),
-                Stmt::Barrier => {}
-            }
-        }
-    }
-    let mut seen = EntitySet::new();
-    module.kernels.values().for_each(|k| visit(&k.body, &mut seen));
-    seen.iter().collect()
+/// Micro-kernels that kernels call, in order of number.
+fn called(module: &KernelModule) -> EntitySet<MicroKernelId> {
+    let mut called = EntitySet::new();
+    called.extend(module.kernels.values().flat_map(KernelIr::calls));
+    called
 }
 
 /// Names become symbols of object files: other characters than letters and digits become `_`.

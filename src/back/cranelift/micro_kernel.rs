@@ -90,7 +90,7 @@ impl Gen<'_, '_> {
                 // Cranelift has no instruction for it.
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
-                    let rounds = self.constant(count);
+                    let rounds = count.constant();
                     if rounds == Some(1) {
                         self.once(*var, [init, params, next, results], body);
                     } else if rounds.is_some_and(|r| r <= 0) {
@@ -101,10 +101,6 @@ impl Gen<'_, '_> {
                 }
             }
         }
-    }
-
-    fn constant(&self, index: &Index) -> Option<i64> {
-        index.terms.is_empty().then_some(index.offset)
     }
 
     fn copy(&mut self, from: &[Val], to: &[Val]) {
@@ -150,7 +146,7 @@ impl Gen<'_, '_> {
         let zero = self.b.ins().iconst(types::I64, 0);
         enter.push(zero.into());
         enter.extend(moving.iter().map(|m| BlockArg::from(m.1)));
-        if self.constant(count).is_some() {
+        if count.constant().is_some() {
             self.b.ins().jump(head, &enter);
         } else {
             let some = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, end, 0);
@@ -209,10 +205,7 @@ impl Gen<'_, '_> {
 
     /// Type of the elements behind a pointer parameter.
     pub fn elem(&self, param: Param) -> Elem {
-        match &self.micro_kernel.params[param] {
-            MicroKernelParam::Pointer { elem, .. } => *elem,
-            MicroKernelParam::Int { .. } => unreachable!("the verifier wants a pointer here"),
-        }
+        self.micro_kernel.params[param].elem().expect("the verifier wants a pointer here")
     }
 
     fn pointer(&mut self, key: &Key) -> Value {
@@ -250,29 +243,12 @@ fn without(key: &Key, var: Var) -> Key {
 /// out (their variables have larger numbers). In order of first use.
 fn keys(body: &[Inst], var: Var) -> Vec<Key> {
     let mut found = Vec::new();
-    collect(body, &mut |address: &Address| {
+    for address in instructions(body).filter_map(Inst::address) {
         let terms = address.index.terms.iter().filter(|t| t.0 <= var).copied().collect();
         let key = (address.base, terms);
         if !found.contains(&key) {
             found.push(key);
         }
-    });
-    found
-}
-
-fn collect(body: &[Inst], visit: &mut impl FnMut(&Address)) {
-    for inst in body {
-        match inst {
-            Inst::Let { op, .. } => match op {
-                Op::Load { from, .. }
-                | Op::Broadcast { from, .. }
-                | Op::LoadPacked { from, .. }
-                | Op::BroadcastPacked { from, .. } => visit(from),
-                _ => {}
-            },
-            Inst::Store { to, .. } => visit(to),
-            Inst::Prefetch { .. } => {}
-            Inst::Loop { body, .. } => collect(body, visit),
-        }
     }
+    found
 }

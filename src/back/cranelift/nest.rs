@@ -18,9 +18,7 @@ pub(super) fn build(
     func: &mut Function,
     context: &mut FunctionBuilderContext,
 ) -> Result<(), String> {
-    let [Stmt::For { var, kind: LoopKind::Parallel, body, .. }] = kernel.body.as_slice() else {
-        return Err("GPU kernels do not run on a CPU".into());
-    };
+    let (var, body) = kernel.parallel().ok_or("GPU kernels do not run on a CPU")?;
     let mut b = FunctionBuilder::new(func, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -34,10 +32,10 @@ pub(super) fn build(
     let scratch = offsets.iter().map(|&o| b.ins().iadd_imm_s(scratch, o as i64)).collect();
     let given = |id: KVar| id.is_given().then(|| b.ins().load(types::I64, trusted, vars, 8 * id.index() as i32));
     let known = kernel.vars.keys().map(given).collect();
-    let natural = kernel.vars.keys().map(|v| v.is_given() || v == *var).collect();
+    let natural = kernel.vars.keys().map(|v| v.is_given() || v == var).collect();
     let mut nest =
         Nest { b, module, kernel, reference, micro_kernels: HashMap::new(), pointers, scratch, vars: known, natural };
-    nest.repeat(*var, begin, end, body);
+    nest.repeat(var, begin, end, body);
     nest.b.ins().return_(&[]);
     nest.b.finalize(config);
     Ok(())

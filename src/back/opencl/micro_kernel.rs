@@ -136,13 +136,7 @@ impl Writer<'_> {
     /// Does the loop's variable pick elements of an item's own arrays?
     fn picks_private(&self, body: &[Inst], var: Var) -> bool {
         let own = |at: &Address| self.private[at.base] && at.index.terms.iter().any(|(v, _)| *v == var);
-        body.iter().any(|inst| match inst {
-            Inst::Let { op: Op::Load { from, .. } | Op::Broadcast { from, .. }, .. } => own(from),
-            Inst::Let { .. } => false,
-            Inst::Store { to, .. } => own(to),
-            Inst::Prefetch { .. } => false,
-            Inst::Loop { body, .. } => self.picks_private(body, var),
-        })
+        instructions(body).filter_map(Inst::address).any(own)
     }
 
     fn index(&self, index: &Index) -> String {

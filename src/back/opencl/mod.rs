@@ -10,7 +10,6 @@
 
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::*;
-use crate::kernel::verify::groups;
 use crate::verified::Verified;
 use ninc_runtime::opencl::{Entry, Source};
 use std::collections::BTreeMap;
@@ -80,7 +79,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
         let (_, bytes) = scratch_offsets(spilled(kernel).map(|s| (s.elem, s.len)));
         entries.push(Entry {
             name: names.kernels[id].clone(),
-            items: groups(kernel).map(|g| g.items as usize),
+            items: kernel.groups().map(|g| g.items as usize),
             workspace_bytes: bytes,
         });
     }

@@ -4,7 +4,6 @@ use super::names::{Names, clean};
 use super::{Area, UNROLL, area, line, memory_type, repeat, short, spilled};
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::*;
-use crate::kernel::verify::groups;
 use std::collections::BTreeMap;
 
 pub(super) struct Nest<'a> {
@@ -26,13 +25,13 @@ impl<'a> Nest<'a> {
         names: &'a Names,
         variants: &'a mut BTreeMap<(MicroKernelId, Vec<Area>), String>,
     ) -> Nest<'a> {
-        let index = if wide(&kernel.body) { "long" } else { "idx" };
+        let index = if wide(kernel) { "long" } else { "idx" };
         let natural = kernel.vars.keys().map(KVar::is_given).collect();
         Nest { module, kernel, names, variants, index, natural }
     }
 
     pub fn kernel(&mut self, name: &str, text: &mut String) {
-        let group = groups(self.kernel);
+        let group = self.kernel.groups();
         self.head(name, group.as_ref().map(|g| g.items), text);
         self.variables(text);
         self.scratch(text);
@@ -163,17 +162,13 @@ impl<'a> Nest<'a> {
 
     /// Does the loop's variable pick elements of an item's own arrays?
     fn picks_private(&self, body: &[Stmt], var: KVar) -> bool {
-        body.iter().any(|stmt| match stmt {
-            Stmt::For { body, .. } => self.picks_private(body, var),
-            Stmt::If { then, otherwise, .. } => self.picks_private(then, var) || self.picks_private(otherwise, var),
-            Stmt::Call { args, .. } => args.iter().any(|arg| match arg {
-                Arg::Pointer { memory: Memory::Scratch(i), offset } => {
-                    self.kernel.scratch[*i].space == Space::Private && offset.mentions(&[var])
-                }
-                _ => false,
-            }),
-            Stmt::Barrier => false,
-        })
+        let picks = |arg: &Arg| match arg {
+            Arg::Pointer { memory: Memory::Scratch(scratch), offset } => {
+                self.kernel.scratch[*scratch].space == Space::Private && offset.mentions(&[var])
+            }
+            Arg::Pointer { .. } | Arg::Int(_) => false,
+        };
+        statements(body).any(|stmt| matches!(stmt, Stmt::Call { args, .. } if args.iter().any(picks)))
     }
 
     fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg], depth: usize, text: &mut String) {
@@ -251,20 +246,7 @@ fn buffer_type(b: &BufferParam) -> String {
 }
 
 /// Does any expression need 64 bits whatever the sizes are?
-fn wide(body: &[Stmt]) -> bool {
-    fn large(e: &Expr) -> bool {
-        match e {
-            Expr::Const(c) => i32::try_from(*c).is_err(),
-            Expr::Var(_) => false,
-            Expr::Binary(_, l, r) => large(l) || large(r),
-        }
-    }
-    body.iter().any(|stmt| match stmt {
-        Stmt::For { begin, end, body, .. } => large(begin) || large(end) || wide(body),
-        Stmt::If { condition, then, otherwise } => large(condition) || wide(then) || wide(otherwise),
-        Stmt::Call { args, .. } => args.iter().any(|a| match a {
-            Arg::Int(e) | Arg::Pointer { offset: e, .. } => large(e),
-        }),
-        Stmt::Barrier => false,
-    })
+fn wide(kernel: &Kernel) -> bool {
+    let large = |e: &Expr| matches!(e, Expr::Const(c) if i32::try_from(*c).is_err());
+    kernel.statements().flat_map(Stmt::exprs).any(|e| e.any(&mut { large }))
 }

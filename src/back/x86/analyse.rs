@@ -27,15 +27,6 @@ impl Key {
     }
 }
 
-/// Bytes of an element in memory.
-pub fn element_bytes(elem: Elem) -> i64 {
-    match elem {
-        Elem::F32 | Elem::I32 | Elem::Mask => 4,
-        Elem::Bf16 => 2,
-        Elem::U8 | Elem::I8 => 1,
-    }
-}
-
 /// The element type behind a pointer parameter.
 pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, String> {
     match micro_kernel.params.get(param) {
@@ -135,19 +126,6 @@ impl Info {
     }
 }
 
-/// Values that an operation reads.
-pub fn operands(op: &Op) -> Vec<Val> {
-    match *op {
-        Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => vec![],
-        Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => vec![],
-        Op::Splat { value, .. } | Op::Unary { value, .. } | Op::Reduce { value, .. } => vec![value],
-        Op::Binary { left, right, .. } | Op::Compare { left, right, .. } => vec![left, right],
-        Op::Fma { a, b, c } => vec![a, b, c],
-        Op::Select { mask, then, otherwise } => vec![mask, then, otherwise],
-        Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => vec![acc, a, b],
-    }
-}
-
 impl Scan<'_> {
     fn used(&mut self, value: Val, block: u32) {
         let root = self.info.values[value].root;
@@ -157,7 +135,7 @@ impl Scan<'_> {
     }
 
     fn address(&mut self, address: &Address) -> Result<(), String> {
-        let bytes = element_bytes(pointee(self.micro_kernel, address.base)?);
+        let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
         self.info.need(Key::of_address(address, bytes));
         Ok(())
     }
@@ -174,13 +152,13 @@ impl Scan<'_> {
                         Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } => {
                             self.info.values[*result].root = self.info.values[*value].root;
                         }
-                        _ => operands(op).into_iter().for_each(|v| self.used(v, block)),
+                        _ => op.operands().for_each(|v| self.used(v, block)),
                     }
-                    match op {
-                        Op::Load { from, .. } | Op::Broadcast { from, .. } => self.address(from)?,
-                        Op::LoadPacked { from, .. } | Op::BroadcastPacked { from, .. } => self.address(from)?,
-                        Op::IndexI32 { index, .. } => self.info.need(Key::of_index(index)),
-                        _ => {}
+                    if let Some(from) = op.address() {
+                        self.address(from)?;
+                    }
+                    if let Op::IndexI32 { index, .. } = op {
+                        self.info.need(Key::of_index(index));
                     }
                 }
                 Inst::Store { to, value, .. } => {

@@ -2,8 +2,7 @@
 //! that relies on another one without a barrier between them sees garbage.
 
 use super::{Bound, Nest};
-use crate::kernel::ir::{KVar, KVars, Kernel, Module, Space, Stmt};
-use crate::kernel::verify::Groups;
+use crate::kernel::ir::{Groups, KVar, KVars, Kernel, Module, Space, Stmt, statements};
 
 /// Runs one group of a kernel.
 pub(super) fn run(
@@ -96,9 +95,5 @@ impl Group<'_, '_> {
 
 /// Does a statement hold a barrier?
 fn waits(stmt: &Stmt) -> bool {
-    match stmt {
-        Stmt::Barrier => true,
-        Stmt::For { body, .. } => body.iter().any(waits),
-        Stmt::If { .. } | Stmt::Call { .. } => false,
-    }
+    statements(std::slice::from_ref(stmt)).any(|s| *s == Stmt::Barrier)
 }

@@ -1,7 +1,7 @@
 //! Runs one micro-kernel. Every lane is a 32-bit word, whatever its type.
 
 use super::Blocks;
-use super::ops::{self, Lanes};
+use super::ops::{Lanes, to_bf16};
 use crate::kernel::ir::*;
 
 /// An argument of a micro-kernel.
@@ -34,11 +34,12 @@ pub fn run_micro_kernel(
     run.block(&micro_kernel.body).map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name))
 }
 
-struct Run<'a> {
+/// A call that is running.
+pub(super) struct Run<'a> {
     micro_kernel: &'a MicroKernel,
     args: &'a [MicroKernelArg],
     memory: &'a mut dyn Blocks,
-    vars: PrimaryMap<Var, i64>,
+    pub(super) vars: PrimaryMap<Var, i64>,
     values: PrimaryMap<Val, Lanes>,
 }
 
@@ -56,7 +57,7 @@ impl Run<'_> {
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[*v]).collect();
-                    for i in 0..self.index(count) {
+                    for i in 0..count.eval(&self.vars) {
                         self.vars[*var] = i;
                         self.assign(params, &carried);
                         self.block(body)?;
@@ -76,16 +77,11 @@ impl Run<'_> {
         }
     }
 
-    fn index(&self, index: &Index) -> i64 {
-        let terms = index.terms.iter().map(|(v, c)| c.wrapping_mul(self.vars[*v]));
-        terms.fold(index.offset, i64::wrapping_add)
-    }
-
-    fn ty(&self, value: Val) -> Ty {
+    pub(super) fn ty(&self, value: Val) -> Ty {
         self.micro_kernel.values[value]
     }
 
-    fn get(&self, value: Val) -> Lanes {
+    pub(super) fn get(&self, value: Val) -> Lanes {
         self.values[value]
     }
 
@@ -97,11 +93,11 @@ impl Run<'_> {
         let MicroKernelArg::Pointer { block, byte } = self.args[address.base.index()] else {
             unreachable!("checked at the start")
         };
-        (block, byte.wrapping_add(self.index(&address.index).wrapping_mul(elem.bytes() as i64)), elem)
+        (block, byte.wrapping_add(address.index.eval(&self.vars).wrapping_mul(elem.bytes() as i64)), elem)
     }
 
     /// `count` consecutive elements, widened to words.
-    fn load(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+    pub(super) fn load(&self, from: &Address, count: usize) -> Result<Lanes, String> {
         let (block, byte, elem) = self.place(from);
         let bytes = elem.bytes();
         let mut lanes = [0; 16];
@@ -116,7 +112,7 @@ impl Run<'_> {
         Ok(lanes)
     }
 
-    fn load_packed(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+    pub(super) fn load_packed(&self, from: &Address, count: usize) -> Result<Lanes, String> {
         let (block, byte, _) = self.place(from);
         let mut lanes = [0; 16];
         for i in 0..count {
@@ -130,60 +126,9 @@ impl Run<'_> {
         let bytes = elem.bytes();
         let lanes = self.get(value);
         for i in 0..count.unwrap_or(self.ty(value).lanes) as usize {
-            let word = if elem == Elem::Bf16 { ops::to_bf16(lanes[i]) } else { lanes[i] };
+            let word = if elem == Elem::Bf16 { to_bf16(lanes[i]) } else { lanes[i] };
             self.memory.store(block, byte + (i * bytes) as i64, bytes, word)?;
         }
         Ok(())
-    }
-
-    fn op(&self, op: &Op) -> Result<Lanes, String> {
-        Ok(match op {
-            Op::ConstF32 { bits, .. } => [*bits; 16],
-            Op::ConstI32 { value, .. } => [*value as u32; 16],
-            Op::Iota { .. } => std::array::from_fn(|i| i as u32),
-            Op::IndexI32 { index, .. } => [self.index(index) as u32; 16],
-            Op::Splat { value, .. } => [self.get(*value)[0]; 16],
-            Op::Load { from, ty, count } => self.load(from, count.unwrap_or(ty.lanes) as usize)?,
-            Op::Broadcast { from, .. } => [self.load(from, 1)?[0]; 16],
-            Op::LoadPacked { from, lanes } => self.load_packed(from, *lanes as usize)?,
-            Op::BroadcastPacked { from, .. } => [self.load_packed(from, 1)?[0]; 16],
-            Op::Unary { op, value } => self.get(*value).map(|v| ops::unary(*op, v)),
-            Op::Binary { op, left, right } => {
-                let elem = self.ty(*left).elem;
-                ops::zip(&self.get(*left), &self.get(*right), |l, r| ops::binary(*op, elem, l, r))
-            }
-            Op::Fma { a, b, c } => {
-                let (a, b, c) = (self.get(*a), self.get(*b), self.get(*c));
-                std::array::from_fn(|i| ops::fma(a[i], b[i], c[i]))
-            }
-            Op::Compare { op, left, right } => {
-                let elem = self.ty(*left).elem;
-                ops::zip(&self.get(*left), &self.get(*right), |l, r| ops::compare(*op, elem, l, r))
-            }
-            Op::Select { mask, then, otherwise } => {
-                let (m, t, e) = (self.get(*mask), self.get(*then), self.get(*otherwise));
-                std::array::from_fn(|i| if m[i] != 0 { t[i] } else { e[i] })
-            }
-            Op::Reduce { op, value } => {
-                let Ty { elem, lanes } = self.ty(*value);
-                let mut folded = self.get(*value);
-                let mut half = lanes as usize / 2;
-                while half > 0 {
-                    for i in 0..half {
-                        folded[i] = ops::binary(*op, elem, folded[i], folded[i + half]);
-                    }
-                    half /= 2;
-                }
-                folded
-            }
-            Op::Dot2Bf16 { acc, a, b } => {
-                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
-                std::array::from_fn(|i| ops::dot2(c[i], a[i], b[i]))
-            }
-            Op::Dot4U8I8 { acc, a, b } => {
-                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
-                std::array::from_fn(|i| ops::dot4(c[i], a[i], b[i]))
-            }
-        })
     }
 }

@@ -1,19 +1,74 @@
-//! Operations on single lanes, given as 32-bit words.
+//! What operations compute. Lanes are 32-bit words, whatever their type.
 
-use crate::kernel::ir::{Binary, Compare, Elem, Unary};
+use super::micro_kernel::Run;
+use crate::kernel::ir::{Binary, Compare, Elem, Op, Ty, Unary};
 
 /// All lanes of a value; those beyond its type are 0.
 pub(super) type Lanes = [u32; 16];
+
+impl Run<'_> {
+    /// The result of an operation; lanes beyond those of its type hold anything.
+    pub(super) fn op(&self, op: &Op) -> Result<Lanes, String> {
+        Ok(match op {
+            Op::ConstF32 { bits, .. } => [*bits; 16],
+            Op::ConstI32 { value, .. } => [*value as u32; 16],
+            Op::Iota { .. } => std::array::from_fn(|i| i as u32),
+            Op::IndexI32 { index, .. } => [index.eval(&self.vars) as u32; 16],
+            Op::Splat { value, .. } => [self.get(*value)[0]; 16],
+            Op::Load { from, ty, count } => self.load(from, count.unwrap_or(ty.lanes) as usize)?,
+            Op::Broadcast { from, .. } => [self.load(from, 1)?[0]; 16],
+            Op::LoadPacked { from, lanes } => self.load_packed(from, *lanes as usize)?,
+            Op::BroadcastPacked { from, .. } => [self.load_packed(from, 1)?[0]; 16],
+            Op::Unary { op, value } => self.get(*value).map(|v| unary(*op, v)),
+            Op::Binary { op, left, right } => {
+                let elem = self.ty(*left).elem;
+                zip(&self.get(*left), &self.get(*right), |l, r| binary(*op, elem, l, r))
+            }
+            Op::Fma { a, b, c } => {
+                let (a, b, c) = (self.get(*a), self.get(*b), self.get(*c));
+                std::array::from_fn(|i| fma(a[i], b[i], c[i]))
+            }
+            Op::Compare { op, left, right } => {
+                let elem = self.ty(*left).elem;
+                zip(&self.get(*left), &self.get(*right), |l, r| compare(*op, elem, l, r))
+            }
+            Op::Select { mask, then, otherwise } => {
+                let (m, t, e) = (self.get(*mask), self.get(*then), self.get(*otherwise));
+                std::array::from_fn(|i| if m[i] != 0 { t[i] } else { e[i] })
+            }
+            Op::Reduce { op, value } => {
+                let Ty { elem, lanes } = self.ty(*value);
+                let mut folded = self.get(*value);
+                let mut half = lanes as usize / 2;
+                while half > 0 {
+                    for i in 0..half {
+                        folded[i] = binary(*op, elem, folded[i], folded[i + half]);
+                    }
+                    half /= 2;
+                }
+                folded
+            }
+            Op::Dot2Bf16 { acc, a, b } => {
+                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
+                std::array::from_fn(|i| dot2(c[i], a[i], b[i]))
+            }
+            Op::Dot4U8I8 { acc, a, b } => {
+                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
+                std::array::from_fn(|i| dot4(c[i], a[i], b[i]))
+            }
+        })
+    }
+}
 
 fn f(word: u32) -> f32 {
     f32::from_bits(word)
 }
 
-pub(super) fn zip(left: &Lanes, right: &Lanes, op: impl Fn(u32, u32) -> u32) -> Lanes {
+fn zip(left: &Lanes, right: &Lanes, op: impl Fn(u32, u32) -> u32) -> Lanes {
     std::array::from_fn(|i| op(left[i], right[i]))
 }
 
-pub(super) fn unary(op: Unary, v: u32) -> u32 {
+fn unary(op: Unary, v: u32) -> u32 {
     match op {
         Unary::Neg => v ^ 0x8000_0000,
         Unary::Abs => v & 0x7fff_ffff,
@@ -26,7 +81,7 @@ pub(super) fn unary(op: Unary, v: u32) -> u32 {
     }
 }
 
-pub(super) fn binary(op: Binary, elem: Elem, l: u32, r: u32) -> u32 {
+fn binary(op: Binary, elem: Elem, l: u32, r: u32) -> u32 {
     if elem == Elem::F32 { float(op, f(l), f(r)).to_bits() } else { int(op, l, r) }
 }
 
@@ -72,7 +127,7 @@ fn int(op: Binary, l: u32, r: u32) -> u32 {
     }
 }
 
-pub(super) fn compare(op: Compare, elem: Elem, l: u32, r: u32) -> u32 {
+fn compare(op: Compare, elem: Elem, l: u32, r: u32) -> u32 {
     let holds = if elem == Elem::F32 { order(op, &f(l), &f(r)) } else { order(op, &(l as i32), &(r as i32)) };
     if holds { u32::MAX } else { 0 }
 }
@@ -88,17 +143,17 @@ fn order<T: PartialOrd>(op: Compare, l: &T, r: &T) -> bool {
     }
 }
 
-pub(super) fn fma(a: u32, b: u32, c: u32) -> u32 {
+fn fma(a: u32, b: u32, c: u32) -> u32 {
     f(a).mul_add(f(b), f(c)).to_bits()
 }
 
 /// The products are exact in float32 (8 + 8 bits of mantissa), so it does not matter whether they are fused.
-pub(super) fn dot2(acc: u32, a: u32, b: u32) -> u32 {
+fn dot2(acc: u32, a: u32, b: u32) -> u32 {
     let low = f(acc) + f(a << 16) * f(b << 16);
     (low + f(a & 0xffff_0000) * f(b & 0xffff_0000)).to_bits()
 }
 
-pub(super) fn dot4(acc: u32, a: u32, b: u32) -> u32 {
+fn dot4(acc: u32, a: u32, b: u32) -> u32 {
     let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
     products.fold(acc, |sum, (u, i)| sum.wrapping_add((i32::from(u) * i32::from(i as i8)) as u32))
 }

@@ -149,7 +149,7 @@ impl Check<'_> {
         let elem = self.address(to, Access::Write);
         let Some(ty) = self.used(value) else { return };
         if let Some(elem) = elem
-            && widened(elem) != ty.elem
+            && elem.widened() != ty.elem
         {
             self.error(format!("{value} of type {ty} is stored to {elem} memory"));
         }
@@ -220,112 +220,30 @@ impl Check<'_> {
         }
     }
 
-    fn loaded(&mut self, from: &Address, ty: Ty) -> Option<Ty> {
-        let elem = self.address(from, Access::Read)?;
-        if widened(elem) != ty.elem {
-            self.error(format!("{elem} memory is loaded as {ty}"));
-        }
-        Some(ty)
-    }
-
-    fn packed(&mut self, from: &Address, lanes: u32) -> Option<Ty> {
-        let elem = self.address(from, Access::Read)?;
-        if !matches!(elem, Elem::Bf16 | Elem::U8 | Elem::I8) {
-            self.error(format!("{elem} memory holds no packed elements"));
-        }
-        Some(Ty::i32(lanes))
-    }
-
-    /// `what` is written only for an error: most of a start's time would be spent on sentences that nobody reads.
-    fn expect(&mut self, ok: bool, what: impl FnOnce() -> String) -> Option<()> {
-        if !ok {
-            self.error(what());
-        }
-        ok.then_some(())
-    }
-
     /// The type of the result, if the operands are right.
     fn op(&mut self, op: &Op) -> Option<Ty> {
-        match op {
-            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } => {}
-            Op::IndexI32 { index, .. } => self.index(index),
-            Op::Splat { value, .. } => {
-                let ty = self.used(*value)?;
-                self.expect(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())?;
-            }
-            Op::Load { from, ty, count } => {
-                self.partial(*count, ty.lanes);
-                self.loaded(from, *ty)?;
-            }
-            Op::Broadcast { from, ty } => {
-                self.loaded(from, *ty)?;
-            }
-            Op::LoadPacked { from, lanes } | Op::BroadcastPacked { from, lanes } => {
-                self.packed(from, *lanes)?;
-            }
-            Op::Unary { op, value } => {
-                let ty = self.used(*value)?;
-                let wants = if matches!(op, Unary::ToFloat | Unary::AsFloat) { Elem::I32 } else { Elem::F32 };
-                self.expect(ty.elem == wants, || format!("{op:?} takes {wants}, got {ty}"))?;
-            }
-            Op::Binary { op, left, right } => {
-                let (l, r) = (self.used(*left), self.used(*right));
-                let (l, r) = (l?, r?);
-                self.expect(l == r, || format!("{op:?} of {l} and {r}"))?;
-                self.expect(binary_ok(*op, l.elem), || format!("{op:?} is not defined for {l}"))?;
-            }
-            Op::Fma { a, b, c } => {
-                let types = [self.used(*a), self.used(*b), self.used(*c)];
-                let [a, b, c] = [types[0]?, types[1]?, types[2]?];
-                self.expect(a == c && b == c && c.elem == Elem::F32, || format!("fma of {a}, {b} and {c}"))?;
-            }
-            Op::Compare { left, right, .. } => {
-                let (l, r) = (self.used(*left), self.used(*right));
-                let (l, r) = (l?, r?);
-                self.expect(l == r && l.elem != Elem::Mask, || format!("comparison of {l} and {r}"))?;
-            }
-            Op::Select { mask, then, otherwise } => {
-                let types = [self.used(*mask), self.used(*then), self.used(*otherwise)];
-                let [mask, then, otherwise] = [types[0]?, types[1]?, types[2]?];
-                let ok = mask == Ty::mask(then.lanes) && then == otherwise && then.elem != Elem::Mask;
-                self.expect(ok, || format!("select by {mask} of {then} and {otherwise}"))?;
-            }
-            Op::Reduce { op, value } => {
-                let ty = self.used(*value)?;
-                use Binary::*;
-                let folds = matches!(op, Add | Mul | Max | Min | And | Or | Xor) && binary_ok(*op, ty.elem);
-                self.expect(folds && ty.lanes > 1, || format!("reduction of {ty} by {op:?}"))?;
-            }
-            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => {
-                let types = [self.used(*acc), self.used(*a), self.used(*b)];
-                let [acc, a, b] = [types[0]?, types[1]?, types[2]?];
-                let sums = if matches!(op, Op::Dot2Bf16 { .. }) { Elem::F32 } else { Elem::I32 };
-                let ok = acc.elem == sums && a == Ty::i32(acc.lanes) && b == a;
-                self.expect(ok, || format!("dot product of {a} and {b} into {acc}"))?;
+        if let Op::IndexI32 { index, .. } = op {
+            self.index(index);
+        }
+        let memory = match op.address() {
+            Some(from) => Some(self.address(from, Access::Read)?),
+            None => None,
+        };
+        let unknown = op.operands().filter(|v| self.used(*v).is_none()).count();
+        if unknown > 0 {
+            return None;
+        }
+        let ty = |v: Val| self.micro_kernel.values[v];
+        match op.check(ty, memory) {
+            Ok(()) => Some(op.result(ty)),
+            Err(sentence) => {
+                self.error(sentence);
+                None
             }
         }
-        Some(op.result(|v| self.micro_kernel.values[v]))
     }
 }
 
 fn lanes_ok(lanes: u32) -> bool {
     lanes.is_power_of_two() && lanes <= 16
-}
-
-/// The type of a value that memory of this type is loaded to and stored from.
-fn widened(elem: Elem) -> Elem {
-    match elem {
-        Elem::F32 | Elem::Bf16 => Elem::F32,
-        Elem::I32 | Elem::U8 | Elem::I8 => Elem::I32,
-        Elem::Mask => Elem::Mask,
-    }
-}
-
-fn binary_ok(op: Binary, elem: Elem) -> bool {
-    use Binary::*;
-    match op {
-        Add | Sub | Mul | Max | Min => matches!(elem, Elem::F32 | Elem::I32),
-        Div => elem == Elem::F32,
-        MulHighU | And | Or | Xor | Shl | ShrU | ShrS => elem == Elem::I32,
-    }
 }

@@ -1,6 +1,5 @@
 //! Checks one kernel. The list of invariants is in the parent module.
 
-use super::{groups, is_gpu};
 use crate::kernel::ir::*;
 
 pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
@@ -11,7 +10,7 @@ pub(super) fn check(module: &Module, kernel: &Kernel) -> Vec<String> {
         return check.errors;
     }
     check.memory();
-    if is_gpu(&kernel.body) {
+    if is_gpu(kernel) {
         check.gpu()
     } else {
         check.cpu()
@@ -37,7 +36,7 @@ impl Check<'_> {
     }
 
     fn memory(&mut self) {
-        let gpu = is_gpu(&self.kernel.body);
+        let gpu = is_gpu(self.kernel);
         let buffers = self.kernel.buffers.values().map(|b| (&b.name, b.elem));
         for (name, elem) in buffers.chain(self.kernel.scratch.values().map(|s| (&s.name, s.elem))) {
             if elem == Elem::Mask {
@@ -67,7 +66,7 @@ impl Check<'_> {
     }
 
     fn gpu(&mut self) {
-        let Some(g) = groups(self.kernel) else {
+        let Some(g) = self.kernel.groups() else {
             return self.error(
                 "a GPU kernel is exactly one group loop from 0 around one item loop from 0 to a constant".into(),
             );
@@ -187,18 +186,15 @@ impl Check<'_> {
     }
 }
 
+/// Does the kernel contain GPU loops or barriers?
+fn is_gpu(kernel: &Kernel) -> bool {
+    kernel.statements().any(|s| matches!(s, Stmt::For { kind: LoopKind::Group | LoopKind::Item, .. } | Stmt::Barrier))
+}
+
 fn uses_other_vars(expr: &Expr) -> bool {
-    match expr {
-        Expr::Const(_) => false,
-        Expr::Var(v) => !v.is_given(),
-        Expr::Binary(_, l, r) => uses_other_vars(l) || uses_other_vars(r),
-    }
+    expr.any(&mut |e| matches!(e, Expr::Var(v) if !v.is_given()))
 }
 
 fn has_parallel(body: &[Stmt]) -> bool {
-    body.iter().any(|stmt| match stmt {
-        Stmt::For { kind, body, .. } => *kind != LoopKind::Serial || has_parallel(body),
-        Stmt::If { then, otherwise, .. } => has_parallel(then) || has_parallel(otherwise),
-        Stmt::Call { .. } | Stmt::Barrier => false,
-    })
+    statements(body).any(|s| matches!(s, Stmt::For { kind, .. } if *kind != LoopKind::Serial))
 }

@@ -1,7 +1,7 @@
 //! Loads and stores: whole and partial vectors, elements that widen and narrow.
 
 use super::{Const, Loc, Lower, Op};
-use crate::back::x86::analyse::{element_bytes, pointee};
+use crate::back::x86::analyse::pointee;
 use crate::back::x86::codes::{VOp, Width};
 use crate::back::x86::machine::{MInst, Mem, Src, VReg, VecInst};
 use crate::kernel::ir::{Address, Elem, Val};
@@ -32,7 +32,7 @@ impl Lower<'_> {
             return Ok(Loc::Memory { mem, each });
         }
         let width = Width::of_lanes(lanes);
-        let reg = match (each && lanes > 1, element_bytes(elem)) {
+        let reg = match (each && lanes > 1, elem.bytes()) {
             (true, 4) => self.emit(VOp::Broadcast4, width, vec![Src::Mem(mem)]),
             (true, _) => self.broadcast_narrow(elem, width, mem),
             (false, 4) => self.load_words(mem, lanes, count.unwrap_or(lanes)),
@@ -114,7 +114,7 @@ impl Lower<'_> {
         } else if self.evex {
             self.masked_load(widen, width, mem, count)
         } else {
-            let bytes = element_bytes(elem);
+            let bytes = elem.bytes() as i64;
             let insert = if bytes == 2 { VOp::Insert2 } else { VOp::Insert1 };
             let mut gathered = self.code.reg(crate::back::x86::machine::Class::Vector);
             self.push(MInst::Zero { dst: gathered });
@@ -134,7 +134,7 @@ impl Lower<'_> {
         let mem = self.mem(to)?;
         let value = self.reg(value)?;
         let width = Width::of_lanes(lanes);
-        if element_bytes(elem) == 4 {
+        if elem.bytes() == 4 {
             self.store_words(mem, value, lanes, count);
         } else if elem == Elem::Bf16 && self.bf16 && count == lanes && lanes >= 8 {
             let narrow = self.emit(VOp::NarrowBf16, width, vec![Src::Reg(value)]);
@@ -167,7 +167,7 @@ impl Lower<'_> {
     /// The low 16 or 8 bits of the first lanes.
     fn store_narrow(&mut self, elem: Elem, mem: Mem, value: VReg, lanes: u32, count: u32) {
         let width = Width::of_lanes(lanes);
-        let bytes = element_bytes(elem);
+        let bytes = elem.bytes() as i64;
         if self.evex {
             let op = if bytes == 2 { VOp::NarrowDw } else { VOp::NarrowDb };
             if count == lanes && lanes >= 4 {

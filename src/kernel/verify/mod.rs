@@ -19,7 +19,7 @@
 //!   constant of at most 1024; no other parallel loop occurs in it, and barriers stand where all items come: not in
 //!   conditions, and in serial loops only if their bounds do not depend on the item.
 
-use super::ir::{Expr, KVar, Kernel, LoopKind, Module, Stmt};
+use super::ir::Module;
 use crate::verified::Verified;
 use std::collections::HashSet;
 
@@ -46,39 +46,4 @@ pub fn check(module: &Module) -> Vec<String> {
         errors.extend(nest::check(module, k).into_iter().map(|e| format!("kernel {}: {e}", k.name)));
     }
     errors
-}
-
-/// Does the body contain GPU loops or barriers?
-pub fn is_gpu(body: &[Stmt]) -> bool {
-    body.iter().any(|stmt| match stmt {
-        Stmt::For { kind: LoopKind::Group | LoopKind::Item, .. } | Stmt::Barrier => true,
-        Stmt::For { body, .. } => is_gpu(body),
-        Stmt::If { then, otherwise, .. } => is_gpu(then) || is_gpu(otherwise),
-        Stmt::Call { .. } => false,
-    })
-}
-
-/// The two loops of a GPU kernel.
-pub struct Groups<'a> {
-    pub group: KVar,
-    /// Number of groups.
-    pub end: &'a Expr,
-    pub item: KVar,
-    /// Items of a group.
-    pub items: i64,
-    pub body: &'a [Stmt],
-}
-
-/// A GPU kernel's loops; `None` for a CPU kernel, and for one that the verifier would not let pass.
-pub fn groups(kernel: &Kernel) -> Option<Groups<'_>> {
-    let [Stmt::For { var: group, kind: LoopKind::Group, begin: Expr::Const(0), end, body }] = kernel.body.as_slice()
-    else {
-        return None;
-    };
-    let [Stmt::For { var: item, kind: LoopKind::Item, begin: Expr::Const(0), end: Expr::Const(items), body }] =
-        body.as_slice()
-    else {
-        return None;
-    };
-    Some(Groups { group: *group, end, item: *item, items: *items, body })
 }

@@ -29,14 +29,7 @@ pub use parse::parse;
 
 impl fmt::Display for Elem {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Elem::F32 => "f32",
-            Elem::I32 => "i32",
-            Elem::Bf16 => "bf16",
-            Elem::U8 => "u8",
-            Elem::I8 => "i8",
-            Elem::Mask => "mask",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -46,49 +39,6 @@ impl fmt::Display for Ty {
         self.elem.fmt(f)?;
         if self.lanes == 1 { Ok(()) } else { write!(f, "x{}", self.lanes) }
     }
-}
-
-const ELEMS: [Elem; 6] = [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8, Elem::Mask];
-const ACCESSES: [(Access, &str); 3] =
-    [(Access::Read, "read"), (Access::Write, "write"), (Access::ReadWrite, "readwrite")];
-const SPACES: [(Space, &str); 3] = [(Space::Cache, "cache"), (Space::Local, "local"), (Space::Private, "private")];
-const UNARY: [(Unary, &str); 9] = [
-    (Unary::Neg, "neg"),
-    (Unary::Abs, "abs"),
-    (Unary::Sqrt, "sqrt"),
-    (Unary::Round, "round"),
-    (Unary::Floor, "floor"),
-    (Unary::ToInt, "to_int"),
-    (Unary::ToFloat, "to_float"),
-    (Unary::AsInt, "as_int"),
-    (Unary::AsFloat, "as_float"),
-];
-const BINARY: [(Binary, &str); 13] = [
-    (Binary::Add, "add"),
-    (Binary::Sub, "sub"),
-    (Binary::Mul, "mul"),
-    (Binary::Max, "max"),
-    (Binary::Min, "min"),
-    (Binary::Div, "div"),
-    (Binary::MulHighU, "mul_high_u"),
-    (Binary::And, "and"),
-    (Binary::Or, "or"),
-    (Binary::Xor, "xor"),
-    (Binary::Shl, "shl"),
-    (Binary::ShrU, "shr_u"),
-    (Binary::ShrS, "shr_s"),
-];
-const COMPARE: [(Compare, &str); 6] = [
-    (Compare::Eq, "eq"),
-    (Compare::Ne, "ne"),
-    (Compare::Lt, "lt"),
-    (Compare::Le, "le"),
-    (Compare::Gt, "gt"),
-    (Compare::Ge, "ge"),
-];
-
-fn word<T: PartialEq>(table: &[(T, &'static str)], item: T) -> &'static str {
-    table.iter().find(|(i, _)| *i == item).expect("the table holds all").1
 }
 
 /// A name as an identifier or in quotes.
@@ -130,25 +80,25 @@ impl fmt::Display for MicroKernel {
         let params = distinct(self.params.values().map(|p| match p {
             MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => name.as_str(),
         }));
-        let text = LeafText { micro_kernel: self, vars, params };
+        let text = MicroKernelText { micro_kernel: self, vars, params };
         text.write(f)
     }
 }
 
-struct LeafText<'a> {
+struct MicroKernelText<'a> {
     micro_kernel: &'a MicroKernel,
     vars: PrimaryMap<Var, String>,
     params: PrimaryMap<Param, String>,
 }
 
-impl LeafText<'_> {
+impl MicroKernelText<'_> {
     fn write(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "micro_kernel {}(", quoted(&self.micro_kernel.name))?;
         for (id, param) in &self.micro_kernel.params {
             let comma = if id.index() > 0 { ", " } else { "" };
             match param {
                 MicroKernelParam::Pointer { elem, access, .. } => {
-                    write!(f, "{comma}{}: {elem} {}", self.params[id], word(&ACCESSES, *access))?;
+                    write!(f, "{comma}{}: {elem} {}", self.params[id], access.word())?;
                 }
                 MicroKernelParam::Int { var, .. } => write!(f, "{comma}{}: int", self.vars[*var])?,
             }
@@ -224,27 +174,22 @@ impl LeafText<'_> {
     }
 
     fn op(&self, op: &Op) -> String {
+        let word = op.word();
         match op {
             Op::ConstF32 { bits, .. } => match f32::from_bits(*bits) {
-                value if value.is_finite() => format!("const {value:?}"),
-                _ => format!("const {bits:#010x}"),
+                value if value.is_finite() => format!("{word} {value:?}"),
+                _ => format!("{word} {bits:#010x}"),
             },
-            Op::ConstI32 { value, .. } => format!("const {value}"),
-            Op::Iota { .. } => "iota".into(),
-            Op::IndexI32 { index, .. } => format!("index {}", self.index(index)),
-            Op::Splat { value, .. } => format!("splat {}", value),
-            Op::Load { from, count, .. } => format!("load {}{}", self.address(from), first(*count)),
-            Op::Broadcast { from, .. } => format!("broadcast {}", self.address(from)),
-            Op::LoadPacked { from, .. } => format!("load_packed {}", self.address(from)),
-            Op::BroadcastPacked { from, .. } => format!("broadcast_packed {}", self.address(from)),
-            Op::Unary { op, value } => format!("{} {}", word(&UNARY, *op), value),
-            Op::Binary { op, left, right } => format!("{} {}, {}", word(&BINARY, *op), left, right),
-            Op::Fma { a, b, c } => format!("fma {}, {}, {}", a, b, c),
-            Op::Compare { op, left, right } => format!("{} {}, {}", word(&COMPARE, *op), left, right),
-            Op::Select { mask, then, otherwise } => format!("select {}, {}, {}", mask, then, otherwise),
-            Op::Reduce { op, value } => format!("reduce {} {}", word(&BINARY, *op), value),
-            Op::Dot2Bf16 { acc, a, b } => format!("dot2_bf16 {}, {}, {}", acc, a, b),
-            Op::Dot4U8I8 { acc, a, b } => format!("dot4_u8i8 {}, {}, {}", acc, a, b),
+            Op::ConstI32 { value, .. } => format!("{word} {value}"),
+            Op::IndexI32 { index, .. } => format!("{word} {}", self.index(index)),
+            Op::Load { from, count, .. } => format!("{word} {}{}", self.address(from), first(*count)),
+            _ => match op.address() {
+                Some(from) => format!("{word} {}", self.address(from)),
+                None => {
+                    let operands: Vec<String> = op.operands().map(|v| v.to_string()).collect();
+                    format!("{word} {}", operands.join(", ")).trim_end().into()
+                }
+            },
         }
     }
 }
@@ -267,11 +212,11 @@ impl KernelText<'_> {
         write!(f, "kernel {}(", quoted(&self.kernel.name))?;
         for (i, b) in self.kernel.buffers.values().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
-            write!(f, "{comma}{}: {} {}", self.memory[i], b.elem, word(&ACCESSES, b.access))?;
+            write!(f, "{comma}{}: {} {}", self.memory[i], b.elem, b.access.word())?;
         }
         writeln!(f, ") {{")?;
         for (s, name) in self.kernel.scratch.values().zip(&self.memory[self.kernel.buffers.len()..]) {
-            writeln!(f, "  scratch {} {name}: {}[{}]", word(&SPACES, s.space), s.elem, s.len)?;
+            writeln!(f, "  scratch {} {name}: {}[{}]", s.space.word(), s.elem, s.len)?;
         }
         self.block(f, &self.kernel.body, 1)?;
         writeln!(f, "}}")
@@ -282,12 +227,7 @@ impl KernelText<'_> {
         for stmt in body {
             match stmt {
                 Stmt::For { var, kind, begin, end, body } => {
-                    let kind = match kind {
-                        LoopKind::Serial => "for".to_string(),
-                        LoopKind::Parallel => "parallel".to_string(),
-                        LoopKind::Group => "group".to_string(),
-                        LoopKind::Item => "item".to_string(),
-                    };
+                    let kind = kind.word();
                     let (begin, end) = (self.expr(begin, 0), self.expr(end, 0));
                     writeln!(f, "{indent}{kind} {} = {begin} to {end} {{", self.vars[*var])?;
                     self.block(f, body, depth + 1)?;

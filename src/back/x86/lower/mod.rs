@@ -1,7 +1,7 @@
 //! Instruction selection: a micro-kernel's structure becomes linear machine code over virtual registers. The order of the
 //! source is kept: recipes write the order that keeps the register demand low.
 
-use super::analyse::{Info, Key, element_bytes, pointee};
+use super::analyse::{Info, Key, pointee};
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
 use crate::kernel::ir::{
@@ -343,7 +343,7 @@ impl Lower<'_> {
     }
 
     fn mem(&self, address: &Address) -> Result<Mem, String> {
-        let bytes = element_bytes(pointee(self.micro_kernel, address.base)?);
+        let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
         let base = self.key(&Key::of_address(address, bytes))?;
         Ok(Mem::Pointer { base, bytes: address.index.offset.wrapping_mul(bytes) })
     }

@@ -5,8 +5,7 @@
 //! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
 //! `Dot2Bf16` adds pair element 0 first, rounding after each.
 
-use super::ir::{Arg, Elem, KVars, Kernel, KernelId, LoopKind, MicroKernelId, Module, Stmt};
-use super::verify;
+use super::ir::{Arg, KVars, Kernel, KernelId, Module, Stmt, run};
 
 mod code;
 mod group;
@@ -21,17 +20,6 @@ pub trait Blocks {
     /// The little-endian number of `bytes` bytes (1, 2 or 4) at a byte offset.
     fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String>;
     fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String>;
-}
-
-impl Elem {
-    /// Bytes in memory.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Elem::F32 | Elem::I32 | Elem::Mask => 4,
-            Elem::Bf16 => 2,
-            Elem::U8 | Elem::I8 => 1,
-        }
-    }
 }
 
 impl Blocks for [Vec<u8>] {
@@ -92,7 +80,7 @@ pub fn run_kernel(
     let kernel = &module.kernels[kernel];
     let scratch = kernel.scratch.values().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
     let mut memory = Bound { blocks, args, scratch };
-    let loops = verify::groups(kernel);
+    let loops = kernel.groups();
     for round in rounds {
         // Scratch holds garbage at the start of a round: bytes that read as a NaN show who relies on it.
         memory.scratch.iter_mut().for_each(|s| s.fill(0xff));
@@ -113,11 +101,9 @@ fn run_round(
     vars: [i64; 3],
     round: i64,
 ) -> Result<(), String> {
-    let [Stmt::For { var, kind: LoopKind::Parallel, body, .. }] = kernel.body.as_slice() else {
-        return Err("no parallel loop".into());
-    };
+    let (var, body) = kernel.parallel().ok_or("no parallel loop")?;
     let mut nest = Nest { module, kernel, vars: kernel.start(vars), memory };
-    nest.vars[*var] = round;
+    nest.vars[var] = round;
     nest.block(body)
 }
 
@@ -130,37 +116,25 @@ struct Nest<'a> {
 
 impl Nest<'_> {
     fn block(&mut self, body: &[Stmt]) -> Result<(), String> {
-        for stmt in body {
-            match stmt {
-                Stmt::For { var, begin, end, body, .. } => {
-                    for i in begin.eval(&self.vars)..end.eval(&self.vars) {
-                        self.vars[*var] = i;
-                        self.block(body)?;
-                    }
-                }
-                Stmt::If { condition, then, otherwise } => {
-                    self.block(if condition.eval(&self.vars) != 0 { then } else { otherwise })?;
-                }
-                Stmt::Call { micro_kernel, args } => self.call(*micro_kernel, args)?,
-                Stmt::Barrier => return Err("a barrier in a CPU kernel".into()),
+        let Nest { module, kernel, vars, memory } = self;
+        run(body, vars, &mut |stmt, vars| match stmt {
+            Stmt::Call { micro_kernel, args } => {
+                let args: Vec<MicroKernelArg> = args.iter().map(|arg| argument(kernel, arg, vars)).collect();
+                run_micro_kernel(&module.micro_kernels[*micro_kernel], &args, *memory)
             }
-        }
-        Ok(())
+            _ => Err("a barrier in a CPU kernel".into()),
+        })
     }
+}
 
-    fn call(&mut self, micro_kernel: MicroKernelId, args: &[Arg]) -> Result<(), String> {
-        let mut values = Vec::with_capacity(args.len());
-        for arg in args {
-            values.push(match arg {
-                Arg::Int(e) => MicroKernelArg::Int(e.eval(&self.vars)),
-                Arg::Pointer { memory, offset } => {
-                    let bytes = self.kernel.elem(*memory).bytes() as i64;
-                    let byte = offset.eval(&self.vars) * bytes;
-                    MicroKernelArg::Pointer { block: self.kernel.memory_number(*memory), byte }
-                }
-            });
+/// An argument of a call where the variables have these values.
+fn argument(kernel: &Kernel, arg: &Arg, vars: &KVars) -> MicroKernelArg {
+    match arg {
+        Arg::Int(e) => MicroKernelArg::Int(e.eval(vars)),
+        Arg::Pointer { memory, offset } => {
+            let byte = offset.eval(vars) * kernel.elem(*memory).bytes() as i64;
+            MicroKernelArg::Pointer { block: kernel.memory_number(*memory), byte }
         }
-        run_micro_kernel(&self.module.micro_kernels[micro_kernel], &values, self.memory)
     }
 }
 

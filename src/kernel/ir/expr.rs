@@ -1,7 +1,41 @@
-//! Arithmetic on kernel index expressions: operators that fold constants, and evaluation.
+//! Index expressions of kernels: operators that fold constants, and evaluation.
 
-use super::ir::{Expr, ExprOp, KVar, KVars};
+use super::{KVar, KVars};
 use std::ops;
+
+/// Integer expression of a kernel, 64-bit. Division rounds down; divisors are positive constants in practice.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expr {
+    /// A number.
+    Const(i64),
+    /// The value of a variable.
+    Var(KVar),
+    /// `left op right`
+    Binary(ExprOp, Box<Expr>, Box<Expr>),
+}
+
+/// An operator of index expressions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExprOp {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product.
+    Mul,
+    /// Quotient, rounded towards minus infinity.
+    Div,
+    /// Remainder, with the divisor's sign.
+    Rem,
+    /// The smaller one.
+    Min,
+    /// The larger one.
+    Max,
+    /// 1 if `left < right`, else 0.
+    Lt,
+    /// 1 if both are equal, else 0.
+    Eq,
+}
 
 impl From<i64> for Expr {
     fn from(value: i64) -> Expr {
@@ -34,7 +68,7 @@ impl From<&Expr> for Expr {
 }
 
 /// The value of `left op right`.
-pub fn apply(op: ExprOp, left: i64, right: i64) -> i64 {
+fn apply(op: ExprOp, left: i64, right: i64) -> i64 {
     match op {
         ExprOp::Add => left + right,
         ExprOp::Sub => left - right,
@@ -49,8 +83,11 @@ pub fn apply(op: ExprOp, left: i64, right: i64) -> i64 {
 }
 
 impl Expr {
+    /// Images in this run of the plan.
     pub const BATCH: Expr = Expr::Var(KVar::BATCH);
+    /// Index of the first of them in the whole batch.
     pub const FIRST: Expr = Expr::Var(KVar::FIRST);
+    /// Images in the whole batch.
     pub const TOTAL: Expr = Expr::Var(KVar::TOTAL);
 
     /// `left op right`, folded where both are constants or one is neutral.
@@ -66,41 +103,52 @@ impl Expr {
         }
     }
 
+    /// `self / by`, rounded down
     pub fn div(&self, by: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Div, self, by)
     }
 
+    /// `self / by`, rounded up
     pub fn ceil_div(&self, by: i64) -> Expr {
         Expr::new(ExprOp::Div, self.clone() + (by - 1), by)
     }
 
+    /// `self` modulo `by`
     pub fn rem(&self, by: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Rem, self, by)
     }
 
+    /// The smaller one.
     pub fn min(&self, other: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Min, self, other)
     }
 
+    /// The larger one.
     pub fn max(&self, other: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Max, self, other)
     }
 
+    /// 1 if `self < other`, else 0.
     pub fn lt(&self, other: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Lt, self, other)
     }
 
+    /// 1 if both are equal, else 0.
     pub fn equals(&self, other: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Eq, self, other)
     }
 
+    /// Does the test hold for a part of the expression that has no parts (a constant or a variable)?
+    pub fn any(&self, test: &mut dyn FnMut(&Expr) -> bool) -> bool {
+        match self {
+            Expr::Const(_) | Expr::Var(_) => test(self),
+            Expr::Binary(_, l, r) => l.any(test) || r.any(test),
+        }
+    }
+
     /// Does one of the variables occur?
     pub fn mentions(&self, vars: &[KVar]) -> bool {
-        match self {
-            Expr::Const(_) => false,
-            Expr::Var(v) => vars.contains(v),
-            Expr::Binary(_, l, r) => l.mentions(vars) || r.mentions(vars),
-        }
+        self.any(&mut |e| matches!(e, Expr::Var(v) if vars.contains(v)))
     }
 
     /// The value where the variables have these values.

@@ -1,0 +1,342 @@
+//! Operations of micro-kernels, and all that the IR knows of each: operands, result, rules, text and work. How it is
+//! computed stands with the interpreter and the back ends.
+
+use super::{Address, Binary, Compare, Elem, Index, Ty, Unary, Val, Work};
+
+/// An operation of a micro-kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A float in every lane.
+    ConstF32 {
+        /// Its bits, so that it prints and compares exactly.
+        bits: u32,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// An integer in every lane.
+    ConstI32 {
+        /// The integer.
+        value: i32,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// 0, 1, 2, … as I32 lanes.
+    Iota {
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// A micro-kernel's integer, wrapped to 32 bits, in every lane.
+    IndexI32 {
+        /// The integer.
+        index: Index,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// A scalar in every lane.
+    Splat {
+        /// The scalar.
+        value: Val,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// Consecutive elements. They keep their type (F32, I32); Bf16 widens to F32, U8 and I8 widen to I32.
+    Load {
+        /// The first element.
+        from: Address,
+        /// Type of the result.
+        ty: Ty,
+        /// Elements that are loaded, if not one for each lane; the other lanes are 0.
+        count: Option<u32>,
+    },
+    /// One element in every lane, widened like `Load`.
+    Broadcast {
+        /// The element.
+        from: Address,
+        /// Type of the result.
+        ty: Ty,
+    },
+    /// Raw bytes as I32 values: 2 Bf16 or 4 U8/I8 in each lane.
+    LoadPacked {
+        /// The first element.
+        from: Address,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// One I32 of raw bytes (2 Bf16 or 4 U8/I8) in every lane.
+    BroadcastPacked {
+        /// The first element.
+        from: Address,
+        /// Lanes of the result.
+        lanes: u32,
+    },
+    /// `op(value)` in each lane.
+    Unary {
+        /// The operator.
+        op: Unary,
+        /// Its operand.
+        value: Val,
+    },
+    /// `left op right` in each lane.
+    Binary {
+        /// The operator.
+        op: Binary,
+        /// Its first operand.
+        left: Val,
+        /// Its second operand.
+        right: Val,
+    },
+    /// `a · b + c`, rounded once where the target has it, else twice.
+    Fma {
+        /// A factor.
+        a: Val,
+        /// The other factor.
+        b: Val,
+        /// The addend.
+        c: Val,
+    },
+    /// A mask: does `left op right` hold in each lane?
+    Compare {
+        /// The comparison.
+        op: Compare,
+        /// Its first operand.
+        left: Val,
+        /// Its second operand.
+        right: Val,
+    },
+    /// Lanes of `then` where the mask is set, of `otherwise` elsewhere.
+    Select {
+        /// The mask.
+        mask: Val,
+        /// Taken where it is set.
+        then: Val,
+        /// Taken where it is not.
+        otherwise: Val,
+    },
+    /// Folds all lanes by halves: lane i with lane i + lanes/2, and so on. Gives a scalar.
+    Reduce {
+        /// The operator.
+        op: Binary,
+        /// The vector.
+        value: Val,
+    },
+    /// `acc + a.0·b.0 + a.1·b.1` over pairs of Bf16 in I32 lanes (VDPBF16PS).
+    Dot2Bf16 {
+        /// F32 lanes.
+        acc: Val,
+        /// Pairs.
+        a: Val,
+        /// Pairs.
+        b: Val,
+    },
+    /// `acc + Σ₄ a(u8)·b(i8)` over quadruples in I32 lanes (VPDPBUSD).
+    Dot4U8I8 {
+        /// I32 lanes.
+        acc: Val,
+        /// Quadruples, unsigned.
+        a: Val,
+        /// Quadruples, signed.
+        b: Val,
+    },
+}
+
+impl Op {
+    /// The first of a reduction's two words.
+    pub const REDUCE: &str = "reduce";
+
+    /// The values that it reads, in the order of the text.
+    pub fn operands(&self) -> impl Iterator<Item = Val> + use<> {
+        let list = match *self {
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => [None; 3],
+            Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => [None; 3],
+            Op::Splat { value, .. } | Op::Unary { value, .. } | Op::Reduce { value, .. } => [Some(value), None, None],
+            Op::Binary { left, right, .. } | Op::Compare { left, right, .. } => [Some(left), Some(right), None],
+            Op::Fma { a, b, c } => [a, b, c].map(Some),
+            Op::Select { mask, then, otherwise } => [mask, then, otherwise].map(Some),
+            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => [acc, a, b].map(Some),
+        };
+        list.into_iter().flatten()
+    }
+
+    /// The memory that it reads.
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Op::Load { from, .. } | Op::Broadcast { from, .. } => Some(from),
+            Op::LoadPacked { from, .. } | Op::BroadcastPacked { from, .. } => Some(from),
+            _ => None,
+        }
+    }
+
+    /// The result's type, given those of the operands.
+    pub fn result(&self, ty: impl Fn(Val) -> Ty) -> Ty {
+        match *self {
+            Op::ConstF32 { lanes, .. } => Ty::f32(lanes),
+            Op::ConstI32 { lanes, .. } | Op::Iota { lanes } | Op::IndexI32 { lanes, .. } => Ty::i32(lanes),
+            Op::LoadPacked { lanes, .. } | Op::BroadcastPacked { lanes, .. } => Ty::i32(lanes),
+            Op::Splat { value, lanes } => Ty { elem: ty(value).elem, lanes },
+            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => ty,
+            Op::Unary { op: Unary::ToInt | Unary::AsInt, value } => Ty::i32(ty(value).lanes),
+            Op::Unary { op: Unary::ToFloat | Unary::AsFloat, value } => Ty::f32(ty(value).lanes),
+            Op::Unary { value, .. } => ty(value),
+            Op::Binary { left, .. } => ty(left),
+            Op::Fma { c, .. } => ty(c),
+            Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
+            Op::Select { then, .. } => ty(then),
+            Op::Reduce { value, .. } => Ty { elem: ty(value).elem, lanes: 1 },
+            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } => ty(acc),
+        }
+    }
+
+    /// Says what is wrong with the types of the operands, or with that of the memory behind the address. The sentence is
+    /// made only for an error: most of a check's time would go into sentences that nobody reads.
+    pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), String> {
+        let partial = |count: u32, lanes: u32| count == 0 || count >= lanes;
+        match *self {
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => Ok(()),
+            Op::Splat { value, .. } => {
+                let ty = ty(value);
+                rule(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())
+            }
+            Op::Load { ty, count: Some(count), .. } if partial(count, ty.lanes) => {
+                Err(format!("a partial count of {count} for {} lanes", ty.lanes))
+            }
+            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => match memory {
+                Some(elem) => rule(elem.widened() == ty.elem, || format!("{elem} memory is loaded as {ty}")),
+                None => Ok(()),
+            },
+            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => match memory {
+                Some(elem) => rule(elem.bytes() < 4, || format!("{elem} memory holds no packed elements")),
+                None => Ok(()),
+            },
+            Op::Unary { op, value } => {
+                let (wants, ty) =
+                    (if matches!(op, Unary::ToFloat | Unary::AsFloat) { Elem::I32 } else { Elem::F32 }, ty(value));
+                rule(ty.elem == wants, || format!("{op:?} takes {wants}, got {ty}"))
+            }
+            Op::Binary { op, left, right } => {
+                let (l, r) = (ty(left), ty(right));
+                rule(l == r, || format!("{op:?} of {l} and {r}"))?;
+                rule(op.takes(l.elem), || format!("{op:?} is not defined for {l}"))
+            }
+            Op::Fma { a, b, c } => {
+                let [a, b, c] = [a, b, c].map(ty);
+                rule(a == c && b == c && c.elem == Elem::F32, || format!("fma of {a}, {b} and {c}"))
+            }
+            Op::Compare { left, right, .. } => {
+                let (l, r) = (ty(left), ty(right));
+                rule(l == r && l.elem != Elem::Mask, || format!("comparison of {l} and {r}"))
+            }
+            Op::Select { mask, then, otherwise } => {
+                let [mask, then, otherwise] = [mask, then, otherwise].map(ty);
+                let ok = mask == Ty::mask(then.lanes) && then == otherwise && then.elem != Elem::Mask;
+                rule(ok, || format!("select by {mask} of {then} and {otherwise}"))
+            }
+            Op::Reduce { op, value } => {
+                let ty = ty(value);
+                let ok = op.folds() && op.takes(ty.elem) && ty.lanes > 1;
+                rule(ok, || format!("reduction of {ty} by {op:?}"))
+            }
+            Op::Dot2Bf16 { acc, a, b } => dot(Elem::F32, [acc, a, b].map(ty)),
+            Op::Dot4U8I8 { acc, a, b } => dot(Elem::I32, [acc, a, b].map(ty)),
+        }
+    }
+
+    /// The arithmetic that it does and the bytes that it loads, given its result's type, those of its operands and that of
+    /// the memory behind the address.
+    pub fn work(&self, result: Ty, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Work {
+        let lanes = u64::from(result.lanes);
+        let others = |others| Work { others, ..Work::default() };
+        let multiply_adds = |multiply_adds| Work { multiply_adds, ..Work::default() };
+        let bytes = |elements| {
+            let bytes = elements * memory.map_or(0, |elem| elem.bytes() as u64);
+            Work { bytes, ..Work::default() }
+        };
+        match *self {
+            Op::Fma { .. } => multiply_adds(lanes),
+            Op::Dot2Bf16 { .. } => multiply_adds(2 * lanes),
+            Op::Binary { op: Binary::Add | Binary::Sub | Binary::Mul | Binary::Div, .. }
+                if result.elem == Elem::F32 =>
+            {
+                others(lanes)
+            }
+            Op::Unary { op: Unary::Sqrt, .. } => others(lanes),
+            Op::Reduce { op: Binary::Add | Binary::Mul, value } if result.elem == Elem::F32 => {
+                others(u64::from(ty(value).lanes) - 1)
+            }
+            Op::Load { count, .. } => bytes(count.map_or(lanes, u64::from)),
+            Op::Broadcast { .. } => bytes(1),
+            Op::LoadPacked { .. } => Work { bytes: 4 * lanes, ..Work::default() },
+            Op::BroadcastPacked { .. } => Work { bytes: 4, ..Work::default() },
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } | Op::Splat { .. } => {
+                Work::default()
+            }
+            Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select { .. } | Op::Reduce { .. } => {
+                Work::default()
+            }
+            Op::Dot4U8I8 { .. } => Work::default(),
+        }
+    }
+
+    /// The words that it starts with in the text.
+    pub fn word(&self) -> String {
+        let word = match self {
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } => "const",
+            Op::Iota { .. } => "iota",
+            Op::IndexI32 { .. } => "index",
+            Op::Splat { .. } => "splat",
+            Op::Load { .. } => "load",
+            Op::Broadcast { .. } => "broadcast",
+            Op::LoadPacked { .. } => "load_packed",
+            Op::BroadcastPacked { .. } => "broadcast_packed",
+            Op::Unary { op, .. } => op.word(),
+            Op::Binary { op, .. } => op.word(),
+            Op::Fma { .. } => "fma",
+            Op::Compare { op, .. } => op.word(),
+            Op::Select { .. } => "select",
+            Op::Reduce { op, .. } => return format!("{} {}", Op::REDUCE, op.word()),
+            Op::Dot2Bf16 { .. } => "dot2_bf16",
+            Op::Dot4U8I8 { .. } => "dot4_u8i8",
+        };
+        word.into()
+    }
+
+    /// The operation with these words that reads these values and gives a result of type `ty`.
+    pub fn of_values(words: &str, values: &[Val], ty: Ty) -> Option<Op> {
+        Some(match (words, values) {
+            ("iota", []) => Op::Iota { lanes: ty.lanes },
+            ("splat", &[value]) => Op::Splat { value, lanes: ty.lanes },
+            ("fma", &[a, b, c]) => Op::Fma { a, b, c },
+            ("select", &[mask, then, otherwise]) => Op::Select { mask, then, otherwise },
+            ("dot2_bf16", &[acc, a, b]) => Op::Dot2Bf16 { acc, a, b },
+            ("dot4_u8i8", &[acc, a, b]) => Op::Dot4U8I8 { acc, a, b },
+            (_, &[value]) => match words.strip_prefix(Op::REDUCE) {
+                Some(op) => Op::Reduce { op: Binary::named(op.trim_start())?, value },
+                None => Op::Unary { op: Unary::named(words)?, value },
+            },
+            (_, &[left, right]) => match Binary::named(words) {
+                Some(op) => Op::Binary { op, left, right },
+                None => Op::Compare { op: Compare::named(words)?, left, right },
+            },
+            _ => return None,
+        })
+    }
+
+    /// The operation with this word that reads `count` (or all) elements of memory and gives a result of type `ty`.
+    pub fn of_memory(word: &str, from: Address, ty: Ty, count: Option<u32>) -> Option<Op> {
+        Some(match (word, count) {
+            ("load", count) => Op::Load { from, ty, count },
+            ("broadcast", None) => Op::Broadcast { from, ty },
+            ("load_packed", None) => Op::LoadPacked { from, lanes: ty.lanes },
+            ("broadcast_packed", None) => Op::BroadcastPacked { from, lanes: ty.lanes },
+            _ => return None,
+        })
+    }
+}
+
+fn rule(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(sentence()) }
+}
+
+fn dot(sums: Elem, [acc, a, b]: [Ty; 3]) -> Result<(), String> {
+    let ok = acc.elem == sums && a == Ty::i32(acc.lanes) && b == a;
+    rule(ok, || format!("dot product of {a} and {b} into {acc}"))
+}
