@@ -322,7 +322,7 @@ fn programs_that_break_a_rule_are_refused() {
     let refuse = |change: &dyn Fn(&mut ProgramBuilder, &mut Ports), message: &str| {
         let (mut builder, mut ports) = random_program(2);
         change(&mut builder, &mut ports);
-        let error = plan(builder, ports, Options::default()).expect_err(message);
+        let error = plan(builder, ports, Options::default()).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
     };
     refuse(&|d, _| d.launches.swap(0, 1), "which nothing wrote before");

@@ -12,7 +12,7 @@ mod softmax;
 
 use crate::support::memory::Guarded;
 use ninc::back::cranelift;
-use ninc::kernel::interp::{Blocks, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
+use ninc::kernel::interp::{Blocks, InterpError, f32_bytes, i32_bytes, run_kernel, scratch_offsets, to_f32};
 use ninc::kernel::ir::{EntityRef, Module, Stmt};
 use ninc::kernel::verify;
 use ninc::lower::target::Target;
@@ -257,11 +257,11 @@ pub fn floats(ty: &Type, data: Vec<f32>) -> (Type, Data) {
 pub struct Memory(pub Vec<Vec<u8>>);
 
 impl Blocks for Memory {
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError> {
         self.0.as_slice().load(block, at, bytes)
     }
 
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         self.0.as_mut_slice().store(block, at, bytes, value)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod count;
+pub mod error;
 pub mod interp;
 pub mod ir;
 pub mod text;

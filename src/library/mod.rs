@@ -81,7 +81,7 @@ pub struct LibraryContents<'a> {
     pub embedded: Option<Vec<u8>>,
 }
 
-fn failed(e: String) -> Error {
+fn failed(e: impl std::fmt::Display) -> Error {
     Error::new(format!("code: {e}"))
 }
 

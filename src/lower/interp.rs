@@ -16,7 +16,7 @@ pub fn run_program(
     batch: usize,
     feeds: &[(BufferId, Vec<u8>)],
 ) -> Result<Vec<Vec<u8>>, String> {
-    let module = verify::verify(builder.module.clone()).map_err(|errors| errors.join("\n"))?;
+    let module = verify::verify(builder.module.clone()).map_err(|e| e.to_string())?;
     let mut blocks = Vec::new();
     for (id, buffer) in &builder.buffers {
         let bytes = (buffer.fixed + buffer.per_image * batch) * buffer.elem.bytes();
@@ -44,7 +44,7 @@ fn run_launch(module: &Verified<Module>, launch: &Launch, blocks: &mut [Vec<u8>]
     let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
     let end = kernel.iterations().ok_or_else(|| format!("kernel {} is not one loop", kernel.name))?;
     for round in (0..end.eval(&kernel.start(vars))).rev() {
-        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
+        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1).map_err(|e| e.to_string())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Built, Grouping, Planned};
 use super::program::Compiled;
-use super::session::Session;
+use super::session::{Session, unplanned};
 use super::{Mode, Options, Stage};
 use crate::back::cranelift::{self, JitCode};
 use crate::back::x86;
@@ -79,7 +79,7 @@ fn code(module: &Verified<Module>, target: &Target, cache: Option<&Path>) -> Res
 pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
     let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());
-    let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+    let (plan, module) = planned.map_err(unplanned)?;
     let code = code(&module, &target, None)?;
     let flops = count::kernel(&module, &module.kernels[KernelId::from_u32(0)], 1).flops();
     let threads = Arc::new(Pool::new(options.threads)?);

@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
         };
         let planned = self.time("plan", || plan::plan(builder, ports, options));
         // The planner verifies the kernels.
-        let (plan, module) = planned.map_err(|e| Error::new(format!("plan: {e}")))?;
+        let (plan, module) = planned.map_err(unplanned)?;
         Ok(Planned { plan, module, target })
     }
 
@@ -238,6 +238,11 @@ fn named(graph: &Graph, name: &str) -> Option<NodeId> {
 
 fn is_output(graph: &Graph, name: &str) -> bool {
     graph.outputs.iter().any(|(output, _)| output == name)
+}
+
+/// No network leads here, only a mistake in ninc.
+pub fn unplanned(e: plan::PlanError) -> Error {
+    Error::new(format!("plan: {e}")).with_help("this is a bug in ninc, in the planner: please report it")
 }
 
 /// Makes each named value an output under its name.

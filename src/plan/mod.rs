@@ -13,6 +13,7 @@ use ninc_runtime::plan::{self as runtime, Kernel, Launch, Place, Plan, Port};
 use std::sync::Arc;
 
 mod arena;
+pub mod error;
 mod phases;
 mod rounds;
 mod share;
@@ -20,6 +21,7 @@ pub mod text;
 mod update;
 
 pub use arena::Lifetime;
+pub use error::PlanError;
 pub use rounds::fit as fit_rounds;
 
 /// The most images that the draft's launches for few images are taken for. From there on each of a few threads has images
@@ -50,13 +52,17 @@ pub struct Options {
 }
 
 /// Decides all places. Errors name the buffer or kernel that breaks a rule; they are mistakes of recipes, not of users.
-pub fn plan(mut builder: ProgramBuilder, ports: Ports, options: Options) -> Result<(Plan, Verified<Module>), String> {
+pub fn plan(
+    mut builder: ProgramBuilder,
+    ports: Ports,
+    options: Options,
+) -> Result<(Plan, Verified<Module>), PlanError> {
     check_launches(&builder)?;
     if !options.updates.is_empty() && !builder.prepare.is_empty() && !options.prepare_each_run {
         return Err("a program that changes its parameters must prepare them in each run".into());
     }
     let aliases = update::resolve(&mut builder, &options.updates)?;
-    let module = verify(std::mem::take(&mut builder.module)).map_err(|errors| errors.join("\n"))?;
+    let module = verify(std::mem::take(&mut builder.module))?;
     let few = builder.few.take();
     let step = options.prepare_each_run;
     if options.shared {
@@ -95,7 +101,7 @@ fn lay_out(
     options: &Options,
     aliases: &[(BufferId, BufferId)],
     phases: Option<usize>,
-) -> Result<Plan, String> {
+) -> Result<Plan, PlanError> {
     let finish = phases.unwrap_or(builder.launches.len());
     let grouped = options.group.is_some() || phases.is_some();
     let lifetimes = lifetimes(builder, module, ports, grouped.then_some(finish))?;
@@ -136,30 +142,32 @@ fn lay_out(
     })
 }
 
-fn check_launches(builder: &ProgramBuilder) -> Result<(), String> {
+fn check_launches(builder: &ProgramBuilder) -> Result<(), PlanError> {
     for launch in builder.prepare.iter().chain(&builder.launches).chain(builder.few.iter().flatten()) {
         let kernel = builder.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
         if kernel.buffers.len() != launch.args.len() {
-            return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()));
+            return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()).into());
         }
         for (param, buffer) in kernel.buffers.values().zip(&launch.args) {
             let buffer = builder.buffers.get(*buffer).ok_or("a buffer that does not exist")?;
             if buffer.elem != param.elem {
-                return Err(format!("kernel {}: {} for {} has the wrong type", kernel.name, buffer.name, param.name));
+                return Err(
+                    format!("kernel {}: {} for {} has the wrong type", kernel.name, buffer.name, param.name).into()
+                );
             }
             if buffer.role == Role::Input && param.access != Access::Read {
-                return Err(format!("kernel {} writes the input {}", kernel.name, buffer.name));
+                return Err(format!("kernel {} writes the input {}", kernel.name, buffer.name).into());
             }
         }
     }
     Ok(())
 }
 
-fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, String> {
+fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, PlanError> {
     let launch = |l: &lower::Launch| {
         let kernel = &module.kernels[l.kernel];
         let end = kernel.iterations().ok_or_else(|| format!("kernel {} is not one loop", kernel.name))?;
-        let rounds = rounds::fit(end).map_err(|e| format!("kernel {}: {e}", kernel.name))?;
+        let rounds = rounds::fit(end).map_err(|error| PlanError::Iterations { kernel: kernel.name.clone(), error })?;
         Ok(Launch { kernel: l.kernel.index(), buffers: l.args.iter().map(|s| s.index()).collect(), rounds })
     };
     launches.iter().map(launch).collect()
@@ -174,14 +182,14 @@ fn lifetimes(
     module: &Module,
     ports: &Ports,
     groups: Option<usize>,
-) -> Result<Lifetimes, String> {
+) -> Result<Lifetimes, PlanError> {
     let end = builder.launches.len();
     let persistent = |buffer: BufferId| matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared);
     let mut lives: Lifetimes = builder.buffers.keys().map(|_| None).collect();
     for launch in &builder.prepare {
         if let Some(buffer) = launch.args.iter().find(|b| !persistent(**b)) {
             let name = &builder.buffers[*buffer].name;
-            return Err(format!("{name} does not outlive the run, but a preparation uses it"));
+            return Err(format!("{name} does not outlive the run, but a preparation uses it").into());
         }
     }
     for (i, launch) in builder.launches.iter().enumerate() {
@@ -195,7 +203,7 @@ fn lifetimes(
                     let mut accesses = params.filter(|(b, _)| **b == buffer).map(|(_, p)| p.access);
                     if builder.buffers[buffer].role == Role::Temp && accesses.all(|a| a == Access::Read) {
                         let (kernel, buffer) = (&kernel.name, &builder.buffers[buffer].name);
-                        return Err(format!("kernel {kernel} reads {buffer}, which nothing wrote before"));
+                        return Err(format!("kernel {kernel} reads {buffer}, which nothing wrote before").into());
                     }
                     *none = Some(Lifetime { first: i, last: i });
                 }
@@ -223,24 +231,25 @@ fn lifetimes(
     for port in &ports.outputs {
         let buffer = buffer_of(builder, port)?;
         if !persistent(buffer) {
-            let Some(life) = &mut lives[buffer] else { return Err(format!("nothing writes the output {}", port.name)) };
+            let nothing = || PlanError::Rule(format!("nothing writes the output {}", port.name));
+            let life = lives[buffer].as_mut().ok_or_else(nothing)?;
             life.last = end;
         }
     }
     for port in &ports.params {
         if !persistent(buffer_of(builder, port)?) {
-            return Err(format!("the parameter {} does not outlive the run", port.name));
+            return Err(format!("the parameter {} does not outlive the run", port.name).into());
         }
     }
     Ok(lives)
 }
 
-fn buffer_of(builder: &ProgramBuilder, port: &Port) -> Result<BufferId, String> {
+fn buffer_of(builder: &ProgramBuilder, port: &Port) -> Result<BufferId, PlanError> {
     let id = BufferId::new(port.buffer);
     let buffer = builder.buffers.get(id).ok_or_else(|| format!("{} has no buffer", port.name))?;
     let elements = if port.batched { buffer.per_image } else { buffer.fixed };
     if elements != port.elements() || buffer.elem.bytes() != 4 {
-        return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()));
+        return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()).into());
     }
     Ok(id)
 }

@@ -1,5 +1,6 @@
 //! The number of rounds of a kernel's parallel loop as a formula that the runtime can evaluate.
 
+use super::error::IterationsError;
 use crate::kernel::ir::{Expr, KVars};
 use ninc_runtime::plan::Rounds;
 
@@ -8,12 +9,12 @@ const SMALL: i64 = 300;
 const LARGE: [i64; 5] = [511, 1000, 4097, 65_536, 1_000_003];
 
 /// Finds `fixed + each·ceil(batch/images)`, or says that the expression has another form.
-pub fn fit(end: &Expr) -> Result<Rounds, String> {
+pub fn fit(end: &Expr) -> Result<Rounds, IterationsError> {
     let count = |batch: i64| end.eval(&KVars::from_iter([batch, 0, batch]));
     let fixed = count(0);
     let each = count(1) - fixed;
     if fixed < 0 || each < 0 {
-        return Err("a negative number of rounds".into());
+        return Err(IterationsError::Negative);
     }
     let images = match each {
         0 => 1,
@@ -24,7 +25,7 @@ pub fn fit(end: &Expr) -> Result<Rounds, String> {
     for batch in (0..=SMALL).chain(LARGE) {
         let shifted = end.eval(&KVars::from_iter([batch, 7, batch + 19]));
         if rounds.count(batch as usize) as i64 != count(batch) || shifted != count(batch) {
-            return Err(format!("its rounds for a batch of {batch} are not fixed + each·ceil(batch/images)"));
+            return Err(IterationsError::Form(batch));
         }
     }
     Ok(rounds)

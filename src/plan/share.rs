@@ -4,6 +4,7 @@
 //! a device has its part until all have met. Launches are sorted by how many such meetings they need before them: a network
 //! without statistics of the batch meets once, between its gradients and the updates.
 
+use super::PlanError;
 use crate::kernel::ir::{Access, Elem, EntityRef, Module, PrimaryMap};
 use crate::lower::{BufferId, ProgramBuilder};
 use ninc_runtime::plan::{Place, Plan};
@@ -22,7 +23,7 @@ pub(super) fn sort(
     builder: &mut ProgramBuilder,
     module: &Module,
     aliases: &[(BufferId, BufferId)],
-) -> Result<(), String> {
+) -> Result<(), PlanError> {
     let place = |buffer: BufferId| aliases.iter().find(|a| a.1 == buffer).map_or(buffer, |a| a.0);
     let mut levels: PrimaryMap<BufferId, Level> = builder.buffers.keys().map(|_| Level::default()).collect();
     let mut order: Vec<(usize, usize)> = Vec::new();
@@ -42,7 +43,7 @@ pub(super) fn sort(
         }
         for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
             if builder.buffers[*sum].elem != Elem::F32 {
-                return Err(format!("{} is no sum of floats", builder.buffers[*sum].name));
+                return Err(format!("{} is no sum of floats", builder.buffers[*sum].name).into());
             }
             levels[place(*sum)].ready = level + 1;
         }

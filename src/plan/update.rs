@@ -4,6 +4,7 @@
 //! of the old value only what it is about to overwrite. The last point is proved from its kernel: the calls' pieces are
 //! disjoint, and inside the micro-kernel each load of the old value is followed by a store to the same elements.
 
+use super::PlanError;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::*;
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
@@ -15,22 +16,22 @@ const CHUNK: usize = 1 << 14;
 pub(super) fn resolve(
     builder: &mut ProgramBuilder,
     updates: &[(BufferId, BufferId)],
-) -> Result<Vec<(BufferId, BufferId)>, String> {
+) -> Result<Vec<(BufferId, BufferId)>, PlanError> {
     let mut aliases: Vec<(BufferId, BufferId)> = Vec::new();
     let mut copies = Vec::new();
     for (i, &(param, value)) in updates.iter().enumerate() {
         let (p, v) = (&builder.buffers[param], &builder.buffers[value]);
         if p.role != Role::Param || updates[..i].iter().any(|u| u.0 == param) {
-            return Err(format!("{} cannot be updated by {}", p.name, v.name));
+            return Err(format!("{} cannot be updated by {}", p.name, v.name).into());
         }
         if param == value {
             continue;
         }
         if (p.elem, p.fixed, p.per_image) != (v.elem, v.fixed, v.per_image) {
-            return Err(format!("{} is updated by {}, which has another size", p.name, v.name));
+            return Err(format!("{} is updated by {}, which has another size", p.name, v.name).into());
         }
         if updates.iter().any(|u| u.0 == value) {
-            return Err(format!("{} is updated by {}, which is updated itself", p.name, v.name));
+            return Err(format!("{} is updated by {}, which is updated itself", p.name, v.name).into());
         }
         let fresh = v.role == Role::Temp && aliases.iter().all(|a| a.1 != value);
         if fresh && in_place(builder, param, value) {

@@ -58,7 +58,7 @@ fn malformed_groups_are_refused() {
     let wrong = |from: &str, to: &str, says: &str| {
         assert!(REVERSE.contains(from), "{from}");
         let module = parse(&REVERSE.replace(from, to)).expect("kernel text");
-        let errors = verify::check(&module).join("\n");
+        let errors = verify::verify(module).expect_err("malformed").to_string();
         assert!(errors.contains(says), "{to}: {errors}");
     };
     wrong("item i = 0 to 8", "item i = 0 to batch", "one item loop from 0 to a constant");

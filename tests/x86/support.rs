@@ -3,8 +3,9 @@
 use super::emulator::{self, Region};
 use crate::support::memory::{Code, Guarded};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions};
+use ninc::back::EmitError;
 use ninc::back::x86::{Features, Isa, emit};
-use ninc::kernel::interp::{Blocks, MicroKernelArg, run_micro_kernel};
+use ninc::kernel::interp::{Blocks, InterpError, MicroKernelArg, run_micro_kernel};
 use ninc::kernel::ir::{Elem, MicroKernel, MicroKernelParam, Module};
 use ninc::kernel::verify;
 use std::cell::RefCell;
@@ -46,12 +47,12 @@ impl Traced {
 }
 
 impl Blocks for Traced {
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError> {
         self.note(block, at, bytes);
         self.blocks.as_slice().load(block, at, bytes)
     }
 
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         self.note(block, at, bytes);
         self.blocks.as_mut_slice().store(block, at, bytes, value)
     }
@@ -60,7 +61,7 @@ impl Blocks for Traced {
 /// What the interpreter makes of the micro-kernel: arguments cut to the bytes it touches, and these bytes afterwards.
 pub fn expected(micro_kernel: &MicroKernel, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<u8>>) {
     let module = Module { micro_kernels: [micro_kernel.clone()].into_iter().collect(), ..Module::default() };
-    assert_eq!(verify::check(&module), Vec::<String>::new(), "{micro_kernel:?}");
+    assert_eq!(verify::check(&module), vec![], "{micro_kernel:?}");
     let blocks: Vec<Vec<u8>> = args
         .iter()
         .map(|a| match a {
@@ -192,7 +193,7 @@ fn compare(micro_kernel: &MicroKernel, how: &str, code: &[u8], expected: &[Vec<u
 }
 
 /// Emits for the instruction set and compares all runs with the interpreter. Gives the code.
-pub fn check(micro_kernel: &MicroKernel, args: &[Arg], isa: Isa, features: Features) -> Result<Vec<u8>, String> {
+pub fn check(micro_kernel: &MicroKernel, args: &[Arg], isa: Isa, features: Features) -> Result<Vec<u8>, EmitError> {
     let code = emit(micro_kernel, isa, features)?;
     check_encodings(&code, isa);
     let (args, expected) = expected(micro_kernel, args);

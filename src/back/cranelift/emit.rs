@@ -2,6 +2,8 @@
 
 use super::cache::Piece;
 use super::{MicroKernelCode, has_feature, micro_kernel, nest};
+use super::{bug, failed};
+use crate::back::EmitError;
 use crate::kernel::ir::{EntityRef, Kernel as KernelIr, MicroKernelId, Module as KernelModule, PrimaryMap};
 use crate::lower::target::Target;
 use crate::verified::Verified;
@@ -32,9 +34,10 @@ pub(super) struct LeafOptions {
     pub rounds: bool,
 }
 
-pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOptions, String> {
+pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOptions, EmitError> {
     if target.fma && !has_feature(isa, "has_fma") {
-        return Err("the target has fused multiply-add, this machine has not".into());
+        let what = "the target has fused multiply-add, this machine has not";
+        return Err(EmitError::Unsupported(what.into()));
     }
     Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
@@ -51,7 +54,7 @@ pub fn emit<M: Module>(
     micro_kernel_code: &MicroKernelCode,
     linkage: Linkage,
     kept: Option<Vec<Piece>>,
-) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), String> {
+) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), EmitError> {
     let options = options(target, micro_kernel_isa)?;
     let mut builder = FunctionBuilderContext::new();
     let count = called(module).iter().count() + module.kernels.len();
@@ -61,34 +64,35 @@ pub fn emit<M: Module>(
     let mut micro_kernels = Vec::new();
     for called in called(module).iter() {
         let micro_kernel = &module.micro_kernels[called];
-        let fail = |e: String| format!("micro-kernel {}: {e}", micro_kernel.name);
+        let within = |e: EmitError| e.within(format_args!("micro-kernel {}", micro_kernel.name));
         let name = format!("{prefix}micro_kernel{}_{}", called.index(), symbol(&micro_kernel.name));
         let signature = micro_kernel_signature(micro_kernel.params.len(), micro_kernel_isa);
-        let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| fail(e.to_string()))?;
+        let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| within(bug(e.to_string())))?;
         let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
             Some(piece) => (piece, None),
             None => match micro_kernel_code(micro_kernel) {
-                Some(bytes) => (Piece { align: 64, bytes: bytes.map_err(fail)?, relocations: vec![] }, None),
+                Some(bytes) => (Piece { align: 64, bytes: bytes.map_err(within)?, relocations: vec![] }, None),
                 None => {
                     let mut context = Context::new();
                     context.func.signature = signature;
                     micro_kernel::build(micro_kernel, &options, micro_kernel_isa, &mut context.func, &mut builder);
-                    compile(&mut context, micro_kernel_isa, id).map_err(fail)?
+                    compile(&mut context, micro_kernel_isa, id).map_err(within)?
                 }
             },
         };
         let (align, bytes) = (piece.align.max(64), piece.bytes.len());
-        out.define_function_bytes(id, align, &piece.bytes, &piece.relocations).map_err(|e| fail(e.to_string()))?;
+        out.define_function_bytes(id, align, &piece.bytes, &piece.relocations)
+            .map_err(|e| within(bug(e.to_string())))?;
         pieces.push(piece);
         ids[called] = Some(id);
         micro_kernels.push(Emitted { name, id, bytes, unwind });
     }
     let mut kernels = Vec::new();
     for (id, kernel) in &module.kernels {
-        let fail = |e: String| format!("kernel {}: {e}", kernel.name);
+        let within = |e: EmitError| e.within(format_args!("kernel {}", kernel.name));
         let name = format!("{prefix}kernel{}_{}", id.index(), symbol(&kernel.name));
         let signature = kernel_signature(out.isa());
-        let id = out.declare_function(&name, linkage, &signature).map_err(|e| fail(e.to_string()))?;
+        let id = out.declare_function(&name, linkage, &signature).map_err(|e| within(bug(e.to_string())))?;
         let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
             Some(piece) => (piece, None),
             None => {
@@ -99,31 +103,31 @@ pub fn emit<M: Module>(
                     let id = ids[micro_kernel].expect("all called micro_kernels are declared");
                     out.declare_func_in_func(id, func)
                 };
-                nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(fail)?;
-                compile(&mut context, out.isa(), id).map_err(fail)?
+                nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(within)?;
+                compile(&mut context, out.isa(), id).map_err(within)?
             }
         };
         let bytes = piece.bytes.len();
         out.define_function_bytes(id, piece.align, &piece.bytes, &piece.relocations)
-            .map_err(|e| fail(e.to_string()))?;
+            .map_err(|e| within(bug(e.to_string())))?;
         pieces.push(piece);
         kernels.push(Emitted { name, id, bytes, unwind });
     }
     Ok((micro_kernels, kernels, pieces))
 }
 
-fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<(Piece, Option<UnwindInfo>), String> {
-    let code = context.compile(isa, &mut ControlPlane::default()).map_err(|e| format!("{e:?}"))?;
+fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<(Piece, Option<UnwindInfo>), EmitError> {
+    let code = context.compile(isa, &mut ControlPlane::default()).map_err(|e| failed(e.inner))?;
     let bytes = code.code_buffer().to_vec();
     let align = u64::from(code.buffer.alignment).max(u64::from(isa.function_alignment().minimum));
     let found = code.buffer.relocs().to_vec();
-    let unwind = code.create_unwind_info(isa).map_err(|e| e.to_string())?;
+    let unwind = code.create_unwind_info(isa).map_err(failed)?;
     let relocations = found.iter().map(|r| ModuleReloc::from_mach_reloc(r, &context.func, id)).collect();
     Ok((Piece { align, bytes, relocations }, unwind))
 }
 
 /// The text of all functions; calls refer to micro-kernels by number.
-pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, String> {
+pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, EmitError> {
     use cranelift_codegen::ir::{ExtFuncData, ExternalName, Function, UserExternalName};
     let options = options(target, isa)?;
     let mut builder = FunctionBuilderContext::new();

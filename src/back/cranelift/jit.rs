@@ -3,9 +3,11 @@
 //! All code lies in one reserved range, so that calls reach each other; its pages become executable and read-only before
 //! the first pointer to them is taken.
 
+use super::bug;
 use super::cache::{self, Key};
 use super::emit::{self, Emitted};
 use super::{Effort, MicroKernelCode, host_isa};
+use crate::back::EmitError;
 use crate::kernel::ir::Module;
 use crate::lower::target::Target;
 use crate::verified::Verified;
@@ -39,13 +41,13 @@ pub(super) fn compile(
     target: &Target,
     micro_kernel_code: &MicroKernelCode,
     folder: Option<&Path>,
-) -> Result<JitCode, String> {
+) -> Result<JitCode, EmitError> {
     let micro_kernel_isa = host_isa(Effort::MicroKernel, false)?;
     let mut builder = JITBuilder::with_isa(host_isa(Effort::Kernel, false)?, cranelift_module::default_libcall_names());
     // Reserved, not used: a unit takes some kilobytes. The JIT's calls reach 2 GiB at most.
     let reserve = (16 << 20) + (128 << 10) * (module.micro_kernels.len() + module.kernels.len());
-    let arena =
-        ArenaMemoryProvider::new_with_size(reserve.min(1 << 30)).map_err(|e| format!("memory for code: {e}"))?;
+    let arena = ArenaMemoryProvider::new_with_size(reserve.min(1 << 30))
+        .map_err(|e| EmitError::Limit(format!("memory for code: {e}")))?;
     builder.memory_provider(Box::new(arena));
     let mut jit = JITModule::new(builder);
     let key = folder.map(|_| key(module, target, &micro_kernel_isa, jit.isa()));
@@ -60,7 +62,7 @@ pub(super) fn compile(
         cache::write(folder, key, &pieces);
     }
     let jit = code.module.as_mut().expect("just put there");
-    jit.finalize_definitions().map_err(|e| format!("Cranelift: {e}"))?;
+    jit.finalize_definitions().map_err(|e| bug(format!("Cranelift: {e}")))?;
     code.kernels = kernels.iter().map(|k| entry(jit.get_finalized_function(k.id))).collect();
     code.functions = micro_kernels.into_iter().chain(kernels).collect();
     Ok(code)

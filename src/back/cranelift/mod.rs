@@ -4,10 +4,11 @@
 //! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`leaf`). Kernels, which
 //! are loops around calls, are compiled with it.
 
-use super::MicroKernelCode;
+use super::{EmitError, MicroKernelCode};
 use crate::kernel::ir::Module;
 use crate::lower::target::Target;
 use crate::verified::Verified;
+use cranelift_codegen::CodegenError;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use std::path::Path;
@@ -28,7 +29,7 @@ pub use object::{Object, isa_for};
 pub use unwind::Frames;
 
 /// Compiles for this process, all micro-kernels by Cranelift.
-pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, String> {
+pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, EmitError> {
     compile_with(module, target, &|_| None, None)
 }
 
@@ -39,12 +40,12 @@ pub fn compile_with(
     target: &Target,
     micro_kernel_code: &MicroKernelCode,
     cache: Option<&Path>,
-) -> Result<JitCode, String> {
+) -> Result<JitCode, EmitError> {
     jit::compile(module, target, micro_kernel_code, cache)
 }
 
 /// The functions of a module as Cranelift IR, before any optimisation.
-pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, String> {
+pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, EmitError> {
     let isa = host_isa(Effort::MicroKernel, false)?;
     emit::clif(module, target, isa.as_ref())
 }
@@ -59,7 +60,7 @@ pub enum Effort {
 }
 
 /// Cranelift's settings. `pic`: for object files instead of the JIT.
-fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, String> {
+fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, EmitError> {
     let mut flags = settings::builder();
     let settings = [
         ("opt_level", if effort == Effort::MicroKernel { "none" } else { "speed" }),
@@ -68,16 +69,30 @@ fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, String> {
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
     ];
     for (name, value) in settings {
-        flags.set(name, value).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
+        flags.set(name, value).map_err(|e| bug(format!("flag {name}: {e}")))?;
     }
     Ok(settings::Flags::new(flags))
 }
 
 /// The machine that this runs on. `pic`: for object files instead of the JIT.
-pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, String> {
-    let builder: isa::Builder =
-        cranelift_native::builder().map_err(|e| format!("Cranelift does not know this machine: {e}"))?;
-    builder.finish(settings_for(effort, pic)?).map_err(|e| format!("Cranelift: {e}"))
+pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, EmitError> {
+    let builder: isa::Builder = cranelift_native::builder()
+        .map_err(|e| EmitError::Unsupported(format!("Cranelift does not know this machine: {e}")))?;
+    builder.finish(settings_for(effort, pic)?).map_err(failed)
+}
+
+/// An error that no verified module leads to.
+fn bug(what: impl Into<String>) -> EmitError {
+    EmitError::Internal { stage: "the Cranelift back end", what: what.into() }
+}
+
+/// What Cranelift says, by its kind.
+fn failed(error: CodegenError) -> EmitError {
+    match error {
+        CodegenError::Unsupported(what) => EmitError::Unsupported(format!("Cranelift: {what}")),
+        CodegenError::ImplLimitExceeded | CodegenError::CodeTooLarge => EmitError::Limit(format!("Cranelift: {error}")),
+        error => bug(format!("Cranelift: {error}")),
+    }
 }
 
 /// Does the instruction set have a feature? Features of other architectures count as present.

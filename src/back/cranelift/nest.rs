@@ -1,5 +1,6 @@
 //! Kernels: loops, index expressions and calls. Cranelift's optimiser hoists and folds what is written plainly here.
 
+use crate::back::EmitError;
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -17,8 +18,8 @@ pub(super) fn build(
     reference: &mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
-) -> Result<(), String> {
-    let (var, body) = kernel.parallel().ok_or("GPU kernels do not run on a CPU")?;
+) -> Result<(), EmitError> {
+    let (var, body) = kernel.parallel().ok_or_else(gpu_only)?;
     let mut b = FunctionBuilder::new(func, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -39,6 +40,10 @@ pub(super) fn build(
     nest.b.ins().return_(&[]);
     nest.b.finalize(config);
     Ok(())
+}
+
+fn gpu_only() -> EmitError {
+    EmitError::Unsupported("GPU kernels do not run on a CPU".into())
 }
 
 struct Nest<'a, 'f> {

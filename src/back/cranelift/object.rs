@@ -1,8 +1,10 @@
 //! Compiled kernels in an object file.
 
+use super::bug;
 use super::emit;
 use super::unwind::{self, Frames};
 use super::{Effort, MicroKernelCode, settings_for};
+use crate::back::EmitError;
 use crate::kernel::ir::Module as KernelModule;
 use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
@@ -19,8 +21,9 @@ const V2: [&str; 6] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_p
 const V3: [&str; 6] = ["has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"];
 
 /// A processor to compile for: its triple, and for x86-64 the instructions that a target needs.
-pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTargetIsa, String> {
-    let known = |e: &dyn std::fmt::Display| format!("Cranelift does not know the target {triple}: {e}");
+pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTargetIsa, EmitError> {
+    let known =
+        |e: &dyn std::fmt::Display| EmitError::Unsupported(format!("Cranelift does not know the target {triple}: {e}"));
     let mut builder = isa::lookup_by_name(triple).map_err(|e| known(&e))?;
     if triple.starts_with("x86_64") {
         let mut wanted = Vec::new();
@@ -28,7 +31,7 @@ pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTar
             wanted.extend(V2.into_iter().chain(V3));
         }
         for name in wanted {
-            builder.enable(name).map_err(|e| format!("Cranelift flag {name}: {e}"))?;
+            builder.enable(name).map_err(|e| bug(format!("flag {name}: {e}")))?;
         }
     }
     builder.finish(settings_for(effort, true)?).map_err(|e| known(&e))
@@ -47,10 +50,10 @@ pub struct Object {
 
 impl Object {
     /// `target` is the least that all code in the object needs; kernels may be for more.
-    pub fn new(name: &str, triple: &str, target: &Target) -> Result<Object, String> {
+    pub fn new(name: &str, triple: &str, target: &Target) -> Result<Object, EmitError> {
         let isa = isa_for(triple, target, Effort::Kernel)?;
         let builder =
-            ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names()).map_err(|e| e.to_string())?;
+            ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names()).map_err(|e| bug(e.to_string()))?;
         let module = ObjectModule::new(builder);
         Ok(Object { module, triple: triple.into(), target: target.clone(), code_bytes: 0, frames: vec![] })
     }
@@ -62,7 +65,7 @@ impl Object {
         module: &Verified<KernelModule>,
         target: &Target,
         micro_kernel_code: &MicroKernelCode,
-    ) -> Result<Vec<FuncId>, String> {
+    ) -> Result<Vec<FuncId>, EmitError> {
         debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
         let isa = isa_for(&self.triple, target, Effort::MicroKernel)?;
         let (micro_kernels, kernels, pieces) = emit::emit(
@@ -85,8 +88,8 @@ impl Object {
     }
 
     /// Data that nothing writes; at some places the addresses of functions.
-    pub fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<DataId, String> {
-        let id = self.module.declare_data(name, Linkage::Local, false, false).map_err(|e| e.to_string())?;
+    pub fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<DataId, EmitError> {
+        let id = self.module.declare_data(name, Linkage::Local, false, false).map_err(|e| bug(e.to_string()))?;
         let mut data = DataDescription::new();
         data.define(bytes.into());
         data.set_align(64);
@@ -94,7 +97,7 @@ impl Object {
             let reference = self.module.declare_func_in_data(function, &mut data);
             data.write_function_addr(at as u32, reference);
         }
-        self.module.define_data(id, &data).map_err(|e| e.to_string())?;
+        self.module.define_data(id, &data).map_err(|e| bug(e.to_string()))?;
         Ok(id)
     }
 
@@ -105,23 +108,23 @@ impl Object {
     }
 
     /// Zeros that the code may change.
-    pub fn zeros(&mut self, name: &str, bytes: usize, align: u64) -> Result<DataId, String> {
-        let id = self.module.declare_data(name, Linkage::Local, true, false).map_err(|e| e.to_string())?;
+    pub fn zeros(&mut self, name: &str, bytes: usize, align: u64) -> Result<DataId, EmitError> {
+        let id = self.module.declare_data(name, Linkage::Local, true, false).map_err(|e| bug(e.to_string()))?;
         let mut data = DataDescription::new();
         data.define_zeroinit(bytes);
         data.set_align(align);
-        self.module.define_data(id, &data).map_err(|e| e.to_string())?;
+        self.module.define_data(id, &data).map_err(|e| bug(e.to_string()))?;
         Ok(id)
     }
 
     /// A function of integers from bytes of machine code that refer to nothing.
-    pub fn bytes(&mut self, name: &str, params: usize, code: &[u8]) -> Result<FuncId, String> {
+    pub fn bytes(&mut self, name: &str, params: usize, code: &[u8]) -> Result<FuncId, EmitError> {
         let mut signature = self.module.make_signature();
         let word = cranelift_codegen::ir::AbiParam::new(cranelift_codegen::ir::types::I64);
         signature.params.extend((0..params).map(|_| word));
         signature.returns.push(word);
-        let id = self.module.declare_function(name, Linkage::Local, &signature).map_err(|e| e.to_string())?;
-        self.module.define_function_bytes(id, 16, code, &[]).map_err(|e| e.to_string())?;
+        let id = self.module.declare_function(name, Linkage::Local, &signature).map_err(|e| bug(e.to_string()))?;
+        self.module.define_function_bytes(id, 16, code, &[]).map_err(|e| bug(e.to_string()))?;
         self.code_bytes += code.len();
         let x86 = self.triple.starts_with("x86_64");
         self.frames.push((id, if x86 { Frames::Code(code.to_vec()) } else { Frames::None(code.len()) }));
@@ -129,7 +132,7 @@ impl Object {
     }
 
     /// The object file's bytes. `at_end` is called when the code is unloaded or the program ends.
-    pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, String> {
+    pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, EmitError> {
         let isa = isa_for(&self.triple, &self.target, Effort::Kernel)?;
         let mut product = self.module.finish();
         unwind::write(&mut product, isa.as_ref(), self.frames)?;
@@ -145,7 +148,7 @@ impl Object {
             size: 64,
         };
         let relocation = Relocation { offset, symbol, addend: 0, flags };
-        product.object.add_relocation(section, relocation).map_err(|e| e.to_string())?;
-        product.emit().map_err(|e| e.to_string())
+        product.object.add_relocation(section, relocation).map_err(|e| bug(e.to_string()))?;
+        product.emit().map_err(|e| bug(e.to_string()))
     }
 }

@@ -1,5 +1,7 @@
 //! `.eh_frame` of an object file: how to find the caller's frame at each instruction, for debuggers and profilers.
 
+use super::bug;
+use crate::back::EmitError;
 use cranelift_codegen::gimli::constants::{DW_EH_PE_pcrel, DW_EH_PE_sdata4};
 use cranelift_codegen::gimli::write::{
     Address, CallFrameInstruction, EhFrame, EndianVec, FrameDescriptionEntry, FrameTable, RelocateWriter, Relocation,
@@ -101,8 +103,12 @@ impl RelocateWriter for Section {
 }
 
 /// Adds `.eh_frame` for these functions to an object. References are relative, so that nothing is left to the loader.
-pub fn write(product: &mut ObjectProduct, isa: &dyn TargetIsa, functions: Vec<(FuncId, Frames)>) -> Result<(), String> {
-    let mut cie = isa.create_systemv_cie().ok_or("no frames are known for this processor")?;
+pub fn write(
+    product: &mut ObjectProduct,
+    isa: &dyn TargetIsa,
+    functions: Vec<(FuncId, Frames)>,
+) -> Result<(), EmitError> {
+    let mut cie = isa.create_systemv_cie().ok_or_else(unknown)?;
     cie.fde_address_encoding = DW_EH_PE_pcrel | DW_EH_PE_sdata4;
     let mut table = FrameTable::default();
     let cie = table.add_cie(cie);
@@ -115,11 +121,11 @@ pub fn write(product: &mut ObjectProduct, isa: &dyn TargetIsa, functions: Vec<(F
         }
     }
     let mut frames = EhFrame(Section { writer: EndianVec::new(LittleEndian), relocations: vec![] });
-    table.write_eh_frame(&mut frames).map_err(|e| e.to_string())?;
+    table.write_eh_frame(&mut frames).map_err(|e| bug(e.to_string()))?;
     let section = product.object.section_id(object::write::StandardSection::EhFrame);
     product.object.append_section_data(section, frames.0.writer.slice(), 8);
     for relocation in frames.0.relocations {
-        let RelocationTarget::Symbol(symbol) = relocation.target else { return Err("frames of a section".into()) };
+        let RelocationTarget::Symbol(symbol) = relocation.target else { return Err(bug("frames of a section")) };
         let flags = RelocationFlags::Generic {
             kind: RelocationKind::Relative,
             encoding: RelocationEncoding::Generic,
@@ -127,7 +133,11 @@ pub fn write(product: &mut ObjectProduct, isa: &dyn TargetIsa, functions: Vec<(F
         };
         let (offset, addend) = (relocation.offset as u64, relocation.addend);
         let relocation = object::write::Relocation { offset, symbol: symbols[symbol], addend, flags };
-        product.object.add_relocation(section, relocation).map_err(|e| e.to_string())?;
+        product.object.add_relocation(section, relocation).map_err(|e| bug(e.to_string()))?;
     }
     Ok(())
+}
+
+fn unknown() -> EmitError {
+    EmitError::Unsupported("no frames are known for this processor".into())
 }

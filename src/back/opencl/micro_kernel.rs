@@ -2,6 +2,7 @@
 
 use super::names::clean;
 use super::{Area, UNROLL, line, memory_type, short, tensor};
+use crate::back::EmitError;
 use crate::kernel::ir::*;
 
 /// What OpenCL C has no short way for.
@@ -20,7 +21,7 @@ pub(super) fn function(
     name: &str,
     areas: &[Area],
     text: &mut String,
-) -> Result<(), String> {
+) -> Result<(), EmitError> {
     let mut areas = areas.iter();
     let (mut params, mut private) = (Vec::new(), PrimaryMap::new());
     for (id, p) in &micro_kernel.params {
@@ -87,7 +88,7 @@ impl Writer<'_> {
         &self.names[v]
     }
 
-    fn block(&mut self, body: &[Inst], depth: usize) -> Result<(), String> {
+    fn block(&mut self, body: &[Inst], depth: usize) -> Result<(), EmitError> {
         for inst in body {
             match inst {
                 Inst::Let { result, op } => {
@@ -103,7 +104,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn repeat(&mut self, inst: &Inst, depth: usize) -> Result<(), String> {
+    fn repeat(&mut self, inst: &Inst, depth: usize) -> Result<(), EmitError> {
         let Inst::Loop { var, count, init, params, body, next, results } = inst else { return Ok(()) };
         for (p, i) in params.iter().zip(init) {
             let text = format!("{} {} = {};", c_type(self.ty(*p)), self.name(*p), self.name(*i));
@@ -221,9 +222,10 @@ impl Writer<'_> {
         }
     }
 
-    fn op(&self, op: &Op) -> Result<String, String> {
+    fn op(&self, op: &Op) -> Result<String, EmitError> {
         if let Some(what) = missing(op) {
-            return Err(format!("micro-kernel {}: OpenCL C has no {what} here", self.micro_kernel.name));
+            let name = &self.micro_kernel.name;
+            return Err(EmitError::Unsupported(format!("micro-kernel {name}: OpenCL C has no {what} here")));
         }
         let n = |v: &Val| self.name(*v).to_string();
         Ok(match op {

@@ -8,6 +8,7 @@
 //! each lane, scalar ones 1 or 0. Multiplication and addition are never contracted behind our back, so that the only fused
 //! ones are those that the kernel IR asks for, and bits agree with the processor's wherever the driver rounds correctly.
 
+use crate::back::EmitError;
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::*;
 use crate::verified::Verified;
@@ -68,7 +69,7 @@ impl Area {
 }
 
 /// The text of a module, and what the runtime has to know of its kernels. An error names what is not supported.
-pub fn emit(module: &Verified<Module>) -> Result<Source, String> {
+pub fn emit(module: &Verified<Module>) -> Result<Source, EmitError> {
     let names = names::Names::new(module);
     let mut variants: BTreeMap<(MicroKernelId, Vec<Area>), String> = BTreeMap::new();
     let mut kernels = String::new();

@@ -1,6 +1,8 @@
 //! What selection must know of a micro-kernel beforehand: where values die, which loads fold into the instruction that uses
 //! them, which address expressions each loop steps.
 
+use super::bug;
+use crate::back::EmitError;
 use crate::kernel::ir::{
     Address, Binary, Elem, EntityRef, Index, Inst, MicroKernel, MicroKernelParam, Op, Param, PrimaryMap, Unary, Val,
     Var,
@@ -28,10 +30,10 @@ impl Key {
 }
 
 /// The element type behind a pointer parameter.
-pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, String> {
+pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, EmitError> {
     match micro_kernel.params.get(param) {
         Some(MicroKernelParam::Pointer { elem, .. }) => Ok(*elem),
-        _ => Err(format!("micro-kernel {}: {param} is not a pointer", micro_kernel.name)),
+        _ => Err(bug(format!("micro-kernel {}: {param} is not a pointer", micro_kernel.name))),
     }
 }
 
@@ -80,7 +82,7 @@ struct Scan<'a> {
 }
 
 /// Analyses a micro-kernel for an emitter with (`evex`) or without embedded broadcasts.
-pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, String> {
+pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, EmitError> {
     let value = |root| ValueInfo { root, uses: 0, defined_in: 0, last_use: (0, 0), folded: false };
     let int_params = micro_kernel.params.values().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count();
     let info = Info {
@@ -134,13 +136,13 @@ impl Scan<'_> {
         root.last_use = (self.position, block);
     }
 
-    fn address(&mut self, address: &Address) -> Result<(), String> {
+    fn address(&mut self, address: &Address) -> Result<(), EmitError> {
         let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
         self.info.need(Key::of_address(address, bytes));
         Ok(())
     }
 
-    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
         for inst in body {
@@ -199,7 +201,7 @@ struct Memory {
 }
 
 impl Folding<'_> {
-    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
         // Loads of this block that no store and no loop has followed yet.
@@ -229,8 +231,9 @@ impl Folding<'_> {
         Ok(())
     }
 
-    fn load_kind(&self, op: &Op) -> Result<Option<Fold>, String> {
-        let words = |p: &Address| Ok::<_, String>(matches!(pointee(self.micro_kernel, p.base)?, Elem::F32 | Elem::I32));
+    fn load_kind(&self, op: &Op) -> Result<Option<Fold>, EmitError> {
+        let words =
+            |p: &Address| Ok::<_, EmitError>(matches!(pointee(self.micro_kernel, p.base)?, Elem::F32 | Elem::I32));
         Ok(match op {
             Op::Load { from, count: None, .. } if words(from)? => Some(Fold::Whole),
             Op::Broadcast { from, .. } if words(from)? => Some(Fold::Each),

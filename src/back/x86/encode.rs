@@ -1,8 +1,10 @@
 //! From machine code with places to bytes: prologue, body, epilogue, constants.
 
+use super::bug;
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
 use super::regalloc::{Allocation, PARAMS, Place};
+use crate::back::EmitError;
 use cranelift_entity::PrimaryMap;
 use iced_x86::{Code, Encoder, IcedError, Instruction, OpKind, Register};
 
@@ -58,7 +60,7 @@ struct Encode<'a> {
 }
 
 /// Bytes of the function. Its start should be aligned to 64 (for the loops and the pool; a matter of speed only).
-pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result<Vec<u8>, String> {
+pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result<Vec<u8>, EmitError> {
     let mut e = Encode { code, places: &allocation.places, evex, lines: vec![], pooled: vec![] };
     let used = |r: &u8| code.classes.iter().any(|(v, &c)| c == Class::Int && e.places[v] == Place::Reg(*r));
     let saved: Vec<u8> = SAVED.into_iter().filter(used).collect();
@@ -86,7 +88,7 @@ pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result
     }
     e.raw(Code::VEX_Vzeroupper, &[]);
     e.raw(Code::Retnq, &[]);
-    e.assemble().map_err(|error| format!("encoding failed: {error}"))
+    e.assemble().map_err(|error| bug(format!("encoding failed: {error}")))
 }
 
 fn vector(number: u8, width: Width) -> Register {
@@ -215,7 +217,7 @@ impl Encode<'_> {
         self.push(i, &[]);
     }
 
-    fn inst(&mut self, inst: &MInst) -> Result<(), String> {
+    fn inst(&mut self, inst: &MInst) -> Result<(), EmitError> {
         match *inst {
             MInst::Vec(ref v) => self.vec_inst(v)?,
             MInst::Zero { dst } => self.zero(dst),
@@ -348,10 +350,10 @@ impl Encode<'_> {
         }
     }
 
-    fn vec_inst(&mut self, v: &VecInst) -> Result<(), String> {
+    fn vec_inst(&mut self, v: &VecInst) -> Result<(), EmitError> {
         let code = v.op.code(self.evex, v.width);
         if code == Code::INVALID {
-            return Err(format!("{:?} has no encoding at {:?} here", v.op, v.width));
+            return Err(bug(format!("{:?} has no encoding at {:?} here", v.op, v.width)));
         }
         let widths = v.op.widths(v.width);
         let mut operands = Vec::with_capacity(4);

@@ -9,6 +9,7 @@
 //! (constants follow the code), position independent. They end with `vzeroupper`, since the code around them may use
 //! the old vector encodings.
 
+use crate::back::EmitError;
 use crate::kernel::ir::MicroKernel;
 pub use crate::lower::target::Isa;
 use crate::lower::target::Target;
@@ -38,18 +39,20 @@ pub struct Features {
 pub const ALIGN: usize = 64;
 
 /// Machine code of a verified micro-kernel. An error says what does not fit: lanes, or the number of registers needed.
-pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<Vec<u8>, String> {
+pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<Vec<u8>, EmitError> {
     let evex = match isa {
         Isa::Avx512 => true,
         Isa::Avx2 => false,
-        Isa::Portable => return Err("the portable instruction set is not for this emitter".into()),
+        Isa::Portable => {
+            return Err(EmitError::Unsupported("the portable instruction set is not for this emitter".into()));
+        }
     };
     if micro_kernel.params.len() > regalloc::PARAMS.len() {
-        return Err(format!(
-            "micro-kernel {}: {} parameters, 6 travel in registers",
-            micro_kernel.name,
-            micro_kernel.params.len()
-        ));
+        let count = micro_kernel.params.len();
+        return Err(EmitError::Limit(format!(
+            "micro-kernel {}: {count} parameters, 6 travel in registers",
+            micro_kernel.name
+        )));
     }
     let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni && evex };
     let info = analyse::analyse(micro_kernel, evex)?;
@@ -63,15 +66,15 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
         match regalloc::allocate(code, if evex { 32 } else { 16 }) {
             Ok(allocation) => {
                 return encode::encode(code, &allocation, evex)
-                    .map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name));
+                    .map_err(|e| e.within(format_args!("micro-kernel {}", micro_kernel.name)));
             }
             Err(short) => {
                 let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
                     let kind = if short.class == Class::Mask { "mask" } else { "vector" };
-                    return Err(format!(
+                    return Err(EmitError::Limit(format!(
                         "micro-kernel {}: needs {} {kind} registers, {} exist",
                         micro_kernel.name, short.needed, short.available
-                    ));
+                    )));
                 };
                 hoist.remove(last);
             }
@@ -79,10 +82,15 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
     }
 }
 
+/// An error that no verified micro-kernel leads to.
+fn bug(what: impl Into<String>) -> EmitError {
+    EmitError::Internal { stage: "the x86 emitter", what: what.into() }
+}
+
 /// The emitter as the Cranelift back end's hook for micro-kernels: those of an AVX2 or AVX-512 target, none of a portable
 /// one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if slow. Recipes choose
 /// their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models to it).
-pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, String>> + use<> {
+pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + use<> {
     let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: target.vnni });
     move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }

@@ -2,7 +2,7 @@
 //!
 //! Here the interpreter works on raw memory like compiled code, so it is one of the named places of `unsafe`.
 
-use super::{Blocks, run_round};
+use super::{Blocks, InterpError, run_round};
 use crate::kernel::ir::{Elem, EntityRef, KernelId, Module};
 use crate::verified::Verified;
 use ninc_runtime::exec::Code;
@@ -14,6 +14,7 @@ pub struct InterpCode {
 }
 
 impl InterpCode {
+    /// The module's kernels.
     pub fn new(module: Arc<Verified<Module>>) -> InterpCode {
         InterpCode { module }
     }
@@ -25,14 +26,14 @@ struct Raw {
 
 #[allow(unsafe_code)]
 impl Blocks for Raw {
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError> {
         let mut word = [0; 4];
         // SAFETY: `Code::call` is unsafe and asks for pointers to memory as large as the kernel's accesses.
         unsafe { self.blocks[block].offset(at as isize).copy_to_nonoverlapping(word.as_mut_ptr(), bytes) };
         Ok(u32::from_le_bytes(word))
     }
 
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         let word = value.to_le_bytes();
         // SAFETY: as in `load`; rounds of one launch never write what another one touches.
         unsafe { self.blocks[block].offset(at as isize).copy_from_nonoverlapping(word.as_ptr(), bytes) };

@@ -1,7 +1,7 @@
 //! GPU kernels: the items of a group run one after the other from barrier to barrier, the last one first, so that an item
 //! that relies on another one without a barrier between them sees garbage.
 
-use super::{Bound, Nest};
+use super::{Bound, InterpError, Nest};
 use crate::kernel::ir::{Groups, KVar, KVars, Kernel, Module, Space, Stmt, statements};
 
 /// Runs one group of a kernel.
@@ -12,7 +12,7 @@ pub(super) fn run(
     memory: &mut Bound,
     vars: [i64; 3],
     group: i64,
-) -> Result<(), String> {
+) -> Result<(), InterpError> {
     let mut start = kernel.start(vars);
     start[loops.group] = group;
     let items = (0..loops.items).map(|i| {
@@ -42,7 +42,7 @@ struct Group<'a, 'b> {
 }
 
 impl Group<'_, '_> {
-    fn block(&mut self, body: &[Stmt]) -> Result<(), String> {
+    fn block(&mut self, body: &[Stmt]) -> Result<(), InterpError> {
         let mut done = 0;
         for (i, stmt) in body.iter().enumerate() {
             if !waits(stmt) {
@@ -67,7 +67,7 @@ impl Group<'_, '_> {
     }
 
     /// Statements without barriers, by all items.
-    fn each(&mut self, body: &[Stmt]) -> Result<(), String> {
+    fn each(&mut self, body: &[Stmt]) -> Result<(), InterpError> {
         if body.is_empty() {
             return Ok(());
         }

@@ -1,7 +1,8 @@
 //! Runs one micro-kernel. Every lane is a 32-bit word, whatever its type.
 
-use super::Blocks;
 use super::ops::{Lanes, to_bf16};
+use super::{Blocks, InterpError};
+use crate::kernel::error::Place;
 use crate::kernel::ir::*;
 
 /// An argument of a micro-kernel.
@@ -9,9 +10,12 @@ use crate::kernel::ir::*;
 pub enum MicroKernelArg {
     /// A place in a block of the memory.
     Pointer {
+        /// Number of the block.
         block: usize,
+        /// Offset in bytes.
         byte: i64,
     },
+    /// An integer.
     Int(i64),
 }
 
@@ -20,18 +24,19 @@ pub fn run_micro_kernel(
     micro_kernel: &MicroKernel,
     args: &[MicroKernelArg],
     memory: &mut dyn Blocks,
-) -> Result<(), String> {
+) -> Result<(), InterpError> {
+    let place = || Place::MicroKernel(micro_kernel.name.clone());
     let mut vars: PrimaryMap<Var, i64> = micro_kernel.vars.keys().map(|_| 0).collect();
     for (param, arg) in micro_kernel.params.values().zip(args) {
         match (param, arg) {
             (MicroKernelParam::Int { var, .. }, MicroKernelArg::Int(value)) => vars[*var] = *value,
             (MicroKernelParam::Pointer { .. }, MicroKernelArg::Pointer { .. }) => {}
-            _ => return Err(format!("micro-kernel {}: an argument of the wrong kind", micro_kernel.name)),
+            _ => return Err(InterpError::Argument.within(place())),
         }
     }
     let values = micro_kernel.values.keys().map(|_| [0; 16]).collect();
     let mut run = Run { micro_kernel, args, memory, vars, values };
-    run.block(&micro_kernel.body).map_err(|e| format!("micro-kernel {}: {e}", micro_kernel.name))
+    run.block(&micro_kernel.body).map_err(|e| e.within(place()))
 }
 
 /// A call that is running.
@@ -44,7 +49,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), InterpError> {
         for inst in body {
             match inst {
                 Inst::Let { result, op } => {
@@ -97,7 +102,7 @@ impl Run<'_> {
     }
 
     /// `count` consecutive elements, widened to words.
-    pub(super) fn load(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+    pub(super) fn load(&self, from: &Address, count: usize) -> Result<Lanes, InterpError> {
         let (block, byte, elem) = self.place(from);
         let bytes = elem.bytes();
         let mut lanes = [0; 16];
@@ -112,7 +117,7 @@ impl Run<'_> {
         Ok(lanes)
     }
 
-    pub(super) fn load_packed(&self, from: &Address, count: usize) -> Result<Lanes, String> {
+    pub(super) fn load_packed(&self, from: &Address, count: usize) -> Result<Lanes, InterpError> {
         let (block, byte, _) = self.place(from);
         let mut lanes = [0; 16];
         for i in 0..count {
@@ -121,7 +126,7 @@ impl Run<'_> {
         Ok(lanes)
     }
 
-    fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), String> {
+    fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), InterpError> {
         let (block, byte, elem) = self.place(to);
         let bytes = elem.bytes();
         let lanes = self.get(value);

@@ -5,6 +5,8 @@
 //! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
 //! `Dot2Bf16` adds pair element 0 first, rounding after each.
 
+pub use super::error::InterpError;
+use super::error::Place;
 use super::ir::{Arg, KVars, Kernel, KernelId, Module, Stmt, run};
 
 mod code;
@@ -18,29 +20,30 @@ pub use micro_kernel::{MicroKernelArg, run_micro_kernel};
 /// Memory that leaves work on: numbered blocks of bytes.
 pub trait Blocks {
     /// The little-endian number of `bytes` bytes (1, 2 or 4) at a byte offset.
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String>;
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String>;
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError>;
+    /// Stores the low `bytes` bytes of `value` (1, 2 or 4), little-endian, at a byte offset.
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError>;
 }
 
 impl Blocks for [Vec<u8>] {
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError> {
         let range = range(self[block].len(), at, bytes)?;
         let mut word = [0; 4];
         word[..bytes].copy_from_slice(&self[block][range]);
         Ok(u32::from_le_bytes(word))
     }
 
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         let range = range(self[block].len(), at, bytes)?;
         self[block][range].copy_from_slice(&value.to_le_bytes()[..bytes]);
         Ok(())
     }
 }
 
-fn range(len: usize, at: i64, bytes: usize) -> Result<std::ops::Range<usize>, String> {
+fn range(len: usize, at: i64, bytes: usize) -> Result<std::ops::Range<usize>, InterpError> {
     match usize::try_from(at) {
         Ok(at) if at.checked_add(bytes).is_some_and(|end| end <= len) => Ok(at..at + bytes),
-        _ => Err(format!("access to bytes {at}..{} of {len}", at.saturating_add(bytes as i64))),
+        _ => Err(InterpError::Access { at, bytes, len }),
     }
 }
 
@@ -52,14 +55,14 @@ struct Bound<'a> {
 }
 
 impl Blocks for Bound<'_> {
-    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, String> {
+    fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError> {
         match self.args.get(block) {
             Some(&b) => self.blocks.load(b, at, bytes),
             None => self.scratch.as_slice().load(block - self.args.len(), at, bytes),
         }
     }
 
-    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), String> {
+    fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         match self.args.get(block) {
             Some(&b) => self.blocks.store(b, at, bytes, value),
             None => self.scratch.as_mut_slice().store(block - self.args.len(), at, bytes, value),
@@ -76,7 +79,7 @@ pub fn run_kernel(
     args: &[usize],
     vars: [i64; 3],
     rounds: std::ops::Range<i64>,
-) -> Result<(), String> {
+) -> Result<(), InterpError> {
     let kernel = &module.kernels[kernel];
     let scratch = kernel.scratch.values().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
     let mut memory = Bound { blocks, args, scratch };
@@ -88,7 +91,7 @@ pub fn run_kernel(
             Some(loops) => group::run(module, kernel, loops, &mut memory, vars, round),
             None => run_round(module, kernel, &mut memory, vars, round),
         };
-        done.map_err(|e| format!("kernel {}: {e}", kernel.name))?;
+        done.map_err(|e| e.within(Place::Kernel(kernel.name.clone())))?;
     }
     Ok(())
 }
@@ -100,8 +103,8 @@ fn run_round(
     memory: &mut dyn Blocks,
     vars: [i64; 3],
     round: i64,
-) -> Result<(), String> {
-    let (var, body) = kernel.parallel().ok_or("no parallel loop")?;
+) -> Result<(), InterpError> {
+    let (var, body) = kernel.parallel().ok_or(InterpError::NoParallelLoop)?;
     let mut nest = Nest { module, kernel, vars: kernel.start(vars), memory };
     nest.vars[var] = round;
     nest.block(body)
@@ -115,14 +118,14 @@ struct Nest<'a> {
 }
 
 impl Nest<'_> {
-    fn block(&mut self, body: &[Stmt]) -> Result<(), String> {
+    fn block(&mut self, body: &[Stmt]) -> Result<(), InterpError> {
         let Nest { module, kernel, vars, memory } = self;
         run(body, vars, &mut |stmt, vars| match stmt {
             Stmt::Call { micro_kernel, args } => {
                 let args: Vec<MicroKernelArg> = args.iter().map(|arg| argument(kernel, arg, vars)).collect();
                 run_micro_kernel(&module.micro_kernels[*micro_kernel], &args, *memory)
             }
-            _ => Err("a barrier in a CPU kernel".into()),
+            _ => Err(InterpError::Barrier),
         })
     }
 }

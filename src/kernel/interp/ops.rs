@@ -1,5 +1,6 @@
 //! What operations compute. Lanes are 32-bit words, whatever their type.
 
+use super::InterpError;
 use super::micro_kernel::Run;
 use crate::kernel::ir::{Binary, Compare, Elem, Op, Ty, Unary};
 
@@ -8,7 +9,7 @@ pub(super) type Lanes = [u32; 16];
 
 impl Run<'_> {
     /// The result of an operation; lanes beyond those of its type hold anything.
-    pub(super) fn op(&self, op: &Op) -> Result<Lanes, String> {
+    pub(super) fn op(&self, op: &Op) -> Result<Lanes, InterpError> {
         Ok(match op {
             Op::ConstF32 { bits, .. } => [*bits; 16],
             Op::ConstI32 { value, .. } => [*value as u32; 16],

@@ -2,6 +2,7 @@
 //! computed stands with the interpreter and the back ends.
 
 use super::{Address, Binary, Compare, Elem, Index, Ty, Unary, Val, Work};
+use crate::kernel::error::OperandError;
 
 /// An operation of a micro-kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -188,7 +189,7 @@ impl Op {
 
     /// Says what is wrong with the types of the operands, or with that of the memory behind the address. The sentence is
     /// made only for an error: most of a check's time would go into sentences that nobody reads.
-    pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), String> {
+    pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), OperandError> {
         let partial = |count: u32, lanes: u32| count == 0 || count >= lanes;
         match *self {
             Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => Ok(()),
@@ -197,7 +198,7 @@ impl Op {
                 rule(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())
             }
             Op::Load { ty, count: Some(count), .. } if partial(count, ty.lanes) => {
-                Err(format!("a partial count of {count} for {} lanes", ty.lanes))
+                Err(OperandError(format!("a partial count of {count} for {} lanes", ty.lanes)))
             }
             Op::Load { ty, .. } | Op::Broadcast { ty, .. } => match memory {
                 Some(elem) => rule(elem.widened() == ty.elem, || format!("{elem} memory is loaded as {ty}")),
@@ -332,11 +333,11 @@ impl Op {
     }
 }
 
-fn rule(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(sentence()) }
+fn rule(holds: bool, sentence: impl FnOnce() -> String) -> Result<(), OperandError> {
+    if holds { Ok(()) } else { Err(OperandError(sentence())) }
 }
 
-fn dot(sums: Elem, [acc, a, b]: [Ty; 3]) -> Result<(), String> {
+fn dot(sums: Elem, [acc, a, b]: [Ty; 3]) -> Result<(), OperandError> {
     let ok = acc.elem == sums && a == Ty::i32(acc.lanes) && b == a;
     rule(ok, || format!("dot product of {a} and {b} into {acc}"))
 }

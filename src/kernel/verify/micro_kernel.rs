@@ -236,8 +236,8 @@ impl Check<'_> {
         let ty = |v: Val| self.micro_kernel.values[v];
         match op.check(ty, memory) {
             Ok(()) => Some(op.result(ty)),
-            Err(sentence) => {
-                self.error(sentence);
+            Err(error) => {
+                self.error(error.0);
                 None
             }
         }

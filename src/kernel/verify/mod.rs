@@ -1,6 +1,6 @@
 //! Checks a module before any back end sees it, so that back ends need no error paths for malformed code.
 //!
-//! Micro-kernels (`leaf`):
+//! Micro-kernels (`micro_kernel`):
 //! - at most six parameters; names of micro-kernels are unique;
 //! - every value has one definition, which comes before its uses and is not inside a loop that has ended;
 //! - operands and results of every operation have the types that the operation asks for;
@@ -19,6 +19,7 @@
 //!   constant of at most 1024; no other parallel loop occurs in it, and barriers stand where all items come: not in
 //!   conditions, and in serial loops only if their bounds do not depend on the item.
 
+use super::error::{Place, VerifyError, VerifyErrors};
 use super::ir::Module;
 use crate::verified::Verified;
 use std::collections::HashSet;
@@ -27,23 +28,26 @@ mod micro_kernel;
 mod nest;
 
 /// All that is wrong with the module, or the witness that nothing is.
-pub fn verify(module: Module) -> Result<Verified<Module>, Vec<String>> {
+pub fn verify(module: Module) -> Result<Verified<Module>, VerifyErrors> {
     let errors = check(&module);
-    if errors.is_empty() { Ok(Verified::vouch(module)) } else { Err(errors) }
+    if errors.is_empty() { Ok(Verified::vouch(module)) } else { Err(VerifyErrors(errors)) }
 }
 
 /// All that is wrong with the module.
-pub fn check(module: &Module) -> Vec<String> {
+pub fn check(module: &Module) -> Vec<VerifyError> {
     let mut errors = Vec::new();
     let mut names = HashSet::new();
-    for l in module.micro_kernels.values() {
-        if !names.insert(l.name.as_str()) {
-            errors.push(format!("micro-kernel {}: another micro_kernel has this name", l.name));
+    for m in module.micro_kernels.values() {
+        let place = || Place::MicroKernel(m.name.clone());
+        if !names.insert(m.name.as_str()) {
+            let what = "another micro-kernel has this name".into();
+            errors.push(VerifyError { place: place(), what });
         }
-        errors.extend(micro_kernel::check(l).into_iter().map(|e| format!("micro-kernel {}: {e}", l.name)));
+        errors.extend(micro_kernel::check(m).into_iter().map(|what| VerifyError { place: place(), what }));
     }
     for k in module.kernels.values() {
-        errors.extend(nest::check(module, k).into_iter().map(|e| format!("kernel {}: {e}", k.name)));
+        let place = || Place::Kernel(k.name.clone());
+        errors.extend(nest::check(module, k).into_iter().map(|what| VerifyError { place: place(), what }));
     }
     errors
 }

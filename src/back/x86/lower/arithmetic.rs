@@ -1,13 +1,15 @@
 //! Operations on values in registers.
 
+use super::super::bug;
 use super::{Const, Loc, Lower, Op};
+use crate::back::EmitError;
 use crate::back::x86::codes::{VOp, Width};
 use crate::back::x86::machine::{Class, MInst, Src, VReg, VecInst};
 use crate::kernel::ir::{Binary, Compare, Elem, Ty, Unary, Val};
 
 impl Lower<'_> {
     /// The result of an operation that is neither a constant nor a load.
-    pub(super) fn compute(&mut self, op: &Op, block: u32) -> Result<VReg, String> {
+    pub(super) fn compute(&mut self, op: &Op, block: u32) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),
             Op::Unary { op, value } => self.unary(op, value),
@@ -18,7 +20,7 @@ impl Lower<'_> {
             Op::Reduce { op, value } => self.reduce(op, value),
             Op::Dot2Bf16 { acc, a, b } => self.dot_bf16(acc, a, b),
             Op::Dot4U8I8 { acc, a, b } => self.dot_bytes(acc, a, b),
-            _ => Err("constants and loads are handled by the caller".into()),
+            _ => Err(bug("constants and loads are handled by the caller")),
         }
     }
 
@@ -26,7 +28,7 @@ impl Lower<'_> {
         Width::of_lanes(self.ty(value).lanes)
     }
 
-    fn splat(&mut self, value: Val, width: Width) -> Result<VReg, String> {
+    fn splat(&mut self, value: Val, width: Width) -> Result<VReg, EmitError> {
         if let Loc::Memory { mem, .. } = self.locs[value] {
             return Ok(self.emit(VOp::Broadcast4, width, vec![Src::Mem(mem)]));
         }
@@ -34,7 +36,7 @@ impl Lower<'_> {
         Ok(self.emit(VOp::Splat4, width, vec![Src::Reg(value)]))
     }
 
-    fn unary(&mut self, op: Unary, value: Val) -> Result<VReg, String> {
+    fn unary(&mut self, op: Unary, value: Val) -> Result<VReg, EmitError> {
         let (width, one) = (self.width(value), self.ty(value).lanes == 1);
         Ok(match op {
             Unary::Neg | Unary::Abs => {
@@ -71,7 +73,7 @@ impl Lower<'_> {
         })
     }
 
-    fn binary(&mut self, op: Binary, left: Val, right: Val) -> Result<VReg, String> {
+    fn binary(&mut self, op: Binary, left: Val, right: Val) -> Result<VReg, EmitError> {
         let ty = self.ty(left);
         if let Some(by) = self.shift_count(op, right) {
             let left = self.reg(left)?;
@@ -103,7 +105,7 @@ impl Lower<'_> {
         }
     }
 
-    fn binary_of(&mut self, op: Binary, ty: Ty, left: VReg, right: Src) -> Result<VReg, String> {
+    fn binary_of(&mut self, op: Binary, ty: Ty, left: VReg, right: Src) -> Result<VReg, EmitError> {
         use Binary::{Add, And, Div, Max, Min, Mul, Or, Shl, ShrS, ShrU, Sub, Xor};
         let op = match (ty.elem, op, ty.lanes == 1) {
             (Elem::F32, Add, true) => VOp::AddSs,
@@ -129,7 +131,7 @@ impl Lower<'_> {
             (Elem::I32, Shl, _) => VOp::ShlVar,
             (Elem::I32, ShrU, _) => VOp::ShrUVar,
             (Elem::I32, ShrS, _) => VOp::ShrSVar,
-            _ => return Err(format!("micro-kernel {}: {op:?} of {:?}", self.micro_kernel.name, ty.elem)),
+            _ => return Err(bug(format!("micro-kernel {}: {op:?} of {:?}", self.micro_kernel.name, ty.elem))),
         };
         Ok(self.emit(op, Width::of_lanes(ty.lanes), vec![left.into(), right]))
     }
@@ -149,7 +151,7 @@ impl Lower<'_> {
     // ------------------------------------------------------------ fused multiply-add
 
     /// `a · b + c`: the form is chosen so that the overwritten operand is one that dies.
-    fn fma(&mut self, operands: [Val; 3], block: u32) -> Result<VReg, String> {
+    fn fma(&mut self, operands: [Val; 3], block: u32) -> Result<VReg, EmitError> {
         let [a, b, c] = operands;
         let (one, width) = (self.ty(c).lanes == 1, self.width(c));
         let form = |ps: VOp, ss: VOp| if one { ss } else { ps };
@@ -199,7 +201,7 @@ impl Lower<'_> {
 
     // ------------------------------------------------------------ masks
 
-    fn compare(&mut self, op: Compare, left: Val, right: Val) -> Result<VReg, String> {
+    fn compare(&mut self, op: Compare, left: Val, right: Val) -> Result<VReg, EmitError> {
         let width = self.width(left);
         if self.ty(left).elem == Elem::F32 {
             // Ordered and quiet, except for `Ne`, which holds for a NaN.
@@ -257,7 +259,7 @@ impl Lower<'_> {
         dst
     }
 
-    fn select(&mut self, mask: Val, then: Val, otherwise: Val) -> Result<VReg, String> {
+    fn select(&mut self, mask: Val, then: Val, otherwise: Val) -> Result<VReg, EmitError> {
         let width = self.width(then);
         let mask = self.reg(mask)?;
         let otherwise = self.reg(otherwise)?;
@@ -279,7 +281,7 @@ impl Lower<'_> {
 
     // ------------------------------------------------------------ reductions and dot products
 
-    fn reduce(&mut self, op: Binary, value: Val) -> Result<VReg, String> {
+    fn reduce(&mut self, op: Binary, value: Val) -> Result<VReg, EmitError> {
         let Ty { elem, mut lanes } = self.ty(value);
         let mut sum = self.reg(value)?;
         while lanes > 1 {
@@ -299,7 +301,7 @@ impl Lower<'_> {
     }
 
     /// Without VDPBF16PS: the elements are widened by shifts, their products are exact, the sums round one by one.
-    fn dot_bf16(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, String> {
+    fn dot_bf16(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
         let width = self.width(acc);
         let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
         if self.bf16 {
@@ -313,7 +315,7 @@ impl Lower<'_> {
     }
 
     /// Without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow 32 bits.
-    fn dot_bytes(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, String> {
+    fn dot_bytes(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
         let width = self.width(acc);
         let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
         if self.vnni {

@@ -1,6 +1,8 @@
 //! Loads and stores: whole and partial vectors, elements that widen and narrow.
 
+use super::super::bug;
 use super::{Const, Loc, Lower, Op};
+use crate::back::EmitError;
 use crate::back::x86::analyse::pointee;
 use crate::back::x86::codes::{VOp, Width};
 use crate::back::x86::machine::{MInst, Mem, Src, VReg, VecInst};
@@ -17,12 +19,12 @@ impl Mem {
 }
 
 impl Lower<'_> {
-    pub(super) fn load(&mut self, result: Val, op: &Op) -> Result<Loc, String> {
+    pub(super) fn load(&mut self, result: Val, op: &Op) -> Result<Loc, EmitError> {
         let (from, each, count) = match op {
             Op::Load { from, count, .. } => (from, false, *count),
             Op::LoadPacked { from, .. } => (from, false, None),
             Op::Broadcast { from, .. } | Op::BroadcastPacked { from, .. } => (from, true, None),
-            _ => return Err("not a load".into()),
+            _ => return Err(bug("not a load")),
         };
         let lanes = self.ty(result).lanes;
         let packed = matches!(op, Op::LoadPacked { .. } | Op::BroadcastPacked { .. });
@@ -127,7 +129,7 @@ impl Lower<'_> {
         if elem == Elem::Bf16 { self.emit(VOp::ShlD, width, vec![Src::Reg(wide), Src::Imm(16)]) } else { wide }
     }
 
-    pub(super) fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), String> {
+    pub(super) fn store(&mut self, to: &Address, value: Val, count: Option<u32>) -> Result<(), EmitError> {
         let lanes = self.ty(value).lanes;
         let count = count.unwrap_or(lanes);
         let elem = pointee(self.micro_kernel, to.base)?;

@@ -2,8 +2,10 @@
 //! source is kept: recipes write the order that keeps the register demand low.
 
 use super::analyse::{Info, Key, pointee};
+use super::bug;
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
+use crate::back::EmitError;
 use crate::kernel::ir::{
     Address, Elem, EntityRef, Index, Inst, MicroKernel, MicroKernelParam, Op, PrimaryMap, Ty, Unary, Val, Var,
 };
@@ -91,7 +93,7 @@ pub struct Machine {
 }
 
 /// Lowers the micro-kernel; `hoist` are the constants that live in registers from the entry on.
-pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &[Const]) -> Result<Lowered, String> {
+pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &[Const]) -> Result<Lowered, EmitError> {
     let mut l = Lower {
         micro_kernel,
         info,
@@ -114,13 +116,13 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
 }
 
 impl Lower<'_> {
-    fn entry(&mut self, hoist: &[Const]) -> Result<(), String> {
+    fn entry(&mut self, hoist: &[Const]) -> Result<(), EmitError> {
         let widest = if self.evex { 16 } else { 8 };
         if let Some(ty) = self.micro_kernel.values.values().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
-            return Err(format!(
+            return Err(EmitError::Limit(format!(
                 "micro-kernel {}: {} lanes, this instruction set has {widest}",
                 self.micro_kernel.name, ty.lanes
-            ));
+            )));
         }
         for (id, param) in &self.micro_kernel.params {
             let reg = self.code.reg(Class::Int);
@@ -149,14 +151,14 @@ impl Lower<'_> {
     }
 
     /// Code at the entry for a key of integer parameters only.
-    fn fixed_key(&mut self, key: &Key) -> Result<VReg, String> {
+    fn fixed_key(&mut self, key: &Key) -> Result<VReg, EmitError> {
         let mut sum = match key.base {
             None => None,
             Some(base) => Some(self.code.params[base.index()]),
         };
         let mut own = false;
         for &(var, factor) in &key.terms {
-            let src = *self.int_vars.get(&var).ok_or("an index uses a variable that is not in scope")?;
+            let src = *self.int_vars.get(&var).ok_or_else(|| bug("an index uses a variable that is not in scope"))?;
             let term = self.code.reg(Class::Int);
             self.push(MInst::IntMul { dst: term, src, factor });
             sum = Some(match sum {
@@ -173,7 +175,7 @@ impl Lower<'_> {
             });
             own = true;
         }
-        sum.ok_or_else(|| "an index without terms needs no register".into())
+        sum.ok_or_else(|| bug("an index without terms needs no register"))
     }
 
     fn push(&mut self, inst: MInst) {
@@ -188,7 +190,7 @@ impl Lower<'_> {
         if ty.elem == Elem::Mask && self.evex { Class::Mask } else { Class::Vector }
     }
 
-    fn block(&mut self, body: &[Inst]) -> Result<(), String> {
+    fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
         for inst in body {
@@ -209,7 +211,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn value(&mut self, result: Val, op: &Op, block: u32) -> Result<Loc, String> {
+    fn value(&mut self, result: Val, op: &Op, block: u32) -> Result<Loc, EmitError> {
         if let Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } = op {
             return Ok(self.locs[*value]);
         }
@@ -229,7 +231,7 @@ impl Lower<'_> {
         })
     }
 
-    fn index_value(&mut self, index: &Index, lanes: u32) -> Result<Loc, String> {
+    fn index_value(&mut self, index: &Index, lanes: u32) -> Result<Loc, EmitError> {
         if index.terms.is_empty() {
             return Ok(Loc::Const(Const::Each(index.offset as u32)));
         }
@@ -290,7 +292,7 @@ impl Lower<'_> {
     }
 
     /// A register that holds the value.
-    fn reg(&mut self, value: Val) -> Result<VReg, String> {
+    fn reg(&mut self, value: Val) -> Result<VReg, EmitError> {
         let width = Width::of_lanes(self.ty(value).lanes);
         match self.locs[value] {
             Loc::Reg(reg) => Ok(reg),
@@ -305,13 +307,13 @@ impl Lower<'_> {
                 Ok(self.emit(op, width, vec![Src::Mem(mem)]))
             }
             Loc::Nothing => {
-                Err(format!("micro-kernel {}: {value} is used before its definition", self.micro_kernel.name))
+                Err(bug(format!("micro-kernel {}: {value} is used before its definition", self.micro_kernel.name)))
             }
         }
     }
 
     /// The value as the operand of a packed instruction that takes memory, or of a scalar one (`scalar`).
-    fn operand(&mut self, value: Val, scalar: bool) -> Result<Src, String> {
+    fn operand(&mut self, value: Val, scalar: bool) -> Result<Src, EmitError> {
         let lanes = self.ty(value).lanes;
         let width = Width::of_lanes(lanes);
         match self.locs[value] {
@@ -334,15 +336,15 @@ impl Lower<'_> {
     }
 
     /// The register that holds a key.
-    fn key(&self, key: &Key) -> Result<VReg, String> {
+    fn key(&self, key: &Key) -> Result<VReg, EmitError> {
         let name = &self.micro_kernel.name;
         self.pointers
             .get(key)
             .copied()
-            .ok_or_else(|| format!("micro-kernel {name}: an index uses a variable out of scope"))
+            .ok_or_else(|| bug(format!("micro-kernel {name}: an index uses a variable out of scope")))
     }
 
-    fn mem(&self, address: &Address) -> Result<Mem, String> {
+    fn mem(&self, address: &Address) -> Result<Mem, EmitError> {
         let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
         let base = self.key(&Key::of_address(address, bytes))?;
         Ok(Mem::Pointer { base, bytes: address.index.offset.wrapping_mul(bytes) })
@@ -350,9 +352,9 @@ impl Lower<'_> {
 
     // ------------------------------------------------------------ loops
 
-    fn repeat(&mut self, inst: &Inst) -> Result<(), String> {
+    fn repeat(&mut self, inst: &Inst) -> Result<(), EmitError> {
         let Inst::Loop { var, count, init, params, body, next, results } = inst else {
-            return Err("not a loop".into());
+            return Err(bug("not a loop"));
         };
         let carried: Vec<VReg> = init.iter().map(|&v| self.code.reg(self.class(self.ty(v)))).collect();
         for (&v, &reg) in init.iter().zip(&carried) {
@@ -397,7 +399,7 @@ impl Lower<'_> {
     }
 
     /// Registers for the keys that the loop over `var` steps, set to their first values.
-    fn enter(&mut self, var: Var) -> Result<Vec<(Key, VReg, i64)>, String> {
+    fn enter(&mut self, var: Var) -> Result<Vec<(Key, VReg, i64)>, EmitError> {
         let info = self.info;
         let mut stepped = vec![];
         for key in info.stepped.get(&var).map_or(&[][..], |k| k) {
@@ -431,7 +433,7 @@ impl Lower<'_> {
     }
 
     /// `reg = value` for a carried value that enters its loop.
-    fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), String> {
+    fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), EmitError> {
         let width = Width::of_lanes(self.ty(value).lanes);
         match self.locs[value] {
             Loc::Const(constant) if !self.hoisted.contains_key(&constant) => {
@@ -446,7 +448,7 @@ impl Lower<'_> {
     }
 
     /// All carried values change at once: what another copy still reads goes through a temporary.
-    fn carry(&mut self, next: &[Val], carried: &[VReg]) -> Result<(), String> {
+    fn carry(&mut self, next: &[Val], carried: &[VReg]) -> Result<(), EmitError> {
         let mut moves = vec![];
         for (i, &v) in next.iter().enumerate() {
             let width = Width::of_lanes(self.ty(v).lanes);

@@ -1,5 +1,7 @@
 //! Cuts the text into names, numbers and signs.
 
+use crate::kernel::error::ParseError;
+
 /// A piece of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
@@ -11,7 +13,7 @@ pub(super) enum Token {
 }
 
 /// The pieces of the text, each with its line.
-pub(super) fn lex(text: &str) -> Result<Vec<(Token, usize)>, String> {
+pub(super) fn lex(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
     let chars: Vec<char> = text.chars().collect();
     let (mut tokens, mut i, mut line) = (Vec::new(), 0, 1);
     let run = |from: usize, ok: &dyn Fn(char) -> bool| from + chars[from..].iter().take_while(|c| ok(**c)).count();
@@ -33,7 +35,8 @@ pub(super) fn lex(text: &str) -> Result<Vec<(Token, usize)>, String> {
             }
             '"' => {
                 let mut name = String::new();
-                i = string(&chars, i + 1, &mut name).ok_or_else(|| format!("line {line}: a name without end"))?;
+                i = string(&chars, i + 1, &mut name)
+                    .ok_or_else(|| ParseError { line, what: "a name without end".into() })?;
                 let number = number_behind(&chars, &mut i);
                 tokens.push((Token::Name(name, number), line));
             }

@@ -1,5 +1,6 @@
 //! Reads the text of kernel IR. Here is what all of it is made of; micro-kernels and kernels have files of their own.
 
+use crate::kernel::error::ParseError;
 use crate::kernel::ir::*;
 use lex::{Token, lex};
 
@@ -11,7 +12,7 @@ mod micro_kernel;
 const DEPTH: usize = 100;
 
 /// The module, or the first error with its line.
-pub fn parse(text: &str) -> Result<Module, String> {
+pub fn parse(text: &str) -> Result<Module, ParseError> {
     let mut parser = Parser { tokens: lex(text)?, at: 0, depth: 0 };
     let mut module = Module::default();
     while parser.peek() != &Token::End {
@@ -22,7 +23,7 @@ pub fn parse(text: &str) -> Result<Module, String> {
         } else {
             Err(parser.expected("micro_kernel or kernel"))
         };
-        done.map_err(|e| format!("line {}: {e}", parser.line()))?;
+        done.map_err(|what| ParseError { line: parser.line(), what })?;
     }
     Ok(module)
 }
