@@ -43,7 +43,7 @@ pub(super) fn sort(
         }
         for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
             if builder.buffers[*sum].elem != Elem::F32 {
-                return Err(format!("{} is no sum of floats", builder.buffers[*sum].name).into());
+                return Err(format!("{} is not a sum of floats", builder.buffers[*sum].name).into());
             }
             levels[place(*sum)].ready = level + 1;
         }

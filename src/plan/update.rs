@@ -56,7 +56,7 @@ fn in_place(builder: &ProgramBuilder, param: BufferId, value: BufferId) -> bool 
     if builder.launches[at + 1..].iter().any(|l| l.args.contains(&param)) {
         return false;
     }
-    // Written from outside as well, or read before: then it is no simple value.
+    // Written from outside as well, or read before: then it is not a simple value.
     if builder.prepare.iter().any(|l| l.args.contains(&value)) {
         return false;
     }

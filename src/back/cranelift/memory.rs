@@ -1,4 +1,4 @@
-//! Loads and stores of leaves: widening, packed bytes, first lanes only. Memory is little-endian and not aligned.
+//! Loads and stores of micro-kernels: widening, packed bytes, first lanes only. Memory is little-endian and not aligned.
 
 use super::micro_kernel::{Gen, Pieces, piece_type};
 use crate::kernel::ir::*;

@@ -4,7 +4,7 @@
 //! share one pointer; a pointer that moves with a loop is carried by it and advanced by a constant; one that does not is
 //! computed in front of it.
 
-use super::emit::LeafOptions;
+use super::emit::MicroKernelOptions;
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, Function, InstBuilder, Type, Value, types};
@@ -22,7 +22,7 @@ pub(super) type Pieces = Vec<Value>;
 pub(super) struct Gen<'a, 'f> {
     pub b: FunctionBuilder<'f>,
     pub micro_kernel: &'a MicroKernel,
-    pub options: &'a LeafOptions,
+    pub options: &'a MicroKernelOptions,
     pub values: PrimaryMap<Val, Pieces>,
     /// The scalar that all lanes of a value hold, where that is known.
     pub uniform: HashMap<Val, Value>,
@@ -35,7 +35,7 @@ pub(super) struct Gen<'a, 'f> {
 /// Builds the body of `func`, whose signature is set.
 pub(super) fn build(
     micro_kernel: &MicroKernel,
-    options: &LeafOptions,
+    options: &MicroKernelOptions,
     isa: &dyn TargetIsa,
     func: &mut Function,
     context: &mut FunctionBuilderContext,
@@ -109,7 +109,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// A loop of one round is no loop.
+    /// A loop of one iteration needs no blocks.
     fn once(&mut self, var: Var, [init, params, next, results]: [&[Val]; 4], body: &[Inst]) {
         self.copy(init, params);
         self.vars[var] = Some(self.b.ins().iconst(types::I64, 0));

@@ -1,7 +1,7 @@
 //! Cranelift back end: any processor that Cranelift knows, vectors of 128 bits.
 //!
 //! Micro-kernels are compiled without Cranelift's optimiser: it moves all loads of an unrolled body to its start, which
-//! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`leaf`). Kernels, which
+//! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`micro_kernel`). Kernels, which
 //! are loops around calls, are compiled with it.
 
 use super::{EmitError, MicroKernelCode};
@@ -33,7 +33,7 @@ pub fn compile(module: &Verified<Module>, target: &Target) -> Result<JitCode, Em
     compile_with(module, target, &|_| None, None)
 }
 
-/// Compiles for this process; `leaf_code` may bring the machine code of micro-kernels.
+/// Compiles for this process; `micro_kernel_code` may bring the machine code of micro-kernels.
 /// `cache` is a folder (`cache_folder::private`) for code that the next start need not make again.
 pub fn compile_with(
     module: &Verified<Module>,

@@ -5,12 +5,18 @@ use super::{Area, UNROLL, line, memory_type, short, tensor};
 use crate::back::EmitError;
 use crate::kernel::ir::*;
 
-/// What OpenCL C has no short way for.
-pub(super) fn missing(op: &Op) -> Option<&'static str> {
+const PACKED: &str = "packed loads";
+const PAIRS: &str = "pairwise products of bf16";
+const BYTES: &str = "products of bytes";
+/// Features that OpenCL C has no short way for.
+pub(super) const MISSING: [&str; 3] = [PACKED, PAIRS, BYTES];
+
+/// The missing feature that an operation needs.
+fn missing(op: &Op) -> Option<&'static str> {
     match op {
-        Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some("packed loads"),
-        Op::Dot2Bf16 { .. } => Some("pairwise products of bf16"),
-        Op::Dot4U8I8 { .. } => Some("products of bytes"),
+        Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some(PACKED),
+        Op::Dot2Bf16 { .. } => Some(PAIRS),
+        Op::Dot4U8I8 { .. } => Some(BYTES),
         _ => None,
     }
 }

@@ -26,20 +26,7 @@ const PRIVATE_BYTES: usize = 2048;
 
 /// What this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices` prints it.
 pub fn unsupported() -> Vec<&'static str> {
-    let value = Val::from_u32(0);
-    let all = [
-        Op::LoadPacked { from: somewhere(), lanes: 1 },
-        Op::BroadcastPacked { from: somewhere(), lanes: 1 },
-        Op::Dot2Bf16 { acc: value, a: value, b: value },
-        Op::Dot4U8I8 { acc: value, a: value, b: value },
-    ];
-    let mut names: Vec<&str> = all.iter().filter_map(micro_kernel::missing).collect();
-    names.dedup();
-    names
-}
-
-fn somewhere() -> Address {
-    Address { base: Param::from_u32(0), index: Index::default() }
+    micro_kernel::MISSING.to_vec()
 }
 
 /// Where a pointer argument points.

@@ -2,8 +2,7 @@
 //! an access outside of its buffer is an error here, where compiled code would corrupt memory.
 //!
 //! What the IR's comments leave open is decided here: `fma` rounds once; I32 arithmetic wraps; `ToInt` saturates, NaN
-//! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even;
-//! `Dot2Bf16` adds pair element 0 first, rounding after each.
+//! gives 0; shift counts count modulo 32; a stored U8 or I8 is the low byte; a stored Bf16 is rounded to nearest even.
 
 pub use super::error::InterpError;
 use super::error::Place;
@@ -17,7 +16,7 @@ mod ops;
 pub use code::{InterpCode, scratch_offsets};
 pub use micro_kernel::{MicroKernelArg, run_micro_kernel};
 
-/// Memory that leaves work on: numbered blocks of bytes.
+/// Memory that micro-kernels work on: numbered blocks of bytes.
 pub trait Blocks {
     /// The little-endian number of `bytes` bytes (1, 2 or 4) at a byte offset.
     fn load(&self, block: usize, at: i64, bytes: usize) -> Result<u32, InterpError>;

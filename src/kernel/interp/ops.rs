@@ -148,7 +148,8 @@ fn fma(a: u32, b: u32, c: u32) -> u32 {
     f(a).mul_add(f(b), f(c)).to_bits()
 }
 
-/// The products are exact in float32 (8 + 8 bits of mantissa), so it does not matter whether they are fused.
+/// Adds the products of elements 0 first, rounding after each. The products are exact in float32 (8 + 8 bits of
+/// mantissa), so it does not matter whether they are fused.
 fn dot2(acc: u32, a: u32, b: u32) -> u32 {
     let low = f(acc) + f(a << 16) * f(b << 16);
     (low + f(a & 0xffff_0000) * f(b & 0xffff_0000)).to_bits()

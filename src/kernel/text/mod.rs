@@ -1,7 +1,7 @@
 //! Kernel IR as text: `Module` prints, and [`parse`] reads exactly the same module back.
 //!
 //! ```text
-//! micro-kernel axpy(x: f32 read, y: f32 readwrite, n: int) {
+//! micro_kernel axpy(x: f32 read, y: f32 readwrite, n: int) {
 //!   %0: f32x4 = const 0.5
 //!   for i = 0 to n carry %1: f32x4 = %0 {
 //!     %2: f32x4 = load x[4*i]
@@ -17,8 +17,9 @@
 //!   }
 //! }
 //! ```
-//! `leaf f(…) together format, rows, columns, depth, pitch of a, pitch of b {` is one that 32 items may run together.
-//! A name that occurs twice in a list gets its number behind a dot (`i.3`); one that is no identifier stands in quotes.
+//! `micro_kernel f(…) together format, rows, columns, depth, pitch of a, pitch of b {` is one that 32 items
+//! may run together. A name that occurs twice in a list gets its number behind a dot (`i.3`); one that is not an
+//! identifier stands in quotes.
 
 use super::ir::*;
 use std::fmt;

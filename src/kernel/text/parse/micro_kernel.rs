@@ -175,7 +175,7 @@ impl Parser {
             if let Token::Number(digits) = self.peek().clone() {
                 self.advance();
                 let text = if negative { format!("-{digits}") } else { digits };
-                let number: i64 = text.parse().map_err(|_| format!("{text} is no integer"))?;
+                let number: i64 = text.parse().map_err(|_| format!("{text} is not an integer"))?;
                 if self.sign('*') {
                     term(self.key()?, number)?
                 } else {
@@ -225,7 +225,7 @@ impl Parser {
         }
         let bits = match self.peek() {
             Token::Number(digits) if digits.starts_with("0x") => {
-                let bits = u32::from_str_radix(&digits[2..], 16).map_err(|_| format!("{digits} is no float's bits"))?;
+                let bits = u32::from_str_radix(&digits[2..], 16).map_err(|_| format!("{digits} are not a float's bits"))?;
                 self.advance();
                 bits
             }

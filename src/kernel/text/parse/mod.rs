@@ -100,7 +100,7 @@ impl Parser {
             Token::Number(digits) => text.push_str(digits),
             _ => return Err(self.expected("a number")),
         }
-        let value = text.parse().map_err(|_| format!("{text} is no number of this kind"))?;
+        let value = text.parse().map_err(|_| format!("{text} is not a number of this kind"))?;
         self.advance();
         Ok(value)
     }
@@ -129,10 +129,10 @@ impl Parser {
     fn ty(&mut self) -> Result<Ty, String> {
         let name = self.name()?;
         let (elem, lanes) = match name.split_once('x') {
-            Some((elem, lanes)) => (elem, lanes.parse().map_err(|_| format!("{name} is no type"))?),
+            Some((elem, lanes)) => (elem, lanes.parse().map_err(|_| format!("{name} is not a type"))?),
             None => (name.as_str(), 1),
         };
-        Elem::named(elem).map(|elem| Ty { elem, lanes }).ok_or_else(|| format!("{name} is no type"))
+        Elem::named(elem).map(|elem| Ty { elem, lanes }).ok_or_else(|| format!("{name} is not a type"))
     }
 
     /// Counts a level of nesting, which the caller gives back.
