@@ -28,18 +28,18 @@ pub struct Emitted {
 }
 
 /// What micro-kernels are compiled with.
-pub(super) struct LeafOptions {
+pub(super) struct MicroKernelOptions {
     pub fma: bool,
     /// `floor` and `nearest` exist for vectors.
     pub rounds: bool,
 }
 
-pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<LeafOptions, EmitError> {
+pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<MicroKernelOptions, EmitError> {
     if target.fma && !has_feature(isa, "has_fma") {
         let what = "the target has fused multiply-add, this machine has not";
         return Err(EmitError::Unsupported(what.into()));
     }
-    Ok(LeafOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
+    Ok(MicroKernelOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
 }
 
 /// Emits all kernels, and the micro-kernels that they call, into `out`, their symbols starting with `prefix`.

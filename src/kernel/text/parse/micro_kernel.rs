@@ -225,7 +225,8 @@ impl Parser {
         }
         let bits = match self.peek() {
             Token::Number(digits) if digits.starts_with("0x") => {
-                let bits = u32::from_str_radix(&digits[2..], 16).map_err(|_| format!("{digits} are not a float's bits"))?;
+                let bits =
+                    u32::from_str_radix(&digits[2..], 16).map_err(|_| format!("{digits} are not a float's bits"))?;
                 self.advance();
                 bits
             }
