@@ -131,7 +131,8 @@ fn pass(source: &str, emit: &Emit) -> Result<String, String> {
 
 /// What a back end makes of kernels.
 fn kernels(source: &str, stage: Stage) -> Result<String, String> {
-    let module = kernel::verify::verify(kernel::text::parse(source)?).map_err(|errors| format!("{errors:#?}"))?;
+    let module = kernel::text::parse(source).map_err(|e| e.to_string())?;
+    let module = kernel::verify::verify(module).map_err(|errors| errors.to_string())?;
     match stage {
         Stage::Clif => cranelift::clif(&module, &target()).map_err(|e| e.to_string()),
         Stage::OpenCl => opencl::emit(&module).map(|source| source.text).map_err(|e| e.to_string()),
