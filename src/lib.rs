@@ -12,6 +12,7 @@ pub mod ops;
 pub mod passes;
 pub mod pipeline;
 pub mod plan;
+pub mod prepare;
 pub mod recipes;
 pub mod schedule;
 pub mod translate;

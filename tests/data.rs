@@ -1,8 +1,10 @@
 //! Data readers, weights and checkpoints: round trips, and what damaged or wrong files give.
 
+use crate::support::training::compile;
 use ninc_runtime::checkpoint::{Checkpoint, Identity};
 use ninc_runtime::data::cache;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::data::{Dataset, Images, Pixels, digits, idx, load, tar};
 use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::npy;
@@ -429,31 +431,36 @@ fn preparation_does_what_it_says_and_comes_back() {
         Prepare::Zca { epsilon: 0.1 },
         Prepare::Lcn,
     ];
-    let means = Preparation::fit(&steps[..2], &set).expect("fits");
+    let fit = |count: usize| {
+        let preparation = Preparation::fit(&steps[..count], &set, &compile).expect("fits");
+        let prepared = Preparer::new(&preparation, &compile).and_then(|p| p.all(&set)).expect("in memory");
+        (preparation, prepared)
+    };
+    let (_, means) = fit(2);
     let (mut sum, mut squares, mut image) = (0.0, 0.0, [0.0; 18]);
     for item in 0..200 {
-        means.image(&set, item, &mut image).expect("in memory");
+        means.copy(item, &mut image).expect("in memory");
         sum += image[..9].iter().map(|&v| f64::from(v)).sum::<f64>();
         squares += image[..9].iter().map(|&v| f64::from(v * v)).sum::<f64>();
     }
     assert!((sum / 1800.0).abs() < 1e-5 && (squares / 1800.0 - 1.0).abs() < 1e-5);
 
-    let contrast = Preparation::fit(&steps[..3], &set).expect("fits");
-    contrast.image(&set, 7, &mut image).expect("in memory");
+    fit(3).1.copy(7, &mut image).expect("in memory");
     let norm = image.iter().map(|&v| f64::from(v * v)).sum::<f64>().sqrt();
     assert!((norm - 55.0).abs() < 1e-3 && image.iter().sum::<f32>().abs() < 1e-3);
 
-    let all = Preparation::fit(&steps, &set).expect("fits");
+    let (all, together) = fit(5);
     let folder = folder();
     let path = folder.path().join("w.safetensors");
     let weights = Weights { preparation: Some(all.clone()), classes: vec!["a\"b".into()], ..Weights::default() };
     weights.write(&path, &System).expect("written");
     assert_eq!(Weights::read(&path).expect("reads"), weights);
-    let together = all.all(&set).expect("in memory");
-    let (mut one, mut other) = ([0.0; 18], [0.0; 18]);
-    all.image(&set, 9, &mut one).expect("in memory");
+    let preparer = Preparer::new(&all, &compile).expect("compiles");
+    let (mut one, mut other) = (vec![0.0; 18], vec![0.0; 18]);
+    set.copy(9, &mut one).expect("in memory");
+    preparer.apply(&mut one).expect("a run");
     together.copy(9, &mut other).expect("in memory");
-    assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4), "{one:?} {other:?}");
+    assert_eq!(one, other, "alone and among others");
 }
 
 #[test]
@@ -462,7 +469,7 @@ fn a_whitening_is_kept_and_never_trusted_when_damaged() {
     let steps = [Prepare::Gcn { scale: 55.0 }, Prepare::Zca { epsilon: 0.1 }];
     let folder = folder();
     let fit = |set: &Dataset, steps: &[Prepare]| {
-        cache::fit(steps, set, Some(&folder.path().join("ninc")), &System).expect("fits")
+        cache::fit(steps, set, Some(&folder.path().join("ninc")), &System, &compile).expect("fits")
     };
     let (first, found) = fit(&set, &steps);
     assert!(!found);

@@ -23,6 +23,7 @@ mod passes;
 mod pipeline;
 mod plans;
 mod precision;
+mod prepare;
 mod random;
 mod readme;
 mod recipes;

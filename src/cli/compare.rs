@@ -51,7 +51,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let sides = [global.side(0), global.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
     let given = weights(args, &model)?;
-    let images = images(args, &model, given.as_ref())?;
+    let images = images(args, &model, given.as_ref(), global)?;
     let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
     let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();
     layers.retain(|name| !outputs.contains(name));
@@ -80,27 +80,33 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 /// Weights and the file that they came from.
 type Given = (PathBuf, Weights);
 
-/// Prepared images for both sides.
-fn images(args: &Args, model: &Model, given: Option<&Given>) -> Done<Vec<f32>> {
+/// Images for both sides: prepared ones, or of 0 to 255 with their preparation.
+type Images = (Vec<f32>, Option<Preparation>);
+
+fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOptions) -> Done<Images> {
     let size: usize = input(model)?.iter().product();
     let count = args.images as usize;
     let embedded = model.data.as_ref().is_some_and(|spec| spec.source == Source::Digits);
     if args.data.is_none() && !embedded {
         let mut random = Stream::new(1, 0, 0);
-        return Ok((0..count * size).map(|_| random.normal()).collect());
+        return Ok(((0..count * size).map(|_| random.normal()).collect(), None));
     }
     let sets = load_data(model, &args.file, args.data.as_deref())?;
     let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
         Some(preparation) => preparation,
-        None => Preparation::fit(model.data.as_ref().map_or(&[][..], |d| &d.prepare), &sets.train)?,
+        None => {
+            let spec = model.data.as_ref().map_or(&[][..], |d| &d.prepare);
+            Preparation::fit(spec, &sets.train, &global.side(0).compile_preparations()?)?
+        }
     };
     sets.test.check("test", &input(model)?, usize::MAX)?;
+    preparation.check(&sets.test)?;
     let count = count.min(sets.test.len());
     let mut values = vec![0.0; count * size];
     for (item, image) in values.chunks_exact_mut(size).enumerate() {
-        preparation.image(&sets.test, item, image)?;
+        sets.test.copy(item, image)?;
     }
-    Ok(values)
+    Ok((values, Some(preparation)))
 }
 
 /// The weights that were given or lie where `run` would find them.
@@ -117,12 +123,12 @@ fn both(
     model: &Model,
     sides: &[GlobalOptions; 2],
     given: Option<&Given>,
-    images: &[f32],
+    (images, preparation): &Images,
     dumps: &[String],
     values: &[String],
 ) -> Done<[Vec<Tensor>; 2]> {
     let one = |side: &GlobalOptions| -> Done<Vec<Tensor>> {
-        let mut program = side.inference(model, dumps)?;
+        let mut program = side.inference_of(model, preparation.as_ref(), dumps)?;
         match given {
             Some((path, weights)) => use_weights(&mut program, weights, path)?,
             None => initialise(&mut program)?,

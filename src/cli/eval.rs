@@ -3,12 +3,12 @@
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done};
-use super::programs::{find_weights, load_weights, show_dumps};
+use super::programs::{find_weights, show_dumps, use_weights};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::train::evaluate;
+use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,18 +32,20 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let sets = load_data(&model, &args.file, args.data.as_deref())?;
     sets.test.check("test", &input(&model)?, classes)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let mut program = global.inference(&model, &[])?;
-    show_dumps(&program.dumps)?;
-    let weights = load_weights(&mut program, &weights_path)?;
-    let preparation = match weights.preparation {
-        Some(preparation) => preparation,
+    let weights = Weights::read(&weights_path)?;
+    let preparation = match &weights.preparation {
+        Some(preparation) => preparation.clone(),
         None => {
             output::note("note: the weights hold no data preparation; it is fitted anew on the training part");
             let spec = model.data.as_ref().map(|d| d.prepare.as_slice()).unwrap_or_default();
-            Preparation::fit(spec, &sets.train)?
+            Preparation::fit(spec, &sets.train, &global.compile_preparations()?)?
         }
     };
-    let source = Source::plain(&sets.test, &Arc::new(preparation), args.batch as usize)?;
+    preparation.check(&sets.test)?;
+    let mut program = global.inference_of(&model, Some(&preparation), &[])?;
+    show_dumps(&program.dumps)?;
+    use_weights(&mut program, &weights, &weights_path)?;
+    let source = Source::plain(&sets.test, None, args.batch as usize)?;
     let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
     if args.json {
         return output::json(&evaluation);

@@ -5,17 +5,41 @@ use super::output::{self, Done, usage};
 use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, Program};
-use ninc_runtime::cache_folder;
+use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::weights::Weights;
+use ninc_runtime::{Engine, cache_folder};
 use std::path::{Path, PathBuf};
 
 impl GlobalOptions {
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        let cache = if self.no_cache { None } else { cache_folder::private() };
-        let program = pipeline::inference(model, &Options { dumps: dumps.to_vec(), cache, ..self.options()? })?;
+        self.inference_of(model, None, dumps)
+    }
+
+    /// With a preparation the program takes images of 0 to 255, else prepared ones.
+    pub fn inference_of(&self, model: &Model, preparation: Option<&Preparation>, dumps: &[String]) -> Done<Program> {
+        let options = Options { dumps: dumps.to_vec(), cache: self.code_cache(), ..self.options()? };
+        let program = match preparation {
+            Some(preparation) => pipeline::prepared_inference(model, preparation, &options)?,
+            None => pipeline::inference(model, &options)?,
+        };
         self.times(&program.report);
         Ok(program)
+    }
+
+    fn code_cache(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { cache_folder::private() }
+    }
+
+    /// Compiles preparations for this command's device. A light one gets one thread: it runs beside a training.
+    pub fn compile_preparations(
+        &self,
+    ) -> Done<impl Fn(&Preparation) -> ninc_runtime::Result<Box<dyn Engine + Send>> + use<>> {
+        let options = Options { cache: self.code_cache(), ..self.options()? };
+        Ok(move |preparation: &Preparation| {
+            let threads = if preparation.is_heavy() { options.threads } else { 1 };
+            Ok(pipeline::preparation(preparation, &Options { threads, ..options.clone() })?.engine)
+        })
     }
 
     pub fn training(&self, model: &Model) -> Done<Program> {
@@ -70,13 +94,6 @@ pub fn initialise(program: &mut Program) -> Done {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
     }
     Ok(())
-}
-
-/// Weights from a file, loaded into a program.
-pub fn load_weights(program: &mut Program, path: &Path) -> Done<Weights> {
-    let weights = Weights::read(path)?;
-    use_weights(program, &weights, path)?;
-    Ok(weights)
 }
 
 /// Weights that came from `path`, loaded into a program.

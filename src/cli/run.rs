@@ -6,6 +6,7 @@ use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::image::picture;
 use ninc_runtime::npy;
 use ninc_runtime::spec::{Resize, Source};
@@ -14,9 +15,7 @@ use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor};
 use serde_json::json;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 /// Images per run of the program.
 const BATCH: usize = 64;
@@ -56,16 +55,24 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
-    // A file of megabytes takes about as long to read and check as a program to build or to fetch from the cache.
-    let (program, weights) = thread::scope(|scope| {
-        let weights = scope.spawn(|| Weights::read(&weights_path));
-        let program = global.inference(&model, &wanted);
-        (program, weights.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    });
-    let (mut program, weights) = (program?, weights?);
+    let weights = Weights::read(&weights_path)?;
+    let fitted = weights.preparation.as_ref();
+    let pictures = args.inputs.iter().any(|path| !is_array(path));
+    let size: usize = dims.iter().product();
+    if let Some(fitted) = fitted.map(Preparation::dims).filter(|d| pictures && d.iter().product::<usize>() != size) {
+        let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
+        return Err(Error::new(message).with_help("whitening and means are for one size").into());
+    }
+    // Arrays are prepared images: beside them pictures are prepared by a program of their own.
+    let arrays = args.inputs.iter().any(|path| is_array(path));
+    let mut program = global.inference_of(&model, fitted.filter(|_| !arrays), &wanted)?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
-    let images = Images::read(args, &model, &dims, weights.preparation.as_ref())?;
+    let preparer = match fitted.filter(|_| arrays && pictures) {
+        Some(preparation) => Some(Preparer::new(preparation, &global.compile_preparations()?)?),
+        None => None,
+    };
+    let images = Images::read(args, &model, &dims, fitted, preparer.as_ref())?;
 
     // Networks without one number a class still have a result to write.
     let scored = result(&model);
@@ -87,7 +94,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
 }
 
-/// All images, prepared, and what each is called.
+/// An array of prepared images, not a picture?
+fn is_array(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
+}
+
+/// All images as the program takes them, and what each is called.
 struct Images {
     names: Vec<String>,
     values: Vec<f32>,
@@ -95,7 +107,13 @@ struct Images {
 }
 
 impl Images {
-    fn read(args: &Args, model: &Model, dims: &[usize], preparation: Option<&Preparation>) -> Done<Images> {
+    fn read(
+        args: &Args,
+        model: &Model,
+        dims: &[usize],
+        preparation: Option<&Preparation>,
+        preparer: Option<&Preparer>,
+    ) -> Done<Images> {
         let size: usize = dims.iter().product();
         let mut images = Images { names: vec![], values: vec![], size };
         let resize = match model.data.as_ref().map(|d| &d.source) {
@@ -104,7 +122,7 @@ impl Images {
         };
         for path in &args.inputs {
             let shown = path.display().to_string();
-            if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            if is_array(path) {
                 let tensor = npy::read(path)?;
                 let count = count(&tensor, dims, path)?;
                 images
@@ -113,17 +131,14 @@ impl Images {
                 images.values.extend(tensor.data);
                 continue;
             }
-            let fitted = preparation.map(Preparation::dims);
-            if let Some(fitted) = fitted.filter(|d| d.iter().product::<usize>() != size) {
-                let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
-                return Err(Error::new(message).with_help("whitening and means are for one size").into());
-            }
             // A network on flat features still gets pictures of the shape that its training data had.
-            let shape = fitted.map_or_else(|| image_dims(dims), Ok)?;
+            let shape = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()))?;
             let mut pixels = picture(path, shape, resize)?;
-            match preparation {
-                Some(preparation) => preparation.apply(&mut pixels),
-                None => output::note("note: the weights hold no data preparation; pixels are used as 0 to 255"),
+            if preparation.is_none() {
+                output::note("note: the weights hold no data preparation; pixels are used as 0 to 255");
+            }
+            if let Some(preparer) = preparer {
+                preparer.apply(&mut pixels)?;
             }
             images.names.push(shown);
             images.values.extend(pixels);

@@ -10,6 +10,7 @@ use ninc::graph::identity;
 use ninc::model::Model;
 use ninc_runtime::cache_folder;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::preparer::{Compile, Preparer};
 use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
 use ninc_runtime::spec::{Length, Prepare};
@@ -118,13 +119,16 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters, resumed)?;
-    let preparation = prepare(&spec.prepare, &sets.train)?;
+    let compile = global.silent().compile_preparations()?;
+    let preparation = prepare(&spec.prepare, &sets.train, &compile)?;
+    let preparer = Arc::new(Preparer::new(&preparation, &compile)?);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
         name: model.name.clone(),
         recipe,
         sets,
         preparation,
+        preparer,
         augment: spec.augment,
         parameters,
         output: name,
@@ -200,12 +204,12 @@ fn finish(
 }
 
 /// The fitted preparation. Whitening takes long enough that people should know what they wait for.
-fn prepare(spec: &[Prepare], train: &Dataset) -> Done<Arc<Preparation>> {
+fn prepare(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Done<Arc<Preparation>> {
     let begin = Instant::now();
     if spec.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
         output::note("fitting the whitening to the training images");
     }
-    let (preparation, found) = cache::fit(spec, train, cache_folder::folder().as_deref(), &System)?;
+    let (preparation, found) = cache::fit(spec, train, cache_folder::folder().as_deref(), &System, compile)?;
     match (found, begin.elapsed().as_secs_f64()) {
         (true, _) => output::note("taken from the cache"),
         (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),

@@ -1,7 +1,7 @@
 //! What a library holds: the programs, compiled for each level of processors, and the weights.
 
 use super::files::BuildRequest;
-use super::image::{Extras, Feed, Training};
+use super::image::{self, Extras, Feed, Training};
 use super::levels::host_triple;
 use super::{LibraryContents, ProgramVariants, Variant};
 use crate::lower::target::Target;
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 pub(super) struct Compiled {
     /// By level of processors, at least one.
     inference: Vec<Kernels>,
+    /// What prepares pictures, by level; empty where there are none, or nothing is done to them.
+    preparation: Vec<Kernels>,
     /// The training step by level; empty without it.
     training: Vec<Kernels>,
     /// Those that were given, or with which training starts.
@@ -34,9 +36,9 @@ impl Compiled {
             return Err(Error::new("no level to build for"));
         }
         let (learning, running) = options.emit.iter().cloned().partition(|e| request.train && e.of_training());
-        let inference = compile(model, request, options, running, pipeline::inference_variants)?;
+        let inference = compile(request, options, running, |o, t| pipeline::inference_variants(model, o, t))?;
         let training = match request.train {
-            true => compile(model, request, options, learning, pipeline::training_variants)?,
+            true => compile(request, options, learning, |o, t| pipeline::training_variants(model, o, t))?,
             false => vec![],
         };
         let weights = match (request.weights, training.first()) {
@@ -44,7 +46,12 @@ impl Compiled {
             (None, Some(kernels)) => fresh(model, kernels)?,
             (None, None) => Weights::default(),
         };
-        let mut compiled = Compiled { inference, training, weights, saved: Store::default() };
+        let fitted = weights.preparation.as_ref().filter(|p| picture(request).is_some() && !p.spec().is_empty());
+        let preparation = match fitted {
+            Some(fitted) => compile(request, options, vec![], |o, t| pipeline::preparation_variants(fitted, o, t))?,
+            None => vec![],
+        };
+        let mut compiled = Compiled { inference, preparation, training, weights, saved: Store::default() };
         compiled.saved = used(&compiled.weights, compiled.last()).store();
         Ok(compiled)
     }
@@ -68,10 +75,13 @@ pub(super) fn library<'a>(
     request: &'a BuildRequest,
     compiled: &'a Compiled,
 ) -> Result<LibraryContents<'a>> {
-    // Without weights nobody knows the preparation.
-    let picture = request.weights.and(request.picture);
-    let weights = &compiled.weights;
-    let extras = |feeds, training| Extras { feeds, weights, picture, classes: &request.classes, training };
+    let (weights, picture, classes) = (&compiled.weights, picture(request), &request.classes[..]);
+    let staging = compiled.preparation.iter().map(|k| image::workspace(&k.plan)).max().unwrap_or(0);
+    let extras = |feeds, training| Extras { feeds, weights, picture, staging, classes, training };
+    let preparation = (!compiled.preparation.is_empty()).then(|| ProgramVariants {
+        variants: variants(&compiled.preparation),
+        extras: Extras { picture: None, classes: &[], ..extras(vec![Feed::Image], None) },
+    });
     let training = match (compiled.training.first(), &model.train) {
         (Some(first), Some(recipe)) => {
             let feeds = first.plan.inputs.iter().map(|p| feed(recipe, p)).collect::<Result<_>>()?;
@@ -84,6 +94,7 @@ pub(super) fn library<'a>(
     let given = request.weights.is_some() || request.train;
     Ok(LibraryContents {
         inference: ProgramVariants { variants: variants(&compiled.inference), extras: extras(feeds, None) },
+        preparation,
         training,
         embedded: (given && request.embed).then(|| compiled.saved.to_bytes()),
     })
@@ -91,11 +102,10 @@ pub(super) fn library<'a>(
 
 /// Compiles a program for all levels by one way of the pipeline.
 fn compile(
-    model: &Model,
     request: &BuildRequest,
     options: &Options,
     emit: Vec<Emit>,
-    make: fn(&Model, &Options, &[Target]) -> Result<Vec<Kernels>>,
+    make: impl Fn(&Options, &[Target]) -> Result<Vec<Kernels>>,
 ) -> Result<Vec<Kernels>> {
     let host = options.target.clone().unwrap_or_else(Target::host);
     if request.triple != host_triple() && emit.contains(&Stage::Asm.into()) {
@@ -103,7 +113,12 @@ fn compile(
             .with_help(format!("look at the object for {} with a disassembler", request.triple)));
     }
     let targets = request.levels.iter().map(|level| level.target(request.triple, &host)).collect::<Result<Vec<_>>>()?;
-    make(model, &Options { emit, ..options.clone() }, &targets)
+    make(&Options { emit, ..options.clone() }, &targets)
+}
+
+/// The shape of pictures. Without weights nobody knows how to prepare them.
+pub(super) fn picture(request: &BuildRequest) -> Option<[usize; 3]> {
+    request.weights.and(request.picture)
 }
 
 fn variants(compiled: &[Kernels]) -> Vec<Variant<'_>> {

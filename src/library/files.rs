@@ -80,18 +80,13 @@ impl Build<'_> {
         header::write(&About {
             name: &self.model.name,
             plan: &self.compiled.last().plan,
-            picture: self.picture(),
+            picture: contents::picture(self.request),
             classes: self.request.classes.len(),
             embedded: self.request.embed,
             training: self.request.train,
             opencl: self.request.opencl,
             version: env!("CARGO_PKG_VERSION"),
         })
-    }
-
-    /// The shape of pictures. Without weights nobody knows how to prepare them.
-    fn picture(&self) -> Option<[usize; 3]> {
-        self.request.weights.and(self.request.picture)
     }
 
     /// The object, an archive of it, and a shared library.
@@ -141,7 +136,7 @@ impl Build<'_> {
         let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
         let sums: serde_json::Map<String, serde_json::Value> =
             files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
-        let picture = self.picture();
+        let picture = contents::picture(self.request);
         let value = json!({
             "network": self.model.name,
             "ninc": env!("CARGO_PKG_VERSION"),

@@ -1,12 +1,11 @@
 //! A plan image: a plan as bytes for the driver, in the records of `records`. Places within it are offsets from its
 //! start, so that only the kernels' addresses need the linker.
 
-use super::records::{self, RANK, Record, Save, Step};
+use super::records::{self, RANK, Record, Save};
 use super::worth;
 use crate::kernel::ir::Module;
 use crate::lower::target::Target;
 use ninc_runtime::plan::{Launch, Place, Plan, Port};
-use ninc_runtime::spec::Prepare;
 use ninc_runtime::store::{self, Store};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result};
@@ -17,12 +16,9 @@ const PORTS: usize = 64;
 /// Images that a run takes together, as `ninc run` does.
 const CHUNK: usize = 64;
 
-/// Names of the values of `Port::kind`, `Port::feed` and `Step::kind`, in the order of their numbers.
-const KINDS: [(&str, &[&str]); 3] = [
-    ("PLACE", &["PERSISTENT", "FIXED", "IMAGE"]),
-    ("FEED", &["IMAGE", "LABELS", "KEY", "VALUE", "RATE", "STEP"]),
-    ("STEP", &["SCALE", "MEAN_STD", "GCN", "ZCA", "LCN"]),
-];
+/// Names of the values of `Port::kind` and `Port::feed`, in the order of their numbers.
+const KINDS: [(&str, &[&str]); 2] =
+    [("PLACE", &["PERSISTENT", "FIXED", "IMAGE"]), ("FEED", &["IMAGE", "LABELS", "KEY", "VALUE", "RATE", "STEP"])];
 
 /// The constants of the driver's text: the records' and those of this file.
 pub fn constants() -> Vec<(String, i64)> {
@@ -70,6 +66,8 @@ pub struct Extras<'a> {
     pub weights: &'a Weights,
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
+    /// Bytes of memory in which one picture is prepared.
+    pub staging: usize,
     /// Names of the classes.
     pub classes: &'a [String],
     /// For a program that trains.
@@ -139,6 +137,13 @@ pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> 
     }
     image.bytes[..records::Plan::BYTES].copy_from_slice(&record.bytes());
     Ok(image)
+}
+
+/// Bytes that a plan needs to run one image, on one thread.
+pub fn workspace(plan: &Plan) -> usize {
+    let plan = plan.for_batch(1);
+    let scratch = plan.kernels.iter().map(|k| k.scratch_bytes).max().unwrap_or(0).next_multiple_of(64);
+    64 + plan.fixed_bytes + plan.image_bytes + scratch
 }
 
 /// The fields of a plan that are sizes.
@@ -287,39 +292,21 @@ fn port(image: &mut Image, plan: &Plan, port: &Port, feed: Feed) -> Result<recor
     })
 }
 
-/// The steps that bring bytes to what the network was trained on, and the fitted numbers that come with the weights.
+/// The shape of pictures, and the fitted numbers that come with the weights.
 fn preparation(image: &mut Image, record: &mut records::Plan, extras: &Extras) {
     let Some(picture) = extras.picture else { return };
     [record.channels, record.height, record.width] = picture.map(|size| size as u64);
     let size: usize = picture.iter().product();
-    let plane = picture[1] * picture[2];
-    record.staging = ((4 * size).next_multiple_of(64) + (4 * size).max(24 * plane) + 64) as u64;
+    record.staging = ((4 * size).next_multiple_of(64) + extras.staging) as u64;
     let Some(preparation) = &extras.weights.preparation else { return };
     let mut list = Vec::new();
-    let mut offsets = Vec::new();
     let mut end = 0;
     for (name, value) in preparation.tensors() {
         list.push(records::Port { offset: end, ..tensor(image, &name, &value.dims) });
-        offsets.push((name, end));
         end += (4 * value.data.len()).next_multiple_of(64) as u64;
     }
     (record.fitted, record.fitted_at, record.fitted_bytes) = (list.len() as u64, image.records(&list), end);
-    let mut steps = Vec::new();
-    for (i, prepare) in preparation.spec().iter().enumerate() {
-        let offset = |name: &str| {
-            let name = format!("prepare.{i}.{name}");
-            offsets.iter().find(|(n, _)| *n == name).map_or(0, |(_, offset)| *offset)
-        };
-        let (kind, first, second) = match prepare {
-            Prepare::Scale { .. } => (0, offset("factor"), 0),
-            Prepare::MeanStd { .. } => (1, offset("mean"), offset("std")),
-            Prepare::Gcn { .. } => (2, offset("scale"), 0),
-            Prepare::Zca { .. } => (3, offset("mean"), offset("matrix")),
-            Prepare::Lcn => (4, 0, 0),
-        };
-        steps.push(Step { kind, first, second });
-    }
-    (record.steps, record.steps_at) = (steps.len() as u64, image.records(&steps));
+    record.steps = preparation.spec().len() as u64;
     let store = extras.weights.store();
     let spec = store.metadata.get("prepare").map_or("", String::as_str);
     record.prepare_text = image.text(store::metadata_entry("prepare", spec).as_bytes());

@@ -11,7 +11,6 @@ use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
 use cranelift_module::{DataId, FuncId};
 use image::{Extras, Image};
-use ninc_runtime::data::lcn;
 use ninc_runtime::plan::Plan;
 use ninc_runtime::{Error, Result};
 
@@ -75,6 +74,9 @@ const TEAMS: usize = 0x10000;
 pub struct LibraryContents<'a> {
     /// The network.
     pub inference: ProgramVariants<'a>,
+    /// What brings pictures to what the network was trained on, where that is more than nothing. Its parameters are the
+    /// preparation's tensors, in their order.
+    pub preparation: Option<ProgramVariants<'a>>,
     /// A step of its training.
     pub training: Option<ProgramVariants<'a>>,
     /// A weights file to put inside.
@@ -102,6 +104,10 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
     let x86 = triple.starts_with("x86_64");
     let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
     maker.program("", &contents.inference)?;
+    match &contents.preparation {
+        Some(preparation) => maker.program("_prepare", preparation)?,
+        None => maker.text += "fn choose_prepare() { return 0; }\n",
+    }
     DRIVER.into_iter().for_each(|page| maker.text += page);
     if let Some(training) = &contents.training {
         maker.program("_train", training)?;
@@ -120,8 +126,6 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
     maker.data.push(("teams".into(), teams));
     constants.push(("SYS_FUTEX".into(), if x86 { 202 } else { 98 }));
     maker.data("crc", crc_tables(), &[])?;
-    let (raw, total) = lcn::gaussian();
-    maker.data("gauss", raw.iter().chain([&total]).flat_map(|v| v.to_le_bytes()).collect(), &[])?;
     maker.finish(&constants)
 }
 

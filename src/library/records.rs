@@ -109,9 +109,8 @@ records! {
         fitted: u64,
         fitted_at: u64,
         fitted_bytes: u64,
-        /// The preparation's steps.
+        /// How many steps the preparation has.
         steps: u64,
-        steps_at: u64,
         /// What the weights' header says of the preparation.
         prepare_text: u64,
         /// Shape of pictures; 0 where the network takes none.
@@ -174,13 +173,6 @@ records! {
         strides: [u64; RANK],
     }
 
-    /// A step of the preparation and its fitted numbers, as offsets among those.
-    Step {
-        kind: u64,
-        first: u64,
-        second: u64,
-    }
-
     /// A tensor of the weights file that a training library writes.
     Save {
         /// Its `Port`.
@@ -196,6 +188,9 @@ records! {
         plan: u64,
         persistent: u64,
         fitted: u64,
+        /// The plan that prepares pictures, 0 where there is nothing to do, and its memory.
+        preparation: u64,
+        prepared: u64,
         /// Its `Team`, 0 before the first run with several threads.
         team: u64,
     }

@@ -36,6 +36,7 @@ pub mod mlpconv;
 pub mod pad;
 pub mod pool;
 pub mod prelu;
+pub mod prepare;
 pub mod reduce;
 pub mod reshape;
 pub mod round;
@@ -353,4 +354,7 @@ operators! {
     update::MaxNorm => "max_norm",
     fold::FoldWeight => "fold_weight",
     fold::FoldBias => "fold_bias",
+    prepare::Standardise => "standardise",
+    prepare::GlobalContrast => "global_contrast",
+    prepare::LocalContrast => "local_contrast",
 }

@@ -27,11 +27,13 @@ pub use stage::{Dump, Emit, Stage};
 use crate::graph::Graph;
 use crate::lower::target::Target;
 use crate::model::Model;
+use crate::prepare;
 use backend::Backend;
 use cpu::Cpu;
-use ninc_runtime::Result;
+use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::opencl::Source;
 use ninc_runtime::plan::Plan;
+use ninc_runtime::{Error, Result};
 use opencl::OpenCl;
 use session::Session;
 
@@ -49,6 +51,35 @@ pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
     session.finish(graph, Mode::Inference)
+}
+
+/// As [`inference`], with a preparation in front: it takes images of 0 to 255. Its numbers are not among the parameters.
+pub fn prepared_inference(model: &Model, preparation: &Preparation, options: &Options) -> Result<Program> {
+    let mut session = Session::new(options);
+    let mut graph = session.inference_graph(model)?;
+    // After all passes: it is not rounded to `Options::precision`, and the network's kernels stay what they are.
+    session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation))?;
+    let mut program = session.finish(graph, Mode::Inference)?;
+    prepare::write(&mut *program.engine, preparation)?;
+    let tensors = preparation.tensors();
+    program.params.retain(|param| tensors.iter().all(|(name, _)| *name != param.name));
+    Ok(program)
+}
+
+/// A program that prepares images of 0 to 255 and does nothing else.
+pub fn preparation(preparation: &Preparation, options: &Options) -> Result<Program> {
+    let mut program = graph(&alone(preparation)?, &alone_options(options))?;
+    prepare::write(&mut *program.engine, preparation)?;
+    Ok(program)
+}
+
+fn alone(preparation: &Preparation) -> Result<Graph> {
+    prepare::alone(preparation).map_err(|e| Error::new(format!("prepare: {e}")))
+}
+
+/// A preparation beside a network has no texts of its own and is computed in float32.
+fn alone_options(options: &Options) -> Options {
+    Options { emit: vec![], dumps: vec![], precision: None, ..options.clone() }
 }
 
 /// A program whose runs are one training step each.
@@ -91,6 +122,12 @@ pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -
     let mut session = Session::new(options);
     let graph = session.training_graph(model)?;
     session.variants(&graph, Mode::Training, targets)
+}
+
+/// Like [`inference_variants`], for [`preparation`].
+pub fn preparation_variants(p: &Preparation, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
+    let options = alone_options(options);
+    Session::new(&options).variants(&alone(p)?, Mode::Inference, targets)
 }
 
 /// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.

@@ -56,7 +56,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs one pass: timed, dumped, checked.
-    fn step(
+    pub fn step(
         &mut self,
         name: &str,
         graph: &mut Graph,

@@ -22,6 +22,7 @@ pub mod maxout;
 pub mod movement;
 pub mod peak;
 pub mod pool;
+pub mod prepare;
 pub mod random;
 pub mod reduce;
 pub mod softmax;

@@ -1,16 +1,23 @@
 //! Trainings that a test runs within its own process.
 
 use ninc::model::Model;
-use ninc::pipeline::ParamInfo;
+use ninc::pipeline::{self, Options, ParamInfo};
+use ninc_runtime::Engine;
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::data;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::store::Disk;
 use ninc_runtime::train::job::{Progress, checkpoint_path};
 use ninc_runtime::train::log::Line;
 use ninc_runtime::train::{Job, Saving, Scores, Start, Watch};
 use std::path::Path;
 use std::sync::Arc;
+
+/// A program for a preparation, on one thread.
+pub fn compile(preparation: &Preparation) -> ninc_runtime::Result<Box<dyn Engine + Send>> {
+    Ok(pipeline::preparation(preparation, &Options::default())?.engine)
+}
 
 /// A training of the network `tiny` (images of 1x8x8) in this folder, which resumes if there is a checkpoint.
 pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn Disk) -> Job<'d> {
@@ -21,10 +28,12 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
         true => Start::Resume(Box::new(Checkpoint::read(&saved).expect("whole")), saved),
         false => Start::Fresh,
     };
+    let preparation = Preparation::fit(&spec.prepare, &sets.train, &compile).expect("fits");
     Job {
         name: "tiny".into(),
         recipe: model.train.clone().expect("a recipe"),
-        preparation: Arc::new(Preparation::fit(&spec.prepare, &sets.train).expect("fits")),
+        preparer: Arc::new(Preparer::new(&preparation, &compile).expect("compiles")),
+        preparation: Arc::new(preparation),
         sets,
         augment: spec.augment,
         parameters: params.iter().map(ParamInfo::parameter).collect(),

@@ -1,7 +1,7 @@
 //! Batches in a seeded order, made on a thread of their own so that loading runs beside computation.
 
 use super::mixup::{self, Mixed};
-use super::prepare::Preparation;
+use super::preparer::Preparer;
 use super::{Dataset, Purpose, augment, stream};
 use crate::spec::Augment;
 use crate::{Error, Result};
@@ -17,7 +17,7 @@ pub struct Source {
     /// Items in their order.
     pub set: Dataset,
     /// `None` where the data set is prepared already.
-    pub preparation: Option<Arc<Preparation>>,
+    pub preparer: Option<Arc<Preparer>>,
     /// Random changes, in this order.
     pub augment: Vec<Augment>,
     /// Images of a batch.
@@ -52,19 +52,19 @@ impl Batch {
 }
 
 impl Source {
-    /// A data set as it is, for evaluation: in order, prepared, nothing drawn at random.
-    pub fn plain(set: &Dataset, preparation: &Arc<Preparation>, batch: usize) -> Result<Source> {
-        let (fitted, dims) = (preparation.dims(), set.images.dims);
-        if fitted != dims {
-            return Err(Error::new(format!("the weights were trained on images of {fitted:?}, the data has {dims:?}"))
-                .with_help("are these the weights for this data?"));
+    /// A data set in order, for evaluation: nothing drawn at random, and prepared if there is a `preparer`.
+    pub fn plain(set: &Dataset, preparer: Option<&Arc<Preparer>>, batch: usize) -> Result<Source> {
+        let (set, preparer) = Source::prepared(set, preparer)?;
+        Ok(Source { set, preparer, augment: vec![], batch: batch.max(1), shuffle: false, seed: 0 })
+    }
+
+    /// A part for a source: prepared at once where that costs more than a network's work, else with what prepares its
+    /// batches, so that memory is kept small.
+    pub fn prepared(set: &Dataset, preparer: Option<&Arc<Preparer>>) -> Result<(Dataset, Option<Arc<Preparer>>)> {
+        match preparer {
+            Some(preparer) if preparer.is_heavy() => Ok((preparer.all(set)?, None)),
+            preparer => Ok((set.clone(), preparer.cloned())),
         }
-        // Whitening one image at a time would take longer than the network.
-        let (set, preparation) = match preparation.is_heavy() {
-            true => (preparation.all(set)?, None),
-            false => (set.clone(), Some(preparation.clone())),
-        };
-        Ok(Source { set, preparation, augment: vec![], batch: batch.max(1), shuffle: false, seed: 0 })
     }
 
     /// Batches of an epoch; the last may be smaller.
@@ -83,15 +83,19 @@ impl Source {
 
     fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
         let size = self.set.images.size();
-        let mut images = Vec::with_capacity(items.len() * size);
-        let mut image = vec![0.0; size];
-        for &item in items {
-            match &self.preparation {
-                Some(preparation) => preparation.image(&self.set, item as usize, &mut image)?,
-                None => self.set.copy(item as usize, &mut image)?,
+        let mut images = vec![0.0; items.len() * size];
+        for (&item, image) in items.iter().zip(images.chunks_exact_mut(size.max(1))) {
+            self.set.copy(item as usize, image)?;
+        }
+        if let Some(preparer) = &self.preparer {
+            preparer.apply(&mut images)?;
+        }
+        if !self.augment.is_empty() {
+            for (&item, image) in items.iter().zip(images.chunks_exact_mut(size.max(1))) {
+                let mut changed = image.to_vec();
+                augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut changed);
+                image.copy_from_slice(&changed);
             }
-            augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut image);
-            images.extend_from_slice(&image);
         }
         let labels = items.iter().map(|&i| self.set.label(i as usize) as i32).collect();
         let mut batch = Batch { images, labels, mixed: None };
@@ -160,7 +164,7 @@ mod tests {
     #[test]
     fn an_epoch_has_every_image_once_and_can_start_in_the_middle() {
         let set = crate::data::digits::load().expect("embedded").test;
-        let source = Source { set, preparation: None, augment: vec![Augment::Flip], batch: 50, shuffle: true, seed: 1 };
+        let source = Source { set, preparer: None, augment: vec![Augment::Flip], batch: 50, shuffle: true, seed: 1 };
         assert_eq!(source.batches(), 8);
         let all: Vec<Batch> = source.once().expect("starts").map(|b| b.expect("made")).collect();
         assert_eq!(all.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [50, 50, 50, 50, 50, 50, 50, 10]);

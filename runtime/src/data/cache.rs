@@ -4,6 +4,7 @@
 //! same of itself, and counts for nothing where anything is wrong with it: then the preparation is fitted again.
 
 use super::prepare::Preparation;
+use super::preparer::Compile;
 use super::{Dataset, Pixels};
 use crate::init::{FNV, fnv, fnv_more};
 use crate::spec::Prepare;
@@ -15,15 +16,21 @@ use std::path::Path;
 const FORMAT: &str = "ninc-preparation-1";
 
 /// Fits a preparation, or takes it from `folder` if it is there. Says whether it was.
-pub fn fit(spec: &[Prepare], train: &Dataset, folder: Option<&Path>, disk: &dyn Disk) -> Result<(Preparation, bool)> {
+pub fn fit(
+    spec: &[Prepare],
+    train: &Dataset,
+    folder: Option<&Path>,
+    disk: &dyn Disk,
+    compile: &Compile,
+) -> Result<(Preparation, bool)> {
     let whitens = spec.iter().any(|p| matches!(p, Prepare::Zca { .. }));
-    let Some(folder) = folder.filter(|_| whitens) else { return Ok((Preparation::fit(spec, train)?, false)) };
+    let Some(folder) = folder.filter(|_| whitens) else { return Ok((Preparation::fit(spec, train, compile)?, false)) };
     let key = key(spec, train)?;
     let path = folder.join(format!("{:016x}.safetensors", fnv(key.as_bytes())));
     if let Some(preparation) = read(&path, &key, spec, train.images.dims) {
         return Ok((preparation, true));
     }
-    let preparation = Preparation::fit(spec, train)?;
+    let preparation = Preparation::fit(spec, train, compile)?;
     // A cache that cannot be written costs time, not results.
     let _ = write(&path, &key, &preparation, disk);
     Ok((preparation, false))

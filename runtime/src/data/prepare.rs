@@ -1,6 +1,8 @@
-//! Preparation of images: fitted on the training part alone, kept with the weights, applied to every input alike.
+//! Preparation of images: fitted on the training part alone, kept with the weights, applied to every input alike by programs
+//! that are compiled for it.
 
-use super::{Dataset, Images, Pixels, lcn, zca};
+use super::preparer::{Compile, Prepared, Preparer};
+use super::{Dataset, zca};
 use crate::spec::Prepare;
 use crate::{Error, Result, Tensor};
 
@@ -35,8 +37,8 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// Fits the steps to the training part, each to what the ones before it make of it.
-    pub fn fit(spec: &[Prepare], train: &Dataset) -> Result<Preparation> {
+    /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
+    pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
         let mut fitted = Preparation { spec: vec![], steps: vec![], dims };
         for prepare in spec {
@@ -46,7 +48,7 @@ impl Preparation {
                     Step::MeanStd { mean: per_channel("mean", mean, dims[0])?, std: per_channel("std", std, dims[0])? }
                 }
                 Prepare::MeanStd { mean, std } => {
-                    let (fitted_mean, fitted_std) = fitted.moments(train)?;
+                    let (fitted_mean, fitted_std) = moments(&mut fitted.prepared(train, compile)?, train)?;
                     let given = |name, given: &Option<Vec<f64>>, fitted| match given {
                         Some(values) => per_channel(name, values, dims[0]),
                         None => Ok(fitted),
@@ -55,9 +57,9 @@ impl Preparation {
                 }
                 Prepare::Gcn { scale } => Step::Gcn { scale: *scale as f32 },
                 Prepare::Zca { epsilon } => {
-                    let (mean, matrix) = zca::fit(train.len(), train.images.size(), *epsilon, |item, target| {
-                        fitted.image(train, item, target)
-                    })?;
+                    let mut images = fitted.prepared(train, compile)?;
+                    let read = |item: usize, target: &mut [f32]| images.copy(item, target);
+                    let (mean, matrix) = zca::fit(train.len(), train.images.size(), *epsilon, read)?;
                     Step::Zca { mean, matrix }
                 }
                 Prepare::Lcn => Step::Lcn,
@@ -68,30 +70,18 @@ impl Preparation {
         Ok(fitted)
     }
 
-    /// Copies an item of a data set and prepares it.
-    pub fn image(&self, set: &Dataset, item: usize, target: &mut [f32]) -> Result<()> {
-        set.copy(item, target)?;
-        self.apply(target);
-        Ok(())
+    fn prepared<'a>(&self, set: &'a Dataset, compile: &Compile) -> Result<Prepared<'a>> {
+        Ok(Prepared::new(set, Preparer::new(self, compile)?))
     }
 
-    /// Prepares images that lie one after the other, in place.
-    pub fn apply(&self, images: &mut [f32]) {
-        let [channels, height, width] = self.dims;
-        let (size, plane) = (channels * height * width, height * width);
-        for step in &self.steps {
-            match step {
-                Step::Scale { factor } => images.iter_mut().for_each(|v| *v *= factor),
-                Step::MeanStd { mean, std } => {
-                    for (i, pixels) in images.chunks_exact_mut(plane).enumerate() {
-                        let (mean, std) = (mean[i % channels], std[i % channels]);
-                        pixels.iter_mut().for_each(|v| *v = (*v - mean) / std);
-                    }
-                }
-                Step::Gcn { scale } => images.chunks_exact_mut(size).for_each(|image| gcn(image, *scale)),
-                Step::Zca { mean, matrix } if images.len() == size => zca::apply_one(images, mean, matrix),
-                Step::Zca { mean, matrix } => zca::apply(images, mean, matrix),
-                Step::Lcn => images.chunks_exact_mut(plane).for_each(|p| lcn::normalize(p, height, width)),
+    /// Data of another size than this was fitted to are an error.
+    pub fn check(&self, set: &Dataset) -> Result<()> {
+        let (fitted, dims) = (self.dims, set.images.dims);
+        match fitted == dims {
+            true => Ok(()),
+            false => {
+                Err(Error::new(format!("the weights were trained on images of {fitted:?}, the data has {dims:?}"))
+                    .with_help("are these the weights for this data?"))
             }
         }
     }
@@ -99,48 +89,6 @@ impl Preparation {
     /// A step costs so much for each image that a data set is better prepared once than in each epoch.
     pub fn is_heavy(&self) -> bool {
         self.steps.iter().any(|s| matches!(s, Step::Zca { .. } | Step::Lcn))
-    }
-
-    /// The whole part, prepared, in memory.
-    pub fn all(&self, set: &Dataset) -> Result<Dataset> {
-        let size = set.images.size();
-        let mut floats = vec![0.0; set.len() * size];
-        for (item, image) in floats.chunks_exact_mut(size.max(1)).enumerate() {
-            set.copy(item, image)?;
-        }
-        // Whitening multiplies matrices: many images at once are much faster than one by one.
-        floats.chunks_mut(size.max(1) * 5000).for_each(|some| self.apply(some));
-        let labels = (0..set.len()).map(|item| set.label(item)).collect();
-        Ok(Dataset::new(Images { dims: set.images.dims, pixels: Pixels::Floats(floats) }, labels))
-    }
-
-    /// Mean and standard deviation of each channel, in f64.
-    fn moments(&self, train: &Dataset) -> Result<(Vec<f32>, Vec<f32>)> {
-        let [channels, height, width] = self.dims;
-        let mut sums = vec![(0.0f64, 0.0f64); channels];
-        let mut image = vec![0.0; channels * height * width];
-        // Sums of squares around the first image's mean: exact enough whatever the offset of the data.
-        let mut shift = vec![0.0f64; channels];
-        for item in 0..train.len() {
-            self.image(train, item, &mut image)?;
-            for (c, pixels) in image.chunks_exact(height * width).enumerate() {
-                if item == 0 {
-                    shift[c] = pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / pixels.len() as f64;
-                }
-                for &v in pixels {
-                    let v = f64::from(v) - shift[c];
-                    sums[c] = (sums[c].0 + v, sums[c].1 + v * v);
-                }
-            }
-        }
-        let count = (train.len() * height * width).max(1) as f64;
-        let moments = sums.iter().zip(&shift).map(|(&(sum, squares), shift)| {
-            let mean = sum / count;
-            let std = (squares / count - mean * mean).max(0.0).sqrt();
-            // A constant channel is only centred.
-            ((mean + shift) as f32, if std < 1e-8 { 1.0 } else { std as f32 })
-        });
-        Ok(moments.unzip())
     }
 
     /// Returns the steps as the model file says them.
@@ -224,11 +172,31 @@ fn per_channel(name: &str, values: &[f64], channels: usize) -> Result<Vec<f32>> 
     }
 }
 
-/// Global contrast normalisation as pylearn2 has it (`use_std = False, sqrt_bias = 0`): minus the mean of all values,
-/// times `scale / L2 norm`; a norm below 1e-8 counts as 1.
-fn gcn(image: &mut [f32], scale: f32) {
-    let mean = image.iter().map(|&v| f64::from(v)).sum::<f64>() / image.len() as f64;
-    let norm = image.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>().sqrt() / f64::from(scale);
-    let norm = if norm < 1e-8 { 1.0 } else { norm };
-    image.iter_mut().for_each(|v| *v = ((f64::from(*v) - mean) / norm) as f32);
+/// Mean and standard deviation of each channel, in f64.
+fn moments(images: &mut Prepared, train: &Dataset) -> Result<(Vec<f32>, Vec<f32>)> {
+    let [channels, height, width] = train.images.dims;
+    let mut sums = vec![(0.0f64, 0.0f64); channels];
+    let mut image = vec![0.0; channels * height * width];
+    // Sums of squares around the first image's mean: exact enough whatever the offset of the data.
+    let mut shift = vec![0.0f64; channels];
+    for item in 0..train.len() {
+        images.copy(item, &mut image)?;
+        for (c, pixels) in image.chunks_exact(height * width).enumerate() {
+            if item == 0 {
+                shift[c] = pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / pixels.len() as f64;
+            }
+            for &v in pixels {
+                let v = f64::from(v) - shift[c];
+                sums[c] = (sums[c].0 + v, sums[c].1 + v * v);
+            }
+        }
+    }
+    let count = (train.len() * height * width).max(1) as f64;
+    let moments = sums.iter().zip(&shift).map(|(&(sum, squares), shift)| {
+        let mean = sum / count;
+        let std = (squares / count - mean * mean).max(0.0).sqrt();
+        // A constant channel is only centred.
+        ((mean + shift) as f32, if std < 1e-8 { 1.0 } else { std as f32 })
+    });
+    Ok(moments.unzip())
 }

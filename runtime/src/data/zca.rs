@@ -13,8 +13,6 @@ const BLOCK: usize = 512;
 
 /// Columns of the covariance that one task computes. Fixed, so that the sums do not depend on the number of threads.
 const PANEL: usize = 192;
-/// Images that are whitened together.
-const GROUP: usize = 500;
 
 /// Mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of columns
 /// has one owner, which adds up the images in their order.
@@ -67,16 +65,6 @@ pub fn fit(
     Ok((mean.into_iter().map(|m| m as f32).collect(), matrix))
 }
 
-/// Whitens one image, in place: rows of the matrix in their order, each product rounded, so that every machine and
-/// every compiled library computes the same bits.
-pub fn apply_one(image: &mut [f32], mean: &[f32], matrix: &[f32]) {
-    let centred: Vec<f32> = image.iter().zip(mean).map(|(v, m)| v - m).collect();
-    image.fill(0.0);
-    for (value, row) in centred.iter().zip(matrix.chunks_exact(mean.len())) {
-        image.iter_mut().zip(row).for_each(|(sum, m)| *sum += value * m);
-    }
-}
-
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
@@ -112,35 +100,6 @@ fn add_products(sum: MatMut<f64>, block: MatRef<f64>, scale: f64) {
     });
 }
 
-/// Whitens many images that lie one after the other, in place: faster, in an order of sums that depends on the machine.
-/// Groups of images go to the threads there are.
-pub fn apply(images: &mut [f32], mean: &[f32], matrix: &[f32]) {
-    let group = GROUP * mean.len();
-    if images.len() <= group {
-        return whiten(images, mean, matrix);
-    }
-    let share = (images.len() / mean.len()).div_ceil(threads()).next_multiple_of(GROUP) * mean.len();
-    std::thread::scope(|scope| {
-        for some in images.chunks_mut(share) {
-            scope.spawn(move || some.chunks_mut(group).for_each(|g| whiten(g, mean, matrix)));
-        }
-    });
-}
-
-fn whiten(images: &mut [f32], mean: &[f32], matrix: &[f32]) {
-    let size = mean.len();
-    let count = images.len() / size;
-    let mut centred = images.to_vec();
-    for image in centred.chunks_exact_mut(size) {
-        image.iter_mut().zip(mean).for_each(|(v, m)| *v -= m);
-    }
-    // A row per image is a column per image of the transposed product, and the matrix is its own transpose.
-    let from = MatRef::from_column_major_slice(&centred, size, count);
-    let matrix = MatRef::from_column_major_slice(matrix, size, size);
-    let to = MatMut::from_column_major_slice_mut(images, size, count);
-    matmul(to, Accum::Replace, matrix, from, 1.0f32, Par::Seq);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,8 +119,10 @@ mod tests {
             Ok(())
         };
         let (mean, matrix) = fit(count, size, 1e-9, read).expect("fits");
-        let mut white = images.clone();
-        apply(&mut white, &mean, &matrix);
+        let whiten =
+            |image: &[f32], o: usize| -> f32 { (0..size).map(|i| (image[i] - mean[i]) * matrix[i * size + o]).sum() };
+        let white: Vec<f32> =
+            images.chunks_exact(size).flat_map(|image| (0..size).map(move |o| whiten(image, o))).collect();
         for a in 0..size {
             for b in 0..size {
                 let sum: f64 = white.chunks_exact(size).map(|w| f64::from(w[a]) * f64::from(w[b])).sum();

@@ -6,6 +6,7 @@ use crate::checkpoint::{Checkpoint, CompiledFor};
 use crate::data::Sets;
 use crate::data::batches::Batch;
 use crate::data::prepare::Preparation;
+use crate::data::preparer::Preparer;
 use crate::init::Parameter;
 use crate::spec::{Augment, Recipe};
 use crate::store::Disk;
@@ -25,8 +26,10 @@ pub struct Job<'a> {
     pub recipe: Recipe,
     /// The data.
     pub sets: Sets,
-    /// What is done to every image.
+    /// What is done to every image, as it is saved with the weights.
     pub preparation: Arc<Preparation>,
+    /// The preparation, compiled.
+    pub preparer: Arc<Preparer>,
     /// Random changes in training.
     pub augment: Vec<Augment>,
     /// Parameters and states of the training program, in the network's order.

@@ -145,14 +145,10 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
             }
         }
-        // Whitening costs more than a training step: it is done once. Otherwise memory is kept small.
-        let (set, preparation) = match job.preparation.is_heavy() {
-            true => (job.preparation.all(&job.sets.train)?, None),
-            false => (job.sets.train.clone(), Some(job.preparation.clone())),
-        };
+        let (set, preparer) = Source::prepared(&job.sets.train, Some(&job.preparer))?;
         let source = Source {
             set,
-            preparation,
+            preparer,
             augment: job.augment.clone(),
             batch: recipe.batch * recipe.accumulate,
             shuffle: recipe.shuffle,
@@ -336,7 +332,7 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn evaluate(&mut self, set: &Dataset) -> Result<Evaluation> {
         self.weights()?.load_into(self.infer)?;
-        let source = Source::plain(set, &self.job.preparation, self.job.recipe.batch)?;
+        let source = Source::plain(set, Some(&self.job.preparer), self.job.recipe.batch)?;
         evaluate(self.infer, &source, &self.job.output, self.job.scores)
     }
 
