@@ -27,6 +27,7 @@ pub mod cross_entropy;
 pub mod drop_connect;
 pub mod dropout;
 pub mod fold;
+pub mod gelu;
 pub mod global_pool;
 pub mod linear;
 pub mod local_conv;
@@ -40,6 +41,7 @@ pub mod prepare;
 pub mod reduce;
 pub mod reshape;
 pub mod round;
+pub mod silu;
 pub mod softmax;
 pub mod source;
 pub mod stochastic_pool;
@@ -300,6 +302,10 @@ operators! {
     drop_connect::DropConnectGradBias => "drop_connect_grad_bias",
     activation::Activation => "activation",
     activation::ActivationGrad => "activation_grad",
+    gelu::Gelu => "gelu",
+    gelu::GeluGrad => "gelu_grad",
+    silu::Silu => "silu",
+    silu::SiluGrad => "silu_grad",
     prelu::Prelu => "prelu",
     prelu::PreluGradInput => "prelu_grad_input",
     prelu::PreluGradSlope => "prelu_grad_slope",

@@ -51,7 +51,7 @@ pub fn round(b: &mut MicroKernelBuilder, x: Val, format: Format) -> Val {
 }
 
 /// `Σ coefficients[i] · x^i` by Horner's rule.
-fn polynomial(b: &mut MicroKernelBuilder, x: Val, coefficients: &[f32]) -> Val {
+pub(super) fn polynomial(b: &mut MicroKernelBuilder, x: Val, coefficients: &[f32]) -> Val {
     let lanes = b.ty(x).lanes;
     let (last, rest) = coefficients.split_last().expect("a polynomial has coefficients");
     let mut sum = b.f32(*last, lanes);

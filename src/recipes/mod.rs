@@ -12,6 +12,7 @@ pub mod copy;
 pub mod drop_connect;
 pub mod elementwise;
 pub mod fold;
+pub mod gates;
 pub mod global;
 mod gpu;
 pub mod linear;

@@ -5,7 +5,8 @@ use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::{MicroKernelArg, f32_bytes, run_micro_kernel, to_f32};
 use ninc::kernel::ir::{Access, Elem, MicroKernelId, Module, Val};
 use ninc::kernel::verify;
-use ninc::recipes::math;
+use ninc::ops::reference::normal_cdf;
+use ninc::recipes::{gates, math};
 
 fn apply(x: &[f32], lanes: u32, function: impl Fn(&mut MicroKernelBuilder, Val) -> Val) -> Vec<f32> {
     let mut module = Module::default();
@@ -74,6 +75,21 @@ fn grid(from: f32, to: f32, count: usize) -> Vec<f32> {
     (0..=count).map(|i| from + (to - from) * (i as f32 / count as f32)).collect()
 }
 
+/// `x` and `Φ(x)`.
+const NORMAL: [(f64, f64); 11] = [
+    (-12.0, 1.776482112077679e-33),
+    (-5.0, 2.8665157187919391e-7),
+    (-2.5, 0.0062096653257761352),
+    (-2.4375, 0.0073946071108806973),
+    (-1.0, 0.15865525393145705),
+    (-0.125, 0.45026177516988711),
+    (0.0, 0.5),
+    (0.75, 0.7733726476231318),
+    (2.4375, 0.9926053928891193),
+    (2.5, 0.99379033467422386),
+    (4.0, 0.99996832875816688),
+];
+
 const SPECIAL: [f32; 16] = [
     0.0,
     -0.0,
@@ -119,6 +135,56 @@ fn tanh_is_accurate() {
 #[test]
 fn sigmoid_is_accurate() {
     worst(&inputs(-87.0, 20.0), 4.0, math::sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
+}
+
+/// Values to full precision elsewhere (mpmath), on both sides of where the reference changes its method.
+#[test]
+fn the_reference_of_gelu_is_exact() {
+    for (x, exact) in NORMAL {
+        let error = (normal_cdf(x) / exact - 1.0).abs();
+        assert!(error < 1e-12, "at {x}: {error:e}");
+    }
+}
+
+#[test]
+fn gelu_is_accurate() {
+    worst(&inputs(-13.5, 13.5), 8.0, gates::gelu, |x| limit(x, x * normal_cdf(x)));
+    let scale = (2.0 / std::f64::consts::PI).sqrt();
+    let exact = |x: f64| limit(x, x / (1.0 + (-2.0 * scale * (x + 0.044715 * x.powi(3))).exp()));
+    worst(&[&SPECIAL[..], &grid(-2.0, 10.0, 8000)].concat(), 16.0, gates::gelu_tanh, exact);
+    worst(&grid(-8.0, -2.0, 8000), 200.0, gates::gelu_tanh, exact);
+}
+
+#[test]
+fn silu_is_accurate() {
+    worst(&[&SPECIAL[..], &grid(-88.0, 20.0, 8000)].concat(), 4.0, gates::silu, |x| limit(x, x / (1.0 + (-x).exp())));
+}
+
+/// 0 at minus infinity, where the formula has no value.
+fn limit(x: f64, value: f64) -> f64 {
+    if x == f64::NEG_INFINITY { 0.0 } else { value }
+}
+
+#[test]
+fn slopes_of_gates_are_accurate() {
+    let x = [&SPECIAL[..], &grid(-15.0, 15.0, 8000)].concat();
+    let silu = |x: f64| {
+        let s = 1.0 / (1.0 + (-x).exp());
+        s + x * s * (1.0 - s)
+    };
+    let gelu = |x: f64| normal_cdf(x) + x * (-x * x / 2.0).exp() / std::f64::consts::TAU.sqrt();
+    for (slope, exact, bound) in [
+        (gates::silu_slope as fn(&mut _, _) -> _, &silu as &dyn Fn(f64) -> f64, 1e-6),
+        (gates::gelu_slope as fn(&mut _, _) -> _, &gelu, 3e-7),
+    ] {
+        for (&x, y) in x.iter().zip(apply(&x, 8, slope)) {
+            let exact = if x.is_infinite() { f64::from(u8::from(x > 0.0)) } else { exact(x.into()) };
+            let error = (f64::from(y) - exact).abs();
+            assert!(error < bound || y.is_nan() && exact.is_nan(), "at {x}: {y}, exactly {exact}");
+        }
+    }
+    let tanh = apply(&[f32::NEG_INFINITY, 0.0, f32::INFINITY], 1, gates::gelu_tanh_slope);
+    assert_eq!(tanh, [0.0, 0.5, 1.0]);
 }
 
 #[test]
