@@ -3,7 +3,7 @@
 use ninc::graph::{Graph, NodeId};
 use ninc::model::Model;
 use ninc::ops::Operator;
-use ninc::ops::activation::Activation;
+use ninc::ops::activation::{Activation, Function};
 use ninc::ops::arithmetic::{Add, Mul, Scale};
 use ninc::ops::batch_norm::BatchNorm;
 use ninc::ops::concat::{Concat, Slice};
@@ -15,7 +15,7 @@ use ninc::ops::linear::Linear;
 use ninc::ops::local_conv::LocalConv;
 use ninc::ops::lrn::Lrn;
 use ninc::ops::maxout::Maxout;
-use ninc::ops::mlpconv::MlpConv;
+use ninc::ops::mlpconv::{MlpConv, Stage};
 use ninc::ops::pad::{Crop, Pad};
 use ninc::ops::pool::{AvgPool, MaxPool};
 use ninc::ops::prelu::Prelu;
@@ -23,6 +23,7 @@ use ninc::ops::reshape::Reshape;
 use ninc::ops::softmax::{LogSoftmax, Softmax};
 use ninc::ops::source::{Init, Input, Param};
 use ninc::ops::stochastic_pool::StochasticPool;
+use ninc::ops::window::Window;
 use ninc::types::{DType, Type};
 use ninc_runtime::philox::Stream;
 use ninc_runtime::plan::{Port, Role};
@@ -85,7 +86,7 @@ impl Maker {
         let rate = if self.below(5) == 0 { 2.0 } else { 1.0 };
         let name = format!("p{}.{kind}", self.params);
         let init = Init::Constant { value: 0.0 };
-        let param = Param { name, dims: dims.to_vec(), init, trainable, rate, decay, max_norm, state: false };
+        let param = Param { trainable, rate, decay, max_norm, ..Param::new(name, dims, init) };
         self.graph.add(param, &[]).expect("a parameter")
     }
 
@@ -98,10 +99,14 @@ impl Maker {
         self.graph.add(op, operands).ok()
     }
 
-    fn function(&mut self) -> (String, f64) {
-        [("relu", 0.0), ("leaky_relu", 0.1), ("elu", 0.7), ("sigmoid", 0.0), ("tanh", 0.0)]
-            .map(|(name, slope)| (name.to_string(), slope))[if self.below(2) == 0 { 0 } else { self.below(5) }]
-        .clone()
+    fn function(&mut self) -> Function {
+        let all = ["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
+        let name = all[if self.below(2) == 0 { 0 } else { self.below(5) }];
+        match Function::named(name).expect("a function") {
+            Function::LeakyRelu { .. } => Function::LeakyRelu { slope: 0.1 },
+            Function::Elu { .. } => Function::Elu { alpha: 0.7 },
+            other => other,
+        }
     }
 
     /// One layer on `x`; nothing where the draw does not fit its shape.
@@ -112,8 +117,8 @@ impl Maker {
             0..=3 => self.conv(x, c),
             4 => self.mlpconv(x, c),
             5..=7 => {
-                let (function, slope) = self.function();
-                self.add(Activation { function, slope }, &[x])
+                let function = self.function();
+                self.add(Activation { function }, &[x])
             }
             8 => {
                 let slope = self.param("slope", &[c]);
@@ -173,53 +178,42 @@ impl Maker {
         if self.below(3) > 0 {
             operands.push(self.param("bias", &[out]));
         }
-        self.add(Conv2d { stride, pad, dilation, groups }, &operands)
+        self.add(Conv2d { window: Window { kernel, stride, pad, dilation }, groups }, &operands)
     }
 
     fn mlpconv(&mut self, x: NodeId, c: usize) -> Option<NodeId> {
         let stages = 1 + self.below(3);
-        let mut op = MlpConv {
-            stride: [1, 1],
-            pad: self.pair(0, 3),
-            dilation: [1, 1],
-            groups: 1,
-            biases: vec![],
-            activations: vec![],
-            slopes: vec![],
-            rounds: vec![],
-            pool: String::new(),
-            pool_kernel: [1, 1],
-            pool_stride: [1, 1],
-            pool_pad: [0, 0],
-            pool_ceil: true,
-        };
-        let (mut operands, mut channels) = (vec![x], c);
+        let (pad, mut first) = (self.pair(0, 3), [1, 1]);
+        let (mut operands, mut channels, mut list) = (vec![x], c, vec![]);
         for stage in 0..stages {
             let kernel = if stage == 0 { self.pair(1, 4) } else { [1, 1] };
+            if stage == 0 {
+                first = kernel;
+            }
             let out = 1 + self.below(6);
             operands.push(self.param("weight", &[out, channels, kernel[0], kernel[1]]));
-            op.biases.push(self.below(4) > 0);
-            if op.biases[stage] {
+            let bias = self.below(4) > 0;
+            if bias {
                 operands.push(self.param("bias", &[out]));
             }
-            let (function, slope) = if self.below(5) == 0 { ("none".into(), 0.0) } else { self.function() };
-            op.activations.push(function);
-            op.slopes.push(slope);
-            op.rounds.push(None);
+            let activation = if self.below(5) == 0 { None } else { Some(self.function()) };
+            list.push(Stage { bias, activation, round: None });
             channels = out;
         }
-        self.add(op, &operands)
+        let window = Window { kernel: first, pad, ..Window::ONE };
+        self.add(MlpConv { window, groups: 1, stages: list, pool: None }, &operands)
     }
 
     fn pool(&mut self, x: NodeId) -> Option<NodeId> {
         let (kernel, stride, ceil) = (self.pair(2, 2), self.pair(1, 2), self.below(3) > 0);
         let pad = if self.below(3) == 0 { [1, 1] } else { [0, 0] };
+        let window = Window { kernel, stride, pad, ..Window::ONE };
         match self.below(5) {
-            0 | 1 => self.add(MaxPool { kernel, stride, pad, ceil }, &[x]),
-            2 | 3 => self.add(AvgPool { kernel, stride, pad, ceil }, &[x]),
+            0 | 1 => self.add(MaxPool { window, ceil }, &[x]),
+            2 | 3 => self.add(AvgPool { window, ceil }, &[x]),
             _ => {
                 let stream = self.stream();
-                self.add(StochasticPool { kernel, stride, pad, ceil, stream }, &[x])
+                self.add(StochasticPool { window, ceil, stream }, &[x])
             }
         }
     }

@@ -50,13 +50,7 @@ fn add(graph: &mut Graph, number: usize, case: &Case) {
     for (i, ty) in case.operands.iter().enumerate() {
         let name = format!("c{number}.x{i}");
         let node = match (ty.batched, ty.dtype) {
-            (false, DType::F32) => {
-                let init = Init::Constant { value: 0.0 };
-                let dims = ty.dims.clone();
-                let param =
-                    Param { name, dims, init, trainable: true, rate: 1.0, decay: 1.0, max_norm: None, state: false };
-                graph.add(param, &[])
-            }
+            (false, DType::F32) => graph.add(Param::new(name, &ty.dims, Init::Constant { value: 0.0 }), &[]),
             (batched, dtype) => graph.add(
                 Input { name, role: Role::Tensor, ints: dtype == DType::I32, batched, dims: ty.dims.clone() },
                 &[],

@@ -217,7 +217,7 @@ fn check_slopes(case: &Case, graph: &Graph, ty: &Type, seed: u64) {
 #[test]
 fn text_reads_back() {
     for case in ops::cases() {
-        let attrs: Vec<_> = case.op.attrs().into_iter().map(|(n, a)| (n.to_string(), a)).collect();
+        let attrs: Vec<_> = case.op.attrs().into_iter().map(|a| (a.name.to_string(), a.value)).collect();
         assert_eq!(Operator::parse(case.op.name(), &attrs).as_ref(), Ok(&case.op));
         let (mut graph, operands, result) = graph(&case);
         graph.name = "a \"name\"\n\\ with ü and \u{7}".into();
@@ -260,7 +260,7 @@ fn faulty_text_is_refused() {
 /// Layers in their training form, values with several users, and everything down to the loss: the whole gradient.
 #[test]
 fn gradients_of_a_network_are_slopes() {
-    use ninc::ops::activation::Activation;
+    use ninc::ops::activation::{Activation, Function};
     use ninc::ops::arithmetic::{Add, Mul};
     use ninc::ops::batch_norm::BatchNorm;
     use ninc::ops::conv::Conv2d;
@@ -269,6 +269,7 @@ fn gradients_of_a_network_are_slopes() {
     use ninc::ops::dropout::Dropout;
     use ninc::ops::global_pool::GlobalAvgPool;
     use ninc::ops::reduce::LossMean;
+    use ninc::ops::window::pooling;
 
     const BATCH: usize = 4;
     let mut graph = Graph::new("net");
@@ -283,11 +284,11 @@ fn gradients_of_a_network_are_slopes() {
     let dims: [&[usize]; 8] = [&[3, 2, 3, 3], &[3], &[3], &[3], &[3], &[3], &[4, 3], &[4]];
     let p: Vec<NodeId> = names.iter().zip(dims).map(|(name, dims)| param(&mut graph, name, dims)).collect();
 
-    let conv = Conv2d { stride: [1, 1], pad: [1, 1], dilation: [1, 1], groups: 1 };
+    let conv = Conv2d { window: pooling([3, 3], [1, 1], [1, 1]), groups: 1 };
     let x = graph.add(conv, &[image, p[0], p[1]]).unwrap();
     let norm = BatchNorm { epsilon: 1e-3, momentum: 0.25 };
     let y = training(&mut graph, norm.into(), &[x, p[2], p[3], p[4], p[5]]);
-    let y = graph.add(Activation { function: "tanh".into(), slope: 0.0 }, &[y]).unwrap();
+    let y = graph.add(Activation { function: Function::Tanh }, &[y]).unwrap();
     let y = training(&mut graph, Dropout { rate: 0.3, inverted: true, stream: 1 }.into(), &[y]);
     let square = graph.add(Mul {}, &[y, y]).unwrap();
     let y = graph.add(Add {}, &[square, x]).unwrap();

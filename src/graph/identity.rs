@@ -6,7 +6,9 @@
 
 use super::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::attr::Attr;
+use crate::ops::activation::Function;
+use crate::ops::attr::{Attr, AttrValue};
+use crate::ops::mlpconv::{MlpConv, Stage};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -43,10 +45,47 @@ fn join(items: impl Iterator<Item = String>) -> String {
 
 /// The operator's attributes in version 1's order.
 fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
-    let mut attrs = op.attrs();
-    // A network's inputs are all images.
-    attrs.retain(|(name, _)| !(*name == "role" && matches!(op, Operator::Input(_))));
-    attrs
+    let now: Vec<_> = op.attrs().into_iter().map(|a| (a.name, a.value)).collect();
+    let without = |name: &str| now.iter().filter(|(n, _)| *n != name).cloned().collect();
+    match op {
+        Operator::Input(_) => {
+            now.into_iter().filter(|(n, _)| ["name", "ints", "batched", "dims"].contains(n)).collect()
+        }
+        // The weights told the window.
+        Operator::Conv2d(_) => without("kernel"),
+        Operator::MaxPool(_) | Operator::AvgPool(_) | Operator::StochasticPool(_) => without("dilation"),
+        Operator::Activation(op) => {
+            let (name, parameter) = op.function.parts();
+            vec![("function", Attr::Text(name.into())), ("slope", Attr::Float(parameter.unwrap_or(0.0)))]
+        }
+        Operator::MlpConv(op) => mlpconv(op),
+        _ => now,
+    }
+}
+
+/// Name and parameter of a stage's activation.
+fn parts(stage: &Stage) -> (&'static str, Option<f64>) {
+    stage.activation.map_or(("none", None), Function::parts)
+}
+
+/// Stages as lists of their parts. The language's layer neither rounds nor pools.
+fn mlpconv(op: &MlpConv) -> Vec<(&'static str, Attr)> {
+    let list = |part: fn(&Stage) -> Attr| Attr::List(op.stages.iter().map(part).collect());
+    vec![
+        ("stride", op.window.stride.to_attr()),
+        ("pad", op.window.pad.to_attr()),
+        ("dilation", op.window.dilation.to_attr()),
+        ("groups", op.groups.to_attr()),
+        ("biases", list(|stage| stage.bias.to_attr())),
+        ("activations", list(|stage| Attr::Text(parts(stage).0.into()))),
+        ("slopes", list(|stage| Attr::Float(parts(stage).1.unwrap_or(0.0)))),
+        ("rounds", list(|_| Attr::word("none"))),
+        ("pool", Attr::Text(String::new())),
+        ("pool_kernel", [1usize, 1].to_attr()),
+        ("pool_stride", [1usize, 1].to_attr()),
+        ("pool_pad", [0usize, 0].to_attr()),
+        ("pool_ceil", Attr::Bool(false)),
+    ]
 }
 
 /// An attribute in version 1's notation.

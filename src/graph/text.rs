@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! graph "tiny"
-//! %0 = input() {name = "image", role = "image", ints = false, batched = true, dims = [3, 8, 8]} : f32[N, 3, 8, 8]
-//! %1 = param() {name = "c.weight", dims = [4, 3, 1, 1], init = he(), …} : f32[4, 3, 1, 1]
-//! %2 "c" = conv2d(%0, %1) {stride = [1, 1], pad = [0, 0], dilation = [1, 1], groups = 1} : f32[N, 4, 8, 8]
+//! %0 = input() {name = "image", role = "image", dims = [3, 8, 8]} : f32[N, 3, 8, 8]
+//! %1 = param() {name = "c.weight", dims = [4, 3, 1, 1], init = he} : f32[4, 3, 1, 1]
+//! %2 "c" = conv2d(%0, %1) {kernel = [1, 1]} : f32[N, 4, 8, 8]
 //! output "c" = %2
 //! ```
 //!
-//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update`
-//! line gives a parameter its new value at the end of a step.
+//! Attributes that have their default are not printed (`stride = [1, 1]`); the parser fills them in.
+//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update` line
+//! gives a parameter its new value at the end of a step.
 
 use super::{Graph, NodeId};
 use crate::ops::Operator;
@@ -26,7 +27,8 @@ pub fn print(graph: &Graph) -> String {
         let node = graph.node(id);
         let name = node.name.as_ref().map_or(String::new(), |name| format!(" {name:?}"));
         let operands: Vec<String> = node.operands().iter().map(|o| format!("%{}", number[o])).collect();
-        let attrs: Vec<String> = node.op.attrs().iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let attrs = node.op.attrs().into_iter().filter(|a| !a.is_default);
+        let attrs: Vec<String> = attrs.map(|a| format!("{} = {}", a.name, a.value)).collect();
         let attrs = if attrs.is_empty() { String::new() } else { format!(" {{{}}}", attrs.join(", ")) };
         line(&mut out, format_args!("%{i}{name} = {}({}){attrs} : {}", node.op.name(), operands.join(", "), node.ty));
     }
@@ -235,11 +237,12 @@ impl<'a> Cursor<'a> {
             "inf" => Ok(Attr::Float(f64::INFINITY)),
             "NaN" => Ok(Attr::Float(f64::NAN)),
             _ => {
-                self.expect("(")?;
-                self.list(")", |cursor| {
-                    items.push(cursor.attr(depth + 1)?);
-                    Ok(())
-                })?;
+                if self.accept("(") {
+                    self.list(")", |cursor| {
+                        items.push(cursor.attr(depth + 1)?);
+                        Ok(())
+                    })?;
+                }
                 Ok(Attr::Call(word.into(), items))
             }
         }

@@ -142,7 +142,7 @@ fn results(graph: &Graph) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::activation::Activation;
+    use crate::ops::activation::{Activation, Function};
     use crate::ops::arithmetic::Add;
     use crate::ops::source::{Init, Input, Param};
     use ninc_runtime::plan::Role;
@@ -153,22 +153,12 @@ mod tests {
     }
 
     fn param(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {
-        let init = Init::Constant { value: 0.0 };
-        let op = Param {
-            name: name.into(),
-            dims: dims.to_vec(),
-            init,
-            trainable: true,
-            rate: 1.0,
-            decay: 0.0,
-            max_norm: None,
-            state: false,
-        };
+        let op = Param::new(name, dims, Init::Constant { value: 0.0 });
         graph.add(op, &[]).unwrap()
     }
 
     fn relu() -> Activation {
-        Activation { function: "relu".into(), slope: 0.0 }
+        Activation { function: Function::Relu }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Activation functions without parameters. All gradients come from the result, so that the operand need not be kept.
 
-use super::attr::attributes;
+use super::attr::{Attr, AttrValue, attributes};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -10,34 +10,114 @@ use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Compare;
-use crate::lower::{LowerCx, Lowered, Unsupported};
-use crate::recipes::{Function, contraction, elementwise};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{self, contraction, elementwise};
 use crate::types::Type;
 
-/// Names that the language and the attributes know.
-pub const FUNCTIONS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
+/// A function without learned parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    Relu,
+    /// `slope` is the factor below 0, at least 0.
+    LeakyRelu {
+        slope: f64,
+    },
+    /// `alpha` is above 0.
+    Elu {
+        alpha: f64,
+    },
+    Sigmoid,
+    Tanh,
+}
 
-/// Slope or alpha that a function has unless told otherwise.
-pub fn default_slope(function: &str) -> f64 {
-    match function {
-        "leaky_relu" => 0.01,
-        "elu" => 1.0,
-        _ => 0.0,
+impl Function {
+    /// The function of that name with its usual parameter.
+    pub fn named(name: &str) -> Option<Function> {
+        Some(match name {
+            "relu" => Function::Relu,
+            "leaky_relu" => Function::LeakyRelu { slope: 0.01 },
+            "elu" => Function::Elu { alpha: 1.0 },
+            "sigmoid" => Function::Sigmoid,
+            "tanh" => Function::Tanh,
+            _ => return None,
+        })
+    }
+
+    /// The name, in the language and in the text of graphs, and the parameter if there is one.
+    pub fn parts(self) -> (&'static str, Option<f64>) {
+        match self {
+            Function::Relu => ("relu", None),
+            Function::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
+            Function::Elu { alpha } => ("elu", Some(alpha)),
+            Function::Sigmoid => ("sigmoid", None),
+            Function::Tanh => ("tanh", None),
+        }
+    }
+
+    fn check(self) -> Result<(), String> {
+        match self {
+            // Below 0 the sign of the result would not tell that of the operand, which the gradient relies on.
+            Function::LeakyRelu { slope } if !(0.0..f64::INFINITY).contains(&slope) => {
+                Err(format!("the slope {slope} of leaky_relu is below 0"))
+            }
+            Function::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
+                Err(format!("the alpha {alpha} of elu is not above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As recipes know it.
+    pub fn recipe(self) -> recipes::Function {
+        match self {
+            Function::Relu => recipes::Function::Relu,
+            Function::LeakyRelu { slope } => recipes::Function::LeakyRelu { slope: slope as f32 },
+            Function::Elu { alpha } => recipes::Function::Elu { alpha: alpha as f32 },
+            Function::Sigmoid => recipes::Function::Sigmoid,
+            Function::Tanh => recipes::Function::Tanh,
+        }
+    }
+
+    /// `f(x)`; a NaN passes.
+    fn value(self, x: f64) -> f64 {
+        match self {
+            Function::Relu if x < 0.0 => 0.0,
+            Function::LeakyRelu { slope } if x < 0.0 => slope * x,
+            Function::Elu { alpha } if x < 0.0 => alpha * x.exp_m1(),
+            Function::Relu | Function::LeakyRelu { .. } | Function::Elu { .. } => x,
+            Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Function::Tanh => x.tanh(),
+        }
+    }
+
+    /// The slope where the result is `y`.
+    fn slope(self, y: f64) -> f64 {
+        match self {
+            Function::Relu | Function::LeakyRelu { .. } | Function::Elu { .. } if y > 0.0 => 1.0,
+            Function::Relu => 0.0,
+            Function::LeakyRelu { slope } => slope,
+            Function::Elu { alpha } => y + alpha,
+            Function::Sigmoid => y * (1.0 - y),
+            Function::Tanh => 1.0 - y * y,
+        }
     }
 }
 
-/// The function by name, its parameter checked.
-pub fn function(name: &str, slope: f64) -> Result<Function, String> {
-    match name {
-        "relu" => Ok(Function::Relu),
-        // Below 0 the sign of the result would not tell that of the operand, which the gradient relies on.
-        "leaky_relu" if (0.0..f64::INFINITY).contains(&slope) => Ok(Function::LeakyRelu { slope: slope as f32 }),
-        "leaky_relu" => Err(format!("the slope {slope} of leaky_relu is below 0")),
-        "elu" if slope > 0.0 && slope.is_finite() => Ok(Function::Elu { alpha: slope as f32 }),
-        "elu" => Err(format!("the alpha {slope} of elu is not above 0")),
-        "sigmoid" => Ok(Function::Sigmoid),
-        "tanh" => Ok(Function::Tanh),
-        _ => Err(format!("unknown activation `{name}`")),
+/// `relu`, `leaky_relu(0.01)`
+impl AttrValue for Function {
+    fn to_attr(&self) -> Attr {
+        let (name, parameter) = self.parts();
+        Attr::Call(name.into(), parameter.into_iter().map(Attr::Float).collect())
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Function> {
+        let Attr::Call(name, arguments) = attr else { return None };
+        match (Function::named(name)?, arguments.as_slice()) {
+            (Function::LeakyRelu { .. }, [slope]) => Some(Function::LeakyRelu { slope: f64::from_attr(slope)? }),
+            (Function::Elu { .. }, [alpha]) => Some(Function::Elu { alpha: f64::from_attr(alpha)? }),
+            (Function::Relu | Function::Sigmoid | Function::Tanh, []) => Function::named(name),
+            _ => None,
+        }
     }
 }
 
@@ -51,14 +131,14 @@ const ALPHA: Param<f64> =
         .positional();
 const ELU: &[ParamSpec] = &[ALPHA.spec];
 
-fn add(cx: &mut LayerCx, function: &str, slope: f64) -> Result<NodeId, LayerError> {
+fn add(cx: &mut LayerCx, function: Function) -> Result<NodeId, LayerError> {
     let x = cx.operands[0];
-    Ok(cx.graph.add(Activation { function: function.into(), slope }, &[x])?)
+    Ok(cx.graph.add(Activation { function }, &[x])?)
 }
 
 fn build_leaky(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let slope = cx.get(SLOPE);
-    add(cx, "leaky_relu", slope)
+    add(cx, Function::LeakyRelu { slope })
 }
 
 fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
@@ -66,26 +146,24 @@ fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     if alpha == 0.0 {
         return Err(blame(ALPHA, "alpha must be above 0".into(), Some("elu with alpha = 0 is `relu`".to_string())));
     }
-    add(cx, "elu", alpha)
+    add(cx, Function::Elu { alpha })
 }
 
 /// Functions and slopes that tests try.
-const TRIED: &[(&str, f64)] = &[
-    ("relu", 0.0),
-    ("leaky_relu", 0.1),
-    ("leaky_relu", 0.0),
-    ("elu", 1.0),
-    ("elu", 0.7),
-    ("sigmoid", 0.0),
-    ("tanh", 0.0),
+const TRIED: [Function; 7] = [
+    Function::Relu,
+    Function::LeakyRelu { slope: 0.1 },
+    Function::LeakyRelu { slope: 0.0 },
+    Function::Elu { alpha: 1.0 },
+    Function::Elu { alpha: 0.7 },
+    Function::Sigmoid,
+    Function::Tanh,
 ];
 
 attributes! {
-    /// `x -> f(x)`; `function` is `relu`, `leaky_relu`, `elu`, `sigmoid` or `tanh`; `slope` is the slope of `leaky_relu` (at least 0) or the
-    /// alpha of `elu` (above 0), else 0.
+    /// `x -> f(x)`
     Activation {
-        function: String,
-        slope: f64,
+        function: Function,
     }
 }
 
@@ -93,60 +171,33 @@ impl OperatorDef for Activation {
     fn schemas() -> Vec<Schema> {
         let plain = |name, doc, params, build| Schema { name, doc, operands: (1, 1), params, weights: false, build };
         vec![
-            plain("relu", "max(x, 0)", &[], |cx| add(cx, "relu", 0.0)),
+            plain("relu", "max(x, 0)", &[], |cx| add(cx, Function::Relu)),
             plain("leaky_relu", "x, or slope·x below 0", LEAKY, build_leaky),
             plain("elu", "x, or alpha·(exp(x) - 1) below 0", ELU, build_elu),
-            plain("sigmoid", "1/(1 + exp(-x))", &[], |cx| add(cx, "sigmoid", 0.0)),
-            plain("tanh", "Hyperbolic tangent.", &[], |cx| add(cx, "tanh", 0.0)),
+            plain("sigmoid", "1/(1 + exp(-x))", &[], |cx| add(cx, Function::Sigmoid)),
+            plain("tanh", "Hyperbolic tangent.", &[], |cx| add(cx, Function::Tanh)),
         ]
     }
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        function(&self.function, self.slope)?;
+        self.function.check()?;
         check::float_map(operands)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let slope = self.slope;
-        let f = |x: f64| match self.function.as_str() {
-            // Written so that a NaN passes.
-            "relu" => {
-                if x < 0.0 {
-                    0.0
-                } else {
-                    x
-                }
-            }
-            "leaky_relu" => {
-                if x < 0.0 {
-                    slope * x
-                } else {
-                    x
-                }
-            }
-            "elu" => {
-                if x < 0.0 {
-                    slope * x.exp_m1()
-                } else {
-                    x
-                }
-            }
-            "sigmoid" => 1.0 / (1.0 + (-x).exp()),
-            _ => x.tanh(),
-        };
-        reference::map(cx, [operands[0]], |[x]| f(x))
+        reference::map(cx, [operands[0]], |[x]| self.function.value(x))
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         let (y, dy) = (cx.result, cx.grad);
-        let op = ActivationGrad { function: self.function.clone(), slope: self.slope };
+        let op = ActivationGrad { function: self.function };
         Ok(vec![cx.wanted(0, op, &[y, dy])?])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        let function = self.function.recipe();
         elementwise::map(cx, &contraction::function_name(function)[1..], |b, v, _| {
             contraction::activate(b, function, v[0])
         })
@@ -157,24 +208,17 @@ impl OperatorDef for Activation {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let case = |(function, slope): &(&str, f64), ty: Type, draw| {
-            let op = Activation { function: function.to_string(), slope: *slope };
-            Case::new(op, 3, &[ty]).drawn(draw)
-        };
-        let kinds = TRIED.iter();
-        kinds
-            .flat_map(|k| {
-                [case(k, Type::batched(&[7, 3, 5]), Draw::Distinct), case(k, Type::batched(&[33]), Draw::Normal)]
-            })
-            .collect()
+        let case = |function, ty: Type, draw| Case::new(Activation { function }, 3, &[ty]).drawn(draw);
+        let both =
+            |f| [case(f, Type::batched(&[7, 3, 5]), Draw::Distinct), case(f, Type::batched(&[33]), Draw::Normal)];
+        TRIED.into_iter().flat_map(both).collect()
     }
 }
 
 attributes! {
     /// `(y, dy) -> dx`
     ActivationGrad {
-        function: String,
-        slope: f64,
+        function: Function,
     }
 }
 
@@ -182,7 +226,7 @@ impl OperatorDef for ActivationGrad {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        function(&self.function, self.slope)?;
+        self.function.check()?;
         let [y, dy] = check::exactly(operands)?;
         check::floats(y)?;
         check::gradient(y, dy)?;
@@ -190,61 +234,35 @@ impl OperatorDef for ActivationGrad {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let slope = self.slope;
-        let f = |y: f64| match self.function.as_str() {
-            "relu" => {
-                if y > 0.0 {
-                    1.0
-                } else {
-                    0.0
-                }
-            }
-            "leaky_relu" => {
-                if y > 0.0 {
-                    1.0
-                } else {
-                    slope
-                }
-            }
-            "elu" => {
-                if y > 0.0 {
-                    1.0
-                } else {
-                    y + slope
-                }
-            }
-            "sigmoid" => y * (1.0 - y),
-            _ => 1.0 - y * y,
-        };
-        reference::map(cx, [operands[0], operands[1]], |[y, dy]| f(y) * dy)
+        reference::map(cx, [operands[0], operands[1]], |[y, dy]| self.function.slope(y) * dy)
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let function = function(&self.function, self.slope).map_err(Unsupported)?;
+        let function = self.function.recipe();
         let tag = format!("grad{}", contraction::function_name(function));
         elementwise::map(cx, &tag, |b, v, lanes| {
             let (y, dy) = (v[0], v[1]);
             let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
             let below = match function {
-                Function::Relu => zero,
-                Function::LeakyRelu { slope } => {
+                recipes::Function::Relu => zero,
+                recipes::Function::LeakyRelu { slope } => {
                     let slope = b.f32(slope, lanes);
                     b.mul(slope, dy)
                 }
-                Function::Elu { alpha } => {
+                recipes::Function::Elu { alpha } => {
                     let alpha = b.f32(alpha, lanes);
                     let slope = b.add(y, alpha);
                     b.mul(slope, dy)
                 }
-                Function::Sigmoid => {
+                recipes::Function::Sigmoid => {
                     let rest = b.sub(one, y);
                     let slope = b.mul(y, rest);
                     return b.mul(slope, dy);
                 }
-                Function::Tanh => {
+                recipes::Function::Tanh => {
                     let square = b.mul(y, y);
                     let slope = b.sub(one, square);
                     return b.mul(slope, dy);
@@ -260,10 +278,8 @@ impl OperatorDef for ActivationGrad {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let case = |&(function, slope): &(&str, f64)| {
-            let op = ActivationGrad { function: function.into(), slope };
-            Case::new(op, 2, &[Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])]).drawn(Draw::Distinct)
-        };
-        TRIED.iter().map(case).collect()
+        let types = [Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])];
+        let case = |function| Case::new(ActivationGrad { function }, 2, &types).drawn(Draw::Distinct);
+        TRIED.map(case).to_vec()
     }
 }

@@ -1,5 +1,6 @@
 //! Attributes of operators: one macro makes the struct, its text and its parser.
 
+use super::window::Window;
 use crate::types::Format;
 use ninc_runtime::plan::Role;
 use std::fmt;
@@ -12,8 +13,15 @@ pub enum Attr {
     Bool(bool),
     Text(String),
     List(Vec<Attr>),
-    /// `normal(0.05)`
+    /// `normal(0.05)`, or `he`.
     Call(String, Vec<Attr>),
+}
+
+impl Attr {
+    /// A name alone.
+    pub fn word(name: &str) -> Attr {
+        Attr::Call(name.into(), vec![])
+    }
 }
 
 impl fmt::Display for Attr {
@@ -38,6 +46,7 @@ impl fmt::Display for Attr {
                 list(f, items)?;
                 f.write_str("]")
             }
+            Attr::Call(name, items) if items.is_empty() => f.write_str(name),
             Attr::Call(name, items) => {
                 write!(f, "{name}(")?;
                 list(f, items)?;
@@ -139,7 +148,7 @@ impl AttrValue for Role {
 
 impl AttrValue for Format {
     fn to_attr(&self) -> Attr {
-        Attr::Text(self.name().into())
+        Attr::word(self.name())
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         Format::ALL.into_iter().find(|format| format.to_attr() == *attr)
@@ -149,7 +158,7 @@ impl AttrValue for Format {
 /// `none` or the value.
 impl<T: AttrValue> AttrValue for Option<T> {
     fn to_attr(&self) -> Attr {
-        self.as_ref().map_or(Attr::Call("none".into(), vec![]), T::to_attr)
+        self.as_ref().map_or(Attr::word("none"), T::to_attr)
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {
@@ -159,28 +168,106 @@ impl<T: AttrValue> AttrValue for Option<T> {
     }
 }
 
-/// Declares an operator's struct with its attributes, and their text both ways.
+/// An attribute of an operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attribute {
+    pub name: &'static str,
+    pub value: Attr,
+    /// It has the value that is taken where the text does not give it.
+    pub is_default: bool,
+}
+
+/// The attributes that a text gives, and which of them have been read.
+pub struct Given<'a> {
+    attrs: &'a [(String, Attr)],
+    read: Vec<&'static str>,
+}
+
+impl<'a> Given<'a> {
+    pub fn new(attrs: &'a [(String, Attr)]) -> Given<'a> {
+        Given { attrs, read: vec![] }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<&'a Attr> {
+        self.read.push(name);
+        self.attrs.iter().find(|(n, _)| n == name).map(|(_, attr)| attr)
+    }
+
+    /// Refuses attributes that nothing has read.
+    pub fn finish(&self) -> Result<(), String> {
+        match self.attrs.iter().find(|(name, _)| !self.read.contains(&name.as_str())) {
+            Some((name, _)) => Err(format!("unknown attribute `{name}`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What can be a field of an operator: one attribute, or several that belong together.
+pub trait Field: Sized {
+    /// Adds the field's attributes; `default` is its value where a text does not give it.
+    fn put(&self, name: &'static str, default: Option<&Self>, attributes: &mut Vec<Attribute>);
+    fn take(name: &'static str, default: Option<Self>, given: &mut Given) -> Result<Self, String>;
+}
+
+impl<T: AttrValue + PartialEq> Field for T {
+    fn put(&self, name: &'static str, default: Option<&T>, attributes: &mut Vec<Attribute>) {
+        attributes.push(Attribute { name, value: self.to_attr(), is_default: default == Some(self) });
+    }
+
+    fn take(name: &'static str, default: Option<T>, given: &mut Given) -> Result<T, String> {
+        match given.take(name) {
+            Some(attr) => T::from_attr(attr).ok_or_else(|| format!("attribute `{name}` cannot be {attr}")),
+            None => default.ok_or_else(|| format!("missing attribute `{name}`")),
+        }
+    }
+}
+
+/// A window's parts under their own names; only the kernel has no default.
+impl Field for Window {
+    fn put(&self, _name: &'static str, _default: Option<&Window>, attributes: &mut Vec<Attribute>) {
+        self.kernel.put("kernel", None, attributes);
+        self.stride.put("stride", Some(&Window::ONE.stride), attributes);
+        self.pad.put("pad", Some(&Window::ONE.pad), attributes);
+        self.dilation.put("dilation", Some(&Window::ONE.dilation), attributes);
+    }
+
+    fn take(_name: &'static str, _default: Option<Window>, given: &mut Given) -> Result<Window, String> {
+        Ok(Window {
+            kernel: Field::take("kernel", None, given)?,
+            stride: Field::take("stride", Some(Window::ONE.stride), given)?,
+            pad: Field::take("pad", Some(Window::ONE.pad), given)?,
+            dilation: Field::take("dilation", Some(Window::ONE.dilation), given)?,
+        })
+    }
+}
+
+/// Declares an operator's struct with its attributes, and their text both ways. `field: type = value` gives a default: what
+/// has it is not printed.
 macro_rules! attributes {
-    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $ty:ty),* $(,)? }) => {
+    (@default) => { None };
+    (@default $default:expr) => { Some($default) };
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$fmeta:meta])* $field:ident: $ty:ty $(= $default:expr)?),* $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
 
         impl $crate::ops::Attributes for $name {
-            fn attrs(&self) -> Vec<(&'static str, $crate::ops::attr::Attr)> {
-                vec![$((stringify!($field), $crate::ops::attr::AttrValue::to_attr(&self.$field))),*]
+            #[allow(unused_mut)]
+            fn attrs(&self) -> Vec<$crate::ops::attr::Attribute> {
+                let mut attributes = vec![];
+                $({
+                    let default: Option<$ty> = $crate::ops::attr::attributes!(@default $($default)?);
+                    $crate::ops::attr::Field::put(&self.$field, stringify!($field), default.as_ref(), &mut attributes);
+                })*
+                attributes
             }
             #[allow(unused_variables)]
-            fn from_attrs(attrs: &[(String, $crate::ops::attr::Attr)]) -> Result<Self, String> {
-                let known: &[&str] = &[$(stringify!($field)),*];
-                if let Some((name, _)) = attrs.iter().find(|(n, _)| !known.contains(&n.as_str())) {
-                    return Err(format!("unknown attribute `{name}`"));
-                }
+            fn take(given: &mut $crate::ops::attr::Given) -> Result<Self, String> {
                 Ok($name { $($field: {
-                    let attr = attrs.iter().find(|(n, _)| n == stringify!($field));
-                    let attr = attr.ok_or_else(|| format!("missing attribute `{}`", stringify!($field)))?;
-                    $crate::ops::attr::AttrValue::from_attr(&attr.1)
-                        .ok_or_else(|| format!("attribute `{}` cannot be {}", stringify!($field), attr.1))?
+                    let default: Option<$ty> = $crate::ops::attr::attributes!(@default $($default)?);
+                    $crate::ops::attr::Field::take(stringify!($field), default, given)?
                 }),* })
             }
         }

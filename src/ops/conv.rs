@@ -1,4 +1,4 @@
-//! Convolution (cross-correlation, as in every framework). Window sizes come from the weight `[O, I/groups, kh, kw]`.
+//! Convolution (cross-correlation, as in every framework). Weights are `[O, I/groups, kh, kw]`.
 
 use super::attr::attributes;
 use super::facts::{Elements, Folding, Receptive};
@@ -54,7 +54,7 @@ fn build_conv(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 fn build_cccp(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let [inputs, _, _] = cx.image()?;
     let outputs = cx.get(CHANNELS);
-    build(cx, outputs, inputs, 1, &window::pooling([1, 1], [1, 1], [0, 0]))
+    build(cx, outputs, inputs, 1, &Window::ONE)
 }
 
 fn build(
@@ -69,14 +69,22 @@ fn build(
     if cx.get(layer::BIAS) {
         operands.push(cx.bias("bias", &[outputs])?);
     }
-    let op = Conv2d { stride: window.stride, pad: window.pad, dilation: window.dilation, groups };
-    Ok(cx.graph.add(op, &operands)?)
+    Ok(cx.graph.add(Conv2d { window: *window, groups }, &operands)?)
 }
 
 /// `[out, in per group, height, width]` of a convolution's weight.
 pub fn weight_dims(ty: &Type) -> Result<[usize; 4], String> {
     check::shared(ty, "a convolution's weight")?;
     ty.dims.as_slice().try_into().map_err(|_| format!("a weight [out, in, height, width] is needed, but this is {ty}"))
+}
+
+/// `[out, in per group]` of a weight for this window.
+fn windowed_dims(ty: &Type, window: &Window) -> Result<[usize; 2], String> {
+    let [outputs, per_group, kh, kw] = weight_dims(ty)?;
+    match [kh, kw] == window.kernel {
+        true => Ok([outputs, per_group]),
+        false => Err(format!("the weight's window is {kh}x{kw}, not {}x{}", window.kernel[0], window.kernel[1])),
+    }
 }
 
 /// Multiply-adds of a convolution per image, forward or backward.
@@ -117,6 +125,11 @@ struct Shape {
 }
 
 impl Shape {
+    fn window(&self) -> Window {
+        let &Shape { kernel, stride, pad, dilation, .. } = self;
+        Window { kernel, stride, pad, dilation }
+    }
+
     fn image(&self) -> Type {
         Type::batched(&self.input)
     }
@@ -154,18 +167,8 @@ const fn shape(
 attributes! {
     /// `(x[C, H, W], w[O, C/groups, kh, kw], [b[O]]) -> y[O, oh, ow]`, `oh = (H + 2·pad - dilation·(kh - 1) - 1)/stride + 1` rounded down.
     Conv2d {
-        stride: [usize; 2],
-        pad: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-    }
-}
-
-impl Conv2d {
-    /// The window, given the weight's dimensions.
-    fn window_of(&self, weight: &[usize]) -> Window {
-        let kernel = weight.last_chunk().copied().unwrap_or([1, 1]);
-        Window { kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
+        window: Window,
+        groups: usize = 1,
     }
 }
 
@@ -194,7 +197,7 @@ impl OperatorDef for Conv2d {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let ([x, w], bias) = check::with_optional(operands)?;
         let [inputs, height, width] = check::image(x)?;
-        let [outputs, per_group, _, _] = weight_dims(w)?;
+        let [outputs, per_group] = windowed_dims(w, &self.window)?;
         check_groups(inputs, outputs, self.groups)?;
         if per_group != inputs / self.groups {
             let groups = self.groups;
@@ -205,13 +208,13 @@ impl OperatorDef for Conv2d {
         if let Some(bias) = bias {
             check::weight(bias, &[outputs], "the bias")?;
         }
-        let [oh, ow] = window::conv_output(&self.window_of(&w.dims), [height, width])?;
+        let [oh, ow] = window::conv_output(&self.window, [height, width])?;
         check::sized(Type::batched(&[outputs, oh, ow]))
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, w) = (operands[0].real(), operands[1].real());
-        let sliding = sliding(&x.dims, &cx.ty.full_dims(cx.batch), &self.window_of(&w.dims), self.groups);
+        let sliding = sliding(&x.dims, &cx.ty.full_dims(cx.batch), &self.window, self.groups);
         let mut y = biased(cx, operands.get(2).copied());
         sliding.forward(&x.data, &w.data, &mut y);
         reference::result(cx, y)
@@ -219,14 +222,11 @@ impl OperatorDef for Conv2d {
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
-        let &Conv2d { stride, pad, dilation, groups } = self;
-        let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
-        let (&[_, height, width], &[_, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
-            return Err("a convolution of no image".into());
-        };
-        let input = Conv2dGradInput { stride, pad, dilation, groups, height, width, round: None };
-        let kernel = Conv2dGradWeight { stride, pad, dilation, groups, kernel: [kh, kw] };
-        let mut gradients = vec![cx.wanted(0, input, &[w, dy])?, cx.wanted(1, kernel, &[x, dy])?];
+        let &Conv2d { window, groups } = self;
+        let [_, height, width] = check::image(&cx.operand_type(0))?;
+        let input = Conv2dGradInput { window, groups, height, width, round: None };
+        let weight = Conv2dGradWeight { window, groups };
+        let mut gradients = vec![cx.wanted(0, input, &[w, dy])?, cx.wanted(1, weight, &[x, dy])?];
         if cx.operands.len() == 3 {
             gradients.push(cx.wanted(2, ChannelSum {}, &[dy])?);
         }
@@ -236,9 +236,8 @@ impl OperatorDef for Conv2d {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let window = self.window_of(&cx.operands[1].ty.dims);
         let stage = Stage { bias: cx.operands.len() == 3, ..Stage::default() };
-        recipes::conv::forward(cx, &window, self.groups, &[stage], None)
+        recipes::conv::forward(cx, &self.window, self.groups, &[stage], None)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
@@ -255,8 +254,8 @@ impl OperatorDef for Conv2d {
         operand < 2
     }
 
-    fn receptive(&self, operands: &[Type]) -> Receptive {
-        Receptive::Window(self.window_of(&operands[1].dims))
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window)
     }
 
     fn folding(&self) -> Folding {
@@ -267,8 +266,8 @@ impl OperatorDef for Conv2d {
         let case = |shape: &Shape, bias: bool| {
             let mut operands = vec![shape.image(), shape.weight()];
             operands.extend(bias.then(|| Type::shared(&[shape.output[0]])));
-            let &Shape { stride, pad, dilation, groups, .. } = shape;
-            Case::new(Conv2d { stride, pad, dilation, groups }, shape.batch, &operands)
+            let op = Conv2d { window: shape.window(), groups: shape.groups };
+            Case::new(op, shape.batch, &operands)
         };
         SHAPES.iter().enumerate().map(|(i, shape)| case(shape, i % 3 != 1)).collect()
     }
@@ -278,20 +277,11 @@ attributes! {
     /// `(w, dy, [y]) -> dx[C, height, width]`; with y, the result of a ReLU behind x, dx is 0 where y is not above 0.
     /// Rounded to `round`, if there is one.
     Conv2dGradInput {
-        stride: [usize; 2],
-        pad: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
+        window: Window,
+        groups: usize = 1,
         height: usize,
         width: usize,
-        round: Option<Format>,
-    }
-}
-
-impl Conv2dGradInput {
-    fn window_of(&self, weight: &[usize]) -> Window {
-        let kernel = weight.last_chunk().copied().unwrap_or([1, 1]);
-        Window { kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
+        round: Option<Format> = None,
     }
 }
 
@@ -300,10 +290,10 @@ impl OperatorDef for Conv2dGradInput {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let ([w, dy], y) = check::with_optional(operands)?;
-        let [outputs, per_group, _, _] = weight_dims(w)?;
+        let [outputs, per_group] = windowed_dims(w, &self.window)?;
         let inputs = per_group.checked_mul(self.groups).ok_or("too many channels")?;
         check_groups(inputs, outputs, self.groups)?;
-        let [oh, ow] = window::conv_output(&self.window_of(&w.dims), [self.height, self.width])?;
+        let [oh, ow] = window::conv_output(&self.window, [self.height, self.width])?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
         let x = check::sized(Type::batched(&[inputs, self.height, self.width]))?;
         match y {
@@ -314,7 +304,7 @@ impl OperatorDef for Conv2dGradInput {
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (w, dy) = (operands[0].real(), operands[1].real());
-        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, &self.window_of(&w.dims), self.groups);
+        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, &self.window, self.groups);
         let mut dx = sliding.grad_input(&w.data, &dy.data);
         if let Some(y) = operands.get(2) {
             let hidden = dx.iter_mut().zip(&y.real().data).filter(|(_, y)| y.f64() <= 0.0);
@@ -330,8 +320,7 @@ impl OperatorDef for Conv2dGradInput {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let window = self.window_of(&cx.operands[0].ty.dims);
-        recipes::conv::grad_input(cx, &window, self.groups, Finish { activation: None, round: self.round })
+        recipes::conv::grad_input(cx, &self.window, self.groups, Finish { activation: None, round: self.round })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -355,8 +344,8 @@ impl OperatorDef for Conv2dGradInput {
 
     fn cases() -> Vec<Case> {
         let case = |shape: &Shape| {
-            let &Shape { stride, pad, dilation, groups, input: [_, height, width], .. } = shape;
-            let op = Conv2dGradInput { stride, pad, dilation, groups, height, width, round: None };
+            let &Shape { groups, input: [_, height, width], .. } = shape;
+            let op = Conv2dGradInput { window: shape.window(), groups, height, width, round: None };
             let plain = vec![shape.weight(), Type::batched(&shape.output)];
             let masked = [&plain[..], &[shape.image()]].concat();
             [plain, masked].map(|operands| Case::new(op.clone(), shape.batch, &operands))
@@ -368,17 +357,8 @@ impl OperatorDef for Conv2dGradInput {
 attributes! {
     /// `(x, dy) -> dw[O, C/groups, kh, kw]`
     Conv2dGradWeight {
-        stride: [usize; 2],
-        pad: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-        kernel: [usize; 2],
-    }
-}
-
-impl Conv2dGradWeight {
-    fn window(&self) -> Window {
-        Window { kernel: self.kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
+        window: Window,
+        groups: usize = 1,
     }
 }
 
@@ -389,14 +369,14 @@ impl OperatorDef for Conv2dGradWeight {
         let [x, dy] = check::exactly(operands)?;
         let ([inputs, height, width], [outputs, _, _]) = (check::image(x)?, check::image(dy)?);
         check_groups(inputs, outputs, self.groups)?;
-        let [oh, ow] = window::conv_output(&self.window(), [height, width])?;
+        let [oh, ow] = window::conv_output(&self.window, [height, width])?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
-        check::sized(Type::shared(&[outputs, inputs / self.groups, self.kernel[0], self.kernel[1]]))
+        check::sized(Type::shared(&[outputs, inputs / self.groups, self.window.kernel[0], self.window.kernel[1]]))
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        let sliding = sliding(&x.dims, &dy.dims, &self.window(), self.groups);
+        let sliding = sliding(&x.dims, &dy.dims, &self.window, self.groups);
         reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
     }
 
@@ -404,7 +384,7 @@ impl OperatorDef for Conv2dGradWeight {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::conv::grad_weight(cx, &self.window(), self.groups)
+        recipes::conv::grad_weight(cx, &self.window, self.groups)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
@@ -424,8 +404,7 @@ impl OperatorDef for Conv2dGradWeight {
 
     fn cases() -> Vec<Case> {
         let case = |shape: &Shape| {
-            let &Shape { stride, pad, dilation, groups, kernel, .. } = shape;
-            let op = Conv2dGradWeight { stride, pad, dilation, groups, kernel };
+            let op = Conv2dGradWeight { window: shape.window(), groups: shape.groups };
             Case::new(op, shape.batch, &[shape.image(), Type::batched(&shape.output)])
         };
         SHAPES.iter().map(case).collect()

@@ -127,7 +127,7 @@ attributes! {
     /// `labels -> [classes]`: `1 - smoothing + smoothing/classes` at the label, `smoothing/classes` elsewhere.
     OneHot {
         classes: usize,
-        smoothing: f64,
+        smoothing: f64 = 0.0,
     }
 }
 

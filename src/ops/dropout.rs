@@ -39,7 +39,7 @@ attributes! {
     /// Inference. `inverted`: identity (training divides by 1 - rate). Else, as in the paper's code: `(1 - rate)·x`.
     Dropout {
         rate: f64,
-        inverted: bool,
+        inverted: bool = true,
         stream: u32,
     }
 }
@@ -104,7 +104,7 @@ attributes! {
     /// `(x, key) -> mask·x` (divided by 1 - rate if `inverted`). Its own gradient.
     DropoutTrain {
         rate: f64,
-        inverted: bool,
+        inverted: bool = true,
         stream: u32,
     }
 }

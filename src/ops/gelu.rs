@@ -40,7 +40,7 @@ fn tried() -> [(bool, Type); 4] {
 attributes! {
     /// `x -> x·Φ(x)`, Φ the standard normal distribution; `approximate`: by tanh.
     Gelu {
-        approximate: bool,
+        approximate: bool = false,
     }
 }
 
@@ -92,7 +92,7 @@ impl OperatorDef for Gelu {
 attributes! {
     /// `(x, dy) -> dx`
     GeluGrad {
-        approximate: bool,
+        approximate: bool = false,
     }
 }
 

@@ -109,20 +109,8 @@ impl LayerCx<'_> {
     /// Something kept with the weights that the optimiser leaves alone.
     pub fn statistic(&mut self, suffix: &str, dims: &[usize], value: f64) -> Result<NodeId, LayerError> {
         let name = format!("{}.{suffix}", self.name);
-        let init = Init::Constant { value };
-        Ok(self.graph.add(
-            Param {
-                name,
-                dims: dims.to_vec(),
-                init,
-                trainable: false,
-                rate: 0.0,
-                decay: 0.0,
-                max_norm: None,
-                state: false,
-            },
-            &[],
-        )?)
+        let param = Param::new(name, dims, Init::Constant { value });
+        Ok(self.graph.add(Param { trainable: false, rate: 0.0, decay: 0.0, ..param }, &[])?)
     }
 
     /// A learned parameter with `(rate, decay)` multipliers.
@@ -136,7 +124,7 @@ impl LayerCx<'_> {
     ) -> Result<NodeId, LayerError> {
         let name = format!("{}.{suffix}", self.name);
         let trainable = !self.settings.frozen;
-        let param = Param { name, dims: dims.to_vec(), init, trainable, rate, decay, max_norm, state: false };
+        let param = Param { trainable, rate, decay, max_norm, ..Param::new(name, dims, init) };
         Ok(self.graph.add(param, &[])?)
     }
 }

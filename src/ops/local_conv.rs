@@ -42,8 +42,8 @@ fn weight_dims(ty: &Type) -> Result<[usize; 5], String> {
 attributes! {
     /// `(x[C, H, W], w[oh·ow, O, C, kh, kw], [b[O, oh·ow]]) -> y[O, oh, ow]`
     LocalConv {
-        stride: [usize; 2],
-        pad: [usize; 2],
+        stride: [usize; 2] = [1, 1],
+        pad: [usize; 2] = [0, 0],
     }
 }
 
@@ -162,8 +162,8 @@ const SHAPES: &[Shape] = &[
 attributes! {
     /// `(w, dy) -> dx[C, height, width]`
     LocalConvGradInput {
-        stride: [usize; 2],
-        pad: [usize; 2],
+        stride: [usize; 2] = [1, 1],
+        pad: [usize; 2] = [0, 0],
         height: usize,
         width: usize,
     }
@@ -220,8 +220,8 @@ impl OperatorDef for LocalConvGradInput {
 attributes! {
     /// `(x, dy) -> dw`
     LocalConvGradWeight {
-        stride: [usize; 2],
-        pad: [usize; 2],
+        stride: [usize; 2] = [1, 1],
+        pad: [usize; 2] = [0, 0],
         kernel: [usize; 2],
     }
 }

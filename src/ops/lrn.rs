@@ -1,12 +1,12 @@
 //! Local response normalisation across channels (Krizhevsky et al., 2012).
 
-use super::attr::attributes;
+use super::attr::{Attribute, Field, Given, attributes};
 use super::layer;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::{Attributes, OperatorDef, check};
 use super::{Case, GradCx};
-use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
@@ -26,24 +26,42 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     Ok(cx.graph.add(op, &[x])?)
 }
 
-/// The base of the power must stay above 0.
-fn check_lrn(size: usize, alpha: f64, beta: f64, k: f64) -> Result<(), String> {
-    if size == 0 {
-        return Err("a neighbourhood of 0 channels".into());
+impl Lrn {
+    /// The base of the power must stay above 0.
+    fn check(&self) -> Result<(), String> {
+        let &Lrn { size, alpha, beta, k } = self;
+        if size == 0 {
+            return Err("a neighbourhood of 0 channels".into());
+        }
+        if alpha >= 0.0 && k > 0.0 && (alpha + beta + k).is_finite() {
+            return Ok(());
+        }
+        Err(format!("alpha {alpha} must be at least 0, k {k} above 0, beta {beta} a number"))
     }
-    if alpha >= 0.0 && k > 0.0 && (alpha + beta + k).is_finite() {
-        return Ok(());
+
+    fn recipe(&self) -> lrn::Lrn {
+        lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 }
     }
-    Err(format!("alpha {alpha} must be at least 0, k {k} above 0, beta {beta} a number"))
+}
+
+/// The gradient has the attributes of what it is the gradient of.
+impl Field for Lrn {
+    fn put(&self, _name: &'static str, _default: Option<&Lrn>, attributes: &mut Vec<Attribute>) {
+        attributes.extend(self.attrs());
+    }
+
+    fn take(_name: &'static str, _default: Option<Lrn>, given: &mut Given) -> Result<Lrn, String> {
+        Attributes::take(given)
+    }
 }
 
 attributes! {
     /// `x -> x·(k + alpha/size · Σ x_j²)^-beta` over `size` neighbouring channels.
     Lrn {
-        size: usize,
-        alpha: f64,
-        beta: f64,
-        k: f64,
+        size: usize = 5,
+        alpha: f64 = 1e-4,
+        beta: f64 = 0.75,
+        k: f64 = 1.0,
     }
 }
 
@@ -80,7 +98,7 @@ impl OperatorDef for Lrn {
     }
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        check_lrn(self.size, self.alpha, self.beta, self.k)?;
+        self.check()?;
         let [x] = check::exactly(operands)?;
         check::channels(x)?;
         Ok(x.clone())
@@ -94,16 +112,14 @@ impl OperatorDef for Lrn {
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        let &Lrn { size, alpha, beta, k } = self;
         let (x, dy) = (cx.operands[0], cx.grad);
-        Ok(vec![cx.wanted(0, LrnGrad { size, alpha, beta, k }, &[x, dy])?])
+        Ok(vec![cx.wanted(0, LrnGrad { forward: self.clone() }, &[x, dy])?])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
-        lrn::forward(cx, &recipe)
+        lrn::forward(cx, &self.recipe())
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
@@ -123,10 +139,7 @@ impl OperatorDef for Lrn {
 attributes! {
     /// `(x, dy) -> dx`
     LrnGrad {
-        size: usize,
-        alpha: f64,
-        beta: f64,
-        k: f64,
+        forward: Lrn,
     }
 }
 
@@ -134,7 +147,7 @@ impl OperatorDef for LrnGrad {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        check_lrn(self.size, self.alpha, self.beta, self.k)?;
+        self.forward.check()?;
         let [x, dy] = check::exactly(operands)?;
         check::channels(x)?;
         check::gradient(x, dy)?;
@@ -142,8 +155,8 @@ impl OperatorDef for LrnGrad {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let &LrnGrad { size, alpha, beta, k } = self;
-        let forward = Lrn { size, alpha, beta, k };
+        let forward = &self.forward;
+        let &Lrn { size, alpha, beta, .. } = forward;
         reference::over_channels(cx, [operands[0], operands[1]], |[x, dy]| {
             let s = forward.scales(x);
             let part = |i: usize| {
@@ -160,8 +173,7 @@ impl OperatorDef for LrnGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let recipe = lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 };
-        lrn::grad(cx, &recipe)
+        lrn::grad(cx, &self.forward.recipe())
     }
 
     super::no_products!();
@@ -170,7 +182,7 @@ impl OperatorDef for LrnGrad {
 
     fn cases() -> Vec<Case> {
         let case = |(size, alpha, beta, k, x): (usize, f64, f64, f64, &[usize])| {
-            Case::new(LrnGrad { size, alpha, beta, k }, 2, &[Type::batched(x), Type::batched(x)])
+            Case::new(LrnGrad { forward: Lrn { size, alpha, beta, k } }, 2, &[Type::batched(x), Type::batched(x)])
         };
         TRIED.map(case).to_vec()
     }

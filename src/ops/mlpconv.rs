@@ -1,8 +1,8 @@
 //! The paper's layer: a convolution and 1x1 convolutions (cccp) on top, each with bias and activation. As the language
 //! writes it, and as the fusion pass makes it of hand-written chains.
 
-use super::activation::{self, Activation};
-use super::attr::attributes;
+use super::activation::{Activation, Function};
+use super::attr::{Attr, AttrValue, attributes};
 use super::conv::{self, Conv2d};
 use super::facts::{Elements, Receptive, Storage};
 use super::layer;
@@ -15,8 +15,8 @@ use super::{Case, GradCx};
 use super::{Operator, OperatorDef};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::lower::{LowerCx, Lowered, Unsupported};
-use crate::recipes::{self, Finish, Reduction, Stage};
+use crate::lower::{LowerCx, Lowered};
+use crate::recipes::{self, Finish, Reduction};
 use crate::types::Format;
 use crate::types::Type;
 
@@ -43,113 +43,126 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let (channels, mut groups, window) = (cx.get(CHANNELS), cx.get(layer::GROUPS), cx.window());
     conv::check_groups(inputs, channels[0], groups)?;
     window::conv_output(&window, [height, width])?;
-    let op = MlpConv {
-        stride: window.stride,
-        pad: window.pad,
-        dilation: window.dilation,
-        groups,
-        biases: vec![cx.get(layer::BIAS); channels.len()],
-        activations: Vec::new(),
-        slopes: Vec::new(),
-        rounds: vec![None; channels.len()],
-        pool: String::new(),
-        pool_kernel: [1, 1],
-        pool_stride: [1, 1],
-        pool_pad: [0, 0],
-        pool_ceil: false,
-    };
-    let (mut operands, mut activations) = (vec![cx.operands[0]], Vec::new());
-    let mut kernel = window.kernel;
+    let op = MlpConv { window, groups, stages: Vec::new(), pool: None };
+    let (mut operands, mut stages) = (vec![cx.operands[0]], Vec::new());
+    let (mut kernel, bias) = (window.kernel, cx.get(layer::BIAS));
     for (i, &outputs) in channels.iter().enumerate() {
         let stage = if i == 0 { "conv".to_string() } else { format!("cccp{i}") };
         operands.push(cx.weight(&format!("{stage}.weight"), &[outputs, inputs / groups, kernel[0], kernel[1]])?);
-        if cx.get(layer::BIAS) {
+        if bias {
             operands.push(cx.bias(&format!("{stage}.bias"), &[outputs])?);
         }
-        activations.push(cx.get(if i + 1 == channels.len() { LAST_ACTIVATION } else { ACTIVATION }));
+        let word = cx.get(if i + 1 == channels.len() { LAST_ACTIVATION } else { ACTIVATION });
+        stages.push(Stage { bias, activation: Function::named(word), round: None });
         (inputs, groups, kernel) = (outputs, 1, [1, 1]);
     }
-    let slopes = activations.iter().map(|a| activation::default_slope(a)).collect();
-    let activations = activations.into_iter().map(String::from).collect();
-    Ok(cx.graph.add(MlpConv { activations, slopes, ..op }, &operands)?)
+    Ok(cx.graph.add(MlpConv { stages, ..op }, &operands)?)
+}
+
+/// One product of the chain: the convolution first, then 1x1 convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stage {
+    pub bias: bool,
+    pub activation: Option<Function>,
+    /// What the result is rounded to.
+    pub round: Option<Format>,
+}
+
+/// `stage(bias, relu, bf16)`, each word where it applies.
+impl AttrValue for Stage {
+    fn to_attr(&self) -> Attr {
+        let bias = self.bias.then(|| Attr::word("bias"));
+        let (activation, round) = (self.activation.map(|f| f.to_attr()), self.round.map(|f| f.to_attr()));
+        Attr::Call("stage".into(), [bias, activation, round].into_iter().flatten().collect())
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Stage> {
+        let Attr::Call(name, items) = attr else { return None };
+        let mut stage = Stage::default();
+        for item in items {
+            match (Function::from_attr(item), Format::from_attr(item)) {
+                (Some(function), _) => stage.activation = Some(function),
+                (_, Some(format)) => stage.round = Some(format),
+                _ if *item == Attr::word("bias") => stage.bias = true,
+                _ => return None,
+            }
+        }
+        (name == "stage").then_some(stage)
+    }
+}
+
+/// A pooling that joins at the end of the chain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pool {
+    pub reduction: Reduction,
+    pub window: Window,
+    pub ceil: bool,
+}
+
+/// `max(kernel, stride, pad, ceil)` or `average(…)`
+impl AttrValue for Pool {
+    fn to_attr(&self) -> Attr {
+        let Window { kernel, stride, pad, .. } = self.window;
+        let name = match self.reduction {
+            Reduction::Max => "max",
+            Reduction::Average => "average",
+        };
+        Attr::Call(name.into(), vec![kernel.to_attr(), stride.to_attr(), pad.to_attr(), self.ceil.to_attr()])
+    }
+
+    fn from_attr(attr: &Attr) -> Option<Pool> {
+        let Attr::Call(name, items) = attr else { return None };
+        let reduction = match name.as_str() {
+            "max" => Reduction::Max,
+            "average" => Reduction::Average,
+            _ => return None,
+        };
+        let [kernel, stride, pad, ceil] = items.as_slice() else { return None };
+        let pair = <[usize; 2]>::from_attr;
+        let window = window::pooling(pair(kernel)?, pair(stride)?, pair(pad)?);
+        Some(Pool { reduction, window, ceil: bool::from_attr(ceil)? })
+    }
 }
 
 /// One operator of the chain that an [`MlpConv`] stands for.
-struct Step {
-    op: Operator,
+pub struct Step {
+    pub op: Operator,
     /// How many parameters it takes besides the value of the step before.
-    params: usize,
+    pub params: usize,
 }
 
 attributes! {
-    /// `(x, w, [b], w, [b], …) -> y`. Stage i has a bias where `biases[i]`, and `activations[i]` (a name as
-    /// [`super::activation::Activation`] has it, `none` for linear; parameters in `slopes[i]`); its result is rounded to `rounds[i]`, unless that is `none`. An optional
-    /// pooling joins at the end: `pool` is empty, `max` or `average`.
+    /// `(x, w, [b], w, [b], …) -> y`, a weight and perhaps a bias for each stage. A pooling may join at the end.
     MlpConv {
-        stride: [usize; 2],
-        pad: [usize; 2],
-        dilation: [usize; 2],
-        groups: usize,
-        biases: Vec<bool>,
-        activations: Vec<String>,
-        slopes: Vec<f64>,
-        rounds: Vec<Option<Format>>,
-        pool: String,
-        pool_kernel: [usize; 2],
-        pool_stride: [usize; 2],
-        pool_pad: [usize; 2],
-        pool_ceil: bool,
+        window: Window,
+        groups: usize = 1,
+        stages: Vec<Stage>,
+        pool: Option<Pool> = None,
     }
 }
 
 impl MlpConv {
     /// What the result is rounded to.
     pub fn rounded(&self) -> Option<Format> {
-        self.rounds.last().copied().flatten().filter(|_| self.pool.is_empty())
+        self.stages.last().and_then(|stage| stage.round).filter(|_| self.pool.is_none())
     }
 
-    /// The chain: convolutions, activations, the pooling.
-    fn steps(&self) -> Result<Vec<Step>, String> {
-        let stages = self.biases.len();
-        let others = [self.activations.len(), self.slopes.len(), self.rounds.len()];
-        if stages == 0 || others != [stages; 3] {
-            let [activations, slopes, rounds] = others;
-            return Err(format!("{stages} biases, {activations} activations, {slopes} slopes, {rounds} rounds"));
-        }
+    /// The chain: convolutions, activations, roundings, the pooling.
+    pub fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for (i, &bias) in self.biases.iter().enumerate() {
-            let params = if bias { 2 } else { 1 };
-            let op = if i == 0 {
-                Conv2d { stride: self.stride, pad: self.pad, dilation: self.dilation, groups: self.groups }
-            } else {
-                Conv2d { stride: [1, 1], pad: [0, 0], dilation: [1, 1], groups: 1 }
-            };
-            steps.push(Step { op: op.into(), params });
-            if self.activations[i] != "none" {
-                let op = Activation { function: self.activations[i].clone(), slope: self.slopes[i] };
-                steps.push(Step { op: op.into(), params: 0 });
-            }
-            steps.extend(self.rounds[i].map(|to| Step { op: Round { to }.into(), params: 0 }));
+        for (i, stage) in self.stages.iter().enumerate() {
+            let (window, groups) = if i == 0 { (self.window, self.groups) } else { (Window::ONE, 1) };
+            steps.push(Step { op: Conv2d { window, groups }.into(), params: if stage.bias { 2 } else { 1 } });
+            let activation = stage.activation.map(|function| Activation { function }.into());
+            let round = stage.round.map(|to| Round { to }.into());
+            steps.extend(activation.into_iter().chain(round).map(|op| Step { op, params: 0 }));
         }
-        let &MlpConv { pool_kernel: kernel, pool_stride: stride, pool_pad: pad, pool_ceil: ceil, .. } = self;
-        match self.pool.as_str() {
-            "" => {}
-            "max" => steps.push(Step { op: MaxPool { kernel, stride, pad, ceil }.into(), params: 0 }),
-            "average" => steps.push(Step { op: AvgPool { kernel, stride, pad, ceil }.into(), params: 0 }),
-            other => return Err(format!("unknown pooling `{other}`")),
-        }
-        Ok(steps)
-    }
-
-    /// Window of the convolution, given its weight.
-    pub fn window(&self, weight: &Type) -> Window {
-        let kernel = weight.dims.last_chunk().copied().unwrap_or([1, 1]);
-        Window { kernel, stride: self.stride, pad: self.pad, dilation: self.dilation }
-    }
-
-    /// Window of the pooling that joined.
-    pub fn pool_window(&self) -> Window {
-        window::pooling(self.pool_kernel, self.pool_stride, self.pool_pad)
+        let pool = self.pool.map(|Pool { reduction, window, ceil }| match reduction {
+            Reduction::Max => MaxPool { window, ceil }.into(),
+            Reduction::Average => AvgPool { window, ceil }.into(),
+        });
+        steps.extend(pool.map(|op| Step { op, params: 0 }));
+        steps
     }
 }
 
@@ -169,8 +182,11 @@ impl OperatorDef for MlpConv {
         let Some((x, mut params)) = operands.split_first() else {
             return Err("no operands".into());
         };
+        if self.stages.is_empty() {
+            return Err("no stages".into());
+        }
         let mut value = x.clone();
-        for step in self.steps()? {
+        for step in self.steps() {
             let Some((own, others)) = params.split_at_checked(step.params) else {
                 return Err("there are fewer operands than stages need".into());
             };
@@ -181,7 +197,7 @@ impl OperatorDef for MlpConv {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let steps = self.steps().expect("infer has checked the stages");
+        let steps = self.steps();
         let (mut value, mut params) = (operands[0].clone(), &operands[1..]);
         let mut ty = Type::batched(&value.dims()[1..]);
         for step in steps {
@@ -197,7 +213,7 @@ impl OperatorDef for MlpConv {
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
         // The chain again, with the values between that its gradients need; then backwards through it.
-        let (steps, x) = (self.steps()?, cx.operands[0]);
+        let (steps, x) = (self.steps(), cx.operands[0]);
         let mut begins = vec![];
         let (mut values, mut next) = (vec![x], 1);
         for step in &steps {
@@ -228,28 +244,19 @@ impl OperatorDef for MlpConv {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let (mut stages, window) = (Vec::new(), self.window(&cx.operands[1].ty));
-        for (i, &bias) in self.biases.iter().enumerate() {
-            let activation = match self.activations[i].as_str() {
-                "none" => None,
-                name => Some(activation::function(name, self.slopes[i]).map_err(Unsupported)?),
-            };
-            stages.push(Stage { bias, finish: Finish { activation, round: self.rounds[i] } });
-        }
-        let pool = match self.pool.as_str() {
-            "max" => Some((Reduction::Max, self.pool_window())),
-            "average" => Some((Reduction::Average, self.pool_window())),
-            _ => None,
-        };
-        recipes::conv::forward(cx, &window, self.groups, &stages, pool)
+        let finish = |stage: &Stage| Finish { activation: stage.activation.map(Function::recipe), round: stage.round };
+        let stage = |stage: &Stage| recipes::Stage { bias: stage.bias, finish: finish(stage) };
+        let stages: Vec<recipes::Stage> = self.stages.iter().map(stage).collect();
+        let pool = self.pool.map(|pool| (pool.reduction, pool.window));
+        recipes::conv::forward(cx, &self.window, self.groups, &stages, pool)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
-        let (Ok(steps), Some((x, mut params))) = (self.steps(), operands.split_first()) else {
+        let Some((x, mut params)) = operands.split_first() else {
             return 0;
         };
         let (mut value, mut sum) = (x.clone(), 0);
-        for step in steps {
+        for step in self.steps() {
             let (own, others) = params.split_at(step.params);
             let operands = [&[value], own].concat();
             let Ok(result) = step.op.infer(&operands) else {
@@ -265,9 +272,9 @@ impl OperatorDef for MlpConv {
 
     fn factors(&self) -> Vec<usize> {
         // The image, then for each stage its weights and perhaps a bias.
-        let stages = self.biases.iter().scan(1, |at, &bias| {
+        let stages = self.stages.iter().scan(1, |at, stage| {
             let own = *at;
-            *at += 1 + usize::from(bias);
+            *at += 1 + usize::from(stage.bias);
             Some(own)
         });
         std::iter::once(0).chain(stages).collect()
@@ -285,43 +292,32 @@ impl OperatorDef for MlpConv {
         self.factors().contains(&operand)
     }
 
-    fn receptive(&self, operands: &[Type]) -> Receptive {
-        Receptive::Window(self.window(&operands[1]))
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window)
     }
 
     fn cases() -> Vec<Case> {
-        let chain = |channels: &[usize], kernel: usize, activations: [&str; 2], pool: &str| {
-            let stages = channels.len() - 1;
-            let mut names = vec![activations[0].to_string(); stages];
-            names[stages - 1] = activations[1].to_string();
-            let op = MlpConv {
-                stride: [1, 1],
-                pad: [kernel / 2, kernel / 2],
-                dilation: [1, 1],
-                groups: 1,
-                biases: (0..stages).map(|i| i != 1).collect(),
-                slopes: names.iter().map(|n| activation::default_slope(n)).collect(),
-                activations: names,
-                rounds: vec![None; stages],
-                pool: pool.into(),
-                pool_kernel: [3, 3],
-                pool_stride: [2, 2],
-                pool_pad: [0, 0],
-                pool_ceil: true,
-            };
+        let chain = |channels: &[usize], kernel: usize, [others, last]: [Option<Function>; 2], pool| {
+            let count = channels.len() - 1;
+            let activation = |i| if i + 1 == count { last } else { others };
+            let stage = |i| Stage { bias: i != 1, activation: activation(i), round: None };
+            let window = window::pooling([kernel; 2], [1, 1], [kernel / 2; 2]);
+            let stages: Vec<Stage> = (0..count).map(stage).collect();
             let mut operands = vec![Type::batched(&[channels[0], 6, 7])];
-            for i in 0..stages {
+            for i in 0..count {
                 let kernel = if i == 0 { kernel } else { 1 };
                 operands.push(Type::shared(&[channels[i + 1], channels[i], kernel, kernel]));
-                operands.extend(op.biases[i].then(|| Type::shared(&[channels[i + 1]])));
+                operands.extend(stages[i].bias.then(|| Type::shared(&[channels[i + 1]])));
             }
-            Case::new(op, 2, &operands)
+            Case::new(MlpConv { window, groups: 1, stages, pool }, 2, &operands)
         };
+        let pool = |reduction| Some(Pool { reduction, window: window::pooling([3, 3], [2, 2], [0, 0]), ceil: true });
+        let function = |name| Function::named(name);
         vec![
-            chain(&[3, 10, 9, 4], 3, ["relu", "relu"], ""),
-            chain(&[2, 5], 5, ["relu", "none"], ""),
-            chain(&[3, 8, 7], 1, ["tanh", "sigmoid"], "max"),
-            chain(&[4, 6, 5], 3, ["elu", "leaky_relu"], "average"),
+            chain(&[3, 10, 9, 4], 3, ["relu", "relu"].map(function), None),
+            chain(&[2, 5], 5, ["relu", "none"].map(function), None),
+            chain(&[3, 8, 7], 1, ["tanh", "sigmoid"].map(function), pool(Reduction::Max)),
+            chain(&[4, 6, 5], 3, ["elu", "leaky_relu"].map(function), pool(Reduction::Average)),
         ]
     }
 }

@@ -49,14 +49,17 @@ pub mod update;
 
 pub(crate) use usual::*;
 
-use attr::Attr;
+use attr::{Attr, Attribute, Given};
 use facts::{Derivative, Elements, Folding, Memory, Receptive, Storage};
 use schema::Schema;
 
 /// Attributes as text, both ways; made by the `attributes!` macro.
 pub trait Attributes: Sized {
-    fn attrs(&self) -> Vec<(&'static str, Attr)>;
-    fn from_attrs(attrs: &[(String, Attr)]) -> Result<Self, String>;
+    /// All of them, in the order of their declaration.
+    fn attrs(&self) -> Vec<Attribute>;
+
+    /// Reads them, or says what is missing or of the wrong kind.
+    fn take(given: &mut Given) -> Result<Self, String>;
 }
 
 /// The duties of an operator. No default bodies: a forgotten duty does not compile.
@@ -197,15 +200,17 @@ macro_rules! operators {
                 match self { $(Operator::$op(_) => $text),* }
             }
 
-            pub fn attrs(&self) -> Vec<(&'static str, Attr)> {
+            pub fn attrs(&self) -> Vec<Attribute> {
                 match self { $(Operator::$op(op) => op.attrs()),* }
             }
 
             pub fn parse(name: &str, attrs: &[(String, Attr)]) -> Result<Operator, String> {
-                match name {
-                    $($text => Ok(Operator::$op($module::$op::from_attrs(attrs)?)),)*
-                    _ => Err(format!("unknown operator `{name}`")),
-                }
+                let mut given = Given::new(attrs);
+                let op = match name {
+                    $($text => Operator::$op($module::$op::take(&mut given)?),)*
+                    _ => return Err(format!("unknown operator `{name}`")),
+                };
+                given.finish().map(|()| op)
             }
 
             pub fn infer(&self, operands: &[Type]) -> Result<Type, String> {

@@ -46,7 +46,7 @@ attributes! {
         bottom: usize,
         left: usize,
         right: usize,
-        value: f64,
+        value: f64 = 0.0,
     }
 }
 

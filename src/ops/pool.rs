@@ -7,7 +7,7 @@ use super::layer;
 use super::params::ParamSpec;
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
-use super::window;
+use super::window::{self, Window};
 use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, check};
 use crate::graph::NodeId;
@@ -21,7 +21,7 @@ pub const POOL: &[ParamSpec] =
     &[layer::KERNEL.positional().spec, layer::POOL_STRIDE.spec, layer::PAD.spec, layer::CEIL.spec];
 
 /// Checks the window, then adds the operator that `make` gives for it.
-pub fn build(cx: &mut LayerCx, make: impl FnOnce(&window::Window, bool) -> Operator) -> Result<NodeId, LayerError> {
+pub fn build(cx: &mut LayerCx, make: impl FnOnce(&Window, bool) -> Operator) -> Result<NodeId, LayerError> {
     let [_, height, width] = cx.image()?;
     let (window, ceil) = (cx.window(), cx.get(layer::CEIL));
     window::pool_output(&window, ceil, [height, width])?;
@@ -30,22 +30,22 @@ pub fn build(cx: &mut LayerCx, make: impl FnOnce(&window::Window, bool) -> Opera
 }
 
 fn build_max(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    build(cx, |w, ceil| MaxPool { kernel: w.kernel, stride: w.stride, pad: w.pad, ceil }.into())
+    build(cx, |w, ceil| MaxPool { window: *w, ceil }.into())
 }
 
 fn build_avg(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    build(cx, |w, ceil| AvgPool { kernel: w.kernel, stride: w.stride, pad: w.pad, ceil }.into())
+    build(cx, |w, ceil| AvgPool { window: *w, ceil }.into())
 }
 
 /// Type of a pooling's result.
-pub fn pooled(x: &Type, window: &window::Window, ceil: bool) -> Result<Type, String> {
+pub fn pooled(x: &Type, window: &Window, ceil: bool) -> Result<Type, String> {
     let [channels, height, width] = check::image(x)?;
     let [oh, ow] = window::pool_output(window, ceil, [height, width])?;
     check::sized(Type::batched(&[channels, oh, ow]))
 }
 
 /// Is `dy` the gradient of a pooling of `x`, whichever way it rounds?
-pub fn unpooled(x: &Type, dy: &Type, window: &window::Window) -> Result<Type, String> {
+pub fn unpooled(x: &Type, dy: &Type, window: &Window) -> Result<Type, String> {
     let ([channels, height, width], [outputs, oh, ow]) = (check::image(x)?, check::image(dy)?);
     if channels != outputs {
         return Err(format!("the gradient has {outputs} channels, the image {channels}"));
@@ -53,20 +53,6 @@ pub fn unpooled(x: &Type, dy: &Type, window: &window::Window) -> Result<Type, St
     window::pool_rounding(window, [height, width], [oh, ow])?;
     check::sized(x.clone())
 }
-
-/// The window of operators that have its parts as attributes.
-macro_rules! windowed {
-    ($($operator:ident),+) => {
-        $(impl $operator {
-            fn window(&self) -> $crate::ops::window::Window {
-                $crate::ops::window::pooling(self.kernel, self.stride, self.pad)
-            }
-        })+
-    };
-}
-pub(super) use windowed;
-
-windowed!(MaxPool, MaxPoolGrad, AvgPool, AvgPoolGrad);
 
 /// Images, channels, sizes and a window that tests try.
 pub struct Shape {
@@ -83,10 +69,13 @@ impl Shape {
         Type::batched(&self.x)
     }
 
+    pub fn window(&self) -> Window {
+        window::pooling(self.kernel, self.stride, self.pad)
+    }
+
     /// Type of the result.
     pub fn pooled(&self) -> Type {
-        pooled(&self.image(), &window::pooling(self.kernel, self.stride, self.pad), self.ceil)
-            .expect("a shape that fits")
+        pooled(&self.image(), &self.window(), self.ceil).expect("a shape that fits")
     }
 }
 
@@ -104,10 +93,8 @@ pub const SHAPES: &[Shape] = &[
 attributes! {
     /// `x[C, H, W] -> y[C, oh, ow]`
     MaxPool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
-        ceil: bool,
+        window: Window,
+        ceil: bool = true,
     }
 }
 
@@ -125,24 +112,23 @@ impl OperatorDef for MaxPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pooled(x, &self.window(), self.ceil)
+        pooled(x, &self.window, self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        reference::pool(cx, x, &self.window(), |cells| x.data[cells.first_maximum(&x.data)].f64())
+        reference::pool(cx, x, &self.window, |cells| x.data[cells.first_maximum(&x.data)].f64())
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        let &MaxPool { kernel, stride, pad, .. } = self;
         let (x, dy) = (cx.operands[0], cx.grad);
-        Ok(vec![cx.wanted(0, MaxPoolGrad { kernel, stride, pad }, &[x, dy])?])
+        Ok(vec![cx.wanted(0, MaxPoolGrad { window: self.window }, &[x, dy])?])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::max(cx, &self.window())
+        recipes::pool::max(cx, &self.window)
     }
 
     super::no_products!();
@@ -162,13 +148,12 @@ impl OperatorDef for MaxPool {
     }
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {
-        Receptive::Window(self.window())
+        Receptive::Window(self.window)
     }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, ceil, .. } = s;
-            Case::new(MaxPool { kernel, stride, pad, ceil }, s.batch, &[s.image()]).drawn(Draw::Distinct)
+            Case::new(MaxPool { window: s.window(), ceil: s.ceil }, s.batch, &[s.image()]).drawn(Draw::Distinct)
         };
         SHAPES.iter().map(case).collect()
     }
@@ -177,9 +162,7 @@ impl OperatorDef for MaxPool {
 attributes! {
     /// `(x, dy) -> dx`, to the first maximum in row order.
     MaxPoolGrad {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
+        window: Window,
     }
 }
 
@@ -188,12 +171,12 @@ impl OperatorDef for MaxPoolGrad {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy] = check::exactly(operands)?;
-        unpooled(x, dy, &self.window())
+        unpooled(x, dy, &self.window)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window, |dx, cells, dy| {
             dx[cells.first_maximum(&x.data)] += dy;
         })
     }
@@ -202,7 +185,7 @@ impl OperatorDef for MaxPoolGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::max_grad(cx, &self.window())
+        recipes::pool::max_grad(cx, &self.window)
     }
 
     super::no_products!();
@@ -211,8 +194,7 @@ impl OperatorDef for MaxPoolGrad {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, .. } = s;
-            Case::new(MaxPoolGrad { kernel, stride, pad }, s.batch, &[s.image(), s.pooled()]).drawn(Draw::Distinct)
+            Case::new(MaxPoolGrad { window: s.window() }, s.batch, &[s.image(), s.pooled()]).drawn(Draw::Distinct)
         };
         SHAPES.iter().map(case).collect()
     }
@@ -221,10 +203,8 @@ impl OperatorDef for MaxPoolGrad {
 attributes! {
     /// `x[C, H, W] -> y[C, oh, ow]`; the divisor counts cells inside the image only.
     AvgPool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
-        ceil: bool,
+        window: Window,
+        ceil: bool = true,
     }
 }
 
@@ -242,29 +222,28 @@ impl OperatorDef for AvgPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pooled(x, &self.window(), self.ceil)
+        pooled(x, &self.window, self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        reference::pool(cx, x, &self.window(), |cells| {
+        reference::pool(cx, x, &self.window, |cells| {
             cells.places().map(|place| x.data[place].f64()).sum::<f64>() / cells.count() as f64
         })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        let &AvgPool { kernel, stride, pad, .. } = self;
         let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
             return Err("a pooling of no image".into());
         };
         let dy = cx.grad;
-        Ok(vec![cx.wanted(0, AvgPoolGrad { kernel, stride, pad, height, width }, &[dy])?])
+        Ok(vec![cx.wanted(0, AvgPoolGrad { window: self.window, height, width }, &[dy])?])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::avg(cx, &self.window())
+        recipes::pool::avg(cx, &self.window)
     }
 
     super::no_products!();
@@ -272,13 +251,12 @@ impl OperatorDef for AvgPool {
     super::usual!(elements, storage, reads_bf16, memory, folding);
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {
-        Receptive::Window(self.window())
+        Receptive::Window(self.window)
     }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, ceil, .. } = s;
-            Case::new(AvgPool { kernel, stride, pad, ceil }, s.batch, &[s.image()]).drawn(Draw::Normal)
+            Case::new(AvgPool { window: s.window(), ceil: s.ceil }, s.batch, &[s.image()]).drawn(Draw::Normal)
         };
         SHAPES.iter().map(case).collect()
     }
@@ -287,9 +265,7 @@ impl OperatorDef for AvgPool {
 attributes! {
     /// `dy -> dx[C, height, width]`
     AvgPoolGrad {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
+        window: Window,
         height: usize,
         width: usize,
     }
@@ -302,13 +278,13 @@ impl OperatorDef for AvgPoolGrad {
         let [dy] = check::exactly(operands)?;
         let [channels, _, _] = check::image(dy)?;
         let x = Type::batched(&[channels, self.height, self.width]);
-        unpooled(&x, dy, &self.window())
+        unpooled(&x, dy, &self.window)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let dy = operands[0].real();
         let [images, channels, _, _] = reference::nchw(&dy.dims);
-        reference::unpool(cx, [images, channels, self.height, self.width], dy, &self.window(), |dx, cells, dy| {
+        reference::unpool(cx, [images, channels, self.height, self.width], dy, &self.window, |dx, cells, dy| {
             let share = dy / cells.count() as f64;
             cells.places().for_each(|place| dx[place] += share);
         })
@@ -318,7 +294,7 @@ impl OperatorDef for AvgPoolGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::avg_grad(cx, &self.window())
+        recipes::pool::avg_grad(cx, &self.window)
     }
 
     super::no_products!();
@@ -327,8 +303,8 @@ impl OperatorDef for AvgPoolGrad {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, x: [_, height, width], .. } = s;
-            Case::new(AvgPoolGrad { kernel, stride, pad, height, width }, s.batch, &[s.pooled()])
+            let &Shape { x: [_, height, width], .. } = s;
+            Case::new(AvgPoolGrad { window: s.window(), height, width }, s.batch, &[s.pooled()])
         };
         SHAPES.iter().map(case).collect()
     }

@@ -10,27 +10,8 @@ use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered, Unsupported};
 use crate::recipes::movement;
 use crate::types::{DType, Type};
+pub use ninc_runtime::init::Init;
 use ninc_runtime::plan::Role;
-
-/// How a parameter starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// Gaussian with mean 0.
-    Normal {
-        std: f64,
-    },
-    /// Uniform in `[-limit, limit]`.
-    Uniform {
-        limit: f64,
-    },
-    /// Uniform in `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio, 2010).
-    Xavier,
-    /// Gaussian with `std = sqrt(2 / fan_in)` (He et al., 2015).
-    He,
-    Constant {
-        value: f64,
-    },
-}
 
 impl AttrValue for Init {
     fn to_attr(&self) -> Attr {
@@ -66,8 +47,8 @@ attributes! {
         /// What it stands for; the name decides nothing.
         role: Role,
         /// I32 instead of F32
-        ints: bool,
-        batched: bool,
+        ints: bool = false,
+        batched: bool = true,
         dims: Vec<usize>,
     }
 }
@@ -116,15 +97,23 @@ attributes! {
         dims: Vec<usize>,
         init: Init,
         /// The optimiser changes it.
-        trainable: bool,
+        trainable: bool = true,
         /// Multiplier of the learning rate.
-        rate: f64,
+        rate: f64 = 1.0,
         /// Multiplier of the weight decay.
-        decay: f64,
+        decay: f64 = 1.0,
         /// Bound on the L2 norm of each output unit's weights, applied after each step.
-        max_norm: Option<f64>,
+        max_norm: Option<f64> = None,
         /// Belongs to the optimiser: saved in checkpoints, not with the weights.
-        state: bool,
+        state: bool = false,
+    }
+}
+
+impl Param {
+    /// A learned weight with the optimiser's own rate and decay.
+    pub fn new(name: impl Into<String>, dims: &[usize], init: Init) -> Param {
+        let (name, dims) = (name.into(), dims.to_vec());
+        Param { name, dims, init, trainable: true, rate: 1.0, decay: 1.0, max_norm: None, state: false }
     }
 }
 
@@ -167,8 +156,8 @@ attributes! {
     /// The same number everywhere. No operands.
     Fill {
         value: f64,
-        batched: bool,
-        dims: Vec<usize>,
+        batched: bool = false,
+        dims: Vec<usize> = vec![],
     }
 }
 

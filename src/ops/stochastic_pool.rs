@@ -5,6 +5,7 @@ use super::facts::Receptive;
 use super::pool::{self, POOL, SHAPES, Shape};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
+use super::window::Window;
 use super::{Case, Draw, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
@@ -16,10 +17,8 @@ use ninc_runtime::philox;
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let stream = cx.stream;
-    pool::build(cx, |w, ceil| StochasticPool { kernel: w.kernel, stride: w.stride, pad: w.pad, ceil, stream }.into())
+    pool::build(cx, |w, ceil| StochasticPool { window: *w, ceil, stream }.into())
 }
-
-pool::windowed!(StochasticPool, StochasticPoolGrad, StochasticPoolTrain, StochasticPoolTrainGrad);
 
 /// The value that counts: what is below 0 counts as 0.
 fn positive<T: Real>(x: T) -> T {
@@ -64,10 +63,8 @@ fn pick<T: Real>(x: &[T], u: f32, places: impl Iterator<Item = usize> + Clone) -
 attributes! {
     /// Inference: `Σa²/Σa` over the window, `a = max(x, 0)`.
     StochasticPool {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
-        ceil: bool,
+        window: Window,
+        ceil: bool = true,
         stream: u32,
     }
 }
@@ -87,12 +84,12 @@ impl OperatorDef for StochasticPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x] = check::exactly(operands)?;
-        pool::pooled(x, &self.window(), self.ceil)
+        pool::pooled(x, &self.window, self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let x = operands[0].real();
-        reference::pool(cx, x, &self.window(), |cells| {
+        reference::pool(cx, x, &self.window, |cells| {
             let (mut sum, mut squares) = (0.0, 0.0);
             for place in cells.places() {
                 let a = positive(x.data[place]).f64();
@@ -104,20 +101,19 @@ impl OperatorDef for StochasticPool {
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        let &StochasticPool { kernel, stride, pad, .. } = self;
         let (x, dy) = (cx.operands[0], cx.grad);
-        Ok(vec![cx.wanted(0, StochasticPoolGrad { kernel, stride, pad }, &[x, dy])?])
+        Ok(vec![cx.wanted(0, StochasticPoolGrad { window: self.window }, &[x, dy])?])
     }
     super::differentiable!();
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
-        let &StochasticPool { kernel, stride, pad, ceil, stream } = self;
-        let op = StochasticPoolTrain { kernel, stride, pad, ceil, stream };
+        let &StochasticPool { window, ceil, stream } = self;
+        let op = StochasticPoolTrain { window, ceil, stream };
         Ok(Some(cx.graph.add(op, &[cx.operands[0], cx.key])?))
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::stochastic(cx, &self.window())
+        recipes::pool::stochastic(cx, &self.window)
     }
 
     super::no_products!();
@@ -125,13 +121,12 @@ impl OperatorDef for StochasticPool {
     super::usual!(elements, storage, reads_bf16, memory, folding);
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {
-        Receptive::Window(self.window())
+        Receptive::Window(self.window)
     }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, ceil, .. } = s;
-            Case::new(StochasticPool { kernel, stride, pad, ceil, stream: 0 }, s.batch, &[s.image()])
+            Case::new(StochasticPool { window: s.window(), ceil: s.ceil, stream: 0 }, s.batch, &[s.image()])
                 .drawn(Draw::Distinct)
         };
         SHAPES.iter().map(case).collect()
@@ -141,9 +136,7 @@ impl OperatorDef for StochasticPool {
 attributes! {
     /// `(x, dy) -> dx`
     StochasticPoolGrad {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
+        window: Window,
     }
 }
 
@@ -152,12 +145,12 @@ impl OperatorDef for StochasticPoolGrad {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy] = check::exactly(operands)?;
-        pool::unpooled(x, dy, &self.window())
+        pool::unpooled(x, dy, &self.window)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window, |dx, cells, dy| {
             let values = || cells.places().map(|place| positive(x.data[place]).f64());
             let (sum, squares) = (values().sum::<f64>(), values().map(|a| a * a).sum::<f64>());
             for cell in cells.places().filter(|&cell| x.data[cell] > T::ZERO) {
@@ -171,7 +164,7 @@ impl OperatorDef for StochasticPoolGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::stochastic_grad(cx, &self.window())
+        recipes::pool::stochastic_grad(cx, &self.window)
     }
 
     super::no_products!();
@@ -180,8 +173,7 @@ impl OperatorDef for StochasticPoolGrad {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, .. } = s;
-            Case::new(StochasticPoolGrad { kernel, stride, pad }, s.batch, &[s.image(), s.pooled()])
+            Case::new(StochasticPoolGrad { window: s.window() }, s.batch, &[s.image(), s.pooled()])
                 .drawn(Draw::Distinct)
         };
         SHAPES.iter().map(case).collect()
@@ -191,10 +183,8 @@ impl OperatorDef for StochasticPoolGrad {
 attributes! {
     /// `(x, key) -> y`, see `recipes::pool`.
     StochasticPoolTrain {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
-        ceil: bool,
+        window: Window,
+        ceil: bool = true,
         stream: u32,
     }
 }
@@ -205,29 +195,29 @@ impl OperatorDef for StochasticPoolTrain {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, key] = check::exactly(operands)?;
         check::key(key)?;
-        pool::pooled(x, &self.window(), self.ceil)
+        pool::pooled(x, &self.window, self.ceil)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, key) = (operands[0].real(), operands[1].int());
         let output = reference::nchw(&cx.ty.full_dims(cx.batch));
         let random = Random { key: &key.data, stream: self.stream, output, first: cx.first };
-        reference::pool(cx, x, &self.window(), |cells| {
+        reference::pool(cx, x, &self.window, |cells| {
             let picked = pick(&x.data, random.unit(cells.plane, cells.place), cells.places());
             picked.map_or(0.0, |cell| positive(x.data[cell]).f64())
         })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        let &StochasticPoolTrain { kernel, stride, pad, stream, .. } = self;
+        let &StochasticPoolTrain { window, stream, .. } = self;
         let (x, key, dy) = (cx.operands[0], cx.operands[1], cx.grad);
-        Ok(vec![cx.wanted(0, StochasticPoolTrainGrad { kernel, stride, pad, stream }, &[x, dy, key])?, None])
+        Ok(vec![cx.wanted(0, StochasticPoolTrainGrad { window, stream }, &[x, dy, key])?, None])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::stochastic_train(cx, &self.window(), self.stream)
+        recipes::pool::stochastic_train(cx, &self.window, self.stream)
     }
 
     super::no_products!();
@@ -236,9 +226,8 @@ impl OperatorDef for StochasticPoolTrain {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, ceil, .. } = s;
             Case::new(
-                StochasticPoolTrain { kernel, stride, pad, ceil, stream: 3 },
+                StochasticPoolTrain { window: s.window(), ceil: s.ceil, stream: 3 },
                 s.batch,
                 &[s.image(), Type::ints(false, &[4])],
             )
@@ -251,9 +240,7 @@ impl OperatorDef for StochasticPoolTrain {
 attributes! {
     /// `(x, dy, key) -> dx`
     StochasticPoolTrainGrad {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        pad: [usize; 2],
+        window: Window,
         stream: u32,
     }
 }
@@ -264,13 +251,13 @@ impl OperatorDef for StochasticPoolTrainGrad {
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
         let [x, dy, key] = check::exactly(operands)?;
         check::key(key)?;
-        pool::unpooled(x, dy, &self.window())
+        pool::unpooled(x, dy, &self.window)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy, key) = (operands[0].real(), operands[1].real(), operands[2].int());
         let random = Random { key: &key.data, stream: self.stream, output: reference::nchw(&dy.dims), first: cx.first };
-        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window(), |dx, cells, dy| {
+        reference::unpool(cx, reference::nchw(&x.dims), dy, &self.window, |dx, cells, dy| {
             if let Some(cell) = pick(&x.data, random.unit(cells.plane, cells.place), cells.places()) {
                 dx[cell] += dy;
             }
@@ -281,7 +268,7 @@ impl OperatorDef for StochasticPoolTrainGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::pool::stochastic_train_grad(cx, &self.window(), self.stream)
+        recipes::pool::stochastic_train_grad(cx, &self.window, self.stream)
     }
 
     super::no_products!();
@@ -290,9 +277,8 @@ impl OperatorDef for StochasticPoolTrainGrad {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            let &Shape { kernel, stride, pad, .. } = s;
             Case::new(
-                StochasticPoolTrainGrad { kernel, stride, pad, stream: 3 },
+                StochasticPoolTrainGrad { window: s.window(), stream: 3 },
                 s.batch,
                 &[s.image(), s.pooled(), Type::ints(false, &[4])],
             )

@@ -2,7 +2,7 @@
 //! compiled program serves any schedule.
 
 use super::arithmetic::bits;
-use super::attr::attributes;
+use super::attr::{Attr, AttrValue, attributes};
 use super::reference;
 use super::{Case, Draw, OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
@@ -14,11 +14,11 @@ use crate::recipes::{elementwise, reduce};
 use crate::types::Type;
 
 attributes! {
-    /// `rule` names a formula; its operands are listed with it in `rules()`. `rate` and `decay` are the parameter's multipliers.
+    /// The operands are those of the rule; `rate` and `decay` are the parameter's multipliers.
     Update {
-        rule: String,
-        rate: f64,
-        decay: f64,
+        rule: Rule,
+        rate: f64 = 1.0,
+        decay: f64 = 1.0,
     }
 }
 
@@ -117,127 +117,159 @@ impl Arithmetic for Code<'_> {
     }
 }
 
-/// A formula of an optimiser.
-pub struct Rule {
-    pub name: &'static str,
-    /// Operands of the parameter's shape, first.
-    pub tensors: &'static [&'static str],
-    /// Shared numbers, after them.
-    pub numbers: &'static [&'static str],
-    /// The formula, for people: `r` and `d` are the parameter's multipliers of rate and decay.
-    pub formula: &'static str,
-}
-
-/// All formulas. `g` is the gradient (already clipped), `w` the weight, primed states are the new ones.
+/// A formula of an optimiser. `g` is the gradient (already clipped), `w` the weight, primed states are the new ones.
 ///
-/// * SGD as PyTorch has it: `v' = sgd_velocity`, `w' = sgd_step`; with Nesterov's momentum `w' = nesterov_step`.
-///   Without momentum: `w' = sgd_plain`.
-/// * SGD as Caffe and cuda-convnet have it, the rate inside the velocity: `v' = sgd_velocity_inside`,
-///   `w' = sgd_step_inside`; with Nesterov's momentum `w' = nesterov_step_inside`.
-/// * Adam (Kingma & Ba, 2015): `g' = decayed` (where decay is not 0), `m' = adam_first`, `s' = adam_second`,
-///   `c1 = bias_correction(beta1, step)`, `c2 = bias_correction(beta2, step)` (both once for all parameters; the first step
-///   is 1), `w' = adam_step`. AdamW (Loshchilov & Hutter, 2019): no `decayed`, and `adamw_step` at the end.
-/// * RMSProp: `g' = decayed`, `s' = adam_second` with alpha for beta2, then `w' = rmsprop_step`, or with momentum
-///   `v' = rmsprop_velocity`, `w' = sgd_step`.
-pub const fn rules() -> &'static [Rule] {
-    RULES
+/// * SGD as PyTorch has it: `v' = SgdVelocity`, `w' = SgdStep`; with Nesterov's momentum `w' = NesterovStep`.
+///   Without momentum: `w' = SgdPlain`.
+/// * SGD as Caffe and cuda-convnet have it, the rate inside the velocity: `v' = SgdVelocityInside`,
+///   `w' = SgdStepInside`; with Nesterov's momentum `w' = NesterovStepInside`.
+/// * Adam (Kingma & Ba, 2015): `g' = Decayed` (where decay is not 0), `m' = AdamFirst`, `s' = AdamSecond`,
+///   `c1 = BiasCorrection(beta1, step)`, `c2 = BiasCorrection(beta2, step)` (both once for all parameters; the first step
+///   is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
+/// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
+///   `v' = RmspropVelocity`, `w' = SgdStep`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// `g + d·decay·w`
+    Decayed,
+    /// `w - r·rate·(g + d·decay·w)`
+    SgdPlain,
+    /// `momentum·v + (g + d·decay·w)`
+    SgdVelocity,
+    /// `momentum·v + r·rate·(g + d·decay·w)`
+    SgdVelocityInside,
+    /// `w - r·rate·v'`
+    SgdStep,
+    /// `w - v'`
+    SgdStepInside,
+    /// `w - r·rate·((g + d·decay·w) + momentum·v')`
+    NesterovStep,
+    /// `w - (v' + momentum·(v' - v))`
+    NesterovStepInside,
+    /// `beta1·m + (1 - beta1)·g`
+    AdamFirst,
+    /// `beta2·s + (1 - beta2)·g²`
+    AdamSecond,
+    /// `1 - beta^step`
+    BiasCorrection,
+    /// `w - r·rate/c1·m'/(sqrt(s'/c2) + epsilon)`
+    AdamStep,
+    /// `w - r·rate·d·decay·w - r·rate/c1·m'/(sqrt(s'/c2) + epsilon)`
+    AdamwStep,
+    /// `w - r·rate·g/(sqrt(s') + epsilon)`
+    RmspropStep,
+    /// `momentum·v + g/(sqrt(s') + epsilon)`
+    RmspropVelocity,
 }
 
-const fn rule(
-    name: &'static str,
-    tensors: &'static [&'static str],
-    numbers: &'static [&'static str],
-    formula: &'static str,
-) -> Rule {
-    Rule { name, tensors, numbers, formula }
+impl Rule {
+    pub const ALL: [Rule; 15] = [
+        Rule::Decayed,
+        Rule::SgdPlain,
+        Rule::SgdVelocity,
+        Rule::SgdVelocityInside,
+        Rule::SgdStep,
+        Rule::SgdStepInside,
+        Rule::NesterovStep,
+        Rule::NesterovStepInside,
+        Rule::AdamFirst,
+        Rule::AdamSecond,
+        Rule::BiasCorrection,
+        Rule::AdamStep,
+        Rule::AdamwStep,
+        Rule::RmspropStep,
+        Rule::RmspropVelocity,
+    ];
+
+    /// The name in the text of graphs; operands of the parameter's shape, first; shared numbers, after them.
+    const fn parts(self) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
+        match self {
+            Rule::Decayed => ("decayed", &["w", "g"], &["decay"]),
+            Rule::SgdPlain => ("sgd_plain", &["w", "g"], &["rate", "decay"]),
+            Rule::SgdVelocity => ("sgd_velocity", &["w", "g", "v"], &["momentum", "decay"]),
+            Rule::SgdVelocityInside => ("sgd_velocity_inside", &["w", "g", "v"], &["rate", "momentum", "decay"]),
+            Rule::SgdStep => ("sgd_step", &["w", "v'"], &["rate"]),
+            Rule::SgdStepInside => ("sgd_step_inside", &["w", "v'"], &[]),
+            Rule::NesterovStep => ("nesterov_step", &["w", "g", "v'"], &["rate", "momentum", "decay"]),
+            Rule::NesterovStepInside => ("nesterov_step_inside", &["w", "v", "v'"], &["momentum"]),
+            Rule::AdamFirst => ("adam_first", &["g", "m"], &["beta1"]),
+            Rule::AdamSecond => ("adam_second", &["g", "s"], &["beta2"]),
+            Rule::BiasCorrection => ("bias_correction", &[], &["beta", "step"]),
+            Rule::AdamStep => ("adam_step", &["w", "m'", "s'"], &["rate", "c1", "c2", "epsilon"]),
+            Rule::AdamwStep => ("adamw_step", &["w", "m'", "s'"], &["rate", "c1", "c2", "epsilon", "decay"]),
+            Rule::RmspropStep => ("rmsprop_step", &["w", "g", "s'"], &["rate", "epsilon"]),
+            Rule::RmspropVelocity => ("rmsprop_velocity", &["g", "s'", "v"], &["momentum", "epsilon"]),
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        self.parts().0
+    }
 }
 
-const RULES: &[Rule] = &[
-    rule("decayed", &["w", "g"], &["decay"], "g + d·decay·w"),
-    rule("sgd_plain", &["w", "g"], &["rate", "decay"], "w - r·rate·(g + d·decay·w)"),
-    rule("sgd_velocity", &["w", "g", "v"], &["momentum", "decay"], "momentum·v + (g + d·decay·w)"),
-    rule(
-        "sgd_velocity_inside",
-        &["w", "g", "v"],
-        &["rate", "momentum", "decay"],
-        "momentum·v + r·rate·(g + d·decay·w)",
-    ),
-    rule("sgd_step", &["w", "v'"], &["rate"], "w - r·rate·v'"),
-    rule("sgd_step_inside", &["w", "v'"], &[], "w - v'"),
-    rule(
-        "nesterov_step",
-        &["w", "g", "v'"],
-        &["rate", "momentum", "decay"],
-        "w - r·rate·((g + d·decay·w) + momentum·v')",
-    ),
-    rule("nesterov_step_inside", &["w", "v", "v'"], &["momentum"], "w - (v' + momentum·(v' - v))"),
-    rule("adam_first", &["g", "m"], &["beta1"], "beta1·m + (1 - beta1)·g"),
-    rule("adam_second", &["g", "s"], &["beta2"], "beta2·s + (1 - beta2)·g²"),
-    rule("bias_correction", &[], &["beta", "step"], "1 - beta^step"),
-    rule("adam_step", &["w", "m'", "s'"], &["rate", "c1", "c2", "epsilon"], "w - r·rate/c1·m'/(sqrt(s'/c2) + epsilon)"),
-    rule(
-        "adamw_step",
-        &["w", "m'", "s'"],
-        &["rate", "c1", "c2", "epsilon", "decay"],
-        "w - r·rate·d·decay·w - r·rate/c1·m'/(sqrt(s'/c2) + epsilon)",
-    ),
-    rule("rmsprop_step", &["w", "g", "s'"], &["rate", "epsilon"], "w - r·rate·g/(sqrt(s') + epsilon)"),
-    rule("rmsprop_velocity", &["g", "s'", "v"], &["momentum", "epsilon"], "momentum·v + g/(sqrt(s') + epsilon)"),
-];
+impl AttrValue for Rule {
+    fn to_attr(&self) -> Attr {
+        Attr::word(self.name())
+    }
 
-/// The formula of a rule, in any arithmetic; `v` are its operands. `None`: no such rule, or too few operands.
-fn formula<A: Arithmetic>(a: &mut A, rule: &str, v: &[A::Number], r: f64, d: f64) -> Option<A::Number> {
+    fn from_attr(attr: &Attr) -> Option<Rule> {
+        Rule::ALL.into_iter().find(|rule| rule.to_attr() == *attr)
+    }
+}
+
+/// The formula of a rule, in any arithmetic; `v` are its operands. `None`: another number of operands.
+fn formula<A: Arithmetic>(a: &mut A, rule: Rule, v: &[A::Number], r: f64, d: f64) -> Option<A::Number> {
     Some(match (rule, v) {
-        ("decayed", &[w, g, decay]) => decayed(a, w, g, decay, d),
-        ("sgd_plain", &[w, g, rate, decay]) => {
+        (Rule::Decayed, &[w, g, decay]) => decayed(a, w, g, decay, d),
+        (Rule::SgdPlain, &[w, g, rate, decay]) => {
             let g = decayed(a, w, g, decay, d);
             descend(a, w, g, rate, r)
         }
-        ("sgd_velocity", &[w, g, v, momentum, decay]) => {
+        (Rule::SgdVelocity, &[w, g, v, momentum, decay]) => {
             let g = decayed(a, w, g, decay, d);
             let kept = a.mul(momentum, v);
             a.add(kept, g)
         }
-        ("sgd_velocity_inside", &[w, g, v, rate, momentum, decay]) => {
+        (Rule::SgdVelocityInside, &[w, g, v, rate, momentum, decay]) => {
             let g = decayed(a, w, g, decay, d);
             let rate = scaled(a, rate, r);
             let (kept, step) = (a.mul(momentum, v), a.mul(rate, g));
             a.add(kept, step)
         }
-        ("sgd_step", &[w, v, rate]) => descend(a, w, v, rate, r),
-        ("sgd_step_inside", &[w, v]) => a.sub(w, v),
-        ("nesterov_step", &[w, g, v, rate, momentum, decay]) => {
+        (Rule::SgdStep, &[w, v, rate]) => descend(a, w, v, rate, r),
+        (Rule::SgdStepInside, &[w, v]) => a.sub(w, v),
+        (Rule::NesterovStep, &[w, g, v, rate, momentum, decay]) => {
             let g = decayed(a, w, g, decay, d);
             let ahead = a.mul(momentum, v);
             let g = a.add(g, ahead);
             descend(a, w, g, rate, r)
         }
-        ("nesterov_step_inside", &[w, old, new, momentum]) => {
+        (Rule::NesterovStepInside, &[w, old, new, momentum]) => {
             let change = a.sub(new, old);
             let ahead = a.mul(momentum, change);
             let step = a.add(new, ahead);
             a.sub(w, step)
         }
-        ("adam_first", &[g, m, beta]) => average(a, m, g, beta),
-        ("adam_second", &[g, s, beta]) => {
+        (Rule::AdamFirst, &[g, m, beta]) => average(a, m, g, beta),
+        (Rule::AdamSecond, &[g, s, beta]) => {
             let square = a.mul(g, g);
             average(a, s, square, beta)
         }
-        ("bias_correction", &[beta, step]) => a.one_minus_power(beta, step),
-        ("adam_step", &[w, m, s, rate, c1, c2, epsilon]) => {
+        (Rule::BiasCorrection, &[beta, step]) => a.one_minus_power(beta, step),
+        (Rule::AdamStep, &[w, m, s, rate, c1, c2, epsilon]) => {
             let step = adam(a, m, s, [c1, c2, epsilon]);
             descend(a, w, step, rate, r)
         }
-        ("adamw_step", &[w, m, s, rate, c1, c2, epsilon, decay]) => {
+        (Rule::AdamwStep, &[w, m, s, rate, c1, c2, epsilon, decay]) => {
             let step = adam(a, m, s, [c1, c2, epsilon]);
             let step = decayed(a, w, step, decay, d);
             descend(a, w, step, rate, r)
         }
-        ("rmsprop_step", &[w, g, s, rate, epsilon]) => {
+        (Rule::RmspropStep, &[w, g, s, rate, epsilon]) => {
             let step = normalised(a, g, s, epsilon);
             descend(a, w, step, rate, r)
         }
-        ("rmsprop_velocity", &[g, s, v, momentum, epsilon]) => {
+        (Rule::RmspropVelocity, &[g, s, v, momentum, epsilon]) => {
             let step = normalised(a, g, s, epsilon);
             let kept = a.mul(momentum, v);
             a.add(kept, step)
@@ -293,27 +325,20 @@ fn adam<A: Arithmetic>(a: &mut A, m: A::Number, s: A::Number, [c1, c2, epsilon]:
     normalised(a, m, s, epsilon)
 }
 
-impl Update {
-    fn rule(&self) -> Result<&'static Rule, String> {
-        let found = rules().iter().find(|r| r.name == self.rule);
-        found.ok_or_else(|| format!("unknown update rule `{}`", self.rule))
-    }
-}
-
 impl OperatorDef for Update {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, String> {
-        let rule = self.rule()?;
-        let count = rule.tensors.len() + rule.numbers.len();
+        let (rule, named, scalars) = self.rule.parts();
+        let count = named.len() + scalars.len();
         if operands.len() != count {
-            return Err(format!("{} takes {count} operands, {} given", rule.name, operands.len()));
+            return Err(format!("{rule} takes {count} operands, {} given", operands.len()));
         }
-        let (tensors, numbers) = operands.split_at(rule.tensors.len());
-        for (ty, name) in numbers.iter().zip(rule.numbers) {
+        let (tensors, numbers) = operands.split_at(named.len());
+        for (ty, name) in numbers.iter().zip(scalars) {
             check::scalar(ty, name)?;
         }
-        for (ty, name) in tensors.iter().zip(rule.tensors) {
+        for (ty, name) in tensors.iter().zip(named) {
             check::shared(ty, name)?;
             check::same(&tensors[0], ty)?;
         }
@@ -325,8 +350,7 @@ impl OperatorDef for Update {
         let value = |i: usize| {
             // Shared numbers have one element, the rest one for each of the parameter's.
             let values: Vec<f64> = data.iter().map(|d| d[if d.len() == 1 { 0 } else { i }].f64()).collect();
-            formula(&mut Exact, &self.rule, &values, self.rate, self.decay)
-                .expect("infer has checked rule and operands")
+            formula(&mut Exact, self.rule, &values, self.rate, self.decay).expect("infer has counted the operands")
         };
         reference::result(cx, (0..cx.ty.elements()).map(value).collect())
     }
@@ -335,11 +359,11 @@ impl OperatorDef for Update {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let (rule, rate, decay) = (self.rule.clone(), self.rate, self.decay);
-        let tag = format!("{rule}_{}_{}", bits(rate), bits(decay));
+        let &Update { rule, rate, decay } = self;
+        let tag = format!("{}_{}_{}", rule.name(), bits(rate), bits(decay));
         elementwise::map(cx, &tag, |builder, values, lanes| {
-            let value = formula(&mut Code { builder, lanes }, &rule, values, rate, decay);
-            value.expect("infer has checked rule and operands")
+            let value = formula(&mut Code { builder, lanes }, rule, values, rate, decay);
+            value.expect("infer has counted the operands")
         })
     }
 
@@ -348,14 +372,15 @@ impl OperatorDef for Update {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let case = |rule: &Rule, (rate, decay), dims: &[usize]| {
-            let mut operands = vec![Type::shared(dims); rule.tensors.len()];
-            operands.resize(rule.tensors.len() + rule.numbers.len(), Type::shared(&[]));
-            Case::new(Update { rule: rule.name.into(), rate, decay }, 1, &operands).drawn(Draw::Positive)
+        let case = |rule: Rule, (rate, decay), dims: &[usize]| {
+            let (_, tensors, numbers) = rule.parts();
+            let mut operands = vec![Type::shared(dims); tensors.len()];
+            operands.resize(tensors.len() + numbers.len(), Type::shared(&[]));
+            Case::new(Update { rule, rate, decay }, 1, &operands).drawn(Draw::Positive)
         };
         let both =
             |rule| [case(rule, (1.0, 1.0), &[5, 3, 2, 2]), case(rule, (0.5, 0.0), &[33]), case(rule, (2.0, 0.5), &[])];
-        RULES.iter().flat_map(both).collect()
+        Rule::ALL.into_iter().flat_map(both).collect()
     }
 }
 

@@ -3,10 +3,12 @@
 use super::dce;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::activation::Function;
 use crate::ops::arithmetic::Scale;
 use crate::ops::conv::Conv2d;
 use crate::ops::reshape::Reshape;
 use crate::ops::source::Fill;
+use crate::ops::window::Window;
 
 /// Merges neighbouring pads, scales and reshapes, and drops those without effect.
 pub fn run(graph: &mut Graph) -> Result<(), String> {
@@ -61,8 +63,8 @@ fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, String> {
         },
         Operator::Reshape(reshape) => simplify_reshape(graph, id, operands[0], reshape),
         // max(max(x, 0), 0)
-        Operator::Activation(outer) if outer.function == "relu" => match graph.op(operands[0]) {
-            Operator::Activation(inner) if inner.function == "relu" => Ok(Some(operands[0])),
+        Operator::Activation(outer) if outer.function == Function::Relu => match graph.op(operands[0]) {
+            Operator::Activation(inner) if inner.function == Function::Relu => Ok(Some(operands[0])),
             _ => Ok(None),
         },
         Operator::Conv2d(conv) => absorb_pad(graph, &operands, &conv),
@@ -106,7 +108,8 @@ fn absorb_pad(graph: &mut Graph, operands: &[NodeId], conv: &Conv2d) -> Result<O
     if pad.value != 0.0 || pad.top != pad.bottom || pad.left != pad.right {
         return Ok(None);
     }
-    let wider = Conv2d { pad: [conv.pad[0] + pad.top, conv.pad[1] + pad.left], ..conv.clone() };
+    let pad = [conv.window.pad[0] + pad.top, conv.window.pad[1] + pad.left];
+    let wider = Conv2d { window: Window { pad, ..conv.window }, ..conv.clone() };
     let mut inputs = operands.to_vec();
     inputs[0] = graph.operands(operands[0])[0];
     // The operator may refuse a padding as wide as its window; then the pad stays.

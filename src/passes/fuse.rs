@@ -4,10 +4,11 @@
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::activation::Activation;
+use crate::ops::activation::{Activation, Function};
 use crate::ops::conv::Conv2d;
-use crate::ops::mlpconv::MlpConv;
+use crate::ops::mlpconv::{MlpConv, Stage};
 use crate::ops::round::Round;
+use crate::ops::window::Window;
 use crate::types::Format;
 
 /// Inference: chains as long as they go.
@@ -28,7 +29,7 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
         }
         let Operator::Conv2d(first) = graph.op(id).clone() else { continue };
         let chain = follow(graph, id, most);
-        if chain.stages.len() < 2 && chain.stages.iter().all(|s| s.activation.is_none() && s.round.is_none()) {
+        if chain.links.len() < 2 && chain.links.iter().all(|s| s.activation.is_none() && s.round.is_none()) {
             continue;
         }
         let fused = graph.add(chain.operator(graph, &first), &chain.operands(graph, id))?;
@@ -38,27 +39,28 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
     Ok(())
 }
 
-struct Stage {
+/// A convolution, and what is done to its result.
+struct Link {
     conv: NodeId,
-    activation: Option<Activation>,
+    activation: Option<Function>,
     round: Option<Format>,
 }
 
 struct Chain {
-    stages: Vec<Stage>,
+    links: Vec<Link>,
     /// The value that the chain makes.
     last: NodeId,
 }
 
 fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
-    let mut chain = Chain { stages: vec![], last: first };
+    let mut chain = Chain { links: vec![], last: first };
     loop {
         let conv = chain.last;
         let mut activation = None;
         if let Some(user) = only_user(graph, conv)
-            && let Operator::Activation(function) = graph.op(user)
+            && let &Operator::Activation(Activation { function }) = graph.op(user)
         {
-            activation = Some(function.clone());
+            activation = Some(function);
             chain.last = user;
         }
         let mut round = None;
@@ -68,9 +70,9 @@ fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
             round = Some(to);
             chain.last = user;
         }
-        chain.stages.push(Stage { conv, activation, round });
+        chain.links.push(Link { conv, activation, round });
         match only_user(graph, chain.last) {
-            Some(next) if chain.stages.len() < most && joins(graph, next, chain.last) => chain.last = next,
+            Some(next) if chain.links.len() < most && joins(graph, next, chain.last) => chain.last = next,
             _ => return chain,
         }
     }
@@ -80,38 +82,27 @@ fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
 fn joins(graph: &Graph, id: NodeId, x: NodeId) -> bool {
     let Operator::Conv2d(conv) = graph.op(id) else { return false };
     let operands = graph.operands(id);
-    conv.stride == [1, 1]
-        && conv.pad == [0, 0]
+    let Window { kernel, stride, pad, .. } = conv.window;
+    [kernel, stride, pad] == [[1, 1], [1, 1], [0, 0]]
         && conv.groups == 1
         && operands[0] == x
         && !operands[1..].contains(&x)
-        && graph.ty(operands[1]).dims[2..] == [1, 1]
 }
 
 impl Chain {
     fn operator(&self, graph: &Graph, first: &Conv2d) -> MlpConv {
-        let function = |s: &Stage| s.activation.as_ref().map_or("none".into(), |a| a.function.clone());
-        MlpConv {
-            stride: first.stride,
-            pad: first.pad,
-            dilation: first.dilation,
-            groups: first.groups,
-            biases: self.stages.iter().map(|s| graph.operands(s.conv).len() == 3).collect(),
-            activations: self.stages.iter().map(function).collect(),
-            slopes: self.stages.iter().map(|s| s.activation.as_ref().map_or(0.0, |a| a.slope)).collect(),
-            rounds: self.stages.iter().map(|s| s.round).collect(),
-            pool: String::new(),
-            pool_kernel: [1, 1],
-            pool_stride: [1, 1],
-            pool_pad: [0, 0],
-            pool_ceil: true,
-        }
+        let stage = |link: &Link| {
+            let bias = graph.operands(link.conv).len() == 3;
+            Stage { bias, activation: link.activation, round: link.round }
+        };
+        let stages = self.links.iter().map(stage).collect();
+        MlpConv { window: first.window, groups: first.groups, stages, pool: None }
     }
 
     fn operands(&self, graph: &Graph, first: NodeId) -> Vec<NodeId> {
         let mut operands = vec![graph.operands(first)[0]];
-        for stage in &self.stages {
-            operands.extend(&graph.operands(stage.conv)[1..]);
+        for link in &self.links {
+            operands.extend(&graph.operands(link.conv)[1..]);
         }
         operands
     }

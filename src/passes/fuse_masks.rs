@@ -5,6 +5,7 @@
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::activation::Function;
 use crate::ops::conv::Conv2dGradInput;
 use crate::ops::round::Round;
 
@@ -40,9 +41,9 @@ fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Conv2dGradInput)> {
 fn masked(graph: &Graph, id: NodeId) -> Option<(NodeId, NodeId)> {
     let Operator::ActivationGrad(activation) = graph.op(id) else { return None };
     let &[y, product] = graph.operands(id) else { return None };
-    let Operator::Conv2dGradInput(_) = graph.op(product) else { return None };
+    let Operator::Conv2dGradInput(conv) = graph.op(product) else { return None };
     let &[w, dy] = graph.operands(product) else { return None };
-    let pointwise = graph.ty(w).dims[2..] == [1, 1];
+    let pointwise = conv.window.kernel == [1, 1];
     let alone = only_user(graph, product) == Some(id) && ![w, dy].contains(&y);
-    (activation.function == "relu" && pointwise && alone).then_some((product, y))
+    (activation.function == Function::Relu && pointwise && alone).then_some((product, y))
 }

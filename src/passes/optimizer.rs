@@ -8,7 +8,7 @@ use crate::ops::Operator;
 use crate::ops::arithmetic::{Add, Mix, ScaleBy};
 use crate::ops::reduce::SumSquares;
 use crate::ops::source::{Fill, Init, Param};
-use crate::ops::update::{ClipFactor, MaxNorm, Update};
+use crate::ops::update::{ClipFactor, MaxNorm, Rule, Update};
 use ninc_runtime::plan::{Hyper, Role};
 use ninc_runtime::spec::{self, Optimizer, Recipe};
 
@@ -61,23 +61,15 @@ impl Step<'_> {
     /// value.
     fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, String> {
         let param = self.param(of)?;
-        let state = Param {
-            name: format!("{}.{suffix}", param.name),
-            dims: param.dims.clone(),
-            init: Init::Constant { value: 0.0 },
-            trainable: false,
-            rate: 1.0,
-            decay: 0.0,
-            max_norm: None,
-            state: true,
-        };
+        let (name, start) = (format!("{}.{suffix}", param.name), Init::Constant { value: 0.0 });
+        let state = Param { trainable: false, decay: 0.0, state: true, ..Param::new(name, &param.dims, start) };
         self.graph.add(state, &[])
     }
 
     /// A rule's value with the multipliers of `param`.
-    fn rule(&mut self, rule: &str, param: NodeId, operands: &[NodeId]) -> Result<NodeId, String> {
+    fn rule(&mut self, rule: Rule, param: NodeId, operands: &[NodeId]) -> Result<NodeId, String> {
         let Param { rate, decay, .. } = *self.param(param)?;
-        self.graph.add(Update { rule: rule.into(), rate, decay }, operands)
+        self.graph.add(Update { rule, rate, decay }, operands)
     }
 
     /// `place` becomes `value` at the end of the step.
@@ -136,20 +128,20 @@ impl Step<'_> {
         let rate = self.number(Hyper::Rate)?;
         let decay = self.decay()?;
         if !momentum {
-            return self.rule("sgd_plain", w, &[w, g, rate, decay]);
+            return self.rule(Rule::SgdPlain, w, &[w, g, rate, decay]);
         }
         let momentum = self.number(Hyper::Momentum)?;
         let v = self.state(w, "velocity")?;
         let next = match inside {
-            true => self.rule("sgd_velocity_inside", w, &[w, g, v, rate, momentum, decay])?,
-            false => self.rule("sgd_velocity", w, &[w, g, v, momentum, decay])?,
+            true => self.rule(Rule::SgdVelocityInside, w, &[w, g, v, rate, momentum, decay])?,
+            false => self.rule(Rule::SgdVelocity, w, &[w, g, v, momentum, decay])?,
         };
         self.write(v, next);
         match (nesterov, inside) {
-            (false, false) => self.rule("sgd_step", w, &[w, next, rate]),
-            (false, true) => self.rule("sgd_step_inside", w, &[w, next]),
-            (true, false) => self.rule("nesterov_step", w, &[w, g, next, rate, momentum, decay]),
-            (true, true) => self.rule("nesterov_step_inside", w, &[w, v, next, momentum]),
+            (false, false) => self.rule(Rule::SgdStep, w, &[w, next, rate]),
+            (false, true) => self.rule(Rule::SgdStepInside, w, &[w, next]),
+            (true, false) => self.rule(Rule::NesterovStep, w, &[w, g, next, rate, momentum, decay]),
+            (true, true) => self.rule(Rule::NesterovStepInside, w, &[w, v, next, momentum]),
         }
     }
 
@@ -159,13 +151,13 @@ impl Step<'_> {
         if matches!(self.graph.op(decay), Operator::Fill(_)) || self.param(w)?.decay == 0.0 {
             return Ok(g);
         }
-        self.rule("decayed", w, &[w, g, decay])
+        self.rule(Rule::Decayed, w, &[w, g, decay])
     }
 
     /// `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
     fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), String> {
         let (beta, step) = (self.number(beta)?, self.number(Hyper::Step)?);
-        let correction = Update { rule: "bias_correction".into(), rate: 1.0, decay: 1.0 };
+        let correction = Update { rule: Rule::BiasCorrection, rate: 1.0, decay: 1.0 };
         Ok((beta, self.graph.add(correction, &[beta, step])?))
     }
 
@@ -174,15 +166,15 @@ impl Step<'_> {
         let (rate, epsilon) = (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?);
         let ((beta1, c1), (beta2, c2)) = (self.corrected(Hyper::Beta1)?, self.corrected(Hyper::Beta2)?);
         let (m, s) = (self.state(w, "adam_m")?, self.state(w, "adam_v")?);
-        let first = self.rule("adam_first", w, &[g, m, beta1])?;
-        let second = self.rule("adam_second", w, &[g, s, beta2])?;
+        let first = self.rule(Rule::AdamFirst, w, &[g, m, beta1])?;
+        let second = self.rule(Rule::AdamSecond, w, &[g, s, beta2])?;
         self.write(m, first);
         self.write(s, second);
         if decoupled {
             let decay = self.decay()?;
-            return self.rule("adamw_step", w, &[w, first, second, rate, c1, c2, epsilon, decay]);
+            return self.rule(Rule::AdamwStep, w, &[w, first, second, rate, c1, c2, epsilon, decay]);
         }
-        self.rule("adam_step", w, &[w, first, second, rate, c1, c2, epsilon])
+        self.rule(Rule::AdamStep, w, &[w, first, second, rate, c1, c2, epsilon])
     }
 
     fn rmsprop(&mut self, w: NodeId, g: NodeId, momentum: bool) -> Result<NodeId, String> {
@@ -190,15 +182,15 @@ impl Step<'_> {
         let (rate, epsilon, alpha) =
             (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?, self.number(Hyper::Alpha)?);
         let s = self.state(w, "squares")?;
-        let squares = self.rule("adam_second", w, &[g, s, alpha])?;
+        let squares = self.rule(Rule::AdamSecond, w, &[g, s, alpha])?;
         self.write(s, squares);
         if !momentum {
-            return self.rule("rmsprop_step", w, &[w, g, squares, rate, epsilon]);
+            return self.rule(Rule::RmspropStep, w, &[w, g, squares, rate, epsilon]);
         }
         let momentum = self.number(Hyper::Momentum)?;
         let v = self.state(w, "velocity")?;
-        let next = self.rule("rmsprop_velocity", w, &[g, squares, v, momentum, epsilon])?;
+        let next = self.rule(Rule::RmspropVelocity, w, &[g, squares, v, momentum, epsilon])?;
         self.write(v, next);
-        self.rule("sgd_step", w, &[w, next, rate])
+        self.rule(Rule::SgdStep, w, &[w, next, rate])
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::source::Init;
-use ninc_runtime::init::{self, Parameter};
+use ninc_runtime::init::{Init, Parameter};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,14 +24,7 @@ pub struct ParamInfo {
 impl ParamInfo {
     /// For the runtime.
     pub fn parameter(&self) -> Parameter {
-        let init = match self.init {
-            Init::Normal { std } => init::Init::Normal { std },
-            Init::Uniform { limit } => init::Init::Uniform { limit },
-            Init::Xavier => init::Init::Xavier,
-            Init::He => init::Init::He,
-            Init::Constant { value } => init::Init::Constant { value },
-        };
-        Parameter { name: self.name.clone(), dims: self.dims.clone(), init, state: self.state }
+        Parameter { name: self.name.clone(), dims: self.dims.clone(), init: self.init, state: self.state }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{options, present};
 use ninc::graph::Graph;
 use ninc::ops::source::Input;
 use ninc::ops::stochastic_pool::StochasticPool;
+use ninc::ops::window::pooling;
 use ninc::ops::{Operator, TrainCx, dropout::Dropout};
 use ninc::pipeline::{self, Options};
 use ninc_runtime::Feed;
@@ -107,7 +108,7 @@ fn random_numbers_are_the_cpus() {
     }
     let ops: [Operator; 2] = [
         Dropout { rate: 0.37, inverted: true, stream: 3 }.into(),
-        StochasticPool { kernel: [2, 2], stride: [2, 2], pad: [0, 0], ceil: false, stream: 4 }.into(),
+        StochasticPool { window: pooling([2, 2], [2, 2], [0, 0]), ceil: false, stream: 4 }.into(),
     ];
     for op in ops {
         let mut graph = Graph::new("random");

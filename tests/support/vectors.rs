@@ -2,7 +2,7 @@
 
 use ninc::graph::{Graph, NodeId};
 use ninc::ops::Operator;
-use ninc::ops::activation::Activation;
+use ninc::ops::activation::{Activation, Function};
 use ninc::ops::arithmetic::{Add, Mul};
 use ninc::ops::batch_norm::BatchNorm;
 use ninc::ops::batch_norm::{BatchMean, BatchVariance};
@@ -17,6 +17,7 @@ use ninc::ops::pool::{AvgPool, MaxPool};
 use ninc::ops::reduce::LossMean;
 use ninc::ops::softmax::Softmax;
 use ninc::ops::source::{Init, Input, Param};
+use ninc::ops::window::{Window, pooling};
 use ninc_runtime::Tensor;
 use ninc_runtime::plan::Role;
 use safetensors::{Dtype, SafeTensors};
@@ -136,14 +137,19 @@ fn operator(vector: &Vector) -> Option<Operator> {
     let pair = |name: &str| pair(&attrs[name]);
     let real = |name: &str| attrs[name].as_f64().unwrap();
     let whole = |name: &str| attrs[name].as_u64().unwrap() as usize;
+    let window = || pooling(pair("kernel"), pair("stride"), pair("pad"));
     let ceil = attrs["ceil"].as_bool().unwrap_or(false);
     Some(match vector.op.as_str() {
-        "conv2d" => Conv2d { stride: pair("stride"), pad: pair("pad"), dilation: [1, 1], groups: 1 }.into(),
-        "max_pool2d" => MaxPool { kernel: pair("kernel"), stride: pair("stride"), pad: pair("pad"), ceil }.into(),
-        "avg_pool2d" => AvgPool { kernel: pair("kernel"), stride: pair("stride"), pad: pair("pad"), ceil }.into(),
+        "conv2d" => {
+            let &[_, _, kh, kw] = vector.inputs[1].1.dims.as_slice() else { return None };
+            let window = Window { kernel: [kh, kw], stride: pair("stride"), pad: pair("pad"), dilation: [1, 1] };
+            Conv2d { window, groups: 1 }.into()
+        }
+        "max_pool2d" => MaxPool { window: window(), ceil }.into(),
+        "avg_pool2d" => AvgPool { window: window(), ceil }.into(),
         "global_avg_pool" => GlobalAvgPool {}.into(),
-        "relu" | "tanh" | "sigmoid" => Activation { function: vector.op.clone(), slope: 0.0 }.into(),
-        "leaky_relu" => Activation { function: vector.op.clone(), slope: real("slope") }.into(),
+        "relu" | "tanh" | "sigmoid" => Activation { function: Function::named(&vector.op)? }.into(),
+        "leaky_relu" => Activation { function: Function::LeakyRelu { slope: real("slope") } }.into(),
         "maxout" => Maxout { pieces: whole("pieces") }.into(),
         "linear" => Linear {}.into(),
         "softmax" => Softmax {}.into(),
@@ -167,7 +173,5 @@ pub fn input(graph: &mut Graph, name: &str, dims: &[usize], ints: bool) -> NodeI
 }
 
 pub fn param(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {
-    let (name, dims, init) = (name.to_string(), dims.to_vec(), Init::Constant { value: 0.0 });
-    let op = Param { name, dims, init, trainable: true, rate: 1.0, decay: 1.0, max_norm: None, state: false };
-    graph.add(op, &[]).unwrap()
+    graph.add(Param::new(name, dims, Init::Constant { value: 0.0 }), &[]).unwrap()
 }
