@@ -3,11 +3,10 @@
 
 use super::Info;
 use crate::{Error, Result};
-use ocl_core::ffi;
-use ocl_core::{
-    self as core, CommandQueue, CommandQueueProperties, Context, ContextProperties, DeviceId, Event, Kernel, Mem,
-    Program,
+use ocl::core::{
+    self, CommandQueue, CommandQueueProperties, Context, ContextProperties, DeviceId, Event, Kernel, Mem, Program,
 };
+use ocl::ffi;
 use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::ptr::{null, null_mut};

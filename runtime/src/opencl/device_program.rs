@@ -5,7 +5,7 @@ use super::program::{Built, Width, build};
 use super::{DeviceContext, Info, Source};
 use crate::plan::{Home, Launch, Plan};
 use crate::{Error, Result};
-use ocl_core::Event;
+use ocl::core::Event;
 use std::sync::Arc;
 
 /// Items of a group where the kernel does not care.

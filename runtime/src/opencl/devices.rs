@@ -2,8 +2,8 @@
 
 use super::context;
 use crate::{Error, Result};
-use ocl_core::ffi;
-use ocl_core::{self as core, DeviceId, PlatformId};
+use ocl::core::{self, DeviceId, PlatformId};
+use ocl::ffi;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};

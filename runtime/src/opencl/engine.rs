@@ -14,7 +14,7 @@ use super::{Fault, Info, Source};
 use crate::exec::ports::{self, Call};
 use crate::plan::{Plan, Port};
 use crate::{Engine, Error, Feed, Prefetch, Result, Tensor};
-use ocl_core::Event;
+use ocl::core::Event;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;

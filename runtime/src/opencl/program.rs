@@ -3,7 +3,7 @@
 use super::cache::Key;
 use super::{DeviceContext, Source, tensor};
 use crate::{Error, Result};
-use ocl_core::{self as core, Kernel};
+use ocl::core::{self, Kernel};
 
 /// Kernels in the order of the source.
 pub struct Built {
