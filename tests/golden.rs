@@ -4,7 +4,8 @@
 //! ```text
 //! // ninc build --emit graph,opt:fuse [--train] [--dump NAME,…]      a model
 //! // graph --emit opt:cse                                            a graph's text: one pass over it
-//! // kernels --emit clif                                             a text of kernels: what a back end makes of it
+//! // kernels --emit clif [--only NAME]                               a text of kernels: what a back end makes of it, or
+//! //                                                                 of one function of it
 //! network … { … }
 //! ==== graph
 //! …
@@ -53,6 +54,8 @@ struct Golden {
     input: Input,
     emit: Vec<Emit>,
     dumps: Vec<String>,
+    /// The one function that is shown.
+    only: Option<String>,
     source: String,
     /// Stage and text.
     expected: Vec<(String, String)>,
@@ -78,7 +81,7 @@ fn parse(text: &str) -> Result<Golden, String> {
         ["kernels", options @ ..] => (Input::Kernels, options),
         _ => return Err(format!("unknown command `{command}`")),
     };
-    let (mut emit, mut dumps) = (vec![], vec![]);
+    let (mut emit, mut dumps, mut only) = (vec![], vec![], None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let mut list = || options.next().map_or(vec![], |list| list.split(',').collect::<Vec<_>>());
@@ -88,10 +91,12 @@ fn parse(text: &str) -> Result<Golden, String> {
                 emit = list().iter().map(|i| i.parse::<Emit>().map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
             }
             "--dump" => dumps = list().iter().map(|name| name.to_string()).collect(),
+            "--only" if input == Input::Kernels => only = options.next().map(|name| name.to_string()),
             _ => return Err(format!("unknown option `{option}`")),
         }
     }
-    Ok(Golden { head: head.into(), input, emit, dumps, source: source.trim_start_matches('\n').into(), expected })
+    let source = source.trim_start_matches('\n').into();
+    Ok(Golden { head: head.into(), input, emit, dumps, only, source, expected })
 }
 
 /// What the compiler shows today.
@@ -99,7 +104,7 @@ fn produce(golden: &Golden) -> Result<Vec<(String, String)>, String> {
     let text: Box<dyn Fn(&Emit) -> Result<String, String>> = match golden.input {
         Input::Model { training } => model(golden, training)?,
         Input::Graph => Box::new(|emit| pass(&golden.source, emit)),
-        Input::Kernels => Box::new(|emit| kernels(&golden.source, emit.stage)),
+        Input::Kernels => Box::new(|emit| kernels(golden, emit.stage)),
     };
     let section = |emit: &Emit| Ok((emit.to_string(), format!("{}\n", text(emit)?.trim_end())));
     golden.emit.iter().map(section).collect()
@@ -130,14 +135,19 @@ fn pass(source: &str, emit: &Emit) -> Result<String, String> {
 }
 
 /// What a back end makes of kernels.
-fn kernels(source: &str, stage: Stage) -> Result<String, String> {
-    let module = kernel::text::parse(source).map_err(|e| e.to_string())?;
+fn kernels(golden: &Golden, stage: Stage) -> Result<String, String> {
+    let module = kernel::text::parse(&golden.source).map_err(|e| e.to_string())?;
     let module = kernel::verify::verify(module).map_err(|errors| errors.to_string())?;
-    match stage {
-        Stage::Clif => cranelift::clif(&module, &target()).map_err(|e| e.to_string()),
-        Stage::OpenCl => opencl::emit(&module).map(|source| source.text).map_err(|e| e.to_string()),
-        _ => Err("of kernels `clif` and `opencl` can be shown".into()),
-    }
+    let text = match stage {
+        Stage::Clif => cranelift::clif(&module, &target()).map_err(|e| e.to_string())?,
+        Stage::OpenCl => opencl::emit(&module).map_err(|e| e.to_string())?.text,
+        _ => return Err("of kernels `clif` and `opencl` can be shown".into()),
+    };
+    let Some(only) = &golden.only else { return Ok(text) };
+    // Functions of CLIF begin with a comment that ends with their name.
+    let mut functions = text.split("\n; ").map(|f| f.trim_start_matches("; "));
+    let found = functions.find(|f| f.lines().next().is_some_and(|l| l.ends_with(&format!(" {only}"))));
+    found.map(|f| format!("; {f}")).ok_or_else(|| format!("there is no function `{only}`"))
 }
 
 fn files() -> BTreeMap<String, PathBuf> {
