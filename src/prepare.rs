@@ -1,5 +1,5 @@
-//! A fitted preparation as operators: in front of a network, or as a program of its own. Its numbers are parameters that
-//! nothing trains, under the names that they have in files of weights.
+//! A fitted preparation as operators: in front of a network, or as a program of its own. Its numbers are parameters
+//! that nothing trains, under the names that they have in files of weights.
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;

@@ -1,4 +1,5 @@
-//! A network's input may have any name, that of a training step's own inputs too: every command does the same as for `image`.
+//! A network's input may have any name, that of a training step's own inputs too: every command does the same as for
+//! `image`.
 
 use ninc_runtime::weights::Weights;
 use std::fs;

@@ -1,5 +1,6 @@
-//! What prepares images for a network. The numbers that these operators take are fitted once, by a trainer, and fixed from
-//! then on. Every target computes the same bits: the order of each sum is fixed, and no product is fused with a sum.
+//! What prepares images for a network. The numbers that these operators take are fitted once, by a trainer, and fixed
+//! from then on. Every target computes the same bits: the order of each sum is fixed, and no product is fused with a
+//! sum.
 
 use super::attr::attributes;
 use super::facts::Receptive;
@@ -60,8 +61,8 @@ impl OperatorDef for Standardise {
 
 attributes! {
     /// `(x, scale[]) -> (x - mean of x) · scale / L2 norm of x - mean`, over all numbers of an image (global contrast
-    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`); a norm below 1e-8 of the scale counts as
-    /// the scale. [`prepare::global_contrast`] defines the order of the sums.
+    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`); a norm below 1e-8 of the scale counts
+    /// as the scale. [`prepare::global_contrast`] defines the order of the sums.
     GlobalContrast {}
 }
 
@@ -110,9 +111,9 @@ impl OperatorDef for GlobalContrast {
 }
 
 attributes! {
-    /// `x -> c / max(d, mean of d, 1e-4)` in each channel of an image, with `G` a 7x7 Gaussian (σ = 2, its sum 1, zeros outside
-    /// the image), `c = x - G*x` and `d = sqrt(G*x²)` of the uncentred `x`: local contrast normalisation as maxout's
-    /// preparation of SVHN has it. [`prepare::local_contrast`] defines the order of the sums.
+    /// `x -> c / max(d, mean of d, 1e-4)` in each channel of an image, with `G` a 7x7 Gaussian (σ = 2, its sum 1,
+    /// zeros outside the image), `c = x - G*x` and `d = sqrt(G*x²)` of the uncentred `x`: local contrast normalisation
+    /// as maxout's preparation of SVHN has it. [`prepare::local_contrast`] defines the order of the sums.
     LocalContrast {}
 }
 

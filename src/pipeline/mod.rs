@@ -53,7 +53,7 @@ pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     session.finish(graph, Mode::Inference)
 }
 
-/// As [`inference`], with a preparation in front: it takes images of 0 to 255. Its numbers are not among the parameters.
+/// As [`inference`] behind a preparation: it takes images of 0 to 255. Its numbers are not among the parameters.
 pub fn prepared_inference(model: &Model, preparation: &Preparation, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let mut graph = session.inference_graph(model)?;

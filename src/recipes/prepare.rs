@@ -1,5 +1,5 @@
-//! Preparation of images, an image at a time. Sums have an order that no target changes, and products are rounded before they
-//! are added, so that whatever runs a preparation makes the same bits.
+//! Preparation of images, an image at a time. Sums have an order that no target changes, and products are rounded before
+//! they are added, so that whatever runs a preparation makes the same bits.
 
 use super::split::{Dressed, Split};
 use crate::kernel::build::MicroKernelBuilder;
@@ -22,10 +22,10 @@ pub fn gaussian() -> [f64; 2 * REACH + 1] {
     raw.map(|v| v / total)
 }
 
-/// `(x, scale[]) -> y`: the mean of all numbers of an image, then the norm of the deviations from it, then the quotients.
+/// `(x, scale[]) -> y`: the mean of all numbers of an image, then the norm of the deviations from it, then quotients.
 ///
-/// A sum: full runs of 16 in 16 parts, the parts added by halves (0 with 8, 1 with 9 …, then 0 with 4 …), then the numbers
-/// behind the last full run in their order.
+/// A sum: full runs of 16 in 16 parts, the parts added by halves (0 with 8, 1 with 9 …, then 0 with 4 …), then the
+/// numbers behind the last full run in their order.
 pub fn global_contrast(cx: &mut LowerCx) -> Lowered {
     let (size, lanes) = (cx.result.ty.elements(), cx.target.lanes.min(PARTS as u32));
     let micro_kernel = cx.module().micro_kernel(&format!("global_contrast_{size}_v{lanes}"), |b| {
@@ -92,7 +92,7 @@ fn sum(
     sum
 }
 
-/// A kernel that calls `(x, the other operands, y, scratch)` for each image. Scratch is no parameter where it has no elements.
+/// A kernel that calls `(x, the other operands, y, scratch)` for each image; without scratch where that has no elements.
 fn each_image(cx: &mut LowerCx, tag: &str, scratch: usize, micro_kernel: MicroKernelId) {
     let size = cx.result.ty.elements();
     let split = Split::new(cx.target, true, 1, size);
@@ -110,8 +110,8 @@ fn each_image(cx: &mut LowerCx, tag: &str, scratch: usize, micro_kernel: MicroKe
     d.launch(cx);
 }
 
-/// Where the parts of local contrast's scratch memory begin. An image's rows are runs of `row` numbers, all channels of a
-/// pixel together, so that neighbours are `channels` apart along a row and `row` apart along a column.
+/// Where the parts of local contrast's scratch memory begin. An image's rows are runs of `row` numbers, all channels of
+/// a pixel together, so that neighbours are `channels` apart along a row and `row` apart along a column.
 struct Places {
     channels: usize,
     height: usize,
@@ -148,8 +148,8 @@ fn zeros(b: &mut MicroKernelBuilder, scratch: Param, from: usize, count: usize, 
     });
 }
 
-/// `x -> y` as `ops::prepare::LocalContrast` says: a blur adds its seven products in their order, along rows first; the mean
-/// deviation adds the pixels of a row in their order, then the rows.
+/// `x -> y` as `ops::prepare::LocalContrast` says: a blur adds its seven products in their order, along rows first; the
+/// mean deviation adds the pixels of a row in their order, then the rows.
 pub fn local_contrast(cx: &mut LowerCx) -> Lowered {
     let ty = &cx.result.ty;
     let Some((channels, height, width)) = ty.chw() else {

@@ -1,5 +1,5 @@
-//! Preparation of images: fitted on the training part alone, kept with the weights, applied to every input alike by programs
-//! that are compiled for it.
+//! Preparation of images: fitted on the training part alone, kept with the weights, applied to every input alike by
+//! programs that are compiled for it.
 
 use super::preparer::{Compile, Prepared, Preparer};
 use super::{Dataset, zca};

@@ -6,7 +6,8 @@ use crate::{Engine, Feed, Result};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Compiles a preparation: gives a program whose one input is an image of 0 to 255 and whose one output is the prepared image.
+/// Compiles a preparation: gives a program whose one input is an image of 0 to 255 and whose one output is the prepared
+/// image.
 pub type Compile<'a> = dyn Fn(&Preparation) -> Result<Box<dyn Engine + Send>> + 'a;
 
 /// Numbers of images that are prepared at once where a whole data set is: 16 MiB.

@@ -247,6 +247,39 @@ pub(crate) fn fetch(port: &Port, memory: &[u8], data: &mut [f32]) {
     let images = memory.chunks_exact(4 * size).zip(data.chunks_exact_mut(size));
     for (from, to) in images {
         let from: Vec<f32> = floats(from, port.ints).collect();
-        from_memory(&port.dims, &port.order, &from, to);
+        if let (&[c, h, w], [1, 2, 0]) = (port.dims.as_slice(), port.order.as_slice()) {
+            // Pictures, as in `store`.
+            for channel in 0..c {
+                let plane = &mut to[channel * h * w..][..h * w];
+                for (value, pixel) in plane.iter_mut().zip(from.chunks_exact(c)) {
+                    *value = pixel[channel];
+                }
+            }
+        } else {
+            from_memory(&port.dims, &port.order, &from, to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Role;
+
+    #[test]
+    fn pictures_come_back_as_they_went() {
+        let (dims, order) = (vec![3, 4, 5], vec![1, 2, 0]);
+        let port = Port { name: "x".into(), role: Role::Image, ints: false, batched: true, dims, order, buffer: 0 };
+        let pictures: Vec<f32> = (0..2 * 60).map(|i| i as f32).collect();
+        let (mut memory, mut back) = (vec![0; 4 * 120], vec![0.0; 120]);
+        feed(&port, Feed::F32(&pictures), &mut memory);
+        fetch(&port, &memory, &mut back);
+        assert_eq!(back, pictures);
+        // The second number in memory is the first pixel of the second channel.
+        assert_eq!(memory[4..8], 20.0f32.to_ne_bytes());
+        let mut general = vec![0.0; 60];
+        let numbers: Vec<f32> = floats(&memory[..240], false).collect();
+        from_memory(&port.dims, &port.order, &numbers, &mut general);
+        assert_eq!(general, pictures[..60]);
     }
 }
