@@ -14,24 +14,24 @@ use cases::Draw;
 use ninc::kernel::ir::Space;
 use ninc::lower::LowerCx;
 use ninc::lower::target::Fusion;
-use ninc::recipes::{self, Finish, Function, Reduction, Stage, Window};
+use ninc::recipes::{self, Epilogue, Function, Reduction, Stage, Window};
 use ninc::types::Type;
 use reference::{Exact, Shape};
 use run::{compare, run, targets};
 
-const PLAIN: Stage = Stage { bias: false, finish: Finish::NONE };
+const PLAIN: Stage = Stage { bias: false, epilogue: Epilogue::NONE };
 
 #[test]
 fn convolution_forward() {
     let mut draw = Draw::new(1);
     for case in 0..cases(220) {
         let s = draw.shape(case);
-        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
+        let stage = Stage { bias: draw.below(2) == 0, epilogue: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let x = draw.values(s.batch * s.input().elements());
         let w = draw.values(s.weight().elements());
         let b = draw.values(s.outputs);
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.finish.activation.is_some() {
+        if stage.epilogue.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(s.input(), x.clone()), (s.weight(), w.clone())];
@@ -58,7 +58,7 @@ fn convolution_input_gradient() {
         let operands = [(s.weight(), w), (s.output(), dy)];
         for target in targets() {
             let got = run(&target, s.batch, &operands, &s.input(), |cx| {
-                recipes::conv::grad_input(cx, &s.window, s.groups, Finish::NONE)
+                recipes::conv::grad_input(cx, &s.window, s.groups, Epilogue::NONE)
             });
             compare(&format!("grad_input {case} {s:?} lanes {}", target.lanes), &got, &expected);
         }
@@ -100,10 +100,10 @@ fn chains() {
                 link = link.next(1 + draw.below(20));
             }
             let stage =
-                Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
+                Stage { bias: draw.below(2) == 0, epilogue: (draw.below(2) == 0).then_some(Function::Relu).into() };
             let (w, b) = (draw.values(link.weight().elements()), draw.values(link.outputs));
             value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
-            if stage.finish.activation.is_some() {
+            if stage.epilogue.activation.is_some() {
                 value = value.relu();
             }
             operands.push((link.weight(), w));
@@ -145,16 +145,15 @@ fn fused_chains_on_a_gpu() {
         let window = Window { kernel: [r, r], stride: [1 + case / 8; 2], pad: [r / 2; 2], dilation: [1, 1] };
         let first = Shape { batch: 1 + case % 3, channels: 1 + case, image, outputs: outputs[0], window, groups: 1 };
         let chain = [first.clone(), first.next(outputs[1]), first.next(outputs[1]).next(outputs[2])];
-        let stages = [true, false, true].map(|bias| Stage { bias, finish: Function::Relu.into() });
+        let stages = [true, false, true].map(|bias| Stage { bias, epilogue: Function::Relu.into() });
         let mut operands = vec![(first.input(), draw.values(first.batch * first.input().elements()))];
         for (link, stage) in chain.iter().zip(&stages) {
             operands.push((link.weight(), draw.values(link.weight().elements())));
             operands.extend(stage.bias.then(|| (Type::shared(&[link.outputs]), draw.values(link.outputs))));
         }
         let result = |fusion, local_bytes| {
-            let mut target = targets()[3].clone();
-            let gpu = target.gpu.as_mut().expect("a GPU");
-            (gpu.fusion, gpu.local_bytes) = (fusion, local_bytes);
+            let target = targets()[3].clone();
+            let target = target.with_gpu(|gpu| (gpu.fusion, gpu.local_bytes) = (fusion, local_bytes));
             let lower = |cx: &mut LowerCx| recipes::conv::forward(cx, &window, 1, &stages, None);
             let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
             let (builder, _, _) = run::builder(&target, &types, &chain[2].output(), lower);
@@ -205,9 +204,9 @@ fn linear_layers() {
         let x = draw.values(s.batch * s.channels);
         let (w, b) = (draw.values(weight.elements()), draw.values(s.outputs));
         let dy = draw.values(s.batch * s.outputs);
-        let stage = Stage { bias: draw.below(2) == 0, finish: (draw.below(2) == 0).then_some(Function::Relu).into() };
+        let stage = Stage { bias: draw.below(2) == 0, epilogue: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.finish.activation.is_some() {
+        if stage.epilogue.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(inputs.clone(), x.clone()), (weight.clone(), w.clone())];

@@ -5,7 +5,7 @@ use ninc::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use ninc::kernel::interp::{self, InterpCode};
 use ninc::kernel::ir::*;
 use ninc::lower::target::Target;
-use ninc::lower::{BufferId, Launch, ProgramBuilder, Role};
+use ninc::lower::{BufferId, Launch, ProgramBuilder, Role, code};
 use ninc::plan::{Options, Ports, plan, text};
 use ninc_runtime::exec::Code;
 use ninc_runtime::philox::Stream;
@@ -30,13 +30,13 @@ fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
 fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(BufferId, usize)]) {
     let lens: Vec<usize> = sources.iter().map(|s| s.1).collect();
     let name = format!("mix {lens:?} {len}");
-    let micro_kernel = builder.module.micro_kernel(&name, |b| {
+    let micro_kernel = builder.micro_kernel(code(name.clone(), (lens.clone(), len), |&(ref lens, len), b| {
         let pointers: Vec<Param> =
-            (0..sources.len()).map(|i| b.pointer(&format!("a{i}"), Elem::F32, Access::Read)).collect();
+            (0..lens.len()).map(|i| b.pointer(&format!("a{i}"), Elem::F32, Access::Read)).collect();
         let out = b.pointer("out", Elem::F32, Access::Write);
         let factor = b.f32(0.3, 1);
         let mut sum = b.f32(0.0, 1);
-        for (&pointer, &len) in pointers.iter().zip(&lens) {
+        for (&pointer, &len) in pointers.iter().zip(lens) {
             sum = b.repeat("i", len, &[sum], |b, i, carried| {
                 let value = b.load(pointer, i, 1);
                 vec![b.fma(value, factor, carried[0])]
@@ -49,7 +49,7 @@ fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(B
             b.store(out, o, value);
             vec![]
         });
-    });
+    }));
     let mut k = KernelBuilder::new(name);
     let mut args: Vec<Memory> = (0..lens.len()).map(|i| k.buffer(&format!("a{i}"), Elem::F32, Access::Read)).collect();
     args.push(k.buffer("out", Elem::F32, Access::Write));
@@ -131,7 +131,7 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
             expected.push((batch, values));
         }
         let bytes: usize = builder.buffers.values().map(|b| (4 * b.per_image).next_multiple_of(64)).sum();
-        let (plan, module) =
+        let (plan, module, _) =
             plan(builder, ports, Options { name: "random".into(), ..Options::default() }).expect("plans");
         assert_disjoint(&plan, seed);
         shared += usize::from(plan.image_bytes < bytes);
@@ -188,7 +188,7 @@ fn update_program(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (P
 /// Runs three steps and gives `w` and the number of launches.
 fn three_steps(builder: ProgramBuilder, ports: Ports, updates: Vec<(BufferId, BufferId)>) -> (Vec<f32>, usize) {
     let options = Options { updates, prepare_each_run: true, ..Options::default() };
-    let (plan, module) = plan(builder, ports, options).expect("plans");
+    let (plan, module, _) = plan(builder, ports, options).expect("plans");
     let launches = plan.launches.len();
     let code = cranelift::compile(&module, &Target::portable(false)).expect("compiles");
     let pool = Arc::new(Pool::new(2).expect("threads"));
@@ -269,7 +269,7 @@ fn prepared_forms_follow_their_parameter() {
         outputs: vec![port("y", true, 3, y)],
         params: vec![port("w", false, 3, w)],
     };
-    let (plan, module) = plan(builder, ports, Options::default()).expect("plans");
+    let (plan, module, _) = plan(builder, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let mut executor = Executor::new(Arc::new(plan), code, Arc::new(Pool::new(1).expect("one"))).expect("executor");
     executor.set_profile(true);
@@ -290,7 +290,7 @@ fn prepared_forms_follow_their_parameter() {
 #[test]
 fn wrong_feeds_are_explained() {
     let (builder, ports) = random_program(1);
-    let (plan, module) = plan(builder, ports, Options::default()).expect("plans");
+    let (plan, module, _) = plan(builder, ports, Options::default()).expect("plans");
     let code = Arc::new(InterpCode::new(Arc::new(module)));
     let pool = Arc::new(Pool::new(1).expect("one"));
     let mut damaged = plan.clone();
@@ -337,7 +337,7 @@ fn programs_that_break_a_rule_are_refused() {
 fn the_text_of_a_plan_starts_with_the_number_of_launches() {
     let (builder, ports) = random_program(5);
     let count = builder.launches.len();
-    let (plan, _) = plan(builder, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
+    let (plan, ..) = plan(builder, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
     let text = text::print(&plan);
     assert_eq!(text.lines().next(), Some(format!("{count} launches").as_str()));
     assert!(text.contains("rounds batch") && text.contains("x f32[N, 5] in x"), "{text}");

@@ -8,7 +8,7 @@ use ninc::graph::engine::Interpreter;
 use ninc::graph::interp::Value;
 use ninc::graph::{Graph, text, verify};
 use ninc::kernel::ir::Elem;
-use ninc::lower::target::{Algorithm, Isa, Target};
+use ninc::lower::target::{Algorithm, Cpu, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::{self, Case};
 use ninc::passes::round;
@@ -22,7 +22,7 @@ use ninc_runtime::{Engine, Feed, Tensor};
 fn targets(format: Format) -> Vec<Target> {
     let hosts = Isa::ALL.into_iter().filter(|isa| isa.present()).map(Target::host_with);
     let pairs = if format == Format::Bf16 { &[false, true][..] } else { &[false] };
-    hosts.flat_map(|t| pairs.iter().map(move |&bf16| Target { bf16, ..t.clone() })).collect()
+    hosts.flat_map(|t| pairs.iter().map(move |&bf16| t.clone().with_cpu(|cpu| cpu.bf16 = bf16))).collect()
 }
 
 /// Operands as they are drawn, and as products see them.
@@ -62,7 +62,7 @@ fn compiled_products_agree() {
         let expected = eval::<f64>(&case, &narrow.iter().map(convert).collect::<Vec<_>>());
         let graph = rounded(&case, format);
         for target in targets(format) {
-            let what = format!("{format:?} {:?} pairs {} {case:?}", target.isa, target.bf16);
+            let what = format!("{format:?} {:?} pairs {} {case:?}", target.cpu().isa, target.cpu().bf16);
             let options = Options { target: Some(target), threads: 2, ..Options::default() };
             let results = compiled::run_with(&graph, case.batch, &options, |name, _| {
                 drawn[name[1..].parse::<usize>().expect("x and a number")].clone()
@@ -151,7 +151,7 @@ fn a_network_rounds_where_the_interpreter_does() {
         let mut plain = Interpreter::new(model.graph.clone());
         assert!(run(&mut plain, true) != expected[0], "nothing was rounded");
         for target in targets(format) {
-            let what = format!("{format:?} {:?} pairs {}", target.isa, target.bf16);
+            let what = format!("{format:?} {:?} pairs {}", target.cpu().isa, target.cpu().bf16);
             let target = Some(Target { algorithm: Algorithm::Direct, ..target });
             let options = Options { precision: Some(format), target, ..Options::default() };
             follow(&what, &model, &options, &expected, true);
@@ -170,11 +170,11 @@ fn products_of_a_model_fit_the_emitter() {
     let (model, diagnostics) = ninc::front::load(&source, "cifar10.nin", &[]);
     let model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
     let plain = Target::portable(true);
-    for target in [
-        Target { isa: Isa::Avx2, lanes: 8, ..plain.clone() },
-        Target { isa: Isa::Avx512, lanes: 16, registers: 32, bf16: true, ..plain },
-    ] {
-        let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: false });
+    for target in
+        [plain.clone().with_vectors(Isa::Avx2), plain.with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.bf16 = true)]
+    {
+        let Cpu { isa, bf16, .. } = target.cpu();
+        let features = Features { bf16, vnni: false };
         let options = Options { precision: Some(Format::Bf16), target: Some(target), ..Options::default() };
         let inference = pipeline::inference_kernels(&model, &options).expect("it compiles");
         let training = pipeline::training_kernels(&model, &options).expect("it compiles");

@@ -97,6 +97,47 @@ fn rooms_use_only_the_rooms_below_them() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The rooms of `recipes` and what each may use of them; files beside these rooms choose between processor and GPU, and may use all.
+const RECIPES: &[(&str, &[&str])] = &[("common", &[]), ("cpu", &["common"]), ("gpu", &["common"])];
+
+/// The modules that a file climbs to by `super::super::…`, counted from its own.
+fn climbs(line: &str) -> usize {
+    let chains = line.match_indices("super::").map(|(at, _)| {
+        let mut rest = &line[at..];
+        let mut steps = 0;
+        while let Some(next) = rest.strip_prefix("super::") {
+            (rest, steps) = (next, steps + 1);
+        }
+        steps
+    });
+    chains.max().unwrap_or(0)
+}
+
+#[test]
+fn recipes_for_processors_and_gpus_share_only_what_is_common() {
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (file, text) in sources(&["src/recipes"]) {
+        let path = file.trim_start_matches("src/recipes/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let room = path.split('/').next().expect("a first part");
+        let Some((room, allowed)) = RECIPES.iter().find(|(r, _)| *r == room) else { continue };
+        seen.insert(*room);
+        // `cpu/conv/rows` climbs to `cpu::conv` and `cpu`; one step more would leave the room.
+        let depth = path.matches('/').count();
+        for (number, line) in text.lines().enumerate() {
+            let used = line.split("recipes::").skip(1).map(|used| used.split("::").next().unwrap_or(used));
+            let free = |used: &str| used == *room || allowed.contains(&used);
+            let outside = used.into_iter().any(|used| !free(used)) || climbs(line) > depth;
+            // A test module inside a file is one step deeper.
+            if outside && !line.contains("use super::*") {
+                wrong.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert_eq!(seen.len(), RECIPES.len(), "a room has no files");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn petgraph_is_named_in_one_file() {
     let files: Vec<String> =

@@ -143,10 +143,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
     output::print(&output::table(&rows))?;
-    let mut rows =
-        vec![["result", "algorithm", "tile", "multiply-adds", "bytes", "of peak"].map(String::from).to_vec()];
+    let mut rows = vec![["result", "algorithm", "tile", "executed", "bytes", "of peak"].map(String::from).to_vec()];
     for r in &library.rows {
-        let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.multiply_adds));
+        let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.executed));
         let share = r.of_peak.map_or(String::new(), |share| format!("{share:.2}"));
         rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes), share]);
     }

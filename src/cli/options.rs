@@ -3,7 +3,7 @@
 use super::named::{Named, algorithm, isa, last, precision};
 use super::output::{Done, usage};
 use clap::ValueEnum;
-use ninc::lower::target::{self, Algorithm, Isa, Target};
+use ninc::lower::target::{self, Algorithm, Cpu, Isa, Target};
 use ninc::pipeline::{Device, Emit, Options};
 use ninc::types::Format;
 use ninc_runtime::Error;
@@ -163,7 +163,7 @@ impl GlobalOptions {
 
     /// The instruction set that is used.
     pub fn isa_name(&self) -> String {
-        last(&self.isas).value.unwrap_or_else(|| Target::host().isa).name().into()
+        last(&self.isas).value.unwrap_or_else(|| Target::host().cpu().isa).name().into()
     }
 
     pub fn options(&self) -> Done<Options> {
@@ -189,7 +189,8 @@ impl GlobalOptions {
     /// What programs are compiled for, as far as it decides roundings.
     pub fn compiled_for(&self) -> Done<CompiledFor> {
         let target = self.options()?.target.unwrap_or_else(Target::host);
-        let Target { isa, fma, bf16, cache: caches, .. } = target;
+        let Cpu { isa, bf16, .. } = target.cpu();
+        let Target { fma, cache: caches, .. } = target;
         let processor = Processor { isa: isa.name().into(), fma, bf16, caches };
         Ok(CompiledFor {
             device: self.device().to_string(),

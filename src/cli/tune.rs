@@ -1,11 +1,12 @@
 //! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and its chains of convolutions as
-//! one kernel and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same to
-//! the bit.
+//! one kernel and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same
+//! to the bit.
 
 use super::bench::measure::Run;
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::initialise;
+use ninc::lower::Tunable;
 use ninc::lower::target::{Fusion, GroupTile, Measured, Target};
 use ninc::model::Model;
 use ninc::pipeline::Device;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Arguments of `ninc tune`.
 #[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
@@ -64,6 +66,7 @@ struct Best {
     usual: Option<f64>,
 }
 
+/// Measures, shows what was best, and keeps it for the device.
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let Device::OpenCl(cards) = global.device() else {
         let help = "add `--device opencl`; on processors a model of costs chooses, which `ninc build --explain` shows";
@@ -85,7 +88,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             if !train || model.train.is_some() {
                 let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
                 let target = target.with_gpu(|gpu| gpu.fusion = fusion);
-                seen.measure(&model, global, train, batch, target)?;
+                seen.measure(&model, global, (train, batch), target, (tile, fusion))?;
             }
         }
     }
@@ -108,36 +111,40 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
 impl Seen {
     /// Measures a program whose products all have the target's tile, or whose chains all have its form.
-    fn measure(&mut self, model: &Model, global: &GlobalOptions, train: bool, batch: usize, target: Target) -> Done {
-        let gpu = target.gpu.clone().expect("a target that is a GPU");
+    fn measure(
+        &mut self,
+        model: &Model,
+        global: &GlobalOptions,
+        (train, batch): (bool, usize),
+        target: Target,
+        (given, fusion): (GroupTile, Fusion),
+    ) -> Done {
         let mut program = global.for_target(model, train, target)?;
         initialise(&mut program)?;
         // A model of costs says what it takes; that needs no second measurement.
-        let rounds = if gpu.fusion == Fusion::Auto { 1 } else { 5 };
+        let rounds = if fusion == Fusion::Auto { 1 } else { 5 };
         Run { model, batch, train, rounds: Some(rounds), profile: true }.measure(&mut program)?;
         self.links.append(&mut program.report.chains);
         for (kernel, took) in program.engine.profile() {
-            // A kernel is called by its shape and its form.
-            if let Some((product, tile)) = kernel.rsplit_once("_tile")
-                && let Some(found) = GroupTile::named(tile)
-                && gpu.fusion == Fusion::Never
-            {
-                if gpu.tile == GroupTile::ALL[0] {
-                    self.usual.insert(product.into(), found.name());
+            match program.report.origins.tunable(&kernel) {
+                Some(Tunable::Product { name, tile }) if fusion == Fusion::Never => {
+                    if given == GroupTile::ALL[0] {
+                        self.usual.insert(name.clone(), tile.name());
+                    }
+                    // Narrow products shrink a tile to one that has a turn of its own.
+                    if *tile == given {
+                        self.products.entry(name.clone()).or_default().entry(*tile).or_default().add(took);
+                    }
                 }
-                // Narrow products shrink a tile to one that has a turn of its own.
-                if found == gpu.tile {
-                    self.products.entry(product.into()).or_default().entry(found).or_default().add(took);
+                Some(&Tunable::Chain { ref name, rows }) => {
+                    let form = Fusion::Rows(rows);
+                    if fusion == Fusion::Auto {
+                        self.usual.insert(name.clone(), form.name());
+                    } else if fusion == form {
+                        self.chains.entry(name.clone()).or_default().entry(form).or_default().add(took);
+                    }
                 }
-            } else if let Some((chain, cut)) = kernel.rsplit_once("_rows")
-                && let Some((rows, _)) = cut.split_once('x')
-                && let Some(form) = Fusion::named(&format!("rows{rows}"))
-            {
-                if gpu.fusion == Fusion::Auto {
-                    self.usual.insert(chain.into(), form.name());
-                } else if gpu.fusion == form {
-                    self.chains.entry(chain.into()).or_default().entry(form).or_default().add(took);
-                }
+                _ => {}
             }
         }
         Ok(())

@@ -315,11 +315,8 @@ impl KernelBuilder {
 }
 
 impl Module {
-    /// Adds a micro-kernel, or finds the one with the same name (recipes name micro-kernels by all that decides their code).
+    /// Adds a micro-kernel.
     pub fn micro_kernel(&mut self, name: &str, build: impl FnOnce(&mut MicroKernelBuilder)) -> MicroKernelId {
-        if let Some((id, _)) = self.micro_kernels.iter().find(|(_, m)| m.name == name) {
-            return id;
-        }
         let mut builder = MicroKernelBuilder::new(name);
         build(&mut builder);
         self.micro_kernels.push(builder.finish())

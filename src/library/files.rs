@@ -69,7 +69,7 @@ pub fn build(model: &Model, request: &BuildRequest, options: &Options) -> Result
         files.extend(build.opencl(options)?);
     }
     let last = compiled.last();
-    let rows = table::rows(&last.plan, &last.module, &last.target);
+    let rows = table::rows(&last.plan, &last.module, &last.target, &last.report.origins);
     files.push(build.description(&files, &rows, code_bytes));
     Ok(Library { files, rows, code_bytes, kernels: compiled.take_last() })
 }

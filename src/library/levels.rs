@@ -43,8 +43,8 @@ impl Level {
         }
         let fixed = Target { algorithm: host.algorithm, ..Target::portable(!x86) };
         match self {
-            Level::V3 if x86 => Ok(Target { isa: Isa::Avx2, lanes: 8, fma: true, ..fixed }),
-            Level::V4 if x86 => Ok(Target { isa: Isa::Avx512, lanes: 16, registers: 32, fma: true, ..fixed }),
+            Level::V3 if x86 => Ok(fixed.with_vectors(Isa::Avx2)),
+            Level::V4 if x86 => Ok(fixed.with_vectors(Isa::Avx512)),
             Level::V3 | Level::V4 => Err(Error::new(format!("{} is a level of x86-64, not of {triple}", self.name()))
                 .with_help("for other processors there is `--cpu baseline`")),
             Level::Baseline | Level::Native => Ok(fixed),

@@ -50,13 +50,13 @@ pub struct Variant<'a> {
 
 /// What the driver must find to use a target's code, as the bits of `cpu_x86.driver`.
 fn needs(target: &Target) -> i64 {
-    let level = match target.isa {
+    let level = match target.cpu().isa {
         Isa::Portable if target.fma => 3,
         Isa::Portable => 0,
         Isa::Avx2 => 3,
         Isa::Avx512 => 7,
     };
-    level + if target.bf16 { 8 } else { 0 } + if target.vnni { 16 } else { 0 }
+    level + if target.cpu().bf16 { 8 } else { 0 } + if target.cpu().vnni { 16 } else { 0 }
 }
 
 /// A program for all levels, and what belongs to it.
@@ -99,7 +99,7 @@ struct Maker {
 /// The object file of a network and the bytes of its machine code.
 pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Vec<u8>, usize)> {
     let least = contents.inference.variants.first().ok_or_else(|| Error::new("a library of no code"))?.target;
-    let base = Target { isa: Isa::Portable, ..least.clone() };
+    let base = least.clone().with_vectors(Isa::Portable);
     let object = Object::new(name, triple, &base).map_err(failed)?;
     let x86 = triple.starts_with("x86_64");
     let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };

@@ -1,37 +1,44 @@
-//! The context in which one graph node is lowered: its operands and result as buffers, and the program under construction.
+//! The context in which one graph node is lowered: its operands and result as buffers, and the program under
+//! construction.
 
-use super::program::{BufferId, Launch, ProgramBuilder, Role};
+use super::program::{BufferId, Launch, Packing, ProgramBuilder, Role};
+use super::provenance::Provenance;
+use super::spec::MicroKernelSpec;
 use super::target::Target;
-use crate::kernel::ir::{Elem, Kernel, Module};
+use crate::kernel::ir::{Elem, Kernel, MicroKernelId};
 use crate::types::Type;
 
 /// Why a node cannot be lowered for this target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported(pub String);
 
+/// The outcome of lowering a node.
 pub type Lowered = Result<(), Unsupported>;
 
 /// A graph value as a buffer. Its layout in memory is [`Type::memory_order`], dense, the batch outermost.
 #[derive(Clone, Debug)]
 pub struct Operand {
+    /// Where it lies.
     pub buffer: BufferId,
+    /// What it is.
     pub ty: Type,
 }
 
+/// What lowering a node reads and writes.
 pub struct LowerCx<'a> {
+    /// The machine that kernels are written for.
     pub target: &'a Target,
     /// A label for kernels and buffers: the value's name, or one made from the operator.
     pub name: String,
+    /// The node's operands, in order.
     pub operands: Vec<Operand>,
+    /// What the node computes.
     pub result: Operand,
+    /// The program that launches are added to.
     pub builder: &'a mut ProgramBuilder,
 }
 
 impl LowerCx<'_> {
-    pub fn module(&mut self) -> &mut Module {
-        &mut self.builder.module
-    }
-
     /// What the buffer holds: float32 values may be kept as bf16 where they are exact in it.
     pub fn elem(&self, buffer: BufferId) -> Elem {
         self.builder.buffers[buffer].elem
@@ -43,48 +50,29 @@ impl LowerCx<'_> {
         self.builder.buffer(&name, elem, fixed, per_image, Role::Temp)
     }
 
+    /// The micro-kernel of a specification, shared by equal ones.
+    pub fn micro_kernel(&mut self, spec: impl MicroKernelSpec) -> MicroKernelId {
+        self.builder.micro_kernel(spec)
+    }
+
     /// Appends a launch; `args[i]` is the kernel's buffer i.
-    pub fn launch(&mut self, kernel: Kernel, args: &[BufferId]) {
-        self.append(kernel, args, false);
+    pub fn launch(&mut self, from: impl Into<Provenance>, kernel: Kernel, args: &[BufferId]) {
+        self.append(from.into(), kernel, args, false);
     }
 
-    /// The same for a kernel that sums over the images, as [`Launch::sums`] says.
-    pub fn launch_sums(&mut self, kernel: Kernel, args: &[BufferId]) {
-        self.append(kernel, args, true);
+    /// Appends a launch of a kernel that sums over the images, as [`Launch::sums`] says.
+    pub fn launch_sums(&mut self, from: impl Into<Provenance>, kernel: Kernel, args: &[BufferId]) {
+        self.append(from.into(), kernel, args, true);
     }
 
-    fn append(&mut self, kernel: Kernel, args: &[BufferId], sums: bool) {
+    fn append(&mut self, from: Provenance, kernel: Kernel, args: &[BufferId], sums: bool) {
         assert_eq!(kernel.buffers.len(), args.len(), "arguments of kernel {}", kernel.name);
-        let kernel = self.builder.kernel(kernel);
+        let kernel = self.builder.kernel(kernel, from);
         self.builder.launches.push(Launch { kernel, args: args.to_vec(), sums });
     }
 
-    /// The contents of `source` (weights, say) in another form of `len` elements, made by `build`'s kernel with the
-    /// arguments `[source, form]`. Made once for all users of the same form; outside the run if `source` is a parameter.
-    pub fn prepared(
-        &mut self,
-        source: BufferId,
-        form: &str,
-        elem: Elem,
-        len: usize,
-        build: impl FnOnce(&mut LowerCx) -> Kernel,
-    ) -> BufferId {
-        if let Some(&buffer) = self.builder.prepared.get(&(source, form.to_string())) {
-            return buffer;
-        }
-        let outside = matches!(self.builder.buffers[source].role, Role::Param | Role::Prepared);
-        let role = if outside { Role::Prepared } else { Role::Temp };
-        let name = format!("{}.{form}", self.builder.buffers[source].name);
-        let buffer = self.builder.buffer(&name, elem, len, 0, role);
-        let kernel = build(self);
-        let kernel = self.builder.kernel(kernel);
-        let launch = Launch { kernel, args: vec![source, buffer], sums: false };
-        if outside {
-            self.builder.prepare.push(launch)
-        } else {
-            self.builder.launches.push(launch)
-        }
-        self.builder.prepared.insert((source, form.to_string()), buffer);
-        buffer
+    /// The contents of `source` packed for other kernels, see [`ProgramBuilder::packed`].
+    pub fn packed(&mut self, source: BufferId, packing: impl Packing) -> BufferId {
+        self.builder.packed(source, packing)
     }
 }

@@ -1,12 +1,12 @@
-//! What work costs on one core, in cycles: the model that chooses algorithms. It knows multiply-adds, bytes by the level
-//! of cache they come from, and launches. The rates are rounded from measurements on Zen 4; a choice needs ratios only,
-//! and those move little from core to core.
+//! What work costs on one core, in cycles: the model that chooses algorithms. It knows multiply-adds, bytes by the
+//! level of cache they come from, and launches. The rates are rounded from measurements on Zen 4; a choice needs
+//! ratios only, and those move little from core to core.
 
 use super::target::Target;
 use super::tile::{Tile, tile_time};
 use crate::kernel::count::Work;
 
-/// Cycles until all threads have passed a barrier and found their next round.
+/// Cycles until all threads have passed a barrier and found their next iteration.
 const LAUNCH: f64 = 4000.0;
 /// Cycles of a call that stores a register tile, beside its multiply-adds.
 const CALL: f64 = 30.0;
@@ -21,7 +21,9 @@ const GIGAHERTZ: f64 = 3.0;
 /// One way to compute a convolution, with its predicted cycles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
+    /// The algorithm and how it cuts the work, in words.
     pub name: String,
+    /// Predicted cycles on one core.
     pub cycles: f64,
 }
 
@@ -30,6 +32,7 @@ pub struct Candidate {
 pub struct Choice {
     /// Name of the layer and shape of the convolution.
     pub cx: String,
+    /// Those that apply.
     pub candidates: Vec<Candidate>,
     /// Index of the one that was taken.
     pub taken: usize,
@@ -40,6 +43,7 @@ pub fn operations(count: f64) -> f64 {
     count / UNITS
 }
 
+/// Cycles of `count` launches beside their work.
 pub fn launches(count: usize) -> f64 {
     count as f64 * LAUNCH
 }
@@ -63,8 +67,8 @@ pub fn stream(target: &Target, bytes: usize, size: usize) -> f64 {
     bytes as f64 / BYTES[level]
 }
 
-/// The part of one core's multiply-adds that a launch is predicted to reach for an image of a batch, where it does `work` by
-/// register tiles of this form on buffers of so many bytes; `None` for a launch that multiplies nothing.
+/// The part of one core's multiply-adds that a launch is predicted to reach for an image of a batch, where it does
+/// `work` by register tiles of this form on buffers of so many bytes; `None` for a launch that multiplies nothing.
 pub fn share_of_peak(target: &Target, work: &Work, tile: Option<Tile>, bytes: usize) -> Option<f64> {
     if work.multiply_adds == 0 {
         return None;

@@ -6,11 +6,11 @@ use crate::kernel::ir::{EntityRef, Module};
 use crate::kernel::verify;
 use crate::verified::Verified;
 
-/// Runs a program under construction (preparations, then launches) for a batch. `feeds` give the bytes of inputs and parameters, in memory
-/// order; all of them must be fed. Gives the bytes of every buffer, indexed by [`BufferId`].
+/// Runs a program under construction (preparations, then launches) for a batch. `feeds` give the bytes of inputs and
+/// parameters, in memory order; all of them must be fed. Gives the bytes of every buffer, indexed by [`BufferId`].
 ///
-/// Working memory starts as garbage, and the rounds of each launch run from the last to the first, so that a kernel
-/// whose rounds depend on each other, or that reads what nobody wrote, gives a visibly wrong result.
+/// Working memory starts as garbage, and the iterations of each launch run from the last to the first, so that a kernel
+/// whose iterations depend on each other, or that reads what nobody wrote, gives a visibly wrong result.
 pub fn run_program(
     builder: &ProgramBuilder,
     batch: usize,

@@ -1,10 +1,15 @@
 //! The program under construction: kernels, buffers and launches.
 
 use super::cost::Choice;
-use crate::kernel::ir::{Elem, Kernel, KernelId, Module, PrimaryMap};
+use super::provenance::{Origins, Provenance};
+use super::spec::{Key, MicroKernelSpec};
+use crate::kernel::ir::{Elem, Kernel, KernelId, MicroKernelId, Module, PrimaryMap};
 use crate::types::{DType, Format, Type};
 use cranelift_entity::entity_impl;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::hash::Hash;
+use std::sync::Arc;
 
 /// A buffer of the program under construction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,47 +29,73 @@ pub enum Role {
     Temp,
 }
 
+/// Memory of one value, before it has a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
+    /// For people.
     pub name: String,
+    /// Type of its elements.
     pub elem: Elem,
     /// Elements: `fixed + per_image · batch`; one of the two is 0.
     pub fixed: usize,
+    /// Elements of each image.
     pub per_image: usize,
+    /// What it holds.
     pub role: Role,
 }
 
+/// A run of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
+    /// One of the module's kernels.
     pub kernel: KernelId,
+    /// The kernel's buffers, in its order.
     pub args: Vec<BufferId>,
-    /// It sums over the images: its results of fixed size start from nothing in the first group of a batch (`first` is 0) and
-    /// grow with each further one.
+    /// It sums over the images: its results of fixed size start from nothing in the first group of a batch (`first`
+    /// is 0) and grow with each further one.
     pub sums: bool,
+}
+
+/// A form of a buffer's contents (weights, say) that other kernels read, as a value that builds the kernel which
+/// makes it. It displays as a part of the packed buffer's name.
+pub trait Packing: Eq + Hash + Display + Send + Sync + 'static {
+    /// Type and number of the packed elements.
+    fn layout(&self) -> (Elem, usize);
+
+    /// The kernel with the arguments `[source, packed]`.
+    fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel;
 }
 
 /// A program under construction: kernels, buffers and the order of launches.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramBuilder {
     pub module: Module,
+    /// All buffers.
     pub buffers: PrimaryMap<BufferId, Buffer>,
     /// Run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
+    /// In the order of a run.
     pub launches: Vec<Launch>,
     /// The launch after which a shared value that is made from values per image is complete, and the value.
     pub sums: Vec<(usize, BufferId)>,
     /// Instead of `launches` where the batch is small; makes the same values.
-    pub few: Option<Vec<Launch>>,
+    pub small_batch: Option<Vec<Launch>>,
     /// What was weighed, for whoever wants to know.
     pub choices: Vec<Choice>,
     /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
     pub chains: BTreeMap<String, Vec<String>>,
     /// Formats that values were rounded to.
     pub exact: HashMap<BufferId, Format>,
-    pub(super) prepared: HashMap<(BufferId, String), BufferId>,
+    /// Where the module's kernels come from.
+    pub origins: Origins,
+    micro_kernels: HashMap<Key, MicroKernelId>,
+    /// The kernels as their recipes wrote them, by which equal ones are found.
+    kernels: HashMap<Kernel, KernelId>,
+    packed: HashMap<(BufferId, Key), BufferId>,
 }
 
 impl ProgramBuilder {
+    /// Adds a buffer of `fixed` elements, or `per_image` for each image.
     pub fn buffer(&mut self, name: &str, elem: Elem, fixed: usize, per_image: usize, role: Role) -> BufferId {
         self.buffers.push(Buffer { name: name.into(), elem, fixed, per_image, role })
     }
@@ -80,20 +111,112 @@ impl ProgramBuilder {
     }
 
     /// A buffer for a value whose elements are exact in bf16.
-    pub fn narrow(&mut self, name: &str, ty: &Type, role: Role) -> BufferId {
+    pub fn bf16_value(&mut self, name: &str, ty: &Type, role: Role) -> BufferId {
         let buffer = self.value(name, ty, role);
         self.buffers[buffer].elem = Elem::Bf16;
         buffer
     }
 
-    /// Forgets forms that were made within the run: other launches must make their own.
-    pub fn forget_forms(&mut self) {
+    /// Forgets what was packed within the run: other launches must make their own.
+    pub fn forget_packed(&mut self) {
         let buffers = &self.buffers;
-        self.prepared.retain(|_, buffer| buffers[*buffer].role == Role::Prepared);
+        self.packed.retain(|_, buffer| buffers[*buffer].role == Role::Prepared);
     }
 
-    pub(super) fn kernel(&mut self, kernel: Kernel) -> KernelId {
-        let found = self.module.kernels.iter().find(|(_, k)| **k == kernel).map(|(id, _)| id);
-        found.unwrap_or_else(|| self.module.kernels.push(kernel))
+    /// The micro-kernel of a specification, built if there is none of an equal one.
+    pub fn micro_kernel<S: MicroKernelSpec>(&mut self, spec: S) -> MicroKernelId {
+        let spec = Arc::new(spec);
+        let key = Key::new(spec.clone());
+        if let Some(&id) = self.micro_kernels.get(&key) {
+            return id;
+        }
+        let name = unused(spec.to_string(), |name| self.module.micro_kernels.values().any(|m| m.name == name));
+        let id = self.module.micro_kernel(&name, |b| spec.build(b));
+        self.origins.tiles.extend(spec.tile().map(|tile| (name, tile)));
+        self.micro_kernels.insert(key, id);
+        id
+    }
+
+    /// Adds a kernel, or finds an equal one; gives its index.
+    pub fn kernel(&mut self, kernel: Kernel, provenance: impl Into<Provenance>) -> KernelId {
+        if let Some(&index) = self.kernels.get(&kernel) {
+            return index;
+        }
+        let name = unused(kernel.name.clone(), |name| self.module.kernels.values().any(|k| k.name == name));
+        self.origins.kernels.insert(name.clone(), provenance.into());
+        let index = self.module.kernels.push(Kernel { name, ..kernel.clone() });
+        self.kernels.insert(kernel, index);
+        index
+    }
+
+    /// The contents of `source` packed as `packing` says. Made once for all users of an equal packing; outside the
+    /// run if
+    /// `source` is a parameter.
+    pub fn packed<P: Packing>(&mut self, source: BufferId, packing: P) -> BufferId {
+        let packing = Arc::new(packing);
+        let key = (source, Key::new(packing.clone()));
+        if let Some(&buffer) = self.packed.get(&key) {
+            return buffer;
+        }
+        let Buffer { name, role, .. } = &self.buffers[source];
+        let outside = matches!(role, Role::Param | Role::Prepared);
+        let ((elem, len), name) = (packing.layout(), format!("{name}.{packing}"));
+        let buffer = self.buffer(&name, elem, len, 0, if outside { Role::Prepared } else { Role::Temp });
+        let kernel = packing.kernel(self);
+        let kernel = self.kernel(kernel, "packing");
+        let launches = if outside { &mut self.prepare } else { &mut self.launches };
+        launches.push(Launch { kernel, args: vec![source, buffer], sums: false });
+        self.packed.insert(key, buffer);
+        buffer
+    }
+}
+
+/// `name`, with a number behind it if it is taken.
+fn unused(name: String, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (2..).map(|i| format!("{name}_{i}"));
+    std::iter::once(name.clone()).chain(numbered).find(|n| !taken(n)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spec::code;
+    use super::*;
+    use crate::kernel::build::MicroKernelBuilder;
+    use crate::kernel::ir::Access;
+    use std::fmt;
+
+    /// A specification whose name forgets its count.
+    #[derive(PartialEq, Eq, Hash)]
+    struct Zeros(usize);
+
+    impl Display for Zeros {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("zeros")
+        }
+    }
+
+    impl MicroKernelSpec for Zeros {
+        fn build(&self, b: &mut MicroKernelBuilder) {
+            zeros(b, self.0);
+        }
+    }
+
+    fn zeros(b: &mut MicroKernelBuilder, count: usize) {
+        let (y, zero) = (b.pointer("y", Elem::F32, Access::Write), b.f32(0.0, 1));
+        (0..count).for_each(|i| b.store(y, i, zero));
+    }
+
+    #[test]
+    fn equal_values_share_a_micro_kernel_and_a_name_alone_does_not() {
+        let mut builder = ProgramBuilder::default();
+        let one = builder.micro_kernel(Zeros(1));
+        let two = builder.micro_kernel(Zeros(2));
+        assert!(one != two && one == builder.micro_kernel(Zeros(1)));
+        // The same value of another type, and of another function, is another specification.
+        let three = builder.micro_kernel(code("zeros", 1usize, |&count, b| zeros(b, count)));
+        let four = builder.micro_kernel(code("zeros", 1usize, |&count, b| zeros(b, count + 1)));
+        assert!(three != one && four != three);
+        let names: Vec<&str> = builder.module.micro_kernels.values().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["zeros", "zeros_2", "zeros_3", "zeros_4"]);
     }
 }

@@ -1,8 +1,8 @@
 //! What a recipe may know of the machine that its code will run on. Never the number of threads: nothing that decides
 //! a rounding may depend on it.
 
-use crate::types::Format;
-use std::collections::BTreeMap;
+pub use super::gpu::{Fusion, Gpu, GroupTile, Measured};
+
 use std::sync::Arc;
 
 /// Which instructions micro-kernels are encoded with.
@@ -30,179 +30,65 @@ pub enum Algorithm {
 /// The batches that a plan is made for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Batch {
-    /// Each thread has whole images.
+    /// Large batches: each thread has whole images.
     #[default]
-    Many,
-    /// Threads share an image: shorter rounds, more launches.
-    Few,
-    /// A step of training: rounds of several images, one layer a launch, weights that change each time.
+    Throughput,
+    /// Small batches: threads share an image, by shorter iterations and more launches.
+    Latency,
+    /// A step of training: iterations of several images, one layer a launch, weights that change each time.
     Training,
 }
 
+/// The machine that kernels are written for, and what is wanted of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    pub isa: Isa,
     /// Float32 lanes of a vector register.
     pub lanes: u32,
     /// Vector registers.
     pub registers: u32,
     /// A fused multiply-add exists.
     pub fma: bool,
+    /// Data cache sizes in bytes: first level and second level of a core, third level shared.
+    pub cache: [usize; 3],
+    /// What the user wants of convolutions.
+    pub algorithm: Algorithm,
+    /// The batches that kernels are for.
+    pub batch: Batch,
+    /// The kind of machine, with what only that kind has.
+    pub machine: Machine,
+}
+
+/// What only one kind of machine has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Machine {
+    /// Few threads with wide vectors and caches of their own.
+    Cpu(Cpu),
+    /// Many work items, each with few bytes of its own.
+    Gpu(Gpu),
+}
+
+/// What recipes and back ends know of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cpu {
+    /// Instructions of micro-kernels.
+    pub isa: Isa,
     /// VDPBF16PS exists.
     pub bf16: bool,
     /// VPDPBUSD exists.
     pub vnni: bool,
-    /// Data cache sizes in bytes: first level and second level of a core, third level shared.
-    pub cache: [usize; 3],
-    pub algorithm: Algorithm,
-    pub batch: Batch,
-    /// Kernels are for a GPU: many work items, each with few bytes of its own.
-    pub gpu: Option<Gpu>,
-}
-
-/// What recipes know of a GPU. Only tiles differ between devices, and they decide no rounding.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Gpu {
-    /// Memory that the items of a group share, in bytes.
-    pub local_bytes: usize,
-    /// The most items of a group.
-    pub group_items: usize,
-    pub fusion: Fusion,
-    /// 32 neighbouring items multiply matrices of bf16 numbers together.
-    pub tensor: bool,
-    /// The tile of products for which nothing was measured.
-    pub tile: GroupTile,
-    pub measured: Arc<Measured>,
-}
-
-/// What `ninc tune` found best on a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Measured {
-    /// By the product's name.
-    pub tiles: BTreeMap<String, GroupTile>,
-    /// By the chain's name.
-    pub chains: BTreeMap<String, Fusion>,
-}
-
-/// Whether chains of convolutions become one kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fusion {
-    /// Where it costs less.
-    #[default]
-    Auto,
-    /// Wherever the device has room for it.
-    Always,
-    /// The same, with so many pixels in a group.
-    Rows(usize),
-    Never,
-}
-
-impl Fusion {
-    /// Those that `ninc tune` measures.
-    pub const ROWS: [usize; 3] = [64, 32, 16];
-
-    /// What was measured, as a word.
-    pub fn name(self) -> String {
-        match self {
-            Fusion::Auto => "auto".into(),
-            Fusion::Always => "fused".into(),
-            Fusion::Rows(rows) => format!("rows{rows}"),
-            Fusion::Never => "apart".into(),
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Fusion> {
-        let measured = Fusion::ROWS.map(Fusion::Rows).into_iter().chain([Fusion::Never]);
-        measured.into_iter().find(|f| f.name() == name)
-    }
-}
-
-impl Measured {
-    /// What `name` is kept as. It was measured with this precision, which memory and units that products use depend on.
-    pub fn key(name: &str, precision: Option<Format>) -> String {
-        precision.map_or(String::new(), |format| format!("{} ", format.name())) + name
-    }
-
-    /// From words by key, as they are kept, those of this precision; and how many of them say nothing here.
-    pub fn from_words(
-        words: &BTreeMap<String, String>,
-        precision: Option<Format>,
-        group_items: usize,
-    ) -> (Measured, usize) {
-        let mut measured = Measured::default();
-        let begin = Measured::key("", precision);
-        // Names have no spaces.
-        let own = |key: &'_ String| key.strip_prefix(&begin).filter(|name| !name.contains(' ')).map(String::from);
-        let words: Vec<_> = words.iter().filter_map(|(key, word)| Some((own(key)?, word))).collect();
-        for (name, word) in &words {
-            if let Some(tile) = GroupTile::named(word).filter(|tile| tile.items() <= group_items) {
-                measured.tiles.insert(name.clone(), tile);
-            } else if let Some(fusion) = Fusion::named(word) {
-                measured.chains.insert(name.clone(), fusion);
-            }
-        }
-        let lost = words.len() - measured.tiles.len() - measured.chains.len();
-        (measured, lost)
-    }
-}
-
-/// The tile of a product that a work group computes, and the part of it that each item keeps in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupTile {
-    pub rows: usize,
-    pub columns: usize,
-    pub item_rows: usize,
-    pub item_columns: usize,
-    /// Terms of the sum that a group loads at a time.
-    pub depth: usize,
-}
-
-impl GroupTile {
-    /// Those that `ninc tune` measures, the usual one first.
-    pub const ALL: [GroupTile; 7] = [
-        GroupTile::new([64, 64], [4, 4], 16),
-        GroupTile::new([32, 32], [2, 2], 16),
-        GroupTile::new([32, 64], [4, 4], 16),
-        GroupTile::new([64, 32], [4, 2], 16),
-        GroupTile::new([64, 16], [4, 1], 16),
-        GroupTile::new([128, 64], [8, 4], 8),
-        GroupTile::new([128, 128], [8, 8], 8),
-    ];
-
-    const fn new([rows, columns]: [usize; 2], [item_rows, item_columns]: [usize; 2], depth: usize) -> GroupTile {
-        GroupTile { rows, columns, item_rows, item_columns, depth }
-    }
-
-    /// Items of a group.
-    pub fn items(&self) -> usize {
-        (self.rows / self.item_rows) * (self.columns / self.item_columns)
-    }
-
-    /// `64x64x16_4x4`
-    pub fn name(&self) -> String {
-        format!("{}x{}x{}_{}x{}", self.rows, self.columns, self.depth, self.item_rows, self.item_columns)
-    }
-
-    /// The measured tile of this name.
-    pub fn named(name: &str) -> Option<GroupTile> {
-        GroupTile::ALL.into_iter().find(|t| t.name() == name)
-    }
 }
 
 impl Target {
     /// 128-bit vectors with or without fused multiply-add, common cache sizes.
     pub fn portable(fma: bool) -> Target {
         Target {
-            isa: Isa::Portable,
             lanes: 4,
             registers: 16,
             fma,
-            bf16: false,
-            vnni: false,
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
-            batch: Batch::Many,
-            gpu: None,
+            batch: Batch::Throughput,
+            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false }),
         }
     }
 
@@ -214,7 +100,7 @@ impl Target {
     /// The same with another tile, or with what was measured.
     pub fn gpu_with(tile: GroupTile, measured: Arc<Measured>) -> Target {
         let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tensor: false, tile, measured };
-        Target { lanes: 1, gpu: Some(gpu), ..Target::portable(true) }
+        Target { lanes: 1, machine: Machine::Gpu(gpu), ..Target::portable(true) }
     }
 
     /// The same within the limits of a device.
@@ -226,9 +112,40 @@ impl Target {
         })
     }
 
+    /// A processor with vectors of `isa`, and none of its optional instructions.
+    pub fn with_vectors(self, isa: Isa) -> Target {
+        let target = Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false }), ..self };
+        match isa {
+            Isa::Portable => target,
+            Isa::Avx2 => Target { lanes: 8, fma: true, ..target },
+            Isa::Avx512 => Target { lanes: 16, registers: 32, fma: true, ..target },
+        }
+    }
+
+    /// What a processor has; nothing of a GPU is among it.
+    pub fn cpu(&self) -> Cpu {
+        match self.machine {
+            Machine::Cpu(cpu) => cpu,
+            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false },
+        }
+    }
+
+    /// Is it a GPU, on which iterations are work items?
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.machine, Machine::Gpu(_))
+    }
+
+    /// The same with a change of what a processor has.
+    pub fn with_cpu(mut self, change: impl FnOnce(&mut Cpu)) -> Target {
+        if let Machine::Cpu(cpu) = &mut self.machine {
+            change(cpu);
+        }
+        self
+    }
+
     /// The same with a change of what a GPU's recipes know.
     pub fn with_gpu(mut self, change: impl FnOnce(&mut Gpu)) -> Target {
-        if let Some(gpu) = &mut self.gpu {
+        if let Machine::Gpu(gpu) = &mut self.machine {
             change(gpu);
         }
         self
@@ -239,6 +156,7 @@ impl Isa {
     /// From the narrowest to the widest.
     pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
 
+    /// As `--isa` says it.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
@@ -277,13 +195,11 @@ impl Target {
     pub fn host_with(isa: Isa) -> Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
         let portable = Target { cache, ..Target::portable(host_fma()) };
-        match isa {
-            Isa::Portable => portable,
-            Isa::Avx2 => Target { isa, lanes: 8, fma: true, ..portable },
-            Isa::Avx512 => {
-                Target { isa, lanes: 16, registers: 32, fma: true, bf16: host_bf16(), vnni: host_vnni(), ..portable }
-            }
-        }
+        let machine = match isa {
+            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni() },
+            _ => Cpu { isa, bf16: false, vnni: false },
+        };
+        Target { machine: Machine::Cpu(machine), ..portable.with_vectors(isa) }
     }
 }
 

@@ -3,10 +3,13 @@
 use super::target::{Isa, Target};
 
 /// Rows x vectors of accumulators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
+    /// Rows of results.
     pub rows: usize,
+    /// Vectors of columns.
     pub vectors: usize,
+    /// Columns of a vector.
     pub lanes: u32,
 }
 
@@ -20,12 +23,12 @@ impl Tile {
 /// Registers that accumulators, the row of B and one broadcast may take together. Cranelift's only form of the fused
 /// multiply-add overwrites a factor, so that each needs a register to move through.
 fn budget(target: &Target) -> usize {
-    let free = if target.isa == Isa::Portable { 3 } else { 1 };
+    let free = if target.cpu().isa == Isa::Portable { 3 } else { 1 };
     (target.registers as usize).saturating_sub(free).max(4)
 }
 
-/// Time of one term of the sum in one tile, in multiply-adds of a vector. Loads go beside the arithmetic; fewer than ten
-/// independent accumulators wait for each other (two units of four cycles; measured: nine reach 90 %, ten 95 %).
+/// Time of one term of the sum in one tile, in multiply-adds of a vector. Loads go beside the arithmetic; fewer than
+/// ten independent accumulators wait for each other (two units of four cycles; measured: nine reach 90 %, ten 95 %).
 fn step(rows: usize, vectors: usize) -> f64 {
     let (work, loads) = ((rows * vectors) as f64, (rows + vectors) as f64);
     work.max(loads).max(10.0) + 0.1 * loads
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     fn wide(isa: Isa, lanes: u32, registers: u32) -> Target {
-        Target { isa, lanes, registers, ..Target::portable(true) }
+        Target { lanes, registers, ..Target::portable(true).with_vectors(isa) }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Compare;
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::{self, contraction, elementwise};
+use crate::recipes::{self, activation, elementwise};
 use crate::types::Type;
 
 /// A function without learned parameters.
@@ -71,8 +71,8 @@ impl Function {
     pub fn recipe(self) -> recipes::Function {
         match self {
             Function::Relu => recipes::Function::Relu,
-            Function::LeakyRelu { slope } => recipes::Function::LeakyRelu { slope: slope as f32 },
-            Function::Elu { alpha } => recipes::Function::Elu { alpha: alpha as f32 },
+            Function::LeakyRelu { slope } => recipes::Function::LeakyRelu { slope: (slope as f32).into() },
+            Function::Elu { alpha } => recipes::Function::Elu { alpha: (alpha as f32).into() },
             Function::Sigmoid => recipes::Function::Sigmoid,
             Function::Tanh => recipes::Function::Tanh,
         }
@@ -198,8 +198,8 @@ impl OperatorDef for Activation {
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = self.function.recipe();
-        elementwise::map(cx, &contraction::function_name(function)[1..], |b, v, _| {
-            contraction::activate(b, function, v[0])
+        elementwise::map_with(cx, function.name(), function, |&function, b, v, _| {
+            activation::activate(b, function, v[0])
         })
     }
 
@@ -242,18 +242,18 @@ impl OperatorDef for ActivationGrad {
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = self.function.recipe();
-        let tag = format!("grad{}", contraction::function_name(function));
-        elementwise::map(cx, &tag, |b, v, lanes| {
+        let what = format!("grad_{}", function.name());
+        elementwise::map_with(cx, &what, function, |&function, b, v, lanes| {
             let (y, dy) = (v[0], v[1]);
             let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
             let below = match function {
                 recipes::Function::Relu => zero,
                 recipes::Function::LeakyRelu { slope } => {
-                    let slope = b.f32(slope, lanes);
+                    let slope = b.f32(slope.get(), lanes);
                     b.mul(slope, dy)
                 }
                 recipes::Function::Elu { alpha } => {
-                    let alpha = b.f32(alpha, lanes);
+                    let alpha = b.f32(alpha.get(), lanes);
                     let slope = b.add(y, alpha);
                     b.mul(slope, dy)
                 }

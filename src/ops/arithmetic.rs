@@ -7,7 +7,7 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::lower::{LowerCx, Lowered};
+use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::elementwise;
 use crate::types::Type;
 
@@ -49,11 +49,6 @@ fn equal_floats(operands: &[Type]) -> Result<Type, String> {
     check::floats(a)?;
     check::same(a, b)?;
     Ok(a.clone())
-}
-
-/// A constant as part of a kernel's tag: its bits, so that equal tags mean equal code.
-pub fn bits(value: f64) -> String {
-    format!("{:08x}", (value as f32).to_bits())
 }
 
 attributes! {
@@ -173,9 +168,8 @@ impl OperatorDef for Scale {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let factor = self.factor as f32;
-        elementwise::map(cx, &format!("scale_{}", bits(self.factor)), |b, v, lanes| {
-            let factor = b.f32(factor, lanes);
+        elementwise::map_with(cx, "scale", Constant::from(self.factor as f32), |factor, b, v, lanes| {
+            let factor = b.f32(factor.get(), lanes);
             b.mul(v[0], factor)
         })
     }
@@ -221,9 +215,8 @@ impl OperatorDef for Mix {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let weight = self.weight as f32;
-        elementwise::map(cx, &format!("mix_{}", bits(self.weight)), |b, v, lanes| {
-            let weight = b.f32(weight, lanes);
+        elementwise::map_with(cx, "mix", Constant::from(self.weight as f32), |weight, b, v, lanes| {
+            let weight = b.f32(weight.get(), lanes);
             let difference = b.sub(v[1], v[0]);
             b.fma(weight, difference, v[0])
         })

@@ -1,6 +1,6 @@
 //! Batch normalisation (Ioffe & Szegedy, 2015).
 
-use super::arithmetic::{Mix, bits};
+use super::arithmetic::Mix;
 use super::attr::attributes;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reduce::ChannelSum;
@@ -12,7 +12,7 @@ use super::{Operator, OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Unary;
-use crate::lower::{LowerCx, Lowered};
+use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::{batch_norm, elementwise, reduce};
 use crate::types::Type;
 
@@ -156,9 +156,9 @@ impl OperatorDef for BatchNorm {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let epsilon = self.epsilon as f32;
-        elementwise::map(cx, &format!("batch_norm_{}", bits(self.epsilon)), |b, v, lanes| {
-            let epsilon = b.f32(epsilon, lanes);
+        let epsilon = Constant::from(self.epsilon as f32);
+        elementwise::map_with(cx, "batch_norm", epsilon, |epsilon, b, v, lanes| {
+            let epsilon = b.f32(epsilon.get(), lanes);
             let variance = b.add(v[4], epsilon);
             let deviation = b.unary(Unary::Sqrt, variance);
             let factor = b.div(v[1], deviation);

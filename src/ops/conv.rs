@@ -13,7 +13,7 @@ use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::{self, Finish, Stage};
+use crate::recipes::{self, Epilogue, Stage};
 use crate::types::Format;
 use crate::types::Type;
 
@@ -320,7 +320,7 @@ impl OperatorDef for Conv2dGradInput {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::conv::grad_input(cx, &self.window, self.groups, Finish { activation: None, round: self.round })
+        recipes::conv::grad_input(cx, &self.window, self.groups, Epilogue { activation: None, round: self.round })
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {

@@ -1,6 +1,6 @@
 //! Dropout (Hinton et al., 2012).
 
-use super::arithmetic::{Scale, bits};
+use super::arithmetic::Scale;
 use super::attr::attributes;
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
@@ -10,7 +10,7 @@ use super::{Case, GradCx};
 use super::{OperatorDef, TrainCx, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::lower::{LowerCx, Lowered};
+use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::{elementwise, random};
 use crate::types::Type;
 use ninc_runtime::philox;
@@ -84,8 +84,8 @@ impl OperatorDef for Dropout {
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let factor = if self.inverted { 1.0 } else { 1.0 - self.rate };
-        elementwise::map(cx, &format!("scale_{}", bits(factor)), |b, v, lanes| {
-            let factor = b.f32(factor as f32, lanes);
+        elementwise::map_with(cx, "scale", Constant::from(factor as f32), |factor, b, v, lanes| {
+            let factor = b.f32(factor.get(), lanes);
             b.mul(v[0], factor)
         })
     }

@@ -8,7 +8,7 @@ use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Unary, Val};
-use crate::lower::{LowerCx, Lowered};
+use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::{elementwise, fold};
 use crate::types::Type;
 
@@ -71,9 +71,9 @@ impl OperatorDef for FoldWeight {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let epsilon = self.epsilon as f32;
-        fold::per_output(cx, &format!("fold_weight_{epsilon}"), |b, v, lanes| {
-            let factor = factor(b, v[1], v[2], epsilon, lanes);
+        let epsilon = Constant::from(self.epsilon as f32);
+        fold::per_output(cx, "fold_weight", epsilon, |epsilon, b, v, lanes| {
+            let factor = factor(b, v[1], v[2], epsilon.get(), lanes);
             b.mul(v[0], factor)
         })
     }
@@ -131,9 +131,9 @@ impl OperatorDef for FoldBias {
     }
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let epsilon = self.epsilon as f32;
-        elementwise::map(cx, &format!("fold_bias_{epsilon}"), |b, v, lanes| {
-            let factor = factor(b, v[1], v[4], epsilon, lanes);
+        let epsilon = Constant::from(self.epsilon as f32);
+        elementwise::map_with(cx, "fold_bias", epsilon, |epsilon, b, v, lanes| {
+            let factor = factor(b, v[1], v[4], epsilon.get(), lanes);
             let centred = b.sub(v[0], v[3]);
             b.fma(centred, factor, v[2])
         })

@@ -121,12 +121,9 @@ impl OperatorDef for GeluGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let (tag, slope) = match self.approximate {
-            true => ("grad_gelu_tanh", gates::gelu_tanh_slope as fn(&mut _, _) -> _),
-            false => ("grad_gelu", gates::gelu_slope as fn(&mut _, _) -> _),
-        };
-        elementwise::map(cx, tag, |b, v, _| {
-            let slope = slope(b, v[0]);
+        let what = if self.approximate { "grad_gelu_tanh" } else { "grad_gelu" };
+        elementwise::map_with(cx, what, self.approximate, |&approximate, b, v, _| {
+            let slope = if approximate { gates::gelu_tanh_slope(b, v[0]) } else { gates::gelu_slope(b, v[0]) };
             b.mul(slope, v[1])
         })
     }

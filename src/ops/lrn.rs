@@ -40,7 +40,7 @@ impl Lrn {
     }
 
     fn recipe(&self) -> lrn::Lrn {
-        lrn::Lrn { size: self.size, alpha: self.alpha as f32, beta: self.beta as f32, k: self.k as f32 }
+        lrn::Lrn::new(self.size, self.alpha, self.beta, self.k)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Operator, OperatorDef};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::{self, Finish, Reduction};
+use crate::recipes::{self, Epilogue, Reduction};
 use crate::types::Format;
 use crate::types::Type;
 
@@ -244,8 +244,9 @@ impl OperatorDef for MlpConv {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let finish = |stage: &Stage| Finish { activation: stage.activation.map(Function::recipe), round: stage.round };
-        let stage = |stage: &Stage| recipes::Stage { bias: stage.bias, finish: finish(stage) };
+        let epilogue =
+            |stage: &Stage| Epilogue { activation: stage.activation.map(Function::recipe), round: stage.round };
+        let stage = |stage: &Stage| recipes::Stage { bias: stage.bias, epilogue: epilogue(stage) };
         let stages: Vec<recipes::Stage> = self.stages.iter().map(stage).collect();
         let pool = self.pool.map(|pool| (pool.reduction, pool.window));
         recipes::conv::forward(cx, &self.window, self.groups, &stages, pool)

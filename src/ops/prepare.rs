@@ -40,7 +40,7 @@ impl OperatorDef for Standardise {
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let divided = cx.operands.len() == 3;
-        elementwise::map(cx, if divided { "standardise" } else { "centre" }, |b, v, _| {
+        elementwise::map_with(cx, if divided { "standardise" } else { "centre" }, divided, |&divided, b, v, _| {
             let difference = b.sub(v[0], v[1]);
             if divided { b.div(difference, v[2]) } else { difference }
         })

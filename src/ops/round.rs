@@ -32,7 +32,7 @@ impl OperatorDef for Round {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        elementwise::map(cx, self.to.name(), |b, v, _| math::round(b, v[0], self.to))
+        elementwise::map_with(cx, self.to.name(), self.to, |&to, b, v, _| math::round(b, v[0], to))
     }
 
     super::no_products!();

@@ -1,7 +1,6 @@
 //! Updates of parameters and optimiser states, elementwise. Hyper-parameters are shared numbers (`[]`), so that one
 //! compiled program serves any schedule.
 
-use super::arithmetic::bits;
 use super::attr::{Attr, AttrValue, attributes};
 use super::reference;
 use super::{Case, Draw, OperatorDef, check};
@@ -128,7 +127,7 @@ impl Arithmetic for Code<'_> {
 ///   is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
 /// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
 ///   `v' = RmspropVelocity`, `w' = SgdStep`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// `g + d·decay·w`
     Decayed,
@@ -359,9 +358,9 @@ impl OperatorDef for Update {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let &Update { rule, rate, decay } = self;
-        let tag = format!("{}_{}_{}", rule.name(), bits(rate), bits(decay));
-        elementwise::map(cx, &tag, |builder, values, lanes| {
+        let params = (self.rule, [self.rate, self.decay].map(f64::to_bits));
+        elementwise::map_with(cx, self.rule.name(), params, |&(rule, numbers), builder, values, lanes| {
+            let [rate, decay] = numbers.map(f64::from_bits);
             let value = formula(&mut Code { builder, lanes }, rule, values, rate, decay);
             value.expect("infer has counted the operands")
         })

@@ -32,7 +32,7 @@ impl<'a> Cpu<'a> {
 
 impl Backend for Cpu<'_> {
     fn target(&self, mode: Mode) -> Target {
-        let batch = if mode == Mode::Training { Batch::Training } else { Batch::Many };
+        let batch = if mode == Mode::Training { Batch::Training } else { Batch::Throughput };
         Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) }
     }
 
@@ -79,7 +79,7 @@ fn code(module: &Verified<Module>, target: &Target, cache: Option<&Path>) -> Res
 pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
     let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());
-    let (plan, module) = planned.map_err(unplanned)?;
+    let (plan, module, _) = planned.map_err(unplanned)?;
     let code = code(&module, &target, None)?;
     let flops = count::kernel(&module, &module.kernels[KernelId::from_u32(0)], 1).flops();
     let threads = Arc::new(Pool::new(options.threads)?);

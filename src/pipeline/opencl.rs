@@ -77,7 +77,7 @@ pub fn source(planned: &Planned) -> Result<Source> {
 
 /// The target of the options, if it is a device's.
 fn given(options: &Options) -> Option<Target> {
-    options.target.clone().filter(|t| t.gpu.is_some())
+    options.target.clone().filter(Target::is_gpu)
 }
 
 /// One program for all devices: within the limits of the smallest.

@@ -1,6 +1,7 @@
 //! What a compilation reports: its numbers, and the parameters of the program.
 
 use crate::graph::{Graph, NodeId};
+use crate::lower::Origins;
 use crate::ops::Operator;
 use ninc_runtime::init::{Init, Parameter};
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
     pub chains: BTreeMap<String, Vec<String>>,
+    /// Where the kernels come from.
+    pub origins: Origins,
 }
 
 /// Multiply-adds per image of all nodes.

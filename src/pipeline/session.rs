@@ -191,7 +191,7 @@ impl<'a> Session<'a> {
     pub fn planned(&mut self, graph: &Graph, mode: Mode, backend: &dyn Backend) -> Result<Planned> {
         let (target, training) = (backend.target(mode), mode == Mode::Training);
         // A device has no second plan for few images: its groups share an image anyway.
-        let two = !training && target.gpu.is_none();
+        let two = !training && !target.is_gpu();
         let lowered = self.time("lower", || translate::run(graph, &target, two));
         let translate::Program { mut builder, ports, updates } =
             lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
@@ -210,7 +210,8 @@ impl<'a> Session<'a> {
         };
         let planned = self.time("plan", || plan::plan(builder, ports, options));
         // The planner verifies the kernels.
-        let (plan, module) = planned.map_err(unplanned)?;
+        let (plan, module, origins) = planned.map_err(unplanned)?;
+        self.report.origins = origins;
         Ok(Planned { plan, module, target })
     }
 

@@ -7,7 +7,7 @@
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::{Access, EntityRef, Module, PrimaryMap};
 use crate::kernel::verify::verify;
-use crate::lower::{self, Buffer, BufferId, ProgramBuilder, Role};
+use crate::lower::{self, Buffer, BufferId, Origins, ProgramBuilder, Role};
 use crate::verified::Verified;
 use ninc_runtime::plan::{self as runtime, Kernel, Launch, Place, Plan, Port};
 use std::sync::Arc;
@@ -56,14 +56,14 @@ pub fn plan(
     mut builder: ProgramBuilder,
     ports: Ports,
     options: Options,
-) -> Result<(Plan, Verified<Module>), PlanError> {
+) -> Result<(Plan, Verified<Module>, Origins), PlanError> {
     check_launches(&builder)?;
     if !options.updates.is_empty() && !builder.prepare.is_empty() && !options.prepare_each_run {
         return Err("a program that changes its parameters must prepare them in each run".into());
     }
     let aliases = update::resolve(&mut builder, &options.updates)?;
     let module = verify(std::mem::take(&mut builder.module))?;
-    let few = builder.few.take();
+    let few = builder.small_batch.take();
     let step = options.prepare_each_run;
     if options.shared {
         share::sort(&mut builder, &module, &aliases)?;
@@ -83,7 +83,7 @@ pub fn plan(
         builder.launches = few;
         plan.few = Some((FEW, Arc::new(lay_out(&builder, &module, &ports, &options, &aliases, None)?)));
     }
-    Ok((plan, module))
+    Ok((plan, module, builder.origins))
 }
 
 /// Images whose values fit `cache`: a power of two, not below what keeps threads busy; `None` for images so small that any
@@ -143,7 +143,7 @@ fn lay_out(
 }
 
 fn check_launches(builder: &ProgramBuilder) -> Result<(), PlanError> {
-    for launch in builder.prepare.iter().chain(&builder.launches).chain(builder.few.iter().flatten()) {
+    for launch in builder.prepare.iter().chain(&builder.launches).chain(builder.small_batch.iter().flatten()) {
         let kernel = builder.module.kernels.get(launch.kernel).ok_or("a launch of a kernel that does not exist")?;
         if kernel.buffers.len() != launch.args.len() {
             return Err(format!("kernel {}: {} arguments", kernel.name, launch.args.len()).into());

@@ -5,9 +5,9 @@
 //! disjoint, and inside the micro-kernel each load of the old value is followed by a store to the same elements.
 
 use super::PlanError;
-use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::*;
-use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
+use crate::lower::{BufferId, Launch, ProgramBuilder, Role, code};
 
 /// Elements that one round of a copy moves.
 const CHUNK: usize = 1 << 14;
@@ -184,14 +184,13 @@ fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
     let (from, to) = (kernel.buffer("from", elem, Access::Read), kernel.buffer("to", elem, Access::Write));
     let (whole, rest) = (len / CHUNK, len % CHUNK);
     let mut micro_kernel = |count: usize| {
-        let copy = |b: &mut MicroKernelBuilder| {
+        builder.micro_kernel(code(format!("copy {elem} {count}"), (elem, count), |&(elem, count), b| {
             let (from, to) = (b.pointer("from", elem, Access::Read), b.pointer("to", elem, Access::Write));
             b.elements(count, 4, |b, index, lanes| {
                 let value = b.load(from, index.clone(), lanes);
                 b.store(to, index, value);
             });
-        };
-        builder.module.micro_kernel(&format!("copy {elem} {count}"), copy)
+        }))
     };
     let chunk = (whole > 0).then(|| micro_kernel(CHUNK));
     let last = (rest > 0).then(|| micro_kernel(rest));
@@ -206,6 +205,6 @@ fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
             (None, None) => {}
         }
     });
-    let kernel = builder.module.kernels.push(kernel.finish());
+    let kernel = builder.kernel(kernel.finish(), "copy");
     builder.launches.push(Launch { kernel, args: vec![value, param], sums: false });
 }

@@ -1,10 +1,11 @@
 //! Batch normalisation: statistics and gradients.
 
+use super::common::sums::images;
 use super::reduce::{self, Mean};
-use super::split::{Dressed, Split, rows};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Unary, Val};
-use crate::lower::{BufferId, LowerCx, Lowered, Unsupported};
+use crate::lower::{BufferId, Constant, LowerCx, Lowered, Unsupported, code};
+use crate::recipes::common::partition::{KernelWithOperands, Partition, rows};
 
 /// `(x, mean) -> variance[C]`, over batch and positions, biased (divided by their count).
 pub fn variance(cx: &mut LowerCx) -> Lowered {
@@ -28,15 +29,16 @@ pub fn grad_gamma(cx: &mut LowerCx, epsilon: f32) -> Lowered {
     // The deviation is the same for all terms: it divides the sum.
     reduce::finished(
         cx,
-        &format!("grad_gamma_{:08x}", epsilon.to_bits()),
+        "grad_gamma",
         Mean::No,
         &[2],
         |b, x, _| {
             let difference = b.sub(x[0], x[1]);
             b.mul(x[3], difference)
         },
-        |b, sum, shared, _| {
-            let inverse = inverse_deviation(b, shared[0], epsilon);
+        Constant::from(epsilon),
+        |epsilon, b, sum, shared, _| {
+            let inverse = inverse_deviation(b, shared[0], epsilon.get());
             b.mul(sum, inverse)
         },
     )
@@ -52,39 +54,38 @@ pub fn grad_input(cx: &mut LowerCx, epsilon: f32) -> Lowered {
     let factors = cx.temp("factors", Elem::F32, 3 * channels, 0);
     channel_factors(cx, epsilon, channels, height * width, factors);
 
-    let mut d = Dressed::bare(cx, "batch_norm_grad");
+    let mut d = KernelWithOperands::bare(cx, "batch_norm_grad");
     let x = d.buffer("x", Elem::F32, Access::Read, cx.operands[0].buffer);
     let dy = d.buffer("dy", Elem::F32, Access::Read, cx.operands[4].buffer);
     let mean = d.buffer("mean", Elem::F32, Access::Read, cx.operands[2].buffer);
     let factor = d.buffer("factors", Elem::F32, Access::Read, factors);
     let dx = d.buffer("dx", Elem::F32, Access::Write, cx.result.buffer);
-    let (split, columns, lanes) = Split::of(cx.target, &ty, channels).items(cx.target, channels);
+    let (split, columns, lanes) = Partition::of(cx.target, &ty, channels).items(cx.target, channels);
     split.run(&mut d.kernel, |k, piece| {
-        let micro_kernel = cx.module().micro_kernel(
-            &format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}", piece.count),
-            |b| {
-                let x = b.pointer("x", Elem::F32, Access::Read);
-                let dy = b.pointer("dy", Elem::F32, Access::Read);
-                let mean = b.pointer("mean", Elem::F32, Access::Read);
-                let factor = b.pointer("factors", Elem::F32, Access::Read);
-                let dx = b.pointer("dx", Elem::F32, Access::Write);
-                rows(b, piece.count, |b, row| {
-                    b.elements(columns, lanes, |b, i, lanes| {
-                        let at = row.at(i.clone(), channels);
-                        let [scale, shift, slope] =
-                            [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
-                        let (x, mean, dy) =
-                            (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
-                        let difference = b.sub(x, mean);
-                        let product = b.mul(difference, slope);
-                        let inner = b.sub(dy, shift);
-                        let inner = b.sub(inner, product);
-                        let value = b.mul(scale, inner);
-                        b.store(dx, at, value);
-                    });
+        let name = format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}", piece.count);
+        let params = ([piece.count, columns, channels], lanes);
+        let micro_kernel = cx.micro_kernel(code(name, params, |&([count, columns, channels], lanes), b| {
+            let x = b.pointer("x", Elem::F32, Access::Read);
+            let dy = b.pointer("dy", Elem::F32, Access::Read);
+            let mean = b.pointer("mean", Elem::F32, Access::Read);
+            let factor = b.pointer("factors", Elem::F32, Access::Read);
+            let dx = b.pointer("dx", Elem::F32, Access::Write);
+            rows(b, count, |b, row| {
+                b.elements(columns, lanes, |b, i, lanes| {
+                    let at = row.at(i.clone(), channels);
+                    let [scale, shift, slope] =
+                        [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
+                    let (x, mean, dy) =
+                        (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
+                    let difference = b.sub(x, mean);
+                    let product = b.mul(difference, slope);
+                    let inner = b.sub(dy, shift);
+                    let inner = b.sub(inner, product);
+                    let value = b.mul(scale, inner);
+                    b.store(dx, at, value);
                 });
-            },
-        );
+            });
+        }));
         let at = &piece.position * channels + &piece.column;
         k.call(micro_kernel, [x.at(&at), dy.at(&at), mean.at(&piece.column), factor.at(&piece.column), dx.at(&at)]);
     });
@@ -95,15 +96,17 @@ pub fn grad_input(cx: &mut LowerCx, epsilon: f32) -> Lowered {
 /// Per channel: `gamma/σ`, `dbeta/n` and `dgamma/(n·σ)`, so that the large kernel neither divides nor takes roots.
 fn channel_factors(cx: &mut LowerCx, epsilon: f32, channels: usize, positions: usize, factors: BufferId) {
     let lanes = cx.target.lanes;
-    let name = format!("batch_norm_factors_{channels}_{positions}_{:08x}_v{lanes}", epsilon.to_bits());
-    let micro_kernel = cx.module().micro_kernel(&name, |b| {
+    let epsilon = Constant::from(epsilon);
+    let name = format!("batch_norm_factors_{channels}_{positions}_{epsilon}_v{lanes}");
+    let params = ([channels, positions], epsilon, lanes);
+    let micro_kernel = cx.micro_kernel(code(name, params, |&([channels, positions], epsilon, lanes), b| {
         let shared = ["gamma", "variance", "dgamma", "dbeta"].map(|n| b.pointer(n, Elem::F32, Access::Read));
         let out = b.pointer("factors", Elem::F32, Access::Write);
         let total = b.int("total");
         b.elements(channels, lanes, |b, i, lanes| {
             let [gamma, variance, dgamma, dbeta] = shared.map(|p| b.load(p, i.clone(), lanes));
-            let inverse = inverse_deviation(b, variance, epsilon);
-            let n = reduce::images(b, total, positions, lanes);
+            let inverse = inverse_deviation(b, variance, epsilon.get());
+            let n = images(b, total, positions, lanes);
             let scale = b.mul(gamma, inverse);
             let shift = b.div(dbeta, n);
             let slope = b.div(dgamma, n);
@@ -113,8 +116,8 @@ fn channel_factors(cx: &mut LowerCx, epsilon: f32, channels: usize, positions: u
             b.store(out, place(1), shift);
             b.store(out, place(2), slope);
         });
-    });
-    let mut d = Dressed::bare(cx, "batch_norm_factors");
+    }));
+    let mut d = KernelWithOperands::bare(cx, "batch_norm_factors");
     let inputs = [1, 3, 5, 6].map(|i| d.buffer("x", Elem::F32, Access::Read, cx.operands[i].buffer));
     let out = d.buffer("factors", Elem::F32, Access::Write, factors);
     d.kernel.parallel("round", 1, |k, _| {

@@ -1,7 +1,8 @@
 //! Pooling over a whole map: windows as large as the image.
 
+use super::common::pool::{self, Pooling};
 use super::gpu;
-use super::pool::{self, Pooling};
+use crate::lower::target::Machine;
 use crate::lower::{LowerCx, Lowered, Unsupported};
 use crate::types::Type;
 
@@ -14,7 +15,10 @@ fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, Unsupported> {
 pub fn avg(cx: &mut LowerCx) -> Lowered {
     let shape = shape(cx, &cx.operands[0].ty)?;
     let [height, width] = shape.size;
-    if cx.target.gpu.is_some() && gpu::sums::image_mean(cx, [shape.channels, height * width]) {
+    let target = cx.target;
+    if let Machine::Gpu(gpu) = &target.machine
+        && gpu::sums::image_mean(cx, gpu, [shape.channels, height * width])
+    {
         return Ok(());
     }
     pool::avg_over(cx, &shape)

@@ -85,9 +85,9 @@ fn declare(driver: &mut Driver) {
 impl Driver<'_> {
     /// The launches again for few images: to the same values, so that callers see one program.
     fn few(&mut self, order: &[NodeId]) -> Result<(), Unsupported> {
-        let target = Target { batch: Batch::Few, ..self.target.clone() };
+        let target = Target { batch: Batch::Latency, ..self.target.clone() };
         let many = std::mem::take(&mut self.program.builder.launches);
-        self.program.builder.forget_forms();
+        self.program.builder.forget_packed();
         self.unnamed.clear();
         for &id in order {
             let op = self.graph.op(id);
@@ -101,7 +101,7 @@ impl Driver<'_> {
         }
         let few = std::mem::replace(&mut self.program.builder.launches, many);
         if few != self.program.builder.launches {
-            self.program.builder.few = Some(few);
+            self.program.builder.small_batch = Some(few);
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Driver<'_> {
         let role = if prepared { Role::Prepared } else { Role::Temp };
         let narrow = narrow::suits(graph, self.target, id);
         let builder = &mut self.program.builder;
-        let buffer = if narrow { builder.narrow(&name, ty, role) } else { builder.value(&name, ty, role) };
+        let buffer = if narrow { builder.bf16_value(&name, ty, role) } else { builder.value(&name, ty, role) };
         builder.exact.extend(exact(graph, id).map(|format| (buffer, format)));
         self.buffers.insert(id, buffer);
         let (begin, buffers) = (self.program.builder.launches.len(), self.program.builder.buffers.len());

@@ -9,8 +9,8 @@ use crate::types::Format;
 
 pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
     // On a processor, a step of training reads its values in too many ways.
-    let pairs = target.bf16 && target.batch != Batch::Training;
-    (pairs || target.gpu.is_some()) && kept(graph, target, id)
+    let pairs = target.cpu().bf16 && target.batch != Batch::Training;
+    (pairs || target.is_gpu()) && kept(graph, target, id)
 }
 
 fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {
@@ -32,7 +32,7 @@ fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
 
 /// Do the kernels of `user` take this operand as bf16, wherever it stands?
 fn reads(graph: &Graph, target: &Target, user: NodeId, id: NodeId) -> bool {
-    let (op, gpu) = (graph.op(user), target.gpu.is_some());
+    let (op, gpu) = (graph.op(user), target.is_gpu());
     let mut places = graph.operands(user).iter().enumerate().filter(|(_, operand)| **operand == id);
     places.all(|(i, _)| op.reads_bf16(i, gpu))
 }

@@ -12,7 +12,7 @@ use ninc_runtime::exec::Code;
 #[cfg(target_arch = "x86_64")]
 pub fn runs(target: &Target) -> bool {
     use std::is_x86_feature_detected as has;
-    match target.isa {
+    match target.cpu().isa {
         Isa::Portable => Target::host().fma,
         Isa::Avx2 => has!("avx2") && has!("fma"),
         Isa::Avx512 => has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl"),
@@ -21,12 +21,12 @@ pub fn runs(target: &Target) -> bool {
 
 #[cfg(not(target_arch = "x86_64"))]
 pub fn runs(target: &Target) -> bool {
-    target.isa == Isa::Portable && Target::host().fma
+    target.cpu().isa == Isa::Portable && Target::host().fma
 }
 
 pub fn compile(builder: &ProgramBuilder, target: &Target) -> cranelift::JitCode {
     let module = verify(builder.module.clone()).expect("a module without errors");
-    let wide = |micro_kernel: &_| match target.isa {
+    let wide = |micro_kernel: &_| match target.cpu().isa {
         Isa::Portable => None,
         isa => Some(x86::emit(micro_kernel, isa, x86::Features::default())),
     };

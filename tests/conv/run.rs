@@ -5,7 +5,7 @@ use super::reference::Exact;
 use ninc::kernel::interp::{f32_bytes, run_kernel, to_f32};
 use ninc::kernel::ir::{EntityRef, Stmt};
 use ninc::lower::interp::run_program;
-use ninc::lower::target::{Algorithm, Fusion, GroupTile, Isa, Target};
+use ninc::lower::target::{Algorithm, Fusion, GroupTile, Isa, Machine, Target};
 use ninc::lower::{Buffer, BufferId, LowerCx, Lowered, Operand, ProgramBuilder, Role};
 use ninc::types::Type;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use std::sync::Arc;
 /// Vectors of 4, 8 and 16 lanes, and a GPU, direct: the error bounds are those of plain sums.
 pub fn targets() -> [Target; 4] {
     let direct = Target { algorithm: Algorithm::Direct, ..Target::portable(true) };
-    let wide = |isa, lanes, registers| Target { isa, lanes, registers, ..direct.clone() };
+    let wide = |isa, lanes, registers| Target { lanes, registers, ..direct.clone().with_vectors(isa) };
     [direct.clone(), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32), gpu()]
 }
 
 /// A GPU with small groups, which the interpreter runs item by item; chains are one kernel wherever there is room.
 fn gpu() -> Target {
     let mut target = Target::gpu_with(GroupTile::ALL[1], Arc::default());
-    if let Some(gpu) = &mut target.gpu {
+    if let Machine::Gpu(gpu) = &mut target.machine {
         (gpu.group_items, gpu.fusion) = (64, Fusion::Always);
     }
     Target { algorithm: Algorithm::Direct, ..target }
@@ -78,7 +78,7 @@ pub fn run_at(
         0 => run_program(&builder, batch, &feeds).expect("a builder that runs"),
         _ => run_group(&builder, [batch, first], &feeds),
     };
-    if first == 0 && target.gpu.is_none() && native::runs(target) {
+    if first == 0 && !target.is_gpu() && native::runs(target) {
         let compiled = native::run_program(&builder, target, batch, &feeds);
         assert_eq!(blocks[buffer.index()], compiled[buffer.index()], "machine code for {} lanes", target.lanes);
     }

@@ -7,9 +7,10 @@ use super::run::{builder as lower_node, targets};
 use ninc::kernel::build::KernelBuilder;
 use ninc::kernel::ir::{Access, Elem, Kernel};
 use ninc::lower::target::{Algorithm, Target};
+use ninc::lower::tile::tile;
 use ninc::lower::{Launch, LowerCx, Lowered, ProgramBuilder, Role};
-use ninc::recipes::contraction::{Contraction, Count, Init, tile};
-use ninc::recipes::{Finish, Function, Stage, Window, conv};
+use ninc::recipes::contraction::{Contraction, Count, Init};
+use ninc::recipes::{Epilogue, Function, Stage, Window, conv};
 use ninc::types::Type;
 use std::time::Instant;
 
@@ -79,10 +80,10 @@ fn contraction_speed() {
                 c_row: n as i64,
                 c_vector: target.lanes.into(),
                 init: Init::Bias,
-                finish: Finish::NONE,
+                epilogue: Epilogue::NONE,
             };
             let mut builder = ProgramBuilder::default();
-            let micro_kernel = contraction.micro_kernel(&mut builder.module);
+            let micro_kernel = builder.micro_kernel(contraction);
             let mut kernel = KernelBuilder::new("product");
             let a = kernel.buffer("a", Elem::F32, Access::Read);
             let b = kernel.buffer("b", Elem::F32, Access::Read);
@@ -132,7 +133,7 @@ fn convolution_speed() {
                 let share = 100.0 * work / seconds / 1e9 / peak;
                 println!("  {c}x{side}x{side} {r}x{r} {o} {what}: {:.3} ms, {share:.0} %", seconds * 1e3);
             };
-            let stage = Stage { bias: false, finish: Function::Relu.into() };
+            let stage = Stage { bias: false, epilogue: Function::Relu.into() };
             let forward = |cx: &mut LowerCx| conv::forward(cx, &window, 1, &[stage], None);
             time("forward", &target, [s.input(), s.weight()], s.output(), &forward);
             if r > 1 {
@@ -140,7 +141,7 @@ fn convolution_speed() {
                 time("Winograd", &winograd, [s.input(), s.weight()], s.output(), &forward);
             }
             time("dx", &target, [s.weight(), s.output()], s.input(), &|cx| {
-                conv::grad_input(cx, &window, 1, Finish::NONE)
+                conv::grad_input(cx, &window, 1, Epilogue::NONE)
             });
             time("dw", &target, [s.input(), s.output()], s.weight(), &|cx| conv::grad_weight(cx, &window, 1));
         }

@@ -8,7 +8,7 @@ use ninc::kernel::ir::Stmt;
 use ninc::lower::target::{Algorithm, Batch, Target};
 use ninc::lower::{LowerCx, Lowered};
 use ninc::plan::fit_rounds;
-use ninc::recipes::{Finish, Function, Reduction, Stage, Window, conv};
+use ninc::recipes::{Epilogue, Function, Reduction, Stage, Window, conv};
 use ninc::types::Type;
 use std::collections::BTreeSet;
 
@@ -41,11 +41,11 @@ fn tiles_of_all_kinds() {
     let mut taken = BTreeSet::new();
     for case in 0..cases(120) {
         let s = shape(&mut draw, case);
-        let stage = Stage { bias: case % 2 == 0, finish: (case % 4 < 2).then_some(Function::Relu).into() };
+        let stage = Stage { bias: case % 2 == 0, epilogue: (case % 4 < 2).then_some(Function::Relu).into() };
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
         let b = draw.values(s.outputs);
         let mut expected = s.forward(&Exact::of(&x), &w, stage.bias.then_some(b.as_slice()));
-        if stage.finish.activation.is_some() {
+        if stage.epilogue.activation.is_some() {
             expected = expected.relu();
         }
         let mut operands = vec![(s.input(), x), (s.weight(), w)];
@@ -58,7 +58,8 @@ fn tiles_of_all_kinds() {
                 // Little cache: rounds of few rows.
                 target.cache[1] = 1 << 16;
             }
-            target.batch = [Batch::Few, Batch::Many, Batch::Few, Batch::Many, Batch::Training][case % 5];
+            target.batch =
+                [Batch::Latency, Batch::Throughput, Batch::Latency, Batch::Throughput, Batch::Training][case % 5];
             let lower = |cx: &mut LowerCx| conv::forward(cx, &s.window, 1, &[stage], None);
             let types: Vec<Type> = operands.iter().map(|o| o.0.clone()).collect();
             let (builder, _, _) = builder(&target, &types, &s.output(), lower);
@@ -95,7 +96,7 @@ fn error_against_direct() {
         let x: Vec<f32> = draw.values(s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
         let w = draw.values(s.weight().elements());
         let expected = s.forward(&Exact::of(&x), &w, None);
-        let stage = Stage { bias: false, finish: Finish::NONE };
+        let stage = Stage { bias: false, epilogue: Epilogue::NONE };
         let operands = [(s.input(), x), (s.weight(), w)];
         let [direct, winograd] = [Algorithm::Direct, Algorithm::Winograd].map(|algorithm| {
             let mut target = targets()[2].clone();
@@ -126,11 +127,11 @@ fn chains() {
             pool = Some((Reduction::Max, window));
         }
         let stages =
-            [Stage { bias: false, finish: Function::Relu.into() }, Stage { bias: false, finish: Finish::NONE }];
+            [Stage { bias: false, epilogue: Function::Relu.into() }, Stage { bias: false, epilogue: Epilogue::NONE }];
         let operands = [(s.input(), x), (s.weight(), w), (next.weight(), v)];
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
-            target.batch = if case % 4 == 1 { Batch::Few } else { Batch::Many };
+            target.batch = if case % 4 == 1 { Batch::Latency } else { Batch::Throughput };
             let got = run(&target, s.batch, &operands, &result, |cx| conv::forward(cx, &s.window, 1, &stages, pool));
             let [max, rms] = errors(&got, &expected);
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
@@ -153,8 +154,8 @@ fn groups_of_small_images() {
         let (v, u) = (draw.values(next.weight().elements()), draw.values(last.weight().elements()));
         let first = s.forward(&Exact::of(&x), &w, None).relu();
         let chain = last.forward(&next.forward(&first, &v, None).relu(), &u, None);
-        let relu = Stage { bias: false, finish: Function::Relu.into() };
-        let stages = [relu, relu, Stage { bias: false, finish: Finish::NONE }];
+        let relu = Stage { bias: false, epilogue: Function::Relu.into() };
+        let stages = [relu, relu, Stage { bias: false, epilogue: Epilogue::NONE }];
         let shapes = [(s.input(), x), (s.weight(), w), (next.weight(), v), (last.weight(), u)];
         for (links, expected, result) in [(1, first, s.output()), (3, chain, last.output())] {
             let operands = &shapes[..links + 1];
@@ -194,7 +195,7 @@ fn gradients() {
             }
             let what = format!("{case} {s:?} lanes {}", target.lanes);
             let got = run(&target, s.batch, &[weight.clone(), grad.clone()], &s.input(), |cx| {
-                conv::grad_input(cx, &s.window, 1, Finish::NONE)
+                conv::grad_input(cx, &s.window, 1, Epilogue::NONE)
             });
             let [max, rms] = errors(&got, &expected[0]);
             assert!(max < 3e-5 && rms < 1e-5, "input, {what}: max {max:e}, rms {rms:e}");
@@ -218,7 +219,7 @@ fn gradient_errors_against_direct() {
             [(s.weight(), draw.values(s.weight().elements())), (s.output(), draw.values(s.output().elements()))];
         let expected = s.grad_input(&operands[0].1, &operands[1].1);
         against_direct(&format!("input {r}x{r}"), 1 << 20, s.batch, &operands, &s.input(), &expected, |cx| {
-            conv::grad_input(cx, &s.window, 1, Finish::NONE)
+            conv::grad_input(cx, &s.window, 1, Epilogue::NONE)
         });
         let s = Shape { batch: 20, channels: 16, image: [16, 12], outputs: 16, ..s };
         let x: Vec<f32> = draw.values(s.batch * s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();

@@ -63,7 +63,7 @@ const NETWORK: &str = "network n {\n input x: [2, 4, 4]\n x |> cccp(3) |> relu |
 pub fn engine() -> (OpenCl, Tensor) {
     let (model, _) = ninc::front::load(NETWORK, "n.nin", &[]);
     let program = translate::run(&model.expect("a model").graph, &Target::gpu(), false).expect("it can be lowered");
-    let (plan, module) = plan::plan(program.builder, program.ports, plan::Options::default()).expect("a plan");
+    let (plan, module, _) = plan::plan(program.builder, program.ports, plan::Options::default()).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
     let device = choose(&[]).expect("a device");
     let mut engine = OpenCl::new(Arc::new(plan), Arc::new(source), device).expect("an engine");

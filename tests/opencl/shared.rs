@@ -52,7 +52,7 @@ pub fn engine(graph: &Graph, devices: usize, training: bool) -> OpenCl {
     let program = translate::run(graph, &Target::gpu(), false).expect("it can be lowered");
     let (updates, prepare_each_run) = (program.updates, training);
     let options = plan::Options { shared: devices > 1, updates, prepare_each_run, ..plan::Options::default() };
-    let (plan, module) = plan::plan(program.builder, program.ports, options).expect("a plan");
+    let (plan, module, _) = plan::plan(program.builder, program.ports, options).expect("a plan");
     let source = opencl::emit(&module).expect("OpenCL C");
     let device = choose(&[]).expect("a device").swap_remove(0);
     OpenCl::new(Arc::new(plan), Arc::new(source), vec![device; devices]).expect("an engine")
@@ -99,7 +99,7 @@ fn devices_meet_once_without_statistics() {
         let program = translate::run(&training_graph(model), &Target::gpu(), false).expect("it can be lowered");
         let updates = program.updates;
         let options = plan::Options { shared: true, updates, prepare_each_run: true, ..plan::Options::default() };
-        let (plan, _) = plan::plan(program.builder, program.ports, options).expect("a plan");
+        let (plan, ..) = plan::plan(program.builder, program.ports, options).expect("a plan");
         assert!(plan.sums.len() >= 7, "a gradient for each parameter");
         let (mut meetings, mut open) = (0, Vec::new());
         for (i, launch) in plan.launches.iter().enumerate() {

@@ -145,21 +145,17 @@ fn batch_normalisation() {
 #[test]
 fn local_response_normalisation() {
     let mut draw = Draw::new(46);
-    let settings = [
-        Lrn { size: 5, alpha: 1e-1, beta: 0.75, k: 2.0 },
-        Lrn { size: 1, alpha: 0.5, beta: 0.5, k: 1.0 },
-        Lrn { size: 4, alpha: 0.3, beta: 1.3, k: 1.5 },
-    ];
+    let settings = [Lrn::new(5, 1e-1, 0.75, 2.0), Lrn::new(1, 0.5, 0.5, 1.0), Lrn::new(4, 0.3, 1.3, 1.5)];
     for ([n, c, h, w], lrn) in SHAPES.into_iter().flat_map(|s| settings.map(|l| (s, l))) {
         let image = Type::batched(&[c, h, w]);
         let (x, dy) = (draw.normal(n * c * h * w), draw.normal(n * c * h * w));
         let (wide_x, wide_dy) = (wide(&x), wide(&dy));
-        let (beta, alpha) = (f64::from(lrn.beta), f64::from(lrn.alpha) / lrn.size as f64);
+        let (beta, alpha) = (f64::from(lrn.beta.get()), f64::from(lrn.alpha.get()) / lrn.size as f64);
         let (mut y, mut dx) = (vec![], vec![]);
         for (x, dy) in wide_x.chunks(c).zip(wide_dy.chunks(c)) {
             let near = |i: usize| i.saturating_sub((lrn.size - 1) / 2)..(i + lrn.size / 2 + 1).min(c);
             let s: Vec<f64> =
-                (0..c).map(|i| f64::from(lrn.k) + alpha * near(i).map(|j| x[j] * x[j]).sum::<f64>()).collect();
+                (0..c).map(|i| f64::from(lrn.k.get()) + alpha * near(i).map(|j| x[j] * x[j]).sum::<f64>()).collect();
             y.extend((0..c).map(|i| x[i] * s[i].powf(-beta)));
             dx.extend((0..c).map(|i| {
                 let others = (0..c).filter(|&j| near(j).contains(&i));

@@ -7,7 +7,8 @@ use ninc::back::EmitError;
 use ninc::back::x86::{Features, Isa, emit, listing};
 use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::f32_bytes;
-use ninc::kernel::ir::{Access, Elem, Index, MicroKernel, Module, Val};
+use ninc::kernel::ir::{Access, Elem, Index, MicroKernel, Val};
+use ninc::lower::MicroKernelSpec;
 use ninc::recipes::Function;
 use ninc::recipes::contraction::{Contraction, Count, Init};
 use std::time::Instant;
@@ -132,11 +133,11 @@ fn pairs(rows: usize, vectors: usize, k: usize) -> MicroKernel {
         c_row: columns as i64,
         c_vector: 16,
         init: Init::Zero,
-        finish: Function::Relu.into(),
+        epilogue: Function::Relu.into(),
     };
-    let mut module = Module::default();
-    let micro_kernel = spec.micro_kernel(&mut module);
-    module.micro_kernels[micro_kernel].clone()
+    let mut b = MicroKernelBuilder::new(spec.to_string());
+    spec.build(&mut b);
+    b.finish()
 }
 
 /// Small integers as bf16: their sums are exact in any order, and denormal numbers do not occur.

@@ -27,7 +27,7 @@ pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTar
     let mut builder = isa::lookup_by_name(triple).map_err(|e| known(&e))?;
     if triple.starts_with("x86_64") {
         let mut wanted = Vec::new();
-        if target.isa != Isa::Portable || target.fma {
+        if target.cpu().isa != Isa::Portable || target.fma {
             wanted.extend(V2.into_iter().chain(V3));
         }
         for name in wanted {
@@ -66,7 +66,7 @@ impl Object {
         target: &Target,
         micro_kernel_code: &MicroKernelCode,
     ) -> Result<Vec<FuncId>, EmitError> {
-        debug_assert!(target.isa != Isa::Portable || target.fma == self.target.fma);
+        debug_assert!(target.cpu().isa != Isa::Portable || target.fma == self.target.fma);
         let isa = isa_for(&self.triple, target, Effort::MicroKernel)?;
         let (micro_kernels, kernels, pieces) = emit::emit(
             &mut self.module,

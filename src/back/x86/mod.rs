@@ -12,7 +12,7 @@
 use crate::back::EmitError;
 use crate::kernel::ir::MicroKernel;
 pub use crate::lower::target::Isa;
-use crate::lower::target::Target;
+use crate::lower::target::{Cpu, Target};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use lower::{Const, Machine};
 use machine::Class;
@@ -91,7 +91,8 @@ fn bug(what: impl Into<String>) -> EmitError {
 /// one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if slow. Recipes choose
 /// their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models to it).
 pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + use<> {
-    let (isa, features) = (target.isa, Features { bf16: target.bf16, vnni: target.vnni });
+    let Cpu { isa, bf16, vnni } = target.cpu();
+    let features = Features { bf16, vnni };
     move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }
 

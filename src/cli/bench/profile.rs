@@ -10,10 +10,15 @@ use std::collections::HashMap;
 /// Kernels with less than this part of the time are not shown.
 const SMALLEST: f64 = 1e-3;
 
+/// A kernel of the profile.
 pub struct Row {
     kernel: String,
-    /// The micro-kernel that does most of the arithmetic: its name tells algorithm and tile.
+    /// How it computes its result.
+    algorithm: String,
+    /// The micro-kernel that does most of the arithmetic.
     micro_kernel: String,
+    /// Rows and columns of that one's register tile, where there is one.
+    tile: Option<String>,
     launches: usize,
     /// Milliseconds of a run, and their part of all.
     ms: f64,
@@ -61,20 +66,34 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
         let ((work, bytes), micro_kernel) = found.unwrap_or(((Work::default(), 0), String::new()));
         let gflops = launches as f64 * work.flops() as f64 / seconds / 1e9;
         let of_peak = peak.map(|p| gflops / p);
-        Row { kernel, micro_kernel, launches, ms: seconds * 1e3, share: seconds / total, gflops, of_peak, bytes }
+        let origins = &program.report.origins;
+        Row {
+            algorithm: origins.method(&kernel),
+            tile: origins.tiles.get(&micro_kernel).map(|t| format!("{}x{}", t.rows, t.columns())),
+            kernel,
+            micro_kernel,
+            launches,
+            ms: seconds * 1e3,
+            share: seconds / total,
+            gflops,
+            of_peak,
+            bytes,
+        }
     };
     times.into_iter().map(row).collect()
 }
 
-/// The name of the micro-kernel that does most of a kernel's work: it tells algorithm and tile.
+/// The name of the micro-kernel that does most of a kernel's work.
 fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<String> {
     let kernel = module.kernels.values().find(|k| k.name == kernel)?;
     let micro_kernel = count::main_micro_kernel(module, kernel, batch)?;
     Some(module.micro_kernels[micro_kernel].name.clone())
 }
 
+/// The rows as a table of text.
 pub fn table(rows: &[Row]) -> String {
-    let heading = ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "kernel", "main micro-kernel"];
+    let heading =
+        ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "algorithm", "tile", "kernel", "micro-kernel"];
     let mut cells = vec![heading.map(str::to_string).to_vec()];
     for row in rows {
         cells.push(vec![
@@ -84,6 +103,8 @@ pub fn table(rows: &[Row]) -> String {
             row.of_peak.map_or("-".into(), |p| format!("{:.0}%", 100.0 * p)),
             format!("{:.2}", row.bytes as f64 / 1e6),
             row.launches.to_string(),
+            row.algorithm.clone(),
+            row.tile.clone().unwrap_or_default(),
             shortened(&row.kernel, 60),
             shortened(&row.micro_kernel, 48),
         ]);
@@ -91,7 +112,7 @@ pub fn table(rows: &[Row]) -> String {
     output::table(&cells)
 }
 
-/// Names tell all that decides the code; the table has room for their beginning.
+/// Names are long; the table has room for their beginning.
 fn shortened(name: &str, most: usize) -> String {
     if name.chars().count() <= most {
         return name.into();
@@ -99,10 +120,12 @@ fn shortened(name: &str, most: usize) -> String {
     name.chars().take(most - 1).chain(['…']).collect()
 }
 
+/// The rows for `--json`.
 pub fn json(rows: &[Row]) -> Value {
     let row = |r: &Row| {
         json!({
-            "kernel": r.kernel, "micro_kernel": r.micro_kernel, "launches": r.launches, "ms": r.ms, "share": r.share,
+            "kernel": r.kernel, "algorithm": r.algorithm, "micro_kernel": r.micro_kernel, "tile": r.tile,
+            "launches": r.launches, "ms": r.ms, "share": r.share,
             "gflops": r.gflops, "of_peak": r.of_peak, "bytes": r.bytes,
         })
     };

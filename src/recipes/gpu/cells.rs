@@ -1,24 +1,26 @@
-//! The innermost part of products on a GPU: the cells of a group's tile of results that one item keeps in registers, and how
-//! a group brings the factors into local memory.
+//! The innermost part of products on a GPU: the cells of a group's tile of results that one item keeps in registers,
+//! and how a group brings the factors into local memory.
 
 use super::rows::{Row, RowTile};
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, Memory, MicroKernelId, Together, Val};
-use crate::lower::LowerCx;
 use crate::lower::target::GroupTile;
-use crate::recipes::Finish;
-use crate::recipes::split::run;
+use crate::lower::{LowerCx, code};
+use crate::recipes::common::Epilogue;
+use crate::recipes::common::partition::run;
 use crate::types::Format;
 
-/// Elements between the rows of a tile in local memory beyond its contents: items that store columns of a tile should not
-/// meet in one bank, and vectors of four should stay whole.
+/// Elements between the rows of a tile in local memory beyond its contents: items that store columns of a tile should
+/// not meet in one bank, and vectors of four should stay whole.
 pub const SKEW: usize = 4;
 
-/// The cells of one item: `rows` neighbouring rows of `vectors` vectors of columns. Neighbouring items have neighbouring
-/// vectors, so that all items of a group together read and write consecutive memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The cells of one item: `rows` neighbouring rows of `vectors` vectors of columns. Neighbouring items have
+/// neighbouring vectors, so that all items of a group together read and write consecutive memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cells {
+    /// Neighbouring rows.
     pub rows: usize,
+    /// Vectors of columns.
     pub vectors: usize,
     /// Columns of a vector: 1, 2 or 4.
     pub lanes: usize,
@@ -32,23 +34,27 @@ pub struct Cells {
 const WARP: usize = 32;
 
 /// Of 32 items each that multiply numbers of this format together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Warps {
     /// How many side by side.
     pub across: usize,
+    /// Of the factors.
     pub format: Format,
 }
 
 /// What happens to a sum before it is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Epilogue {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TileEpilogue {
+    /// A bias is added first.
     pub bias: bool,
-    pub finish: Finish,
+    /// Then this happens.
+    pub epilogue: Epilogue,
     /// The sum counts only where another value at the same place is above 0.
     pub mask: bool,
 }
 
 impl Cells {
+    /// An item's part of a measured tile.
     pub fn of(t: &GroupTile) -> Cells {
         let lanes = run(t.item_columns);
         let across = t.columns / t.item_columns;
@@ -56,7 +62,7 @@ impl Cells {
     }
 
     /// Of 32 items together `16·down` rows and `8·along` columns, and so many of them side by side.
-    pub fn together(down: usize, along: usize, warps: Warps) -> Cells {
+    pub fn warp_cooperative(down: usize, along: usize, warps: Warps) -> Cells {
         Cells { rows: 2 * down, vectors: along, lanes: 2, across: 4, warps: Some(warps) }
     }
 
@@ -121,14 +127,16 @@ impl Cells {
 
     /// `acc[i][j] += Σ over depth of a[k][i] · b[k][j]`: `(a, b, acc)`, a and b at the item's first row and column.
     pub fn multiply(&self, cx: &mut LowerCx, depth: usize, [pitch_a, pitch_b]: [usize; 2]) -> MicroKernelId {
-        let &Cells { rows, vectors, lanes, across, .. } = self;
-        let step = self.step();
-        let name = format!("multiply_{}of{across}_k{depth}_a{pitch_a}_b{pitch_b}", self.name());
-        cx.module().micro_kernel(&name, |b| {
+        // Code does not look at how many warps are side by side.
+        let cells = Cells { warps: self.warps.map(|w| Warps { across: 1, ..w }), ..*self };
+        let name = format!("multiply_{}of{}_k{depth}_a{pitch_a}_b{pitch_b}", self.name(), self.across);
+        cx.micro_kernel(code(name, (cells, depth, [pitch_a, pitch_b]), |&(cells, depth, [pitch_a, pitch_b]), b| {
+            let Cells { rows, vectors, lanes, across, warps } = cells;
+            let step = cells.step();
             let pa = b.pointer("a", Elem::F32, Access::Read);
             let pb = b.pointer("b", Elem::F32, Access::Read);
             let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
-            if let Some(warps) = self.warps {
+            if let Some(warps) = warps {
                 b.together(Together {
                     format: warps.format,
                     rows: rows as u32 / 2,
@@ -149,15 +157,15 @@ impl Cells {
             for (i, sum) in sums.into_iter().enumerate() {
                 b.store(pc, i * lanes, sum);
             }
-        })
+        }))
     }
 
     /// Stores `count` lanes of a vector: `(acc, to, [bias], [mask])`.
-    pub fn finish(&self, cx: &mut LowerCx, epilogue: &Epilogue, elem: Elem, count: usize) -> MicroKernelId {
+    pub fn finish(&self, cx: &mut LowerCx, epilogue: &TileEpilogue, elem: Elem, count: usize) -> MicroKernelId {
         let (lanes, count) = (self.lanes as u32, count as u32);
-        let name = format!("finish{}_{count}of{lanes}{}", epilogue.name(), short(elem));
-        let epilogue = epilogue.stored_as(elem);
-        cx.module().micro_kernel(&name, |b| {
+        let name = format!("epilogue{}_{count}of{lanes}{}", epilogue.name(), short(elem));
+        let params = (epilogue.stored_as(elem), elem, [lanes, count]);
+        cx.micro_kernel(code(name, params, |&(epilogue, elem, [lanes, count]), b| {
             let acc = b.pointer("acc", Elem::F32, Access::Read);
             let to = b.pointer("to", elem, Access::Write);
             let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
@@ -167,7 +175,7 @@ impl Cells {
             let mask = mask.map(|p| b.load_partial(p, 0usize, lanes, count));
             let value = epilogue.apply(b, value, bias, mask);
             b.store_partial(to, 0usize, value, count);
-        })
+        }))
     }
 
     /// The item's cells to the result, whose elements are of type `elem`, from column `first` of `columns` on:
@@ -176,7 +184,7 @@ impl Cells {
         &self,
         cx: &mut LowerCx,
         k: &mut KernelBuilder,
-        (epilogue, elem): (&Epilogue, Elem),
+        (epilogue, elem): (&TileEpilogue, Elem),
         (first, columns): (&Expr, usize),
         item: &Item,
         arguments: impl Fn(&Row, &Expr, Arg) -> Vec<Arg>,
@@ -204,25 +212,26 @@ impl Cells {
     }
 
     /// One column of an item's cells to local memory, where its rows are neighbours: `(acc, to, [bias])`.
-    pub fn keep(&self, cx: &mut LowerCx, epilogue: &Epilogue) -> MicroKernelId {
+    pub fn keep(&self, cx: &mut LowerCx, epilogue: &TileEpilogue) -> MicroKernelId {
         let step = self.columns();
         let name = format!("keep{}_{}of{step}", epilogue.name(), self.rows);
-        cx.module().micro_kernel(&name, |b| {
+        cx.micro_kernel(code(name, (*epilogue, [self.rows, step]), |&(epilogue, [rows, step]), b| {
             let acc = b.pointer("acc", Elem::F32, Access::Read);
             let to = b.pointer("to", Elem::F32, Access::Write);
             let bias = epilogue.bias.then(|| b.pointer("bias", Elem::F32, Access::Read));
             let bias = bias.map(|bias| b.load(bias, 0usize, 1));
-            for i in 0..self.rows {
+            for i in 0..rows {
                 let value = b.load(acc, i * step, 1);
                 let value = epilogue.apply(b, value, bias, None);
                 b.store(to, i, value);
             }
-        })
+        }))
     }
 }
 
 /// The item whose cells they are.
 pub struct Item<'a> {
+    /// Its number in the group.
     pub number: &'a Expr,
     /// Its sums.
     pub acc: Memory,
@@ -230,16 +239,16 @@ pub struct Item<'a> {
     pub rows: &'a RowTile,
 }
 
-impl Epilogue {
+impl TileEpilogue {
     /// A part of a name: all that decides the code.
     pub fn name(&self) -> String {
-        let finish = self.finish.name();
-        format!("{}{finish}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
+        let epilogue = self.epilogue.name();
+        format!("{}{epilogue}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
     }
 
     /// What is left to do where a store rounds by itself.
-    pub fn stored_as(&self, elem: Elem) -> Epilogue {
-        Epilogue { finish: self.finish.stored_as(elem), ..*self }
+    pub fn stored_as(&self, elem: Elem) -> TileEpilogue {
+        TileEpilogue { epilogue: self.epilogue.stored_as(elem), ..*self }
     }
 
     /// The result of a sum.
@@ -247,7 +256,7 @@ impl Epilogue {
         if let Some(bias) = bias {
             value = b.add(value, bias);
         }
-        value = self.finish.apply(b, value);
+        value = self.epilogue.apply(b, value);
         if let Some(mask) = mask {
             let lanes = b.ty(value).lanes;
             let zero = b.f32(0.0, lanes);
@@ -260,7 +269,9 @@ impl Epilogue {
 
 /// A tile of a factor on its way into local memory: `across` rows (or columns) times `depth` terms of the sum.
 pub struct Fill {
+    /// Rows or columns.
     pub across: usize,
+    /// Terms of the sum.
     pub depth: usize,
     /// Neighbouring terms are neighbours in memory (else neighbouring rows or columns are).
     pub along_depth: bool,
@@ -279,7 +290,9 @@ pub fn short(elem: Elem) -> &'static str {
 
 /// Where an element lies, and the condition under which it is there at all (else it counts as 0).
 pub struct Place {
+    /// The element's index.
     pub at: Expr,
+    /// 1 where it is there, else 0.
     pub inside: Expr,
 }
 
@@ -329,7 +342,8 @@ impl Fill {
 
 /// `run` neighbours of this type to places `step` apart, as float32: `(from, to)`.
 pub fn copy_run(cx: &mut LowerCx, elem: Elem, run: usize, step: usize) -> MicroKernelId {
-    cx.module().micro_kernel(&format!("copy_{run}_by{step}{}", short(elem)), |b| {
+    let name = format!("copy_{run}_by{step}{}", short(elem));
+    cx.micro_kernel(code(name, (elem, [run, step]), |&(elem, [run, step]), b| {
         let from = b.pointer("from", elem, Access::Read);
         let to = b.pointer("to", Elem::F32, Access::Write);
         if step == 1 {
@@ -340,18 +354,18 @@ pub fn copy_run(cx: &mut LowerCx, elem: Elem, run: usize, step: usize) -> MicroK
             let value = b.load(from, i, 1);
             b.store(to, i * step, value);
         }
-    })
+    }))
 }
 
 /// `count` zeros at places `step` apart: `(to)`.
 pub fn zeros(cx: &mut LowerCx, count: usize, step: usize) -> MicroKernelId {
-    cx.module().micro_kernel(&format!("zeros_{count}_by{step}"), |b: &mut MicroKernelBuilder| {
+    cx.micro_kernel(code(format!("zeros_{count}_by{step}"), [count, step], |&[count, step], b| {
         let to = b.pointer("to", Elem::F32, Access::Write);
         let zero = b.f32(0.0, 1);
         for i in 0..count {
             b.store(to, i * step, zero);
         }
-    })
+    }))
 }
 
 /// An argument list with those that exist.

@@ -1,34 +1,23 @@
-//! Chains of a convolution and 1x1 convolutions in one launch: a group owns some pixels, with all their channels, through the
-//! whole chain. Between the links the pixels' values stay in local memory; within a link each item keeps its sums in
-//! registers, so that values are replaced only when nobody needs them any more. Weights stream through local memory.
+//! Chains of a convolution and 1x1 convolutions in one launch: a group owns some pixels, with all their channels,
+//! through the whole chain. Between the links the pixels' values stay in local memory; within a link each item keeps
+//! its sums in registers, so that values are replaced only when nobody needs them any more. Weights stream through
+//! local memory.
 //!
 //! Sums run in the order of the single products, so that fusing changes no bit.
 
-use super::cells::{Cells, Epilogue, Fill, Item, Place, SKEW, arguments};
-use super::conv::{self, name, patch, straight};
+use super::cells::{Cells, Fill, Item, Place, SKEW, arguments};
 use super::cost::{CACHED, MEMORY, product_row};
-use super::product;
 use super::rows::{RowTile, Rows};
-use super::winograd;
+use super::window::{name, patch, straight};
+use super::{link, product, winograd};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Memory};
 use crate::lower::target::{Fusion, Gpu};
-use crate::lower::{BufferId, LowerCx};
-use crate::recipes::contraction::pieces;
-use crate::recipes::conv::Link;
-use crate::recipes::split::run;
+use crate::lower::{BufferId, LowerCx, Provenance, Tunable};
+use crate::recipes::common::conv::Link;
+use crate::recipes::common::loops::pieces;
+use crate::recipes::common::partition::run;
 use crate::types::Format;
-
-impl Link {
-    /// Terms of a sum.
-    pub fn depth(&self) -> usize {
-        self.geometry.window.kernel.iter().product::<usize>() * self.geometry.inner()
-    }
-
-    pub fn epilogue(&self) -> Epilogue {
-        Epilogue { bias: self.bias.is_some(), finish: self.finish, mask: false }
-    }
-}
 
 /// Items of a group, on a device that allows as many.
 const ITEMS: usize = 256;
@@ -38,20 +27,19 @@ const ITEM_ROWS: usize = 4;
 const MOST_CELLS: usize = 64;
 
 /// The launches of a chain from image `x` to image `y`: at each link the longest run that pays.
-pub fn launch(cx: &mut LowerCx, x: BufferId, links: &[Link], y: BufferId) {
+pub fn launch(cx: &mut LowerCx, gpu: &Gpu, x: BufferId, links: &[Link], y: BufferId) {
     let (mut from, mut done, mut apart) = (x, 0, 0);
     while done < links.len() {
-        let gpu = cx.target.gpu.as_ref().expect("only called for GPUs");
         let rest = &links[done..];
         // Items that multiply together are faster than both, and their sums have digits of their own anyway.
-        let [one, all] =
-            [&rest[..1], rest].map(|links| links.iter().all(|l| product::together(cx, [from, l.weights]).is_some()));
+        let [one, all] = [&rest[..1], rest]
+            .map(|links| links.iter().all(|l| product::warp_cooperative(cx, gpu, [from, l.weights]).is_some()));
         // Chosen without a look at the device otherwise: its sums have other digits.
         let form = winograd::Form::choose(cx.target.algorithm, &rest[0].geometry).filter(|_| !one);
         let cut = if form.is_some() || all || done < apart {
             None
         } else {
-            let products = rest.iter().map(conv::product_name).collect::<Vec<_>>();
+            let products = rest.iter().map(link::product_name).collect::<Vec<_>>();
             let runs = 2..=rest.len();
             cx.builder.chains.extend(runs.map(|count| (chain_name(&rest[..count]), products[..count].to_vec())));
             longest(gpu, rest).unwrap_or_else(|count| {
@@ -64,7 +52,7 @@ pub fn launch(cx: &mut LowerCx, x: BufferId, links: &[Link], y: BufferId) {
         let to = match count == rest.len() {
             true => y,
             false => {
-                let round = rest[count - 1].finish.round;
+                let round = rest[count - 1].epilogue.round;
                 let elem = if round == Some(Format::Bf16) { Elem::Bf16 } else { Elem::F32 };
                 let to = cx.temp(&format!("link{done}"), elem, 0, last.outputs * last.out[0] * last.out[1]);
                 cx.builder.exact.extend(round.map(|format| (to, format)));
@@ -72,9 +60,9 @@ pub fn launch(cx: &mut LowerCx, x: BufferId, links: &[Link], y: BufferId) {
             }
         };
         match (form, cut) {
-            (Some(form), _) => form.forward(cx, from, &rest[0], to),
+            (Some(form), _) => form.forward(cx, gpu, from, &rest[0], to),
             (None, Some(cut)) => cut.launch(cx, from, &rest[..count], to),
-            (None, None) => conv::product(cx, from, &rest[0], to),
+            (None, None) => link::product(cx, gpu, from, &rest[0], to),
         }
         (from, done) = (to, done + count);
     }
@@ -96,9 +84,9 @@ fn longest(gpu: &Gpu, links: &[Link]) -> Result<Option<Cut>, usize> {
 
 /// What a chain is called, however it is cut.
 fn chain_name(links: &[Link]) -> String {
-    let mut text = name("chain", &links[0].geometry) + &links[0].epilogue().name();
+    let mut text = name("chain", &links[0].geometry) + &links[0].tile_epilogue().name();
     for link in &links[1..] {
-        text += &format!("_{}{}", link.geometry.outputs, link.epilogue().name());
+        text += &format!("_{}{}", link.geometry.outputs, link.tile_epilogue().name());
     }
     text
 }
@@ -206,7 +194,8 @@ impl Cut {
                 }
             }
         });
-        cx.launch(k.finish(), &buffers);
+        let tunable = Tunable::Chain { name: chain_name(links), rows: self.rows };
+        cx.launch(Provenance { method: "chain".into(), tunable: Some(tunable) }, k.finish(), &buffers);
     }
 }
 
@@ -270,7 +259,7 @@ impl Stage<'_> {
 
     /// The sums as the values of the next link.
     fn keep(&self, cx: &mut LowerCx, k: &mut KernelBuilder, bias: Option<Memory>) {
-        let micro_kernel = self.cells.keep(cx, &self.link.epilogue());
+        let micro_kernel = self.cells.keep(cx, &self.link.tile_epilogue());
         let outputs = self.link.geometry.outputs;
         for j in 0..self.cells.columns() {
             let (v, lane) = (j / self.cells.lanes, j % self.cells.lanes);
@@ -284,7 +273,7 @@ impl Stage<'_> {
 
     /// The sums to the result.
     fn store(&self, cx: &mut LowerCx, k: &mut KernelBuilder, bias: Option<Memory>, (result, elem): (Memory, Elem)) {
-        let (g, epilogue) = (&self.link.geometry, self.link.epilogue());
+        let (g, epilogue) = (&self.link.geometry, self.link.tile_epilogue());
         let pixels = g.out[0] * g.out[1];
         let item = Item { number: self.item, acc: self.acc, rows: self.rows };
         self.cells.store(cx, k, (&epilogue, elem), (&0.into(), g.outputs), &item, |row, column, from| {

@@ -1,6 +1,6 @@
-//! What work costs on a GPU, in multiply-adds that an item does in the same time: by this recipes choose. It knows products,
-//! the numbers that they fetch, and those that go through memory. The ratios are those of common devices' data sheets,
-//! rounded; nothing here depends on the device, because choices decide roundings.
+//! What work costs on a GPU, in multiply-adds that an item does in the same time: by this recipes choose. It knows
+//! products, the numbers that they fetch, and those that go through memory. The ratios are those of common devices'
+//! data sheets, rounded; nothing here depends on the device, because choices decide roundings.
 
 use super::cells::Cells;
 use crate::lower::target::GroupTile;

@@ -1,24 +1,34 @@
-//! `C[m, n] = f(Σ_k A[m, k] · B[k, n] + bias[n])` by work groups: each owns a tile of C and goes over k in steps. For each
-//! step its items bring a tile of A and a tile of B into local memory, wait, and multiply; each item keeps a small tile of C
-//! in registers. Where A and B lie is said by functions, so that a convolution is a product whose A is never written down
-//! (implicit GEMM). Sums have a fixed order: that of k.
+//! `C[m, n] = f(Σ_k A[m, k] · B[k, n] + bias[n])` by work groups: each owns a tile of C and goes over k in steps. For
+//! each step its items bring a tile of A and a tile of B into local memory, wait, and multiply; each item keeps a
+//! small tile of C in registers. Where A and B lie is said by functions, so that a convolution is a product whose A
+//! is never written down (implicit GEMM). Sums have a fixed order: that of k.
 
-use super::cells::{Cells, Epilogue, Fill, Item, Place, SKEW, Warps, arguments};
+use super::cells::{Cells, Fill, Item, Place, SKEW, TileEpilogue, Warps, arguments};
 use super::cost::usual;
 use super::rows::{Row, Rows};
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Elem, Expr};
+use crate::kernel::ir::{Access, Elem, Expr, Memory};
 use crate::lower::target::{Gpu, GroupTile};
-use crate::lower::{BufferId, LowerCx};
+use crate::lower::{BufferId, LowerCx, Method, Provenance, Tunable};
 use crate::types::Format;
 
 /// Terms `begin .. begin + length` of the sum that a part adds up.
 pub struct Span {
+    /// The first term.
     pub begin: Expr,
+    /// The number of terms.
     pub length: Expr,
 }
 
 impl Span {
+    /// The terms of part `part` of `total` terms in `parts` parts.
+    pub fn share(part: &Expr, parts: usize, total: &Expr) -> Span {
+        let share = total.ceil_div(parts as i64);
+        let begin = (part * share.clone()).min(total);
+        Span { length: (total - &begin).min(share), begin }
+    }
+
+    /// All `length` terms.
     pub fn all(length: usize) -> Span {
         Span { begin: 0.into(), length: length.into() }
     }
@@ -26,17 +36,30 @@ impl Span {
 
 /// A factor: where its elements lie, and how they are fetched.
 pub struct Factor<'a> {
+    /// Its memory.
     pub buffer: BufferId,
     /// Of row and term (A), or of term and column (B), in a group.
     pub along_k: bool,
     /// Neighbours that are there together or not at all, along k or across; divides the sizes that it runs along.
     pub run: usize,
+    /// Where the element of a row (or column), a term and a group lies.
     pub at: &'a dyn Fn(&Row, &Expr, &Expr) -> Place,
 }
 
+impl Factor<'_> {
+    /// How its tiles come into local memory.
+    fn fill(&self, elem: Elem, [across, depth]: [usize; 2], pitch: usize) -> Fill {
+        Fill { across, depth, along_depth: self.along_k, run: self.run, pitch, elem }
+    }
+}
+
+/// A product with a tile of results for each work group.
 pub struct Product<'a> {
-    /// All that decides the code.
+    /// By which `ninc tune` keeps the tile that it finds best.
     pub name: String,
+    /// For reports.
+    pub method: Method,
+    /// Rows of results.
     pub rows: Rows,
     /// Columns of one group.
     pub columns: usize,
@@ -44,6 +67,7 @@ pub struct Product<'a> {
     pub groups: usize,
     /// Work groups that share a sum; each writes a C of its own.
     pub parts: usize,
+    /// The terms of each part.
     pub span: &'a dyn Fn(&Expr) -> Span,
     /// `at(row, k, group)`
     pub a: Factor<'a>,
@@ -51,10 +75,12 @@ pub struct Product<'a> {
     pub b: Factor<'a>,
     /// Of row, first column, group and part; columns are neighbours.
     pub c: &'a dyn Fn(&Row, &Expr, &Expr, &Expr) -> Expr,
+    /// C.
     pub result: BufferId,
     /// One number a column, group after group.
     pub bias: Option<BufferId>,
-    pub epilogue: Epilogue,
+    /// What happens to sums before they are stored.
+    pub epilogue: TileEpilogue,
     /// What `epilogue.mask` looks at, laid out as C.
     pub mask: Option<BufferId>,
 }
@@ -62,6 +88,8 @@ pub struct Product<'a> {
 /// How a group and its items share a tile of C.
 struct Cut {
     name: String,
+    /// The tile, where it can be another.
+    tile: Option<GroupTile>,
     rows: usize,
     columns: usize,
     /// Terms of the sum at a time.
@@ -70,40 +98,49 @@ struct Cut {
     cells: Cells,
 }
 
-/// Four times 32 items that multiply together, each 32 rows and columns.
-const TOGETHER: usize = 128;
+/// Items of four warps that multiply cooperatively, each 32 rows and columns.
+const WARP_ITEMS: usize = 128;
 
-/// The format of the numbers in these slots if 32 items of this device multiply such numbers together.
-pub fn together(cx: &LowerCx, factors: [BufferId; 2]) -> Option<Format> {
-    let able = cx.target.gpu.as_ref().is_some_and(|gpu| gpu.tensor && gpu.group_items >= TOGETHER);
+/// The format of the numbers in these buffers if the 32 items of a warp of this device multiply such numbers
+/// cooperatively.
+pub fn warp_cooperative(cx: &LowerCx, gpu: &Gpu, factors: [BufferId; 2]) -> Option<Format> {
+    let able = gpu.tensor && gpu.group_items >= WARP_ITEMS;
     let [a, b] = factors.map(|f| cx.builder.exact.get(&f).copied());
     a.filter(|_| able && a == b)
 }
 
 impl Cut {
-    fn of(cx: &LowerCx, product: &Product) -> Cut {
-        let gpu = cx.target.gpu.as_ref().expect("only called for GPUs");
-        if let Some(format) = together(cx, [product.a.buffer, product.b.buffer]) {
+    fn of(cx: &LowerCx, gpu: &Gpu, product: &Product) -> Cut {
+        if let Some(format) = warp_cooperative(cx, gpu, [product.a.buffer, product.b.buffer]) {
             let side = if product.columns > 32 { 2 } else { 1 };
-            let (rows, columns, depth) = (TOGETHER / side, 32 * side, 32);
+            let (rows, columns, depth) = (WARP_ITEMS / side, 32 * side, 32);
             let name = format!("tensor{rows}x{columns}x{depth}_{}", format.name());
             return Cut {
                 name,
+                tile: None,
                 rows,
                 columns,
                 depth,
-                items: TOGETHER,
-                cells: Cells::together(2, 4, Warps { across: side, format }),
+                items: WARP_ITEMS,
+                cells: Cells::warp_cooperative(2, 4, Warps { across: side, format }),
             };
         }
         let t = tile(gpu, &product.name, product.columns);
         let GroupTile { rows, columns, depth, .. } = t;
-        Cut { name: format!("tile{}", t.name()), rows, columns, depth, items: t.items(), cells: Cells::of(&t) }
+        Cut {
+            name: format!("tile{}", t.name()),
+            tile: Some(t),
+            rows,
+            columns,
+            depth,
+            items: t.items(),
+            cells: Cells::of(&t),
+        }
     }
 }
 
-/// The measured tile for this product, or the usual one; narrower for narrow results with as many items, shorter for a device
-/// with small groups.
+/// The measured tile for this product, or the usual one; narrower for narrow results with as many items, shorter for
+/// a device with small groups.
 fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
     let mut t = gpu.measured.tiles.get(name).copied().unwrap_or_else(|| usual(gpu.tile, columns));
     while t.items() > gpu.group_items && t.rows >= 2 * t.item_rows {
@@ -112,30 +149,29 @@ fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
     t
 }
 
+/// What a product reads and writes.
+struct Memories {
+    a: Memory,
+    b: Memory,
+    bias: Option<Memory>,
+    mask: Option<Memory>,
+    c: Memory,
+    /// Of a, b and c.
+    elems: [Elem; 3],
+}
+
 impl Product<'_> {
-    pub fn launch(&self, cx: &mut LowerCx) {
-        let t = Cut::of(cx, self);
+    /// Appends the launch.
+    pub fn launch(&self, cx: &mut LowerCx, gpu: &Gpu) {
+        let t = Cut::of(cx, gpu, self);
         let cells = t.cells;
-        let [elem_a, elem_b, elem_c] = [self.a.buffer, self.b.buffer, self.result].map(|s| cx.elem(s));
         let mut k = KernelBuilder::new(format!("{}_{}", self.name, t.name));
-        let a = k.buffer("a", elem_a, Access::Read);
-        let b = k.buffer("b", elem_b, Access::Read);
-        let bias = self.bias.map(|_| k.buffer("bias", Elem::F32, Access::Read));
-        let mask = self.mask.map(|_| k.buffer("mask", Elem::F32, Access::Read));
-        let c = k.buffer("c", elem_c, Access::Write);
+        let Memories { a, b, bias, mask, c, elems: [elem_a, elem_b, elem_c] } = self.memories(cx, &mut k);
         let (pitch_a, pitch_b) = (t.rows + SKEW, t.columns + SKEW);
         let tile_a = k.local("tile_a", Elem::F32, t.depth * pitch_a);
         let tile_b = k.local("tile_b", Elem::F32, t.depth * pitch_b);
         let acc = k.private("acc", Elem::F32, cells.len());
         let (zero, multiply) = (cells.zero(cx), cells.multiply(cx, t.depth, [pitch_a, pitch_b]));
-        let fill = |factor: &Factor, elem: Elem, across: usize, pitch: usize| Fill {
-            across,
-            depth: t.depth,
-            along_depth: factor.along_k,
-            run: factor.run,
-            pitch,
-            elem,
-        };
         let columns = self.columns.div_ceil(t.columns);
         let count = self.rows.tiles(t.rows) * (columns * self.groups * self.parts);
         k.groups(count, t.items, |k, number, item| {
@@ -154,11 +190,11 @@ impl Product<'_> {
                     let Place { at, inside } = (factor.at)(row, &(&span.begin + &term), &group);
                     Place { at, inside: there * self.within(&term, &span, t.depth) * inside }
                 };
-                fill(&self.a, elem_a, t.rows, pitch_a).write(cx, k, by, a, tile_a, |r, d| {
+                self.a.fill(elem_a, [t.rows, t.depth], pitch_a).write(cx, k, by, a, tile_a, |r, d| {
                     let (row, there) = rows.row(r);
                     place(&self.a, &row, there, d)
                 });
-                fill(&self.b, elem_b, t.columns, pitch_b).write(cx, k, by, b, tile_b, |n, d| {
+                self.b.fill(elem_b, [t.columns, t.depth], pitch_b).write(cx, k, by, b, tile_b, |n, d| {
                     let index = &column + n;
                     let there = self.column_exists(&t, &index);
                     place(&self.b, &Row { image: 0.into(), index }, there, d)
@@ -174,11 +210,21 @@ impl Product<'_> {
                 arguments([from, c.at(&at)], [bias, mask.map(|m| m.at(&at))])
             });
         });
-        let mut buffers = vec![self.a.buffer, self.b.buffer];
-        buffers.extend(self.bias);
-        buffers.extend(self.mask);
-        buffers.push(self.result);
-        cx.launch(k.finish(), &buffers);
+        let buffers = [self.a.buffer, self.b.buffer].into_iter().chain(self.bias).chain(self.mask).chain([self.result]);
+        let buffers: Vec<BufferId> = buffers.collect();
+        let tunable = t.tile.map(|tile| Tunable::Product { name: self.name.clone(), tile });
+        cx.launch(Provenance { method: self.method.clone(), tunable }, k.finish(), &buffers);
+    }
+
+    /// The kernel's buffers.
+    fn memories(&self, cx: &LowerCx, k: &mut KernelBuilder) -> Memories {
+        let elems = [self.a.buffer, self.b.buffer, self.result].map(|buffer| cx.elem(buffer));
+        let a = k.buffer("a", elems[0], Access::Read);
+        let b = k.buffer("b", elems[1], Access::Read);
+        let bias = self.bias.map(|_| k.buffer("bias", Elem::F32, Access::Read));
+        let mask = self.mask.map(|_| k.buffer("mask", Elem::F32, Access::Read));
+        let c = k.buffer("c", elems[2], Access::Write);
+        Memories { a, b, bias, mask, c, elems }
     }
 
     /// Is a term one of the span? There is nothing to ask where steps end with it.

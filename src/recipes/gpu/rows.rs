@@ -11,7 +11,9 @@ pub enum Rows {
 
 /// A row: its image (0 for fixed rows) and its number there.
 pub struct Row {
+    /// Its image.
     pub image: Expr,
+    /// Its number in the image.
     pub index: Expr,
 }
 
@@ -53,6 +55,7 @@ impl Rows {
 }
 
 impl RowTile {
+    /// The row at place `r` of the tile, and whether there is one.
     pub fn row(&self, r: &Expr) -> (Row, Expr) {
         match self.rows {
             Rows::Fixed(n) => {

@@ -1,12 +1,13 @@
-//! Softmax and its kin over rows of classes: the items of a group share a row (or a few short ones), and fold what they found
-//! in local memory, in an order that the width alone decides.
+//! Softmax and its kin over rows of classes: the items of a group share a row (or a few short ones), and fold what
+//! they found in local memory, in an order that the width alone decides.
 
-use super::sums::{add_micro_kernel, fold_micro_kernel};
+use super::sums::fold_micro_kernel;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Memory, MicroKernelId, Param, Val};
-use crate::lower::LowerCx;
-use crate::recipes::math;
-use crate::recipes::split::Dressed;
+use crate::lower::target::Gpu;
+use crate::lower::{LowerCx, Stateless, code};
+use crate::recipes::common::math;
+use crate::recipes::common::partition::KernelWithOperands;
 
 /// Items of a group, on a device that allows as many.
 const ITEMS: usize = 128;
@@ -16,8 +17,8 @@ const LEAST: usize = 5;
 const FOLDS: usize = 3;
 
 /// Is a row of `width` numbers worth several items?
-pub fn suits(cx: &LowerCx, width: usize) -> bool {
-    cx.target.gpu.as_ref().is_some_and(|gpu| width >= LEAST && gpu.group_items >= 8)
+pub fn suits(gpu: &Gpu, width: usize) -> bool {
+    width >= LEAST && gpu.group_items >= 8
 }
 
 /// A kernel over rows under construction, seen from one item.
@@ -41,28 +42,33 @@ struct Rows<'a, 'b> {
     there: Expr,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum How {
     Add,
     Max,
 }
 
-/// Values for all elements of a row, made of what it was folded to.
-type Before<'a> = &'a mut dyn FnMut(&mut MicroKernelBuilder, &[Val]) -> Vec<Val>;
-/// A value for an element, from those of the operands and from [`Before`].
-type Element<'a> = &'a mut dyn FnMut(&mut MicroKernelBuilder, &[Val], &[Val]) -> Val;
+/// What a micro-kernel over an item's elements knows of the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Elements {
+    /// Items of a row: an item's elements are as far apart.
+    share: usize,
+    /// Items of a group: the folds of an item are as far apart.
+    items: usize,
+    /// Folds that are done.
+    done: usize,
+}
 
 fn as_they_are(_: &mut MicroKernelBuilder, folded: &[Val]) -> Vec<Val> {
     folded.to_vec()
 }
 
 /// The kernel `tag` over rows of `width` numbers of operand 0; `body` writes it.
-fn kernel(cx: &mut LowerCx, tag: &str, width: usize, access: Access, body: impl FnOnce(&mut Rows)) {
-    let limit = cx.target.gpu.as_ref().map_or(ITEMS, |gpu| gpu.group_items.min(ITEMS));
-    let items = 1 << limit.ilog2();
+fn kernel(cx: &mut LowerCx, gpu: &Gpu, tag: &str, width: usize, access: Access, body: impl FnOnce(&mut Rows)) {
+    let items = 1 << gpu.group_items.min(ITEMS).ilog2();
     let share = width.next_power_of_two().min(items);
     let count = cx.operands[0].ty.elements() / width;
-    let mut d = Dressed::new(cx, tag, access);
+    let mut d = KernelWithOperands::new(cx, tag, access);
     let folds = d.kernel.local("folds", Elem::F32, FOLDS * items);
     let (operands, result) = (d.operands.clone(), d.result);
     let (positions, per_group) = (super::rows::Rows::PerImage(count), items / share);
@@ -79,7 +85,12 @@ fn kernel(cx: &mut LowerCx, tag: &str, width: usize, access: Access, body: impl 
 
 impl Rows<'_, '_> {
     /// Folds a term of each element to one number of the row; `stored`: the terms are also the result's elements.
-    fn fold(&mut self, how: How, operands: &[usize], stored: bool, before: Before, term: Element) {
+    /// `before(builder, folds)` makes values for all elements of a row; `term(builder, operands, those values)`.
+    fn fold<B, T>(&mut self, how: How, operands: &[usize], stored: bool, before: B, term: T)
+    where
+        B: Fn(&mut MicroKernelBuilder, &[Val]) -> Vec<Val> + Stateless,
+        T: Fn(&mut MicroKernelBuilder, &[Val], &[Val]) -> Val + Stateless,
+    {
         let micro_kernel = self.fold_micro_kernel(how, operands, stored, before, term);
         let own = self.folds.at(&self.item + self.done * self.items);
         let mut args = self.elements(operands, stored);
@@ -87,8 +98,8 @@ impl Rows<'_, '_> {
         self.k.when(self.there.clone(), |k| k.call(micro_kernel, args));
         self.k.barrier();
         let combine = match how {
-            How::Add => add_micro_kernel(self.cx),
-            How::Max => fold_micro_kernel(self.cx, "max_to", Binary::Max),
+            How::Add => fold_micro_kernel(self.cx, Binary::Add),
+            How::Max => fold_micro_kernel(self.cx, Binary::Max),
         };
         // The row's items as a block of one column.
         let mut rest = self.share / 2;
@@ -102,8 +113,12 @@ impl Rows<'_, '_> {
         self.done += 1;
     }
 
-    /// The result's elements.
-    fn each(&mut self, operands: &[usize], of_result: bool, before: Before, term: Element) {
+    /// The result's elements, by functions as those of [`Rows::fold`].
+    fn each<B, T>(&mut self, operands: &[usize], of_result: bool, before: B, term: T)
+    where
+        B: Fn(&mut MicroKernelBuilder, &[Val]) -> Vec<Val> + Stateless,
+        T: Fn(&mut MicroKernelBuilder, &[Val], &[Val]) -> Val + Stateless,
+    {
         let micro_kernel = self.each_micro_kernel(operands, of_result, before, term);
         let mut args = self.elements(operands, true);
         args.extend([self.folds.at(&self.item - &self.place), self.count()]);
@@ -140,25 +155,34 @@ impl Rows<'_, '_> {
         format!("{}_{what}{}_{}by{}_of{}", self.tag, self.done, self.width, self.share, self.items)
     }
 
-    fn fold_micro_kernel(
+    fn shape(&self) -> Elements {
+        Elements { share: self.share, items: self.items, done: self.done }
+    }
+
+    fn fold_micro_kernel<B, T>(
         &mut self,
         how: How,
         operands: &[usize],
         stored: bool,
-        before: Before,
-        term: Element,
-    ) -> MicroKernelId {
-        let (name, step, items, done) = (self.name("fold"), self.share as i64, self.items, self.done);
-        self.cx.module().micro_kernel(&name, |b| {
-            let params = pointers(b, operands.len());
+        before: B,
+        term: T,
+    ) -> MicroKernelId
+    where
+        B: Fn(&mut MicroKernelBuilder, &[Val]) -> Vec<Val> + Stateless,
+        T: Fn(&mut MicroKernelBuilder, &[Val], &[Val]) -> Val + Stateless,
+    {
+        let (name, params) = (self.name("fold"), (self.shape(), how, operands.len(), stored));
+        self.cx.micro_kernel(code(name, params, move |&(shape, how, operands, stored), b| {
+            let params = pointers(b, operands);
             let y = stored.then(|| b.pointer("y", Elem::F32, Access::ReadWrite));
             let folds = b.pointer("folds", Elem::F32, Access::Read);
             let own = b.pointer("own", Elem::F32, Access::Write);
             let count = b.int("count");
-            let fixed = folded(b, folds, items, done, before);
+            let folded = shape.folded(b, folds);
+            let fixed = before(b, &folded);
             let start = b.f32(if how == How::Add { 0.0 } else { f32::NEG_INFINITY }, 1);
             let total = b.repeat("e", count, &[start], |b, e, total| {
-                let at = Index::default().plus(e, step);
+                let at = Index::default().plus(e, shape.share as i64);
                 let values: Vec<Val> = params.iter().map(|p| b.load(*p, at.clone(), 1)).collect();
                 let value = term(b, &values, &fixed);
                 if let Some(y) = y {
@@ -167,35 +191,34 @@ impl Rows<'_, '_> {
                 vec![if how == How::Add { b.add(total[0], value) } else { b.max(total[0], value) }]
             });
             b.store(own, 0usize, total[0]);
-        })
+        }))
     }
 
-    fn each_micro_kernel(
-        &mut self,
-        operands: &[usize],
-        of_result: bool,
-        before: Before,
-        term: Element,
-    ) -> MicroKernelId {
-        let (name, step, items, done) = (self.name("each"), self.share as i64, self.items, self.done);
+    fn each_micro_kernel<B, T>(&mut self, operands: &[usize], of_result: bool, before: B, term: T) -> MicroKernelId
+    where
+        B: Fn(&mut MicroKernelBuilder, &[Val]) -> Vec<Val> + Stateless,
+        T: Fn(&mut MicroKernelBuilder, &[Val], &[Val]) -> Val + Stateless,
+    {
         let single: Vec<bool> = operands.iter().map(|&i| self.is_single(i)).collect();
-        self.cx.module().micro_kernel(&name, |b| {
-            let params = pointers(b, operands.len());
+        let (name, params) = (self.name("each"), (self.shape(), single, of_result));
+        self.cx.micro_kernel(code(name, params, move |&(shape, ref single, of_result), b| {
+            let params = pointers(b, single.len());
             let access = if of_result { Access::ReadWrite } else { Access::Write };
             let y = b.pointer("y", Elem::F32, access);
             let folds = b.pointer("folds", Elem::F32, Access::Read);
             let count = b.int("count");
-            let fixed = folded(b, folds, items, done, before);
+            let folded = shape.folded(b, folds);
+            let fixed = before(b, &folded);
             b.repeat("e", count, &[], |b, e, _| {
-                let at = Index::default().plus(e, step);
+                let at = Index::default().plus(e, shape.share as i64);
                 let place = |single: bool| if single { Index::default() } else { at.clone() };
-                let mut values: Vec<Val> = params.iter().zip(&single).map(|(p, s)| b.load(*p, place(*s), 1)).collect();
+                let mut values: Vec<Val> = params.iter().zip(single).map(|(p, s)| b.load(*p, place(*s), 1)).collect();
                 values.extend(of_result.then(|| b.load(y, at.clone(), 1)));
                 let value = term(b, &values, &fixed);
                 b.store(y, at, value);
                 vec![]
             });
-        })
+        }))
     }
 }
 
@@ -203,10 +226,11 @@ fn pointers(b: &mut MicroKernelBuilder, count: usize) -> Vec<Param> {
     (0..count).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect()
 }
 
-/// What the row was folded to, `done` numbers, as `before` makes values of it.
-fn folded(b: &mut MicroKernelBuilder, folds: Param, items: usize, done: usize, before: Before) -> Vec<Val> {
-    let folded: Vec<Val> = (0..done).map(|f| b.load(folds, f * items, 1)).collect();
-    before(b, &folded)
+impl Elements {
+    /// What the row was folded to.
+    fn folded(&self, b: &mut MicroKernelBuilder, folds: Param) -> Vec<Val> {
+        (0..self.done).map(|f| b.load(folds, f * self.items, 1)).collect()
+    }
 }
 
 /// `exp(x - top)`
@@ -217,8 +241,8 @@ fn exp_below(b: &mut MicroKernelBuilder, x: Val, top: Val) -> Val {
 
 /// Folds rows of operand 0 to their maximum and to the sum of `exp(x - maximum)`.
 fn exp_sum(r: &mut Rows, stored: bool) {
-    r.fold(How::Max, &[0], false, &mut as_they_are, &mut |_, v, _| v[0]);
-    r.fold(How::Add, &[0], stored, &mut as_they_are, &mut |b, v, f| exp_below(b, v[0], f[0]));
+    r.fold(How::Max, &[0], false, as_they_are, |_, v, _| v[0]);
+    r.fold(How::Add, &[0], stored, as_they_are, |b, v, f| exp_below(b, v[0], f[0]));
 }
 
 /// The maximum, and the logarithm of the sum.
@@ -226,28 +250,30 @@ fn top_and_log(b: &mut MicroKernelBuilder, folded: &[Val]) -> Vec<Val> {
     vec![folded[0], math::ln(b, folded[1])]
 }
 
-pub fn softmax(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "softmax", width, Access::ReadWrite, |r| {
+/// `x -> exp(x) / Σ exp(x)` over rows of `width` numbers.
+pub fn softmax(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "softmax", width, Access::ReadWrite, |r| {
         exp_sum(r, true);
-        r.each(&[], true, &mut as_they_are, &mut |b, v, f| b.div(v[0], f[1]));
+        r.each(&[], true, as_they_are, |b, v, f| b.div(v[0], f[1]));
     });
 }
 
 /// `(y, dy) -> dx`
-pub fn softmax_grad(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "softmax_grad", width, Access::Write, |r| {
-        r.fold(How::Add, &[0, 1], false, &mut as_they_are, &mut |b, v, _| b.mul(v[0], v[1]));
-        r.each(&[0, 1], false, &mut as_they_are, &mut |b, v, f| {
+pub fn softmax_grad(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "softmax_grad", width, Access::Write, |r| {
+        r.fold(How::Add, &[0, 1], false, as_they_are, |b, v, _| b.mul(v[0], v[1]));
+        r.each(&[0, 1], false, as_they_are, |b, v, f| {
             let difference = b.sub(v[1], f[0]);
             b.mul(v[0], difference)
         });
     });
 }
 
-pub fn log_softmax(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "log_softmax", width, Access::Write, |r| {
+/// `x -> x - ln Σ exp(x)` over rows of `width` numbers.
+pub fn log_softmax(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "log_softmax", width, Access::Write, |r| {
         exp_sum(r, false);
-        r.each(&[0], false, &mut top_and_log, &mut |b, v, f| {
+        r.each(&[0], false, top_and_log, |b, v, f| {
             let below = b.sub(v[0], f[0]);
             b.sub(below, f[1])
         });
@@ -255,10 +281,10 @@ pub fn log_softmax(cx: &mut LowerCx, width: usize) {
 }
 
 /// `(y, dy) -> dx`
-pub fn log_softmax_grad(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "log_softmax_grad", width, Access::Write, |r| {
-        r.fold(How::Add, &[1], false, &mut as_they_are, &mut |_, v, _| v[0]);
-        r.each(&[0, 1], false, &mut as_they_are, &mut |b, v, f| {
+pub fn log_softmax_grad(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "log_softmax_grad", width, Access::Write, |r| {
+        r.fold(How::Add, &[1], false, as_they_are, |_, v, _| v[0]);
+        r.each(&[0, 1], false, as_they_are, |b, v, f| {
             let e = math::exp(b, v[0]);
             let share = b.mul(e, f[0]);
             b.sub(v[1], share)
@@ -267,10 +293,10 @@ pub fn log_softmax_grad(cx: &mut LowerCx, width: usize) {
 }
 
 /// `(logits[C], target[C]) -> []` per image.
-pub fn cross_entropy(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "cross_entropy", width, Access::Write, |r| {
+pub fn cross_entropy(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "cross_entropy", width, Access::Write, |r| {
         exp_sum(r, false);
-        r.fold(How::Add, &[0, 1], false, &mut top_and_log, &mut |b, v, f| {
+        r.fold(How::Add, &[0, 1], false, top_and_log, |b, v, f| {
             let below = b.sub(v[0], f[0]);
             let minus = b.sub(f[1], below);
             b.mul(v[1], minus)
@@ -280,12 +306,12 @@ pub fn cross_entropy(cx: &mut LowerCx, width: usize) {
 }
 
 /// `(logits, target, dy[] per image) -> dlogits`
-pub fn cross_entropy_grad(cx: &mut LowerCx, width: usize) {
-    kernel(cx, "cross_entropy_grad", width, Access::Write, |r| {
+pub fn cross_entropy_grad(cx: &mut LowerCx, gpu: &Gpu, width: usize) {
+    kernel(cx, gpu, "cross_entropy_grad", width, Access::Write, |r| {
         exp_sum(r, false);
-        r.fold(How::Add, &[1], false, &mut as_they_are, &mut |_, v, _| v[0]);
-        let mut share = |b: &mut MicroKernelBuilder, f: &[Val]| vec![f[0], b.div(f[2], f[1])];
-        r.each(&[0, 1, 2], false, &mut share, &mut |b, v, f| {
+        r.fold(How::Add, &[1], false, as_they_are, |_, v, _| v[0]);
+        let share = |b: &mut MicroKernelBuilder, f: &[Val]| vec![f[0], b.div(f[2], f[1])];
+        r.each(&[0, 1, 2], false, share, |b, v, f| {
             let e = exp_below(b, v[0], f[0]);
             let expected = b.mul(e, f[1]);
             let difference = b.sub(expected, v[1]);

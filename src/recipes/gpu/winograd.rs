@@ -1,22 +1,23 @@
-//! Winograd's convolution in three launches: tiles of the image into the domain, an item for each tile and a few channels; a
-//! product for each frequency, all of them one launch of the tiled product; and back, with bias and activation. Weights are
-//! transformed when they change.
+//! Winograd's convolution in three launches: tiles of the image into the domain, an item for each tile and a few
+//! channels; a product for each frequency, all of them one launch of the tiled product; and back, with bias and
+//! activation. Weights are transformed when they change.
 //!
 //! In the domain, images lie as `[image][frequency][tile][channel]`, weights as `[frequency][channel][output]`.
 
-use super::cells::{Epilogue, copy_run, short, zeros};
-use super::conv::within;
+use super::cells::{TileEpilogue, copy_run, short, zeros};
 use super::cost::{MEMORY, product_row};
 use super::product::{self, Factor, Product, Span};
 use super::rows::Rows;
-use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, MicroKernelId};
-use crate::lower::target::Algorithm;
-use crate::lower::{BufferId, LowerCx};
-use crate::recipes::Finish;
-use crate::recipes::conv::{Geometry, Link};
-use crate::recipes::split::run;
-use crate::recipes::winograd::{Patch, Transforms, Winograd, both_sides, mirrored};
+use super::window::within;
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Kernel, MicroKernelId};
+use crate::lower::target::{Algorithm, Gpu};
+use crate::lower::{BufferId, LowerCx, Packing, ProgramBuilder, code};
+use crate::recipes::common::Epilogue;
+use crate::recipes::common::conv::{Geometry, Link};
+use crate::recipes::common::partition::run;
+use crate::recipes::common::winograd::{Patch, Size, Transforms, applies, both_sides, mirrored};
+use std::fmt::{self, Display};
 
 /// How much cheaper than the direct form it must be, for the digits that it loses.
 const WORTH: f64 = 0.8;
@@ -33,33 +34,35 @@ pub struct Form {
 struct End {
     bias: Option<BufferId>,
     mask: Option<BufferId>,
-    epilogue: Epilogue,
+    epilogue: TileEpilogue,
     to: BufferId,
 }
 
 /// Writes the launches `(w, dy, [mask]) -> dx` for the convolution `g` if this algorithm is asked for, or pays.
 pub fn grad_input(
     cx: &mut LowerCx,
+    gpu: &Gpu,
     g: &Geometry,
     [w, dy]: [BufferId; 2],
     mask: Option<BufferId>,
-    finish: Finish,
+    epilogue: Epilogue,
 ) -> bool {
-    if product::together(cx, [dy, w]).is_some() {
+    if product::warp_cooperative(cx, gpu, [dy, w]).is_some() {
         return false;
     }
     let algorithm = cx.target.algorithm;
     let Some(form) = mirrored(g).and_then(|back| Form::choose(algorithm, &back)) else { return false };
-    let epilogue = Epilogue { mask: mask.is_some(), finish, ..Epilogue::default() };
+    let epilogue = TileEpilogue { mask: mask.is_some(), epilogue, ..TileEpilogue::default() };
     let to = cx.result.buffer;
-    form.launch(cx, [dy, w], true, &End { bias: None, mask, epilogue, to });
+    form.launch(cx, gpu, [dy, w], true, &End { bias: None, mask, epilogue, to });
     true
 }
 
 impl Form {
     /// The launches of one link.
-    pub fn forward(&self, cx: &mut LowerCx, x: BufferId, link: &Link, to: BufferId) {
-        self.launch(cx, [x, link.weights], false, &End { bias: link.bias, mask: None, epilogue: link.epilogue(), to });
+    pub fn forward(&self, cx: &mut LowerCx, gpu: &Gpu, x: BufferId, link: &Link, to: BufferId) {
+        let end = End { bias: link.bias, mask: None, epilogue: link.tile_epilogue(), to };
+        self.launch(cx, gpu, [x, link.weights], false, &end);
     }
 
     fn new(g: &Geometry, m: usize) -> Form {
@@ -69,7 +72,7 @@ impl Form {
 
     /// The best size of tiles, where the algorithm applies and is wanted.
     pub fn choose(algorithm: Algorithm, g: &Geometry) -> Option<Form> {
-        if algorithm == Algorithm::Direct || !Winograd::applies(g) {
+        if algorithm == Algorithm::Direct || !applies(g) {
             return None;
         }
         // Larger tiles save more products and lose more digits.
@@ -102,13 +105,13 @@ impl Form {
         format!("f{}x{}_{}x{}x{}p{}x{}", f.m, f.r, g.channels, g.image[0], g.image[1], p[0], p[1])
     }
 
-    fn launch(&self, cx: &mut LowerCx, [x, w]: [BufferId; 2], turned: bool, end: &End) {
+    fn launch(&self, cx: &mut LowerCx, gpu: &Gpu, [x, w]: [BufferId; 2], turned: bool, end: &End) {
         let (f, g) = (self.transforms.frequencies(), &self.geometry);
         let u = self.weights(cx, w, turned);
         let v = cx.temp("tiles", Elem::F32, 0, f * self.count() * g.channels);
         let m = cx.temp("products", Elem::F32, 0, f * self.count() * g.outputs);
         self.there(cx, x, v);
-        self.products(cx, [v, u, m]);
+        self.products(cx, gpu, [v, u, m]);
         self.back(cx, m, end);
     }
 
@@ -125,7 +128,9 @@ impl Form {
         let (copy, zero) = (copy_run(cx, elem, lanes, 1), zeros(cx, lanes, 1));
         let step = self.count() * c;
         let name = format!("winograd_tile_{}x{}_by{step}v{lanes}", f.m, f.r);
-        let micro_kernel = cx.module().micro_kernel(&name, |b| {
+        let micro_kernel = cx.micro_kernel(code(name, (f.size(), [step, lanes]), |&(size, [step, lanes]), b| {
+            let f = size.transforms();
+            let points = f.points();
             let patch = b.pointer("patch", Elem::F32, Access::Read);
             let between = b.pointer("between", Elem::F32, Access::ReadWrite);
             let v = b.pointer("v", Elem::F32, Access::Write);
@@ -139,7 +144,7 @@ impl Form {
             both_sides(b, &f.input, &from, between, points, lanes as u32, |b, i, j, value| {
                 b.store(v, i.times((points * step) as i64).offset((j * step) as i64), value);
             });
-        });
+        }));
         let shares = c / lanes;
         kernel.parallel("t", Expr::BATCH * (self.count() * shares), |k, t| {
             let (tile, channel) = (t.div(shares), t.rem(shares) * lanes);
@@ -158,15 +163,16 @@ impl Form {
             let to = domain.at((&n * (f.frequencies() * self.count()) + &tile) * c + &channel);
             k.call(micro_kernel, [patch.at(0), between.at(0), to]);
         });
-        cx.launch(kernel.finish(), &[x, v]);
+        cx.launch(f.method(), kernel.finish(), &[x, v]);
     }
 
     /// `m[image][frequency][tile][output] = Σ over channels of v · u`
-    fn products(&self, cx: &mut LowerCx, [v, u, m]: [BufferId; 3]) {
+    fn products(&self, cx: &mut LowerCx, gpu: &Gpu, [v, u, m]: [BufferId; 3]) {
         let (c, o, count) = (self.geometry.channels, self.geometry.outputs, self.count());
         let f = self.transforms.frequencies();
         Product {
             name: format!("winograd_product_{f}x{count}_{c}x{o}"),
+            method: self.transforms.method(),
             rows: Rows::PerImage(count),
             columns: o,
             groups: f,
@@ -187,10 +193,10 @@ impl Form {
             c: &|row, column, frequency, _| ((&row.image * f + frequency) * count + &row.index) * o + column,
             result: m,
             bias: None,
-            epilogue: Epilogue::default(),
+            epilogue: TileEpilogue::default(),
             mask: None,
         }
-        .launch(cx);
+        .launch(cx, gpu);
     }
 
     /// From the domain to the result.
@@ -232,24 +238,23 @@ impl Form {
         buffers.extend(end.bias);
         buffers.extend(end.mask);
         buffers.push(end.to);
-        cx.launch(kernel.finish(), &buffers);
+        cx.launch(f.method(), kernel.finish(), &buffers);
     }
 
     /// The `wide` first columns of a tile: `(m, between, y, [bias], [mask], rows)`.
     fn back_micro_kernel(
         &self,
         cx: &mut LowerCx,
-        (epilogue, elem): (&Epilogue, Elem),
+        (epilogue, elem): (&TileEpilogue, Elem),
         lanes: usize,
         wide: usize,
     ) -> MicroKernelId {
-        let (f, o, width) = (&self.transforms, self.geometry.outputs, self.geometry.out[1]);
-        let step = self.count() * o;
-        let (m, r, end) = (f.m, f.r, epilogue.name());
-        let name = format!("winograd_back_{m}x{r}_{wide}_by{step}_to{}v{lanes}{end}", width * o);
-        let name = format!("{name}_{o}{}", short(elem));
-        let epilogue = epilogue.stored_as(elem);
-        cx.module().micro_kernel(&name, |b| {
+        let (size, o, width) = (self.transforms.size(), self.geometry.outputs, self.geometry.out[1]);
+        let (step, row, end) = (self.count() * o, width * o, epilogue.name());
+        let name = format!("winograd_back_{size}_{wide}_by{step}_to{row}v{lanes}{end}_{o}{}", short(elem));
+        let params = (size, [wide, step, row, o, lanes], epilogue.stored_as(elem), elem);
+        cx.micro_kernel(code(name, params, |&(size, [wide, step, row_of_y, o, lanes], epilogue, elem), b| {
+            let f = size.transforms();
             let domain = b.pointer("m", Elem::F32, Access::Read);
             let between = b.pointer("between", Elem::F32, Access::ReadWrite);
             let y = b.pointer("y", elem, Access::Write);
@@ -262,49 +267,82 @@ impl Form {
             let from = Patch { memory: domain, base: Index::default(), row, column: step as i64, count: lanes };
             both_sides(b, &f.output, &from, between, rows, lanes, |b, i, j, value| {
                 if j < wide {
-                    let at = i.times((width * o) as i64).offset((j * o) as i64);
+                    let at = i.times(row_of_y as i64).offset((j * o) as i64);
                     let mask = mask.map(|p| b.load(p, at.clone(), lanes));
                     let value = epilogue.apply(b, value, bias, mask);
                     b.store(y, at, value);
                 }
             });
-        })
+        }))
     }
 
-    /// The weights' form `[frequency][channel][output]`; `turned`: of the filter turned by half a turn, with inputs and outputs
-    /// exchanged.
+    /// The weights in the domain; `turned`: of the filter turned by half a turn, with inputs and outputs exchanged.
     fn weights(&self, cx: &mut LowerCx, weights: BufferId, turned: bool) -> BufferId {
-        let (f, c, o) = (&self.transforms, self.geometry.channels, self.geometry.outputs);
+        let (sizes, source) = ([self.geometry.channels, self.geometry.outputs], cx.elem(weights));
+        cx.packed(weights, Weights { size: self.transforms.size(), sizes, turned, source })
+    }
+}
+
+/// Weights as `[frequency][channel][output]`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Weights {
+    size: Size,
+    /// Channels and outputs.
+    sizes: [usize; 2],
+    /// The filter is turned by half a turn, its inputs and outputs are exchanged.
+    turned: bool,
+    /// Of the weights as they are.
+    source: Elem,
+}
+
+impl Display for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "winograd{}_gpu{}", self.size, if self.turned { "_turned" } else { "" })
+    }
+}
+
+impl Packing for Weights {
+    fn layout(&self) -> (Elem, usize) {
+        (Elem::F32, self.size.transforms().frequencies() * self.sizes[0] * self.sizes[1])
+    }
+
+    fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel {
+        let ([c, o], lanes) = (self.sizes, self.lanes());
+        let mut kernel = KernelBuilder::new(format!("{self}_weights_{c}x{o}"));
+        let from = kernel.buffer("w", self.source, Access::Read);
+        let to = kernel.buffer("u", Elem::F32, Access::Write);
+        let between = kernel.private("between", Elem::F32, self.size.points() * self.size.r * lanes);
+        let name = format!("{self}_weight_{}v{lanes}{}", c * o, short(self.source));
+        let micro_kernel = builder.micro_kernel(code(name, self.clone(), Weights::write));
+        let (turned, shares) = (self.turned, o / lanes);
+        kernel.parallel("t", c * shares, |k, t| {
+            let (channel, output) = (t.div(shares), t.rem(shares) * lanes);
+            let source = if turned { &output * c + &channel } else { &channel * o + &output };
+            k.call(micro_kernel, [from.at(source), between.at(0), to.at(&channel * o + &output)]);
+        });
+        kernel.finish()
+    }
+}
+
+impl Weights {
+    /// Turned, neighbouring outputs are not neighbours in the given weights.
+    fn lanes(&self) -> usize {
+        if self.turned { 1 } else { run(self.sizes[1]) }
+    }
+
+    /// Transforms some outputs of one channel: `(w, between, u)`.
+    fn write(&self, b: &mut MicroKernelBuilder) {
+        let (f, size, lanes) = (self.size.transforms(), self.sizes[0] * self.sizes[1], self.lanes() as u32);
         let (points, r) = (f.points(), f.r);
-        let size = c * o;
-        let form = format!("winograd{}x{r}_gpu{}", f.m, if turned { "_turned" } else { "" });
-        let elem = cx.elem(weights);
-        cx.prepared(weights, &form, Elem::F32, f.frequencies() * size, |cx| {
-            // Turned, neighbouring outputs are no neighbours in the given weights.
-            let lanes = if turned { 1 } else { run(o) };
-            let mut kernel = KernelBuilder::new(format!("{form}_weights_{c}x{o}"));
-            let from = kernel.buffer("w", elem, Access::Read);
-            let to = kernel.buffer("u", Elem::F32, Access::Write);
-            let between = kernel.private("between", Elem::F32, points * r * lanes);
-            let micro_kernel = cx.module().micro_kernel(&format!("{form}_weight_{size}v{lanes}{}", short(elem)), |b| {
-                let w = b.pointer("w", elem, Access::Read);
-                let between = b.pointer("between", Elem::F32, Access::ReadWrite);
-                let u = b.pointer("u", Elem::F32, Access::Write);
-                let sign = if turned { -1 } else { 1 };
-                let base = Index::from(if turned { (r * r - 1) * size } else { 0 });
-                let (row, column) = (sign * (r * size) as i64, sign * size as i64);
-                let patch = Patch { memory: w, base, row, column, count: lanes as u32 };
-                both_sides(b, &f.kernel, &patch, between, points, lanes as u32, |b, i, j, value| {
-                    b.store(u, i.times((points * size) as i64).offset((j * size) as i64), value);
-                });
-            });
-            let shares = o / lanes;
-            kernel.parallel("t", c * shares, |k, t| {
-                let (channel, output) = (t.div(shares), t.rem(shares) * lanes);
-                let source = if turned { &output * c + &channel } else { &channel * o + &output };
-                k.call(micro_kernel, [from.at(source), between.at(0), to.at(&channel * o + &output)]);
-            });
-            kernel.finish()
-        })
+        let w = b.pointer("w", self.source, Access::Read);
+        let between = b.pointer("between", Elem::F32, Access::ReadWrite);
+        let u = b.pointer("u", Elem::F32, Access::Write);
+        let sign = if self.turned { -1 } else { 1 };
+        let base = Index::from(if self.turned { (r * r - 1) * size } else { 0 });
+        let (row, column) = (sign * (r * size) as i64, sign * size as i64);
+        let patch = Patch { memory: w, base, row, column, count: lanes };
+        both_sides(b, &f.kernel, &patch, between, points, lanes, |b, i, j, value| {
+            b.store(u, i.times((points * size) as i64).offset((j * size) as i64), value);
+        });
     }
 }

@@ -1,0 +1,93 @@
+//! Where kernels come from: what reports show and what tuning measures, so that nobody reads it from a name.
+
+use super::target::GroupTile;
+use super::tile::Tile;
+use std::collections::HashMap;
+use std::fmt;
+
+/// How a kernel computes its result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A convolution, or a gradient of one, as sums over its window.
+    Direct,
+    /// A convolution, or a gradient of one, by Winograd's F(results, taps).
+    Winograd {
+        /// Results per side of a tile.
+        results: usize,
+        /// Taps per side of the window.
+        taps: usize,
+    },
+    /// Any other kernel, by what it does.
+    Other(String),
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Method::Direct => f.write_str("direct"),
+            Method::Winograd { results, taps } => write!(f, "winograd F({results},{taps})"),
+            Method::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<&str> for Method {
+    fn from(what: &str) -> Method {
+        Method::Other(what.into())
+    }
+}
+
+/// What `ninc tune` measures of a kernel, by the name that the result is kept under.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tunable {
+    /// A product in tiles of a work group.
+    Product {
+        /// Shape and epilogue of the product.
+        name: String,
+        /// The tile that it has.
+        tile: GroupTile,
+    },
+    /// A chain of products in one kernel.
+    Chain {
+        /// Shapes and epilogues of the products.
+        name: String,
+        /// Pixels of a work group.
+        rows: usize,
+    },
+}
+
+/// Where a kernel comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Provenance {
+    /// How it computes its result.
+    pub method: Method,
+    /// What can be measured of it, on a GPU.
+    pub tunable: Option<Tunable>,
+}
+
+impl<M: Into<Method>> From<M> for Provenance {
+    fn from(method: M) -> Provenance {
+        Provenance { method: method.into(), tunable: None }
+    }
+}
+
+/// The provenance of all kernels of a program. Names are unique in it.
+#[derive(Clone, Debug, Default)]
+pub struct Origins {
+    /// By the kernel's name.
+    pub kernels: HashMap<String, Provenance>,
+    /// Register tiles of the micro-kernels that multiply matrices, by name.
+    pub tiles: HashMap<String, Tile>,
+}
+
+impl Origins {
+    /// How the kernel of this name computes its result, in words.
+    pub fn method(&self, kernel: &str) -> String {
+        self.kernels.get(kernel).map_or(String::new(), |p| p.method.to_string())
+    }
+
+    /// What can be measured of the kernel of this name.
+    pub fn tunable(&self, kernel: &str) -> Option<&Tunable> {
+        self.kernels.get(kernel)?.tunable.as_ref()
+    }
+}

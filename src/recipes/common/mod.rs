@@ -1,0 +1,115 @@
+//! What recipes for processors and for GPUs share: the words they describe layers with, partitions of work, code inside
+//! micro-kernels, and recipes that are the same on both, whose iterations are a GPU's work items.
+
+pub mod activation;
+pub mod conv;
+pub mod elementwise;
+pub mod fold;
+pub mod gates;
+pub mod loops;
+pub mod lrn;
+pub mod math;
+pub mod maxout;
+pub mod movement;
+pub mod names;
+pub mod partition;
+pub mod pool;
+pub mod prepare;
+pub mod random;
+pub mod spread;
+pub mod sums;
+pub mod winograd;
+
+use crate::lower::{Constant, LowerCx, Unsupported};
+use crate::types::{Format, Type};
+
+/// `(inputs, outputs)` of a linear layer's weight `[out, in]`.
+pub fn weight_sizes(cx: &LowerCx, ty: &Type) -> Result<(usize, usize), Unsupported> {
+    match *ty.dims.as_slice() {
+        [outputs, inputs] if inputs > 0 && outputs > 0 => Ok((inputs, outputs)),
+        _ => Err(Unsupported(format!("{}: a linear layer with weights {ty}", cx.name))),
+    }
+}
+
+/// A sliding window: rows first, then columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Size.
+    pub kernel: [usize; 2],
+    /// Cells from window to window.
+    pub stride: [usize; 2],
+    /// Cells of zeros on each side.
+    pub pad: [usize; 2],
+    /// Cells from tap to tap.
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// Of a 1x1 convolution.
+    pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
+}
+
+/// Activation functions that an epilogue or an elementwise kernel can apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    Relu,
+    LeakyRelu { slope: Constant },
+    Elu { alpha: Constant },
+    Sigmoid,
+    Tanh,
+}
+
+impl Function {
+    /// In reports and names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::Relu => "relu",
+            Function::LeakyRelu { .. } => "leaky_relu",
+            Function::Elu { .. } => "elu",
+            Function::Sigmoid => "sigmoid",
+            Function::Tanh => "tanh",
+        }
+    }
+}
+
+/// What happens to a result in registers before it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// Applied first.
+    pub activation: Option<Function>,
+    /// Rounded to this format, after the activation.
+    pub round: Option<Format>,
+}
+
+/// One product of a fused chain: the convolution first, then 1x1 convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stage {
+    /// Whether there is a bias operand.
+    pub bias: bool,
+    /// What happens to sums before they are stored.
+    pub epilogue: Epilogue,
+}
+
+impl Epilogue {
+    /// The result as it is.
+    pub const NONE: Epilogue = Epilogue { activation: None, round: None };
+}
+
+impl From<Function> for Epilogue {
+    fn from(function: Function) -> Epilogue {
+        Epilogue { activation: Some(function), round: None }
+    }
+}
+
+impl From<Option<Function>> for Epilogue {
+    fn from(activation: Option<Function>) -> Epilogue {
+        Epilogue { activation, round: None }
+    }
+}
+
+/// How a pooling joins the chain before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    Max,
+    Average,
+}

@@ -1,0 +1,123 @@
+//! Which algorithm computes a convolution: candidates with their predicted cycles, the cheapest wins.
+
+use crate::lower::cost::{self, Candidate, Choice};
+use crate::lower::target::{Algorithm, Batch, Target};
+use crate::lower::tile::tile;
+use crate::lower::{LowerCx, Method};
+use crate::recipes::common::conv::Geometry;
+use crate::recipes::common::winograd::applies;
+use crate::recipes::cpu::winograd::{Thin, Winograd};
+
+/// A way to compute the first convolution of a chain.
+#[derive(Clone, Debug)]
+pub enum Form {
+    Direct,
+    /// In iterations with the chain behind it.
+    Rounds(Winograd),
+    /// Launches of its own: threads share an image.
+    Shared(Winograd),
+    /// In iterations, for few input channels.
+    Thin(Thin),
+}
+
+impl Form {
+    /// For reports.
+    pub fn method(&self) -> Method {
+        match self {
+            Form::Direct => Method::Direct,
+            Form::Rounds(form) | Form::Shared(form) => form.method(),
+            Form::Thin(form) => form.method(),
+        }
+    }
+}
+
+/// What surrounds the convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// 1x1 convolutions or a pooling follow in the same iteration, which therefore has equal rows.
+    pub chained: bool,
+    /// A pooling follows.
+    pub pooled: bool,
+    /// Most output channels in the chain.
+    pub widest: usize,
+    /// Pairs of bf16 are multiplied in one go.
+    pub pairs: bool,
+}
+
+/// Sizes of tiles for windows of `r` taps: with errors of at most six times those of the direct form, as a test of the
+/// matrices measures; others only for who asks for the algorithm.
+fn sizes(r: usize, asked: bool) -> &'static [usize] {
+    match r {
+        2 | 4 => &[2, 3],
+        3 => &[2, 3, 4],
+        5 => &[2, 4],
+        6 | 7 if asked => &[2],
+        _ => &[],
+    }
+}
+
+/// The cheapest form for the target, by the cost model or as the user asked.
+pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
+    let target = cx.target;
+    let asked = target.algorithm == Algorithm::Winograd;
+    let mut found = vec![("direct".to_string(), direct(target, g, around.pairs), Form::Direct)];
+    let direct_only = target.algorithm == Algorithm::Direct || target.batch == Batch::Training && !asked;
+    if !direct_only && applies(g) {
+        sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
+    }
+    if found.len() == 1 {
+        return Form::Direct;
+    }
+    // Asked for, it is used wherever it applies.
+    let first = usize::from(asked);
+    let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
+    let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
+    let [kh, kw] = g.window.kernel;
+    let batch = if target.batch == Batch::Latency { "few images" } else { "batches" };
+    let shape = format!("{}x{}x{} {kh}x{kw} to {}", g.channels, g.image[0], g.image[1], g.outputs);
+    let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
+    let (site_name, candidates) = (format!("{}: {shape}, {batch}", cx.name), list.collect());
+    cx.builder.choices.push(Choice { cx: site_name, candidates, taken });
+    found.swap_remove(taken).2
+}
+
+/// The forms with tiles of `m` x `m` results that fit.
+fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(String, f64, Form)> {
+    let (g, r) = (*g, g.window.kernel[0]);
+    let mut found = Vec::new();
+    if let Some(thin) = Thin::new(target, g, m, around.chained).filter(|_| !around.pooled) {
+        found.push((format!("F({m}, {r}) few channels"), cost::operations(thin.operations()), Form::Thin(thin)));
+    }
+    if target.batch == Batch::Latency
+        && !around.pooled
+        && let Some(form) = Winograd::small_batch(target, g, m)
+    {
+        let cycles = form.cycles(target, 1) + cost::launches(2);
+        found.push((format!("F({m}, {r}) {} shared", form.cut_name()), cycles, Form::Shared(form)));
+        return found;
+    }
+    let group = Winograd::group(target, g, m).filter(|_| !around.pooled && target.batch == Batch::Throughput);
+    let row_bytes = if around.chained { 4 * g.out[1] * around.widest } else { 0 };
+    let rows = || {
+        let form = Winograd::rounds(target, g, m, around.chained, row_bytes);
+        form.or_else(|| Winograd::rounds(target, g, m, around.chained, 0))
+    };
+    if let Some(form) = group.or_else(rows).filter(|form| !around.pooled || form.rows() == g.out[0]) {
+        let per_image = if form.images() > 1 { 1 } else { g.out[0].div_ceil(form.rows()) };
+        let cycles = form.cycles(target, per_image) / form.images() as f64;
+        found.push((format!("F({m}, {r}) {}", form.cut_name()), cycles, Form::Rounds(form)));
+    }
+    found
+}
+
+/// Cycles of the direct form of an image.
+fn direct(target: &Target, g: &Geometry, pairs: bool) -> f64 {
+    let k = g.window.kernel[0] * g.window.kernel[1] * g.inner();
+    // Two terms in a multiply-add, and in the place of one.
+    let k = if pairs { k.div_ceil(2) } else { k };
+    let columns = g.tile_columns();
+    let row = cost::product(target, tile(target, g.out[1], columns), g.out[1], columns, k);
+    let groups = if g.depthwise() { 1 } else { g.groups };
+    let weights = 4 * k * g.outputs;
+    (row * (g.out[0] * groups) as f64).max(cost::stream(target, weights, weights))
+}
