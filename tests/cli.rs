@@ -238,7 +238,7 @@ fn train_eval_and_run() {
     let text = place.good(&["run", "tiny.nin", "one.png", "one.png"]);
     assert_eq!(text.matches("one.png").count(), 2);
 
-    place.bad(1, &["run", "tiny.nin", "tiny.nin"], "no picture");
+    place.bad(1, &["run", "tiny.nin", "tiny.nin"], "not a picture");
     place.bad(1, &["run", "tiny.nin", "one.png", "--set", "width=4"], "does not fit");
     place.bad(1, &["run", "tiny.nin", "one.png", "--dump", "conv9=x.npy"], "conv9");
     place.bad(1, &["eval", "tiny.nin", "--set", "width=4"], "shape");
