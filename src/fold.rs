@@ -10,6 +10,7 @@ use crate::ops::arithmetic::Scale;
 use crate::passes::{self, dce};
 use ninc_runtime::{Error, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
+use thiserror::Error;
 
 /// Tensors by the names of `into`'s parameters, made of `tensors`, which must hold every parameter of `from`.
 pub fn fold(from: &Model, tensors: &BTreeMap<String, Tensor>, into: &Model) -> Result<BTreeMap<String, Tensor>> {
@@ -47,13 +48,18 @@ pub fn fold(from: &Model, tensors: &BTreeMap<String, Tensor>, into: &Model) -> R
 fn simplified(model: &Model) -> Result<Graph> {
     let mut graph = model.graph.clone();
     for pass in passes::INFERENCE.iter().take_while(|pass| pass.name != "fuse") {
-        (pass.run)(&mut graph).map_err(|e| Error::new(format!("{}: {e}", pass.name)))?;
+        (pass.run)(&mut graph).map_err(|e| e.of(pass.name))?;
     }
     Ok(graph)
 }
 
+/// Where the two networks' layers differ: a sentence about the second.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Difference(String);
+
 /// Matches the values that depend on the image, one by one; gives what both sides' layers read beside them.
-fn pairs(source: &Graph, target: &Graph) -> std::result::Result<Vec<(Option<NodeId>, NodeId)>, String> {
+fn pairs(source: &Graph, target: &Graph) -> std::result::Result<Vec<(Option<NodeId>, NodeId)>, Difference> {
     let values =
         |graph: &Graph| -> Vec<NodeId> { graph.order().into_iter().filter(|&id| graph.ty(id).batched).collect() };
     let (left, right) = (values(source), values(target));
@@ -65,19 +71,20 @@ fn pairs(source: &Graph, target: &Graph) -> std::result::Result<Vec<(Option<Node
                 Some(&id) => (source, id),
                 None => (target, right[at]),
             };
-            return Err(format!("only {} goes on with {}", longer.name, describe(longer, id)));
+            return Err(Difference(format!("only {} goes on with {}", longer.name, describe(longer, id))));
         };
         if !same(source.op(a), target.op(b)) || source.ty(a) != target.ty(b) {
-            return Err(format!("it has {} where {} has {}", describe(target, b), source.name, describe(source, a)));
+            let (has, other) = (describe(target, b), describe(source, a));
+            return Err(Difference(format!("it has {has} where {} has {other}", source.name)));
         }
         let (given, wanted) = (source.operands(a), target.operands(b));
         if given.len() > wanted.len() {
-            return Err(format!("its {} has no bias to take what is folded", describe(target, b)));
+            return Err(Difference(format!("its {} has no bias to take what is folded", describe(target, b))));
         }
         for (i, &place) in wanted.iter().enumerate() {
             match given.get(i) {
                 Some(value) if target.ty(place).batched && twins.get(value) != Some(&place) => {
-                    return Err(format!("{} reads another value there", describe(target, b)));
+                    return Err(Difference(format!("{} reads another value there", describe(target, b))));
                 }
                 _ if target.ty(place).batched => {}
                 value => pairs.push((value.copied(), place)),
@@ -110,7 +117,7 @@ fn evaluate(
     let mut graph = graph.clone();
     let wanted: Vec<NodeId> = wanted.collect();
     graph.outputs = wanted.iter().map(|id| (id.index().to_string(), *id)).collect();
-    dce::run(&mut graph).map_err(Error::new)?;
+    dce::run(&mut graph).map_err(|e| e.of("dce"))?;
     for id in graph.ids() {
         if let Operator::Param(param) = graph.op(id)
             && tensors.get(&param.name).is_none_or(|t| t.dims != param.dims)

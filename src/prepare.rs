@@ -8,6 +8,7 @@ use crate::ops::linear::Linear;
 use crate::ops::prepare::{GlobalContrast, LocalContrast, Standardise};
 use crate::ops::reshape::Reshape;
 use crate::ops::source::{Init, Input, Param};
+use crate::passes::error::PassError;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Prepare;
@@ -17,12 +18,13 @@ use ninc_runtime::{Engine, Result};
 const PREPARED: &str = "prepared";
 
 /// Puts a preparation in front of a network, whose image then is `[channels, height, width]`, 0 to 255.
-pub fn join(graph: &mut Graph, preparation: &Preparation) -> std::result::Result<(), String> {
+pub fn join(graph: &mut Graph, preparation: &Preparation) -> std::result::Result<(), PassError> {
     let images = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == Role::Image);
-    let old = graph.ids().into_iter().find(images).ok_or("the network has no input for images")?;
+    let missing = || PassError::Network("the network has no input for images".into());
+    let old = graph.ids().into_iter().find(images).ok_or_else(missing)?;
     let (name, dims) = match graph.op(old) {
         Operator::Input(input) => (input.name.clone(), input.dims.clone()),
-        _ => return Err("the network's input is not an input".into()),
+        _ => return Err(PassError::Graph("the network's input is not an input".into())),
     };
     let prepared = add(graph, &name, preparation)?;
     let prepared = if dims == preparation.dims() { prepared } else { graph.add(Reshape { dims }, &[prepared])? };
@@ -32,7 +34,7 @@ pub fn join(graph: &mut Graph, preparation: &Preparation) -> std::result::Result
 }
 
 /// A graph that prepares images and does nothing else.
-pub fn alone(preparation: &Preparation) -> std::result::Result<Graph, String> {
+pub fn alone(preparation: &Preparation) -> std::result::Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
     let prepared = add(&mut graph, "image", preparation)?;
     graph.outputs.push((PREPARED.into(), prepared));
@@ -45,7 +47,7 @@ pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<()> {
 }
 
 /// The input `name` and what its steps make of it.
-fn add(graph: &mut Graph, name: &str, preparation: &Preparation) -> std::result::Result<NodeId, String> {
+fn add(graph: &mut Graph, name: &str, preparation: &Preparation) -> std::result::Result<NodeId, PassError> {
     let dims = preparation.dims().to_vec();
     let input = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.clone() };
     let mut image = graph.add(input, &[])?;
@@ -54,8 +56,9 @@ fn add(graph: &mut Graph, name: &str, preparation: &Preparation) -> std::result:
         let numbers = |graph: &mut Graph, name: &str| {
             let name = format!("prepare.{i}.{name}");
             let tensor = tensors.iter().find(|(of, _)| *of == name).map(|(_, tensor)| tensor);
-            let dims = tensor.ok_or_else(|| format!("the preparation lacks {name}"))?.dims.clone();
-            graph.add(fixed(name, dims), &[])
+            let missing = || PassError::Graph(format!("the preparation lacks {name}"));
+            let dims = tensor.ok_or_else(missing)?.dims.clone();
+            Ok::<NodeId, PassError>(graph.add(fixed(name, dims), &[])?)
         };
         image = match step {
             Prepare::Scale { .. } => {

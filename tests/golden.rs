@@ -126,11 +126,11 @@ fn model(golden: &Golden, training: bool) -> Result<Box<dyn Fn(&Emit) -> Result<
 
 /// A graph after one pass.
 fn pass(source: &str, emit: &Emit) -> Result<String, String> {
-    let mut graph = graph::text::parse(source)?;
+    let mut graph = graph::text::parse(source).map_err(|e| e.to_string())?;
     let all = [passes::INFERENCE, passes::AFTER_TRAINING].concat();
     let pass = all.into_iter().find(|p| emit.stage == Stage::Opt && Some(p.name) == emit.pass.as_deref());
-    (pass.ok_or("of a graph `opt:PASS` can be shown")?.run)(&mut graph)?;
-    verify::check(&graph)?;
+    (pass.ok_or("of a graph `opt:PASS` can be shown")?.run)(&mut graph).map_err(|e| e.to_string())?;
+    verify::check(&graph).map_err(|e| e.to_string())?;
     Ok(graph::text::print(&graph))
 }
 

@@ -238,7 +238,7 @@ fn text_reads_back() {
 fn faulty_text_is_refused() {
     let good = "graph \"g\"\n%0 = input() {name = \"x\", role = \"tensor\", ints = false, batched = true, dims = [3]} : f32[N, 3]\n";
     assert!(text::parse(good).is_ok());
-    let after = |line: &str| text::parse(&format!("{good}{line}")).map(|g| g.len()).unwrap_err();
+    let after = |line: &str| text::parse(&format!("{good}{line}")).map(|g| g.len()).unwrap_err().to_string();
     for (line, message) in [
         ("%1 = relu(%0) : f32[N, 3]", "line 3: unknown operator `relu`"),
         ("%1 = add(%0, %2) {} : f32[N, 3]", "line 3: %2 is not there yet"),

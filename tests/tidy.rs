@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["kernel", "lower"]),
     ("back", &["kernel", "lower"]),
     ("fold", &["graph", "ops", "passes", "model"]),
-    ("prepare", &["graph", "ops"]),
+    ("prepare", &["graph", "ops", "passes"]),
     ("schedule", &["graph", "ops"]),
     ("translate", &["graph", "ops", "kernel", "lower", "plan", "schedule"]),
     (

@@ -1,6 +1,7 @@
 //! The graph: one node per value, an operator and an ordered list of operands. The only file that names petgraph.
 
 use crate::ops::Operator;
+use crate::ops::error::ShapeError;
 use crate::ops::source::Param;
 use crate::types::Type;
 use petgraph::Direction;
@@ -58,7 +59,7 @@ impl Graph {
     }
 
     /// Adds a node; its type comes from the operator.
-    pub fn add(&mut self, op: impl Into<Operator>, operands: &[NodeId]) -> Result<NodeId, String> {
+    pub fn add(&mut self, op: impl Into<Operator>, operands: &[NodeId]) -> Result<NodeId, ShapeError> {
         let op = op.into();
         let types: Vec<Type> = operands.iter().map(|&o| self.ty(o).clone()).collect();
         let ty = op.infer(&types)?;

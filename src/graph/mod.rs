@@ -1,6 +1,7 @@
 //! The graph IR, its text, checks and meaning.
 
 pub mod engine;
+pub mod error;
 pub mod identity;
 pub mod interp;
 pub mod ir;

@@ -12,6 +12,7 @@
 //! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update` line
 //! gives a parameter its new value at the end of a step.
 
+use super::error::{LineError, ParseError};
 use super::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::attr::Attr;
@@ -46,7 +47,7 @@ fn line(out: &mut String, text: std::fmt::Arguments) {
 }
 
 /// The graph that a text describes, or the first fault with its line. Types are inferred and must be those of the text.
-pub fn parse(text: &str) -> Result<Graph, String> {
+pub fn parse(text: &str) -> Result<Graph, ParseError> {
     let mut graph = Graph::default();
     let mut values = Vec::new();
     let mut named = false;
@@ -55,7 +56,7 @@ pub fn parse(text: &str) -> Result<Graph, String> {
         if cursor.rest.is_empty() || cursor.rest.starts_with("//") {
             continue;
         }
-        let at = |message: String| format!("line {}: {message}", i + 1);
+        let at = |what| ParseError { line: i + 1, what };
         if !named {
             graph.name = header(&mut cursor).map_err(at)?;
             named = true;
@@ -63,17 +64,17 @@ pub fn parse(text: &str) -> Result<Graph, String> {
         }
         statement(&mut cursor, &mut graph, &mut values).map_err(at)?;
     }
-    if named { Ok(graph) } else { Err("line 1: `graph \"name\"` is missing".into()) }
+    if named { Ok(graph) } else { Err(ParseError { line: 1, what: "`graph \"name\"` is missing".into() }) }
 }
 
-fn header(cursor: &mut Cursor) -> Result<String, String> {
+fn header(cursor: &mut Cursor) -> Result<String, LineError> {
     cursor.expect("graph")?;
     let name = cursor.string()?;
     cursor.end()?;
     Ok(name)
 }
 
-fn statement(cursor: &mut Cursor, graph: &mut Graph, values: &mut Vec<NodeId>) -> Result<(), String> {
+fn statement(cursor: &mut Cursor, graph: &mut Graph, values: &mut Vec<NodeId>) -> Result<(), LineError> {
     if cursor.accept("output") {
         let name = cursor.string()?;
         cursor.expect("=")?;
@@ -89,7 +90,7 @@ fn statement(cursor: &mut Cursor, graph: &mut Graph, values: &mut Vec<NodeId>) -
     cursor.expect("%")?;
     let number = cursor.number()?;
     if number != values.len() {
-        return Err(format!("%{number} where %{} follows", values.len()));
+        return Err(LineError::Syntax(format!("%{number} where %{} follows", values.len())));
     }
     let name = if cursor.rest.starts_with('"') { Some(cursor.string()?) } else { None };
     cursor.expect("=")?;
@@ -113,7 +114,7 @@ fn statement(cursor: &mut Cursor, graph: &mut Graph, values: &mut Vec<NodeId>) -
     let id = graph.add(Operator::parse(&kind, &attrs)?, &operands)?;
     let (written, inferred) = (cursor.rest.trim(), graph.ty(id).to_string());
     if written != inferred {
-        return Err(format!("type {written} where {inferred} follows from the operands"));
+        return Err(LineError::Syntax(format!("type {written} where {inferred} follows from the operands")));
     }
     if let Some(name) = name {
         graph.set_name(id, name);
@@ -146,12 +147,20 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    fn expect(&mut self, token: &str) -> Result<(), String> {
-        if self.accept(token) { Ok(()) } else { Err(format!("`{token}` expected at `{}`", self.shown())) }
+    fn expect(&mut self, token: &str) -> Result<(), LineError> {
+        if self.accept(token) {
+            Ok(())
+        } else {
+            Err(LineError::Syntax(format!("`{token}` expected at `{}`", self.shown())))
+        }
     }
 
-    fn end(&self) -> Result<(), String> {
-        if self.rest.is_empty() { Ok(()) } else { Err(format!("nothing expected at `{}`", self.shown())) }
+    fn end(&self) -> Result<(), LineError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(LineError::Syntax(format!("nothing expected at `{}`", self.shown())))
+        }
     }
 
     /// The beginning of the rest, for messages.
@@ -159,29 +168,29 @@ impl<'a> Cursor<'a> {
         if self.rest.is_empty() { "end of line".into() } else { self.rest.chars().take(24).collect() }
     }
 
-    fn word(&mut self) -> Result<&'a str, String> {
+    fn word(&mut self) -> Result<&'a str, LineError> {
         let end = self.rest.find(|c| !is_word(c)).unwrap_or(self.rest.len());
         if end == 0 {
-            return Err(format!("a word expected at `{}`", self.shown()));
+            return Err(LineError::Syntax(format!("a word expected at `{}`", self.shown())));
         }
         let word = &self.rest[..end];
         self.skip(end);
         Ok(word)
     }
 
-    fn number(&mut self) -> Result<usize, String> {
+    fn number(&mut self) -> Result<usize, LineError> {
         let word = self.word()?;
-        word.parse().map_err(|_| format!("`{word}` is no number of a value"))
+        word.parse().map_err(|_| LineError::Syntax(format!("`{word}` is no number of a value")))
     }
 
-    fn value(&mut self, values: &[NodeId]) -> Result<NodeId, String> {
+    fn value(&mut self, values: &[NodeId]) -> Result<NodeId, LineError> {
         self.expect("%")?;
         let number = self.number()?;
-        values.get(number).copied().ok_or_else(|| format!("%{number} is not there yet"))
+        values.get(number).copied().ok_or_else(|| LineError::Syntax(format!("%{number} is not there yet")))
     }
 
     /// `item, item, …` up to `close`.
-    fn list(&mut self, close: &str, mut item: impl FnMut(&mut Self) -> Result<(), String>) -> Result<(), String> {
+    fn list(&mut self, close: &str, mut item: impl FnMut(&mut Self) -> Result<(), LineError>) -> Result<(), LineError> {
         if self.accept(close) {
             return Ok(());
         }
@@ -195,7 +204,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A text in quotes with the escapes that Rust's debug form writes.
-    fn string(&mut self) -> Result<String, String> {
+    fn string(&mut self) -> Result<String, LineError> {
         let inner =
             self.rest.strip_prefix('"').ok_or_else(|| format!("a text in quotes expected at `{}`", self.shown()))?;
         let (mut text, mut chars) = (String::new(), inner.char_indices());
@@ -212,7 +221,7 @@ impl<'a> Cursor<'a> {
         Err("a text without its closing quote".into())
     }
 
-    fn attr(&mut self, depth: usize) -> Result<Attr, String> {
+    fn attr(&mut self, depth: usize) -> Result<Attr, LineError> {
         if depth > DEEPEST {
             return Err("lists are too deep".into());
         }
@@ -249,15 +258,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// A whole number, or a float: that has a point, an exponent or is `-inf`.
-    fn numeral(&mut self) -> Result<Attr, String> {
+    fn numeral(&mut self) -> Result<Attr, LineError> {
         let end = self.rest.find(|c: char| !(is_word(c) || "+-.".contains(c))).unwrap_or(self.rest.len());
         let text = &self.rest[..end];
         self.skip(end);
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.chars().all(|c| c.is_ascii_digit()) {
-            return text.parse().map(Attr::Int).map_err(|_| format!("`{text}` is no whole number that fits"));
+            return text
+                .parse()
+                .map(Attr::Int)
+                .map_err(|_| LineError::Syntax(format!("`{text}` is no whole number that fits")));
         }
-        text.parse().map(Attr::Float).map_err(|_| format!("`{text}` is no number"))
+        text.parse().map(Attr::Float).map_err(|_| LineError::Syntax(format!("`{text}` is no number")))
     }
 }
 
@@ -266,7 +278,7 @@ fn is_word(c: char) -> bool {
 }
 
 /// The character that a backslash and what follows it stand for.
-fn escape(chars: &mut std::str::CharIndices) -> Result<char, String> {
+fn escape(chars: &mut std::str::CharIndices) -> Result<char, LineError> {
     match chars.next().map(|(_, c)| c) {
         Some('n') => Ok('\n'),
         Some('t') => Ok('\t'),
@@ -276,7 +288,7 @@ fn escape(chars: &mut std::str::CharIndices) -> Result<char, String> {
         Some('u') => {
             let digits: String = chars.map(|(_, c)| c).skip_while(|c| *c == '{').take_while(|c| *c != '}').collect();
             let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-            code.ok_or_else(|| format!("`\\u{{{digits}}}` is no character"))
+            code.ok_or_else(|| LineError::Syntax(format!("`\\u{{{digits}}}` is no character")))
         }
         _ => Err("an unknown escape in a text".into()),
     }

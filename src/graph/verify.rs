@@ -6,6 +6,7 @@
 //! 4. Outputs have names of their own and are values of the graph.
 //! 5. An update writes a parameter, once, with a value of the parameter's type that is the same for all images.
 
+use super::error::{VerifyError, VerifyErrors};
 use super::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::types::Type;
@@ -13,21 +14,20 @@ use crate::verified::Verified;
 use std::collections::HashSet;
 
 /// The graph with its witness, or what is wrong, in one sentence per fault.
-pub fn verify(graph: Graph) -> Result<Verified<Graph>, String> {
+pub fn verify(graph: Graph) -> Result<Verified<Graph>, VerifyErrors> {
     check(&graph)?;
     Ok(Verified::vouch(graph))
 }
 
 /// The same for a graph that is needed further on.
-pub fn check(graph: &Graph) -> Result<(), String> {
-    let mut faults = structure(graph);
+pub fn check(graph: &Graph) -> Result<(), VerifyErrors> {
+    let mut faults: Vec<VerifyError> = structure(graph).into_iter().map(VerifyError::Rule).collect();
     // Types and results of a graph without structure cannot even be looked at.
     if faults.is_empty() {
         faults.extend(types(graph));
-        faults.extend(names(graph));
-        faults.extend(results(graph));
+        faults.extend(names(graph).into_iter().chain(results(graph)).map(VerifyError::Rule));
     }
-    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+    if faults.is_empty() { Ok(()) } else { Err(VerifyErrors(faults)) }
 }
 
 fn label(graph: &Graph, id: NodeId) -> String {
@@ -75,18 +75,16 @@ fn structure(graph: &Graph) -> Vec<String> {
     faults
 }
 
-fn types(graph: &Graph) -> Vec<String> {
+fn types(graph: &Graph) -> Vec<VerifyError> {
     let mut faults = Vec::new();
     for id in graph.ids() {
         let operands: Vec<Type> = graph.operands(id).iter().map(|&o| graph.ty(o).clone()).collect();
         match graph.op(id).infer(&operands) {
-            Err(message) => faults.push(format!("{}: {message}", label(graph, id))),
+            Err(error) => faults.push(VerifyError::Shape { node: label(graph, id), error }),
             Ok(ty) if ty != *graph.ty(id) => {
-                faults.push(format!(
-                    "{}: type {} where {ty} follows from its operands",
-                    label(graph, id),
-                    graph.ty(id)
-                ));
+                let (node, given) = (label(graph, id), graph.ty(id));
+                let what = format!("{node}: type {given} where {ty} follows from its operands");
+                faults.push(VerifyError::Rule(what));
             }
             Ok(_) => {}
         }
@@ -175,12 +173,12 @@ mod tests {
         let mut graph = Graph::new("twice");
         input(&mut graph, "x", &[3]);
         param(&mut graph, "x", &[3]);
-        assert!(check(&graph).unwrap_err().contains("a second input or parameter named \"x\""));
+        assert!(check(&graph).unwrap_err().to_string().contains("a second input or parameter named \"x\""));
 
         let mut graph = Graph::new("update");
         let (w, v) = (param(&mut graph, "w", &[3]), param(&mut graph, "v", &[4]));
         graph.updates = vec![(w, v), (w, w)];
-        let faults = check(&graph).unwrap_err();
+        let faults = check(&graph).unwrap_err().to_string();
         assert!(faults.contains("the new value is f32[4], not f32[3]") && faults.contains("updated twice"), "{faults}");
 
         let mut graph = Graph::new("gone");
@@ -188,7 +186,7 @@ mod tests {
         let y = graph.add(relu(), &[x]).unwrap();
         graph.outputs = vec![("y".into(), y), ("y".into(), x)];
         graph.remove(y);
-        let faults = check(&graph).unwrap_err();
+        let faults = check(&graph).unwrap_err().to_string();
         assert!(faults.contains("node 1 does not exist") && faults.contains("second output"), "{faults}");
     }
 
@@ -199,6 +197,6 @@ mod tests {
         let a = graph.add(relu(), &[x]).unwrap();
         let b = graph.add(Add {}, &[a, a]).unwrap();
         graph.replace_in(x, b, &[a]);
-        assert!(check(&graph).unwrap_err().contains("depends on itself"));
+        assert!(check(&graph).unwrap_err().to_string().contains("depends on itself"));
     }
 }

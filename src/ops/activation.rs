@@ -1,6 +1,7 @@
 //! Activation functions without parameters. All gradients come from the result, so that the operand need not be kept.
 
 use super::attr::{Attr, AttrValue, attributes};
+use super::error::{ShapeError, TrainingError};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -54,14 +55,14 @@ impl Function {
         }
     }
 
-    fn check(self) -> Result<(), String> {
+    fn check(self) -> Result<(), ShapeError> {
         match self {
             // Below 0 the sign of the result would not tell that of the operand, which the gradient relies on.
             Function::LeakyRelu { slope } if !(0.0..f64::INFINITY).contains(&slope) => {
-                Err(format!("the slope {slope} of leaky_relu is below 0"))
+                Err(format!("the slope {slope} of leaky_relu is below 0").into())
             }
             Function::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
-                Err(format!("the alpha {alpha} of elu is not above 0"))
+                Err(format!("the alpha {alpha} of elu is not above 0").into())
             }
             _ => Ok(()),
         }
@@ -179,7 +180,7 @@ impl OperatorDef for Activation {
         ]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         self.function.check()?;
         check::float_map(operands)
     }
@@ -188,7 +189,7 @@ impl OperatorDef for Activation {
         reference::map(cx, [operands[0]], |[x]| self.function.value(x))
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (y, dy) = (cx.result, cx.grad);
         let op = ActivationGrad { function: self.function };
         Ok(vec![cx.wanted(0, op, &[y, dy])?])
@@ -225,7 +226,7 @@ attributes! {
 impl OperatorDef for ActivationGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         self.function.check()?;
         let [y, dy] = check::exactly(operands)?;
         check::floats(y)?;

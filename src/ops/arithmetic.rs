@@ -1,6 +1,7 @@
 //! Elementwise arithmetic.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
@@ -44,7 +45,7 @@ fn build_mul(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     Ok(cx.graph.add(Mul {}, &cx.operands)?)
 }
 
-fn equal_floats(operands: &[Type]) -> Result<Type, String> {
+fn equal_floats(operands: &[Type]) -> Result<Type, ShapeError> {
     let [a, b] = check::exactly(operands)?;
     check::floats(a)?;
     check::same(a, b)?;
@@ -68,7 +69,7 @@ impl OperatorDef for Add {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         equal_floats(operands)
     }
 
@@ -76,7 +77,7 @@ impl OperatorDef for Add {
         reference::map(cx, [operands[0], operands[1]], |[a, b]| a + b)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         Ok(vec![Some(cx.grad), Some(cx.grad)])
     }
     super::differentiable!();
@@ -113,7 +114,7 @@ impl OperatorDef for Mul {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         equal_floats(operands)
     }
 
@@ -121,7 +122,7 @@ impl OperatorDef for Mul {
         reference::map(cx, [operands[0], operands[1]], |[a, b]| a * b)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (a, b, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, Mul {}, &[dy, b])?, cx.wanted(1, Mul {}, &[dy, a])?])
     }
@@ -152,7 +153,7 @@ attributes! {
 impl OperatorDef for Scale {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::float_map(operands)
     }
 
@@ -160,7 +161,7 @@ impl OperatorDef for Scale {
         reference::map(cx, [operands[0]], |[x]| self.factor * x)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, self.clone(), &[dy])?])
     }
@@ -196,7 +197,7 @@ attributes! {
 impl OperatorDef for Mix {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         equal_floats(operands)
     }
 
@@ -204,7 +205,7 @@ impl OperatorDef for Mix {
         reference::map(cx, [operands[0], operands[1]], |[a, b]| a + self.weight * (b - a))
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let dy = cx.grad;
         Ok(vec![
             cx.wanted(0, Scale { factor: 1.0 - self.weight }, &[dy])?,
@@ -240,7 +241,7 @@ attributes! {
 impl OperatorDef for ScaleBy {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, s] = check::exactly(operands)?;
         check::floats(x)?;
         check::scalar(s, "the factor")?;
@@ -252,9 +253,9 @@ impl OperatorDef for ScaleBy {
         reference::map(cx, [operands[0]], |[x]| s * x)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         if cx.needs[1] {
-            return Err("`scale_by` has no derivative with respect to its factor".into());
+            return Err(TrainingError::NoDerivative("`scale_by` has no derivative with respect to its factor".into()));
         }
         let (s, dy) = (cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, ScaleBy {}, &[dy, s])?, None])

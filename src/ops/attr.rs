@@ -1,5 +1,6 @@
 //! Attributes of operators: one macro makes the struct, its text and its parser.
 
+use super::error::AttrError;
 use super::window::Window;
 use crate::types::Format;
 use ninc_runtime::plan::Role;
@@ -171,9 +172,11 @@ impl<T: AttrValue> AttrValue for Option<T> {
 /// An attribute of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attribute {
+    /// Its name in texts.
     pub name: &'static str,
+    /// Its value in this operator.
     pub value: Attr,
-    /// It has the value that is taken where the text does not give it.
+    /// The value is the one that is taken where a text does not give it.
     pub is_default: bool,
 }
 
@@ -184,6 +187,7 @@ pub struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
+    /// Begins with attributes that nothing has read yet.
     pub fn new(attrs: &'a [(String, Attr)]) -> Given<'a> {
         Given { attrs, read: vec![] }
     }
@@ -194,9 +198,9 @@ impl<'a> Given<'a> {
     }
 
     /// Refuses attributes that nothing has read.
-    pub fn finish(&self) -> Result<(), String> {
+    pub fn finish(&self) -> Result<(), AttrError> {
         match self.attrs.iter().find(|(name, _)| !self.read.contains(&name.as_str())) {
-            Some((name, _)) => Err(format!("unknown attribute `{name}`")),
+            Some((name, _)) => Err(AttrError::Unknown(name.clone())),
             None => Ok(()),
         }
     }
@@ -206,7 +210,7 @@ impl<'a> Given<'a> {
 pub trait Field: Sized {
     /// Adds the field's attributes; `default` is its value where a text does not give it.
     fn put(&self, name: &'static str, default: Option<&Self>, attributes: &mut Vec<Attribute>);
-    fn take(name: &'static str, default: Option<Self>, given: &mut Given) -> Result<Self, String>;
+    fn take(name: &'static str, default: Option<Self>, given: &mut Given) -> Result<Self, AttrError>;
 }
 
 impl<T: AttrValue + PartialEq> Field for T {
@@ -214,10 +218,10 @@ impl<T: AttrValue + PartialEq> Field for T {
         attributes.push(Attribute { name, value: self.to_attr(), is_default: default == Some(self) });
     }
 
-    fn take(name: &'static str, default: Option<T>, given: &mut Given) -> Result<T, String> {
+    fn take(name: &'static str, default: Option<T>, given: &mut Given) -> Result<T, AttrError> {
         match given.take(name) {
-            Some(attr) => T::from_attr(attr).ok_or_else(|| format!("attribute `{name}` cannot be {attr}")),
-            None => default.ok_or_else(|| format!("missing attribute `{name}`")),
+            Some(attr) => T::from_attr(attr).ok_or_else(|| AttrError::Value { name, value: attr.clone() }),
+            None => default.ok_or(AttrError::Missing(name)),
         }
     }
 }
@@ -231,7 +235,7 @@ impl Field for Window {
         self.dilation.put("dilation", Some(&Window::ONE.dilation), attributes);
     }
 
-    fn take(_name: &'static str, _default: Option<Window>, given: &mut Given) -> Result<Window, String> {
+    fn take(_name: &'static str, _default: Option<Window>, given: &mut Given) -> Result<Window, AttrError> {
         Ok(Window {
             kernel: Field::take("kernel", None, given)?,
             stride: Field::take("stride", Some(Window::ONE.stride), given)?,
@@ -264,7 +268,7 @@ macro_rules! attributes {
                 attributes
             }
             #[allow(unused_variables)]
-            fn take(given: &mut $crate::ops::attr::Given) -> Result<Self, String> {
+            fn take(given: &mut $crate::ops::attr::Given) -> Result<Self, $crate::ops::error::AttrError> {
                 Ok($name { $($field: {
                     let default: Option<$ty> = $crate::ops::attr::attributes!(@default $($default)?);
                     $crate::ops::attr::Field::take(stringify!($field), default, given)?

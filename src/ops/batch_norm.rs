@@ -2,6 +2,7 @@
 
 use super::arithmetic::Mix;
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::params::{Bounds, Param, ParamSpec};
 use super::reduce::ChannelSum;
 use super::reference;
@@ -36,7 +37,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// Image or vector first, then shared values per channel.
-fn per_channel(x: &Type, others: &[&Type]) -> Result<usize, String> {
+fn per_channel(x: &Type, others: &[&Type]) -> Result<usize, ShapeError> {
     let channels = check::channels(x)?;
     for other in others {
         check::weight(other, &[channels], "a value per channel")?;
@@ -44,8 +45,8 @@ fn per_channel(x: &Type, others: &[&Type]) -> Result<usize, String> {
     Ok(channels)
 }
 
-fn check_epsilon(epsilon: f64) -> Result<(), String> {
-    if epsilon > 0.0 && epsilon.is_finite() { Ok(()) } else { Err(format!("epsilon {epsilon} is not above 0")) }
+fn check_epsilon(epsilon: f64) -> Result<(), ShapeError> {
+    if epsilon > 0.0 && epsilon.is_finite() { Ok(()) } else { Err(format!("epsilon {epsilon} is not above 0").into()) }
 }
 
 /// Shared values as functions of the channel.
@@ -79,7 +80,7 @@ impl OperatorDef for BatchNorm {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, gamma, beta, mean, variance] = check::exactly(operands)?;
         per_channel(x, &[gamma, beta, mean, variance])?;
         check_epsilon(self.epsilon)?;
@@ -99,9 +100,9 @@ impl OperatorDef for BatchNorm {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &[x, gamma, _, mean, variance] = cx.operands.as_slice() else {
-            return Err("batch_norm without its five operands".into());
+            return Err(TrainingError::Operands("batch_norm without its five operands"));
         };
         let (epsilon, dy) = (self.epsilon, cx.grad);
         let dgamma = BatchNormGradGamma { epsilon };
@@ -116,9 +117,9 @@ impl OperatorDef for BatchNorm {
             return Ok(vec![dx, Some(dgamma), Some(dbeta), None, None]);
         }
         if cx.needs[3] || cx.needs[4] {
-            return Err(
-                "batch_norm is not differentiated with respect to statistics that are not the batch's own".into()
-            );
+            return Err(TrainingError::NoDerivative(
+                "batch_norm is not differentiated with respect to statistics that are not the batch's own".into(),
+            ));
         }
         // With constant statistics the layer is affine: its slope is the layer itself without mean and shift.
         let dx = if cx.needs[0] {
@@ -135,9 +136,9 @@ impl OperatorDef for BatchNorm {
 
     /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and shift do not
     /// learn, stays what it is at inference, statistics included.
-    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &[x, gamma, beta, running_mean, running_variance] = cx.operands.as_slice() else {
-            return Err("batch_norm without its five operands".into());
+            return Err(TrainingError::Operands("batch_norm without its five operands"));
         };
         let fixed = |id| matches!(cx.graph.op(id), Operator::Param(param) if !param.trainable);
         if fixed(gamma) && fixed(beta) {
@@ -192,7 +193,7 @@ attributes! {
 impl OperatorDef for BatchMean {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::sized(Type::shared(&[check::channels(x)?]))
     }
@@ -208,8 +209,8 @@ impl OperatorDef for BatchMean {
         reference::result(cx, sums.into_iter().map(|sum| sum / count).collect())
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        Err("the batch's mean is differentiated together with its batch_norm only".into())
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
+        Err(TrainingError::NoDerivative("the batch's mean is differentiated together with its batch_norm only".into()))
     }
     super::no_derivative!();
     super::same_in_training!();
@@ -235,7 +236,7 @@ attributes! {
 impl OperatorDef for BatchVariance {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, mean] = check::exactly(operands)?;
         check::sized(Type::shared(&[per_channel(x, &[mean])?]))
     }
@@ -251,8 +252,10 @@ impl OperatorDef for BatchVariance {
         reference::result(cx, sums.into_iter().map(|sum| sum / count).collect())
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        Err("the batch's variance is differentiated together with its batch_norm only".into())
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
+        Err(TrainingError::NoDerivative(
+            "the batch's variance is differentiated together with its batch_norm only".into(),
+        ))
     }
     super::no_derivative!();
     super::same_in_training!();
@@ -280,7 +283,7 @@ attributes! {
 impl OperatorDef for BatchNormGradGamma {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, mean, variance, dy] = check::exactly(operands)?;
         check_epsilon(self.epsilon)?;
         check::gradient(x, dy)?;
@@ -331,7 +334,7 @@ attributes! {
 impl OperatorDef for BatchNormGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, gamma, mean, variance, dy, dgamma, dbeta] = check::exactly(operands)?;
         check_epsilon(self.epsilon)?;
         per_channel(x, &[gamma, mean, variance, dgamma, dbeta])?;

@@ -1,17 +1,18 @@
 //! Checks of operands that `infer` and `build` share: one sentence each, with the types shown.
 
+use super::error::ShapeError;
 use crate::types::{DType, Type};
 
 /// The most elements of one value (per image or shared): 8 GiB of floats. Anything above is a slip in the model file.
 pub const MOST_ELEMENTS: usize = 1 << 31;
 
 /// The operands, if there are exactly `N`.
-pub fn exactly<const N: usize>(operands: &[Type]) -> Result<&[Type; N], String> {
+pub fn exactly<const N: usize>(operands: &[Type]) -> Result<&[Type; N], ShapeError> {
     operands.try_into().map_err(|_| count(&N.to_string(), operands.len()))
 }
 
 /// The first `N` operands and perhaps one more.
-pub fn with_optional<const N: usize>(operands: &[Type]) -> Result<(&[Type; N], Option<&Type>), String> {
+pub fn with_optional<const N: usize>(operands: &[Type]) -> Result<(&[Type; N], Option<&Type>), ShapeError> {
     match operands.split_first_chunk::<N>() {
         Some((first, [])) => Ok((first, None)),
         Some((first, [last])) => Ok((first, Some(last))),
@@ -19,8 +20,8 @@ pub fn with_optional<const N: usize>(operands: &[Type]) -> Result<(&[Type; N], O
     }
 }
 
-fn count(needed: &str, given: usize) -> String {
-    format!("{needed} operands are needed, {given} given")
+fn count(needed: &str, given: usize) -> ShapeError {
+    ShapeError(format!("{needed} operands are needed, {given} given"))
 }
 
 /// A value's shape as the language writes it: per image, without batch and element type. `[3, 32, 32]`.
@@ -29,99 +30,103 @@ pub fn shape(ty: &Type) -> String {
 }
 
 /// One operand of floats, and a result of its type.
-pub fn float_map(operands: &[Type]) -> Result<Type, String> {
+pub fn float_map(operands: &[Type]) -> Result<Type, ShapeError> {
     let [x] = exactly(operands)?;
     floats(x)?;
     Ok(x.clone())
 }
 
 /// Float elements.
-pub fn floats(ty: &Type) -> Result<(), String> {
+pub fn floats(ty: &Type) -> Result<(), ShapeError> {
     match ty.dtype {
         DType::F32 => Ok(()),
-        DType::I32 => Err(format!("floats are needed, but this is {ty}")),
+        DType::I32 => Err(format!("floats are needed, but this is {ty}").into()),
     }
 }
 
 /// Floats, one value per image.
-pub fn per_image(ty: &Type) -> Result<(), String> {
+pub fn per_image(ty: &Type) -> Result<(), ShapeError> {
     floats(ty)?;
-    if ty.batched { Ok(()) } else { Err(format!("a value per image is needed, but this is shared: {ty}")) }
+    if ty.batched { Ok(()) } else { Err(format!("a value per image is needed, but this is shared: {ty}").into()) }
 }
 
 /// Floats, the same for all images.
-pub fn shared(ty: &Type, what: &str) -> Result<(), String> {
+pub fn shared(ty: &Type, what: &str) -> Result<(), ShapeError> {
     floats(ty)?;
-    if ty.batched { Err(format!("{what} is shared by all images, but this is {ty}")) } else { Ok(()) }
+    if ty.batched { Err(format!("{what} is shared by all images, but this is {ty}").into()) } else { Ok(()) }
 }
 
 /// `[channels, height, width]` of each image.
-pub fn image(ty: &Type) -> Result<[usize; 3], String> {
+pub fn image(ty: &Type) -> Result<[usize; 3], ShapeError> {
     per_image(ty)?;
     ty.dims
         .as_slice()
         .try_into()
-        .map_err(|_| format!("an image [channels, height, width] is needed, but this is {}", shape(ty)))
+        .map_err(|_| ShapeError(format!("an image [channels, height, width] is needed, but this is {}", shape(ty))))
 }
 
 /// `[features]` of each image.
-pub fn features(ty: &Type) -> Result<usize, String> {
+pub fn features(ty: &Type) -> Result<usize, ShapeError> {
     per_image(ty)?;
     match ty.dims.as_slice() {
         &[features] => Ok(features),
-        _ => Err(format!("a feature vector is needed, but this is {}", shape(ty))),
+        _ => Err(format!("a feature vector is needed, but this is {}", shape(ty)).into()),
     }
 }
 
 /// Channels of an image or feature vector.
-pub fn channels(ty: &Type) -> Result<usize, String> {
+pub fn channels(ty: &Type) -> Result<usize, ShapeError> {
     per_image(ty)?;
     match ty.chw() {
         Some((channels, _, _)) => Ok(channels),
-        None => Err(format!("an image or a feature vector is needed, but this is {}", shape(ty))),
+        None => Err(format!("an image or a feature vector is needed, but this is {}", shape(ty)).into()),
     }
 }
 
 /// `ty` must be the shared float value of these dimensions.
-pub fn weight(ty: &Type, dims: &[usize], what: &str) -> Result<(), String> {
+pub fn weight(ty: &Type, dims: &[usize], what: &str) -> Result<(), ShapeError> {
     let wanted = Type::shared(dims);
-    if *ty == wanted { Ok(()) } else { Err(format!("{what} is {ty}, but {wanted} fits")) }
+    if *ty == wanted { Ok(()) } else { Err(format!("{what} is {ty}, but {wanted} fits").into()) }
 }
 
 /// A shared number.
-pub fn scalar(ty: &Type, what: &str) -> Result<(), String> {
+pub fn scalar(ty: &Type, what: &str) -> Result<(), ShapeError> {
     weight(ty, &[], what)
 }
 
 /// Two values of one type.
-pub fn same(left: &Type, right: &Type) -> Result<(), String> {
-    if left == right { Ok(()) } else { Err(format!("the types differ: {left} and {right}")) }
+pub fn same(left: &Type, right: &Type) -> Result<(), ShapeError> {
+    if left == right { Ok(()) } else { Err(format!("the types differ: {left} and {right}").into()) }
 }
 
 /// The gradient operand must have the result's type.
-pub fn gradient(of: &Type, given: &Type) -> Result<(), String> {
-    if of == given { Ok(()) } else { Err(format!("the gradient is {given}, but the result it belongs to is {of}")) }
+pub fn gradient(of: &Type, given: &Type) -> Result<(), ShapeError> {
+    if of == given {
+        Ok(())
+    } else {
+        Err(format!("the gradient is {given}, but the result it belongs to is {of}").into())
+    }
 }
 
 /// The random key of a step.
-pub fn key(ty: &Type) -> Result<(), String> {
+pub fn key(ty: &Type) -> Result<(), ShapeError> {
     let wanted = Type::ints(false, &[4]);
-    if *ty == wanted { Ok(()) } else { Err(format!("the random key is {ty}, but {wanted} fits")) }
+    if *ty == wanted { Ok(()) } else { Err(format!("the random key is {ty}, but {wanted} fits").into()) }
 }
 
 /// A probability of dropping below 1.
-pub fn rate(rate: f64) -> Result<(), String> {
-    if (0.0..1.0).contains(&rate) { Ok(()) } else { Err(format!("a rate of {rate} is not in [0, 1)")) }
+pub fn rate(rate: f64) -> Result<(), ShapeError> {
+    if (0.0..1.0).contains(&rate) { Ok(()) } else { Err(format!("a rate of {rate} is not in [0, 1)").into()) }
 }
 
 /// The type, if no dimension is 0 and the size is sane.
-pub fn sized(ty: Type) -> Result<Type, String> {
+pub fn sized(ty: Type) -> Result<Type, ShapeError> {
     if ty.dims.contains(&0) {
-        return Err(format!("no dimension may be 0, but this would be {}", shape(&ty)));
+        return Err(format!("no dimension may be 0, but this would be {}", shape(&ty)).into());
     }
     let elements = ty.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     match elements {
         Some(n) if n <= MOST_ELEMENTS => Ok(ty),
-        _ => Err(format!("{} has more than {MOST_ELEMENTS} elements", shape(&ty))),
+        _ => Err(format!("{} has more than {MOST_ELEMENTS} elements", shape(&ty)).into()),
     }
 }

@@ -1,6 +1,7 @@
 //! Concatenation along channels and its gradient.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::source::Fill;
@@ -40,7 +41,7 @@ impl OperatorDef for Concat {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [first, rest @ ..] = operands else {
             return Err("no operands".into());
         };
@@ -49,7 +50,7 @@ impl OperatorDef for Concat {
             let more = check::channels(ty)?;
             if ty.dims[1..] != first.dims[1..] {
                 let (first, other) = (&first.dims, &ty.dims);
-                return Err(format!("cannot join {first:?} and {other:?}: only the channels may differ"));
+                return Err(format!("cannot join {first:?} and {other:?}: only the channels may differ").into());
             }
             channels = channels.checked_add(more).ok_or("too many channels")?;
         }
@@ -68,7 +69,7 @@ impl OperatorDef for Concat {
         Value::new(&cx.ty.full_dims(cx.batch), y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (mut begin, mut gradients, dy) = (0, Vec::new(), cx.grad);
         for i in 0..cx.operands.len() {
             let len = cx.operand_type(i).dims[0];
@@ -113,11 +114,11 @@ attributes! {
 impl OperatorDef for Slice {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let channels = check::channels(x)?;
         if self.begin.checked_add(self.len).is_none_or(|end| end > channels) {
-            return Err(format!("channels {} + {} are beyond the {channels} of {x}", self.begin, self.len));
+            return Err(format!("channels {} + {} are beyond the {channels} of {x}", self.begin, self.len).into());
         }
         check::sized(with_channels(x, self.len))
     }
@@ -133,7 +134,7 @@ impl OperatorDef for Slice {
         Value::new(&cx.ty.full_dims(cx.batch), y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         if !cx.needs[0] {
             return Ok(vec![None]);
         }

@@ -1,6 +1,7 @@
 //! Convolution (cross-correlation, as in every framework). Weights are `[O, I/groups, kh, kw]`.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Elements, Folding, Receptive};
 use super::layer::{self, blame};
 use super::params::{Param, ParamSpec};
@@ -73,17 +74,20 @@ fn build(
 }
 
 /// `[out, in per group, height, width]` of a convolution's weight.
-pub fn weight_dims(ty: &Type) -> Result<[usize; 4], String> {
+pub fn weight_dims(ty: &Type) -> Result<[usize; 4], ShapeError> {
     check::shared(ty, "a convolution's weight")?;
-    ty.dims.as_slice().try_into().map_err(|_| format!("a weight [out, in, height, width] is needed, but this is {ty}"))
+    ty.dims
+        .as_slice()
+        .try_into()
+        .map_err(|_| ShapeError(format!("a weight [out, in, height, width] is needed, but this is {ty}")))
 }
 
 /// `[out, in per group]` of a weight for this window.
-fn windowed_dims(ty: &Type, window: &Window) -> Result<[usize; 2], String> {
+fn windowed_dims(ty: &Type, window: &Window) -> Result<[usize; 2], ShapeError> {
     let [outputs, per_group, kh, kw] = weight_dims(ty)?;
     match [kh, kw] == window.kernel {
         true => Ok([outputs, per_group]),
-        false => Err(format!("the weight's window is {kh}x{kw}, not {}x{}", window.kernel[0], window.kernel[1])),
+        false => Err(format!("the weight's window is {kh}x{kw}, not {}x{}", window.kernel[0], window.kernel[1]).into()),
     }
 }
 
@@ -194,7 +198,7 @@ impl OperatorDef for Conv2d {
         ]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([x, w], bias) = check::with_optional(operands)?;
         let [inputs, height, width] = check::image(x)?;
         let [outputs, per_group] = windowed_dims(w, &self.window)?;
@@ -203,7 +207,8 @@ impl OperatorDef for Conv2d {
             let groups = self.groups;
             return Err(format!(
                 "the weight takes {per_group} channels, but there are {inputs}/{groups} in each group"
-            ));
+            )
+            .into());
         }
         if let Some(bias) = bias {
             check::weight(bias, &[outputs], "the bias")?;
@@ -220,7 +225,7 @@ impl OperatorDef for Conv2d {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         let &Conv2d { window, groups } = self;
         let [_, height, width] = check::image(&cx.operand_type(0))?;
@@ -288,7 +293,7 @@ attributes! {
 impl OperatorDef for Conv2dGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([w, dy], y) = check::with_optional(operands)?;
         let [outputs, per_group] = windowed_dims(w, &self.window)?;
         let inputs = per_group.checked_mul(self.groups).ok_or("too many channels")?;
@@ -297,7 +302,7 @@ impl OperatorDef for Conv2dGradInput {
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
         let x = check::sized(Type::batched(&[inputs, self.height, self.width]))?;
         match y {
-            Some(y) if *y != x => Err(format!("a mask {y} for a gradient {x}")),
+            Some(y) if *y != x => Err(format!("a mask {y} for a gradient {x}").into()),
             _ => Ok(x),
         }
     }
@@ -365,7 +370,7 @@ attributes! {
 impl OperatorDef for Conv2dGradWeight {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         let ([inputs, height, width], [outputs, _, _]) = (check::image(x)?, check::image(dy)?);
         check_groups(inputs, outputs, self.groups)?;

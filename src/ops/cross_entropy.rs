@@ -1,6 +1,7 @@
 //! The loss.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::softmax::log_softmax;
@@ -34,7 +35,7 @@ impl OperatorDef for CrossEntropy {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [logits, target] = check::exactly(operands)?;
         check::features(logits)?;
         check::same(logits, target)?;
@@ -53,7 +54,7 @@ impl OperatorDef for CrossEntropy {
         reference::result(cx, (0..cx.batch).map(loss).collect())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (logits, target, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, CrossEntropyGrad {}, &[logits, target, dy])?, None])
     }
@@ -82,7 +83,7 @@ attributes! {
 impl OperatorDef for CrossEntropyGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [logits, target, dy] = check::exactly(operands)?;
         check::features(logits)?;
         check::same(logits, target)?;
@@ -134,13 +135,13 @@ attributes! {
 impl OperatorDef for OneHot {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [labels] = check::exactly(operands)?;
         if labels.dtype != DType::I32 || !labels.batched || !labels.dims.is_empty() {
-            return Err(format!("labels are one whole number per image, but this is {labels}"));
+            return Err(format!("labels are one whole number per image, but this is {labels}").into());
         }
         if !(0.0..=1.0).contains(&self.smoothing) {
-            return Err(format!("a smoothing of {} is not in [0, 1]", self.smoothing));
+            return Err(format!("a smoothing of {} is not in [0, 1]", self.smoothing).into());
         }
         check::sized(Type::batched(&[self.classes]))
     }
@@ -153,7 +154,7 @@ impl OperatorDef for OneHot {
         reference::result(cx, (0..cx.batch * self.classes).map(class).collect())
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         Ok(vec![None])
     }
     super::differentiable!();

@@ -3,6 +3,7 @@
 use super::arithmetic::Scale;
 use super::attr::attributes;
 use super::dropout::RATE;
+use super::error::{ShapeError, TrainingError};
 use super::facts::Receptive;
 use super::linear::{FEATURES, weight_dims};
 use super::linear::{LinearGradInput, LinearGradWeight};
@@ -29,10 +30,10 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// Type of the layer's result.
-fn linear(x: &Type, w: &Type, b: &Type) -> Result<Type, String> {
+fn linear(x: &Type, w: &Type, b: &Type) -> Result<Type, ShapeError> {
     let (features, [outputs, inputs]) = (check::features(x)?, weight_dims(w)?);
     if inputs != features {
-        return Err(format!("the weight takes {inputs} features, but there are {features}"));
+        return Err(format!("the weight takes {inputs} features, but there are {features}").into());
     }
     check::weight(b, &[outputs], "the bias")?;
     check::sized(Type::batched(&[outputs]))
@@ -82,7 +83,7 @@ impl OperatorDef for DropConnect {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [x, w, b] = check::exactly(operands)?;
         linear(x, w, b)
@@ -99,7 +100,7 @@ impl OperatorDef for DropConnect {
         reference::result(cx, (0..cx.batch * outputs).map(value).collect())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, w) = (cx.operands[0], cx.operands[1]);
         let dy = cx.graph.add(Scale { factor: 1.0 - self.rate }, &[cx.grad])?;
         Ok(vec![
@@ -110,7 +111,7 @@ impl OperatorDef for DropConnect {
     }
     super::differentiable!();
 
-    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let mut operands = cx.operands.clone();
         operands.push(cx.key);
         Ok(Some(cx.graph.add(DropConnectTrain { rate: self.rate, stream: self.stream }, &operands)?))
@@ -155,7 +156,7 @@ attributes! {
 impl OperatorDef for DropConnectTrain {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [x, w, b, key] = check::exactly(operands)?;
         check::key(key)?;
@@ -175,10 +176,10 @@ impl OperatorDef for DropConnectTrain {
         reference::result(cx, (0..cx.batch * outputs).map(value).collect())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &DropConnectTrain { rate, stream } = self;
         let &[x, w, _, key] = cx.operands.as_slice() else {
-            return Err("drop_connect_train without its four operands".into());
+            return Err(TrainingError::Operands("drop_connect_train without its four operands"));
         };
         let (inputs, dy) = (cx.operand_type(0).elements(), cx.grad);
         Ok(vec![
@@ -226,7 +227,7 @@ attributes! {
 impl OperatorDef for DropConnectGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [w, dy, key] = check::exactly(operands)?;
         check::key(key)?;
@@ -285,7 +286,7 @@ attributes! {
 impl OperatorDef for DropConnectGradWeight {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [x, dy, key] = check::exactly(operands)?;
         check::key(key)?;
@@ -344,7 +345,7 @@ attributes! {
 impl OperatorDef for DropConnectGradBias {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [dy, key] = check::exactly(operands)?;
         check::key(key)?;

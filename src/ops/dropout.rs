@@ -2,6 +2,7 @@
 
 use super::arithmetic::Scale;
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -26,7 +27,7 @@ const DROPOUT: &[ParamSpec] = &[RATE.spec, INVERTED.spec];
 /// Argument `rate`, below 1.
 pub fn checked_rate(cx: &LayerCx) -> Result<f64, LayerError> {
     let rate = cx.get(RATE);
-    check::rate(rate).map_err(|m| blame(RATE, m, Some("a rate of 0.5 drops every other value".to_string())))?;
+    check::rate(rate).map_err(|e| blame(RATE, e.0, Some("a rate of 0.5 drops every other value".to_string())))?;
     Ok(rate)
 }
 
@@ -56,7 +57,7 @@ impl OperatorDef for Dropout {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [x] = check::exactly(operands)?;
         check::per_image(x)?;
@@ -68,7 +69,7 @@ impl OperatorDef for Dropout {
         reference::map(cx, [operands[0]], |[x]| factor * x)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         if self.inverted {
             return Ok(vec![Some(cx.grad)]);
         }
@@ -77,7 +78,7 @@ impl OperatorDef for Dropout {
     }
     super::differentiable!();
 
-    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &Dropout { rate, inverted, stream } = self;
         Ok(Some(cx.graph.add(DropoutTrain { rate, inverted, stream }, &[cx.operands[0], cx.key])?))
     }
@@ -112,7 +113,7 @@ attributes! {
 impl OperatorDef for DropoutTrain {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::rate(self.rate)?;
         let [x, key] = check::exactly(operands)?;
         check::per_image(x)?;
@@ -138,7 +139,7 @@ impl OperatorDef for DropoutTrain {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (key, dy) = (cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, self.clone(), &[dy, key])?, None])
     }

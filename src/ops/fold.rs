@@ -2,6 +2,7 @@
 //! language does not know them.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::schema::Schema;
 use super::{Case, Draw, GradCx, OperatorDef, TrainCx};
 use crate::graph::NodeId;
@@ -28,10 +29,10 @@ attributes! {
 
 const ONLY_INFERENCE: &str = "folded parameters exist at inference only and have no gradient";
 
-fn vectors(operands: &[Type], count: usize, what: &str) -> Result<Type, String> {
+fn vectors(operands: &[Type], count: usize, what: &str) -> Result<Type, ShapeError> {
     let first = &operands[0];
     if operands.len() != count || operands.iter().any(|t| t != first) || first.dims.len() != 1 || first.batched {
-        return Err(format!("{what} needs {count} shared vectors of one length"));
+        return Err(format!("{what} needs {count} shared vectors of one length").into());
     }
     Ok(first.clone())
 }
@@ -41,12 +42,14 @@ impl OperatorDef for FoldWeight {
         vec![]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [weight, gamma, variance] = operands else {
             return Err("fold_weight needs a weight, gamma and variance".into());
         };
         if weight.batched || weight.dims.is_empty() || *gamma != Type::shared(&weight.dims[..1]) || gamma != variance {
-            return Err(format!("fold_weight of {weight} needs a gamma and a variance for each output, not {gamma}"));
+            return Err(
+                format!("fold_weight of {weight} needs a gamma and a variance for each output, not {gamma}").into()
+            );
         }
         Ok(weight.clone())
     }
@@ -61,12 +64,12 @@ impl OperatorDef for FoldWeight {
         Value::new(&weight.dims, weight.data.iter().enumerate().map(value).collect())
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        Err(ONLY_INFERENCE.into())
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
+        Err(TrainingError::NoDerivative(ONLY_INFERENCE.into()))
     }
     super::no_derivative!();
 
-    fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         Ok(None)
     }
 
@@ -110,7 +113,7 @@ impl OperatorDef for FoldBias {
         vec![]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         vectors(operands, 5, "fold_bias")
     }
 
@@ -121,12 +124,12 @@ impl OperatorDef for FoldBias {
         Value::new(dims, (0..dims[0]).map(value).collect())
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
-        Err(ONLY_INFERENCE.into())
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
+        Err(TrainingError::NoDerivative(ONLY_INFERENCE.into()))
     }
     super::no_derivative!();
 
-    fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, _cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         Ok(None)
     }
 

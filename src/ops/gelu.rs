@@ -2,6 +2,7 @@
 //! the operand.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::params::{Param, ParamSpec};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
@@ -56,7 +57,7 @@ impl OperatorDef for Gelu {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::float_map(operands)
     }
 
@@ -67,7 +68,7 @@ impl OperatorDef for Gelu {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, GeluGrad { approximate: self.approximate }, &[x, dy])?])
     }
@@ -99,7 +100,7 @@ attributes! {
 impl OperatorDef for GeluGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         check::floats(x)?;
         check::gradient(x, dy)?;

@@ -1,6 +1,7 @@
 //! Pooling over the whole map; the result is a feature vector `[C]`.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Elements, Receptive};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
@@ -44,7 +45,7 @@ impl OperatorDef for GlobalAvgPool {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let [channels, _, _] = check::image(x)?;
         check::sized(Type::batched(&[channels]))
@@ -60,9 +61,9 @@ impl OperatorDef for GlobalAvgPool {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
-            return Err("a global pooling of no image".into());
+            return Err(TrainingError::Operands("a global pooling of no image"));
         };
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, GlobalAvgPoolGrad { height, width }, &[dy])?])
@@ -98,7 +99,7 @@ attributes! {
 impl OperatorDef for GlobalAvgPoolGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [dy] = check::exactly(operands)?;
         check::sized(Type::batched(&[check::features(dy)?, self.height, self.width]))
     }
@@ -145,7 +146,7 @@ impl OperatorDef for GlobalMaxPool {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let [channels, _, _] = check::image(x)?;
         check::sized(Type::batched(&[channels]))
@@ -160,7 +161,7 @@ impl OperatorDef for GlobalMaxPool {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, GlobalMaxPoolGrad {}, &[x, dy])?])
     }
@@ -197,7 +198,7 @@ attributes! {
 impl OperatorDef for GlobalMaxPoolGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         let [channels, _, _] = check::image(x)?;
         check::gradient(&Type::batched(&[channels]), dy)?;

@@ -64,20 +64,20 @@ impl LayerCx<'_> {
     /// `[channels, height, width]` of the first operand.
     pub fn image(&self) -> Result<[usize; 3], LayerError> {
         let ty = self.operand_type(0);
-        check::image(&ty).map_err(|message| {
+        check::image(&ty).map_err(|error| {
             let vector = ty.batched && ty.dims.len() == 1;
             let help = vector.then(|| format!("`reshape(shape = [{}, 1, 1])` makes an image of it", ty.dims[0]));
-            LayerError { help, ..LayerError::from(message) }
+            LayerError { help, ..LayerError::from(error) }
         })
     }
 
     /// Features of the first operand.
     pub fn features(&self) -> Result<usize, LayerError> {
         let ty = self.operand_type(0);
-        check::features(&ty).map_err(|message| {
+        check::features(&ty).map_err(|error| {
             let image = ty.batched && ty.dims.len() > 1;
             let help = image.then(|| "flatten first: `|> flatten`".to_string());
-            LayerError { help, ..LayerError::from(message) }
+            LayerError { help, ..LayerError::from(error) }
         })
     }
 

@@ -1,6 +1,7 @@
 //! Fully connected layers.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Folding, Receptive};
 use super::layer;
 use super::params::{Param, ParamSpec};
@@ -30,9 +31,9 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// `[out, in]` of a linear layer's weight.
-pub fn weight_dims(ty: &Type) -> Result<[usize; 2], String> {
+pub fn weight_dims(ty: &Type) -> Result<[usize; 2], ShapeError> {
     check::shared(ty, "a linear layer's weight")?;
-    ty.dims.as_slice().try_into().map_err(|_| format!("a weight [out, in] is needed, but this is {ty}"))
+    ty.dims.as_slice().try_into().map_err(|_| ShapeError(format!("a weight [out, in] is needed, but this is {ty}")))
 }
 
 /// Features in and out that tests try.
@@ -55,11 +56,11 @@ impl OperatorDef for Linear {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([x, w], bias) = check::with_optional(operands)?;
         let (features, [outputs, inputs]) = (check::features(x)?, weight_dims(w)?);
         if inputs != features {
-            return Err(format!("the weight takes {inputs} features, but there are {features}"));
+            return Err(format!("the weight takes {inputs} features, but there are {features}").into());
         }
         if let Some(bias) = bias {
             check::weight(bias, &[outputs], "the bias")?;
@@ -78,7 +79,7 @@ impl OperatorDef for Linear {
         reference::result(cx, (0..cx.batch * outputs).map(value).collect())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         let mut gradients =
             vec![cx.wanted(0, LinearGradInput {}, &[w, dy])?, cx.wanted(1, LinearGradWeight {}, &[x, dy])?];
@@ -135,7 +136,7 @@ attributes! {
 impl OperatorDef for LinearGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [w, dy] = check::exactly(operands)?;
         let [outputs, inputs] = weight_dims(w)?;
         check::gradient(&Type::batched(&[outputs]), dy)?;
@@ -189,7 +190,7 @@ attributes! {
 impl OperatorDef for LinearGradWeight {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         check::sized(Type::shared(&[check::features(dy)?, check::features(x)?]))
     }

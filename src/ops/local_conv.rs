@@ -2,6 +2,7 @@
 
 use super::attr::attributes;
 use super::conv::CHANNELS;
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Folding, Receptive};
 use super::layer;
 use super::params::ParamSpec;
@@ -33,10 +34,10 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// `[positions, out, in, height, width]` of an unshared weight.
-fn weight_dims(ty: &Type) -> Result<[usize; 5], String> {
+fn weight_dims(ty: &Type) -> Result<[usize; 5], ShapeError> {
     check::shared(ty, "an unshared weight")?;
     let dims = ty.dims.as_slice().try_into();
-    dims.map_err(|_| format!("a weight [positions, out, in, height, width] is needed, but this is {ty}"))
+    dims.map_err(|_| ShapeError(format!("a weight [positions, out, in, height, width] is needed, but this is {ty}")))
 }
 
 attributes! {
@@ -59,7 +60,7 @@ impl OperatorDef for LocalConv {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([x, w], bias) = check::with_optional(operands)?;
         let [inputs, height, width] = check::image(x)?;
         let [_, outputs, _, kh, kw] = weight_dims(w)?;
@@ -86,12 +87,12 @@ impl OperatorDef for LocalConv {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         let &LocalConv { stride, pad } = self;
         let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
         let (&[_, height, width], &[_, _, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
-            return Err("an unshared convolution of no image".into());
+            return Err(TrainingError::Operands("an unshared convolution of no image"));
         };
         let mut gradients = vec![
             cx.wanted(0, LocalConvGradInput { stride, pad, height, width }, &[w, dy])?,
@@ -172,12 +173,12 @@ attributes! {
 impl OperatorDef for LocalConvGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [w, dy] = check::exactly(operands)?;
         let [positions, outputs, inputs, _, _] = weight_dims(w)?;
         let [oh, ow] = window::conv_output(&local_window(&w.dims, self.stride, self.pad), [self.height, self.width])?;
         if oh * ow != positions {
-            return Err(format!("the weight has {positions} positions, but the result {oh}·{ow}"));
+            return Err(format!("the weight has {positions} positions, but the result {oh}·{ow}").into());
         }
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
         check::sized(Type::batched(&[inputs, self.height, self.width]))
@@ -229,7 +230,7 @@ attributes! {
 impl OperatorDef for LocalConvGradWeight {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         let ([inputs, height, width], [outputs, _, _]) = (check::image(x)?, check::image(dy)?);
         let [oh, ow] = window::conv_output(&window::pooling(self.kernel, self.stride, self.pad), [height, width])?;

@@ -1,6 +1,7 @@
 //! Local response normalisation across channels (Krizhevsky et al., 2012).
 
 use super::attr::{Attribute, Field, Given, attributes};
+use super::error::{AttrError, ShapeError, TrainingError};
 use super::layer;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -28,7 +29,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 
 impl Lrn {
     /// The base of the power must stay above 0.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ShapeError> {
         let &Lrn { size, alpha, beta, k } = self;
         if size == 0 {
             return Err("a neighbourhood of 0 channels".into());
@@ -36,7 +37,7 @@ impl Lrn {
         if alpha >= 0.0 && k > 0.0 && (alpha + beta + k).is_finite() {
             return Ok(());
         }
-        Err(format!("alpha {alpha} must be at least 0, k {k} above 0, beta {beta} a number"))
+        Err(format!("alpha {alpha} must be at least 0, k {k} above 0, beta {beta} a number").into())
     }
 
     fn recipe(&self) -> lrn::Lrn {
@@ -50,7 +51,7 @@ impl Field for Lrn {
         attributes.extend(self.attrs());
     }
 
-    fn take(_name: &'static str, _default: Option<Lrn>, given: &mut Given) -> Result<Lrn, String> {
+    fn take(_name: &'static str, _default: Option<Lrn>, given: &mut Given) -> Result<Lrn, AttrError> {
         Attributes::take(given)
     }
 }
@@ -97,7 +98,7 @@ impl OperatorDef for Lrn {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         self.check()?;
         let [x] = check::exactly(operands)?;
         check::channels(x)?;
@@ -111,7 +112,7 @@ impl OperatorDef for Lrn {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, LrnGrad { forward: self.clone() }, &[x, dy])?])
     }
@@ -146,7 +147,7 @@ attributes! {
 impl OperatorDef for LrnGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         self.forward.check()?;
         let [x, dy] = check::exactly(operands)?;
         check::channels(x)?;

@@ -1,6 +1,7 @@
 //! Maxout (Goodfellow et al., 2013): the maximum over `pieces` consecutive channels.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::layer::{self, blame};
 use super::params::{Param, ParamSpec};
 use super::reference;
@@ -26,10 +27,10 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// Type of the result.
-fn reduced(x: &Type, pieces: usize) -> Result<Type, String> {
+fn reduced(x: &Type, pieces: usize) -> Result<Type, ShapeError> {
     let channels = check::channels(x)?;
     if pieces == 0 || channels % pieces != 0 {
-        return Err(format!("{channels} channels do not divide into pieces of {pieces}"));
+        return Err(format!("{channels} channels do not divide into pieces of {pieces}").into());
     }
     let mut ty = x.clone();
     ty.dims[0] = channels / pieces;
@@ -59,7 +60,7 @@ impl OperatorDef for Maxout {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         reduced(x, self.pieces)
     }
@@ -70,7 +71,7 @@ impl OperatorDef for Maxout {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy, pieces) = (cx.operands[0], cx.grad, self.pieces);
         Ok(vec![cx.wanted(0, MaxoutGrad { pieces }, &[x, dy])?])
     }
@@ -101,7 +102,7 @@ attributes! {
 impl OperatorDef for MaxoutGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         check::gradient(&reduced(x, self.pieces)?, dy)?;
         Ok(x.clone())

@@ -4,6 +4,7 @@
 use super::activation::{Activation, Function};
 use super::attr::{Attr, AttrValue, attributes};
 use super::conv::{self, Conv2d};
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Elements, Receptive, Storage};
 use super::layer;
 use super::params::{Param, ParamSpec};
@@ -62,7 +63,9 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 /// One product of the chain: the convolution first, then 1x1 convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stage {
+    /// It adds a bias.
     pub bias: bool,
+    /// The function that is applied after the bias.
     pub activation: Option<Function>,
     /// What the result is rounded to.
     pub round: Option<Format>,
@@ -94,8 +97,11 @@ impl AttrValue for Stage {
 /// A pooling that joins at the end of the chain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pool {
+    /// Maximum or average.
     pub reduction: Reduction,
+    /// The pixels that are pooled.
     pub window: Window,
+    /// Rounds the size of the result up.
     pub ceil: bool,
 }
 
@@ -126,6 +132,7 @@ impl AttrValue for Pool {
 
 /// One operator of the chain that an [`MlpConv`] stands for.
 pub struct Step {
+    /// The operator.
     pub op: Operator,
     /// How many parameters it takes besides the value of the step before.
     pub params: usize,
@@ -178,7 +185,7 @@ impl OperatorDef for MlpConv {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let Some((x, mut params)) = operands.split_first() else {
             return Err("no operands".into());
         };
@@ -193,7 +200,7 @@ impl OperatorDef for MlpConv {
             value = step.op.infer(&[&[value], own].concat())?;
             params = others;
         }
-        if params.is_empty() { Ok(value) } else { Err(format!("{} operands are left over", params.len())) }
+        if params.is_empty() { Ok(value) } else { Err(format!("{} operands are left over", params.len()).into()) }
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
@@ -211,7 +218,7 @@ impl OperatorDef for MlpConv {
         value
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         // The chain again, with the values between that its gradients need; then backwards through it.
         let (steps, x) = (self.steps(), cx.operands[0]);
         let mut begins = vec![];

@@ -9,6 +9,7 @@ use crate::types::Type;
 
 pub mod attr;
 pub mod check;
+pub mod error;
 pub mod facts;
 pub mod layer;
 pub mod params;
@@ -16,6 +17,7 @@ pub mod reference;
 pub mod schema;
 pub mod window;
 
+mod case;
 mod usual;
 
 pub mod activation;
@@ -47,9 +49,11 @@ pub mod source;
 pub mod stochastic_pool;
 pub mod update;
 
+pub use case::{Case, Draw};
 pub(crate) use usual::*;
 
 use attr::{Attr, Attribute, Given};
+use error::{AttrError, ShapeError, TrainingError};
 use facts::{Derivative, Elements, Folding, Memory, Receptive, Storage};
 use schema::Schema;
 
@@ -58,8 +62,8 @@ pub trait Attributes: Sized {
     /// All of them, in the order of their declaration.
     fn attrs(&self) -> Vec<Attribute>;
 
-    /// Reads them, or says what is missing or of the wrong kind.
-    fn take(given: &mut Given) -> Result<Self, String>;
+    /// Reads them; an error says which is missing or of the wrong kind.
+    fn take(given: &mut Given) -> Result<Self, AttrError>;
 }
 
 /// The duties of an operator. No default bodies: a forgotten duty does not compile.
@@ -67,22 +71,22 @@ pub trait OperatorDef: Attributes + Clone {
     /// Functions of the language that make this operator (none for gradients and the like).
     fn schemas() -> Vec<Schema>;
 
-    /// Type of the result, or one sentence with the arithmetic that fails.
-    fn infer(&self, operands: &[Type]) -> Result<Type, String>;
+    /// Returns the type of the result; an error shows the arithmetic that fails.
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError>;
 
     /// The meaning, naive and exact: logical (NCHW, OIHW) order, generic over f32 and f64.
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T>;
 
     /// Builds the gradient of each operand from that of the result (`None`: not differentiable with respect to it).
     /// Needed only where `cx.needs[i]`.
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String>;
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError>;
 
     /// Whether there is a gradient, and with respect to which operands.
     fn derivative(&self) -> Derivative;
 
     /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives its
     /// result; `None` where there is no difference.
-    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String>;
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError>;
 
     /// Writes kernels through a recipe, or says what is not supported.
     fn lower(&self, cx: &mut LowerCx) -> Lowered;
@@ -117,10 +121,13 @@ pub trait OperatorDef: Attributes + Clone {
 
 /// What `gradient` works with.
 pub struct GradCx<'a> {
+    /// Where the gradients are added.
     pub graph: &'a mut Graph,
+    /// The node's operands.
     pub operands: Vec<NodeId>,
     /// Operands whose gradient is wanted.
     pub needs: Vec<bool>,
+    /// The node that is differentiated.
     pub result: NodeId,
     /// Gradient of the loss with respect to the result.
     pub grad: NodeId,
@@ -128,7 +135,12 @@ pub struct GradCx<'a> {
 
 impl GradCx<'_> {
     /// Adds the gradient of operand `i` if it is wanted.
-    pub fn wanted(&mut self, i: usize, op: impl Into<Operator>, operands: &[NodeId]) -> Result<Option<NodeId>, String> {
+    pub fn wanted(
+        &mut self,
+        i: usize,
+        op: impl Into<Operator>,
+        operands: &[NodeId],
+    ) -> Result<Option<NodeId>, ShapeError> {
         if self.needs[i] { self.graph.add(op, operands).map(Some) } else { Ok(None) }
     }
 
@@ -140,45 +152,12 @@ impl GradCx<'_> {
 
 /// What `training` works with.
 pub struct TrainCx<'a> {
+    /// Where the form for training is added.
     pub graph: &'a mut Graph,
+    /// The node's operands.
     pub operands: Vec<NodeId>,
     /// The random key of the step: an I32 input `[4]` (seed low, seed high, step low, step high).
     pub key: NodeId,
-}
-
-/// One test case of an operator.
-#[derive(Clone, Debug)]
-pub struct Case {
-    pub op: Operator,
-    pub operands: Vec<Type>,
-    /// Images in the batch.
-    pub batch: usize,
-    /// How random operands are drawn.
-    pub draw: Draw,
-}
-
-impl Case {
-    /// A case with normal operands.
-    pub fn new(op: impl Into<Operator>, batch: usize, operands: &[Type]) -> Case {
-        Case { op: op.into(), operands: operands.to_vec(), batch, draw: Draw::Normal }
-    }
-
-    /// The same, drawn otherwise.
-    pub fn drawn(self, draw: Draw) -> Case {
-        Case { draw, ..self }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Draw {
-    /// Standard normal.
-    Normal,
-    /// Normal, but no two elements closer than finite differences need: for maxima and kinks.
-    Distinct,
-    /// In (0.1, 1.1).
-    Positive,
-    /// The integers are labels below this.
-    Labels(usize),
 }
 
 macro_rules! operators {
@@ -194,77 +173,95 @@ macro_rules! operators {
         })*
 
         impl Operator {
+            /// Mnemonics of all operators.
             pub const NAMES: &'static [&'static str] = &[$($text),*];
 
+            /// Returns its mnemonic.
             pub fn name(&self) -> &'static str {
                 match self { $(Operator::$op(_) => $text),* }
             }
 
+            /// Returns its attributes in the order of their declaration.
             pub fn attrs(&self) -> Vec<Attribute> {
                 match self { $(Operator::$op(op) => op.attrs()),* }
             }
 
-            pub fn parse(name: &str, attrs: &[(String, Attr)]) -> Result<Operator, String> {
+            /// Reads an operator from its mnemonic and attributes.
+            pub fn parse(name: &str, attrs: &[(String, Attr)]) -> Result<Operator, AttrError> {
                 let mut given = Given::new(attrs);
                 let op = match name {
                     $($text => Operator::$op($module::$op::take(&mut given)?),)*
-                    _ => return Err(format!("unknown operator `{name}`")),
+                    _ => return Err(AttrError::Operator(name.into())),
                 };
                 given.finish().map(|()| op)
             }
 
-            pub fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+            /// See [`OperatorDef::infer`].
+            pub fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
                 match self { $(Operator::$op(op) => op.infer(operands)),* }
             }
 
+            /// See [`OperatorDef::eval`].
             pub fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
                 match self { $(Operator::$op(op) => op.eval(cx, operands)),* }
             }
 
-            pub fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+            /// See [`OperatorDef::gradient`].
+            pub fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
                 match self { $(Operator::$op(op) => op.gradient(cx)),* }
             }
 
-            pub fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+            /// See [`OperatorDef::training`].
+            pub fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
                 match self { $(Operator::$op(op) => op.training(cx)),* }
             }
 
+            /// See [`OperatorDef::lower`].
             pub fn lower(&self, cx: &mut LowerCx) -> Lowered {
                 match self { $(Operator::$op(op) => op.lower(cx)),* }
             }
 
+            /// See [`OperatorDef::multiply_adds`].
             pub fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
                 match self { $(Operator::$op(op) => op.multiply_adds(operands, result)),* }
             }
 
+            /// See [`OperatorDef::derivative`].
             pub fn derivative(&self) -> Derivative {
                 match self { $(Operator::$op(op) => op.derivative()),* }
             }
 
+            /// See [`OperatorDef::factors`].
             pub fn factors(&self) -> Vec<usize> {
                 match self { $(Operator::$op(op) => op.factors()),* }
             }
 
+            /// See [`OperatorDef::elements`].
             pub fn elements(&self) -> Elements {
                 match self { $(Operator::$op(op) => op.elements()),* }
             }
 
+            /// See [`OperatorDef::storage`].
             pub fn storage(&self) -> Storage {
                 match self { $(Operator::$op(op) => op.storage()),* }
             }
 
+            /// See [`OperatorDef::reads_bf16`].
             pub fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
                 match self { $(Operator::$op(op) => op.reads_bf16(operand, gpu)),* }
             }
 
+            /// See [`OperatorDef::receptive`].
             pub fn receptive(&self, operands: &[Type]) -> Receptive {
                 match self { $(Operator::$op(op) => op.receptive(operands)),* }
             }
 
+            /// See [`OperatorDef::memory`].
             pub fn memory(&self) -> Memory {
                 match self { $(Operator::$op(op) => op.memory()),* }
             }
 
+            /// See [`OperatorDef::folding`].
             pub fn folding(&self) -> Folding {
                 match self { $(Operator::$op(op) => op.folding()),* }
             }

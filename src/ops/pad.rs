@@ -1,6 +1,7 @@
 //! Explicit padding and its gradient.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -62,7 +63,7 @@ impl OperatorDef for Pad {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let [channels, height, width] = check::image(x)?;
         let sum = |a: usize, b: usize, c: usize| a.checked_add(b)?.checked_add(c);
@@ -86,9 +87,9 @@ impl OperatorDef for Pad {
         Value::new(&dims, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
-            return Err("padding of no image".into());
+            return Err(TrainingError::Operands("padding of no image"));
         };
         let (op, dy) = (Crop { top: self.top, left: self.left, height, width }, cx.grad);
         Ok(vec![cx.wanted(0, op, &[dy])?])
@@ -129,13 +130,13 @@ attributes! {
 impl OperatorDef for Crop {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let [channels, height, width] = check::image(x)?;
         let within = |begin: usize, len: usize, size: usize| begin.checked_add(len).is_some_and(|end| end <= size);
         if !within(self.top, self.height, height) || !within(self.left, self.width, width) {
             let Crop { top, left, height, width } = self;
-            return Err(format!("{height}·{width} pixels from row {top}, column {left} are not all inside {x}"));
+            return Err(format!("{height}·{width} pixels from row {top}, column {left} are not all inside {x}").into());
         }
         check::sized(Type::batched(&[channels, self.height, self.width]))
     }
@@ -152,9 +153,9 @@ impl OperatorDef for Crop {
         Value::new(&cx.ty.full_dims(cx.batch), y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
-            return Err("cropping of no image".into());
+            return Err(TrainingError::Operands("cropping of no image"));
         };
         let (bottom, right) = (height - self.top - self.height, width - self.left - self.width);
         let (op, dy) = (Pad { top: self.top, bottom, left: self.left, right, value: 0.0 }, cx.grad);

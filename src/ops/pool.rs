@@ -2,6 +2,7 @@
 //! would begin beyond image and left padding is dropped.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::{Elements, Receptive, Storage};
 use super::layer;
 use super::params::ParamSpec;
@@ -38,17 +39,17 @@ fn build_avg(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 /// Type of a pooling's result.
-pub fn pooled(x: &Type, window: &Window, ceil: bool) -> Result<Type, String> {
+pub fn pooled(x: &Type, window: &Window, ceil: bool) -> Result<Type, ShapeError> {
     let [channels, height, width] = check::image(x)?;
     let [oh, ow] = window::pool_output(window, ceil, [height, width])?;
     check::sized(Type::batched(&[channels, oh, ow]))
 }
 
 /// Is `dy` the gradient of a pooling of `x`, whichever way it rounds?
-pub fn unpooled(x: &Type, dy: &Type, window: &Window) -> Result<Type, String> {
+pub fn unpooled(x: &Type, dy: &Type, window: &Window) -> Result<Type, ShapeError> {
     let ([channels, height, width], [outputs, oh, ow]) = (check::image(x)?, check::image(dy)?);
     if channels != outputs {
-        return Err(format!("the gradient has {outputs} channels, the image {channels}"));
+        return Err(format!("the gradient has {outputs} channels, the image {channels}").into());
     }
     window::pool_rounding(window, [height, width], [oh, ow])?;
     check::sized(x.clone())
@@ -56,19 +57,27 @@ pub fn unpooled(x: &Type, dy: &Type, window: &Window) -> Result<Type, String> {
 
 /// Images, channels, sizes and a window that tests try.
 pub struct Shape {
+    /// Images.
     pub batch: usize,
+    /// Channels, height and width of an image.
     pub x: [usize; 3],
+    /// Height and width of the window.
     pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next.
     pub stride: [usize; 2],
+    /// Rows and columns of padding on each side.
     pub pad: [usize; 2],
+    /// Rounds the size of the result up.
     pub ceil: bool,
 }
 
 impl Shape {
+    /// Returns the type of the images.
     pub fn image(&self) -> Type {
         Type::batched(&self.x)
     }
 
+    /// Returns the window.
     pub fn window(&self) -> Window {
         window::pooling(self.kernel, self.stride, self.pad)
     }
@@ -110,7 +119,7 @@ impl OperatorDef for MaxPool {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         pooled(x, &self.window, self.ceil)
     }
@@ -120,7 +129,7 @@ impl OperatorDef for MaxPool {
         reference::pool(cx, x, &self.window, |cells| x.data[cells.first_maximum(&x.data)].f64())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, MaxPoolGrad { window: self.window }, &[x, dy])?])
     }
@@ -169,7 +178,7 @@ attributes! {
 impl OperatorDef for MaxPoolGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         unpooled(x, dy, &self.window)
     }
@@ -220,7 +229,7 @@ impl OperatorDef for AvgPool {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         pooled(x, &self.window, self.ceil)
     }
@@ -232,9 +241,9 @@ impl OperatorDef for AvgPool {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
-            return Err("a pooling of no image".into());
+            return Err(TrainingError::Operands("a pooling of no image"));
         };
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, AvgPoolGrad { window: self.window, height, width }, &[dy])?])
@@ -274,7 +283,7 @@ attributes! {
 impl OperatorDef for AvgPoolGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [dy] = check::exactly(operands)?;
         let [channels, _, _] = check::image(dy)?;
         let x = Type::batched(&[channels, self.height, self.width]);

@@ -1,6 +1,7 @@
 //! PReLU (He et al., 2015): a learned slope per channel for negative values.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::source::Init;
@@ -22,7 +23,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     Ok(cx.graph.add(Prelu {}, &[x, slope])?)
 }
 
-fn check_slope(x: &Type, slope: &Type) -> Result<(), String> {
+fn check_slope(x: &Type, slope: &Type) -> Result<(), ShapeError> {
     check::weight(slope, &[check::channels(x)?], "the slope")
 }
 
@@ -46,7 +47,7 @@ impl OperatorDef for Prelu {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, slope] = check::exactly(operands)?;
         check_slope(x, slope)?;
         Ok(x.clone())
@@ -64,7 +65,7 @@ impl OperatorDef for Prelu {
         reference::result(cx, y)
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, slope, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, PreluGradInput {}, &[x, slope, dy])?, cx.wanted(1, PreluGradSlope {}, &[x, dy])?])
     }
@@ -99,7 +100,7 @@ attributes! {
 impl OperatorDef for PreluGradInput {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, slope, dy] = check::exactly(operands)?;
         check_slope(x, slope)?;
         check::gradient(x, dy)?;
@@ -151,7 +152,7 @@ attributes! {
 impl OperatorDef for PreluGradSlope {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         check::gradient(x, dy)?;
         check::sized(Type::shared(&[check::channels(x)?]))

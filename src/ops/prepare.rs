@@ -3,6 +3,7 @@
 //! sum.
 
 use super::attr::attributes;
+use super::error::ShapeError;
 use super::facts::Receptive;
 use super::{Case, Draw, OperatorDef, check, reference};
 use crate::graph::interp::{EvalCx, Real, Value};
@@ -19,7 +20,7 @@ attributes! {
 impl OperatorDef for Standardise {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([x, mean], std) = check::with_optional(operands)?;
         let channels = check::channels(x)?;
         check::weight(mean, &[channels], "the mean")?;
@@ -69,7 +70,7 @@ attributes! {
 impl OperatorDef for GlobalContrast {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, scale] = check::exactly(operands)?;
         check::per_image(x)?;
         check::scalar(scale, "the scale")?;
@@ -120,7 +121,7 @@ attributes! {
 impl OperatorDef for LocalContrast {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::image(x)?;
         Ok(x.clone())

@@ -2,6 +2,7 @@
 
 use super::arithmetic::{Scale, ScaleBy};
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
@@ -19,7 +20,7 @@ attributes! {
 impl OperatorDef for ChannelSum {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::sized(Type::shared(&[check::channels(x)?]))
     }
@@ -58,7 +59,7 @@ attributes! {
 impl OperatorDef for BatchSum {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         let [channels, height, width] = check::image(x)?;
         check::sized(Type::shared(&[channels, height * width]))
@@ -96,7 +97,7 @@ attributes! {
 impl OperatorDef for LossMean {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::same(&Type::batched(&[]), x)?;
         Ok(Type::shared(&[]))
@@ -107,7 +108,7 @@ impl OperatorDef for LossMean {
         reference::result(cx, vec![sum / cx.total as f64])
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let dy = cx.grad;
         Ok(vec![cx.wanted(0, LossMeanGrad {}, &[dy])?])
     }
@@ -135,7 +136,7 @@ attributes! {
 impl OperatorDef for SumSquares {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::shared(x, "the operand of a sum of squares")?;
         Ok(Type::shared(&[]))
@@ -146,7 +147,7 @@ impl OperatorDef for SumSquares {
         reference::result(cx, vec![sum])
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         let twice = cx.graph.add(Scale { factor: 2.0 }, &[dy])?;
         Ok(vec![cx.wanted(0, ScaleBy {}, &[x, twice])?])
@@ -176,7 +177,7 @@ attributes! {
 impl OperatorDef for LossMeanGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [dy] = check::exactly(operands)?;
         check::scalar(dy, "the gradient of the loss")?;
         Ok(Type::batched(&[]))

@@ -102,16 +102,20 @@ fn each_window(x: [usize; 4], output: [usize; 2], window: &Window, mut f: impl F
 
 /// The cells of a window in a plane.
 pub struct Cells {
+    /// Number of the plane: image times channels plus channel.
     pub plane: usize,
     /// Place of the result in its plane.
     pub place: usize,
+    /// Rows of the window that lie in the plane.
     pub rows: Range<usize>,
+    /// Columns of the window that lie in the plane.
     pub columns: Range<usize>,
     /// Rows and columns of the plane.
     size: [usize; 2],
 }
 
 impl Cells {
+    /// Returns how many cells there are.
     pub fn count(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
@@ -160,12 +164,19 @@ pub fn unpool<T: Real>(
 
 /// Shapes of a convolution.
 pub struct Sliding {
+    /// Images in the batch.
     pub images: usize,
+    /// Channels of an image.
     pub inputs: usize,
+    /// Height and width of an image.
     pub size: [usize; 2],
+    /// Channels of the result.
     pub outputs: usize,
+    /// Height and width of the result.
     pub output: [usize; 2],
+    /// Groups of channels that do not mix.
     pub groups: usize,
+    /// The pixels that a pixel of the result reads.
     pub window: Window,
     /// Weights `[positions, out, in, kh, kw]` instead of `[out, in, kh, kw]`.
     pub unshared: bool,
@@ -173,11 +184,17 @@ pub struct Sliding {
 
 /// A run of multiply-adds of a convolution, along a row of the result: places of the first, and steps to the next.
 pub struct Run {
+    /// Place of the first element of the image.
     pub x: usize,
+    /// Elements of the image from one product to the next.
     pub x_step: usize,
+    /// Place of the first weight.
     pub w: usize,
+    /// Weights from one product to the next.
     pub w_step: usize,
+    /// Place of the first element of the result; the next ones follow it.
     pub y: usize,
+    /// Number of products.
     pub count: usize,
 }
 

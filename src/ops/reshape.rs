@@ -1,6 +1,7 @@
 //! Change of shape in logical (channel, row, column) order; `flatten` is one.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::Elements;
 use super::layer::blame;
 use super::params::{Param, ParamSpec};
@@ -29,7 +30,7 @@ fn build_reshape(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
         return Err(blame(SHAPE, message, None));
     }
     let op = Reshape { dims };
-    op.infer(&[ty]).map_err(|message| blame(SHAPE, message, None))?;
+    op.infer(&[ty]).map_err(|e| blame(SHAPE, e.0, None))?;
     Ok(cx.graph.add(op, &[x])?)
 }
 
@@ -53,14 +54,14 @@ impl OperatorDef for Reshape {
         ]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         check::per_image(x)?;
         let ty = check::sized(Type::batched(&self.dims))?;
         if ty.elements() != x.elements() {
             let product = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("·");
             let (from, to) = (product(&x.dims), product(&self.dims));
-            return Err(format!("{from} = {} elements cannot become {to} = {}", x.elements(), ty.elements()));
+            return Err(format!("{from} = {} elements cannot become {to} = {}", x.elements(), ty.elements()).into());
         }
         Ok(ty)
     }
@@ -69,7 +70,7 @@ impl OperatorDef for Reshape {
         Value::new(&cx.ty.full_dims(cx.batch), operands[0].real().data.clone())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (dims, dy) = (cx.operand_type(0).dims, cx.grad);
         Ok(vec![cx.wanted(0, Reshape { dims }, &[dy])?])
     }

@@ -3,6 +3,7 @@
 
 use super::Case;
 use super::attr::attributes;
+use super::error::ShapeError;
 use super::facts::{Elements, Storage};
 use super::reference;
 use super::{OperatorDef, check};
@@ -20,7 +21,7 @@ attributes! {
 impl OperatorDef for Round {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::float_map(operands)
     }
 

@@ -1,5 +1,6 @@
 //! What the language knows of a layer: its parameters, and how a call becomes graph nodes.
 
+use super::error::ShapeError;
 use super::params::{Args, FromArg, Param, ParamSpec};
 use super::source::Init;
 use crate::graph::{Graph, NodeId};
@@ -73,10 +74,16 @@ impl From<String> for LayerError {
     }
 }
 
+impl From<ShapeError> for LayerError {
+    fn from(error: ShapeError) -> LayerError {
+        error.0.into()
+    }
+}
+
 /// For `infer`, which has no arguments to point at.
-impl From<LayerError> for String {
-    fn from(error: LayerError) -> String {
-        error.message
+impl From<LayerError> for ShapeError {
+    fn from(error: LayerError) -> ShapeError {
+        ShapeError(error.message)
     }
 }
 

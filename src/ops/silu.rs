@@ -2,6 +2,7 @@
 //! not tell.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::Schema;
 use super::{Case, GradCx};
@@ -36,7 +37,7 @@ impl OperatorDef for Silu {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::float_map(operands)
     }
 
@@ -44,7 +45,7 @@ impl OperatorDef for Silu {
         reference::map(cx, [operands[0]], |[x]| x * sigmoid(x))
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, SiluGrad {}, &[x, dy])?])
     }
@@ -75,7 +76,7 @@ attributes! {
 impl OperatorDef for SiluGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         check::floats(x)?;
         check::gradient(x, dy)?;

@@ -1,6 +1,7 @@
 //! Softmax and its logarithm over the channels of each position.
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, Draw, GradCx};
@@ -21,13 +22,13 @@ fn build_log_softmax(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     Ok(cx.graph.add(LogSoftmax {}, &[x])?)
 }
 
-fn of_channels(operands: &[Type]) -> Result<Type, String> {
+fn of_channels(operands: &[Type]) -> Result<Type, ShapeError> {
     let [x] = check::exactly(operands)?;
     check::channels(x)?;
     Ok(x.clone())
 }
 
-fn of_gradient(operands: &[Type]) -> Result<Type, String> {
+fn of_gradient(operands: &[Type]) -> Result<Type, ShapeError> {
     let [y, dy] = check::exactly(operands)?;
     check::channels(y)?;
     check::gradient(y, dy)?;
@@ -61,7 +62,7 @@ impl OperatorDef for Softmax {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         of_channels(operands)
     }
 
@@ -69,7 +70,7 @@ impl OperatorDef for Softmax {
         reference::over_channels(cx, [operands[0]], |[x]| log_softmax(x).into_iter().map(f64::exp).collect())
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (y, dy) = (cx.result, cx.grad);
         Ok(vec![cx.wanted(0, SoftmaxGrad {}, &[y, dy])?])
     }
@@ -97,7 +98,7 @@ attributes! {
 impl OperatorDef for SoftmaxGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         of_gradient(operands)
     }
 
@@ -144,7 +145,7 @@ impl OperatorDef for LogSoftmax {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         of_channels(operands)
     }
 
@@ -152,7 +153,7 @@ impl OperatorDef for LogSoftmax {
         reference::over_channels(cx, [operands[0]], |[x]| log_softmax(x))
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (y, dy) = (cx.result, cx.grad);
         Ok(vec![cx.wanted(0, LogSoftmaxGrad {}, &[y, dy])?])
     }
@@ -180,7 +181,7 @@ attributes! {
 impl OperatorDef for LogSoftmaxGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         of_gradient(operands)
     }
 

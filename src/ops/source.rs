@@ -1,6 +1,7 @@
 //! Values that come from outside: inputs, parameters, constants.
 
 use super::attr::{Attr, AttrValue, attributes};
+use super::error::{ShapeError, TrainingError};
 use super::facts::Memory;
 use super::reference;
 use super::{Case, GradCx};
@@ -56,7 +57,7 @@ attributes! {
 impl OperatorDef for Input {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::exactly::<0>(operands)?;
         let dtype = if self.ints { DType::I32 } else { DType::F32 };
         check::sized(Type { dtype, batched: self.batched, dims: self.dims.clone() })
@@ -66,7 +67,7 @@ impl OperatorDef for Input {
         panic!("input `{}` is fed by the caller", self.name)
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         Ok(vec![])
     }
     super::differentiable!();
@@ -120,7 +121,7 @@ impl Param {
 impl OperatorDef for Param {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::exactly::<0>(operands)?;
         check::sized(Type::shared(&self.dims))
     }
@@ -129,7 +130,7 @@ impl OperatorDef for Param {
         panic!("parameter `{}` is given by the caller", self.name)
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         Ok(vec![])
     }
     super::differentiable!();
@@ -164,7 +165,7 @@ attributes! {
 impl OperatorDef for Fill {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::exactly::<0>(operands)?;
         check::sized(Type { dtype: DType::F32, batched: self.batched, dims: self.dims.clone() })
     }
@@ -173,7 +174,7 @@ impl OperatorDef for Fill {
         reference::result(cx, vec![self.value; cx.ty.full_dims(cx.batch).iter().product()])
     }
 
-    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, _cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         Ok(vec![])
     }
     super::differentiable!();

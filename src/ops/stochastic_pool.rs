@@ -1,6 +1,7 @@
 //! Stochastic pooling (Zeiler & Fergus, 2013).
 
 use super::attr::attributes;
+use super::error::{ShapeError, TrainingError};
 use super::facts::Receptive;
 use super::pool::{self, POOL, SHAPES, Shape};
 use super::reference;
@@ -82,7 +83,7 @@ impl OperatorDef for StochasticPool {
         }]
     }
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
         pool::pooled(x, &self.window, self.ceil)
     }
@@ -100,13 +101,13 @@ impl OperatorDef for StochasticPool {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
         Ok(vec![cx.wanted(0, StochasticPoolGrad { window: self.window }, &[x, dy])?])
     }
     super::differentiable!();
 
-    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, String> {
+    fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &StochasticPool { window, ceil, stream } = self;
         let op = StochasticPoolTrain { window, ceil, stream };
         Ok(Some(cx.graph.add(op, &[cx.operands[0], cx.key])?))
@@ -143,7 +144,7 @@ attributes! {
 impl OperatorDef for StochasticPoolGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         pool::unpooled(x, dy, &self.window)
     }
@@ -192,7 +193,7 @@ attributes! {
 impl OperatorDef for StochasticPoolTrain {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, key] = check::exactly(operands)?;
         check::key(key)?;
         pool::pooled(x, &self.window, self.ceil)
@@ -208,7 +209,7 @@ impl OperatorDef for StochasticPoolTrain {
         })
     }
 
-    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, String> {
+    fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let &StochasticPoolTrain { window, stream, .. } = self;
         let (x, key, dy) = (cx.operands[0], cx.operands[1], cx.grad);
         Ok(vec![cx.wanted(0, StochasticPoolTrainGrad { window, stream }, &[x, dy, key])?, None])
@@ -248,7 +249,7 @@ attributes! {
 impl OperatorDef for StochasticPoolTrainGrad {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy, key] = check::exactly(operands)?;
         check::key(key)?;
         pool::unpooled(x, dy, &self.window)

@@ -2,6 +2,7 @@
 //! compiled program serves any schedule.
 
 use super::attr::{Attr, AttrValue, attributes};
+use super::error::ShapeError;
 use super::reference;
 use super::{Case, Draw, OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
@@ -162,6 +163,7 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
     pub const ALL: [Rule; 15] = [
         Rule::Decayed,
         Rule::SgdPlain,
@@ -201,6 +203,7 @@ impl Rule {
         }
     }
 
+    /// Returns its name in the text of graphs.
     pub const fn name(self) -> &'static str {
         self.parts().0
     }
@@ -327,11 +330,11 @@ fn adam<A: Arithmetic>(a: &mut A, m: A::Number, s: A::Number, [c1, c2, epsilon]:
 impl OperatorDef for Update {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let (rule, named, scalars) = self.rule.parts();
         let count = named.len() + scalars.len();
         if operands.len() != count {
-            return Err(format!("{rule} takes {count} operands, {} given", operands.len()));
+            return Err(format!("{rule} takes {count} operands, {} given", operands.len()).into());
         }
         let (tensors, numbers) = operands.split_at(named.len());
         for (ty, name) in numbers.iter().zip(scalars) {
@@ -391,7 +394,7 @@ attributes! {
 impl OperatorDef for ClipFactor {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [squares, limit] = check::exactly(operands)?;
         check::scalar(squares, "the sum of squares")?;
         check::scalar(limit, "the limit")?;
@@ -437,10 +440,10 @@ attributes! {
 impl OperatorDef for MaxNorm {
     super::internal!();
 
-    fn infer(&self, operands: &[Type]) -> Result<Type, String> {
+    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [w] = check::exactly(operands)?;
         check::shared(w, "a weight")?;
-        if self.limit > 0.0 { Ok(w.clone()) } else { Err(format!("the limit {} is not above 0", self.limit)) }
+        if self.limit > 0.0 { Ok(w.clone()) } else { Err(format!("the limit {} is not above 0", self.limit).into()) }
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {

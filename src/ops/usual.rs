@@ -13,7 +13,10 @@ pub(crate) use internal;
 /// Duty `training` of operators that training leaves as they are.
 macro_rules! same_in_training {
     () => {
-        fn training(&self, _cx: &mut crate::ops::TrainCx) -> Result<Option<crate::graph::NodeId>, String> {
+        fn training(
+            &self,
+            _cx: &mut crate::ops::TrainCx,
+        ) -> Result<Option<crate::graph::NodeId>, crate::ops::error::TrainingError> {
             Ok(None)
         }
     };
@@ -45,8 +48,13 @@ macro_rules! first_order_only {
     () => {
         crate::ops::no_derivative!();
 
-        fn gradient(&self, cx: &mut crate::ops::GradCx) -> Result<Vec<Option<crate::graph::NodeId>>, String> {
-            Err(format!("`{}` has no derivative: only first derivatives are built", cx.graph.op(cx.result).name()))
+        fn gradient(
+            &self,
+            cx: &mut crate::ops::GradCx,
+        ) -> Result<Vec<Option<crate::graph::NodeId>>, crate::ops::error::TrainingError> {
+            let name = cx.graph.op(cx.result).name();
+            let what = format!("`{name}` has no derivative: only first derivatives are built");
+            Err(crate::ops::error::TrainingError::NoDerivative(what))
         }
     };
 }

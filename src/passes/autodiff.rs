@@ -1,5 +1,6 @@
 //! Reverse-mode differentiation: adds the nodes that compute gradients.
 
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::GradCx;
 use crate::ops::arithmetic::Add;
@@ -10,14 +11,14 @@ use std::collections::{HashMap, HashSet};
 /// Gradients of `loss` (one shared number; of any other value, of the sum of its elements) with respect to `wrt`, in
 /// that order. `None`: the loss does not depend on it. Contributions of several users are added in a fixed order, and
 /// nothing is built that no wanted gradient needs.
-pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<Option<NodeId>>, String> {
+pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<Option<NodeId>>, PassError> {
     let order = graph.order();
     let needed = dependents(graph, &order, wrt);
     let mut contributions: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
     if needed.contains(&loss) {
         let ty = graph.ty(loss).clone();
         if ty.dtype != DType::F32 {
-            return Err(format!("there is no gradient of {ty}"));
+            return Err(PassError::Graph(format!("there is no gradient of {ty}")));
         }
         let seed = graph.add(Fill { value: 1.0, batched: ty.batched, dims: ty.dims }, &[])?;
         contributions.insert(loss, vec![seed]);
@@ -62,13 +63,14 @@ fn operand_gradients(
     operands: &[NodeId],
     needs: &[bool],
     grad: NodeId,
-) -> Result<Vec<(NodeId, NodeId)>, String> {
+) -> Result<Vec<(NodeId, NodeId)>, PassError> {
     let op = graph.op(id).clone();
     let label = op.name();
     let mut cx = GradCx { graph: &mut *graph, operands: operands.to_vec(), needs: needs.to_vec(), result: id, grad };
     let gradients = op.gradient(&mut cx)?;
     if gradients.len() != operands.len() {
-        return Err(format!("{label}: {} gradients for {} operands", gradients.len(), operands.len()));
+        let (given, wanted) = (gradients.len(), operands.len());
+        return Err(PassError::Graph(format!("{label}: {given} gradients for {wanted} operands")));
     }
     let mut parts = Vec::new();
     for ((&operand, &needed), gradient) in operands.iter().zip(needs).zip(gradients) {
@@ -77,7 +79,7 @@ fn operand_gradients(
         };
         let (have, want) = (graph.ty(gradient), graph.ty(operand));
         if have != want {
-            return Err(format!("{label}: the gradient of an operand {want} is {have}"));
+            return Err(PassError::Graph(format!("{label}: the gradient of an operand {want} is {have}")));
         }
         parts.push((operand, gradient));
     }
@@ -85,7 +87,8 @@ fn operand_gradients(
 }
 
 /// The sum of contributions, first to last.
-fn sum(graph: &mut Graph, parts: &[NodeId]) -> Result<NodeId, String> {
-    let (&first, rest) = parts.split_first().ok_or("a value without contributions")?;
-    rest.iter().try_fold(first, |sum, &part| graph.add(Add {}, &[sum, part]))
+fn sum(graph: &mut Graph, parts: &[NodeId]) -> Result<NodeId, PassError> {
+    let missing = || PassError::Graph("a value without contributions".into());
+    let (&first, rest) = parts.split_first().ok_or_else(missing)?;
+    Ok(rest.iter().try_fold(first, |sum, &part| graph.add(Add {}, &[sum, part]))?)
 }

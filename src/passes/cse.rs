@@ -2,12 +2,13 @@
 //! their numbers depend on the key and the stream alone.
 
 use super::dce;
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use std::collections::HashMap;
 
 /// Makes users of equal values share one of them.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     let mut seen: HashMap<(String, Vec<NodeId>), NodeId> = HashMap::new();
     for id in graph.order() {
         // Two parameters may start equal, yet each is a place of its own.

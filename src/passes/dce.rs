@@ -1,11 +1,12 @@
 //! Removes what no result needs. Inputs that are fed per image stay: they are the program's signature.
 
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use std::collections::HashSet;
 
 /// Removes what no result and no update needs.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     let live = live(graph);
     for id in graph.order().into_iter().rev() {
         if !live.contains(&id) {

@@ -1,12 +1,13 @@
 //! Expands each mlpconv into convolutions, activations and its pooling.
 
+use super::error::PassError;
 use super::{dce, name_once};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::mlpconv::MlpConv;
 
 /// Takes fused chains apart into convolutions, activations and poolings.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         if let Operator::MlpConv(op) = graph.op(id).clone() {
             let last = expand(graph, id, &op)?;
@@ -16,7 +17,7 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
     dce::run(graph)
 }
 
-fn expand(graph: &mut Graph, id: NodeId, op: &MlpConv) -> Result<NodeId, String> {
+fn expand(graph: &mut Graph, id: NodeId, op: &MlpConv) -> Result<NodeId, PassError> {
     let operands = graph.operands(id).to_vec();
     let (mut value, mut params) = (operands[0], &operands[1..]);
     let steps = op.steps();

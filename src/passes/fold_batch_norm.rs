@@ -2,6 +2,7 @@
 //! `w' = w·g`, `b' = (b - mean)·g + beta` with `g = gamma/sqrt(variance + epsilon)`. The folded parameters are graph
 //! values that depend on parameters alone, so they are computed when weights are loaded, not in each run.
 
+use super::error::PassError;
 use super::{dce, fold_scale::prepared, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -10,7 +11,7 @@ use crate::ops::fold::{FoldBias, FoldWeight};
 use crate::ops::source::Fill;
 
 /// Folds batch normalisations into the products before them.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         let Operator::BatchNorm(norm) = graph.op(id) else { continue };
         let epsilon = norm.epsilon;
@@ -26,10 +27,10 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
 }
 
 /// The layer with the normalisation in its parameters; `statistics` are gamma, beta, mean, variance.
-fn fold(graph: &mut Graph, layer: NodeId, statistics: &[NodeId], epsilon: f64) -> Result<NodeId, String> {
+fn fold(graph: &mut Graph, layer: NodeId, statistics: &[NodeId], epsilon: f64) -> Result<NodeId, PassError> {
     let operands = graph.operands(layer).to_vec();
     let [gamma, beta, mean, variance] = statistics else {
-        return Err("a batch normalisation without four parameters".into());
+        return Err(PassError::Graph("a batch normalisation without four parameters".into()));
     };
     let weight = graph.add(FoldWeight { epsilon }, &[operands[1], *gamma, *variance])?;
     let bias = match operands.get(2) {
@@ -38,5 +39,5 @@ fn fold(graph: &mut Graph, layer: NodeId, statistics: &[NodeId], epsilon: f64) -
     };
     let bias = graph.add(FoldBias { epsilon }, &[bias, *gamma, *beta, *mean, *variance])?;
     let op = graph.op(layer).clone();
-    graph.add(op, &[operands[0], weight, bias])
+    Ok(graph.add(op, &[operands[0], weight, bias])?)
 }

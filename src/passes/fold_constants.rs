@@ -1,17 +1,19 @@
 //! Constant folding and identities: work that can be done now, or need not be done at all.
 
 use super::dce;
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::activation::Function;
 use crate::ops::arithmetic::Scale;
 use crate::ops::conv::Conv2d;
+use crate::ops::error::ShapeError;
 use crate::ops::reshape::Reshape;
 use crate::ops::source::Fill;
 use crate::ops::window::Window;
 
 /// Merges neighbouring pads, scales and reshapes, and drops those without effect.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         // A rewrite may open another one at the same place, such as a scale of a scale that makes a scale by 1.
         let mut current = id;
@@ -24,7 +26,7 @@ pub fn run(graph: &mut Graph) -> Result<(), String> {
 }
 
 /// A cheaper value equal to `id`, if there is one. Never `id` itself, and never a form that leads back to it.
-fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, String> {
+fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, ShapeError> {
     let operands = graph.operands(id).to_vec();
     let op = graph.op(id).clone();
     let fill = |i: usize| constant(graph, operands[i]);
@@ -89,7 +91,7 @@ fn neutral(graph: &Graph, operands: &[NodeId], element: f64) -> Option<NodeId> {
     if is(0) { Some(operands[1]) } else { is(1).then_some(operands[0]) }
 }
 
-fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) -> Result<Option<NodeId>, String> {
+fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) -> Result<Option<NodeId>, ShapeError> {
     if graph.ty(id) == graph.ty(x) {
         return Ok(Some(x));
     }
@@ -103,7 +105,7 @@ fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) 
 }
 
 /// A symmetric border of zeros before a convolution is its padding.
-fn absorb_pad(graph: &mut Graph, operands: &[NodeId], conv: &Conv2d) -> Result<Option<NodeId>, String> {
+fn absorb_pad(graph: &mut Graph, operands: &[NodeId], conv: &Conv2d) -> Result<Option<NodeId>, ShapeError> {
     let Operator::Pad(pad) = graph.op(operands[0]) else { return Ok(None) };
     if pad.value != 0.0 || pad.top != pad.bottom || pad.left != pad.right {
         return Ok(None);

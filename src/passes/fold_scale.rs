@@ -2,13 +2,14 @@
 //! Exact up to rounding because convolutions pad with zeros.
 
 use super::dce;
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::arithmetic::Scale;
 use crate::ops::facts::Folding;
 
 /// Moves constant factors before a layer into its weights.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         if graph.op(id).folding() == Folding::Nothing {
             continue;

@@ -1,6 +1,7 @@
 //! Fuses convolution, bias, activation and rounding with the 1x1 convolutions that follow into one mlpconv, so that the
 //! values in between stay in cache. Chains written by hand and those of `mlpconv` look the same here.
 
+use super::error::PassError;
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -12,16 +13,16 @@ use crate::ops::window::Window;
 use crate::types::Format;
 
 /// Inference: chains as long as they go.
-pub fn chains(graph: &mut Graph) -> Result<(), String> {
+pub fn chains(graph: &mut Graph) -> Result<(), PassError> {
     run(graph, usize::MAX)
 }
 
 /// Training: a convolution with its activation. Longer chains would have to store what they are there to avoid.
-pub fn pairs(graph: &mut Graph) -> Result<(), String> {
+pub fn pairs(graph: &mut Graph) -> Result<(), PassError> {
     run(graph, 1)
 }
 
-fn run(graph: &mut Graph, most: usize) -> Result<(), String> {
+fn run(graph: &mut Graph, most: usize) -> Result<(), PassError> {
     for id in graph.order() {
         // A chain that began earlier has swallowed this one, if it is gone.
         if !graph.contains(id) {

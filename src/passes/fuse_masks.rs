@@ -2,6 +2,7 @@
 //! comparison while the results are in registers, instead of a trip to memory. Larger windows are left to the Winograd
 //! domain.
 
+use super::error::PassError;
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -10,7 +11,7 @@ use crate::ops::conv::Conv2dGradInput;
 use crate::ops::round::Round;
 
 /// Joins the gradients of ReLUs, and roundings, to the products before them.
-pub fn run(graph: &mut Graph) -> Result<(), String> {
+pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         if let Some((product, y)) = masked(graph, id) {
             let operands = [graph.operands(product), &[y]].concat();

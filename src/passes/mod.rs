@@ -5,11 +5,13 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::source::Input;
 use crate::types::Format;
+use error::PassError;
 use ninc_runtime::plan::Role;
 
 pub mod autodiff;
 pub mod cse;
 pub mod dce;
+pub mod error;
 pub mod expand;
 pub mod fold_batch_norm;
 pub mod fold_constants;
@@ -27,7 +29,7 @@ pub struct Pass {
     /// Its name.
     pub name: &'static str,
     /// Rewrites the graph.
-    pub run: fn(&mut Graph) -> Result<(), String>,
+    pub run: fn(&mut Graph) -> Result<(), PassError>,
 }
 
 /// The passes of inference in order.
@@ -88,7 +90,7 @@ fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {
 }
 
 /// The step's input of that role, added where the graph has none. Its name cannot be a user's, who has no `@` in names.
-fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, String> {
+fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, PassError> {
     let found = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == role);
     if let Some(id) = graph.ids().into_iter().find(found) {
         return Ok(id);
@@ -98,7 +100,7 @@ fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, String> {
         Role::Key => (true, false, vec![4]),
         _ => (false, false, vec![]),
     };
-    graph.add(Input { name: format!("@{}", role.name()), role, ints, batched, dims }, &[])
+    Ok(graph.add(Input { name: format!("@{}", role.name()), role, ints, batched, dims }, &[])?)
 }
 
 /// Names a value unless another has that name.

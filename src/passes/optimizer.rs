@@ -2,6 +2,7 @@
 //! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is
 //! no business of the graph: it is a larger batch.
 
+use super::error::PassError;
 use super::{name_once, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
@@ -13,7 +14,7 @@ use ninc_runtime::plan::{Hyper, Role};
 use ninc_runtime::spec::{self, Optimizer, Recipe};
 
 /// Adds the updates of all `(parameter, gradient)`.
-pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), String> {
+pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), PassError> {
     let mut step = Step { graph, recipe };
     let mut pairs = gradients.to_vec();
     if recipe.clip.is_some() {
@@ -35,41 +36,41 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// A hyper-parameter, an input that is the same for all parameters.
-    fn number(&mut self, hyper: Hyper) -> Result<NodeId, String> {
+    fn number(&mut self, hyper: Hyper) -> Result<NodeId, PassError> {
         step_input(self.graph, Role::Hyper(hyper))
     }
 
     /// The weight decay: no input where there is none.
-    fn decay(&mut self) -> Result<NodeId, String> {
+    fn decay(&mut self) -> Result<NodeId, PassError> {
         let decay = match self.recipe.optimizer {
             Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. } => decay,
         };
         if decay != 0.0 {
             return self.number(Hyper::Decay);
         }
-        self.graph.add(Fill { value: 0.0, batched: false, dims: vec![] }, &[])
+        Ok(self.graph.add(Fill { value: 0.0, batched: false, dims: vec![] }, &[])?)
     }
 
-    fn param(&self, id: NodeId) -> Result<&Param, String> {
+    fn param(&self, id: NodeId) -> Result<&Param, PassError> {
         match self.graph.op(id) {
             Operator::Param(param) => Ok(param),
-            other => Err(format!("the optimiser cannot change a `{}`", other.name())),
+            other => Err(PassError::Graph(format!("the optimiser cannot change a `{}`", other.name()))),
         }
     }
 
     /// A state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first
     /// value.
-    fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, String> {
+    fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, PassError> {
         let param = self.param(of)?;
         let (name, start) = (format!("{}.{suffix}", param.name), Init::Constant { value: 0.0 });
         let state = Param { trainable: false, decay: 0.0, state: true, ..Param::new(name, &param.dims, start) };
-        self.graph.add(state, &[])
+        Ok(self.graph.add(state, &[])?)
     }
 
     /// A rule's value with the multipliers of `param`.
-    fn rule(&mut self, rule: Rule, param: NodeId, operands: &[NodeId]) -> Result<NodeId, String> {
+    fn rule(&mut self, rule: Rule, param: NodeId, operands: &[NodeId]) -> Result<NodeId, PassError> {
         let Param { rate, decay, .. } = *self.param(param)?;
-        self.graph.add(Update { rule, rate, decay }, operands)
+        Ok(self.graph.add(Update { rule, rate, decay }, operands)?)
     }
 
     /// `place` becomes `value` at the end of the step.
@@ -78,7 +79,7 @@ impl Step<'_> {
     }
 
     /// Scales all gradients so that their common L2 norm is at most the recipe's `clip`.
-    fn clip(&mut self, pairs: &mut [(NodeId, NodeId)]) -> Result<(), String> {
+    fn clip(&mut self, pairs: &mut [(NodeId, NodeId)]) -> Result<(), PassError> {
         let mut total = None;
         for (_, gradient) in pairs.iter() {
             let squares = self.graph.add(SumSquares {}, &[*gradient])?;
@@ -97,7 +98,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn update(&mut self, param: NodeId, gradient: NodeId) -> Result<(), String> {
+    fn update(&mut self, param: NodeId, gradient: NodeId) -> Result<(), PassError> {
         let mut value = match self.recipe.optimizer {
             Optimizer::Sgd { momentum, nesterov, rate_inside, .. } => {
                 self.sgd(param, gradient, momentum != 0.0, nesterov, rate_inside)?
@@ -113,7 +114,7 @@ impl Step<'_> {
     }
 
     /// `average' = past·average + (1 - past)·value'` of all that the step changes, running statistics included.
-    fn averages(&mut self, past: f64) -> Result<(), String> {
+    fn averages(&mut self, past: f64) -> Result<(), PassError> {
         for (param, value) in self.graph.updates.clone() {
             if !self.param(param)?.state {
                 let average = self.state(param, spec::AVERAGE)?;
@@ -124,7 +125,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn sgd(&mut self, w: NodeId, g: NodeId, momentum: bool, nesterov: bool, inside: bool) -> Result<NodeId, String> {
+    fn sgd(&mut self, w: NodeId, g: NodeId, momentum: bool, nesterov: bool, inside: bool) -> Result<NodeId, PassError> {
         let rate = self.number(Hyper::Rate)?;
         let decay = self.decay()?;
         if !momentum {
@@ -146,7 +147,7 @@ impl Step<'_> {
     }
 
     /// The gradient with the weight decay in it.
-    fn decayed(&mut self, w: NodeId, g: NodeId) -> Result<NodeId, String> {
+    fn decayed(&mut self, w: NodeId, g: NodeId) -> Result<NodeId, PassError> {
         let decay = self.decay()?;
         if matches!(self.graph.op(decay), Operator::Fill(_)) || self.param(w)?.decay == 0.0 {
             return Ok(g);
@@ -155,13 +156,13 @@ impl Step<'_> {
     }
 
     /// `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
-    fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), String> {
+    fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), PassError> {
         let (beta, step) = (self.number(beta)?, self.number(Hyper::Step)?);
         let correction = Update { rule: Rule::BiasCorrection, rate: 1.0, decay: 1.0 };
         Ok((beta, self.graph.add(correction, &[beta, step])?))
     }
 
-    fn adam(&mut self, w: NodeId, g: NodeId, decoupled: bool) -> Result<NodeId, String> {
+    fn adam(&mut self, w: NodeId, g: NodeId, decoupled: bool) -> Result<NodeId, PassError> {
         let g = if decoupled { g } else { self.decayed(w, g)? };
         let (rate, epsilon) = (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?);
         let ((beta1, c1), (beta2, c2)) = (self.corrected(Hyper::Beta1)?, self.corrected(Hyper::Beta2)?);
@@ -177,7 +178,7 @@ impl Step<'_> {
         self.rule(Rule::AdamStep, w, &[w, first, second, rate, c1, c2, epsilon])
     }
 
-    fn rmsprop(&mut self, w: NodeId, g: NodeId, momentum: bool) -> Result<NodeId, String> {
+    fn rmsprop(&mut self, w: NodeId, g: NodeId, momentum: bool) -> Result<NodeId, PassError> {
         let g = self.decayed(w, g)?;
         let (rate, epsilon, alpha) =
             (self.number(Hyper::Rate)?, self.number(Hyper::Epsilon)?, self.number(Hyper::Alpha)?);

@@ -5,6 +5,7 @@
 //! kept twice. Parameters are rounded for products only; an update moves the float32 ones.
 
 use super::Pass;
+use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::facts::{Elements, exact};
@@ -13,14 +14,14 @@ use crate::types::Format;
 
 /// The pass that rounds to this format.
 pub fn pass(to: Format) -> Pass {
-    let run: fn(&mut Graph) -> Result<(), String> = match to {
+    let run: fn(&mut Graph) -> Result<(), PassError> = match to {
         Format::Bf16 => |graph| run(graph, Format::Bf16),
         Format::Tf32 => |graph| run(graph, Format::Tf32),
     };
     Pass { name: to.name(), run }
 }
 
-fn run(graph: &mut Graph, to: Format) -> Result<(), String> {
+fn run(graph: &mut Graph, to: Format) -> Result<(), PassError> {
     for id in graph.order() {
         for i in graph.op(id).factors() {
             let factor = graph.operands(id)[i];
@@ -44,7 +45,7 @@ fn source(graph: &Graph, id: NodeId) -> NodeId {
     id
 }
 
-fn round(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), String> {
+fn round(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), PassError> {
     let mut users = graph.users(id);
     if matches!(graph.op(id), Operator::Param(_)) {
         users.retain(|&user| !graph.op(user).factors().is_empty());

@@ -1,6 +1,7 @@
 //! Makes a training step of a network: the layers' training forms, the loss, gradients, and the optimiser's update, all
 //! as graph values. Nothing of a step happens outside the graph but feeding it.
 
+use super::error::PassError;
 use super::{autodiff, dce, optimizer, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::arithmetic::{Add, ScaleBy};
@@ -14,7 +15,7 @@ use ninc_runtime::spec::Recipe;
 /// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
 /// Inputs are the network's own, the labels, the random key and the optimiser's numbers, as far as they are needed.
 /// With `mixed`, each image's target is a mixture of its own label and its partner's.
-pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), String> {
+pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassError> {
     let logits = loss_operand(graph)?;
     // Kept as an output so that the replacements below carry it along.
     graph.outputs = vec![("logits".into(), logits)];
@@ -33,18 +34,20 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), String
     let gradients = autodiff::gradients(graph, loss, &trainable)?;
     let pairs: Vec<_> = trainable.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     if pairs.is_empty() {
-        return Err("there is nothing to train: the result depends on no parameter that is not frozen".into());
+        let nothing = "there is nothing to train: the result depends on no parameter that is not frozen";
+        return Err(PassError::Network(nothing.into()));
     }
     optimizer::run(graph, recipe, &pairs)?;
     dce::run(graph)
 }
 
 /// The value that the loss reads: the operand of a final softmax, which the loss contains, or the result itself.
-fn loss_operand(graph: &Graph) -> Result<NodeId, String> {
+fn loss_operand(graph: &Graph) -> Result<NodeId, PassError> {
     let [(_, result)] = graph.outputs.as_slice() else {
         let names: Vec<_> = graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
         let names = names.join(", ");
-        return Err(format!("training needs one result, this network has {} ({names})", graph.outputs.len()));
+        let count = graph.outputs.len();
+        return Err(PassError::Network(format!("training needs one result, this network has {count} ({names})")));
     };
     Ok(match graph.op(*result) {
         Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(*result)[0],
@@ -53,7 +56,7 @@ fn loss_operand(graph: &Graph) -> Result<NodeId, String> {
 }
 
 /// Replaces layers that behave differently in training (dropout, batch normalisation, …) by that form.
-fn specialise(graph: &mut Graph) -> Result<(), String> {
+fn specialise(graph: &mut Graph) -> Result<(), PassError> {
     let key = step_input(graph, Role::Key)?;
     for id in graph.order() {
         let (op, operands) = (graph.op(id).clone(), graph.operands(id).to_vec());
@@ -65,11 +68,13 @@ fn specialise(graph: &mut Graph) -> Result<(), String> {
 }
 
 /// One number per image. A network may end in its own cross entropy.
-fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool) -> Result<NodeId, String> {
+fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool) -> Result<NodeId, PassError> {
     let ty = graph.ty(result).clone();
     if ty.batched && ty.dims.is_empty() {
         return match mixed {
-            true => Err("`mixup` mixes labels, which a network with its own loss does not take".into()),
+            true => {
+                Err(PassError::Network("`mixup` mixes labels, which a network with its own loss does not take".into()))
+            }
             false => Ok(result),
         };
     }
@@ -77,23 +82,26 @@ fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool
     let logits = match ty.dims.as_slice() {
         [_] => result,
         [_, 1, 1] => graph.add(Reshape { dims: vec![classes] }, &[result])?,
-        _ => return Err(format!("cross entropy needs one number per class, the network's result is {ty}")),
+        _ => {
+            let what = format!("cross entropy needs one number per class, the network's result is {ty}");
+            return Err(PassError::Network(what));
+        }
     };
     let mut target = target(graph, Role::Labels, classes, smoothing)?;
     if mixed {
         let other = self::target(graph, Role::Partners, classes, smoothing)?;
         let mut part = |role, value| {
             let weight = step_input(graph, role)?;
-            graph.add(ScaleBy {}, &[value, weight])
+            Ok::<NodeId, PassError>(graph.add(ScaleBy {}, &[value, weight])?)
         };
         let (own, other) = (part(Role::Share, target)?, part(Role::Rest, other)?);
         target = graph.add(Add {}, &[own, other])?;
     }
-    graph.add(CrossEntropy {}, &[logits, target])
+    Ok(graph.add(CrossEntropy {}, &[logits, target])?)
 }
 
 /// The distribution over the classes that the labels of this role stand for.
-fn target(graph: &mut Graph, role: Role, classes: usize, smoothing: f64) -> Result<NodeId, String> {
+fn target(graph: &mut Graph, role: Role, classes: usize, smoothing: f64) -> Result<NodeId, PassError> {
     let labels = step_input(graph, role)?;
-    graph.add(OneHot { classes, smoothing }, &[labels])
+    Ok(graph.add(OneHot { classes, smoothing }, &[labels])?)
 }

@@ -30,10 +30,10 @@ use crate::model::Model;
 use crate::prepare;
 use backend::Backend;
 use cpu::Cpu;
+use ninc_runtime::Result;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::opencl::Source;
 use ninc_runtime::plan::Plan;
-use ninc_runtime::{Error, Result};
 use opencl::OpenCl;
 use session::Session;
 
@@ -74,7 +74,7 @@ pub fn preparation(preparation: &Preparation, options: &Options) -> Result<Progr
 }
 
 fn alone(preparation: &Preparation) -> Result<Graph> {
-    prepare::alone(preparation).map_err(|e| Error::new(format!("prepare: {e}")))
+    prepare::alone(preparation).map_err(|e| e.of("prepare"))
 }
 
 /// A preparation beside a network has no texts of its own and is computed in float32.

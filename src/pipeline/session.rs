@@ -10,6 +10,7 @@ use crate::graph::{Graph, NodeId, text, verify};
 use crate::lower::cost;
 use crate::lower::target::Target;
 use crate::model::Model;
+use crate::passes::error::{PassError, bug};
 use crate::passes::{self, Pass};
 use crate::{plan, translate};
 use ninc_runtime::spec::Augment;
@@ -60,9 +61,9 @@ impl<'a> Session<'a> {
         &mut self,
         name: &str,
         graph: &mut Graph,
-        run: impl FnOnce(&mut Graph) -> std::result::Result<(), String>,
+        run: impl FnOnce(&mut Graph) -> std::result::Result<(), PassError>,
     ) -> Result<()> {
-        self.time(name, || run(graph)).map_err(|e| Error::new(format!("{name}: {e}")))?;
+        self.time(name, || run(graph)).map_err(|e| e.of(name))?;
         self.emit(Stage::Opt, Some(name), || text::print(graph));
         self.check(name, graph)
     }
@@ -72,7 +73,8 @@ impl<'a> Session<'a> {
         if !self.options.verify {
             return Ok(());
         }
-        verify::check(graph).map_err(|e| Error::new(format!("the graph is broken after {after}: {e}")))
+        let broken = |e| Error::new(format!("the graph is broken after {after}: {e}")).with_help(bug(after));
+        verify::check(graph).map_err(broken)
     }
 
     /// The final graph of inference.

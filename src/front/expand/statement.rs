@@ -152,7 +152,7 @@ impl Expander<'_> {
                 self.out.graph.set_name(id, name.text.clone());
                 Value::Node(id)
             }
-            Err(message) => self.fail(Diagnostic::error(codes::SHAPE, dims.span, message)),
+            Err(error) => self.fail(Diagnostic::error(codes::SHAPE, dims.span, error.0)),
         }
     }
 
