@@ -11,21 +11,21 @@ use std::collections::HashMap;
 
 /// An address without its constant part: `base + Σ coefficient · variable` in bytes; without base an integer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+pub struct AddressExpr {
     pub base: Option<Param>,
     /// Sorted by variable, which is also the order of nesting: the last belongs to the innermost loop.
     pub terms: Vec<(Var, i64)>,
 }
 
-impl Key {
-    pub fn of_index(index: &Index) -> Key {
-        Key { base: None, terms: index.terms.clone() }
+impl AddressExpr {
+    pub fn of_index(index: &Index) -> AddressExpr {
+        AddressExpr { base: None, terms: index.terms.clone() }
     }
 
     /// Of an address in elements of `bytes`.
-    pub fn of_address(address: &Address, bytes: i64) -> Key {
+    pub fn of_address(address: &Address, bytes: i64) -> AddressExpr {
         let terms = address.index.terms.iter().map(|&(v, c)| (v, c.wrapping_mul(bytes))).collect();
-        Key { base: Some(address.base), terms }
+        AddressExpr { base: Some(address.base), terms }
     }
 }
 
@@ -65,10 +65,10 @@ pub struct ValueInfo {
 #[derive(Debug)]
 pub struct Info {
     pub values: PrimaryMap<Val, ValueInfo>,
-    /// Keys that loop `var` steps: those whose last term it is.
-    pub stepped: HashMap<Var, Vec<Key>>,
-    /// Keys without loop variables that need code at the entry.
-    pub fixed: Vec<Key>,
+    /// Address expressions that the loop over `var` steps: those whose last term it is.
+    pub stepped: HashMap<Var, Vec<AddressExpr>>,
+    /// Address expressions without loop variables, which need code at the entry.
+    pub fixed: Vec<AddressExpr>,
     /// Number of integer parameters' variables: all others are loop counters.
     int_params: usize,
 }
@@ -109,21 +109,21 @@ impl Info {
         var.index() >= self.int_params
     }
 
-    /// Notes the key, and all that it is built from on the way in from the entry.
-    fn need(&mut self, mut key: Key) {
-        while let Some(&(var, _)) = key.terms.last() {
+    /// Notes the expression, and all that it is built from on the way in from the entry.
+    fn need(&mut self, mut expr: AddressExpr) {
+        while let Some(&(var, _)) = expr.terms.last() {
             if !self.is_loop_var(var) {
-                if !self.fixed.contains(&key) {
-                    self.fixed.push(key);
+                if !self.fixed.contains(&expr) {
+                    self.fixed.push(expr);
                 }
                 return;
             }
             let list = self.stepped.entry(var).or_default();
-            if list.contains(&key) {
+            if list.contains(&expr) {
                 return;
             }
-            list.push(key.clone());
-            key.terms.pop();
+            list.push(expr.clone());
+            expr.terms.pop();
         }
     }
 }
@@ -138,7 +138,7 @@ impl Scan<'_> {
 
     fn address(&mut self, address: &Address) -> Result<(), EmitError> {
         let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
-        self.info.need(Key::of_address(address, bytes));
+        self.info.need(AddressExpr::of_address(address, bytes));
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Scan<'_> {
                         self.address(from)?;
                     }
                     if let Op::IndexI32 { index, .. } = op {
-                        self.info.need(Key::of_index(index));
+                        self.info.need(AddressExpr::of_index(index));
                     }
                 }
                 Inst::Store { to, value, .. } => {
@@ -170,7 +170,7 @@ impl Scan<'_> {
                 Inst::Prefetch { from } => self.address(from)?,
                 Inst::Loop { count, init, params, body, next, results, .. } => {
                     init.iter().for_each(|&v| self.used(v, block));
-                    self.info.need(Key::of_index(count));
+                    self.info.need(AddressExpr::of_index(count));
                     let inner = self.blocks;
                     params.iter().for_each(|v| self.info.values[*v].defined_in = inner);
                     self.block(body)?;

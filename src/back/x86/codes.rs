@@ -29,7 +29,7 @@ impl Width {
 }
 
 macro_rules! table {
-    ($($(#[$doc:meta])* $name:ident: $v128:ident, $v256:ident, $e128:ident, $e256:ident, $e512:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $vex128:ident, $vex256:ident, $evex128:ident, $evex256:ident, $evex512:ident;)*) => {
         /// A vector instruction without its width. Names are those of the mnemonics where these are readable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum VOp { $($(#[$doc])* $name,)* }
@@ -39,7 +39,7 @@ macro_rules! table {
             /// is EVEX, which reaches registers 16 to 31 at every width.
             pub fn code(self, evex: bool, width: Width) -> Code {
                 let row = match self {
-                    $(VOp::$name => [Code::$v128, Code::$v256, Code::$e128, Code::$e256, Code::$e512],)*
+                    $(VOp::$name => [Code::$vex128, Code::$vex256, Code::$evex128, Code::$evex256, Code::$evex512],)*
                 };
                 match (evex, width) {
                     (false, Width::X) => row[0],

@@ -68,12 +68,12 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
                 return encode::encode(code, &allocation, evex)
                     .map_err(|e| e.within(format_args!("micro-kernel {}", micro_kernel.name)));
             }
-            Err(short) => {
-                let Some(last) = hoist.iter().rposition(|c| c.class() == short.class) else {
-                    let kind = if short.class == Class::Mask { "mask" } else { "vector" };
+            Err(shortage) => {
+                let Some(last) = hoist.iter().rposition(|c| c.class() == shortage.class) else {
+                    let kind = if shortage.class == Class::Mask { "mask" } else { "vector" };
                     return Err(EmitError::Limit(format!(
                         "micro-kernel {}: needs {} {kind} registers, {} exist",
-                        micro_kernel.name, short.needed, short.available
+                        micro_kernel.name, shortage.needed, shortage.available
                     )));
                 };
                 hoist.remove(last);

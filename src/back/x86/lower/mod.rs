@@ -1,7 +1,7 @@
 //! Instruction selection: a micro-kernel's structure becomes linear machine code over virtual registers. The order of the
 //! source is kept: recipes write the order that keeps the register demand low.
 
-use super::analyse::{Info, Key, pointee};
+use super::analyse::{AddressExpr, Info, pointee};
 use super::bug;
 use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
@@ -12,6 +12,7 @@ use crate::kernel::ir::{
 use std::collections::{BTreeMap, HashMap};
 
 mod arithmetic;
+mod loops;
 mod memory;
 
 /// A constant that can be kept in a register or read from the pool. The order is that of preference at equal use.
@@ -74,8 +75,8 @@ pub(super) struct Lower<'a> {
     vnni: bool,
     code: MachineCode,
     locs: PrimaryMap<Val, Loc>,
-    /// Registers that hold keys, in scope now.
-    pointers: HashMap<Key, VReg>,
+    /// Registers that hold address expressions, in scope now.
+    pointers: HashMap<AddressExpr, VReg>,
     int_vars: HashMap<Var, VReg>,
     hoisted: HashMap<Const, VReg>,
     constants: BTreeMap<Const, u64>,
@@ -132,14 +133,14 @@ impl Lower<'_> {
                     self.int_vars.insert(*var, reg);
                 }
                 MicroKernelParam::Pointer { .. } => {
-                    let key = Key { base: Some(id), terms: vec![] };
-                    self.pointers.insert(key, reg);
+                    let expr = AddressExpr { base: Some(id), terms: vec![] };
+                    self.pointers.insert(expr, reg);
                 }
             }
         }
-        for key in &self.info.fixed {
-            let reg = self.fixed_key(key)?;
-            self.pointers.insert(key.clone(), reg);
+        for expr in &self.info.fixed {
+            let reg = self.entry_address(expr)?;
+            self.pointers.insert(expr.clone(), reg);
         }
         for &constant in hoist {
             let reg = self.code.reg(constant.class());
@@ -150,14 +151,14 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Code at the entry for a key of integer parameters only.
-    fn fixed_key(&mut self, key: &Key) -> Result<VReg, EmitError> {
-        let mut sum = match key.base {
+    /// Code at the entry for an address expression of parameters only.
+    fn entry_address(&mut self, expr: &AddressExpr) -> Result<VReg, EmitError> {
+        let mut sum = match expr.base {
             None => None,
             Some(base) => Some(self.code.params[base.index()]),
         };
         let mut own = false;
-        for &(var, factor) in &key.terms {
+        for &(var, factor) in &expr.terms {
             let src = *self.int_vars.get(&var).ok_or_else(|| bug("an index uses a variable that is not in scope"))?;
             let term = self.code.reg(Class::Int);
             self.push(MInst::IntMul { dst: term, src, factor });
@@ -235,7 +236,7 @@ impl Lower<'_> {
         if index.terms.is_empty() {
             return Ok(Loc::Const(Const::Each(index.offset as u32)));
         }
-        let src = self.key(&Key::of_index(index))?;
+        let src = self.address_register(&AddressExpr::of_index(index))?;
         let dst = self.code.reg(Class::Vector);
         self.push(MInst::FromInt { dst, src, add: index.offset as i32 });
         if lanes == 1 {
@@ -335,136 +336,18 @@ impl Lower<'_> {
         matches!(self.locs[value], Loc::Memory { .. })
     }
 
-    /// The register that holds a key.
-    fn key(&self, key: &Key) -> Result<VReg, EmitError> {
+    /// The register that holds an address expression in scope.
+    fn address_register(&self, expr: &AddressExpr) -> Result<VReg, EmitError> {
         let name = &self.micro_kernel.name;
         self.pointers
-            .get(key)
+            .get(expr)
             .copied()
             .ok_or_else(|| bug(format!("micro-kernel {name}: an index uses a variable out of scope")))
     }
 
     fn mem(&self, address: &Address) -> Result<Mem, EmitError> {
         let bytes = pointee(self.micro_kernel, address.base)?.bytes() as i64;
-        let base = self.key(&Key::of_address(address, bytes))?;
+        let base = self.address_register(&AddressExpr::of_address(address, bytes))?;
         Ok(Mem::Pointer { base, bytes: address.index.offset.wrapping_mul(bytes) })
-    }
-
-    // ------------------------------------------------------------ loops
-
-    fn repeat(&mut self, inst: &Inst) -> Result<(), EmitError> {
-        let Inst::Loop { var, count, init, params, body, next, results } = inst else {
-            return Err(bug("not a loop"));
-        };
-        let carried: Vec<VReg> = init.iter().map(|&v| self.code.reg(self.class(self.ty(v)))).collect();
-        for (&v, &reg) in init.iter().zip(&carried) {
-            self.copy_into(v, reg)?;
-        }
-        for (r, &reg) in results.iter().zip(&carried) {
-            self.locs[*r] = Loc::Reg(reg);
-        }
-        if count.terms.is_empty() && count.offset <= 0 {
-            // Never runs; positions and blocks must stay those of the analysis.
-            self.skip(body);
-            return Ok(());
-        }
-        for (p, &reg) in params.iter().zip(&carried) {
-            self.locs[*p] = Loc::Reg(reg);
-        }
-        let id = self.code.loops;
-        self.code.loops += 1;
-        let counter = self.code.reg(Class::Int);
-        if count.terms.is_empty() {
-            self.push(MInst::IntConst { dst: counter, value: count.offset });
-        } else {
-            let src = self.key(&Key::of_index(count))?;
-            self.push(MInst::IntCopy { dst: counter, src, add: count.offset });
-            self.push(MInst::Guard { id, count: counter });
-        }
-        let stepped = self.enter(*var)?;
-        let innermost = !body.iter().any(|i| matches!(i, Inst::Loop { .. }));
-        self.push(MInst::LoopStart { id, innermost });
-        self.depth += 1;
-        self.block(body)?;
-        self.position += 1;
-        self.carry(next, &carried)?;
-        for (key, reg, step) in stepped {
-            self.push(MInst::IntAddImm { dst: reg, value: step });
-            self.pointers.remove(&key);
-        }
-        self.push(MInst::LoopEnd { id, counter });
-        self.depth -= 1;
-        self.push(MInst::LoopExit { id });
-        Ok(())
-    }
-
-    /// Registers for the keys that the loop over `var` steps, set to their first values.
-    fn enter(&mut self, var: Var) -> Result<Vec<(Key, VReg, i64)>, EmitError> {
-        let info = self.info;
-        let mut stepped = vec![];
-        for key in info.stepped.get(&var).map_or(&[][..], |k| k) {
-            let mut outer = key.clone();
-            let step = outer.terms.pop().expect("a stepped key ends with its loop's variable").1;
-            let reg = self.code.reg(Class::Int);
-            if outer.base.is_none() && outer.terms.is_empty() {
-                self.push(MInst::IntConst { dst: reg, value: 0 });
-            } else {
-                let src = self.key(&outer)?;
-                self.push(MInst::IntCopy { dst: reg, src, add: 0 });
-            }
-            stepped.push((key.clone(), reg, step));
-        }
-        for (key, reg, _) in &stepped {
-            self.pointers.insert(key.clone(), *reg);
-        }
-        Ok(stepped)
-    }
-
-    /// Keeps the numbering of positions and blocks in step with the analysis over a body that is not emitted.
-    fn skip(&mut self, body: &[Inst]) {
-        self.blocks += 1;
-        for inst in body {
-            self.position += 1;
-            if let Inst::Loop { body, .. } = inst {
-                self.skip(body);
-            }
-        }
-        self.position += 1;
-    }
-
-    /// `reg = value` for a carried value that enters its loop.
-    fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), EmitError> {
-        let width = Width::of_lanes(self.ty(value).lanes);
-        match self.locs[value] {
-            Loc::Const(constant) if !self.hoisted.contains_key(&constant) => {
-                self.constant_into(constant, width, reg);
-            }
-            _ => {
-                let src = self.reg(value)?;
-                self.push(MInst::Copy { dst: reg, src, width });
-            }
-        }
-        Ok(())
-    }
-
-    /// All carried values change at once: what another copy still reads goes through a temporary.
-    fn carry(&mut self, next: &[Val], carried: &[VReg]) -> Result<(), EmitError> {
-        let mut moves = vec![];
-        for (i, &v) in next.iter().enumerate() {
-            let width = Width::of_lanes(self.ty(v).lanes);
-            let mut src = self.reg(v)?;
-            if src == carried[i] {
-                continue;
-            }
-            if carried.contains(&src) {
-                let class = self.code.classes[src];
-                let kept = self.code.reg(class);
-                self.push(MInst::Copy { dst: kept, src, width });
-                src = kept;
-            }
-            moves.push(MInst::Copy { dst: carried[i], src, width });
-        }
-        self.code.insts.extend(moves);
-        Ok(())
     }
 }

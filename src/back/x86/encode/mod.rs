@@ -5,8 +5,12 @@ use super::codes::{VOp, Width};
 use super::machine::{Class, MInst, MachineCode, Mem, Src, VReg, VecInst};
 use super::regalloc::{Allocation, PARAMS, Place};
 use crate::back::EmitError;
+use assemble::Line;
 use cranelift_entity::PrimaryMap;
-use iced_x86::{Code, Encoder, IcedError, Instruction, OpKind, Register};
+use iced_x86::{Code, Instruction, OpKind, Register};
+
+mod assemble;
+mod integer;
 
 const GENERAL: [Register; 16] = [
     Register::RAX,
@@ -30,15 +34,6 @@ const GENERAL: [Register; 16] = [
 const SAVED: [u8; 6] = [3, 5, 12, 13, 14, 15];
 /// Never allocated: holds slots, long constants and mask bits for a moment.
 const SCRATCH: Register = Register::RAX;
-
-/// A line of the output.
-enum Line {
-    Inst(Instruction),
-    /// Jump to a label; the target is filled in by [`assemble`].
-    Jump(Code, usize),
-    /// Label, placed at the next multiple of the number of bytes.
-    Label(usize, usize),
-}
 
 /// An instruction's operand in final form.
 #[derive(Clone, Copy)]
@@ -229,7 +224,7 @@ impl Encode<'_> {
             }
             MInst::Prefetch { mem } => {
                 let at = self.memory(mem, false);
-                // Into the second level: the first is full of what is multiplied overlapped.
+                // Into the second level: the first is full of what is being multiplied.
                 self.raw(Code::Prefetcht1_m8, &[at]);
             }
             MInst::FromInt { dst, src, add } => {
@@ -263,70 +258,7 @@ impl Encode<'_> {
         Ok(())
     }
 
-    fn integer(&mut self, inst: &MInst) {
-        let scratch = Operand::Reg(SCRATCH);
-        match *inst {
-            MInst::IntConst { dst, value } => {
-                let dst = self.int(dst);
-                if let Ok(value) = i32::try_from(value) {
-                    self.raw(Code::Mov_rm64_imm32, &[dst, Operand::Imm32(value)]);
-                } else {
-                    self.long(value);
-                    self.raw(Code::Mov_rm64_r64, &[dst, scratch]);
-                }
-            }
-            MInst::IntCopy { dst, src, add } => {
-                let (to, from) = (self.int(dst), self.int(src));
-                match i32::try_from(add) {
-                    Ok(0) if self.place(dst) == self.place(src) => {}
-                    Ok(add) => {
-                        let from = self.int_reg(src);
-                        let at = Operand::At { base: from, bytes: add, each: false };
-                        match to {
-                            Operand::Reg(_) if add == 0 => self.raw(Code::Mov_rm64_r64, &[to, Operand::Reg(from)]),
-                            Operand::Reg(_) => self.raw(Code::Lea_r64_m, &[to, at]),
-                            _ => {
-                                self.raw(Code::Lea_r64_m, &[scratch, at]);
-                                self.raw(Code::Mov_rm64_r64, &[to, scratch]);
-                            }
-                        }
-                    }
-                    Err(_) => {
-                        self.long(add);
-                        self.raw(Code::Add_r64_rm64, &[scratch, from]);
-                        self.raw(Code::Mov_rm64_r64, &[to, scratch]);
-                    }
-                }
-            }
-            MInst::IntMul { dst, src, factor } => {
-                let (to, from) = (self.int(dst), self.int(src));
-                if let Ok(factor) = i32::try_from(factor) {
-                    self.raw(Code::Imul_r64_rm64_imm32, &[scratch, from, Operand::Imm32(factor)]);
-                } else {
-                    self.long(factor);
-                    self.raw(Code::Imul_r64_rm64, &[scratch, from]);
-                }
-                self.raw(Code::Mov_rm64_r64, &[to, scratch]);
-            }
-            MInst::IntAdd { dst, src } => {
-                let to = self.int(dst);
-                let from = self.int_reg(src);
-                self.raw(Code::Add_rm64_r64, &[to, Operand::Reg(from)]);
-            }
-            MInst::IntAddImm { dst, value } => {
-                let to = self.int(dst);
-                if let Ok(value) = i32::try_from(value) {
-                    self.raw(Code::Add_rm64_imm32, &[to, Operand::Imm32(value)]);
-                } else {
-                    self.long(value);
-                    self.raw(Code::Add_rm64_r64, &[to, scratch]);
-                }
-            }
-            _ => unreachable!("the other instructions are handled by the caller"),
-        }
-    }
-
-    /// The short idiom that reads nothing; it clears the whole register at any width.
+    /// `xor r, r`, which processors know to depend on nothing; it clears the whole register at any width.
     fn zero(&mut self, dst: VReg) {
         let Place::Reg(n) = self.place(dst) else { return };
         let (code, r) = if n < 16 {
@@ -385,69 +317,4 @@ impl Encode<'_> {
         self.push(instruction, &operands);
         Ok(())
     }
-
-    /// Two rounds: all lengths are known after the first, since jumps and pool operands have fixed sizes.
-    fn assemble(mut self) -> Result<Vec<u8>, IcedError> {
-        let mut labels = vec![0; 2 * self.code.loops];
-        let (at, _) = self.round(&mut labels, &[])?;
-        let mut pool = vec![0; at.next_multiple_of(64)];
-        let mut places = vec![0; self.code.pool.entries.len()];
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        // The longest first: then every entry is aligned to its size.
-        order.sort_by_key(|&i| std::cmp::Reverse(self.code.pool.entries[i].len()));
-        for i in order {
-            places[i] = pool.len() as u64;
-            pool.extend_from_slice(&self.code.pool.entries[i]);
-        }
-        let (_, mut bytes) = self.round(&mut labels, &places)?;
-        if !places.is_empty() {
-            // Never executed; a trap marks the end of the code.
-            bytes.resize(at.next_multiple_of(64), 0xcc);
-            bytes.extend_from_slice(&pool[bytes.len()..]);
-        }
-        Ok(bytes)
-    }
-
-    fn round(&mut self, labels: &mut [u64], pool: &[u64]) -> Result<(usize, Vec<u8>), IcedError> {
-        for &(line, entry) in &self.pooled {
-            if let Line::Inst(i) = &mut self.lines[line] {
-                i.set_memory_displacement64(pool.get(entry).copied().unwrap_or(0));
-            }
-        }
-        let mut encoder = Encoder::new(64);
-        let mut at = 0;
-        for line in &self.lines {
-            match line {
-                Line::Inst(i) => at += encoder.encode(i, at)? as u64,
-                Line::Jump(code, label) => {
-                    let jump = Instruction::with_branch(*code, labels[*label])?;
-                    at += encoder.encode(&jump, at)? as u64;
-                }
-                Line::Label(label, align) => {
-                    let mut missing = at.next_multiple_of(*align as u64) - at;
-                    while missing > 0 {
-                        let nop = NOPS[missing.min(9) as usize - 1];
-                        nop.iter().for_each(|&byte| encoder.write_u8(byte));
-                        at += nop.len() as u64;
-                        missing -= nop.len() as u64;
-                    }
-                    labels[*label] = at;
-                }
-            }
-        }
-        Ok((at as usize, encoder.take_buffer()))
-    }
 }
-
-/// Instructions without effect of 1 to 9 bytes, as the processor manuals recommend them.
-const NOPS: [&[u8]; 9] = [
-    &[0x90],
-    &[0x66, 0x90],
-    &[0x0f, 0x1f, 0x00],
-    &[0x0f, 0x1f, 0x40, 0x00],
-    &[0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-];
