@@ -184,17 +184,16 @@ fn lifetimes(
     groups: Option<usize>,
 ) -> Result<Lifetimes, PlanError> {
     let end = builder.launches.len();
-    let persistent = |buffer: BufferId| matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared);
     let mut lives: Lifetimes = builder.buffers.keys().map(|_| None).collect();
     for launch in &builder.prepare {
-        if let Some(buffer) = launch.args.iter().find(|b| !persistent(**b)) {
+        if let Some(buffer) = launch.args.iter().find(|b| !persistent(builder, **b)) {
             let name = &builder.buffers[*buffer].name;
             return Err(format!("{name} does not outlive the run, but a preparation uses it").into());
         }
     }
     for (i, launch) in builder.launches.iter().enumerate() {
         let kernel = &module.kernels[launch.kernel];
-        for buffer in launch.args.iter().copied().filter(|&b| !persistent(b)) {
+        for buffer in launch.args.iter().copied().filter(|&b| !persistent(builder, b)) {
             match &mut lives[buffer] {
                 Some(life) => life.last = i,
                 none => {
@@ -220,9 +219,15 @@ fn lifetimes(
             *life = Lifetime { first: 0, last: life.last.max(finish) };
         }
     }
+    port_lifetimes(builder, ports, end, &mut lives)?;
+    Ok(lives)
+}
+
+/// Inputs live from the start of the run on, outputs to its end. Parameters must be persistent.
+fn port_lifetimes(builder: &ProgramBuilder, ports: &Ports, end: usize, lives: &mut Lifetimes) -> Result<(), PlanError> {
     for port in &ports.inputs {
         let buffer = buffer_of(builder, port)?;
-        if !persistent(buffer) {
+        if !persistent(builder, buffer) {
             let last = lives[buffer].map_or(0, |l| l.last);
             // A batch in groups is fed in parts, but what all images share is fed again for each group as well.
             lives[buffer] = Some(Lifetime { first: 0, last });
@@ -230,18 +235,23 @@ fn lifetimes(
     }
     for port in &ports.outputs {
         let buffer = buffer_of(builder, port)?;
-        if !persistent(buffer) {
+        if !persistent(builder, buffer) {
             let nothing = || PlanError::Rule(format!("nothing writes the output {}", port.name));
             let life = lives[buffer].as_mut().ok_or_else(nothing)?;
             life.last = end;
         }
     }
     for port in &ports.params {
-        if !persistent(buffer_of(builder, port)?) {
+        if !persistent(builder, buffer_of(builder, port)?) {
             return Err(format!("the parameter {} does not outlive the run", port.name).into());
         }
     }
-    Ok(lives)
+    Ok(())
+}
+
+/// Does the buffer keep its values between runs?
+fn persistent(builder: &ProgramBuilder, buffer: BufferId) -> bool {
+    matches!(builder.buffers[buffer].role, Role::Param | Role::Prepared)
 }
 
 fn buffer_of(builder: &ProgramBuilder, port: &Port) -> Result<BufferId, PlanError> {

@@ -4,7 +4,7 @@ use super::cache::Piece;
 use super::{MicroKernelCode, has_feature, micro_kernel, nest};
 use super::{bug, failed};
 use crate::back::EmitError;
-use crate::kernel::ir::{EntityRef, Kernel as KernelIr, MicroKernelId, Module as KernelModule, PrimaryMap};
+use crate::kernel::ir::{EntityRef, Kernel as KernelIr, KernelId, MicroKernelId, Module as KernelModule, PrimaryMap};
 use crate::lower::target::Target;
 use crate::verified::Verified;
 use cranelift_codegen::Context;
@@ -20,8 +20,11 @@ use std::fmt::Write;
 /// A function that was put into the module.
 #[derive(Clone, Debug)]
 pub struct Emitted {
+    /// Its symbol.
     pub name: String,
+    /// Its number in the module.
     pub id: FuncId,
+    /// Bytes of machine code.
     pub bytes: usize,
     /// Its stack frames, where Cranelift compiled it just now.
     pub unwind: Option<UnwindInfo>,
@@ -29,9 +32,10 @@ pub struct Emitted {
 
 /// What micro-kernels are compiled with.
 pub(super) struct MicroKernelOptions {
+    /// Fused multiply-add exists.
     pub fma: bool,
     /// `floor` and `nearest` exist for vectors.
-    pub rounds: bool,
+    pub vector_round: bool,
 }
 
 pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<MicroKernelOptions, EmitError> {
@@ -39,12 +43,16 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<MicroKerne
         let what = "the target has fused multiply-add, this machine has not";
         return Err(EmitError::Unsupported(what.into()));
     }
-    Ok(MicroKernelOptions { fma: target.fma, rounds: has_feature(isa, "has_sse41") })
+    Ok(MicroKernelOptions { fma: target.fma, vector_round: has_feature(isa, "has_sse41") })
 }
 
+/// What `emit` gives: the micro-kernels that are called, the kernels in their order, and the code of all in the same
+/// order (micro-kernels first).
+pub type EmittedModule = (Vec<Emitted>, Vec<Emitted>, Vec<Piece>);
+
 /// Emits all kernels, and the micro-kernels that they call, into `out`, their symbols starting with `prefix`.
-/// `micro_kernel_isa` compiles micro-kernels, `out`'s own ISA kernels. `kept` is the code of all functions from an earlier compilation of the same. Gives the micro-kernels, the kernels
-/// in their order and the code of all.
+/// `micro_kernel_isa` compiles micro-kernels, `out`'s own ISA kernels. `kept` is the code of all functions from an
+/// earlier compilation of the same module; it is used if it has as many functions.
 pub fn emit<M: Module>(
     out: &mut M,
     prefix: &str,
@@ -54,66 +62,105 @@ pub fn emit<M: Module>(
     micro_kernel_code: &MicroKernelCode,
     linkage: Linkage,
     kept: Option<Vec<Piece>>,
-) -> Result<(Vec<Emitted>, Vec<Emitted>, Vec<Piece>), EmitError> {
+) -> Result<EmittedModule, EmitError> {
     let options = options(target, micro_kernel_isa)?;
-    let mut builder = FunctionBuilderContext::new();
-    let count = called(module).iter().count() + module.kernels.len();
-    let mut kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
-    let mut pieces = Vec::new();
-    let mut ids: PrimaryMap<MicroKernelId, Option<FuncId>> = module.micro_kernels.keys().map(|_| None).collect();
+    let called = called(module);
+    let count = called.iter().count() + module.kernels.len();
+    let kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
+    let ids = module.micro_kernels.keys().map(|_| None).collect();
+    let builder = FunctionBuilderContext::new();
+    let mut e = Emitter { out, prefix, module, options, micro_kernel_isa, ids, builder, kept, pieces: Vec::new() };
     let mut micro_kernels = Vec::new();
-    for called in called(module).iter() {
-        let micro_kernel = &module.micro_kernels[called];
-        let within = |e: EmitError| e.within(format_args!("micro-kernel {}", micro_kernel.name));
-        let name = format!("{prefix}micro_kernel{}_{}", called.index(), symbol(&micro_kernel.name));
-        let signature = micro_kernel_signature(micro_kernel.params.len(), micro_kernel_isa);
-        let id = out.declare_function(&name, Linkage::Local, &signature).map_err(|e| within(bug(e.to_string())))?;
-        let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
-            Some(piece) => (piece, None),
-            None => match micro_kernel_code(micro_kernel) {
-                Some(bytes) => (Piece { align: 64, bytes: bytes.map_err(within)?, relocations: vec![] }, None),
-                None => {
-                    let mut context = Context::new();
-                    context.func.signature = signature;
-                    micro_kernel::build(micro_kernel, &options, micro_kernel_isa, &mut context.func, &mut builder);
-                    compile(&mut context, micro_kernel_isa, id).map_err(within)?
-                }
-            },
-        };
-        let (align, bytes) = (piece.align.max(64), piece.bytes.len());
-        out.define_function_bytes(id, align, &piece.bytes, &piece.relocations)
-            .map_err(|e| within(bug(e.to_string())))?;
-        pieces.push(piece);
-        ids[called] = Some(id);
-        micro_kernels.push(Emitted { name, id, bytes, unwind });
+    for id in called.iter() {
+        let place = |error: EmitError| error.within(format_args!("micro-kernel {}", module.micro_kernels[id].name));
+        micro_kernels.push(e.micro_kernel(id, micro_kernel_code).map_err(place)?);
     }
     let mut kernels = Vec::new();
     for (id, kernel) in &module.kernels {
-        let within = |e: EmitError| e.within(format_args!("kernel {}", kernel.name));
-        let name = format!("{prefix}kernel{}_{}", id.index(), symbol(&kernel.name));
-        let signature = kernel_signature(out.isa());
-        let id = out.declare_function(&name, linkage, &signature).map_err(|e| within(bug(e.to_string())))?;
-        let (piece, unwind) = match kept.as_mut().and_then(Iterator::next) {
+        let place = |error: EmitError| error.within(format_args!("kernel {}", kernel.name));
+        kernels.push(e.kernel(id, kernel, linkage).map_err(place)?);
+    }
+    Ok((micro_kernels, kernels, e.pieces))
+}
+
+struct Emitter<'a, M> {
+    out: &'a mut M,
+    prefix: &'a str,
+    module: &'a Verified<KernelModule>,
+    options: MicroKernelOptions,
+    micro_kernel_isa: &'a dyn TargetIsa,
+    /// The functions of the micro-kernels emitted so far.
+    ids: PrimaryMap<MicroKernelId, Option<FuncId>>,
+    builder: FunctionBuilderContext,
+    /// Code of the functions to come, in order.
+    kept: Option<std::vec::IntoIter<Piece>>,
+    pieces: Vec<Piece>,
+}
+
+impl<M: Module> Emitter<'_, M> {
+    fn kept(&mut self) -> Option<Piece> {
+        self.kept.as_mut().and_then(Iterator::next)
+    }
+
+    fn micro_kernel(&mut self, called: MicroKernelId, code: &MicroKernelCode) -> Result<Emitted, EmitError> {
+        let (micro_kernel, isa) = (&self.module.micro_kernels[called], self.micro_kernel_isa);
+        let name = format!("{}micro_kernel{}_{}", self.prefix, called.index(), symbol(&micro_kernel.name));
+        let signature = micro_kernel_signature(micro_kernel.params.len(), isa);
+        let id = self.out.declare_function(&name, Linkage::Local, &signature).map_err(|e| bug(e.to_string()))?;
+        let (piece, unwind) = match self.kept() {
+            Some(piece) => (piece, None),
+            None => match code(micro_kernel) {
+                Some(bytes) => (Piece { align: 64, bytes: bytes?, relocations: vec![] }, None),
+                None => {
+                    let mut context = Context::new();
+                    context.func.signature = signature;
+                    micro_kernel::build(micro_kernel, &self.options, isa, &mut context.func, &mut self.builder);
+                    compile(&mut context, isa, id)?
+                }
+            },
+        };
+        self.ids[called] = Some(id);
+        let align = piece.align.max(64);
+        self.define(name, id, align, piece, unwind)
+    }
+
+    fn kernel(&mut self, number: KernelId, kernel: &KernelIr, linkage: Linkage) -> Result<Emitted, EmitError> {
+        let name = format!("{}kernel{}_{}", self.prefix, number.index(), symbol(&kernel.name));
+        let signature = kernel_signature(self.out.isa());
+        let id = self.out.declare_function(&name, linkage, &signature).map_err(|e| bug(e.to_string()))?;
+        let (piece, unwind) = match self.kept() {
             Some(piece) => (piece, None),
             None => {
                 let mut context = Context::new();
                 context.func.signature = signature;
-                let config = out.isa().frontend_config();
+                let config = self.out.isa().frontend_config();
                 let mut reference = |micro_kernel: MicroKernelId, func: &mut cranelift_codegen::ir::Function| {
-                    let id = ids[micro_kernel].expect("all called micro_kernels are declared");
-                    out.declare_func_in_func(id, func)
+                    let id = self.ids[micro_kernel].expect("all called micro-kernels are declared");
+                    self.out.declare_func_in_func(id, func)
                 };
-                nest::build(module, kernel, config, &mut reference, &mut context.func, &mut builder).map_err(within)?;
-                compile(&mut context, out.isa(), id).map_err(within)?
+                let (func, builder) = (&mut context.func, &mut self.builder);
+                nest::build(self.module, kernel, config, &mut reference, func, builder)?;
+                compile(&mut context, self.out.isa(), id)?
             }
         };
-        let bytes = piece.bytes.len();
-        out.define_function_bytes(id, piece.align, &piece.bytes, &piece.relocations)
-            .map_err(|e| within(bug(e.to_string())))?;
-        pieces.push(piece);
-        kernels.push(Emitted { name, id, bytes, unwind });
+        let align = piece.align;
+        self.define(name, id, align, piece, unwind)
     }
-    Ok((micro_kernels, kernels, pieces))
+
+    fn define(
+        &mut self,
+        name: String,
+        id: FuncId,
+        align: u64,
+        piece: Piece,
+        unwind: Option<UnwindInfo>,
+    ) -> Result<Emitted, EmitError> {
+        let defined = self.out.define_function_bytes(id, align, &piece.bytes, &piece.relocations);
+        defined.map_err(|e| bug(e.to_string()))?;
+        let bytes = piece.bytes.len();
+        self.pieces.push(piece);
+        Ok(Emitted { name, id, bytes, unwind })
+    }
 }
 
 fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<(Piece, Option<UnwindInfo>), EmitError> {
@@ -172,7 +219,7 @@ fn symbol(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// Leaves that come as bytes follow System V on x86-64, so all do.
+/// Micro-kernels that come as bytes follow System V on x86-64, so all do.
 fn micro_kernel_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
     let x86 = isa.name() == "x64";
     let mut signature = Signature::new(if x86 { CallConv::SystemV } else { isa.default_call_conv() });

@@ -7,8 +7,43 @@ use cranelift_codegen::ir::immediates::Ieee32;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
 impl Gen<'_, '_> {
+    /// Emits an operation that gives `result`.
     pub fn op(&mut self, result: Val, op: &Op) -> Pieces {
         let ty = self.ty(result);
+        match op {
+            Op::Unary { op, value } => self.pieces(*value).into_iter().map(|v| self.unary(*op, v)).collect(),
+            Op::Binary { op, left, right } => self.binary_op(*op, ty, *left, *right),
+            Op::Fma { a, b, c } => {
+                // With the broadcast operand second, Cranelift's choice of instruction keeps the accumulator in place
+                // more often.
+                let (a, b) = if self.uniform.contains_key(a) { (b, a) } else { (a, b) };
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*c));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.fma(a, b, c)).collect()
+            }
+            Op::Compare { op, left, right } => {
+                let float = self.ty(*left).elem == Elem::F32;
+                let pairs = self.pairs(*left, *right);
+                pairs.into_iter().map(|(l, r)| self.compare(*op, float, l, r)).collect()
+            }
+            Op::Select { mask, then, otherwise } => {
+                let (masks, pairs) = (self.pieces(*mask), self.pairs(*then, *otherwise));
+                masks.into_iter().zip(pairs).map(|(m, (t, e))| self.select(m, t, e)).collect()
+            }
+            Op::Reduce { op, value } => vec![self.reduce(*op, ty.elem, self.pieces(*value))],
+            Op::Dot2Bf16 { acc, a, b } => {
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2(a, b, c)).collect()
+            }
+            Op::Dot4U8I8 { acc, a, b } => {
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot4(a, b, c)).collect()
+            }
+            _ => self.source(result, ty, op),
+        }
+    }
+
+    /// Constants, indices, loads and splats: operations whose lanes come from memory or from one scalar.
+    fn source(&mut self, result: Val, ty: Ty, op: &Op) -> Pieces {
         match op {
             Op::ConstF32 { bits, .. } => self.fill_words(ty, |_| *bits),
             Op::ConstI32 { value, .. } => {
@@ -36,42 +71,17 @@ impl Gen<'_, '_> {
                 let scalar = self.load_packed(from, 1)[0];
                 self.fill(result, ty, scalar)
             }
-            Op::Unary { op, value } => self.pieces(*value).into_iter().map(|v| self.unary(*op, v)).collect(),
-            Op::Binary { op: op @ (Binary::Shl | Binary::ShrU | Binary::ShrS), left, right } => {
-                let amount = self.uniform.get(right).copied();
-                let pairs = self.pairs(*left, *right);
-                pairs.into_iter().map(|(l, r)| self.shift_lanes(*op, l, r, amount)).collect()
-            }
-            Op::Binary { op, left, right } => {
-                let pairs = self.pairs(*left, *right);
-                pairs.into_iter().map(|(l, r)| self.binary(*op, ty.elem, l, r)).collect()
-            }
-            Op::Fma { a, b, c } => {
-                // With the broadcast operand second, Cranelift's choice of instruction keeps the accumulator in place
-                // more often.
-                let (a, b) = if self.uniform.contains_key(a) { (b, a) } else { (a, b) };
-                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*c));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.fma(a, b, c)).collect()
-            }
-            Op::Compare { op, left, right } => {
-                let float = self.ty(*left).elem == Elem::F32;
-                let pairs = self.pairs(*left, *right);
-                pairs.into_iter().map(|(l, r)| self.compare(*op, float, l, r)).collect()
-            }
-            Op::Select { mask, then, otherwise } => {
-                let (masks, pairs) = (self.pieces(*mask), self.pairs(*then, *otherwise));
-                masks.into_iter().zip(pairs).map(|(m, (t, e))| self.select(m, t, e)).collect()
-            }
-            Op::Reduce { op, value } => vec![self.reduce(*op, ty.elem, self.pieces(*value))],
-            Op::Dot2Bf16 { acc, a, b } => {
-                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2(a, b, c)).collect()
-            }
-            Op::Dot4U8I8 { acc, a, b } => {
-                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot4(a, b, c)).collect()
-            }
+            _ => unreachable!("`op` emits the operations on values"),
         }
+    }
+
+    fn binary_op(&mut self, op: Binary, ty: Ty, left: Val, right: Val) -> Pieces {
+        let pairs = self.pairs(left, right);
+        if matches!(op, Binary::Shl | Binary::ShrU | Binary::ShrS) {
+            let amount = self.uniform.get(&right).copied();
+            return pairs.into_iter().map(|(l, r)| self.shift_lanes(op, l, r, amount)).collect();
+        }
+        pairs.into_iter().map(|(l, r)| self.binary(op, ty.elem, l, r)).collect()
     }
 
     fn pairs(&self, left: Val, right: Val) -> Vec<(Value, Value)> {
@@ -127,10 +137,10 @@ impl Gen<'_, '_> {
             Unary::Abs => self.b.ins().fabs(v),
             Unary::Sqrt => self.b.ins().sqrt(v),
             Unary::Round | Unary::Floor => {
-                if vector && !self.options.rounds {
+                if vector && !self.options.vector_round {
                     return self.each_lane(v, |g, lane| g.unary(op, lane));
                 }
-                if !self.options.rounds {
+                if !self.options.vector_round {
                     return self.round(v, op);
                 }
                 if op == Unary::Round { self.b.ins().nearest(v) } else { self.b.ins().floor(v) }

@@ -1,6 +1,7 @@
 //! Driver language to Cranelift.
 
 use super::ast::*;
+use super::error::{DriverError, Fault};
 use super::expr::cell_type;
 use super::parse::parse;
 use cranelift_codegen::Context;
@@ -9,6 +10,7 @@ use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_module::{DataId, FuncId, Linkage, Module};
 use std::collections::HashMap;
+use std::fmt::Display;
 
 /// What the text may name besides its own things.
 #[derive(Default)]
@@ -42,7 +44,7 @@ impl Emitted {
 }
 
 /// Compiles the text's functions into `out`. Errors are mistakes in the text.
-pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted, String> {
+pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted, DriverError> {
     let program = parse(text)?;
     let mut globals = Globals { constants: HashMap::new(), functions: HashMap::new(), data: HashMap::new(), texts: 0 };
     for (name, value) in &program.constants {
@@ -58,7 +60,7 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted
     for e in &program.externs {
         let params = vec![Ty::Int; e.params];
         let signature = signature(out, &params, if e.int { types::I32 } else { types::I64 });
-        let id = out.declare_function(&e.name, Linkage::Import, &signature).map_err(|e| e.to_string())?;
+        let id = out.declare_function(&e.name, Linkage::Import, &signature).map_err(|error| code(&e.name, error))?;
         globals.functions.insert(e.name.clone(), Callee { id, params, int: e.int });
     }
     for f in &program.functions {
@@ -68,7 +70,7 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted
             true => (format!("{}_{}", names.prefix, f.name), Linkage::Export),
             false => (format!("{}.{}", names.prefix, f.name), Linkage::Local),
         };
-        let id = out.declare_function(&symbol, linkage, &signature).map_err(|e| e.to_string())?;
+        let id = out.declare_function(&symbol, linkage, &signature).map_err(|error| code(&f.name, error))?;
         globals.functions.insert(f.name.clone(), Callee { id, params, int: false });
         emitted.functions.push((f.name.clone(), id));
     }
@@ -85,17 +87,21 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted
             scopes: vec![HashMap::new()],
             exits: vec![],
         };
-        body.function(f).map_err(|e| format!("{}: {e}", f.name))?;
+        body.function(f).map_err(|fault| fault.within(&f.name))?;
         body.b.seal_all_blocks();
         body.b.finalize(config);
-        out.define_function(callee.id, &mut context).map_err(|e| format!("{}: {e:?}", f.name))?;
-        if let Some(code) = context.compiled_code() {
-            emitted.bytes += code.code_buffer().len();
-            let unwind = code.create_unwind_info(out.isa()).map_err(|e| format!("{}: {e}", f.name))?;
+        out.define_function(callee.id, &mut context).map_err(|e| code(&f.name, format!("{e:?}")))?;
+        if let Some(compiled) = context.compiled_code() {
+            emitted.bytes += compiled.code_buffer().len();
+            let unwind = compiled.create_unwind_info(out.isa()).map_err(|error| code(&f.name, error))?;
             emitted.unwind.extend(unwind.map(|unwind| (callee.id, unwind)));
         }
     }
     Ok(emitted)
+}
+
+fn code(function: &str, what: impl Display) -> DriverError {
+    DriverError::Code { function: function.to_string(), what: what.to_string() }
 }
 
 pub(super) fn ir_type(ty: Ty) -> Type {
@@ -142,7 +148,7 @@ pub(super) struct Body<'a, 'f, M> {
 pub(super) type Typed = (Value, Ty);
 
 impl<M: Module> Body<'_, '_, M> {
-    fn function(&mut self, f: &Function) -> Result<(), String> {
+    fn function(&mut self, f: &Function) -> Result<(), Fault> {
         let entry = self.b.create_block();
         self.b.append_block_params_for_function_params(entry);
         self.b.switch_to_block(entry);
@@ -166,11 +172,10 @@ impl<M: Module> Body<'_, '_, M> {
         self.scopes.iter().rev().find_map(|s| s.get(name)).copied()
     }
 
-    fn block(&mut self, lines: &[Line]) -> Result<(), String> {
+    fn block(&mut self, lines: &[Line]) -> Result<(), Fault> {
         self.scopes.push(HashMap::new());
         for line in lines {
-            self.stmt(&line.stmt)
-                .map_err(|e| if e.starts_with("line ") { e } else { format!("line {}: {e}", line.line) })?;
+            self.stmt(&line.stmt).map_err(|fault| fault.at(line.line))?;
         }
         self.scopes.pop();
         Ok(())
@@ -182,7 +187,7 @@ impl<M: Module> Body<'_, '_, M> {
         self.b.switch_to_block(block);
     }
 
-    fn stmt(&mut self, stmt: &Stmt) -> Result<(), String> {
+    fn stmt(&mut self, stmt: &Stmt) -> Result<(), Fault> {
         match stmt {
             Stmt::Let(name, value) => {
                 let value = self.expr(value)?;

@@ -2,6 +2,7 @@
 
 use super::ast::*;
 use super::emit::{Body, Typed, ir_type};
+use super::error::Fault;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     AbiParam, AtomicRmwOp, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind, Value, types,
@@ -9,12 +10,12 @@ use cranelift_codegen::ir::{
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
 
 impl<M: Module> Body<'_, '_, M> {
-    pub(super) fn typed(&mut self, expr: &Expr, wanted: Ty) -> Result<Value, String> {
+    pub(super) fn typed(&mut self, expr: &Expr, wanted: Ty) -> Result<Value, Fault> {
         let (value, ty) = self.expr(expr)?;
-        if ty == wanted { Ok(value) } else { Err(format!("{ty:?} where {wanted:?} is wanted")) }
+        if ty == wanted { Ok(value) } else { Err(format!("{ty:?} where {wanted:?} is wanted").into()) }
     }
 
-    pub(super) fn int(&mut self, expr: &Expr) -> Result<Value, String> {
+    pub(super) fn int(&mut self, expr: &Expr) -> Result<Value, Fault> {
         self.typed(expr, Ty::Int)
     }
 
@@ -40,7 +41,7 @@ impl<M: Module> Body<'_, '_, M> {
         (value, cell_type(cell))
     }
 
-    pub(super) fn expr(&mut self, expr: &Expr) -> Result<Typed, String> {
+    pub(super) fn expr(&mut self, expr: &Expr) -> Result<Typed, Fault> {
         Ok(match expr {
             Expr::Int(value) => (self.b.ins().iconst(types::I64, *value), Ty::Int),
             Expr::Float(value) => (self.b.ins().f64const(*value), Ty::F64),
@@ -57,13 +58,13 @@ impl<M: Module> Body<'_, '_, M> {
             Expr::Name(name) => match (self.variable(name), self.globals.constants.get(name)) {
                 (Some((variable, ty)), _) => (self.b.use_var(variable), ty),
                 (None, Some(&value)) => (self.b.ins().iconst(types::I64, value), Ty::Int),
-                (None, None) => return Err(format!("no variable or constant `{name}`")),
+                (None, None) => return Err(format!("no variable or constant `{name}`").into()),
             },
             Expr::Load(cell, address) => {
                 let address = self.int(address)?;
                 self.load(*cell, address)
             }
-            Expr::Binary(op @ (Op::Both | Op::Either), left, right) => (self.short(*op, left, right)?, Ty::Int),
+            Expr::Binary(op @ (Op::Both | Op::Either), left, right) => (self.short_circuit(*op, left, right)?, Ty::Int),
             Expr::Binary(op, left, right) => {
                 let (left, right) = (self.expr(left)?, self.expr(right)?);
                 self.binary(*op, left, right)?
@@ -77,7 +78,7 @@ impl<M: Module> Body<'_, '_, M> {
         self.b.ins().symbol_value(types::I64, global)
     }
 
-    fn text(&mut self, text: &str) -> Result<Value, String> {
+    fn text(&mut self, text: &str) -> Result<Value, Fault> {
         let mut bytes = text.as_bytes().to_vec();
         bytes.push(0);
         let key = format!("\"{text}");
@@ -98,7 +99,8 @@ impl<M: Module> Body<'_, '_, M> {
         Ok(self.address(id))
     }
 
-    fn short(&mut self, op: Op, left: &Expr, right: &Expr) -> Result<Value, String> {
+    /// `&&` and `||`: the right side is evaluated only where the left one does not decide.
+    fn short_circuit(&mut self, op: Op, left: &Expr, right: &Expr) -> Result<Value, Fault> {
         let result = self.b.declare_var(types::I64);
         let left = self.int(left)?;
         let truth = self.b.ins().icmp_imm_s(IntCC::NotEqual, left, 0);
@@ -119,9 +121,9 @@ impl<M: Module> Body<'_, '_, M> {
         Ok(self.b.use_var(result))
     }
 
-    fn binary(&mut self, op: Op, (l, ty): Typed, (r, other): Typed) -> Result<Typed, String> {
+    fn binary(&mut self, op: Op, (l, ty): Typed, (r, other): Typed) -> Result<Typed, Fault> {
         if ty != other {
-            return Err(format!("{op:?} of {ty:?} and {other:?}"));
+            return Err(format!("{op:?} of {ty:?} and {other:?}").into());
         }
         let ints = [IntCC::Equal, IntCC::NotEqual, IntCC::SignedLessThan, IntCC::SignedLessThanOrEqual];
         let floats = [FloatCC::Equal, FloatCC::NotEqual, FloatCC::LessThan, FloatCC::LessThanOrEqual];
@@ -157,18 +159,18 @@ impl<M: Module> Body<'_, '_, M> {
             (Op::Sub, _) => self.b.ins().fsub(l, r),
             (Op::Mul, _) => self.b.ins().fmul(l, r),
             (Op::Div, _) => self.b.ins().fdiv(l, r),
-            _ => return Err(format!("{op:?} of {ty:?}")),
+            _ => return Err(format!("{op:?} of {ty:?}").into()),
         };
         Ok((value, ty))
     }
 
-    fn call(&mut self, name: &str, args: &[Expr]) -> Result<Typed, String> {
+    fn call(&mut self, name: &str, args: &[Expr]) -> Result<Typed, Fault> {
         if let Some(result) = self.builtin(name, args)? {
             return Ok(result);
         }
         let callee = self.globals.functions.get(name).cloned().ok_or_else(|| format!("no function `{name}`"))?;
         if callee.params.len() != args.len() {
-            return Err(format!("`{name}` takes {} values, not {}", callee.params.len(), args.len()));
+            return Err(format!("`{name}` takes {} values, not {}", callee.params.len(), args.len()).into());
         }
         let mut values = Vec::new();
         for (arg, ty) in args.iter().zip(&callee.params) {
@@ -181,7 +183,8 @@ impl<M: Module> Body<'_, '_, M> {
         Ok((if callee.int { self.b.ins().sextend(types::I64, result) } else { result }, Ty::Int))
     }
 
-    fn builtin(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, String> {
+    /// Emits a function of the language itself; `None` if `name` is not one.
+    fn builtin(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, Fault> {
         Ok(Some(match (name, args) {
             ("stack", [size]) => {
                 let bytes = match size {
@@ -210,7 +213,7 @@ impl<M: Module> Body<'_, '_, M> {
     }
 
     /// Access to a word that several threads use.
-    fn atomic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, String> {
+    fn atomic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, Fault> {
         let flags = MemFlagsData::new();
         Ok(Some(match (name, args) {
             ("atomic_load", [address]) => {
@@ -235,7 +238,7 @@ impl<M: Module> Body<'_, '_, M> {
     }
 
     /// Conversions between numbers, and their roots.
-    fn arithmetic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, String> {
+    fn arithmetic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, Fault> {
         Ok(Some(match (name, args) {
             ("sqrt", [value]) => {
                 let (value, ty) = self.expr(value)?;

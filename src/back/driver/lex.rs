@@ -1,12 +1,21 @@
 //! Words of the driver language.
 
+use super::error::DriverError;
+
+/// A word of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
+    /// A name or a keyword.
     Word(String),
+    /// An integer, or a character by its number.
     Int(i64),
+    /// A number with a point.
     Float(f64),
+    /// What stands between double quotes.
     Text(String),
+    /// One of `SIGNS`.
     Sign(&'static str),
+    /// The end of the text.
     End,
 }
 
@@ -17,10 +26,11 @@ const SIGNS: [&str; 32] = [
 ];
 
 /// Tokens with their lines; an `End` is the last.
-pub fn lex(text: &str) -> Result<Vec<(usize, Token)>, String> {
+pub fn lex(text: &str) -> Result<Vec<(usize, Token)>, DriverError> {
     let mut tokens = Vec::new();
     let mut line = 1;
     let mut rest = text;
+    let error = |line: usize, what: String| DriverError::Syntax { line, what };
     while let Some(first) = rest.chars().next() {
         if first == '\n' {
             line += 1;
@@ -34,22 +44,22 @@ pub fn lex(text: &str) -> Result<Vec<(usize, Token)>, String> {
             tokens.push((line, Token::Word(word)));
         } else if first.is_ascii_digit() {
             let word = take(&mut rest, |c| c.is_ascii_alphanumeric() || c == '.');
-            tokens.push((line, number(&word).ok_or_else(|| format!("line {line}: `{word}` is not a number"))?));
+            tokens.push((line, number(&word).ok_or_else(|| error(line, format!("`{word}` is not a number")))?));
         } else if let Some(inside) = rest.strip_prefix('"') {
-            let end = inside.find('"').ok_or_else(|| format!("line {line}: a text without an end"))?;
+            let end = inside.find('"').ok_or_else(|| error(line, "a text without an end".into()))?;
             tokens.push((line, Token::Text(inside[..end].to_string())));
             rest = &inside[end + 1..];
         } else if let Some(inside) = rest.strip_prefix('\'') {
             // A character stands for its number.
             let mut chars = inside.chars();
-            let value = chars.next().ok_or_else(|| format!("line {line}: a character without an end"))?;
-            rest = chars.as_str().strip_prefix('\'').ok_or_else(|| format!("line {line}: one character only"))?;
+            let value = chars.next().ok_or_else(|| error(line, "a character without an end".into()))?;
+            rest = chars.as_str().strip_prefix('\'').ok_or_else(|| error(line, "one character only".into()))?;
             tokens.push((line, Token::Int(i64::from(u32::from(value)))));
         } else if let Some(sign) = SIGNS.into_iter().find(|s| rest.starts_with(s)) {
             tokens.push((line, Token::Sign(sign)));
             rest = &rest[sign.len()..];
         } else {
-            return Err(format!("line {line}: `{first}` is not understood"));
+            return Err(error(line, format!("`{first}` is not understood")));
         }
     }
     tokens.push((line, Token::End));

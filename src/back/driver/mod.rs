@@ -12,8 +12,10 @@
 
 mod ast;
 mod emit;
+mod error;
 mod expr;
 mod lex;
 mod parse;
 
 pub use emit::{Emitted, Names, emit};
+pub use error::DriverError;

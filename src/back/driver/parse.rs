@@ -1,9 +1,11 @@
 //! Parser of the driver language: one token ahead, binary operators by precedence.
 
 use super::ast::*;
+use super::error::DriverError;
 use super::lex::{Token, lex};
 
-pub fn parse(text: &str) -> Result<Program, String> {
+/// Parses a text; an error names the line that breaks the grammar.
+pub fn parse(text: &str) -> Result<Program, DriverError> {
     let mut parser = Parser { tokens: lex(text)?, at: 0 };
     let mut program = Program::default();
     while *parser.peek() != Token::End {
@@ -53,9 +55,9 @@ impl Parser {
         token
     }
 
-    fn error<T>(&self, wanted: &str) -> Result<T, String> {
+    fn error<T>(&self, wanted: &str) -> Result<T, DriverError> {
         let (line, token) = &self.tokens[self.at];
-        Err(format!("line {line}: expected {wanted}, found {token:?}"))
+        Err(DriverError::Syntax { line: *line, what: format!("expected {wanted}, found {token:?}") })
     }
 
     fn is(&self, sign: &str) -> bool {
@@ -70,7 +72,7 @@ impl Parser {
         found
     }
 
-    fn expect(&mut self, sign: &str) -> Result<(), String> {
+    fn expect(&mut self, sign: &str) -> Result<(), DriverError> {
         if self.accept(sign) { Ok(()) } else { self.error(&format!("`{sign}`")) }
     }
 
@@ -86,7 +88,7 @@ impl Parser {
         found
     }
 
-    fn name(&mut self) -> Result<String, String> {
+    fn name(&mut self) -> Result<String, DriverError> {
         if let Token::Word(_) = self.peek()
             && let Token::Word(word) = self.next()
         {
@@ -95,7 +97,7 @@ impl Parser {
         self.error("a name")
     }
 
-    fn item(&mut self, program: &mut Program) -> Result<(), String> {
+    fn item(&mut self, program: &mut Program) -> Result<(), DriverError> {
         if self.accept_word("const") {
             let name = self.name()?;
             self.expect("=")?;
@@ -137,7 +139,7 @@ impl Parser {
         Ok(())
     }
 
-    fn ty(&mut self) -> Result<Ty, String> {
+    fn ty(&mut self) -> Result<Ty, DriverError> {
         match self.name()?.as_str() {
             "int" => Ok(Ty::Int),
             "f32" => Ok(Ty::F32),
@@ -146,7 +148,7 @@ impl Parser {
         }
     }
 
-    fn block(&mut self) -> Result<Vec<Line>, String> {
+    fn block(&mut self) -> Result<Vec<Line>, DriverError> {
         self.expect("{")?;
         let mut lines = Vec::new();
         while !self.accept("}") {
@@ -157,7 +159,7 @@ impl Parser {
         Ok(lines)
     }
 
-    fn stmt(&mut self) -> Result<Stmt, String> {
+    fn stmt(&mut self) -> Result<Stmt, DriverError> {
         if self.accept_word("if") {
             return self.branch();
         }
@@ -186,7 +188,7 @@ impl Parser {
         Ok(stmt)
     }
 
-    fn branch(&mut self) -> Result<Stmt, String> {
+    fn branch(&mut self) -> Result<Stmt, DriverError> {
         let condition = self.expr()?;
         let then = self.block()?;
         let otherwise = match self.accept_word("else") {
@@ -201,11 +203,11 @@ impl Parser {
         Ok(Stmt::If(condition, then, otherwise))
     }
 
-    fn expr(&mut self) -> Result<Expr, String> {
+    fn expr(&mut self) -> Result<Expr, DriverError> {
         self.level(0)
     }
 
-    fn level(&mut self, level: usize) -> Result<Expr, String> {
+    fn level(&mut self, level: usize) -> Result<Expr, DriverError> {
         let Some(signs) = LEVELS.get(level) else { return self.operand() };
         let mut left = self.level(level + 1)?;
         while let Some((_, op)) = signs.iter().find(|(sign, _)| self.is(sign)) {
@@ -216,7 +218,7 @@ impl Parser {
         Ok(left)
     }
 
-    fn operand(&mut self) -> Result<Expr, String> {
+    fn operand(&mut self) -> Result<Expr, DriverError> {
         match self.next() {
             Token::Int(value) => Ok(Expr::Int(value)),
             Token::Float(value) => Ok(Expr::Float(value)),
