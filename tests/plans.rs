@@ -340,5 +340,5 @@ fn the_text_of_a_plan_starts_with_the_number_of_launches() {
     let (plan, ..) = plan(builder, ports, Options { name: "net".into(), ..Options::default() }).expect("plans");
     let text = text::print(&plan);
     assert_eq!(text.lines().next(), Some(format!("{count} launches").as_str()));
-    assert!(text.contains("rounds batch") && text.contains("x f32[N, 5] in x"), "{text}");
+    assert!(text.contains("iterations batch") && text.contains("x f32[N, 5] in x"), "{text}");
 }

@@ -14,12 +14,12 @@ pub(crate) mod ports;
 
 /// Compiled kernels, by index.
 pub trait Code: Send + Sync {
-    /// Runs rounds `begin..end` of a kernel's parallel loop.
+    /// Runs iterations `begin..end` of a kernel's parallel loop.
     ///
     /// # Safety
     /// `buffers` points to one pointer for each buffer of the kernel, to memory as large as the plan says for the batch
     /// in `vars` (batch, first, total); `scratch` to the plan's scratch bytes of this kernel, for this thread alone. No
-    /// other thread runs the same rounds, or another launch on the same memory, at the same time.
+    /// other thread runs the same iterations, or another launch on the same memory, at the same time.
     #[allow(unsafe_code)]
     unsafe fn call(
         &self,
@@ -66,12 +66,12 @@ impl Executor {
     /// `code` must be that of the module that the plan was made with.
     pub fn new(plan: Arc<Plan>, code: Arc<dyn Code>, threads: Arc<Pool>) -> Result<Executor> {
         ports::check(&plan)?;
-        if let Some((_, few)) = &plan.few {
+        if let Some((_, small)) = &plan.small_batch {
             let outlive = |p: &Plan| (p.persistent_bytes, p.prepare.clone(), p.kernels.clone(), p.params.clone());
-            if outlive(few) != outlive(&plan) {
-                return Err(Error::new(format!("plan {}: the one for few images is another program's", plan.name)));
+            if outlive(small) != outlive(&plan) {
+                return Err(Error::new(format!("plan {}: the one for small batches is another program's", plan.name)));
             }
-            ports::check(few)?;
+            ports::check(small)?;
         }
         let most = plan.kernels.iter().map(|k| k.scratch_bytes).max().unwrap_or(0);
         let mut scratch = Vec::new();
@@ -158,17 +158,17 @@ struct Region<'a> {
 }
 
 impl Region<'_> {
-    /// This worker's rounds of a launch, whose arguments start at `at`.
+    /// This worker's iterations of a launch, whose arguments start at `at`.
     fn run(&self, worker: &Worker, launch: &Launch, at: usize) {
-        let rounds = worker.share(launch.rounds.count(self.batch));
-        if rounds.is_empty() {
+        let iterations = worker.share(launch.iterations.count(self.batch));
+        if iterations.is_empty() {
             return;
         }
         let args = &self.args.0[at..at + launch.buffers.len()];
         let scratch = self.scratch.0[worker.index()];
-        let (begin, end) = (rounds.start as i64, rounds.end as i64);
+        let (begin, end) = (iterations.start as i64, iterations.end as i64);
         // SAFETY: `reserve` pointed the arguments to memory of the sizes in the plan for this batch; the scratch memory
-        // is this worker's and as large as the largest kernel asks for; workers have different rounds, which the
+        // is this worker's and as large as the largest kernel asks for; workers have different iterations, which the
         // kernel's parallel loop makes independent; barriers separate the launches.
         #[allow(unsafe_code)]
         unsafe {
@@ -239,8 +239,8 @@ impl Engine for Executor {
 
     fn set_profile(&mut self, on: bool) {
         let launches = |plan: &Plan| plan.every_launch().count();
-        let few = self.plan.few.as_ref().map_or(0, |(_, few)| launches(few));
-        self.profile = on.then(|| vec![Duration::ZERO; launches(&self.plan).max(few)]);
+        let small = self.plan.small_batch.as_ref().map_or(0, |(_, plan)| launches(plan));
+        self.profile = on.then(|| vec![Duration::ZERO; launches(&self.plan).max(small)]);
     }
 
     fn profile(&self) -> Vec<(String, Duration)> {

@@ -38,7 +38,7 @@ pub struct Buffer {
 
 /// How many iterations a launch's parallel loop has: `fixed + each · ceil(batch / images)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rounds {
+pub struct Iterations {
     /// Iterations of any batch.
     pub fixed: usize,
     /// Iterations for each group of images.
@@ -47,7 +47,7 @@ pub struct Rounds {
     pub images: usize,
 }
 
-impl Rounds {
+impl Iterations {
     /// Returns the iterations for a batch of this many images.
     pub fn count(&self, batch: usize) -> usize {
         self.fixed + self.each * batch.div_ceil(self.images)
@@ -62,7 +62,7 @@ pub struct Launch {
     /// Indices of buffers.
     pub buffers: Vec<usize>,
     /// Iterations of its parallel loop.
-    pub rounds: Rounds,
+    pub iterations: Iterations,
 }
 
 /// What the plan knows of a kernel.
@@ -208,11 +208,11 @@ pub struct Plan {
     pub group: Option<usize>,
     /// With groups: launches from this one on run once, after those before it have run for the last group.
     pub finish: usize,
-    /// For devices that share a batch: a buffer that holds, after this launch, the sum of floats over the device's
-    /// images.
-    pub sums: Vec<(usize, usize)>,
-    /// A buffer that this launch adds to, unless its run starts with the first image of the batch.
-    pub grows: Vec<(usize, usize)>,
+    /// For devices that share a batch: launches and buffers; after the launch the buffer holds the sum of floats over
+    /// the device's images, which an all-reduce must complete.
+    pub all_reduces: Vec<(usize, usize)>,
+    /// Launches and buffers that they add to, but for the run with the first image of the batch, which overwrites them.
+    pub accumulates: Vec<(usize, usize)>,
     /// What callers must feed.
     pub inputs: Vec<Port>,
     /// What callers can ask for.
@@ -227,7 +227,7 @@ pub struct Plan {
     pub image_bytes: usize,
     /// An alternative plan for batches of at most this many images; it computes the same values. It agrees with this
     /// plan in all that outlives a run: buffers' numbers, kernels, preparations and persistent places.
-    pub few: Option<(usize, Arc<Plan>)>,
+    pub small_batch: Option<(usize, Arc<Plan>)>,
 }
 
 /// Which memory a buffer lies in.
@@ -279,8 +279,8 @@ impl Plan {
 
     /// The plan for a batch: its size alone decides.
     pub fn for_batch(&self, batch: usize) -> &Plan {
-        match &self.few {
-            Some((most, few)) if batch <= *most => few,
+        match &self.small_batch {
+            Some((most, plan)) if batch <= *most => plan,
             _ => self,
         }
     }

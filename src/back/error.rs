@@ -1,15 +1,15 @@
-//! Why a back end makes no code.
+//! Reasons why a back end cannot emit code.
 
 use std::fmt::Display;
 use thiserror::Error;
 
-/// Why a back end makes no code of a verified module.
+/// Why a back end cannot emit code for a verified module.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EmitError {
-    /// The machine or its language has nothing for it.
+    /// The machine or its language cannot express it.
     #[error("{0}")]
     Unsupported(String),
-    /// It needs more than there is: registers, parameters, memory for code.
+    /// It needs more than the machine has: registers, parameters, memory for code.
     #[error("{0}")]
     Limit(String),
     /// A mistake in ninc: verified modules never lead here.
@@ -23,7 +23,7 @@ pub enum EmitError {
 }
 
 impl EmitError {
-    /// The same error, said of a named part of the module.
+    /// Adds the name of the part of the module that the error is about.
     pub fn within(self, place: impl Display) -> EmitError {
         match self {
             EmitError::Unsupported(what) => EmitError::Unsupported(format!("{place}: {what}")),

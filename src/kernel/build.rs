@@ -10,6 +10,7 @@ pub struct MicroKernelBuilder {
 }
 
 impl MicroKernelBuilder {
+    /// Starts a micro-kernel without parameters.
     pub fn new(name: impl Into<String>) -> MicroKernelBuilder {
         let micro_kernel = MicroKernel {
             name: name.into(),
@@ -27,10 +28,12 @@ impl MicroKernelBuilder {
         self.micro_kernel.together = Some(together);
     }
 
+    /// Adds a parameter: the address of elements in memory.
     pub fn pointer(&mut self, name: &str, elem: Elem, access: Access) -> Param {
         self.micro_kernel.params.push(MicroKernelParam::Pointer { name: name.into(), elem, access })
     }
 
+    /// Adds an integer parameter, which indices and counts can use.
     pub fn int(&mut self, name: &str) -> Var {
         let var = self.var(name);
         self.micro_kernel.params.push(MicroKernelParam::Int { name: name.into(), var });
@@ -49,11 +52,12 @@ impl MicroKernelBuilder {
         self.open.last_mut().expect("a body is open").push(inst);
     }
 
+    /// The type of a value.
     pub fn ty(&self, value: Val) -> Ty {
         self.micro_kernel.values[value]
     }
 
-    /// Appends `op` and gives its result.
+    /// Appends `op` and returns its result.
     pub fn op(&mut self, op: Op) -> Val {
         let ty = op.result(|v| self.ty(v));
         let result = self.value(ty);
@@ -61,35 +65,40 @@ impl MicroKernelBuilder {
         result
     }
 
+    /// A float constant in every lane.
     pub fn f32(&mut self, value: f32, lanes: u32) -> Val {
         self.op(Op::ConstF32 { bits: value.to_bits(), lanes })
     }
 
+    /// An integer constant in every lane.
     pub fn i32(&mut self, value: i32, lanes: u32) -> Val {
         self.op(Op::ConstI32 { value, lanes })
     }
 
+    /// A value of one lane in every one of `lanes` lanes.
     pub fn splat(&mut self, value: Val, lanes: u32) -> Val {
         if lanes == 1 { value } else { self.op(Op::Splat { value, lanes }) }
     }
 
+    /// Loads `lanes` elements from `index` on; elements of 16 bits or fewer are widened to 32.
     pub fn load(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
         let ty = self.loaded(base, lanes);
         self.op(Op::Load { from: Address { base, index: index.into() }, ty, count: None })
     }
 
-    /// What lies there will be read soon.
+    /// Says that this memory will be read soon.
     pub fn prefetch(&mut self, base: Param, index: impl Into<Index>) {
         self.push(Inst::Prefetch { from: Address { base, index: index.into() } });
     }
 
-    /// The first `count` elements, then zeros.
+    /// Loads the first `count` elements; the other lanes are 0.
     pub fn load_partial(&mut self, base: Param, index: impl Into<Index>, lanes: u32, count: u32) -> Val {
         let ty = self.loaded(base, lanes);
         let count = (count < lanes).then_some(count);
         self.op(Op::Load { from: Address { base, index: index.into() }, ty, count })
     }
 
+    /// Loads one element into every lane.
     pub fn broadcast(&mut self, base: Param, index: impl Into<Index>, lanes: u32) -> Val {
         let ty = self.loaded(base, lanes);
         self.op(Op::Broadcast { from: Address { base, index: index.into() }, ty })
@@ -102,6 +111,7 @@ impl MicroKernelBuilder {
         }
     }
 
+    /// Stores all lanes from `index` on.
     pub fn store(&mut self, base: Param, index: impl Into<Index>, value: Val) {
         self.push(Inst::Store { to: Address { base, index: index.into() }, value, count: None });
     }
@@ -112,55 +122,67 @@ impl MicroKernelBuilder {
         self.push(Inst::Store { to: Address { base, index: index.into() }, value, count });
     }
 
+    /// Appends an operation with one operand.
     pub fn unary(&mut self, op: Unary, value: Val) -> Val {
         self.op(Op::Unary { op, value })
     }
 
+    /// Appends an operation with two operands of one type.
     pub fn binary(&mut self, op: Binary, left: Val, right: Val) -> Val {
         self.op(Op::Binary { op, left, right })
     }
 
+    /// `left + right`
     pub fn add(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Add, left, right)
     }
 
+    /// `left - right`
     pub fn sub(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Sub, left, right)
     }
 
+    /// `left · right`
     pub fn mul(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Mul, left, right)
     }
 
+    /// `left / right`
     pub fn div(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Div, left, right)
     }
 
+    /// The larger of the two, lane by lane.
     pub fn max(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Max, left, right)
     }
 
+    /// The smaller of the two, lane by lane.
     pub fn min(&mut self, left: Val, right: Val) -> Val {
         self.binary(Binary::Min, left, right)
     }
 
+    /// `a · b + c`, rounded once.
     pub fn fma(&mut self, a: Val, b: Val, c: Val) -> Val {
         self.op(Op::Fma { a, b, c })
     }
 
+    /// A mask of the lanes where the comparison holds.
     pub fn compare(&mut self, op: Compare, left: Val, right: Val) -> Val {
         self.op(Op::Compare { op, left, right })
     }
 
+    /// `then` in the lanes of the mask, `otherwise` in the others.
     pub fn select(&mut self, mask: Val, then: Val, otherwise: Val) -> Val {
         self.op(Op::Select { mask, then, otherwise })
     }
 
+    /// Joins all lanes of a value to one lane.
     pub fn reduce(&mut self, op: Binary, value: Val) -> Val {
         if self.ty(value).lanes == 1 { value } else { self.op(Op::Reduce { op, value }) }
     }
 
-    /// A counted loop that carries values: `body(builder, counter, carried) -> next`. Gives the last carried values.
+    /// A counted loop that carries values: `body(builder, counter, carried) -> next`. Returns the last carried values.
     pub fn repeat(
         &mut self,
         name: &str,
@@ -198,9 +220,10 @@ impl MicroKernelBuilder {
         }
     }
 
+    /// Ends the micro-kernel. Panics if a loop is still open.
     pub fn finish(mut self) -> MicroKernel {
-        self.micro_kernel.body = self.open.pop().expect("the micro_kernel's own body");
-        assert!(self.open.is_empty(), "a loop of micro_kernel {} was left open", self.micro_kernel.name);
+        self.micro_kernel.body = self.open.pop().expect("the micro-kernel's own body");
+        assert!(self.open.is_empty(), "a loop of micro-kernel {} was left open", self.micro_kernel.name);
         self.micro_kernel
     }
 }
@@ -212,6 +235,7 @@ pub struct KernelBuilder {
 }
 
 impl KernelBuilder {
+    /// Starts a kernel without buffers.
     pub fn new(name: impl Into<String>) -> KernelBuilder {
         let vars = KVar::NAMES.map(String::from).into_iter().collect();
         let (buffers, scratch) = (PrimaryMap::new(), PrimaryMap::new());
@@ -219,10 +243,12 @@ impl KernelBuilder {
         KernelBuilder { kernel, open: vec![vec![]] }
     }
 
+    /// Adds a parameter: a buffer of these elements.
     pub fn buffer(&mut self, name: &str, elem: Elem, access: Access) -> Memory {
         Memory::Buffer(self.kernel.buffers.push(BufferParam { name: name.into(), elem, access }))
     }
 
+    /// Adds `len` elements of memory that each iteration of the parallel loop has to itself.
     pub fn scratch(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
         self.in_space(name, elem, len, Space::Cache)
     }
@@ -232,7 +258,7 @@ impl KernelBuilder {
         self.in_space(name, elem, len, Space::Local)
     }
 
-    /// Memory of one work item: few numbers, at constant places, so that they become registers.
+    /// Memory of one work item: a few elements at constant places, so that they become registers.
     pub fn private(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
         self.in_space(name, elem, len, Space::Private)
     }
@@ -269,14 +295,17 @@ impl KernelBuilder {
         self.push(Stmt::For { var, kind, begin: begin.into(), end: end.into(), body });
     }
 
+    /// `for name in 0..end`, in order.
     pub fn serial(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Serial, 0, end, body);
     }
 
+    /// `for name in 0..end`, whose iterations are independent of each other and run on all threads.
     pub fn parallel(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Parallel, 0, end, body);
     }
 
+    /// Runs `then` if the condition is not 0.
     pub fn when(&mut self, condition: Expr, then: impl FnOnce(&mut KernelBuilder)) {
         match condition {
             Expr::Const(1) => then(self),
@@ -284,6 +313,7 @@ impl KernelBuilder {
         }
     }
 
+    /// Runs `then` if the condition is not 0, else `otherwise`.
     pub fn either(
         &mut self,
         condition: Expr,
@@ -299,6 +329,7 @@ impl KernelBuilder {
         self.push(Stmt::If { condition, then, otherwise });
     }
 
+    /// Calls a micro-kernel with arguments in the order of its parameters.
     pub fn call(&mut self, micro_kernel: MicroKernelId, args: impl Into<Vec<Arg>>) {
         self.push(Stmt::Call { micro_kernel, args: args.into() });
     }
@@ -307,6 +338,7 @@ impl KernelBuilder {
         self.open.last_mut().expect("a body is open").push(stmt);
     }
 
+    /// Ends the kernel. Panics if a loop is still open.
     pub fn finish(mut self) -> Kernel {
         self.kernel.body = self.open.pop().expect("the kernel's own body");
         assert!(self.open.is_empty(), "a loop of kernel {} was left open", self.kernel.name);

@@ -1,4 +1,4 @@
-//! How much a kernel computes: counted from its loops, so that it holds for every recipe and needs no bookkeeping in any.
+//! The work of a kernel, counted from its loops, so that it holds for every recipe and needs no bookkeeping in any.
 
 use super::ir::*;
 use std::collections::HashMap;
@@ -53,15 +53,15 @@ impl Counter<'_> {
                     return Work::default();
                 }
                 if !body.iter().any(|s| decides(s, *var)) {
-                    // Each round does the same.
+                    // Each iteration does the same.
                     self.vars[*var] = begin;
                     return self.stmts(body) * (end - begin) as u64;
                 }
-                let round = |i| {
+                let iteration = |i| {
                     self.vars[*var] = i;
                     self.stmts(body)
                 };
-                (begin..end).map(round).fold(Work::default(), Add::add)
+                (begin..end).map(iteration).fold(Work::default(), Add::add)
             }
             Stmt::If { condition, then, otherwise } => {
                 let branch = if condition.eval(&self.vars) != 0 { then } else { otherwise };
@@ -86,7 +86,7 @@ impl Counter<'_> {
     }
 }
 
-/// Does the variable decide how much a statement does (and not just where)?
+/// Does the work of a statement depend on the variable (not only its place)?
 fn decides(stmt: &Stmt, var: KVar) -> bool {
     statements(std::slice::from_ref(stmt)).any(|stmt| match stmt {
         Stmt::Call { args, .. } => args.iter().any(|a| matches!(a, Arg::Int(e) if e.mentions(&[var]))),
@@ -128,19 +128,19 @@ fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut Vars) -> Work {
         }
         Inst::Prefetch { .. } => Work::default(),
         Inst::Loop { var, count, body, .. } => {
-            let rounds = count.eval(vars);
-            if rounds <= 0 {
+            let iterations = count.eval(vars);
+            if iterations <= 0 {
                 return Work::default();
             }
             // Without a loop inside whose count the variable decides, each iteration does the same.
             if !instructions(body).any(|i| matches!(i, Inst::Loop { count, .. } if count.mentions(*var))) {
-                return insts(micro_kernel, body, vars) * rounds as u64;
+                return insts(micro_kernel, body, vars) * iterations as u64;
             }
-            let round = |i| {
+            let iteration = |i| {
                 vars[*var] = i;
                 insts(micro_kernel, body, vars)
             };
-            (0..rounds).map(round).fold(Work::default(), Add::add)
+            (0..iterations).map(iteration).fold(Work::default(), Add::add)
         }
     }
 }

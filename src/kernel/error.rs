@@ -75,7 +75,7 @@ pub enum InterpError {
 }
 
 impl InterpError {
-    /// The same error, said of a part of a module.
+    /// Adds the part of the module that the error is about.
     pub fn within(self, place: Place) -> InterpError {
         InterpError::In { place, error: Box::new(self) }
     }

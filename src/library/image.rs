@@ -128,11 +128,11 @@ pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> 
     if let Some(training) = &extras.training {
         write_training(&mut image, &mut record, plan, extras, training)?;
     }
-    if let Some((most, few)) = &plan.few {
+    if let Some((most, small)) = &plan.small_batch {
         // The offsets in the image of the other plan count from its own start.
-        let few = build(few, module, target, extras)?;
-        let start = image.text(&few.bytes);
-        image.kernels.extend(few.kernels.into_iter().map(|(at, kernel)| (start as usize + at, kernel)));
+        let small = build(small, module, target, extras)?;
+        let start = image.text(&small.bytes);
+        image.kernels.extend(small.kernels.into_iter().map(|(at, kernel)| (start as usize + at, kernel)));
         (record.few, record.most) = (start, *most as u64);
     }
     image.bytes[..records::Plan::BYTES].copy_from_slice(&record.bytes());
@@ -216,9 +216,9 @@ fn launches(image: &mut Image, plan: &Plan, launches: &[Launch]) -> Result<(u64,
         list.push(records::Launch {
             // The linker's: the address of the kernel.
             kernel: 0,
-            rounds: launch.rounds.fixed as u64,
-            each: launch.rounds.each as u64,
-            images: launch.rounds.images as u64,
+            rounds: launch.iterations.fixed as u64,
+            each: launch.iterations.each as u64,
+            images: launch.iterations.images as u64,
             buffers: buffers.len() as u64,
             buffers_at: image.records(&buffers),
         });

@@ -95,12 +95,12 @@ fn port(port: &Port) -> Value {
 
 fn launch(launch: &Launch, source: &Source) -> Value {
     let entry = &source.kernels[launch.kernel];
-    let rounds = launch.rounds;
+    let iterations = launch.iterations;
     json!({
         "kernel": entry.name,
         "groups": if entry.items.is_some() { "rounds" } else { "any" },
         "local_size": entry.items.unwrap_or(ITEMS),
-        "rounds": { "fixed": rounds.fixed, "each": rounds.each, "images": rounds.images },
+        "rounds": { "fixed": iterations.fixed, "each": iterations.each, "images": iterations.images },
         "buffers": launch.buffers,
         "workspace": entry.workspace_bytes,
     })

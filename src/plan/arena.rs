@@ -1,22 +1,25 @@
-//! Buffers on top of each other: those whose lifetimes do not meet may share memory.
+//! Memory of the arena: buffers whose lifetimes do not overlap may share it.
 
 use crate::lower::BufferId;
 
-/// From the launch that writes a buffer first to the one that uses it last, both included.
+/// A buffer's lifetime: from the launch that first writes it to the one that last uses it, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
+    /// Number of the first launch.
     pub first: usize,
+    /// Number of the last launch.
     pub last: usize,
 }
 
 impl Lifetime {
-    pub fn meets(self, other: Lifetime) -> bool {
+    /// Do the two share a launch?
+    pub fn overlaps(self, other: Lifetime) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 }
 
-/// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes into
-/// the smallest gap, between those already placed that live at the same time, which holds it, or behind them.
+/// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes
+/// into the smallest gap, between those already placed that live at the same time, which holds it, or behind them.
 pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl FnMut(BufferId, usize)) -> usize {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].1), i));
@@ -27,12 +30,12 @@ pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl Fn
         let mut gap: Option<(usize, usize)> = None;
         let mut end = 0;
         // `placed` is sorted by offset.
-        for &(offset, other, lives) in placed.iter().filter(|p| p.2.meets(life)) {
+        for &(offset, other, lives) in placed.iter().filter(|p| p.2.overlaps(life)) {
             if offset >= end + size && gap.is_none_or(|(_, room)| offset - end < room) {
                 gap = Some((end, offset - end));
             }
             end = end.max(offset + other);
-            debug_assert!(lives.meets(life));
+            debug_assert!(lives.overlaps(life));
         }
         let offset = gap.map_or(end, |g| g.0);
         place(buffer, offset);

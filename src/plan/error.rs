@@ -1,9 +1,9 @@
-//! Why a program has no plan.
+//! Reasons why a program cannot be planned.
 
 use crate::kernel::error::VerifyErrors;
 use thiserror::Error;
 
-/// Why a program has no plan. Recipes and operators write programs, so each of these is a mistake in ninc.
+/// Why a program cannot be planned. Recipes and operators write programs, so each of these is a mistake in ninc.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
     /// Its kernels break rules of the kernel IR.
@@ -38,9 +38,9 @@ impl From<&str> for PlanError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum IterationsError {
     /// It is negative, or falls as the batch grows.
-    #[error("a negative number of rounds")]
+    #[error("a negative number of iterations")]
     Negative,
     /// It has another form, as this batch shows.
-    #[error("its rounds for a batch of {0} are not fixed + each·ceil(batch/images)")]
+    #[error("its iterations for a batch of {0} are not fixed + each·ceil(batch/images)")]
     Form(i64),
 }

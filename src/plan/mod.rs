@@ -1,8 +1,9 @@
-//! From a draft (kernels, buffers, launches) to a plan: every buffer gets its place, every launch its number of rounds.
+//! From a program (kernels, buffers, launches) to a plan: every buffer gets its place, every launch its number of
+//! iterations.
 //!
-//! Parameters and what is prepared from them are persistent. Everything else shares one arena, whose buffers lie on top of
-//! each other where their lifetimes allow it (`arena`). A parameter's new value takes the parameter's place if nothing
-//! reads the old one any more (`update`), otherwise a copy at the end of the run brings it there.
+//! Parameters and what is prepared from them are persistent. Everything else shares one arena, whose buffers lie on top
+//! of each other where their lifetimes allow it (`arena`). A parameter's new value takes the parameter's place if
+//! nothing reads the old one any more (`update`), otherwise a copy at the end of the run brings it there.
 
 use crate::kernel::interp::scratch_offsets;
 use crate::kernel::ir::{Access, EntityRef, Module, PrimaryMap};
@@ -14,36 +15,42 @@ use std::sync::Arc;
 
 mod arena;
 pub mod error;
+mod iterations;
 mod phases;
-mod rounds;
 mod share;
 pub mod text;
 mod update;
 
 pub use arena::Lifetime;
 pub use error::PlanError;
-pub use rounds::fit as fit_rounds;
+pub use iterations::fit as fit_iterations;
 
-/// The most images that the draft's launches for few images are taken for. From there on each of a few threads has images
-/// of its own to work on.
-pub const FEW: usize = 8;
+/// The largest batch that runs by the launches for small batches. Larger ones give each of a few threads images of its
+/// own.
+pub const SMALL_BATCH: usize = 8;
 
-/// Values by name; `Port::buffer` is the number of the draft's slot.
+/// Values by name; `Port::buffer` is the number of the program's buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
+    /// Values that callers feed.
     pub inputs: Vec<Port>,
+    /// Values that callers can fetch.
     pub outputs: Vec<Port>,
+    /// Values that are kept between runs.
     pub params: Vec<Port>,
 }
 
+/// How a program will run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// The name of the plan.
     pub name: String,
     /// Training: parameters change in each run.
     pub prepare_each_run: bool,
     /// The most images in one run of the launches, of a program without updates.
     pub group: Option<usize>,
-    /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches allow it.
+    /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches
+    /// allow it.
     pub cache: Option<usize>,
     /// Several devices share each batch.
     pub shared: bool,
@@ -63,7 +70,7 @@ pub fn plan(
     }
     let aliases = update::resolve(&mut builder, &options.updates)?;
     let module = verify(std::mem::take(&mut builder.module))?;
-    let few = builder.small_batch.take();
+    let small_batch = builder.small_batch.take();
     let step = options.prepare_each_run;
     if options.shared {
         share::sort(&mut builder, &module, &aliases)?;
@@ -76,24 +83,25 @@ pub fn plan(
     if let Some(cache) = options.cache.filter(|_| !step && plan.fixed_bytes == 0) {
         plan.group = group_in(cache, plan.image_bytes);
     }
-    if let Some(few) = few {
+    if let Some(launches) = small_batch {
         if !aliases.is_empty() || options.group.is_some() {
             return Err("a second plan for a program whose images depend on each other".into());
         }
-        builder.launches = few;
-        plan.few = Some((FEW, Arc::new(lay_out(&builder, &module, &ports, &options, &aliases, None)?)));
+        builder.launches = launches;
+        plan.small_batch = Some((SMALL_BATCH, Arc::new(lay_out(&builder, &module, &ports, &options, &aliases, None)?)));
     }
     Ok((plan, module, builder.origins))
 }
 
-/// Images whose values fit `cache`: a power of two, not below what keeps threads busy; `None` for images so small that any
-/// batch is a group.
+/// Images whose values fit `cache`: a power of two, not below what keeps threads busy; `None` for images so small that
+/// any batch is a group.
 fn group_in(cache: usize, image_bytes: usize) -> Option<usize> {
     let most = cache.checked_div(image_bytes)?;
     (most < 1024).then(|| 1 << most.max(32).ilog2())
 }
 
-/// The plan of the draft's launches; `phases` is the launch from which on a training step has all groups behind it.
+/// The plan of the program's launches. `phases` is the first launch of a training step that runs once, after the last
+/// group of images.
 fn lay_out(
     builder: &ProgramBuilder,
     module: &Verified<Module>,
@@ -130,15 +138,15 @@ fn lay_out(
         launches: launches(&builder.launches, module)?,
         group,
         finish,
-        sums: vec![],
-        grows: vec![],
+        all_reduces: vec![],
+        accumulates: vec![],
         inputs: ports.inputs.clone(),
         outputs: ports.outputs.clone(),
         params: ports.params.clone(),
         persistent_bytes: sizes[0],
         fixed_bytes: sizes[1],
         image_bytes: sizes[2],
-        few: None,
+        small_batch: None,
     })
 }
 
@@ -167,8 +175,9 @@ fn launches(launches: &[lower::Launch], module: &Module) -> Result<Vec<Launch>, 
     let launch = |l: &lower::Launch| {
         let kernel = &module.kernels[l.kernel];
         let end = kernel.iterations().ok_or_else(|| format!("kernel {} is not one loop", kernel.name))?;
-        let rounds = rounds::fit(end).map_err(|error| PlanError::Iterations { kernel: kernel.name.clone(), error })?;
-        Ok(Launch { kernel: l.kernel.index(), buffers: l.args.iter().map(|s| s.index()).collect(), rounds })
+        let iterations =
+            iterations::fit(end).map_err(|error| PlanError::Iterations { kernel: kernel.name.clone(), error })?;
+        Ok(Launch { kernel: l.kernel.index(), buffers: l.args.iter().map(|s| s.index()).collect(), iterations })
     };
     launches.iter().map(launch).collect()
 }
@@ -215,7 +224,7 @@ fn lifetimes(
             && buffer.fixed > 0
             && life.first < finish
         {
-            // Sums over the images grow from group to group.
+            // Sums over the images are added to in each group.
             *life = Lifetime { first: 0, last: life.last.max(finish) };
         }
     }

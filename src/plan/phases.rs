@@ -1,14 +1,14 @@
 //! A training step in groups of images: which launches run for each group, and which once, at the end.
 //!
-//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::sums`). What depends on
-//! such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums (statistics of
-//! the batch), the batch cannot be cut.
+//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::sums`). What
+//! depends on such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums
+//! (statistics of the batch), the batch cannot be cut.
 
 use crate::kernel::ir::{Access, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 
-/// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must stay
-/// whole, and nothing has changed. `updated` are values that share a parameter's place.
+/// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must
+/// stay whole, and nothing has changed. `updated` are values that share a parameter's place.
 pub(super) fn split(builder: &mut ProgramBuilder, module: &Module, updated: &[(BufferId, BufferId)]) -> Option<usize> {
     let mut complete_late = builder.buffers.keys().map(|_| false).collect();
     let mut late = Vec::new();
@@ -59,8 +59,8 @@ fn at_end(
     Some(at_end)
 }
 
-/// Images of a group: as many as keep the arena near the last cache, but enough that sums kept in memory (weights' gradients)
-/// are not read and written for each image. A power of two.
+/// Images of a group: as many as keep the arena near the last cache, but enough that sums kept in memory (weights'
+/// gradients) are not read and written for each image. A power of two.
 pub(super) fn images(per_image: usize, last_cache: usize) -> usize {
     let fitting = last_cache * 2 / per_image.max(1);
     1 << fitting.clamp(8, 1 << 12).ilog2()

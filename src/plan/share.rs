@@ -1,24 +1,26 @@
-//! A batch that several devices share: which values they must add up, and an order of launches in which they seldom have to.
+//! A batch that several devices share: which values they must add up (all-reduce), and an order of launches in which
+//! they seldom have to.
 //!
-//! A shared value made from values per image is a sum over the images (`tests/ops.rs` holds all operators to it), of which
-//! a device has its part until all have met. Launches are sorted by how many such meetings they need before them: a network
-//! without statistics of the batch meets once, between its gradients and the updates.
+//! A value shared by the batch that is made from values per image is a sum over the images (`tests/ops.rs` holds all
+//! operators to it). Each device holds a partial sum until an all-reduce completes it. Launches are sorted by the
+//! number of all-reduces that they need before them: a network without statistics of the batch has one, between its
+//! gradients and the updates.
 
 use super::PlanError;
 use crate::kernel::ir::{Access, Elem, EntityRef, Module, PrimaryMap};
 use crate::lower::{BufferId, ProgramBuilder};
 use ninc_runtime::plan::{Place, Plan};
 
-/// How far a value is, in meetings.
+/// When a value is complete, as a number of all-reduces.
 #[derive(Clone, Copy, Default)]
 struct Level {
-    /// After how many it is complete.
-    ready: usize,
-    /// The last launch so far that reads or writes it runs after so many.
-    used: usize,
+    /// It is complete after this many.
+    complete_after: usize,
+    /// The last launch so far that reads or writes it runs after this many.
+    used_after: usize,
 }
 
-/// Sorts the draft's launches; `aliases` are values that share a parameter's place.
+/// Sorts the program's launches; `aliases` are values that share a parameter's place.
 pub(super) fn sort(
     builder: &mut ProgramBuilder,
     module: &Module,
@@ -30,22 +32,22 @@ pub(super) fn sort(
     for (i, launch) in builder.launches.iter().enumerate() {
         let args = || launch.args.iter().map(|s| place(*s)).zip(module.kernels[launch.kernel].buffers.values());
         let after = args().map(|(p, param)| match param.access {
-            Access::Read => levels[p].ready,
+            Access::Read => levels[p].complete_after,
             // Whoever reads the old value comes first.
-            Access::Write | Access::ReadWrite => levels[p].ready.max(levels[p].used),
+            Access::Write | Access::ReadWrite => levels[p].complete_after.max(levels[p].used_after),
         });
         let level = after.max().unwrap_or(0);
         for (p, param) in args() {
-            levels[p].used = levels[p].used.max(level);
+            levels[p].used_after = levels[p].used_after.max(level);
             if param.access != Access::Read {
-                levels[p].ready = level;
+                levels[p].complete_after = level;
             }
         }
         for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
             if builder.buffers[*sum].elem != Elem::F32 {
                 return Err(format!("{} is not a sum of floats", builder.buffers[*sum].name).into());
             }
-            levels[place(*sum)].ready = level + 1;
+            levels[place(*sum)].complete_after = level + 1;
         }
         order.push((level, i));
     }
@@ -57,21 +59,22 @@ pub(super) fn sort(
     Ok(())
 }
 
-/// Says in the plan which buffers are sums, and which are added to.
+/// Says in the plan which buffers need an all-reduce, and which are added to.
 pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
-    let mut sums: Vec<(usize, usize)> = builder.sums.iter().map(|(last, buffer)| (*last, buffer.index())).collect();
+    let mut all_reduces: Vec<(usize, usize)> =
+        builder.sums.iter().map(|(last, buffer)| (*last, buffer.index())).collect();
     // What nobody reads has lost its place to others.
-    sums.retain(|&(last, sum)| {
+    all_reduces.retain(|&(last, sum)| {
         plan.launches[last + 1..].iter().any(|l| l.buffers.contains(&sum))
             || plan.outputs.iter().any(|o| o.buffer == sum)
             || matches!(plan.buffers[sum].place, Place::Persistent { .. })
     });
-    sums.sort();
-    plan.sums = sums;
+    all_reduces.sort();
+    plan.all_reduces = all_reduces;
     for (i, launch) in builder.launches.iter().enumerate().filter(|(_, l)| l.sums) {
         for (buffer, param) in launch.args.iter().zip(module.kernels[launch.kernel].buffers.values()) {
             if param.access == Access::ReadWrite && builder.buffers[*buffer].per_image == 0 {
-                plan.grows.push((i, buffer.index()));
+                plan.accumulates.push((i, buffer.index()));
             }
         }
     }

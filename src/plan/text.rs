@@ -1,6 +1,6 @@
 //! A plan as text: the number of launches first, then what lies where and what runs when.
 
-use ninc_runtime::plan::{Launch, Place, Plan, Port, Rounds};
+use ninc_runtime::plan::{Iterations, Launch, Place, Plan, Port};
 use std::fmt::{self, Write};
 
 /// The whole plan.
@@ -47,9 +47,9 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
         };
         writeln!(out, "  {}: {size} at {place}", b.name)?;
     }
-    if let Some((most, few)) = &plan.few {
+    if let Some((most, plan)) = &plan.small_batch {
         writeln!(out, "for at most {most} images:")?;
-        write(few, out)?;
+        write(plan, out)?;
     }
     Ok(())
 }
@@ -65,11 +65,11 @@ fn port_type(port: &Port) -> String {
 fn launch_text(plan: &Plan, launch: &Launch) -> String {
     let args: Vec<&str> = launch.buffers.iter().map(|&b| plan.buffers[b].name.as_str()).collect();
     let kernel = &plan.kernels[launch.kernel].name;
-    format!("{kernel}({}) rounds {}", args.join(", "), rounds_text(launch.rounds))
+    format!("{kernel}({}) iterations {}", args.join(", "), iterations_text(launch.iterations))
 }
 
-fn rounds_text(rounds: Rounds) -> String {
-    let Rounds { fixed, each, images } = rounds;
+fn iterations_text(iterations: Iterations) -> String {
+    let Iterations { fixed, each, images } = iterations;
     let batch = if images == 1 { "batch".to_string() } else { format!("ceil(batch/{images})") };
     match (fixed, each) {
         (_, 0) => fixed.to_string(),

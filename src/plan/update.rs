@@ -1,18 +1,19 @@
 //! Where a parameter's new value goes: in place if that is safe, else by a copy at the end of the run.
 //!
-//! In place is safe if one launch writes the new value, nothing reads the old one after it, and that launch itself reads
-//! of the old value only what it is about to overwrite. The last point is proved from its kernel: the calls' pieces are
-//! disjoint, and inside the micro-kernel each load of the old value is followed by a store to the same elements.
+//! In place is safe if one launch writes the new value, nothing reads the old one after it, and that launch itself
+//! reads of the old value only what it is about to overwrite. The last point is proved from its kernel: the calls'
+//! pieces are disjoint, and inside the micro-kernel each load of the old value is followed by a store to the same
+//! elements.
 
 use super::PlanError;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::*;
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role, code};
 
-/// Elements that one round of a copy moves.
+/// Elements that one iteration of a copy moves.
 const CHUNK: usize = 1 << 14;
 
-/// Decides for each `(parameter, new value)`; appends copies to the draft and returns those that share a place.
+/// Decides for each `(parameter, new value)`; appends copies to the program and returns those that share a place.
 pub(super) fn resolve(
     builder: &mut ProgramBuilder,
     updates: &[(BufferId, BufferId)],
@@ -110,7 +111,8 @@ fn calls(module: &Module, kernel: &Kernel, vars: &mut KVars, memory: [Memory; 2]
     visited.is_ok()
 }
 
-/// The elements `low..high` that the micro-kernel loads through `old` and stores through `new`, if it does so piece by piece.
+/// The elements `low..high` that the micro-kernel loads through `old` and stores through `new`, if it does so piece by
+/// piece.
 fn span(micro_kernel: &MicroKernel, old: Param, new: Param) -> Option<(i64, i64)> {
     let mut pieces = Vec::new();
     if !body_pieces(micro_kernel, &micro_kernel.body, None, old, new, &mut pieces) {
@@ -147,7 +149,7 @@ fn body_pieces(
                 let (low, width) = (to.index.offset, i64::from(width));
                 let high = match (to.index.terms.as_slice(), counter) {
                     ([], None) => low + width,
-                    (&[(var, step)], Some((v, rounds))) if var == v && step == width => low + step * rounds,
+                    (&[(var, step)], Some((v, iterations))) if var == v && step == width => low + step * iterations,
                     _ => return false,
                 };
                 pieces.push((low, high));
@@ -156,11 +158,11 @@ fn body_pieces(
             Inst::Store { .. } | Inst::Prefetch { .. } => {}
             Inst::Loop { var, count, body, .. } => {
                 let touches = touches(body, old) || touches(body, new);
-                let rounds = count.constant().map(|count| count.max(0));
-                match rounds {
+                let iterations = count.constant().map(|count| count.max(0));
+                match iterations {
                     _ if !touches => {}
-                    Some(rounds) if counter.is_none() => {
-                        if !body_pieces(micro_kernel, body, Some((*var, rounds)), old, new, pieces) {
+                    Some(iterations) if counter.is_none() => {
+                        if !body_pieces(micro_kernel, body, Some((*var, iterations)), old, new, pieces) {
                             return false;
                         }
                     }

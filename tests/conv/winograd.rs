@@ -7,7 +7,7 @@ use crate::support::cases;
 use ninc::kernel::ir::Stmt;
 use ninc::lower::target::{Algorithm, Batch, Target};
 use ninc::lower::{LowerCx, Lowered};
-use ninc::plan::fit_rounds;
+use ninc::plan::fit_iterations;
 use ninc::recipes::{Epilogue, Function, Reduction, Stage, Window, conv};
 use ninc::types::Type;
 use std::collections::BTreeSet;
@@ -167,7 +167,7 @@ fn groups_of_small_images() {
                 let (builder, _, _) = builder(&target, &types, &result, lower);
                 let kernel = &builder.module.kernels[builder.launches[0].kernel];
                 let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
-                grouped += usize::from(fit_rounds(end).expect("rounds").images > 1);
+                grouped += usize::from(fit_iterations(end).expect("iterations").images > 1);
                 let got = run(&target, batch, operands, &result, lower);
                 let [max, rms] = errors(&got, &expected);
                 assert!(max < 3e-5 && rms < 1e-5, "{batch} {links} lanes {}: max {max:e}, rms {rms:e}", target.lanes);

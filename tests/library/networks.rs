@@ -82,8 +82,8 @@ fn libraries_for_this_machine_have_the_plans_of_the_runtime() {
         assert_eq!(*run.plan, library.plan, "{name}");
         assert_eq!(run.module.to_string(), library.module.to_string(), "{name}");
         if name == "cifar10.nin" {
-            let (most, few) = library.plan.few.as_ref().expect("a plan for few images");
-            assert!(*most > 0 && few.launches != library.plan.launches);
+            let (most, small) = library.plan.small_batch.as_ref().expect("a plan for small batches");
+            assert!(*most > 0 && small.launches != library.plan.launches);
         }
     }
     let model = shipped("digits.nin");

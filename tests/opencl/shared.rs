@@ -100,14 +100,14 @@ fn devices_meet_once_without_statistics() {
         let updates = program.updates;
         let options = plan::Options { shared: true, updates, prepare_each_run: true, ..plan::Options::default() };
         let (plan, ..) = plan::plan(program.builder, program.ports, options).expect("a plan");
-        assert!(plan.sums.len() >= 7, "a gradient for each parameter");
+        assert!(plan.all_reduces.len() >= 7, "a gradient for each parameter");
         let (mut meetings, mut open) = (0, Vec::new());
         for (i, launch) in plan.launches.iter().enumerate() {
             if launch.buffers.iter().any(|b| open.contains(b)) {
                 meetings += 1;
                 open.clear();
             }
-            open.extend(plan.sums.iter().filter(|(at, _)| *at == i).map(|(_, buffer)| *buffer));
+            open.extend(plan.all_reduces.iter().filter(|(at, _)| *at == i).map(|(_, buffer)| *buffer));
         }
         meetings
     };

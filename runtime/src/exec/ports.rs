@@ -31,16 +31,16 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
     }
     for launch in plan.every_launch() {
         let known = launch.kernel < plan.kernels.len() && launch.buffers.iter().all(|&b| b < plan.buffers.len());
-        if !known || launch.rounds.images == 0 {
+        if !known || launch.iterations.images == 0 {
             return wrong("a launch of something that does not exist".into());
         }
     }
-    for &(launch, buffer) in plan.sums.iter().chain(&plan.grows) {
+    for &(launch, buffer) in plan.all_reduces.iter().chain(&plan.accumulates) {
         if launch >= plan.launches.len() || plan.buffers.get(buffer).is_none_or(|b| b.per_image > 0) {
             return wrong("a sum over the images of something else".into());
         }
     }
-    if plan.group.is_some() && !plan.sums.is_empty() {
+    if plan.group.is_some() && !plan.all_reduces.is_empty() {
         return wrong("groups of images in a batch that devices share".into());
     }
     for port in plan.inputs.iter().chain(&plan.outputs).chain(&plan.params) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Items of a group where the kernel does not care.
 const ITEMS: usize = 64;
-/// The most groups of such a kernel: its items go on with further rounds.
+/// The most groups of such a kernel: its items go on with further iterations.
 const GROUPS: usize = 1 << 16;
 /// The most memory for the items' own arrays, of those kernels that need it.
 const WORKSPACE: usize = 256 << 20;
@@ -100,13 +100,13 @@ impl DeviceProgram {
     /// Groups, and items of each, for a launch.
     fn grid(&self, launch: &Launch, images: usize) -> (usize, usize) {
         let entry = &self.source.kernels[launch.kernel];
-        let rounds = launch.rounds.count(images);
+        let iterations = launch.iterations.count(images);
         match entry.items {
-            Some(items) => (rounds, items),
+            Some(items) => (iterations, items),
             None => {
-                let items = ITEMS.min(rounds.next_power_of_two()).min(self.context.info.group_items.max(1));
+                let items = ITEMS.min(iterations.next_power_of_two()).min(self.context.info.group_items.max(1));
                 let room = (WORKSPACE / (entry.workspace_bytes * items).max(1)).max(1);
-                (rounds.div_ceil(items).min(GROUPS).min(room), items)
+                (iterations.div_ceil(items).min(GROUPS).min(room), items)
             }
         }
     }

@@ -77,13 +77,13 @@ impl OpenCl {
             for (program, share) in self.programs.iter().zip(shares) {
                 if several && share.start > 0 && i >= before {
                     // Its kernels add to what the images before theirs left: here nothing.
-                    let mut grows = plan.grows.iter().filter(|(at, _)| *at == i - before);
-                    grows.try_for_each(|(_, buffer)| program.clear(*buffer, share.len()))?;
+                    let mut accumulated = plan.accumulates.iter().filter(|(at, _)| *at == i - before);
+                    accumulated.try_for_each(|(_, buffer)| program.clear(*buffer, share.len()))?;
                 }
                 measured.extend(program.launch(launch, [share.len(), share.start, total])?);
             }
             if several && i >= before {
-                open.extend(plan.sums.iter().filter(|(at, _)| *at == i - before).map(|(_, buffer)| *buffer));
+                open.extend(plan.all_reduces.iter().filter(|(at, _)| *at == i - before).map(|(_, buffer)| *buffer));
             }
             events.push((i, measured));
         }

@@ -34,8 +34,8 @@ pub struct Source {
 pub struct Entry {
     /// The function's name.
     pub name: String,
-    /// Work items of a group, where the kernel is written for groups: one group for each of the launch's rounds.
-    /// Otherwise any number of items share the rounds.
+    /// Work items of a group, where the kernel is written for groups: one group for each of the launch's iterations.
+    /// Otherwise any number of items share the iterations.
     pub items: Option<usize>,
     /// Bytes of global memory that each work item needs for itself.
     pub workspace_bytes: usize,

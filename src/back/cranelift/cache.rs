@@ -1,8 +1,8 @@
 //! Machine code kept between starts, so that the second one need not compile.
 //!
-//! A file holds all that its code depends on, and is used only where that is the same byte for byte, so nothing rests on a
-//! hash. Loaded code runs with the user's rights: the folder must be the user's own and closed to others, and every file is
-//! checked as a whole. What does not fit is compiled again and written anew.
+//! A file holds all that its code depends on, and is used only where that is the same byte for byte, so nothing rests
+//! on a hash. Loaded code runs with the user's rights: the folder must be the user's own and closed to others, and
+//! every file is checked as a whole. What does not fit is compiled again and written anew.
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
@@ -22,13 +22,16 @@ const KINDS: [Reloc; 5] =
 /// A function's machine code.
 #[derive(Clone)]
 pub struct Piece {
+    /// Alignment of its start, in bytes.
     pub align: u64,
+    /// Machine code.
     pub bytes: Vec<u8>,
+    /// Places in the code that take addresses of other functions.
     pub relocations: Vec<ModuleReloc>,
 }
 
-/// All that code depends on, as bytes. Takes what would be hashed: that names variants and lengths too, so that different
-/// things never have the same bytes, and is much faster to write than their text.
+/// All that code depends on, as bytes. Takes what would be hashed: that names variants and lengths too, so that
+/// different things never have the same bytes, and is much faster to write than their text.
 #[derive(Default)]
 pub struct Key(Vec<u8>);
 

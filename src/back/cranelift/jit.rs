@@ -1,7 +1,7 @@
 //! Compiled kernels in this process's memory: one of the named places of `unsafe`.
 //!
-//! All code lies in one reserved range, so that calls reach each other; its pages become executable and read-only before
-//! the first pointer to them is taken.
+//! All code lies in one reserved range, so that calls reach each other; its pages become executable and read-only
+//! before the first pointer to them is taken.
 
 use super::bug;
 use super::cache::{self, Key};

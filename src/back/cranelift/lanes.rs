@@ -1,4 +1,4 @@
-//! Operations on lanes. A value of more than four lanes is several vectors, each of which is treated alike.
+//! Operations on lanes. A value of more than four lanes is several vectors, all treated alike.
 
 use super::micro_kernel::{Gen, Pieces, piece_type};
 use crate::kernel::ir::*;
@@ -152,7 +152,8 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// To an integer by additions alone: 2²³ has no bits behind the point. Cranelift would call the mathematics library.
+    /// To an integer by additions alone: 2²³ has no bits behind the point. Cranelift would call the mathematics
+    /// library.
     fn round(&mut self, v: Value, op: Unary) -> Value {
         let bits = self.cast(types::I32, v);
         let sign = self.b.ins().band_imm_s(bits, i64::from(i32::MIN));

@@ -1,4 +1,5 @@
-//! Loads and stores of micro-kernels: widening, packed bytes, first lanes only. Memory is little-endian and not aligned.
+//! Loads and stores of micro-kernels: widening, packed bytes, first lanes only. Memory is little-endian and not
+//! aligned.
 
 use super::micro_kernel::{Gen, Pieces, piece_type};
 use crate::kernel::ir::*;
@@ -11,7 +12,7 @@ fn flags() -> MemFlagsData {
 }
 
 impl Gen<'_, '_> {
-    /// The same 128 bits as another vector type.
+    /// Casts a vector to another type; its 128 bits stay.
     pub fn cast(&mut self, ty: Type, value: Value) -> Value {
         if self.b.func.dfg.value_type(value) == ty {
             return value;
@@ -19,6 +20,7 @@ impl Gen<'_, '_> {
         self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), value)
     }
 
+    /// A constant vector of these four words.
     pub fn vector(&mut self, ty: Type, words: [u32; 4]) -> Value {
         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
@@ -32,32 +34,28 @@ impl Gen<'_, '_> {
         self.b.ins().shuffle(a, b, order)
     }
 
+    /// Loads a value of type `ty`; with `count` only that many lanes, the others are zero.
     pub fn load(&mut self, from: &Address, ty: Ty, count: Option<u32>) -> Pieces {
         let elem = self.elem(from.base);
         let place = self.address(from);
         let count = count.unwrap_or(ty.lanes) as usize;
-        self.gather(ty, count, elem.bytes(), |g, lane, whole| {
+        self.gather(ty, count, |g, lane, whole| {
             let at = place.1 + (lane * elem.bytes()) as i32;
             if whole { g.load_vector(elem, place.0, at) } else { g.load_scalar(elem, place.0, at) }
         })
     }
 
+    /// Loads `lanes` words of 32 bits as they are, whatever the element type.
     pub fn load_packed(&mut self, from: &Address, lanes: u32) -> Pieces {
         let place = self.address(from);
-        self.gather(Ty::i32(lanes), lanes as usize, 4, |g, lane, whole| {
+        self.gather(Ty::i32(lanes), lanes as usize, |g, lane, whole| {
             let ty = if whole { types::I32X4 } else { types::I32 };
             g.b.ins().load(ty, flags(), place.0, place.1 + 4 * lane as i32)
         })
     }
 
-    /// Pieces of which the first `count` lanes are loaded by `load(lane, four at once?)`, the others are zero.
-    fn gather(
-        &mut self,
-        ty: Ty,
-        count: usize,
-        _bytes: usize,
-        load: impl Fn(&mut Self, usize, bool) -> Value,
-    ) -> Pieces {
+    /// Loads the first `count` lanes by `load(lane, four at once?)`; the others are zero.
+    fn gather(&mut self, ty: Ty, count: usize, load: impl Fn(&mut Self, usize, bool) -> Value) -> Pieces {
         let (piece, pieces) = piece_type(ty);
         if ty.lanes < 4 {
             return (0..pieces).map(|i| if i < count { load(self, i, false) } else { self.zero(piece) }).collect();
@@ -124,6 +122,7 @@ impl Gen<'_, '_> {
         }
     }
 
+    /// Stores a value; with `count` only that many lanes.
     pub fn store(&mut self, to: &Address, value: Val, count: Option<u32>) {
         let (elem, ty) = (self.elem(to.base), self.ty(value));
         let (pointer, start) = self.address(to);
@@ -183,7 +182,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// The upper halves of floats, rounded to nearest even, in the lower halves of I32 lanes. A NaN stays one.
+    /// The upper halves of floats, rounded to nearest even, in the lower halves of I32 lanes. A NaN stays a NaN.
     fn narrow_bf16(&mut self, value: Value) -> Value {
         let vector = self.b.func.dfg.value_type(value) == types::F32X4;
         let bits = self.cast(if vector { types::I32X4 } else { types::I32 }, value);

@@ -1,8 +1,8 @@
 //! Micro-kernels: control flow and addresses. The work on lanes is in `lanes`, on memory in `memory`.
 //!
-//! Nothing optimises this code later, so addresses are strength-reduced here: all accesses that differ by a constant only
-//! share one pointer; a pointer that moves with a loop is carried by it and advanced by a constant; one that does not is
-//! computed in front of it.
+//! Nothing optimises this code later, so addresses are strength-reduced here: all accesses that differ by a constant
+//! only share one pointer; a pointer that moves with a loop is carried by it and advanced by a constant; one that does
+//! not is computed in front of it.
 
 use super::emit::MicroKernelOptions;
 use crate::kernel::ir::*;
@@ -20,9 +20,13 @@ type Key = (Param, Vec<(Var, i64)>);
 pub(super) type Pieces = Vec<Value>;
 
 pub(super) struct Gen<'a, 'f> {
+    /// The function that is built.
     pub b: FunctionBuilder<'f>,
+    /// Its source.
     pub micro_kernel: &'a MicroKernel,
+    /// What the processor has.
     pub options: &'a MicroKernelOptions,
+    /// Vectors of at most four lanes that together hold each value.
     pub values: PrimaryMap<Val, Pieces>,
     /// The scalar that all lanes of a value hold, where that is known.
     pub uniform: HashMap<Val, Value>,
@@ -74,10 +78,12 @@ pub(super) fn piece_type(ty: Ty) -> (Type, usize) {
 }
 
 impl Gen<'_, '_> {
+    /// The type of a value.
     pub fn ty(&self, value: Val) -> Ty {
         self.micro_kernel.values[value]
     }
 
+    /// The vectors that hold a value.
     pub fn pieces(&self, value: Val) -> Pieces {
         self.values[value].clone()
     }
@@ -90,10 +96,10 @@ impl Gen<'_, '_> {
                 // Cranelift has no instruction for it.
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
-                    let rounds = count.constant();
-                    if rounds == Some(1) {
+                    let iterations = count.constant();
+                    if iterations == Some(1) {
                         self.once(*var, [init, params, next, results], body);
-                    } else if rounds.is_some_and(|r| r <= 0) {
+                    } else if iterations.is_some_and(|r| r <= 0) {
                         self.copy(init, results);
                     } else {
                         self.repeat(*var, count, [init, params, next, results], body);
@@ -125,7 +131,7 @@ impl Gen<'_, '_> {
         self.copy(next, results);
     }
 
-    /// Tests at the end of each round; in front of the first one unless the count is a constant.
+    /// Tests at the end of each iteration, and before the first one unless the count is a constant.
     fn repeat(&mut self, var: Var, count: &Index, [init, params, next, results]: [&[Val]; 4], body: &[Inst]) {
         let end = self.index(count);
         let mut moving = Vec::new();
@@ -239,8 +245,8 @@ fn without(key: &Key, var: Var) -> Key {
     (key.0, key.1.iter().filter(|t| t.0 != var).copied().collect())
 }
 
-/// The different pointers that a loop's body needs as far as they are known at its start: terms of loops inside are left
-/// out (their variables have larger numbers). In order of first use.
+/// The different pointers that a loop's body needs as far as they are known at its start: terms of loops inside are
+/// left out (their variables have larger numbers). In order of first use.
 fn keys(body: &[Inst], var: Var) -> Vec<Key> {
     let mut found = Vec::new();
     for address in instructions(body).filter_map(Inst::address) {

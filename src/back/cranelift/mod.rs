@@ -1,8 +1,8 @@
 //! Cranelift back end: any processor that Cranelift knows, vectors of 128 bits.
 //!
 //! Micro-kernels are compiled without Cranelift's optimiser: it moves all loads of an unrolled body to its start, which
-//! spills register tiles. Their address arithmetic is therefore written the way it shall be executed (`micro_kernel`). Kernels, which
-//! are loops around calls, are compiled with it.
+//! spills register tiles. Their address arithmetic is therefore written as it is to be executed (`micro_kernel`).
+//! Kernels, which are loops around calls, are compiled with it.
 
 use super::{EmitError, MicroKernelCode};
 use crate::kernel::ir::Module;

@@ -37,8 +37,9 @@ pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTar
     builder.finish(settings_for(effort, true)?).map_err(|e| known(&e))
 }
 
-/// An object file under way.
+/// An object file under construction.
 pub struct Object {
+    /// Its functions and data.
     pub module: ObjectModule,
     triple: String,
     target: Target,
@@ -58,7 +59,7 @@ impl Object {
         Ok(Object { module, triple: triple.into(), target: target.clone(), code_bytes: 0, frames: vec![] })
     }
 
-    /// Adds a module's kernels, their symbols under `prefix`; gives them in their order.
+    /// Adds a module's kernels, their symbols under `prefix`; returns them in their order.
     pub fn kernels(
         &mut self,
         prefix: &str,
@@ -87,7 +88,7 @@ impl Object {
         Ok(ids)
     }
 
-    /// Data that nothing writes; at some places the addresses of functions.
+    /// Adds constant data; at these offsets stand the addresses of functions.
     pub fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<DataId, EmitError> {
         let id = self.module.declare_data(name, Linkage::Local, false, false).map_err(|e| bug(e.to_string()))?;
         let mut data = DataDescription::new();
@@ -117,7 +118,7 @@ impl Object {
         Ok(id)
     }
 
-    /// A function of integers from bytes of machine code that refer to nothing.
+    /// Adds a function on integers: bytes of machine code without relocations.
     pub fn bytes(&mut self, name: &str, params: usize, code: &[u8]) -> Result<FuncId, EmitError> {
         let mut signature = self.module.make_signature();
         let word = cranelift_codegen::ir::AbiParam::new(cranelift_codegen::ir::types::I64);

@@ -146,7 +146,7 @@ pub struct Extern {
     pub name: String,
     /// Number of parameters, all integers.
     pub params: usize,
-    /// Gives C's `int`: 32 bits, with a sign.
+    /// Returns C's `int`: 32 bits, with a sign.
     pub int: bool,
 }
 

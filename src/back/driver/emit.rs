@@ -12,7 +12,7 @@ use cranelift_module::{DataId, FuncId, Linkage, Module};
 use std::collections::HashMap;
 use std::fmt::Display;
 
-/// What the text may name besides its own things.
+/// What the text may name besides its own definitions.
 #[derive(Default)]
 pub struct Names<'a> {
     /// In front of exported functions' names, with `_`.
@@ -122,23 +122,31 @@ fn signature<M: Module>(out: &M, params: &[Ty], result: Type) -> Signature {
 
 #[derive(Clone)]
 pub(super) struct Callee {
+    /// Its number in the module.
     pub id: FuncId,
+    /// Types of its parameters.
     pub params: Vec<Ty>,
-    /// Gives 32 bits with a sign.
+    /// Returns 32 bits with a sign.
     pub int: bool,
 }
 
 pub(super) struct Globals {
+    /// Constants by name.
     pub constants: HashMap<String, i64>,
+    /// Functions that can be called, by name.
     pub functions: HashMap<String, Callee>,
+    /// Data by name; texts by `"` and themselves.
     pub data: HashMap<String, DataId>,
     /// How many texts there are so far.
     pub texts: usize,
 }
 
 pub(super) struct Body<'a, 'f, M> {
+    /// The function that is built.
     pub b: FunctionBuilder<'f>,
+    /// The module that the function goes to.
     pub out: &'a mut M,
+    /// What all functions can name.
     pub globals: &'a mut Globals,
     scopes: Vec<HashMap<String, (Variable, Ty)>>,
     /// Where `break` goes.

@@ -5,10 +5,10 @@
 //!
 //! Values are 64-bit integers (addresses too), `f32`, `f64` and `f32x4`. Memory is `u8[address]`, `i64[address]`, …
 //! by byte address. `stack(n)` is the address of n bytes of the function's frame, `"text"` that of a text with a 0
-//! behind it, `@name` that of data, `&name` that of a function. `call(f, …)` calls an address. `&&` and `||` give 1 or 0 and
-//! evaluate the right side only where needed. `atomic_load(a)`, `atomic_store(a, v)`, `atomic_add(a, v)` and
+//! behind it, `@name` that of data, `&name` that of a function. `call(f, …)` calls an address. `&&` and `||` give 1 or
+//! 0 and evaluate the right side only where needed. `atomic_load(a)`, `atomic_store(a, v)`, `atomic_add(a, v)` and
 //! `atomic_cas(a, expected, new)` work on a word of memory in one order for all threads; the last two give what was
-//! there before. A function gives an integer, 0 where it ends without `return`.
+//! there before. A function returns an integer, 0 where it ends without `return`.
 
 mod ast;
 mod emit;

@@ -342,7 +342,7 @@ fn c_type(ty: Ty) -> String {
     if ty.lanes == 1 { name.into() } else { format!("{name}{}", ty.lanes) }
 }
 
-/// A float that reads back as the same bits.
+/// A float literal that reads back as the same bits.
 fn float(bits: u32) -> String {
     let value = f32::from_bits(bits);
     if !value.is_finite() || (value == 0.0 && value.is_sign_negative()) {

@@ -1,12 +1,13 @@
 //! OpenCL C 1.2 from verified kernel modules: a pure string, the same on every machine.
 //!
-//! A CPU kernel's parallel loop becomes work items that take its rounds in turns; a GPU kernel's group and item loops become
-//! the work groups and their items. Micro-kernels become C functions, one for each combination of address spaces that
-//! they are called with, because OpenCL C 1.2 has no pointers into any memory.
+//! A CPU kernel's parallel loop becomes work items that take its iterations in turns; a GPU kernel's group and item
+//! loops become the work groups and their items. Micro-kernels become C functions, one for each combination of address
+//! spaces that they are called with, because OpenCL C 1.2 has no pointers into any memory.
 //!
-//! I32 values are `uint`, whose overflow wraps; operations that look at the sign say so. Vector masks are all ones or zero in
-//! each lane, scalar ones 1 or 0. Multiplication and addition are never contracted behind our back, so that the only fused
-//! ones are those that the kernel IR asks for, and bits agree with the processor's wherever the driver rounds correctly.
+//! I32 values are `uint`, whose overflow wraps; operations that look at the sign say so. Vector masks are all ones or
+//! zero in each lane, scalar ones 1 or 0. Multiplication and addition are never contracted behind our back, so that the
+//! only fused ones are those that the kernel IR asks for, and bits agree with the processor's wherever the driver
+//! rounds correctly.
 
 use crate::back::EmitError;
 use crate::kernel::interp::scratch_offsets;
@@ -24,7 +25,8 @@ mod tensor;
 /// Scratch arrays of a work item that are larger than this lie in global memory: a device keeps few bytes an item.
 const PRIVATE_BYTES: usize = 2048;
 
-/// What this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices` prints it.
+/// What this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices` prints
+/// it.
 pub fn unsupported() -> Vec<&'static str> {
     micro_kernel::MISSING.to_vec()
 }
@@ -111,11 +113,12 @@ fn line(text: &mut String, depth: usize, what: impl std::fmt::Display) {
     writeln!(text, "{:1$}{what}", "", 4 * depth).expect("strings take all text");
 }
 
-/// Arrays of an item are registers only where every index is a constant, that is, where short loops over them are written out.
+/// Arrays of an item are registers only where every index is a constant, that is, where short loops over them are
+/// written out.
 const UNROLL: &str = "#pragma unroll";
 const SHORT: i64 = 8;
 
-/// Is a loop with these bounds one of few rounds?
+/// Does a loop with these bounds have few iterations?
 fn short(begin: &str, end: &str) -> bool {
     matches!((begin.parse::<i64>(), end.parse::<i64>()), (Ok(begin), Ok(end)) if end - begin <= SHORT)
 }

@@ -1,14 +1,17 @@
-//! Names of the kernel IR as C identifiers: nothing else but letters, digits and underscores, none twice, no word of the language.
+//! Names of the kernel IR as unique C identifiers: letters, digits and underscores, never a keyword of the language.
 
 use crate::kernel::ir::{KernelId, MicroKernelId, Module, PrimaryMap};
 use std::collections::HashSet;
 
 pub(super) struct Names {
+    /// Names of the functions of micro-kernels.
     pub micro_kernels: PrimaryMap<MicroKernelId, String>,
+    /// Names of kernels.
     pub kernels: PrimaryMap<KernelId, String>,
 }
 
 impl Names {
+    /// Chooses names, all different, from those in the module.
     pub fn new(module: &Module) -> Names {
         let mut taken = HashSet::new();
         let micro_kernels = module.micro_kernels.values().map(|l| distinct(&mut taken, &clean(&l.name))).collect();
@@ -28,8 +31,8 @@ fn distinct(taken: &mut HashSet<String>, name: &str) -> String {
     candidate
 }
 
-/// The name with everything else than letters, digits and underscores replaced. Long names (of fused chains) are cut and
-/// told apart by a hash of the whole.
+/// The name with everything else than letters, digits and underscores replaced. Long names (of fused chains) are cut
+/// and told apart by a hash of the whole.
 pub(super) fn clean(name: &str) -> String {
     const MOST: usize = 96;
     let text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();

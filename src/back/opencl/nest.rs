@@ -19,6 +19,7 @@ pub(super) struct Nest<'a> {
 }
 
 impl<'a> Nest<'a> {
+    /// A writer for one kernel.
     pub fn new(
         module: &'a Module,
         kernel: &'a Kernel,
@@ -30,6 +31,7 @@ impl<'a> Nest<'a> {
         Nest { module, kernel, names, variants, index, natural }
     }
 
+    /// Appends the kernel, under this name, to the text.
     pub fn kernel(&mut self, name: &str, text: &mut String) {
         let group = self.kernel.groups();
         self.head(name, group.as_ref().map(|g| g.items), text);
@@ -92,7 +94,8 @@ impl<'a> Nest<'a> {
         list.join(", ")
     }
 
-    /// Declares the scratch arrays. Those too large for an item's own memory get a slice of the workspace for each item.
+    /// Declares the scratch arrays. Those too large for an item's own memory get a slice of the workspace for each
+    /// item.
     fn scratch(&self, text: &mut String) {
         let (offsets, bytes) = scratch_offsets(spilled(self.kernel).map(|s| (s.elem, s.len)));
         let mut offsets = offsets.into_iter();

@@ -1,5 +1,6 @@
-//! Products that 32 items compute together, by the matrix units of NVIDIA's devices: PTX inside OpenCL C. The runtime asks for
-//! it (`NINC_TENSOR`) where a trial on the device gave the right numbers; elsewhere the micro-kernel's own body says the same.
+//! Products that 32 items compute together, by the matrix units of NVIDIA's devices: PTX inside OpenCL C. The runtime
+//! asks for it (`NINC_TENSOR`) where a trial on the device gave the right numbers; elsewhere the micro-kernel's own
+//! body says the same.
 
 use super::line;
 use crate::kernel::ir::Together;

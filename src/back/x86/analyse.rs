@@ -1,5 +1,5 @@
-//! What selection must know of a micro-kernel beforehand: where values die, which loads fold into the instruction that uses
-//! them, which address expressions each loop steps.
+//! What instruction selection must know of a micro-kernel beforehand: where values die, which loads fold into the
+//! instruction that uses them, which address expressions each loop steps.
 
 use super::bug;
 use crate::back::EmitError;
@@ -12,12 +12,14 @@ use std::collections::HashMap;
 /// An address without its constant part: `base + Σ coefficient · variable` in bytes; without base an integer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AddressExpr {
+    /// The pointer parameter.
     pub base: Option<Param>,
     /// Sorted by variable, which is also the order of nesting: the last belongs to the innermost loop.
     pub terms: Vec<(Var, i64)>,
 }
 
 impl AddressExpr {
+    /// The variable part of an index.
     pub fn of_index(index: &Index) -> AddressExpr {
         AddressExpr { base: None, terms: index.terms.clone() }
     }
@@ -64,6 +66,7 @@ pub struct ValueInfo {
 /// What is known of a micro-kernel.
 #[derive(Debug)]
 pub struct Info {
+    /// Facts about each value.
     pub values: PrimaryMap<Val, ValueInfo>,
     /// Address expressions that the loop over `var` steps: those whose last term it is.
     pub stepped: HashMap<Var, Vec<AddressExpr>>,
@@ -105,6 +108,7 @@ impl Info {
         root.last_use == (position, block) && root.defined_in == block
     }
 
+    /// Is this the counter of a loop, not a parameter?
     pub fn is_loop_var(&self, var: Var) -> bool {
         var.index() >= self.int_params
     }
@@ -184,7 +188,7 @@ impl Scan<'_> {
     }
 }
 
-/// Second walk, with the counts of the first: which loads fold.
+/// The second walk, with the counts of the first: decides which loads fold.
 struct Folding<'a> {
     micro_kernel: &'a MicroKernel,
     evex: bool,

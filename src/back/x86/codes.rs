@@ -5,12 +5,16 @@ use iced_x86::Code;
 /// Width of a vector register: what 1 to 4, 8 and 16 lanes live in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Width {
+    /// 128 bits: xmm.
     X,
+    /// 256 bits: ymm.
     Y,
+    /// 512 bits: zmm.
     Z,
 }
 
 impl Width {
+    /// The narrowest register for values of this many 32-bit lanes.
     pub fn of_lanes(lanes: u32) -> Width {
         match lanes {
             0..=4 => Width::X,
@@ -19,6 +23,7 @@ impl Width {
         }
     }
 
+    /// Bytes of a register.
     pub fn bytes(self) -> u32 {
         match self {
             Width::X => 16,
@@ -36,7 +41,7 @@ macro_rules! table {
 
         impl VOp {
             /// The encoding, or `Code::INVALID` where this instruction set has none at this width. With AVX-512 all
-            /// is EVEX, which reaches registers 16 to 31 at every width.
+            /// encodings are EVEX, which reach registers 16 to 31 at every width.
             pub fn code(self, evex: bool, width: Width) -> Code {
                 let row = match self {
                     $(VOp::$name => [Code::$vex128, Code::$vex256, Code::$evex128, Code::$evex256, Code::$evex512],)*

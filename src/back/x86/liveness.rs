@@ -6,10 +6,12 @@ use cranelift_entity::{EntitySet, PrimaryMap};
 /// Half-open pieces `[from, to)` in rising order. Instruction `i` reads at point `2i` and writes at `2i + 1`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Range {
+    /// Start and end of each piece.
     pub pieces: Vec<(u32, u32)>,
 }
 
 impl Range {
+    /// Do the two share a point?
     pub fn overlaps(&self, other: &Range) -> bool {
         let (mut i, mut j) = (0, 0);
         while i < self.pieces.len() && j < other.pieces.len() {
@@ -28,14 +30,17 @@ impl Range {
         self.pieces.sort_unstable();
     }
 
+    /// The first point; 0 for an empty range.
     pub fn start(&self) -> u32 {
         self.pieces.first().map_or(0, |p| p.0)
     }
 
+    /// Is it never live?
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 
+    /// Number of points.
     pub fn length(&self) -> u32 {
         self.pieces.iter().map(|p| p.1 - p.0).sum()
     }
@@ -100,7 +105,7 @@ impl Walk<'_> {
         let mut top = live.clone();
         self.step(end, &self.code.insts[end], &mut top, false);
         self.block(start + 1, end, &mut top, false);
-        // One more round closes it: in structured code all that the top needs is known after the first.
+        // One more pass closes it: in structured code all that the top needs is known after the first.
         let mut bottom = after.clone();
         bottom.extend(top.iter());
         if record {

@@ -8,6 +8,7 @@ use cranelift_entity::{PrimaryMap, entity_impl};
 pub struct VReg(u32);
 entity_impl!(VReg, "register ");
 
+/// A class of registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// xmm, ymm or zmm.
@@ -30,16 +31,22 @@ pub enum Mem {
 /// Operand of a vector instruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Src {
+    /// A register.
     Reg(VReg),
+    /// As many bytes of memory as the instruction reads.
     Mem(Mem),
     /// AVX-512 `{1toN}`: one 32-bit element of memory in every lane.
     Each(Mem),
+    /// An immediate byte.
     Imm(u8),
 }
 
+/// An instruction on vectors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VecInst {
+    /// What it does.
     pub op: VOp,
+    /// Width of its operands, but for those that the operation widens or narrows.
     pub width: Width,
     /// First operand; a store has none.
     pub dst: Option<VReg>,
@@ -49,88 +56,53 @@ pub struct VecInst {
     pub srcs: Vec<Src>,
     /// AVX-512 write mask (or the blend's selector); loads zero the other lanes if `zeroing`.
     pub mask: Option<VReg>,
+    /// With a mask: lanes outside of it become 0 instead of keeping their value.
     pub zeroing: bool,
 }
 
+/// An instruction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MInst {
+    /// A vector instruction.
     Vec(VecInst),
     /// Into the second level of cache; never faults.
-    Prefetch {
-        mem: Mem,
-    },
+    Prefetch { mem: Mem },
     /// Zero in every lane.
-    Zero {
-        dst: VReg,
-    },
-    /// Between vector or between mask registers; vanishes where both get the same one.
-    Copy {
-        dst: VReg,
-        src: VReg,
-        width: Width,
-    },
-    MaskImm {
-        dst: VReg,
-        bits: u16,
-    },
+    Zero { dst: VReg },
+    /// Between vector or between mask registers; vanishes where both get the same register.
+    Copy { dst: VReg, src: VReg, width: Width },
+    /// These bits in a mask register.
+    MaskImm { dst: VReg, bits: u16 },
     /// Lane 0 = the low 32 bits of `src + add`.
-    FromInt {
-        dst: VReg,
-        src: VReg,
-        add: i32,
-    },
-    IntConst {
-        dst: VReg,
-        value: i64,
-    },
+    FromInt { dst: VReg, src: VReg, add: i32 },
+    /// `dst = value`
+    IntConst { dst: VReg, value: i64 },
     /// `dst = src + add`
-    IntCopy {
-        dst: VReg,
-        src: VReg,
-        add: i64,
-    },
+    IntCopy { dst: VReg, src: VReg, add: i64 },
     /// `dst = src * factor`
-    IntMul {
-        dst: VReg,
-        src: VReg,
-        factor: i64,
-    },
+    IntMul { dst: VReg, src: VReg, factor: i64 },
     /// `dst += src`
-    IntAdd {
-        dst: VReg,
-        src: VReg,
-    },
+    IntAdd { dst: VReg, src: VReg },
     /// `dst += value`
-    IntAddImm {
-        dst: VReg,
-        value: i64,
-    },
+    IntAddImm { dst: VReg, value: i64 },
     /// Jumps behind loop `id` unless `count > 0`.
-    Guard {
-        id: usize,
-        count: VReg,
-    },
+    Guard { id: usize, count: VReg },
     /// Top of loop `id`, the target of the back edge. The loop may also be skipped from its `Guard`.
-    LoopStart {
-        id: usize,
-        innermost: bool,
-    },
+    LoopStart { id: usize, innermost: bool },
     /// `counter -= 1`, back to the top unless it is 0.
-    LoopEnd {
-        id: usize,
-        counter: VReg,
-    },
+    LoopEnd { id: usize, counter: VReg },
     /// Behind `LoopEnd`: where the guard jumps.
-    LoopExit {
-        id: usize,
-    },
+    LoopExit { id: usize },
 }
 
 /// How an instruction touches a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
+    /// Reads it.
     Use,
+    /// Writes all of it.
     Def,
+    /// Reads and writes it.
     Modify,
 }
 
@@ -179,10 +151,12 @@ impl MInst {
 /// Bytes behind the code, addressed relative to the instruction pointer. Entries are unique.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pool {
+    /// Constants in the order of their first use.
     pub entries: Vec<Vec<u8>>,
 }
 
 impl Pool {
+    /// The number of a constant, which is added if it is new.
     pub fn entry(&mut self, bytes: Vec<u8>) -> usize {
         if let Some(i) = self.entries.iter().position(|e| *e == bytes) {
             return i;
@@ -192,17 +166,23 @@ impl Pool {
     }
 }
 
+/// A function over virtual registers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MachineCode {
+    /// Instructions in order.
     pub insts: Vec<MInst>,
+    /// The class of each virtual register.
     pub classes: PrimaryMap<VReg, Class>,
+    /// Constants behind the code.
     pub pool: Pool,
     /// The micro-kernel's parameters, which arrive in the ABI's registers.
     pub params: Vec<VReg>,
+    /// Number of loops; their ids count from 0.
     pub loops: usize,
 }
 
 impl MachineCode {
+    /// A new virtual register.
     pub fn reg(&mut self, class: Class) -> VReg {
         self.classes.push(class)
     }

@@ -87,9 +87,10 @@ fn bug(what: impl Into<String>) -> EmitError {
     EmitError::Internal { stage: "the x86 emitter", what: what.into() }
 }
 
-/// The emitter as the Cranelift back end's hook for micro-kernels: those of an AVX2 or AVX-512 target, none of a portable
-/// one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if slow. Recipes choose
-/// their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models to it).
+/// The emitter as the Cranelift back end's hook for micro-kernels: those of an AVX2 or AVX-512 target, none of a
+/// portable one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if
+/// slow. Recipes choose their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models
+/// to it).
 pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + use<> {
     let Cpu { isa, bf16, vnni } = target.cpu();
     let features = Features { bf16, vnni };

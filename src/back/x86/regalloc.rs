@@ -24,13 +24,18 @@ const INTS: [u8; 14] = [7, 6, 2, 1, 8, 9, 10, 11, 3, 5, 12, 13, 14, 15];
 /// A class of registers that is too small for the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
+    /// The class.
     pub class: Class,
+    /// Registers that the code needs at once.
     pub needed: usize,
+    /// Registers of the class.
     pub available: usize,
 }
 
+/// Where everything lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allocation {
+    /// The place of each virtual register.
     pub places: PrimaryMap<VReg, Place>,
     /// Stack slots in use.
     pub slots: u32,
@@ -62,7 +67,7 @@ impl Groups {
     }
 }
 
-/// Gives every virtual register a place, or says of which class there are too few.
+/// Gives every virtual register a place. An error names the class that has too few registers.
 pub fn allocate(code: &MachineCode, vectors: usize) -> Result<Allocation, Shortage> {
     let depth = depths(code);
     let mut groups = Groups { parent: code.classes.keys().collect(), ranges: liveness::ranges(code) };
@@ -156,7 +161,7 @@ fn pressure(groups: &Groups, order: &[VReg]) -> usize {
     }) as usize
 }
 
-/// Integers by weight: what inner loops use gets the registers, the rest a slot. Gives the number of slots.
+/// Integers by weight: what inner loops use gets the registers, the rest a slot. Returns the number of slots.
 fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut PrimaryMap<VReg, Place>) -> u32 {
     let mut weight: PrimaryMap<VReg, u64> = code.classes.keys().map(|_| 0).collect();
     for (inst, &depth) in code.insts.iter().zip(depth) {

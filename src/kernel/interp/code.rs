@@ -2,7 +2,7 @@
 //!
 //! Here the interpreter works on raw memory like compiled code, so it is one of the named places of `unsafe`.
 
-use super::{Blocks, InterpError, run_round};
+use super::{Blocks, InterpError, run_iteration};
 use crate::kernel::ir::{Elem, EntityRef, KernelId, Module};
 use crate::verified::Verified;
 use ninc_runtime::exec::Code;
@@ -35,7 +35,7 @@ impl Blocks for Raw {
 
     fn store(&mut self, block: usize, at: i64, bytes: usize, value: u32) -> Result<(), InterpError> {
         let word = value.to_le_bytes();
-        // SAFETY: as in `load`; rounds of one launch never write what another one touches.
+        // SAFETY: as in `load`; iterations of one launch never write what another one touches.
         unsafe { self.blocks[block].offset(at as isize).copy_from_nonoverlapping(word.as_ptr(), bytes) };
         Ok(())
     }
@@ -53,7 +53,8 @@ impl Code for InterpCode {
         scratch: *mut u8,
     ) {
         let kernel = &self.module.kernels[KernelId::new(kernel)];
-        // SAFETY: the caller passes one pointer for each buffer, three variables and the scratch memory that the plan asks for.
+        // SAFETY: the caller passes one pointer for each buffer, three variables and the scratch memory that the plan
+        // asks for.
         let (mut blocks, vars) = unsafe {
             let buffers = std::slice::from_raw_parts(buffers, kernel.buffers.len()).to_vec();
             (buffers, [*vars, *vars.add(1), *vars.add(2)])
@@ -63,8 +64,8 @@ impl Code for InterpCode {
             blocks.push(unsafe { scratch.add(offset) });
         }
         let mut memory = Raw { blocks };
-        for round in begin..end {
-            run_round(&self.module, kernel, &mut memory, vars, round).expect("raw memory reports no errors");
+        for iteration in begin..end {
+            run_iteration(&self.module, kernel, &mut memory, vars, iteration).expect("raw memory reports no errors");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! GPU kernels: the items of a group run one after the other from barrier to barrier, the last one first, so that an item
-//! that relies on another one without a barrier between them sees garbage.
+//! GPU kernels: the items of a group run one after the other from barrier to barrier, the last one first, so that an
+//! item that relies on another one without a barrier between them sees garbage.
 
 use super::{Bound, InterpError, Nest};
 use crate::kernel::ir::{Groups, KVar, KVars, Kernel, Module, Space, Stmt, statements};

@@ -69,43 +69,43 @@ impl Blocks for Bound<'_> {
     }
 }
 
-/// Runs rounds `begin..end` of a kernel's parallel loop, or these groups of a GPU kernel. `args[i]` is the block that is the kernel's buffer i;
-/// `vars` are batch, first and total.
+/// Runs these iterations of a kernel's parallel loop, or these groups of a GPU kernel. `args[i]` is the block that is
+/// the kernel's buffer i; `vars` are batch, first and total.
 pub fn run_kernel(
     module: &Module,
     kernel: KernelId,
     blocks: &mut [Vec<u8>],
     args: &[usize],
     vars: [i64; 3],
-    rounds: std::ops::Range<i64>,
+    iterations: std::ops::Range<i64>,
 ) -> Result<(), InterpError> {
     let kernel = &module.kernels[kernel];
     let scratch = kernel.scratch.values().map(|s| vec![0; s.len * s.elem.bytes()]).collect();
     let mut memory = Bound { blocks, args, scratch };
     let loops = kernel.groups();
-    for round in rounds {
-        // Scratch holds garbage at the start of a round: bytes that read as a NaN show who relies on it.
+    for iteration in iterations {
+        // Scratch holds garbage at the start of an iteration: bytes that read as a NaN show who relies on it.
         memory.scratch.iter_mut().for_each(|s| s.fill(0xff));
         let done = match &loops {
-            Some(loops) => group::run(module, kernel, loops, &mut memory, vars, round),
-            None => run_round(module, kernel, &mut memory, vars, round),
+            Some(loops) => group::run(module, kernel, loops, &mut memory, vars, iteration),
+            None => run_iteration(module, kernel, &mut memory, vars, iteration),
         };
         done.map_err(|e| e.within(Place::Kernel(kernel.name.clone())))?;
     }
     Ok(())
 }
 
-/// Runs one round of the parallel loop on any memory: blocks are the buffers, then the scratch arrays.
-fn run_round(
+/// Runs one iteration of the parallel loop on any memory: blocks are the buffers, then the scratch arrays.
+fn run_iteration(
     module: &Module,
     kernel: &Kernel,
     memory: &mut dyn Blocks,
     vars: [i64; 3],
-    round: i64,
+    iteration: i64,
 ) -> Result<(), InterpError> {
     let (var, body) = kernel.parallel().ok_or(InterpError::NoParallelLoop)?;
     let mut nest = Nest { module, kernel, vars: kernel.start(vars), memory };
-    nest.vars[var] = round;
+    nest.vars[var] = iteration;
     nest.block(body)
 }
 

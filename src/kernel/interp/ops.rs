@@ -160,7 +160,7 @@ fn dot4(acc: u32, a: u32, b: u32) -> u32 {
     products.fold(acc, |sum, (u, i)| sum.wrapping_add((i32::from(u) * i32::from(i as i8)) as u32))
 }
 
-/// Rounds to nearest even; a NaN stays one.
+/// Rounds to nearest even; a NaN stays a NaN.
 pub(super) fn to_bf16(word: u32) -> u32 {
     if f(word).is_nan() { word >> 16 | 0x40 } else { word.wrapping_add(0x7fff + (word >> 16 & 1)) >> 16 }
 }

@@ -1,7 +1,7 @@
 //! Kernel IR: all that a back end ever reads. It has two levels.
 //!
-//! A [`Kernel`] is a loop nest over index expressions that calls micro-kernels on pieces of buffers. A [`MicroKernel`] is
-//! straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
+//! A [`Kernel`] is a loop nest over index expressions that calls micro-kernels on pieces of buffers. A [`MicroKernel`]
+//! is straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
 //! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
 
 use cranelift_entity::entity_impl;

@@ -173,7 +173,8 @@ words! {
         Parallel = "parallel",
         /// GPU: work groups share the iterations, which are independent of each other.
         Group = "group",
-        /// GPU: the items of a work group, one iteration each. They share `Local` memory and wait for each other at barriers.
+        /// GPU: the items of a work group, one iteration each. They share `Local` memory and wait for each other at
+        /// barriers.
         Item = "item",
     }
 }

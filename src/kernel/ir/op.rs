@@ -113,7 +113,7 @@ pub enum Op {
         /// Taken where it is not.
         otherwise: Val,
     },
-    /// Folds all lanes by halves: lane i with lane i + lanes/2, and so on. Gives a scalar.
+    /// Folds all lanes by halves: lane i with lane i + lanes/2, and so on. The result is a scalar.
     Reduce {
         /// The operator.
         op: Binary,
@@ -187,8 +187,8 @@ impl Op {
         }
     }
 
-    /// Says what is wrong with the types of the operands, or with that of the memory behind the address. The sentence is
-    /// made only for an error: most of a check's time would go into sentences that nobody reads.
+    /// Says what is wrong with the types of the operands, or with that of the memory behind the address. The sentence
+    /// is made only for an error: most of a check's time would go into sentences that nobody reads.
     pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), OperandError> {
         let partial = |count: u32, lanes: u32| count == 0 || count >= lanes;
         match *self {
@@ -241,8 +241,8 @@ impl Op {
         }
     }
 
-    /// The arithmetic that it does and the bytes that it loads, given its result's type, those of its operands and that of
-    /// the memory behind the address.
+    /// The arithmetic that it does and the bytes that it loads, given its result's type, those of its operands and that
+    /// of the memory behind the address.
     pub fn work(&self, result: Ty, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Work {
         let lanes = u64::from(result.lanes);
         let others = |others| Work { others, ..Work::default() };

@@ -35,8 +35,8 @@ words! {
         Sub = "sub",
         /// Product; of I32 wrapping.
         Mul = "mul",
-        /// F32: as x86 `maxps left, right`: `if left > right { left } else { right }`, so a NaN on either side gives `right`.
-        /// I32: signed.
+        /// F32: as x86 `maxps left, right`: `if left > right { left } else { right }`, so a NaN on either side gives
+        /// `right`. I32: signed.
         Max = "max",
         /// F32: `if left < right { left } else { right }`. I32: signed.
         Min = "min",

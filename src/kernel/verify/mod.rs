@@ -7,14 +7,15 @@
 //! - lanes are 1, 2, 4, 8 or 16; partial counts lie between 1 and lanes - 1;
 //! - nothing is stored through a `Read` pointer or loaded through a `Write` pointer;
 //! - what a loop carries has one type in `init`, `params`, `next` and `results`;
-//! - variables are numbered in the order of their definition and used in scope only; index terms are sorted, without zeros.
+//! - variables are numbered in the order of their definition and used in scope only; index terms are sorted, without
+//!   zeros.
 //!
 //! Kernels (`nest`):
 //! - the first three variables are `batch`, `first`, `total`; the others as in micro-kernels;
 //! - arguments of a call match the micro-kernel's parameters: kind, element type, access;
 //! - divisors are positive constants;
-//! - a CPU kernel is exactly one `Parallel` loop from 0, whose end depends on `batch`, `first`, `total` and constants only;
-//!   no GPU loop, barrier or GPU memory occurs in it;
+//! - a CPU kernel is exactly one `Parallel` loop from 0, whose end depends on `batch`, `first`, `total` and constants
+//!   only; no GPU loop, barrier or GPU memory occurs in it;
 //! - a GPU kernel is exactly one `Group` loop from 0, whose end depends on the same, around one `Item` loop from 0 to a
 //!   constant of at most 1024; no other parallel loop occurs in it, and barriers stand where all items come: not in
 //!   conditions, and in serial loops only if their bounds do not depend on the item.
@@ -27,7 +28,7 @@ use std::collections::HashSet;
 mod micro_kernel;
 mod nest;
 
-/// All that is wrong with the module, or the witness that nothing is.
+/// Checks a module. Returns it as verified, or all rules that it breaks.
 pub fn verify(module: Module) -> Result<Verified<Module>, VerifyErrors> {
     let errors = check(&module);
     if errors.is_empty() { Ok(Verified::vouch(module)) } else { Err(VerifyErrors(errors)) }

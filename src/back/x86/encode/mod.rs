@@ -32,7 +32,7 @@ const GENERAL: [Register; 16] = [
 ];
 /// Registers that belong to the caller: rbx, rbp, r12 to r15.
 const SAVED: [u8; 6] = [3, 5, 12, 13, 14, 15];
-/// Never allocated: holds slots, long constants and mask bits for a moment.
+/// Never allocated: holds spilled integers, long constants and mask bits for a moment.
 const SCRATCH: Register = Register::RAX;
 
 /// An instruction's operand in final form.

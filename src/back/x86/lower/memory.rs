@@ -149,7 +149,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// The upper halves, rounded to nearest even, in the lower halves of the lanes; a NaN stays one.
+    /// The upper halves, rounded to nearest even, in the lower halves of the lanes; a NaN stays a NaN.
     fn round_bf16(&mut self, value: VReg, width: Width) -> VReg {
         let x = Src::Reg(value);
         let high = self.emit(VOp::ShrUD, width, vec![x, Src::Imm(16)]);

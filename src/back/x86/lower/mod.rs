@@ -1,5 +1,5 @@
-//! Instruction selection: a micro-kernel's structure becomes linear machine code over virtual registers. The order of the
-//! source is kept: recipes write the order that keeps the register demand low.
+//! Instruction selection: a micro-kernel's structure becomes linear machine code over virtual registers. The order of
+//! the source is kept: recipes write the order that keeps the register demand low.
 
 use super::analyse::{AddressExpr, Info, pointee};
 use super::bug;
@@ -18,19 +18,20 @@ mod memory;
 /// A constant that can be kept in a register or read from the pool. The order is that of preference at equal use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Const {
-    /// The same 32 bits in every lane.
+    /// These 32 bits in every lane.
     Each(u32),
     /// 0, 1, 2, …
     Iota,
     /// All ones in the odd lanes.
     OddLanes,
-    /// All ones in the first lanes: an AVX2 mask.
+    /// All ones in the first lanes: a mask of AVX2.
     First(u32),
-    /// The same in an AVX-512 mask register.
+    /// These bits in a mask register of AVX-512.
     MaskBits(u16),
 }
 
 impl Const {
+    /// The class of registers that hold it.
     pub fn class(self) -> Class {
         if matches!(self, Const::MaskBits(_)) { Class::Mask } else { Class::Vector }
     }
@@ -48,7 +49,7 @@ impl Const {
     }
 }
 
-/// What stands for a value of the micro-kernel.
+/// Where a value of the micro-kernel is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Loc {
     Nothing,
@@ -61,7 +62,9 @@ enum Loc {
     },
 }
 
+/// A micro-kernel after selection.
 pub struct Lowered {
+    /// Its instructions.
     pub code: MachineCode,
     /// Constants used inside of loops, by weight: candidates to be kept in registers.
     pub constants: BTreeMap<Const, u64>,
@@ -88,8 +91,11 @@ pub(super) struct Lower<'a> {
 /// What the machine has beyond its base instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// AVX-512, with its encodings and mask registers.
     pub evex: bool,
+    /// Products of bf16 pairs.
     pub bf16: bool,
+    /// Products of groups of four bytes.
     pub vnni: bool,
 }
 

@@ -7,8 +7,11 @@ use crate::kernel::error::ParseError;
 pub(super) enum Token {
     /// A name in quotes or not, with its number in the list.
     Name(String, Option<usize>),
+    /// Digits, with a point or `0x` or not.
     Number(String),
+    /// Any other character.
     Sign(char),
+    /// The end of the text.
     End,
 }
 
@@ -56,7 +59,7 @@ pub(super) fn lex(text: &str) -> Result<Vec<(Token, usize)>, ParseError> {
     Ok(tokens)
 }
 
-/// The rest of a quoted name, as `{:?}` writes it; gives the place behind it.
+/// The rest of a quoted name, as `{:?}` writes it; returns the place behind it.
 fn string(chars: &[char], mut i: usize, name: &mut String) -> Option<usize> {
     loop {
         match chars.get(i)? {
