@@ -60,7 +60,7 @@ fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(B
     });
     let kernel = builder.module.kernels.push(k.finish());
     let args = sources.iter().map(|s| s.0).chain([target]).collect();
-    builder.launches.push(Launch { kernel, args, sums: false });
+    builder.launches.push(Launch { kernel, args, accumulates: false });
 }
 
 /// An input and a chain of launches that each read one or two earlier values; outputs are the last value and another.
@@ -176,7 +176,7 @@ fn update_program(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (P
     let [a, b, c] = params.map(|(name, access)| k.buffer(name, Elem::F32, access));
     k.parallel("all", 1, |k, _| k.call(micro_kernel, [a.at(0), b.at(0), c.at(0)]));
     let kernel = builder.module.kernels.push(k.finish());
-    builder.launches.push(Launch { kernel, args: vec![g, w, new], sums: false });
+    builder.launches.push(Launch { kernel, args: vec![g, w, new], accumulates: false });
     let ports = Ports {
         inputs: vec![port("g", false, 10, g)],
         outputs: vec![port("new", false, 10, new)],
@@ -242,7 +242,7 @@ fn a_later_reader_of_the_old_value_forces_a_copy() {
         });
     });
     let seen = builder.buffer("seen", Elem::F32, 10, 0, Role::Temp);
-    builder.launches.push(Launch { kernel: KernelId::from_u32(0), args: vec![new, w, seen], sums: false });
+    builder.launches.push(Launch { kernel: KernelId::from_u32(0), args: vec![new, w, seen], accumulates: false });
     ports.outputs.push(port("seen", false, 10, seen));
     let (values, launches) = three_steps(builder, ports, vec![(w, new)]);
     assert_eq!(launches, 3);

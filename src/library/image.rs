@@ -133,7 +133,7 @@ pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> 
         let small = build(small, module, target, extras)?;
         let start = image.text(&small.bytes);
         image.kernels.extend(small.kernels.into_iter().map(|(at, kernel)| (start as usize + at, kernel)));
-        (record.few, record.most) = (start, *most as u64);
+        (record.small_batch, record.most) = (start, *most as u64);
     }
     image.bytes[..records::Plan::BYTES].copy_from_slice(&record.bytes());
     Ok(image)
@@ -216,7 +216,7 @@ fn launches(image: &mut Image, plan: &Plan, launches: &[Launch]) -> Result<(u64,
         list.push(records::Launch {
             // The linker's: the address of the kernel.
             kernel: 0,
-            rounds: launch.iterations.fixed as u64,
+            fixed: launch.iterations.fixed as u64,
             each: launch.iterations.each as u64,
             images: launch.iterations.images as u64,
             buffers: buffers.len() as u64,

@@ -119,8 +119,8 @@ records! {
         width: u64,
         classes: u64,
         classes_at: u64,
-        /// Another plan for at most `most` images; 0 where there is none.
-        few: u64,
+        /// Offset of the plan for batches of at most `most` images; 0 where there is none.
+        small_batch: u64,
         most: u64,
         /// Training: the seed, the number of classes, which output the loss is.
         seed: u64,
@@ -133,10 +133,11 @@ records! {
         saves_at: u64,
     }
 
-    /// A launch: a kernel with its buffers, run for `rounds + each * ceil(images / images)` iterations.
+    /// A launch: a kernel with its buffers, run for `fixed + each * ceil(n / images)` iterations, where n
+    /// is the number of images in the run.
     Launch {
         kernel: u64,
-        rounds: u64,
+        fixed: u64,
         each: u64,
         images: u64,
         buffers: u64,

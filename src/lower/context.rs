@@ -60,15 +60,15 @@ impl LowerCx<'_> {
         self.append(from.into(), kernel, args, false);
     }
 
-    /// Appends a launch of a kernel that sums over the images, as [`Launch::sums`] says.
-    pub fn launch_sums(&mut self, from: impl Into<Provenance>, kernel: Kernel, args: &[BufferId]) {
+    /// Appends a launch of a kernel that sums over the images, as [`Launch::accumulates`] says.
+    pub fn launch_accumulating(&mut self, from: impl Into<Provenance>, kernel: Kernel, args: &[BufferId]) {
         self.append(from.into(), kernel, args, true);
     }
 
-    fn append(&mut self, from: Provenance, kernel: Kernel, args: &[BufferId], sums: bool) {
+    fn append(&mut self, from: Provenance, kernel: Kernel, args: &[BufferId], accumulates: bool) {
         assert_eq!(kernel.buffers.len(), args.len(), "arguments of kernel {}", kernel.name);
         let kernel = self.builder.kernel(kernel, from);
-        self.builder.launches.push(Launch { kernel, args: args.to_vec(), sums });
+        self.builder.launches.push(Launch { kernel, args: args.to_vec(), accumulates });
     }
 
     /// The contents of `source` packed for other kernels, see [`ProgramBuilder::packed`].

@@ -51,9 +51,9 @@ pub struct Launch {
     pub kernel: KernelId,
     /// The kernel's buffers, in its order.
     pub args: Vec<BufferId>,
-    /// It sums over the images: its results of fixed size start from nothing in the first group of a batch (`first`
-    /// is 0) and grow with each further one.
-    pub sums: bool,
+    /// Accumulates over the batch: results of fixed size are overwritten by the first group of images (`first` is 0) and
+    /// added to by later ones.
+    pub accumulates: bool,
 }
 
 /// A form of a buffer's contents (weights, say) that other kernels read, as a value that builds the kernel which
@@ -69,6 +69,7 @@ pub trait Packing: Eq + Hash + Display + Send + Sync + 'static {
 /// A program under construction: kernels, buffers and the order of launches.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramBuilder {
+    /// Kernels and micro-kernels.
     pub module: Module,
     /// All buffers.
     pub buffers: PrimaryMap<BufferId, Buffer>,
@@ -76,8 +77,9 @@ pub struct ProgramBuilder {
     pub prepare: Vec<Launch>,
     /// In the order of a run.
     pub launches: Vec<Launch>,
-    /// The launch after which a shared value that is made from values per image is complete, and the value.
-    pub sums: Vec<(usize, BufferId)>,
+    /// Values shared by the batch that are made from values per image, each with the launch after which it is a sum over
+    /// the device's images.
+    pub partial_sums: Vec<(usize, BufferId)>,
     /// Instead of `launches` where the batch is small; makes the same values.
     pub small_batch: Option<Vec<Launch>>,
     /// What was weighed, for whoever wants to know.
@@ -165,7 +167,7 @@ impl ProgramBuilder {
         let kernel = packing.kernel(self);
         let kernel = self.kernel(kernel, "packing");
         let launches = if outside { &mut self.prepare } else { &mut self.launches };
-        launches.push(Launch { kernel, args: vec![source, buffer], sums: false });
+        launches.push(Launch { kernel, args: vec![source, buffer], accumulates: false });
         self.packed.insert(key, buffer);
         buffer
     }

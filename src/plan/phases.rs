@@ -1,6 +1,6 @@
 //! A training step in groups of images: which launches run for each group, and which once, at the end.
 //!
-//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::sums`). What
+//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::accumulates`). What
 //! depends on such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums
 //! (statistics of the batch), the batch cannot be cut.
 
@@ -50,7 +50,7 @@ fn at_end(
     }
     let fixed = writes.iter().filter(|s| builder.buffers[**s].per_image == 0);
     let reduces = batched(&reads) && fixed.clone().next().is_some();
-    if reduces && !launch.sums {
+    if reduces && !launch.accumulates {
         return None;
     }
     if at_end || reduces {

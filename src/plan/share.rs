@@ -43,7 +43,7 @@ pub(super) fn sort(
                 levels[p].complete_after = level;
             }
         }
-        for (_, sum) in builder.sums.iter().filter(|(last, _)| *last == i) {
+        for (_, sum) in builder.partial_sums.iter().filter(|(last, _)| *last == i) {
             if builder.buffers[*sum].elem != Elem::F32 {
                 return Err(format!("{} is not a sum of floats", builder.buffers[*sum].name).into());
             }
@@ -55,14 +55,14 @@ pub(super) fn sort(
     let mut number = vec![0; order.len()];
     order.iter().enumerate().for_each(|(new, (_, old))| number[*old] = new);
     builder.launches = order.iter().map(|(_, old)| builder.launches[*old].clone()).collect();
-    builder.sums.iter_mut().for_each(|(last, _)| *last = number[*last]);
+    builder.partial_sums.iter_mut().for_each(|(last, _)| *last = number[*last]);
     Ok(())
 }
 
 /// Says in the plan which buffers need an all-reduce, and which are added to.
 pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
     let mut all_reduces: Vec<(usize, usize)> =
-        builder.sums.iter().map(|(last, buffer)| (*last, buffer.index())).collect();
+        builder.partial_sums.iter().map(|(last, buffer)| (*last, buffer.index())).collect();
     // What nobody reads has lost its place to others.
     all_reduces.retain(|&(last, sum)| {
         plan.launches[last + 1..].iter().any(|l| l.buffers.contains(&sum))
@@ -71,7 +71,7 @@ pub(super) fn mark(plan: &mut Plan, builder: &ProgramBuilder, module: &Module) {
     });
     all_reduces.sort();
     plan.all_reduces = all_reduces;
-    for (i, launch) in builder.launches.iter().enumerate().filter(|(_, l)| l.sums) {
+    for (i, launch) in builder.launches.iter().enumerate().filter(|(_, l)| l.accumulates) {
         for (buffer, param) in launch.args.iter().zip(module.kernels[launch.kernel].buffers.values()) {
             if param.access == Access::ReadWrite && builder.buffers[*buffer].per_image == 0 {
                 plan.accumulates.push((i, buffer.index()));

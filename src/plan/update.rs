@@ -208,5 +208,5 @@ fn append_copy(builder: &mut ProgramBuilder, param: BufferId, value: BufferId) {
         }
     });
     let kernel = builder.kernel(kernel.finish(), "copy");
-    builder.launches.push(Launch { kernel, args: vec![value, param], sums: false });
+    builder.launches.push(Launch { kernel, args: vec![value, param], accumulates: false });
 }

@@ -138,7 +138,7 @@ impl Driver<'_> {
         self.write(self.target, id, name, buffer)?;
         let end = self.program.builder.launches.len();
         if !ty.batched && graph.operands(id).iter().any(|&o| graph.ty(o).batched) && end > begin {
-            self.program.builder.sums.push((end - 1, buffer));
+            self.program.builder.partial_sums.push((end - 1, buffer));
         }
         if prepared {
             let launches = self.program.builder.launches.split_off(begin);

@@ -30,7 +30,7 @@ fn seconds(builder: &ProgramBuilder, target: &Target, blocks: &mut [Vec<u8>]) ->
 fn program_of(kernel: Kernel, mut builder: ProgramBuilder, sizes: &[usize]) -> (ProgramBuilder, Vec<Vec<u8>>) {
     let args = sizes.iter().map(|&n| builder.buffer("m", Elem::F32, n, 0, Role::Temp)).collect();
     let kernel = builder.module.kernels.push(kernel);
-    builder.launches.push(Launch { kernel, args, sums: false });
+    builder.launches.push(Launch { kernel, args, accumulates: false });
     (builder, sizes.iter().map(|&n| vec![0u8; 4 * n]).collect())
 }
 

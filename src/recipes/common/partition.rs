@@ -208,8 +208,8 @@ impl KernelWithOperands {
     }
 
     /// For a kernel that sums over the images.
-    pub fn launch_sums(self, cx: &mut LowerCx) {
-        cx.launch_sums(self.method, self.kernel.finish(), &self.buffers);
+    pub fn launch_accumulating(self, cx: &mut LowerCx) {
+        cx.launch_accumulating(self.method, self.kernel.finish(), &self.buffers);
     }
 }
 

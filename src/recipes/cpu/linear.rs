@@ -158,6 +158,6 @@ pub fn grad_weight(cx: &mut LowerCx) -> Lowered {
         });
     });
     let kernel = kernel.finish();
-    cx.launch_sums("linear_grad_weight", kernel, &args);
+    cx.launch_accumulating("linear_grad_weight", kernel, &args);
     Ok(())
 }

@@ -38,6 +38,6 @@ pub fn builder(target: &Target) -> ProgramBuilder {
     kernel.parallel("round", ROUNDS, |k, round| k.call(micro_kernel, vec![y.at(round * row)]));
     let kernel = builder.kernel(kernel.finish(), "peak");
     let buffer = builder.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
-    builder.launches.push(Launch { kernel, args: vec![buffer], sums: false });
+    builder.launches.push(Launch { kernel, args: vec![buffer], accumulates: false });
     builder
 }

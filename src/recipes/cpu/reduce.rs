@@ -65,7 +65,7 @@ fn add_partial<P: Params, F>(
         args.extend(end.accumulates.then(|| Arg::Int(Expr::FIRST.min(1))));
         k.call(micro_kernel, args);
     });
-    if end.accumulates { d.launch_sums(cx) } else { d.launch(cx) }
+    if end.accumulates { d.launch_accumulating(cx) } else { d.launch(cx) }
 }
 
 /// The sums of some columns of the partial sums: `(partial, shared operands…, y, count, [total], [groups])`.
@@ -214,7 +214,7 @@ pub fn batch_mean(cx: &mut LowerCx) {
         let groups = Arg::Int(Expr::FIRST.min(1));
         k.call(micro_kernel, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL), groups]);
     });
-    d.launch_sums(cx);
+    d.launch_accumulating(cx);
 }
 
 /// `x[C, H, W] per image -> shared [C, H·W]`: the sum over the batch.
@@ -239,7 +239,7 @@ pub fn sum_batch(cx: &mut LowerCx) {
         let [count, groups] = [Expr::BATCH, Expr::FIRST.min(1)].map(Arg::Int);
         k.call(micro_kernel, [x.at(&piece.position), y.at(&piece.position), count, groups]);
     });
-    d.launch_sums(cx);
+    d.launch_accumulating(cx);
 }
 
 /// `shared x -> shared []`: the sum of squares.

@@ -244,7 +244,7 @@ impl Fold<'_> {
             args.extend(finish.accumulates.then(|| Arg::Int(Expr::FIRST.min(1))));
             k.when(item.lt(block.wide) * there, |k| k.call(last, args));
         });
-        if finish.accumulates { d.launch_sums(cx) } else { d.launch(cx) }
+        if finish.accumulates { d.launch_accumulating(cx) } else { d.launch(cx) }
     }
 
     /// The sum of an item's terms: `(operands…, sum, rows)`, its rows `high` apart.

@@ -163,7 +163,7 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, x: BufferId, dy: BufferId) -> 
         });
     });
     let kernel = kernel.finish();
-    cx.launch_sums(Method::Direct, kernel, &[x, dy, partial]);
+    cx.launch_accumulating(Method::Direct, kernel, &[x, dy, partial]);
     add_parts(cx, partial, PARTS, len);
     true
 }

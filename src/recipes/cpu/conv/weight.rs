@@ -95,7 +95,7 @@ pub fn grad_weight(cx: &mut LowerCx, window: &Window, groups: usize) -> Lowered 
     });
     let kernel = kernel.finish();
     let result = cx.result.buffer;
-    cx.launch_sums(Method::Direct, kernel, &[x.buffer, dy.buffer, result]);
+    cx.launch_accumulating(Method::Direct, kernel, &[x.buffer, dy.buffer, result]);
     Ok(())
 }
 

@@ -229,7 +229,7 @@ fn products(cx: &mut LowerCx, f: &Transforms, sides: &[Side; 2], buffers: [Buffe
         });
     });
     let kernel = kernel.finish();
-    cx.launch_sums(f.method(), kernel, &[buffers[0], buffers[1], du]);
+    cx.launch_accumulating(f.method(), kernel, &[buffers[0], buffers[1], du]);
     du
 }
 
