@@ -1,8 +1,8 @@
 //! A training step in groups of images: which launches run for each group, and which once, at the end.
 //!
-//! A launch that sums over the images says that it adds to its results from the second group on (`Launch::accumulates`). What
-//! depends on such sums, or changes a parameter, waits for the last group. Where a value of an image needs the sums
-//! (statistics of the batch), the batch cannot be cut.
+//! A launch that sums over the images says that it adds to its results from the second group on
+//! (`Launch::accumulates`). What depends on such sums, or changes a parameter, waits for the last group. Where a value
+//! of an image needs the sums (statistics of the batch), the batch cannot be cut.
 
 use crate::kernel::ir::{Access, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};

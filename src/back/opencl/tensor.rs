@@ -68,7 +68,8 @@ pub(super) fn body(product: &Together, [a, b, c]: [&str; 3], text: &mut String) 
             text,
             2,
             format_args!(
-                "{}(c{r}_{v}_0, c{r}_{v}_1, c{next}_{v}_0, c{next}_{v}_1, a{r}_0, a{next}_0, a{r}_1, a{next}_1, b{v}_0, b{v}_1);",
+                "{}(c{r}_{v}_0, c{r}_{v}_1, c{next}_{v}_0, c{next}_{v}_1, a{r}_0, a{next}_0, a{r}_1, a{next}_1, \
+                 b{v}_0, b{v}_1);",
                 fragment.instruction
             ),
         );
