@@ -4,13 +4,15 @@ use super::model_file::{image_dims, input};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::programs::{parameters, show_dumps};
-use ninc::library::files::{self, BuildRequest};
+use ninc::library::files::{self, BuildRequest, Library};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
+use ninc::library::table::Row;
+use ninc::model::Model;
 use ninc::pipeline::{Device, Stage};
-use ninc_runtime::Error;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
-use std::path::PathBuf;
+use ninc_runtime::{Error, Result};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -44,9 +46,9 @@ pub struct Args {
     json: bool,
 }
 
-fn level(text: &str) -> Result<Level, String> {
+fn level(text: &str) -> Result<Level> {
     let names = Level::ALL.map(Level::name).join(", ");
-    Level::ALL.into_iter().find(|l| l.name() == text).ok_or_else(|| format!("levels: {names}"))
+    Level::ALL.into_iter().find(|l| l.name() == text).ok_or_else(|| Error::new(format!("levels: {names}")))
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
@@ -56,81 +58,118 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let model = global.model(&args.file)?;
     let start = Instant::now();
-    let triple = args.target.as_deref().unwrap_or(host_triple());
-    if !TRIPLES.contains(&triple) {
-        let help = format!("libraries can be built for {}", TRIPLES.join(", "));
-        return Err(usage(format!("no library can be built for {triple}"), help));
-    }
-    let x86 = triple.starts_with("x86_64");
-    let levels = match (args.cpu, args.fat) {
-        (Some(level), _) => vec![level],
-        (None, true) if x86 => Level::FAT.to_vec(),
-        (None, _) => vec![if x86 { Level::V3 } else { Level::Baseline }],
-    };
-    let weights = match &args.weights {
-        Some(path) => Some((Weights::read(path)?, path)),
-        None => None,
-    };
-    let dims = input(&model)?;
-    let picture = match weights.as_ref().and_then(|(w, _)| w.preparation.as_ref()) {
-        Some(preparation) => Some(preparation.dims()),
-        None => image_dims(&dims).ok(),
-    };
-    let classes = match &weights {
-        Some((weights, _)) if !weights.classes.is_empty() => weights.classes.clone(),
-        _ => super::run::builtin(&model),
-    };
-    let request = BuildRequest {
-        triple,
-        levels: &levels,
-        picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
-        classes,
-        weights: weights.as_ref().map(|(w, _)| w),
-        train: args.train,
-        embed: args.embed,
-        opencl: matches!(global.device(), Device::OpenCl(_)),
-    };
+    let triple = triple(args)?;
+    let levels = levels(args, triple);
+    let weights = args.weights.as_deref().map(Weights::read).transpose()?;
+    let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = files::build(&model, &request, &global.options()?)?;
     global.times(&library.kernels.report);
-    if let Some((weights, path)) = &weights {
+    if let (Some(weights), Some(path)) = (&weights, &args.weights) {
         weights.check(&parameters(&library.kernels.params), path)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     match &args.output {
         None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
-            std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
-            for dump in &library.kernels.dumps {
-                let name = format!("{}.{}", model.name, dump.what.to_string().replace(':', "-"));
-                write_atomically(&folder.join(name), dump.text.as_bytes(), &System)?;
-            }
-            for (name, bytes) in &library.files {
-                write_atomically(&folder.join(name), bytes, &System)?;
-            }
+            write(folder, &model, &library)?;
             if weights.is_none() && !args.train {
                 output::note("note: there are no weights and no examples in it; `--weights FILE` adds both");
             }
         }
     }
-    let report = &library.kernels.report;
-    let arena = library.kernels.plan.arena_bytes(1);
     if args.json {
-        return output::json(&serde_json::json!({
-            "network": model.name,
-            "layers": model.layers.len(),
-            "launches": report.launches,
-            "multiply_adds": report.multiply_adds,
-            "parameters": report.parameters,
-            "arena_bytes": arena,
-            "code_bytes": library.code_bytes,
-            "kernels": library.rows,
-            "compile_seconds": seconds,
-        }));
+        return json(&model, &library, seconds);
     }
     // With dumps on stdout, the summary would be in their way.
     if !global.emit.is_empty() && args.output.is_none() {
         return Ok(());
     }
+    summary(&model, &library, seconds)?;
+    launches(&library.rows)
+}
+
+/// The system that the library is for.
+fn triple(args: &Args) -> Done<&str> {
+    let triple = args.target.as_deref().unwrap_or(host_triple());
+    if TRIPLES.contains(&triple) {
+        return Ok(triple);
+    }
+    let help = format!("libraries can be built for {}", TRIPLES.join(", "));
+    Err(usage(format!("no library can be built for {triple}"), help))
+}
+
+/// The levels of processors, from the least to the most demanding.
+fn levels(args: &Args, triple: &str) -> Vec<Level> {
+    let x86 = triple.starts_with("x86_64");
+    match (args.cpu, args.fat) {
+        (Some(level), _) => vec![level],
+        (None, true) if x86 => Level::FAT.to_vec(),
+        (None, _) => vec![if x86 { Level::V3 } else { Level::Baseline }],
+    }
+}
+
+/// What to build. Pictures and classes are those of the weights, where these know them.
+fn request<'a>(
+    args: &Args,
+    global: &GlobalOptions,
+    model: &Model,
+    (triple, levels): (&'a str, &'a [Level]),
+    weights: Option<&'a Weights>,
+) -> Done<BuildRequest<'a>> {
+    let dims = input(model)?;
+    let picture = match weights.and_then(|w| w.preparation.as_ref()) {
+        Some(preparation) => Some(preparation.dims()),
+        None => image_dims(&dims).ok(),
+    };
+    let classes = match weights {
+        Some(weights) if !weights.classes.is_empty() => weights.classes.clone(),
+        _ => super::run::builtin(model),
+    };
+    Ok(BuildRequest {
+        triple,
+        levels,
+        picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
+        classes,
+        weights,
+        train: args.train,
+        embed: args.embed,
+        opencl: matches!(global.device(), Device::OpenCl(_)),
+    })
+}
+
+/// Writes the dumps and the library's files.
+fn write(folder: &Path, model: &Model, library: &Library) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
+    for dump in &library.kernels.dumps {
+        let name = format!("{}.{}", model.name, dump.what.to_string().replace(':', "-"));
+        write_atomically(&folder.join(name), dump.text.as_bytes(), &System)?;
+    }
+    for (name, bytes) in &library.files {
+        write_atomically(&folder.join(name), bytes, &System)?;
+    }
+    Ok(())
+}
+
+/// Prints the result for programs.
+fn json(model: &Model, library: &Library, seconds: f64) -> Done {
+    let report = &library.kernels.report;
+    output::json(&serde_json::json!({
+        "network": model.name,
+        "layers": model.layers.len(),
+        "launches": report.launches,
+        "multiply_adds": report.multiply_adds,
+        "parameters": report.parameters,
+        "arena_bytes": library.kernels.plan.arena_bytes(1),
+        "code_bytes": library.code_bytes,
+        "kernels": library.rows,
+        "compile_seconds": seconds,
+    }))
+}
+
+/// Prints the totals of a network.
+fn summary(model: &Model, library: &Library, seconds: f64) -> Done {
+    let report = &library.kernels.report;
+    let arena = library.kernels.plan.arena_bytes(1);
     let row = |name: &str, value: String| vec![name.to_string(), value];
     let rows = [
         row("network", model.name.clone()),
@@ -142,9 +181,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         row("code bytes", grouped(library.code_bytes as u64)),
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
-    output::print(&output::table(&rows))?;
-    let mut rows = vec![["result", "algorithm", "tile", "executed", "bytes", "of peak"].map(String::from).to_vec()];
-    for r in &library.rows {
+    output::print(&output::table(&rows))
+}
+
+/// Prints the table of launches.
+fn launches(launches: &[Row]) -> Done {
+    let heads = ["result", "algorithm", "tile", "executed", "bytes", "of peak"];
+    let mut rows = vec![heads.map(String::from).to_vec()];
+    for r in launches {
         let (tile, work) = (r.tile.clone().unwrap_or_default(), grouped(r.executed));
         let share = r.of_peak.map_or(String::new(), |share| format!("{share:.2}"));
         rows.push(vec![r.result.clone(), r.algorithm.clone(), tile, work, grouped(r.bytes), share]);

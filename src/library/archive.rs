@@ -1,15 +1,16 @@
 //! Static libraries: an archive in the format of System V's `ar`, without times, owners or anything else of the
 //! machine that writes it.
 
+use super::error::LibraryError;
 use object::read::{Object, ObjectSymbol};
 
 /// An archive of one object, with the index of symbols that linkers look into first.
-pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, String> {
-    let file = object::File::parse(object).map_err(|e| e.to_string())?;
+pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, LibraryError> {
+    let file = object::File::parse(object)?;
     let mut symbols: Vec<&str> = Vec::new();
     for symbol in file.symbols() {
         if symbol.is_global() && symbol.is_definition() {
-            symbols.push(symbol.name().map_err(|e| e.to_string())?);
+            symbols.push(symbol.name()?);
         }
     }
     // The index: the count, for each symbol the place of its member, the names. Then long names, then the members.
@@ -17,7 +18,7 @@ pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, String> {
     let index = 4 + 4 * symbols.len() + names.len();
     let long = format!("{name}/\n");
     let place = 8 + 60 + index.next_multiple_of(2) + 60 + long.len().next_multiple_of(2);
-    let place = u32::try_from(place).map_err(|e| e.to_string())?.to_be_bytes();
+    let place = u32::try_from(place).map_err(LibraryError::internal)?.to_be_bytes();
     let mut archive = b"!<arch>\n".to_vec();
     member(&mut archive, "/", index);
     archive.extend((symbols.len() as u32).to_be_bytes());

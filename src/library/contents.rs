@@ -1,5 +1,6 @@
 //! What a library holds: the programs, compiled for each level of processors, and the weights.
 
+use super::error::LibraryError;
 use super::files::BuildRequest;
 use super::image::{self, Extras, Feed, Training};
 use super::levels::host_triple;
@@ -33,7 +34,7 @@ impl Compiled {
     /// Compiles each program once for each level. Texts are those of inference, except for what only training has.
     pub fn new(model: &Model, request: &BuildRequest, options: &Options) -> Result<Compiled> {
         if request.levels.is_empty() {
-            return Err(Error::new("no level to build for"));
+            return Err(LibraryError::internal("no level to build for").into());
         }
         let (learning, running) = options.emit.iter().cloned().partition(|e| request.train && e.of_training());
         let inference = compile(request, options, running, |o, t| pipeline::inference_variants(model, o, t))?;
@@ -131,7 +132,13 @@ fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
     let number = |hyper| step_inputs::hyper(recipe, schedule, 0, hyper);
     Ok(match port.role {
         Role::Image => Feed::Image,
-        Role::Tensor => return Err(Error::new(format!("the training step has an input `{}` of no role", port.name))),
+        Role::Tensor => {
+            return Err(LibraryError::internal(format!(
+                "the training step has an input `{}` without a role",
+                port.name
+            ))
+            .into());
+        }
         // Mixing images is the caller's matter: to the step each is its own partner, with all of the weight.
         Role::Labels | Role::Partners => Feed::Labels,
         Role::Share => Feed::Value(1.0),

@@ -7,10 +7,10 @@ use super::table::{self, Row};
 use super::{archive, object, opencl, shared};
 use crate::model::Model;
 use crate::pipeline::{self, Kernels, Options};
+use ninc_runtime::Result;
 use ninc_runtime::plan::Port;
 use ninc_runtime::store;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Result};
 use serde_json::json;
 
 /// What to build.
@@ -92,10 +92,9 @@ impl Build<'_> {
     /// The object, an archive of it, and a shared library.
     fn binaries(&self, object: Vec<u8>) -> Result<[File; 3]> {
         let name = &self.name;
-        let failed = |e: String| Error::new(format!("library: {e}"));
         Ok([
-            (format!("lib{name}.a"), archive::write(&format!("{name}.o"), &object).map_err(failed)?),
-            (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object).map_err(failed)?),
+            (format!("lib{name}.a"), archive::write(&format!("{name}.o"), &object)?),
+            (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object)?),
             (format!("{name}.o"), object),
         ])
     }

@@ -1,6 +1,7 @@
 //! A plan image: a plan as bytes for the driver, in the records of `records`. Places within it are offsets from its
 //! start, so that only the kernels' addresses need the linker.
 
+use super::error::LibraryError;
 use super::records::{self, RANK, Record, Save};
 use super::worth;
 use crate::kernel::ir::Module;
@@ -8,7 +9,6 @@ use crate::lower::target::Target;
 use ninc_runtime::plan::{Launch, Place, Plan, Port};
 use ninc_runtime::store::{self, Store};
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Result};
 
 /// The most buffers of a launch, and the most inputs and outputs.
 const BUFFERS: usize = 64;
@@ -107,7 +107,7 @@ impl Image {
 }
 
 /// The image of a plan whose kernels are in `module`. Fails if the plan is larger than a library can hold.
-pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> Result<Image> {
+pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> Result<Image, LibraryError> {
     let mut image = Image { bytes: vec![0; records::Plan::BYTES], ..Image::default() };
     let mut record = sizes(plan, extras);
     let work = worth::work(plan, module, target);
@@ -116,7 +116,10 @@ pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> 
     (record.launches, record.launches_at) = launches(&mut image, plan, &plan.launches)?;
     for ports in [&plan.inputs, &plan.outputs] {
         if ports.len() > PORTS {
-            return Err(Error::new(format!("a library has at most {PORTS} inputs and outputs, not {}", ports.len())));
+            return Err(LibraryError::Limit(format!(
+                "a library has at most {PORTS} inputs and outputs, not {}",
+                ports.len()
+            )));
         }
     }
     (record.inputs, record.inputs_at) = ports(&mut image, plan, &plan.inputs, &extras.feeds)?;
@@ -171,8 +174,8 @@ fn write_training(
     plan: &Plan,
     extras: &Extras,
     training: &Training,
-) -> Result<()> {
-    let missing = |what: &str| Error::new(format!("the training step has no {what}"));
+) -> Result<(), LibraryError> {
+    let missing = |what: &str| LibraryError::internal(format!("the training step has no {what}"));
     let output = |name: &str| plan.outputs.iter().position(|p| p.name == name).ok_or_else(|| missing(name));
     record.seed = training.seed;
     record.loss = output("loss")? as u64;
@@ -205,12 +208,12 @@ fn write_training(
 }
 
 /// The number and the offset of launches.
-fn launches(image: &mut Image, plan: &Plan, launches: &[Launch]) -> Result<(u64, u64)> {
+fn launches(image: &mut Image, plan: &Plan, launches: &[Launch]) -> Result<(u64, u64), LibraryError> {
     let mut list = Vec::new();
     for launch in launches {
         if launch.buffers.len() > BUFFERS {
             let name = &plan.kernels[launch.kernel].name;
-            return Err(Error::new(format!("the kernel {name} has more than {BUFFERS} buffers")));
+            return Err(LibraryError::Limit(format!("the kernel {name} has more than {BUFFERS} buffers")));
         }
         let buffers: Vec<_> = launch.buffers.iter().map(|&b| place(plan.buffers[b].place)).collect();
         list.push(records::Launch {
@@ -241,9 +244,9 @@ fn place(place: Place) -> records::Buffer {
 
 /// The number and the offset of inputs, outputs or parameters. `feeds` says for each what it is fed by, images if
 /// nothing.
-fn ports(image: &mut Image, plan: &Plan, ports: &[Port], feeds: &[Feed]) -> Result<(u64, u64)> {
+fn ports(image: &mut Image, plan: &Plan, ports: &[Port], feeds: &[Feed]) -> Result<(u64, u64), LibraryError> {
     let feeds = feeds.iter().copied().chain(std::iter::repeat(Feed::Image));
-    let list = ports.iter().zip(feeds).map(|(p, feed)| port(image, plan, p, feed)).collect::<Result<Vec<_>>>()?;
+    let list = ports.iter().zip(feeds).map(|(p, feed)| port(image, plan, p, feed)).collect::<Result<Vec<_>, _>>()?;
     Ok((list.len() as u64, image.records(&list)))
 }
 
@@ -258,10 +261,13 @@ fn tensor(image: &mut Image, name: &str, dims: &[usize]) -> records::Port {
     }
 }
 
-fn port(image: &mut Image, plan: &Plan, port: &Port, feed: Feed) -> Result<records::Port> {
+fn port(image: &mut Image, plan: &Plan, port: &Port, feed: Feed) -> Result<records::Port, LibraryError> {
     let rank = port.dims.len();
     if rank > RANK || port.elements() == 0 {
-        return Err(Error::new(format!("{} has the shape {:?}: a library cannot hold it", port.name, port.dims)));
+        return Err(LibraryError::Limit(format!(
+            "{} has the shape {:?}: a library cannot hold it",
+            port.name, port.dims
+        )));
     }
     let place = place(plan.buffers[port.buffer].place);
     let (feed, value) = match feed {

@@ -2,20 +2,23 @@
 //!
 //! The kernels' code is that of the JIT. Around it stands a driver (`driver/`) in a small language of its own,
 //! compiled with it, which reads the plan from an image of it (`image`). So a library for a machine gives the bits
-//! of `ninc run` there; one can be made for every processor that code can be made for, and building one needs no compiler but this.
+//! of `ninc run` there; one can be made for every processor that code can be made for, and building one needs no
+//! compiler but this.
 
 use crate::back::cranelift::Object;
-use crate::back::{MicroKernelCode, driver, x86};
+use crate::back::driver::{self, DriverError};
+use crate::back::{MicroKernelCode, x86};
 use crate::kernel::ir::{MicroKernel, Module};
 use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
 use cranelift_module::{DataId, FuncId};
+use error::LibraryError;
 use image::{Extras, Image};
 use ninc_runtime::plan::Plan;
-use ninc_runtime::{Error, Result};
 
 pub mod archive;
 mod contents;
+pub mod error;
 pub mod files;
 pub mod header;
 pub mod image;
@@ -83,10 +86,6 @@ pub struct LibraryContents<'a> {
     pub embedded: Option<Vec<u8>>,
 }
 
-fn failed(e: impl std::fmt::Display) -> Error {
-    Error::new(format!("code: {e}"))
-}
-
 /// An object under way with what its driver may name.
 struct Maker {
     object: Object,
@@ -97,10 +96,11 @@ struct Maker {
 }
 
 /// The object file of a network and the bytes of its machine code.
-pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Vec<u8>, usize)> {
-    let least = contents.inference.variants.first().ok_or_else(|| Error::new("a library of no code"))?.target;
+pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Vec<u8>, usize), LibraryError> {
+    let least = contents.inference.variants.first();
+    let least = least.ok_or_else(|| LibraryError::internal("a library without code"))?.target;
     let base = least.clone().with_vectors(Isa::Portable);
-    let object = Object::new(name, triple, &base).map_err(failed)?;
+    let object = Object::new(name, triple, &base)?;
     let x86 = triple.starts_with("x86_64");
     let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
     maker.program("", &contents.inference)?;
@@ -122,7 +122,7 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
     // Whole pages, however large they are, because the system clears whole ones in a child.
     constants.push(("TEAMS_BYTES".into(), TEAMS as i64));
     let page = if x86 { 0x1000 } else { TEAMS as u64 };
-    let teams = maker.object.zeros(&format!("{name}.data.teams"), TEAMS, page).map_err(failed)?;
+    let teams = maker.object.zeros(&format!("{name}.data.teams"), TEAMS, page)?;
     maker.data.push(("teams".into(), teams));
     constants.push(("SYS_FUTEX".into(), if x86 { 202 } else { 98 }));
     maker.data("crc", crc_tables(), &[])?;
@@ -130,21 +130,21 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
 }
 
 impl Maker {
-    fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<()> {
-        let id = self.object.data(&format!("{}.data.{name}", self.name), bytes, functions).map_err(failed)?;
+    fn data(&mut self, name: &str, bytes: Vec<u8>, functions: &[(usize, FuncId)]) -> Result<(), LibraryError> {
+        let id = self.object.data(&format!("{}.data.{name}", self.name), bytes, functions)?;
         self.data.push((name.into(), id));
         Ok(())
     }
 
     /// Kernels and plans of all levels, and the function that chooses one by what the processor has.
-    fn program(&mut self, suffix: &str, program: &ProgramVariants) -> Result<()> {
+    fn program(&mut self, suffix: &str, program: &ProgramVariants) -> Result<(), LibraryError> {
         let mut choose = format!("fn choose{suffix}() {{\n    let found = cpu();\n");
         for (i, variant) in program.variants.iter().enumerate().rev() {
             let wide = x86::micro_kernel_code(variant.target);
             let none = |_: &MicroKernel| None;
             let prefix = format!("{}{suffix}.{i}.", self.name);
             let code: &MicroKernelCode = if self.x86 { &wide } else { &none };
-            let kernels = self.object.kernels(&prefix, variant.module, variant.target, code).map_err(failed)?;
+            let kernels = self.object.kernels(&prefix, variant.module, variant.target, code)?;
             let Image { bytes, kernels: places } =
                 image::build(variant.plan, variant.module, variant.target, &program.extras)?;
             let places: Vec<_> = places.iter().map(|&(at, kernel)| (at, kernels[kernel])).collect();
@@ -159,27 +159,26 @@ impl Maker {
         Ok(())
     }
 
-    fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize)> {
+    fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize), LibraryError> {
         let pause = if self.x86 { &PAUSE_X86[..] } else { &YIELD_ARM[..] };
-        let pause = self.object.bytes(&format!("{}.pause", self.name), 0, pause).map_err(failed)?;
+        let pause = self.object.bytes(&format!("{}.pause", self.name), 0, pause)?;
         let mut names = driver::Names { prefix: &self.name, ..driver::Names::default() };
         names.data.extend(self.data.iter().map(|(n, id)| (n.as_str(), *id)));
         names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
         names.functions.push(("pause", pause));
         if self.x86 {
             let name = |what: &str| format!("{}.{what}", self.name);
-            names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID).map_err(failed)?));
-            names.functions.push(("xgetbv", self.object.bytes(&name("xgetbv"), 0, &XGETBV).map_err(failed)?));
+            names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID)?));
+            names.functions.push(("xgetbv", self.object.bytes(&name("xgetbv"), 0, &XGETBV)?));
             self.text += CPU_X86;
         } else {
             self.text += "fn cpu() { return 0; }\n";
         }
-        let emitted = driver::emit(&mut self.object.module, &self.text, &names);
-        let emitted = emitted.map_err(|e| Error::new(format!("driver: {e}")))?;
-        let unload = emitted.function("unload").ok_or_else(|| Error::new("driver: it has no function `unload`"))?;
+        let emitted = driver::emit(&mut self.object.module, &self.text, &names)?;
+        let unload = emitted.function("unload").ok_or_else(|| DriverError::from("no function `unload`"))?;
         self.object.add(emitted.bytes, emitted.unwind);
         let code = self.object.code_bytes;
-        Ok((self.object.finish(unload).map_err(failed)?, code))
+        Ok((self.object.finish(unload)?, code))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file: first a place for everything, then the references, then the bytes in the order of their places.
 
+use super::super::error::LibraryError;
 use super::relocate::Dynamic;
 use super::{Kind, Link, Machine, Part, Symbol, frames};
 use object::read::elf::ElfFile64;
@@ -66,7 +67,7 @@ pub(super) fn write(
     machine: &Machine,
     name: &str,
     id: [u8; 16],
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, LibraryError> {
     let names: [Vec<Vec<u8>>; 3] = [
         link.imports.iter().map(|n| n.clone().into_bytes()).collect(),
         link.exports.iter().map(|s| s.name.clone().into_bytes()).collect(),
@@ -86,9 +87,11 @@ pub(super) fn write(
     file.reserve();
     file.relocations = file.link.relocate(object, machine)?;
     if 24 * file.relocations.len() != file.rela.size {
-        return Err("relocations were counted wrong".into());
+        return Err(LibraryError::internal("relocations were counted wrong"));
     }
-    file.headers().and_then(|()| file.read_only()).and_then(|()| file.changed()).map_err(|e| e.to_string())?;
+    file.headers()?;
+    file.read_only()?;
+    file.changed()?;
     file.symbols();
     file.sections();
     Ok(bytes)

@@ -5,6 +5,7 @@
 //! kernels in the plan, of the C library's functions; read-only after loading) with the memory that the code changes
 //! behind it.
 
+use super::error::LibraryError;
 use object::elf;
 use object::read::elf::{ElfFile64, Sym};
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolIndex};
@@ -30,7 +31,7 @@ struct Machine {
     through_slot: &'static [u32],
 }
 
-fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, String> {
+fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, LibraryError> {
     match file.architecture() {
         Architecture::X86_64 => Ok(Machine {
             code: elf::EM_X86_64,
@@ -48,13 +49,13 @@ fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, String> {
             absolute: elf::R_AARCH64_ABS64,
             through_slot: &[elf::R_AARCH64_ADR_GOT_PAGE, elf::R_AARCH64_LD64_GOT_LO12_NC],
         }),
-        other => Err(format!("no shared library can be written for {other:?}")),
+        other => Err(LibraryError::Unsupported(other)),
     }
 }
 
 /// The shared library `name` (its `DT_SONAME`) of an object file.
-pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, String> {
-    let file = ElfFile64::<LittleEndian>::parse(object).map_err(|e| e.to_string())?;
+pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, LibraryError> {
+    let file = ElfFile64::<LittleEndian>::parse(object)?;
     let machine = machine(&file)?;
     let mut link = Link::default();
     link.symbols(&file)?;
@@ -125,9 +126,9 @@ struct Link {
 }
 
 impl Link {
-    fn symbols(&mut self, file: &ElfFile64<LittleEndian>) -> Result<(), String> {
+    fn symbols(&mut self, file: &ElfFile64<LittleEndian>) -> Result<(), LibraryError> {
         for symbol in file.symbols() {
-            let name = symbol.name().map_err(|e| e.to_string())?.to_string();
+            let name = symbol.name()?.to_string();
             if name.is_empty() {
                 continue;
             }
@@ -160,7 +161,7 @@ impl Link {
     }
 
     /// Puts sections of one kind one behind the other, and lists what is reached through slots.
-    fn sections(&mut self, file: &ElfFile64<LittleEndian>, machine: &Machine) -> Result<(), String> {
+    fn sections(&mut self, file: &ElfFile64<LittleEndian>, machine: &Machine) -> Result<(), LibraryError> {
         for section in file.sections() {
             let kind = match (section.name(), section.kind()) {
                 (Ok(".eh_frame"), _) => Kind::Frames,
@@ -178,7 +179,7 @@ impl Link {
             part.size = at + size;
             if kind != Kind::Zeros {
                 part.bytes.resize(at, 0);
-                part.bytes.extend(section.data().map_err(|e| e.to_string())?);
+                part.bytes.extend(section.data()?);
             }
             self.homes.insert(section.index(), (kind, at));
             for (_, relocation) in section.relocations() {
@@ -195,8 +196,11 @@ impl Link {
     }
 
     /// The address in the library of a place in a section of the object.
-    fn address(&self, section: SectionIndex, offset: usize) -> Result<usize, String> {
-        let (kind, at) = self.homes.get(&section).ok_or("a reference to a section that is left out")?;
+    fn address(&self, section: SectionIndex, offset: usize) -> Result<usize, LibraryError> {
+        let (kind, at) = self
+            .homes
+            .get(&section)
+            .ok_or_else(|| LibraryError::internal("a reference to a section that is left out"))?;
         Ok(self.parts[*kind as usize].address + at + offset)
     }
 }

@@ -1,6 +1,7 @@
 //! References of the object, resolved in the bytes where both ends are known, and left to the loader where they are
 //! not.
 
+use super::super::error::LibraryError;
 use super::{Kind, Link, Machine};
 use object::read::elf::ElfFile64;
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolIndex};
@@ -32,22 +33,22 @@ impl Link {
         &mut self,
         file: &ElfFile64<LittleEndian>,
         machine: &Machine,
-    ) -> Result<Vec<Dynamic>, String> {
+    ) -> Result<Vec<Dynamic>, LibraryError> {
         let mut dynamic: Vec<Dynamic> = Vec::new();
         for section in file.sections() {
             let Some(&(kind, start)) = self.homes.get(&section.index()) else { continue };
             for (offset, relocation) in section.relocations() {
                 let RelocationTarget::Symbol(index) = relocation.target() else {
-                    return Err("a relocation without a symbol".into());
+                    return Err(LibraryError::internal("a relocation without a symbol"));
                 };
                 let RelocationFlags::Elf { r_type } = relocation.flags() else {
-                    return Err("a relocation that is not one of ELF".into());
+                    return Err(LibraryError::internal("a relocation that is not one of ELF"));
                 };
                 let target = self.target(file, index)?;
                 let (at, addend) = (start + offset as usize, relocation.addend());
                 let place = self.part(kind).address + at;
                 if r_type == machine.absolute {
-                    let target = target.ok_or("an imported address in data")?;
+                    let target = target.ok_or_else(|| LibraryError::internal("an imported address in data"))?;
                     let addend = target as i64 + addend;
                     dynamic.push(Dynamic { place, symbol: 0, kind: machine.relative, addend });
                 } else {
@@ -69,12 +70,19 @@ impl Link {
     }
 
     /// The address of a symbol, `None` for an imported one.
-    fn target(&self, file: &ElfFile64<LittleEndian>, index: SymbolIndex) -> Result<Option<usize>, String> {
-        let symbol = file.symbol_by_index(index).map_err(|e| e.to_string())?;
+    fn target(&self, file: &ElfFile64<LittleEndian>, index: SymbolIndex) -> Result<Option<usize>, LibraryError> {
+        let symbol = file.symbol_by_index(index)?;
         symbol.section_index().map(|section| self.address(section, symbol.address() as usize)).transpose()
     }
 
-    fn patch(&mut self, kind: Kind, at: usize, machine: &Machine, r_type: u32, to: &Reference) -> Result<(), String> {
+    fn patch(
+        &mut self,
+        kind: Kind,
+        at: usize,
+        machine: &Machine,
+        r_type: u32,
+        to: &Reference,
+    ) -> Result<(), LibraryError> {
         let bytes = &mut self.part(kind).bytes[at..at + 4];
         let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let patched = match machine.code {
@@ -84,6 +92,14 @@ impl Link {
         bytes.copy_from_slice(&patched.to_le_bytes());
         Ok(())
     }
+}
+
+/// An address is further away than instructions reach.
+const FAR: &str = "the library's code and data are further apart than its instructions reach, 2 GiB at most; \
+                   without `--embed` the weights stay in a file of their own";
+
+fn unknown(kind: u32) -> LibraryError {
+    LibraryError::internal(format!("an unknown relocation {kind}"))
 }
 
 /// A reference from code: from where, and to what.
@@ -96,42 +112,50 @@ struct Reference {
 }
 
 impl Reference {
-    fn direct(&self) -> Result<i64, String> {
-        self.target.map(|t| t as i64).ok_or_else(|| "a direct reference to something imported".to_string())
+    fn direct(&self) -> Result<i64, LibraryError> {
+        let target = self.target.map(|t| t as i64);
+        target.ok_or_else(|| LibraryError::internal("a direct reference to something imported"))
     }
 
-    fn slot(&self) -> Result<i64, String> {
-        self.slot.map(|s| s as i64).ok_or_else(|| "an indirect reference to something without a slot".to_string())
+    fn slot(&self) -> Result<i64, LibraryError> {
+        let slot = self.slot.map(|s| s as i64);
+        slot.ok_or_else(|| LibraryError::internal("an indirect reference to something without a slot"))
     }
 
     /// The distance to `target` in 32 bits.
-    fn distance(&self, target: i64) -> Result<u32, String> {
-        i32::try_from(target + self.addend - self.place).map(|d| d as u32).map_err(|e| e.to_string())
+    fn distance(&self, target: i64) -> Result<u32, LibraryError> {
+        let distance = i32::try_from(target + self.addend - self.place);
+        distance.map(|d| d as u32).map_err(|_| LibraryError::Limit(FAR.into()))
     }
 
-    fn x86(&self, kind: u32) -> Result<u32, String> {
+    fn x86(&self, kind: u32) -> Result<u32, LibraryError> {
         match kind {
             elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => self.distance(self.direct()?),
             elf::R_X86_64_GOTPCREL => self.distance(self.slot()?),
-            _ => Err(format!("an unknown relocation {kind}")),
+            _ => Err(unknown(kind)),
         }
     }
 
-    fn arm(&self, kind: u32, word: u32) -> Result<u32, String> {
+    fn arm(&self, kind: u32, word: u32) -> Result<u32, LibraryError> {
+        // A signed number of `bits` bits.
+        let within = |value: i64, bits: u32| match value >> (bits - 1) {
+            0 | -1 => Ok(value as u32 & ((1 << bits) - 1)),
+            _ => Err(LibraryError::Limit(FAR.into())),
+        };
         let pages = |target: i64| {
-            let pages = ((target + self.addend) >> 12) - (self.place >> 12);
-            word | (pages as u32 & 3) << 29 | (pages as u32 >> 2 & 0x7ffff) << 5
+            let pages = within(((target + self.addend) >> 12) - (self.place >> 12), 21)?;
+            Ok::<_, LibraryError>(word | (pages & 3) << 29 | (pages >> 2) << 5)
         };
         Ok(match kind {
             elf::R_AARCH64_PREL32 => self.distance(self.direct()?)?,
             elf::R_AARCH64_CALL26 | elf::R_AARCH64_JUMP26 => {
-                word | ((self.direct()? + self.addend - self.place) >> 2) as u32 & 0x3ff_ffff
+                word | within((self.direct()? + self.addend - self.place) >> 2, 26)?
             }
-            elf::R_AARCH64_ADR_PREL_PG_HI21 => pages(self.direct()?),
-            elf::R_AARCH64_ADR_GOT_PAGE => pages(self.slot()?),
+            elf::R_AARCH64_ADR_PREL_PG_HI21 => pages(self.direct()?)?,
+            elf::R_AARCH64_ADR_GOT_PAGE => pages(self.slot()?)?,
             elf::R_AARCH64_ADD_ABS_LO12_NC => word | ((self.direct()? + self.addend) as u32 & 0xfff) << 10,
             elf::R_AARCH64_LD64_GOT_LO12_NC => word | ((self.slot()? + self.addend) as u32 & 0xfff) >> 3 << 10,
-            _ => return Err(format!("an unknown relocation {kind}")),
+            _ => return Err(unknown(kind)),
         })
     }
 }
