@@ -1,7 +1,7 @@
 //! Why no library is made of compiled kernels.
 
+use crate::back::EmitError;
 use crate::back::driver::DriverError;
-use crate::back::error::EmitError;
 use object::Architecture;
 use thiserror::Error;
 

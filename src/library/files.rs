@@ -135,7 +135,9 @@ impl Build<'_> {
         let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
         let sums: serde_json::Map<String, serde_json::Value> =
             files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
-        let picture = contents::picture(self.request);
+        let pictures = contents::picture(self.request);
+        let pictures =
+            pictures.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" }));
         let value = json!({
             "network": self.model.name,
             "ninc": env!("CARGO_PKG_VERSION"),
@@ -143,7 +145,7 @@ impl Build<'_> {
             "cpu": request.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
             "inputs": ports(&plan.inputs),
             "outputs": ports(&plan.outputs),
-            "pictures": picture.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" })),
+            "pictures": pictures,
             "prepare": self.compiled.weights.preparation.as_ref().map(|p| p.spec()),
             "classes": request.classes,
             "parameters": kernels.report.parameters,

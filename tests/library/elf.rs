@@ -2,7 +2,11 @@
 //! code.
 
 use super::{Place, have, texts};
+use ninc::library::error::LibraryError;
+use ninc::library::{archive, shared};
 use object::read::{Object, ObjectSection, ObjectSymbol};
+use object::write::{self, StandardSection};
+use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlags, SymbolKind, SymbolScope, elf};
 use std::fs;
 
 fn symbols(bytes: &[u8]) -> Vec<String> {
@@ -72,9 +76,12 @@ fn unwinds(place: &Place, program: &[&str], symbols: &[String]) {
     let count = |wanted: &str| out.lines().filter(|l| l.starts_with('#') && l.contains(wanted)).count();
     let stacks = out.lines().filter(|l| l.starts_with("#0 ")).count();
     assert!(stacks >= 3 * STEPS, "{stacks} stacks only:\n{out}");
-    for frame in [" in main ", "launches", " in small_run"] {
+    for frame in [" in main ", "launches"] {
         assert_eq!(count(frame), stacks, "{frame}:\n{out}");
     }
+    // Weights are packed when the network is created.
+    let (create, run) = (count(" in small_create"), count(" in small_run"));
+    assert!(create > 0 && run > 0 && create + run == stacks, "{create} + {run} of {stacks}:\n{out}");
 }
 
 #[test]
@@ -92,4 +99,44 @@ fn a_debugger_unwinds_through_kernels() {
     unwinds(&place, &[&["./static"], &arguments[..]].concat(), &names);
     place.good("cc", &["-O1", "lib/classify.c", "-Llib", "-lsmall", "-o", "shared"]);
     unwinds(&place, &[&["./shared"], &arguments[..]].concat(), &names);
+}
+
+/// An object whose code refers to the end of `size` bytes of memory.
+fn reaching(architecture: Architecture, r_type: u32, size: u64) -> Vec<u8> {
+    let mut object = write::Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+    let (text, bss) = (object.section_id(StandardSection::Text), object.section_id(StandardSection::UninitializedData));
+    object.append_section_data(text, &[0; 16], 16);
+    let symbol = |name: &str, value, section, kind| write::Symbol {
+        name: name.into(),
+        value,
+        size: 8,
+        kind,
+        scope: SymbolScope::Compilation,
+        weak: false,
+        section: write::SymbolSection::Section(section),
+        flags: SymbolFlags::None,
+    };
+    object.append_section_bss(bss, size, 8);
+    let far = object.add_symbol(symbol("far", size - 8, bss, SymbolKind::Data));
+    let flags = RelocationFlags::Elf { r_type };
+    let relocation = write::Relocation { offset: 4, symbol: far, addend: -4, flags };
+    object.add_relocation(text, relocation).expect("a relocation of ELF");
+    object.write().expect("an object")
+}
+
+#[test]
+fn what_cannot_become_a_library_is_an_error() {
+    let x86 = |size| reaching(Architecture::X86_64, elf::R_X86_64_PC32, size);
+    let arm = |size| reaching(Architecture::Aarch64, elf::R_AARCH64_ADR_PREL_PG_HI21, size);
+    for (near, far) in [(x86(1 << 20), x86(3 << 30)), (arm(3 << 30), arm(5 << 30))] {
+        shared::write("libx.so", &near).expect("it is near enough");
+        let error = shared::write("libx.so", &far).expect_err("it is too far");
+        assert!(matches!(error, LibraryError::Limit(_)) && error.to_string().contains("--embed"), "{error}");
+    }
+    for error in [shared::write("libx.so", b"text"), archive::write("x.o", b"text")] {
+        let error = error.expect_err("it is not an object");
+        assert!(matches!(error, LibraryError::Internal(_)) && error.to_string().contains("report"), "{error}");
+    }
+    let riscv = reaching(Architecture::Riscv64, elf::R_RISCV_CALL, 8);
+    assert_eq!(shared::write("libx.so", &riscv), Err(LibraryError::Unsupported(Architecture::Riscv64)));
 }

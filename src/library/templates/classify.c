@@ -104,11 +104,12 @@ static void put(inflater *s, uint8_t byte) {
 }
 
 static void block(inflater *s, const codes *literals, const codes *distances) {
-    static const uint16_t base[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99,
-                                      115, 131, 163, 195, 227, 258};
-    static const uint8_t extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-    static const uint16_t far[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025,
-                                     1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+    static const uint16_t base[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83,
+                                      99, 115, 131, 163, 195, 227, 258};
+    static const uint8_t extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                      2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+    static const uint16_t far[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769,
+                                     1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
     while (!s->broken) {
         int symbol = decode(s, literals);
         if (symbol < 0 || symbol == 256) return;
@@ -181,7 +182,9 @@ static void inflate_all(inflater *s) {
     }
 }
 
-static uint32_t big(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+static uint32_t big(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
 static int paeth(int a, int b, int c) {
     int p = a + b - c, pa = abs(p - a), pb = abs(p - b), pc = abs(p - c);
@@ -192,7 +195,8 @@ static const char *read_png(const uint8_t *file, size_t size, picture *out) {
     if (size < 33 || memcmp(file + 12, "IHDR", 4)) return "is a damaged PNG";
     uint32_t width = big(file + 16), height = big(file + 20);
     int kind = file[25];
-    if (file[24] != 8 || file[28] || (kind != 0 && kind != 2)) return "is no PNG of 8-bit grey or RGB without interlacing";
+    if (file[24] != 8 || file[28] || (kind != 0 && kind != 2))
+        return "is not a PNG of 8-bit grey or RGB without interlacing";
     if (!width || !height || width > 4096 || height > 4096) return "is too large";
     size_t channels = kind == 2 ? 3 : 1, row = width * channels;
     uint8_t *data = malloc(size), *rows = malloc((row + 1) * height), *pixels = malloc(row * height);
@@ -218,7 +222,8 @@ static const char *read_png(const uint8_t *file, size_t size, picture *out) {
                     int a = i >= channels ? pixels[y * row + i - channels] : 0;
                     int b = y ? pixels[(y - 1) * row + i] : 0;
                     int c = y && i >= channels ? pixels[(y - 1) * row + i - channels] : 0;
-                    int by = filter == 1 ? a : filter == 2 ? b : filter == 3 ? (a + b) / 2 : filter == 4 ? paeth(a, b, c) : 0;
+                    int by = filter == 1 ? a : filter == 2 ? b : filter == 3 ? (a + b) / 2 : 0;
+                    if (filter == 4) by = paeth(a, b, c);
                     pixels[y * row + i] = (uint8_t)(rows[y * (row + 1) + 1 + i] + by);
                 }
             }

@@ -1,4 +1,6 @@
-"""Classifies pictures with the network @name@ through its shared library: binary PPM or PGM of @width@ x @height@ pixels.
+"""Classifies pictures with the network @name@ through its shared library.
+
+Pictures are binary PPM or PGM of @width@ x @height@ pixels:
 
     python3 classify.py @name@.safetensors picture.ppm
 

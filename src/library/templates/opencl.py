@@ -131,7 +131,8 @@ class Network:
                 arguments.append(self.zeros(entry["workspace"] * groups * local))
             kernel = self.kernels[name]
             for i, value in enumerate(arguments):
-                check(self.cl.clSetKernelArg(kernel, i, c_size_t(sizeof(value)), byref(value)), f"argument {i} of {name}")
+                code = self.cl.clSetKernelArg(kernel, i, c_size_t(sizeof(value)), byref(value))
+                check(code, f"argument {i} of {name}")
             grid = (1, None, byref(c_size_t(groups * local)), byref(c_size_t(local)))
             check(self.cl.clEnqueueNDRangeKernel(self.queue, kernel, *grid, *NOTHING), name)
 
