@@ -6,8 +6,7 @@
 //! compiler but this.
 
 use crate::back::cranelift::Object;
-use crate::back::driver::{self, DriverError};
-use crate::back::{MicroKernelCode, x86};
+use crate::back::{MicroKernelCode, driver, x86};
 use crate::kernel::ir::{MicroKernel, Module};
 use crate::lower::target::{Isa, Target};
 use crate::verified::Verified;
@@ -175,7 +174,8 @@ impl Maker {
             self.text += "fn cpu() { return 0; }\n";
         }
         let emitted = driver::emit(&mut self.object.module, &self.text, &names)?;
-        let unload = emitted.function("unload").ok_or_else(|| DriverError::from("no function `unload`"))?;
+        let unload = emitted.function("unload");
+        let unload = unload.ok_or_else(|| LibraryError::internal("the driver has no function `unload`"))?;
         self.object.add(emitted.bytes, emitted.unwind);
         let code = self.object.code_bytes;
         Ok((self.object.finish(unload)?, code))
