@@ -226,7 +226,8 @@ impl Maker {
         let positions = (h - kernel + 1) * (w - kernel + 1);
         let weight = self.param("weight", &[positions, out, c, kernel, kernel]);
         let bias = self.param("bias", &[out, positions]);
-        self.add(LocalConv { stride: [1, 1], pad: [0, 0] }, &[x, weight, bias])
+        let window = Window { kernel: [kernel; 2], ..Window::ONE };
+        self.add(LocalConv { window }, &[x, weight, bias])
     }
 
     fn classifier(&mut self, x: NodeId) -> NodeId {

@@ -13,6 +13,7 @@ pub enum VerifyError {
         /// The node, as messages name it.
         node: String,
         /// What does not fit.
+        #[source]
         error: ShapeError,
     },
     /// Any other rule, in a sentence that names the part.
@@ -20,7 +21,8 @@ pub enum VerifyError {
     Rule(String),
 }
 
-/// All that is wrong with a graph, at least one thing. The front end and passes make graphs, so this is a mistake in ninc.
+/// All that is wrong with a graph, at least one thing. The front end and passes make graphs, so this is a mistake in
+/// ninc.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyErrors(pub Vec<VerifyError>);
 

@@ -1,8 +1,8 @@
 //! The text by which a checkpoint knows its network again: [`ninc_runtime::checkpoint::Identity`] keeps its hash.
 //!
-//! This is version 1 of that text, and it never changes: an attribute that is renamed, added or printed otherwise is written
-//! here as it was, or checkpoints of older builds would no longer resume. A network that version 1 cannot describe would
-//! need a version 2, whose hash starts with `2:`.
+//! This is version 1 of that text, and it never changes: an attribute that is renamed, added or printed otherwise is
+//! written here as it was, or checkpoints of older builds would no longer resume. A network that version 1 cannot
+//! describe would need a version 2, whose hash starts with `2:`.
 
 use super::{Graph, NodeId};
 use crate::ops::Operator;
@@ -53,6 +53,7 @@ fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
         }
         // The weights told the window.
         Operator::Conv2d(_) => without("kernel"),
+        Operator::LocalConv(_) => now.into_iter().filter(|(n, _)| ["stride", "pad"].contains(n)).collect(),
         Operator::MaxPool(_) | Operator::AvgPool(_) | Operator::StochasticPool(_) => without("dilation"),
         Operator::Activation(op) => {
             let (name, parameter) = op.function.parts();

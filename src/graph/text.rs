@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Attributes that have their default are not printed (`stride = [1, 1]`); the parser fills them in.
-//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update` line
-//! gives a parameter its new value at the end of a step.
+//! Values are numbered in the order of computation, so the numbers do not show what passes have removed. An `update`
+//! line gives a parameter its new value at the end of a step.
 
 use super::error::{LineError, ParseError};
 use super::{Graph, NodeId};

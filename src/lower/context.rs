@@ -7,9 +7,11 @@ use super::spec::MicroKernelSpec;
 use super::target::Target;
 use crate::kernel::ir::{Elem, Kernel, MicroKernelId};
 use crate::types::Type;
+use thiserror::Error;
 
 /// Why a node cannot be lowered for this target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct Unsupported(pub String);
 
 /// The outcome of lowering a node.

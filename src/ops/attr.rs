@@ -245,8 +245,8 @@ impl Field for Window {
     }
 }
 
-/// Declares an operator's struct with its attributes, and their text both ways. `field: type = value` gives a default: what
-/// has it is not printed.
+/// Declares an operator's struct with its attributes, and their text both ways. `field: type = value` gives a default:
+/// what has it is not printed.
 macro_rules! attributes {
     (@default) => { None };
     (@default $default:expr) => { Some($default) };

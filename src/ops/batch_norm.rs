@@ -60,8 +60,9 @@ fn tried() -> [Type; 3] {
 }
 
 attributes! {
-    /// `(x, gamma[C], beta[C], mean[C], variance[C]) -> gamma·(x - mean)/sqrt(variance + epsilon) + beta`. At inference with the running
-    /// statistics (`Param`s), in training with those of the batch. `momentum`: weight of the batch in the running statistics.
+    /// `(x, gamma[C], beta[C], mean[C], variance[C]) -> gamma·(x - mean)/sqrt(variance + epsilon) + beta`. At inference
+    /// with the running statistics (`Param`s), in training with those of the batch. `momentum`: weight of the batch in
+    /// the running statistics.
     BatchNorm {
         epsilon: f64,
         momentum: f64,
@@ -134,8 +135,8 @@ impl OperatorDef for BatchNorm {
     }
     super::differentiable!(except 3, 4);
 
-    /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and shift do not
-    /// learn, stays what it is at inference, statistics included.
+    /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and
+    /// shift do not learn, stays what it is at inference, statistics included.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &[x, gamma, beta, running_mean, running_variance] = cx.operands.as_slice() else {
             return Err(TrainingError::Operands("batch_norm without its five operands"));

@@ -19,7 +19,8 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 attributes! {
-    /// `(logits[C], target[C]) -> [] per image`: `-Σ target·log_softmax(logits)`. Not differentiated with respect to the target.
+    /// `(logits[C], target[C]) -> [] per image`: `-Σ target·log_softmax(logits)`. Not differentiated with respect to
+    /// the target.
     CrossEntropy {}
 }
 

@@ -3,8 +3,8 @@
 use super::attr::Attr;
 use thiserror::Error;
 
-/// Why operands do not fit an operator, or its own attributes do not: one sentence, with the arithmetic that fails, which
-/// users read where their network's text leads here.
+/// Why operands do not fit an operator, or its own attributes do not: one sentence, with the arithmetic that fails,
+/// which users read where their network's text leads here.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct ShapeError(pub String);

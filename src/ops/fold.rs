@@ -21,7 +21,8 @@ attributes! {
 }
 
 attributes! {
-    /// `(b[O], gamma[O], beta[O], mean[O], variance[O]) -> (b - mean)·gamma/sqrt(variance + epsilon) + beta`, all shared.
+    /// `(b[O], gamma[O], beta[O], mean[O], variance[O]) -> (b - mean)·gamma/sqrt(variance + epsilon) + beta`, all
+    /// shared.
     FoldBias {
         epsilon: f64,
     }

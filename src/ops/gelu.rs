@@ -1,5 +1,5 @@
-//! The Gaussian error linear unit (Hendrycks & Gimpel, 2016). Its result does not tell the operand, so the gradient reads
-//! the operand.
+//! The Gaussian error linear unit (Hendrycks & Gimpel, 2016). Its result does not tell the operand, so the gradient
+//! reads the operand.
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};

@@ -30,7 +30,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     if cx.get(layer::BIAS) {
         operands.push(cx.bias("bias", &[outputs, oh * ow])?);
     }
-    Ok(cx.graph.add(LocalConv { stride: window.stride, pad: window.pad }, &operands)?)
+    Ok(cx.graph.add(LocalConv { window }, &operands)?)
 }
 
 /// `[positions, out, in, height, width]` of an unshared weight.
@@ -43,8 +43,7 @@ fn weight_dims(ty: &Type) -> Result<[usize; 5], ShapeError> {
 attributes! {
     /// `(x[C, H, W], w[oh·ow, O, C, kh, kw], [b[O, oh·ow]]) -> y[O, oh, ow]`
     LocalConv {
-        stride: [usize; 2] = [1, 1],
-        pad: [usize; 2] = [0, 0],
+        window: Window,
     }
 }
 
@@ -63,9 +62,9 @@ impl OperatorDef for LocalConv {
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([x, w], bias) = check::with_optional(operands)?;
         let [inputs, height, width] = check::image(x)?;
-        let [_, outputs, _, kh, kw] = weight_dims(w)?;
-        let window = window::pooling([kh, kw], self.stride, self.pad);
-        let [oh, ow] = window::conv_output(&window, [height, width])?;
+        let [_, outputs, _, _, _] = weight_dims(w)?;
+        let [oh, ow] = window::conv_output(&self.window, [height, width])?;
+        let [kh, kw] = self.window.kernel;
         check::weight(w, &[oh * ow, outputs, inputs, kh, kw], "the weight")?;
         if let Some(bias) = bias {
             check::weight(bias, &[outputs, oh * ow], "the bias")?;
@@ -75,7 +74,6 @@ impl OperatorDef for LocalConv {
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, w) = (operands[0].real(), operands[1].real());
-        let window = local_window(&w.dims, self.stride, self.pad);
         let dims = cx.ty.full_dims(cx.batch);
         let mut y = vec![0.0; dims.iter().product()];
         if let Some(bias) = operands.get(2) {
@@ -83,20 +81,19 @@ impl OperatorDef for LocalConv {
             let bias = &bias.real().data;
             y.iter_mut().enumerate().for_each(|(i, y)| *y = bias[i % bias.len()].f64());
         }
-        sliding(&x.dims, &dims, window).forward(&x.data, &w.data, &mut y);
+        sliding(&x.dims, &dims, self.window).forward(&x.data, &w.data, &mut y);
         reference::result(cx, y)
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, w, dy) = (cx.operands[0], cx.operands[1], cx.grad);
-        let &LocalConv { stride, pad } = self;
-        let (image, weight) = (cx.operand_type(0), cx.operand_type(1));
-        let (&[_, height, width], &[_, _, _, kh, kw]) = (image.dims.as_slice(), weight.dims.as_slice()) else {
+        let &LocalConv { window } = self;
+        let &[_, height, width] = cx.operand_type(0).dims.as_slice() else {
             return Err(TrainingError::Operands("an unshared convolution of no image"));
         };
         let mut gradients = vec![
-            cx.wanted(0, LocalConvGradInput { stride, pad, height, width }, &[w, dy])?,
-            cx.wanted(1, LocalConvGradWeight { stride, pad, kernel: [kh, kw] }, &[x, dy])?,
+            cx.wanted(0, LocalConvGradInput { window, height, width }, &[w, dy])?,
+            cx.wanted(1, LocalConvGradWeight { window }, &[x, dy])?,
         ];
         if cx.operands.len() == 3 {
             gradients.push(cx.wanted(2, BatchSum {}, &[dy])?);
@@ -107,9 +104,8 @@ impl OperatorDef for LocalConv {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let window = local_window(&cx.operands[1].ty.dims, self.stride, self.pad);
         let bias = cx.operands.len() == 3;
-        recipes::local::forward(cx, &window, bias)
+        recipes::local::forward(cx, &self.window, bias)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -122,8 +118,8 @@ impl OperatorDef for LocalConv {
         vec![0, 1]
     }
 
-    fn receptive(&self, operands: &[Type]) -> Receptive {
-        Receptive::Window(local_window(&operands[1].dims, self.stride, self.pad))
+    fn receptive(&self, _operands: &[Type]) -> Receptive {
+        Receptive::Window(self.window)
     }
 
     fn folding(&self) -> Folding {
@@ -131,18 +127,13 @@ impl OperatorDef for LocalConv {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |&(x, w, y, stride, pad): &Shape, bias: bool| {
+        let case = |&(x, w, y, window): &Shape, bias: bool| {
             let mut operands = vec![Type::batched(&x), Type::shared(&w)];
             operands.extend(bias.then(|| Type::shared(&[y[0], y[1] * y[2]])));
-            Case::new(LocalConv { stride, pad }, 2, &operands)
+            Case::new(LocalConv { window }, 2, &operands)
         };
         SHAPES.iter().flat_map(|shape| [case(shape, true), case(shape, false)]).collect()
     }
-}
-
-/// The window, given the weight's dimensions.
-fn local_window(weight: &[usize], stride: [usize; 2], pad: [usize; 2]) -> Window {
-    window::pooling(weight.last_chunk().copied().unwrap_or([1, 1]), stride, pad)
 }
 
 /// Shapes from full dimensions, the batch first.
@@ -152,19 +143,19 @@ fn sliding(x: &[usize], y: &[usize], window: Window) -> Sliding {
     Sliding { images, inputs, size, outputs, output, groups: 1, window, unshared: true }
 }
 
-/// Image, weight, result, stride, padding that tests try.
-type Shape = ([usize; 3], [usize; 5], [usize; 3], [usize; 2], [usize; 2]);
+/// Image, weight, result and window that tests try.
+type Shape = ([usize; 3], [usize; 5], [usize; 3], Window);
 const SHAPES: &[Shape] = &[
-    ([3, 5, 6], [20, 5, 3, 2, 2], [5, 4, 5], [1, 1], [0, 0]),
-    ([3, 5, 6], [9, 10, 3, 3, 3], [10, 3, 3], [2, 2], [1, 1]),
-    ([1, 4, 4], [1, 1, 1, 4, 4], [1, 1, 1], [1, 1], [0, 0]),
+    ([3, 5, 6], [20, 5, 3, 2, 2], [5, 4, 5], window::pooling([2, 2], [1, 1], [0, 0])),
+    ([3, 5, 6], [9, 10, 3, 3, 3], [10, 3, 3], window::pooling([3, 3], [2, 2], [1, 1])),
+    ([1, 4, 4], [1, 1, 1, 4, 4], [1, 1, 1], window::pooling([4, 4], [1, 1], [0, 0])),
+    ([2, 6, 5], [12, 3, 2, 2, 2], [3, 4, 3], Window { kernel: [2, 2], dilation: [2, 2], ..Window::ONE }),
 ];
 
 attributes! {
     /// `(w, dy) -> dx[C, height, width]`
     LocalConvGradInput {
-        stride: [usize; 2] = [1, 1],
-        pad: [usize; 2] = [0, 0],
+        window: Window,
         height: usize,
         width: usize,
     }
@@ -175,19 +166,17 @@ impl OperatorDef for LocalConvGradInput {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [w, dy] = check::exactly(operands)?;
-        let [positions, outputs, inputs, _, _] = weight_dims(w)?;
-        let [oh, ow] = window::conv_output(&local_window(&w.dims, self.stride, self.pad), [self.height, self.width])?;
-        if oh * ow != positions {
-            return Err(format!("the weight has {positions} positions, but the result {oh}·{ow}").into());
-        }
+        let [_, outputs, inputs, _, _] = weight_dims(w)?;
+        let [oh, ow] = window::conv_output(&self.window, [self.height, self.width])?;
+        let [kh, kw] = self.window.kernel;
+        check::weight(w, &[oh * ow, outputs, inputs, kh, kw], "the weight")?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
         check::sized(Type::batched(&[inputs, self.height, self.width]))
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (w, dy) = (operands[0].real(), operands[1].real());
-        let window = local_window(&w.dims, self.stride, self.pad);
-        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, window);
+        let sliding = sliding(&cx.ty.full_dims(cx.batch), &dy.dims, self.window);
         reference::result(cx, sliding.grad_input(&w.data, &dy.data))
     }
 
@@ -195,8 +184,7 @@ impl OperatorDef for LocalConvGradInput {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let window = local_window(&cx.operands[0].ty.dims, self.stride, self.pad);
-        recipes::local::grad_input(cx, &window)
+        recipes::local::grad_input(cx, &self.window)
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {
@@ -210,8 +198,8 @@ impl OperatorDef for LocalConvGradInput {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |&([_, height, width], w, y, stride, pad): &Shape| {
-            let op = LocalConvGradInput { stride, pad, height, width };
+        let case = |&([_, height, width], w, y, window): &Shape| {
+            let op = LocalConvGradInput { window, height, width };
             Case::new(op, 2, &[Type::shared(&w), Type::batched(&y)])
         };
         SHAPES.iter().map(case).collect()
@@ -221,9 +209,7 @@ impl OperatorDef for LocalConvGradInput {
 attributes! {
     /// `(x, dy) -> dw`
     LocalConvGradWeight {
-        stride: [usize; 2] = [1, 1],
-        pad: [usize; 2] = [0, 0],
-        kernel: [usize; 2],
+        window: Window,
     }
 }
 
@@ -233,15 +219,14 @@ impl OperatorDef for LocalConvGradWeight {
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
         let ([inputs, height, width], [outputs, _, _]) = (check::image(x)?, check::image(dy)?);
-        let [oh, ow] = window::conv_output(&window::pooling(self.kernel, self.stride, self.pad), [height, width])?;
+        let [oh, ow] = window::conv_output(&self.window, [height, width])?;
         check::gradient(&Type::batched(&[outputs, oh, ow]), dy)?;
-        check::sized(Type::shared(&[oh * ow, outputs, inputs, self.kernel[0], self.kernel[1]]))
+        check::sized(Type::shared(&[oh * ow, outputs, inputs, self.window.kernel[0], self.window.kernel[1]]))
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
         let (x, dy) = (operands[0].real(), operands[1].real());
-        let window = window::pooling(self.kernel, self.stride, self.pad);
-        let sliding = sliding(&x.dims, &dy.dims, window);
+        let sliding = sliding(&x.dims, &dy.dims, self.window);
         reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
     }
 
@@ -249,7 +234,7 @@ impl OperatorDef for LocalConvGradWeight {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::local::grad_weight(cx, &window::pooling(self.kernel, self.stride, self.pad))
+        recipes::local::grad_weight(cx, &self.window)
     }
 
     fn multiply_adds(&self, _operands: &[Type], result: &Type) -> u64 {
@@ -263,8 +248,8 @@ impl OperatorDef for LocalConvGradWeight {
     }
 
     fn cases() -> Vec<Case> {
-        let case = |&(x, [_, _, _, kh, kw], y, stride, pad): &Shape| {
-            let op = LocalConvGradWeight { stride, pad, kernel: [kh, kw] };
+        let case = |&(x, _, y, window): &Shape| {
+            let op = LocalConvGradWeight { window };
             Case::new(op, 3, &[Type::batched(&x), Type::batched(&y)])
         };
         SHAPES.iter().map(case).collect()

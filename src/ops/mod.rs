@@ -84,8 +84,8 @@ pub trait OperatorDef: Attributes + Clone {
     /// Whether there is a gradient, and with respect to which operands.
     fn derivative(&self) -> Derivative;
 
-    /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives its
-    /// result; `None` where there is no difference.
+    /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives
+    /// its result; `None` where there is no difference.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError>;
 
     /// Writes kernels through a recipe, or says what is not supported.

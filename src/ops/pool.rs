@@ -1,5 +1,5 @@
-//! Pooling over windows, clipped to the image. `ceil` rounds the size up as Caffe and cuda-convnet do; a last window that
-//! would begin beyond image and left padding is dropped.
+//! Pooling over windows, clipped to the image. `ceil` rounds the size up as Caffe and cuda-convnet do; a last window
+//! that would begin beyond image and left padding is dropped.
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};

@@ -1,5 +1,6 @@
-//! Rounding to a narrower format: what `--precision` puts before every product. The values stay float32, so that everything else
-//! need not know, and whoever multiplies them may keep them in fewer bits, or in a unit that takes no more, without losing anything.
+//! Rounding to a narrower format: what `--precision` puts before every product. The values stay float32, so that
+//! everything else need not know, and whoever multiplies them may keep them in fewer bits, or in a unit that takes no
+//! more, without losing anything.
 
 use super::Case;
 use super::attr::attributes;

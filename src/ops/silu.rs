@@ -1,5 +1,5 @@
-//! The sigmoid linear unit, also called swish (Elfwing et al., 2017). The gradient reads the operand, which the result does
-//! not tell.
+//! The sigmoid linear unit, also called swish (Elfwing et al., 2017). The gradient reads the operand, which the result
+//! does not tell.
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};

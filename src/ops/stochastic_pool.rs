@@ -47,8 +47,8 @@ impl Random<'_> {
     }
 }
 
-/// The cell that is picked: the first whose running sum reaches `u` of the whole. Sums are in the interpreter's type, so
-/// that in f32 they round as kernels do.
+/// The cell that is picked: the first whose running sum reaches `u` of the whole. Sums are in the interpreter's type,
+/// so that in f32 they round as kernels do.
 fn pick<T: Real>(x: &[T], u: f32, places: impl Iterator<Item = usize> + Clone) -> Option<usize> {
     let total = places.clone().fold(T::ZERO, |sum, place| sum + positive(x[place]));
     if !(total > T::ZERO) {

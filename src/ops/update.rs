@@ -93,8 +93,8 @@ impl Arithmetic for Code<'_> {
         self.builder.unary(Unary::Sqrt, a)
     }
 
-    /// With `t = exponent·ln base`: `1 - e^t` far from 0, and `-t·(1 + t/2·(1 + t/3·(…)))` near it, where 1 and `e^t` would
-    /// cancel. At -0.4 the first term left out is below a quarter of a float's precision.
+    /// With `t = exponent·ln base`: `1 - e^t` far from 0, and `-t·(1 + t/2·(1 + t/3·(…)))` near it, where 1 and `e^t`
+    /// would cancel. At -0.4 the first term left out is below a quarter of a float's precision.
     fn one_minus_power(&mut self, base: Val, exponent: Val) -> Val {
         const NEAR: f64 = -0.4;
         const TERMS: u32 = 8;
@@ -124,7 +124,8 @@ impl Arithmetic for Code<'_> {
 /// * SGD as Caffe and cuda-convnet have it, the rate inside the velocity: `v' = SgdVelocityInside`,
 ///   `w' = SgdStepInside`; with Nesterov's momentum `w' = NesterovStepInside`.
 /// * Adam (Kingma & Ba, 2015): `g' = Decayed` (where decay is not 0), `m' = AdamFirst`, `s' = AdamSecond`,
-///   `c1 = BiasCorrection(beta1, step)`, `c2 = BiasCorrection(beta2, step)` (both once for all parameters; the first step
+///   `c1 = BiasCorrection(beta1, step)`, `c2 = BiasCorrection(beta2, step)` (both once for all parameters; the first
+///   step
 ///   is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
 /// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
 ///   `v' = RmspropVelocity`, `w' = SgdStep`.

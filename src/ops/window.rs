@@ -102,8 +102,8 @@ pub fn pixels(window: &Window, axis: usize, output: usize, size: usize) -> Range
     start.saturating_sub(window.pad[axis])..end
 }
 
-/// A pooling's window.
-pub fn pooling(kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Window {
+/// A window without dilation.
+pub const fn pooling(kernel: [usize; 2], stride: [usize; 2], pad: [usize; 2]) -> Window {
     Window { kernel, stride, pad, dilation: [1, 1] }
 }
 
@@ -116,8 +116,8 @@ mod tests {
         let window = pooling([3, 3], [2, 2], [0, 0]);
         assert_eq!(pool_output(&window, true, [32, 28]), Ok([16, 14]));
         assert_eq!(pool_output(&window, false, [32, 28]), Ok([15, 13]));
-        // (4 + 2 - 2)/2 + 1 = 3 windows of which the last begins at 4, inside; with kernel 3, stride 3, pad 1 on 5 pixels,
-        // ceil(4/3) + 1 = 3 begin at 0, 3, 6 in padded coordinates, and 6 is beyond the image's end.
+        // (4 + 2 - 2)/2 + 1 = 3 windows of which the last begins at 4, inside; with kernel 3, stride 3, pad 1 on 5
+        // pixels, ceil(4/3) + 1 = 3 begin at 0, 3, 6 in padded coordinates, and 6 is beyond the image's end.
         assert_eq!(pool_output(&pooling([3, 3], [3, 3], [1, 1]), true, [5, 6]), Ok([2, 3]));
     }
 

@@ -196,7 +196,7 @@ impl<'a> Session<'a> {
         let two = !training && !target.is_gpu();
         let lowered = self.time("lower", || translate::run(graph, &target, two));
         let translate::Program { mut builder, ports, updates } =
-            lowered.map_err(|e| Error::new(format!("lower: {}", e.0)))?;
+            lowered.map_err(|e| Error::new(format!("lower: {e}")))?;
         self.emit(Stage::Explain, None, || cost::explain(&builder.choices));
         self.report.chains = std::mem::take(&mut builder.chains);
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no
