@@ -169,8 +169,8 @@ const fn shape(
 }
 
 attributes! {
-    /// `(x[C, H, W], w[O, C/groups, kh, kw], [b[O]]) -> y[O, oh, ow]`, `oh = (H + 2·pad - dilation·(kh - 1) - 1)/stride
-    /// + 1` rounded down.
+    /// `(x[C, H, W], w[O, C/groups, kh, kw], [b[O]]) -> y[O, oh, ow]`, with
+    /// `oh = (H + 2·pad - dilation·(kh - 1) - 1)/stride + 1` rounded down.
     Conv2d {
         window: Window,
         groups: usize = 1,

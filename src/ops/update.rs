@@ -125,8 +125,7 @@ impl Arithmetic for Code<'_> {
 ///   `w' = SgdStepInside`; with Nesterov's momentum `w' = NesterovStepInside`.
 /// * Adam (Kingma & Ba, 2015): `g' = Decayed` (where decay is not 0), `m' = AdamFirst`, `s' = AdamSecond`,
 ///   `c1 = BiasCorrection(beta1, step)`, `c2 = BiasCorrection(beta2, step)` (both once for all parameters; the first
-///   step
-///   is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
+///   step is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
 /// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
 ///   `v' = RmspropVelocity`, `w' = SgdStep`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
