@@ -18,14 +18,14 @@ impl MicroKernelBuilder {
             values: PrimaryMap::new(),
             vars: PrimaryMap::new(),
             body: vec![],
-            together: None,
+            warp_cooperative: None,
         };
         MicroKernelBuilder { micro_kernel, open: vec![vec![]] }
     }
 
-    /// What 32 items do with this micro-kernel, see [`Together`].
-    pub fn together(&mut self, together: Together) {
-        self.micro_kernel.together = Some(together);
+    /// Says that 32 items compute this product by calling the micro-kernel at once.
+    pub fn warp_cooperative(&mut self, product: WarpProduct) {
+        self.micro_kernel.warp_cooperative = Some(product);
     }
 
     /// Adds a parameter: the address of elements in memory.

@@ -46,14 +46,14 @@ pub(super) fn function(
     }
     line(text, 0, format_args!("void {name}({}) {{", params.join(", ")));
     let names = micro_kernel.values.keys().map(|v| format!("v{}", v.index())).collect();
-    if let Some(together) = &micro_kernel.together {
+    if let Some(product) = &micro_kernel.warp_cooperative {
         let [a, b, c] = [0, 1, 2].map(|i| pointer(micro_kernel, Param::new(i)));
         line(text, 0, format_args!("#ifdef {}", tensor::MACRO));
-        tensor::body(together, [&a, &b, &c], text);
+        tensor::body(product, [&a, &b, &c], text);
         line(text, 0, "#else");
     }
     Writer { micro_kernel, private, names, text: &mut *text }.block(&micro_kernel.body, 1)?;
-    if micro_kernel.together.is_some() {
+    if micro_kernel.warp_cooperative.is_some() {
         line(text, 0, "#endif");
     }
     text.push_str("}\n\n");

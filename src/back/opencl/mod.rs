@@ -74,7 +74,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, EmitError> {
         });
     }
     let mut text = String::from(HEAD);
-    if module.micro_kernels.values().any(|l| l.together.is_some()) {
+    if module.micro_kernels.values().any(|l| l.warp_cooperative.is_some()) {
         text.push_str(&tensor::head());
     }
     for ((micro_kernel, areas), name) in &variants {

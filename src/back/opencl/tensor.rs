@@ -3,7 +3,7 @@
 //! body says the same.
 
 use super::line;
-use crate::kernel::ir::Together;
+use crate::kernel::ir::WarpProduct;
 use crate::types::Format;
 use ninc_runtime::opencl::tensor::INSTRUCTION;
 pub(super) use ninc_runtime::opencl::tensor::MACRO;
@@ -39,8 +39,8 @@ impl Fragment {
 }
 
 /// The body of the micro-kernel with these pointers.
-pub(super) fn body(product: &Together, [a, b, c]: [&str; 3], text: &mut String) {
-    let &Together { format, rows, columns, depth, pitches: [pitch_a, pitch_b] } = product;
+pub(super) fn body(product: &WarpProduct, [a, b, c]: [&str; 3], text: &mut String) {
+    let &WarpProduct { format, rows, columns, depth, pitches: [pitch_a, pitch_b] } = product;
     let fragment = Fragment::of(format);
     let cells = || (0..2 * rows).flat_map(|r| (0..columns).map(move |v| (r, v)));
     line(text, 1, "const idx g = (get_local_id(0) >> 2) & 7, t = get_local_id(0) & 3;");

@@ -32,17 +32,17 @@ pub struct MicroKernel {
     pub vars: PrimaryMap<Var, String>,
     /// Instructions in the order of their execution.
     pub body: Vec<Inst>,
-    /// What neighbouring items do with this micro-kernel if they do it together.
-    pub together: Option<Together>,
+    /// The product that 32 neighbouring work items (a warp) compute when all of them call this micro-kernel.
+    pub warp_cooperative: Option<WarpProduct>,
 }
 
-/// On a GPU, 32 neighbouring items that call a micro-kernel at once compute `C += A · B`, each the part that its body
-/// says, and a back end may let a matrix unit do all of it. The micro-kernel is `(a, b, c)`; a and b hold numbers that
-/// are exact in `format`, term after term: `a[k][row]`, `b[k][column]`, neighbouring rows and columns beside each
-/// other. Item i is lane `(g, t) = (i / 4 mod 8, i mod 4)`: its pointers are those of row g and column 2t, its results
-/// those of the rows `g + 8·r` and the columns `2t + 8·v` and the next, as `c[r][v][2]`.
+/// A product that a warp computes. On a GPU, 32 neighbouring items that call a micro-kernel at once compute `C += A ·
+/// B`, each the part that its body says, and a back end may let a matrix unit do all of it. The micro-kernel is `(a, b,
+/// c)`; a and b hold numbers that are exact in `format`, term after term: `a[k][row]`, `b[k][column]`, neighbouring
+/// rows and columns beside each other. Item i is lane `(g, t) = (i / 4 mod 8, i mod 4)`: its pointers are those of row
+/// g and column 2t, its results those of the rows `g + 8·r` and the columns `2t + 8·v` and the next, as `c[r][v][2]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Together {
+pub struct WarpProduct {
     /// A and B hold only numbers of this format.
     pub format: Format,
     /// Rows of C, in units of 16.

@@ -40,7 +40,7 @@ mod words;
 mod work;
 
 pub use expr::{Expr, ExprOp};
-pub use micro_kernel::{Address, Index, Inst, MicroKernel, MicroKernelParam, Param, Together, Val, Var};
+pub use micro_kernel::{Address, Index, Inst, MicroKernel, MicroKernelParam, Param, Val, Var, WarpProduct};
 pub use nest::{
     Arg, BufferParam, Groups, KBuffer, KScratch, KVar, KVars, Kernel, LoopKind, Memory, Scratch, Space, Stmt,
 };

@@ -105,8 +105,9 @@ impl MicroKernelText<'_> {
             }
         }
         write!(f, ")")?;
-        if let Some(Together { format, rows, columns, depth, pitches: [a, b] }) = self.micro_kernel.together {
-            write!(f, " together {}, {rows}, {columns}, {depth}, {a}, {b}", format.name())?;
+        if let Some(WarpProduct { format, rows, columns, depth, pitches: [a, b] }) = self.micro_kernel.warp_cooperative
+        {
+            write!(f, " warp_cooperative {}, {rows}, {columns}, {depth}, {a}, {b}", format.name())?;
         }
         writeln!(f, " {{")?;
         self.block(f, &self.micro_kernel.body, 1)?;

@@ -11,7 +11,7 @@ pub(super) fn check(micro_kernel: &MicroKernel) -> Vec<String> {
         next_var: 0,
     };
     check.params();
-    check.together();
+    check.warp_cooperative();
     check.block(&micro_kernel.body);
     let undefined = check.values.iter().filter(|(_, state)| **state == State::Undefined);
     check.errors.extend(undefined.map(|(value, _)| format!("{value} has no definition")));
@@ -43,13 +43,13 @@ impl Check<'_> {
     }
 
     /// A product of 32 items has three pointers to float32, and whole tiles.
-    fn together(&mut self) {
-        let Some(t) = self.micro_kernel.together else { return };
+    fn warp_cooperative(&mut self) {
+        let Some(t) = self.micro_kernel.warp_cooperative else { return };
         let float = |p: &MicroKernelParam| matches!(p, MicroKernelParam::Pointer { elem: Elem::F32, .. });
         let pointers = self.micro_kernel.params.len() == 3 && self.micro_kernel.params.values().all(float);
         let whole = t.rows > 0 && t.columns > 0 && t.depth > 0 && t.depth.is_multiple_of(16);
         if !pointers || !whole {
-            self.error("no product that 32 items can compute together".into());
+            self.error("not a product that 32 items can compute together".into());
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::rows::{Row, RowTile};
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
-use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, Memory, MicroKernelId, Together, Val};
+use crate::kernel::ir::{Access, Arg, Compare, Elem, Expr, Index, Memory, MicroKernelId, Val, WarpProduct};
 use crate::lower::target::GroupTile;
 use crate::lower::{LowerCx, code};
 use crate::recipes::common::Epilogue;
@@ -26,7 +26,7 @@ pub struct Cells {
     pub lanes: usize,
     /// Items side by side.
     pub across: usize,
-    /// The items multiply together ([`Together`]); their rows are 8 apart.
+    /// The items multiply together ([`WarpProduct`]); their rows are 8 apart.
     pub warps: Option<Warps>,
 }
 
@@ -137,7 +137,7 @@ impl Cells {
             let pb = b.pointer("b", Elem::F32, Access::Read);
             let pc = b.pointer("acc", Elem::F32, Access::ReadWrite);
             if let Some(warps) = warps {
-                b.together(Together {
+                b.warp_cooperative(WarpProduct {
                     format: warps.format,
                     rows: rows as u32 / 2,
                     columns: vectors as u32,

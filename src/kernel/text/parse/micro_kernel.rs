@@ -36,17 +36,24 @@ impl Parser {
             Ok(())
         })?;
         build.vars = vars;
-        let together = if self.accept("together") { Some(self.together()?) } else { None };
+        let warp_cooperative = if self.accept("warp_cooperative") { Some(self.warp_product()?) } else { None };
         let body = self.insts(&mut build)?.0;
         let unknown = build.values.iter().position(Option::is_none);
         if let Some(i) = unknown {
             return Err(format!("%{i} has no definition"));
         }
         let values = build.values.into_iter().flatten().collect();
-        Ok(MicroKernel { name, params, values, vars: build.vars.into_iter().map(|k| k.0).collect(), body, together })
+        Ok(MicroKernel {
+            name,
+            params,
+            values,
+            vars: build.vars.into_iter().map(|k| k.0).collect(),
+            body,
+            warp_cooperative,
+        })
     }
 
-    fn together(&mut self) -> Result<Together, String> {
+    fn warp_product(&mut self) -> Result<WarpProduct, String> {
         let format = Format::ALL.into_iter().find(|format| self.accept(format.name())).ok_or("a format is missing")?;
         let mut numbers = [0; 5];
         for number in &mut numbers {
@@ -54,7 +61,7 @@ impl Parser {
             *number = self.number()?;
         }
         let [rows, columns, depth, a, b] = numbers;
-        Ok(Together { format, rows, columns, depth, pitches: [a, b] })
+        Ok(WarpProduct { format, rows, columns, depth, pitches: [a, b] })
     }
 
     fn value(&mut self) -> Result<Val, String> {
