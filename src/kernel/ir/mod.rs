@@ -2,7 +2,8 @@
 //!
 //! A [`Kernel`] is a loop nest over index expressions that calls micro-kernels on pieces of buffers. A [`MicroKernel`]
 //! is straight-line code and counted loops over scalar and vector values in SSA form: no calls, no allocation.
-//! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the meaning.
+//! Shapes are constants; only the batch is not. `text` prints and parses, `verify` checks, `interp` defines the
+//! meaning.
 
 use cranelift_entity::entity_impl;
 pub use cranelift_entity::{EntityRef, PrimaryMap};
