@@ -1,5 +1,5 @@
-//! Checkpoints of older builds: `data/checkpoint/out` was written by the first build that had them. It must resume, to the
-//! bits that that build would have come to.
+//! Checkpoints of older builds: `data/checkpoint/out` was written by the first build that had them. It must resume, to
+//! the bits that that build would have come to.
 
 use ninc::front;
 use ninc::graph::identity;
@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// FNV-1a of the weights that the build which wrote the checkpoint makes of it with `--isa portable`, three steps later.
+/// FNV-1a of the weights that the build which wrote the checkpoint makes of it with `--isa portable`, three steps
+/// later.
 const GONE_ON: u64 = 0xe0bb_c2c9_430a_78e7;
 
 fn folder() -> PathBuf {

@@ -457,7 +457,8 @@ fn averaged_weights_are_what_is_kept() {
         weights.tensors["conv1.weight"].data.clone()
     };
     let (plain, averaged) = (train("plain", ""), train("averaged", "\n    average = 0.8"));
-    // The averaging changes no step: initial weights and the checkpoints of the plain training give the average by its definition.
+    // The averaging changes no step: initial weights and the checkpoints of the plain training give the average by its
+    // definition.
     let model = ninc::front::load(&fs::read_to_string(place.path("plain.nin")).expect("there"), "plain.nin", &[]).0;
     let program = ninc::pipeline::training(&model.expect("right"), &Default::default()).expect("compiles");
     let parameter = program.params.iter().find(|p| p.name == "conv1.weight").expect("there").parameter();

@@ -134,8 +134,8 @@ fn chains() {
     }
 }
 
-/// On a GPU a chain in one kernel gives the bits of single products, and keeps within the device's memory; where there is
-/// too little of it, parts of the chain are launches of their own.
+/// On a GPU a chain in one kernel gives the bits of single products, and keeps within the device's memory; where there
+/// is too little of it, parts of the chain are launches of their own.
 #[test]
 fn fused_chains_on_a_gpu() {
     let mut draw = Draw::new(8);

@@ -43,8 +43,8 @@ fn instructions(args: &[&str]) -> f64 {
 fn of_a_round(model: &str, mode: &str, algorithm: &str) -> f64 {
     let run = |rounds: &str| {
         let bench = ["bench", model, "--mode", mode, "--batch", "8", "--rounds", rounds, "--no-peak"];
-        // The whole target, because caches decide the form of convolutions. Code that the first run left in the folder of
-        // machine code would not cancel out in the second.
+        // The whole target, because caches decide the form of convolutions. Code that the first run left in the folder
+        // of machine code would not cancel out in the second.
         let target = ["--threads", "1", "--isa", "avx2", "--caches", CACHES, "--algorithm", algorithm];
         let fixed = [&["--no-cache"], &target[..]].concat();
         instructions(&[&bench[..], &fixed[..]].concat())

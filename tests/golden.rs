@@ -1,18 +1,18 @@
-//! Golden tests: one file is one test. Its first lines are the question that it answers, if it asks one, and the command;
-//! then comes the input, then the text expected of each stage behind a line `==== STAGE`.
+//! Golden tests: one file is one test. Its first lines are the question that it answers, if it asks one, and the
+//! command; then comes the input, then the text expected of each stage behind a line `==== STAGE`.
 //!
 //! ```text
 //! // ninc build --emit graph,opt:fuse [--train] [--dump NAME,…]      a model
 //! // graph --emit opt:cse                                            a graph's text: one pass over it
-//! // kernels --emit clif [--only NAME]                               a text of kernels: what a back end makes of it, or
-//! //                                                                 of one function of it
+//! // kernels --emit clif [--only NAME]                               a text of kernels: what a back end makes of it,
+//! or //                                                                 of one function of it
 //! network … { … }
 //! ==== graph
 //! …
 //! ```
 //!
-//! `NINC_BLESS=1` writes what comes out into the files: look at the difference before you commit it. Code is for one fixed
-//! target ([`target`]), so that the texts are the same on every machine.
+//! `NINC_BLESS=1` writes what comes out into the files: look at the difference before you commit it. Code is for one
+//! fixed target ([`target`]), so that the texts are the same on every machine.
 
 use ninc::back::{cranelift, opencl};
 use ninc::graph::{self, verify};
@@ -233,8 +233,8 @@ fn every_stage_has_goldens_for_people() {
     assert!(opencl <= OPENCL_FILES, "{opencl} goldens hold OpenCL C: nobody reads more than {OPENCL_FILES}");
 }
 
-/// The bound that fusion has to keep: three blocks, two poolings, global pooling, softmax. With a target of its own, because
-/// weights that no cache holds would take other launches.
+/// The bound that fusion has to keep: three blocks, two poolings, global pooling, softmax. With a target of its own,
+/// because weights that no cache holds would take other launches.
 #[test]
 fn cifar10_needs_at_most_seven_launches() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cifar10.nin");

@@ -1,6 +1,7 @@
 //! Trainings that are killed, stopped and told to save at any instant, and go on to the same bits.
 //!
-//! The clock decides when a process dies, never what a test says: a killed training must end like one that was not, wherever it was.
+//! The clock decides when a process dies, never what a test says: a killed training must end like one that was not,
+//! wherever it was.
 
 use super::support::training::{self, Silent};
 use ninc::front;
@@ -82,8 +83,8 @@ impl Place {
     }
 }
 
-/// All that must be the same after a training, in whatever way it came to its end: weights, the best weights, the log, the
-/// events, and the checkpoint with the optimiser's state.
+/// All that must be the same after a training, in whatever way it came to its end: weights, the best weights, the log,
+/// the events, and the checkpoint with the optimiser's state.
 fn state(out: &Path) -> (Vec<u8>, Vec<u8>, Vec<u8>, Vec<Vec<u8>>, Checkpoint) {
     let read = |name: &str| fs::read(out.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     let checkpoint = Checkpoint::read(&out.join("tiny.checkpoint")).expect("whole");
@@ -104,8 +105,8 @@ fn events(out: &Path) -> Vec<Vec<u8>> {
     records
 }
 
-/// Reads lines of stderr until `count` steps were said, then does `what`; the rest is read by a thread, so that the child never
-/// waits.
+/// Reads lines of stderr until `count` steps were said, then does `what`; the rest is read by a thread, so that the
+/// child never waits.
 fn after_steps(child: &mut Child, count: u32, what: impl FnOnce(&mut Child)) -> std::thread::JoinHandle<String> {
     let mut lines = BufReader::with_capacity(64, child.stderr.take().expect("piped"));
     let mut left = count;
@@ -265,8 +266,8 @@ fn a_kill_at_each_operation_of_a_save_changes_nothing() {
     assert!(run_child(&place.path("whole"), usize::MAX).success());
     let whole = state(&place.path("whole"));
     let mut kills = 0;
-    // 7 operations a save (create, write, sync, rename, sync of the folder, link, remove): each is hit, in saves that come
-    // first and in later ones.
+    // 7 operations a save (create, write, sync, rename, sync of the folder, link, remove): each is hit, in saves that
+    // come first and in later ones.
     for at in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13] {
         let status = run_child(&place.path("killed"), at);
         assert!(killed(status), "{at}: {status}");
@@ -286,8 +287,8 @@ fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Makes the pipe of stderr so small that a training cannot come to its end while nobody reads: a signal then finds it under
-/// way, however slow this process is.
+/// Makes the pipe of stderr so small that a training cannot come to its end while nobody reads: a signal then finds it
+/// under way, however slow this process is.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn narrow(child: &Child) -> std::os::fd::RawFd {
@@ -343,8 +344,8 @@ fn signals_stop_save_and_go_on() {
 #[test]
 fn a_second_sigint_ends_at_once() {
     let place = Place::new();
-    // A line of the training may still fit the pipe, so that the step under way ends and the first signal's work is done before
-    // the second one comes. That is rare; if the second one did nothing, it would be so each time.
+    // A line of the training may still fit the pipe, so that the step under way ends and the first signal's work is
+    // done before the second one comes. That is rare; if the second one did nothing, it would be so each time.
     let unsaved = (0..10).any(|attempt| {
         let out = format!("out{attempt}");
         two_signals(&place, &out);
@@ -357,8 +358,8 @@ fn a_second_sigint_ends_at_once() {
 #[cfg(target_os = "linux")]
 fn two_signals(place: &Place, out: &str) {
     let mut child = place.command(out, &["--checkpoint-every", "2h"]).spawn().expect("starts");
-    // With a full pipe that nobody reads, the step under way does not end, so that the second signal finds the first one's
-    // work not done.
+    // With a full pipe that nobody reads, the step under way does not end, so that the second signal finds the first
+    // one's work not done.
     let pipe = narrow(&child);
     while waiting(pipe) < 4096 - 100 {
         std::thread::yield_now();

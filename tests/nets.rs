@@ -352,8 +352,8 @@ pub fn run_engine(engine: &mut dyn Engine, values: &Values, batch: usize) -> Vec
     found
 }
 
-/// Panics at the first value that differs by more than `tolerance`. Values that only one side has (parameters that a pass
-/// removed) are left out, unless all are.
+/// Panics at the first value that differs by more than `tolerance`. Values that only one side has (parameters that a
+/// pass removed) are left out, unless all are.
 pub fn assert_close(what: &str, left: &[(String, Vec<f32>)], right: &[(String, Vec<f32>)], tolerance: f32) {
     let mut compared = 0;
     for (name, value) in left {

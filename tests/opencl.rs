@@ -1,5 +1,5 @@
-//! The OpenCL back end on whatever driver the machine has (in CI the one for processors), against the CPU back end and the
-//! reference. Without a driver these tests are skipped aloud; those that need none are in `without_a_driver`.
+//! The OpenCL back end on whatever driver the machine has (in CI the one for processors), against the CPU back end and
+//! the reference. Without a driver these tests are skipped aloud; those that need none are in `without_a_driver`.
 
 mod devices;
 mod early;
@@ -38,8 +38,8 @@ pub fn present() -> bool {
     devices.is_ok()
 }
 
-/// A driver for processors optimises the kernels of all these programs for half an hour of one core, so it does so for the
-/// operators, for small models, and wherever the program itself is run.
+/// A driver for processors optimises the kernels of all these programs for half an hour of one core, so it does so for
+/// the operators, for small models, and wherever the program itself is run.
 pub fn options() -> Options {
     Options { device: Device::OpenCl(vec![]), optimise: false, ..Options::default() }
 }
@@ -148,8 +148,8 @@ fn shipped() -> Vec<(String, Model)> {
     models
 }
 
-/// A model against the CPU: results at inference, and all that a training step changes (dropout's masks are the same numbers
-/// on both).
+/// A model against the CPU: results at inference, and all that a training step changes (dropout's masks are the same
+/// numbers on both).
 fn check_model(name: &str, model: &Model, device: &Options, batch: usize, tolerance: f32) {
     let cpu = Options { threads: 2, ..Options::default() };
     let values = Values::new(7);

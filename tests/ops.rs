@@ -236,7 +236,8 @@ fn text_reads_back() {
 
 #[test]
 fn faulty_text_is_refused() {
-    let good = "graph \"g\"\n%0 = input() {name = \"x\", role = \"tensor\", ints = false, batched = true, dims = [3]} : f32[N, 3]\n";
+    let good = "graph \"g\"\n%0 = input() {name = \"x\", role = \"tensor\", ints = false, batched = true, dims = [3]} \
+                : f32[N, 3]\n";
     assert!(text::parse(good).is_ok());
     let after = |line: &str| text::parse(&format!("{good}{line}")).map(|g| g.len()).unwrap_err().to_string();
     for (line, message) in [

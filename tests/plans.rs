@@ -25,8 +25,9 @@ fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
     }
 }
 
-/// Adds a launch that writes `target` (of `len` elements per image) from `sources`: element i is the sum of all elements
-/// of the sources, each times 0.3, plus i. Any element that another buffer overwrote changes all of the result.
+/// Adds a launch that writes `target` (of `len` elements per image) from `sources`: element i is the sum of all
+/// elements of the sources, each times 0.3, plus i. Any element that another buffer overwrote changes all of the
+/// result.
 fn mix(builder: &mut ProgramBuilder, target: BufferId, len: usize, sources: &[(BufferId, usize)]) {
     let lens: Vec<usize> = sources.iter().map(|s| s.1).collect();
     let name = format!("mix {lens:?} {len}");
@@ -160,7 +161,8 @@ fn random_plans_never_overlap_live_buffers_and_any_number_of_threads_gives_the_s
     assert!(shared > 20, "buffers share memory in most plans, here in {shared} of 40");
 }
 
-/// A program with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a micro-kernel; then `more` launches.
+/// A program with a parameter `w` of 10 elements, an input `g` and `w_new`, written by a micro-kernel; then `more`
+/// launches.
 fn update_program(build: impl FnOnce(&mut MicroKernelBuilder, [Param; 3])) -> (ProgramBuilder, Ports, [BufferId; 2]) {
     let mut builder = ProgramBuilder::default();
     let g = builder.buffer("g", Elem::F32, 10, 0, Role::Input);

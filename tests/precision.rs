@@ -1,5 +1,6 @@
-//! `--precision bf16` and `tf32`: products of operands rounded to that format, sums in float32. The roundings are values of the graph, so the meaning
-//! is that of the plain operators on rounded operands, in float64; the tolerance is that of float32 sums.
+//! `--precision bf16` and `tf32`: products of operands rounded to that format, sums in float32. The roundings are
+//! values of the graph, so the meaning is that of the plain operators on rounded operands, in float64; the tolerance is
+//! that of float32 sums.
 
 use crate::ops::{eval, graph};
 use crate::support::compiled;
@@ -17,8 +18,8 @@ use ninc::types::Format;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::{Engine, Feed, Tensor};
 
-/// Each instruction set that this machine has, for bf16 with products of pairs and without: where the processor lacks the
-/// instruction, its meaning is computed.
+/// Each instruction set that this machine has, for bf16 with products of pairs and without: where the processor lacks
+/// the instruction, its meaning is computed.
 fn targets(format: Format) -> Vec<Target> {
     let hosts = Isa::ALL.into_iter().filter(|isa| isa.present()).map(Target::host_with);
     let pairs = if format == Format::Bf16 { &[false, true][..] } else { &[false] };
@@ -126,8 +127,8 @@ pub fn meaning(model: &Model, format: Format) -> [Vec<f32>; 2] {
     NUMBERS.map(|integers| run(&mut *meaning.engine, integers))
 }
 
-/// Sums of small integers are exact in any order, so that all targets give the same bits as the interpreter, however many
-/// roundings lie between; unless `exact` is false, for an algorithm that has fractions of its own.
+/// Sums of small integers are exact in any order, so that all targets give the same bits as the interpreter, however
+/// many roundings lie between; unless `exact` is false, for an algorithm that has fractions of its own.
 pub fn follow(what: &str, model: &Model, options: &Options, expected: &[Vec<f32>; 2], exact: bool) {
     let mut program = pipeline::inference(model, options).expect("it compiles");
     for (integers, expected) in NUMBERS.into_iter().zip(expected) {
@@ -159,8 +160,8 @@ fn a_network_rounds_where_the_interpreter_does() {
     }
 }
 
-/// The CIFAR-10 network's kernels for machines that this one need not be: every product fits the emitter's registers, with the
-/// rounding behind it, and is of pairs where the processor multiplies them.
+/// The CIFAR-10 network's kernels for machines that this one need not be: every product fits the emitter's registers,
+/// with the rounding behind it, and is of pairs where the processor multiplies them.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn products_of_a_model_fit_the_emitter() {

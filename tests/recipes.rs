@@ -127,7 +127,8 @@ impl Test<'_> {
         result
     }
 
-    /// The result for the first of `LANES`; all others must be within `tolerance` (0: the same bits), a GPU's at least near it.
+    /// The result for the first of `LANES`; all others must be within `tolerance` (0: the same bits), a GPU's at least
+    /// near it.
     pub fn every_width(&self, batch: usize, tolerance: f64) -> Vec<f32> {
         let first = self.run(LANES[0], batch);
         for lanes in &LANES[1..] {

@@ -1,4 +1,5 @@
-//! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of threads.
+//! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of
+//! threads.
 
 use ninc::lower::target::{Isa, Target};
 use ninc::model::Model;
@@ -10,7 +11,8 @@ use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::{Feed, Tensor};
 
-/// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear layer.
+/// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear
+/// layer.
 const NETWORK: &str = "
 network grouped(classes = 5) {
     input image: [3, 12, 12]
@@ -119,7 +121,8 @@ fn infer(program: &mut Program) -> Vec<Vec<f32>> {
     vec![run(21), run(3), run(1)]
 }
 
-/// Training and inference, on each instruction set for itself, in both precisions: the number of threads decides no bit.
+/// Training and inference, on each instruction set for itself, in both precisions: the number of threads decides no
+/// bit.
 #[test]
 fn threads_give_the_same_bits() {
     let model = load(NETWORK);

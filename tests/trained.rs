@@ -1,4 +1,5 @@
-//! Each of the operators that the paper compares with learns something real, and the shipped weights are what they claim.
+//! Each of the operators that the paper compares with learns something real, and the shipped weights are what they
+//! claim.
 
 use serde_json::Value;
 use std::fs;
@@ -149,7 +150,8 @@ fn the_cards_tell_the_accuracy_of_the_shipped_weights() {
         let row = card.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{model} has no card"));
         let said = row.split_once(" %").and_then(|(before, _)| before.split(' ').next_back()?.parse::<f64>().ok());
         let said = said.unwrap_or_else(|| panic!("no accuracy in {row}")) / 100.0;
-        // Of images that lie on the border between two classes, another order of sums may move two. The card has two digits.
+        // Of images that lie on the border between two classes, another order of sums may move two. The card has two
+        // digits.
         let close = (said - accuracy).abs() * f64::from(count) <= 2.0 + 5e-5 * f64::from(count);
         assert!(value["count"] == count && close, "{value}: the card says {row}");
     }

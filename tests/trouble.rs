@@ -1,5 +1,5 @@
-//! What can go wrong around a training, through the command line: each says what it is and how to get out, and nothing that
-//! was saved is lost. And what a training leaves behind when nothing goes wrong.
+//! What can go wrong around a training, through the command line: each says what it is and how to get out, and nothing
+//! that was saved is lost. And what a training leaves behind when nothing goes wrong.
 
 use ninc_runtime::checkpoint::Checkpoint;
 use serde_json::Value;
@@ -105,8 +105,8 @@ fn checkpoints_by_steps_and_time_and_the_last_ones_kept() {
         (true, vec![(25, 25), (20, 20)])
     );
 
-    // A damaged one is refused, and an older one that is whole is named: that of the same step is the same file under another
-    // name, and as damaged.
+    // A damaged one is refused, and an older one that is whole is named: that of the same step is the same file under
+    // another name, and as damaged.
     fs::write(place.path("out/tiny.checkpoint"), b"not this").expect("written");
     place.bad(
         &["train", "tiny.nin", "--resume"],
@@ -120,8 +120,8 @@ fn checkpoints_by_steps_and_time_and_the_last_ones_kept() {
     }
 }
 
-/// A disk that takes no more: the shell limits the size of files, and the signal that would end the program is ignored, so
-/// that writing fails as it does on a full disk.
+/// A disk that takes no more: the shell limits the size of files, and the signal that would end the program is ignored,
+/// so that writing fails as it does on a full disk.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_no_training_and_leaves_the_old_checkpoint() {

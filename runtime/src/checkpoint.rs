@@ -83,8 +83,8 @@ pub struct Processor {
     pub fma: bool,
     /// Products of pairs of bf16 numbers.
     pub bf16: bool,
-    /// Bytes of the first, second and last level of data cache: they decide the form of convolutions and the images of a
-    /// group, whose sums are added up group by group.
+    /// Bytes of the first, second and last level of data cache: they decide the form of convolutions and the images of
+    /// a group, whose sums are added up group by group.
     pub caches: [usize; 3],
 }
 

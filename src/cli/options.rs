@@ -27,17 +27,19 @@ pub struct GlobalOptions {
     #[arg(long = "isa", value_name = "ISA", value_parser = isa(), default_value = "auto", global = true)]
     isas: Vec<Named<Option<Isa>>>,
     /// Convolution algorithm; auto takes the one that a model of costs predicts to be fastest
-    #[arg(long = "algorithm", value_name = "ALGORITHM", value_parser = algorithm(), default_value = "auto", global = true)]
+    #[arg(long = "algorithm", value_name = "ALGORITHM", global = true)]
+    #[arg(value_parser = algorithm(), default_value = "auto")]
     algorithms: Vec<Named<Algorithm>>,
     /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has
     /// matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
-    #[arg(long = "precision", value_name = "PRECISION", value_parser = precision(), default_value = "f32", global = true)]
+    #[arg(long = "precision", value_name = "PRECISION", global = true)]
+    #[arg(value_parser = precision(), default_value = "f32")]
     precisions: Vec<Named<Option<Format>>>,
     /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Compile for data caches of these sizes (first, second and last level) instead of this machine's: `48K,2M,32M`. They
-    /// decide how convolutions are computed and which images are trained together, and so the last bits of results
+    /// Compile for data caches of these sizes (first, second and last level) instead of this machine's: `48K,2M,32M`.
+    /// They decide how convolutions are computed and which images are trained together, and so the last bits of results
     #[arg(long, value_name = "SIZES", global = true, value_parser = caches)]
     caches: Option<[usize; 3]>,
     /// Set a parameter of the network

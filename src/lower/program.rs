@@ -51,8 +51,8 @@ pub struct Launch {
     pub kernel: KernelId,
     /// The kernel's buffers, in its order.
     pub args: Vec<BufferId>,
-    /// Accumulates over the batch: results of fixed size are overwritten by the first group of images (`first` is 0) and
-    /// added to by later ones.
+    /// Accumulates over the batch: results of fixed size are overwritten by the first group of images (`first` is 0)
+    /// and added to by later ones.
     pub accumulates: bool,
 }
 
@@ -77,8 +77,8 @@ pub struct ProgramBuilder {
     pub prepare: Vec<Launch>,
     /// In the order of a run.
     pub launches: Vec<Launch>,
-    /// Values shared by the batch that are made from values per image, each with the launch after which it is a sum over
-    /// the device's images.
+    /// Values shared by the batch that are made from values per image, each with the launch after which it is a sum
+    /// over the device's images.
     pub partial_sums: Vec<(usize, BufferId)>,
     /// Instead of `launches` where the batch is small; makes the same values.
     pub small_batch: Option<Vec<Launch>>,

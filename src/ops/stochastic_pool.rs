@@ -74,8 +74,8 @@ impl OperatorDef for StochasticPool {
     fn schemas() -> Vec<Schema> {
         vec![Schema {
             name: "stochastic_pool",
-            doc: "Stochastic pooling: training picks a cell with probability in proportion to its value, inference takes the \
-                  mean under these probabilities. Values below 0 count as 0.",
+            doc: "Stochastic pooling: training picks a cell with probability in proportion to its value, inference \
+                  takes the mean under these probabilities. Values below 0 count as 0.",
             operands: (1, 1),
             params: POOL,
             weights: false,

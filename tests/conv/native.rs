@@ -1,4 +1,5 @@
-//! Lowers one node and runs it as machine code, one thread: micro-kernels by Cranelift (4 lanes), or by the wide-vector emitter.
+//! Lowers one node and runs it as machine code, one thread: micro-kernels by Cranelift (4 lanes), or by the wide-vector
+//! emitter.
 
 use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
@@ -74,6 +75,7 @@ fn call_at(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: us
     let end = end.eval(&kernel.start(vars));
     let mut scratch = vec![0u8; scratch_bytes + 64];
     let aligned = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));
-    // SAFETY: the interpreter runs the same kernel on blocks of these sizes in another test and reports no stray access.
+    // SAFETY: the interpreter runs the same kernel on blocks of these sizes in another test and reports no stray
+    // access.
     unsafe { code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, aligned) };
 }

@@ -47,7 +47,8 @@ fn places(ty: &Type, batch: usize) -> Vec<usize> {
     (0..images * ty.elements()).map(place).collect()
 }
 
-/// The result of `lower` for operands in logical order, in logical order. Integers are given as the floats with their bits.
+/// The result of `lower` for operands in logical order, in logical order. Integers are given as the floats with their
+/// bits.
 pub fn run(
     target: &Target,
     batch: usize,

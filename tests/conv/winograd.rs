@@ -1,4 +1,5 @@
-//! Winograd's convolutions, forward and both gradients, against plain loops: within a few times the direct error, in rms at most six times.
+//! Winograd's convolutions, forward and both gradients, against plain loops: within a few times the direct error, in
+//! rms at most six times.
 
 use super::cases::Draw;
 use super::reference::{Exact, Shape};
@@ -177,7 +178,8 @@ fn groups_of_small_images() {
     assert!(grouped >= 18, "{grouped} of 36 cases had groups");
 }
 
-/// Both gradients over all kinds of tiles, padding and batches; little cache makes rounds of rows, small images rounds of several.
+/// Both gradients over all kinds of tiles, padding and batches; little cache makes rounds of rows, small images rounds
+/// of several.
 #[test]
 fn gradients() {
     let mut draw = Draw::new(23);
@@ -225,8 +227,8 @@ fn gradient_errors_against_direct() {
         let x: Vec<f32> = draw.values(s.batch * s.input().elements()).into_iter().map(|v| v.max(0.0)).collect();
         let operands = [(s.input(), x), (s.output(), draw.values(s.batch * s.output().elements()))];
         let expected = s.grad_weight(&operands[0].1, &operands[1].1);
-        // So little cache that the weights count as many: one sum over all pixels, as for the layers that this is for. Else the
-        // direct way adds short sums, with smaller errors.
+        // So little cache that the weights count as many: one sum over all pixels, as for the layers that this is for.
+        // Else the direct way adds short sums, with smaller errors.
         for cache in [1 << 14, 1 << 20] {
             let what = format!("weights {r}x{r}, {cache} bytes of cache");
             against_direct(&what, cache, s.batch, &operands, &s.weight(), &expected, |cx| {

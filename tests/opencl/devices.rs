@@ -61,8 +61,8 @@ pub fn outcome(text: &str) -> (f64, f64) {
     (number("loss"), number("accuracy"))
 }
 
-/// Random numbers, order of data and augmentation are those of the CPU, so that a training goes on anywhere: all of it on
-/// the CPU, or a third there, a third on the device, the rest on the CPU again.
+/// Random numbers, order of data and augmentation are those of the CPU, so that a training goes on anywhere: all of it
+/// on the CPU, or a third there, a third on the device, the rest on the CPU again.
 #[test]
 fn a_training_moves_between_devices() {
     if !present() {

@@ -119,8 +119,8 @@ pub fn train_tiny(trainer: &mut dyn Engine, folder: &Path) -> Result<f64> {
     Ok(outcome.test.expect("it ended").loss)
 }
 
-/// A device lost within a training, alone or one of several: one message that says how to go on, and going on from the last
-/// checkpoint, on the processor, leads to where an undisturbed training ends.
+/// A device lost within a training, alone or one of several: one message that says how to go on, and going on from the
+/// last checkpoint, on the processor, leads to where an undisturbed training ends.
 #[test]
 fn a_training_outlives_its_device() {
     if !present() {

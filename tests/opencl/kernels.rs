@@ -119,8 +119,8 @@ fn tiled_products_agree_in_the_interpreter() {
     assert!(checked >= 10, "only {checked} cases");
 }
 
-/// Networks whose kernels have all forms between them: batch normalisation, dropout, sums over the batch; groups, choices,
-/// scratch arrays of all kinds; Winograd's convolutions with their gradients.
+/// Networks whose kernels have all forms between them: batch normalisation, dropout, sums over the batch; groups,
+/// choices, scratch arrays of all kinds; Winograd's convolutions with their gradients.
 const NETWORKS: [&str; 3] = [
     "image |> conv(kernel = 3, pad = 1, channels = 4) |> batch_norm |> relu |> max_pool(kernel = 2, stride = 2)
         |> dropout(0.5) |> cccp(channels = 3) |> global_avg_pool |> softmax",

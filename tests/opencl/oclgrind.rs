@@ -1,9 +1,9 @@
-//! The kernels under oclgrind, which simulates a device and watches each access: outside of buffers, races between items,
-//! and wrong uses of OpenCL.
+//! The kernels under oclgrind, which simulates a device and watches each access: outside of buffers, races between
+//! items, and wrong uses of OpenCL.
 //!
-//! Its search for uninitialised values is not used: it takes what the host writes into a buffer (`clEnqueueWriteBuffer`,
-//! `clEnqueueFillBuffer`) for uninitialised, and gives up at LLVM's `freeze`. The kernels' interpreter makes that search:
-//! its memory starts with garbage (NaN), and results are compared (`kernel/interp.rs`).
+//! Its search for uninitialised values is not used: it takes what the host writes into a buffer
+//! (`clEnqueueWriteBuffer`, `clEnqueueFillBuffer`) for uninitialised, and gives up at LLVM's `freeze`. The kernels'
+//! interpreter makes that search: its memory starts with garbage (NaN), and results are compared (`kernel/interp.rs`).
 
 use super::devices::{err, ninc};
 use std::path::Path;

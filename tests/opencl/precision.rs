@@ -1,5 +1,5 @@
-//! `--precision bf16` and `tf32` on a device: numbers are rounded where the interpreter rounds them; as bf16 they lie in its
-//! memory.
+//! `--precision bf16` and `tf32` on a device: numbers are rounded where the interpreter rounds them; as bf16 they lie
+//! in its memory.
 
 use super::{options, present};
 use crate::nets::{self, Values};
@@ -9,7 +9,8 @@ use ninc::pipeline::{self, Options};
 use ninc::types::Format;
 use std::sync::Arc;
 
-/// 32 items that multiply together, direct products one by one, chains in one kernel, and what the model of costs would take.
+/// 32 items that multiply together, direct products one by one, chains in one kernel, and what the model of costs would
+/// take.
 fn targets() -> Vec<(&'static str, Target, bool)> {
     let with = |algorithm, fusion| {
         let target = Target::gpu_with(GroupTile::ALL[1], Arc::default());

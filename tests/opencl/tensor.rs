@@ -1,5 +1,6 @@
-//! Products that 32 items compute together: the numbers that each item gives to the matrix instruction and takes from it, against
-//! the layout that the instruction is documented to have. A C compiler runs the emitted function, one item after the other.
+//! Products that 32 items compute together: the numbers that each item gives to the matrix instruction and takes from
+//! it, against the layout that the instruction is documented to have. A C compiler runs the emitted function, one item
+//! after the other.
 
 use super::present;
 use crate::library::have;
@@ -24,8 +25,10 @@ static int item, call, taking;
 static int get_local_id(int d) { return item + d; }
 static uint given[128][32][6];
 static int terms;
-static float term(uint u, int k) { return as_float(terms == 1 || k % 2 ? u & (terms == 1 ? ~0u : 0xffff0000u) : u << 16); }
-/* Four items hold a row or column: a word has `terms` neighbouring terms, another word those that come 4 words later. */
+static float term(uint u, int k) {
+    return as_float(terms == 1 || k % 2 ? u & (terms == 1 ? ~0u : 0xffff0000u) : u << 16);
+}
+/* Four items hold a row or column: a word has `terms` neighbouring terms, another word those 4 words later. */
 static float a_at(int r, int k) { return term(given[call][r % 8 * 4 + k / terms % 4][r / 8 + 2 * (k / terms / 4)], k); }
 static float b_at(int k, int n) { return term(given[call][n * 4 + k / terms % 4][4 + k / terms / 4], k); }
 static float sum(int r, int n) {

@@ -5,8 +5,8 @@ use ninc::recipes::{Window, global, pool};
 use ninc::types::Type;
 use ninc_runtime::philox;
 
-/// `[batch, channels, height, width]`, kernel, stride, pad: whole windows, overlapping ones, gaps between them, padding,
-/// windows over the edge, windows larger than the image, one row of cells.
+/// `[batch, channels, height, width]`, kernel, stride, pad: whole windows, overlapping ones, gaps between them,
+/// padding, windows over the edge, windows larger than the image, one row of cells.
 const CASES: [([usize; 4], [usize; 2], [usize; 2], [usize; 2]); 12] = [
     ([0, 3, 4, 4], [2, 2], [2, 2], [0, 0]),
     ([2, 4, 6, 6], [2, 2], [2, 2], [0, 0]),

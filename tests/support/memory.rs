@@ -87,8 +87,8 @@ impl Code {
         Code { map }
     }
 
-    /// Calls the micro-kernel. The caller must pass pointers to memory that the micro-kernel may touch, and a host that has its
-    /// instructions; what it touches besides faults.
+    /// Calls the micro-kernel. The caller must pass pointers to memory that the micro-kernel may touch, and a host that
+    /// has its instructions; what it touches besides faults.
     pub fn call(&self, args: &[u64]) {
         let mut a = [0; 6];
         a[..args.len()].copy_from_slice(args);

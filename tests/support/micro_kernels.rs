@@ -309,8 +309,8 @@ pub fn random_micro_kernel(seed: u64) -> MicroKernel {
     b.finish()
 }
 
-/// A micro-kernel `(x: f32, packed, k: i32, y: f32 out, z: i32 out, n)` that does every operation once at this width and stores
-/// all results: random micro-kernels alone would leave rare operations in dead code.
+/// A micro-kernel `(x: f32, packed, k: i32, y: f32 out, z: i32 out, n)` that does every operation once at this width
+/// and stores all results: random micro-kernels alone would leave rare operations in dead code.
 pub fn every_operation(lanes: u32) -> MicroKernel {
     use Binary::*;
     let mut b = MicroKernelBuilder::new(format!("every{lanes}"));

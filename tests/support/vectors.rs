@@ -99,8 +99,8 @@ fn pair(json: &Json) -> [usize; 2] {
     }
 }
 
-/// The graph of a vector: input `x` (and `other`), parameters `weight` and `bias`, input `labels` where there are any; output
-/// `y`. Gives the operands, in the vector's order, and the result.
+/// The graph of a vector: input `x` (and `other`), parameters `weight` and `bias`, input `labels` where there are any;
+/// output `y`. Gives the operands, in the vector's order, and the result.
 pub fn graph(vector: &Vector) -> (Graph, Vec<NodeId>, NodeId) {
     let mut graph = Graph::new(&vector.case);
     let mut operands = Vec::new();
@@ -160,8 +160,8 @@ fn operator(vector: &Vector) -> Option<Operator> {
     })
 }
 
-/// Makes the graph's output a sum whose gradient is the one that flows in: autodiff then starts with `output_grad`, which is
-/// the input (or, for a shared result, the parameter) `dy`.
+/// Makes the graph's output a sum whose gradient is the one that flows in: autodiff then starts with `output_grad`,
+/// which is the input (or, for a shared result, the parameter) `dy`.
 pub fn weighted(graph: &mut Graph, y: NodeId) -> NodeId {
     let ty = graph.ty(y).clone();
     let dy = if ty.batched { input(graph, "dy", &ty.dims, false) } else { param(graph, "dy", &ty.dims) };

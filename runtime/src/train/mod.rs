@@ -10,6 +10,7 @@ pub mod log;
 pub mod saving;
 pub mod schedule;
 pub mod state;
+mod step;
 pub mod step_inputs;
 pub mod trainer;
 

@@ -7,17 +7,18 @@ use super::events::{self, Events};
 use super::job::{Control, Job, Outcome, Progress, Start, Watch, checkpoint_path, log_path, weights_path};
 use super::log::{self, Line};
 use super::saving::{self, Due};
-use super::schedule::{Clock, Hyper, hyper, total_steps};
+use super::schedule::{Clock, hyper, total_steps};
 use super::state::Cursor;
-use super::step_inputs::{self, StepInputs};
+use super::step::{Next, one};
+use super::step_inputs;
 use crate::checkpoint::{Checkpoint, Identity};
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
 use crate::init::{self, Parameter};
 use crate::plan::Port;
-use crate::spec::{self, Recipe};
+use crate::spec;
 use crate::weights::Weights;
-use crate::{Engine, Error, Prefetch, Result, Tensor};
+use crate::{Engine, Error, Prefetch, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -394,28 +395,4 @@ impl<'a, 'b> Run<'a, 'b> {
 fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
     let name = format!("{}.{}", parameter.name, spec::AVERAGE);
     job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)
-}
-
-/// The batch of the next step, where it was asked for early.
-#[derive(Default)]
-struct Next {
-    /// An error is that step's, not this one's.
-    loaded: Option<Result<Batch>>,
-    /// The device has it.
-    there: bool,
-}
-
-/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`;
-/// `overlapped` is for that of the next step, as [`Engine::run_overlapped`] says, and is given the program's inputs.
-fn one(
-    engine: &mut dyn Engine,
-    recipe: &Recipe,
-    (batch, there): (&Batch, bool),
-    (hyper, step): (Hyper, u64),
-    overlapped: &mut dyn FnMut(&[Port], &mut dyn Prefetch) -> Result<()>,
-) -> Result<Vec<Tensor>> {
-    let inputs = engine.inputs().to_vec();
-    let own = StepInputs::new(&inputs, recipe, hyper, batch.share(), step)?;
-    let fed = if there { own.numbers(&inputs) } else { own.with(&inputs, batch) };
-    engine.run_overlapped(batch.labels.len(), &fed, &["loss", "logits"], &mut |prefetch| overlapped(&inputs, prefetch))
 }

@@ -62,15 +62,16 @@ pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBu
     Ok(Some((checkpoint, path)))
 }
 
-/// The options with which a resumed training goes on to the same bits: it is compiled for the processor that it began on.
-/// Says so where that is another than this one, and where it cannot be.
+/// The options with which a resumed training goes on to the same bits: it is compiled for the processor that it began
+/// on. Says so where that is another than this one, and where it cannot be.
 pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> Done<GlobalOptions> {
     let Some(began) = checkpoint.and_then(|c| c.compiled_for.as_ref()) else { return Ok(global.clone()) };
     let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
     let now = same.compiled_for()?;
     if now != *began {
         output::note(&format!(
-            "note: the training began with {began}; it goes on with {now}, so its results differ from those it would have had"
+            "note: the training began with {began}; it goes on with {now}, so its results differ from those it would \
+             have had"
         ));
     } else if global.compiled_for()? != *began {
         output::note(&format!(

@@ -1,30 +1,13 @@
-//! Updates of parameters and optimiser states, elementwise. Hyper-parameters are shared numbers (`[]`), so that one
-//! compiled program serves any schedule.
+//! Formulas of optimisers, each written once for numbers and for compiled code.
 
-use super::attr::{Attr, AttrValue, attributes};
-use super::error::ShapeError;
-use super::reference;
-use super::{Case, Draw, OperatorDef, check};
-use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Compare, Unary, Val};
-use crate::lower::{LowerCx, Lowered};
+use crate::ops::attr::{Attr, AttrValue};
 use crate::recipes::math;
-use crate::recipes::{elementwise, reduce};
-use crate::types::Type;
-
-attributes! {
-    /// The operands are those of the rule; `rate` and `decay` are the parameter's multipliers.
-    Update {
-        rule: Rule,
-        rate: f64 = 1.0,
-        decay: f64 = 1.0,
-    }
-}
 
 /// Arithmetic that a formula needs: of numbers for the interpreter, of kernel values for compiled code. So each formula
 /// is written once.
-pub trait Arithmetic {
+pub(super) trait Arithmetic {
     type Number: Copy;
     fn constant(&mut self, value: f64) -> Self::Number;
     fn add(&mut self, a: Self::Number, b: Self::Number) -> Self::Number;
@@ -37,7 +20,7 @@ pub trait Arithmetic {
 }
 
 /// The interpreter's arithmetic.
-struct Exact;
+pub(super) struct Exact;
 
 impl Arithmetic for Exact {
     type Number = f64;
@@ -66,9 +49,9 @@ impl Arithmetic for Exact {
 }
 
 /// Compiled code's arithmetic.
-struct Code<'a> {
-    builder: &'a mut MicroKernelBuilder,
-    lanes: u32,
+pub(super) struct Code<'a> {
+    pub(super) builder: &'a mut MicroKernelBuilder,
+    pub(super) lanes: u32,
 }
 
 impl Arithmetic for Code<'_> {
@@ -183,7 +166,7 @@ impl Rule {
     ];
 
     /// The name in the text of graphs; operands of the parameter's shape, first; shared numbers, after them.
-    const fn parts(self) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
+    pub(super) const fn parts(self) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
         match self {
             Rule::Decayed => ("decayed", &["w", "g"], &["decay"]),
             Rule::SgdPlain => ("sgd_plain", &["w", "g"], &["rate", "decay"]),
@@ -220,7 +203,7 @@ impl AttrValue for Rule {
 }
 
 /// The formula of a rule, in any arithmetic; `v` are its operands. `None`: another number of operands.
-fn formula<A: Arithmetic>(a: &mut A, rule: Rule, v: &[A::Number], r: f64, d: f64) -> Option<A::Number> {
+pub(super) fn formula<A: Arithmetic>(a: &mut A, rule: Rule, v: &[A::Number], r: f64, d: f64) -> Option<A::Number> {
     Some(match (rule, v) {
         (Rule::Decayed, &[w, g, decay]) => decayed(a, w, g, decay, d),
         (Rule::SgdPlain, &[w, g, rate, decay]) => {
@@ -325,161 +308,4 @@ fn normalised<A: Arithmetic>(a: &mut A, g: A::Number, s: A::Number, epsilon: A::
 fn adam<A: Arithmetic>(a: &mut A, m: A::Number, s: A::Number, [c1, c2, epsilon]: [A::Number; 3]) -> A::Number {
     let (m, s) = (a.div(m, c1), a.div(s, c2));
     normalised(a, m, s, epsilon)
-}
-
-impl OperatorDef for Update {
-    super::internal!();
-
-    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        let (rule, named, scalars) = self.rule.parts();
-        let count = named.len() + scalars.len();
-        if operands.len() != count {
-            return Err(format!("{rule} takes {count} operands, {} given", operands.len()).into());
-        }
-        let (tensors, numbers) = operands.split_at(named.len());
-        for (ty, name) in numbers.iter().zip(scalars) {
-            check::scalar(ty, name)?;
-        }
-        for (ty, name) in tensors.iter().zip(named) {
-            check::shared(ty, name)?;
-            check::same(&tensors[0], ty)?;
-        }
-        Ok(operands[0].clone())
-    }
-
-    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let data: Vec<&[T]> = operands.iter().map(|o| o.real().data.as_slice()).collect();
-        let value = |i: usize| {
-            // Shared numbers have one element, the rest one for each of the parameter's.
-            let values: Vec<f64> = data.iter().map(|d| d[if d.len() == 1 { 0 } else { i }].f64()).collect();
-            formula(&mut Exact, self.rule, &values, self.rate, self.decay).expect("infer has counted the operands")
-        };
-        reference::result(cx, (0..cx.ty.elements()).map(value).collect())
-    }
-
-    super::first_order_only!();
-    super::same_in_training!();
-
-    fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let params = (self.rule, [self.rate, self.decay].map(f64::to_bits));
-        elementwise::map_with(cx, self.rule.name(), params, |&(rule, numbers), builder, values, lanes| {
-            let [rate, decay] = numbers.map(f64::from_bits);
-            let value = formula(&mut Code { builder, lanes }, rule, values, rate, decay);
-            value.expect("infer has counted the operands")
-        })
-    }
-
-    super::no_products!();
-
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
-
-    fn cases() -> Vec<Case> {
-        let case = |rule: Rule, (rate, decay), dims: &[usize]| {
-            let (_, tensors, numbers) = rule.parts();
-            let mut operands = vec![Type::shared(dims); tensors.len()];
-            operands.resize(tensors.len() + numbers.len(), Type::shared(&[]));
-            Case::new(Update { rule, rate, decay }, 1, &operands).drawn(Draw::Positive)
-        };
-        let both =
-            |rule| [case(rule, (1.0, 1.0), &[5, 3, 2, 2]), case(rule, (0.5, 0.0), &[33]), case(rule, (2.0, 0.5), &[])];
-        Rule::ALL.into_iter().flat_map(both).collect()
-    }
-}
-
-attributes! {
-    /// `(Σ squares [], limit []) -> min(1, limit/sqrt(Σ))`
-    ClipFactor {}
-}
-
-impl OperatorDef for ClipFactor {
-    super::internal!();
-
-    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        let [squares, limit] = check::exactly(operands)?;
-        check::scalar(squares, "the sum of squares")?;
-        check::scalar(limit, "the limit")?;
-        Ok(Type::shared(&[]))
-    }
-
-    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let (squares, limit) = (operands[0].real().data[0].f64(), operands[1].real().data[0].f64());
-        let factor = limit / squares.sqrt();
-        // A NaN passes, so that divergence shows.
-        reference::result(cx, vec![if 1.0 < factor { 1.0 } else { factor }])
-    }
-
-    super::first_order_only!();
-    super::same_in_training!();
-
-    fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        elementwise::map(cx, "clip_factor", |b, v, lanes| {
-            let norm = b.unary(Unary::Sqrt, v[0]);
-            let factor = b.div(v[1], norm);
-            let one = b.f32(1.0, lanes);
-            b.min(one, factor)
-        })
-    }
-
-    super::no_products!();
-
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
-
-    fn cases() -> Vec<Case> {
-        let types = [Type::shared(&[]), Type::shared(&[])];
-        vec![Case::new(ClipFactor {}, 1, &types).drawn(Draw::Positive)]
-    }
-}
-
-attributes! {
-    /// `w -> w`, each output unit's weights scaled so that their L2 norm is at most `limit`.
-    MaxNorm {
-        limit: f64,
-    }
-}
-
-impl OperatorDef for MaxNorm {
-    super::internal!();
-
-    fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        let [w] = check::exactly(operands)?;
-        check::shared(w, "a weight")?;
-        if self.limit > 0.0 { Ok(w.clone()) } else { Err(format!("the limit {} is not above 0", self.limit).into()) }
-    }
-
-    fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let w = operands[0].real();
-        // The output unit is the innermost dimension in memory.
-        let unit = cx.ty.memory_order().last().copied();
-        let (units, inner) = unit.map_or((1, 1), |u| (cx.ty.dims[u], cx.ty.dims[u + 1..].iter().product()));
-        let unit_of = |place: usize| place / inner % units;
-        let mut squares = vec![0.0; units];
-        w.data.iter().enumerate().for_each(|(i, v)| squares[unit_of(i)] += v.f64() * v.f64());
-        let factor = |unit: usize| {
-            let norm = f64::sqrt(squares[unit]);
-            if norm > self.limit { self.limit / norm } else { 1.0 }
-        };
-        reference::result(cx, w.data.iter().enumerate().map(|(i, v)| v.f64() * factor(unit_of(i))).collect())
-    }
-
-    super::first_order_only!();
-    super::same_in_training!();
-
-    fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        reduce::max_norm(cx, self.limit as f32)
-    }
-
-    super::no_products!();
-
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
-
-    fn cases() -> Vec<Case> {
-        let case = |limit, dims: &[usize]| Case::new(MaxNorm { limit }, 1, &[Type::shared(dims)]);
-        vec![
-            case(2.0, &[5, 3, 2, 2]),
-            case(1.0, &[33, 7]),
-            case(4.0, &[6, 5, 3, 2, 2]),
-            case(1e3, &[10, 4]),
-            case(0.5, &[9]),
-        ]
-    }
 }

@@ -1,22 +1,25 @@
 //! Convolution (cross-correlation, as in every framework). Weights are `[O, I/groups, kh, kw]`.
 
-use super::attr::attributes;
-use super::error::{ShapeError, TrainingError};
-use super::facts::{Elements, Folding, Receptive};
-use super::layer::{self, blame};
-use super::params::{Param, ParamSpec};
-use super::reduce::ChannelSum;
-use super::reference::{self, Sliding};
-use super::schema::{LayerCx, LayerError, Schema};
-use super::window::{self, Window};
-use super::{Case, GradCx};
-use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
+use crate::ops::attr::attributes;
+use crate::ops::error::{ShapeError, TrainingError};
+use crate::ops::facts::{Elements, Folding, Receptive};
+use crate::ops::layer::{self, blame};
+use crate::ops::params::{Param, ParamSpec};
+use crate::ops::reduce::ChannelSum;
+use crate::ops::reference::{self, Sliding};
+use crate::ops::schema::{LayerCx, LayerError, Schema};
+use crate::ops::window::{self, Window};
+use crate::ops::{Case, GradCx};
+use crate::ops::{OperatorDef, check};
 use crate::recipes::{self, Epilogue, Stage};
 use crate::types::Format;
 use crate::types::Type;
+use shapes::{SHAPES, Shape};
+
+mod shapes;
 
 /// Channels of the result.
 pub const CHANNELS: Param<usize> = layer::channels("channels", "Channels of the result.");
@@ -116,58 +119,6 @@ fn biased<T: Real>(cx: &EvalCx, bias: Option<&Value<T>>) -> Vec<f64> {
     y
 }
 
-/// A shape that tests try.
-struct Shape {
-    batch: usize,
-    input: [usize; 3],
-    output: [usize; 3],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pad: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-}
-
-impl Shape {
-    fn window(&self) -> Window {
-        let &Shape { kernel, stride, pad, dilation, .. } = self;
-        Window { kernel, stride, pad, dilation }
-    }
-
-    fn image(&self) -> Type {
-        Type::batched(&self.input)
-    }
-
-    fn weight(&self) -> Type {
-        Type::shared(&[self.output[0], self.input[0] / self.groups, self.kernel[0], self.kernel[1]])
-    }
-}
-
-/// Odd channels for tails of vectors, strides that leave pixels unseen, padding wider than needed, one pixel, groups.
-const SHAPES: &[Shape] = &[
-    shape(2, [3, 8, 7], [10, 8, 7], [5, 5], [1, 1], [2, 2], [1, 1], 1),
-    shape(3, [5, 6, 6], [9, 6, 6], [1, 1], [1, 1], [0, 0], [1, 1], 1),
-    shape(1, [4, 9, 10], [6, 4, 4], [3, 3], [2, 3], [0, 1], [1, 1], 1),
-    shape(2, [3, 11, 9], [4, 2, 2], [5, 5], [4, 4], [0, 0], [1, 1], 1),
-    shape(2, [6, 7, 7], [4, 7, 7], [3, 3], [1, 1], [2, 2], [2, 2], 2),
-    shape(2, [4, 5, 5], [4, 7, 5], [1, 3], [1, 1], [1, 1], [1, 1], 4),
-    shape(5, [17, 1, 1], [33, 1, 1], [1, 1], [1, 1], [0, 0], [1, 1], 1),
-    shape(1, [2, 3, 4], [3, 1, 1], [3, 4], [1, 1], [0, 0], [1, 1], 1),
-];
-
-const fn shape(
-    batch: usize,
-    input: [usize; 3],
-    output: [usize; 3],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pad: [usize; 2],
-    dilation: [usize; 2],
-    groups: usize,
-) -> Shape {
-    Shape { batch, input, output, kernel, stride, pad, dilation, groups }
-}
-
 attributes! {
     /// `(x[C, H, W], w[O, C/groups, kh, kw], [b[O]]) -> y[O, oh, ow]`, with
     /// `oh = (H + 2·pad - dilation·(kh - 1) - 1)/stride + 1` rounded down.
@@ -238,8 +189,8 @@ impl OperatorDef for Conv2d {
         }
         Ok(gradients)
     }
-    super::differentiable!();
-    super::same_in_training!();
+    crate::ops::differentiable!();
+    crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let stage = Stage { bias: cx.operands.len() == 3, ..Stage::default() };
@@ -250,7 +201,7 @@ impl OperatorDef for Conv2d {
         products(result, &operands[1])
     }
 
-    super::usual!(elements, storage, memory);
+    crate::ops::usual!(elements, storage, memory);
 
     fn factors(&self) -> Vec<usize> {
         vec![0, 1]
@@ -292,7 +243,7 @@ attributes! {
 }
 
 impl OperatorDef for Conv2dGradInput {
-    super::internal!();
+    crate::ops::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let ([w, dy], y) = check::with_optional(operands)?;
@@ -322,8 +273,8 @@ impl OperatorDef for Conv2dGradInput {
         reference::result(cx, dx)
     }
 
-    super::first_order_only!();
-    super::same_in_training!();
+    crate::ops::first_order_only!();
+    crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         recipes::conv::grad_input(cx, &self.window, self.groups, Epilogue { activation: None, round: self.round })
@@ -333,7 +284,7 @@ impl OperatorDef for Conv2dGradInput {
         products(&operands[1], &operands[0])
     }
 
-    super::usual!(storage, receptive, memory, folding);
+    crate::ops::usual!(storage, receptive, memory, folding);
 
     fn factors(&self) -> Vec<usize> {
         vec![0, 1]
@@ -369,7 +320,7 @@ attributes! {
 }
 
 impl OperatorDef for Conv2dGradWeight {
-    super::internal!();
+    crate::ops::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x, dy] = check::exactly(operands)?;
@@ -386,8 +337,8 @@ impl OperatorDef for Conv2dGradWeight {
         reference::result(cx, sliding.grad_weight(&x.data, &dy.data, cx.ty.elements()))
     }
 
-    super::first_order_only!();
-    super::same_in_training!();
+    crate::ops::first_order_only!();
+    crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         recipes::conv::grad_weight(cx, &self.window, self.groups)
@@ -397,7 +348,7 @@ impl OperatorDef for Conv2dGradWeight {
         products(&operands[1], result)
     }
 
-    super::usual!(elements, storage, receptive, memory, folding);
+    crate::ops::usual!(elements, storage, receptive, memory, folding);
 
     fn factors(&self) -> Vec<usize> {
         vec![0, 1]
