@@ -1,5 +1,7 @@
 //! A compiler for Network-In-Network style convolutional networks. `ARCHITECTURE.md` is the map.
 
+#![warn(missing_docs)]
+
 pub mod back;
 pub mod fold;
 pub mod front;

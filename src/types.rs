@@ -8,6 +8,7 @@ use std::fmt;
 /// Element type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
+    /// Float numbers of 32 bits.
     F32,
     /// Labels and random keys; never differentiated.
     I32,

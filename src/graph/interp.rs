@@ -22,14 +22,23 @@ pub trait Real:
     + Neg<Output = Self>
     + AddAssign
 {
+    /// 0
     const ZERO: Self;
+    /// 1
     const ONE: Self;
+    /// Rounds a number to this precision.
     fn of(value: f64) -> Self;
+    /// Returns the number as `f64`.
     fn f64(self) -> f64;
+    /// Returns e to the power of it.
     fn exp(self) -> Self;
+    /// Returns its natural logarithm.
     fn ln(self) -> Self;
+    /// Returns its square root.
     fn sqrt(self) -> Self;
+    /// Returns its hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// Returns its power.
     fn powf(self, exponent: Self) -> Self;
     /// `if self > other { self } else { other }`, as kernels do.
     fn larger(self, other: Self) -> Self {
@@ -81,7 +90,9 @@ pub struct Tensor<E> {
 /// A value of the interpreter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<T> {
+    /// Float numbers.
     Real(Tensor<T>),
+    /// Whole numbers.
     Int(Tensor<i32>),
 }
 

@@ -39,7 +39,11 @@ macro_rules! records {
             #[repr(C)]
             #[derive(Clone, Copy, Debug, Default)]
             pub struct $record {
-                $($(#[$note])* pub $field: $ty,)*
+                $(
+                    $(#[$note])*
+                    #[doc = concat!("Field `", stringify!($field), "` of the driver's record.")]
+                    pub $field: $ty,
+                )*
             }
 
             impl Record for $record {

@@ -40,6 +40,7 @@ pub enum Fusion {
     Always,
     /// The same, with so many pixels in a group.
     Rows(usize),
+    /// No chain is one kernel.
     Never,
 }
 

@@ -22,6 +22,7 @@ pub enum Algorithm {
     /// The recipe decides.
     #[default]
     Auto,
+    /// Sums of products as the definition says.
     Direct,
     /// Where it applies (square unstrided windows), else direct.
     Winograd,

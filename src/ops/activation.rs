@@ -18,16 +18,21 @@ use crate::types::Type;
 /// A function without learned parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
+    /// `max(x, 0)`
     Relu,
     /// `slope` is the factor below 0, at least 0.
     LeakyRelu {
+        /// Factor below 0.
         slope: f64,
     },
     /// `alpha` is above 0.
     Elu {
+        /// Factor of `exp(x) - 1` below 0.
         alpha: f64,
     },
+    /// `1/(1 + exp(-x))`
     Sigmoid,
+    /// The hyperbolic tangent.
     Tanh,
 }
 

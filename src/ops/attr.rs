@@ -9,10 +9,15 @@ use std::fmt;
 /// An attribute as the text form has it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attr {
+    /// A whole number.
     Int(i64),
+    /// A number.
     Float(f64),
+    /// `true` or `false`.
     Bool(bool),
+    /// A text, or the word for a value of an enum.
     Text(String),
+    /// Attributes in their order.
     List(Vec<Attr>),
     /// `normal(0.05)`, or `he`.
     Call(String, Vec<Attr>),
@@ -59,7 +64,9 @@ impl fmt::Display for Attr {
 
 /// A Rust type that can be an attribute.
 pub trait AttrValue: Sized {
+    /// Returns the value as an attribute.
     fn to_attr(&self) -> Attr;
+    /// Reads the value; `None` if the attribute is of another kind.
     fn from_attr(attr: &Attr) -> Option<Self>;
 }
 
@@ -210,6 +217,7 @@ impl<'a> Given<'a> {
 pub trait Field: Sized {
     /// Adds the field's attributes; `default` is its value where a text does not give it.
     fn put(&self, name: &'static str, default: Option<&Self>, attributes: &mut Vec<Attribute>);
+    /// Takes the attribute `name` out of those given, or its default.
     fn take(name: &'static str, default: Option<Self>, given: &mut Given) -> Result<Self, AttrError>;
 }
 
@@ -255,7 +263,9 @@ macro_rules! attributes {
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
+        pub struct $name {
+            $($(#[$fmeta])* #[doc = concat!("`", stringify!($field), "` in the text of graphs.")] pub $field: $ty),*
+        }
 
         impl $crate::ops::Attributes for $name {
             #[allow(unused_mut)]

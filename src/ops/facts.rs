@@ -31,6 +31,7 @@ pub enum Storage {
 pub enum Receptive {
     /// The pixel at its own place.
     Point,
+    /// A sliding window.
     Window(Window),
     /// All.
     Whole,
@@ -57,6 +58,7 @@ pub enum Derivative {
 /// What a layer at inference takes into its weights, which are its second operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Folding {
+    /// It takes nothing.
     Nothing,
     /// A constant factor of its first operand.
     Scale,

@@ -164,7 +164,9 @@ macro_rules! operators {
     ($($module:ident::$op:ident => $text:literal),* $(,)?) => {
         /// All operators there are. The text is the mnemonic of the graph's text form.
         #[derive(Clone, Debug, PartialEq)]
-        pub enum Operator { $($op($module::$op)),* }
+        pub enum Operator {
+            $(#[doc = concat!("`", $text, "`")] $op($module::$op)),*
+        }
 
         $(impl From<$module::$op> for Operator {
             fn from(op: $module::$op) -> Operator {

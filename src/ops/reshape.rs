@@ -35,6 +35,7 @@ fn build_reshape(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 attributes! {
+    /// `(x) -> y`, the same elements in their order, under the shape `dims`.
     Reshape {
         dims: Vec<usize>,
     }

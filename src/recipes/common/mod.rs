@@ -52,10 +52,21 @@ impl Window {
 /// Activation functions that an epilogue or an elementwise kernel can apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Function {
+    /// `max(x, 0)`
     Relu,
-    LeakyRelu { slope: Constant },
-    Elu { alpha: Constant },
+    /// `x` above 0, `slope·x` below.
+    LeakyRelu {
+        /// Factor below 0.
+        slope: Constant,
+    },
+    /// `x` above 0, `alpha·(exp(x) - 1)` below.
+    Elu {
+        /// Factor below 0.
+        alpha: Constant,
+    },
+    /// `1/(1 + exp(-x))`
     Sigmoid,
+    /// The hyperbolic tangent.
     Tanh,
 }
 
@@ -110,6 +121,8 @@ impl From<Option<Function>> for Epilogue {
 /// How a pooling joins the chain before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reduction {
+    /// The largest value of a window.
     Max,
+    /// The mean of a window.
     Average,
 }

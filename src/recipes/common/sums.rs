@@ -8,6 +8,7 @@ use crate::types::Type;
 /// What a sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mean {
+    /// The sum itself.
     No,
     /// Images of the whole batch · positions.
     OverAll,

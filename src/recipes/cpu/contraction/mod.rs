@@ -23,6 +23,7 @@ const LINE: usize = 16;
 /// Number of iterations of one of the three sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Count {
+    /// A constant.
     Fixed(usize),
     /// An `Int` parameter of the micro-kernel; for the innermost sum two of them: iterations of
     /// [`Contraction::unroll`], then the rest.
@@ -32,6 +33,7 @@ pub enum Count {
 /// Where the accumulators start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Init {
+    /// Sums start at 0.
     Zero,
     /// A vector `[n]` behind the pointer parameter `bias`.
     Bias,
