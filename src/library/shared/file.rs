@@ -309,7 +309,7 @@ impl<'a> File<'a> {
             (elf::DT_NULL, 0),
         ];
         debug_assert_eq!(entries.len() + NEEDED.len() + 1, DYNAMICS);
-        entries.into_iter().try_for_each(|(tag, value)| w.write_dynamic(i64::from(tag), value as u64))
+        entries.into_iter().try_for_each(|(tag, value)| w.write_dynamic(tag, value as u64))
     }
 
     /// The table of symbols for debuggers.

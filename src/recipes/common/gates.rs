@@ -24,7 +24,7 @@ const TAIL: [f32; 9] = [
 ];
 const SPREAD: f32 = 0.35;
 /// `2·√(2/π)`, and Hendrycks and Gimpel's factor of the cube.
-const TANH_SCALE: f32 = 1.595_769_1;
+const TANH_SCALE: f32 = 1.595_769;
 const TANH_CUBE: f32 = 0.044_715;
 
 /// `x` within `[-bound, bound]`.
