@@ -40,24 +40,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         vec!["cpu".into(), format!("this processor, {architecture}, {threads} threads; {}", features.join(" "))],
         vec!["interp".into(), "the reference interpreter: slow, and right by definition".into()],
     ];
-    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    for device in found.iter().flatten() {
-        let about = format!(
-            "{} ({}), {} units at {} MHz, about {:.0} GFLOP/s, {:.1} GiB ({:.1} at once), {}, {}, driver {}{}",
-            device.name,
-            device.kind,
-            device.units,
-            device.megahertz,
-            device.peak / 1e9,
-            gibibytes(device.memory_bytes),
-            gibibytes(device.buffer_bytes),
-            device.platform,
-            device.version,
-            device.driver,
-            if opencl::tensor::passes(device) { "; matrix units for bf16 and tf32" } else { "" }
-        );
-        rows.push(vec![format!("opencl:{}", device.index), about]);
-    }
+    rows.extend(found.iter().flatten().map(|device| vec![format!("opencl:{}", device.index), about(device)]));
     if let Err(e) = &found {
         rows.push(vec!["opencl".into(), e.message.clone()]);
         if let Some(help) = &e.help {
@@ -72,6 +55,25 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         ))?;
     }
     Ok(())
+}
+
+/// An OpenCL device in words.
+fn about(device: &opencl::Info) -> String {
+    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    format!(
+        "{} ({}), {} units at {} MHz, about {:.0} GFLOP/s, {:.1} GiB ({:.1} at once), {}, {}, driver {}{}",
+        device.name,
+        device.kind,
+        device.units,
+        device.megahertz,
+        device.peak / 1e9,
+        gibibytes(device.memory_bytes),
+        gibibytes(device.buffer_bytes),
+        device.platform,
+        device.version,
+        device.driver,
+        if opencl::tensor::passes(device) { "; matrix units for bf16 and tf32" } else { "" }
+    )
 }
 
 /// Vector instructions that matter here.
