@@ -242,7 +242,7 @@ pub struct Step {
 /// Kinds of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
-    /// A call, of which the value flowing in is the first operand.
+    /// A call whose first operand is the value flowing in.
     Call(Call),
     /// `repeat count { step |> step }`
     Repeat {

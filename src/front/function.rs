@@ -46,7 +46,7 @@ impl Called {
     }
 }
 
-/// A set of functions of which one may be called, with the words for them in messages.
+/// A set of functions, one to be called, with the words for them in messages.
 pub struct Table<T: 'static> {
     /// What they are, with an article: "an optimizer".
     pub what: &'static str,

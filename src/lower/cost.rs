@@ -68,7 +68,7 @@ pub fn stream(target: &Target, bytes: usize, size: usize) -> f64 {
 }
 
 /// The part of one core's multiply-adds that a launch is predicted to reach for an image of a batch, where it does
-/// `work` by register tiles of this form on buffers of so many bytes; `None` for a launch that multiplies nothing.
+/// `work` by register tiles of this form on buffers of `bytes` bytes; `None` for a launch that multiplies nothing.
 pub fn share_of_peak(target: &Target, work: &Work, tile: Option<Tile>, bytes: usize) -> Option<f64> {
     if work.multiply_adds == 0 {
         return None;

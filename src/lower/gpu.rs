@@ -38,7 +38,7 @@ pub enum Fusion {
     Auto,
     /// Wherever the device has room for it.
     Always,
-    /// The same, with so many pixels in a group.
+    /// Wherever the device has room for it, with this many pixels in a group.
     Rows(usize),
     /// No chain is one kernel.
     Never,
