@@ -51,13 +51,14 @@ fn add(graph: &mut Graph, name: &str, preparation: &Preparation) -> std::result:
     let dims = preparation.dims().to_vec();
     let input = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.clone() };
     let mut image = graph.add(input, &[])?;
-    let tensors = preparation.tensors();
+    // Shapes alone: a whitening matrix is tens of megabytes.
+    let all = preparation.numbers();
     for (i, step) in preparation.spec().iter().enumerate() {
         let numbers = |graph: &mut Graph, name: &str| {
             let name = format!("prepare.{i}.{name}");
-            let tensor = tensors.iter().find(|(of, _)| *of == name).map(|(_, tensor)| tensor);
             let missing = || PassError::Graph(format!("the preparation lacks {name}"));
-            let dims = tensor.ok_or_else(missing)?.dims.clone();
+            let (_, dims, _) = all.iter().find(|(of, ..)| *of == name).ok_or_else(missing)?;
+            let dims = dims.clone();
             Ok::<NodeId, PassError>(graph.add(fixed(name, dims), &[])?)
         };
         image = match step {

@@ -187,7 +187,7 @@ fn write_training(
     header[start..start + 8].fill(b'0');
     let mut saves = Vec::new();
     let fitted: Vec<String> =
-        extras.weights.preparation.iter().flat_map(|p| p.tensors()).map(|(name, _)| name).collect();
+        extras.weights.preparation.iter().flat_map(|p| p.numbers()).map(|(name, ..)| name).collect();
     for name in training.saved.tensors.keys() {
         let text = store::sum_entry(name);
         let at = header.windows(text.len()).position(|w| w == text.as_bytes());
@@ -307,9 +307,9 @@ fn preparation(image: &mut Image, record: &mut records::Plan, extras: &Extras) {
     let Some(preparation) = &extras.weights.preparation else { return };
     let mut list = Vec::new();
     let mut end = 0;
-    for (name, value) in preparation.tensors() {
-        list.push(records::Port { offset: end, ..tensor(image, &name, &value.dims) });
-        end += (4 * value.data.len()).next_multiple_of(64) as u64;
+    for (name, dims, data) in preparation.numbers() {
+        list.push(records::Port { offset: end, ..tensor(image, &name, &dims) });
+        end += (4 * data.len()).next_multiple_of(64) as u64;
     }
     (record.fitted, record.fitted_at, record.fitted_bytes) = (list.len() as u64, image.records(&list), end);
     record.steps = preparation.spec().len() as u64;

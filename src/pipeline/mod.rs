@@ -61,8 +61,8 @@ pub fn prepared_inference(model: &Model, preparation: &Preparation, options: &Op
     session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation))?;
     let mut program = session.finish(graph, Mode::Inference)?;
     prepare::write(&mut *program.engine, preparation)?;
-    let tensors = preparation.tensors();
-    program.params.retain(|param| tensors.iter().all(|(name, _)| *name != param.name));
+    let numbers = preparation.numbers();
+    program.params.retain(|param| numbers.iter().all(|(name, ..)| *name != param.name));
     Ok(program)
 }
 

@@ -101,20 +101,18 @@ impl Preparation {
         self.dims
     }
 
-    /// All numbers as tensors: `prepare.0.mean`, … (no layer can have such a name), so that they come back bit for bit.
-    pub fn tensors(&self) -> Vec<(String, Tensor)> {
-        let mut tensors = Vec::new();
+    /// All numbers, with their names and shapes: `prepare.0.mean`, … (no layer can have such a name).
+    pub fn numbers(&self) -> Vec<(String, Vec<usize>, &[f32])> {
+        let mut numbers = Vec::new();
         for (i, step) in self.steps.iter().enumerate() {
-            let mut add = |name: &str, dims: Vec<usize>, data: &[f32]| {
-                tensors.push((format!("prepare.{i}.{name}"), Tensor { dims, data: data.to_vec() }));
-            };
+            let mut add = |name: &str, dims, data| numbers.push((format!("prepare.{i}.{name}"), dims, data));
             match step {
-                Step::Scale { factor } => add("factor", vec![], &[*factor]),
+                Step::Scale { factor } => add("factor", vec![], std::slice::from_ref(factor)),
                 Step::MeanStd { mean, std } => {
                     add("mean", vec![mean.len()], mean);
                     add("std", vec![std.len()], std);
                 }
-                Step::Gcn { scale } => add("scale", vec![], &[*scale]),
+                Step::Gcn { scale } => add("scale", vec![], std::slice::from_ref(scale)),
                 Step::Zca { mean, matrix } => {
                     add("mean", vec![mean.len()], mean);
                     add("matrix", vec![mean.len(), mean.len()], matrix);
@@ -122,7 +120,13 @@ impl Preparation {
                 Step::Lcn => {}
             }
         }
-        tensors
+        numbers
+    }
+
+    /// All numbers as tensors, for files: they come back bit for bit.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let tensor = |(name, dims, data): (String, Vec<usize>, &[f32])| (name, Tensor { dims, data: data.to_vec() });
+        self.numbers().into_iter().map(tensor).collect()
     }
 
     /// The reverse of [`Preparation::tensors`].

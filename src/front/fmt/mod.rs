@@ -27,7 +27,7 @@ pub fn format(text: &str, items: &[Item]) -> String {
             next = Some(i);
         }
     }
-    // Each round breaks at least one thing more, of which there are finitely many; then nothing is too long that can be
+    // Each round breaks at least one thing more, and their number is finite; then nothing is too long that can be
     // shorter.
     loop {
         let mut printer = Printer::new(text, &tokens, &next_code, &marks, &broken);
