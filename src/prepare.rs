@@ -9,7 +9,7 @@ use crate::ops::prepare::{GlobalContrast, LocalContrast, Standardise};
 use crate::ops::reshape::Reshape;
 use crate::ops::source::{Init, Input, Param};
 use crate::passes::error::PassError;
-use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Prepare;
 use ninc_runtime::{Engine, Result};
@@ -18,7 +18,7 @@ use ninc_runtime::{Engine, Result};
 const PREPARED: &str = "prepared";
 
 /// Puts a preparation in front of a network, whose image then is `[channels, height, width]`, 0 to 255.
-pub fn join(graph: &mut Graph, preparation: &Preparation) -> std::result::Result<(), PassError> {
+pub fn join(graph: &mut Graph, preparation: &Form) -> std::result::Result<(), PassError> {
     let images = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == Role::Image);
     let missing = || PassError::Network("the network has no input for images".into());
     let old = graph.ids().into_iter().find(images).ok_or_else(missing)?;
@@ -34,7 +34,7 @@ pub fn join(graph: &mut Graph, preparation: &Preparation) -> std::result::Result
 }
 
 /// A graph that prepares images and does nothing else.
-pub fn alone(preparation: &Preparation) -> std::result::Result<Graph, PassError> {
+pub fn alone(preparation: &Form) -> std::result::Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
     let prepared = add(&mut graph, "image", preparation)?;
     graph.outputs.push((PREPARED.into(), prepared));
@@ -47,17 +47,16 @@ pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<()> {
 }
 
 /// The input `name` and what its steps make of it.
-fn add(graph: &mut Graph, name: &str, preparation: &Preparation) -> std::result::Result<NodeId, PassError> {
+fn add(graph: &mut Graph, name: &str, preparation: &Form) -> std::result::Result<NodeId, PassError> {
     let dims = preparation.dims().to_vec();
     let input = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.clone() };
     let mut image = graph.add(input, &[])?;
-    // Shapes alone: a whitening matrix is tens of megabytes.
-    let all = preparation.numbers();
+    let all = preparation.shapes();
     for (i, step) in preparation.spec().iter().enumerate() {
         let numbers = |graph: &mut Graph, name: &str| {
             let name = format!("prepare.{i}.{name}");
             let missing = || PassError::Graph(format!("the preparation lacks {name}"));
-            let (_, dims, _) = all.iter().find(|(of, ..)| *of == name).ok_or_else(missing)?;
+            let (_, dims) = all.iter().find(|(of, _)| *of == name).ok_or_else(missing)?;
             let dims = dims.clone();
             Ok::<NodeId, PassError>(graph.add(fixed(name, dims), &[])?)
         };

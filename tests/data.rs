@@ -463,6 +463,38 @@ fn preparation_does_what_it_says_and_comes_back() {
     assert_eq!(one, other, "alone and among others");
 }
 
+/// Weights that are read beside other work are those that are read alone, and so is every error.
+#[test]
+fn weights_read_beside_a_compilation_are_verified_all_the_same() {
+    let set = random_set(20, [2, 2, 2]);
+    let preparation = Preparation::fit(&[Prepare::MeanStd { mean: None, std: None }], &set, &compile).expect("fits");
+    let tensors = [("conv.weight".to_string(), Tensor { dims: vec![2, 1], data: vec![1.0, 2.0] })].into();
+    let weights = Weights { preparation: Some(preparation), tensors, ..Weights::default() };
+    let folder = folder();
+    let path = folder.path().join("w.safetensors");
+    weights.write(&path, &System).expect("written");
+    let whole = fs::read(&path).expect("there");
+    let beside = || Weights::read_beside(&path, |form| form.cloned());
+    let form = weights.preparation.as_ref().map(|p| p.form().clone());
+    assert_eq!(beside(), Ok((weights.clone(), form.clone())));
+    for at in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        for damaged in [&flipped[..], &whole[..at]] {
+            fs::write(&path, damaged).expect("written");
+            let error = Weights::read(&path).expect_err("damaged");
+            assert_eq!(beside(), Err(error), "byte {at}");
+        }
+    }
+    // Files from elsewhere have no checksums, and those of other sizes than they say are read first.
+    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).expect("fits");
+    let text = [("prepare", "[]"), ("image", "[1, 2, 3]")].map(|(key, text)| (key.to_string(), text.to_string()));
+    let foreign = safetensors::serialize([("w", tensor)], Some(text.into())).expect("valid");
+    fs::write(&path, foreign).expect("written");
+    let (read, form) = beside().expect("reads");
+    assert_eq!((read.preparation.map(|p| p.form().clone()), read.tensors.len()), (form, 1));
+}
+
 #[test]
 fn a_whitening_is_kept_and_never_trusted_when_damaged() {
     let set = random_set(300, [1, 4, 4]);

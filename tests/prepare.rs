@@ -149,7 +149,8 @@ fn a_network_sees_the_same_behind_a_preparation() {
     let options = Options { threads: 2, ..Options::default() };
     for steps in [vec![], vec![MEAN_STD], vec![GCN, ZCA, Prepare::Lcn]] {
         let preparation = Preparation::fit(&steps, &set, &compile).expect("fits");
-        let mut joined = pipeline::prepared_inference(&model, &preparation, &options).expect("compiles");
+        let mut joined = pipeline::prepared_inference(&model, preparation.form(), &options).expect("compiles");
+        ninc::prepare::write(&mut *joined.engine, &preparation).expect("there");
         let mut plain = pipeline::inference(&model, &options).expect("compiles");
         assert_eq!(joined.params, plain.params);
         for parameter in plain.params.iter().map(pipeline::ParamInfo::parameter) {

@@ -3,11 +3,13 @@
 //! The bytes depend on the contents alone (names in order, no time, no hash map), so equal training gives equal files.
 //! Each tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
 
+use crate::data::files;
 use crate::{Error, Result, Tensor};
+use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the header's own checksum stands: always first.
@@ -15,6 +17,8 @@ pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
 /// The largest file that is read.
 const CAP: u64 = 16 << 30;
+/// The most bytes that a header has.
+const LARGEST_HEADER: u64 = 100_000_000;
 
 /// Tensors and texts by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +27,41 @@ pub struct Store {
     pub tensors: BTreeMap<String, Tensor>,
     /// Texts by name.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// A file's header: what is in the file, without the numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Header {
+    /// Shapes of the tensors by name.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+    /// Texts by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Header {
+    /// Reads the header of an open file, and puts the bytes that it read into `bytes`. `None` where there is no header
+    /// with a right checksum or the file has another length than it says: who reads the whole file learns what is
+    /// wrong, if anything is.
+    pub fn read(file: &mut File, bytes: &mut Vec<u8>) -> Option<Header> {
+        file.take(8).read_to_end(bytes).ok()?;
+        let count = u64::from_le_bytes(*bytes.first_chunk()?);
+        file.take(count.min(LARGEST_HEADER)).read_to_end(bytes).ok()?;
+        let (length, header) = bytes.split_at(8);
+        if header.len() as u64 != count || !header.starts_with(CHECKSUM) || !is_whole(length, header) {
+            return None;
+        }
+        let info: Metadata = serde_json::from_slice(header).ok()?;
+        let end = info.tensors().values().map(|tensor| tensor.data_offsets.1).max().unwrap_or(0);
+        if file.metadata().ok()?.len() != 8 + count + end as u64 {
+            return None;
+        }
+        let shapes = info.tensors().into_iter().map(|(name, tensor)| (name, tensor.shape.clone())).collect();
+        Some(Header { shapes, metadata: texts(&info) })
+    }
+}
+
+fn texts(info: &Metadata) -> BTreeMap<String, String> {
+    info.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect()
 }
 
 impl Store {
@@ -56,7 +95,12 @@ impl Store {
 
     /// Reads a file of ours, or any other safetensors file of floats unless `ours` demands the checksums.
     pub fn read(path: &Path, ours: bool) -> Result<Store> {
-        Store::from_bytes(&crate::data::files::read(path, CAP)?, path, ours)
+        Store::read_rest(files::open(path)?, vec![], path, ours)
+    }
+
+    /// As [`Store::read`], from an open file of which `bytes` were read already.
+    pub fn read_rest(file: File, bytes: Vec<u8>, path: &Path, ours: bool) -> Result<Store> {
+        Store::from_bytes(&files::rest(file, bytes, path, CAP)?, path, ours)
     }
 
     /// Reads a file's bytes; `path` is for messages, `ours` demands our own formats.
@@ -67,19 +111,15 @@ impl Store {
         };
         let (count, info) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
-        let header = &bytes[8..8 + count];
-        let metadata: BTreeMap<String, String> =
-            info.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let (length, header) = (&bytes[..8], &bytes[8..8 + count]);
+        let metadata = texts(&info);
         let checked = header.starts_with(CHECKSUM);
         if !checked && (ours || metadata.contains_key("checksum") || metadata.contains_key("crc32")) {
             return Err(damaged("it has no checksum where ninc writes one".into()));
         }
         let mut sums: BTreeMap<String, String> = BTreeMap::new();
         if checked {
-            let stated = &header[CHECKSUM.len()..CHECKSUM.len() + ZEROS.len()];
-            let mut zeroed = header.to_vec();
-            zeroed[CHECKSUM.len()..CHECKSUM.len() + ZEROS.len()].copy_from_slice(ZEROS);
-            if header_sum(&bytes[..8], &zeroed).as_bytes() != stated {
+            if !is_whole(length, header) {
                 return Err(damaged("the header's checksum is wrong".into()));
             }
             let text = metadata.get("crc32").ok_or_else(|| damaged("no checksums of the tensors".into()))?;
@@ -110,7 +150,7 @@ impl Store {
 
 /// CRC-32 of a file, as 8 digits.
 pub fn checksum(path: &Path) -> Result<String> {
-    Ok(format!("{:08x}", crc32fast::hash(&crate::data::files::read(path, CAP)?)))
+    Ok(format!("{:08x}", crc32fast::hash(&files::read(path, CAP)?)))
 }
 
 /// The checksum used here and by compiled libraries.
@@ -136,6 +176,15 @@ pub fn sum_entry(name: &str) -> String {
 /// A text of the metadata in the header.
 pub fn metadata_entry(key: &str, value: &str) -> String {
     format!(",{}:{}", quote(key), quote(value))
+}
+
+/// Is the header's own checksum right? There must be one.
+fn is_whole(length: &[u8], header: &[u8]) -> bool {
+    let place = CHECKSUM.len()..CHECKSUM.len() + ZEROS.len();
+    let Some(stated) = header.get(place.clone()) else { return false };
+    let mut zeroed = header.to_vec();
+    zeroed[place].copy_from_slice(ZEROS);
+    header_sum(length, &zeroed).as_bytes() == stated
 }
 
 fn header_sum(length: &[u8], header: &[u8]) -> String {

@@ -1,9 +1,10 @@
 //! Weights with all that is needed to use them: the preparation of the input and the names of the classes.
 
-use crate::data::prepare::Preparation;
+use crate::data::files;
+use crate::data::prepare::{Form, Preparation};
 use crate::init::Parameter;
 use crate::spec::{Prepare, Recipe};
-use crate::store::{Disk, Store};
+use crate::store::{Disk, Header, Store};
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -59,6 +60,25 @@ impl Weights {
         Weights::from_store(Store::read(path, false)?, path)
     }
 
+    /// As [`Weights::read`], while `work` runs with what the file's header says of the preparation: on a thread beside
+    /// it where the header has a right checksum, else before it. An error of the file comes before anything of `work`.
+    pub fn read_beside<T>(path: &Path, work: impl FnOnce(Option<&Form>) -> T) -> Result<(Weights, T)> {
+        let (mut file, mut start) = (files::open(path)?, vec![]);
+        let header = Header::read(&mut file, &mut start);
+        let rest = move || Weights::from_store(Store::read_rest(file, start, path, false)?, path);
+        let Some(form) = header.and_then(|header| stated(&header)) else {
+            let weights = rest()?;
+            let done = work(weights.preparation.as_ref().map(Preparation::form));
+            return Ok((weights, done));
+        };
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(rest);
+            let done = work(form.as_ref());
+            let weights = reader.join().map_err(|_| Error::new(format!("cannot read {}", path.display())))??;
+            Ok((weights, done))
+        })
+    }
+
     /// Reads a file's form; `path` is for messages.
     pub fn from_store(mut store: Store, path: &Path) -> Result<Weights> {
         let wrong = |what: &str, e: serde_json::Error| {
@@ -71,14 +91,12 @@ impl Weights {
         let text = |key: &str| store.metadata.get(key).map(String::as_str);
         let recipe = text("recipe").map(serde_json::from_str).transpose().map_err(|e| wrong("recipe", e))?;
         let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
-        let preparation = match (text("prepare"), text("image")) {
-            (Some(spec), Some(dims)) => {
-                let spec: Vec<Prepare> = serde_json::from_str(spec).map_err(|e| wrong("preparation", e))?;
-                let dims: [usize; 3] = serde_json::from_str(dims).map_err(|e| wrong("preparation", e))?;
-                Some(Preparation::from_tensors(&spec, dims, |name| store.tensors.get(name).cloned())?)
-            }
-            _ => None,
-        };
+        let form = form(&store.metadata).map_err(|e| wrong("preparation", e))?;
+        let preparation = form
+            .map(|(spec, dims)| Form::new(spec, dims))
+            .transpose()?
+            .map(|form| Preparation::from_tensors(form, |name| store.tensors.get(name).cloned()))
+            .transpose()?;
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
         store.tensors.retain(|name, _| !name.starts_with("prepare."));
@@ -127,6 +145,23 @@ impl Weights {
         }
         Ok(())
     }
+}
+
+/// Steps and size of images that a file's texts say, if they say any.
+fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<Prepare>, [usize; 3])>> {
+    match (metadata.get("prepare"), metadata.get("image")) {
+        (Some(spec), Some(dims)) => Ok(Some((serde_json::from_str(spec)?, serde_json::from_str(dims)?))),
+        _ => Ok(None),
+    }
+}
+
+/// The preparation that a header states, `Some(None)` if it states that there is none. `None` where it contradicts
+/// itself.
+fn stated(header: &Header) -> Option<Option<Form>> {
+    let Some((spec, dims)) = form(&header.metadata).ok()? else { return Some(None) };
+    let form = Form::new(spec, dims).ok()?;
+    let there = form.shapes().iter().all(|(name, shape)| header.shapes.get(name) == Some(shape));
+    there.then_some(Some(form))
 }
 
 /// The first few names, and how many more there are.

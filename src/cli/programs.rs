@@ -5,7 +5,8 @@ use super::output::{self, Done, usage};
 use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, Program};
-use ninc_runtime::data::prepare::Preparation;
+use ninc::prepare;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, cache_folder};
@@ -18,6 +19,13 @@ impl GlobalOptions {
 
     /// With a preparation the program takes images of 0 to 255, else prepared ones.
     pub fn inference_of(&self, model: &Model, preparation: Option<&Preparation>, dumps: &[String]) -> Done<Program> {
+        let mut program = self.inference_behind(model, preparation.map(Preparation::form), dumps)?;
+        preparation.map_or(Ok(()), |preparation| prepare::write(&mut *program.engine, preparation))?;
+        Ok(program)
+    }
+
+    /// As [`GlobalOptions::inference_of`], before the preparation's numbers are known.
+    pub fn inference_behind(&self, model: &Model, preparation: Option<&Form>, dumps: &[String]) -> Done<Program> {
         let options = Options { dumps: dumps.to_vec(), cache: self.code_cache(), ..self.options()? };
         let program = match preparation {
             Some(preparation) => pipeline::prepared_inference(model, preparation, &options)?,

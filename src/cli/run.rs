@@ -5,7 +5,8 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
 use ninc::model::Model;
-use ninc_runtime::data::prepare::Preparation;
+use ninc::prepare;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::image::picture;
 use ninc_runtime::npy;
@@ -55,19 +56,18 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
-    let weights = Weights::read(&weights_path)?;
-    let fitted = weights.preparation.as_ref();
     let pictures = args.inputs.iter().any(|path| !is_array(path));
-    let size: usize = dims.iter().product();
-    if let Some(fitted) = fitted.map(Preparation::dims).filter(|d| pictures && d.iter().product::<usize>() != size) {
-        let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
-        return Err(Error::new(message).with_help("whitening and means are for one size").into());
-    }
     // Arrays are prepared images: beside them pictures are prepared by a program of their own.
     let arrays = args.inputs.iter().any(|path| is_array(path));
-    let mut program = global.inference_of(&model, fitted.filter(|_| !arrays), &wanted)?;
+    let (weights, program) = Weights::read_beside(&weights_path, |fitted| {
+        fitted.filter(|_| pictures).map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
+        global.inference_behind(&model, fitted.filter(|_| !arrays), &wanted)
+    })?;
+    let mut program = program?;
+    let fitted = weights.preparation.as_ref();
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
+    fitted.filter(|_| !arrays).map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
     let preparer = match fitted.filter(|_| arrays && pictures) {
         Some(preparation) => Some(Preparer::new(preparation, &global.compile_preparations()?)?),
         None => None,
@@ -92,6 +92,16 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Err(_) if args.output.is_some() || !args.dump.is_empty() => Ok(()),
         Err(e) => Err(e),
     }
+}
+
+/// Weights that were trained on images of another size than the network's input are an error.
+fn of_size(fitted: &Form, dims: &[usize]) -> Done {
+    let fitted = fitted.dims();
+    if fitted.iter().product::<usize>() == dims.iter().product::<usize>() {
+        return Ok(());
+    }
+    let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
+    Err(Error::new(message).with_help("whitening and means are for one size").into())
 }
 
 /// An array of prepared images, not a picture?

@@ -31,7 +31,7 @@ use crate::prepare;
 use backend::Backend;
 use cpu::Cpu;
 use ninc_runtime::Result;
-use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::opencl::Source;
 use ninc_runtime::plan::Plan;
 use opencl::OpenCl;
@@ -53,16 +53,16 @@ pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     session.finish(graph, Mode::Inference)
 }
 
-/// As [`inference`] behind a preparation: it takes images of 0 to 255. Its numbers are not among the parameters.
-pub fn prepared_inference(model: &Model, preparation: &Preparation, options: &Options) -> Result<Program> {
+/// As [`inference`] behind a preparation: it takes images of 0 to 255. Its numbers, which [`prepare::write`] gives it,
+/// are not among the parameters.
+pub fn prepared_inference(model: &Model, preparation: &Form, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let mut graph = session.inference_graph(model)?;
     // After all passes: it is not rounded to `Options::precision`, and the network's kernels stay what they are.
     session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation))?;
     let mut program = session.finish(graph, Mode::Inference)?;
-    prepare::write(&mut *program.engine, preparation)?;
-    let numbers = preparation.numbers();
-    program.params.retain(|param| numbers.iter().all(|(name, ..)| *name != param.name));
+    let numbers = preparation.shapes();
+    program.params.retain(|param| numbers.iter().all(|(name, _)| *name != param.name));
     Ok(program)
 }
 
@@ -74,7 +74,7 @@ pub fn preparation(preparation: &Preparation, options: &Options) -> Result<Progr
 }
 
 fn alone(preparation: &Preparation) -> Result<Graph> {
-    prepare::alone(preparation).map_err(|e| e.of("prepare"))
+    prepare::alone(preparation.form()).map_err(|e| e.of("prepare"))
 }
 
 /// A preparation beside a network has no texts of its own and is computed in float32.

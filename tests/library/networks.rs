@@ -9,7 +9,7 @@ use ninc::model::Model;
 use ninc::pipeline::{self, Options, ParamInfo, Program};
 use ninc_runtime::Tensor;
 use ninc_runtime::data::batches::Batch;
-use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::init;
 use ninc_runtime::spec::Prepare;
 use ninc_runtime::train::schedule::Hyper;
@@ -30,8 +30,8 @@ fn shipped(name: &str) -> Model {
 /// Untrained weights for pictures that are only scaled.
 fn weights(model: &Model, params: &[ParamInfo], dims: [usize; 3]) -> Weights {
     let scale = |_: &str| Some(Tensor { dims: vec![], data: vec![1.0 / 255.0] });
-    let spec = [Prepare::Scale { factor: 1.0 / 255.0 }];
-    let preparation = Preparation::from_tensors(&spec, dims, scale).expect("a preparation");
+    let form = Form::new(vec![Prepare::Scale { factor: 1.0 / 255.0 }], dims).expect("a size");
+    let preparation = Preparation::from_tensors(form, scale).expect("a preparation");
     let values = params.iter().filter(|p| !p.state).map(|p| (p.name.clone(), init::values(&p.parameter(), 3)));
     Weights {
         model: model.name.clone(),

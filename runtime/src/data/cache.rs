@@ -3,7 +3,7 @@
 //! A file in the user's cache folder is named by what it was fitted to. It is read with its checksums, must say the
 //! same of itself, and counts for nothing where anything is wrong with it: then the preparation is fitted again.
 
-use super::prepare::Preparation;
+use super::prepare::{Form, Preparation};
 use super::preparer::Compile;
 use super::{Dataset, Pixels};
 use crate::init::{FNV, fnv, fnv_more};
@@ -69,7 +69,8 @@ fn read(path: &Path, key: &str, spec: &[Prepare], dims: [usize; 3]) -> Option<Pr
     if store.tensors.values().any(|t| t.data.iter().any(|v| !v.is_finite())) {
         return None;
     }
-    Preparation::from_tensors(spec, dims, |name| store.tensors.get(name).cloned()).ok()
+    let form = Form::new(spec.to_vec(), dims).ok()?;
+    Preparation::from_tensors(form, |name| store.tensors.get(name).cloned()).ok()
 }
 
 fn write(path: &Path, key: &str, preparation: &Preparation, disk: &dyn Disk) -> Result<()> {

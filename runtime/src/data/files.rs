@@ -18,14 +18,19 @@ pub fn open(path: &Path) -> Result<File> {
 
 /// The whole of a file of at most `cap` bytes.
 pub fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
-    let file = open(path)?;
+    rest(open(path)?, vec![], path, cap)
+}
+
+/// The whole of a file of at most `cap` bytes, of which `bytes` were read already.
+pub fn rest(file: File, mut bytes: Vec<u8>, path: &Path, cap: u64) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
     if length > cap {
         return Err(Error::new(format!("{} has {length} bytes, more than the {cap} that it may have", path.display())));
     }
-    let mut bytes = Vec::with_capacity(length as usize);
-    // `take` holds the bound even if the file grows overlapped.
-    file.take(cap + 1).read_to_end(&mut bytes).map_err(|e| Error::file("read", path, &e))?;
+    let read = bytes.len() as u64;
+    bytes.reserve_exact(length.saturating_sub(read) as usize);
+    // `take` holds the bound even if the file grows meanwhile.
+    file.take((cap + 1).saturating_sub(read)).read_to_end(&mut bytes).map_err(|e| Error::file("read", path, &e))?;
     if bytes.len() as u64 > cap {
         return Err(Error::new(format!("{} grew while it was read", path.display())));
     }

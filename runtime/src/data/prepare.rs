@@ -28,19 +28,75 @@ enum Step {
     Lcn,
 }
 
+impl Step {
+    /// Its numbers, in the order of [`Form::shapes`].
+    fn numbers(&self) -> Vec<&[f32]> {
+        match self {
+            Step::Scale { factor: number } | Step::Gcn { scale: number } => vec![std::slice::from_ref(number)],
+            Step::MeanStd { mean: first, std: second } | Step::Zca { mean: first, matrix: second } => {
+                vec![first, second]
+            }
+            Step::Lcn => vec![],
+        }
+    }
+}
+
+/// What a preparation does and to which images, without its fitted numbers: all that compiling it takes.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Form {
+    spec: Vec<Prepare>,
+    dims: [usize; 3],
+}
+
+impl Form {
+    /// Steps for images of `[channels, height, width]`, of which there must be at least one number.
+    pub fn new(spec: Vec<Prepare>, dims: [usize; 3]) -> Result<Form> {
+        match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+            Some(1..) => Ok(Form { spec, dims }),
+            _ => Err(Error::new(format!("the stored preparation is for images of the size {dims:?}"))),
+        }
+    }
+
+    /// Returns the steps as the model file says them.
+    pub fn spec(&self) -> &[Prepare] {
+        &self.spec
+    }
+
+    /// The size of the images.
+    pub fn dims(&self) -> [usize; 3] {
+        self.dims
+    }
+
+    /// Names and shapes of the fitted numbers: `prepare.0.mean`, … (no layer can have such a name).
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let (channels, size) = (self.dims[0], self.dims.iter().product());
+        let mut shapes = Vec::new();
+        for (i, step) in self.spec.iter().enumerate() {
+            let of_step = match step {
+                Prepare::Scale { .. } => vec![("factor", vec![])],
+                Prepare::MeanStd { .. } => vec![("mean", vec![channels]), ("std", vec![channels])],
+                Prepare::Gcn { .. } => vec![("scale", vec![])],
+                Prepare::Zca { .. } => vec![("mean", vec![size]), ("matrix", vec![size, size])],
+                Prepare::Lcn => vec![],
+            };
+            shapes.extend(of_step.into_iter().map(|(name, dims)| (format!("prepare.{i}.{name}"), dims)));
+        }
+        shapes
+    }
+}
+
 /// All steps, in the order of the model file. Without any, images stay as they are: 0 to 255.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Preparation {
-    spec: Vec<Prepare>,
+    form: Form,
     steps: Vec<Step>,
-    dims: [usize; 3],
 }
 
 impl Preparation {
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
-        let mut fitted = Preparation { spec: vec![], steps: vec![], dims };
+        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![] };
         for prepare in spec {
             let step = match prepare {
                 Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
@@ -65,7 +121,7 @@ impl Preparation {
                 Prepare::Lcn => Step::Lcn,
             };
             fitted.steps.push(step);
-            fitted.spec.push(prepare.clone());
+            fitted.form.spec.push(prepare.clone());
         }
         Ok(fitted)
     }
@@ -76,7 +132,7 @@ impl Preparation {
 
     /// Data of another size than this was fitted to are an error.
     pub fn check(&self, set: &Dataset) -> Result<()> {
-        let (fitted, dims) = (self.dims, set.images.dims);
+        let (fitted, dims) = (self.dims(), set.images.dims);
         match fitted == dims {
             true => Ok(()),
             false => {
@@ -91,36 +147,25 @@ impl Preparation {
         self.steps.iter().any(|s| matches!(s, Step::Zca { .. } | Step::Lcn))
     }
 
-    /// Returns the steps as the model file says them.
+    /// What it does and to which images.
+    pub fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// As [`Form::spec`].
     pub fn spec(&self) -> &[Prepare] {
-        &self.spec
+        self.form.spec()
     }
 
-    /// The image size that it was fitted to.
+    /// As [`Form::dims`].
     pub fn dims(&self) -> [usize; 3] {
-        self.dims
+        self.form.dims()
     }
 
-    /// All numbers, with their names and shapes: `prepare.0.mean`, … (no layer can have such a name).
+    /// All numbers, with their names and shapes as in [`Form::shapes`].
     pub fn numbers(&self) -> Vec<(String, Vec<usize>, &[f32])> {
-        let mut numbers = Vec::new();
-        for (i, step) in self.steps.iter().enumerate() {
-            let mut add = |name: &str, dims, data| numbers.push((format!("prepare.{i}.{name}"), dims, data));
-            match step {
-                Step::Scale { factor } => add("factor", vec![], std::slice::from_ref(factor)),
-                Step::MeanStd { mean, std } => {
-                    add("mean", vec![mean.len()], mean);
-                    add("std", vec![std.len()], std);
-                }
-                Step::Gcn { scale } => add("scale", vec![], std::slice::from_ref(scale)),
-                Step::Zca { mean, matrix } => {
-                    add("mean", vec![mean.len()], mean);
-                    add("matrix", vec![mean.len(), mean.len()], matrix);
-                }
-                Step::Lcn => {}
-            }
-        }
-        numbers
+        let numbers = self.steps.iter().flat_map(Step::numbers);
+        self.form.shapes().into_iter().zip(numbers).map(|((name, dims), data)| (name, dims, data)).collect()
     }
 
     /// All numbers as tensors, for files: they come back bit for bit.
@@ -130,36 +175,23 @@ impl Preparation {
     }
 
     /// The reverse of [`Preparation::tensors`].
-    pub fn from_tensors(
-        spec: &[Prepare],
-        dims: [usize; 3],
-        find: impl Fn(&str) -> Option<Tensor>,
-    ) -> Result<Preparation> {
-        let mut steps = Vec::new();
-        let size = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(0);
-        if size == 0 {
-            return Err(Error::new(format!("the stored preparation is for images of the size {dims:?}")));
-        }
-        for (i, prepare) in spec.iter().enumerate() {
-            let get = |name: &str, shape: &[usize]| {
-                let name = format!("prepare.{i}.{name}");
-                match find(&name) {
-                    Some(t) if t.dims == shape => Ok(t.data),
-                    Some(t) => Err(Error::new(format!("{name} has the shape {:?} instead of {shape:?}", t.dims))),
-                    None => Err(Error::new(format!("the stored preparation lacks {name}"))),
-                }
-            };
-            steps.push(match prepare {
-                Prepare::Scale { .. } => Step::Scale { factor: get("factor", &[])?[0] },
-                Prepare::MeanStd { .. } => {
-                    Step::MeanStd { mean: get("mean", &dims[..1])?, std: get("std", &dims[..1])? }
-                }
-                Prepare::Gcn { .. } => Step::Gcn { scale: get("scale", &[])?[0] },
-                Prepare::Zca { .. } => Step::Zca { mean: get("mean", &[size])?, matrix: get("matrix", &[size, size])? },
-                Prepare::Lcn => Step::Lcn,
-            });
-        }
-        Ok(Preparation { spec: spec.to_vec(), steps, dims })
+    pub fn from_tensors(form: Form, find: impl Fn(&str) -> Option<Tensor>) -> Result<Preparation> {
+        let value = |(name, shape): (String, Vec<usize>)| match find(&name) {
+            Some(t) if t.dims == shape => Ok(t.data),
+            Some(t) => Err(Error::new(format!("{name} has the shape {:?} instead of {shape:?}", t.dims))),
+            None => Err(Error::new(format!("the stored preparation lacks {name}"))),
+        };
+        let mut values = form.shapes().into_iter().map(value).collect::<Result<Vec<_>>>()?.into_iter();
+        let mut next = || values.next().unwrap_or_default();
+        let step = |prepare: &Prepare| match prepare {
+            Prepare::Scale { .. } => Step::Scale { factor: next()[0] },
+            Prepare::MeanStd { .. } => Step::MeanStd { mean: next(), std: next() },
+            Prepare::Gcn { .. } => Step::Gcn { scale: next()[0] },
+            Prepare::Zca { .. } => Step::Zca { mean: next(), matrix: next() },
+            Prepare::Lcn => Step::Lcn,
+        };
+        let steps = form.spec.iter().map(step).collect();
+        Ok(Preparation { form, steps })
     }
 }
 
