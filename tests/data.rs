@@ -24,7 +24,7 @@ fn folder() -> TempDir {
 }
 
 fn spec(source: Source) -> DataSpec {
-    DataSpec { source, path: None, prepare: vec![], augment: vec![], valid: None }
+    DataSpec { source, path: None, prepare: vec![], augment: vec![], valid: None, allow_empty: false }
 }
 
 fn shared(name: &str) -> Option<PathBuf> {
@@ -317,7 +317,7 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// An `.npy` array of bytes.
-fn npy_bytes(descr: &str, shape: &str, contents: &[u8]) -> Vec<u8> {
+pub fn npy_bytes(descr: &str, shape: &str, contents: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
     [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), contents].concat()
 }
@@ -530,7 +530,7 @@ fn a_whitening_is_kept_and_never_trusted_when_damaged() {
     assert_eq!(fit(&set, &steps), (first, true));
 }
 
-pub fn checkpoint(step: u64) -> Checkpoint {
+fn checkpoint(step: u64) -> Checkpoint {
     let identity = Identity {
         version: "1".into(),
         network: "n".into(),
@@ -543,7 +543,7 @@ pub fn checkpoint(step: u64) -> Checkpoint {
     let tensor = |scale: f32| Tensor::new(&[2, 3], (0..6).map(|i| i as f32 * scale).collect()).expect("fits");
     let tensors = [("a.weight", 0.1), ("b.velocity", step as f32)].map(|(n, s)| (n.to_string(), tensor(s)));
     let cursor = ninc_runtime::train::state::Cursor { step, ..Default::default() };
-    Checkpoint { identity, origin: String::new(), compiled_for: None, cursor, tensors: tensors.into() }
+    Checkpoint { identity, compiled_for: None, classes: None, cursor, tensors: tensors.into() }
 }
 
 #[test]

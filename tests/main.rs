@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod checkpoint;
+mod classes;
 mod cli;
 mod conv;
 mod counts;
@@ -35,6 +36,5 @@ mod trace;
 mod trained;
 mod trouble;
 mod vectors;
-mod work;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -5,6 +5,7 @@
 pub mod buffer;
 pub mod cache_folder;
 pub mod checkpoint;
+pub mod classes;
 pub mod data;
 pub mod engine;
 pub mod error;

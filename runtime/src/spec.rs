@@ -15,6 +15,8 @@ pub struct DataSpec {
     pub augment: Vec<Augment>,
     /// Part of the training set kept apart for validation: a fraction below 1 or a count.
     pub valid: Option<f64>,
+    /// Train outputs that have no training images?
+    pub allow_empty: bool,
 }
 
 /// A kind of data set.

@@ -1,6 +1,7 @@
 //! `ninc build`: compile into a library, say what came of it, write the dumps.
 
-use super::model_file::{image_dims, input};
+use super::classes;
+use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::programs::{parameters, show_dumps};
@@ -121,9 +122,10 @@ fn request<'a>(
         Some(preparation) => Some(preparation.dims()),
         None => image_dims(&dims).ok(),
     };
-    let classes = match weights {
-        Some(weights) if !weights.classes.is_empty() => weights.classes.clone(),
-        _ => super::run::builtin(model),
+    let classes = match (weights, &args.weights) {
+        (Some(weights), Some(path)) if result(model).is_ok() => classes::of_weights(model, weights, path)?.all(),
+        (Some(weights), _) => weights.classes.clone(),
+        _ => classes::builtin(model),
     };
     Ok(BuildRequest {
         triple,

@@ -4,7 +4,8 @@
 //! kept, which says where a difference begins. Keeping a value may keep layers from being fused, so the first run is
 //! the one that judges.
 
-use super::model_file::{input, load_data};
+use super::classes;
+use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::programs::{find_weights, initialise, use_weights};
@@ -100,6 +101,12 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
         }
     };
     sets.test.check("test", &input(model)?, usize::MAX)?;
+    if let Some((path, weights)) = given.filter(|_| result(model).is_ok()) {
+        // Images of any class show differences: it is enough to say that these are others.
+        if let Err(e) = classes::of_weights(model, weights, path)?.relabel(&sets.test, &sets.names) {
+            output::note(&format!("note: {}", e.message));
+        }
+    }
     preparation.check(&sets.test)?;
     let count = count.min(sets.test.len());
     let mut values = vec![0.0; count * size];

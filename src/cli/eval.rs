@@ -1,11 +1,13 @@
 //! `ninc eval`: test weights on data.
 
+use super::classes;
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done};
+use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::{Dataset, Sets};
 use ninc_runtime::train::evaluate;
 use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
@@ -22,17 +24,60 @@ pub struct Args {
     /// Images per run of the program
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: u32,
+    /// Which images to test on; `all` where one folder or file holds those of training and test
+    #[arg(long, value_enum, default_value = "test", value_name = "PART")]
+    part: Part,
     #[arg(long)]
     json: bool,
 }
 
+/// A part of the data.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Part {
+    Train,
+    Valid,
+    Test,
+    All,
+}
+
+impl Part {
+    fn word(self) -> &'static str {
+        match self {
+            Part::Train => "training",
+            Part::Valid => "validation",
+            Part::Test => "test",
+            Part::All => "whole",
+        }
+    }
+
+    fn of(self, sets: &Sets) -> Done<Dataset> {
+        let lacks = || usage("the data have no validation part", "`valid` in `data` makes one: `valid = 0.1`");
+        let apart = || usage("the parts of the data are apart", "test on one of them: --part train, valid or test");
+        match self {
+            Part::Train => Ok(sets.train.clone()),
+            Part::Valid => sets.valid.clone().ok_or_else(lacks),
+            Part::Test => Ok(sets.test.clone()),
+            Part::All => sets.all().ok_or_else(apart),
+        }
+    }
+}
+
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
-    let (name, scores, classes) = result(&model)?;
+    let (name, scores, outputs) = result(&model)?;
     let sets = load_data(&model, &args.file, args.data.as_deref())?;
-    sets.test.check("test", &input(&model)?, classes)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = Weights::read(&weights_path)?;
+    let classes = classes::of_weights(&model, &weights, &weights_path)?;
+    let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
+    set.check(args.part.word(), &input(&model)?, outputs)?;
+    if args.part == Part::Test && sets.is_split() && classes::own_files(&model) {
+        let (some, all) = (set.len(), sets.train.labels.len());
+        output::note(&format!(
+            "note: {some} of {all} images are tested, those that training keeps apart; `--part all` takes all"
+        ));
+    }
+    classes::note_absent(&classes, args.part.word(), &set, &sets.names);
     let preparation = match &weights.preparation {
         Some(preparation) => preparation.clone(),
         None => {
@@ -41,11 +86,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             Preparation::fit(spec, &sets.train, &global.compile_preparations()?)?
         }
     };
-    preparation.check(&sets.test)?;
+    preparation.check(&set)?;
     let mut program = global.inference_of(&model, Some(&preparation), &[])?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
-    let source = Source::plain(&sets.test, None, args.batch as usize)?;
+    let source = Source::plain(&set, None, args.batch as usize)?;
     let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
     if args.json {
         return output::json(&evaluation);

@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod check;
+mod classes;
 mod compare;
 mod devices;
 mod eval;

@@ -1,11 +1,13 @@
 //! `ninc run`: classify pictures.
 
+use super::classes;
 use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
 use ninc::model::Model;
 use ninc::prepare;
+use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::image::picture;
@@ -64,6 +66,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         global.inference_behind(&model, fitted.filter(|_| !arrays), &wanted)
     })?;
     let mut program = program?;
+    // Networks without one number a class still have a result to write.
+    let scored = match result(&model) {
+        Ok((_, scores, _)) => Ok((scores, classes::of_weights(&model, &weights, &weights_path)?)),
+        Err(e) => Err(e),
+    };
     let fitted = weights.preparation.as_ref();
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
@@ -74,8 +81,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     let images = Images::read(args, &model, &dims, fitted, preparer.as_ref())?;
 
-    // Networks without one number a class still have a result to write.
-    let scored = result(&model);
     let first = model.graph.outputs.first().map(|(name, _)| name.clone());
     let name = first.ok_or_else(|| Error::new("the network has no result"))?;
     let mut names = vec![name.as_str()];
@@ -85,10 +90,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
     match scored {
-        Ok((_, scores, classes)) => {
-            let class_names = if weights.classes.is_empty() { builtin(&model) } else { weights.classes };
-            show(args, &images.names, &results[0], scores, classes, &class_names)
-        }
+        Ok((scores, classes)) => show(args, &images.names, &results[0], scores, &classes),
         Err(_) if args.output.is_some() || !args.dump.is_empty() => Ok(()),
         Err(e) => Err(e),
     }
@@ -198,22 +200,11 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
     Ok(all)
 }
 
-/// Names of a built-in source's classes, for weights that came without any.
-pub fn builtin(model: &Model) -> Vec<String> {
-    use ninc_runtime::data::cifar;
-    match model.data.as_ref().map(|d| &d.source) {
-        Some(Source::Digits | Source::Mnist | Source::Svhn { .. }) => (0..10).map(|d| d.to_string()).collect(),
-        Some(Source::Cifar10) => cifar::CIFAR10.class_names(),
-        Some(Source::Cifar100) => cifar::CIFAR100.class_names(),
-        _ => vec![],
-    }
-}
-
-fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: usize, names: &[String]) -> Done {
-    let name = |class: usize| names.get(class).cloned().unwrap_or_else(|| class.to_string());
-    for (image, scored) in images.iter().zip(result.data.chunks_exact(classes)) {
+fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: &Classes) -> Done {
+    let (name, outputs) = (|output| classes.name(output), classes.outputs());
+    for (image, scored) in images.iter().zip(result.data.chunks_exact(outputs)) {
         let probabilities = scores.probabilities(scored);
-        let mut order: Vec<usize> = (0..classes).collect();
+        let mut order: Vec<usize> = (0..outputs).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
         order.truncate(args.top.max(1));
         if args.json {

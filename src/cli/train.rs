@@ -22,12 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-mod earlier;
 mod finder;
 mod start;
-
-/// Where the files go unless said.
-const OUT: &str = "out";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,11 +32,8 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Where weights, log and checkpoint go
-    #[arg(long, default_value = OUT, value_name = "DIR")]
+    #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
-    /// Replace what an earlier training left there under the network's name
-    #[arg(long)]
-    overwrite: bool,
     /// Passes over the data (a fraction is fine), instead of the recipe's
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     epochs: Option<f64>,
@@ -113,13 +106,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut model = global.model(&args.file)?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
-    let (name, scores, _) = result(&model)?;
-    let resumed = start::checkpoint(args, &model)?;
-    let replaces = earlier::files(args, &model, resumed.as_ref())?;
-    let sets = load_data(&model, &args.file, args.data.as_deref())?;
+    let (name, scores, outputs) = result(&model)?;
+    let mut sets = load_data(&model, &args.file, args.data.as_deref())?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
+    let resumed = start::checkpoint(args, &model)?;
     let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
     let mut trainer = global.training(&model)?;
     // Texts are those of the training step.
@@ -127,6 +119,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
     let start = start::start(args, &model, &parameters, resumed)?;
+    let classes = start::classes(args, outputs, &start, &parameters, &sets)?;
+    sets.relabel(&classes)?;
+    if !spec.allow_empty {
+        classes.check_taught(&sets.train)?;
+    }
     let compile = global.silent().compile_preparations()?;
     let preparation = prepare(&spec.prepare, &sets.train, &compile)?;
     let preparer = Arc::new(Preparer::new(&preparation, &compile)?);
@@ -147,7 +144,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         folder: args.out.clone(),
         start,
         saving: saving(args),
-        replaces,
         log_steps: global.verbose,
         disk: &System,
         finder: Some(&finder),

@@ -17,7 +17,8 @@ const PREPARE: &str = "prepare";
 const AUGMENT: &str = "augment";
 const VALID: Param<Option<f64>> =
     Param::float("valid", Bounds::POSITIVE, "Examples kept apart: a fraction below 1 or a count.").optional();
-const KEYS: &[&str] = &[SOURCE, PREPARE, AUGMENT, VALID.spec.name];
+const ALLOW_EMPTY: Param<bool> = Param::bool("allow_empty", "Trains outputs without training images too.").or(false);
+const KEYS: &[&str] = &[SOURCE, PREPARE, AUGMENT, VALID.spec.name, ALLOW_EMPTY.spec.name];
 
 impl Word for Resize {
     const WORDS: &'static [&'static str] = &["stretch", "crop"];
@@ -153,13 +154,14 @@ pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Optio
     let prepare = reader.functions(PREPARE, &PREPARATIONS);
     let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
     let valid = valid(&mut reader);
+    let allow_empty = reader.constant(ALLOW_EMPTY);
     let Some(source) = reader.function(SOURCE, &SOURCES) else {
         let d = Diagnostic::error(codes::MISSING_KEY, section.word, "`data` needs a `source`");
         reader.report(d.help("write for example `source = digits`"));
         return None;
     };
     let (source, path) = source?;
-    Some(DataSpec { source, path, prepare, augment, valid })
+    Some(DataSpec { source, path, prepare, augment, valid, allow_empty })
 }
 
 /// A whole number counts examples, a fraction below 1 is a part of them.

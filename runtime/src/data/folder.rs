@@ -3,14 +3,15 @@
 use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
 use crate::spec::Resize;
 use crate::{Error, Result};
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 const TESTS: [&str; 3] = ["test", "val", "valid"];
 
 /// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`)
-/// those are the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in alphabetical
-/// order.
+/// those are the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in the order
+/// of [`by_number`].
 pub fn load(path: &Path, input: &[usize], resize: Resize) -> Result<Sets> {
     files::exists(path)?;
     let &[channels, height, width] = input else {
@@ -56,7 +57,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn classes(folder: &Path) -> Result<Vec<String>> {
     let name = |p: PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned());
-    let names: Vec<String> = entries(folder)?.into_iter().filter(|p| p.is_dir()).filter_map(name).collect();
+    let mut names: Vec<String> = entries(folder)?.into_iter().filter(|p| p.is_dir()).filter_map(name).collect();
+    names.sort_by(|a, b| by_number(a, b));
     if names.is_empty() {
         return Err(Error::new(format!("{} has no sub-folders", folder.display()))
             .with_help("put the pictures of each class into a sub-folder of its own"));
@@ -83,4 +85,45 @@ fn part(folder: &Path, names: &[String], dims: [usize; 3], resize: Resize) -> Re
         return Err(Error::new(format!("no pictures (png, jpg, bmp) in the sub-folders of {}", folder.display())));
     }
     Ok(Dataset::new(Images { dims, pixels: Pixels::Files(paths, resize) }, labels))
+}
+
+/// The order of names in which digits compare as numbers: `2` before `10`, `class9` before `class10`.
+pub fn by_number(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    while let (Some(x), Some(y)) = (left.chars().next(), right.chars().next()) {
+        let (m, n) = (digits(left), digits(right));
+        let order = match m > 0 && n > 0 {
+            // Without leading zeros the longer number is the larger one.
+            true => {
+                let (p, q) = (left[..m].trim_start_matches('0'), right[..n].trim_start_matches('0'));
+                p.len().cmp(&q.len()).then_with(|| p.cmp(q))
+            }
+            false => x.cmp(&y),
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        let step = |c: char, digits: usize| if digits > 0 { digits } else { c.len_utf8() };
+        (left, right) = (&left[step(x, m)..], &right[step(y, n)..]);
+    }
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+/// Digits that a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_number;
+
+    #[test]
+    fn digits_compare_as_numbers() {
+        let mut names =
+            ["10", "b", "9", "a10", "é2", "2", "a9b", "02", "a9", "a", "100000000000000000000000", "é10", "1"];
+        names.sort_by(|a, b| by_number(a, b));
+        let wanted = ["1", "02", "2", "9", "10", "100000000000000000000000", "a", "a9", "a9b", "a10", "b", "é2", "é10"];
+        assert_eq!(names, wanted);
+    }
 }

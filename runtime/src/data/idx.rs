@@ -15,6 +15,13 @@ pub struct Idx {
     pub names: &'static [&'static str],
 }
 
+impl Idx {
+    /// Returns the names of the classes.
+    pub fn class_names(&self) -> Vec<String> {
+        self.names.iter().map(|name| name.to_string()).collect()
+    }
+}
+
 /// MNIST, handwritten digits.
 pub const MNIST: Idx =
     Idx { name: "mnist", folders: &["mnist", "MNIST/raw"], names: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] };
@@ -50,7 +57,7 @@ pub fn load(path: &Path, set: Idx) -> Result<Sets> {
             test.images.dims
         )));
     }
-    Ok(Sets { train, valid: None, test, names: set.names.iter().map(|n| n.to_string()).collect() })
+    Ok(Sets { train, valid: None, test, names: vec![] })
 }
 
 fn folder(path: &Path, set: &Idx) -> Option<PathBuf> {

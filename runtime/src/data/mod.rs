@@ -3,7 +3,6 @@
 pub mod augment;
 pub mod batches;
 pub mod cache;
-pub mod checksum;
 pub mod cifar;
 pub mod digits;
 pub mod files;
@@ -18,6 +17,7 @@ pub mod svhn;
 pub mod tar;
 pub mod zca;
 
+use crate::classes::Classes;
 use crate::image::picture;
 use crate::philox::Stream;
 use crate::spec::{DataSpec, Resize, Source};
@@ -134,6 +134,16 @@ impl Dataset {
         self.images.copy(self.rows[item] as usize, target)
     }
 
+    /// This part with the label `to[l]` for each label l. The error is a label without one.
+    pub fn relabelled(&self, to: &[Option<u32>]) -> std::result::Result<Dataset, u32> {
+        let mut labels = vec![u32::MAX; self.labels.len()];
+        for &row in self.rows.iter() {
+            let label = self.labels[row as usize];
+            labels[row as usize] = to.get(label as usize).copied().flatten().ok_or(label)?;
+        }
+        Ok(Dataset { labels: Arc::new(labels), ..self.clone() })
+    }
+
     /// Returns other rows of these images.
     fn part(&self, rows: Vec<u32>) -> Dataset {
         Dataset { rows: Arc::new(rows), ..self.clone() }
@@ -189,6 +199,40 @@ pub struct Sets {
     pub names: Vec<String>,
 }
 
+impl Sets {
+    /// Gives the labels of all parts the meaning of a network's outputs.
+    pub fn relabel(&mut self, classes: &Classes) -> Result<()> {
+        for set in [Some(&mut self.train), self.valid.as_mut(), Some(&mut self.test)].into_iter().flatten() {
+            *set = classes.relabel(set, &self.names)?;
+        }
+        self.names = classes.names().to_vec();
+        Ok(())
+    }
+
+    /// Is the test part cut off from the images that the training part is of?
+    pub fn is_split(&self) -> bool {
+        Arc::ptr_eq(&self.train.images, &self.test.images)
+    }
+
+    /// All images, where the parts are of the same ones.
+    pub fn all(&self) -> Option<Dataset> {
+        let all = || (0..self.train.labels.len() as u32).collect();
+        self.is_split().then(|| self.train.part(all()))
+    }
+}
+
+/// Names of a source's classes, where they are the same for all its data.
+pub fn class_names(source: &Source) -> Vec<String> {
+    match source {
+        Source::Digits | Source::Svhn { .. } => (0..10).map(|d| d.to_string()).collect(),
+        Source::Mnist => idx::MNIST.class_names(),
+        Source::FashionMnist => idx::FASHION.class_names(),
+        Source::Cifar10 => cifar::CIFAR10.class_names(),
+        Source::Cifar100 => cifar::CIFAR100.class_names(),
+        Source::Folder { .. } | Source::Npz => vec![],
+    }
+}
+
 /// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed
 /// would let weights be tested on images they were trained on.
 const SPLIT_SEED: u64 = 20131216;
@@ -228,6 +272,9 @@ pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Set
         }
         Source::Npz => npz::load(need("npz", "an .npz file with the arrays x and y")?)?,
     };
+    if sets.names.is_empty() {
+        sets.names = class_names(&spec.source);
+    }
     if let Some(valid) = spec.valid {
         let all = sets.train.len();
         let count = if valid < 1.0 { (valid * all as f64).round() as usize } else { valid as usize };

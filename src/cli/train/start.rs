@@ -7,6 +7,8 @@ use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::Checkpoint;
+use ninc_runtime::classes::Classes;
+use ninc_runtime::data::Sets;
 use ninc_runtime::init::Parameter;
 use ninc_runtime::train::Start;
 use ninc_runtime::train::job::checkpoint_path;
@@ -39,6 +41,34 @@ pub fn start(
             Ok(Start::Weights(Box::new(fit(weights, parameters, path)?)))
         }
     }
+}
+
+/// What the network's outputs stand for: as in what the training starts from, as far as its last layer comes from
+/// there. Says which outputs get another meaning.
+pub fn classes(args: &Args, outputs: usize, start: &Start, parameters: &[Parameter], sets: &Sets) -> Done<Classes> {
+    let data = &sets.names;
+    let (weights, path) = match start {
+        Start::Fresh => return Ok(Classes::of_training(outputs, &[], data, "")?),
+        Start::Resume(checkpoint, path) => {
+            let learned = checkpoint.classes.as_ref().filter(|names| !names.is_empty()).unwrap_or(data);
+            return Ok(Classes::new(outputs, learned, &path.display().to_string())?);
+        }
+        Start::Weights(weights) => (weights, args.weights.as_deref().unwrap_or(Path::new(""))),
+    };
+    let last = parameters.iter().rfind(|p| !p.state);
+    let kept = last.is_some_and(|p| weights.tensors.contains_key(&p.name));
+    let learned = if kept { &weights.classes[..] } else { &[] };
+    let classes = Classes::of_training(outputs, learned, data, &path.display().to_string())?;
+    let turned = learned.iter().zip(classes.names()).filter(|(old, new)| old != new);
+    let turned: Vec<String> = turned.map(|(old, new)| format!("{old} becomes {new}")).collect();
+    if !turned.is_empty() {
+        output::note(&format!("note: outputs of {} learn other classes: {}", path.display(), turned.join(", ")));
+    }
+    if data.is_empty() && !learned.is_empty() {
+        let named: Vec<String> = learned.iter().enumerate().map(|(label, name)| format!("{label} is {name}")).collect();
+        output::note(&format!("note: labels of the data are numbers; as in {}, {}", path.display(), named.join(", ")));
+    }
+    Ok(classes)
 }
 
 /// The checkpoint that `--resume` goes on from, and its file.
