@@ -530,7 +530,7 @@ fn a_whitening_is_kept_and_never_trusted_when_damaged() {
     assert_eq!(fit(&set, &steps), (first, true));
 }
 
-fn checkpoint(step: u64) -> Checkpoint {
+pub fn checkpoint(step: u64) -> Checkpoint {
     let identity = Identity {
         version: "1".into(),
         network: "n".into(),
@@ -543,7 +543,8 @@ fn checkpoint(step: u64) -> Checkpoint {
     let tensor = |scale: f32| Tensor::new(&[2, 3], (0..6).map(|i| i as f32 * scale).collect()).expect("fits");
     let tensors = [("a.weight", 0.1), ("b.velocity", step as f32)].map(|(n, s)| (n.to_string(), tensor(s)));
     let cursor = ninc_runtime::train::state::Cursor { step, ..Default::default() };
-    Checkpoint { identity, compiled_for: None, classes: None, cursor, tensors: tensors.into() }
+    let (origin, tensors) = (String::new(), tensors.into());
+    Checkpoint { identity, origin, compiled_for: None, classes: None, cursor, tensors }
 }
 
 #[test]

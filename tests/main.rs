@@ -36,5 +36,6 @@ mod trace;
 mod trained;
 mod trouble;
 mod vectors;
+mod work;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -272,7 +272,7 @@ fn a_loss_that_is_stuck_is_recognised() {
             .replace("channels = 10) as", "channels = 10, init = constant(0.0)) as")
             .replace("rate = 0.1", "rate = 1e-9"),
     );
-    let (_, err) = place.good(&["train", "slow.nin", "--epochs", "1"]);
+    let (_, err) = place.good(&["train", "slow.nin", "--epochs", "1", "--out", "slow"]);
     assert!(err.contains("ln(10)"), "{err}");
 }
 
@@ -280,7 +280,7 @@ fn a_loss_that_is_stuck_is_recognised() {
 fn the_report_stands_alone() {
     let place = Place::new();
     place.good(&["train", "tiny.nin", "--steps", "60"]);
-    let page = || fs::read_to_string(place.path("out/report.html")).expect("a report");
+    let page = || fs::read_to_string(place.path("out/tiny.report.html")).expect("a report");
     let first = page();
     for text in [
         "test accuracy",
@@ -298,7 +298,7 @@ fn the_report_stands_alone() {
     for text in ["http:", "https:", "<script", "<link", "@import", "url("] {
         assert!(!first.contains(text), "{text}");
     }
-    fs::remove_file(place.path("out/report.html")).expect("there");
+    fs::remove_file(place.path("out/tiny.report.html")).expect("there");
     place.good(&["train", "tiny.nin", "--steps", "90", "--resume"]);
     assert!(page().contains("90"), "written after a resumed training too");
 }
@@ -343,7 +343,7 @@ fn fine_tuning_says_what_it_took() {
         .replace("conv1", "first")
         .replace("|> global_avg_pool", "|> relu\n        |> cccp(channels = 10) as maps\n        |> global_avg_pool");
     place.model("other.nin", &other.replace("network tiny", "network other"));
-    let start = ["train", "other.nin", "--steps", "20", "--weights", "out/tiny.safetensors"];
+    let start = ["train", "other.nin", "--steps", "20", "--weights", "out/tiny.safetensors", "--overwrite"];
     let (_, err) = place.good(&[&start[..], &["--rename", "conv1=first", "--freeze", "first"]].concat());
     let row =
         |name: &str| err.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name}: {err}")).to_string();
@@ -372,7 +372,8 @@ fn fine_tuning_says_what_it_took() {
     place.bad(&[&start[..], &["--freeze", "frist"]].concat(), &["frist", "first"]);
     place.bad(&[&start[..], &["--freeze", "*"]].concat(), &["nothing to train"]);
     place.model("far.nin", &MODEL.replace("conv1", "a").replace("conv2", "b").replace("width = 8", "width = 4"));
-    place.bad(&["train", "far.nin", "--weights", "out/tiny.safetensors"], &["does not fit", "--rename"]);
+    place
+        .bad(&["train", "far.nin", "--weights", "out/tiny.safetensors", "--out", "far"], &["does not fit", "--rename"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed overlapped.
 
 use crate::spec::{Length, Recipe, Schedule};
-use crate::store::{Disk, Store};
+use crate::store::{self, Disk, Store};
 use crate::train::state::Cursor;
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -98,11 +98,35 @@ impl fmt::Display for CompiledFor {
     }
 }
 
+/// Which training a checkpoint belongs to: one that is made twice is the same one, because its bits are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    identity: Identity,
+    origin: String,
+}
+
+impl Origin {
+    /// Reads it from the head of a checkpoint.
+    pub fn read(path: &Path) -> Result<Origin> {
+        let metadata = store::metadata(path)?;
+        let identity = metadata.get("identity").and_then(|text| serde_json::from_str(text).ok());
+        let identity = identity.ok_or_else(|| Error::new(format!("{} is no checkpoint", path.display())))?;
+        Ok(Origin { identity, origin: metadata.get("origin").cloned().unwrap_or_default() })
+    }
+
+    /// Does this checkpoint belong to the same training?
+    pub fn of(&self, checkpoint: &Checkpoint) -> bool {
+        self.identity == checkpoint.identity && self.origin == checkpoint.origin
+    }
+}
+
 /// A training at the end of a step: who it is, where it is, and its tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     /// What makes it the same training.
     pub identity: Identity,
+    /// Checksum of the weights that it started from; empty where it started anew, and in trainings by former versions.
+    pub origin: String,
     /// Not known of trainings by former versions.
     pub compiled_for: Option<CompiledFor>,
     /// Names of the classes in the order of the network's outputs. Not known of trainings by former versions.
@@ -121,6 +145,9 @@ impl Checkpoint {
         store.metadata.insert("format".into(), FORMAT.into());
         store.metadata.insert("identity".into(), json(serde_json::to_string(&self.identity)));
         store.metadata.insert("cursor".into(), json(serde_json::to_string(&self.cursor)));
+        if !self.origin.is_empty() {
+            store.metadata.insert("origin".into(), self.origin.clone());
+        }
         if let Some(compiled_for) = &self.compiled_for {
             store.metadata.insert("compiled_for".into(), json(serde_json::to_string(compiled_for)));
         }
@@ -144,12 +171,13 @@ impl Checkpoint {
         let part = |key: &str| store.metadata.get(key).map(String::as_str).unwrap_or_default();
         let wrong = |e: serde_json::Error| Error::new(format!("{}: its state cannot be read: {e}", path.display()));
         let identity = serde_json::from_str(part("identity")).map_err(wrong)?;
+        let origin = part("origin").to_string();
         let cursor = serde_json::from_str(part("cursor")).map_err(wrong)?;
         let compiled_for = store.metadata.get("compiled_for").map(|text| serde_json::from_str(text));
         let compiled_for = compiled_for.transpose().map_err(wrong)?;
         let classes = store.metadata.get("classes").map(|text| serde_json::from_str(text));
         let classes = classes.transpose().map_err(wrong)?;
-        Ok(Checkpoint { identity, compiled_for, classes, cursor, tensors: store.tensors })
+        Ok(Checkpoint { identity, origin, compiled_for, classes, cursor, tensors: store.tensors })
     }
 
     /// Refuses to go on where the result would not be the same.

@@ -26,6 +26,12 @@ impl Error {
         self
     }
 
+    /// Adds to the way out that there is.
+    pub fn and_help(mut self, more: &str) -> Error {
+        self.help = Some(self.help.map_or_else(|| more.into(), |help| format!("{help}; {more}")));
+        self
+    }
+
     /// An operating system's error about a file.
     pub fn file(action: &str, path: &std::path::Path, cause: &std::io::Error) -> Error {
         Error::new(format!("cannot {action} {}: {cause}", path.display()))

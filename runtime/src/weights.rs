@@ -103,6 +103,16 @@ impl Weights {
         Ok(Weights { model, tensors: store.tensors, preparation, classes: classes.unwrap_or_default(), recipe, epoch })
     }
 
+    /// CRC-32 of the names, shapes and numbers, as 8 digits.
+    pub fn checksum(&self) -> String {
+        let mut hasher = crc32fast::Hasher::new();
+        for (name, tensor) in &self.tensors {
+            hasher.update(format!("{name} {:?};", tensor.dims).as_bytes());
+            tensor.data.iter().for_each(|v| hasher.update(&v.to_le_bytes()));
+        }
+        format!("{:08x}", hasher.finalize())
+    }
+
     /// Compares with what a network has: everything must be there, nothing else, all of the right shape.
     pub fn check(&self, parameters: &[Parameter], path: &Path) -> Result<()> {
         let wanted: BTreeMap<&str, &[usize]> =

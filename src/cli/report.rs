@@ -1,4 +1,4 @@
-//! `report.html`: what came of a training, as one page that needs nothing else.
+//! `NAME.report.html`: what came of a training, as one page that needs nothing else.
 //!
 //! Everything is in the page: styles, curves as SVG, pictures as data URLs. It asks no server for anything, runs no
 //! script, and shows names from files as text, whatever they hold.
@@ -56,7 +56,7 @@ pub fn write(session: &Session) -> Done<PathBuf> {
     page.section("Recipe", "");
     page.table(&recipe(&job.recipe, session), "facts");
     page.details(&format!("The model file {}", session.file), &session.text);
-    let path = job.folder.join("report.html");
+    let path = job.folder.join(format!("{}.report.html", job.name));
     write_atomically(&path, page.finish().as_bytes(), &System)?;
     Ok(path)
 }

@@ -22,8 +22,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod earlier;
 mod finder;
 mod start;
+
+/// Where the files go unless said.
+const OUT: &str = "out";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,8 +36,11 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Where weights, log and checkpoint go
-    #[arg(long, default_value = "out", value_name = "DIR")]
+    #[arg(long, default_value = OUT, value_name = "DIR")]
     out: PathBuf,
+    /// Replace what an earlier training left there under the network's name
+    #[arg(long)]
+    overwrite: bool,
     /// Passes over the data (a fraction is fine), instead of the recipe's
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     epochs: Option<f64>,
@@ -107,11 +114,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
     let (name, scores, outputs) = result(&model)?;
+    let resumed = start::checkpoint(args, &model)?;
+    let replaces = earlier::files(args, &model, resumed.as_ref())?;
     let mut sets = load_data(&model, &args.file, args.data.as_deref())?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
-    let resumed = start::checkpoint(args, &model)?;
     let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
     let mut trainer = global.training(&model)?;
     // Texts are those of the training step.
@@ -144,6 +152,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         folder: args.out.clone(),
         start,
         saving: saving(args),
+        replaces,
         log_steps: global.verbose,
         disk: &System,
         finder: Some(&finder),

@@ -53,7 +53,7 @@ else
     tests=(cargo test --release --locked --test all --)
 fi
 part "checks" 240 "${tests[@]}" "${checks[@]}" --test-threads=1 2>&1 | tee "$out/tests.txt" | grep -E "^test |^test result|skipped|panicked" || true
-part "digits to the end" 60 "$ninc" train models/digits.nin --device "$device" --out "$out/digits" 2>&1 | tee "$out/digits.txt" | tail -n 2
+part "digits to the end" 60 "$ninc" train models/digits.nin --overwrite --device "$device" --out "$out/digits" 2>&1 | tee "$out/digits.txt" | tail -n 2
 
 measure() {
     local mode=$1 batch=$2 precision=$3

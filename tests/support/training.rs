@@ -45,6 +45,7 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
         folder: folder.into(),
         start,
         saving: Saving::default(),
+        replaces: vec![],
         log_steps: false,
         disk,
         finder: None,

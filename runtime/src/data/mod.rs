@@ -3,6 +3,7 @@
 pub mod augment;
 pub mod batches;
 pub mod cache;
+pub mod checksum;
 pub mod cifar;
 pub mod digits;
 pub mod files;

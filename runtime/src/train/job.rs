@@ -50,6 +50,8 @@ pub struct Job<'a> {
     pub start: Start,
     /// When to save.
     pub saving: Saving,
+    /// Files of an earlier training that are to be replaced: they go once this one's first checkpoint is saved.
+    pub replaces: Vec<PathBuf>,
     /// A line in the log for each step.
     pub log_steps: bool,
     /// Where files are written.
@@ -152,6 +154,11 @@ pub struct Outcome {
 /// Names of a training's files.
 pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.safetensors"))
+}
+
+/// Names the weights that did best on the validation part.
+pub fn best_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.best.safetensors"))
 }
 
 /// Names the checkpoint.

@@ -2,6 +2,7 @@
 //! more.
 
 use super::job::{Saving, checkpoint_path};
+use crate::checkpoint::{Checkpoint, Origin};
 use crate::store::Disk;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -49,18 +50,19 @@ pub fn kept(folder: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Gives the checkpoint just written a second name that the next save leaves alone, and removes what is more than
-/// `keep`.
-pub fn keep(folder: &Path, name: &str, step: u64, saving: Saving, disk: &dyn Disk) -> Result<()> {
+/// Gives the checkpoint just written, `state`, a second name that the next save leaves alone, and removes what is more
+/// than `keep`. Checkpoints of other trainings are none of its business.
+pub fn keep(folder: &Path, name: &str, state: &Checkpoint, saving: Saving, disk: &dyn Disk) -> Result<()> {
     if saving.keep < 2 {
         return Ok(());
     }
+    let step = state.cursor.step;
     let path = kept_path(folder, name, step);
     disk.link(&checkpoint_path(folder, name), &path).map_err(|e| Error::file("keep", &path, &e))?;
+    let own = |(_, path): &(u64, PathBuf)| Origin::read(path).is_ok_and(|origin| origin.of(state));
     // Those of later steps are from before a return to this one: they come again.
-    let old = kept(folder, name).into_iter().filter(|(s, _)| *s > step);
-    let many = kept(folder, name).into_iter().filter(|(s, _)| *s <= step).skip(saving.keep);
-    for (_, path) in old.chain(many) {
+    let (old, now): (Vec<_>, Vec<_>) = kept(folder, name).into_iter().filter(own).partition(|(s, _)| *s > step);
+    for (_, path) in old.into_iter().chain(now.into_iter().skip(saving.keep)) {
         disk.remove(&path).map_err(|e| Error::file("remove", &path, &e))?;
     }
     Ok(())

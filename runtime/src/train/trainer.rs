@@ -4,24 +4,27 @@ use super::append_log::AppendLog;
 use super::divergence::{self, ReplayLog};
 use super::evaluate::{self, Evaluation, evaluate};
 use super::events::{self, Events};
-use super::job::{Control, Job, Outcome, Progress, Start, Watch, checkpoint_path, log_path, weights_path};
+use super::job::{Control, Job, Outcome, Progress, Start, Watch, best_path, checkpoint_path, log_path, weights_path};
 use super::log::{self, Line};
-use super::saving::{self, Due};
+use super::saving::Due;
 use super::schedule::{Clock, hyper, total_steps};
 use super::state::Cursor;
 use super::step::{Next, one};
 use super::step_inputs;
-use crate::checkpoint::{Checkpoint, Identity};
+use crate::checkpoint::Identity;
 use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
+use crate::data::checksum::Hashed;
 use crate::init::{self, Parameter};
 use crate::plan::Port;
 use crate::spec;
 use crate::weights::Weights;
 use crate::{Engine, Error, Prefetch, Result};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+
+mod saved;
 
 struct Run<'a, 'b> {
     job: &'a Job<'b>,
@@ -29,13 +32,21 @@ struct Run<'a, 'b> {
     trainer: &'a mut dyn Engine,
     infer: &'a mut dyn Engine,
     identity: Identity,
+    /// As [`Checkpoint::origin`].
+    origin: String,
     cursor: Cursor,
+    /// Steps that were done when this session began.
+    begun: u64,
     log: AppendLog,
     events: Events,
     replay_log: ReplayLog,
     total: u64,
     /// The log could not be written, and the user knows.
     deaf: bool,
+    /// Within a step: the parameters may be neither those before it nor those after it.
+    within: bool,
+    /// As [`Job::replaces`], until they are gone.
+    replaces: Vec<PathBuf>,
 }
 
 /// Trains `trainer` (a training program) and tests with `infer` (the inference program of the same network).
@@ -49,7 +60,7 @@ pub fn train(
     check(job, trainer)?;
     std::fs::create_dir_all(&job.folder).map_err(|e| Error::file("make the folder", &job.folder, &e))?;
     let mut run = Run::new(job, trainer, infer)?;
-    let stopped = run.steps(watch, control)?;
+    let stopped = run.steps(watch, control).map_err(|e| run.saved_before(e))?;
     run.checkpoint().map_err(|e| run.rescue(e))?;
     let (weights, checkpoint) = (weights_path(&job.folder, &job.name), checkpoint_path(&job.folder, &job.name));
     let (steps, data) = (run.cursor.step, run.identity.data.clone());
@@ -83,37 +94,19 @@ fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     Ok(())
 }
 
-/// Hash of a data set's pixels (of pictures in files: their paths) and labels.
-pub fn data_hash(set: &Dataset) -> Result<String> {
-    use crate::data::Pixels;
-    let mut hasher = crc32fast::Hasher::new();
-    match &set.images.pixels {
-        Pixels::Bytes(bytes) => hasher.update(bytes),
-        Pixels::Floats(floats) => floats.chunks(4096).for_each(|some| {
-            let bytes: Vec<u8> = some.iter().flat_map(|v| v.to_le_bytes()).collect();
-            hasher.update(&bytes);
-        }),
-        Pixels::Files(files, _) => {
-            for file in files {
-                let size = std::fs::metadata(file).map_err(|e| Error::file("read", file, &e))?.len();
-                hasher.update(format!("{:?} {size};", file.file_name()).as_bytes());
-            }
-        }
-    }
-    for words in [&set.labels, &set.rows] {
-        words.iter().for_each(|w| hasher.update(&w.to_le_bytes()));
-    }
-    Ok(format!("{:08x}", hasher.finalize()))
-}
-
 impl<'a, 'b> Run<'a, 'b> {
     fn new(job: &'a Job<'b>, trainer: &'a mut dyn Engine, infer: &'a mut dyn Engine) -> Result<Run<'a, 'b>> {
         let recipe = &job.recipe;
+        let (by, origin) = match &job.start {
+            Start::Resume(checkpoint, _) => (Hashed::as_in(&checkpoint.identity.data), checkpoint.origin.clone()),
+            Start::Weights(weights) => (Hashed::Contents, weights.checksum()),
+            Start::Fresh => (Hashed::Contents, String::new()),
+        };
         let pipeline = (job.preparation.spec(), &job.augment);
         let identity = Identity {
             version: job.version.clone(),
             network: job.network.clone(),
-            data: data_hash(&job.sets.train)?,
+            data: job.sets.train.checksum(by)?,
             pipeline: serde_json::to_string(&pipeline).map_err(|e| Error::new(e.to_string()))?,
             recipe: Identity::recipe_text(recipe),
             seed: recipe.seed,
@@ -159,11 +152,32 @@ impl<'a, 'b> Run<'a, 'b> {
         let log = AppendLog::open(&log_path(&job.folder, &job.name), cursor.log)?;
         let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;
         let replay_log = ReplayLog::default();
-        Ok(Run { job, source, trainer, infer, identity, cursor, log, events, replay_log, total, deaf: false })
+        let (begun, replaces) = (cursor.step, job.replaces.clone());
+        Ok(Run {
+            job,
+            source,
+            trainer,
+            infer,
+            identity,
+            origin,
+            cursor,
+            begun,
+            log,
+            events,
+            replay_log,
+            total,
+            deaf: false,
+            within: false,
+            replaces,
+        })
     }
 
     /// Until the end, or until somebody asks to stop (then `true`).
     fn steps(&mut self, watch: &mut dyn Watch, control: &Control) -> Result<bool> {
+        // An epoch that an error kept from being closed.
+        if self.cursor.batch == self.source.batches() {
+            self.end_epoch(watch)?;
+        }
         let mut batches = self.source.start(self.cursor.epoch, self.cursor.batch)?;
         let mut load = || batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))?;
         let mut due = Due::new(self.job.saving);
@@ -209,6 +223,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let (recipe, labels) = (&self.job.recipe, &batch.labels);
         let hyper = hyper(recipe, self.clock(), &self.cursor.plateau);
         self.replay_log.step(self.trainer, &self.cursor, hyper)?;
+        self.within = true;
         let (there, last) = (std::mem::take(&mut next.there), self.cursor.step + 1 == self.total);
         let mut overlapped = |inputs: &[Port], prefetch: &mut dyn Prefetch| {
             if !last && let Ok(batch) = next.loaded.insert(load()) {
@@ -224,6 +239,7 @@ impl<'a, 'b> Run<'a, 'b> {
             };
             return Err(divergence::broken(self.job, self.trainer, &self.source, &self.replay_log, loss, again)?);
         }
+        self.within = false;
         let classes = results[1].data.len() / labels.len();
         let scored = results[1].data.chunks_exact(classes).zip(labels);
         let right = scored.filter(|(scores, label)| evaluate::rank(scores, **label as usize) == 0).count();
@@ -294,9 +310,10 @@ impl<'a, 'b> Run<'a, 'b> {
         // not differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
         if whole && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
-            let best = job.folder.join(format!("{}.best.safetensors", job.name));
-            if let Err(e) = self.weights()?.write(&best, job.disk) {
-                watch.note(&format!("the best weights so far were not saved, training goes on: {e}"));
+            let best = best_path(&job.folder, &job.name);
+            match self.weights()?.write(&best, job.disk) {
+                Ok(()) => self.replaces.retain(|path| *path != best),
+                Err(e) => watch.note(&format!("the best weights so far were not saved, training goes on: {e}")),
             }
         }
         if whole && self.cursor.plateau.epoch(&job.recipe.schedule, accuracy) {
@@ -335,60 +352,6 @@ impl<'a, 'b> Run<'a, 'b> {
         self.weights()?.load_into(self.infer)?;
         let source = Source::plain(set, Some(&self.job.preparer), self.job.recipe.batch)?;
         evaluate(self.infer, &source, &self.job.output, self.job.scores)
-    }
-
-    /// Everything that a checkpoint holds. One with broken numbers would take the place of one that can be used.
-    fn state(&self) -> Result<Checkpoint> {
-        let mut tensors = BTreeMap::new();
-        for parameter in &self.job.parameters {
-            let tensor = self.trainer.read(&parameter.name)?;
-            if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
-                let (name, value) = (&parameter.name, divergence::name_of(*value));
-                return Err(Error::new(format!("a value of `{name}` became {value} in step {}", self.cursor.step))
-                    .with_help(
-                        "lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched",
-                    ));
-            }
-            tensors.insert(parameter.name.clone(), tensor);
-        }
-        let (identity, cursor) = (self.identity.clone(), self.cursor.clone());
-        let (compiled_for, classes) = (self.job.compiled_for.clone(), Some(self.job.sets.names.clone()));
-        Ok(Checkpoint { identity, compiled_for, classes, cursor, tensors })
-    }
-
-    fn checkpoint(&mut self) -> Result<()> {
-        self.cursor.log = self.log.sync()?;
-        self.cursor.events = self.events.sync()?;
-        let job = self.job;
-        self.state()?.write(&checkpoint_path(&job.folder, &job.name), job.disk)?;
-        saving::keep(&job.folder, &job.name, self.cursor.step, job.saving, job.disk)
-    }
-
-    /// The last save failed, and the program is about to end: whatever the cause, the work goes to another place.
-    fn rescue(&mut self, cause: Error) -> Error {
-        let name = self.job.name.clone();
-        let mut save = || -> Result<std::path::PathBuf> {
-            let state = self.state()?;
-            let folder = saving::rescue_folder(&name)?;
-            self.log.copy_to(&log_path(&folder, &name))?;
-            let events = events::path(&folder, &name);
-            std::fs::create_dir_all(events.parent().unwrap_or(Path::new(".")))
-                .map_err(|e| Error::file("make", &folder, &e))?;
-            self.events.file().copy_to(&events)?;
-            let length =
-                |path: &Path| std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::file("read", path, &e));
-            let cursor =
-                Cursor { log: length(&log_path(&folder, &name))?, events: length(&events)?, ..state.cursor.clone() };
-            Checkpoint { cursor, ..state }.write(&checkpoint_path(&folder, &name), self.job.disk)?;
-            Ok(folder)
-        };
-        match save() {
-            Ok(folder) => cause.with_help(format!(
-                "nothing is lost: the state is in {0}. Go on with `--out {0} --resume`",
-                folder.display()
-            )),
-            Err(_) => cause,
-        }
     }
 }
 

@@ -1,0 +1,85 @@
+//! A training's state on its way to the disk: the checkpoint, and what an error must not take along.
+
+use super::super::job::{checkpoint_path, log_path};
+use super::super::state::Cursor;
+use super::super::{divergence, events, saving};
+use super::Run;
+use crate::checkpoint::Checkpoint;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+impl Run<'_, '_> {
+    /// Everything that a checkpoint holds. One with broken numbers would take the place of one that can be used.
+    fn state(&self) -> Result<Checkpoint> {
+        let mut tensors = BTreeMap::new();
+        for parameter in &self.job.parameters {
+            let tensor = self.trainer.read(&parameter.name)?;
+            if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
+                let (name, value) = (&parameter.name, divergence::name_of(*value));
+                return Err(Error::new(format!("a value of `{name}` became {value} in step {}", self.cursor.step))
+                    .with_help(
+                        "lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched",
+                    ));
+            }
+            tensors.insert(parameter.name.clone(), tensor);
+        }
+        let (identity, origin, cursor) = (self.identity.clone(), self.origin.clone(), self.cursor.clone());
+        let (compiled_for, classes) = (self.job.compiled_for.clone(), Some(self.job.sets.names.clone()));
+        Ok(Checkpoint { identity, origin, compiled_for, classes, cursor, tensors })
+    }
+
+    /// Saves the state; what it is asked to replace goes after that.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        self.cursor.log = self.log.sync()?;
+        self.cursor.events = self.events.sync()?;
+        let (job, state) = (self.job, self.state()?);
+        let path = checkpoint_path(&job.folder, &job.name);
+        state.write(&path, job.disk)?;
+        for old in self.replaces.drain(..).filter(|old| *old != path) {
+            job.disk.remove(&old).map_err(|e| Error::file("remove", &old, &e))?;
+        }
+        saving::keep(&job.folder, &job.name, &state, job.saving, job.disk)
+    }
+
+    /// An error that is no step's own is about to end the training: the last whole step is saved first.
+    pub(super) fn saved_before(&mut self, cause: Error) -> Error {
+        if self.within || self.cursor.step == self.begun {
+            return cause;
+        }
+        match self.checkpoint() {
+            Ok(()) => cause.and_help(&format!(
+                "step {} was the last whole one and is saved: once this is mended, go on with `--resume`",
+                self.cursor.step
+            )),
+            Err(_) => self.rescue(cause),
+        }
+    }
+
+    /// The last save failed, and the program is about to end: whatever the cause, the work goes to another place.
+    pub(super) fn rescue(&mut self, cause: Error) -> Error {
+        match self.save_elsewhere() {
+            Ok(folder) => cause.with_help(format!(
+                "nothing is lost: the state is in {0}. Go on with `--out {0} --resume`",
+                folder.display()
+            )),
+            Err(_) => cause,
+        }
+    }
+
+    /// State, log and events in a folder among the temporary files.
+    fn save_elsewhere(&mut self) -> Result<PathBuf> {
+        let (name, state) = (&self.job.name, self.state()?);
+        let folder = saving::rescue_folder(name)?;
+        self.log.copy_to(&log_path(&folder, name))?;
+        let events = events::path(&folder, name);
+        std::fs::create_dir_all(events.parent().unwrap_or(Path::new(".")))
+            .map_err(|e| Error::file("make", &folder, &e))?;
+        self.events.file().copy_to(&events)?;
+        let length = |path: &Path| std::fs::metadata(path).map(|m| m.len()).map_err(|e| Error::file("read", path, &e));
+        let (log, events) = (length(&log_path(&folder, name))?, length(&events)?);
+        let cursor = Cursor { log, events, ..state.cursor.clone() };
+        Checkpoint { cursor, ..state }.write(&checkpoint_path(&folder, name), self.job.disk)?;
+        Ok(folder)
+    }
+}

@@ -1,0 +1,65 @@
+//! Work of an earlier training where this one would write: it is replaced only where that is asked for.
+
+use super::Args;
+use crate::cli::output::{Done, Failure};
+use ninc::model::Model;
+use ninc_runtime::Error;
+use ninc_runtime::checkpoint::{Checkpoint, Origin};
+use ninc_runtime::spec::{Recipe, Schedule};
+use ninc_runtime::train::job::{best_path, checkpoint_path, weights_path};
+use ninc_runtime::train::saving;
+use std::path::{Path, PathBuf};
+
+/// The files of another training that this one replaces, by `--overwrite`; without it they are an error. `resumed` is
+/// the checkpoint that it goes on from.
+pub fn files(args: &Args, model: &Model, resumed: Option<&(Checkpoint, PathBuf)>) -> Done<Vec<PathBuf>> {
+    let (folder, name) = (&args.out, &model.name);
+    let last = checkpoint_path(folder, name);
+    let kept = saving::kept(folder, name).into_iter().map(|(_, path)| path);
+    let states: Vec<PathBuf> = std::iter::once(last.clone()).chain(kept).filter(|path| path.exists()).collect();
+    let weights = [weights_path(folder, name), best_path(folder, name)].into_iter().filter(|path| path.exists());
+    let others: Vec<PathBuf> = match resumed {
+        None => weights.chain(states).collect(),
+        Some((checkpoint, from)) => {
+            // A damaged one is no other training's work: its own step is what is gone on from.
+            let other = |path: &PathBuf| Origin::read(path).is_ok_and(|origin| !origin.of(checkpoint));
+            let here = states.contains(from) || (last.exists() && !other(&last));
+            let states = states.into_iter().filter(other);
+            if here { states.collect() } else { weights.chain(states).collect() }
+        }
+    };
+    match others.first() {
+        Some(first) if !args.overwrite => Err(Failure::Error(refused(args, model, first, &last, resumed.is_some()))),
+        _ => Ok(others),
+    }
+}
+
+/// The error, with the two lines that go on.
+fn refused(args: &Args, model: &Model, first: &Path, last: &Path, resumed: bool) -> Error {
+    let (first, file) = (first.display(), args.file.display());
+    let out = match args.out == Path::new(super::OUT) {
+        true => String::new(),
+        false => format!(" --out {}", args.out.display()),
+    };
+    let start = format!("ninc train {file}{out}");
+    let replace = format!("to replace it: {start} --overwrite");
+    let message = format!("{first} comes from another training, which this one would replace");
+    let ended = weights_path(&args.out, &model.name).exists();
+    let more = model.train.as_ref().filter(|_| !resumed).and_then(|recipe| go_on(recipe, last, ended));
+    let more = more.map(|more| format!("to go on with it: {start} --resume{more}"));
+    let keep = more.unwrap_or_else(|| "to keep it: another folder with --out DIR".into());
+    Error::new(message).with_help(format!("{keep}\n        {replace}"))
+}
+
+/// What `--resume` needs besides to make more steps, where more can be made.
+fn go_on(recipe: &Recipe, checkpoint: &Path, ended: bool) -> Option<String> {
+    let cursor = Checkpoint::read(checkpoint).ok()?.cursor;
+    // The length is part of these schedules, and who stopped early would stop again.
+    let fixed = matches!(recipe.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. });
+    let over = fixed || recipe.patience.is_some_and(|patience| cursor.waited >= patience);
+    match ended {
+        true if over => None,
+        true => Some(format!(" --epochs {}", 2 * cursor.epoch.max(1))),
+        false => Some(String::new()),
+    }
+}
