@@ -4,6 +4,7 @@
 use ninc::front;
 use ninc::graph::identity;
 use ninc_runtime::init::fnv;
+use ninc_runtime::store::Store;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,7 +41,11 @@ fn a_checkpoint_of_an_older_build_resumes_to_the_same_bits() {
         .output()
         .expect("ninc starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let weights = fs::read(out.join("small.safetensors")).expect("weights");
+    let path = out.join("small.safetensors");
+    // What weights say of themselves has grown since; the file is that of then without it.
+    let mut weights = Store::read(&path, true).expect("weights");
+    weights.metadata.retain(|key, _| !["pictures", "range", "checksum", "crc32"].contains(&key.as_str()));
+    let weights = weights.to_bytes();
     // Where the processor has no fused multiply-add, sums round otherwise.
     #[cfg(target_arch = "x86_64")]
     if !std::arch::is_x86_feature_detected!("fma") {

@@ -9,7 +9,7 @@ use ninc_runtime::data::{Dataset, Images, Pixels, digits, idx, load, tar};
 use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::npy;
 use ninc_runtime::philox::Stream;
-use ninc_runtime::spec::{DataSpec, Prepare, Resize, Source};
+use ninc_runtime::spec::{DataSpec, Grey, Prepare, Resize, Source};
 use ninc_runtime::store::{Disk, Store, System};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
@@ -24,7 +24,16 @@ fn folder() -> TempDir {
 }
 
 fn spec(source: Source) -> DataSpec {
-    DataSpec { source, path: None, prepare: vec![], augment: vec![], valid: None, allow_empty: false }
+    DataSpec {
+        source,
+        path: None,
+        prepare: vec![],
+        augment: vec![],
+        valid: None,
+        allow_empty: false,
+        grey: Grey::Rec601,
+        background: [255; 3],
+    }
 }
 
 fn shared(name: &str) -> Option<PathBuf> {

@@ -18,6 +18,7 @@ mod kill;
 mod library;
 mod names;
 mod nets;
+mod odd;
 mod opencl;
 mod ops;
 mod passes;

@@ -53,7 +53,7 @@ impl Identity {
             (self.data != now.data, "the training data has changed".to_string()),
             (self.seed != now.seed, format!("the seed was {} and is {}", self.seed, now.seed)),
             (self.batch != now.batch, format!("the batch was {} and is {}", self.batch, now.batch)),
-            (self.pipeline != now.pipeline, "`prepare` or `augment` has changed".to_string()),
+            (self.pipeline != now.pipeline, "`prepare`, `augment` or how pictures are read has changed".to_string()),
             (self.recipe != now.recipe, format!("the recipe has changed: it was {}", self.recipe)),
         ];
         checks.into_iter().find(|(differs, _)| *differs).map(|(_, text)| text)

@@ -17,6 +17,64 @@ pub struct DataSpec {
     pub valid: Option<f64>,
     /// Train outputs that have no training images?
     pub allow_empty: bool,
+    /// How colours become grey.
+    pub grey: Grey,
+    /// What shows through transparent pixels: red, green and blue.
+    pub background: [u8; 3],
+}
+
+impl DataSpec {
+    /// How pictures are read.
+    pub fn pictures(&self) -> Pictures {
+        let resize = match &self.source {
+            Source::Folder { resize } => *resize,
+            _ => Resize::Stretch,
+        };
+        Pictures { resize, grey: self.grey, background: self.background }
+    }
+
+    /// The same data with pictures read as weights learned them.
+    pub fn reading(mut self, Pictures { resize, grey, background }: Pictures) -> DataSpec {
+        if let Source::Folder { resize: own } = &mut self.source {
+            *own = resize;
+        }
+        DataSpec { grey, background, ..self }
+    }
+}
+
+/// How a picture becomes an input's numbers. It is kept with the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pictures {
+    /// How it is brought to the input's size.
+    pub resize: Resize,
+    /// How colours become grey.
+    pub grey: Grey,
+    /// What shows through transparent pixels: red, green and blue.
+    pub background: [u8; 3],
+}
+
+impl Default for Pictures {
+    /// What holds where a model says nothing.
+    fn default() -> Pictures {
+        Pictures { resize: Resize::Stretch, grey: Grey::Rec601, background: [255; 3] }
+    }
+}
+
+impl Pictures {
+    /// What held before weights said it.
+    pub fn former(resize: Resize) -> Pictures {
+        Pictures { resize, grey: Grey::Rec709, background: [255; 3] }
+    }
+}
+
+/// How red, green and blue are weighted for an input of one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grey {
+    /// 0.299, 0.587, 0.114, as in Pillow, OpenCV and torchvision.
+    Rec601,
+    /// 0.2126, 0.7152, 0.0722.
+    Rec709,
 }
 
 /// A kind of data set.
@@ -48,7 +106,7 @@ pub enum Source {
 }
 
 /// How a picture is brought to the input's size.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
     /// Stretch to the input's size.

@@ -45,6 +45,9 @@ impl Weights {
         if let Some(preparation) = &self.preparation {
             set("prepare", json(serde_json::to_string(preparation.spec())));
             set("image", json(serde_json::to_string(&preparation.dims())));
+            if let Some(pictures) = &preparation.pictures() {
+                set("pictures", json(serde_json::to_string(pictures)));
+            }
             store.tensors.extend(preparation.tensors());
         }
         store
@@ -92,11 +95,13 @@ impl Weights {
         let recipe = text("recipe").map(serde_json::from_str).transpose().map_err(|e| wrong("recipe", e))?;
         let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
         let form = form(&store.metadata).map_err(|e| wrong("preparation", e))?;
+        let pictures = text("pictures").map(serde_json::from_str).transpose().map_err(|e| wrong("preparation", e))?;
         let preparation = form
             .map(|(spec, dims)| Form::new(spec, dims))
             .transpose()?
             .map(|form| Preparation::from_tensors(form, |name| store.tensors.get(name).cloned()))
-            .transpose()?;
+            .transpose()?
+            .map(|preparation| preparation.reading(pictures));
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
         store.tensors.retain(|name, _| !name.starts_with("prepare."));

@@ -92,7 +92,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
         let mut random = Stream::new(1, 0, 0);
         return Ok(((0..count * size).map(|_| random.normal()).collect(), None));
     }
-    let sets = load_data(model, &args.file, args.data.as_deref())?;
+    let sets = load_data(model, &args.file, args.data.as_deref(), given.map(|(_, weights)| weights))?;
     let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
         Some(preparation) => preparation,
         None => {

@@ -65,9 +65,9 @@ impl Part {
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let (name, scores, outputs) = result(&model)?;
-    let sets = load_data(&model, &args.file, args.data.as_deref())?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = Weights::read(&weights_path)?;
+    let sets = load_data(&model, &args.file, args.data.as_deref(), Some(&weights))?;
     let classes = classes::of_weights(&model, &weights, &weights_path)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;

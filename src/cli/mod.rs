@@ -24,6 +24,7 @@ mod train;
 mod tune;
 
 use clap::{Parser, Subcommand};
+use ninc_runtime::image::profile;
 use options::GlobalOptions;
 use output::Failure;
 use std::process::ExitCode;
@@ -90,6 +91,9 @@ pub fn main() -> ExitCode {
         Command::Fold(args) => fold::run(args, global),
         Command::Devices(args) => devices::run(args, global),
     });
+    if let Some(note) = profile::note() {
+        output::note(&format!("note: {note}"));
+    }
     match done {
         // Who closed the pipe has read enough: `ninc inspect … | head`.
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,

@@ -9,7 +9,9 @@ use ninc::ops::Operator;
 use ninc::pipeline::Stage;
 use ninc_runtime::Error;
 use ninc_runtime::data::{self, Sets, files};
+use ninc_runtime::spec::{DataSpec, Pictures};
 use ninc_runtime::train::Scores;
+use ninc_runtime::weights::Weights;
 use std::path::Path;
 
 impl GlobalOptions {
@@ -43,15 +45,26 @@ pub fn text(path: &Path) -> Done<String> {
     })
 }
 
-/// A source's data. `given` is `--data`; the model's own path is relative to its file.
-pub fn load_data(model: &Model, file: &Path, given: Option<&Path>) -> Done<Sets> {
+/// A source's data. `given` is `--data`; the model's own path is relative to its file. Pictures are read as the weights
+/// learned them, where there are weights.
+pub fn load_data(model: &Model, file: &Path, given: Option<&Path>, weights: Option<&Weights>) -> Done<Sets> {
     let spec = model.data.as_ref().ok_or_else(|| {
         Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
             .with_help("add for example `data { source = digits  prepare = [scale] }`")
     })?;
     let own = spec.path.as_ref().map(|p| file.parent().unwrap_or(Path::new("")).join(p));
     let path = given.map(Path::to_path_buf).or(own);
-    Ok(data::load(spec, path.as_deref(), &input(model)?)?)
+    let spec = spec.clone().reading(pictures(model, weights));
+    Ok(data::load(&spec, path.as_deref(), &input(model)?)?)
+}
+
+/// How pictures are read: as the weights say; those of a former version, which prepared images, meant what it did.
+pub fn pictures(model: &Model, weights: Option<&Weights>) -> Pictures {
+    let spec = model.data.as_ref().map(DataSpec::pictures).unwrap_or_default();
+    match weights.and_then(|w| w.preparation.as_ref()) {
+        Some(preparation) => preparation.pictures().unwrap_or(Pictures::former(spec.resize)),
+        None => spec,
+    }
 }
 
 /// The shape of the network's input.

@@ -1,7 +1,7 @@
 //! `ninc run`: classify pictures.
 
 use super::classes;
-use super::model_file::{image_dims, input, result};
+use super::model_file::{self, image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
@@ -12,7 +12,7 @@ use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::image::picture;
 use ninc_runtime::npy;
-use ninc_runtime::spec::{Resize, Source};
+use ninc_runtime::spec::{Pictures, Source};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
@@ -79,7 +79,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Some(preparation) => Some(Preparer::new(preparation, &global.compile_preparations()?)?),
         None => None,
     };
-    let images = Images::read(args, &model, &dims, fitted, preparer.as_ref())?;
+    let how = model_file::pictures(&model, Some(&weights));
+    let images = Images::read(args, &how, &dims, fitted, preparer.as_ref())?;
 
     let first = model.graph.outputs.first().map(|(name, _)| name.clone());
     let name = first.ok_or_else(|| Error::new("the network has no result"))?;
@@ -121,17 +122,13 @@ struct Images {
 impl Images {
     fn read(
         args: &Args,
-        model: &Model,
+        pictures: &Pictures,
         dims: &[usize],
         preparation: Option<&Preparation>,
         preparer: Option<&Preparer>,
     ) -> Done<Images> {
         let size: usize = dims.iter().product();
         let mut images = Images { names: vec![], values: vec![], size };
-        let resize = match model.data.as_ref().map(|d| &d.source) {
-            Some(Source::Folder { resize }) => *resize,
-            _ => Resize::Stretch,
-        };
         for path in &args.inputs {
             let shown = path.display().to_string();
             if is_array(path) {
@@ -145,7 +142,7 @@ impl Images {
             }
             // A network on flat features still gets pictures of the shape that its training data had.
             let shape = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()))?;
-            let mut pixels = picture(path, shape, resize)?;
+            let mut pixels = picture(path, shape, pictures)?;
             if preparation.is_none() {
                 output::note("note: the weights hold no data preparation; pixels are used as 0 to 255");
             }

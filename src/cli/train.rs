@@ -13,7 +13,7 @@ use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::preparer::{Compile, Preparer};
 use ninc_runtime::data::{Dataset, cache};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::{Length, Prepare};
+use ninc_runtime::spec::{DataSpec, Length, Prepare};
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::Outcome;
 use ninc_runtime::train::{Job, Saving, train};
@@ -116,7 +116,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let replaces = earlier::files(args, &model, resumed.as_ref())?;
-    let mut sets = load_data(&model, &args.file, args.data.as_deref())?;
+    let mut sets = load_data(&model, &args.file, args.data.as_deref(), None)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 
@@ -133,7 +133,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         classes.check_taught(&sets.train)?;
     }
     let compile = global.silent().compile_preparations()?;
-    let preparation = prepare(&spec.prepare, &sets.train, &compile)?;
+    let preparation = prepare(&spec, &sets.train, &compile)?;
     let preparer = Arc::new(Preparer::new(&preparation, &compile)?);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
@@ -218,18 +218,18 @@ fn finish(
 }
 
 /// The fitted preparation. Whitening takes long enough that people should know what they wait for.
-fn prepare(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Done<Arc<Preparation>> {
+fn prepare(spec: &DataSpec, train: &Dataset, compile: &Compile) -> Done<Arc<Preparation>> {
     let begin = Instant::now();
-    if spec.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
+    if spec.prepare.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
         output::note("fitting the whitening to the training images");
     }
-    let (preparation, found) = cache::fit(spec, train, cache_folder::folder().as_deref(), &System, compile)?;
+    let (preparation, found) = cache::fit(&spec.prepare, train, cache_folder::folder().as_deref(), &System, compile)?;
     match (found, begin.elapsed().as_secs_f64()) {
         (true, _) => output::note("taken from the cache"),
         (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
         _ => {}
     }
-    Ok(Arc::new(preparation))
+    Ok(Arc::new(preparation.reading(Some(spec.pictures()))))
 }
 
 /// The options that stand above the recipe.

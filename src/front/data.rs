@@ -9,7 +9,7 @@ use super::function::{FunctionSpec, Table};
 use super::section::Reader;
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param, ParamSpec, Word};
-use ninc_runtime::spec::{Augment, DataSpec, Prepare, Resize, Source};
+use ninc_runtime::spec::{Augment, DataSpec, Grey, Prepare, Resize, Source};
 
 /// The key of the source.
 pub const SOURCE: &str = "source";
@@ -18,7 +18,11 @@ const AUGMENT: &str = "augment";
 const VALID: Param<Option<f64>> =
     Param::float("valid", Bounds::POSITIVE, "Examples kept apart: a fraction below 1 or a count.").optional();
 const ALLOW_EMPTY: Param<bool> = Param::bool("allow_empty", "Trains outputs without training images too.").or(false);
-const KEYS: &[&str] = &[SOURCE, PREPARE, AUGMENT, VALID.spec.name, ALLOW_EMPTY.spec.name];
+const GREY: Param<Grey> = Param::word("grey", "How colours become grey.").or_word("rec601");
+const BACKGROUND: Param<Option<Vec<usize>>> =
+    Param::ints("background", 0, 255, "What shows through transparent pixels: red, green, blue.").optional();
+const KEYS: &[&str] =
+    &[SOURCE, PREPARE, AUGMENT, VALID.spec.name, ALLOW_EMPTY.spec.name, GREY.spec.name, BACKGROUND.spec.name];
 
 impl Word for Resize {
     const WORDS: &'static [&'static str] = &["stretch", "crop"];
@@ -27,6 +31,18 @@ impl Word for Resize {
         match word {
             "stretch" => Some(Resize::Stretch),
             "crop" => Some(Resize::Crop),
+            _ => None,
+        }
+    }
+}
+
+impl Word for Grey {
+    const WORDS: &'static [&'static str] = &["rec601", "rec709"];
+
+    fn from_word(word: &str) -> Option<Grey> {
+        match word {
+            "rec601" => Some(Grey::Rec601),
+            "rec709" => Some(Grey::Rec709),
             _ => None,
         }
     }
@@ -155,13 +171,15 @@ pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Optio
     let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
     let valid = valid(&mut reader);
     let allow_empty = reader.constant(ALLOW_EMPTY);
+    let grey = reader.constant(GREY);
+    let background = background(&mut reader);
     let Some(source) = reader.function(SOURCE, &SOURCES) else {
         let d = Diagnostic::error(codes::MISSING_KEY, section.word, "`data` needs a `source`");
         reader.report(d.help("write for example `source = digits`"));
         return None;
     };
     let (source, path) = source?;
-    Some(DataSpec { source, path, prepare, augment, valid, allow_empty })
+    Some(DataSpec { source, path, prepare, augment, valid, allow_empty, grey, background })
 }
 
 /// A whole number counts examples, a fraction below 1 is a part of them.
@@ -172,6 +190,20 @@ fn valid(reader: &mut Reader) -> Option<f64> {
         reader.report(Diagnostic::error(codes::OUT_OF_RANGE, entry.value.span, message));
     }
     Some(v)
+}
+
+/// The background's colour; white unless said.
+fn background(reader: &mut Reader) -> [u8; 3] {
+    let (Some(colour), Some(entry)) = (reader.constant(BACKGROUND), reader.entry_of(BACKGROUND)) else {
+        return [255; 3];
+    };
+    let bytes: Vec<u8> = colour.iter().filter_map(|&v| u8::try_from(v).ok()).collect();
+    bytes.try_into().unwrap_or_else(|_| {
+        let message = format!("`background` is red, green and blue, not {} numbers", colour.len());
+        let d = Diagnostic::error(codes::WRONG_KIND, entry.value.span, message);
+        reader.report(d.help("write for example `background = [255, 255, 255]`"));
+        [255; 3]
+    })
 }
 
 /// Shape `[channels, height, width]` and number of classes of the examples, where the source alone decides.

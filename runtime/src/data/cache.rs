@@ -47,10 +47,11 @@ fn key(spec: &[Prepare], train: &Dataset) -> Result<String> {
     match &train.images.pixels {
         Pixels::Bytes(bytes) => add(bytes),
         Pixels::Floats(floats) => floats.iter().for_each(|v| add(&v.to_le_bytes())),
-        Pixels::Files(files, resize) => {
+        Pixels::Files(files, pictures) => {
             for file in files {
                 let about = std::fs::metadata(file).map_err(|e| Error::file("read", file, &e))?;
-                add(format!("{} {} {:?} {resize:?}\n", file.display(), about.len(), about.modified().ok()).as_bytes());
+                let (length, changed) = (about.len(), about.modified().ok());
+                add(format!("{} {length} {changed:?} {pictures:?}\n", file.display()).as_bytes());
             }
         }
     }

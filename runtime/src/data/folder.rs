@@ -1,7 +1,7 @@
 //! A folder of pictures: one sub-folder a class. Pictures are read when they are needed.
 
 use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
-use crate::spec::Resize;
+use crate::spec::Pictures;
 use crate::{Error, Result};
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const TESTS: [&str; 3] = ["test", "val", "valid"];
 /// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`)
 /// those are the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in the order
 /// of [`by_number`].
-pub fn load(path: &Path, input: &[usize], resize: Resize) -> Result<Sets> {
+pub fn load(path: &Path, input: &[usize], pictures: Pictures) -> Result<Sets> {
     files::exists(path)?;
     let &[channels, height, width] = input else {
         return Err(Error::new(format!(
@@ -31,12 +31,12 @@ pub fn load(path: &Path, input: &[usize], resize: Resize) -> Result<Sets> {
             if let Some(extra) = found.iter().find(|n| !names.contains(n)) {
                 return Err(Error::new(format!("class `{extra}` of {} has no training pictures", tests.display())));
             }
-            let train = part(&path.join("train"), &names, dims, resize)?;
-            Ok(Sets { train, valid: None, test: part(&tests, &names, dims, resize)?, names })
+            let train = part(&path.join("train"), &names, dims, pictures)?;
+            Ok(Sets { train, valid: None, test: part(&tests, &names, dims, pictures)?, names })
         }
         _ => {
             let names = classes(path)?;
-            let (train, test) = test_fifth(&part(path, &names, dims, resize)?);
+            let (train, test) = test_fifth(&part(path, &names, dims, pictures)?);
             Ok(Sets { train, valid: None, test, names })
         }
     }
@@ -66,7 +66,7 @@ fn classes(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn part(folder: &Path, names: &[String], dims: [usize; 3], resize: Resize) -> Result<Dataset> {
+fn part(folder: &Path, names: &[String], dims: [usize; 3], pictures: Pictures) -> Result<Dataset> {
     let (mut paths, mut labels) = (Vec::new(), Vec::new());
     for (label, name) in names.iter().enumerate() {
         let class = folder.join(name);
@@ -84,7 +84,7 @@ fn part(folder: &Path, names: &[String], dims: [usize; 3], resize: Resize) -> Re
     if paths.is_empty() {
         return Err(Error::new(format!("no pictures (png, jpg, bmp) in the sub-folders of {}", folder.display())));
     }
-    Ok(Dataset::new(Images { dims, pixels: Pixels::Files(paths, resize) }, labels))
+    Ok(Dataset::new(Images { dims, pixels: Pixels::Files(paths, pictures) }, labels))
 }
 
 /// The order of names in which digits compare as numbers: `2` before `10`, `class9` before `class10`.

@@ -21,7 +21,7 @@ pub mod zca;
 use crate::classes::Classes;
 use crate::image::picture;
 use crate::philox::Stream;
-use crate::spec::{DataSpec, Resize, Source};
+use crate::spec::{DataSpec, Pictures, Source};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub enum Pixels {
     /// Values as they are.
     Floats(Vec<f32>),
     /// Pictures that are read when they are needed, so that memory stays small however many there are.
-    Files(Vec<PathBuf>, Resize),
+    Files(Vec<PathBuf>, Pictures),
 }
 
 /// Images of one size.
@@ -91,7 +91,7 @@ impl Images {
                 }
             }
             Pixels::Floats(floats) => target.copy_from_slice(&floats[range]),
-            Pixels::Files(files, resize) => target.copy_from_slice(&picture(&files[index], self.dims, *resize)?),
+            Pixels::Files(files, pictures) => target.copy_from_slice(&picture(&files[index], self.dims, pictures)?),
         }
         Ok(())
     }
@@ -268,8 +268,8 @@ pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Set
             cifar::load(need("cifar100", "the folder or .tar.gz of the binary version")?, &cifar::CIFAR100)?
         }
         Source::Svhn { extra } => svhn::load(need("svhn", "the folder with train_32x32.mat")?, *extra)?,
-        Source::Folder { resize } => {
-            folder::load(need("folder", "a folder with one sub-folder a class")?, input, *resize)?
+        Source::Folder { .. } => {
+            folder::load(need("folder", "a folder with one sub-folder a class")?, input, spec.pictures())?
         }
         Source::Npz => npz::load(need("npz", "an .npz file with the arrays x and y")?)?,
     };

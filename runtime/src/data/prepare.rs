@@ -3,7 +3,7 @@
 
 use super::preparer::{Compile, Prepared, Preparer};
 use super::{Dataset, zca};
-use crate::spec::Prepare;
+use crate::spec::{Pictures, Prepare};
 use crate::{Error, Result, Tensor};
 
 /// One fitted step.
@@ -90,13 +90,14 @@ impl Form {
 pub struct Preparation {
     form: Form,
     steps: Vec<Step>,
+    pictures: Option<Pictures>,
 }
 
 impl Preparation {
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
-        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![] };
+        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![], pictures: None };
         for prepare in spec {
             let step = match prepare {
                 Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
@@ -128,6 +129,16 @@ impl Preparation {
 
     fn prepared<'a>(&self, set: &'a Dataset, compile: &Compile) -> Result<Prepared<'a>> {
         Ok(Prepared::new(set, Preparer::new(self, compile)?))
+    }
+
+    /// The same for pictures that are read in this way.
+    pub fn reading(self, pictures: Option<Pictures>) -> Preparation {
+        Preparation { pictures, ..self }
+    }
+
+    /// How pictures are read before all steps; weights of former versions do not say.
+    pub fn pictures(&self) -> Option<Pictures> {
+        self.pictures
     }
 
     /// Data of another size than this was fitted to are an error.
@@ -191,7 +202,7 @@ impl Preparation {
             Prepare::Lcn => Step::Lcn,
         };
         let steps = form.spec.iter().map(step).collect();
-        Ok(Preparation { form, steps })
+        Ok(Preparation { form, steps, pictures: None })
     }
 }
 

@@ -3,15 +3,16 @@
 use super::evaluate::{Evaluation, Scores};
 use super::log::Line;
 use crate::checkpoint::{Checkpoint, CompiledFor};
-use crate::data::Sets;
 use crate::data::batches::Batch;
 use crate::data::prepare::Preparation;
 use crate::data::preparer::Preparer;
+use crate::data::{Pixels, Sets};
 use crate::init::Parameter;
 use crate::spec::{Augment, Recipe};
 use crate::store::Disk;
 use crate::weights::Weights;
 use crate::{Result, Tensor};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +59,17 @@ pub struct Job<'a> {
     pub disk: &'a dyn Disk,
     /// Asked which value broke first when a loss is not finite.
     pub finder: Option<&'a dyn Finder>,
+}
+
+impl Job<'_> {
+    /// All that is done to an image, as a text that checkpoints compare.
+    pub(super) fn pipeline(&self) -> String {
+        let mut pipeline = vec![json!(self.preparation.spec()), json!(&self.augment)];
+        if let Pixels::Files(_, pictures) = &self.sets.train.images.pixels {
+            pipeline.push(json!(pictures));
+        }
+        json!(pipeline).to_string()
+    }
 }
 
 /// When checkpoints are written, besides at the end and on signals, and how many stay.

@@ -102,12 +102,11 @@ impl<'a, 'b> Run<'a, 'b> {
             Start::Weights(weights) => (Hashed::Contents, weights.checksum()),
             Start::Fresh => (Hashed::Contents, String::new()),
         };
-        let pipeline = (job.preparation.spec(), &job.augment);
         let identity = Identity {
             version: job.version.clone(),
             network: job.network.clone(),
             data: job.sets.train.checksum(by)?,
-            pipeline: serde_json::to_string(&pipeline).map_err(|e| Error::new(e.to_string()))?,
+            pipeline: job.pipeline(),
             recipe: Identity::recipe_text(recipe),
             seed: recipe.seed,
             batch: recipe.batch,

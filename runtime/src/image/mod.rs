@@ -1,0 +1,156 @@
+//! Pictures as the network wants them: upright, opaque, of its channels and size, numbers from 0 to 255.
+
+mod jpeg;
+mod jpeg_scan;
+pub mod profile;
+pub mod resize;
+
+use crate::data::files;
+use crate::spec::{Grey, Pictures, Resize};
+use crate::{Error, Result};
+use image::codecs::png::PngEncoder;
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use resize::Raster;
+use std::io::Cursor;
+use std::path::Path;
+
+/// The longest side, the most memory that decoding may take, and the largest file.
+const SIDE: u32 = 32_768;
+const BYTES: u64 = 1 << 30;
+
+/// Reads a picture (its format told by its contents) as `[channels, height, width]`, 0 to 255.
+pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<f32>> {
+    let bytes = files::read(path, BYTES)?;
+    let image = decode(&bytes, path)?;
+    fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
+}
+
+/// A PNG of bytes, `[height, width, channels]` with 1 or 3 channels.
+pub fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Result<Vec<u8>> {
+    let color = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(pixels, width as u32, height as u32, color)
+        .map_err(|e| Error::new(format!("cannot make a picture: {e}")))?;
+    Ok(bytes)
+}
+
+/// The whole picture, turned as its file says that it is to be shown. `path` is for messages.
+fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
+    let unreadable = |e: String| {
+        Error::new(format!("{} is not a readable picture: {e}", path.display())).with_help("the file may be damaged")
+    };
+    let Ok(format) = image::guess_format(bytes) else {
+        return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
+            .with_help("PNG, JPEG and BMP are, and .npy arrays of float32"));
+    };
+    let mut turned = None;
+    match format {
+        ImageFormat::Jpeg => jpeg::check(bytes).map_err(|what| files::cut(path, &what))?,
+        ImageFormat::Png => turned = png_exif(bytes).map_err(|what| files::cut(path, what))?,
+        _ => {}
+    }
+    let open = || -> image::ImageResult<_> {
+        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
+        let mut limits = Limits::default();
+        (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
+        decoder.set_limits(limits)?;
+        Ok(decoder)
+    };
+    let mut decoder = open().map_err(|e| unreadable(e.to_string()))?;
+    if decoder.total_bytes() > BYTES {
+        return Err(unreadable(format!(
+            "{} bytes of pixels are more than the limit of {BYTES}",
+            decoder.total_bytes()
+        )));
+    }
+    // Neither is a reason to refuse a picture.
+    let turned = turned.or_else(|| decoder.orientation().ok()).unwrap_or(Orientation::NoTransforms);
+    if let Ok(Some(profile)) = decoder.icc_profile() {
+        profile::look(&profile, path);
+    }
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(e.to_string()))?;
+    image.apply_orientation(turned);
+    Ok(image)
+}
+
+/// Walks through a PNG's chunks: the last one must be there. Gives the orientation that its EXIF data say, which may
+/// stand behind the pixels too, where decoders do not look.
+fn png_exif(bytes: &[u8]) -> std::result::Result<Option<Orientation>, &'static str> {
+    let (mut at, mut turned) = (8, None);
+    while let Some(head) = bytes.get(at..at + 8) {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(chunk) = bytes.get(at + 8..at + 12 + length) else { break };
+        match &head[4..] {
+            b"IEND" => return Ok(turned),
+            b"eXIf" => turned = Orientation::from_exif_chunk(&chunk[..length]),
+            _ => {}
+        }
+        at += 12 + length;
+    }
+    Err("its end is missing")
+}
+
+/// Brings a picture to the size and the channels.
+fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pictures) -> Result<Vec<f32>> {
+    if !matches!(channels, 1 | 3) {
+        return Err(Error::new(format!(
+            "a picture has 1 or 3 channels, but the network's input has {channels}: take .npy"
+        )));
+    }
+    let raster = opaque(image, channels, pictures.background);
+    let raster = match pictures.resize {
+        Resize::Stretch => raster.resized(width, height),
+        Resize::Crop => {
+            let (w, h) = scaled([raster.width, raster.height], [width, height]);
+            raster.resized(w, h).middle(width, height)
+        }
+    };
+    let pixels = raster.bytes.chunks_exact(raster.channels);
+    Ok(match (channels, raster.channels) {
+        (1, 3) => pixels.map(|p| f32::from(grey(p, pictures.grey))).collect(),
+        (_, 1) => raster.bytes.iter().map(|&b| f32::from(b)).collect(),
+        _ => (0..3).flat_map(|c| pixels.clone().map(move |p| f32::from(p[c]))).collect(),
+    })
+}
+
+/// The smallest size of a picture's proportions that covers the input's.
+fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> (usize, usize) {
+    // Rounded to the nearest: (2·a·b + c) / 2·c.
+    let side = |of: usize, by: usize, part: usize| (2 * of * by + part) / (2 * part);
+    match width * h >= height * w {
+        true => (width, side(h, width, w).max(height)),
+        false => (side(w, height, h).max(width), height),
+    }
+}
+
+/// What a colour is without its colour.
+fn grey(pixel: &[u8], grey: Grey) -> u8 {
+    let sum = |weights: [u32; 3]| pixel.iter().zip(weights).map(|(&p, w)| u32::from(p) * w).sum::<u32>();
+    match grey {
+        Grey::Rec601 => ((sum([19595, 38470, 7471]) + 0x8000) >> 16) as u8,
+        Grey::Rec709 => (sum([2126, 7152, 722]) / 10_000) as u8,
+    }
+}
+
+/// Lays a picture on the background: three channels, or one where picture, background and input are grey.
+fn opaque(image: DynamicImage, channels: usize, background: [u8; 3]) -> Raster {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let raster = |channels, bytes| Raster { width, height, channels, bytes };
+    let alpha = image.color().has_alpha();
+    let plain = channels == 1 && !image.color().has_color();
+    match (plain, alpha) {
+        (true, false) => raster(1, image.into_luma8().into_raw()),
+        (false, false) => raster(3, image.into_rgb8().into_raw()),
+        _ => {
+            let rgba = image.into_rgba8();
+            let mix = |c: u8, alpha: u8, below: u8| {
+                let (c, alpha, below) = (u32::from(c), u32::from(alpha), u32::from(below));
+                ((c * alpha + below * (255 - alpha) + 127) / 255) as u8
+            };
+            let over = |p: &image::Rgba<u8>| [0, 1, 2].map(|c| mix(p.0[c], p.0[3], background[c]));
+            raster(3, rgba.pixels().flat_map(over).collect())
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Pictures brought to another size, in whole numbers alone, so that every machine and every library that `ninc build`
+//! makes (`src/library/driver/picture.driver` does the same) gives the same bytes.
+//!
+//! A pixel of the result is the mean of the pixels around its place, weighted by a triangle that is as wide as the
+//! step between pixels of the result, and at least as wide as that between two of the source: the antialiased bilinear
+//! filter of Pillow. Weights are rounded to 22 bits behind the point; rows are done first, then columns, each to bytes.
+
+/// Bits behind the point of a weight.
+const BITS: u32 = 22;
+
+/// The first source pixel and the weights of those from there on.
+type Taps = (usize, Vec<i64>);
+
+/// What each of `target` pixels takes of a row of `source` pixels.
+fn taps(source: usize, target: usize) -> Vec<Taps> {
+    // Distances are counted in parts of 2·target to a source pixel, which makes all of them whole.
+    let (n, m) = (source as i64, target as i64);
+    let reach = 2 * n.max(m);
+    let one = |i: i64| {
+        // Pixel x has its middle at (2x + 1)·m, pixel i of the result at (2i + 1)·n.
+        let middle = (2 * i + 1) * n;
+        let first = ((middle - reach - m).div_euclid(2 * m) + 1).max(0);
+        let last = ((middle + reach - m + 2 * m - 1).div_euclid(2 * m) - 1).min(n - 1);
+        let weight = |x: i64| reach - ((2 * x + 1) * m - middle).abs();
+        let sum: i64 = (first..=last).map(weight).sum();
+        let rounded = |x: i64| ((weight(x) << (BITS + 1)) + sum) / (2 * sum);
+        (first as usize, (first..=last).map(rounded).collect())
+    };
+    (0..m).map(one).collect()
+}
+
+/// A row-major picture of bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raster {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Bytes of a pixel, which lie together.
+    pub channels: usize,
+    /// All of them.
+    pub bytes: Vec<u8>,
+}
+
+impl Raster {
+    /// Brings the picture to another size, both of whose sides are above 0.
+    pub fn resized(self, width: usize, height: usize) -> Raster {
+        let wide = if width == self.width { self } else { self.across(width) };
+        if height == wide.height { wide } else { wide.down(height) }
+    }
+
+    /// Another width.
+    fn across(&self, width: usize) -> Raster {
+        let taps = taps(self.width, width);
+        let mut bytes = Vec::with_capacity(width * self.height * self.channels);
+        for row in self.bytes.chunks_exact(self.width * self.channels) {
+            match self.channels {
+                1 => across::<1>(row, &taps, &mut bytes),
+                _ => across::<3>(row, &taps, &mut bytes),
+            }
+        }
+        Raster { width, bytes, ..*self }
+    }
+
+    /// Another height.
+    fn down(&self, height: usize) -> Raster {
+        let row = self.width * self.channels;
+        let mut bytes = Vec::with_capacity(row * height);
+        let mut sums = vec![0i64; row];
+        for (first, weights) in taps(self.height, height) {
+            sums.fill(1 << (BITS - 1));
+            for (source, &weight) in self.bytes[first * row..].chunks_exact(row).zip(&weights) {
+                for (sum, &byte) in sums.iter_mut().zip(source) {
+                    *sum += i64::from(byte) * weight;
+                }
+            }
+            bytes.extend(sums.iter().map(|sum| (sum >> BITS).min(255) as u8));
+        }
+        Raster { height, bytes, ..*self }
+    }
+
+    /// The part of this size in the middle.
+    pub fn middle(&self, width: usize, height: usize) -> Raster {
+        let (x, y) = ((self.width - width) / 2, (self.height - height) / 2);
+        let row = |y: usize| &self.bytes[(y * self.width + x) * self.channels..][..width * self.channels];
+        let bytes = (y..y + height).flat_map(row).copied().collect();
+        Raster { width, height, bytes, ..*self }
+    }
+}
+
+fn across<const CHANNELS: usize>(row: &[u8], taps: &[Taps], bytes: &mut Vec<u8>) {
+    let (pixels, _) = row.as_chunks::<CHANNELS>();
+    for (first, weights) in taps {
+        let mut sums = [1i64 << (BITS - 1); CHANNELS];
+        for (pixel, &weight) in pixels[*first..].iter().zip(weights) {
+            for c in 0..CHANNELS {
+                sums[c] += i64::from(pixel[c]) * weight;
+            }
+        }
+        bytes.extend(sums.map(|sum| (sum >> BITS).min(255) as u8));
+    }
+}

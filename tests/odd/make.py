@@ -1,0 +1,88 @@
+"""Makes tests/data/odd and the table of what each file must give: `python tests/odd/make.py tests/data/odd`.
+
+Needs Pillow and NumPy. `--check` makes nothing and says whether the right values are still what Pillow makes of the files.
+"""
+import io
+import json
+import pathlib
+import sys
+
+import numpy as np
+from PIL import Image
+
+import pictures
+import reference
+
+# Input shapes that the tests read pictures as: channels, height, width, how.
+SHAPES = [(3, 5, 8, "stretch"), (1, 6, 6, "crop")]
+
+
+def values(data):
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return [reference.meaning(image, c, w, h, how).ravel().tolist() for c, h, w, how in SHAPES]
+
+
+def table():
+    rows = []
+    for name, odd, data, within in pictures.good():
+        rows.append(({"file": name, "odd": odd, "within": within, "values": values(data)}, data))
+    for name, odd, data, words in pictures.bad():
+        rows.append(({"file": name, "odd": odd, "error": words}, data))
+    return rows
+
+
+def readme(rows):
+    lines = [
+        "# Odd inputs",
+        "",
+        "Made by `tests/odd/make.py`, which also has the right values (Pillow's and NumPy's, in `table.json`).",
+        "`tests/odd.rs` runs them all.",
+        "",
+        "| file | what is odd about it | what it must give |",
+        "|---|---|---|",
+    ]
+    for row, _ in rows:
+        if "error" in row:
+            gives = f"error: \"… {row['error']} …\""
+        else:
+            gives = "the pixels that Pillow shows" + (f", within {row['within']}" if row["within"] else "")
+        lines.append(f"| `{row['file']}` | {row['odd']} | {gives} |")
+    return "\n".join(lines) + "\n"
+
+
+def check_resize():
+    """The reference's own arithmetic beside Pillow's."""
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        high, wide, height, width = (int(v) for v in random.integers(1, 60, 4))
+        pixels = random.integers(0, 256, (high, wide, 3), dtype=np.uint8)
+        for w, h, most in [(width, high, 0), (wide, height, 0), (width, height, 1)]:
+            right = np.asarray(Image.fromarray(pixels).resize((w, h), Image.Resampling.BILINEAR)).astype(int)
+            apart = np.abs(right - reference.resize(pixels, w, h)).max()
+            assert apart <= most, (high, wide, h, w, apart)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[-1])
+    check_resize()
+    rows = table()
+    text = json.dumps([row for row, _ in rows], indent=0) + "\n"
+    text = text.replace(",\n", ", ").replace("}, {", "},\n{").replace("[\n", "[").replace("\n]", "]")
+    if "--check" in sys.argv:
+        for row in json.loads((folder / "table.json").read_text()):
+            if "values" in row:
+                right = np.array(values((folder / row["file"]).read_bytes()), dtype=object)
+                for ours, theirs in zip(row["values"], right):
+                    apart = np.abs(np.array(ours) - np.array(theirs)).max()
+                    assert apart <= 2, (row["file"], apart)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for row, data in rows:
+        (folder / row["file"]).write_bytes(data)
+    (folder / "table.json").write_text(text)
+    (folder / "README.md").write_text(readme(rows))
+
+
+if __name__ == "__main__":
+    main()
