@@ -8,7 +8,7 @@ use ninc::pipeline::{self, Options};
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::data::checksum::Hashed;
 use ninc_runtime::data::{Dataset, Images, Pixels, Sets};
-use ninc_runtime::spec::Resize;
+use ninc_runtime::spec::Pictures;
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::Progress;
 use ninc_runtime::train::log::Line;
@@ -157,7 +157,7 @@ fn pictures(folder: &Path, shade: u8) -> Dataset {
         paths.push(path);
         labels.push(u32::from(i % 3));
     }
-    Dataset::new(Images { dims: [1, 8, 8], pixels: Pixels::Files(paths, Resize::Stretch) }, labels)
+    Dataset::new(Images { dims: [1, 8, 8], pixels: Pixels::Files(paths, Pictures::default()) }, labels)
 }
 
 /// Hides a folder after a step.
@@ -278,7 +278,7 @@ fn a_checkpoint_knows_its_pictures() {
     let paths = ["a", "b"].iter().flat_map(|c| (0..24).map(move |i| format!("set/{c}/{i:02}.bmp")));
     let files: Vec<PathBuf> = paths.map(|path| place.path(&path)).collect();
     let labels = (0..48).map(|i| i / 24).collect();
-    let all = Dataset::new(Images { dims: [1, 8, 8], pixels: Pixels::Files(files, Resize::Stretch) }, labels);
+    let all = Dataset::new(Images { dims: [1, 8, 8], pixels: Pixels::Files(files, Pictures::default()) }, labels);
     older.identity.data = all.split(20_131_216, 10).0.checksum(Hashed::Sizes).expect("read");
     older.write(&checkpoint, &System).expect("written");
     place.good(&train("9", &["--resume"]));
