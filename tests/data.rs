@@ -360,7 +360,7 @@ fn npz_archives() {
     fails(&[x(), y(), tests[0].clone()], "only one of x_test");
     fails(&[x(), ("y.npy", npy_bytes("<i8", "(4,)", &[0; 32]))], "shape [4]");
     fails(&[x(), ("y.npy", npy_bytes("<i8", "(5,)", &[(-1i64).to_le_bytes(); 5].concat()))], "labels start at 0");
-    fails(&[x(), ("y.npy", npy_bytes("<f4", "(5,)", &[0; 20]))], "floats");
+    fails(&[x(), ("y.npy", npy_bytes("<f4", "(5,)", &[0.5f32.to_le_bytes(); 5].concat()))], "numbers of classes");
     fails(&[("x.npy", npy_bytes("|u1", "(99999999999, 1, 2, 2)", &[0; 4])), y()], "do not fill");
     fails(&[("x.npy", npy_bytes("|O", "(5,)", &[0; 4])), y()], "`|O`");
 

@@ -12,6 +12,7 @@ mod data;
 mod fold;
 mod front;
 mod golden;
+mod inputs;
 mod kernels;
 #[cfg(unix)]
 mod kill;

@@ -127,13 +127,18 @@ fn the_table_is_what_pillow_says() {
 }
 
 /// A network that gives its input back, with weights that hold what `set` puts into their metadata.
-fn echo(place: &Path, dims: &str, data: &str, set: &[(&str, &str)]) {
-    let model = format!("network echo {{ input image: {dims}  image |> conv(channels = 1, kernel = 1) }} {data}");
+pub fn echo(place: &Path, dims: &str, data: &str, set: &[(&str, &str)]) {
+    let model =
+        format!("network echo {{ input image: {dims}  image |> conv(channels = 1, kernel = 1, groups = 1) }} {data}");
     fs::write(place.join("echo.nin"), model).expect("written");
     let one = |dims: &[usize], v| Tensor::new(dims, vec![v]).expect("fits");
     let mut tensors = BTreeMap::new();
     tensors.insert("conv1.weight".to_string(), one(&[1, 1, 1, 1], 1.0));
     tensors.insert("conv1.bias".to_string(), one(&[1], 0.0));
+    if let Some((_, factor)) = set.iter().find_map(|(key, v)| (*key == "prepare").then(|| v.split_once("factor\":"))?) {
+        let factor = factor.trim_end_matches(['}', ']']).parse().expect("a number");
+        tensors.insert("prepare.0.factor".to_string(), Tensor::new(&[], vec![factor]).expect("fits"));
+    }
     let mut metadata = BTreeMap::from([("format".to_string(), weights::FORMAT.to_string())]);
     metadata.extend(set.iter().map(|(k, v)| (k.to_string(), v.to_string())));
     let store = Store { tensors, metadata };
@@ -141,7 +146,7 @@ fn echo(place: &Path, dims: &str, data: &str, set: &[(&str, &str)]) {
 }
 
 /// What `ninc run` makes of an input, or its error.
-fn echoed(place: &Path, args: &[&str]) -> Result<Vec<f32>, String> {
+pub fn echoed(place: &Path, args: &[&str]) -> Result<Vec<f32>, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
     let output = command.args(["run", "echo.nin", "--output", "out.npy"]).args(args).current_dir(place).output();
     let output = output.expect("ninc runs");

@@ -38,7 +38,13 @@ pub fn parse(mut bytes: Vec<u8>, path: &Path) -> Result<Array> {
     let descr = descr.strip_prefix(['\'', '"']).and_then(|d| d.split(['\'', '"']).next());
     let descr = descr.ok_or_else(|| wrong("a structured type").with_help("save plain numbers"))?;
     let (big_endian, kind) = element(descr).ok_or_else(|| {
-        wrong(&format!("its elements are `{descr}`")).with_help("float32, float64, uint8 and integers are understood")
+        wrong(&format!("its elements are `{descr}`")).with_help(match descr.trim_start_matches(['<', '>', '|', '=']) {
+            d if d.starts_with(['U', 'S']) => "they are texts: `numpy.unique(y, return_inverse=True)[1]` numbers them",
+            d if d.starts_with('O') => {
+                "they are Python objects: `numpy.stack` or `astype` makes an array of numbers of them"
+            }
+            _ => "floats of 16, 32 and 64 bits, integers and truth values are understood",
+        })
     })?;
     let fortran = match value(header, "fortran_order") {
         Some(v) if v.starts_with("True") => true,
@@ -61,8 +67,9 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
 }
 
 fn shape(header: &str) -> Option<Vec<usize>> {
+    // Python 2 wrote whole numbers as `28L`.
     let inside = value(header, "shape")?.strip_prefix('(')?.split_once(')')?.0;
-    inside.split(',').map(str::trim).filter(|p| !p.is_empty()).map(|p| p.parse().ok()).collect()
+    inside.split(',').map(str::trim).filter(|p| !p.is_empty()).map(|p| p.trim_end_matches('L').parse().ok()).collect()
 }
 
 fn element(descr: &str) -> Option<(bool, (char, usize))> {
@@ -70,7 +77,7 @@ fn element(descr: &str) -> Option<(bool, (char, usize))> {
     let order = chars.next()?;
     let kind = chars.next()?;
     let size: usize = chars.as_str().parse().ok()?;
-    let known = matches!((kind, size), ('f', 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1));
+    let known = matches!((kind, size), ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1));
     (known && matches!(order, '<' | '>' | '|' | '=')).then_some((order == '>', (kind, size)))
 }
 
@@ -78,6 +85,7 @@ impl Array {
     /// As float32 in C order.
     pub fn floats(&self) -> Vec<f32> {
         match self.kind {
+            ('f', 2) => self.numbers(|b: [u8; 2]| half(u16::from_le_bytes(b))),
             ('f', 4) => self.numbers(|b: [u8; 4]| f32::from_le_bytes(b)),
             ('f', _) => self.numbers(|b: [u8; 8]| f64::from_le_bytes(b) as f32),
             ('u', 8) => self.numbers(|b: [u8; 8]| u64::from_le_bytes(b) as f32),
@@ -126,9 +134,26 @@ impl Array {
     }
 }
 
+/// A number of 16 bits: a sign, 5 bits of exponent, 10 of fraction.
+fn half(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let fraction = f32::from(bits & 0x3ff);
+    match bits >> 10 & 0x1f {
+        0 => sign * fraction / 16_777_216.0,
+        31 if fraction == 0.0 => sign * f32::INFINITY,
+        31 => f32::NAN,
+        exponent => sign * (1.0 + fraction / 1024.0) * 2f32.powi(i32::from(exponent) - 15),
+    }
+}
+
+/// Reads a `.npy` file of at most 4 GiB.
+pub fn array(path: &Path) -> Result<Array> {
+    parse(files::read(path, 4 << 30)?, path)
+}
+
 /// Reads a `.npy` file as float32. At most 4 GiB.
 pub fn read(path: &Path) -> Result<Tensor> {
-    let array = parse(files::read(path, 4 << 30)?, path)?;
+    let array = array(path)?;
     Tensor::new(&array.dims, array.floats())
 }
 

@@ -48,6 +48,9 @@ impl Weights {
             if let Some(pictures) = &preparation.pictures() {
                 set("pictures", json(serde_json::to_string(pictures)));
             }
+            if let Some(range) = preparation.stated_range() {
+                set("range", json(serde_json::to_string(&range)));
+            }
             store.tensors.extend(preparation.tensors());
         }
         store
@@ -96,12 +99,13 @@ impl Weights {
         let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
         let form = form(&store.metadata).map_err(|e| wrong("preparation", e))?;
         let pictures = text("pictures").map(serde_json::from_str).transpose().map_err(|e| wrong("preparation", e))?;
+        let range = text("range").map(serde_json::from_str).transpose().map_err(|e| wrong("preparation", e))?;
         let preparation = form
             .map(|(spec, dims)| Form::new(spec, dims))
             .transpose()?
             .map(|form| Preparation::from_tensors(form, |name| store.tensors.get(name).cloned()))
             .transpose()?
-            .map(|preparation| preparation.reading(pictures));
+            .map(|preparation| preparation.of_inputs(pictures, range));
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
         store.tensors.retain(|name, _| !name.starts_with("prepare."));

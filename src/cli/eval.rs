@@ -87,6 +87,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         }
     };
     preparation.check(&set)?;
+    if let Some(learned) = preparation.range() {
+        set.range().check("the data", learned)?;
+    }
     let mut program = global.inference_of(&model, Some(&preparation), &[])?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;

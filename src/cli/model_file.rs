@@ -8,8 +8,10 @@ use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::Stage;
 use ninc_runtime::Error;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::range::Range;
 use ninc_runtime::data::{self, Sets, files};
-use ninc_runtime::spec::{DataSpec, Pictures};
+use ninc_runtime::spec::{DataSpec, Pictures, Source};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use std::path::Path;
@@ -65,6 +67,12 @@ pub fn pictures(model: &Model, weights: Option<&Weights>) -> Pictures {
         Some(preparation) => preparation.pictures().unwrap_or(Pictures::former(spec.resize)),
         None => spec,
     }
+}
+
+/// The range of the training data's numbers, where anybody knows it: only arrays may have another than bytes.
+pub fn range(model: &Model, preparation: Option<&Preparation>) -> Option<Range> {
+    let bytes = model.data.as_ref().is_some_and(|d| d.source != Source::Npz);
+    preparation.and_then(Preparation::range).or(bytes.then_some(Range::BYTES))
 }
 
 /// The shape of the network's input.

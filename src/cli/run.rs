@@ -1,23 +1,24 @@
 //! `ninc run`: classify pictures.
 
 use super::classes;
-use super::model_file::{self, image_dims, input, result};
+use super::model_file::{input, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, usage};
+use super::output::{self, Done};
 use super::programs::{find_weights, show_dumps, use_weights};
+use inputs::Images;
 use ninc::prepare;
 use ninc_runtime::classes::Classes;
-use ninc_runtime::data::prepare::{Form, Preparation};
-use ninc_runtime::data::preparer::Preparer;
-use ninc_runtime::image::picture;
+use ninc_runtime::data::prepare::Form;
+use ninc_runtime::data::range::Range;
 use ninc_runtime::npy;
-use ninc_runtime::spec::Pictures;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+mod inputs;
 
 /// Images per run of the program.
 const BATCH: usize = 64;
@@ -25,9 +26,15 @@ const BATCH: usize = 64;
 #[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
-    /// Pictures (png, jpg, bmp) or .npy arrays [N,C,H,W] of float32, which are used as they are
+    /// Pictures (png, jpg, bmp) or .npy arrays [N,C,H,W], as the training data were before their preparation
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
+    /// Arrays are prepared already: pass them to the network as they are
+    #[arg(long)]
+    raw: bool,
+    /// What the numbers of the training data ran from and to, where the weights do not say it: `0,255` or `0,1`
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "raw")]
+    range: Option<Range>,
     /// The weights; without it they are looked for beside the model and in out/
     #[arg(long)]
     weights: Option<PathBuf>,
@@ -52,17 +59,24 @@ fn dump(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+fn range(text: &str) -> Result<Range, String> {
+    let ends = text.split_once(',').and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)));
+    match ends {
+        Some((low, high)) if f32::is_finite(low) && f32::is_finite(high) && low < high => Ok(Range { low, high }),
+        _ => Err("expected LOW,HIGH like `0,255`".into()),
+    }
+}
+
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
-    let pictures = args.inputs.iter().any(|path| !is_array(path));
-    // Arrays are prepared images: beside them pictures are prepared by a program of their own.
-    let arrays = args.inputs.iter().any(|path| is_array(path));
+    inputs::check(args)?;
     let (weights, program) = Weights::read_beside(&weights_path, |fitted| {
-        fitted.filter(|_| pictures).map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
-        global.inference_behind(&model, fitted.filter(|_| !arrays), &wanted)
+        let fitted = fitted.filter(|_| !args.raw);
+        fitted.map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
+        global.inference_behind(&model, fitted, &wanted)
     })?;
     let mut program = program?;
     // Networks without one number a class still have a result to write.
@@ -70,16 +84,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Ok((_, scores, _)) => Ok((scores, classes::of_weights(&model, &weights, &weights_path)?)),
         Err(e) => Err(e),
     };
-    let fitted = weights.preparation.as_ref();
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
-    fitted.filter(|_| !arrays).map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
-    let preparer = match fitted.filter(|_| arrays && pictures) {
-        Some(preparation) => Some(Preparer::new(preparation, &global.compile_preparations()?)?),
-        None => None,
-    };
-    let how = model_file::pictures(&model, Some(&weights));
-    let images = Images::read(args, &how, &dims, fitted, preparer.as_ref())?;
+    let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
+    fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
+    let images = Images::read(args, &model, &dims, &weights)?;
 
     let first = model.graph.outputs.first().map(|(name, _)| name.clone());
     let name = first.ok_or_else(|| Error::new("the network has no result"))?;
@@ -104,74 +113,6 @@ fn of_size(fitted: &Form, dims: &[usize]) -> Done {
     }
     let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
     Err(Error::new(message).with_help("whitening and means are for one size").into())
-}
-
-/// An array of prepared images, not a picture?
-fn is_array(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
-}
-
-/// All images as the program takes them, and what each is called.
-struct Images {
-    names: Vec<String>,
-    values: Vec<f32>,
-    size: usize,
-}
-
-impl Images {
-    fn read(
-        args: &Args,
-        pictures: &Pictures,
-        dims: &[usize],
-        preparation: Option<&Preparation>,
-        preparer: Option<&Preparer>,
-    ) -> Done<Images> {
-        let size: usize = dims.iter().product();
-        let mut images = Images { names: vec![], values: vec![], size };
-        for path in &args.inputs {
-            let shown = path.display().to_string();
-            if is_array(path) {
-                let tensor = npy::read(path)?;
-                let count = count(&tensor, dims, path)?;
-                images
-                    .names
-                    .extend((0..count).map(|i| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") }));
-                images.values.extend(tensor.data);
-                continue;
-            }
-            // A network on flat features still gets pictures of the shape that its training data had.
-            let shape = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()))?;
-            let mut pixels = picture(path, shape, pictures)?;
-            if preparation.is_none() {
-                output::note("note: the weights hold no data preparation; pixels are used as 0 to 255");
-            }
-            if let Some(preparer) = preparer {
-                preparer.apply(&mut pixels)?;
-            }
-            images.names.push(shown);
-            images.values.extend(pixels);
-        }
-        if images.names.is_empty() {
-            return Err(usage("the arrays hold no images", "give at least one image"));
-        }
-        Ok(images)
-    }
-}
-
-/// Images in an array: `[N, …]`, or one without the N.
-fn count(tensor: &Tensor, dims: &[usize], path: &Path) -> Done<usize> {
-    if tensor.dims == dims {
-        return Ok(1);
-    }
-    match tensor.dims.split_first() {
-        Some((&count, rest)) if rest == dims => Ok(count),
-        _ => Err(Error::new(format!(
-            "{} has the shape {:?}, but the input is [N] + {dims:?}",
-            path.display(),
-            tensor.dims
-        ))
-        .into()),
-    }
 }
 
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {

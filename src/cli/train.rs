@@ -229,7 +229,7 @@ fn prepare(spec: &DataSpec, train: &Dataset, compile: &Compile) -> Done<Arc<Prep
         (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
         _ => {}
     }
-    Ok(Arc::new(preparation.reading(Some(spec.pictures()))))
+    Ok(Arc::new(preparation.of_inputs(Some(spec.pictures()), Some(train.range()))))
 }
 
 /// The options that stand above the recipe.

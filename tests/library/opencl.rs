@@ -41,7 +41,8 @@ fn the_launch_table_runs_the_network_as_the_runtime_does() {
     };
     fs::write(place.path("images.npy"), ninc_runtime::npy::to_bytes(&images)).expect("written");
     let weights = "w/small.safetensors";
-    let arguments = ["run", "small.nin", "--weights", weights, "images.npy", "--device", "opencl", "--output", "r.npy"];
+    let arguments =
+        ["run", "small.nin", "--weights", weights, "images.npy", "--raw", "--device", "opencl", "--output", "r.npy"];
     place.good("ninc", &arguments);
     let expected = ninc_runtime::npy::read(&place.path("r.npy")).expect("an array");
     let expected: String = expected.data.iter().map(|v| format!("{:08x}\n", v.to_bits())).collect();

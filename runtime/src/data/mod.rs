@@ -9,11 +9,14 @@ pub mod digits;
 pub mod files;
 pub mod folder;
 pub mod idx;
+pub mod labels;
+pub mod layout;
 pub mod mat;
 pub mod mixup;
 pub mod npz;
 pub mod prepare;
 pub mod preparer;
+pub mod range;
 pub mod svhn;
 pub mod tar;
 pub mod zca;
@@ -167,20 +170,14 @@ impl Dataset {
         }
         let dims = self.images.dims;
         if input != dims && input != [self.images.size()] {
-            return Err(Error::new(format!(
-                "the images of the data are {dims:?}, but the network's input is {input:?}"
-            ))
-            .with_help("channels, height, width: change `input` in the model, or take data of its size"));
+            let image = <[usize; 3]>::try_from(input).unwrap_or([1, 1, input.iter().product()]);
+            let error = format!("the images of the data are {dims:?}, but the network's input is {input:?}");
+            return Err(Error::new(error).with_help(layout::help(&dims, image)));
         }
         for &row in self.rows.iter() {
             let label = self.labels[row as usize] as usize;
             if label >= classes {
-                return Err(Error::new(format!(
-                    "label {label} of image {row} in the {part} part is out of range: the network has {classes} \
-                     classes (0 to {})",
-                    classes.saturating_sub(1)
-                ))
-                .with_help("set the network's number of classes, for example with `--set classes=N`"));
+                return Err(labels::out_of_range(label, row, part, &self.labels, classes));
             }
         }
         Ok(())

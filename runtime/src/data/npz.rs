@@ -1,6 +1,6 @@
 //! `.npz` archives: `x` [N, C, H, W] (float32 or uint8) and `y` (integers), `x_test` and `y_test` if there are.
 
-use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
+use super::{Dataset, Images, Pixels, Sets, files, labels, test_fifth};
 use crate::npy::{self, Array};
 use crate::{Error, Result};
 use std::fs::File;
@@ -57,30 +57,24 @@ fn member(archive: &mut ZipArchive<File>, path: &Path, name: &str) -> Result<Opt
 
 fn dataset(path: &Path, (x_name, x): (&str, Array), (y_name, y): (&str, Array)) -> Result<Dataset> {
     let wrong = |detail: String| Error::new(format!("{}: {detail}", path.display()));
-    let &[count, channels, height, width] = x.dims.as_slice() else {
-        return Err(wrong(format!("{x_name} has the shape {:?} instead of [N, C, H, W]", x.dims)));
+    // Without a channel they are grey, without height and width flat.
+    let (count, [channels, height, width]) = match x.dims[..] {
+        [n, c, h, w] => (n, [c, h, w]),
+        [n, h, w] => (n, [1, h, w]),
+        [n, size] => (n, [1, 1, size]),
+        _ => return Err(wrong(format!("{x_name} has the shape {:?} instead of [N, C, H, W]", x.dims))),
     };
-    if y.dims != [count] {
-        return Err(wrong(format!("{y_name} has the shape {:?}, but {x_name} has {count} images", y.dims)));
-    }
     if count == 0 || channels * height * width == 0 || u32::try_from(count).is_err() {
         return Err(wrong(format!("{x_name} has the shape {:?}: no images to train on", x.dims)));
     }
-    if y.kind.0 == 'f' {
-        return Err(wrong(format!("{y_name} holds floats: labels are integers"))
-            .with_help("save them with `y.astype(\"int64\")`"));
-    }
-    let mut labels = Vec::with_capacity(count);
-    for (i, label) in y.integers().into_iter().enumerate() {
-        labels.push(u32::try_from(label).map_err(|_| wrong(format!("{y_name}[{i}] is {label}: labels start at 0")))?);
-    }
+    let labels = labels::read(y_name, &y, count).map_err(|e| Error { message: wrong(e.message).message, ..e })?;
     let pixels = match x.kind {
         ('u', 1) => Pixels::Bytes(x.bytes()),
-        ('f', _) => Pixels::Floats(x.floats()),
-        (kind, size) => {
-            let bits = size * 8;
-            return Err(wrong(format!("{x_name} holds elements of kind `{kind}`, {bits} bits"))
-                .with_help("images are float32 or uint8"));
+        ('f' | 'b', _) => Pixels::Floats(x.floats()),
+        // Other integers are bytes too where all of them could be.
+        _ => {
+            let bytes = x.integers().into_iter().map(|v| u8::try_from(v).ok()).collect::<Option<Vec<u8>>>();
+            bytes.map_or_else(|| Pixels::Floats(x.floats()), Pixels::Bytes)
         }
     };
     Ok(Dataset::new(Images { dims: [channels, height, width], pixels }, labels))

@@ -2,6 +2,7 @@
 //! programs that are compiled for it.
 
 use super::preparer::{Compile, Prepared, Preparer};
+use super::range::Range;
 use super::{Dataset, zca};
 use crate::spec::{Pictures, Prepare};
 use crate::{Error, Result, Tensor};
@@ -91,13 +92,14 @@ pub struct Preparation {
     form: Form,
     steps: Vec<Step>,
     pictures: Option<Pictures>,
+    range: Option<Range>,
 }
 
 impl Preparation {
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
-        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![], pictures: None };
+        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![], pictures: None, range: None };
         for prepare in spec {
             let step = match prepare {
                 Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
@@ -131,9 +133,20 @@ impl Preparation {
         Ok(Prepared::new(set, Preparer::new(self, compile)?))
     }
 
-    /// The same for pictures that are read in this way.
-    pub fn reading(self, pictures: Option<Pictures>) -> Preparation {
-        Preparation { pictures, ..self }
+    /// The same for pictures that are read in this way, and for numbers of this range.
+    pub fn of_inputs(self, pictures: Option<Pictures>, range: Option<Range>) -> Preparation {
+        Preparation { pictures, range, ..self }
+    }
+
+    /// The same range, where it is stated.
+    pub(crate) fn stated_range(&self) -> Option<Range> {
+        self.range
+    }
+
+    /// The range of the training data's numbers. Former versions did not keep it, but what was scaled were bytes.
+    pub fn range(&self) -> Option<Range> {
+        let bytes = matches!(self.spec().first(), Some(Prepare::Scale { factor }) if *factor < 0.02);
+        self.range.or(bytes.then_some(Range::BYTES))
     }
 
     /// How pictures are read before all steps; weights of former versions do not say.
@@ -202,7 +215,7 @@ impl Preparation {
             Prepare::Lcn => Step::Lcn,
         };
         let steps = form.spec.iter().map(step).collect();
-        Ok(Preparation { form, steps, pictures: None })
+        Ok(Preparation { form, steps, pictures: None, range: None })
     }
 }
 

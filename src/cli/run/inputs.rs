@@ -1,0 +1,144 @@
+//! What `ninc run` is given: pictures, and arrays of images as the training data had them or prepared ones.
+
+use super::Args;
+use crate::cli::model_file::{self, image_dims};
+use crate::cli::output::{self, Done, usage};
+use ninc::model::Model;
+use ninc_runtime::data::layout;
+use ninc_runtime::data::range::Range;
+use ninc_runtime::image::picture;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, npy};
+use std::path::Path;
+
+/// All images as the program takes them, and what each is called.
+pub struct Images {
+    /// Of each image.
+    pub names: Vec<String>,
+    /// All numbers.
+    pub values: Vec<f32>,
+    /// Numbers of an image.
+    pub size: usize,
+}
+
+/// An array, not a picture?
+pub fn is_array(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
+}
+
+/// Options that contradict the inputs are refused before anything is computed.
+pub fn check(args: &Args) -> Done {
+    match args.inputs.iter().find(|path| args.raw && !is_array(path)) {
+        Some(picture) => Err(usage(
+            format!("--raw is for arrays, and {} is a picture", picture.display()),
+            "pictures are prepared as the training data were: leave --raw away, or run the arrays on their own",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What a number of an input means.
+struct Meaning<'a> {
+    args: &'a Args,
+    /// Of an image, before preparation.
+    image: [usize; 3],
+    /// The network's own input.
+    dims: &'a [usize],
+    /// Images are prepared by the program.
+    prepared: bool,
+    /// The range of the training data, where it is known.
+    learned: Option<Range>,
+}
+
+impl Images {
+    /// Reads all inputs for a network with the input `dims`.
+    pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights) -> Done<Images> {
+        let preparation = weights.preparation.as_ref();
+        // A network on flat features still gets images of the shape that its training data had.
+        let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
+        let learned = args.range.or_else(|| model_file::range(model, preparation));
+        // Without steps, and without anybody who knows better, numbers mean themselves.
+        let steps = preparation.is_some_and(|p| !p.spec().is_empty());
+        let prepared = preparation.is_some() && !args.raw && (steps || learned.is_some());
+        if preparation.is_none() && !args.raw {
+            output::note_once(
+                "note: the weights hold no data preparation; numbers are used as they are, pixels as 0 to 255",
+            );
+        }
+        let pictures = model_file::pictures(model, Some(weights));
+        let mut images = Images { names: vec![], values: vec![], size: dims.iter().product() };
+        for path in &args.inputs {
+            let shown = path.display().to_string();
+            if is_array(path) {
+                // Networks without pictures still have arrays.
+                let image = image.as_ref().map_or([1, 1, images.size], |image| *image);
+                let meaning = Meaning { args, image, dims, prepared, learned };
+                let (count, values) = meaning.array(path)?;
+                let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
+                images.names.extend((0..count).map(name));
+                images.values.extend(values);
+                continue;
+            }
+            let shape = match &image {
+                Ok(shape) => *shape,
+                Err(_) => image_dims(dims)?,
+            };
+            let divisor = learned.unwrap_or(Range::BYTES).divisor().ok_or_else(|| {
+                let range = learned.unwrap_or(Range::BYTES);
+                Error::new(format!("{shown} is a picture, but the weights learned from numbers of {range}"))
+                    .with_help("how pictures became such numbers is not known: do it to them, and give .npy arrays")
+            })?;
+            images.values.extend(picture(path, shape, &pictures)?.into_iter().map(|v| v / divisor));
+            images.names.push(shown);
+        }
+        if images.names.is_empty() {
+            return Err(usage("the arrays hold no images", "give at least one image"));
+        }
+        Ok(images)
+    }
+}
+
+impl Meaning<'_> {
+    /// The number of images in an array, and their numbers.
+    fn array(&self, path: &Path) -> Done<(usize, Vec<f32>)> {
+        let shown = path.display().to_string();
+        let array = npy::array(path)?;
+        // Raw arrays have the shape of the network's own input.
+        let raw = array.dims == self.dims || array.dims.get(1..) == Some(self.dims);
+        let count = match raw {
+            true if array.dims == self.dims => 1,
+            true => array.dims[0],
+            false => layout::count(&shown, &array.dims, self.image)?,
+        };
+        let bytes = array.kind == ('u', 1);
+        let mut values = array.floats();
+        if !self.prepared {
+            return Ok((count, values));
+        }
+        let found = if bytes { Range::BYTES } else { Range::of(values.iter().copied()) };
+        match (self.args.range, self.learned) {
+            (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
+                return Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond --range"))
+                    .with_help("--range LOW,HIGH is what the numbers of the training data ran from and to")
+                    .into());
+            }
+            (Some(given), _) if bytes => {
+                _ = found.check(&shown, given).or_else(|e| given.divisor().map(drop).ok_or(e))?
+            }
+            (Some(_), _) => {}
+            // Bytes are pictures, whose way to 0 to 1 is known.
+            (None, Some(learned)) if bytes && learned.divisor().is_some() => {}
+            (None, Some(learned)) => found.check(&shown, learned)?,
+            (None, None) => {
+                return Err(usage(
+                    format!("the weights do not say from which range of numbers they learned, and {shown} has {found}"),
+                    "say it with `--range 0,255` or `--range 0,1`, or with `--raw` that the array is prepared already",
+                ));
+            }
+        }
+        if let Some(divisor) = self.learned.and_then(Range::divisor).filter(|&d| bytes && d != 1.0) {
+            values.iter_mut().for_each(|v| *v /= divisor);
+        }
+        Ok((count, values))
+    }
+}

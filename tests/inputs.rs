@@ -1,0 +1,233 @@
+//! One meaning of an input: arrays are prepared as the training data were, and what looks like something else is said.
+
+use crate::data::{npy_bytes, zip_bytes};
+use crate::odd::{echo, echoed};
+use ninc_runtime::data::{self, layout, range::Range};
+use ninc_runtime::spec::{DataSpec, Grey, Source};
+use ninc_runtime::{Result, npy};
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn array(place: &TempDir, descr: &str, shape: &str, contents: &[u8]) {
+    fs::write(place.path().join("x.npy"), npy_bytes(descr, shape, contents)).expect("written");
+}
+
+fn floats(place: &TempDir, shape: &str, values: &[f32]) {
+    array(place, "<f4", shape, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+}
+
+/// A step that nobody else does.
+const STEPS: &str = r#"[{"scale":{"factor":0.5}}]"#;
+
+#[test]
+fn arrays_are_prepared_as_pictures_are() {
+    let place = folder();
+    let set = [("prepare", STEPS), ("image", "[1, 2, 2]"), ("range", r#"{"low":0.0,"high":255.0}"#)];
+    echo(place.path(), "[1, 2, 2]", "", &set);
+    image::GrayImage::from_raw(2, 2, vec![0, 10, 100, 250])
+        .expect("fits")
+        .save(place.path().join("p.png"))
+        .expect("saved");
+    let prepared = Ok(vec![0.0, 5.0, 50.0, 125.0]);
+    assert_eq!(echoed(place.path(), &["p.png"]), prepared);
+    array(&place, "|u1", "(1, 1, 2, 2)", &[0, 10, 100, 250]);
+    assert_eq!(echoed(place.path(), &["x.npy"]), prepared);
+    assert_eq!(echoed(place.path(), &["x.npy", "--raw"]), Ok(vec![0.0, 10.0, 100.0, 250.0]));
+    // Without the number of images, and without the channel too.
+    for shape in ["(1, 2, 2)", "(2, 2)", "(4,)"] {
+        floats(&place, shape, &[0.0, 10.0, 100.0, 250.0]);
+        assert_eq!(echoed(place.path(), &["x.npy"]), prepared, "{shape}");
+    }
+    // Arrays beside pictures.
+    let both = echoed(place.path(), &["x.npy", "p.png"]).expect("runs");
+    assert_eq!(both[..4], both[4..]);
+    let error = echoed(place.path(), &["x.npy", "p.png", "--raw"]).expect_err("a picture");
+    assert!(error.contains("--raw is for arrays, and p.png is a picture"), "{error}");
+
+    // Numbers that look like something else.
+    floats(&place, "(1, 1, 2, 2)", &[0.0, 0.04, 0.4, 1.0]);
+    let error = echoed(place.path(), &["x.npy"]).expect_err("0 to 1");
+    assert!(error.contains("x.npy holds numbers from 0 to 1, but the weights learned from 0 to 255"), "{error}");
+    assert!(error.contains("x * 255"), "{error}");
+    // A dark picture all the same.
+    assert_eq!(echoed(place.path(), &["x.npy", "--range", "0,255"]), Ok(vec![0.0, 0.02, 0.2, 0.5]));
+    floats(&place, "(1, 1, 2, 2)", &[-0.5, 0.04, 0.4, 1.0]);
+    assert!(echoed(place.path(), &["x.npy"]).expect_err("below 0").contains("looks prepared already"));
+    assert_eq!(echoed(place.path(), &["x.npy", "--raw"]), Ok(vec![-0.5, 0.04, 0.4, 1.0]));
+}
+
+/// Weights that learned from 0 to 1: bytes are pictures, which become 0 to 1.
+#[test]
+fn bytes_become_what_the_training_data_were() {
+    let place = folder();
+    let set = [("prepare", "[]"), ("image", "[1, 1, 3]"), ("range", r#"{"low":0.0,"high":1.0}"#)];
+    echo(place.path(), "[1, 1, 3]", "", &set);
+    let one = [0.0, 51.0 / 255.0, 1.0];
+    array(&place, "|u1", "(1, 1, 1, 3)", &[0, 51, 255]);
+    assert_eq!(echoed(place.path(), &["x.npy"]), Ok(one.to_vec()));
+    image::GrayImage::from_raw(3, 1, vec![0, 51, 255]).expect("fits").save(place.path().join("p.png")).expect("saved");
+    assert_eq!(echoed(place.path(), &["p.png"]), Ok(one.to_vec()));
+    floats(&place, "(1, 1, 1, 3)", &[0.0, 51.0, 255.0]);
+    assert!(echoed(place.path(), &["x.npy"]).expect_err("0 to 255").contains("x / 255"));
+
+    // Standardised numbers: nobody knows how a picture became them.
+    let set = [set[0], set[1], ("range", r#"{"low":-2.0,"high":2.5}"#)];
+    echo(place.path(), "[1, 1, 3]", "", &set);
+    assert!(echoed(place.path(), &["p.png"]).expect_err("a picture").contains("numbers of -2 to 2.5"));
+    floats(&place, "(1, 1, 1, 3)", &[-1.0, 0.0, 2.0]);
+    assert_eq!(echoed(place.path(), &["x.npy"]), Ok(vec![-1.0, 0.0, 2.0]));
+}
+
+/// Weights of a former version: `scale` means bytes, else the user is asked.
+#[test]
+fn older_weights_say_it_by_their_preparation() {
+    let place = folder();
+    floats(&place, "(1, 1, 1, 1)", &[1.0]);
+    let run = |steps: &str, data: &str, more: &[&str]| {
+        let factor = [("prepare", steps), ("image", "[1, 1, 1]")];
+        echo(place.path(), "[1, 1, 1]", data, &factor);
+        echoed(place.path(), &[&["x.npy"][..], more].concat())
+    };
+    let scale = r#"[{"scale":{"factor":0.00392156862745098}}]"#;
+    assert!(run(scale, "", &[]).expect_err("0 to 1").contains("learned from 0 to 255"));
+    let half = r#"[{"scale":{"factor":0.5}}]"#;
+    let error = run(half, "", &[]).expect_err("nobody knows");
+    assert!(error.contains("--range 0,255") && error.contains("--raw"), "{error}");
+    assert_eq!(run(half, "", &["--range", "0,1"]), Ok(vec![0.5]));
+    assert_eq!(run(half, "", &["--raw"]), Ok(vec![1.0]));
+    // Folders hold bytes.
+    assert!(run(half, r#"data { source = folder("x") }"#, &[]).expect_err("0 to 1").contains("learned from 0 to 255"));
+}
+
+#[test]
+fn ranges_that_agree_and_others() {
+    let range = |low, high| Range { low, high };
+    for (found, learned) in [
+        (range(0.0, 0.9), range(0.0, 1.0)),
+        (range(0.0, 1.02), range(0.0, 1.0)),
+        (range(3.0, 90.0), Range::BYTES),
+        (range(-1.0, 1.0), range(-2.1, 2.6)),
+        (range(0.0, 0.0), Range::BYTES),
+        (range(0.0, 4000.0), range(0.0, 65535.0)),
+    ] {
+        found.check("x", learned).unwrap_or_else(|e| panic!("{found} {learned}: {e}"));
+    }
+    for (found, learned, help) in [
+        (range(0.0, 1.0), Range::BYTES, "x * 255"),
+        (Range::BYTES, range(0.0, 1.0), "x / 255"),
+        (range(0.0, 65535.0), Range::BYTES, "x / 257"),
+        (range(0.0, 65535.0), range(0.0, 1.0), "x / 65535"),
+        (range(-2.0, 2.0), Range::BYTES, "prepared already"),
+        (range(0.0, 1.0), range(-2.1, 2.6), "what was done to the training data"),
+        (range(-128.0, 127.0), range(-1.0, 1.0), "what was done to the training data"),
+    ] {
+        let error = found.check("x", learned).expect_err(help);
+        assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
+    }
+}
+
+#[test]
+fn layouts_are_recognised() {
+    let image = [3, 8, 6];
+    assert_eq!(layout::count("x", &[5, 3, 8, 6], image), Ok(5));
+    assert_eq!(layout::count("x", &[3, 8, 6], image), Ok(1));
+    assert_eq!(layout::count("x", &[7, 144], image), Ok(7));
+    assert_eq!(layout::count("x", &[7, 8, 6], [1, 8, 6]), Ok(7));
+    for (found, image, help) in [
+        (&[5, 8, 6, 3][..], image, "x.transpose(0, 3, 1, 2)"),
+        (&[8, 6, 3], image, "x.transpose(2, 0, 1)"),
+        (&[5, 3, 6, 8], image, "x.transpose(0, 1, 3, 2)"),
+        (&[5, 6, 8, 3], image, "x.transpose(0, 3, 2, 1)"),
+        (&[5, 4, 8, 6], image, "x[..., :3, :, :]"),
+        (&[5, 8, 6], image, "x[:, None].repeat(3, axis=1)"),
+        (&[5, 1, 8, 6], image, "x.repeat(3, axis=-3)"),
+        (&[5, 3, 8, 6], [1, 8, 6], "0.587"),
+        (&[5, 3, 9, 6], image, "change `input`"),
+    ] {
+        let error = layout::count("x", found, image).expect_err(help);
+        assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{found:?}: {error}");
+    }
+}
+
+/// The labels of an archive whose `x` are four images of one pixel.
+fn labels(place: &TempDir, descr: &str, shape: &str, contents: &[u8]) -> Result<Vec<u32>> {
+    let path = place.path().join("d.npz");
+    let x = npy_bytes("|u1", "(4, 1, 1, 1)", &[1, 2, 3, 4]);
+    fs::write(&path, zip_bytes(&[("x.npy", x), ("y.npy", npy_bytes(descr, shape, contents))])).expect("written");
+    let spec = DataSpec {
+        source: Source::Npz,
+        path: None,
+        prepare: vec![],
+        augment: vec![],
+        valid: None,
+        allow_empty: false,
+        grey: Grey::Rec601,
+        background: [255; 3],
+    };
+    Ok(data::load(&spec, Some(&path), &[1, 1, 1])?.train.labels.to_vec())
+}
+
+#[test]
+fn labels_as_people_save_them() {
+    let place = folder();
+    let four = |values: [f32; 4]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(labels(&place, "<i8", "(4, 1)", &[0i64, 2, 1, 2].map(i64::to_le_bytes).concat()), Ok(vec![0, 2, 1, 2]));
+    assert_eq!(labels(&place, "<f4", "(4,)", &four([0.0, 2.0, 1.0, 2.0])), Ok(vec![0, 2, 1, 2]));
+    assert_eq!(labels(&place, "|b1", "(4,)", &[1, 0, 0, 1]), Ok(vec![1, 0, 0, 1]));
+    assert_eq!(labels(&place, "|u1", "(4, 3)", &[1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]), Ok(vec![0, 2, 1, 2]));
+    // 0.0, 2.0, 1.0, 2.0 as float16, by NumPy.
+    assert_eq!(labels(&place, "<f2", "(4,)", &[0, 0, 0, 0x40, 0, 0x3c, 0, 0x40]), Ok(vec![0, 2, 1, 2]));
+    for (descr, shape, contents, what, help) in [
+        ("|u1", "(4, 2)", vec![1, 0, 1, 1, 0, 1, 0, 1], "d.npz: y[1] is not one 1", "argmax"),
+        ("<f4", "(4,)", four([0.0, 0.5, 1.0, 1.0]), "y[1] is 0.5", "not numbers"),
+        ("<f4", "(4,)", four([0.0, f32::NAN, 1.0, 1.0]), "y[1] is NaN", "not numbers"),
+        ("|i1", "(4,)", vec![0, 255, 1, 1], "y[1] is -1: labels start at 0", "numpy.unique"),
+        ("|u1", "(3,)", vec![0, 1, 1], "there are 4 images", "[N, 1]"),
+        ("<U1", "(4,)", vec![0; 16], "`<U1`", "numpy.unique"),
+        ("|O", "(4,)", vec![0; 32], "`|O`", "Python objects"),
+    ] {
+        let error = labels(&place, descr, shape, &contents).expect_err(what);
+        assert!(error.message.contains(what), "{error}");
+        assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
+    }
+}
+
+/// No help may lead to a network that learns nonsense.
+#[test]
+fn labels_beyond_the_network_say_what_they_are() {
+    let set = |labels: Vec<u32>| {
+        let bytes = vec![0; labels.len()];
+        data::Dataset::new(data::Images { dims: [1, 1, 1], pixels: data::Pixels::Bytes(bytes) }, labels)
+    };
+    for (all, help) in [
+        (vec![1, 2, 3], "the labels run from 1 to 3: give `y - 1`"),
+        (vec![0, 1, 2, 3], "--set classes=4"),
+        (vec![0, 10, 20], "number them without gaps"),
+    ] {
+        let error = set(all).check("training", &[1, 1, 1], 3).expect_err(help);
+        assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
+    }
+}
+
+/// Bytes that NumPy writes, and the numbers that it reads.
+#[test]
+fn halves_and_old_headers() {
+    let read = |descr: &str, shape: &str, contents: &[u8]| {
+        npy::parse(npy_bytes(descr, shape, contents), Path::new("x.npy"))
+            .map(|array| (array.dims.clone(), array.floats()))
+    };
+    // numpy.array([0.1, -2, 65504, 6e-8, -0.0, inf], "<f2").tobytes()
+    let bytes = [0x66, 0x2e, 0x00, 0xc0, 0xff, 0x7b, 0x01, 0x00, 0x00, 0x80, 0x00, 0x7c];
+    let (dims, values) = read("<f2", "(6,)", &bytes).expect("reads");
+    assert_eq!(dims, [6]);
+    assert_eq!(values, [0.099_975_586, -2.0, 65504.0, 5.960_464_5e-8, -0.0, f32::INFINITY]);
+    assert!(read("<f2", "(1,)", &[1, 0x7e]).expect("reads").1[0].is_nan());
+    // As NumPy under Python 2 wrote shapes.
+    assert_eq!(read("|u1", "(2L, 3L)", &[1, 2, 3, 4, 5, 6]).expect("reads").0, [2, 3]);
+    assert_eq!(read(">f2", "(1L,)", &[0x3c, 0]).expect("reads").1, [1.0]);
+}
