@@ -24,7 +24,7 @@ const PLAIN: Stage = Stage { bias: false, epilogue: Epilogue::NONE };
 #[test]
 fn convolution_forward() {
     let mut draw = Draw::new(1);
-    for case in 0..cases(220) {
+    for case in 0..cases(110) {
         let s = draw.shape(case);
         let stage = Stage { bias: draw.below(2) == 0, epilogue: (draw.below(2) == 0).then_some(Function::Relu).into() };
         let x = draw.values(s.batch * s.input().elements());
@@ -50,7 +50,7 @@ fn convolution_forward() {
 #[test]
 fn convolution_input_gradient() {
     let mut draw = Draw::new(2);
-    for case in 0..cases(220) {
+    for case in 0..cases(110) {
         let s = draw.shape(case);
         let w = draw.values(s.weight().elements());
         let dy = draw.values(s.batch * s.output().elements());
@@ -68,7 +68,7 @@ fn convolution_input_gradient() {
 #[test]
 fn convolution_weight_gradient() {
     let mut draw = Draw::new(3);
-    for case in 0..cases(220) {
+    for case in 0..cases(110) {
         let s = draw.shape(case);
         let x = draw.values(s.batch * s.input().elements());
         let dy = draw.values(s.batch * s.output().elements());
@@ -86,7 +86,7 @@ fn convolution_weight_gradient() {
 #[test]
 fn chains() {
     let mut draw = Draw::new(4);
-    for case in 0..cases(120) {
+    for case in 0..cases(60) {
         let mut s = draw.shape(case);
         if draw.below(4) == 0 {
             s = s.pointwise();
@@ -197,7 +197,7 @@ fn weights_beyond_the_cache() {
 #[test]
 fn linear_layers() {
     let mut draw = Draw::new(6);
-    for case in 0..cases(120) {
+    for case in 0..cases(60) {
         let s = draw.linear(case);
         let (inputs, outputs) = (Type::batched(&[s.channels]), Type::batched(&[s.outputs]));
         let weight = Type::shared(&[s.outputs, s.channels]);
@@ -230,7 +230,7 @@ fn linear_layers() {
 #[test]
 fn unshared_layers() {
     let mut draw = Draw::new(7);
-    for case in 0..cases(120) {
+    for case in 0..cases(60) {
         let s = Shape { groups: 1, ..draw.shape(case) }.undilated();
         let positions = s.out()[0] * s.out()[1];
         let [kh, kw] = s.window.kernel;

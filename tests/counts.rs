@@ -9,7 +9,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Allowed growth and shrinkage. Kernels do the same whatever Rust compiler built the program; the compiler's own count
-/// depends on it. Between processes, whose hash tables are ordered at random, a round differs by some 4 %.
+/// depends on it.
 const KERNELS: f64 = 0.10;
 const COMPILER: f64 = 0.20;
 
@@ -24,10 +24,11 @@ fn file() -> PathBuf {
     root().join("tests/counts/instructions.json")
 }
 
-/// Instructions of a whole run of the program.
-fn instructions(args: &[&str]) -> f64 {
+/// Instructions of a run of the program: all, or those that the options of callgrind choose.
+fn instructions(options: &[&str], args: &[&str]) -> f64 {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(options)
         .arg(env!("CARGO_BIN_EXE_ninc"))
         .args(args)
         .current_dir(root())
@@ -39,18 +40,13 @@ fn instructions(args: &[&str]) -> f64 {
     count.trim().parse().expect("a number")
 }
 
-/// Instructions of one more round of a benchmark: start, compilation and yardstick cancel out.
-fn of_a_round(model: &str, mode: &str, algorithm: &str) -> f64 {
-    let run = |rounds: &str| {
-        let bench = ["bench", model, "--mode", mode, "--batch", "8", "--rounds", rounds, "--no-peak"];
-        // The whole target, because caches decide the form of convolutions. Code that the first run left in the folder
-        // of machine code would not cancel out in the second.
-        let target = ["--threads", "1", "--isa", "avx2", "--caches", CACHES, "--algorithm", algorithm];
-        let fixed = [&["--no-cache"], &target[..]].concat();
-        instructions(&[&bench[..], &fixed[..]].concat())
-    };
-    // Compilation takes a little more or less in each process, by the order of hash maps: many rounds make that small.
-    (run("11") - run("1")) / 10.0
+/// Instructions of a benchmark's kernels, its warm-up included: what the pool of threads runs, without start,
+/// compilation and yardstick.
+fn of_kernels(model: &str, mode: &str, algorithm: &str) -> f64 {
+    let bench = ["bench", model, "--mode", mode, "--batch", "8", "--rounds", "1", "--no-peak", "--no-cache"];
+    // The whole target, because caches decide the form of convolutions.
+    let target = ["--threads", "1", "--isa", "avx2", "--caches", CACHES, "--algorithm", algorithm];
+    instructions(&["--toggle-collect=ninc_runtime::threads::Pool::run"], &[&bench[..], &target].concat())
 }
 
 fn possible() -> bool {
@@ -81,11 +77,11 @@ fn no_kernel_and_no_step_of_compilation_grew_unnoticed() {
         return;
     }
     let counts = [
-        ("digits inference, batch 8", of_a_round("models/digits.nin", "infer", "direct"), KERNELS),
-        ("digits inference by Winograd, batch 8", of_a_round("models/digits.nin", "infer", "winograd"), KERNELS),
-        ("digits training, batch 8", of_a_round("models/digits.nin", "train", "auto"), KERNELS),
-        ("lenet5 inference, batch 8", of_a_round("models/lenet5.nin", "infer", "auto"), KERNELS),
-        ("compiling digits", instructions(&["build", "models/digits.nin", "--isa", "avx2"]), COMPILER),
+        ("digits inference, batch 8", of_kernels("models/digits.nin", "infer", "direct"), KERNELS),
+        ("digits inference by Winograd, batch 8", of_kernels("models/digits.nin", "infer", "winograd"), KERNELS),
+        ("digits training, batch 8", of_kernels("models/digits.nin", "train", "auto"), KERNELS),
+        ("lenet5 inference, batch 8", of_kernels("models/lenet5.nin", "infer", "auto"), KERNELS),
+        ("compiling digits", instructions(&[], &["build", "models/digits.nin", "--isa", "avx2"]), COMPILER),
     ];
     if env::var_os("NINC_BLESS").is_some() {
         let millions =

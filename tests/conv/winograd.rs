@@ -40,7 +40,7 @@ fn errors(got: &[f32], expected: &Exact) -> [f64; 2] {
 fn tiles_of_all_kinds() {
     let mut draw = Draw::new(20);
     let mut taken = BTreeSet::new();
-    for case in 0..cases(120) {
+    for case in 0..cases(60) {
         let s = shape(&mut draw, case);
         let stage = Stage { bias: case % 2 == 0, epilogue: (case % 4 < 2).then_some(Function::Relu).into() };
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
@@ -113,7 +113,7 @@ fn error_against_direct() {
 #[test]
 fn chains() {
     let mut draw = Draw::new(22);
-    for case in 0..cases(60) {
+    for case in 0..cases(30) {
         let s = shape(&mut draw, case);
         let next = s.next(1 + draw.below(20));
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
@@ -183,7 +183,7 @@ fn groups_of_small_images() {
 #[test]
 fn gradients() {
     let mut draw = Draw::new(23);
-    for case in 0..cases(60) {
+    for case in 0..cases(30) {
         let mut s = shape(&mut draw, case);
         s.batch = draw.below(6);
         let (x, w) = (draw.values(s.batch * s.input().elements()), draw.values(s.weight().elements()));
