@@ -7,6 +7,7 @@ mod native;
 mod reference;
 mod run;
 mod speed;
+mod tiles;
 mod winograd;
 
 use crate::support::cases;

@@ -230,6 +230,36 @@ fn the_verifier_names_what_is_wrong() {
     assert!(check(&module).iter().any(|e| e.what.contains("not in scope")));
 }
 
+/// Products of tiles: their text survives, and what is no tile is named.
+#[test]
+fn tiles_have_a_text_and_rules() {
+    let ok = "micro_kernel t(a: bf16 read, b: i32 read, c: f32 readwrite, n: int) {\n\
+              %0: f32x256 = load_tile c[0] pitch 32\n %1: f32x256 = const 0.0\n\
+              for i = 0 to n carry %2: f32x256 = %0 {\n %3: i32x256 = load_tile a[32*i] pitch 96\n\
+              %4: i32x256 = stream_tile b[256*i] pitch 16\n %5: f32x256 = outer_bf16 %2, %3, %4\n next %5\n\
+              } giving %6: f32x256\n store_tile c[0], %6 pitch 32\n store_tile c[16], %1 pitch 32\n}\n";
+    let module = parse(ok).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(check(&module), vec![]);
+    assert_eq!(parse(&module.to_string()), Ok(module));
+    let broken = [
+        ("%1: f32x256 = const 0.0", "%1: f32x256 = const 1.0", "starts from 0"),
+        ("outer_bf16 %2, %3, %4", "outer_u8i8 %2, %3, %4", "into f32x256"),
+        ("outer_bf16 %2, %3, %4", "outer_bf16 %2, %3, %1", "outer_bf16 of"),
+        ("outer_bf16 %2, %3, %4", "add %2, %2", "of the tile"),
+        ("%3: i32x256 = load_tile a", "%3: f32x256 = load_tile a", "loaded as"),
+        ("%3: i32x256 = load_tile a[32*i] pitch 96", "%3: i32x256 = load_packed a[32*i]", "lanes"),
+        ("store_tile c[16], %1 pitch 32", "store c[16], %1", "stored as a vector"),
+        ("store_tile c[16]", "store_tile a[16]", "not for writing"),
+        ("c: f32 readwrite", "c: i32 readwrite", "stored as a tile to i32 memory"),
+    ];
+    for (from, to, message) in broken {
+        let text = ok.replacen(from, to, 1);
+        assert_ne!(text, ok, "{from} is in the text");
+        let errors = check(&parse(&text).unwrap_or_else(|e| panic!("{to}: {e}")));
+        assert!(errors.iter().any(|e| e.what.contains(message)), "{to}: {errors:#?}");
+    }
+}
+
 #[test]
 fn the_interpreter_reports_stray_accesses() {
     let text = "micro_kernel l(x: f32 read, y: f32 write) {\n %0: f32x4 = load x[0]\n store y[0], %0\n}\n\

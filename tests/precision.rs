@@ -175,7 +175,7 @@ fn products_of_a_model_fit_the_emitter() {
         [plain.clone().with_vectors(Isa::Avx2), plain.with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.bf16 = true)]
     {
         let Cpu { isa, bf16, .. } = target.cpu();
-        let features = Features { bf16, vnni: false };
+        let features = Features { bf16, vnni: false, tiles: false };
         let options = Options { precision: Some(Format::Bf16), target: Some(target), ..Options::default() };
         let inference = pipeline::inference_kernels(&model, &options).expect("it compiles");
         let training = pipeline::training_kernels(&model, &options).expect("it compiles");

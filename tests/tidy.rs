@@ -183,6 +183,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/opencl/context.rs", // calls of OpenCL
     "runtime/opencl-loader/src/",    // OpenCL's functions, forwarded
     "runtime/src/threads.rs",        // sharing a run with the pool, pinning
+    "runtime/src/tiles.rs",          // asking the system for tile registers
     "src/kernel/interp/",            // the interpreter behind the same interface as compiled code
 ];
 

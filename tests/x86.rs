@@ -10,3 +10,4 @@ mod generate;
 mod operations;
 mod random;
 mod support;
+mod tiles;

@@ -20,6 +20,7 @@ pub mod spec;
 pub mod store;
 pub mod tensor;
 pub mod threads;
+pub mod tiles;
 pub mod train;
 pub mod weights;
 

@@ -88,6 +88,11 @@ fn features() -> Vec<&'static str> {
             ("fma", std::is_x86_feature_detected!("fma")),
             ("avx512f", std::is_x86_feature_detected!("avx512f")),
             ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
+            ("avx512_bf16", std::is_x86_feature_detected!("avx512bf16")),
+            ("avx512_vnni", std::is_x86_feature_detected!("avx512vnni")),
+            // Only where the system lets this process use them.
+            ("amx_bf16", ninc_runtime::tiles::permitted()),
+            ("amx_int8", ninc_runtime::tiles::permitted()),
         ];
         found.extend(checks.iter().filter(|(_, there)| *there).map(|(name, _)| *name));
     }

@@ -30,8 +30,9 @@ pub struct GlobalOptions {
     #[arg(long = "algorithm", value_name = "ALGORITHM", global = true)]
     #[arg(value_parser = algorithm(), default_value = "auto")]
     algorithms: Vec<Named<Algorithm>>,
-    /// The numbers that products multiply; bf16 is faster where the processor multiplies it (AVX512_BF16) or a GPU has
-    /// matrix units for it, tf32 on such a GPU; elsewhere as fast as f32
+    /// The numbers that products multiply; bf16 is faster where the processor has matrix units for it (AMX) or
+    /// multiplies pairs of it quickly (AVX512_BF16 of AMD), or a GPU has matrix units, tf32 on such a GPU; elsewhere as
+    /// fast as f32
     #[arg(long = "precision", value_name = "PRECISION", global = true)]
     #[arg(value_parser = precision(), default_value = "f32")]
     precisions: Vec<Named<Option<Format>>>,
@@ -191,9 +192,9 @@ impl GlobalOptions {
     /// What programs are compiled for, as far as it decides roundings.
     pub fn compiled_for(&self) -> Done<CompiledFor> {
         let target = self.options()?.target.unwrap_or_else(Target::host);
-        let Cpu { isa, bf16, .. } = target.cpu();
+        let Cpu { isa, bf16, tiles, .. } = target.cpu();
         let Target { fma, cache: caches, .. } = target;
-        let processor = Processor { isa: isa.name().into(), fma, bf16, caches };
+        let processor = Processor { isa: isa.name().into(), fma, bf16: bf16 || tiles, caches };
         Ok(CompiledFor {
             device: self.device().to_string(),
             algorithm: last(&self.algorithms).name.into(),

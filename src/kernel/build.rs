@@ -122,6 +122,29 @@ impl MicroKernelBuilder {
         self.push(Inst::Store { to: Address { base, index: index.into() }, value, count });
     }
 
+    /// A tile of zeros.
+    pub fn zero_tile(&mut self, sums: Elem) -> Val {
+        let lanes = Ty::TILE;
+        self.op(if sums == Elem::F32 { Op::ConstF32 { bits: 0, lanes } } else { Op::ConstI32 { value: 0, lanes } })
+    }
+
+    /// Loads 16 rows of 64 bytes that are `pitch` elements apart; `stream` as [`Op::LoadTile`] says.
+    pub fn load_tile(&mut self, base: Param, index: impl Into<Index>, pitch: usize, stream: bool) -> Val {
+        let elem = self.micro_kernel.params[base].elem().and_then(Elem::tile).unwrap_or(Elem::I32);
+        let from = Address { base, index: index.into() };
+        self.op(Op::LoadTile { from, elem, pitch: pitch as u32, stream })
+    }
+
+    /// Stores the rows of a tile, `pitch` elements apart.
+    pub fn store_tile(&mut self, base: Param, index: impl Into<Index>, value: Val, pitch: usize) {
+        self.push(Inst::StoreTile { to: Address { base, index: index.into() }, value, pitch: pitch as u32 });
+    }
+
+    /// `acc` and the products of the rows of `a` with the columns of `b`.
+    pub fn outer(&mut self, kind: Outer, acc: Val, a: Val, b: Val) -> Val {
+        self.op(Op::Outer { kind, acc, a, b })
+    }
+
     /// Appends an operation with one operand.
     pub fn unary(&mut self, op: Unary, value: Val) -> Val {
         self.op(Op::Unary { op, value })

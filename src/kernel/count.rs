@@ -126,6 +126,7 @@ fn inst_work(micro_kernel: &MicroKernel, inst: &Inst, vars: &mut Vars) -> Work {
             let bytes = micro_kernel.params[to.base].elem().map_or(0, |elem| elem.bytes() as u64);
             Work { bytes: elements * bytes, ..Work::default() }
         }
+        Inst::StoreTile { .. } => Work { bytes: 4 * u64::from(Ty::TILE), ..Work::default() },
         Inst::Prefetch { .. } => Work::default(),
         Inst::Loop { var, count, body, .. } => {
             let iterations = count.eval(vars);

@@ -37,7 +37,8 @@ impl Level {
         let x86 = triple.starts_with("x86_64");
         if self == Level::Native {
             return match triple == host_triple() {
-                true => Ok(host.clone()),
+                // The system lets a process have tiles that asks for them, which a library does not.
+                true => Ok(host.clone().with_cpu(|cpu| cpu.tiles = false)),
                 false => Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))),
             };
         }

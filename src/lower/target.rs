@@ -73,10 +73,12 @@ pub enum Machine {
 pub struct Cpu {
     /// Instructions of micro-kernels.
     pub isa: Isa,
-    /// VDPBF16PS exists.
+    /// Products of bf16 pairs (VDPBF16PS) exist, and are faster than multiply-adds on float32.
     pub bf16: bool,
     /// VPDPBUSD exists.
     pub vnni: bool,
+    /// Tiles are multiplied (AMX: TDPBF16PS and TDPBUSD), and AVX512_BF16 rounds to bf16.
+    pub tiles: bool,
 }
 
 impl Target {
@@ -89,7 +91,7 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             batch: Batch::Throughput,
-            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false }),
+            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false }),
         }
     }
 
@@ -115,7 +117,7 @@ impl Target {
 
     /// A processor with vectors of `isa`, and none of its optional instructions.
     pub fn with_vectors(self, isa: Isa) -> Target {
-        let target = Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false }), ..self };
+        let target = Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false, tiles: false }), ..self };
         match isa {
             Isa::Portable => target,
             Isa::Avx2 => Target { lanes: 8, fma: true, ..target },
@@ -127,7 +129,7 @@ impl Target {
     pub fn cpu(&self) -> Cpu {
         match self.machine {
             Machine::Cpu(cpu) => cpu,
-            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false },
+            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false },
         }
     }
 
@@ -197,16 +199,24 @@ impl Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
         let portable = Target { cache, ..Target::portable(host_fma()) };
         let machine = match isa {
-            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni() },
-            _ => Cpu { isa, bf16: false, vnni: false },
+            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(), tiles: host_tiles() },
+            _ => Cpu { isa, bf16: false, vnni: false, tiles: false },
         };
         Target { machine: Machine::Cpu(machine), ..portable.with_vectors(isa) }
     }
 }
 
+/// Intel's processors multiply pairs of bf16 at half the rate of multiply-adds on float32.
 fn host_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx512bf16");
+    return std::is_x86_feature_detected!("avx512bf16") && !ninc_runtime::tiles::by_intel();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+fn host_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512bf16") && ninc_runtime::tiles::permitted();
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }

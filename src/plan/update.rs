@@ -154,8 +154,9 @@ fn body_pieces(
                 };
                 pieces.push((low, high));
             }
-            Inst::Store { to, .. } if to.base == old => return false,
-            Inst::Store { .. } | Inst::Prefetch { .. } => {}
+            Inst::Store { to, .. } | Inst::StoreTile { to, .. } if to.base == old => return false,
+            Inst::StoreTile { to, .. } if to.base == new => return false,
+            Inst::Store { .. } | Inst::StoreTile { .. } | Inst::Prefetch { .. } => {}
             Inst::Loop { var, count, body, .. } => {
                 let touches = touches(body, old) || touches(body, new);
                 let iterations = count.constant().map(|count| count.max(0));

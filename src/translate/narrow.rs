@@ -1,6 +1,6 @@
 //! Which values are kept as bf16 in memory: those whose elements are exact in it, where all that read them are products
-//! or copy. On a processor they must multiply pairs of bf16 in one instruction: elsewhere a float32 costs fewer
-//! instructions than the memory it takes is worth. A GPU's products widen numbers on their way into local memory.
+//! or copy. On a processor they must multiply pairs or tiles of bf16 in one instruction: elsewhere a float32 costs
+//! fewer instructions than the memory it takes is worth. A GPU's products widen numbers on their way into local memory.
 
 use crate::graph::{Graph, NodeId};
 use crate::lower::target::{Batch, Target};
@@ -9,8 +9,8 @@ use crate::types::Format;
 
 pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
     // On a processor, a step of training reads its values in too many ways.
-    let pairs = target.cpu().bf16 && target.batch != Batch::Training;
-    (pairs || target.is_gpu()) && kept(graph, target, id)
+    let products = (target.cpu().bf16 || target.cpu().tiles) && target.batch != Batch::Training;
+    (products || target.is_gpu()) && kept(graph, target, id)
 }
 
 fn kept(graph: &Graph, target: &Target, id: NodeId) -> bool {

@@ -5,7 +5,7 @@ use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
 use ninc::kernel::ir::{EntityRef, Stmt};
 use ninc::kernel::verify::verify;
-use ninc::lower::target::{Isa, Target};
+use ninc::lower::target::{Cpu, Isa, Target};
 use ninc::lower::{BufferId, Launch, ProgramBuilder};
 use ninc_runtime::exec::Code;
 
@@ -16,7 +16,11 @@ pub fn runs(target: &Target) -> bool {
     match target.cpu().isa {
         Isa::Portable => Target::host().fma,
         Isa::Avx2 => has!("avx2") && has!("fma"),
-        Isa::Avx512 => has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl"),
+        Isa::Avx512 => {
+            let Cpu { bf16, tiles, .. } = target.cpu();
+            let base = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            base && (!bf16 || has!("avx512bf16")) && (!tiles || ninc_runtime::tiles::permitted())
+        }
     }
 }
 
@@ -29,7 +33,10 @@ pub fn compile(builder: &ProgramBuilder, target: &Target) -> cranelift::JitCode 
     let module = verify(builder.module.clone()).expect("a module without errors");
     let wide = |micro_kernel: &_| match target.cpu().isa {
         Isa::Portable => None,
-        isa => Some(x86::emit(micro_kernel, isa, x86::Features::default())),
+        isa => {
+            let Cpu { bf16, tiles, .. } = target.cpu();
+            Some(x86::emit(micro_kernel, isa, x86::Features { bf16, vnni: false, tiles }))
+        }
     };
     cranelift::compile_with(&module, target, &wide, None).expect("a module that compiles")
 }

@@ -27,7 +27,7 @@ fn gpu() -> Target {
 }
 
 /// Places in memory of the elements in logical order.
-fn places(ty: &Type, batch: usize) -> Vec<usize> {
+pub fn places(ty: &Type, batch: usize) -> Vec<usize> {
     let order = ty.memory_order();
     let mut strides = vec![0; ty.dims.len()];
     let mut stride = 1;

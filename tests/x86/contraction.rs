@@ -148,7 +148,7 @@ fn halves(count: usize) -> Vec<u8> {
 /// Products of pairs where the machine has them: right, also for an odd number of terms, and one instruction each.
 #[test]
 fn pairs_are_one_instruction_each() {
-    let features = Features { bf16: true, vnni: false };
+    let features = Features { bf16: true, vnni: false, tiles: false };
     for (rows, vectors, k) in
         [(8, 3, 96), (12, 2, 75), (28, 1, 17), (6, 4, 192), (1, 1, 1)] as [(usize, usize, usize); 5]
     {

@@ -11,6 +11,8 @@ pub struct Region {
     pub bytes: Vec<u8>,
 }
 
+mod tiles;
+
 type Vector = [u8; 64];
 const CODE: u64 = 0x7000_0000_0000;
 const STACK: u64 = 0x7fff_0000_0000;
@@ -20,6 +22,8 @@ struct Machine<'a> {
     general: [u64; 16],
     vectors: [Vector; 32],
     masks: [u64; 8],
+    /// Rows of words, all eight whole, as `configuration` sets them.
+    tiles: [tiles::Tile; 8],
     /// Sign of the last result, and whether it was 0 (all that the emitter's jumps ask for).
     flags: (bool, bool),
     regions: &'a mut [Region],
@@ -33,6 +37,7 @@ pub fn run(code: &[u8], args: &[u64], regions: &mut [Region]) -> Result<(), Stri
         general: std::array::from_fn(|i| 0x5555_0000_0000_0000 + i as u64),
         vectors: [[0xa5; 64]; 32],
         masks: [u64::MAX; 8],
+        tiles: [[[0xa5a5_a5a5; 16]; 16]; 8],
         flags: (false, false),
         regions,
         code,
@@ -202,6 +207,7 @@ impl Machine<'_> {
                 let taken = self.flags.0 || self.flags.1;
                 return Ok(if taken { i.near_branch64() } else { next });
             }
+            _ if i.cpuid_features().iter().any(|f| tiles::FEATURES.contains(f)) => self.tile_step(i)?,
             Mnemonic::Nop => {}
             Mnemonic::Vzeroupper => self.vectors[..16].iter_mut().for_each(|v| v[16..].fill(0)),
             Mnemonic::Kmovw => {
@@ -387,6 +393,12 @@ impl Machine<'_> {
             Vextractf64x4 => {
                 let (v, from) = (self.vector(i, 1, 4)?, 8 * i.immediate(2) as usize);
                 map(8, |l| lane(&v, from + l))
+            }
+            Vcvtne2ps2bf16 => {
+                // The second source fills the lower half.
+                let (high, low) = (self.vector(i, 1, 4)?, self.vector(i, 2, 4)?);
+                let half = |v: &Vector, l: usize| bf16(lane(v, l % n)) | bf16(lane(v, l % n + 1)) << 16;
+                map(n, |l| half(if 2 * l < n { &low } else { &high }, 2 * l))
             }
             Vcvtneps2bf16 => {
                 let v = self.vector(i, 1, 4)?;

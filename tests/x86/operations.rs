@@ -8,8 +8,8 @@ use ninc::kernel::build::MicroKernelBuilder;
 use ninc::kernel::interp::{f32_bytes, i32_bytes};
 use ninc::kernel::ir::*;
 
-const PLAIN: Features = Features { bf16: false, vnni: false };
-const ALL: Features = Features { bf16: true, vnni: true };
+const PLAIN: Features = Features { bf16: false, vnni: false, tiles: false };
+const ALL: Features = Features { bf16: true, vnni: true, tiles: false };
 
 /// All machines, with the lanes that each has.
 fn machines(mut run: impl FnMut(Isa, Features, u32)) {

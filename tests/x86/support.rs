@@ -4,7 +4,7 @@ use super::emulator::{self, Region};
 use crate::support::memory::{Code, Guarded};
 use iced_x86::{CpuidFeature, Decoder, DecoderOptions};
 use ninc::back::EmitError;
-use ninc::back::x86::{Features, Isa, emit};
+use ninc::back::x86::{Features, Isa, configuration, emit};
 use ninc::kernel::interp::{Blocks, InterpError, MicroKernelArg, run_micro_kernel};
 use ninc::kernel::ir::{Elem, MicroKernel, MicroKernelParam, Module};
 use ninc::kernel::verify;
@@ -25,7 +25,8 @@ pub fn host_has(isa: Isa, features: Features) -> bool {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
     let extra = (!features.bf16 || is_x86_feature_detected!("avx512bf16"))
-        && (!features.vnni || is_x86_feature_detected!("avx512vnni"));
+        && (!features.vnni || is_x86_feature_detected!("avx512vnni"))
+        && (!features.tiles || ninc_runtime::tiles::permitted());
     match isa {
         Isa::Avx512 => widest && extra,
         _ => wide,
@@ -98,8 +99,9 @@ pub fn expected(micro_kernel: &MicroKernel, args: &[Arg]) -> (Vec<Arg>, Vec<Vec<
 }
 
 /// Memory after a native run between guard pages.
-fn native(code: &[u8], args: &[Arg], at_end: bool) -> Vec<Vec<u8>> {
+fn native(code: &[u8], args: &[Arg], tiles: bool, at_end: bool) -> Vec<Vec<u8>> {
     let code = Code::new(code);
+    let [begin, end] = configuration().unwrap().map(|code| Code::new(&code));
     let mut buffers = vec![];
     let mut values = vec![];
     for arg in args {
@@ -115,7 +117,13 @@ fn native(code: &[u8], args: &[Arg], at_end: bool) -> Vec<Vec<u8>> {
             }
         }
     }
+    if tiles {
+        begin.call(&[]);
+    }
     code.call(&values);
+    if tiles {
+        end.call(&[]);
+    }
     buffers.iter().map(|b| b.as_ref().map_or(vec![], Guarded::bytes)).collect()
 }
 
@@ -152,6 +160,7 @@ pub fn check_encodings(code: &[u8], isa: Isa) {
             use CpuidFeature::*;
             let ok = match feature {
                 X64 | INTEL8086 | INTEL186 | INTEL386 | MULTIBYTENOP | CMOV | AVX | AVX2 | FMA => true,
+                AMX_TILE | AMX_BF16 | AMX_INT8 => isa == Isa::Avx512,
                 AVX512F | AVX512BW | AVX512DQ | AVX512VL | AVX512_BF16 | AVX512_VNNI => isa == Isa::Avx512,
                 _ => false,
             };
@@ -200,7 +209,7 @@ pub fn check(micro_kernel: &MicroKernel, args: &[Arg], isa: Isa, features: Featu
     compare(micro_kernel, "emulated", &code, &expected, &emulated(&code, &args));
     if host_has(isa, features) {
         for at_end in [false, true] {
-            compare(micro_kernel, "native", &code, &expected, &native(&code, &args, at_end));
+            compare(micro_kernel, "native", &code, &expected, &native(&code, &args, micro_kernel.has_tiles(), at_end));
         }
     }
     Ok(code)

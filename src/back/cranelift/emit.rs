@@ -3,7 +3,7 @@
 use super::cache::Piece;
 use super::{MicroKernelCode, has_feature, micro_kernel, nest};
 use super::{bug, failed};
-use crate::back::EmitError;
+use crate::back::{EmitError, x86};
 use crate::kernel::ir::{EntityRef, Kernel as KernelIr, KernelId, MicroKernelId, Module as KernelModule, PrimaryMap};
 use crate::lower::target::Target;
 use crate::verified::Verified;
@@ -65,12 +65,14 @@ pub fn emit<M: Module>(
 ) -> Result<EmittedModule, EmitError> {
     let options = options(target, micro_kernel_isa)?;
     let called = called(module);
-    let count = called.iter().count() + module.kernels.len();
+    let tiles = called.iter().any(|id| module.micro_kernels[id].has_tiles());
+    let count = called.iter().count() + if tiles { 2 } else { 0 } + module.kernels.len();
     let kept = kept.filter(|k| k.len() == count).map(Vec::into_iter);
     let ids = module.micro_kernels.keys().map(|_| None).collect();
     let builder = FunctionBuilderContext::new();
-    let mut e = Emitter { out, prefix, module, options, micro_kernel_isa, ids, builder, kept, pieces: Vec::new() };
-    let mut micro_kernels = Vec::new();
+    let pieces = Vec::new();
+    let mut e = Emitter { out, prefix, module, options, micro_kernel_isa, ids, tiles: None, builder, kept, pieces };
+    let mut micro_kernels = if tiles { e.tile_state()? } else { Vec::new() };
     for id in called.iter() {
         let place = |error: EmitError| error.within(format_args!("micro-kernel {}", module.micro_kernels[id].name));
         micro_kernels.push(e.micro_kernel(id, micro_kernel_code).map_err(place)?);
@@ -91,6 +93,8 @@ struct Emitter<'a, M> {
     micro_kernel_isa: &'a dyn TargetIsa,
     /// The functions of the micro-kernels emitted so far.
     ids: PrimaryMap<MicroKernelId, Option<FuncId>>,
+    /// What runs before and behind micro-kernels with tiles, if there are any.
+    tiles: Option<[FuncId; 2]>,
     builder: FunctionBuilderContext,
     /// Code of the functions to come, in order.
     kept: Option<std::vec::IntoIter<Piece>>,
@@ -102,6 +106,20 @@ impl<M: Module> Emitter<'_, M> {
         self.kept.as_mut().and_then(Iterator::next)
     }
 
+    /// The functions that set the state of tile registers and clear it.
+    fn tile_state(&mut self) -> Result<Vec<Emitted>, EmitError> {
+        let mut emitted = Vec::new();
+        for (name, bytes) in ["tiles_begin", "tiles_end"].into_iter().zip(x86::configuration()?) {
+            let name = format!("{}{name}", self.prefix);
+            let signature = micro_kernel_signature(0, self.micro_kernel_isa);
+            let id = self.out.declare_function(&name, Linkage::Local, &signature).map_err(|e| bug(e.to_string()))?;
+            let piece = self.kept().unwrap_or(Piece { align: 64, bytes, relocations: vec![] });
+            emitted.push(self.define(name, id, piece.align, piece, None)?);
+        }
+        self.tiles = Some([emitted[0].id, emitted[1].id]);
+        Ok(emitted)
+    }
+
     fn micro_kernel(&mut self, called: MicroKernelId, code: &MicroKernelCode) -> Result<Emitted, EmitError> {
         let (micro_kernel, isa) = (&self.module.micro_kernels[called], self.micro_kernel_isa);
         let name = format!("{}micro_kernel{}_{}", self.prefix, called.index(), symbol(&micro_kernel.name));
@@ -111,6 +129,7 @@ impl<M: Module> Emitter<'_, M> {
             Some(piece) => (piece, None),
             None => match code(micro_kernel) {
                 Some(bytes) => (Piece { align: 64, bytes: bytes?, relocations: vec![] }, None),
+                None if micro_kernel.has_tiles() => return Err(no_tiles()),
                 None => {
                     let mut context = Context::new();
                     context.func.signature = signature;
@@ -134,12 +153,14 @@ impl<M: Module> Emitter<'_, M> {
                 let mut context = Context::new();
                 context.func.signature = signature;
                 let config = self.out.isa().frontend_config();
+                let tiles = self.tiles.filter(|_| kernel.calls().any(|id| self.module.micro_kernels[id].has_tiles()));
+                let around = tiles.map(|ids| ids.map(|id| self.out.declare_func_in_func(id, &mut context.func)));
                 let mut reference = |micro_kernel: MicroKernelId, func: &mut cranelift_codegen::ir::Function| {
                     let id = self.ids[micro_kernel].expect("all called micro-kernels are declared");
                     self.out.declare_func_in_func(id, func)
                 };
                 let (func, builder) = (&mut context.func, &mut self.builder);
-                nest::build(self.module, kernel, config, &mut reference, func, builder)?;
+                nest::build(self.module, kernel, config, (&mut reference, around), func, builder)?;
                 compile(&mut context, self.out.isa(), id)?
             }
         };
@@ -173,6 +194,10 @@ fn compile(context: &mut Context, isa: &dyn TargetIsa, id: FuncId) -> Result<(Pi
     Ok((Piece { align, bytes, relocations }, unwind))
 }
 
+fn no_tiles() -> EmitError {
+    EmitError::Unsupported("Cranelift has no tiles".into())
+}
+
 /// The text of all functions; calls refer to micro-kernels by number.
 pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, EmitError> {
     use cranelift_codegen::ir::{ExtFuncData, ExternalName, Function, UserExternalName};
@@ -181,6 +206,11 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
     let mut text = String::new();
     for called in called(module).iter() {
         let micro_kernel = &module.micro_kernels[called];
+        if micro_kernel.has_tiles() {
+            writeln!(text, "; micro_kernel {} {}: code of our own\n", called.index(), micro_kernel.name)
+                .expect("strings take all text");
+            continue;
+        }
         let mut func = Function::new();
         func.signature = micro_kernel_signature(micro_kernel.params.len(), isa);
         micro_kernel::build(micro_kernel, &options, isa, &mut func, &mut builder);
@@ -201,7 +231,7 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
                 patchable: false,
             })
         };
-        nest::build(module, kernel, isa.frontend_config(), &mut reference, &mut func, &mut builder)?;
+        nest::build(module, kernel, isa.frontend_config(), (&mut reference, None), &mut func, &mut builder)?;
         write!(text, "; kernel {}\n{func}\n", kernel.name).expect("strings take all text");
     }
     Ok(text)

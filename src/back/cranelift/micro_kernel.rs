@@ -93,6 +93,7 @@ impl Gen<'_, '_> {
             match inst {
                 Inst::Let { result, op } => self.values[*result] = self.op(*result, op),
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
+                Inst::StoreTile { .. } => unreachable!("`emit` lets no tiles pass"),
                 // Cranelift has no instruction for it.
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {

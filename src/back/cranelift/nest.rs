@@ -10,12 +10,12 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
 
 /// Builds the body of `func` with the parameters `(buffers, vars, begin, end, scratch)`, whose signature is set.
-/// `reference` declares a micro-kernel in it.
+/// `reference` declares a micro-kernel in it; the functions `around` it run before and behind all iterations.
 pub(super) fn build(
     module: &Module,
     kernel: &Kernel,
     config: TargetFrontendConfig,
-    reference: &mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef,
+    (reference, around): (&mut dyn FnMut(MicroKernelId, &mut Function) -> FuncRef, Option<[FuncRef; 2]>),
     func: &mut Function,
     context: &mut FunctionBuilderContext,
 ) -> Result<(), EmitError> {
@@ -36,7 +36,9 @@ pub(super) fn build(
     let natural = kernel.vars.keys().map(|v| v.is_given() || v == var).collect();
     let mut nest =
         Nest { b, module, kernel, reference, micro_kernels: HashMap::new(), pointers, scratch, vars: known, natural };
+    around.iter().for_each(|[before, _]| _ = nest.b.ins().call(*before, &[]));
     nest.repeat(var, begin, end, body);
+    around.iter().for_each(|[_, behind]| _ = nest.b.ins().call(*behind, &[]));
     nest.b.ins().return_(&[]);
     nest.b.finalize(config);
     Ok(())

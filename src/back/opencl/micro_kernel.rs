@@ -8,8 +8,9 @@ use crate::kernel::ir::*;
 const PACKED: &str = "packed loads";
 const PAIRS: &str = "pairwise products of bf16";
 const BYTES: &str = "products of bytes";
+const TILES: &str = "products of tiles";
 /// Features that OpenCL C has no short way for.
-pub(super) const MISSING: [&str; 3] = [PACKED, PAIRS, BYTES];
+pub(super) const MISSING: [&str; 4] = [PACKED, PAIRS, BYTES, TILES];
 
 /// The missing feature that an operation needs.
 fn missing(op: &Op) -> Option<&'static str> {
@@ -17,6 +18,7 @@ fn missing(op: &Op) -> Option<&'static str> {
         Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some(PACKED),
         Op::Dot2Bf16 { .. } => Some(PAIRS),
         Op::Dot4U8I8 { .. } => Some(BYTES),
+        Op::LoadTile { .. } | Op::Outer { .. } => Some(TILES),
         _ => None,
     }
 }
@@ -103,6 +105,7 @@ impl Writer<'_> {
                     line(self.text, depth, text);
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count, depth),
+                Inst::StoreTile { .. } => return Err(EmitError::Unsupported(TILES.into())),
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { .. } => self.repeat(inst, depth)?,
             }
@@ -279,6 +282,7 @@ impl Writer<'_> {
             Op::LoadPacked { .. } | Op::BroadcastPacked { .. } | Op::Dot2Bf16 { .. } | Op::Dot4U8I8 { .. } => {
                 unreachable!("`missing` has named them")
             }
+            Op::LoadTile { .. } | Op::Outer { .. } => unreachable!("`missing` has named them"),
         })
     }
 }

@@ -39,6 +39,11 @@ pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, EmitErr
     }
 }
 
+/// Bytes between the rows of a tile at this address.
+pub fn row_bytes(micro_kernel: &MicroKernel, address: &Address, elements: u32) -> Result<i64, EmitError> {
+    Ok(i64::from(elements) * pointee(micro_kernel, address.base)?.bytes() as i64)
+}
+
 /// How a load reads memory, as far as folding is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fold {
@@ -72,6 +77,8 @@ pub struct Info {
     pub stepped: HashMap<Var, Vec<AddressExpr>>,
     /// Address expressions without loop variables, which need code at the entry.
     pub fixed: Vec<AddressExpr>,
+    /// Bytes from row to row of the tiles that are loaded and stored.
+    pub pitches: Vec<i64>,
     /// Number of integer parameters' variables: all others are loop counters.
     int_params: usize,
 }
@@ -92,6 +99,7 @@ pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, EmitError
         values: micro_kernel.values.keys().map(value).collect(),
         stepped: HashMap::new(),
         fixed: vec![],
+        pitches: vec![],
         int_params,
     };
     let mut scan = Scan { micro_kernel, evex, info, position: 0, blocks: 0 };
@@ -146,6 +154,14 @@ impl Scan<'_> {
         Ok(())
     }
 
+    fn pitch(&mut self, address: &Address, elements: u32) -> Result<(), EmitError> {
+        let bytes = row_bytes(self.micro_kernel, address, elements)?;
+        if !self.info.pitches.contains(&bytes) {
+            self.info.pitches.push(bytes);
+        }
+        Ok(())
+    }
+
     fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
@@ -163,6 +179,9 @@ impl Scan<'_> {
                     if let Some(from) = op.address() {
                         self.address(from)?;
                     }
+                    if let Op::LoadTile { from, pitch, .. } = op {
+                        self.pitch(from, *pitch)?;
+                    }
                     if let Op::IndexI32 { index, .. } = op {
                         self.info.need(AddressExpr::of_index(index));
                     }
@@ -170,6 +189,11 @@ impl Scan<'_> {
                 Inst::Store { to, value, .. } => {
                     self.used(*value, block);
                     self.address(to)?;
+                }
+                Inst::StoreTile { to, value, pitch } => {
+                    self.used(*value, block);
+                    self.address(to)?;
+                    self.pitch(to, *pitch)?;
                 }
                 Inst::Prefetch { from } => self.address(from)?,
                 Inst::Loop { count, init, params, body, next, results, .. } => {
@@ -223,7 +247,7 @@ impl Folding<'_> {
                         self.info.values[v].folded = true;
                     }
                 }
-                Inst::Store { .. } => loads.clear(),
+                Inst::Store { .. } | Inst::StoreTile { .. } => loads.clear(),
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { body, .. } => {
                     loads.clear();

@@ -1,6 +1,7 @@
 //! Machine code before register allocation: one linear list with loop markers, over virtual registers.
 
 use super::codes::{VOp, Width};
+use crate::kernel::ir::Outer;
 use cranelift_entity::{PrimaryMap, entity_impl};
 
 /// A virtual register; index into [`MachineCode::classes`].
@@ -15,6 +16,8 @@ pub enum Class {
     Vector,
     /// k1 to k7.
     Mask,
+    /// A tile register.
+    Tile,
     /// A 64-bit general register, or a stack slot where these run out.
     Int,
 }
@@ -26,6 +29,16 @@ pub enum Mem {
     Pointer { base: VReg, bytes: i64 },
     /// Entry of the constant pool behind the code.
     Pool(usize),
+}
+
+impl Mem {
+    /// The register that it counts from.
+    pub fn base(self) -> Option<VReg> {
+        match self {
+            Mem::Pointer { base, .. } => Some(base),
+            Mem::Pool(_) => None,
+        }
+    }
 }
 
 /// Operand of a vector instruction.
@@ -65,11 +78,17 @@ pub struct VecInst {
 pub enum MInst {
     /// A vector instruction.
     Vec(VecInst),
+    /// A tile of rows that are `pitch` bytes apart; `stream`ed ones leave the first level of cache as it is.
+    TileLoad { dst: VReg, mem: Mem, pitch: VReg, stream: bool },
+    /// The same to memory.
+    TileStore { mem: Mem, pitch: VReg, src: VReg },
+    /// `dst += a · b`
+    TileProduct { kind: Outer, dst: VReg, a: VReg, b: VReg },
     /// Into the second level of cache; never faults.
     Prefetch { mem: Mem },
-    /// Zero in every lane.
+    /// Zero in every lane of a vector or tile.
     Zero { dst: VReg },
-    /// Between vector or between mask registers; vanishes where both get the same register.
+    /// Between registers of one class, not integers; vanishes where both get the same register, as two tiles must.
     Copy { dst: VReg, src: VReg, width: Width },
     /// These bits in a mask register.
     MaskImm { dst: VReg, bits: u16 },
@@ -125,6 +144,17 @@ impl MInst {
                 if let Some(dst) = v.dst {
                     f(dst, if v.modifies { Touch::Modify } else { Touch::Def });
                 }
+            }
+            MInst::TileLoad { dst, mem, pitch, .. } => {
+                mem.base().into_iter().chain([*pitch]).for_each(|r| f(r, Touch::Use));
+                f(*dst, Touch::Def);
+            }
+            MInst::TileStore { mem, pitch, src } => {
+                mem.base().into_iter().chain([*pitch, *src]).for_each(|r| f(r, Touch::Use));
+            }
+            MInst::TileProduct { dst, a, b, .. } => {
+                [*a, *b].into_iter().for_each(|r| f(r, Touch::Use));
+                f(*dst, Touch::Modify);
             }
             MInst::Prefetch { mem: Mem::Pointer { base, .. } } => f(*base, Touch::Use),
             MInst::Prefetch { mem: Mem::Pool(_) } => {}

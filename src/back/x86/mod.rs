@@ -17,6 +17,7 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use lower::{Const, Machine};
 use machine::Class;
 use std::fmt::Write;
+pub use tiles::configuration;
 
 mod analyse;
 mod codes;
@@ -25,6 +26,7 @@ mod liveness;
 mod lower;
 mod machine;
 mod regalloc;
+mod tiles;
 
 /// Extensions of AVX-512; ignored for AVX2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,6 +35,8 @@ pub struct Features {
     pub bf16: bool,
     /// AVX512_VNNI: `vpdpbusd`.
     pub vnni: bool,
+    /// AMX_TILE, AMX_BF16 and AMX_INT8: registers of 16 x 16 words and their products.
+    pub tiles: bool,
 }
 
 /// Function alignment in bytes that the loops inside count on for speed.
@@ -54,6 +58,10 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
             micro_kernel.name
         )));
     }
+    if micro_kernel.has_tiles() && !(evex && features.tiles) {
+        let what = format!("micro-kernel {}: tiles need AMX beside AVX-512", micro_kernel.name);
+        return Err(EmitError::Unsupported(what));
+    }
     let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni && evex };
     let info = analyse::analyse(micro_kernel, evex)?;
     // All constants of loops in registers if they fit, else the most used ones.
@@ -70,7 +78,11 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
             }
             Err(shortage) => {
                 let Some(last) = hoist.iter().rposition(|c| c.class() == shortage.class) else {
-                    let kind = if shortage.class == Class::Mask { "mask" } else { "vector" };
+                    let kind = match shortage.class {
+                        Class::Mask => "mask",
+                        Class::Tile => "tile",
+                        Class::Vector | Class::Int => "vector",
+                    };
                     return Err(EmitError::Limit(format!(
                         "micro-kernel {}: needs {} {kind} registers, {} exist",
                         micro_kernel.name, shortage.needed, shortage.available
@@ -92,8 +104,8 @@ fn bug(what: impl Into<String>) -> EmitError {
 /// slow. Recipes choose their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models
 /// to it).
 pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + use<> {
-    let Cpu { isa, bf16, vnni } = target.cpu();
-    let features = Features { bf16, vnni };
+    let Cpu { isa, bf16, vnni, tiles } = target.cpu();
+    let features = Features { bf16: bf16 || tiles, vnni, tiles };
     move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }
 

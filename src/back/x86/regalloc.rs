@@ -75,6 +75,7 @@ pub fn allocate(code: &MachineCode, vectors: usize) -> Result<Allocation, Shorta
     let mut places = code.classes.keys().map(|_| Place::Nowhere).collect();
     color(code, &groups, Class::Vector, &(0..vectors as u8).collect::<Vec<_>>(), &mut places)?;
     color(code, &groups, Class::Mask, &[1, 2, 3, 4, 5, 6, 7], &mut places)?;
+    color(code, &groups, Class::Tile, &[0, 1, 2, 3, 4, 5, 6, 7], &mut places)?;
     let slots = integers(code, &depth, &groups, &mut places);
     let places = code.classes.keys().map(|r| places[groups.root(r)]).collect();
     Ok(Allocation { places, slots })

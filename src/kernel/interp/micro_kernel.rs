@@ -1,6 +1,7 @@
 //! Runs one micro-kernel. Every lane is a 32-bit word, whatever its type.
 
 use super::ops::{Lanes, to_bf16};
+use super::tile::Tile;
 use super::{Blocks, InterpError};
 use crate::kernel::error::Place;
 use crate::kernel::ir::*;
@@ -35,7 +36,8 @@ pub fn run_micro_kernel(
         }
     }
     let values = micro_kernel.values.keys().map(|_| [0; 16]).collect();
-    let mut run = Run { micro_kernel, args, memory, vars, values };
+    let tiles = micro_kernel.values.keys().map(|_| None).collect();
+    let mut run = Run { micro_kernel, args, memory, vars, values, tiles };
     run.block(&micro_kernel.body).map_err(|e| e.within(place()))
 }
 
@@ -43,15 +45,23 @@ pub fn run_micro_kernel(
 pub(super) struct Run<'a> {
     micro_kernel: &'a MicroKernel,
     args: &'a [MicroKernelArg],
-    memory: &'a mut dyn Blocks,
+    pub(super) memory: &'a mut dyn Blocks,
     pub(super) vars: PrimaryMap<Var, i64>,
     values: PrimaryMap<Val, Lanes>,
+    /// Those values that are tiles.
+    pub(super) tiles: PrimaryMap<Val, Option<Box<Tile>>>,
 }
+
+/// What a loop hands to its next iteration.
+type Carried = (Lanes, Option<Box<Tile>>);
 
 impl Run<'_> {
     fn block(&mut self, body: &[Inst]) -> Result<(), InterpError> {
         for inst in body {
             match inst {
+                Inst::Let { result, op } if self.ty(*result).is_tile() => {
+                    self.tiles[*result] = Some(Box::new(self.tile(op)?));
+                }
                 Inst::Let { result, op } => {
                     let lanes = self.micro_kernel.values[*result].lanes as usize;
                     let mut value = self.op(op)?;
@@ -59,15 +69,16 @@ impl Run<'_> {
                     self.values[*result] = value;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::StoreTile { to, value, pitch } => self.store_tile(to, *value, *pitch)?,
                 Inst::Prefetch { .. } => {}
                 Inst::Loop { var, count, init, params, body, next, results } => {
-                    let mut carried: Vec<Lanes> = init.iter().map(|v| self.values[*v]).collect();
+                    let mut carried: Vec<Carried> = init.iter().map(|v| self.carried(*v)).collect();
                     for i in 0..count.eval(&self.vars) {
                         self.vars[*var] = i;
                         self.assign(params, &carried);
                         self.block(body)?;
                         carried.clear();
-                        carried.extend(next.iter().map(|v| self.values[*v]));
+                        carried.extend(next.iter().map(|v| self.carried(*v)));
                     }
                     self.assign(results, &carried);
                 }
@@ -76,9 +87,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn assign(&mut self, to: &[Val], values: &[Lanes]) {
-        for (v, value) in to.iter().zip(values) {
-            self.values[*v] = *value;
+    fn carried(&self, value: Val) -> Carried {
+        (self.values[value], self.tiles[value].clone())
+    }
+
+    fn assign(&mut self, to: &[Val], values: &[Carried]) {
+        for (v, (lanes, tile)) in to.iter().zip(values) {
+            self.values[*v] = *lanes;
+            self.tiles[*v].clone_from(tile);
         }
     }
 
@@ -91,7 +107,7 @@ impl Run<'_> {
     }
 
     /// Block, byte offset and element type of an address.
-    fn place(&self, address: &Address) -> (usize, i64, Elem) {
+    pub(super) fn place(&self, address: &Address) -> (usize, i64, Elem) {
         let MicroKernelParam::Pointer { elem, .. } = self.micro_kernel.params[address.base] else {
             unreachable!("the verifier wants a pointer here")
         };

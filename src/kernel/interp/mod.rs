@@ -12,6 +12,7 @@ mod code;
 mod group;
 mod micro_kernel;
 mod ops;
+mod tile;
 
 pub use code::{InterpCode, scratch_offsets};
 pub use micro_kernel::{MicroKernelArg, run_micro_kernel};

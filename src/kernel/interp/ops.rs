@@ -57,11 +57,12 @@ impl Run<'_> {
                 let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
                 std::array::from_fn(|i| dot4(c[i], a[i], b[i]))
             }
+            Op::LoadTile { .. } | Op::Outer { .. } => unreachable!("the results of these are tiles"),
         })
     }
 }
 
-fn f(word: u32) -> f32 {
+pub(super) fn f(word: u32) -> f32 {
     f32::from_bits(word)
 }
 
@@ -155,7 +156,7 @@ fn dot2(acc: u32, a: u32, b: u32) -> u32 {
     (low + f(a & 0xffff_0000) * f(b & 0xffff_0000)).to_bits()
 }
 
-fn dot4(acc: u32, a: u32, b: u32) -> u32 {
+pub(super) fn dot4(acc: u32, a: u32, b: u32) -> u32 {
     let products = a.to_le_bytes().into_iter().zip(b.to_le_bytes());
     products.fold(acc, |sum, (u, i)| sum.wrapping_add((i32::from(u) * i32::from(i as i8)) as u32))
 }

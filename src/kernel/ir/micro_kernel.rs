@@ -187,6 +187,15 @@ pub enum Inst {
         /// Lanes, if not all.
         count: Option<u32>,
     },
+    /// Stores the rows of a tile.
+    StoreTile {
+        /// Where the first one goes.
+        to: Address,
+        /// The tile.
+        value: Val,
+        /// Elements from row to row.
+        pitch: u32,
+    },
     /// Says that this memory will be read soon. Changes nothing, and may lie outside of the buffer.
     Prefetch {
         /// The memory.
@@ -216,7 +225,7 @@ impl Inst {
     pub fn address(&self) -> Option<&Address> {
         match self {
             Inst::Let { op, .. } => op.address(),
-            Inst::Store { to, .. } => Some(to),
+            Inst::Store { to, .. } | Inst::StoreTile { to, .. } => Some(to),
             Inst::Prefetch { .. } | Inst::Loop { .. } => None,
         }
     }

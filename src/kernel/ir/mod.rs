@@ -36,6 +36,7 @@ mod expr;
 mod micro_kernel;
 mod nest;
 mod op;
+mod op_text;
 mod visit;
 mod words;
 mod work;
@@ -47,7 +48,7 @@ pub use nest::{
 };
 pub use op::Op;
 pub use visit::{instructions, run, statements};
-pub use words::{Binary, Compare, Unary};
+pub use words::{Binary, Compare, Outer, Unary};
 pub use work::Work;
 
 /// A micro-kernel of a module; index into [`Module::micro_kernels`].
@@ -107,16 +108,42 @@ impl Elem {
     }
 }
 
+impl Elem {
+    /// The type of the words of a tile that memory of this type is loaded to.
+    pub const fn tile(self) -> Option<Elem> {
+        match self {
+            Elem::F32 => Some(Elem::F32),
+            Elem::I32 | Elem::Bf16 | Elem::U8 | Elem::I8 => Some(Elem::I32),
+            Elem::Mask => None,
+        }
+    }
+}
+
 /// Type of a micro-kernel's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ty {
     /// Type of each lane.
     pub elem: Elem,
-    /// Number of lanes; 1 is a scalar.
+    /// Number of lanes; 1 is a scalar, [`Ty::TILE`] a tile.
     pub lanes: u32,
 }
 
 impl Ty {
+    /// Rows of a tile, and words of each.
+    pub const ROW: u32 = 16;
+    /// Words of a tile.
+    pub const TILE: u32 = Ty::ROW * Ty::ROW;
+
+    /// A square of [`Ty::ROW`] rows: sums, or the raw bytes that are multiplied.
+    pub const fn tile(elem: Elem) -> Ty {
+        Ty { elem, lanes: Ty::TILE }
+    }
+
+    /// Is it a tile?
+    pub const fn is_tile(self) -> bool {
+        self.lanes == Ty::TILE
+    }
+
     /// Floats.
     pub const fn f32(lanes: u32) -> Ty {
         Ty { elem: Elem::F32, lanes }

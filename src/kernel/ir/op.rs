@@ -1,7 +1,7 @@
-//! Operations of micro-kernels, and all that the IR knows of each: operands, result, rules, text and work. How it is
-//! computed stands with the interpreter and the back ends.
+//! Operations of micro-kernels, and what the IR knows of each: operands, result, rules and work; `op_text` has its
+//! text. How it is computed stands with the interpreter and the back ends.
 
-use super::{Address, Binary, Compare, Elem, Index, Ty, Unary, Val, Work};
+use super::{Address, Binary, Compare, Elem, Index, Outer, Ty, Unary, Val, Work};
 use crate::kernel::error::OperandError;
 
 /// An operation of a micro-kernel.
@@ -69,6 +69,18 @@ pub enum Op {
         from: Address,
         /// Lanes of the result.
         lanes: u32,
+    },
+    /// A tile: row r is the 64 bytes at `from + r · pitch`, as [`Ty::ROW`] words: sums of F32 or I32, or the raw bytes
+    /// of smaller elements.
+    LoadTile {
+        /// The first element.
+        from: Address,
+        /// F32, or I32.
+        elem: Elem,
+        /// Elements from row to row.
+        pitch: u32,
+        /// Nobody reads it again soon: it need not stay in the first level of cache.
+        stream: bool,
     },
     /// `op(value)` in each lane.
     Unary {
@@ -138,22 +150,33 @@ pub enum Op {
         /// Quadruples, signed.
         b: Val,
     },
+    /// Products of the rows of `a` with the columns of `b`, added to a tile of sums: [`Outer`] says which.
+    Outer {
+        /// What the words hold, and how sums round.
+        kind: Outer,
+        /// Sums, row by row.
+        acc: Val,
+        /// Row m holds the terms of row m of the sums, 64 bytes of them.
+        a: Val,
+        /// Word n of row k holds terms of column n of the sums, those that meet word k of a row of `a`.
+        b: Val,
+    },
 }
 
 impl Op {
-    /// The first of a reduction's two words.
-    pub const REDUCE: &str = "reduce";
-
     /// The values that it reads, in the order of the text.
     pub fn operands(&self) -> impl Iterator<Item = Val> + use<> {
         let list = match *self {
             Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => [None; 3],
             Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => [None; 3],
+            Op::LoadTile { .. } => [None; 3],
             Op::Splat { value, .. } | Op::Unary { value, .. } | Op::Reduce { value, .. } => [Some(value), None, None],
             Op::Binary { left, right, .. } | Op::Compare { left, right, .. } => [Some(left), Some(right), None],
             Op::Fma { a, b, c } => [a, b, c].map(Some),
             Op::Select { mask, then, otherwise } => [mask, then, otherwise].map(Some),
-            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => [acc, a, b].map(Some),
+            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } | Op::Outer { acc, a, b, .. } => {
+                [acc, a, b].map(Some)
+            }
         };
         list.into_iter().flatten()
     }
@@ -162,7 +185,7 @@ impl Op {
     pub fn address(&self) -> Option<&Address> {
         match self {
             Op::Load { from, .. } | Op::Broadcast { from, .. } => Some(from),
-            Op::LoadPacked { from, .. } | Op::BroadcastPacked { from, .. } => Some(from),
+            Op::LoadPacked { from, .. } | Op::BroadcastPacked { from, .. } | Op::LoadTile { from, .. } => Some(from),
             _ => None,
         }
     }
@@ -183,7 +206,8 @@ impl Op {
             Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
             Op::Select { then, .. } => ty(then),
             Op::Reduce { value, .. } => Ty { elem: ty(value).elem, lanes: 1 },
-            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } => ty(acc),
+            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } | Op::Outer { acc, .. } => ty(acc),
+            Op::LoadTile { elem, .. } => Ty::tile(elem),
         }
     }
 
@@ -191,7 +215,12 @@ impl Op {
     /// is made only for an error: most of a check's time would go into sentences that nobody reads.
     pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), OperandError> {
         let partial = |count: u32, lanes: u32| count == 0 || count >= lanes;
+        if let Some(wide) = self.operands().map(&ty).find(|ty| ty.is_tile() && !matches!(self, Op::Outer { .. })) {
+            return Err(OperandError(format!("{} of the tile {wide}", self.word())));
+        }
         match *self {
+            Op::ConstF32 { bits, lanes: Ty::TILE } if bits != 0 => Err(OperandError("a tile starts from 0".into())),
+            Op::ConstI32 { value, lanes: Ty::TILE } if value != 0 => Err(OperandError("a tile starts from 0".into())),
             Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } => Ok(()),
             Op::Splat { value, .. } => {
                 let ty = ty(value);
@@ -238,6 +267,15 @@ impl Op {
             }
             Op::Dot2Bf16 { acc, a, b } => dot(Elem::F32, [acc, a, b].map(ty)),
             Op::Dot4U8I8 { acc, a, b } => dot(Elem::I32, [acc, a, b].map(ty)),
+            Op::LoadTile { elem, .. } => match memory {
+                Some(of) => rule(of.tile() == Some(elem), || format!("{of} memory is loaded as {}", Ty::tile(elem))),
+                None => Ok(()),
+            },
+            Op::Outer { kind, acc, a, b } => {
+                let [acc, a, b] = [acc, a, b].map(ty);
+                let ok = acc == Ty::tile(kind.sums()) && a == Ty::tile(Elem::I32) && b == a;
+                rule(ok, || format!("{} of {a} and {b} into {acc}", kind.word()))
+            }
         }
     }
 
@@ -274,62 +312,10 @@ impl Op {
                 Work::default()
             }
             Op::Dot4U8I8 { .. } => Work::default(),
+            Op::LoadTile { .. } => Work { bytes: 4 * lanes, ..Work::default() },
+            Op::Outer { kind: Outer::Bf16, .. } => multiply_adds(u64::from(2 * Ty::ROW) * lanes),
+            Op::Outer { kind: Outer::U8I8, .. } => Work::default(),
         }
-    }
-
-    /// The words that it starts with in the text.
-    pub fn word(&self) -> String {
-        let word = match self {
-            Op::ConstF32 { .. } | Op::ConstI32 { .. } => "const",
-            Op::Iota { .. } => "iota",
-            Op::IndexI32 { .. } => "index",
-            Op::Splat { .. } => "splat",
-            Op::Load { .. } => "load",
-            Op::Broadcast { .. } => "broadcast",
-            Op::LoadPacked { .. } => "load_packed",
-            Op::BroadcastPacked { .. } => "broadcast_packed",
-            Op::Unary { op, .. } => op.word(),
-            Op::Binary { op, .. } => op.word(),
-            Op::Fma { .. } => "fma",
-            Op::Compare { op, .. } => op.word(),
-            Op::Select { .. } => "select",
-            Op::Reduce { op, .. } => return format!("{} {}", Op::REDUCE, op.word()),
-            Op::Dot2Bf16 { .. } => "dot2_bf16",
-            Op::Dot4U8I8 { .. } => "dot4_u8i8",
-        };
-        word.into()
-    }
-
-    /// The operation with these words that reads these values and gives a result of type `ty`.
-    pub fn of_values(words: &str, values: &[Val], ty: Ty) -> Option<Op> {
-        Some(match (words, values) {
-            ("iota", []) => Op::Iota { lanes: ty.lanes },
-            ("splat", &[value]) => Op::Splat { value, lanes: ty.lanes },
-            ("fma", &[a, b, c]) => Op::Fma { a, b, c },
-            ("select", &[mask, then, otherwise]) => Op::Select { mask, then, otherwise },
-            ("dot2_bf16", &[acc, a, b]) => Op::Dot2Bf16 { acc, a, b },
-            ("dot4_u8i8", &[acc, a, b]) => Op::Dot4U8I8 { acc, a, b },
-            (_, &[value]) => match words.strip_prefix(Op::REDUCE) {
-                Some(op) => Op::Reduce { op: Binary::named(op.trim_start())?, value },
-                None => Op::Unary { op: Unary::named(words)?, value },
-            },
-            (_, &[left, right]) => match Binary::named(words) {
-                Some(op) => Op::Binary { op, left, right },
-                None => Op::Compare { op: Compare::named(words)?, left, right },
-            },
-            _ => return None,
-        })
-    }
-
-    /// The operation with this word that reads `count` (or all) elements of memory and gives a result of type `ty`.
-    pub fn of_memory(word: &str, from: Address, ty: Ty, count: Option<u32>) -> Option<Op> {
-        Some(match (word, count) {
-            ("load", count) => Op::Load { from, ty, count },
-            ("broadcast", None) => Op::Broadcast { from, ty },
-            ("load_packed", None) => Op::LoadPacked { from, lanes: ty.lanes },
-            ("broadcast_packed", None) => Op::BroadcastPacked { from, lanes: ty.lanes },
-            _ => return None,
-        })
     }
 }
 

@@ -22,7 +22,7 @@ impl Nested for Inst {
     fn inside(&self) -> [&[Inst]; 2] {
         match self {
             Inst::Loop { body, .. } => [body, &[]],
-            Inst::Let { .. } | Inst::Store { .. } | Inst::Prefetch { .. } => [&[], &[]],
+            Inst::Let { .. } | Inst::Store { .. } | Inst::StoreTile { .. } | Inst::Prefetch { .. } => [&[], &[]],
         }
     }
 }
@@ -72,6 +72,11 @@ impl MicroKernel {
     /// All instructions in the order of the text.
     pub fn instructions(&self) -> impl Iterator<Item = &Inst> {
         instructions(&self.body)
+    }
+
+    /// Does it work on tiles, for which not every processor has registers?
+    pub fn has_tiles(&self) -> bool {
+        self.values.values().any(|ty| ty.is_tile())
     }
 }
 

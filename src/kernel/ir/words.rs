@@ -100,3 +100,26 @@ words! {
         Ge = "ge",
     }
 }
+
+words! {
+    /// Products of a tile of rows with a tile of columns, 16 by 16 sums at once: what matrix units of processors do.
+    Outer {
+        /// Pairs of bf16 in each word, sums in F32. Of the 32 products of a sum those with an even number and those
+        /// with an odd one are added up apart, from 0 and in order, each multiplied and added in one rounding; then
+        /// the odd sum is added to the even one, and that to the sum so far. Denormal numbers are read as 0, and a
+        /// result that is one becomes 0, of its sign.
+        Bf16 = "outer_bf16",
+        /// Four bytes in each word, unsigned ones of `a` and signed ones of `b`, sums in I32 that wrap.
+        U8I8 = "outer_u8i8",
+    }
+}
+
+impl Outer {
+    /// The type of the sums.
+    pub fn sums(self) -> Elem {
+        match self {
+            Outer::Bf16 => Elem::F32,
+            Outer::U8I8 => Elem::I32,
+        }
+    }
+}

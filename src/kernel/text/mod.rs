@@ -126,6 +126,9 @@ impl MicroKernelText<'_> {
                 Inst::Store { to, value, count } => {
                     writeln!(f, "{indent}store {}, {}{}", self.address(to), value, first(*count))?;
                 }
+                Inst::StoreTile { to, value, pitch } => {
+                    writeln!(f, "{indent}store_tile {}, {value} pitch {pitch}", self.address(to))?;
+                }
                 Inst::Prefetch { from } => writeln!(f, "{indent}prefetch {}", self.address(from))?,
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     write!(f, "{indent}for {} = 0 to {}", self.vars[*var], self.index(count))?;
@@ -184,6 +187,7 @@ impl MicroKernelText<'_> {
             },
             Op::ConstI32 { value, .. } => format!("{word} {value}"),
             Op::IndexI32 { index, .. } => format!("{word} {}", self.index(index)),
+            Op::LoadTile { from, pitch, .. } => format!("{word} {} pitch {pitch}", self.address(from)),
             Op::Load { from, count, .. } => format!("{word} {}{}", self.address(from), first(*count)),
             _ => match op.address() {
                 Some(from) => format!("{word} {}", self.address(from)),

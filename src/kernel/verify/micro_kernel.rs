@@ -132,11 +132,12 @@ impl Check<'_> {
                     {
                         self.error(format!("{result} is declared {declared}, its operation gives {ty}"));
                     }
-                    if declared.is_some_and(|t| !lanes_ok(t.lanes)) {
+                    if declared.is_some_and(|t| !lanes_ok(t.lanes) && !(t.is_tile() && gives_tiles(op))) {
                         self.error(format!("{result}: lanes must be 1, 2, 4, 8 or 16"));
                     }
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count),
+                Inst::StoreTile { to, value, .. } => self.store_tile(to, *value),
                 Inst::Prefetch { from } => {
                     self.address(from, Access::Read);
                 }
@@ -153,7 +154,19 @@ impl Check<'_> {
         {
             self.error(format!("{value} of type {ty} is stored to {elem} memory"));
         }
+        if ty.is_tile() {
+            self.error(format!("{value} is a tile, stored as a vector"));
+        }
         self.partial(count, ty.lanes);
+    }
+
+    fn store_tile(&mut self, to: &Address, value: Val) {
+        let elem = self.address(to, Access::Write);
+        let Some(ty) = self.used(value) else { return };
+        if !ty.is_tile() || elem.is_some_and(|elem| elem != ty.elem) {
+            let elem = elem.map_or(String::new(), |elem| format!(" to {elem} memory"));
+            self.error(format!("{value} of type {ty} is stored as a tile{elem}"));
+        }
     }
 
     fn repeat(&mut self, inst: &Inst) {
@@ -246,4 +259,9 @@ impl Check<'_> {
 
 fn lanes_ok(lanes: u32) -> bool {
     lanes.is_power_of_two() && lanes <= 16
+}
+
+/// Operations whose result may be a tile.
+fn gives_tiles(op: &Op) -> bool {
+    matches!(op, Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::LoadTile { .. } | Op::Outer { .. })
 }

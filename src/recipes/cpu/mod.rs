@@ -10,4 +10,5 @@ pub mod local;
 pub mod peak;
 pub mod reduce;
 pub mod softmax;
+pub mod tiles;
 pub mod winograd;

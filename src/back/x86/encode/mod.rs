@@ -11,6 +11,7 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 
 mod assemble;
 mod integer;
+mod tiles;
 
 const GENERAL: [Register; 16] = [
     Register::RAX,
@@ -40,6 +41,7 @@ const SCRATCH: Register = Register::RAX;
 enum Operand {
     Reg(Register),
     At { base: Register, bytes: i32, each: bool },
+    Rows { base: Register, pitch: Register, bytes: i32 },
     Pool { entry: usize, each: bool },
     Imm8(u8),
     Imm32(i32),
@@ -111,6 +113,13 @@ fn instruction(code: Code, operands: &[Operand]) -> Instruction {
                 i.set_memory_displacement64(i64::from(bytes) as u64);
                 i.set_memory_displ_size(u32::from(bytes != 0));
                 i.set_is_broadcast(each);
+            }
+            Operand::Rows { base, pitch, bytes } => {
+                i.set_op_kind(n, OpKind::Memory);
+                i.set_memory_base(base);
+                i.set_memory_index(pitch);
+                i.set_memory_displacement64(i64::from(bytes) as u64);
+                i.set_memory_displ_size(u32::from(bytes != 0));
             }
             Operand::Pool { each, .. } => {
                 i.set_op_kind(n, OpKind::Memory);
@@ -215,6 +224,11 @@ impl Encode<'_> {
     fn inst(&mut self, inst: &MInst) -> Result<(), EmitError> {
         match *inst {
             MInst::Vec(ref v) => self.vec_inst(v)?,
+            MInst::TileLoad { .. } | MInst::TileStore { .. } | MInst::TileProduct { .. } => self.tile_inst(inst)?,
+            MInst::Zero { dst } if self.code.classes[dst] == Class::Tile => {
+                self.raw(Code::VEX_Tilezero_tmm, &[Operand::Reg(self.tile(dst))]);
+            }
+            MInst::Copy { dst, src, .. } if self.code.classes[dst] == Class::Tile => self.tile_stays(dst, src)?,
             MInst::Zero { dst } => self.zero(dst),
             MInst::Copy { dst, src, width } => self.copy(dst, src, width),
             MInst::MaskImm { dst, bits } => {

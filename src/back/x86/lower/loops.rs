@@ -94,7 +94,7 @@ impl Lower<'_> {
     fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), EmitError> {
         let width = Width::of_lanes(self.ty(value).lanes);
         match self.locs[value] {
-            Loc::Const(constant) if !self.hoisted.contains_key(&constant) => {
+            Loc::Const(constant) if self.ty(value).is_tile() || !self.hoisted.contains_key(&constant) => {
                 self.constant_into(constant, width, reg);
             }
             _ => {

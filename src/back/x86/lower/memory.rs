@@ -6,7 +6,7 @@ use crate::back::EmitError;
 use crate::back::x86::analyse::pointee;
 use crate::back::x86::codes::{VOp, Width};
 use crate::back::x86::machine::{MInst, Mem, Src, VReg, VecInst};
-use crate::kernel::ir::{Address, Elem, Val};
+use crate::kernel::ir::{Address, Elem, Inst, Ty, Val};
 
 impl Mem {
     /// The place `bytes` behind this one.
@@ -147,6 +147,25 @@ impl Lower<'_> {
             self.store_narrow(elem, mem, words, lanes, count);
         }
         Ok(())
+    }
+
+    /// Two stores of 16 numbers as bf16 beside each other as one of a whole line. Says whether they are that.
+    pub(super) fn store_line(&mut self, first: &Inst, second: &Inst) -> Result<bool, EmitError> {
+        let (Inst::Store { to, value: low, count: None }, Inst::Store { to: behind, value: high, count: None }) =
+            (first, second)
+        else {
+            return Ok(false);
+        };
+        let whole = [low, high].iter().all(|v| self.ty(**v) == Ty::f32(16));
+        let beside = behind.base == to.base && behind.index == to.index.clone().offset(16);
+        if !(self.bf16 && whole && beside && pointee(self.micro_kernel, to.base)? == Elem::Bf16) {
+            return Ok(false);
+        }
+        let mem = self.mem(to)?;
+        let (low, high) = (self.reg(*low)?, self.reg(*high)?);
+        let line = self.emit(VOp::NarrowTwoBf16, Width::Z, vec![Src::Reg(high), Src::Reg(low)]);
+        self.emit_store(VOp::MoveTo, Width::Z, vec![Src::Mem(mem), Src::Reg(line)], None);
+        Ok(true)
     }
 
     /// The upper halves, rounded to nearest even, in the lower halves of the lanes; a NaN stays a NaN.

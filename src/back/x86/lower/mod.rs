@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 mod arithmetic;
 mod loops;
 mod memory;
+mod tiles;
 
 /// A constant that can be kept in a register or read from the pool. The order is that of preference at equal use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +82,8 @@ pub(super) struct Lower<'a> {
     /// Registers that hold address expressions, in scope now.
     pointers: HashMap<AddressExpr, VReg>,
     int_vars: HashMap<Var, VReg>,
+    /// Registers that hold bytes from row to row of a tile.
+    pitches: HashMap<i64, VReg>,
     hoisted: HashMap<Const, VReg>,
     constants: BTreeMap<Const, u64>,
     position: u32,
@@ -111,6 +114,7 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
         locs: micro_kernel.values.keys().map(|_| Loc::Nothing).collect(),
         pointers: HashMap::new(),
         int_vars: HashMap::new(),
+        pitches: HashMap::new(),
         hoisted: HashMap::new(),
         constants: BTreeMap::new(),
         position: 0,
@@ -125,7 +129,8 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
 impl Lower<'_> {
     fn entry(&mut self, hoist: &[Const]) -> Result<(), EmitError> {
         let widest = if self.evex { 16 } else { 8 };
-        if let Some(ty) = self.micro_kernel.values.values().find(|t| t.lanes > widest || !t.lanes.is_power_of_two()) {
+        let fits = |t: &Ty| t.is_tile() || t.lanes <= widest && t.lanes.is_power_of_two();
+        if let Some(ty) = self.micro_kernel.values.values().find(|t| !fits(t)) {
             return Err(EmitError::Limit(format!(
                 "micro-kernel {}: {} lanes, this instruction set has {widest}",
                 self.micro_kernel.name, ty.lanes
@@ -147,6 +152,11 @@ impl Lower<'_> {
         for expr in &self.info.fixed {
             let reg = self.entry_address(expr)?;
             self.pointers.insert(expr.clone(), reg);
+        }
+        for &bytes in &self.info.pitches {
+            let reg = self.code.reg(Class::Int);
+            self.push(MInst::IntConst { dst: reg, value: bytes });
+            self.pitches.insert(bytes, reg);
         }
         for &constant in hoist {
             let reg = self.code.reg(constant.class());
@@ -194,20 +204,33 @@ impl Lower<'_> {
     }
 
     fn class(&self, ty: Ty) -> Class {
-        if ty.elem == Elem::Mask && self.evex { Class::Mask } else { Class::Vector }
+        match ty.elem {
+            _ if ty.is_tile() => Class::Tile,
+            Elem::Mask if self.evex => Class::Mask,
+            _ => Class::Vector,
+        }
     }
 
     fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
-        for inst in body {
+        let mut rest = body.iter();
+        while let Some(inst) = rest.next() {
             self.position += 1;
+            if let Some(second) = rest.as_slice().first()
+                && self.store_line(inst, second)?
+            {
+                self.position += 1;
+                rest.next();
+                continue;
+            }
             match inst {
                 Inst::Let { result, op } => {
                     let loc = self.value(*result, op, block)?;
                     self.locs[*result] = loc;
                 }
                 Inst::Store { to, value, count } => self.store(to, *value, *count)?,
+                Inst::StoreTile { to, value, pitch } => self.store_tile(to, *value, *pitch)?,
                 Inst::Prefetch { from } => {
                     let mem = self.mem(from)?;
                     self.push(MInst::Prefetch { mem });
@@ -234,6 +257,8 @@ impl Lower<'_> {
             Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => {
                 self.load(result, op)?
             }
+            Op::LoadTile { from, pitch, stream, .. } => Loc::Reg(self.load_tile(from, *pitch, *stream)?),
+            Op::Outer { kind, acc, a, b } => Loc::Reg(self.outer(*kind, *acc, *a, *b)?),
             _ => Loc::Reg(self.compute(op, block)?),
         })
     }

@@ -107,6 +107,11 @@ impl Parser {
                 self.need(',')?;
                 let value = self.value()?;
                 body.push(Inst::Store { to, value, count: self.first()? });
+            } else if self.accept("store_tile") {
+                let to = self.address(build)?;
+                self.need(',')?;
+                let value = self.value()?;
+                body.push(Inst::StoreTile { to, value, pitch: self.pitch()? });
             } else if self.accept("prefetch") {
                 body.push(Inst::Prefetch { from: self.address(build)? });
             } else if self.accept("for") {
@@ -153,6 +158,11 @@ impl Parser {
             }
         }
         Ok(Inst::Loop { var, count, init, params, body, next, results })
+    }
+
+    fn pitch(&mut self) -> Result<u32, String> {
+        self.need_word("pitch")?;
+        self.number()
     }
 
     fn first(&mut self) -> Result<Option<u32>, String> {
@@ -214,7 +224,10 @@ impl Parser {
         let memory = matches!(self.peek(), Token::Name(..)) && self.tokens[self.at + 1].0 == Token::Sign('[');
         let op = if memory {
             let from = self.address(build)?;
-            Op::of_memory(&words, from, ty, self.first()?)
+            match words.ends_with("_tile") {
+                true => Op::of_tile(&words, from, ty, self.pitch()?),
+                false => Op::of_memory(&words, from, ty, self.first()?),
+            }
         } else {
             // A value with a type starts the next instruction.
             let typed = matches!(self.tokens.get(self.at + 2), Some((Token::Sign(':'), _)));

@@ -6,6 +6,7 @@ use crate::lower::tile::tile;
 use crate::lower::{LowerCx, Method};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::winograd::applies;
+use crate::recipes::cpu::tiles;
 use crate::recipes::cpu::winograd::{Thin, Winograd};
 
 /// A way to compute the first convolution of a chain.
@@ -18,6 +19,8 @@ pub enum Form {
     Shared(Winograd),
     /// In iterations, for few input channels.
     Thin(Thin),
+    /// On matrix units, with the chain behind it.
+    Tiles,
 }
 
 impl Form {
@@ -27,6 +30,7 @@ impl Form {
             Form::Direct => Method::Direct,
             Form::Rounds(form) | Form::Shared(form) => form.method(),
             Form::Thin(form) => form.method(),
+            Form::Tiles => Method::Other("tiles".into()),
         }
     }
 }
@@ -42,6 +46,8 @@ pub struct Around {
     pub widest: usize,
     /// Pairs of bf16 are multiplied in one go.
     pub pairs: bool,
+    /// Matrix units can compute the chain.
+    pub tiles: bool,
 }
 
 /// Sizes of tiles for windows of `r` taps: with errors of at most six times those of the direct form, as a test of the
@@ -65,11 +71,14 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     if !direct_only && applies(g) {
         sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
     }
+    if around.tiles && !(asked && found.len() > 1) {
+        found.push(("tiles".into(), tiles::cycles(g), Form::Tiles));
+    }
     if found.len() == 1 {
         return Form::Direct;
     }
     // Asked for, it is used wherever it applies.
-    let first = usize::from(asked);
+    let first = usize::from(asked && !around.tiles);
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
     let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
     let [kh, kw] = g.window.kernel;

@@ -18,6 +18,7 @@ use crate::recipes::common::conv::{Link, links};
 use crate::recipes::common::{Reduction, Stage, Window};
 use crate::recipes::cpu::contraction::panels;
 use crate::recipes::cpu::frame::{Frame, Rows};
+use crate::recipes::cpu::tiles;
 use crate::recipes::cpu::winograd::{self, Layer};
 use elems::{Elems, between_elem, run};
 use rounds::{First, Product, Rounds};
@@ -84,7 +85,9 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
     let Some((first, rest)) = chain.split_first() else { return };
     let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
     let pairs = Elems::new(cx, [x, y], chain, (pooling.is_some(), &Form::Direct)).of(cx, chain, 0)[1] == Elem::I32;
-    let around = Around { chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest, pairs };
+    let tiles = pooling.is_none() && tiles::applies(cx, x, chain);
+    let around =
+        Around { tiles, chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest, pairs };
     match choose(cx, &first.geometry, around) {
         Form::Shared(form) => {
             let to = if rest.is_empty() { y } else { between(cx, 0, chain) };
@@ -96,6 +99,7 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
                 launch(cx, to, y, &rest, None, &Form::Direct);
             }
         }
+        Form::Tiles => tiles::forward(cx, x, y, chain),
         form => launch(cx, x, y, chain, pooling, &form),
     }
 }
@@ -177,7 +181,7 @@ fn launch(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: O
     let first = match form {
         Form::Rounds(form) => First::Winograd(form, form.scratch(&mut kernel)),
         Form::Thin(form) => First::Thin(form, form.scratch(&mut kernel)),
-        Form::Direct | Form::Shared(_) => First::Direct,
+        Form::Direct | Form::Shared(_) | Form::Tiles => First::Direct,
     };
     let pooling = pooling.map(|p| (p, p.micro_kernel(cx)));
     let rounds = Rounds { cut: plan, products, first, source, target, padded, buffers, pooling };
@@ -192,7 +196,7 @@ fn kernel_name(cx: &LowerCx, chain: &[Link], pooling: &Option<Pooling>, form: &F
     let form = match form {
         Form::Rounds(form) | Form::Shared(form) => form.name(),
         Form::Thin(form) => form.name(),
-        Form::Direct => String::new(),
+        Form::Direct | Form::Tiles => String::new(),
     };
     format!("conv_v{}{links}{pool}{form}", cx.target.lanes)
 }
@@ -232,7 +236,7 @@ impl Cut {
             }
             Form::Rounds(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
             Form::Thin(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
-            Form::Direct | Form::Shared(_) => {}
+            Form::Direct | Form::Shared(_) | Form::Tiles => {}
         }
         let cache = cx.target.cache[1] / 2;
         let fits = |r: usize| {

@@ -8,7 +8,7 @@ mod forward;
 mod input;
 mod parts;
 mod pooling;
-mod rows;
+pub mod rows;
 mod weight;
 
 pub use forward::forward;

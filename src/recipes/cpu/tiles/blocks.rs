@@ -1,0 +1,302 @@
+//! Blocks of results on tiles, one after the other: while a block is multiplied, the sums of the one before it become
+//! results, so that the tile unit never waits for them.
+//!
+//! A block is 32 rows and 32 columns (or half of either): four tiles of sums, two of A, two of B, which are all the
+//! registers. Of its four tiles of sums two are stored at the end of their block and two at the start of the next
+//! one, none right behind its last product. Sums lie in two buffers of float32 by turns; between two products one or
+//! two of their rows get bias and activation and are rounded to their place.
+
+use crate::kernel::build::MicroKernelBuilder;
+use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Outer, Param, Ty, Val, Var};
+use crate::lower::MicroKernelSpec;
+use crate::recipes::common::Epilogue;
+use crate::recipes::common::names::elem_letters;
+use std::fmt::{self, Display};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Rows of a tile, and its words across.
+pub const TILE: usize = Ty::ROW as usize;
+/// Columns of a block, and of a panel of B.
+pub const COLUMNS: usize = 2 * TILE;
+/// Terms of a step: pairs of bf16 in the words of a row of A.
+pub const STEP: usize = 2 * TILE;
+/// Words of B for a step.
+pub const STEP_WORDS: usize = 2 * TILE * TILE;
+/// Sums of a block.
+const BUFFER: usize = COLUMNS * COLUMNS;
+/// Float32 numbers of scratch memory that the blocks want.
+pub const SUMS: usize = 2 * BUFFER;
+/// Longest run of steps without a store. After about 37 of them (half a microsecond) the next store takes 900 cycles,
+/// on the first processors with AMX; a store in between, of anything, prevents it.
+const WARM: usize = 16;
+
+/// One micro-kernel: `(a, b, y, sums, [bias])`. Strides count elements, those of b words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Blocks {
+    /// Where each step's terms lie behind the first row of a tile of A.
+    pub steps: Vec<i64>,
+    /// From row to row of a tile of A.
+    pub a_row: usize,
+    /// From the block's first tile of A to the second; `None`: there is one.
+    pub second: Option<i64>,
+    /// Columns of the panel that are results, at most [`COLUMNS`].
+    pub columns: usize,
+    /// Number of blocks.
+    pub count: usize,
+    /// From block to block.
+    pub next: Next,
+    /// Where each row's results go; `None` for rows that are none.
+    pub places: Vec<Option<i64>>,
+    /// Zeros go behind the results of a row, up to [`COLUMNS`].
+    pub fill: bool,
+    /// Sums start with a bias.
+    pub bias: bool,
+    /// What happens to sums before they are stored.
+    pub epilogue: Epilogue,
+    /// Of the results.
+    pub elem: Elem,
+}
+
+/// From block to block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Next {
+    /// Elements of a.
+    pub a: i64,
+    /// Words of b.
+    pub b: i64,
+    /// Results.
+    pub y: i64,
+    /// Numbers of the bias.
+    pub bias: i64,
+}
+
+impl Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        // Steps and places are too many for a name.
+        let mut hasher = DefaultHasher::new();
+        (&self.steps, &self.places, self.next, self.second).hash(&mut hasher);
+        let (rows, columns, terms) = (TILE * self.rows(), self.columns, STEP * self.steps.len());
+        write!(f, "tiles_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
+        let (bias, fill) = (if self.bias { "_bias" } else { "" }, if self.fill { "_fill" } else { "" });
+        let elem = elem_letters("_", &[self.elem]);
+        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.epilogue.name(), hasher.finish() as u32)
+    }
+}
+
+impl MicroKernelSpec for Blocks {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let p = Params {
+            a: b.pointer("a", Elem::Bf16, Access::Read),
+            b: b.pointer("b", Elem::I32, Access::Read),
+            y: b.pointer("y", self.elem, Access::Write),
+            sums: b.pointer("sums", Elem::F32, Access::ReadWrite),
+            bias: self.bias.then(|| b.pointer("bias", Elem::F32, Access::Read)),
+        };
+        let mut late = self.block(b, &p, At::new(0, None), None);
+        let rest = self.count - 1;
+        if rest >= 2 {
+            late = b.repeat("i", rest / 2, &late, |b, i, late| {
+                let late = self.block(b, &p, At::new(1, Some(i)), Some((At::new(0, Some(i)), late)));
+                self.block(b, &p, At::new(2, Some(i)), Some((At::new(1, Some(i)), &late)))
+            });
+        }
+        if rest % 2 == 1 {
+            late = self.block(b, &p, At::new(rest, None), Some((At::new(rest - 1, None), &late)));
+        }
+        let mut last = Finish::new(self, b, &p, At::new(rest, None));
+        late.iter().enumerate().for_each(|(i, tile)| last.store(b, self.early() + i, *tile));
+        (0..last.rows.len()).for_each(|_| last.row(b));
+    }
+}
+
+struct Params {
+    a: Param,
+    b: Param,
+    y: Param,
+    sums: Param,
+    bias: Option<Param>,
+}
+
+/// Number of a block: a constant, and two for each iteration of a loop.
+#[derive(Clone, Copy)]
+struct At {
+    block: usize,
+    pairs: Option<Var>,
+}
+
+impl At {
+    fn new(block: usize, pairs: Option<Var>) -> At {
+        At { block, pairs }
+    }
+
+    /// The number times `step`.
+    fn times(self, step: i64) -> Index {
+        let index = Index::from(self.block as i64 * step);
+        self.pairs.map_or(index.clone(), |var| index.plus(var, 2 * step))
+    }
+
+    /// Where its sums lie.
+    fn buffer(self) -> usize {
+        BUFFER * (self.block % 2)
+    }
+}
+
+impl Blocks {
+    /// Tiles of A.
+    fn rows(&self) -> usize {
+        1 + usize::from(self.second.is_some())
+    }
+
+    /// Tiles of B.
+    fn across(&self) -> usize {
+        self.columns.div_ceil(TILE)
+    }
+
+    fn tiles(&self) -> usize {
+        self.rows() * self.across()
+    }
+
+    /// Tiles of sums that are stored at the end of their own block.
+    fn early(&self) -> usize {
+        self.tiles() - self.tiles() / 2
+    }
+
+    /// Emits a block between whose products the one `before` it is finished; gives the tiles that are not stored yet.
+    fn block(&self, b: &mut MicroKernelBuilder, p: &Params, at: At, before: Option<(At, &[Val])>) -> Vec<Val> {
+        let (tiles, early) = (self.tiles(), self.early());
+        let mut sums: Vec<Val> = Vec::new();
+        let mut finish = before.map(|(at, late)| (Finish::new(self, b, p, at), late.to_vec()));
+        let mut own = Finish::new_stores(self, p, at);
+        let last = self.steps.len() - 1;
+        for (step, &from) in self.steps.iter().enumerate() {
+            let words = |n: usize| at.times(self.next.b).offset((step * STEP_WORDS + n * TILE * TILE) as i64);
+            let columns: Vec<Val> = (0..self.across()).map(|n| b.load_tile(p.b, words(n), TILE, true)).collect();
+            for m in 0..self.rows() {
+                let from = from + m as i64 * self.second.unwrap_or(0);
+                let row = b.load_tile(p.a, at.times(self.next.a).offset(from), self.a_row, false);
+                for (n, column) in columns.iter().enumerate() {
+                    let i = m * self.across() + n;
+                    let sum = if step == 0 { b.zero_tile(Elem::F32) } else { sums[i] };
+                    let sum = b.outer(Outer::Bf16, sum, row, *column);
+                    if step == 0 {
+                        sums.push(sum)
+                    } else {
+                        sums[i] = sum
+                    }
+                    if let Some((finish, late)) = &mut finish {
+                        if step == 0 && i < late.len() {
+                            finish.store(b, early + i, late[i]);
+                        }
+                        finish.rows_at(b, step * tiles + i, self.gaps());
+                    }
+                    if step == last && (1..=early).contains(&i) {
+                        own.store(b, i - 1, sums[i - 1]);
+                    }
+                }
+            }
+            if step % WARM == WARM - 1 && step + 2 < last {
+                own.store(b, 0, sums[0]);
+            }
+        }
+        (tiles - 1..early).for_each(|i| own.store(b, i, sums[i]));
+        sums.split_off(early)
+    }
+
+    /// The products behind which rows of the block before are finished: not while its tiles are still being stored,
+    /// nor in the last step, which has stores of its own.
+    fn gaps(&self) -> std::ops::Range<usize> {
+        let all = self.tiles() * self.steps.len();
+        let begin = self.tiles() / 2;
+        if self.steps.len() > 1 { begin..all - self.tiles() } else { begin.min(all - 1)..all }
+    }
+}
+
+/// What remains to be done with the sums of a block.
+struct Finish<'a> {
+    spec: &'a Blocks,
+    params: &'a Params,
+    at: At,
+    bias: Vec<Val>,
+    /// Rows of the block with their places.
+    rows: Vec<(usize, i64)>,
+    done: usize,
+}
+
+impl<'a> Finish<'a> {
+    fn new_stores(spec: &'a Blocks, params: &'a Params, at: At) -> Finish<'a> {
+        Finish { spec, params, at, bias: vec![], rows: vec![], done: 0 }
+    }
+
+    fn new(spec: &'a Blocks, b: &mut MicroKernelBuilder, params: &'a Params, at: At) -> Finish<'a> {
+        let places = spec.places.iter().enumerate().take(TILE * spec.rows());
+        let rows = places.filter_map(|(row, place)| place.map(|place| (row, place))).collect();
+        let part = |b: &mut MicroKernelBuilder, bias, n: usize| {
+            let index = at.times(spec.next.bias).offset((n * TILE) as i64);
+            b.load_partial(bias, index, Ty::ROW, spec.width(n))
+        };
+        let bias = params.bias.map_or(vec![], |bias| (0..spec.across()).map(|n| part(b, bias, n)).collect());
+        Finish { spec, params, at, bias, rows, done: 0 }
+    }
+
+    /// Stores tile `i` of the block.
+    fn store(&mut self, b: &mut MicroKernelBuilder, i: usize, tile: Val) {
+        let (m, n) = (i / self.spec.across(), i % self.spec.across());
+        let place = self.at.buffer() + m * TILE * COLUMNS + n * TILE;
+        b.store_tile(self.params.sums, place, tile, COLUMNS);
+    }
+
+    /// The rows that are due behind a product, of all that are done in these gaps.
+    fn rows_at(&mut self, b: &mut MicroKernelBuilder, product: usize, gaps: std::ops::Range<usize>) {
+        if !gaps.contains(&product) {
+            return;
+        }
+        let due = (self.rows.len() * (product + 1 - gaps.start)).div_ceil(gaps.len());
+        while self.done < due.min(self.rows.len()) {
+            self.row(b);
+        }
+    }
+
+    /// The next row.
+    fn row(&mut self, b: &mut MicroKernelBuilder) {
+        let (row, place) = self.rows[self.done];
+        self.done += 1;
+        let from = self.at.buffer() + row * COLUMNS;
+        let to = self.at.times(self.spec.next.y).offset(place);
+        let (elem, y) = (self.spec.elem, self.params.y);
+        let mut values = Vec::new();
+        for n in 0..self.spec.across() {
+            let mut value = b.load(self.params.sums, from + n * TILE, Ty::ROW);
+            if let Some(bias) = self.bias.get(n) {
+                value = b.add(value, *bias);
+            }
+            values.push(self.spec.epilogue.stored_as(elem).apply(b, value));
+        }
+        if self.spec.fill {
+            values = (0..2).map(|n| self.spec.filled(b, values.get(n).copied(), n)).collect();
+        }
+        for (n, value) in values.into_iter().enumerate() {
+            let width = if self.spec.fill { Ty::ROW } else { self.spec.width(n) };
+            b.store_partial(y, to.clone().offset((n * TILE) as i64), value, width);
+        }
+    }
+}
+
+impl Blocks {
+    /// Results of a row in vector `n`.
+    fn width(&self, n: usize) -> u32 {
+        self.columns.saturating_sub(n * TILE).min(TILE) as u32
+    }
+
+    /// The vector with zeros in the lanes that are no results.
+    fn filled(&self, b: &mut MicroKernelBuilder, value: Option<Val>, n: usize) -> Val {
+        match (value, self.width(n)) {
+            (Some(value), Ty::ROW) => value,
+            (Some(value), width) => {
+                let (lane, end) = (b.op(Op::Iota { lanes: Ty::ROW }), b.i32(width as i32, Ty::ROW));
+                let (inside, zero) = (b.compare(Compare::Lt, lane, end), b.f32(0.0, Ty::ROW));
+                b.select(inside, value, zero)
+            }
+            (None, _) => b.f32(0.0, Ty::ROW),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Copies of image rows that tiles of A are loaded from.
+
+use super::blocks::TILE;
+use super::panels::Terms;
+use crate::kernel::build::MicroKernelBuilder;
+use crate::kernel::ir::{Access, Elem, Index};
+use crate::lower::MicroKernelSpec;
+use crate::recipes::common::names::elem_letters;
+use std::fmt::{self, Display};
+
+/// A row of an image into a row of the padded copy, zeros around it: `(to, from)`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pixels {
+    /// Columns of zeros before the image's first one.
+    pub left: usize,
+    /// Columns of the image that are copied; 0 for a row of zeros.
+    pub count: usize,
+    /// Columns of the copy.
+    pub width: usize,
+    pub channels: usize,
+    /// Elements from column to column of the copy.
+    pub pitch: usize,
+    /// Of the image.
+    pub elem: Elem,
+}
+
+impl Display for Pixels {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Pixels { left, count, width, channels, pitch, elem } = self;
+        write!(f, "tiles_row_{channels}of{pitch}_{left}_{count}_of{width}{}", elem_letters("_", &[*elem]))
+    }
+}
+
+impl MicroKernelSpec for Pixels {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let to = b.pointer("to", Elem::Bf16, Access::Write);
+        let from = b.pointer("from", self.elem, Access::Read);
+        let (c, pitch, end) = (self.channels, self.pitch, self.left + self.count);
+        for (begin, end) in [(0, self.left), (end, self.width)] {
+            rows(b, end.saturating_sub(begin), [c, pitch, 0], |b, [at, _], lanes| {
+                let zero = b.f32(0.0, lanes);
+                b.store(to, at.offset((begin * pitch) as i64), zero);
+            });
+        }
+        rows(b, self.count, [c, pitch, c], |b, [at, source], lanes| {
+            let value = b.load(from, source, lanes);
+            b.store(to, at.offset((self.left * pitch) as i64), value);
+        });
+    }
+}
+
+/// `count` pixels of `channels` elements that are `to` apart, and `from` in the source.
+fn rows(
+    b: &mut MicroKernelBuilder,
+    count: usize,
+    [channels, to, from]: [usize; 3],
+    mut body: impl FnMut(&mut MicroKernelBuilder, [Index; 2], u32),
+) {
+    let lanes = TILE as u32;
+    if count == 0 {
+        return;
+    }
+    // Without gaps they are one.
+    if channels == to {
+        return b.elements(count * channels, lanes, |b, at, lanes| body(b, [at.clone(), at], lanes));
+    }
+    b.repeat("x", count, &[], |b, x, _| {
+        b.elements(channels, lanes, |b, at, lanes| {
+            body(b, [at.clone().plus(x, to as i64), at.plus(x, from as i64)], lanes);
+        });
+        vec![]
+    });
+}
+
+/// Rows of the padded copy into a row of lines: `(lines, map)`. Line x holds `runs` runs of terms, one of each row from
+/// the map's on, and zeros.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lines {
+    pub terms: Terms,
+    /// Runs of a line.
+    pub runs: usize,
+    /// Elements of a line.
+    pub line: usize,
+    /// Lines of a row.
+    pub width: usize,
+    /// Elements of a row of the map, and from the start of a line's terms to the next line's.
+    pub pitch: usize,
+    pub step: usize,
+}
+
+impl Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Lines { terms: Terms { run, padded, .. }, runs, line, width, pitch, step } = self;
+        write!(f, "tiles_lines_{runs}x{run}of{padded}_{width}x{line}_from{pitch}_{step}")
+    }
+}
+
+impl MicroKernelSpec for Lines {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let to = b.pointer("lines", Elem::Bf16, Access::Write);
+        let from = b.pointer("map", Elem::Bf16, Access::Read);
+        let Terms { run, padded, .. } = self.terms;
+        let lanes = padded.min(TILE);
+        b.repeat("x", self.width, &[], |b, x, _| {
+            for at in (0..self.line).step_by(lanes) {
+                let (j, term) = (at / padded, at % padded);
+                let count = run.saturating_sub(term).min(lanes) as u32;
+                let value = match j < self.runs && count > 0 {
+                    true => {
+                        let index = Index::from(j * self.pitch + term).plus(x, self.step as i64);
+                        b.load_partial(from, index, lanes as u32, count)
+                    }
+                    false => b.f32(0.0, lanes as u32),
+                };
+                b.store(to, Index::from(at).plus(x, self.line as i64), value);
+            }
+            vec![]
+        });
+    }
+}

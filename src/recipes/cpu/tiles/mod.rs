@@ -1,0 +1,95 @@
+//! Convolutions of bf16 on matrix units that multiply tiles: direct products, 32 pixels and 32 channels at a time. A
+//! chain's 1x1 convolutions follow on the same pixels while these lie in the first level of cache.
+
+mod blocks;
+mod copy;
+mod panels;
+mod shape;
+mod write;
+
+use crate::kernel::ir::Elem;
+use crate::lower::target::{Batch, Target};
+use crate::lower::{BufferId, LowerCx};
+use crate::recipes::common::conv::{Geometry, Link};
+use crate::recipes::cpu::conv::rows::rows_for_small_batch;
+use crate::types::Format;
+use blocks::{COLUMNS, TILE};
+use shape::{Shape, Source};
+
+pub use blocks::{Blocks, Next};
+
+/// Cycles of a product of two tiles.
+const PRODUCT: f64 = 16.0;
+/// Cycles of a block beside its products, where these are too few to hide it.
+const BLOCK: f64 = 250.0;
+
+/// Can tiles compute the chain from `x`? All factors must be exact in bf16.
+pub fn applies(cx: &LowerCx, x: BufferId, chain: &[Link]) -> bool {
+    let exact = |buffer: BufferId| cx.builder.exact.get(&buffer) == Some(&Format::Bf16);
+    let rounded = |link: &Link| link.epilogue.round == Some(Format::Bf16);
+    let inner = chain.split_last().map_or(&[][..], |(_, inner)| inner);
+    cx.target.cpu().tiles
+        && cx.target.batch != Batch::Training
+        && exact(x)
+        && chain.iter().all(|link| exact(link.weights))
+        && inner.iter().all(rounded)
+        && Shape::new(chain[0].geometry, Elem::F32, |_| 1).is_some()
+}
+
+/// Predicted cycles of a convolution's image.
+pub fn cycles(g: &Geometry) -> f64 {
+    let Some(shape) = Shape::new(*g, Elem::F32, |_| 1) else { return f64::INFINITY };
+    let panels = g.outputs.div_ceil(COLUMNS) as f64;
+    let products = 4.0 * PRODUCT * shape.terms().steps() as f64;
+    let copy = match shape.source {
+        Source::Lines => shape.line_rows().iter().sum::<usize>() * shape.line_pitch(),
+        _ => shape.map()[0] * shape.map_pitch(),
+    };
+    shape.walk().blocks() as f64 * panels * (products * 1.2).max(BLOCK) + copy as f64 / TILE as f64 * 4.0
+}
+
+/// Writes the launches of a chain from `x` to `y`.
+pub fn forward(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link]) {
+    // Weights that fill the cache stay there only while all pixels of some channels are computed.
+    let large = cx.target.cache[1] / 4;
+    let mut from = x;
+    let mut begin = 0;
+    for end in 1..=chain.len() {
+        let few = cx.target.batch == Batch::Latency && end == begin + 1 && heavy(cx.target, &chain[begin]);
+        if end < chain.len() && !few && weight_bytes(&chain[end]) <= large {
+            continue;
+        }
+        let to = if end == chain.len() { y } else { between(cx, &chain[end - 1], end) };
+        write::launch(cx, [from, to], &chain[begin..end]);
+        (from, begin) = (to, end);
+    }
+}
+
+/// Memory for the result of a link, exact in bf16.
+fn between(cx: &mut LowerCx, link: &Link, number: usize) -> BufferId {
+    let g = &link.geometry;
+    let buffer = cx.temp(&format!("stage{number}"), Elem::Bf16, 0, g.outputs * g.out[0] * g.out[1]);
+    cx.builder.exact.insert(buffer, Format::Bf16);
+    buffer
+}
+
+fn weight_bytes(link: &Link) -> usize {
+    let (g, [kh, kw]) = (&link.geometry, link.geometry.window.kernel);
+    2 * kh * kw * g.channels * g.outputs
+}
+
+/// Are the weights so large that all pixels should be multiplied by one panel before the next?
+fn heavy(target: &Target, link: &Link) -> bool {
+    weight_bytes(link) > target.cache[1] / 8
+}
+
+/// How the rows of an image are dealt out to iterations, given how many there are: whole images in large batches.
+fn slices(target: &Target, heavy: bool, rows: usize) -> usize {
+    match target.batch {
+        Batch::Latency if !heavy => {
+            let even = rows_for_small_batch(rows, |_| true);
+            rows / even
+        }
+        _ => 1,
+    }
+}

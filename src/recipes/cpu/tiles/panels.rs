@@ -1,0 +1,135 @@
+//! Weights as tiles: panels of 32 columns, step after step, each two tiles of pairs.
+
+use super::blocks::{COLUMNS, STEP, STEP_WORDS, TILE};
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Unary, Val};
+use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
+use crate::recipes::common::loops::piece;
+use crate::recipes::common::names::elem_letters;
+use std::fmt::{self, Display};
+
+/// The order of the terms of a product: `count` runs of `run` rows of weights, each filled up to `padded` terms with
+/// zeros, and all of them to whole steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// Runs.
+    pub count: usize,
+    /// Terms of a run.
+    pub run: usize,
+    /// Places of a run: a divisor or a multiple of [`STEP`].
+    pub padded: usize,
+}
+
+impl Terms {
+    /// Number of steps.
+    pub fn steps(self) -> usize {
+        (self.count * self.padded).div_ceil(STEP)
+    }
+
+    /// The row of weights at a place.
+    fn row(self, place: usize) -> Option<usize> {
+        let (run, term) = (place / self.padded, place % self.padded);
+        (run < self.count && term < self.run).then_some(run * self.run + term)
+    }
+}
+
+/// Panels of `weights`, `[terms][columns]` in memory and exact in bf16: word `((p·S + s)·2 + h)·256 + 16·k + n` is the
+/// pair of terms `32·s + 2·k` and the next of column `32·p + 16·h + n`, S the number of steps.
+pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize) -> BufferId {
+    let source = cx.elem(weights);
+    cx.packed(weights, Panels { terms, columns, source })
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Panels {
+    terms: Terms,
+    columns: usize,
+    source: Elem,
+}
+
+impl Display for Panels {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Terms { count, run, padded } = self.terms;
+        write!(f, "tiles{count}x{run}of{padded}")
+    }
+}
+
+impl Packing for Panels {
+    fn layout(&self) -> (Elem, usize) {
+        (Elem::I32, self.columns.div_ceil(COLUMNS) * self.terms.steps() * STEP_WORDS)
+    }
+
+    fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel {
+        let Panels { terms, columns, source } = *self;
+        let mut kernel = KernelBuilder::new(format!("{self}x{columns}{}", elem_letters("_", &[source])));
+        let from = kernel.buffer("w", source, Access::Read);
+        let to = kernel.buffer("panels", Elem::I32, Access::Write);
+        let steps = terms.steps();
+        // Runs of whole steps repeat; short ones are few.
+        let (rounds, steps_of) = if terms.padded >= STEP { (terms.count, terms.padded / STEP) } else { (1, steps) };
+        let mut step = |s: usize, width: usize| {
+            let rows: Vec<Option<usize>> = (s * STEP..(s + 1) * STEP).map(|place| terms.row(place)).collect();
+            let first = rows.iter().flatten().next().copied().unwrap_or(0);
+            let rows = rows.into_iter().map(|row| row.map(|row| row - first)).collect();
+            (first, builder.micro_kernel(Step { rows, pitch: columns, columns: width, source }))
+        };
+        kernel.parallel("p", columns.div_ceil(COLUMNS), |k, p| {
+            piece(k, &p, columns, COLUMNS, |k, width| {
+                k.serial("run", rounds, |k, run| {
+                    for s in 0..steps_of {
+                        let (first, micro_kernel) = step(s, width);
+                        let row = &run * terms.run + first;
+                        let at = &p * (steps * STEP_WORDS) + &run * (steps_of * STEP_WORDS) + s * STEP_WORDS;
+                        k.call(micro_kernel, [from.at(row * columns + &p * COLUMNS), to.at(at)]);
+                    }
+                });
+            });
+        });
+        kernel.finish()
+    }
+}
+
+/// One step of a panel: `(w, panel)`.
+#[derive(PartialEq, Eq, Hash)]
+struct Step {
+    /// The row of weights at each place, counted from the first.
+    rows: Vec<Option<usize>>,
+    /// Elements of a row of weights.
+    pitch: usize,
+    /// Columns that exist.
+    columns: usize,
+    source: Elem,
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let rows = self.rows.iter().flatten().count();
+        write!(f, "tiles_step_{rows}x{}_of{}{}", self.columns, self.pitch, elem_letters("_", &[self.source]))
+    }
+}
+
+impl MicroKernelSpec for Step {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let w = b.pointer("w", self.source, Access::Read);
+        let panel = b.pointer("panel", Elem::I32, Access::Write);
+        for (k, pair) in self.rows.chunks(2).enumerate() {
+            for half in 0..2 {
+                let [low, high] = [0, 1].map(|i| self.part(b, w, pair[i], half));
+                let sixteen = b.i32(16, Ty::ROW);
+                let low = b.binary(Binary::ShrU, low, sixteen);
+                let both = b.binary(Binary::Or, low, high);
+                b.store(panel, (half * TILE + k) * TILE, both);
+            }
+        }
+    }
+}
+
+impl Step {
+    /// The bits of 16 columns of a row, zeros where there are none. Numbers are exact in bf16: the lower halves are 0.
+    fn part(&self, b: &mut MicroKernelBuilder, w: Param, row: Option<usize>, half: usize) -> Val {
+        let width = self.columns.saturating_sub(half * TILE).min(TILE) as u32;
+        let Some(row) = row.filter(|_| width > 0) else { return b.i32(0, Ty::ROW) };
+        let value = b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width);
+        b.unary(Unary::AsInt, value)
+    }
+}

@@ -1,0 +1,226 @@
+//! How the pixels of a convolution become rows of tiles, and where the terms of each lie.
+
+use super::blocks::{STEP, TILE};
+use super::panels::Terms;
+use crate::kernel::ir::Elem;
+use crate::recipes::common::conv::Geometry;
+
+/// Where tiles of A are loaded from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    /// The image itself: a 1x1 convolution of whole steps.
+    Image,
+    /// A padded copy of the image, of whole steps for each tap.
+    Map,
+    /// A copy in which each pixel has its terms behind each other: few channels, or no whole steps.
+    Lines,
+}
+
+/// A convolution on tiles. Results of a row are tiles side by side; where rows are short, a tile holds `parts` rows,
+/// one of each part of the image, pixel by pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// The convolution, a 1x1 one that reads its image with rows of 16 pixels.
+    pub g: Geometry,
+    /// Where tiles of A are loaded from.
+    pub source: Source,
+    /// Parts of the image, one below the other.
+    pub parts: usize,
+    /// Rows of tiles in an iteration.
+    pub rows: usize,
+    /// Iterations of an image.
+    pub slices: usize,
+}
+
+/// Blocks of an iteration's image: `outer` times `count` of them with two tiles, and one behind with `tail` tiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Walk {
+    pub outer: usize,
+    pub count: usize,
+    pub tail: usize,
+}
+
+impl Walk {
+    /// Blocks of one outer iteration.
+    pub fn inner(self) -> usize {
+        self.count + usize::from(self.tail > 0)
+    }
+
+    /// All of them.
+    pub fn blocks(self) -> usize {
+        self.outer * self.inner()
+    }
+}
+
+impl Shape {
+    /// `None` where tiles cannot compute it. `elem`: of the image.
+    pub fn new(mut g: Geometry, elem: Elem, slices: impl Fn(usize) -> usize) -> Option<Shape> {
+        let w = g.window;
+        let pixels = g.image[0] * g.image[1];
+        let pointwise = (w.kernel, w.stride, w.pad) == ([1, 1], [1, 1], [0, 0]);
+        let whole = g.channels.is_multiple_of(STEP);
+        if pointwise && pixels.is_multiple_of(TILE) {
+            (g.image, g.out) = ([pixels / TILE, TILE], [pixels / TILE, TILE]);
+        }
+        let source = match whole {
+            true if pointwise && elem == Elem::Bf16 && pixels.is_multiple_of(TILE) => Source::Image,
+            true => Source::Map,
+            false => Source::Lines,
+        };
+        if g.groups != 1 || source == Source::Lines && w.dilation != [1, 1] {
+            return None;
+        }
+        let parts = TILE / g.out[1].next_power_of_two().min(TILE);
+        let short = source == Source::Map && w.stride == [1, 1] && g.out[0].is_multiple_of(parts);
+        let parts = if short { parts } else { 1 };
+        let height = g.out[0] / parts;
+        let slices = if parts == 1 { slices(height) } else { 1 };
+        Some(Shape { g, source, parts, rows: height / slices, slices })
+    }
+
+    /// Pixels of a row of results in a tile.
+    pub fn columns(&self) -> usize {
+        TILE / self.parts
+    }
+
+    /// Tiles of a row of results.
+    pub fn across(&self) -> usize {
+        self.g.out[1].div_ceil(self.columns())
+    }
+
+    /// The order of the terms.
+    pub fn terms(&self) -> Terms {
+        let (w, c) = (self.g.window, self.g.channels);
+        if self.source != Source::Lines {
+            return Terms { count: w.kernel[0] * w.kernel[1], run: c, padded: c };
+        }
+        let run = w.kernel[1] * c;
+        let padded = if run <= STEP { run.next_power_of_two().max(4) } else { run.next_multiple_of(STEP) };
+        Terms { count: w.kernel[0], run, padded }
+    }
+
+    /// Rows and columns of the padded copy.
+    pub fn map(&self) -> [usize; 2] {
+        let w = self.g.window;
+        let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
+        let columns = if self.source == Source::Lines { self.g.out[1] } else { self.across() * self.columns() };
+        [reach(0, self.rows), reach(1, columns)]
+    }
+
+    /// Elements of a row of the padded copy.
+    pub fn map_pitch(&self) -> usize {
+        self.map()[1] * self.parts * self.g.channels
+    }
+
+    /// Runs that share a line: as many as fit a step.
+    pub fn shared(&self) -> usize {
+        (STEP / self.terms().padded).max(1)
+    }
+
+    /// Elements of a line.
+    pub fn line(&self) -> usize {
+        self.terms().padded.max(STEP)
+    }
+
+    /// Elements of a row of lines.
+    pub fn line_pitch(&self) -> usize {
+        self.across() * TILE * self.line()
+    }
+
+    /// Rows of lines: those with all their runs, and where the rest of the runs is less, as many rows with these.
+    pub fn line_rows(&self) -> [usize; 2] {
+        let (shared, count, stride) = (self.shared(), self.g.window.kernel[0], self.g.window.stride[0]);
+        let below = (self.rows - 1) * stride;
+        let whole = if count / shared > 0 { below + (count / shared - 1) * shared + 1 } else { 0 };
+        [whole, if count.is_multiple_of(shared) { 0 } else { below + 1 }]
+    }
+
+    /// Elements behind a pixel's place where each step begins.
+    pub fn steps(&self) -> Vec<i64> {
+        let (w, c, terms) = (self.g.window, self.g.channels, self.terms());
+        let parts_of = |run: usize| (0..run / STEP).map(|i| i * STEP);
+        let list: Vec<usize> = match self.source {
+            Source::Image => parts_of(c).collect(),
+            Source::Map => {
+                let taps = (0..w.kernel[0]).flat_map(|y| (0..w.kernel[1]).map(move |x| [y, x]));
+                let at = |[y, x]: [usize; 2]| y * w.dilation[0] * self.map_pitch() + x * w.dilation[1] * self.parts * c;
+                taps.flat_map(|tap| parts_of(c).map(move |part| at(tap) + part)).collect()
+            }
+            Source::Lines if terms.padded >= STEP => {
+                (0..w.kernel[0]).flat_map(|y| parts_of(terms.padded).map(move |p| y * self.line_pitch() + p)).collect()
+            }
+            Source::Lines => {
+                let whole = (0..w.kernel[0] / self.shared()).map(|s| s * self.shared() * self.line_pitch());
+                let [rows, tail] = self.line_rows();
+                whole.chain((tail > 0).then(|| rows * self.line_pitch())).collect()
+            }
+        };
+        list.into_iter().map(|at| at as i64).collect()
+    }
+
+    /// Elements from row to row of a tile of A.
+    pub fn a_row(&self) -> usize {
+        match self.source {
+            Source::Image => self.g.channels,
+            Source::Map if self.parts > 1 => self.g.channels,
+            Source::Map => self.g.window.stride[1] * self.g.channels,
+            Source::Lines => self.line(),
+        }
+    }
+
+    /// Elements of A from a row of tiles to the next, and from tile to tile of a row.
+    pub fn a_steps(&self) -> [usize; 2] {
+        let stride = self.g.window.stride[0];
+        let row = match self.source {
+            Source::Image => TILE * self.g.channels,
+            Source::Map => stride * self.map_pitch(),
+            Source::Lines => stride * self.line_pitch(),
+        };
+        [row, TILE * self.a_row()]
+    }
+
+    /// The same for results of `pitch` elements a pixel.
+    pub fn y_steps(&self, pitch: usize) -> [usize; 2] {
+        [self.g.out[1] * pitch, self.columns() * pitch]
+    }
+
+    /// How blocks of two tiles cover an iteration's image: rows of one tile in pairs, else pairs of a row. Where the
+    /// last tile of a longer row is not full, its pair is a block of its own kind.
+    pub fn walk(&self) -> Walk {
+        match self.across() {
+            1 => Walk { outer: 1, count: self.rows / 2, tail: self.rows % 2 },
+            2 => Walk { outer: 1, count: self.rows, tail: 0 },
+            n if self.g.out[1].is_multiple_of(self.columns()) => Walk { outer: self.rows, count: n / 2, tail: n % 2 },
+            n => Walk { outer: self.rows, count: (n - 1) / 2, tail: if n % 2 == 0 { 2 } else { 1 } },
+        }
+    }
+
+    /// The steps between blocks: to the second tile, to the next block, and to the next outer iteration, given those
+    /// from row to row and from tile to tile.
+    pub fn strides(&self, [row, tile]: [usize; 2]) -> [usize; 3] {
+        match self.across() {
+            1 => [row, 2 * row, row],
+            2 => [tile, row, row],
+            _ => [tile, 2 * tile, row],
+        }
+    }
+
+    /// Where the results of the rows of a block lie in memory, `pitch` elements a pixel; `tail`: of the last block.
+    pub fn places(&self, pitch: usize, tail: bool) -> Vec<Option<i64>> {
+        let (walk, [w, h]) = (self.walk(), [self.g.out[1], self.g.out[0] / self.parts]);
+        let first = match self.across() {
+            0..=2 => 0,
+            _ if tail => 2 * walk.count,
+            _ => 0,
+        };
+        let [second, ..] = self.strides(self.y_steps(pitch));
+        let place = |row: usize| {
+            let (tile, r) = (row / TILE, row % TILE);
+            let (x, part) = (r / self.parts, r % self.parts);
+            let beside = if self.across() == 1 { 0 } else { tile };
+            let inside = (first + beside) * self.columns() + x < w;
+            inside.then_some((tile * second + (part * h * w + x) * pitch) as i64)
+        };
+        (0..2 * TILE).map(place).collect()
+    }
+}

@@ -1,0 +1,155 @@
+//! Convolutions on tiles: exact on small integers, whatever the order of the sums, and the same bits from machine code
+//! where this machine has tiles. Scratch memory starts as not-a-numbers, so that what leaks from a tail shows.
+
+use super::cases::Draw;
+use super::native;
+use super::reference::{Exact, Shape};
+use super::run::{builder, places};
+use ninc::kernel::interp::{f32_bytes, to_f32};
+use ninc::kernel::ir::EntityRef;
+use ninc::lower::interp::run_program;
+use ninc::lower::target::{Batch, Isa, Target};
+use ninc::recipes::common::conv::links;
+use ninc::recipes::cpu::tiles;
+use ninc::recipes::{Epilogue, Function, Stage, Window};
+use ninc::types::{Format, Type};
+
+/// Channels, rows and columns of the image, kernel, stride, padding, dilation, outputs of the links.
+type Case = (usize, [usize; 2], usize, usize, usize, usize, &'static [usize]);
+
+const CASES: [Case; 13] = [
+    // Lines with two rows of taps each and a rest, two tiles a row, tails of channels between the links.
+    (3, [6, 32], 5, 1, 2, 1, &[40, 33, 10]),
+    // Two halves of the image in a tile, then pixels of 16 channels and one more.
+    (32, [6, 8], 3, 1, 1, 1, &[33, 17]),
+    (32, [4, 4], 3, 1, 1, 1, &[20]),
+    // Rows of seven pixels, an odd number of them.
+    (64, [5, 7], 1, 1, 0, 1, &[16]),
+    // The image itself.
+    (32, [6, 16], 1, 1, 0, 1, &[64, 32]),
+    // Four rows of taps in a line and one behind; a last tile that is half full.
+    (1, [7, 28], 5, 1, 0, 1, &[20]),
+    // Taps of a row that fill no whole step, and a stride.
+    (3, [15, 39], 11, 4, 2, 1, &[12]),
+    // Three, four and five tiles a row, the last one full or not.
+    (32, [2, 40], 3, 1, 1, 1, &[8]),
+    (32, [2, 48], 1, 1, 0, 1, &[32, 8]),
+    (2, [2, 58], 1, 1, 0, 1, &[36, 8]),
+    (2, [1, 70], 1, 1, 0, 1, &[8, 40]),
+    (32, [5, 33], 3, 2, 1, 2, &[34]),
+    (64, [1, 1], 1, 1, 0, 1, &[48]),
+];
+
+fn target(batch: Batch, cache: [usize; 3]) -> Target {
+    let target = Target::portable(true).with_vectors(Isa::Avx512);
+    let target = Target { lanes: 16, registers: 32, batch, cache, ..target };
+    target.with_cpu(|cpu| (cpu.bf16, cpu.tiles) = (true, true))
+}
+
+/// A chain with its operands in logical order and, for small integers, its result.
+struct Chain {
+    shape: Shape,
+    stages: Vec<Stage>,
+    operands: Vec<(Type, Vec<f32>)>,
+    result: Type,
+    expected: Vec<f32>,
+}
+
+fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
+    let (channels, image, kernel, stride, pad, dilation, outputs) = *case;
+    let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2], dilation: [dilation; 2] };
+    let mut values = |count: usize, most: usize| -> Vec<f32> {
+        match integers {
+            true => (0..count).map(|_| draw.below(2 * most + 1) as f32 - most as f32).collect(),
+            false => draw.values(count).into_iter().map(|v| Format::Bf16.round(v.into()) as f32).collect(),
+        }
+    };
+    let shape = Shape { batch, channels, image, outputs: outputs[0], window, groups: 1 };
+    let x = values(batch * shape.input().elements(), 3);
+    let (mut link, mut value) = (shape.clone(), Exact::of(&x));
+    let (mut operands, mut stages) = (vec![(shape.input(), x)], vec![]);
+    for (i, &outputs) in outputs.iter().enumerate() {
+        if i > 0 {
+            link = link.next(outputs);
+        }
+        let last = i + 1 == case.6.len();
+        let activation = (i % 2 == 0).then_some(Function::Relu);
+        let round = (!last || outputs % 2 == 1).then_some(Format::Bf16);
+        let stage = Stage { bias: i != 1, epilogue: Epilogue { activation, round } };
+        let (w, b) = (values(link.weight().elements(), 1), values(link.outputs, 9));
+        value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
+        if activation.is_some() {
+            value = value.relu();
+        }
+        if let Some(round) = round {
+            value.values.iter_mut().for_each(|v| *v = round.round(*v));
+        }
+        operands.push((link.weight(), w));
+        if stage.bias {
+            operands.push((Type::shared(&[link.outputs]), b));
+        }
+        stages.push(stage);
+    }
+    let expected = value.values.iter().map(|v| *v as f32).collect();
+    Chain { shape, stages, operands, result: link.output(), expected }
+}
+
+/// The result by the interpreter, and that of machine code has the same bits.
+fn run(what: &str, target: &Target, chain: &Chain) -> Vec<f32> {
+    let batch = chain.shape.batch;
+    let types: Vec<Type> = chain.operands.iter().map(|(ty, _)| ty.clone()).collect();
+    let (builder, buffers, result) = builder(target, &types, &chain.result, |cx| {
+        for operand in &cx.operands {
+            cx.builder.exact.insert(operand.buffer, Format::Bf16);
+        }
+        let links = links(cx, &chain.shape.window, 1, &chain.stages)?;
+        let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
+        assert!(tiles::applies(cx, x, &links), "{what}");
+        tiles::forward(cx, x, y, &links);
+        Ok(())
+    });
+    let mut feeds = Vec::new();
+    for ((ty, data), buffer) in chain.operands.iter().zip(buffers) {
+        let mut memory = vec![0.0; data.len()];
+        places(ty, batch).iter().zip(data).for_each(|(&at, &v)| memory[at] = v);
+        feeds.push((buffer, f32_bytes(&memory)));
+    }
+    let blocks = run_program(&builder, batch, &feeds).unwrap_or_else(|e| panic!("{what}: {e}"));
+    if native::runs(target) {
+        let compiled = native::run_program(&builder, target, batch, &feeds);
+        assert_eq!(blocks[result.index()], compiled[result.index()], "{what}: machine code");
+    }
+    let memory = to_f32(&blocks[result.index()]);
+    places(&chain.result, batch).iter().map(|&at| memory[at]).collect()
+}
+
+/// Large caches and batches; weights that fill a cache, panel after panel; few images, shared by threads.
+#[test]
+fn tiles_are_exact_on_integers() {
+    let mut draw = Draw::new(14);
+    let (large, small) = ([48 << 10, 2 << 20, 32 << 20], [4 << 10, 8 << 10, 1 << 20]);
+    for (i, case) in CASES.iter().enumerate() {
+        let batch = 1 + i % 2;
+        for (how, cache) in [(Batch::Throughput, [large, small][i % 2]), (Batch::Latency, [small, large][i % 2])] {
+            let chain = chain(&mut draw, case, batch, true);
+            let what = format!("{case:?} {how:?} {cache:?}");
+            assert_eq!(run(&what, &target(how, cache), &chain), chain.expected, "{what}");
+        }
+    }
+}
+
+/// Numbers whose sums round: machine code follows the interpreter.
+#[test]
+fn tiles_round_as_the_interpreter_says() {
+    let target = target(Batch::Throughput, [48 << 10, 16 << 10, 32 << 20]);
+    if !native::runs(&target) {
+        eprintln!("skipped: this machine has no tiles");
+        return;
+    }
+    let mut draw = Draw::new(15);
+    for case in &CASES[..4] {
+        let chain = chain(&mut draw, case, 1, false);
+        let got = run(&format!("{case:?}"), &target, &chain);
+        assert!(got.iter().any(|v| v.fract() != 0.0));
+    }
+}
