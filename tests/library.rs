@@ -246,9 +246,16 @@ fn wrong_weights_and_arguments_are_refused() {
         .tensors
         .insert(name.clone(), ninc_runtime::Tensor { dims: vec![1, taken.data.len()], data: taken.data.clone() });
     refused(&store.to_bytes(), 3, &name);
-    store.tensors.insert(name, taken);
+    store.tensors.insert(name.clone(), taken);
     store.metadata.insert("prepare".into(), "[]".into());
     refused(&store.to_bytes(), 3, "preparation");
+
+    // Right checksums, and a number that is none.
+    let mut store = ninc_runtime::store::Store::from_bytes(&good, &bad, true).expect("ours");
+    for value in [f32::NAN, f32::NEG_INFINITY] {
+        *store.tensors.get_mut(&name).expect("there").data.last_mut().expect("numbers") = value;
+        refused(&store.to_bytes(), 2, &format!("holds NaN or an infinity: {name}"));
+    }
 
     let (status, text) = library.create(&place.path("missing")).map(|_| ()).expect_err("no file");
     assert!(status == 1 && text.contains("missing") && text.contains("opened"), "{text}");
@@ -257,6 +264,19 @@ fn wrong_weights_and_arguments_are_refused() {
         assert_eq!(library.status_of_run(network, n, threads), 6, "{n} images, {threads} threads");
     }
     assert_eq!(library.message(6), "an argument is missing or out of its range");
+    // The last number of the last of three images; and numbers so large that no result comes of them.
+    let mut images = vec![0.5; 3 * 64];
+    assert_eq!(library.status_of(network, 3, &images), 0);
+    *images.last_mut().expect("numbers") = f32::NAN;
+    assert_eq!(library.status_of(network, 3, &images), 10);
+    assert_eq!(library.status_of(network, 2, &images), 0, "it is not among these");
+    assert_eq!(library.message(10), "an input holds NaN or an infinity");
+    // All weights are numbers, and the sums of the last convolution are none.
+    let mut store = ninc_runtime::store::Store::from_bytes(&good, &bad, true).expect("ours");
+    store.tensors.get_mut("conv1.weight").expect("there").data.fill(3e38);
+    let wild = library.create_from_memory(&store.to_bytes()).expect("all of them are numbers");
+    assert_eq!(library.status_of(wild, 1, &vec![200.0; 64]), 11);
+    library.destroy(wild);
     library.destroy(network);
 }
 

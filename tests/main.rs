@@ -9,6 +9,7 @@ mod cli;
 mod conv;
 mod counts;
 mod data;
+mod finite;
 mod fold;
 mod front;
 mod golden;

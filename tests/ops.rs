@@ -349,7 +349,7 @@ fn values_without_influence_have_no_gradient() {
     use ninc::ops::reduce::SumSquares;
     let mut graph = Graph::new("apart");
     let (w, v) = (param(&mut graph, "w", &[3]), param(&mut graph, "v", &[3]));
-    let loss = graph.add(SumSquares {}, &[w]).unwrap();
+    let loss = graph.add(SumSquares { small: false }, &[w]).unwrap();
     let gradients = autodiff::gradients(&mut graph, loss, &[v, w]).unwrap();
     assert!(gradients[0].is_none() && gradients[1].is_some());
     let nodes = graph.len();

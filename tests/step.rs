@@ -151,3 +151,37 @@ fn batch_normalisation_keeps_the_batch_whole() {
     let program = compiled(&model, Device::Cpu, 1, 1 << 12);
     assert!(!program.dumps[0].text.contains("groups of"), "{}", program.dumps[0].text);
 }
+
+/// Gradients whose squares are no float32 numbers are clipped to the right length, not to nothing: the update is minus
+/// the rate along `(p - y)·x`, which the weights of 0 make easy to say.
+#[test]
+fn clipping_works_however_large_the_gradients_are() {
+    let model = load(
+        "network one { input image: [4, 1, 1]  image |> flatten |> linear(features = 3, bias = false) |> softmax }
+        train { optimizer = sgd(rate = 0.5)  clip = 2.0  batch = 1  steps = 1 }",
+    );
+    let x = [3.0, -1.0, 0.5, 2.0];
+    for scale in [1.0f32, 1e-12, 1e19, 1e25, 1e37] {
+        let image: Vec<f32> = x.iter().map(|v| v * scale).collect();
+        let gradient: Vec<f64> = [1.0 / 3.0, 1.0 / 3.0 - 1.0, 1.0 / 3.0]
+            .iter()
+            .flat_map(|d: &f64| image.iter().map(move |&x| d * f64::from(x)))
+            .collect();
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        for device in [Device::Cpu, Device::Interp] {
+            let mut program = program(&model, true, Options { device, ..Options::default() });
+            let zeros = Tensor { dims: vec![3, 4], data: vec![0.0; 12] };
+            program.engine.write("linear1.weight", &zeros).expect("a parameter");
+            let ports = program.engine.inputs().to_vec();
+            let recipe = model.train.as_ref().expect("a recipe");
+            let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, 1.0, 0).expect("inputs");
+            let data = Batch { images: image.clone(), labels: vec![1], mixed: None };
+            program.engine.run(1, &own.with(&ports, &data), &["loss"]).expect("a step");
+            let found = program.engine.read("linear1.weight").expect("a parameter").data;
+            for (found, gradient) in found.iter().zip(&gradient) {
+                let right = -0.5 * gradient * (2.0 / norm).min(1.0);
+                assert!((f64::from(*found) - right).abs() <= 1e-5 * right.abs(), "{scale}: {found} {right}");
+            }
+        }
+    }
+}

@@ -247,7 +247,7 @@ fn numbers_that_break_are_named() {
     ];
     fs::write(place.path("d.npz"), crate::data::zip_bytes(&arrays)).expect("written");
     place.model("nan.nin", &MODEL.replace("digits", "npz").replace("[mean_std]", "[scale]"));
-    place.bad(&["train", "nan.nin", "--data", "d.npz", "--batch", "16"], &["NaN", "image", "step 1"]);
+    place.bad(&["train", "nan.nin", "--data", "d.npz", "--batch", "16"], &["image 10 of `x` in d.npz", "NaN"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed overlapped.
 
+use crate::data::files;
 use crate::spec::{Length, Recipe, Schedule};
-use crate::store::{self, Disk, Store};
+use crate::store::{Disk, Header, Store};
 use crate::train::state::Cursor;
 use crate::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -108,10 +109,12 @@ pub struct Origin {
 impl Origin {
     /// Reads it from the head of a checkpoint.
     pub fn read(path: &Path) -> Result<Origin> {
-        let metadata = store::metadata(path)?;
-        let identity = metadata.get("identity").and_then(|text| serde_json::from_str(text).ok());
-        let identity = identity.ok_or_else(|| Error::new(format!("{} is no checkpoint", path.display())))?;
-        Ok(Origin { identity, origin: metadata.get("origin").cloned().unwrap_or_default() })
+        let header = Header::read(&mut files::open(path)?, &mut vec![]);
+        let read = |header: Header| {
+            let identity = serde_json::from_str(header.metadata.get("identity")?).ok()?;
+            Some(Origin { identity, origin: header.metadata.get("origin").cloned().unwrap_or_default() })
+        };
+        header.and_then(read).ok_or_else(|| Error::new(format!("{} is not a whole checkpoint", path.display())))
     }
 
     /// Does this checkpoint belong to the same training?

@@ -10,6 +10,7 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod exec;
+pub mod finite;
 pub mod image;
 pub mod init;
 pub mod npy;

@@ -148,24 +148,6 @@ impl Store {
     }
 }
 
-/// The texts in a file's header, without its tensors. Checksums are not looked at.
-pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>> {
-    let damaged = |detail: &dyn std::fmt::Display| {
-        Error::new(format!("{} is damaged or no safetensors file: {detail}", path.display()))
-    };
-    let mut file = crate::data::files::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|e| damaged(&e))?;
-    // The bound of the format.
-    let length =
-        Some(u64::from_le_bytes(length)).filter(|&n| n <= 100_000_000).ok_or_else(|| damaged(&"its header"))?;
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).map_err(|e| damaged(&e))?;
-    let header: serde_json::Value = serde_json::from_slice(&header).map_err(|e| damaged(&e))?;
-    let texts = header.get("__metadata__").and_then(serde_json::Value::as_object).into_iter().flatten();
-    Ok(texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect())
-}
-
 /// CRC-32 of a file, as 8 digits.
 pub fn checksum(path: &Path) -> Result<String> {
     Ok(format!("{:08x}", crc32fast::hash(&files::read(path, CAP)?)))

@@ -2,6 +2,7 @@
 
 use crate::data::files;
 use crate::data::prepare::{Form, Preparation};
+use crate::finite;
 use crate::init::Parameter;
 use crate::spec::{Prepare, Recipe};
 use crate::store::{Disk, Header, Store};
@@ -104,7 +105,8 @@ impl Weights {
             .map(|(spec, dims)| Form::new(spec, dims))
             .transpose()?
             .map(|form| Preparation::from_tensors(form, |name| store.tensors.get(name).cloned()))
-            .transpose()?
+            .transpose()
+            .map_err(|e| Error { message: format!("{}: {}", path.display(), e.message), ..e })?
             .map(|preparation| preparation.of_inputs(pictures, range));
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
@@ -122,7 +124,7 @@ impl Weights {
         format!("{:08x}", hasher.finalize())
     }
 
-    /// Compares with what a network has: everything must be there, nothing else, all of the right shape.
+    /// Compares with what a network has: everything must be there, nothing else, all of the right shape and finite.
     pub fn check(&self, parameters: &[Parameter], path: &Path) -> Result<()> {
         let wanted: BTreeMap<&str, &[usize]> =
             parameters.iter().filter(|p| !p.state).map(|p| (p.name.as_str(), p.dims.as_slice())).collect();
@@ -143,7 +145,7 @@ impl Weights {
             }
         }
         if problems.is_empty() {
-            return Ok(());
+            return finite::weights(&self.tensors, path);
         }
         let error = Error::new(format!("{} does not fit the network: {}", path.display(), problems.join("; ")));
         let guess = missing.first().and_then(|m| Some((m, closest(m, &unexpected)?)));

@@ -10,9 +10,10 @@ use ninc::prepare;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::Form;
 use ninc_runtime::data::range::Range;
+use ninc_runtime::finite::first_broken;
 use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
-use ninc_runtime::train::Scores;
+use ninc_runtime::train::{Scores, evaluate};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor};
 use serde_json::json;
@@ -95,7 +96,15 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut names = vec![name.as_str()];
     names.extend(wanted.iter().map(String::as_str));
     let results = compute(&mut *program.engine, &images, &names)?;
-    for (path, tensor) in args.output.iter().zip(&results).chain(args.dump.iter().map(|(_, p)| p).zip(&results[1..])) {
+    // What was asked for to look for the cause is written whatever it holds.
+    for (path, tensor) in args.dump.iter().map(|(_, path)| path).zip(&results[1..]) {
+        write_atomically(path, &npy::to_bytes(tensor), &System)?;
+    }
+    if let Some((at, what)) = first_broken(&results[0].data) {
+        let image = at / (results[0].data.len() / images.names.len()).max(1);
+        return Err(evaluate::broken(&name, what, &images.names[image]).into());
+    }
+    for (path, tensor) in args.output.iter().zip(&results) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
     match scored {

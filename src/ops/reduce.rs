@@ -129,8 +129,17 @@ impl OperatorDef for LossMean {
 }
 
 attributes! {
-    /// `shared x -> []`
-    SumSquares {}
+    /// `shared x -> []`; `small` takes `x` times [`reduce::SMALL`], whose squares cannot overflow.
+    SumSquares {
+        small: bool = false,
+    }
+}
+
+impl SumSquares {
+    /// What each element is multiplied by.
+    fn factor(&self) -> f64 {
+        if self.small { f64::from(reduce::SMALL) } else { 1.0 }
+    }
 }
 
 impl OperatorDef for SumSquares {
@@ -143,20 +152,21 @@ impl OperatorDef for SumSquares {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64() * v.f64()).sum();
+        let factor = self.factor();
+        let sum: f64 = operands[0].real().data.iter().map(|v| v.f64() * factor).map(|v| v * v).sum();
         reference::result(cx, vec![sum])
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (x, dy) = (cx.operands[0], cx.grad);
-        let twice = cx.graph.add(Scale { factor: 2.0 }, &[dy])?;
+        let twice = cx.graph.add(Scale { factor: 2.0 * self.factor().powi(2) }, &[dy])?;
         Ok(vec![cx.wanted(0, ScaleBy {}, &[x, twice])?])
     }
     super::differentiable!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        reduce::sum_squares(cx)
+        reduce::sum_squares(cx, self.small)
     }
 
     super::no_products!();
@@ -165,7 +175,9 @@ impl OperatorDef for SumSquares {
 
     fn cases() -> Vec<Case> {
         let dims: [&[usize]; 4] = [&[5, 3, 2, 2], &[100], &[], &[33, 7]];
-        dims.map(|x| Case::new(SumSquares {}, 1, &[Type::shared(x)])).to_vec()
+        let mut cases = dims.map(|x| Case::new(SumSquares { small: false }, 1, &[Type::shared(x)])).to_vec();
+        cases.push(Case::new(SumSquares { small: true }, 1, &[Type::shared(&[33, 7])]));
+        cases
     }
 }
 

@@ -80,22 +80,28 @@ impl Step<'_> {
 
     /// Scales all gradients so that their common L2 norm is at most the recipe's `clip`.
     fn clip(&mut self, pairs: &mut [(NodeId, NodeId)]) -> Result<(), PassError> {
-        let mut total = None;
-        for (_, gradient) in pairs.iter() {
-            let squares = self.graph.add(SumSquares {}, &[*gradient])?;
-            total = Some(match total {
-                Some(total) => self.graph.add(Add {}, &[total, squares])?,
-                None => squares,
-            });
-        }
-        let Some(total) = total else { return Ok(()) };
+        let (total, small) = (self.squares(pairs, false)?, self.squares(pairs, true)?);
+        let (Some(total), Some(small)) = (total, small) else { return Ok(()) };
         let limit = self.number(Hyper::Clip)?;
-        let factor = self.graph.add(ClipFactor {}, &[total, limit])?;
+        let factor = self.graph.add(ClipFactor {}, &[total, small, limit])?;
         name_once(self.graph, factor, "clip_factor");
         for (_, gradient) in pairs {
             *gradient = self.graph.add(ScaleBy {}, &[*gradient, factor])?;
         }
         Ok(())
+    }
+
+    /// The sum of the squares of all gradients.
+    fn squares(&mut self, pairs: &[(NodeId, NodeId)], small: bool) -> Result<Option<NodeId>, PassError> {
+        let mut total = None;
+        for (_, gradient) in pairs {
+            let squares = self.graph.add(SumSquares { small }, &[*gradient])?;
+            total = Some(match total {
+                Some(total) => self.graph.add(Add {}, &[total, squares])?,
+                None => squares,
+            });
+        }
+        Ok(total)
     }
 
     fn update(&mut self, param: NodeId, gradient: NodeId) -> Result<(), PassError> {

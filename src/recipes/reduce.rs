@@ -7,7 +7,7 @@ use crate::kernel::ir::Val;
 use crate::lower::target::Machine;
 use crate::lower::{LowerCx, Lowered, Params, Pure, Stateless, Unsupported};
 
-pub use super::common::sums::Mean;
+pub use super::common::sums::{Mean, SMALL, clip_factor};
 pub use cpu::reduce::max_norm;
 
 /// `result[c] = Σ over images and positions of term(operands)`. Operands are batched `[C, H, W]` or `[C]`, all of one
@@ -80,12 +80,12 @@ pub fn sum_batch(cx: &mut LowerCx) -> Lowered {
     Ok(())
 }
 
-/// `shared x -> shared []`: the sum of squares.
-pub fn sum_squares(cx: &mut LowerCx) -> Lowered {
+/// `shared x -> shared []`: the sum of squares, of `x` times [`SMALL`] if `small`.
+pub fn sum_squares(cx: &mut LowerCx, small: bool) -> Lowered {
     let target = cx.target;
     match &target.machine {
-        Machine::Cpu(_) => cpu::reduce::sum_squares(cx),
-        Machine::Gpu(gpu) => gpu::sums::sum_squares(cx, gpu),
+        Machine::Cpu(_) => cpu::reduce::sum_squares(cx, small),
+        Machine::Gpu(gpu) => gpu::sums::sum_squares(cx, gpu, small),
     }
     Ok(())
 }

@@ -164,6 +164,17 @@ impl Loaded {
         }
     }
 
+    /// The status of a run of the first `n` of these images.
+    pub fn status_of(&self, network: Network, n: usize, images: &[f32]) -> i32 {
+        assert!(images.len() >= n * 64);
+        let mut results = vec![0.0; n * RESULTS];
+        // SAFETY: as the header says.
+        unsafe {
+            let run = std::mem::transmute::<*mut c_void, RunWith>(self.symbol("run_with"));
+            run(network.0 as _, n as i64, images.as_ptr(), results.as_mut_ptr(), 1, null_mut(), 0)
+        }
+    }
+
     pub fn workspace_size(&self, network: Network, n: i64, threads: i64) -> usize {
         // SAFETY: as the header says.
         unsafe {

@@ -80,22 +80,32 @@ fn squares_and_norms() {
     for dims in shapes {
         let ty = Type::shared(dims);
         let w = draw.normal(ty.elements());
-        let sum = w.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
-        let operands = vec![floats(&ty, w.clone())];
-        Test { operands, result: Type::shared(&[]), lower: &reduce::sum_squares }.check(1, &[sum], 1e-5, "squares");
-
-        let units = ty.memory_order().last().map_or(1, |&d| dims[d]);
-        let norms: Vec<f64> =
-            per_channel(units, w.len(), |i| f64::from(w[i]).powi(2)).iter().map(|s| s.sqrt()).collect();
-        // A limit that some units keep and others do not.
-        let limit = norms.iter().sum::<f64>() / units as f64;
-        let limit = if units == 1 { limit / 2.0 } else { limit };
-        let scaled: Vec<f64> =
-            (w.iter().enumerate()).map(|(i, &v)| f64::from(v) * (limit / norms[i % units]).min(1.0)).collect();
-        let lower = |s: &mut LowerCx| reduce::max_norm(s, limit as f32);
-        let operands = vec![floats(&ty, w)];
-        Test { operands, result: ty, lower: &lower }.check(1, &scaled, 1e-6, "max_norm");
+        // As they are, and so large that their squares are no float32 numbers.
+        for (scale, small) in [(1.0, false), (1e25, true)] {
+            let w: Vec<f32> = w.iter().map(|v| v * scale).collect();
+            let factor = if small { 2f64.powi(-80) } else { 1.0 };
+            let sum = w.iter().map(|&v| (f64::from(v) * factor).powi(2)).sum::<f64>();
+            let lower = |cx: &mut LowerCx| reduce::sum_squares(cx, small);
+            let operands = vec![floats(&ty, w.clone())];
+            Test { operands, result: Type::shared(&[]), lower: &lower }.check(1, &[sum], 1e-5 * sum, "squares");
+            check_norms(&ty, w);
+        }
     }
+}
+
+/// Bounds on the norms of a weight's units.
+fn check_norms(ty: &Type, w: Vec<f32>) {
+    let units = ty.memory_order().last().map_or(1, |&d| ty.dims[d]);
+    let norms: Vec<f64> = per_channel(units, w.len(), |i| f64::from(w[i]).powi(2)).iter().map(|s| s.sqrt()).collect();
+    // A limit that some units keep and others do not.
+    let limit = norms.iter().sum::<f64>() / units as f64;
+    let limit = if units == 1 { limit / 2.0 } else { limit };
+    let scaled: Vec<f64> =
+        (w.iter().enumerate()).map(|(i, &v)| f64::from(v) * (limit / norms[i % units]).min(1.0)).collect();
+    let lower = |s: &mut LowerCx| reduce::max_norm(s, limit as f32);
+    let largest = scaled.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+    let operands = vec![floats(ty, w)];
+    Test { operands, result: ty.clone(), lower: &lower }.check(1, &scaled, 1e-6 * largest, "max_norm");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::mixup::{self, Mixed};
 use super::preparer::Preparer;
 use super::{Dataset, Purpose, augment, stream};
+use crate::finite::first_broken;
 use crate::spec::Augment;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -81,6 +82,12 @@ impl Source {
         order
     }
 
+    /// Epoch and number of the batch that comes `more` batches after one.
+    pub fn batch_of(&self, epoch: u32, batch: usize, more: usize) -> (u32, usize) {
+        let (number, each) = (batch + more, self.batches().max(1));
+        (epoch + (number / each) as u32, number % each)
+    }
+
     fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
         let size = self.set.images.size();
         let mut images = vec![0.0; items.len() * size];
@@ -95,6 +102,13 @@ impl Source {
                 let mut changed = image.to_vec();
                 augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut changed);
                 image.copy_from_slice(&changed);
+            }
+        }
+        for (&item, image) in items.iter().zip(images.chunks_exact(size.max(1))) {
+            if let Some((_, what)) = first_broken(image) {
+                let image = self.set.called(item as usize);
+                return Err(Error::new(format!("{image} has, as the network takes it, a value that is {what}"))
+                    .with_help("its numbers are too large, or not numbers once they are prepared: leave it out"));
             }
         }
         let labels = items.iter().map(|&i| self.set.label(i as usize) as i32).collect();

@@ -109,13 +109,32 @@ pub struct Dataset {
     pub labels: Arc<Vec<u32>>,
     /// The images that belong to this part.
     pub rows: Arc<Vec<u32>>,
+    /// What messages call all the images.
+    pub place: Arc<str>,
+    /// The part that this one was prepared from, whose images messages name.
+    pub origin: Option<Arc<Dataset>>,
 }
 
 impl Dataset {
     /// Makes a data set of all images, with a label for each.
     pub fn new(images: Images, labels: Vec<u32>) -> Dataset {
         let rows = (0..labels.len() as u32).collect();
-        Dataset { images: Arc::new(images), labels: Arc::new(labels), rows: Arc::new(rows) }
+        Dataset {
+            images: Arc::new(images),
+            labels: Arc::new(labels),
+            rows: Arc::new(rows),
+            place: "the data".into(),
+            origin: None,
+        }
+    }
+
+    /// An item as the user can find it: a picture's file, or its number (from 0) in an array.
+    pub fn called(&self, item: usize) -> String {
+        match (&self.origin, &self.images.pixels) {
+            (Some(origin), _) => origin.called(item),
+            (None, Pixels::Files(files, _)) => files[self.rows[item] as usize].display().to_string(),
+            (None, _) => format!("image {} of {}", self.rows[item], self.place),
+        }
     }
 
     /// Returns the number of items.

@@ -1,6 +1,7 @@
 //! `.npz` archives: `x` [N, C, H, W] (float32 or uint8) and `y` (integers), `x_test` and `y_test` if there are.
 
 use super::{Dataset, Images, Pixels, Sets, files, labels, test_fifth};
+use crate::finite::first_broken;
 use crate::npy::{self, Array};
 use crate::{Error, Result};
 use std::fs::File;
@@ -77,5 +78,14 @@ fn dataset(path: &Path, (x_name, x): (&str, Array), (y_name, y): (&str, Array)) 
             bytes.map_or_else(|| Pixels::Floats(x.floats()), Pixels::Bytes)
         }
     };
-    Ok(Dataset::new(Images { dims: [channels, height, width], pixels }, labels))
+    let place = format!("`{x_name}` in {}", path.display());
+    if let Pixels::Floats(values) = &pixels
+        && let Some((at, what)) = first_broken(values)
+    {
+        let image = at / (channels * height * width);
+        return Err(Error::new(format!("image {image} of {place} has a value that is {what}"))
+            .with_help("leave it out, or put a number there: `x[~numpy.isfinite(x)] = 0`"));
+    }
+    let set = Dataset::new(Images { dims: [channels, height, width], pixels }, labels);
+    Ok(Dataset { place: place.into(), ..set })
 }

@@ -4,6 +4,7 @@
 use super::preparer::{Compile, Prepared, Preparer};
 use super::range::Range;
 use super::{Dataset, zca};
+use crate::finite::first_broken;
 use crate::spec::{Pictures, Prepare};
 use crate::{Error, Result, Tensor};
 
@@ -126,7 +127,22 @@ impl Preparation {
             fitted.steps.push(step);
             fitted.form.spec.push(prepare.clone());
         }
+        fitted.finite("the preparation fitted to these images").map_err(|e| {
+            e.with_help(
+                "the values of the images are too large for float32: scale them first, `prepare = [scale(1e-6), …]`",
+            )
+        })?;
         Ok(fitted)
+    }
+
+    /// Numbers that are not finite are an error; `what` they belong to.
+    fn finite(&self, what: &str) -> Result<()> {
+        for (name, dims, data) in self.numbers() {
+            if let Some((at, value)) = first_broken(data) {
+                return Err(Error::new(format!("{what}: value {at} of `{name}` {dims:?} is {value}")));
+            }
+        }
+        Ok(())
     }
 
     fn prepared<'a>(&self, set: &'a Dataset, compile: &Compile) -> Result<Prepared<'a>> {
@@ -215,7 +231,8 @@ impl Preparation {
             Prepare::Lcn => Step::Lcn,
         };
         let steps = form.spec.iter().map(step).collect();
-        Ok(Preparation { form, steps, pictures: None, range: None })
+        let preparation = Preparation { form, steps, pictures: None, range: None };
+        preparation.finite("the stored preparation").map(|()| preparation)
     }
 }
 

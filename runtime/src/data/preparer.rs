@@ -4,7 +4,7 @@ use super::prepare::Preparation;
 use super::{Dataset, Images, Pixels};
 use crate::{Engine, Feed, Result};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Compiles a preparation: gives a program whose one input is an image of 0 to 255 and whose one output is the prepared
 /// image.
@@ -61,7 +61,8 @@ impl Preparer {
             floats.extend(self.some(set, first, each)?);
         }
         let labels = (0..set.len()).map(|item| set.label(item)).collect();
-        Ok(Dataset::new(Images { dims: set.images.dims, pixels: Pixels::Floats(floats) }, labels))
+        let prepared = Dataset::new(Images { dims: set.images.dims, pixels: Pixels::Floats(floats) }, labels);
+        Ok(Dataset { origin: Some(Arc::new(set.clone())), ..prepared })
     }
 
     /// At most `count` prepared images from `first` on.

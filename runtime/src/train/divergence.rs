@@ -1,9 +1,10 @@
 //! What goes wrong in training: a loss that is not finite any more, and one that stays where guessing is.
 
-use super::job::{Finder, Job};
+use super::job::{Finder, Found, Job};
 use super::schedule::Hyper;
 use super::state::Cursor;
 use crate::data::batches::{Batch, Source};
+use crate::finite::first_broken;
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::BTreeMap;
 
@@ -68,7 +69,15 @@ pub fn broken(
     let step = replay_log.step + replay_log.hypers.len() as u64;
     let hyper = replay_log.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, momentum: 0.0 });
     let place = match replay_log.back(engine, source, run)? {
-        Some(batch) => place(job, engine, &batch, hyper, step - 1)?,
+        Some(batch) => {
+            let (epoch, number) = source.batch_of(replay_log.epoch, replay_log.batch, replay_log.hypers.len() - 1);
+            let order = source.order(epoch);
+            let called = |image: usize| {
+                let item = order.get(number * source.batch + image);
+                item.map_or_else(|| format!("image {image} of the batch"), |&item| job.sets.train.called(item as usize))
+            };
+            place(job, engine, &batch, (hyper, step - 1), &called)?
+        }
         None => "the step could not be made again".into(),
     };
     let what = if loss.is_nan() { "NaN" } else { "infinite" };
@@ -80,35 +89,42 @@ pub fn broken(
     ))
 }
 
-/// Where the first value that is not finite is: in the parameters, the images, or a layer.
-fn place(job: &Job, engine: &dyn Engine, batch: &Batch, hyper: Hyper, step: u64) -> Result<String> {
+/// Where the first value that is not finite is: in the parameters or a layer; images are checked as they are loaded.
+/// `called` names an image of
+/// the batch as the user knows it.
+fn place(
+    job: &Job,
+    engine: &dyn Engine,
+    batch: &Batch,
+    (hyper, step): (Hyper, u64),
+    called: &dyn Fn(usize) -> String,
+) -> Result<String> {
     let mut parameters = BTreeMap::new();
     for parameter in &job.parameters {
         let tensor = engine.read(&parameter.name)?;
-        if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
+        if let Some((_, what)) = first_broken(&tensor.data) {
             let name = &parameter.name;
-            return Ok(format!("the update of the step before made a value of `{name}` {}", name_of(*value)));
+            return Ok(format!("the update of the step before made a value of `{name}` {what}"));
         }
         parameters.insert(parameter.name.clone(), tensor);
-    }
-    let size = batch.images.len() / batch.labels.len().max(1);
-    if let Some(at) = batch.images.iter().position(|v| !v.is_finite()) {
-        let (image, value) = (at / size.max(1), name_of(batch.images[at]));
-        return Ok(format!("image {image} of the batch has a value that is {value}"));
     }
     let found = match job.finder {
         Some(finder) => Finder::find(finder, &parameters, batch, hyper, step)?,
         None => None,
     };
+    let found = found.map(|found| {
+        let Found { layer, what, image } = found;
+        format!("the first value that is not finite is in layer `{layer}` ({what}, {})", called(image))
+    });
     Ok(found.unwrap_or_else(|| "all parameters and all layers' values are still finite".into()))
 }
 
-/// Returns the name of a value that is not finite.
-pub fn name_of(value: f32) -> &'static str {
-    match value {
-        v if v.is_nan() => "NaN",
-        v if v > 0.0 => "infinite",
-        _ => "minus infinite",
+/// A parameter that is not finite after `step` steps is an error: nothing that can be used could be kept of it.
+pub fn kept(name: &str, tensor: &Tensor, step: u64) -> Result<()> {
+    match first_broken(&tensor.data) {
+        None => Ok(()),
+        Some((_, what)) => Err(Error::new(format!("a value of `{name}` became {what} in step {step}"))
+            .with_help("lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::step_inputs;
 use crate::data::batches::Source;
+use crate::finite::first_broken;
 use crate::{Engine, Error, Feed, Result};
 use serde::Serialize;
 
@@ -107,6 +108,9 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
         let images = batch.labels.len();
         let results = engine.run(images, &[(&input, Feed::F32(&batch.images))], &[output])?;
         for (i, (scored, &label)) in results[0].data.chunks_exact(classes).zip(&batch.labels).enumerate() {
+            if let Some((_, what)) = first_broken(scored) {
+                return Err(broken(output, what, &source.set.called(count + i)));
+            }
             let label = label as usize;
             let rank = rank(scored, label);
             let one = scores.loss(scored, label);
@@ -128,6 +132,14 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     let total = count.max(1) as f64;
     let (accuracy, top5) = (right as f64 / total, five as f64 / total);
     Ok(Evaluation { count, loss: loss / total, accuracy, top5, confusion, mistakes })
+}
+
+/// The error of a result that is not finite.
+pub fn broken(output: &str, what: &str, image: &str) -> Error {
+    Error::new(format!("the result `{output}` of {image} holds a value that is {what}")).with_help(
+        "weights and image are finite: values within the network overflow. Were the images prepared as for training? \
+         `ninc run MODEL FILE --dump LAYER=FILE.npy` shows a layer's values",
+    )
 }
 
 /// The class with the highest score, the first of equal ones.

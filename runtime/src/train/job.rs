@@ -93,6 +93,17 @@ pub enum Start {
     Resume(Box<Checkpoint>, PathBuf),
 }
 
+/// The first value of a training step that is not finite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The layer that gave it.
+    pub layer: String,
+    /// `NaN`, `infinite` or `minus infinite`.
+    pub what: &'static str,
+    /// The image of the batch in which it is.
+    pub image: usize,
+}
+
 /// Finds the first value of a training step that is not finite.
 pub trait Finder {
     /// `parameters` are those before the step, `factor` and `momentum` its numbers. `None` if all named values are
@@ -103,7 +114,7 @@ pub trait Finder {
         batch: &Batch,
         hyper: super::schedule::Hyper,
         step: u64,
-    ) -> Result<Option<String>>;
+    ) -> Result<Option<Found>>;
 }
 
 /// Set from outside, by signals.

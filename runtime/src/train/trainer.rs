@@ -335,7 +335,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let mut tensors = BTreeMap::new();
         for parameter in self.job.parameters.iter().filter(|p| !p.state) {
             let kept = average_of(self.job, parameter).unwrap_or_else(|| parameter.name.clone());
-            tensors.insert(parameter.name.clone(), self.trainer.read(&kept)?);
+            let tensor = self.trainer.read(&kept)?;
+            divergence::kept(&parameter.name, &tensor, self.cursor.step)?;
+            tensors.insert(parameter.name.clone(), tensor);
         }
         Ok(Weights {
             model: self.job.name.clone(),

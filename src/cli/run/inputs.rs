@@ -6,6 +6,7 @@ use crate::cli::output::{self, Done, usage};
 use ninc::model::Model;
 use ninc_runtime::data::layout;
 use ninc_runtime::data::range::Range;
+use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, npy};
@@ -112,6 +113,7 @@ impl Meaning<'_> {
         };
         let bytes = array.kind == ('u', 1);
         let mut values = array.floats();
+        finite(&shown, count, &values)?;
         if !self.prepared {
             return Ok((count, values));
         }
@@ -141,4 +143,12 @@ impl Meaning<'_> {
         }
         Ok((count, values))
     }
+}
+
+/// An image of an array that holds a value which is not finite is an error.
+fn finite(shown: &str, count: usize, values: &[f32]) -> Done {
+    let Some((at, what)) = first_broken(values) else { return Ok(()) };
+    let image = if count == 1 { String::new() } else { format!("[{}]", at / (values.len() / count).max(1)) };
+    let error = Error::new(format!("{shown}{image} holds a value that is {what}"));
+    Err(error.with_help("a network takes numbers: NaN and infinities give none").into())
 }

@@ -4,8 +4,8 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::output::Failure;
 use ninc::model::Model;
 use ninc_runtime::data::batches::Batch;
-use ninc_runtime::train::divergence::name_of;
-use ninc_runtime::train::job::Finder;
+use ninc_runtime::finite::first_broken;
+use ninc_runtime::train::job::{Finder, Found};
 use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::{Error, Result, Tensor};
@@ -23,7 +23,7 @@ impl Finder for Layers<'_> {
         batch: &Batch,
         hyper: Hyper,
         step: u64,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Found>> {
         let Some(recipe) = &self.model.train else { return Ok(None) };
         let names: Vec<String> = self.model.layers.iter().map(|l| l.name.clone()).collect();
         let mut program = self.global.traced(self.model, &names).map_err(|failure| match failure {
@@ -40,12 +40,9 @@ impl Finder for Layers<'_> {
         let own = StepInputs::new(&inputs, recipe, hyper, batch.share(), step)?;
         let values = program.engine.run(batch.labels.len(), &own.with(&inputs, batch), &names)?;
         for (name, value) in names.iter().zip(&values) {
-            if let Some(at) = value.data.iter().position(|v| !v.is_finite()) {
+            if let Some((at, what)) = first_broken(&value.data) {
                 let image = at / (value.data.len() / batch.labels.len()).max(1);
-                let what = name_of(value.data[at]);
-                return Ok(Some(format!(
-                    "the first value that is not finite is in layer `{name}` ({what}, image {image})"
-                )));
+                return Ok(Some(Found { layer: name.to_string(), what, image }));
             }
         }
         Ok(None)

@@ -9,6 +9,7 @@ use ninc_runtime::Error;
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::Sets;
+use ninc_runtime::finite;
 use ninc_runtime::init::Parameter;
 use ninc_runtime::train::Start;
 use ninc_runtime::train::job::checkpoint_path;
@@ -225,6 +226,7 @@ fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weig
         output::note(&format!("{loaded} of {} parameters start from {}", wanted.len(), path.display()));
     }
     weights.tensors.retain(|name, tensor| wanted.get(name.as_str()).is_some_and(|dims| *dims == tensor.dims));
+    finite::weights(&weights.tensors, path)?;
     Ok(weights)
 }
 

@@ -25,14 +25,16 @@ typedef struct @name@ @name@;
 enum {
     @NAME@_OK = 0,
     @NAME@_NO_FILE = 1,        /* the weights cannot be opened or read */
-    @NAME@_DAMAGED = 2,        /* the weights are damaged, or no weights file of ninc */
+    @NAME@_DAMAGED = 2,        /* the weights are damaged, hold NaN or an infinity, or are no weights file of ninc */
     @NAME@_UNFIT = 3,          /* the weights belong to another network or preparation */
     @NAME@_NO_MEMORY = 4,
     @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for */
     @NAME@_INVALID = 6,        /* an argument is missing or out of its range */
     @NAME@_SMALL = 7,          /* the workspace is smaller than @name@_workspace_size says */
     @NAME@_NO_PREPARATION = 8, /* the library was built without weights: it takes no pictures, only float */
-    @NAME@_NO_WRITE = 9        /* the file cannot be written */
+    @NAME@_NO_WRITE = 9,       /* the file cannot be written */
+    @NAME@_BAD_INPUT = 10,     /* an input holds NaN or an infinity; nothing was computed */
+    @NAME@_BAD_RESULT = 11     /* a result is NaN or infinite; what was computed is written as it is */
 };
 
 /* Numbers of one image: of the first input and of the first output. */

@@ -2,7 +2,6 @@
 //! compiled program serves any schedule.
 
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::ir::Unary;
 use crate::lower::{LowerCx, Lowered};
 use crate::ops::attr::attributes;
 use crate::ops::error::ShapeError;
@@ -85,7 +84,8 @@ impl OperatorDef for Update {
 }
 
 attributes! {
-    /// `(Σ squares [], limit []) -> min(1, limit/sqrt(Σ))`
+    /// `(Σ squares [], Σ squares of small [], limit []) -> min(1, limit/sqrt(Σ))`; the second sum, of values times
+    /// [`reduce::SMALL`], counts where the first has overflowed.
     ClipFactor {}
 }
 
@@ -93,15 +93,17 @@ impl OperatorDef for ClipFactor {
     crate::ops::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        let [squares, limit] = check::exactly(operands)?;
+        let [squares, small, limit] = check::exactly(operands)?;
         check::scalar(squares, "the sum of squares")?;
+        check::scalar(small, "the sum of small squares")?;
         check::scalar(limit, "the limit")?;
         Ok(Type::shared(&[]))
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let (squares, limit) = (operands[0].real().data[0].f64(), operands[1].real().data[0].f64());
-        let factor = limit / squares.sqrt();
+        let [squares, small, limit] = [0, 1, 2].map(|i| operands[i].real().data[0].f64());
+        let norm = if squares < f64::INFINITY { squares.sqrt() } else { small.sqrt() / f64::from(reduce::SMALL) };
+        let factor = limit / norm;
         // A NaN passes, so that divergence shows.
         reference::result(cx, vec![if 1.0 < factor { 1.0 } else { factor }])
     }
@@ -110,12 +112,7 @@ impl OperatorDef for ClipFactor {
     crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        elementwise::map(cx, "clip_factor", |b, v, lanes| {
-            let norm = b.unary(Unary::Sqrt, v[0]);
-            let factor = b.div(v[1], norm);
-            let one = b.f32(1.0, lanes);
-            b.min(one, factor)
-        })
+        elementwise::map(cx, "clip_factor", |b, v, lanes| reduce::clip_factor(b, [v[0], v[1]], v[2], lanes))
     }
 
     crate::ops::no_products!();
@@ -123,7 +120,7 @@ impl OperatorDef for ClipFactor {
     crate::ops::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let types = [Type::shared(&[]), Type::shared(&[])];
+        let types = [Type::shared(&[]), Type::shared(&[]), Type::shared(&[])];
         vec![Case::new(ClipFactor {}, 1, &types).drawn(Draw::Positive)]
     }
 }

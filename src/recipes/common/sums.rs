@@ -1,9 +1,13 @@
 //! What sums over the batch are, on any machine.
 
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Index, Op, Param, Unary, Val, Var};
+use crate::kernel::ir::{Compare, Index, Op, Param, Unary, Val, Var};
 use crate::lower::{LowerCx, Pure, Unsupported};
 use crate::types::Type;
+
+/// 2^-80: the squares of float32 numbers times this add up without overflow, and where the squares themselves overflow,
+/// nothing is lost that counts.
+pub const SMALL: f32 = f32::from_bits((127 - 80) << 23);
 
 /// What a sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,4 +87,16 @@ pub fn images(b: &mut MicroKernelBuilder, total: Var, positions: usize, lanes: u
     let total = b.unary(Unary::ToFloat, total);
     let positions = b.f32(positions as f32, lanes);
     b.mul(total, positions)
+}
+
+/// `min(1, limit/norm)`, the norm from a sum of squares and the one of values times [`SMALL`], which counts where the
+/// first has overflowed. NaN passes, so that divergence shows.
+pub fn clip_factor(b: &mut MicroKernelBuilder, [squares, small]: [Val; 2], limit: Val, lanes: u32) -> Val {
+    let (norm, small_norm) = (b.unary(Unary::Sqrt, squares), b.unary(Unary::Sqrt, small));
+    let (factor, infinity, one) = (b.f32(SMALL, lanes), b.f32(f32::INFINITY, lanes), b.f32(1.0, lanes));
+    let small_limit = b.mul(limit, factor);
+    let finite = b.compare(Compare::Lt, squares, infinity);
+    let (plain, other) = (b.div(limit, norm), b.div(small_limit, small_norm));
+    let factor = b.select(finite, plain, other);
+    b.min(one, factor)
 }

@@ -4,10 +4,10 @@
 //! the rows are added in order. The parts depend on shapes alone, so the bits never depend on threads.
 
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Arg, Binary, Compare, Elem, Expr, Index, Param, Unary, Val, Var};
+use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Param, Val, Var};
 use crate::lower::{BufferId, Constant, LowerCx, Lowered, Params, Pure, Stateless, code};
 use crate::recipes::common::partition::{KernelWithOperands, Partition, elem, fill_micro_kernel};
-use crate::recipes::common::sums::{Mean, Sizes, SumEnd, and_before, images};
+use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, clip_factor, images};
 use std::fmt::{self, Display};
 
 /// `result[c] = Σ over images and positions of term(operands)`, then what `end` says.
@@ -242,8 +242,8 @@ pub fn sum_batch(cx: &mut LowerCx) {
     d.launch_accumulating(cx);
 }
 
-/// `shared x -> shared []`: the sum of squares.
-pub fn sum_squares(cx: &mut LowerCx) {
+/// `shared x -> shared []`: the sum of squares, of `x` times [`SMALL`] if `small`.
+pub fn sum_squares(cx: &mut LowerCx, small: bool) {
     let (elements, lanes) = (cx.operands[0].ty.elements(), cx.target.lanes);
     let split = Partition::large(false, elements, 1);
     let partial = cx.temp("partial", Elem::F32, split.parts, 0);
@@ -251,11 +251,11 @@ pub fn sum_squares(cx: &mut LowerCx) {
     let x = d.buffer("x", Elem::F32, Access::Read, cx.operands[0].buffer);
     let sums = d.buffer("partial", Elem::F32, Access::Write, partial);
     split.run(&mut d.kernel, |k, piece| {
-        let name = format!("squares_{}_v{lanes}", piece.count);
-        let micro_kernel = cx.micro_kernel(code(name, (piece.count, lanes), |&(count, lanes), b| {
+        let name = format!("{}squares_{}_v{lanes}", if small { "small_" } else { "" }, piece.count);
+        let micro_kernel = cx.micro_kernel(code(name, (piece.count, lanes, small), |&(count, lanes, small), b| {
             let x = b.pointer("x", Elem::F32, Access::Read);
             let y = b.pointer("y", Elem::F32, Access::Write);
-            let sum = squares(b, x, count, lanes);
+            let sum = squares(b, x, count, lanes, small);
             b.store(y, 0i64, sum);
         }));
         k.call(micro_kernel, [x.at(&piece.position), sums.at(&piece.round)]);
@@ -278,15 +278,25 @@ pub fn sum_squares(cx: &mut LowerCx) {
     d.launch(cx);
 }
 
-/// `Σ x²` over `count` elements as a scalar.
-fn squares(b: &mut MicroKernelBuilder, x: Param, count: usize, lanes: u32) -> Val {
+/// `Σ x²` over `count` elements as a scalar, or of `x` times [`SMALL`].
+fn squares(b: &mut MicroKernelBuilder, x: Param, count: usize, lanes: u32, small: bool) -> Val {
+    let add = |b: &mut MicroKernelBuilder, value: Val, sum: Val, lanes: u32| {
+        let value = match small {
+            true => {
+                let small = b.f32(SMALL, lanes);
+                b.mul(value, small)
+            }
+            false => value,
+        };
+        vec![b.fma(value, value, sum)]
+    };
     let whole = count / lanes as usize;
     let mut sum = b.f32(0.0, 1);
     if lanes > 1 && whole > 0 {
         let zero = b.f32(0.0, lanes);
         let vector = b.repeat("v", whole, &[zero], |b, v, carried| {
             let value = b.load(x, Index::default().plus(v, lanes.into()), lanes);
-            vec![b.fma(value, value, carried[0])]
+            add(b, value, carried[0], lanes)
         });
         sum = b.reduce(Binary::Add, vector[0]);
     }
@@ -296,7 +306,7 @@ fn squares(b: &mut MicroKernelBuilder, x: Param, count: usize, lanes: u32) -> Va
     }
     b.repeat("t", count - done, &[sum], |b, t, carried| {
         let value = b.load(x, Index::from(done).plus(t, 1), 1);
-        vec![b.fma(value, value, carried[0])]
+        add(b, value, carried[0], 1)
     })[0]
 }
 
@@ -326,15 +336,14 @@ pub fn max_norm(cx: &mut LowerCx, limit: f32) -> Lowered {
 fn bound_units(b: &mut MicroKernelBuilder, x: Param, y: Param, at: &Index, sizes: [usize; 2], limit: f32, lanes: u32) {
     let [units, weights] = sizes;
     let zero = b.f32(0.0, lanes);
-    let sum = b.repeat("w", weights, &[zero], |b, w, carried| {
+    let sums = b.repeat("w", weights, &[zero, zero], |b, w, carried| {
         let value = b.load(x, at.clone().plus(w, units as i64), lanes);
-        vec![b.fma(value, value, carried[0])]
+        let factor = b.f32(SMALL, lanes);
+        let small = b.mul(value, factor);
+        vec![b.fma(value, value, carried[0]), b.fma(small, small, carried[1])]
     });
-    let norm = b.unary(Unary::Sqrt, sum[0]);
-    let (limit, one) = (b.f32(limit, lanes), b.f32(1.0, lanes));
-    let above = b.compare(Compare::Gt, norm, limit);
-    let smaller = b.div(limit, norm);
-    let factor = b.select(above, smaller, one);
+    let limit = b.f32(limit, lanes);
+    let factor = clip_factor(b, [sums[0], sums[1]], limit, lanes);
     b.repeat("w", weights, &[], |b, w, _| {
         let place = at.clone().plus(w, units as i64);
         let value = b.load(x, place.clone(), lanes);

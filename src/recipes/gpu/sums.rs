@@ -9,7 +9,7 @@ use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Memory, MicroKer
 use crate::lower::target::Gpu;
 use crate::lower::{BufferId, LowerCx, Params, Pure, Stateless, code};
 use crate::recipes::common::partition::{KernelWithOperands, elem};
-use crate::recipes::common::sums::{Mean, Sizes, SumEnd, and_before, images, whole_sum};
+use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, images, whole_sum};
 use std::fmt::{self, Display};
 
 /// Items of a group, on a device that allows as many.
@@ -95,11 +95,19 @@ pub fn whole_batch(cx: &mut LowerCx, gpu: &Gpu, what: &str, elements: usize, mea
     over_batch(cx, gpu, what, [elements, 1], &operands, |_, v, _| v[0], finish);
 }
 
-/// `shared x -> shared []`: the sum of squares.
-pub fn sum_squares(cx: &mut LowerCx, gpu: &Gpu) {
+/// `shared x -> shared []`: the sum of squares, of `x` times [`SMALL`] if `small`.
+pub fn sum_squares(cx: &mut LowerCx, gpu: &Gpu, small: bool) {
     let (elements, operands) = (cx.operands[0].ty.elements(), [Source::rows(cx.operands[0].buffer)]);
     let term = |b: &mut MicroKernelBuilder, v: &[Val], _: u32| b.mul(v[0], v[0]);
-    over_rows(cx, gpu, "squares", [1, elements], &operands, term, plain());
+    let term_of_small = |b: &mut MicroKernelBuilder, v: &[Val], lanes: u32| {
+        let small = b.f32(SMALL, lanes);
+        let v = b.mul(v[0], small);
+        b.mul(v, v)
+    };
+    match small {
+        true => over_rows(cx, gpu, "small_squares", [1, elements], &operands, term_of_small, plain()),
+        false => over_rows(cx, gpu, "squares", [1, elements], &operands, term, plain()),
+    }
 }
 
 /// `result[c] = finish(Σ over images and the `positions` rows of each)`: in one launch where an image has few rows.

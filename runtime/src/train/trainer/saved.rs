@@ -15,13 +15,7 @@ impl Run<'_, '_> {
         let mut tensors = BTreeMap::new();
         for parameter in &self.job.parameters {
             let tensor = self.trainer.read(&parameter.name)?;
-            if let Some(value) = tensor.data.iter().find(|v| !v.is_finite()) {
-                let (name, value) = (&parameter.name, divergence::name_of(*value));
-                return Err(Error::new(format!("a value of `{name}` became {value} in step {}", self.cursor.step))
-                    .with_help(
-                        "lower the rate, or add `warmup` or `clip`; the checkpoint before, if any, is untouched",
-                    ));
-            }
+            divergence::kept(&parameter.name, &tensor, self.cursor.step)?;
             tensors.insert(parameter.name.clone(), tensor);
         }
         let (identity, origin, cursor) = (self.identity.clone(), self.origin.clone(), self.cursor.clone());
