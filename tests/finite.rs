@@ -111,7 +111,6 @@ fn the_image_that_breaks_a_training_is_named_as_it_is_found() {
     x[57 * 64 + 3] = f32::NAN;
     arrays(&place, &x);
     place.bad(1, &train, "image 57 of `x` in d.npz has a value that is NaN");
-    place.bad(1, &["eval", "tiny.nin", "--data", "d.npz", "--weights", "x"], "image 57 of `x` in d.npz");
     // A number that is none once it is prepared, or once a layer has multiplied it: whichever batch it is shuffled
     // into, or in the fifth that is kept for the test.
     x[57 * 64 + 3] = 0.0;
