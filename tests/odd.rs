@@ -13,16 +13,16 @@ use std::process::Command;
 /// Shapes that the table has values for.
 const SHAPES: [([usize; 3], Resize); 2] = [([3, 5, 8], Resize::Stretch), ([1, 6, 6], Resize::Crop)];
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/odd")
 }
 
-fn table() -> Vec<Value> {
+pub fn table() -> Vec<Value> {
     let text = fs::read_to_string(folder().join("table.json")).expect("the table");
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_default()
 }
 
@@ -113,13 +113,25 @@ fn grey_and_background_are_as_asked_for() {
     assert_eq!(read(1, &Pictures::default()), [255.0]);
 }
 
+/// The Python of tests that want Pillow.
+pub fn python() -> String {
+    std::env::var("NINC_PYTHON").unwrap_or_else(|_| "python3".into())
+}
+
+/// Has it what the scripts need? Says so where it has not.
+pub fn has_pillow(python: &str) -> bool {
+    let able = Command::new(python).args(["-c", "import PIL, numpy"]).output().is_ok_and(|o| o.status.success());
+    if !able {
+        eprintln!("skipped: {python} has no Pillow or NumPy (NINC_PYTHON names another)");
+    }
+    able
+}
+
 #[test]
 fn the_table_is_what_pillow_says() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/odd/make.py");
-    let python = std::env::var("NINC_PYTHON").unwrap_or_else(|_| "python3".into());
-    let able = Command::new(&python).args(["-c", "import PIL, numpy"]).output();
-    if !able.is_ok_and(|o| o.status.success()) {
-        eprintln!("skipped: {python} has no Pillow or NumPy (NINC_PYTHON names another)");
+    let python = python();
+    if !has_pillow(&python) {
         return;
     }
     let checked = Command::new(&python).arg("-B").arg(script).arg("--check").arg(folder()).output().expect("runs");

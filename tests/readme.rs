@@ -64,4 +64,22 @@ fn examples_do_what_they_say() {
         examples += 1;
     }
     assert!(examples >= 5, "only {examples} examples");
+    library(&page, place.path());
+}
+
+/// The lines that build a library and classify a picture with it, as they stand.
+fn library(page: &str, place: &Path) {
+    let block = page.split("```sh\n").find(|block| block.contains("lib/classify.c")).expect("the lines");
+    let lines = block.split("```").next().expect("the block");
+    let headers = ["png.h", "jpeglib.h"].iter().all(|name| Path::new("/usr/include").join(name).exists());
+    if !headers || Command::new("cc").arg("--version").output().is_err() {
+        eprintln!("skipped: no cc with libpng and libjpeg");
+        return;
+    }
+    let ninc = Path::new(env!("CARGO_BIN_EXE_ninc")).parent().expect("a folder");
+    let path = format!("{}:{}", ninc.display(), std::env::var("PATH").unwrap_or_default());
+    let result =
+        Command::new("sh").args(["-ec", lines]).env("PATH", path).current_dir(place).output().expect("sh runs");
+    let text = String::from_utf8_lossy(&result.stderr) + String::from_utf8_lossy(&result.stdout);
+    assert!(result.status.success() && text.contains("tests/data/digit-7.png: 7 (class 7)"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! `ninc build`: compile into a library, say what came of it, write the dumps.
 
 use super::classes;
-use super::model_file::{image_dims, input, result};
+use super::model_file::{self, image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::programs::{parameters, show_dumps};
@@ -10,6 +10,7 @@ use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::library::table::Row;
 use ninc::model::Model;
 use ninc::pipeline::{Device, Stage};
+use ninc_runtime::data::range::Range;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result};
@@ -118,10 +119,19 @@ fn request<'a>(
     weights: Option<&'a Weights>,
 ) -> Done<BuildRequest<'a>> {
     let dims = input(model)?;
-    let picture = match weights.and_then(|w| w.preparation.as_ref()) {
+    let preparation = weights.and_then(|w| w.preparation.as_ref());
+    let range = model_file::range(model, preparation).unwrap_or(Range::BYTES);
+    if range.divisor().is_none() && weights.is_some() {
+        output::note(&format!(
+            "note: the library takes no pictures: the weights learned from numbers of {range}, and how pictures became \
+             these is not known"
+        ));
+    }
+    let picture = match preparation {
         Some(preparation) => Some(preparation.dims()),
         None => image_dims(&dims).ok(),
     };
+    let picture = picture.filter(|_| range.divisor().is_some());
     let classes = match (weights, &args.weights) {
         (Some(weights), Some(path)) if result(model).is_ok() => classes::of_weights(model, weights, path)?.all(),
         (Some(weights), _) => weights.classes.clone(),
@@ -131,6 +141,7 @@ fn request<'a>(
         triple,
         levels,
         picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
+        reading: (model_file::pictures(model, weights), range.divisor().unwrap_or(1.0)),
         classes,
         weights,
         train: args.train,

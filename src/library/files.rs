@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::pipeline::{self, Kernels, Options};
 use ninc_runtime::Result;
 use ninc_runtime::plan::Port;
+use ninc_runtime::spec::Pictures;
 use ninc_runtime::store;
 use ninc_runtime::weights::Weights;
 use serde_json::json;
@@ -21,6 +22,8 @@ pub struct BuildRequest<'a> {
     pub levels: &'a [Level],
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
+    /// How they are read, and what their bytes are divided by.
+    pub reading: (Pictures, f32),
     /// Names of the classes; empty if they are not known.
     pub classes: Vec<String>,
     /// Trained weights; without them the library takes no pictures.
@@ -136,8 +139,10 @@ impl Build<'_> {
         let sums: serde_json::Map<String, serde_json::Value> =
             files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
         let pictures = contents::picture(self.request);
-        let pictures =
-            pictures.map(|[c, h, w]| json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8" }));
+        let pictures = pictures.map(|[c, h, w]| {
+            let read = request.reading.0;
+            json!({ "channels": c, "height": h, "width": w, "order": "HWC, uint8", "read": read })
+        });
         let value = json!({
             "network": self.model.name,
             "ninc": env!("CARGO_PKG_VERSION"),

@@ -29,9 +29,10 @@ pub mod table;
 mod worth;
 
 /// The driver's text, a page per subject.
-const DRIVER: [&str; 5] = [
+const DRIVER: [&str; 6] = [
     include_str!("driver/load.driver"),
     include_str!("driver/prepare.driver"),
+    include_str!("driver/picture.driver"),
     include_str!("driver/team.driver"),
     include_str!("driver/run.driver"),
     include_str!("driver/api.driver"),

@@ -94,7 +94,7 @@ fn a_debugger_unwinds_through_kernels() {
     let object = fs::read(place.path("lib/small.o")).expect("written");
     let names: Vec<String> = symbols(&object).into_iter().filter(|n| n.starts_with("small.0.micro_kernel")).collect();
     assert!(names.len() > 2, "{names:?}");
-    let arguments = ["lib/small.safetensors", "a.png"];
+    let arguments = ["lib/small.safetensors", "a.ppm"];
     place.good("cc", &["-O1", "lib/classify.c", "lib/libsmall.a", "-lpthread", "-o", "static"]);
     unwinds(&place, &[&["./static"], &arguments[..]].concat(), &names);
     place.good("cc", &["-O1", "lib/classify.c", "-Llib", "-lsmall", "-o", "shared"]);

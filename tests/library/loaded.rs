@@ -23,6 +23,7 @@ type Step = unsafe extern "C" fn(
     *mut c_void,
     usize,
 ) -> c_int;
+type Prepare = unsafe extern "C" fn(*const c_void, *const u8, i64, i64, i64, i64, *mut f32) -> c_int;
 type Save = unsafe extern "C" fn(*const c_void, *const c_char) -> c_int;
 type Destroy = unsafe extern "C" fn(*mut c_void);
 
@@ -98,6 +99,23 @@ impl Loaded {
             run(training.0 as _, n, images, labels, step, factor, &mut loss, threads, null_mut(), 0)
         };
         if status == 0 { Ok(loss) } else { Err(status) }
+    }
+
+    /// A prepared picture of `[width, height, channels, orientation]`, or the status.
+    pub fn prepare_picture(
+        &self,
+        network: Network,
+        pixels: &[u8],
+        [width, height, channels, turned]: [i64; 4],
+        size: usize,
+    ) -> Result<Vec<f32>, i32> {
+        let mut image = vec![f32::NAN; size];
+        // SAFETY: as the header says; shapes that do not fit the pixels are refused before they are read.
+        let status = unsafe {
+            let prepare = std::mem::transmute::<*mut c_void, Prepare>(self.symbol("prepare_picture"));
+            prepare(network.0 as _, pixels.as_ptr(), width, height, channels, turned, image.as_mut_ptr())
+        };
+        if status == 0 { Ok(image) } else { Err(status) }
     }
 
     pub fn train_save(&self, training: Network, path: &Path) {

@@ -11,7 +11,7 @@ use ninc_runtime::Tensor;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::init;
-use ninc_runtime::spec::Prepare;
+use ninc_runtime::spec::{Pictures, Prepare};
 use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::weights::Weights;
@@ -121,6 +121,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
         triple: host_triple(),
         levels: &[Level::Native],
         picture: None,
+        reading: (Pictures::default(), 1.0),
         classes: vec![],
         weights: None,
         train: true,
@@ -161,6 +162,7 @@ fn valgrind_is_silent_on_networks_of_all_sizes() {
             triple: "x86_64-unknown-linux-gnu",
             levels: &[Level::V3],
             picture: Some(dims),
+            reading: (Pictures::default(), 1.0),
             classes: vec![],
             weights: Some(&weights),
             train: false,

@@ -1,8 +1,9 @@
-/* Classifies pictures with the network @name@: PNG (8 bits a channel, not interlaced) or binary PPM/PGM, of exactly
- * @width@ x @height@ pixels.
+/* Classifies pictures of any size with the network @name@: PNG, JPEG, and binary PPM or PGM.
  *
- *   cc -O2 classify.c lib@name@.a -lpthread -o classify
+ *   cc -O2 -DPNG -DJPEG classify.c lib@name@.a -lpng -ljpeg -lpthread -o classify
  *   ./classify @name@.safetensors picture.png
+ *
+ * Without libpng or libjpeg leave out -DPNG and -lpng, or -DJPEG and -ljpeg.
  *
  * With --raw in front, the numbers of the result are printed as their bits, which loses nothing. */
 #include "@name@.h"
@@ -10,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- pictures: width, height, channels (1 or 3), pixels row by row */
+/* ---- pictures: width, height, channels (1 to 4), how they are turned (as EXIF counts), pixels row by row */
 
 typedef struct {
-    int width, height, channels;
+    int width, height, channels, orientation;
     uint8_t *pixels;
 } picture;
 
@@ -42,199 +43,134 @@ static uint8_t *read_file(const char *path, size_t *size) {
     return bytes;
 }
 
-/* Deflate (RFC 1951): bits from the lowest, codes by their lengths. */
+#if defined(PNG) || defined(JPEG)
+/* EXIF: the orientation in the first directory of a TIFF header; 1 where there is none. */
+static int orientation_of(const uint8_t *tiff, size_t size) {
+    if (size < 8 || (memcmp(tiff, "II*", 4) && memcmp(tiff, "MM\0*", 4))) return 1;
+    int big = tiff[0] == 'M';
+#define TWO(at) ((uint32_t)(big ? tiff[at] << 8 | tiff[(at) + 1] : tiff[(at) + 1] << 8 | tiff[at]))
+#define FOUR(at) (big ? TWO(at) << 16 | TWO((at) + 2) : TWO((at) + 2) << 16 | TWO(at))
+    size_t at = FOUR(4);
+    if (at > size - 2) return 1;
+    for (size_t count = TWO(at), entry = at + 2; count > 0 && entry + 12 <= size; count--, entry += 12)
+        if (TWO(entry) == 0x112) return TWO(entry + 8) >= 1 && TWO(entry + 8) <= 8 ? (int)TWO(entry + 8) : 1;
+#undef TWO
+#undef FOUR
+    return 1;
+}
+#endif
+
+#ifdef PNG
+#include <png.h>
 
 typedef struct {
-    const uint8_t *in;
-    size_t size, at;
-    unsigned bit;
-    uint8_t *out;
-    size_t room, length;
-    int broken;
-} inflater;
+    const uint8_t *at;
+    size_t left;
+} source;
 
-typedef struct {
-    uint16_t count[16], symbol[288];
-} codes;
-
-static unsigned bits(inflater *s, unsigned n) {
-    unsigned value = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (s->at >= s->size) {
-            s->broken = 1;
-            return 0;
-        }
-        value |= (unsigned)(s->in[s->at] >> s->bit & 1) << i;
-        if (++s->bit == 8) {
-            s->bit = 0;
-            s->at++;
-        }
-    }
-    return value;
+static void take(png_structp png, png_bytep to, size_t count) {
+    source *from = png_get_io_ptr(png);
+    if (count > from->left) png_error(png, "cut short");
+    memcpy(to, from->at, count);
+    from->at += count;
+    from->left -= count;
 }
 
-static void make_codes(codes *c, const uint8_t *lengths, int n) {
-    uint16_t next[17] = {0};
-    memset(c, 0, sizeof *c);
-    for (int i = 0; i < n; i++) c->count[lengths[i]]++;
-    c->count[0] = 0;
-    for (int i = 1; i < 16; i++) next[i + 1] = (uint16_t)(next[i] + c->count[i]);
-    for (int i = 0; i < n; i++)
-        if (lengths[i]) c->symbol[next[lengths[i]]++] = (uint16_t)i;
-}
-
-static int decode(inflater *s, const codes *c) {
-    int code = 0, first = 0, index = 0;
-    for (int length = 1; length < 16; length++) {
-        code |= (int)bits(s, 1);
-        if (s->broken) return -1;
-        int count = c->count[length];
-        if (code - first < count) return c->symbol[index + code - first];
-        index += count;
-        first = (first + count) << 1;
-        code <<= 1;
-    }
-    s->broken = 1;
-    return -1;
-}
-
-static void put(inflater *s, uint8_t byte) {
-    if (s->length < s->room) s->out[s->length++] = byte;
-    else s->broken = 1;
-}
-
-static void block(inflater *s, const codes *literals, const codes *distances) {
-    static const uint16_t base[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83,
-                                      99, 115, 131, 163, 195, 227, 258};
-    static const uint8_t extra[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
-                                      2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-    static const uint16_t far[30] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769,
-                                     1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
-    while (!s->broken) {
-        int symbol = decode(s, literals);
-        if (symbol < 0 || symbol == 256) return;
-        if (symbol < 256) {
-            put(s, (uint8_t)symbol);
-            continue;
-        }
-        symbol -= 257;
-        if (symbol > 28) break;
-        size_t length = base[symbol] + bits(s, extra[symbol]);
-        int d = decode(s, distances);
-        if (d < 0 || d > 29) break;
-        size_t distance = far[d] + bits(s, d < 4 ? 0 : (unsigned)(d / 2 - 1));
-        if (distance > s->length) break;
-        while (length-- && !s->broken) put(s, s->out[s->length - distance]);
-    }
-    s->broken = 1;
-}
-
-static void inflate_all(inflater *s) {
-    static const uint8_t order[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
-    unsigned last = 0;
-    while (!last && !s->broken) {
-        uint8_t lengths[320] = {0};
-        codes literals, distances;
-        last = bits(s, 1);
-        unsigned kind = bits(s, 2);
-        if (kind == 0) {
-            if (s->bit) {
-                s->bit = 0;
-                s->at++;
-            }
-            unsigned count = bits(s, 16);
-            bits(s, 16);
-            while (count-- && !s->broken) put(s, (uint8_t)bits(s, 8));
-            continue;
-        }
-        if (kind == 1) {
-            for (int i = 0; i < 288; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-            make_codes(&literals, lengths, 288);
-            memset(lengths, 5, 30);
-            make_codes(&distances, lengths, 30);
-        } else if (kind == 2) {
-            unsigned n = bits(s, 5) + 257, d = bits(s, 5) + 1, c = bits(s, 4) + 4, i = 0;
-            for (unsigned k = 0; k < c; k++) lengths[order[k]] = (uint8_t)bits(s, 3);
-            make_codes(&literals, lengths, 19);
-            memset(lengths, 0, sizeof lengths);
-            while (i < n + d && !s->broken) {
-                int symbol = decode(s, &literals);
-                unsigned repeat = 1;
-                uint8_t value = (uint8_t)symbol;
-                if (symbol > 15) {
-                    value = symbol == 16 && i > 0 ? lengths[i - 1] : 0;
-                    repeat = symbol == 16 ? 3 + bits(s, 2) : symbol == 17 ? 3 + bits(s, 3) : 11 + bits(s, 7);
-                }
-                if (symbol < 0 || i + repeat > n + d || n > 286) {
-                    s->broken = 1;
-                    break;
-                }
-                while (repeat--) lengths[i++] = value;
-            }
-            if (s->broken) return;
-            make_codes(&literals, lengths, (int)n);
-            make_codes(&distances, lengths + n, (int)d);
-        } else {
-            s->broken = 1;
-            return;
-        }
-        block(s, &literals, &distances);
-    }
-}
-
-static uint32_t big(const uint8_t *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static int paeth(int a, int b, int c) {
-    int p = a + b - c, pa = abs(p - a), pb = abs(p - b), pc = abs(p - c);
-    return pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+/* Rows live outside, because an error jumps back over this function's variables. */
+static const char *decode_png(png_structp png, png_infop info, const uint8_t *file, size_t size, picture *out,
+                              png_bytep **rows) {
+    if (setjmp(png_jmpbuf(png))) return "is a damaged PNG";
+    source from = {file, size};
+    png_set_read_fn(png, &from, take);
+    png_read_info(png, info);
+    png_set_expand(png);
+    png_set_scale_16(png);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    out->width = (int)png_get_image_width(png, info);
+    out->height = (int)png_get_image_height(png, info);
+    out->channels = png_get_channels(png, info);
+    if (out->width > 32768 || out->height > 32768) return "is too large";
+    size_t row = png_get_rowbytes(png, info);
+    out->pixels = malloc(row * (size_t)out->height);
+    *rows = malloc(sizeof **rows * (size_t)out->height);
+    if (!out->pixels || !*rows) return "does not fit in memory";
+    for (int y = 0; y < out->height; y++) (*rows)[y] = out->pixels + (size_t)y * row;
+    png_read_image(png, *rows);
+    png_read_end(png, info);
+    png_uint_32 length = 0;
+    png_bytep exif = NULL;
+    if (png_get_eXIf_1(png, info, &length, &exif) && exif) out->orientation = orientation_of(exif, length);
+    return NULL;
 }
 
 static const char *read_png(const uint8_t *file, size_t size, picture *out) {
-    if (size < 33 || memcmp(file + 12, "IHDR", 4)) return "is a damaged PNG";
-    uint32_t width = big(file + 16), height = big(file + 20);
-    int kind = file[25];
-    if (file[24] != 8 || file[28] || (kind != 0 && kind != 2))
-        return "is not a PNG of 8-bit grey or RGB without interlacing";
-    if (!width || !height || width > 4096 || height > 4096) return "is too large";
-    size_t channels = kind == 2 ? 3 : 1, row = width * channels;
-    uint8_t *data = malloc(size), *rows = malloc((row + 1) * height), *pixels = malloc(row * height);
-    const char *wrong = "is a damaged PNG";
-    if (data && rows && pixels) {
-        size_t length = 0, at = 8;
-        while (at + 12 <= size) {
-            size_t chunk = big(file + at);
-            if (chunk > size - at - 12) break;
-            if (!memcmp(file + at + 4, "IDAT", 4)) {
-                memcpy(data + length, file + at + 8, chunk);
-                length += chunk;
-            }
-            at += chunk + 12;
-        }
-        inflater s = {data, length, 2, 0, rows, (row + 1) * height, 0, 0};
-        inflate_all(&s);
-        if (!s.broken && s.length == s.room) {
-            wrong = NULL;
-            for (size_t y = 0; y < height; y++) {
-                int filter = rows[y * (row + 1)];
-                for (size_t i = 0; i < row; i++) {
-                    int a = i >= channels ? pixels[y * row + i - channels] : 0;
-                    int b = y ? pixels[(y - 1) * row + i] : 0;
-                    int c = y && i >= channels ? pixels[(y - 1) * row + i - channels] : 0;
-                    int by = filter == 1 ? a : filter == 2 ? b : filter == 3 ? (a + b) / 2 : 0;
-                    if (filter == 4) by = paeth(a, b, c);
-                    pixels[y * row + i] = (uint8_t)(rows[y * (row + 1) + 1 + i] + by);
-                }
-            }
-        }
-    }
-    free(data);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    png_bytep *rows = NULL;
+    const char *wrong = info ? decode_png(png, info, file, size, out, &rows) : "does not fit in memory";
     free(rows);
-    if (wrong) free(pixels);
-    else *out = (picture){(int)width, (int)height, (int)channels, pixels};
+    png_destroy_read_struct(&png, &info, NULL);
     return wrong;
 }
+#endif
+
+#ifdef JPEG
+#include <jpeglib.h>
+#include <setjmp.h>
+
+typedef struct {
+    struct jpeg_error_mgr base;
+    jmp_buf back;
+} jpeg_errors;
+
+static void give_up(j_common_ptr info) {
+    longjmp(((jpeg_errors *)info->err)->back, 1);
+}
+
+static void say_nothing(j_common_ptr info) {
+    (void)info;
+}
+
+static const char *decode_jpeg(struct jpeg_decompress_struct *info, jpeg_errors *errors, const uint8_t *file,
+                               size_t size, picture *out) {
+    if (setjmp(errors->back)) return "is a damaged JPEG";
+    jpeg_create_decompress(info);
+    jpeg_mem_src(info, (unsigned char *)file, size);
+    jpeg_save_markers(info, JPEG_APP0 + 1, 0xffff);
+    jpeg_read_header(info, TRUE);
+    for (jpeg_saved_marker_ptr m = info->marker_list; m; m = m->next)
+        if (m->data_length > 6 && !memcmp(m->data, "Exif\0", 6))
+            out->orientation = orientation_of(m->data + 6, m->data_length - 6);
+    info->out_color_space = info->num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_start_decompress(info);
+    out->width = (int)info->output_width;
+    out->height = (int)info->output_height;
+    out->channels = info->output_components;
+    if (out->width > 32768 || out->height > 32768) return "is too large";
+    size_t row = (size_t)out->width * (size_t)out->channels;
+    out->pixels = malloc(row * (size_t)out->height);
+    if (!out->pixels) return "does not fit in memory";
+    while (info->output_scanline < info->output_height) {
+        JSAMPROW to = out->pixels + info->output_scanline * row;
+        jpeg_read_scanlines(info, &to, 1);
+    }
+    jpeg_finish_decompress(info);
+    /* Missing data are filled with grey: that is a warning there, and no picture here. */
+    return errors->base.num_warnings ? "is a damaged JPEG" : NULL;
+}
+
+static const char *read_jpeg(const uint8_t *file, size_t size, picture *out) {
+    struct jpeg_decompress_struct info = {0};
+    jpeg_errors errors;
+    info.err = jpeg_std_error(&errors.base);
+    errors.base.error_exit = give_up;
+    errors.base.output_message = say_nothing;
+    const char *wrong = decode_jpeg(&info, &errors, file, size, out);
+    jpeg_destroy_decompress(&info);
+    return wrong;
+}
+#endif
 
 static const char *read_ppm(const uint8_t *file, size_t size, picture *out) {
     int width, height, most, start = 0;
@@ -243,13 +179,13 @@ static const char *read_ppm(const uint8_t *file, size_t size, picture *out) {
     if (sscanf(head + 2, "%d %d %d%n", &width, &height, &most, &start) != 3 || most != 255) return "is no PPM of bytes";
     int channels = head[1] == '6' ? 3 : 1;
     size_t first = (size_t)start + 3;
-    if (width < 1 || height < 1 || width > 4096 || height > 4096) return "is too large";
+    if (width < 1 || height < 1 || width > 32768 || height > 32768) return "is too large";
     size_t count = (size_t)width * (size_t)height * (size_t)channels;
     if (first > size || size - first < count) return "is too short";
     uint8_t *pixels = malloc(count);
     if (!pixels) return "does not fit in memory";
     memcpy(pixels, file + first, count);
-    *out = (picture){width, height, channels, pixels};
+    *out = (picture){width, height, channels, 1, pixels};
     return NULL;
 }
 
@@ -258,9 +194,15 @@ static const char *read_picture(const char *path, picture *out) {
     size_t size = 0;
     uint8_t *file = read_file(path, &size);
     if (!file) return "cannot be read";
-    const char *wrong = "is neither PNG nor PPM";
+    const char *wrong = "is not a picture in a format that this program was compiled for";
+    (void)png;
+#ifdef PNG
     if (size >= 8 && !memcmp(file, png, 8)) wrong = read_png(file, size, out);
-    else if (size >= 3 && file[0] == 'P' && (file[1] == '5' || file[1] == '6')) wrong = read_ppm(file, size, out);
+#endif
+#ifdef JPEG
+    if (size >= 2 && file[0] == 0xff && file[1] == 0xd8) wrong = read_jpeg(file, size, out);
+#endif
+    if (size >= 3 && file[0] == 'P' && (file[1] == '5' || file[1] == '6')) wrong = read_ppm(file, size, out);
     free(file);
     return wrong;
 }
@@ -280,11 +222,13 @@ int main(int count, char **values) {
     int failed = 0;
     for (int i = 2 + raw; i < count; i++) {
         picture p = {0};
+        p.orientation = 1;
         const char *wrong = read_picture(values[i], &p);
-        if (!wrong && (p.width != @NAME@_WIDTH || p.height != @NAME@_HEIGHT || p.channels != @NAME@_CHANNELS))
-            wrong = "has another size than @width@ x @height@ or other channels than @channels@";
-        float result[@NAME@_OUTPUT_SIZE];
-        int status = wrong ? 0 : @name@_run_u8(network, 1, p.pixels, result);
+        static float input[@NAME@_INPUT_SIZE], result[@NAME@_OUTPUT_SIZE];
+        int status = 0;
+        if (!wrong)
+            status = @name@_prepare_picture(network, p.pixels, p.width, p.height, p.channels, p.orientation, input);
+        if (!wrong && !status) status = @name@_run(network, 1, input, result);
         if (status) wrong = @name@_message(status);
         free(p.pixels);
         if (wrong) {

@@ -1,8 +1,8 @@
 """Classifies pictures with the network @name@ through its shared library.
 
-Pictures are binary PPM or PGM of @width@ x @height@ pixels:
+Pictures of any size are read by Pillow; without it only binary PPM and PGM are:
 
-    python3 classify.py @name@.safetensors picture.ppm
+    python3 classify.py @name@.safetensors picture.png
 
 With --raw in front, the numbers of the result are printed as their bits, which loses nothing.
 """
@@ -23,7 +23,9 @@ class Network:
         self.library.@name@_class_name.restype = ctypes.c_char_p
         self.library.@name@_class_name.argtypes = [ctypes.c_int64]
         self.library.@name@_destroy.argtypes = [ctypes.c_void_p]
-        self.library.@name@_run_u8.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_void_p]
+        self.library.@name@_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+        self.library.@name@_prepare_picture.argtypes = [ctypes.c_void_p, ctypes.c_char_p] + 4 * [ctypes.c_int64] + [
+            ctypes.c_void_p]
         self.handle = ctypes.c_void_p()
         error = ctypes.create_string_buffer(256)
         path = str(weights).encode()
@@ -34,12 +36,15 @@ class Network:
         if getattr(self, "handle", None):
             self.library.@name@_destroy(self.handle)
 
-    def run(self, pixels):
-        """Numbers of the result for one picture: bytes, row by row, the channels of a pixel together."""
-        if len(pixels) != CHANNELS * HEIGHT * WIDTH:
-            raise ValueError("a picture has %d bytes" % (CHANNELS * HEIGHT * WIDTH))
+    def run(self, pixels, width, height, channels, orientation=1):
+        """Numbers of the result for one picture: bytes, row by row, the channels (1 to 4) of a pixel together."""
+        if len(pixels) != channels * width * height:
+            raise ValueError("a picture has %d bytes" % (channels * width * height))
+        image = (ctypes.c_float * (CHANNELS * HEIGHT * WIDTH))()
         result = (ctypes.c_float * RESULTS)()
-        status = self.library.@name@_run_u8(self.handle, 1, bytes(pixels), result)
+        status = self.library.@name@_prepare_picture(
+            self.handle, bytes(pixels), width, height, channels, orientation, image)
+        status = status or self.library.@name@_run(self.handle, 1, image, result)
         if status:
             raise RuntimeError(self.library.@name@_message(status).decode())
         return list(result)
@@ -49,13 +54,29 @@ class Network:
         return name.decode() if name else "class"
 
 
+def read(path):
+    """Pixels, width, height, channels and orientation."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return read_ppm(path)
+    image = Image.open(path)
+    orientation = image.getexif().get(0x112, 1)
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda v: v * (1 / 257) + 0.5).convert("L")
+    clear = "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa", "RGBA")
+    image = image.convert("RGBA" if clear else "L" if image.mode in ("1", "L") else "RGB")
+    channels = len(image.getbands())
+    return image.tobytes(), image.width, image.height, channels, orientation if orientation in range(1, 9) else 1
+
+
 def read_ppm(path):
     data = pathlib.Path(path).read_bytes()
     kind, width, height, most = data.split(None, 4)[:4]
-    size = CHANNELS * HEIGHT * WIDTH
-    if kind != (b"P6" if CHANNELS == 3 else b"P5") or (int(width), int(height), int(most)) != (WIDTH, HEIGHT, 255):
-        raise ValueError("%s: no PPM or PGM of %d x %d pixels with %d channels" % (path, WIDTH, HEIGHT, CHANNELS))
-    return data[-size:]
+    if kind not in (b"P5", b"P6") or int(most) != 255:
+        raise ValueError("%s: no PPM or PGM of bytes, and there is no Pillow for other pictures" % path)
+    channels, width, height = 3 if kind == b"P6" else 1, int(width), int(height)
+    return data[-channels * width * height:], width, height, channels, 1
 
 
 def main():
@@ -66,7 +87,7 @@ def main():
         sys.exit("usage: classify.py [--raw] WEIGHTS PICTURE...")
     network = Network(values[0])
     for path in values[1:]:
-        result = network.run(read_ppm(path))
+        result = network.run(*read(path))
         best = result.index(max(result))
         if raw:
             for value in result:

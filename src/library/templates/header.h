@@ -86,6 +86,14 @@ int @name@_run_u8(const @name@ *network, int64_t n, const uint8_t *pixels, float
 int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, float *result, int64_t threads,
                        void *workspace, size_t workspace_size);
 
+/* Prepares a picture of any size (sides up to 32768) for @name@_run and @name@_run_with, as `ninc run` does: turned as
+ * `orientation` says, laid on the background, brought to the network's size, cut, and prepared. `pixels` are bytes, row
+ * by row, the channels of a pixel together: 1 (grey), 2 (grey and alpha), 3 (red, green, blue) or 4 (with alpha).
+ * `orientation` is that of EXIF, 1 to 8: 1 is upright, 6 is shown after a quarter turn to the right. Writes
+ * @NAME@_INPUT_SIZE floats to `image`. Allocates memory and frees it. */
+int @name@_prepare_picture(const @name@ *network, const uint8_t *pixels, int64_t width, int64_t height,
+                           int64_t channels, int64_t orientation, float *image);
+
 /*>pictures*/
 /* For networks with several inputs or outputs: one address for each of them in their order. An output's may be NULL. */
 int @name@_run_ports(const @name@ *network, int64_t n, const void *const *inputs, void *const *outputs, int64_t threads,
