@@ -10,6 +10,7 @@ import sys
 import numpy as np
 from PIL import Image
 
+import arrays
 import pictures
 import reference
 
@@ -29,6 +30,15 @@ def table():
         rows.append(({"file": name, "odd": odd, "within": within, "values": values(data)}, data))
     for name, odd, data, words in pictures.bad():
         rows.append(({"file": name, "odd": odd, "error": words}, data))
+    for name, odd, data in arrays.good():
+        # Weights with `scale(1/255)` that learned from bytes.
+        images = 1 if name in ("one.npy", "bare.npy") else 2
+        rows.append(({"file": name, "odd": odd, "prepared": (arrays.PIXELS[:images] / 255).ravel().tolist()}, data))
+    for name, odd, data, words in arrays.bad():
+        rows.append(({"file": name, "odd": odd, "error": words}, data))
+    for name, odd, data, gives in arrays.sets():
+        row = {"file": name, "odd": odd, **({"error": gives} if isinstance(gives, str) else {"labels": gives.tolist()})}
+        rows.append((row, data))
     return rows
 
 
@@ -45,6 +55,10 @@ def readme(rows):
     for row, _ in rows:
         if "error" in row:
             gives = f"error: \"… {row['error']} …\""
+        elif "prepared" in row:
+            gives = "its numbers over 255, for weights with `scale` that learned from bytes"
+        elif "labels" in row:
+            gives = "ten images with the labels 0, 1, 2, 0, …"
         else:
             gives = "the pixels that Pillow shows" + (f", within {row['within']}" if row["within"] else "")
         lines.append(f"| `{row['file']}` | {row['odd']} | {gives} |")

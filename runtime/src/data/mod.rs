@@ -191,7 +191,7 @@ impl Dataset {
         if input != dims && input != [self.images.size()] {
             let image = <[usize; 3]>::try_from(input).unwrap_or([1, 1, input.iter().product()]);
             let error = format!("the images of the data are {dims:?}, but the network's input is {input:?}");
-            return Err(Error::new(error).with_help(layout::help(&dims, image)));
+            return Err(Error::new(error).with_help(layout::help(&[&[self.len()][..], &dims].concat(), image)));
         }
         for &row in self.rows.iter() {
             let label = self.labels[row as usize] as usize;

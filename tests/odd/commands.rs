@@ -1,0 +1,136 @@
+//! The odd arrays, and all odd inputs through the commands.
+
+use super::{echo, echoed, folder, table, text};
+use ninc_runtime::Error;
+use ninc_runtime::data;
+use ninc_runtime::spec::{DataSpec, Grey, Source};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn numbers(row: &Value, key: &str) -> Option<Vec<f64>> {
+    row[key].as_array().map(|list| list.iter().flat_map(Value::as_f64).collect())
+}
+
+/// Paths of the odd files of these kinds, with their rows.
+fn rows(kinds: &[&str]) -> Vec<(String, Value)> {
+    let kind = |name: &str| kinds.iter().any(|kind| name.to_lowercase().ends_with(kind));
+    let path = |row: Value| (format!("{}/{}", folder().display(), text(&row, "file")), row);
+    table().into_iter().filter(|row| kind(text(row, "file"))).map(path).collect()
+}
+
+#[test]
+fn arrays_give_what_the_table_says() {
+    let place = tempfile::tempdir().expect("a folder");
+    let scale = r#"[{"scale":{"factor":0.00392156862745098}}]"#;
+    let set = [("prepare", scale), ("image", "[1, 2, 2]"), ("range", r#"{"low":0.0,"high":255.0}"#)];
+    echo(place.path(), "[1, 2, 2]", "", &set);
+    let (mut good, mut expected) = (vec![], vec![]);
+    let arrays = rows(&[".npy"]);
+    assert!(arrays.len() >= 24, "{}", arrays.len());
+    for (path, row) in &arrays {
+        match numbers(row, "prepared") {
+            Some(values) => {
+                good.push(path.as_str());
+                expected.extend(values);
+            }
+            None => {
+                let error = echoed(place.path(), &[path]).expect_err(path);
+                assert!(error.contains(text(row, "error")) && error.contains(text(row, "file")), "{path}: {error}");
+            }
+        }
+    }
+    let got = echoed(place.path(), &good).expect("all are right");
+    assert_eq!(got.len(), expected.len());
+    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert!((f64::from(*got) - expected).abs() < 1e-6, "number {i} is {got}, not {expected}");
+    }
+}
+
+#[test]
+fn archives_give_what_the_table_says() {
+    let spec = DataSpec {
+        source: Source::Npz,
+        path: None,
+        prepare: vec![],
+        augment: vec![],
+        valid: None,
+        allow_empty: false,
+        grey: Grey::Rec601,
+        background: [255; 3],
+    };
+    let archives = rows(&[".npz"]);
+    assert!(archives.len() >= 18, "{}", archives.len());
+    for (path, row) in &archives {
+        let read = data::load(&spec, Some(Path::new(path)), &[1, 2, 2]).and_then(|sets| {
+            sets.train.check("training", &[1, 2, 2], 3)?;
+            sets.test.check("test", &[1, 2, 2], 3)?;
+            Ok(sets.train.labels.iter().map(|&l| f64::from(l)).collect::<Vec<f64>>())
+        });
+        match (read, numbers(row, "labels")) {
+            (Ok(found), Some(labels)) => assert_eq!(found, labels, "{path}"),
+            (Err(Error { message, help }), None) => {
+                let said = format!("{message} {}", help.unwrap_or_default());
+                assert!(said.contains(text(row, "error")), "{path}: {said}");
+            }
+            (Ok(_), None) => panic!("{path} is read"),
+            (Err(e), Some(_)) => panic!("{path}: {e}"),
+        }
+    }
+}
+
+/// Runs a command that must succeed, and gives what it prints.
+fn ninc(place: &Path, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_ninc")).args(args).current_dir(place).output().expect("ninc runs");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(errors) }
+}
+
+/// Training on all good pictures, testing on them, and classifying each: one meaning, so the same right answers. A
+/// broken one among them is named by each command.
+#[test]
+fn the_commands_agree_on_pictures() {
+    let place = tempfile::tempdir().expect("a folder");
+    let model = "network odd { input image: [1, 6, 6]  image |> flatten |> linear(features = 2) |> softmax }
+data { source = folder(\"set\", resize = \"crop\")  prepare = [scale] }
+train { optimizer = sgd(rate = 0.1)  batch = 8  epochs = 2 }";
+    fs::write(place.path().join("odd.nin"), model).expect("written");
+    let mut pictures: Vec<(PathBuf, &str)> = vec![];
+    for (i, (from, row)) in rows(&["png", "jpg", "jpeg", "bmp"]).into_iter().enumerate() {
+        if row["values"].is_array() {
+            let class = ["light", "dark"][i % 2];
+            let to = Path::new("set").join(class).join(text(&row, "file"));
+            fs::create_dir_all(place.path().join("set").join(class)).expect("made");
+            fs::copy(from, place.path().join(&to)).expect("copied");
+            pictures.push((to, class));
+        }
+    }
+    ninc(place.path(), &["train", "odd.nin", "--out", "."]).expect("trains");
+    let all = ninc(place.path(), &["eval", "odd.nin", "--part", "all", "--json"]).expect("tests");
+    let all: Value = serde_json::from_str(&all).expect("JSON");
+    let paths: Vec<&str> = pictures.iter().flat_map(|(path, _)| path.to_str()).collect();
+    let lines = ninc(place.path(), &[&["run", "odd.nin", "--json"][..], &paths].concat()).expect("classifies");
+    let answers: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(answers.len(), pictures.len());
+    let right = answers.iter().zip(&pictures).filter(|(answer, (_, class))| answer["top"][0]["name"] == *class).count();
+    assert_eq!(all["count"], pictures.len());
+    let accuracy = all["accuracy"].as_f64().expect("a number");
+    assert_eq!((accuracy * pictures.len() as f64).round(), right as f64);
+
+    for name in ["cut-progressive.jpg", "flipped.png"] {
+        let to = place.path().join("set/dark").join(name);
+        fs::copy(folder().join(name), &to).expect("copied");
+        let shown = to.to_str().expect("a plain path");
+        for args in [
+            &["eval", "odd.nin", "--part", "all"][..],
+            &["train", "odd.nin", "--out", "again"],
+            &["run", "odd.nin", shown],
+        ] {
+            let error = ninc(place.path(), args).expect_err(name);
+            assert!(error.contains(&format!("dark/{name}")), "{args:?}: {error}");
+        }
+        fs::remove_file(to).expect("removed");
+        let _ = fs::remove_dir_all(place.path().join("again"));
+    }
+}
