@@ -60,7 +60,7 @@ def bad():
         ("objects.npy", "Python objects", npy(np.array([None, 1], object)), "they are Python objects"),
         ("complex.npy", "complex numbers", npy(x.astype("<c8")), "its elements are `<c8`"),
         ("fields.npy", "a structured type", npy(np.zeros(2, [("a", "<f4")])), "a structured type"),
-        ("none.npy", "no images", npy(x[:0]), "the arrays hold no images"),
+        ("none.npy", "no images", npy(x[:0]), "holds no images"),
         ("text.npy", "text", b"1,2,3\n", "it does not start as one"),
     ]
 

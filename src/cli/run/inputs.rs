@@ -92,9 +92,6 @@ impl Images {
             images.values.extend(picture(path, shape, &pictures)?.into_iter().map(|v| v / divisor));
             images.names.push(shown);
         }
-        if images.names.is_empty() {
-            return Err(usage("the arrays hold no images", "give at least one image"));
-        }
         Ok(images)
     }
 }
@@ -111,6 +108,9 @@ impl Meaning<'_> {
             true => array.dims[0],
             false => layout::count(&shown, &array.dims, self.image)?,
         };
+        if count == 0 {
+            return Err(usage(format!("{shown} holds no images"), "give at least one image"));
+        }
         let bytes = array.kind == ('u', 1);
         let mut values = array.floats();
         finite(&shown, count, &values)?;
