@@ -39,6 +39,7 @@ mod trace;
 mod trained;
 mod trouble;
 mod vectors;
+mod weights;
 mod work;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -158,7 +158,7 @@ pub fn echo(place: &Path, dims: &str, data: &str, set: &[(&str, &str)]) {
     }
     let mut metadata = BTreeMap::from([("format".to_string(), weights::FORMAT.to_string())]);
     metadata.extend(set.iter().map(|(k, v)| (k.to_string(), v.to_string())));
-    let store = Store { tensors, metadata };
+    let store = Store { tensors, metadata, ..Store::default() };
     store.write(&place.join("echo.safetensors"), &System).expect("written");
 }
 

@@ -144,7 +144,7 @@ impl Checkpoint {
     /// Writes the checkpoint; the file is the old one or the new one at any instant.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
-        let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
+        let mut store = Store { tensors: self.tensors.clone(), ..Store::default() };
         store.metadata.insert("format".into(), FORMAT.into());
         store.metadata.insert("identity".into(), json(serde_json::to_string(&self.identity)));
         store.metadata.insert("cursor".into(), json(serde_json::to_string(&self.cursor)));

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod finite;
+pub mod foreign;
 pub mod image;
 pub mod init;
 pub mod npy;

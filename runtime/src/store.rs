@@ -4,7 +4,8 @@
 //! Each tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
 
 use crate::data::files;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, foreign};
+use half::{bf16, f16};
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 /// Where the header's own checksum stands: always first.
 pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
+/// How the names of a preparation's tensors begin.
+pub const PREPARATION: &str = "prepare.";
 /// The largest file that is read.
-const CAP: u64 = 16 << 30;
+pub const CAP: u64 = 16 << 30;
 /// The most bytes that a header has.
 const LARGEST_HEADER: u64 = 100_000_000;
 
@@ -27,6 +30,39 @@ pub struct Store {
     pub tensors: BTreeMap<String, Tensor>,
     /// Texts by name.
     pub metadata: BTreeMap<String, String>,
+    /// Types of tensors that are not of floats, which are not read.
+    pub others: BTreeMap<String, String>,
+}
+
+/// How numbers lie in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// As they are.
+    F32,
+    /// IEEE half precision: 11 significant bits, up to 65,504.
+    F16,
+    /// 8 significant bits, the range of float32.
+    Bf16,
+}
+
+impl Numbers {
+    /// The format's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Numbers::F32 => "F32",
+            Numbers::F16 => "F16",
+            Numbers::Bf16 => "BF16",
+        }
+    }
+
+    /// Each number, rounded to the nearest one of the type.
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Numbers::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Numbers::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
+            Numbers::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+        }
+    }
 }
 
 /// A file's header: what is in the file, without the numbers.
@@ -67,6 +103,11 @@ fn texts(info: &Metadata) -> BTreeMap<String, String> {
 impl Store {
     /// Returns the file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_bytes_of(Numbers::F32)
+    }
+
+    /// Returns the file's bytes with its tensors as `numbers`; those of a preparation, which are few, stay float32.
+    pub fn to_bytes_of(&self, numbers: Numbers) -> Vec<u8> {
         let mut header = CHECKSUM.to_vec();
         header.extend_from_slice(ZEROS);
         header.push(b'"');
@@ -75,9 +116,10 @@ impl Store {
         let mut entries = String::new();
         for (name, tensor) in &self.tensors {
             let start = data.len();
-            data.extend(tensor.data.iter().flat_map(|v| v.to_le_bytes()));
+            let numbers = if name.starts_with(PREPARATION) { Numbers::F32 } else { numbers };
+            data.extend(numbers.bytes(&tensor.data));
             sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));
-            entries += &format!("{}{start},{}]}}", entry(name, &tensor.dims), data.len());
+            entries += &format!("{}{start},{}]}}", entry_of(name, &tensor.dims, numbers), data.len());
         }
         let sums = serde_json::to_string(&sums).expect("texts are valid JSON");
         for (key, value) in self.metadata.iter().chain([(&"crc32".to_string(), &sums)]) {
@@ -109,12 +151,16 @@ impl Store {
             Error::new(format!("{} is damaged or no safetensors file: {detail}", path.display()))
                 .with_help("take another copy, or an older checkpoint")
         };
-        let (count, info) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(e.to_string()))?;
+        let read = SafeTensors::read_metadata(bytes);
+        let (count, info) =
+            read.map_err(|e| foreign::recognise(path, bytes).unwrap_or_else(|| damaged(e.to_string())))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
         let (length, header) = (&bytes[..8], &bytes[8..8 + count]);
         let metadata = texts(&info);
-        let checked = header.starts_with(CHECKSUM);
-        if !checked && (ours || metadata.contains_key("checksum") || metadata.contains_key("crc32")) {
+        // What other programs wrote may keep our texts: they are no sums of theirs.
+        let ours = ours || is_in_our_order(header, &metadata);
+        let checked = ours && header.starts_with(CHECKSUM);
+        if !checked && ours {
             return Err(damaged("it has no checksum where ninc writes one".into()));
         }
         let mut sums: BTreeMap<String, String> = BTreeMap::new();
@@ -132,9 +178,12 @@ impl Store {
                 return Err(damaged(format!("the checksum of `{name}` is wrong")));
             }
             // PyTorch counts batches in 64-bit integers next to the running statistics; nothing here needs them.
-            if let Some(data) = floats(view.dtype(), view.data()) {
-                let tensor = Tensor::new(view.shape(), data).map_err(|e| damaged(e.message))?;
-                store.tensors.insert(name, tensor);
+            match floats(view.dtype(), view.data()) {
+                Some(data) => {
+                    let tensor = Tensor::new(view.shape(), data).map_err(|e| damaged(e.message))?;
+                    store.tensors.insert(name, tensor);
+                }
+                None => _ = store.others.insert(name, view.dtype().to_string()),
             }
         }
         store.metadata.remove("checksum");
@@ -146,6 +195,13 @@ impl Store {
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         write_atomically(path, &self.to_bytes(), disk)
     }
+}
+
+/// Types and shapes of all tensors of a safetensors file.
+pub fn types(bytes: &[u8]) -> BTreeMap<String, (String, Vec<usize>)> {
+    let info = SafeTensors::read_metadata(bytes).map(|(_, info)| info);
+    let tensors = info.iter().flat_map(Metadata::tensors);
+    tensors.map(|(name, tensor)| (name, (tensor.dtype.to_string(), tensor.shape.clone()))).collect()
 }
 
 /// CRC-32 of a file, as 8 digits.
@@ -164,8 +220,13 @@ fn quote(text: &str) -> String {
 
 /// A tensor in the header, as written here, up to its two offsets. Compiled libraries look for these texts.
 pub fn entry(name: &str, dims: &[usize]) -> String {
+    entry_of(name, dims, Numbers::F32)
+}
+
+fn entry_of(name: &str, dims: &[usize], numbers: Numbers) -> String {
     let dims: Vec<String> = dims.iter().map(|d| d.to_string()).collect();
-    format!(r#",{}:{{"dtype":"F32","shape":[{}],"data_offsets":["#, quote(name), dims.join(","))
+    let (name, dims, numbers) = (quote(name), dims.join(","), numbers.name());
+    format!(r#",{name}:{{"dtype":"{numbers}","shape":[{dims}],"data_offsets":["#)
 }
 
 /// What stands in the header in front of the eight digits of a tensor's checksum.
@@ -176,6 +237,25 @@ pub fn sum_entry(name: &str) -> String {
 /// A text of the metadata in the header.
 pub fn metadata_entry(key: &str, value: &str) -> String {
     format!(",{}:{}", quote(key), quote(value))
+}
+
+/// Are our checksums in the texts, and the texts in the order in which they are written here, but for one that damage
+/// may have renamed? Programs that keep what they do not know write it in another order: they hash or sort the names.
+fn is_in_our_order(header: &[u8], metadata: &BTreeMap<String, String>) -> bool {
+    if !metadata.contains_key("checksum") && !metadata.contains_key("crc32") {
+        return false;
+    }
+    let place = |key: &str| {
+        let text = format!("{}:", quote(key)).into_bytes();
+        header.windows(text.len()).position(|found| found == text)
+    };
+    let (first, last) = ("checksum", "crc32");
+    let sums = [first, last].map(|key| metadata.contains_key(key).then(|| place(key)).flatten());
+    let others: Vec<usize> = metadata.keys().filter(|k| *k != first && *k != last).filter_map(|k| place(k)).collect();
+    let backwards = others.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    backwards <= 1
+        && sums[0].is_none_or(|at| others.iter().all(|&other| at < other))
+        && sums[1].is_none_or(|at| others.iter().all(|&other| at > other))
 }
 
 /// Is the header's own checksum right? There must be one.
@@ -199,24 +279,10 @@ fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
-        Dtype::BF16 => {
-            bytes.as_chunks::<2>().0.iter().map(|&b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)).collect()
-        }
-        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&b| half(u16::from_le_bytes(b))).collect(),
+        Dtype::BF16 => bytes.as_chunks::<2>().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
         _ => return None,
     })
-}
-
-/// IEEE half precision.
-fn half(bits: u16) -> f32 {
-    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
 }
 
 /// The file operations of a save, so that tests can let any of them fail.

@@ -5,7 +5,7 @@ use crate::data::prepare::{Form, Preparation};
 use crate::finite;
 use crate::init::Parameter;
 use crate::spec::{Prepare, Recipe};
-use crate::store::{Disk, Header, Store};
+use crate::store::{Disk, Header, PREPARATION, Store};
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,13 +28,15 @@ pub struct Weights {
     pub recipe: Option<Recipe>,
     /// Epochs trained; 0 where not known.
     pub epoch: u64,
+    /// As [`Store::others`].
+    pub others: BTreeMap<String, String>,
 }
 
 impl Weights {
     /// Puts all of it into a file's form.
     pub fn store(&self) -> Store {
         let json = |value: serde_json::Result<String>| value.expect("plain data becomes JSON");
-        let mut store = Store { tensors: self.tensors.clone(), metadata: BTreeMap::new() };
+        let mut store = Store { tensors: self.tensors.clone(), ..Store::default() };
         let mut set = |key: &str, value: String| store.metadata.insert(key.into(), value);
         set("format", FORMAT.into());
         set("model", self.model.clone());
@@ -95,7 +97,9 @@ impl Weights {
             return Err(Error::new(format!("{} has the format {format}, not {FORMAT}", path.display()))
                 .with_help("checkpoints are for `train --resume`; weights are the .safetensors file beside them"));
         }
-        let text = |key: &str| store.metadata.get(key).map(String::as_str);
+        // Keys of other programs may have our names, and mean something else.
+        let ours = store.metadata.get("format").is_some_and(|format| format == FORMAT);
+        let text = |key: &str| store.metadata.get(key).map(String::as_str).filter(|_| ours);
         let recipe = text("recipe").map(serde_json::from_str).transpose().map_err(|e| wrong("recipe", e))?;
         let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
         let form = form(&store.metadata).map_err(|e| wrong("preparation", e))?;
@@ -110,8 +114,9 @@ impl Weights {
             .map(|preparation| preparation.of_inputs(pictures, range));
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
-        store.tensors.retain(|name, _| !name.starts_with("prepare."));
-        Ok(Weights { model, tensors: store.tensors, preparation, classes: classes.unwrap_or_default(), recipe, epoch })
+        store.tensors.retain(|name, _| !ours || !name.starts_with(PREPARATION));
+        let (tensors, classes) = (store.tensors, classes.unwrap_or_default());
+        Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others })
     }
 
     /// CRC-32 of the names, shapes and numbers, as 8 digits.
@@ -129,9 +134,13 @@ impl Weights {
         let wanted: BTreeMap<&str, &[usize]> =
             parameters.iter().filter(|p| !p.state).map(|p| (p.name.as_str(), p.dims.as_slice())).collect();
         let here: BTreeSet<&str> = self.tensors.keys().map(String::as_str).collect();
-        let missing: Vec<&str> = wanted.keys().copied().filter(|n| !here.contains(n)).collect();
+        let absent = wanted.keys().copied().filter(|n| !here.contains(n));
+        let (typed, missing): (Vec<&str>, Vec<&str>) = absent.partition(|n| self.others.contains_key(*n));
         let unexpected: Vec<&str> = here.iter().copied().filter(|n| !wanted.contains_key(n)).collect();
         let mut problems = Vec::new();
+        if let Some(name) = typed.first() {
+            problems.push(format!("`{name}` is there, but as {}, not as floats", self.others[*name]));
+        }
         if !missing.is_empty() {
             problems.push(format!("missing: {}", few(&missing)));
         }
@@ -148,8 +157,12 @@ impl Weights {
             return finite::weights(&self.tensors, path);
         }
         let error = Error::new(format!("{} does not fit the network: {}", path.display(), problems.join("; ")));
+        let prefix = |m: &&str| unexpected.iter().find_map(|u| u.strip_suffix(m).filter(|p| p.ends_with('.')));
         let guess = missing.first().and_then(|m| Some((m, closest(m, &unexpected)?)));
         Err(match guess {
+            _ if let Some(prefix) = missing.first().and_then(prefix) => {
+                error.with_help(format!("its names have a prefix that the network's have not: `--rename {prefix}=`"))
+            }
             Some((wanted, found)) => error.with_help(format!("did `{found}` mean `{wanted}`?")),
             None => error.with_help("are these the weights of this model, with the same `--set`?"),
         })
@@ -170,8 +183,9 @@ impl Weights {
 
 /// Steps and size of images that a file's texts say, if they say any.
 fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<Prepare>, [usize; 3])>> {
+    let ours = metadata.get("format").is_some_and(|format| format == FORMAT);
     match (metadata.get("prepare"), metadata.get("image")) {
-        (Some(spec), Some(dims)) => Ok(Some((serde_json::from_str(spec)?, serde_json::from_str(dims)?))),
+        (Some(spec), Some(dims)) if ours => Ok(Some((serde_json::from_str(spec)?, serde_json::from_str(dims)?))),
         _ => Ok(None),
     }
 }

@@ -5,6 +5,7 @@ use super::model_file::{self, image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::programs::{parameters, show_dumps};
+use super::weights::Renames;
 use ninc::library::files::{self, BuildRequest, Library};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::library::table::Row;
@@ -29,6 +30,8 @@ pub struct Args {
     /// Trained weights: their preparation of pictures and their classes become part of the library
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// Minimum CPU level of the library: baseline, x86-64-v3, x86-64-v4 or native [default: x86-64-v3]
     #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "fat")]
     cpu: Option<Level>,
@@ -62,7 +65,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let start = Instant::now();
     let triple = triple(args)?;
     let levels = levels(args, triple);
-    let weights = args.weights.as_deref().map(Weights::read).transpose()?;
+    args.renames.need(args.weights.as_deref())?;
+    let weights = args.weights.as_deref().map(|path| args.renames.read(path)).transpose()?;
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = files::build(&model, &request, &global.options()?)?;
     global.times(&library.kernels.report);

@@ -9,6 +9,7 @@ use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::programs::{find_weights, initialise, use_weights};
+use super::weights::Renames;
 use ninc::model::Model;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
@@ -25,6 +26,8 @@ pub struct Args {
     /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
     #[arg(long)]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// File or folder of the data whose test images are used; without it, random numbers unless the data need no file
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
@@ -119,7 +122,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
 /// The weights that were given or lie where `run` would find them.
 fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
     match find_weights(args.weights.as_deref(), model, &args.file) {
-        Ok(path) => Ok(Some((path.clone(), Weights::read(&path)?))),
+        Ok(path) => Ok(Some((path.clone(), args.renames.read(&path)?))),
         Err(_) if args.weights.is_none() => Ok(None),
         Err(e) => Err(e),
     }

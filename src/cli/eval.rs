@@ -5,11 +5,11 @@ use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
+use super::weights::Renames;
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Sets};
 use ninc_runtime::train::evaluate;
-use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -18,6 +18,8 @@ pub struct Args {
     /// The weights; without it they are looked for beside the model and in out/
     #[arg(long)]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// File or folder of the data
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
@@ -66,7 +68,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let weights = Weights::read(&weights_path)?;
+    let weights = args.renames.read(&weights_path)?;
     let sets = load_data(&model, &args.file, args.data.as_deref(), Some(&weights))?;
     let classes = classes::of_weights(&model, &weights, &weights_path)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;

@@ -4,6 +4,7 @@ use super::model_file::result;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::programs::{find_weights, use_weights};
+use super::weights::Renames;
 use ninc::fold;
 use ninc::model::Model;
 use ninc_runtime::philox::Stream;
@@ -20,6 +21,8 @@ pub struct Args {
     /// Its weights; without it they are looked for beside the model and in out/
     #[arg(long)]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// The network without batch normalisation that shall get the weights
     #[arg(long, value_name = "MODEL.nin")]
     into: PathBuf,
@@ -36,7 +39,7 @@ const TOLERANCE: f32 = 1e-3;
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (from, into) = (global.model(&args.file)?, global.model(&args.into)?);
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
-    let weights = Weights::read(&path)?;
+    let weights = args.renames.read(&path)?;
     let before = results(&from, &weights, &path, global)?;
     let folded = Weights { model: into.name.clone(), tensors: fold::fold(&from, &weights.tensors, &into)?, ..weights };
     let after = results(&into, &folded, &args.out, global)?;

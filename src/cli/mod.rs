@@ -22,6 +22,7 @@ mod run;
 mod signals;
 mod train;
 mod tune;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use ninc_runtime::image::profile;
@@ -62,6 +63,8 @@ enum Command {
     Compare(compare::Args),
     /// Turn weights of a network with batch normalisation into weights of the same network without it
     Fold(fold::Args),
+    /// List what a file of weights holds, rename its tensors, make its numbers smaller
+    Weights(weights::Args),
     /// What programs can run on
     Devices(devices::Args),
 }
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args, global),
         Command::Compare(args) => compare::run(args, global),
         Command::Fold(args) => fold::run(args, global),
+        Command::Weights(args) => weights::run(args),
         Command::Devices(args) => devices::run(args, global),
     });
     if let Some(note) = profile::note() {

@@ -5,6 +5,7 @@ use super::model_file::{input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done};
 use super::programs::{find_weights, show_dumps, use_weights};
+use super::weights::Renames;
 use inputs::Images;
 use ninc::prepare;
 use ninc_runtime::classes::Classes;
@@ -39,6 +40,8 @@ pub struct Args {
     /// The weights; without it they are looked for beside the model and in out/
     #[arg(long)]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// How many classes to show
     #[arg(long, default_value_t = 5, value_name = "K")]
     top: usize,
@@ -79,6 +82,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         fitted.map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
         global.inference_behind(&model, fitted, &wanted)
     })?;
+    let weights = args.renames.apply(weights, &weights_path)?;
     let mut program = program?;
     // Networks without one number a class still have a result to write.
     let scored = match result(&model) {

@@ -5,6 +5,7 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
+use super::weights::Renames;
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -53,9 +54,8 @@ pub struct Args {
     /// Start from these weights; what has no counterpart in the network, or another shape, starts anew
     #[arg(long, value_name = "START", conflicts_with = "resume")]
     weights: Option<PathBuf>,
-    /// The layer or parameter OLD of START is the network's NEW
-    #[arg(long, value_name = "OLD=NEW", requires = "weights", value_parser = super::options::pair)]
-    rename: Vec<(String, String)>,
+    #[command(flatten)]
+    renames: Renames,
     /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
@@ -113,6 +113,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut model = global.model(&args.file)?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
+    args.renames.need(args.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let replaces = earlier::files(args, &model, resumed.as_ref())?;

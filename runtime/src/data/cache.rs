@@ -79,5 +79,5 @@ fn write(path: &Path, key: &str, preparation: &Preparation, disk: &dyn Disk) -> 
         cache_folder::make(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
     }
     let metadata = BTreeMap::from([("format", FORMAT), ("key", key)].map(|(k, v)| (k.to_string(), v.to_string())));
-    Store { tensors: preparation.tensors().into_iter().collect(), metadata }.write(path, disk)
+    Store { tensors: preparation.tensors().into_iter().collect(), metadata, ..Store::default() }.write(path, disk)
 }

@@ -31,7 +31,7 @@ pub fn start(
     match &args.weights {
         None => Ok(Start::Fresh),
         Some(path) => {
-            let weights = renamed(Weights::read(path)?, &args.rename, path)?;
+            let weights = args.renames.read(path)?;
             let own = model.data.as_ref().map_or(&[][..], |d| &d.prepare);
             if weights.preparation.as_ref().is_some_and(|p| !p.spec().is_empty() && p.spec() != own) {
                 let (path, file) = (path.display(), args.file.display());
@@ -154,39 +154,6 @@ pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
     Ok(())
 }
 
-/// Gives tensors, or all tensors of a layer, their names in the network.
-fn renamed(mut weights: Weights, names: &[(String, String)], path: &Path) -> Done<Weights> {
-    for (old, new) in names {
-        let inside = |name: &str| {
-            name.strip_prefix(old.as_str()).filter(|r| r.is_empty() || r.starts_with('.')).map(str::to_string)
-        };
-        let (mut kept, mut found) = (BTreeMap::new(), false);
-        for (name, tensor) in weights.tensors {
-            let target = match inside(&name) {
-                Some(rest) => {
-                    found = true;
-                    format!("{new}{rest}")
-                }
-                None => name,
-            };
-            if kept.insert(target.clone(), tensor).is_some() {
-                let message = format!("--rename {old}={new} makes two tensors named `{target}`");
-                return Err(usage(message, format!("rename the other one of {} as well", path.display())));
-            }
-        }
-        if !found {
-            let known: Vec<&str> = kept.keys().map(String::as_str).collect();
-            let help = match closest(old, &known) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("it has {}", known.join(", ")),
-            };
-            return Err(usage(format!("{} has no `{old}` to rename", path.display()), help));
-        }
-        weights.tensors = kept;
-    }
-    Ok(weights)
-}
-
 /// Keeps what the network takes, and says what became of everything unless it all fits.
 fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weights> {
     let mut rows = vec![["parameter", "shape", "start"].map(String::from).to_vec()];
@@ -200,7 +167,11 @@ fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weig
             }
             other => {
                 differ += 1;
-                let why = other.map_or("not in the file".into(), |t| format!("the file's has the shape {:?}", t.dims));
+                let why = match (other, weights.others.get(&parameter.name)) {
+                    (Some(tensor), _) => format!("the file's has the shape {:?}", tensor.dims),
+                    (None, Some(kind)) => format!("the file's is of {kind}, not of floats"),
+                    (None, None) => "not in the file".into(),
+                };
                 row(&parameter.name, &parameter.dims, format!("initialised: {why}"));
             }
         }

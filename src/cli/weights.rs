@@ -1,0 +1,129 @@
+//! `ninc weights`: what a file of weights holds, and the same under other names or with smaller numbers.
+
+use super::output::{self, Done, usage};
+use ninc_runtime::data::files;
+use ninc_runtime::store::{self, Numbers, Store, System, write_atomically};
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Tensor};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+mod rename;
+
+pub use rename::Renames;
+
+/// Characters of a text that are shown.
+const LONGEST: usize = 160;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A safetensors file, of ninc or of another program
+    file: PathBuf,
+    #[command(flatten)]
+    renames: Renames,
+    /// Numbers of the file that is written
+    #[arg(long, value_name = "TYPE", value_enum, requires = "out")]
+    dtype: Option<Dtype>,
+    /// Write the tensors here, with the file's texts, under their new names
+    #[arg(short, long, value_name = "FILE.safetensors")]
+    out: Option<PathBuf>,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Dtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+pub fn run(args: &Args) -> Done {
+    let bytes = files::read(&args.file, store::CAP)?;
+    let mut store = Store::from_bytes(&bytes, &args.file, false)?;
+    match &args.out {
+        Some(out) => convert(args, store, out),
+        None => {
+            store = renamed(args, store)?;
+            let types =
+                store::types(&bytes).into_iter().map(|(name, kind)| (args.renames.target(name), kind)).collect();
+            list(&store, &types, args.json)
+        }
+    }
+}
+
+/// The store with its tensors' new names.
+fn renamed(args: &Args, mut store: Store) -> Done<Store> {
+    let some = Weights { tensors: std::mem::take(&mut store.tensors), others: store.others, ..Weights::default() };
+    let some = args.renames.apply(some, &args.file)?;
+    Ok(Store { tensors: some.tensors, others: some.others, metadata: store.metadata })
+}
+
+fn convert(args: &Args, store: Store, out: &Path) -> Done {
+    let file = args.file.display();
+    if store.metadata.get("format").is_some_and(|format| format.starts_with("ninc-checkpoint")) {
+        let help = "its weights are the .safetensors file beside it; `train --resume` brings it to its end";
+        return Err(usage(format!("{file} is a checkpoint, which is not converted"), help));
+    }
+    if let (Ok(from), Ok(to)) = (args.file.canonicalize(), out.canonicalize())
+        && from == to
+    {
+        return Err(usage(format!("--out {} is the file itself", out.display()), "give another name"));
+    }
+    let store = renamed(args, store)?;
+    let numbers = match args.dtype {
+        None | Some(Dtype::F32) => Numbers::F32,
+        Some(Dtype::F16) => Numbers::F16,
+        Some(Dtype::Bf16) => Numbers::Bf16,
+    };
+    let beyond = |t: &Tensor| numbers == Numbers::F16 && t.data.iter().any(|v| v.is_finite() && v.abs() >= 65520.0);
+    if let Some((name, _)) = store.tensors.iter().find(|(_, tensor)| beyond(tensor)) {
+        let message = format!("`{name}` of {file} holds numbers beyond 65504, the largest of f16");
+        return Err(Error::new(message).with_help("--dtype bf16 has the range of f32").into());
+    }
+    for (name, kind) in &store.others {
+        output::note(&format!("note: `{name}` ({kind}) is left out: it holds no floats"));
+    }
+    write_atomically(out, &store.to_bytes_of(numbers), &System)?;
+    output::line(&format!("{}: {} tensors of {}", out.display(), store.tensors.len(), numbers.name()))
+}
+
+/// Smallest and largest value; a value that is not a number is both.
+fn range(tensor: &Tensor) -> Option<[f32; 2]> {
+    let first = *tensor.data.first()?;
+    let wider = |[low, high]: [f32; 2], &v: &f32| match v.is_nan() || low.is_nan() {
+        true => [f32::NAN; 2],
+        false => [low.min(v), high.max(v)],
+    };
+    Some(tensor.data.iter().fold([first; 2], wider))
+}
+
+/// Types and shapes by name.
+type Types = BTreeMap<String, (String, Vec<usize>)>;
+
+fn list(store: &Store, types: &Types, as_json: bool) -> Done {
+    let ranges = types.iter().map(|(name, (kind, dims))| (name, kind, dims, store.tensors.get(name).and_then(range)));
+    if as_json {
+        let tensors: Vec<_> = ranges
+            .map(|(name, kind, dims, range)| json!({ "name": name, "type": kind, "shape": dims, "range": range }))
+            .collect();
+        return output::json(&json!({ "tensors": tensors, "metadata": store.metadata }));
+    }
+    let mut table = vec![["tensor", "type", "shape", "smallest", "largest"].map(String::from).to_vec()];
+    for (name, kind, dims, range) in ranges {
+        let number = |end: usize| range.map_or_else(|| "-".into(), |range| format!("{:.4e}", range[end]));
+        table.push(vec![name.clone(), kind.clone(), format!("{dims:?}"), number(0), number(1)]);
+    }
+    output::print(&output::table(&table))?;
+    let numbers: usize = types.values().map(|(_, dims)| dims.iter().product::<usize>()).sum();
+    output::line(&format!("{} tensors, {} numbers", types.len(), output::grouped(numbers as u64)))?;
+    for (key, text) in &store.metadata {
+        let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if text.chars().count() > LONGEST {
+            shown += " …";
+        }
+        output::line(&format!("{key}: {shown}"))?;
+    }
+    Ok(())
+}
