@@ -33,7 +33,7 @@ fn network(place: &Place, name: &str, dims: [usize; 3], pictures: &Pictures) {
     ];
     let metadata = metadata.map(|(k, v)| (k.to_string(), v)).into();
     let file = format!("{name}.safetensors");
-    Store { tensors, metadata }.write(&place.path(&file), &System).expect("written");
+    Store { tensors, metadata, ..Store::default() }.write(&place.path(&file), &System).expect("written");
     let model = format!("{name}.nin");
     place.good("ninc", &["build", &model, "--weights", &file, "-o", "lib", "--cpu", "native"]);
 }
