@@ -9,9 +9,10 @@ use ninc::kernel::interp::{f32_bytes, to_f32};
 use ninc::kernel::ir::EntityRef;
 use ninc::lower::interp::run_program;
 use ninc::lower::target::{Batch, Isa, Target};
+use ninc::lower::{LowerCx, Lowered};
 use ninc::recipes::common::conv::links;
 use ninc::recipes::cpu::tiles;
-use ninc::recipes::{Epilogue, Function, Stage, Window};
+use ninc::recipes::{self, Epilogue, Function, Stage, Window};
 use ninc::types::{Format, Type};
 
 /// Channels, rows and columns of the image, kernel, stride, padding, dilation, outputs of the links.
@@ -96,18 +97,25 @@ fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
 
 /// The result by the interpreter, and that of machine code has the same bits.
 fn run(what: &str, target: &Target, chain: &Chain) -> Vec<f32> {
+    run_as(what, target, chain, |cx| {
+        let links = links(cx, &chain.shape.window, 1, &chain.stages)?;
+        let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
+        assert!(tiles::applies(cx, x, &links), "{what}");
+        tiles::forward(cx, x, y, &links);
+        Ok(())
+    })
+}
+
+fn run_as(what: &str, target: &Target, chain: &Chain, lower: impl FnOnce(&mut LowerCx) -> Lowered) -> Vec<f32> {
     let batch = chain.shape.batch;
     let types: Vec<Type> = chain.operands.iter().map(|(ty, _)| ty.clone()).collect();
     let (builder, buffers, result) = builder(target, &types, &chain.result, |cx| {
         for operand in &cx.operands {
             cx.builder.exact.insert(operand.buffer, Format::Bf16);
         }
-        let links = links(cx, &chain.shape.window, 1, &chain.stages)?;
-        let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
-        assert!(tiles::applies(cx, x, &links), "{what}");
-        tiles::forward(cx, x, y, &links);
-        Ok(())
+        lower(cx)
     });
+    assert!(builder.module.micro_kernels.values().any(|m| m.has_tiles()), "{what}");
     let mut feeds = Vec::new();
     for ((ty, data), buffer) in chain.operands.iter().zip(buffers) {
         let mut memory = vec![0.0; data.len()];
@@ -135,6 +143,24 @@ fn tiles_are_exact_on_integers() {
             let what = format!("{case:?} {how:?} {cache:?}");
             assert_eq!(run(&what, &target(how, cache), &chain), chain.expected, "{what}");
         }
+    }
+}
+
+/// Fully connected layers: whole and half filled blocks of images, features that fill no step.
+#[test]
+fn linear_layers_are_exact_on_integers() {
+    let mut draw = Draw::new(16);
+    let target = target(Batch::Throughput, [48 << 10, 2 << 20, 32 << 20]);
+    for (inputs, outputs, batch) in [(64, 40, 35), (50, 65, 32), (7, 3, 1), (32, 32, 65)] {
+        let case: Case = (inputs, [1, 1], 1, 1, 0, 1, Box::leak(Box::new([outputs])));
+        let mut chain = chain(&mut draw, &case, batch, true);
+        // A 1x1 convolution of one pixel is a linear layer.
+        chain.operands[0].0 = Type::batched(&[inputs]);
+        chain.operands[1].0 = Type::shared(&[outputs, inputs]);
+        chain.result = Type::batched(&[outputs]);
+        let what = format!("{inputs} to {outputs}, batch {batch}");
+        let got = run_as(&what, &target, &chain, |cx| recipes::linear::forward(cx, chain.stages[0]));
+        assert_eq!(got, chain.expected, "{what}");
     }
 }
 

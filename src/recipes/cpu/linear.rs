@@ -9,6 +9,7 @@ use crate::recipes::common::names::elem_letters;
 use crate::recipes::common::{Epilogue, Stage, weight_sizes};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init, Matrix, panels, transposed_panels};
 use crate::recipes::cpu::frame::zero_rows;
+use crate::recipes::cpu::tiles::{self, linear::Layer};
 
 /// Rows that the choice of a tile assumes where they are images.
 const IMAGES: usize = 64;
@@ -20,6 +21,9 @@ pub fn forward(cx: &mut LowerCx, stage: Stage) -> Lowered {
     let (inputs, outputs) = weight_sizes(cx, &cx.operands[1].ty)?;
     let [x, w] = [0, 1].map(|i| cx.operands[i].buffer);
     let bias = if stage.bias { cx.operands.get(2).map(|b| b.buffer) } else { None };
+    if tiles::linear::forward(cx, &Layer { x, weights: w, bias, depth: inputs, columns: outputs, stage }) {
+        return Ok(());
+    }
     let tile = tile(cx.target, IMAGES, outputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
     // Without a copy nothing lies behind the last image.

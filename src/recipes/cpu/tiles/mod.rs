@@ -3,6 +3,7 @@
 
 mod blocks;
 mod copy;
+pub mod linear;
 mod panels;
 mod shape;
 mod write;

@@ -16,7 +16,7 @@ use crate::recipes::common::names::elem_letters;
 
 /// Pixels of an iteration at large batches, at least: several images where these are small, so that a panel that comes
 /// from the second level of cache serves them all.
-const PIXELS: usize = 512;
+const PIXELS: usize = 1024;
 
 /// Iterations, about, that share the channels of a single image.
 const SHARES: usize = 8;
