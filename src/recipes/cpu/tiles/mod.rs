@@ -34,12 +34,12 @@ pub fn applies(cx: &LowerCx, x: BufferId, chain: &[Link]) -> bool {
         && exact(x)
         && chain.iter().all(|link| exact(link.weights))
         && inner.iter().all(rounded)
-        && Shape::new(chain[0].geometry, Elem::F32, |_| 1).is_some()
+        && Shape::new(chain[0].geometry, Elem::F32).is_some()
 }
 
 /// Predicted cycles of a convolution's image.
 pub fn cycles(g: &Geometry) -> f64 {
-    let Some(shape) = Shape::new(*g, Elem::F32, |_| 1) else { return f64::INFINITY };
+    let Some(shape) = Shape::new(*g, Elem::F32) else { return f64::INFINITY };
     let panels = g.outputs.div_ceil(COLUMNS) as f64;
     let products = 4.0 * PRODUCT * shape.terms().steps() as f64;
     let copy = match shape.source {
@@ -84,13 +84,13 @@ fn heavy(target: &Target, link: &Link) -> bool {
     weight_bytes(link) > target.cache[1] / 8
 }
 
-/// How the rows of an image are dealt out to iterations, given how many there are: whole images in large batches.
-fn slices(target: &Target, heavy: bool, rows: usize) -> usize {
-    match target.batch {
-        Batch::Latency if !heavy => {
-            let even = rows_for_small_batch(rows, |_| true);
-            rows / even
-        }
-        _ => 1,
-    }
+/// The shape with its rows dealt out to iterations: whole images in large batches, as far as their copies fit the
+/// cache.
+fn sliced(target: &Target, heavy: bool, shape: Shape) -> Shape {
+    let fits = |rows: usize| 2 * shape.sliced(rows).copies() <= target.cache[1];
+    let rows = match target.batch {
+        Batch::Latency if !heavy => rows_for_small_batch(shape.rows, fits),
+        _ => (1..=shape.rows).rev().find(|&r| shape.rows.is_multiple_of(r) && (r == 1 || fits(r))).unwrap_or(1),
+    };
+    shape.sliced(rows)
 }

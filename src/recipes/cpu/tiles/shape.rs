@@ -54,7 +54,7 @@ impl Walk {
 
 impl Shape {
     /// `None` where tiles cannot compute it. `elem`: of the image.
-    pub fn new(mut g: Geometry, elem: Elem, slices: impl Fn(usize) -> usize) -> Option<Shape> {
+    pub fn new(mut g: Geometry, elem: Elem) -> Option<Shape> {
         let w = g.window;
         let pixels = g.image[0] * g.image[1];
         let pointwise = (w.kernel, w.stride, w.pad) == ([1, 1], [1, 1], [0, 0]);
@@ -73,9 +73,20 @@ impl Shape {
         let parts = TILE / g.out[1].next_power_of_two().min(TILE);
         let short = source == Source::Map && w.stride == [1, 1] && g.out[0].is_multiple_of(parts);
         let parts = if short { parts } else { 1 };
-        let height = g.out[0] / parts;
-        let slices = if parts == 1 { slices(height) } else { 1 };
-        Some(Shape { g, source, parts, rows: height / slices, slices })
+        Some(Shape { g, source, parts, rows: g.out[0] / parts, slices: 1 })
+    }
+
+    /// The same in iterations of `rows` rows of tiles, a divisor of all; where a tile holds parts of the image, it
+    /// stays whole.
+    pub fn sliced(self, rows: usize) -> Shape {
+        if self.parts > 1 { self } else { Shape { rows, slices: self.rows / rows, ..self } }
+    }
+
+    /// Elements of the copies of an iteration's image.
+    pub fn copies(&self) -> usize {
+        let map = if self.source == Source::Image { 0 } else { self.map()[0] * self.map_pitch() };
+        let lines: usize = self.line_rows().iter().sum();
+        if self.source == Source::Lines { map + lines * self.line_pitch() } else { map }
     }
 
     /// Pixels of a row of results in a tile.

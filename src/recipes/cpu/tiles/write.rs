@@ -4,7 +4,7 @@ use super::blocks::{Blocks, COLUMNS, Next, STEP, STEP_WORDS, SUMS, TILE};
 use super::copy::{Lines, Pixels};
 use super::panels::{Terms, panels};
 use super::shape::{Shape, Source};
-use super::{heavy, slices};
+use super::{heavy, sliced};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory, MicroKernelId};
 use crate::lower::target::Batch;
@@ -57,11 +57,10 @@ fn padded(outputs: usize) -> usize {
 pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], links: &[Link]) {
     let elems = [x, y].map(|buffer| cx.elem(buffer));
     let panels_first = heavy(cx.target, &links[0]);
-    let target = cx.target;
-    let shape = Shape::new(links[0].geometry, elems[0], |rows| slices(target, panels_first, rows));
-    let Some(shape) = shape else { return };
-    let few = cx.target.batch == Batch::Latency;
-    let images = if few { 1 } else { PIXELS.div_ceil(shape.g.out[0] * shape.g.out[1]).min(4) };
+    let Some(shape) = Shape::new(links[0].geometry, elems[0]) else { return };
+    let shape = sliced(cx.target, panels_first, shape);
+    let alone = cx.target.batch == Batch::Latency || shape.slices > 1;
+    let images = if alone { 1 } else { PIXELS.div_ceil(shape.g.out[0] * shape.g.out[1]).min(4) };
     let mut k = KernelBuilder::new(name(links, elems));
     let source = k.buffer("x", elems[0], Access::Read);
     let mut args = vec![x];
@@ -122,7 +121,8 @@ struct BlockAt<'a> {
 impl Chain {
     fn write(&self, cx: &mut LowerCx, k: &mut KernelBuilder, images: usize) {
         let slices = self.shape.slices;
-        let alone = cx.target.batch == Batch::Latency && self.panels_first && self.products.len() == 1;
+        let few = cx.target.batch == Batch::Latency && slices == 1;
+        let alone = few && self.panels_first && self.products.len() == 1;
         if alone {
             // Threads share the channels of an image; each copies it once for some panels.
             let panels = self.products[0].outputs.div_ceil(COLUMNS);
@@ -133,7 +133,7 @@ impl Chain {
                     let (begin, end) = (&s * share, (&s * share + share).min(panels));
                     k.range("p", LoopKind::Serial, begin, end, |k, p| {
                         piece(k, &p, self.products[0].outputs, COLUMNS, |k, columns| {
-                            self.panel(cx, k, [&n, &0.into()], (&p, columns));
+                            self.panel(cx, k, [&n, &0.into(), &0.into()], (&p, columns));
                         });
                     });
                 });
@@ -159,7 +159,7 @@ impl Chain {
             k.serial("p", outputs.div_ceil(COLUMNS), |k, p| {
                 piece(k, &p, outputs, COLUMNS, |k, columns| {
                     k.serial("i", present.clone(), |k, i| {
-                        self.panel(cx, k, [&(n + &i), &i], (&p, columns));
+                        self.panel(cx, k, [&(n + &i), slice, &i], (&p, columns));
                     });
                 });
             });
@@ -253,9 +253,8 @@ impl Chain {
     }
 
     /// The first product of all blocks of an image by one panel.
-    fn panel(&self, cx: &mut LowerCx, k: &mut KernelBuilder, [n, slot]: [&Expr; 2], (p, columns): (&Expr, usize)) {
+    fn panel(&self, cx: &mut LowerCx, k: &mut KernelBuilder, image: [&Expr; 3], (p, columns): (&Expr, usize)) {
         let walk = self.shape.walk();
-        let zero = Expr::from(0);
         for_each(k, "outer", walk.outer, |k, outer| {
             for (count, tail) in [(walk.count, false), (usize::from(walk.tail > 0), true)] {
                 if count == 0 {
@@ -264,7 +263,7 @@ impl Chain {
                 let inner = if tail { walk.count.into() } else { Expr::from(0) };
                 let at = BlockAt { outer: &outer, inner: &inner, tail };
                 let micro_kernel = self.micro_kernel(cx, 0, tail, columns, count);
-                self.call(k, micro_kernel, 0, [n, &zero, slot], &at, p);
+                self.call(k, micro_kernel, 0, image, &at, p);
             }
         });
     }
