@@ -237,16 +237,20 @@ fn an_output_that_nothing_teaches_is_refused() {
     place.bad(&train, &["3 outputs", "2 classes", "output 2", "classes=N", "allow_empty"]);
     place.good(&["train", "m.nin", "--data", "d", "--set", "classes=2"]);
     place.pictures("d/dog", RED, 5);
-    place.bad(&["train", "m.nin", "--data", "d", "--set", "classes=2"], &["3 classes (bee, cat, dog)", "2 outputs"]);
+    place.bad(
+        &["train", "m.nin", "--data", "d", "--set", "classes=2", "--overwrite"],
+        &["3 classes (bee, cat, dog)", "2 outputs"],
+    );
     // A folder without pictures is a class that is not taught.
     fs::create_dir(place.path("d/eel")).expect("made");
-    place.bad(&["train", "m.nin", "--data", "d", "--set", "classes=4"], &["no training images of `eel`"]);
+    place
+        .bad(&["train", "m.nin", "--data", "d", "--set", "classes=4", "--overwrite"], &["no training images of `eel`"]);
     // Arrays: no label is 2.
     fs::write(place.path("m2.nin"), MODEL.replace("= folder", "= npz")).expect("written");
     let x = npy_bytes("|u1", "(10, 3, 4, 4)", &[0; 480]);
     let y = npy_bytes("|u1", "(10,)", &[0, 1].repeat(5));
     fs::write(place.path("d.npz"), zip_bytes(&[("x.npy", x), ("y.npy", y)])).expect("written");
-    place.bad(&["train", "m2.nin", "--data", "d.npz"], &["output 2 could never be learned"]);
+    place.bad(&["train", "m2.nin", "--data", "d.npz", "--overwrite"], &["output 2 could never be learned"]);
 }
 
 #[test]
@@ -278,4 +282,34 @@ fn names_and_outputs_fit_wherever_weights_are_used() {
     place.weights(&["ant", "ant"], &[[1, 0, 0], [0, 1, 0], [0, 0, 1]]);
     let output = place.ninc(&["run", "m.nin", "d/ant/0.png", "--weights", "w.safetensors"]);
     assert!(output.status.code() == Some(1) && texts(&output).1.contains("two classes named `ant`"));
+}
+
+#[test]
+fn an_evaluation_counts_each_class() {
+    let place = Place::new(&["ant", "bee", "cat"]);
+    place.pictures("d/test/ant", RED, 2);
+    place.pictures("d/test/bee", GREEN, 3);
+    // A picture that is taken for a cat, of which there is none; as red as it is green, bees come second.
+    image::RgbImage::from_pixel(4, 4, image::Rgb([50, 50, 90])).save(place.path("d/test/bee/2.png")).expect("saved");
+    let eval = ["eval", "m.nin", "--weights", "w.safetensors", "--data", "d", "--top", "2"];
+    let (out, _) = place.good(&[&eval[..], &["--json"]].concat());
+    let value: Value = serde_json::from_str(&out).expect("JSON");
+    // By hand. Of equal scores the first class comes first: red before green.
+    assert_eq!(value["confusion"], serde_json::json!([[2, 0, 0], [0, 2, 1], [0, 0, 0]]));
+    assert_eq!((value["accuracy"].as_f64(), value["top"]["accuracy"].as_f64()), (Some(0.8), Some(0.8)));
+    let class = |at: usize, key: &str| value["classes"][at][key].as_f64();
+    let (recall, precision) = ([0, 1, 2].map(|c| class(c, "recall")), [0, 1, 2].map(|c| class(c, "precision")));
+    assert_eq!(recall, [Some(1.0), Some(2.0 / 3.0), None]);
+    assert_eq!(precision, [Some(1.0), Some(1.0), Some(0.0)]);
+    let (out, _) = place.good(&eval);
+    let rows: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [
+        &["top", "2", "80.00", "%"][..],
+        &["bee", "3", "66.67", "%", "100.00", "%"],
+        &["cat", "0", "-", "0.00", "%"],
+        &["taken", "for", "ant", "bee", "cat"],
+        &["bee", "0", "2", "1"],
+    ] {
+        assert!(rows.iter().any(|r| r == row), "{row:?}: {out}");
+    }
 }

@@ -23,7 +23,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder for temporary files")
 }
 
-fn spec(source: Source) -> DataSpec {
+pub fn spec(source: Source) -> DataSpec {
     DataSpec {
         source,
         path: None,

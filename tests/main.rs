@@ -11,6 +11,7 @@ mod counts;
 mod data;
 mod finite;
 mod fold;
+mod folders;
 mod front;
 mod golden;
 mod inputs;

@@ -67,7 +67,17 @@ fn pictures_mean_what_a_viewer_shows() {
 fn no_part_of_a_picture_is_a_picture() {
     let place = tempfile::tempdir().expect("a folder");
     let path = place.path().join("part");
-    for name in ["baseline.jpg", "progressive.jpg", "restarts.jpg", "grey.jpg", "rgb-alpha.png", "palette.bmp"] {
+    for name in [
+        "baseline.jpg",
+        "progressive.jpg",
+        "restarts.jpg",
+        "grey.jpg",
+        "rgb-alpha.png",
+        "palette.bmp",
+        "lossless.webp",
+        "moving.gif",
+        "rgb.qoi",
+    ] {
         let whole = fs::read(folder().join(name)).expect("a file");
         for cut in (0..whole.len()).step_by(13).chain([whole.len() - 1]) {
             fs::write(&path, &whole[..cut]).expect("written");
@@ -83,7 +93,17 @@ fn changed_bytes_are_survived() {
     let place = tempfile::tempdir().expect("a folder");
     let path = place.path().join("changed");
     let mut random = ninc_runtime::philox::Stream::new(7, 0, 0);
-    for name in ["baseline.jpg", "progressive.jpg", "restarts.jpg", "interlaced.png", "palette.bmp"] {
+    for name in [
+        "baseline.jpg",
+        "progressive.jpg",
+        "restarts.jpg",
+        "interlaced.png",
+        "palette.bmp",
+        "lossy.webp",
+        "moving.gif",
+        "packed.tiff",
+        "rgb.qoi",
+    ] {
         let whole = fs::read(folder().join(name)).expect("a file");
         for _ in 0..60 {
             let mut changed = whole.clone();

@@ -106,6 +106,9 @@ impl Classes {
 
     /// Refuses to train outputs that nothing in the training part teaches, which `data` may allow.
     pub fn check_taught(&self, train: &Dataset) -> Result<()> {
+        if train.is_empty() {
+            return Err(Error::new("the training part of the data has no images"));
+        }
         let untaught = self.without(train);
         let Some(first) = untaught.first() else { return Ok(()) };
         let message = match untaught.iter().all(|&output| output < self.names.len()) {

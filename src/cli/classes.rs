@@ -4,7 +4,7 @@ use super::model_file::result;
 use super::output::{self, Done};
 use ninc::model::Model;
 use ninc_runtime::classes::Classes;
-use ninc_runtime::data::{Dataset, class_names};
+use ninc_runtime::data::{Dataset, Sets, class_names};
 use ninc_runtime::spec::Source;
 use ninc_runtime::weights::Weights;
 use std::path::Path;
@@ -36,6 +36,14 @@ pub fn note_absent(classes: &Classes, part: &str, set: &Dataset, data: &[String]
     let absent = classes.without(set);
     if !absent.is_empty() && !classes.names().is_empty() {
         output::note(&format!("note: the {part} images hold none of {}", classes.few(&absent)));
+    }
+}
+
+/// Refuses classes of the data without training images, unless the model allows them.
+pub fn check_data(model: &Model, sets: &Sets) -> Done {
+    match model.data.as_ref().is_some_and(|data| data.allow_empty) || sets.names.is_empty() {
+        true => Ok(()),
+        false => Ok(Classes::new(sets.names.len(), &sets.names, "the data")?.check_taught(&sets.train)?),
     }
 }
 

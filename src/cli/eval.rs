@@ -1,16 +1,18 @@
 //! `ninc eval`: test weights on data.
 
-use super::classes;
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
+use super::{classes, contents};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Sets};
 use ninc_runtime::train::evaluate;
 use std::path::PathBuf;
+
+mod answers;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,6 +31,9 @@ pub struct Args {
     /// Which images to test on; `all` where one folder or file holds those of training and test
     #[arg(long, value_enum, default_value = "test", value_name = "PART")]
     part: Part,
+    /// How often the class is among the K highest scores too
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
     #[arg(long)]
     json: bool,
 }
@@ -79,6 +84,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "note: {some} of {all} images are tested, those that training keeps apart; `--part all` takes all"
         ));
     }
+    contents::look(&[&set], false, global)?;
     classes::note_absent(&classes, args.part.word(), &set, &sets.names);
     let preparation = match &weights.preparation {
         Some(preparation) => preparation.clone(),
@@ -97,15 +103,18 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     use_weights(&mut program, &weights, &weights_path)?;
     let source = Source::plain(&set, None, args.batch as usize)?;
     let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
+    let top = args.top.map(|k| k as usize);
     if args.json {
-        return output::json(&evaluation);
+        return output::json(&answers::json(&evaluation, &classes, top));
     }
     let percent = |part: f64| format!("{:.2} %", part * 100.0);
     let row = |name: &str, value: String| vec![name.to_string(), value];
-    output::print(&output::table(&[
+    let mut rows = vec![
         row("images", evaluation.count.to_string()),
         row("loss", format!("{:.4}", evaluation.loss)),
         row("accuracy", percent(evaluation.accuracy)),
         row("top 5", percent(evaluation.top5)),
-    ]))
+    ];
+    rows.extend(top.map(|k| row(&format!("top {k}"), percent(evaluation.top(k)))));
+    output::print(&(output::table(&rows) + &answers::text(&evaluation, &classes)))
 }

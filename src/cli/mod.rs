@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod classes;
 mod compare;
+mod contents;
 mod devices;
 mod eval;
 mod fmt;

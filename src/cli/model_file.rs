@@ -14,7 +14,7 @@ use ninc_runtime::data::{self, Sets, files};
 use ninc_runtime::spec::{DataSpec, Pictures, Source};
 use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl GlobalOptions {
     /// Reads and checks a model file; what is wrong with it is shown.
@@ -50,14 +50,24 @@ pub fn text(path: &Path) -> Done<String> {
 /// A source's data. `given` is `--data`; the model's own path is relative to its file. Pictures are read as the weights
 /// learned them, where there are weights.
 pub fn load_data(model: &Model, file: &Path, given: Option<&Path>, weights: Option<&Weights>) -> Done<Sets> {
+    Ok(load_split(model, file, given, pictures(model, weights), false)?.0)
+}
+
+/// A source's data, and the place of their files; `former` splits them as versions before did.
+pub fn load_split(
+    model: &Model,
+    file: &Path,
+    given: Option<&Path>,
+    pictures: Pictures,
+    former: bool,
+) -> Done<(Sets, Option<PathBuf>)> {
     let spec = model.data.as_ref().ok_or_else(|| {
         Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
             .with_help("add for example `data { source = digits  prepare = [scale] }`")
     })?;
     let own = spec.path.as_ref().map(|p| file.parent().unwrap_or(Path::new("")).join(p));
     let path = given.map(Path::to_path_buf).or(own);
-    let spec = spec.clone().reading(pictures(model, weights));
-    Ok(data::load(&spec, path.as_deref(), &input(model)?)?)
+    Ok((data::load_split(&spec.clone().reading(pictures), path.as_deref(), &input(model)?, former)?, path))
 }
 
 /// How pictures are read: as the weights say; those of a former version, which prepared images, meant what it did.

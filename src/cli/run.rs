@@ -3,7 +3,7 @@
 use super::classes;
 use super::model_file::{input, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done};
+use super::output::{self, Done, Failure};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use inputs::Images;
@@ -28,7 +28,8 @@ const BATCH: usize = 64;
 #[derive(clap::Args)]
 pub struct Args {
     file: PathBuf,
-    /// Pictures (png, jpg, bmp) or .npy arrays [N,C,H,W], as the training data were before their preparation
+    /// Pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, QOI) or .npy arrays [N,C,H,W], as the training data were before
+    /// their preparation
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// Arrays are prepared already: pass them to the network as they are
@@ -93,7 +94,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     use_weights(&mut program, &weights, &weights_path)?;
     let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
     fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
-    let images = Images::read(args, &model, &dims, &weights)?;
+    let images = Images::read(args, &model, &dims, &weights, global.color_stderr())?;
 
     let first = model.graph.outputs.first().map(|(name, _)| name.clone());
     let name = first.ok_or_else(|| Error::new("the network has no result"))?;
@@ -112,10 +113,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
     match scored {
-        Ok((scores, classes)) => show(args, &images.names, &results[0], scores, &classes),
-        Err(_) if args.output.is_some() || !args.dump.is_empty() => Ok(()),
-        Err(e) => Err(e),
+        Ok((scores, classes)) => show(args, &images.names, &results[0], scores, &classes)?,
+        Err(_) if args.output.is_some() || !args.dump.is_empty() => {}
+        Err(e) => return Err(e),
     }
+    if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
 }
 
 /// Weights that were trained on images of another size than the network's input are an error.

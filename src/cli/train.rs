@@ -1,11 +1,12 @@
 //! `ninc train`: from data to weights.
 
-use super::model_file::{load_data, result};
+use super::model_file::{load_split, pictures, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
 use super::weights::Renames;
+use super::{classes, contents};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -72,6 +73,9 @@ pub struct Args {
     /// Keep the last N checkpoints
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
+    /// Decode all pictures before the first step, and name those that are broken
+    #[arg(long)]
+    check_data: bool,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
     json: bool,
@@ -117,7 +121,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let replaces = earlier::files(args, &model, resumed.as_ref())?;
-    let mut sets = load_data(&model, &args.file, args.data.as_deref(), None)?;
+    // A training that a version before began goes on with the split that it had.
+    let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
+    let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
+    output::note(contents::text(&model, place.as_deref(), &sets).trim_end());
+    contents::look(&sets.parts(), args.check_data, global)?;
+    classes::check_data(&model, &sets)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
 

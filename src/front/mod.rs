@@ -29,6 +29,8 @@ mod syntax;
 mod train;
 mod visit;
 
+pub use data::source_name;
+
 use crate::model::Model;
 use ast::Item;
 use diag::{Diagnostic, Severity, Span, has_errors};

@@ -65,6 +65,23 @@ def scans(jpeg):
     return found
 
 
+def qoi(pixels):
+    """The Quite OK Image format, written by its specification: runs, and whole pixels for everything else."""
+    high, wide, channels = pixels.shape
+    out = b"qoif" + struct.pack(">IIBB", wide, high, channels, 0)
+    before, run = (0, 0, 0, 255), 0
+    for pixel in pixels.reshape(-1, channels):
+        pixel = (*(int(v) for v in pixel), 255)[:4]
+        if pixel == before:
+            run += 1
+        if run and (pixel != before or run == 62):
+            out, run = out + bytes([0xC0 | run - 1]), 0
+        if pixel != before:
+            out += bytes([0xFE, *pixel[:3]]) if pixel[3] == before[3] else bytes([0xFF, *pixel])
+        before = pixel
+    return out + (bytes([0xC0 | run - 1]) if run else b"") + bytes(7) + b"\1"
+
+
 def good():
     """Name, what is odd, bytes, and by how much a right decoder may differ from Pillow's."""
     s, m = scene(), mask()
@@ -119,6 +136,22 @@ def good():
         ("LOUD.JPEG", "an ending in capitals", base, 2),
         ("rgb.bmp", "24 bits", saved(s, "BMP"), 0),
         ("palette.bmp", "a palette", saved(palette, "BMP"), 0),
+        ("lossless.webp", "WebP without loss, with alpha", saved(rgba, "WEBP", lossless=True, exact=True), 0),
+        ("lossy.webp", "WebP with loss", saved(s, "WEBP", quality=95), 4),
+        ("turned-8.webp", "turned by its EXIF data", saved(s, "WEBP", lossless=True, exif=turned(8)), 0),
+        ("moving.webp", "several pictures, the first of which counts", saved(s, "WEBP", lossless=True, save_all=True,
+            append_images=[s.transpose(Image.Transpose.ROTATE_180)]), 0),
+        ("palette.gif", "GIF", saved(palette, "GIF"), 0),
+        ("clear.gif", "GIF with a transparent colour", saved(palette, "GIF", transparency=3), 0),
+        ("moving.gif", "several pictures, the first of which counts", saved(palette, "GIF", save_all=True,
+            append_images=[palette.transpose(Image.Transpose.ROTATE_180)]), 0),
+        ("plain.tif", "TIFF", saved(s, "TIFF"), 0),
+        ("packed.tiff", "TIFF by LZW, with alpha", saved(rgba, "TIFF", compression="tiff_lzw"), 0),
+        ("grey.tif", "TIFF, grey", saved(grey, "TIFF", compression="tiff_adobe_deflate"), 0),
+        ("turned-3.tif", "turned by its orientation", saved(s, "TIFF", tiffinfo={274: 3}), 0),
+        ("pages.tif", "several pages, the first of which counts", saved(s, "TIFF", save_all=True, append_images=[grey]), 0),
+        ("rgb.qoi", "QOI", qoi(flat), 0),
+        ("rgb-alpha.qoi", "QOI with alpha", qoi(np.asarray(rgba)), 0),
     ]
     for number in range(1, 9):
         table.append((f"turned-{number}.jpg", f"EXIF orientation {number}", saved(
@@ -158,6 +191,10 @@ def bad():
         ("no-end.png", "a PNG without its last chunk", plain[:-12], "its end is missing"),
         ("flipped.png", "one bit of a PNG's data flipped", bytes(damaged), "flipped.png is not a readable picture"),
         ("cut.bmp", "a BMP cut in the middle", saved(s, "BMP")[:600], "cut.bmp is not a readable picture"),
+        ("cut.webp", "a WebP cut in the middle", saved(noisy, "WEBP", lossless=True)[:700], "cut.webp"),
+        ("cut.gif", "a GIF cut in the middle", saved(noisy.quantize(), "GIF")[:1100], "cut.gif"),
+        ("cut.tif", "a TIFF cut in the middle", saved(noisy, "TIFF")[:700], "cut.tif"),
+        ("cut.qoi", "a QOI cut in the middle", qoi(noise)[:700], "cut.qoi"),
         ("empty.png", "no bytes at all", b"", "is not a picture in a known format"),
         ("text.png", "text", b"this is no picture\n", "is not a picture in a known format"),
         ("page.jpg", "an HTML page", b"<!DOCTYPE html><html><body>404</body></html>",

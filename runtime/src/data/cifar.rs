@@ -1,5 +1,6 @@
 //! CIFAR-10 and CIFAR-100 in their binary versions: a folder, or the `.tar.gz` read in place.
 
+use super::reading::Reading;
 use super::{Dataset, Images, Pixels, Sets, files, tar};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -97,7 +98,7 @@ pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
     let train = dataset(pixels, labels);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     records(&contents[set.test].0, &contents[set.test].1, set, &mut pixels, &mut labels)?;
-    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names: vec![] })
+    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names: vec![], reading: Reading::default() })
 }
 
 fn dataset(pixels: Vec<u8>, labels: Vec<u32>) -> Dataset {

@@ -1,7 +1,9 @@
 //! The 1,797 UCI handwritten digits (E. Alpaydin, C. Kaynak; CC BY 4.0), in the binary itself: training works with no
 //! file at all. `runtime/data/digits.LICENSE` has the source and the format.
 
-use super::{Dataset, Images, Pixels, Sets, test_fifth};
+use super::reading::Reading;
+use super::split::{self, Order};
+use super::{Dataset, Images, Pixels, Sets};
 use crate::{Error, Result};
 use std::io::Read;
 
@@ -22,8 +24,10 @@ pub fn load() -> Result<Sets> {
         *value = (f32::from(*value) * 255.0 / 16.0).round() as u8;
     }
     let all = Dataset::new(Images { dims: [1, 8, 8], pixels: Pixels::Bytes(raw) }, labels);
-    let (train, test) = test_fifth(&all);
-    Ok(Sets { train, valid: None, test, names: vec![] })
+    // As it always was, whatever the classes: published figures are of this split.
+    let (train, test) = split::test_fifth(&all, Order::Former);
+    let reading = Reading::cut(Order::Former);
+    Ok(Sets { train, valid: None, test, names: vec![], reading })
 }
 
 #[cfg(test)]

@@ -1,18 +1,34 @@
 //! A folder of pictures: one sub-folder a class. Pictures are read when they are needed.
+//!
+//! The layouts are those that torchvision's `ImageFolder`, Keras and Ultralytics document: `train` with `val` or `test`
+//! or both, or the classes alone; what lies deeper in a class's folder belongs to the class.
 
-use super::{Dataset, Images, Pixels, Sets, files, test_fifth};
+mod walk;
+
+use super::reading::Reading;
+use super::split::{self, Order};
+use super::{Dataset, Images, Pixels, Sets, files};
+use crate::image::KINDS;
 use crate::spec::Pictures;
 use crate::{Error, Result};
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use walk::{Entry, entries};
 
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
-const TESTS: [&str; 3] = ["test", "val", "valid"];
+const TRAIN: &[&str] = &["train", "training"];
+const VALID: &[&str] = &["val", "valid", "validation"];
+const TEST: &[&str] = &["test", "testing"];
 
-/// `input` is the network's input: pictures are brought to its size. With sub-folders `train` and `test` (or `val`)
-/// those are the parts; otherwise a seeded fifth is kept for testing. Classes are the sub-folders in the order
-/// of [`by_number`].
-pub fn load(path: &Path, input: &[usize], pictures: Pictures) -> Result<Sets> {
+/// A folder that holds the folders of the classes.
+struct Part {
+    folder: PathBuf,
+    classes: Vec<Entry>,
+}
+
+/// Reads what is in the folder; `input` is the network's input, to whose size pictures are brought as `how` says.
+/// `valid` is cut off the training part. `former` splits and sorts as versions before did.
+pub fn load(path: &Path, input: &[usize], how: Pictures, valid: Option<f64>, former: bool) -> Result<Sets> {
     files::exists(path)?;
     let &[channels, height, width] = input else {
         return Err(Error::new(format!(
@@ -22,71 +38,172 @@ pub fn load(path: &Path, input: &[usize], pictures: Pictures) -> Result<Sets> {
     if !matches!(channels, 1 | 3) {
         return Err(Error::new(format!("pictures have 1 or 3 channels, but the network's input has {channels}")));
     }
-    let dims = [channels, height, width];
-    let tests = TESTS.iter().map(|t| path.join(t)).find(|t| t.is_dir());
-    match (path.join("train").is_dir(), tests) {
-        (true, Some(tests)) => {
-            let names = classes(&path.join("train"))?;
-            let found = classes(&tests)?;
-            if let Some(extra) = found.iter().find(|n| !names.contains(n)) {
-                return Err(Error::new(format!("class `{extra}` of {} has no training pictures", tests.display())));
-            }
-            let train = part(&path.join("train"), &names, dims, pictures)?;
-            Ok(Sets { train, valid: None, test: part(&tests, &names, dims, pictures)?, names })
+    let mut reading = Reading::default();
+    let parts = layout(path, &mut reading)?;
+    let names = class_names(&parts, former);
+    let [train, val, test] = parts.each_ref().map(|part| {
+        let classes = part.as_ref().map_or(&[][..], |part| &part.classes);
+        let (paths, labels) = pictures(classes, &names, &mut reading)?;
+        let images = Images { dims: [channels, height, width], pixels: Pixels::Files(paths, how) };
+        Ok::<_, Error>(part.as_ref().map(|_| Dataset::new(images, labels)))
+    });
+    let root = parts[0].as_ref().map_or(path, |part| &part.folder);
+    let order = if former { Order::Former } else { Order::Names(root) };
+    let mut sets = assign([train?, val?, test?], &parts, order, reading);
+    sets.names = names;
+    if sets.train.is_empty() && sets.test.is_empty() {
+        return Err(nothing(path, &sets.reading));
+    }
+    match valid {
+        Some(valid) if sets.valid.is_some() => {
+            Err(Error::new(format!("{} has a folder for validation already, beside `valid = {valid}`", path.display()))
+                .with_help("leave `valid` out, or give the folder another name"))
         }
-        _ => {
-            let names = classes(path)?;
-            let (train, test) = test_fifth(&part(path, &names, dims, pictures)?);
-            Ok(Sets { train, valid: None, test, names })
-        }
+        Some(valid) => split::validation(&mut sets, valid, order).map(|()| sets),
+        None => Ok(sets),
     }
 }
 
-/// Entries of a folder by name, hidden ones left out.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The folders for training, validation and test; without them the folder itself is the one for training. What lies
+/// beside them is left out.
+fn layout(path: &Path, reading: &mut Reading) -> Result<[Option<Part>; 3]> {
+    let mut all = entries(path)?;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| Error::file("read the folder", folder, &e))? {
-        let entry = entry.map_err(|e| Error::file("read the folder", folder, &e))?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn classes(folder: &Path) -> Result<Vec<String>> {
-    let name = |p: PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned());
-    let mut names: Vec<String> = entries(folder)?.into_iter().filter(|p| p.is_dir()).filter_map(name).collect();
-    names.sort_by(|a, b| by_number(a, b));
-    if names.is_empty() {
-        return Err(Error::new(format!("{} has no sub-folders", folder.display()))
-            .with_help("put the pictures of each class into a sub-folder of its own"));
-    }
-    Ok(names)
-}
-
-fn part(folder: &Path, names: &[String], dims: [usize; 3], pictures: Pictures) -> Result<Dataset> {
-    let (mut paths, mut labels) = (Vec::new(), Vec::new());
-    for (label, name) in names.iter().enumerate() {
-        let class = folder.join(name);
-        if !class.is_dir() {
-            continue;
-        }
-        for path in entries(&class)? {
-            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-            if ENDINGS.contains(&ending.as_str()) {
-                paths.push(path);
-                labels.push(label as u32);
+    for words in [TRAIN, VALID, TEST] {
+        let named = |e: &&Entry| e.visible() && words.contains(&e.name.to_lowercase().as_str());
+        let mut folders = Vec::new();
+        for entry in all.iter().filter(named) {
+            if holds_folders(&entry.path)? {
+                folders.push(entry.path.clone());
             }
         }
+        if let [first, second, ..] = folders.as_slice() {
+            let message = format!("{} and {} are one part of the data", first.display(), second.display());
+            return Err(Error::new(message).with_help("put them together, or take one of them away"));
+        }
+        found.push(folders.pop());
     }
-    if paths.is_empty() {
-        return Err(Error::new(format!("no pictures (png, jpg, bmp) in the sub-folders of {}", folder.display())));
+    let folders = all.iter().filter(|e| e.visible()).count();
+    // Beside the folders of other classes `test` is a class of that name.
+    let parts = found.iter().flatten().count();
+    if parts == 0 || (found[0].is_none() && parts < folders) {
+        if let ([alone], true) = (&all.iter().filter(|e| e.visible()).collect::<Vec<_>>()[..], folders == 1)
+            && holds_folders(&alone.path)?
+        {
+            let (outer, inner) = (path.display(), alone.path.display());
+            return Err(Error::new(format!("{outer} has one sub-folder, which holds folders of its own"))
+                .with_help(format!("if those are the classes, give {inner}")));
+        }
+        return Ok([Some(Part::of(path, all, reading)?), None, None]);
     }
-    Ok(Dataset::new(Images { dims, pixels: Pixels::Files(paths, pictures) }, labels))
+    all.retain(|entry| !found.iter().flatten().any(|part| *part == entry.path));
+    for entry in all {
+        walk::skip(entry, "beside the folders of the parts", reading)?;
+    }
+    let mut parts = [None, None, None];
+    for (part, folder) in parts.iter_mut().zip(found) {
+        *part = folder.map(|folder| Part::of(&folder, entries(&folder)?, reading)).transpose()?;
+    }
+    Ok(parts)
 }
 
+/// Folders but no pictures?
+fn holds_folders(folder: &Path) -> Result<bool> {
+    let all = entries(folder)?;
+    Ok(all.iter().any(Entry::visible) && !all.iter().any(Entry::is_picture))
+}
+
+impl Part {
+    /// Classes are the sub-folders; files beside them are left out.
+    fn of(folder: &Path, all: Vec<Entry>, reading: &mut Reading) -> Result<Part> {
+        let mut classes: Vec<Entry> = Vec::new();
+        for entry in all {
+            match entry.visible() {
+                true => classes.push(entry),
+                false => walk::skip(entry, "beside the folders of the classes", reading)?,
+            }
+        }
+        if classes.is_empty() {
+            return Err(Error::new(format!("{} has no sub-folders", folder.display()))
+                .with_help("put the pictures of each class into a sub-folder of its own"));
+        }
+        let mut names = BTreeSet::new();
+        match classes.iter().find(|class| !names.insert(&class.name)) {
+            Some(twice) => Err(Error::new(format!("{} has two folders named {}", folder.display(), twice.name))),
+            None => Ok(Part { folder: folder.into(), classes }),
+        }
+    }
+}
+
+/// The classes of all parts together, in the order of [`by_number`].
+fn class_names(parts: &[Option<Part>; 3], former: bool) -> Vec<String> {
+    let all = parts.iter().flatten().flat_map(|part| &part.classes).map(|class| class.name.clone());
+    let mut names: Vec<String> = all.collect::<BTreeSet<_>>().into_iter().collect();
+    if !former {
+        names.sort_by(|a, b| by_number(a, b));
+    }
+    names
+}
+
+/// The pictures of a part, class by class, with their labels.
+fn pictures(classes: &[Entry], names: &[String], reading: &mut Reading) -> Result<(Vec<PathBuf>, Vec<u32>)> {
+    let (mut paths, mut labels) = (Vec::new(), Vec::new());
+    for (label, name) in (0..).zip(names) {
+        if let Some(class) = classes.iter().find(|class| class.name == *name) {
+            paths.extend(walk::pictures(&class.path, reading)?);
+            labels.resize(paths.len(), label);
+        }
+    }
+    Ok((paths, labels))
+}
+
+/// Says which part is which. Without a folder for tests the one for validation is; without either a fifth is cut off.
+fn assign(
+    [train, val, test]: [Option<Dataset>; 3],
+    parts: &[Option<Part>; 3],
+    order: Order,
+    mut reading: Reading,
+) -> Sets {
+    let mut from = |what: &str, part: usize| {
+        let folder = parts[part].as_ref().map(|part| part.folder.display().to_string());
+        reading.parts.extend(folder.map(|folder| format!("{what}: {folder}")));
+    };
+    let empty = |like: &Dataset| like.part(vec![]);
+    let (train, valid, test) = match (train, val, test) {
+        (Some(all), None, None) => {
+            let (train, test) = split::test_fifth(&all, order);
+            from("all", 0);
+            reading.parts.push(format!("test: a fifth {}", order.rule()));
+            (train, None, test)
+        }
+        (train, val, Some(test)) => {
+            (0..3).zip(["training", "validation", "test"]).for_each(|(part, what)| from(what, part));
+            (train.unwrap_or_else(|| empty(&test)), val, test)
+        }
+        (train, Some(test), None) => {
+            from("training", 0);
+            from("test", 1);
+            (train.unwrap_or_else(|| empty(&test)), None, test)
+        }
+        (None, None, None) => unreachable!("a folder without parts is one for training"),
+    };
+    Sets { train, valid, test, names: vec![], reading }
+}
+
+/// A folder without pictures.
+fn nothing(path: &Path, reading: &Reading) -> Error {
+    let left_out = reading.left_out();
+    let message = match reading.skipped.iter().max_by_key(|(_, skipped)| skipped.count) {
+        None => format!("no pictures in the sub-folders of {}", path.display()),
+        Some((reason, skipped)) => format!(
+            "no pictures in the sub-folders of {}, but {left_out} other files, {} of them {reason} ({})",
+            path.display(),
+            skipped.count,
+            skipped.first.display()
+        ),
+    };
+    Error::new(message).with_help(format!("{KINDS} are read where the file's name has the usual ending"))
+}
 /// The order of names in which digits compare as numbers: `2` before `10`, `class9` before `class10`.
 pub fn by_number(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);

@@ -1,5 +1,6 @@
 //! IDX files, gzipped or not: MNIST and its kin.
 
+use super::reading::Reading;
 use super::{Dataset, Images, Pixels, Sets, files};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ pub fn load(path: &Path, set: Idx) -> Result<Sets> {
             test.images.dims
         )));
     }
-    Ok(Sets { train, valid: None, test, names: vec![] })
+    Ok(Sets { train, valid: None, test, names: vec![], reading: Reading::default() })
 }
 
 fn folder(path: &Path, set: &Idx) -> Option<PathBuf> {

@@ -11,12 +11,15 @@ pub mod folder;
 pub mod idx;
 pub mod labels;
 pub mod layout;
+pub mod look;
 pub mod mat;
 pub mod mixup;
 pub mod npz;
 pub mod prepare;
 pub mod preparer;
 pub mod range;
+pub mod reading;
+pub mod split;
 pub mod svhn;
 pub mod tar;
 pub mod zca;
@@ -26,6 +29,8 @@ use crate::image::picture;
 use crate::philox::Stream;
 use crate::spec::{DataSpec, Pictures, Source};
 use crate::{Error, Result};
+use reading::Reading;
+use split::Order;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -214,6 +219,8 @@ pub struct Sets {
     pub test: Dataset,
     /// Names of the classes, where the source knows them.
     pub names: Vec<String>,
+    /// How the source was read.
+    pub reading: Reading,
 }
 
 impl Sets {
@@ -224,6 +231,11 @@ impl Sets {
         }
         self.names = classes.names().to_vec();
         Ok(())
+    }
+
+    /// The parts that there are: training, validation, test.
+    pub fn parts(&self) -> Vec<&Dataset> {
+        [Some(&self.train), self.valid.as_ref(), Some(&self.test)].into_iter().flatten().collect()
     }
 
     /// Is the test part cut off from the images that the training part is of?
@@ -252,16 +264,17 @@ pub fn class_names(source: &Source) -> Vec<String> {
 
 /// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed
 /// would let weights be tested on images they were trained on.
-const SPLIT_SEED: u64 = 20131216;
-
-/// Part of such a source that is kept for testing.
-fn test_fifth(all: &Dataset) -> (Dataset, Dataset) {
-    all.split(SPLIT_SEED, all.len().div_ceil(5))
-}
+const SPLIT_SEED: u64 = 20_131_216;
 
 /// Reads a source. `path` is the file or folder to read (already resolved); `input` the network's input, to which the
 /// pictures of a folder are brought.
 pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Sets> {
+    load_split(spec, path, input, false)
+}
+
+/// As [`load`]; `former` splits the data as versions before did, for trainings that they began.
+pub fn load_split(spec: &DataSpec, path: Option<&Path>, input: &[usize], former: bool) -> Result<Sets> {
+    let order = if former { Order::Former } else { Order::Index };
     let need = |name: &str, what: &str| {
         path.ok_or_else(|| {
             Error::new(format!("the source `{name}` needs a path"))
@@ -285,23 +298,21 @@ pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Set
         }
         Source::Svhn { extra } => svhn::load(need("svhn", "the folder with train_32x32.mat")?, *extra)?,
         Source::Folder { .. } => {
-            folder::load(need("folder", "a folder with one sub-folder a class")?, input, spec.pictures())?
+            return folder::load(
+                need("folder", "a folder with one sub-folder a class")?,
+                input,
+                spec.pictures(),
+                spec.valid,
+                former,
+            );
         }
-        Source::Npz => npz::load(need("npz", "an .npz file with the arrays x and y")?)?,
+        Source::Npz => npz::load(need("npz", "an .npz file with the arrays x and y")?, order)?,
     };
     if sets.names.is_empty() {
         sets.names = class_names(&spec.source);
     }
     if let Some(valid) = spec.valid {
-        let all = sets.train.len();
-        let count = if valid < 1.0 { (valid * all as f64).round() as usize } else { valid as usize };
-        if count == 0 || count >= all {
-            return Err(Error::new(format!(
-                "`valid = {valid}` leaves nothing to train on or to validate with: {all} images"
-            )));
-        }
-        let (train, cut) = sets.train.split(SPLIT_SEED, count);
-        (sets.train, sets.valid) = (train, Some(cut));
+        split::validation(&mut sets, valid, order)?;
     }
     Ok(sets)
 }

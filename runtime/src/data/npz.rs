@@ -1,6 +1,8 @@
 //! `.npz` archives: `x` [N, C, H, W] (float32 or uint8) and `y` (integers), `x_test` and `y_test` if there are.
 
-use super::{Dataset, Images, Pixels, Sets, files, labels, test_fifth};
+use super::reading::Reading;
+use super::split::{self, Order};
+use super::{Dataset, Images, Pixels, Sets, files, labels};
 use crate::finite::first_broken;
 use crate::npy::{self, Array};
 use crate::{Error, Result};
@@ -15,7 +17,7 @@ const CAP: u64 = 16 << 30;
 const RATIO: u64 = 1100;
 
 /// Reads arrays `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`.
-pub fn load(path: &Path) -> Result<Sets> {
+pub fn load(path: &Path, order: Order) -> Result<Sets> {
     files::exists(path)?;
     let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
         Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
@@ -29,15 +31,19 @@ pub fn load(path: &Path) -> Result<Sets> {
     };
     let all = dataset(path, ("x", x), ("y", y))?;
     let (x, y) = (member(&mut archive, path, "x_test")?, member(&mut archive, path, "y_test")?);
+    let mut reading = Reading::default();
     let (train, test) = match (x, y) {
         (Some(x), Some(y)) => (all, dataset(path, ("x_test", x), ("y_test", y))?),
-        (None, None) => test_fifth(&all),
+        (None, None) => {
+            reading = Reading::cut(order);
+            split::test_fifth(&all, order)
+        }
         _ => return Err(Error::new(format!("{} has only one of x_test and y_test", path.display()))),
     };
     if train.images.dims != test.images.dims {
         return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
     }
-    Ok(Sets { train, valid: None, test, names: vec![] })
+    Ok(Sets { train, valid: None, test, names: vec![], reading })
 }
 
 fn member(archive: &mut ZipArchive<File>, path: &Path, name: &str) -> Result<Option<Array>> {

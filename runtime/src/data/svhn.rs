@@ -1,6 +1,7 @@
 //! SVHN, cropped digits: `train_32x32.mat`, `test_32x32.mat` and, if asked for, `extra_32x32.mat`.
 
 use super::mat::{self, Values};
+use super::reading::Reading;
 use super::{Dataset, Images, Pixels, Sets, files};
 use crate::{Error, Result};
 use std::path::Path;
@@ -19,7 +20,13 @@ pub fn load(path: &Path, extra: bool) -> Result<Sets> {
     let (test_pixels, test_labels) = part(path, "test")?;
     let dataset =
         |pixels, labels| Dataset::new(Images { dims: [3, SIDE, SIDE], pixels: Pixels::Bytes(pixels) }, labels);
-    Ok(Sets { train: dataset(pixels, labels), valid: None, test: dataset(test_pixels, test_labels), names: vec![] })
+    Ok(Sets {
+        train: dataset(pixels, labels),
+        valid: None,
+        test: dataset(test_pixels, test_labels),
+        names: vec![],
+        reading: Reading::default(),
+    })
 }
 
 fn part(folder: &Path, name: &str) -> Result<(Vec<u8>, Vec<u32>)> {

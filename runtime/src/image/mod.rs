@@ -1,5 +1,6 @@
 //! Pictures as the network wants them: upright, opaque, of its channels and size, numbers from 0 to 255.
 
+mod ends;
 mod jpeg;
 mod jpeg_scan;
 pub mod profile;
@@ -12,8 +13,12 @@ use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 use resize::Raster;
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
+
+/// The formats that are read, for messages. Of several pictures in one file the first is.
+pub const KINDS: &str = "PNG, JPEG, BMP, WebP, GIF, TIFF and QOI";
 
 /// The longest side, the most memory that decoding may take, and the largest file.
 const SIDE: u32 = 32_768;
@@ -24,6 +29,39 @@ pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec
     let bytes = files::read(path, BYTES)?;
     let image = decode(&bytes, path)?;
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
+}
+
+/// Decodes a picture and gives nothing but what is wrong with it.
+pub fn check(path: &Path) -> Result<()> {
+    decode(&files::read(path, BYTES)?, path).map(|_| ())
+}
+
+/// Looks at a picture's head and at how it ends; where that tells nothing, it is decoded.
+pub fn look(path: &Path) -> Result<()> {
+    let failed = |e| Error::file("read", path, &e);
+    let mut file = files::open(path)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let part = |file: &mut File, at: u64, size: u64| {
+        let mut bytes = vec![0; size.min(length) as usize];
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map_err(failed)?;
+        Ok::<_, Error>(bytes)
+    };
+    let (start, end) = (part(&mut file, 0, 64)?, part(&mut file, length.saturating_sub(12), 12)?);
+    let sound = |format| {
+        ends::usual(format, &start, &end, length) == Some(true)
+            && file.rewind().is_ok()
+            && opened(BufReader::new(&file), format).is_ok_and(|decoder| decoder.total_bytes() <= BYTES)
+    };
+    if length <= BYTES && image::guess_format(&start).is_ok_and(sound) { Ok(()) } else { check(path) }
+}
+
+/// A decoder with bounds.
+fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
+    let mut decoder = ImageReader::with_format(from, format).into_decoder()?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
+    decoder.set_limits(limits)?;
+    Ok(decoder)
 }
 
 /// A PNG of bytes, `[height, width, channels]` with 1 or 3 channels.
@@ -43,22 +81,15 @@ fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     };
     let Ok(format) = image::guess_format(bytes) else {
         return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
-            .with_help("PNG, JPEG and BMP are, and .npy arrays of float32"));
+            .with_help(format!("{KINDS} are, and .npy arrays of float32")));
     };
     let mut turned = None;
     match format {
         ImageFormat::Jpeg => jpeg::check(bytes).map_err(|what| files::cut(path, &what))?,
         ImageFormat::Png => turned = png_exif(bytes).map_err(|what| files::cut(path, what))?,
-        _ => {}
+        _ => ends::check(format, bytes).map_err(|what| files::cut(path, what))?,
     }
-    let open = || -> image::ImageResult<_> {
-        let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder()?;
-        let mut limits = Limits::default();
-        (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
-        decoder.set_limits(limits)?;
-        Ok(decoder)
-    };
-    let mut decoder = open().map_err(|e| unreadable(e.to_string()))?;
+    let mut decoder = opened(Cursor::new(bytes), format).map_err(|e| unreadable(e.to_string()))?;
     if decoder.total_bytes() > BYTES {
         return Err(unreadable(format!(
             "{} bytes of pixels are more than the limit of {BYTES}",

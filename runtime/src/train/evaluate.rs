@@ -68,12 +68,25 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Fraction whose class is among the five highest scores.
     pub top5: f64,
+    /// How many items have their class at each place of the scores, the highest first; the last counts those without a
+    /// place.
+    #[serde(skip)]
+    pub ranks: Vec<u32>,
     /// `confusion[label][answer]`
     #[serde(skip)]
     pub confusion: Vec<Vec<u32>>,
     /// The wrong answers that were furthest from the label, worst first.
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
+}
+
+impl Evaluation {
+    /// Fraction of the items whose class is among the `k` highest scores.
+    pub fn top(&self, k: usize) -> f64 {
+        let classes = self.ranks.len().saturating_sub(1);
+        let right: u32 = self.ranks[..k.min(classes)].iter().sum();
+        f64::from(right) / self.count.max(1) as f64
+    }
 }
 
 /// A wrong answer.
@@ -102,6 +115,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     let input = step_inputs::image(engine.inputs())?.name.clone();
     let (mut count, mut loss, mut right, mut five) = (0, 0.0, 0, 0);
     let mut confusion = vec![vec![0; classes]; classes];
+    let mut ranks = vec![0; classes + 1];
     let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in source.once()? {
         let batch = batch?;
@@ -113,6 +127,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
             }
             let label = label as usize;
             let rank = rank(scored, label);
+            ranks[rank] += 1;
             let one = scores.loss(scored, label);
             loss += one;
             right += usize::from(rank == 0);
@@ -131,7 +146,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     }
     let total = count.max(1) as f64;
     let (accuracy, top5) = (right as f64 / total, five as f64 / total);
-    Ok(Evaluation { count, loss: loss / total, accuracy, top5, confusion, mistakes })
+    Ok(Evaluation { count, loss: loss / total, accuracy, top5, ranks, confusion, mistakes })
 }
 
 /// The error of a result that is not finite.

@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::cli::model_file::{self, image_dims};
-use crate::cli::output::{self, Done, usage};
+use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
 use ninc_runtime::data::layout;
 use ninc_runtime::data::range::Range;
@@ -20,6 +20,8 @@ pub struct Images {
     pub values: Vec<f32>,
     /// Numbers of an image.
     pub size: usize,
+    /// Inputs that could not be read, which was said.
+    pub failed: usize,
 }
 
 /// An array, not a picture?
@@ -52,8 +54,8 @@ struct Meaning<'a> {
 }
 
 impl Images {
-    /// Reads all inputs for a network with the input `dims`.
-    pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights) -> Done<Images> {
+    /// Reads all inputs for a network with the input `dims`; errors are shown in colour or not.
+    pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights, color: bool) -> Done<Images> {
         let preparation = weights.preparation.as_ref();
         // A network on flat features still gets images of the shape that its training data had.
         let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
@@ -67,18 +69,17 @@ impl Images {
             );
         }
         let pictures = model_file::pictures(model, Some(weights));
-        let mut images = Images { names: vec![], values: vec![], size: dims.iter().product() };
-        for path in &args.inputs {
+        let size = dims.iter().product();
+        let mut images = Images { names: vec![], values: vec![], size, failed: 0 };
+        let one = |path: &Path| -> Done<(Vec<String>, Vec<f32>)> {
             let shown = path.display().to_string();
             if is_array(path) {
                 // Networks without pictures still have arrays.
-                let image = image.as_ref().map_or([1, 1, images.size], |image| *image);
+                let image = image.as_ref().map_or([1, 1, size], |image| *image);
                 let meaning = Meaning { args, image, dims, prepared, learned };
                 let (count, values) = meaning.array(path)?;
                 let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
-                images.names.extend((0..count).map(name));
-                images.values.extend(values);
-                continue;
+                return Ok(((0..count).map(name).collect(), values));
             }
             let shape = match &image {
                 Ok(shape) => *shape,
@@ -89,8 +90,24 @@ impl Images {
                 Error::new(format!("{shown} is a picture, but the weights learned from numbers of {range}"))
                     .with_help("how pictures became such numbers is not known: do it to them, and give .npy arrays")
             })?;
-            images.values.extend(picture(path, shape, &pictures)?.into_iter().map(|v| v / divisor));
-            images.names.push(shown);
+            Ok((vec![shown], picture(path, shape, &pictures)?.into_iter().map(|v| v / divisor).collect()))
+        };
+        for path in &args.inputs {
+            match one(path) {
+                Ok((names, values)) => {
+                    images.names.extend(names);
+                    images.values.extend(values);
+                }
+                // The others have an answer all the same.
+                Err(Failure::Error(e)) if args.inputs.len() > 1 => {
+                    output::complain(&e, color);
+                    images.failed += 1;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if images.failed == args.inputs.len() {
+            return Err(Failure::Shown);
         }
         Ok(images)
     }

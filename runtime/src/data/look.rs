@@ -1,0 +1,74 @@
+//! Looks at the pictures of a data set before they are used, so that broken ones are found together.
+
+use super::{Dataset, Pixels};
+use crate::image;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Broken files that a message lists.
+const LISTED: usize = 20;
+
+/// How closely pictures are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Their heads, and whether they end as they should.
+    Heads,
+    /// They are decoded.
+    Whole,
+}
+
+/// The files of some parts, in order.
+pub fn files<'a>(parts: &[&'a Dataset]) -> Vec<&'a Path> {
+    let mut files: Vec<&Path> = Vec::new();
+    for set in parts {
+        if let Pixels::Files(paths, _) = &set.images.pixels {
+            files.extend(set.rows.iter().map(|&row| paths[row as usize].as_path()));
+        }
+    }
+    files.sort_unstable();
+    files
+}
+
+/// Looks at files with `threads` threads and names all that are broken in one error. `each` hears of every file.
+pub fn look(files: &[&Path], how: Look, threads: usize, each: &(dyn Fn() + Sync)) -> Result<()> {
+    let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let seen = match how {
+                Look::Heads => image::look(file),
+                Look::Whole => image::check(file),
+            };
+            if let Err(e) = seen {
+                broken.lock().unwrap_or_else(PoisonError::into_inner).push((file.to_path_buf(), e.message));
+            }
+            each();
+        }
+    };
+    std::thread::scope(|scope| {
+        (1..threads.min(files.len())).for_each(|_| {
+            scope.spawn(work);
+        });
+        work();
+    });
+    let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if broken.is_empty() {
+        return Ok(());
+    }
+    broken.sort_unstable();
+    Err(listed(&broken, files.len()))
+}
+
+/// All broken files, or the first of many.
+fn listed(broken: &[(PathBuf, String)], all: usize) -> Error {
+    if let [(_, message)] = broken {
+        return Error::new(message).with_help("get the file again, or take it away");
+    }
+    let mut message = format!("{} of {all} pictures cannot be read:", broken.len());
+    broken.iter().take(LISTED).for_each(|(_, one)| message += &format!("\n  {one}"));
+    if broken.len() > LISTED {
+        message += &format!("\n  and {} more", broken.len() - LISTED);
+    }
+    Error::new(message).with_help("get the files again, or take them away")
+}

@@ -1,0 +1,96 @@
+//! What a model's data hold, in words: `train` says it before it begins, `check --data` without beginning.
+
+use super::classes::own_files;
+use super::options::GlobalOptions;
+use super::output::{Done, grouped, table};
+use indicatif::{ProgressBar, ProgressStyle};
+use ninc::front::source_name;
+use ninc::model::Model;
+use ninc_runtime::data::look::{self, Look};
+use ninc_runtime::data::{Dataset, Sets};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// The classes with their images in each part, where the parts come from, and what is left out; ends with a line end.
+pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
+    let source = model.data.as_ref().map_or("", |data| source_name(&data.source));
+    let place = path.map_or(source.to_string(), |path| format!("{} ({source})", path.display()));
+    let parts = parts(sets);
+    let classes = classes(sets, &parts);
+    let count = |name: &str, set: &Dataset| format!("{} {name}", grouped(set.len() as u64));
+    let sizes: Vec<String> = parts.iter().map(|(name, set)| count(name, set)).collect();
+    let mut text = format!("data: {place}, {} classes, images: {}\n", classes.len(), sizes.join(", "));
+    // What comes with a built-in source is known.
+    if own_files(model) {
+        text += &per_class(&parts, &classes);
+    }
+    for part in &sets.reading.parts {
+        text += &format!("{part}\n");
+    }
+    for (name, set) in &parts {
+        let counts = counts(set);
+        let none: Vec<&str> =
+            classes.iter().filter(|(label, _)| !counts.contains_key(label)).map(|(_, name)| name.as_str()).collect();
+        if !none.is_empty() && !set.is_empty() {
+            text += &format!("without {name} images: {}\n", none.join(", "));
+        }
+    }
+    if sets.reading.deeper > 0 {
+        text += &format!("in folders within those of their classes: {} images\n", sets.reading.deeper);
+    }
+    for (reason, skipped) in &sets.reading.skipped {
+        let what = if skipped.count == 1 { "file" } else { "files, the first" };
+        text += &format!("left out: {} {what} {}, {reason}\n", skipped.count, skipped.first.display());
+    }
+    text
+}
+
+/// The parts that there are.
+fn parts(sets: &Sets) -> Vec<(&'static str, &Dataset)> {
+    let valid = sets.valid.as_ref().map(|set| ("validation", set));
+    [Some(("training", &sets.train)), valid, Some(("test", &sets.test))].into_iter().flatten().collect()
+}
+
+/// Labels with their names: all that the source names, or those that occur.
+fn classes(sets: &Sets, parts: &[(&str, &Dataset)]) -> Vec<(u32, String)> {
+    if !sets.names.is_empty() {
+        return (0..).zip(sets.names.iter().cloned()).collect();
+    }
+    let mut labels: Vec<u32> = parts.iter().flat_map(|(_, set)| counts(set).into_keys()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    labels.into_iter().map(|label| (label, label.to_string())).collect()
+}
+
+/// How many images of a part each class has.
+fn counts(set: &Dataset) -> BTreeMap<u32, usize> {
+    let mut counts = BTreeMap::new();
+    (0..set.len()).for_each(|item| *counts.entry(set.label(item)).or_default() += 1);
+    counts
+}
+
+/// A row for each class, a column for each part.
+fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
+    let heading = |name: &str| name.to_string();
+    let mut rows = vec![[heading("class")].into_iter().chain(parts.iter().map(|(name, _)| heading(name))).collect()];
+    let counts: Vec<BTreeMap<u32, usize>> = parts.iter().map(|(_, set)| counts(set)).collect();
+    for (label, name) in classes {
+        let cells = counts.iter().map(|counts| grouped(counts.get(label).copied().unwrap_or(0) as u64));
+        rows.push([name.clone()].into_iter().chain(cells).collect());
+    }
+    table(&rows)
+}
+
+/// Looks at all pictures, of which broken ones end the command together; decodes them if `decode`, with a bar.
+pub fn look(parts: &[&Dataset], decode: bool, global: &GlobalOptions) -> Done {
+    let files = look::files(parts);
+    let how = if decode { Look::Whole } else { Look::Heads };
+    let bar = (decode && std::io::stderr().is_terminal()).then(|| {
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} pictures decoded  {eta} left");
+        ProgressBar::new(files.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    });
+    let seen = look::look(&files, how, global.threads(), &|| bar.iter().for_each(|bar| bar.inc(1)));
+    bar.iter().for_each(ProgressBar::finish_and_clear);
+    Ok(seen?)
+}
