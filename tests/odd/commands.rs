@@ -3,7 +3,7 @@
 use super::{echo, echoed, folder, table, text};
 use ninc_runtime::Error;
 use ninc_runtime::data;
-use ninc_runtime::spec::{DataSpec, Grey, Source};
+use ninc_runtime::spec::{DataSpec, Grey, Pictures, Source};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,4 +133,30 @@ train { optimizer = sgd(rate = 0.1)  batch = 8  epochs = 2 }";
         fs::remove_file(to).expect("removed");
         let _ = fs::remove_dir_all(place.path().join("again"));
     }
+}
+
+/// A picture that is kept from an earlier reading is read again when its file has changed, and missed when it is gone.
+#[test]
+fn kept_pictures_are_those_of_their_files() {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("p.png");
+    let read = |level: u8| {
+        let mut image = [0.0; 4];
+        ninc_runtime::image::kept::copy(&path, [1, 2, 2], &Pictures::default(), &mut image).expect("reads");
+        assert_eq!(image, [f32::from(level); 4]);
+    };
+    for (size, level) in [(2, 10), (3, 200), (4, 30)] {
+        image::GrayImage::from_pixel(size, size, image::Luma([level])).save(&path).expect("saved");
+        read(level);
+        read(level);
+    }
+    // Read in another way, it is another picture.
+    let clear = Pictures { background: [0; 3], ..Pictures::default() };
+    image::GrayAlphaImage::from_pixel(2, 2, image::LumaA([9, 0])).save(&path).expect("saved");
+    read(255);
+    let mut image = [9.0; 4];
+    ninc_runtime::image::kept::copy(&path, [1, 2, 2], &clear, &mut image).expect("reads");
+    assert_eq!(image, [0.0; 4]);
+    fs::remove_file(&path).expect("removed");
+    assert!(ninc_runtime::image::kept::copy(&path, [1, 2, 2], &clear, &mut image).is_err());
 }

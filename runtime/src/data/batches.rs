@@ -91,9 +91,8 @@ impl Source {
     fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
         let size = self.set.images.size();
         let mut images = vec![0.0; items.len() * size];
-        for (&item, image) in items.iter().zip(images.chunks_exact_mut(size.max(1))) {
-            self.set.copy(item as usize, image)?;
-        }
+        let places: Vec<usize> = items.iter().map(|&item| item as usize).collect();
+        self.set.fill(&places, &mut images)?;
         if let Some(preparer) = &self.preparer {
             preparer.apply(&mut images)?;
         }

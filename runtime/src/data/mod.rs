@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod cifar;
 pub mod digits;
 pub mod files;
+mod fill;
 pub mod folder;
 pub mod idx;
 pub mod labels;
@@ -25,7 +26,7 @@ pub mod tar;
 pub mod zca;
 
 use crate::classes::Classes;
-use crate::image::picture;
+use crate::image::kept;
 use crate::philox::Stream;
 use crate::spec::{DataSpec, Pictures, Source};
 use crate::{Error, Result};
@@ -99,7 +100,7 @@ impl Images {
                 }
             }
             Pixels::Floats(floats) => target.copy_from_slice(&floats[range]),
-            Pixels::Files(files, pictures) => target.copy_from_slice(&picture(&files[index], self.dims, pictures)?),
+            Pixels::Files(files, pictures) => kept::copy(&files[index], self.dims, pictures, target)?,
         }
         Ok(())
     }

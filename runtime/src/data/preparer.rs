@@ -67,12 +67,9 @@ impl Preparer {
 
     /// At most `count` prepared images from `first` on.
     fn some(&self, set: &Dataset, first: usize, count: usize) -> Result<Vec<f32>> {
-        let items = first..(first + count).min(set.len());
-        let size = set.images.size();
-        let mut images = vec![0.0; items.len() * size];
-        for (item, image) in items.zip(images.chunks_exact_mut(size.max(1))) {
-            set.copy(item, image)?;
-        }
+        let items: Vec<usize> = (first..(first + count).min(set.len())).collect();
+        let mut images = vec![0.0; items.len() * set.images.size()];
+        set.fill(&items, &mut images)?;
         self.apply(&mut images)?;
         Ok(images)
     }

@@ -3,6 +3,7 @@
 mod ends;
 mod jpeg;
 mod jpeg_scan;
+pub mod kept;
 pub mod profile;
 pub mod resize;
 

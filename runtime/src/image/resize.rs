@@ -9,7 +9,7 @@
 const BITS: u32 = 22;
 
 /// The first source pixel and the weights of those from there on.
-type Taps = (usize, Vec<i64>);
+type Taps = (usize, Vec<u32>);
 
 /// What each of `target` pixels takes of a row of `source` pixels.
 fn taps(source: usize, target: usize) -> Vec<Taps> {
@@ -23,7 +23,8 @@ fn taps(source: usize, target: usize) -> Vec<Taps> {
         let last = ((middle + reach - m + 2 * m - 1).div_euclid(2 * m) - 1).min(n - 1);
         let weight = |x: i64| reach - ((2 * x + 1) * m - middle).abs();
         let sum: i64 = (first..=last).map(weight).sum();
-        let rounded = |x: i64| ((weight(x) << (BITS + 1)) + sum) / (2 * sum);
+        // They sum up to 2^22 and a little, which leaves room for bytes.
+        let rounded = |x: i64| (((weight(x) << (BITS + 1)) + sum) / (2 * sum)) as u32;
         (first as usize, (first..=last).map(rounded).collect())
     };
     (0..m).map(one).collect()
@@ -66,12 +67,12 @@ impl Raster {
     fn down(&self, height: usize) -> Raster {
         let row = self.width * self.channels;
         let mut bytes = Vec::with_capacity(row * height);
-        let mut sums = vec![0i64; row];
+        let mut sums = vec![0u32; row];
         for (first, weights) in taps(self.height, height) {
             sums.fill(1 << (BITS - 1));
             for (source, &weight) in self.bytes[first * row..].chunks_exact(row).zip(&weights) {
                 for (sum, &byte) in sums.iter_mut().zip(source) {
-                    *sum += i64::from(byte) * weight;
+                    *sum += u32::from(byte) * weight;
                 }
             }
             bytes.extend(sums.iter().map(|sum| (sum >> BITS).min(255) as u8));
@@ -91,10 +92,10 @@ impl Raster {
 fn across<const CHANNELS: usize>(row: &[u8], taps: &[Taps], bytes: &mut Vec<u8>) {
     let (pixels, _) = row.as_chunks::<CHANNELS>();
     for (first, weights) in taps {
-        let mut sums = [1i64 << (BITS - 1); CHANNELS];
+        let mut sums = [1u32 << (BITS - 1); CHANNELS];
         for (pixel, &weight) in pixels[*first..].iter().zip(weights) {
             for c in 0..CHANNELS {
-                sums[c] += i64::from(pixel[c]) * weight;
+                sums[c] += u32::from(pixel[c]) * weight;
             }
         }
         bytes.extend(sums.map(|sum| (sum >> BITS).min(255) as u8));
