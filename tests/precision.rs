@@ -195,3 +195,24 @@ fn products_of_a_model_fit_the_emitter() {
         assert!(narrow >= 6 || !features.bf16, "{isa:?}: {narrow} kernels with bf16 in memory");
     }
 }
+
+/// The yardstick of bf16 is the unit that multiplies it fastest: tiles where there are some.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_peak_of_bf16_is_that_of_its_unit() {
+    use ninc::back::x86::{Features, emit};
+    use ninc::kernel::{count, verify};
+    use ninc::recipes::peak;
+    for (tiles, bf16, products) in
+        [(true, true, 4 * 256 * 8192), (true, false, 24 * 4096 * 16), (false, true, 24 * 4096 * 16)]
+    {
+        let target = Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.tiles = tiles);
+        let builder = peak::builder(&target, bf16);
+        let module = verify::verify(builder.module).expect("a valid module");
+        let kernel = module.kernels.values().next().expect("one kernel");
+        assert_eq!(count::kernel(&module, kernel, 1).multiply_adds, 48 * products, "{tiles} {bf16}");
+        let micro_kernel = module.micro_kernels.values().next().expect("one micro-kernel");
+        assert_eq!(micro_kernel.has_tiles(), tiles && bf16);
+        emit(micro_kernel, Isa::Avx512, Features { tiles, ..Features::default() }).expect("it fits the registers");
+    }
+}

@@ -13,7 +13,7 @@ for part in "$@"; do
     echo "== $part"
     case $part in
         cases) NINC_CASES=4 cargo test --locked --test all -- conv:: random:: ;;
-        micro-kernels) cargo test --locked --release --test all -- --ignored a_hundred_thousand_micro_kernels ;;
+        micro-kernels) cargo test --locked --release --test all -- --ignored a_hundred_thousand ;;
         oclgrind) cargo test --locked --test all -- --ignored --nocapture oclgrind ;;
         *) echo "unknown part '$part'; parts: cases, micro-kernels, oclgrind" >&2; exit 2 ;;
     esac

@@ -11,6 +11,7 @@ use crate::kernel::ir::{KernelId, Module};
 use crate::lower::target::{Batch, Target};
 use crate::plan;
 use crate::recipes::peak;
+use crate::types::Format;
 use crate::verified::Verified;
 use ninc_runtime::exec::Executor;
 use ninc_runtime::threads::Pool;
@@ -75,10 +76,11 @@ fn code(module: &Verified<Module>, target: &Target, cache: Option<&Path>) -> Res
 }
 
 /// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point
-/// operations a run of it has: the yardstick for kernels on this machine.
+/// operations a run of it has: the yardstick for kernels on this machine; for bf16 that of its matrix units, if any.
 pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
-    let planned = plan::plan(peak::builder(&target), plan::Ports::default(), plan::Options::default());
+    let bf16 = options.precision == Some(Format::Bf16);
+    let planned = plan::plan(peak::builder(&target, bf16), plan::Ports::default(), plan::Options::default());
     let (plan, module, _) = planned.map_err(unplanned)?;
     let code = code(&module, &target, None)?;
     let flops = count::kernel(&module, &module.kernels[KernelId::from_u32(0)], 1).flops();

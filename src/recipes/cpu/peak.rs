@@ -1,7 +1,7 @@
 //! Multiply-adds in registers and nothing else: what the machine can do at most, as a yardstick for the other recipes.
 
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Elem, Val};
+use crate::kernel::ir::{Access, Elem, MicroKernelId, Outer, Ty, Val};
 use crate::lower::target::Target;
 use crate::lower::{Launch, ProgramBuilder, Role, code};
 
@@ -16,12 +16,32 @@ fn accumulators(target: &Target) -> usize {
     if target.registers >= 32 { 24 } else { 12 }
 }
 
-/// One kernel; each iteration writes a vector of sums, so that nothing of it is dead.
-pub fn builder(target: &Target) -> ProgramBuilder {
-    let (lanes, count) = (target.lanes, accumulators(target));
+/// Products of tiles in a row of each of four accumulators.
+const PRODUCTS: usize = 256;
+
+/// One kernel; each iteration writes its sums, so that nothing of it is dead. `bf16`: the products are those of bf16
+/// where the processor has a unit of its own for them.
+pub fn builder(target: &Target, bf16: bool) -> ProgramBuilder {
     let mut builder = ProgramBuilder::default();
+    let (micro_kernel, row) = match bf16 && target.cpu().tiles {
+        true => tiles(&mut builder),
+        false => vectors(&mut builder, target),
+    };
+    let mut kernel = KernelBuilder::new("peak");
+    let y = kernel.buffer("y", Elem::F32, Access::Write);
+    let terms = kernel.scratch("terms", Elem::I32, Ty::TILE as usize);
+    kernel.parallel("round", ROUNDS, |k, round| k.call(micro_kernel, vec![y.at(round * row), terms.at(0)]));
+    let kernel = builder.kernel(kernel.finish(), "peak");
+    let buffer = builder.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
+    builder.launches.push(Launch { kernel, args: vec![buffer], accumulates: false });
+    builder
+}
+
+/// `(y, terms)` by vectors, and the sums that it stores.
+fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
+    let (lanes, count) = (target.lanes, accumulators(target));
     let spec = code(format!("peak_{count}v{lanes}"), (lanes, count), |&(lanes, count), b| {
-        let y = b.pointer("y", Elem::F32, Access::Write);
+        let (y, _) = (b.pointer("y", Elem::F32, Access::Write), b.pointer("terms", Elem::I32, Access::Read));
         // x · 0.5 + 1 stays between 1 and 2: no infinities and no denormals, which some machines are slow at.
         let (half, one) = (b.f32(0.5, lanes), b.f32(1.0, lanes));
         let sums = b.repeat("i", DEPTH, &vec![one; count], |b, _, sums| {
@@ -31,13 +51,24 @@ pub fn builder(target: &Target) -> ProgramBuilder {
             b.store(y, i * lanes as usize, sum);
         }
     });
-    let micro_kernel = builder.micro_kernel(spec);
-    let row = count * lanes as usize;
-    let mut kernel = KernelBuilder::new("peak");
-    let y = kernel.buffer("y", Elem::F32, Access::Write);
-    kernel.parallel("round", ROUNDS, |k, round| k.call(micro_kernel, vec![y.at(round * row)]));
-    let kernel = builder.kernel(kernel.finish(), "peak");
-    let buffer = builder.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
-    builder.launches.push(Launch { kernel, args: vec![buffer], accumulates: false });
-    builder
+    (builder.micro_kernel(spec), count * lanes as usize)
+}
+
+/// The same by tiles: two of rows, two of columns, as the recipes have them.
+fn tiles(builder: &mut ProgramBuilder) -> (MicroKernelId, usize) {
+    let (row, tile) = (Ty::ROW as usize, Ty::TILE as usize);
+    let spec = code("peak_tiles", (row, tile), |&(row, tile), b| {
+        let (y, terms) = (b.pointer("y", Elem::F32, Access::Write), b.pointer("terms", Elem::I32, Access::ReadWrite));
+        // Pairs of 1 and -1: products of zeros would take less power, and be faster than any of use.
+        let pairs = b.i32(0x3f80_bf80, Ty::ROW);
+        (0..row).for_each(|i| b.store(terms, i * row, pairs));
+        let operands = [(); 4].map(|()| b.load_tile(terms, 0usize, row, false));
+        let zero = b.zero_tile(Elem::F32);
+        let sums = b.repeat("i", PRODUCTS, &[zero; 4], |b, _, sums| {
+            let product = |(i, &sum): (usize, &Val)| b.outer(Outer::Bf16, sum, operands[i / 2], operands[2 + i % 2]);
+            sums.iter().enumerate().map(product).collect::<Vec<Val>>()
+        });
+        sums.into_iter().enumerate().for_each(|(i, sum)| b.store_tile(y, i * tile, sum, row));
+    });
+    (builder.micro_kernel(spec), 4 * tile)
 }
