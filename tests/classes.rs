@@ -313,3 +313,27 @@ fn an_evaluation_counts_each_class() {
         assert!(rows.iter().any(|r| r == row), "{row:?}: {out}");
     }
 }
+
+#[test]
+fn run_takes_folders_and_gives_tables() {
+    let place = Place::new(&["ant", "a \"bee\", or so", "cat"]);
+    place.pictures("new/green", GREEN, 2);
+    place.pictures("new", BLUE, 1);
+    fs::write(place.path("new/readme.txt"), "text").expect("written");
+    let run = ["run", "m.nin", "new", "--weights", "w.safetensors", "--csv", "--top", "1"];
+    let (out, err) = place.good(&run);
+    let expected = [
+        "input,class1,probability1",
+        "new/0.png,cat,",
+        "new/green/0.png,\"a \"\"bee\"\", or so\",",
+        "new/green/1.png,\"a \"\"bee\"\", or so\",",
+    ];
+    assert_eq!(out.lines().count(), expected.len(), "{out}");
+    for (line, start) in out.lines().zip(expected) {
+        let sure = line.strip_prefix(start).unwrap_or_else(|| panic!("{line} should be {start}"));
+        assert!(sure.is_empty() || sure.parse::<f64>().expect("a number") > 0.999, "{line}");
+    }
+    assert!(err.contains("left out: 1 file new/readme.txt, with the ending .txt"), "{err}");
+    fs::create_dir(place.path("empty")).expect("made");
+    place.bad(&["run", "m.nin", "empty", "--weights", "w.safetensors"], &["no pictures in empty"]);
+}

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ninc::front::source_name;
 use ninc::model::Model;
 use ninc_runtime::data::look::{self, Look};
+use ninc_runtime::data::reading::{Reading, Skipped};
 use ninc_runtime::data::{Dataset, Sets};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -39,11 +40,16 @@ pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
     if sets.reading.deeper > 0 {
         text += &format!("in folders within those of their classes: {} images\n", sets.reading.deeper);
     }
-    for (reason, skipped) in &sets.reading.skipped {
+    text + &left_out(&sets.reading)
+}
+
+/// A line for each reason for which files are left out.
+pub fn left_out(reading: &Reading) -> String {
+    let line = |(reason, skipped): (&String, &Skipped)| {
         let what = if skipped.count == 1 { "file" } else { "files, the first" };
-        text += &format!("left out: {} {what} {}, {reason}\n", skipped.count, skipped.first.display());
-    }
-    text
+        format!("left out: {} {what} {}, {reason}\n", skipped.count, skipped.first.display())
+    };
+    reading.skipped.iter().map(line).collect()
 }
 
 /// The parts that there are.

@@ -25,11 +25,11 @@ mod inputs;
 /// Images per run of the program.
 const BATCH: usize = 64;
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Args {
     file: PathBuf,
-    /// Pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, QOI) or .npy arrays [N,C,H,W], as the training data were before
-    /// their preparation
+    /// Pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, QOI), folders of them, or .npy arrays [N,C,H,W], as the training data
+    /// were before their preparation
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// Arrays are prepared already: pass them to the network as they are
@@ -49,6 +49,9 @@ pub struct Args {
     /// One JSON object an image
     #[arg(long)]
     json: bool,
+    /// A table of comma-separated values: a row for each image with its classes and their probabilities, best first
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// Write the network's result, [N, …]
     #[arg(long, value_name = "OUT.npy")]
     output: Option<PathBuf>,
@@ -73,6 +76,7 @@ fn range(text: &str) -> Result<Range, String> {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let args = &Args { inputs: inputs::expanded(&args.inputs)?, ..args.clone() };
     let model = global.model(&args.file)?;
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
@@ -154,6 +158,10 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
 
 fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: &Classes) -> Done {
     let (name, outputs) = (|output| classes.name(output), classes.outputs());
+    if args.csv {
+        let columns = (1..=args.top.clamp(1, outputs)).map(|k| format!(",class{k},probability{k}"));
+        output::line(&format!("input{}", columns.collect::<String>()))?;
+    }
     for (image, scored) in images.iter().zip(result.data.chunks_exact(outputs)) {
         let probabilities = scores.probabilities(scored);
         let mut order: Vec<usize> = (0..outputs).collect();
@@ -167,6 +175,11 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
             output::json(&json!({ "input": image, "top": top }))?;
             continue;
         }
+        if args.csv {
+            let cells = order.iter().map(|&c| format!(",{},{:.6}", cell(&name(c)), probabilities[c]));
+            output::line(&(cell(image) + &cells.collect::<String>()))?;
+            continue;
+        }
         output::line(image)?;
         let width = order.iter().map(|&c| name(c).chars().count()).max().unwrap_or(0);
         for class in order {
@@ -174,4 +187,12 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
         }
     }
     Ok(())
+}
+
+/// A text as a cell of comma-separated values, in quotes where it needs them (RFC 4180).
+fn cell(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.into(),
+    }
 }

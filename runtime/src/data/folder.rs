@@ -190,13 +190,23 @@ fn assign(
     Sets { train, valid, test, names: vec![], reading }
 }
 
+/// The pictures in a folder and in the folders in it, whatever they are of, in the order of their paths.
+pub fn pictures_in(path: &Path) -> Result<(Vec<PathBuf>, Reading)> {
+    let mut reading = Reading::default();
+    let found = walk::pictures(path, &mut reading)?;
+    if found.is_empty() {
+        return Err(nothing(path, &reading));
+    }
+    Ok((found, reading))
+}
+
 /// A folder without pictures.
 fn nothing(path: &Path, reading: &Reading) -> Error {
     let left_out = reading.left_out();
     let message = match reading.skipped.iter().max_by_key(|(_, skipped)| skipped.count) {
-        None => format!("no pictures in the sub-folders of {}", path.display()),
+        None => format!("no pictures in {}", path.display()),
         Some((reason, skipped)) => format!(
-            "no pictures in the sub-folders of {}, but {left_out} other files, {} of them {reason} ({})",
+            "no pictures in {}, but {left_out} other files, {} of them {reason} ({})",
             path.display(),
             skipped.count,
             skipped.first.display()

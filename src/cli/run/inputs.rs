@@ -1,16 +1,17 @@
 //! What `ninc run` is given: pictures, and arrays of images as the training data had them or prepared ones.
 
 use super::Args;
+use crate::cli::contents;
 use crate::cli::model_file::{self, image_dims};
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
-use ninc_runtime::data::layout;
 use ninc_runtime::data::range::Range;
+use ninc_runtime::data::{folder, layout};
 use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, npy};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// All images as the program takes them, and what each is called.
 pub struct Images {
@@ -27,6 +28,24 @@ pub struct Images {
 /// An array, not a picture?
 pub fn is_array(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
+}
+
+/// The inputs with the pictures of folders in their place; says which files of these are left out.
+pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in inputs {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let (pictures, reading) = folder::pictures_in(path)?;
+        let left_out = contents::left_out(&reading);
+        if !left_out.is_empty() {
+            output::note(left_out.trim_end());
+        }
+        all.extend(pictures);
+    }
+    Ok(all)
 }
 
 /// Options that contradict the inputs are refused before anything is computed.
