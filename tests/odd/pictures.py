@@ -161,6 +161,10 @@ def good():
     return table
 
 
+def half(data):
+    return data[:len(data) // 2]
+
+
 def bad():
     """Name, what is odd, bytes, and words of the error."""
     s = scene()
@@ -195,6 +199,9 @@ def bad():
         ("cut.gif", "a GIF cut in the middle", saved(noisy.quantize(), "GIF")[:1100], "cut.gif"),
         ("cut.tif", "a TIFF cut in the middle", saved(noisy, "TIFF")[:700], "cut.tif"),
         ("cut.qoi", "a QOI cut in the middle", qoi(noise)[:700], "cut.qoi"),
+        ("cut-lossy.webp", "a lossy WebP cut in the middle", half(saved(noisy, "WEBP", quality=95)), "cut-lossy.webp is "),
+        ("cut-packed.tiff", "a TIFF by LZW cut in the middle", half(saved(noisy, "TIFF", compression="tiff_lzw")),
+         "cut-packed.tiff is "),
         ("empty.png", "no bytes at all", b"", "is not a picture in a known format"),
         ("text.png", "text", b"this is no picture\n", "is not a picture in a known format"),
         ("page.jpg", "an HTML page", b"<!DOCTYPE html><html><body>404</body></html>",
