@@ -1,7 +1,7 @@
 //! Each subcommand end to end, through the built binary.
 
 use ninc::pipeline::Stage;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -441,6 +441,17 @@ fn a_training_stops_early_and_keeps_its_best_weights() {
     assert!(accuracies.len() < 200 && best > 0.5, "{accuracies:?}");
     let weights = ninc_runtime::weights::Weights::read(&place.path("out/tiny.best.safetensors")).expect("kept");
     assert_eq!(weights.epoch, first as u64 + 1);
+    // They are what is kept, tested, and named in the last line.
+    let read = |name: &str| fs::read(place.path(name)).expect("written");
+    assert!(read("out/tiny.safetensors") == read("out/tiny.best.safetensors"));
+    let done = lines.last().expect("a last line");
+    assert_eq!((&done["best_epoch"], done["weights"].as_str()), (&json!(first + 1), Some("out/tiny.safetensors")));
+    let tested = json(&place.good(&["eval", "tiny.nin", "--json"]));
+    assert_eq!((&tested["loss"], &tested["accuracy"]), (&done["loss"], &done["accuracy"]));
+    // Where nothing is measured on other images, the last step's are kept.
+    fs::write(place.path("tiny.nin"), MODEL).expect("written");
+    let out = place.good(&["train", "tiny.nin", "--overwrite", "--json"]);
+    assert_eq!(json(&out)["best_epoch"], Value::Null);
 }
 
 #[test]

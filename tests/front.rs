@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use ninc::front;
+use ninc_runtime::spec::{Augment, Optimizer, Schedule};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -390,4 +391,37 @@ fn reference_is_true() {
         std::fs::write(&path, &layout).unwrap();
     }
     assert!(counts[0] >= 12 && counts[1] >= 7, "{counts:?}");
+}
+
+/// `--set` reaches what the sections say: rate, decay, augmentation, a list in a schedule.
+#[test]
+fn sections_use_the_parameters_of_the_network() {
+    let text = "network one(classes = 10, rate = 0.1, pixels = 2, drop = 3.0) {
+    input image: [1, 8, 8]
+    let rate2 = 5
+    image |> dropout(rate2 / 10) |> flatten |> linear(classes) |> softmax
+}
+data { source = digits  augment = [shift(pixels)]  valid = 10 * classes }
+train { optimizer = sgd(rate = rate / 2, decay = rate * 1e-3)  epochs = 4  schedule = steps(at = [drop, drop + 0.5]) }
+";
+    let load = |set: &[(&str, &str)]| {
+        let set: Vec<(String, String)> =
+            set.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let (model, diagnostics) = ninc::front::load(text, "one.nin", &set);
+        assert!(diagnostics.is_empty(), "{diagnostics:#?}");
+        let model = model.expect("right");
+        let (data, train) = (model.data.expect("data"), model.train.expect("a recipe"));
+        let Optimizer::Sgd { rate, decay, .. } = train.optimizer else { panic!("{:?}", train.optimizer) };
+        let [Augment::Shift { pixels }] = data.augment[..] else { panic!("{:?}", data.augment) };
+        let Schedule::Steps { at, .. } = train.schedule else { panic!("{:?}", train.schedule) };
+        (rate, decay, pixels, data.valid, at)
+    };
+    assert_eq!(load(&[]), (0.05, 0.1 * 1e-3, 2, Some(100.0), vec![3.0, 3.5]));
+    assert_eq!(
+        load(&[("rate", "0.5"), ("pixels", "1"), ("drop", "2.0")]),
+        (0.25, 5e-4, 1, Some(100.0), vec![2.0, 2.5])
+    );
+    // What the body names is not known there.
+    let (_, diagnostics) = ninc::front::load(&text.replace("drop + 0.5", "rate2"), "one.nin", &[]);
+    assert!(diagnostics.iter().any(|d| d.code == "unknown-name" && d.message.contains("rate2")), "{diagnostics:#?}");
 }

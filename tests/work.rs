@@ -284,3 +284,40 @@ fn a_checkpoint_knows_its_pictures() {
     older.write(&checkpoint, &System).expect("written");
     place.good(&train("9", &["--resume"]));
 }
+
+/// `plateau` hears the validation part, where there is one. Its images are of a class that is never right, so that it
+/// makes no progress from the first epoch on; the training images are all of one class, so that theirs do.
+#[test]
+fn plateau_looks_at_the_validation_part() {
+    use ninc_runtime::spec::Schedule;
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    let model = front::load(&MODEL.replace("epochs = 4", "epochs = 5"), "tiny.nin", &[]).0.expect("right");
+    let rates = |out: &str, valid: bool| {
+        let mut trainer = pipeline::training(&model, &Options::default()).expect("compiles");
+        let mut infer = pipeline::inference(&model, &Options::default()).expect("compiles");
+        let set = pictures(&place.path().join("train"), 1);
+        let of_class = |class: u32| Dataset { labels: vec![class; 24].into(), ..set.clone() };
+        let valid = valid.then(|| of_class(9));
+        let sets = Sets { valid, test: of_class(0), train: of_class(0), names: vec![] };
+        let folder = place.path().join(out);
+        let mut job = Job { sets, ..training::job(&model, &trainer.params, &folder, &System) };
+        job.recipe.schedule = Schedule::Plateau { factor: 0.1, patience: 2, threshold: 1e-4, times: 1 };
+        train(&job, &mut *trainer.engine, &mut *infer.engine, &mut Hears, &Control::default()).expect("trains");
+        let lines = ninc_runtime::train::log::read(&folder.join("tiny.log")).expect("a log");
+        lines.iter().map(|line| line.rate).collect::<Vec<_>>()
+    };
+    // Two epochs without progress, then a tenth.
+    let found = rates("with", true);
+    assert!(found.iter().zip([0.1, 0.1, 0.01, 0.01]).all(|(f, r)| (f - r).abs() < 1e-12), "{found:?}");
+    let found = rates("without", false);
+    assert_eq!(found[..3], [0.1; 3], "the first epoch was progress");
+}
+
+/// Listens to a training that may have something to say.
+struct Hears;
+
+impl Watch for Hears {
+    fn step(&mut self, _: &Progress) {}
+    fn epoch(&mut self, _: &Line) {}
+    fn note(&mut self, _: &str) {}
+}

@@ -323,8 +323,8 @@ pub enum Schedule {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         momentum: Option<f64>,
     },
-    /// Times `factor` when the training accuracy has not grown by `threshold` for `patience` epochs, at most `times`
-    /// times.
+    /// Times `factor` when the accuracy (of validation, where there is any, else of training) has not grown by
+    /// `threshold` for `patience` epochs, at most `times` times.
     Plateau {
         /// Factor of each reduction.
         factor: f64,

@@ -212,18 +212,21 @@ fn finish(
         Err(other) => return Err(other),
     }
     let weights = outcome.weights.display();
+    let best = outcome.best.map(|epoch| format!(" (those of epoch {epoch}, the best on the validation part)"));
     if args.json {
         return output::json(&json!({
             "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": weights.to_string(),
+            "best_epoch": outcome.best,
             "count": test.count, "loss": test.loss, "accuracy": test.accuracy, "top5": test.top5,
         }));
     }
     output::line(&format!(
-        "test accuracy {:.2} % on {} images (loss {:.4}), {} steps in {seconds:.1} s; weights: {weights}",
+        "test accuracy {:.2} % on {} images (loss {:.4}), {} steps in {seconds:.1} s; weights: {weights}{}",
         test.accuracy * 100.0,
         test.count,
         test.loss,
         outcome.steps,
+        best.unwrap_or_default(),
     ))
 }
 

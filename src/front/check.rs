@@ -1,7 +1,7 @@
 //! Puts a file's items together: one network, its data and its training; what must hold between them.
 
 use super::Parsed;
-use super::ast::{Item, Name, Network, Section, SectionKind};
+use super::ast::{Expr, ExprKind, Item, Name, Network, Section, SectionKind};
 use super::codes;
 use super::constant::Const;
 use super::data::{SOURCE, data, examples, source_name};
@@ -14,7 +14,7 @@ use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
 use super::train::train;
-use super::visit::Visitor;
+use super::visit::{Visitor, walk_expr};
 use crate::graph::NodeId;
 use crate::model::Model;
 use crate::ops::check::shape;
@@ -74,6 +74,19 @@ fn sort<'a>(parsed: &'a Parsed, schemas: &HashMap<&'static str, Schema>, sink: &
     items
 }
 
+/// Names that stand for values.
+#[derive(Default)]
+struct Names<'a>(HashSet<&'a str>);
+
+impl<'a> Visitor<'a> for Names<'a> {
+    fn expr(&mut self, expr: &'a Expr) {
+        if let ExprKind::Name(name) = &expr.kind {
+            self.0.insert(name);
+        }
+        walk_expr(self, expr);
+    }
+}
+
 /// The model, and what is wrong beyond syntax.
 pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<Model>, Vec<Diagnostic>) {
     let schemas: HashMap<&'static str, Schema> = crate::ops::schemas().into_iter().map(|s| (s.name, s)).collect();
@@ -86,7 +99,11 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     }
     let mut expanded = items.network.map(|network| {
         let set = settings_of(network, set, &mut sink);
-        expand(network, &set, &schemas, &items.blocks, &mut sink)
+        let mut elsewhere = Names::default();
+        for section in items.data.iter().chain(&items.train) {
+            section.entries.iter().for_each(|entry| elsewhere.entry(entry));
+        }
+        expand(network, &set, &elsewhere.0, &schemas, &items.blocks, &mut sink)
     });
     if let (Some(network), Some(expanded)) = (items.network, &mut expanded) {
         results(network, expanded, &mut sink);
@@ -94,7 +111,8 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     }
     let mut functions: Vec<&str> = schemas.keys().copied().chain(items.blocks.good.keys().copied()).collect();
     functions.sort_unstable();
-    let consts = Consts { functions };
+    let values = expanded.as_ref().map(|expanded| expanded.parameters.clone()).unwrap_or_default();
+    let consts = Consts { functions, values };
     let data = items.data.and_then(|section| data(section, &consts, &mut sink));
     let train = items.train.and_then(|section| train(section, &consts, &mut sink));
     if let (Some(section), None, Some(network)) = (items.train, items.data, items.network) {
@@ -111,6 +129,13 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         let message = "a network that is trained has one input, this is another";
         let d = Diagnostic::error(codes::CONFLICT, second.span, message).label(first.span, "the first is here");
         sink.report(d.help("join inputs outside, or leave `train` out"));
+    }
+    if let (Some(_), Some([(first, _), (second, _), ..])) =
+        (items.train, expanded.as_ref().map(|e| e.scope.outputs.as_slice()))
+    {
+        let message = "a network that is trained has one output, this is another";
+        let d = Diagnostic::error(codes::CONFLICT, second.span, message).label(first.span, "the first is here");
+        sink.report(d.help("train it with one of them, or leave `train` out"));
     }
     let name = items.network.map_or("", |n| n.name.text.as_str()).to_string();
     let model = expanded.map(|expanded| Model { name, graph: expanded.graph, layers: expanded.layers, data, train });

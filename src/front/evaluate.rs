@@ -10,6 +10,7 @@ use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
 use crate::ops::params::{Arg, Args, FromArg, Kind, Param};
+use std::collections::HashMap;
 
 /// Items of a list.
 const MAX_LIST: usize = 1_000;
@@ -125,6 +126,8 @@ pub trait Evaluator {
 pub struct Consts<'a> {
     /// Names of layers and blocks, for the help with a name that is not a constant.
     pub functions: Vec<&'a str>,
+    /// The network's parameters.
+    pub values: HashMap<String, Value>,
 }
 
 /// Evaluates constants.
@@ -160,8 +163,13 @@ impl Evaluator for ConstEvaluator<'_> {
                 left.0
             }
             ExprKind::Name(name) => {
-                let known = self.consts.functions.contains(&name.as_str());
-                self.fail(unknown_name(name, expr.span, known, &[]))
+                if let Some(value) = self.consts.values.get(name) {
+                    return value.clone();
+                }
+                let function = self.consts.functions.contains(&name.as_str());
+                let mut known: Vec<&str> = self.consts.values.keys().map(String::as_str).collect();
+                known.sort_unstable();
+                self.fail(unknown_name(name, expr.span, function, &known))
             }
             ExprKind::Call(call) if !self.consts.functions.contains(&call.function.text.as_str()) => {
                 let near = suggest::nearest(&call.function.text, self.consts.functions.iter().copied());
@@ -175,8 +183,8 @@ impl Evaluator for ConstEvaluator<'_> {
         }
     }
 
-    fn has_name(&self, _name: &str) -> bool {
-        false
+    fn has_name(&self, name: &str) -> bool {
+        self.consts.values.contains_key(name)
     }
 
     fn sink(&mut self) -> &mut Diagnostics {

@@ -166,8 +166,10 @@ pub struct Outcome {
     pub steps: u64,
     /// The evaluation on the test part, if the training reached its end.
     pub test: Option<Evaluation>,
-    /// The weights' file.
+    /// The weights' file: of the best epoch on the validation part, if there is one, else of the last step.
     pub weights: PathBuf,
+    /// That epoch, counted from 1.
+    pub best: Option<u64>,
     /// The checkpoint's file.
     pub checkpoint: PathBuf,
     /// Hash of the training part of the data.

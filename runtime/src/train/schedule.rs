@@ -43,7 +43,7 @@ pub struct Plateau {
 }
 
 impl Plateau {
-    /// At the end of an epoch, with its training accuracy. Says whether the rate drops.
+    /// At the end of an epoch, with its accuracy: of validation, where there is any. Says whether the rate drops.
     pub fn epoch(&mut self, schedule: &Schedule, accuracy: f64) -> bool {
         let Schedule::Plateau { patience, threshold, times, .. } = schedule else {
             return false;

@@ -64,10 +64,16 @@ pub fn train(
     run.checkpoint().map_err(|e| run.rescue(e))?;
     let (weights, checkpoint) = (weights_path(&job.folder, &job.name), checkpoint_path(&job.folder, &job.name));
     let (steps, data) = (run.cursor.step, run.identity.data.clone());
-    let mut outcome = Outcome { stopped, steps, test: None, weights, checkpoint, data };
+    let mut outcome = Outcome { stopped, steps, test: None, weights, best: None, checkpoint, data };
     if !stopped {
-        run.weights()?.write(&outcome.weights, job.disk)?;
-        outcome.test = Some(run.evaluate(&job.sets.test)?);
+        let best = run.best().unwrap_or_else(|e| {
+            watch.note(&format!("the weights that are kept are those of the last step, not of the best epoch: {e}"));
+            None
+        });
+        outcome.best = best.as_ref().map(|best| best.epoch);
+        let kept = best.map_or_else(|| run.weights(), Ok)?;
+        kept.write(&outcome.weights, job.disk)?;
+        outcome.test = Some(run.evaluate(&kept, &job.sets.test)?);
     }
     Ok(outcome)
 }
@@ -294,7 +300,8 @@ impl<'a, 'b> Run<'a, 'b> {
         let rate = job.recipe.optimizer.rate() * hyper(&job.recipe, done, &self.cursor.plateau).factor;
         let mut line = self.line("epoch", loss, accuracy, rate);
         if let Some(valid) = &job.sets.valid {
-            let valid = self.evaluate(valid)?;
+            let weights = self.weights()?;
+            let valid = self.evaluate(&weights, valid)?;
             (line.valid_loss, line.valid_accuracy) = (Some(valid.loss), Some(valid.accuracy));
         }
         self.write_line(&line, watch);
@@ -315,8 +322,9 @@ impl<'a, 'b> Run<'a, 'b> {
                 Err(e) => watch.note(&format!("the best weights so far were not saved, training goes on: {e}")),
             }
         }
-        if whole && self.cursor.plateau.epoch(&job.recipe.schedule, accuracy) {
-            watch.note("the training accuracy stopped growing: the rate drops");
+        let (watched, part) = line.valid_accuracy.map_or((accuracy, "training"), |accuracy| (accuracy, "validation"));
+        if whole && self.cursor.plateau.epoch(&job.recipe.schedule, watched) {
+            watch.note(&format!("the {part} accuracy stopped growing: the rate drops"));
         }
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
         if whole && (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
@@ -350,8 +358,24 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    fn evaluate(&mut self, set: &Dataset) -> Result<Evaluation> {
-        self.weights()?.load_into(self.infer)?;
+    /// The weights that did best on the validation part, if an epoch has been measured. They are a file's: after a
+    /// resume there is nothing else left of them.
+    fn best(&self) -> Result<Option<Weights>> {
+        let epoch = u64::from(self.cursor.epoch).saturating_sub(self.cursor.waited as u64);
+        if self.job.sets.valid.is_none() || self.cursor.epoch == 0 || epoch == 0 {
+            return Ok(None);
+        }
+        let path = best_path(&self.job.folder, &self.job.name);
+        let best = Weights::read(&path)?;
+        match best.epoch == epoch {
+            true => Ok(Some(best)),
+            false => Err(Error::new(format!("{} is of epoch {}, the best was {epoch}", path.display(), best.epoch))
+                .with_help("another training has written there: the weights as they are now are in the checkpoint")),
+        }
+    }
+
+    fn evaluate(&mut self, weights: &Weights, set: &Dataset) -> Result<Evaluation> {
+        weights.load_into(self.infer)?;
         let source = Source::plain(set, Some(&self.job.preparer), self.job.recipe.batch)?;
         evaluate(self.infer, &source, &self.job.output, self.job.scores)
     }

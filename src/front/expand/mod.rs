@@ -34,6 +34,8 @@ pub struct Expanded {
     pub graph: Graph,
     /// The network's layers in the order of their expansion.
     pub layers: Vec<Layer>,
+    /// The network's parameters, which `data` and `train` may use.
+    pub parameters: HashMap<String, Value>,
     /// The network's inputs.
     pub inputs: Vec<(Name, NodeId)>,
     /// Where values come from, for labels.
@@ -60,10 +62,11 @@ struct Expander<'a> {
     fuel: u64,
 }
 
-/// Expands the network with `set` in place of its parameters' defaults.
+/// Expands the network with `set` in place of its parameters' defaults; `elsewhere` are names that other sections use.
 pub fn expand(
     network: &Network,
     set: &HashMap<String, Const>,
+    elsewhere: &HashSet<&str>,
     schemas: &HashMap<&'static str, Schema>,
     blocks: &Blocks,
     sink: &mut Diagnostics,
@@ -71,6 +74,7 @@ pub fn expand(
     let out = Expanded {
         graph: Graph::new(&network.name.text),
         layers: vec![],
+        parameters: HashMap::new(),
         inputs: vec![],
         places: HashMap::new(),
         excused: HashSet::new(),
@@ -79,12 +83,12 @@ pub fn expand(
     };
     let (names, counters) = (HashMap::new(), HashMap::new());
     let mut expander = Expander { schemas, blocks, sink, out, names, counters, fuel: FUEL };
-    expander.network(network, set);
+    expander.network(network, set, elsewhere);
     expander.out
 }
 
 impl Expander<'_> {
-    fn network(&mut self, network: &Network, set: &HashMap<String, Const>) {
+    fn network(&mut self, network: &Network, set: &HashMap<String, Const>, elsewhere: &HashSet<&str>) {
         for parameter in &network.parameters {
             let value = match (set.get(&parameter.name.text), &parameter.default) {
                 (Some(value), default) => self.set_value(&parameter.name, value, default.as_ref()),
@@ -96,7 +100,12 @@ impl Expander<'_> {
                     self.fail(d.help(format!("give a default, `{name} = …`, or a value with --set {name}=…")))
                 }
             };
+            let name = &parameter.name.text;
+            self.out.parameters.entry(name.clone()).or_insert_with(|| value.clone());
             self.bind_parameter(&parameter.name, value);
+            if let Some(variable) = self.out.scope.variables.get_mut(name) {
+                variable.used = elsewhere.contains(name.as_str());
+            }
         }
         self.statements(&network.body);
         self.warn_unused();
