@@ -298,7 +298,7 @@ fn plateau_looks_at_the_validation_part() {
         let set = pictures(&place.path().join("train"), 1);
         let of_class = |class: u32| Dataset { labels: vec![class; 24].into(), ..set.clone() };
         let valid = valid.then(|| of_class(9));
-        let sets = Sets { valid, test: of_class(0), train: of_class(0), names: vec![] };
+        let sets = Sets { valid, test: of_class(0), train: of_class(0), names: vec![], reading: Default::default() };
         let folder = place.path().join(out);
         let mut job = Job { sets, ..training::job(&model, &trainer.params, &folder, &System) };
         job.recipe.schedule = Schedule::Plateau { factor: 0.1, patience: 2, threshold: 1e-4, times: 1 };
