@@ -334,6 +334,9 @@ fn run_takes_folders_and_gives_tables() {
         assert!(sure.is_empty() || sure.parse::<f64>().expect("a number") > 0.999, "{line}");
     }
     assert!(err.contains("left out: 1 file new/readme.txt, with the ending .txt"), "{err}");
+    let (out, _) = place.good(&["run", "m.nin", "new/*.png", "--weights", "w.safetensors", "--csv"]);
+    assert!(out.lines().count() == 2 && out.contains("\nnew/0.png,cat,"), "{out}");
+    place.bad(&["run", "m.nin", "new/*.jpg", "--weights", "w.safetensors"], &["no file fits new/*.jpg"]);
     fs::create_dir(place.path("empty")).expect("made");
     place.bad(&["run", "m.nin", "empty", "--weights", "w.safetensors"], &["no pictures in empty"]);
 }

@@ -11,6 +11,7 @@ mod devices;
 mod eval;
 mod fmt;
 mod fold;
+mod glob;
 mod inspect;
 mod model_file;
 mod named;

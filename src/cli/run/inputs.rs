@@ -2,6 +2,7 @@
 
 use super::Args;
 use crate::cli::contents;
+use crate::cli::glob;
 use crate::cli::model_file::{self, image_dims};
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
@@ -30,10 +31,18 @@ pub fn is_array(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
 }
 
-/// The inputs with the pictures of folders in their place; says which files of these are left out.
+/// The inputs with the files that fit a pattern, and the pictures of folders, in their place; says which files of
+/// folders are left out.
 pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
-    let mut all = Vec::new();
+    let mut named = Vec::new();
     for path in inputs {
+        match fitting(path)? {
+            Some(files) => named.extend(files),
+            None => named.push(path.clone()),
+        }
+    }
+    let mut all = Vec::new();
+    for path in &named {
         if !path.is_dir() {
             all.push(path.clone());
             continue;
@@ -46,6 +55,31 @@ pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
         all.extend(pictures);
     }
     Ok(all)
+}
+
+/// What fits a path whose last part is a pattern, by name, for shells that do not look themselves; `None` for a path
+/// without a `*`, or one that is there as it is.
+fn fitting(path: &Path) -> Done<Option<Vec<PathBuf>>> {
+    let pattern = path.file_name().map(|name| name.as_encoded_bytes()).filter(|name| name.contains(&b'*'));
+    let Some(pattern) = pattern.filter(|_| !path.exists()) else { return Ok(None) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |e: std::io::Error| Error::file("read the folder", folder, &e);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name_bytes = name.as_encoded_bytes();
+        // As shells do, hidden files are only what a pattern that begins with a point means.
+        if glob::fits(pattern, name_bytes) && (pattern.starts_with(b".") || !name_bytes.starts_with(b".")) {
+            files.push(path.with_file_name(&name));
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => {
+            Err(Error::new(format!("no file fits {}", path.display())).with_help("name the files, or a folder").into())
+        }
+        false => Ok(Some(files)),
+    }
 }
 
 /// Options that contradict the inputs are refused before anything is computed.

@@ -1,6 +1,7 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
+use crate::cli::glob;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
@@ -114,15 +115,8 @@ pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> D
 
 /// Does `pattern`, in which `*` stands for anything, fit a parameter's name or that of a layer above it?
 fn fits(pattern: &str, name: &str) -> bool {
-    fn glob(pattern: &[u8], name: &[u8]) -> bool {
-        match pattern.split_first() {
-            None => name.is_empty(),
-            Some((b'*', rest)) => (0..=name.len()).any(|n| glob(rest, &name[n..])),
-            Some((first, rest)) => name.first() == Some(first) && glob(rest, &name[1..]),
-        }
-    }
     let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
-    ends.into_iter().any(|end| glob(pattern.as_bytes(), &name.as_bytes()[..end]))
+    ends.into_iter().any(|end| glob::fits(pattern.as_bytes(), &name.as_bytes()[..end]))
 }
 
 /// Takes parameters out of the training.
