@@ -98,7 +98,7 @@ fn pairs(source: &Graph, target: &Graph) -> std::result::Result<Vec<(Option<Node
 /// Inputs may have different names.
 fn same(a: &Operator, b: &Operator) -> bool {
     match (a, b) {
-        (Operator::Input(a), Operator::Input(b)) => a.dims == b.dims && a.ints == b.ints,
+        (Operator::Input(a), Operator::Input(b)) => a.dims == b.dims && a.dtype == b.dtype,
         _ => a == b,
     }
 }

@@ -3,22 +3,22 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::arithmetic::ScaleBy;
 use crate::ops::linear::Linear;
-use crate::ops::prepare::{GlobalContrast, LocalContrast, Standardise};
+use crate::ops::prepare::{GlobalContrast, LocalContrast, PixelStep, Pixelwise};
 use crate::ops::reshape::Reshape;
 use crate::ops::source::{Init, Input, Param};
 use crate::passes::error::PassError;
+use crate::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Prepare;
-use ninc_runtime::{Engine, Result};
+use ninc_runtime::{Engine, Error};
 
 /// The result of [`alone`].
 const PREPARED: &str = "prepared";
 
-/// Puts a preparation in front of a network, whose image then is `[channels, height, width]`, 0 to 255.
-pub fn join(graph: &mut Graph, preparation: &Form) -> std::result::Result<(), PassError> {
+/// Puts a preparation in front of a network, whose image then is `[channels, height, width]` of this type, 0 to 255.
+pub fn join(graph: &mut Graph, preparation: &Form, dtype: DType) -> Result<(), PassError> {
     let images = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == Role::Image);
     let missing = || PassError::Network("the network has no input for images".into());
     let old = graph.ids().into_iter().find(images).ok_or_else(missing)?;
@@ -26,65 +26,93 @@ pub fn join(graph: &mut Graph, preparation: &Form) -> std::result::Result<(), Pa
         Operator::Input(input) => (input.name.clone(), input.dims.clone()),
         _ => return Err(PassError::Graph("the network's input is not an input".into())),
     };
-    let prepared = add(graph, &name, preparation)?;
+    let prepared = add(graph, &name, preparation, dtype)?;
     let prepared = if dims == preparation.dims() { prepared } else { graph.add(Reshape { dims }, &[prepared])? };
     graph.replace(old, prepared);
     graph.remove(old);
     Ok(())
 }
 
-/// A graph that prepares images and does nothing else.
-pub fn alone(preparation: &Form) -> std::result::Result<Graph, PassError> {
+/// A graph that prepares images of this type and does nothing else.
+pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
-    let prepared = add(&mut graph, "image", preparation)?;
+    let prepared = add(&mut graph, "image", preparation, dtype)?;
     graph.outputs.push((PREPARED.into(), prepared));
     Ok(graph)
 }
 
 /// Gives a program that was made of such a graph the preparation's numbers.
-pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<()> {
+pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<(), Error> {
     preparation.tensors().iter().try_for_each(|(name, tensor)| engine.write(name, tensor))
 }
 
-/// The input `name` and what its steps make of it.
-fn add(graph: &mut Graph, name: &str, preparation: &Form) -> std::result::Result<NodeId, PassError> {
+/// The input `name` of values of this type, and what the steps make of it.
+fn add(graph: &mut Graph, name: &str, preparation: &Form, dtype: DType) -> Result<NodeId, PassError> {
     let dims = preparation.dims().to_vec();
-    let input = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.clone() };
-    let mut image = graph.add(input, &[])?;
+    let input = Input { name: name.into(), role: Role::Image, dtype, batched: true, dims: dims.clone() };
+    let image = graph.add(input, &[])?;
+    let mut steps = Steps { graph, image, bytes: dtype == DType::U8, pixelwise: vec![], numbers: vec![] };
     let all = preparation.shapes();
     for (i, step) in preparation.spec().iter().enumerate() {
-        let numbers = |graph: &mut Graph, name: &str| {
-            let name = format!("prepare.{i}.{name}");
-            let missing = || PassError::Graph(format!("the preparation lacks {name}"));
-            let (_, dims) = all.iter().find(|(of, _)| *of == name).ok_or_else(missing)?;
-            let dims = dims.clone();
-            Ok::<NodeId, PassError>(graph.add(fixed(name, dims), &[])?)
-        };
-        image = match step {
-            Prepare::Scale { .. } => {
-                let factor = numbers(graph, "factor")?;
-                graph.add(ScaleBy {}, &[image, factor])?
-            }
-            Prepare::MeanStd { .. } => {
-                let (mean, std) = (numbers(graph, "mean")?, numbers(graph, "std")?);
-                graph.add(Standardise {}, &[image, mean, std])?
-            }
-            Prepare::Gcn { .. } => {
-                let scale = numbers(graph, "scale")?;
-                graph.add(GlobalContrast {}, &[image, scale])?
-            }
+        let own = format!("prepare.{i}.");
+        let own: Vec<_> = all.iter().filter(|(name, _)| name.starts_with(&own)).collect();
+        let numbers = own.iter().map(|(name, dims)| steps.graph.add(fixed(name.clone(), dims.clone()), &[]));
+        let numbers = numbers.collect::<Result<Vec<NodeId>, _>>()?;
+        match step {
+            Prepare::Scale { .. } => steps.pixelwise(PixelStep::Scale, &numbers)?,
+            Prepare::MeanStd { .. } => steps.pixelwise(PixelStep::Standardise, &numbers)?,
+            Prepare::Gcn { .. } => steps.whole(GlobalContrast {}, &numbers)?,
             Prepare::Zca { .. } => {
-                let (mean, matrix) = (numbers(graph, "mean")?, numbers(graph, "matrix")?);
-                let flat = graph.add(Reshape { dims: vec![dims.iter().product()] }, &[image])?;
-                let centred = graph.add(Standardise {}, &[flat, mean])?;
+                steps.whole(Reshape { dims: vec![dims.iter().product()] }, &[])?;
+                steps.pixelwise(PixelStep::Centre, &numbers[..1])?;
                 // The matrix is its own transpose.
-                let white = graph.add(Linear {}, &[centred, matrix])?;
-                graph.add(Reshape { dims: dims.clone() }, &[white])?
+                steps.whole(Linear {}, &numbers[1..])?;
+                steps.whole(Reshape { dims: dims.clone() }, &[])?;
             }
-            Prepare::Lcn => graph.add(LocalContrast {}, &[image])?,
-        };
+            Prepare::Lcn => steps.whole(LocalContrast {}, &[])?,
+        }
     }
-    Ok(image)
+    steps.flush()?;
+    Ok(steps.image)
+}
+
+/// Steps on their way into a graph. Neighbours that look at one number at a time are one operator.
+struct Steps<'a> {
+    graph: &'a mut Graph,
+    image: NodeId,
+    /// Is the image bytes yet?
+    bytes: bool,
+    /// Steps that wait to be added, and their fitted numbers.
+    pixelwise: Vec<PixelStep>,
+    numbers: Vec<NodeId>,
+}
+
+impl Steps<'_> {
+    fn pixelwise(&mut self, step: PixelStep, numbers: &[NodeId]) -> Result<(), PassError> {
+        if self.numbers.len() + numbers.len() > Pixelwise::MOST {
+            self.flush()?;
+        }
+        self.pixelwise.push(step);
+        self.numbers.extend(numbers);
+        Ok(())
+    }
+
+    /// Adds an operator that looks at whole images of floats.
+    fn whole(&mut self, op: impl Into<Operator>, numbers: &[NodeId]) -> Result<(), PassError> {
+        self.flush()?;
+        self.image = self.graph.add(op, &[&[self.image], numbers].concat())?;
+        Ok(())
+    }
+
+    /// Adds what waits. Bytes become floats even if nothing does.
+    fn flush(&mut self) -> Result<(), PassError> {
+        if self.bytes || !self.pixelwise.is_empty() {
+            let operands = [vec![self.image], std::mem::take(&mut self.numbers)].concat();
+            self.image = self.graph.add(Pixelwise { steps: std::mem::take(&mut self.pixelwise) }, &operands)?;
+            self.bytes = false;
+        }
+        Ok(())
+    }
 }
 
 /// A parameter that nothing trains.

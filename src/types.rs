@@ -3,16 +3,8 @@
 //! A value is described as the language does: per image, without the batch. `batched` says whether there is one per
 //! image.
 
+pub use ninc_runtime::plan::DType;
 use std::fmt;
-
-/// Element type of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DType {
-    /// Float numbers of 32 bits.
-    F32,
-    /// Labels and random keys; never differentiated.
-    I32,
-}
 
 /// Number formats narrower than float32 that products may multiply. A value that is rounded to one is still a float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +74,11 @@ impl Type {
         Type { dtype: DType::I32, batched, dims: dims.to_vec() }
     }
 
+    /// Bytes, one value per image: a picture.
+    pub fn bytes(dims: &[usize]) -> Type {
+        Type { dtype: DType::U8, ..Type::batched(dims) }
+    }
+
     /// Elements per image (batched) or in all (shared).
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
@@ -119,15 +116,6 @@ impl Type {
             (false, 5) => vec![0, 3, 4, 2, 1],
             (_, rank) => (0..rank).collect(),
         }
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            DType::F32 => "f32",
-            DType::I32 => "i32",
-        })
     }
 }
 

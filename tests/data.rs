@@ -9,6 +9,7 @@ use ninc_runtime::data::{Dataset, Images, Pixels, digits, idx, load, tar};
 use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::npy;
 use ninc_runtime::philox::Stream;
+use ninc_runtime::plan::DType;
 use ninc_runtime::spec::{DataSpec, Grey, Prepare, Resize, Source};
 use ninc_runtime::store::{Disk, Store, System};
 use ninc_runtime::weights::Weights;
@@ -442,7 +443,7 @@ fn preparation_does_what_it_says_and_comes_back() {
     ];
     let fit = |count: usize| {
         let preparation = Preparation::fit(&steps[..count], &set, &compile).expect("fits");
-        let prepared = Preparer::new(&preparation, &compile).and_then(|p| p.all(&set)).expect("in memory");
+        let prepared = Preparer::new(&preparation, DType::F32, &compile).and_then(|p| p.all(&set)).expect("in memory");
         (preparation, prepared)
     };
     let (_, means) = fit(2);
@@ -464,10 +465,9 @@ fn preparation_does_what_it_says_and_comes_back() {
     let weights = Weights { preparation: Some(all.clone()), classes: vec!["a\"b".into()], ..Weights::default() };
     weights.write(&path, &System).expect("written");
     assert_eq!(Weights::read(&path).expect("reads"), weights);
-    let preparer = Preparer::new(&all, &compile).expect("compiles");
-    let (mut one, mut other) = (vec![0.0; 18], vec![0.0; 18]);
-    set.copy(9, &mut one).expect("in memory");
-    preparer.apply(&mut one).expect("a run");
+    let preparer = Preparer::new(&all, DType::F32, &compile).expect("compiles");
+    let one = preparer.apply(set.values(9..10).expect("in memory")).expect("a run");
+    let mut other = vec![0.0; 18];
     together.copy(9, &mut other).expect("in memory");
     assert_eq!(one, other, "alone and among others");
 }

@@ -39,7 +39,7 @@ pub fn random(seed: u64) -> Graph {
     let mut maker =
         Maker { graph: Graph::new(&format!("random{seed}")), random: Stream::new(seed, 1, 0), params: 0, layers: 0 };
     let dims = [1 + maker.below(4), 4 + maker.below(6), 4 + maker.below(6)].to_vec();
-    let input = Input { name: "image".into(), role: Role::Image, ints: false, batched: true, dims };
+    let input = Input { name: "image".into(), role: Role::Image, dtype: DType::F32, batched: true, dims };
     let mut values = vec![maker.graph.add(input, &[]).expect("an input")];
     for _ in 0..2 + maker.below(6) {
         // Now and then an older value again, so that some have several users.
@@ -323,11 +323,7 @@ pub fn distance(left: &[f32], right: &[f32]) -> f32 {
 
 /// Everything an engine needs for one run: parameters written, inputs fed, all outputs and parameters read back.
 pub fn run_engine(engine: &mut dyn Engine, values: &Values, batch: usize) -> Vec<(String, Vec<f32>)> {
-    let ty = |p: &Port| Type {
-        dtype: if p.ints { DType::I32 } else { DType::F32 },
-        batched: p.batched,
-        dims: p.dims.clone(),
-    };
+    let ty = |p: &Port| Type { dtype: p.dtype, batched: p.batched, dims: p.dims.clone() };
     let params = engine.params().to_vec();
     for port in &params {
         let value =
@@ -335,11 +331,15 @@ pub fn run_engine(engine: &mut dyn Engine, values: &Values, batch: usize) -> Vec
         engine.write(&port.name, &value).expect("a parameter");
     }
     let inputs = engine.inputs().to_vec();
-    let floats: Vec<_> =
-        inputs.iter().map(|p| if p.ints { vec![] } else { values.floats(&p.name, &ty(p), batch) }).collect();
-    let ints: Vec<_> =
-        inputs.iter().map(|p| if p.ints { values.ints(&p.name, &ty(p), batch) } else { vec![] }).collect();
-    let feed = |i: usize| if inputs[i].ints { Feed::I32(&ints[i]) } else { Feed::F32(&floats[i]) };
+    let floats: Vec<_> = inputs
+        .iter()
+        .map(|p| if p.dtype == DType::I32 { vec![] } else { values.floats(&p.name, &ty(p), batch) })
+        .collect();
+    let ints: Vec<_> = inputs
+        .iter()
+        .map(|p| if p.dtype == DType::I32 { values.ints(&p.name, &ty(p), batch) } else { vec![] })
+        .collect();
+    let feed = |i: usize| if inputs[i].dtype == DType::I32 { Feed::I32(&ints[i]) } else { Feed::F32(&floats[i]) };
     let feeds: Vec<(&str, Feed)> = (0..inputs.len()).map(|i| (inputs[i].name.as_str(), feed(i))).collect();
     let outputs: Vec<String> = engine.outputs().iter().map(|p| p.name.clone()).collect();
     let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();

@@ -52,10 +52,9 @@ fn add(graph: &mut Graph, number: usize, case: &Case) {
         let name = format!("c{number}.x{i}");
         let node = match (ty.batched, ty.dtype) {
             (false, DType::F32) => graph.add(Param::new(name, &ty.dims, Init::Constant { value: 0.0 }), &[]),
-            (batched, dtype) => graph.add(
-                Input { name, role: Role::Tensor, ints: dtype == DType::I32, batched, dims: ty.dims.clone() },
-                &[],
-            ),
+            (batched, dtype) => {
+                graph.add(Input { name, role: Role::Tensor, dtype, batched, dims: ty.dims.clone() }, &[])
+            }
         };
         operands.push(node.expect("a source"));
     }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 
 /// Does the operator's gradient count operand `i` as a constant: integers, statistics, targets, factors of updates?
 fn constant(op: &Operator, i: usize, ty: &Type) -> bool {
-    ty.dtype == DType::I32 || matches!(op.derivative(), Derivative::Except(constants) if constants.contains(&i))
+    ty.dtype != DType::F32 || matches!(op.derivative(), Derivative::Except(constants) if constants.contains(&i))
 }
 
 /// A node of the case's operator on inputs and parameters `x0`, `x1`, …
@@ -26,13 +26,7 @@ pub fn graph(case: &Case) -> (Graph, Vec<NodeId>, NodeId) {
     let source = |graph: &mut Graph, (i, ty): (usize, &Type)| match (ty.batched, ty.dtype) {
         (false, DType::F32) => param(graph, &format!("x{i}"), &ty.dims),
         (batched, dtype) => {
-            let input = Input {
-                name: format!("x{i}"),
-                role: Role::Tensor,
-                ints: dtype == DType::I32,
-                batched,
-                dims: ty.dims.clone(),
-            };
+            let input = Input { name: format!("x{i}"), role: Role::Tensor, dtype, batched, dims: ty.dims.clone() };
             graph.add(input, &[]).unwrap()
         }
     };
@@ -149,8 +143,13 @@ fn gradients_are_slopes() {
     for (i, case) in ops::cases().iter().enumerate() {
         let (mut graph, operands, result) = graph(case);
         let ty = graph.ty(result).clone();
-        let dy =
-            Input { name: "dy".into(), role: Role::Tensor, ints: false, batched: ty.batched, dims: ty.dims.clone() };
+        let dy = Input {
+            name: "dy".into(),
+            role: Role::Tensor,
+            dtype: DType::F32,
+            batched: ty.batched,
+            dims: ty.dims.clone(),
+        };
         let dy = graph.add(dy, &[]).unwrap();
         let types = &case.operands;
         let needs: Vec<bool> = types.iter().enumerate().map(|(i, ty)| !constant(&case.op, i, ty)).collect();
@@ -236,7 +235,7 @@ fn text_reads_back() {
 
 #[test]
 fn faulty_text_is_refused() {
-    let good = "graph \"g\"\n%0 = input() {name = \"x\", role = \"tensor\", ints = false, batched = true, dims = [3]} \
+    let good = "graph \"g\"\n%0 = input() {name = \"x\", role = \"tensor\", batched = true, dims = [3]} \
                 : f32[N, 3]\n";
     assert!(text::parse(good).is_ok());
     let after = |line: &str| text::parse(&format!("{good}{line}")).map(|g| g.len()).unwrap_err().to_string();
@@ -274,7 +273,7 @@ fn gradients_of_a_network_are_slopes() {
 
     const BATCH: usize = 4;
     let mut graph = Graph::new("net");
-    let key = Input { name: "key".into(), role: Role::Key, ints: true, batched: false, dims: vec![4] };
+    let key = Input { name: "key".into(), role: Role::Key, dtype: DType::I32, batched: false, dims: vec![4] };
     let key = graph.add(key, &[]).unwrap();
     let image = input(&mut graph, "image", &[2, 4, 5], false);
     let labels = input(&mut graph, "labels", &[], true);

@@ -9,7 +9,7 @@ use ninc::lower::{BufferId, Launch, ProgramBuilder, Role, code};
 use ninc::plan::{Options, Ports, plan, text};
 use ninc_runtime::exec::Code;
 use ninc_runtime::philox::Stream;
-use ninc_runtime::plan::{self, Place, Plan, Port};
+use ninc_runtime::plan::{self, DType, Place, Plan, Port};
 use ninc_runtime::{Engine, Executor, Feed, Pool, Tensor};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn port(name: &str, batched: bool, len: usize, buffer: BufferId) -> Port {
     Port {
         name: name.into(),
         role: plan::Role::Tensor,
-        ints: false,
+        dtype: DType::F32,
         batched,
         dims: vec![len],
         order: vec![0],

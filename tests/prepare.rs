@@ -3,12 +3,13 @@
 use crate::support::training::compile;
 use ninc::lower::target::{Isa, Target};
 use ninc::pipeline::{self, Device, Options};
+use ninc::types::DType;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::preparer::Preparer;
-use ninc_runtime::data::{Dataset, Images, Pixels};
+use ninc_runtime::data::{Dataset, Images, Pixels, Values};
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::Prepare;
-use ninc_runtime::{Engine, Feed, Result};
+use ninc_runtime::{Engine, Result};
 
 /// Pictures with some structure: a slope and noise, some dark, one of a single colour.
 fn pictures(count: usize, dims: [usize; 3]) -> Dataset {
@@ -100,7 +101,9 @@ const ZCA: Prepare = Prepare::Zca { epsilon: 0.1 };
 #[test]
 fn compiled_preparations_are_what_they_were() {
     let on = |options: Options| {
-        move |p: &Preparation| -> Result<Box<dyn Engine + Send>> { Ok(pipeline::preparation(p, &options)?.engine) }
+        move |p: &Preparation, dtype| -> Result<Box<dyn Engine + Send>> {
+            Ok(pipeline::preparation(p, dtype, &options)?.engine)
+        }
     };
     for (steps, products) in [
         (vec![SCALE], false),
@@ -125,9 +128,13 @@ fn compiled_preparations_are_what_they_were() {
             });
             let interpreter = Options { device: Device::Interp, ..Options::default() };
             for (name, options) in isas.chain([("interp".to_string(), interpreter)]) {
-                let preparer = Preparer::new(&preparation, &on(options)).expect("compiles");
-                let mut found = raw.clone();
-                preparer.apply(&mut found).expect("runs");
+                let values = set.values(0..20).expect("in memory");
+                let preparer = Preparer::new(&preparation, DType::U8, &on(options.clone())).expect("compiles");
+                let found = preparer.apply(values).expect("runs");
+                // Bytes and the floats of their values.
+                let preparer = Preparer::new(&preparation, DType::F32, &on(options)).expect("compiles");
+                let floats = preparer.apply(Values::Floats(raw.clone())).expect("runs");
+                assert!(products || found == floats, "{steps:?} {dims:?}: bytes and floats of {name}");
                 let apart = expected.iter().zip(&found).fold(0.0f64, |m, (e, f)| m.max((e - f64::from(*f)).abs()));
                 println!("{steps:?} {dims:?} {name}: {:.1e} of {largest:.1e}", apart / largest);
                 assert!(apart <= 1e-5 * largest, "{steps:?} {dims:?} {name}: {apart:e} of {largest:e}");
@@ -149,7 +156,8 @@ fn a_network_sees_the_same_behind_a_preparation() {
     let options = Options { threads: 2, ..Options::default() };
     for steps in [vec![], vec![MEAN_STD], vec![GCN, ZCA, Prepare::Lcn]] {
         let preparation = Preparation::fit(&steps, &set, &compile).expect("fits");
-        let mut joined = pipeline::prepared_inference(&model, preparation.form(), &options).expect("compiles");
+        let mut joined =
+            pipeline::prepared_inference(&model, preparation.form(), DType::U8, &options).expect("compiles");
         ninc::prepare::write(&mut *joined.engine, &preparation).expect("there");
         let mut plain = pipeline::inference(&model, &options).expect("compiles");
         assert_eq!(joined.params, plain.params);
@@ -159,15 +167,14 @@ fn a_network_sees_the_same_behind_a_preparation() {
             plain.engine.write(&parameter.name, &value).expect("there");
         }
         for batch in [1, 5, 100] {
-            let mut images = vec![0.0; batch * 64];
-            images.chunks_exact_mut(64).enumerate().for_each(|(i, image)| set.copy(i, image).expect("there"));
-            let run = |engine: &mut dyn Engine, images: &[f32]| {
-                engine.run(batch, &[("image", Feed::F32(images))], &["probabilities"]).expect("runs").remove(0)
+            let images = set.values(0..batch).expect("in memory");
+            let run = |engine: &mut dyn Engine, images: &Values| {
+                engine.run(batch, &[("image", images.feed())], &["probabilities"]).expect("runs").remove(0)
             };
             let found = run(&mut *joined.engine, &images);
-            let preparer = Preparer::new(&preparation, &compile).expect("compiles");
-            preparer.apply(&mut images).expect("runs");
-            assert_eq!(found, run(&mut *plain.engine, &images), "{steps:?}, {batch} images");
+            let preparer = Preparer::new(&preparation, DType::U8, &compile).expect("compiles");
+            let prepared = Values::Floats(preparer.apply(images).expect("runs"));
+            assert_eq!(found, run(&mut *plain.engine, &prepared), "{steps:?}, {batch} images");
         }
     }
 }

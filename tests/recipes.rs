@@ -47,6 +47,7 @@ pub const SHAPES: [[usize; 4]; 10] = [
 pub enum Data {
     F32(Vec<f32>),
     I32(Vec<i32>),
+    U8(Vec<u8>),
 }
 
 impl Data {
@@ -54,6 +55,7 @@ impl Data {
         match self {
             Data::F32(v) => f32_bytes(v),
             Data::I32(v) => i32_bytes(v),
+            Data::U8(v) => v.clone(),
         }
     }
 }

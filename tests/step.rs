@@ -5,6 +5,7 @@ use ninc::lower::target::{Isa, Target};
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Options, Program, Stage};
 use ninc::types::Format;
+use ninc_runtime::data::Values;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::train::schedule::Hyper;
@@ -69,7 +70,7 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
     let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
     let images: Vec<f32> = (0..batch * each).map(|_| random.normal()).collect();
     let labels: Vec<i32> = (0..batch).map(|_| random.below(5) as i32).collect();
-    let data = Batch { images, labels, mixed: None };
+    let data = Batch { images: Values::Floats(images), labels, mixed: None };
     let recipe = model.train.as_ref().expect("a recipe");
     let mut results = vec![vec![]];
     for step in 0..3 {

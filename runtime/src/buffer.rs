@@ -79,11 +79,6 @@ fn advise(memory: &mut [u8]) {
 #[cfg(not(target_os = "linux"))]
 fn advise(_memory: &mut [u8]) {}
 
-/// The numbers in bytes, each through `read`.
-pub fn numbers<T>(bytes: &[u8], read: impl Fn([u8; 4]) -> T) -> impl Iterator<Item = T> {
-    bytes.as_chunks::<4>().0.iter().map(move |b| read(*b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

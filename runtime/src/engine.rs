@@ -1,6 +1,6 @@
 //! A program ready to run, whatever runs it: compiled plan or interpreter.
 
-use crate::plan::Port;
+use crate::plan::{DType, Port};
 use crate::{Result, Tensor};
 
 /// What a caller feeds: in logical order, for the whole batch (or once, for inputs that are not batched).
@@ -10,6 +10,33 @@ pub enum Feed<'a> {
     F32(&'a [f32]),
     /// Whole numbers.
     I32(&'a [i32]),
+    /// Bytes.
+    U8(&'a [u8]),
+}
+
+impl Feed<'_> {
+    /// What is fed.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Feed::F32(_) => DType::F32,
+            Feed::I32(_) => DType::I32,
+            Feed::U8(_) => DType::U8,
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Feed::F32(data) => data.len(),
+            Feed::I32(data) => data.len(),
+            Feed::U8(data) => data.len(),
+        }
+    }
+
+    /// Is there nothing in it?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Takes inputs while a run computes.

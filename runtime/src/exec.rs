@@ -2,7 +2,7 @@
 //!
 //! One of the named places of `unsafe`: the calls into compiled code, with pointers into memory that the executor owns.
 
-use crate::buffer::{Buffer, numbers};
+use crate::buffer::Buffer;
 use crate::plan::{Home, Launch, Plan, Port};
 use crate::threads::{Pool, Worker};
 use crate::{Engine, Error, Feed, Result, Tensor};
@@ -265,9 +265,4 @@ impl Executor {
     pub fn other_bytes(&self) -> usize {
         self.persistent.len() + self.scratch.iter().map(Buffer::len).sum::<usize>()
     }
-}
-
-/// The float at a place in bytes, or the integer, as a float.
-fn floats(bytes: &[u8], ints: bool) -> impl Iterator<Item = f32> {
-    numbers(bytes, move |b| if ints { i32::from_ne_bytes(b) as f32 } else { f32::from_ne_bytes(b) })
 }

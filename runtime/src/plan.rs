@@ -1,5 +1,6 @@
 //! A compiled program as data: launches, and every buffer's place, decided at compile time.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +163,72 @@ impl Role {
     }
 }
 
+/// What an element of a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DType {
+    /// Float numbers of 32 bits.
+    F32,
+    /// Labels and random keys; never differentiated.
+    I32,
+    /// Bytes, 0 to 255: pictures before anything is done to them.
+    U8,
+}
+
+impl DType {
+    /// Every type of elements.
+    pub const ALL: [DType; 3] = [DType::F32, DType::I32, DType::U8];
+
+    /// The word for it in texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::I32 => "i32",
+            DType::U8 => "u8",
+        }
+    }
+
+    /// Bytes of an element in memory.
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::F32 | DType::I32 => 4,
+            DType::U8 => 1,
+        }
+    }
+
+    /// The word for it in C.
+    pub fn c_type(self) -> &'static str {
+        match self {
+            DType::F32 => "float",
+            DType::I32 => "int32_t",
+            DType::U8 => "uint8_t",
+        }
+    }
+
+    /// The word for it in NumPy.
+    pub fn numpy(self) -> &'static str {
+        match self {
+            DType::F32 => "float32",
+            DType::I32 => "int32",
+            DType::U8 => "uint8",
+        }
+    }
+
+    /// What its elements are called in messages.
+    pub fn elements(self) -> &'static str {
+        match self {
+            DType::F32 => "floats",
+            DType::I32 => "integers",
+            DType::U8 => "bytes",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A value that callers feed, fetch, read or write, by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
@@ -169,8 +236,8 @@ pub struct Port {
     pub name: String,
     /// What an input stands for; [`Role::Tensor`] for outputs and parameters.
     pub role: Role,
-    /// I32 instead of F32.
-    pub ints: bool,
+    /// What its elements are; parameters and outputs have no bytes.
+    pub dtype: DType,
     /// One per image?
     pub batched: bool,
     /// Logical dimensions (per image).
@@ -185,6 +252,11 @@ impl Port {
     /// Elements (per image).
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
+    }
+
+    /// Bytes in memory (per image).
+    pub fn bytes(&self) -> usize {
+        self.dtype.bytes() * self.elements()
     }
 }
 

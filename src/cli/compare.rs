@@ -11,12 +11,13 @@ use super::output::{self, Done, Failure};
 use super::programs::{find_weights, initialise, use_weights};
 use super::weights::Renames;
 use ninc::model::Model;
+use ninc_runtime::data::Values;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::Source;
 use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Feed, Tensor};
+use ninc_runtime::{Error, Tensor};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -85,7 +86,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 type Given = (PathBuf, Weights);
 
 /// Images for both sides: prepared ones, or of 0 to 255 with their preparation.
-type Images = (Vec<f32>, Option<Preparation>);
+type Images = (Values, Option<Preparation>);
 
 fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOptions) -> Done<Images> {
     let size: usize = input(model)?.iter().product();
@@ -93,7 +94,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
     let embedded = model.data.as_ref().is_some_and(|spec| spec.source == Source::Digits);
     if args.data.is_none() && !embedded {
         let mut random = Stream::new(1, 0, 0);
-        return Ok(((0..count * size).map(|_| random.normal()).collect(), None));
+        return Ok((Values::Floats((0..count * size).map(|_| random.normal()).collect()), None));
     }
     let sets = load_data(model, &args.file, args.data.as_deref(), given.map(|(_, weights)| weights))?;
     let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
@@ -111,12 +112,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
         }
     }
     preparation.check(&sets.test)?;
-    let count = count.min(sets.test.len());
-    let mut values = vec![0.0; count * size];
-    for (item, image) in values.chunks_exact_mut(size).enumerate() {
-        sets.test.copy(item, image)?;
-    }
-    Ok((values, Some(preparation)))
+    Ok((sets.test.values(0..count.min(sets.test.len()))?, Some(preparation)))
 }
 
 /// The weights that were given or lie where `run` would find them.
@@ -138,15 +134,15 @@ fn both(
     values: &[String],
 ) -> Done<[Vec<Tensor>; 2]> {
     let one = |side: &GlobalOptions| -> Done<Vec<Tensor>> {
-        let mut program = side.inference_of(model, preparation.as_ref(), dumps)?;
+        let mut program = side.inference_of(model, preparation.as_ref(), images.feed().dtype(), dumps)?;
         match given {
             Some((path, weights)) => use_weights(&mut program, weights, path)?,
             None => initialise(&mut program)?,
         }
         let port = step_inputs::image(program.engine.inputs())?.clone();
         let names: Vec<&str> = values.iter().map(String::as_str).collect();
-        let count = images.len() / port.elements();
-        Ok(program.engine.run(count, &[(&port.name, Feed::F32(images))], &names)?)
+        let count = images.feed().len() / port.elements();
+        Ok(program.engine.run(count, &[(&port.name, images.feed())], &names)?)
     };
     Ok([one(&sides[0])?, one(&sides[1])?])
 }

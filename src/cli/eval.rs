@@ -98,7 +98,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if let Some(learned) = preparation.range() {
         set.range().check("the data", learned)?;
     }
-    let mut program = global.inference_of(&model, Some(&preparation), &[])?;
+    let mut program = global.inference_of(&model, Some(&preparation), set.images.dtype(), &[])?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, &weights_path)?;
     let source = Source::plain(&set, None, args.batch as usize)?;

@@ -7,6 +7,7 @@ use ninc::front::diag::{has_errors, render};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::Stage;
+use ninc::types::DType;
 use ninc_runtime::Error;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::range::Range;
@@ -80,16 +81,16 @@ pub fn pictures(model: &Model, weights: Option<&Weights>) -> Pictures {
 }
 
 /// The range of the training data's numbers, where anybody knows it: only arrays may have another than bytes.
-pub fn range(model: &Model, preparation: Option<&Preparation>) -> Option<Range> {
+pub fn range(model: &Model, preparation: Option<&Form>) -> Option<Range> {
     let bytes = model.data.as_ref().is_some_and(|d| d.source != Source::Npz);
-    preparation.and_then(Preparation::range).or(bytes.then_some(Range::BYTES))
+    preparation.and_then(Form::range).or(bytes.then_some(Range::BYTES))
 }
 
 /// The shape of the network's input.
 pub fn input(model: &Model) -> Done<Vec<usize>> {
     let graph = &model.graph;
     let mut inputs = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
-        Operator::Input(input) if input.batched && !input.ints => Some(input.dims.clone()),
+        Operator::Input(input) if input.batched && input.dtype == DType::F32 => Some(input.dims.clone()),
         _ => None,
     });
     match (inputs.next(), inputs.next()) {

@@ -6,6 +6,7 @@ use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, Program};
 use ninc::prepare;
+use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::weights::Weights;
@@ -14,21 +15,33 @@ use std::path::{Path, PathBuf};
 
 impl GlobalOptions {
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
-        self.inference_of(model, None, dumps)
+        self.inference_of(model, None, DType::F32, dumps)
     }
 
-    /// With a preparation the program takes images of 0 to 255, else prepared ones.
-    pub fn inference_of(&self, model: &Model, preparation: Option<&Preparation>, dumps: &[String]) -> Done<Program> {
-        let mut program = self.inference_behind(model, preparation.map(Preparation::form), dumps)?;
+    /// With a preparation the program takes images of 0 to 255, of this type, else prepared ones.
+    pub fn inference_of(
+        &self,
+        model: &Model,
+        preparation: Option<&Preparation>,
+        dtype: DType,
+        dumps: &[String],
+    ) -> Done<Program> {
+        let mut program = self.inference_behind(model, preparation.map(Preparation::form), dtype, dumps)?;
         preparation.map_or(Ok(()), |preparation| prepare::write(&mut *program.engine, preparation))?;
         Ok(program)
     }
 
     /// As [`GlobalOptions::inference_of`], before the preparation's numbers are known.
-    pub fn inference_behind(&self, model: &Model, preparation: Option<&Form>, dumps: &[String]) -> Done<Program> {
+    pub fn inference_behind(
+        &self,
+        model: &Model,
+        preparation: Option<&Form>,
+        dtype: DType,
+        dumps: &[String],
+    ) -> Done<Program> {
         let options = Options { dumps: dumps.to_vec(), cache: self.code_cache(), ..self.options()? };
         let program = match preparation {
-            Some(preparation) => pipeline::prepared_inference(model, preparation, &options)?,
+            Some(preparation) => pipeline::prepared_inference(model, preparation, dtype, &options)?,
             None => pipeline::inference(model, &options)?,
         };
         self.times(&program.report);
@@ -42,11 +55,11 @@ impl GlobalOptions {
     /// Compiles preparations for this command's device. A light one gets one thread: it runs beside a training.
     pub fn compile_preparations(
         &self,
-    ) -> Done<impl Fn(&Preparation) -> ninc_runtime::Result<Box<dyn Engine + Send>> + use<>> {
+    ) -> Done<impl Fn(&Preparation, DType) -> ninc_runtime::Result<Box<dyn Engine + Send>> + use<>> {
         let options = Options { cache: self.code_cache(), ..self.options()? };
-        Ok(move |preparation: &Preparation| {
+        Ok(move |preparation: &Preparation, dtype: DType| {
             let threads = if preparation.is_heavy() { options.threads } else { 1 };
-            Ok(pipeline::preparation(preparation, &Options { threads, ..options.clone() })?.engine)
+            Ok(pipeline::preparation(preparation, dtype, &Options { threads, ..options.clone() })?.engine)
         })
     }
 

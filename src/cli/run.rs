@@ -16,7 +16,7 @@ use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::{Scores, evaluate};
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Engine, Error, Feed, Tensor};
+use ninc_runtime::{Engine, Error, Tensor};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -85,7 +85,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (weights, program) = Weights::read_beside(&weights_path, |fitted| {
         let fitted = fitted.filter(|_| !args.raw);
         fitted.map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
-        global.inference_behind(&model, fitted, &wanted)
+        global.inference_behind(&model, fitted, inputs::dtype(args, &model, fitted), &wanted)
     })?;
     let weights = args.renames.apply(weights, &weights_path)?;
     let mut program = program?;
@@ -137,9 +137,9 @@ fn of_size(fitted: &Form, dims: &[usize]) -> Done {
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {
     let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
     let mut all: Vec<Tensor> = Vec::new();
-    for some in images.values.chunks(BATCH * images.size) {
+    for some in images.feeds(BATCH) {
         let count = some.len() / images.size;
-        let results = engine.run(count, &[(&input, Feed::F32(some))], names)?;
+        let results = engine.run(count, &[(&input, some)], names)?;
         match all.is_empty() {
             true => all = results,
             false => {

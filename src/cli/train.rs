@@ -144,7 +144,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let compile = global.silent().compile_preparations()?;
     let preparation = prepare(&spec, &sets.train, &compile)?;
-    let preparer = Arc::new(Preparer::new(&preparation, &compile)?);
+    let preparer = Arc::new(Preparer::new(&preparation, sets.train.images.dtype(), &compile)?);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
         name: model.name.clone(),

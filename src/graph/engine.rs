@@ -4,7 +4,7 @@ use super::Graph;
 use super::interp::{self, Value};
 use crate::ops::Operator;
 use crate::ops::source::Input;
-use crate::types::{DType, Type};
+use crate::types::Type;
 use ninc_runtime::plan::{Port, Role};
 use ninc_runtime::{Engine, Error, Feed, Result, Tensor};
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ pub struct Interpreter {
 
 /// A port of a graph value that callers read or write by name; compiled programs say which buffer it is.
 pub fn port(name: &str, ty: &Type, buffer: usize) -> Port {
-    let (ints, order) = (ty.dtype == DType::I32, ty.memory_order());
-    Port { name: name.into(), role: Role::Tensor, ints, batched: ty.batched, dims: ty.dims.clone(), order, buffer }
+    let (name, role, dims) = (name.into(), Role::Tensor, ty.dims.clone());
+    Port { name, role, dtype: ty.dtype, batched: ty.batched, dims, order: ty.memory_order(), buffer }
 }
 
 /// The port of an input.
@@ -125,14 +125,13 @@ fn feed(port: &Port, batch: usize, inputs: &[(&str, Feed)]) -> Result<Value<f32>
         dims.insert(0, batch);
     }
     let elements: usize = dims.iter().product();
-    match feed {
-        Feed::F32(data) if !port.ints && data.len() == elements => Ok(Value::new(&dims, data.to_vec())),
-        Feed::I32(data) if port.ints && data.len() == elements => {
-            Ok(Value::Int(interp::Tensor { dims, data: data.to_vec() }))
-        }
-        _ => {
-            let kind = if port.ints { "integers" } else { "floats" };
-            Err(Error::new(format!("input `{}` needs {elements} {kind} of shape {dims:?}", port.name)))
-        }
+    if feed.dtype() != port.dtype || feed.len() != elements {
+        let kind = port.dtype.elements();
+        return Err(Error::new(format!("input `{}` needs {elements} {kind} of shape {dims:?}", port.name)));
     }
+    Ok(match feed {
+        Feed::F32(data) => Value::new(&dims, data.to_vec()),
+        Feed::I32(data) => Value::Int(interp::Tensor { dims, data: data.to_vec() }),
+        Feed::U8(data) => Value::Int(interp::Tensor { dims, data: data.iter().map(|&v| v.into()).collect() }),
+    })
 }

@@ -9,6 +9,7 @@ use crate::ops::Operator;
 use crate::ops::activation::Function;
 use crate::ops::attr::{Attr, AttrValue};
 use crate::ops::mlpconv::{MlpConv, Stage};
+use crate::types::DType;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -48,9 +49,12 @@ fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
     let now: Vec<_> = op.attrs().into_iter().map(|a| (a.name, a.value)).collect();
     let without = |name: &str| now.iter().filter(|(n, _)| *n != name).cloned().collect();
     match op {
-        Operator::Input(_) => {
-            now.into_iter().filter(|(n, _)| ["name", "ints", "batched", "dims"].contains(n)).collect()
-        }
+        Operator::Input(op) => vec![
+            ("name", op.name.to_attr()),
+            ("ints", (op.dtype == DType::I32).to_attr()),
+            ("batched", op.batched.to_attr()),
+            ("dims", op.dims.to_attr()),
+        ],
         // The weights told the window.
         Operator::Conv2d(_) => without("kernel"),
         Operator::LocalConv(_) => now.into_iter().filter(|(n, _)| ["stride", "pad"].contains(n)).collect(),

@@ -163,7 +163,7 @@ pub fn run<T: Real>(
         };
         let dims = node.ty.full_dims(batch);
         assert_eq!(value.dims(), dims, "shape of {:?} = {}", node.name, node.op.name());
-        assert_eq!(matches!(value, Value::Int(_)), node.ty.dtype == DType::I32, "type of {}", node.op.name());
+        assert_eq!(matches!(value, Value::Int(_)), node.ty.dtype != DType::F32, "type of {}", node.op.name());
         values.insert(id, value);
         for operand in node.operands() {
             if let Some(left) = uses.get_mut(operand) {

@@ -143,10 +143,11 @@ mod tests {
     use crate::ops::activation::{Activation, Function};
     use crate::ops::arithmetic::Add;
     use crate::ops::source::{Init, Input, Param};
+    use crate::types::DType;
     use ninc_runtime::plan::Role;
 
     fn input(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {
-        let op = Input { name: name.into(), role: Role::Image, ints: false, batched: true, dims: dims.to_vec() };
+        let op = Input { name: name.into(), role: Role::Image, dtype: DType::F32, batched: true, dims: dims.to_vec() };
         graph.add(op, &[]).unwrap()
     }
 

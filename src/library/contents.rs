@@ -8,6 +8,7 @@ use super::{LibraryContents, ProgramVariants, Variant};
 use crate::lower::target::Target;
 use crate::model::Model;
 use crate::pipeline::{self, Emit, Kernels, Options, Stage};
+use ninc_runtime::data::prepare::Form;
 use ninc_runtime::plan::{Hyper, Port, Role};
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::Store;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 pub(super) struct Compiled {
     /// By level of processors, at least one.
     inference: Vec<Kernels>,
-    /// What prepares pictures, by level; empty where there are none, or nothing is done to them.
+    /// What prepares pictures, by level; empty where there are none.
     preparation: Vec<Kernels>,
     /// The training step by level; empty without it.
     training: Vec<Kernels>,
@@ -47,9 +48,14 @@ impl Compiled {
             (None, Some(kernels)) => fresh(model, kernels)?,
             (None, None) => Weights::default(),
         };
-        let fitted = weights.preparation.as_ref().filter(|p| picture(request).is_some() && !p.spec().is_empty());
-        let preparation = match fitted {
-            Some(fitted) => compile(request, options, vec![], |o, t| pipeline::preparation_variants(fitted, o, t))?,
+        let preparation = match picture(request) {
+            Some(dims) => {
+                // Without steps bytes become floats, which the training data's may be a part of.
+                let (_, divisor) = request.reading;
+                let own = weights.preparation.as_ref().map(|p| Ok(p.form().clone()));
+                let form = own.unwrap_or_else(|| Form::new(vec![], dims))?;
+                compile(request, options, vec![], |o, t| pipeline::preparation_variants(&form, divisor, o, t))?
+            }
             None => vec![],
         };
         let mut compiled = Compiled { inference, preparation, training, weights, saved: Store::default() };

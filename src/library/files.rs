@@ -131,10 +131,8 @@ impl Build<'_> {
     fn description(&self, files: &[File], rows: &[Row], code_bytes: usize) -> File {
         let (request, kernels) = (self.request, self.compiled.last());
         let plan = &kernels.plan;
-        let port = |p: &Port| {
-            let kind = if p.ints { "int32" } else { "float32" };
-            json!({ "name": p.name, "type": kind, "shape": p.dims, "one_per_image": p.batched })
-        };
+        let port =
+            |p: &Port| json!({ "name": p.name, "type": p.dtype.numpy(), "shape": p.dims, "one_per_image": p.batched });
         let ports = |ports: &[Port]| ports.iter().map(port).collect::<Vec<_>>();
         let sums: serde_json::Map<String, serde_json::Value> =
             files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();

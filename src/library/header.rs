@@ -62,7 +62,7 @@ fn fill(text: &str, about: &About) -> String {
     let shape = |port: &Port| {
         let dims: Vec<String> = port.dims.iter().map(|d| d.to_string()).collect();
         let per = if port.batched { "n x " } else { "" };
-        format!("{} ({}{}, {})", port.name, per, dims.join(" x "), if port.ints { "int32_t" } else { "float" })
+        format!("{} ({}{}, {})", port.name, per, dims.join(" x "), port.dtype.c_type())
     };
     let list = |ports: &[Port]| ports.iter().map(|p| format!(" *   {}", shape(p))).collect::<Vec<_>>().join("\n");
     let size = |port: Option<&Port>| port.map_or(0, Port::elements).to_string();

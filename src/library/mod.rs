@@ -77,7 +77,7 @@ const TEAMS: usize = 0x10000;
 pub struct LibraryContents<'a> {
     /// The network.
     pub inference: ProgramVariants<'a>,
-    /// What brings pictures to what the network was trained on, where that is more than nothing. Its parameters are the
+    /// What brings pictures to what the network was trained on, where it takes any. Its parameters are the
     /// preparation's tensors, in their order.
     pub preparation: Option<ProgramVariants<'a>>,
     /// A step of its training.

@@ -85,7 +85,7 @@ fn place(plan: &Plan, place: Place) -> (&'static str, Value) {
 fn port(port: &Port) -> Value {
     json!({
         "name": port.name,
-        "type": if port.ints { "int32" } else { "float32" },
+        "type": port.dtype.numpy(),
         "shape": port.dims,
         "order": port.order,
         "one_per_image": port.batched,

@@ -199,7 +199,7 @@ records! {
         plan: u64,
         persistent: u64,
         fitted: u64,
-        /// The plan that prepares pictures, 0 where there is nothing to do, and its memory.
+        /// The plan that prepares pictures, 0 where the network takes none, and its memory.
         preparation: u64,
         prepared: u64,
         /// Its `Team`, 0 before the first run with several threads.

@@ -96,6 +96,15 @@ pub struct ProgramBuilder {
     packed: HashMap<(BufferId, Key), BufferId>,
 }
 
+/// What a value of this type has in memory.
+pub fn elem(ty: &Type) -> Elem {
+    match ty.dtype {
+        DType::F32 => Elem::F32,
+        DType::I32 => Elem::I32,
+        DType::U8 => Elem::U8,
+    }
+}
+
 impl ProgramBuilder {
     /// Adds a buffer of `fixed` elements, or `per_image` for each image.
     pub fn buffer(&mut self, name: &str, elem: Elem, fixed: usize, per_image: usize, role: Role) -> BufferId {
@@ -104,10 +113,7 @@ impl ProgramBuilder {
 
     /// A buffer for a graph value.
     pub fn value(&mut self, name: &str, ty: &Type, role: Role) -> BufferId {
-        let elem = match ty.dtype {
-            DType::F32 => Elem::F32,
-            DType::I32 => Elem::I32,
-        };
+        let elem = elem(ty);
         let (fixed, per_image) = if ty.batched { (0, ty.elements()) } else { (ty.elements(), 0) };
         self.buffer(name, elem, fixed, per_image, role)
     }

@@ -2,7 +2,7 @@
 
 use super::error::AttrError;
 use super::window::Window;
-use crate::types::Format;
+use crate::types::{DType, Format};
 use ninc_runtime::plan::Role;
 use std::fmt;
 
@@ -151,6 +151,15 @@ impl AttrValue for Role {
     }
     fn from_attr(attr: &Attr) -> Option<Self> {
         Role::ALL.into_iter().find(|role| role.to_attr() == *attr)
+    }
+}
+
+impl AttrValue for DType {
+    fn to_attr(&self) -> Attr {
+        Attr::word(self.name())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        DType::ALL.into_iter().find(|dtype| dtype.to_attr() == *attr)
     }
 }
 

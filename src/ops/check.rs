@@ -40,7 +40,7 @@ pub fn float_map(operands: &[Type]) -> Result<Type, ShapeError> {
 pub fn floats(ty: &Type) -> Result<(), ShapeError> {
     match ty.dtype {
         DType::F32 => Ok(()),
-        DType::I32 => Err(format!("floats are needed, but this is {ty}").into()),
+        DType::I32 | DType::U8 => Err(format!("floats are needed, but this is {ty}").into()),
     }
 }
 

@@ -364,7 +364,7 @@ operators! {
     update::MaxNorm => "max_norm",
     fold::FoldWeight => "fold_weight",
     fold::FoldBias => "fold_bias",
-    prepare::Standardise => "standardise",
+    prepare::Pixelwise => "pixelwise",
     prepare::GlobalContrast => "global_contrast",
     prepare::LocalContrast => "local_contrast",
 }

@@ -2,48 +2,132 @@
 //! from then on. Every target computes the same bits: the order of each sum is fixed, and no product is fused with a
 //! sum.
 
-use super::attr::attributes;
+use super::attr::{Attr, AttrValue, attributes};
 use super::error::ShapeError;
 use super::facts::Receptive;
 use super::{Case, Draw, OperatorDef, check, reference};
 use crate::graph::interp::{EvalCx, Real, Value};
+use crate::kernel::ir::Unary;
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::prepare::{LEAST_DEVIATION, LEAST_NORM, REACH, gaussian};
 use crate::recipes::{elementwise, prepare};
-use crate::types::Type;
+use crate::types::{DType, Type};
 
-attributes! {
-    /// `(x, mean[C], [std[C]]) -> (x - mean) / std` per channel: the difference rounded, then the quotient.
-    Standardise {}
+/// A step of [`Pixelwise`] and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PixelStep {
+    /// `x · factor`, with `factor[]`.
+    Scale,
+    /// `x - mean`, with `mean[C]`.
+    Centre,
+    /// `(x - mean) / std`, with `mean[C]` and `std[C]`: the difference rounded, then the quotient.
+    Standardise,
 }
 
-impl OperatorDef for Standardise {
+impl PixelStep {
+    const ALL: [PixelStep; 3] = [PixelStep::Scale, PixelStep::Centre, PixelStep::Standardise];
+
+    fn name(self) -> &'static str {
+        match self {
+            PixelStep::Scale => "scale",
+            PixelStep::Centre => "centre",
+            PixelStep::Standardise => "standardise",
+        }
+    }
+
+    /// Operands that it takes.
+    pub fn numbers(self) -> usize {
+        match self {
+            PixelStep::Scale | PixelStep::Centre => 1,
+            PixelStep::Standardise => 2,
+        }
+    }
+}
+
+impl AttrValue for PixelStep {
+    fn to_attr(&self) -> Attr {
+        Attr::word(self.name())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        PixelStep::ALL.into_iter().find(|step| step.to_attr() == *attr)
+    }
+}
+
+attributes! {
+    /// `(x, numbers…) -> y`: a byte becomes the float of its value, a float stays, and the steps follow, each with the
+    /// next of the fitted numbers. All steps are one pass over memory.
+    Pixelwise {
+        steps: Vec<PixelStep>,
+    }
+}
+
+impl Pixelwise {
+    /// Fitted numbers (operands) that one of these takes: a micro-kernel has six parameters.
+    pub const MOST: usize = 4;
+}
+
+impl OperatorDef for Pixelwise {
     super::internal!();
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        let ([x, mean], std) = check::with_optional(operands)?;
-        let channels = check::channels(x)?;
-        check::weight(mean, &[channels], "the mean")?;
-        std.map_or(Ok(()), |std| check::weight(std, &[channels], "the standard deviation"))?;
-        Ok(x.clone())
+        let needed = 1 + self.steps.iter().map(|step| step.numbers()).sum::<usize>();
+        let Some((x, mut numbers)) = operands.split_first().filter(|_| operands.len() == needed) else {
+            return Err(format!("{needed} operands are needed, but there are {}", operands.len()).into());
+        };
+        let floats = Type { dtype: if x.dtype == DType::U8 { DType::F32 } else { x.dtype }, ..x.clone() };
+        let channels = check::channels(&floats)?;
+        for step in &self.steps {
+            let (own, rest) = numbers.split_at(step.numbers());
+            let dims = if *step == PixelStep::Scale { &[][..] } else { &[channels] };
+            own.iter().try_for_each(|number| check::weight(number, dims, step.name()))?;
+            numbers = rest;
+        }
+        Ok(floats)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let number = |i: usize, c: usize| operands.get(i).map(|o| o.real().data[c].f64());
-        reference::over_channels(cx, [operands[0]], |[x]| {
-            let one = |(c, x): (usize, &f64)| (x - number(1, c).unwrap_or(0.0)) / number(2, c).unwrap_or(1.0);
-            x.iter().enumerate().map(one).collect()
-        })
+        let mut data: Vec<f64> = match operands[0] {
+            Value::Int(bytes) => bytes.data.iter().map(|&v| f64::from(v)).collect(),
+            Value::Real(x) => x.data.iter().map(|v| v.f64()).collect(),
+        };
+        let (channels, size) = (cx.ty.dims[0], cx.ty.elements());
+        let mut numbers = operands[1..].iter().map(|number| &number.real().data);
+        for step in &self.steps {
+            let (first, second) = (numbers.next(), if step.numbers() == 2 { numbers.next() } else { None });
+            for (i, v) in data.iter_mut().enumerate() {
+                let channel = i % size / (size / channels);
+                let of = |numbers: Option<&Vec<T>>, c: usize| numbers.map_or(1.0, |n| n[c].f64());
+                *v = match step {
+                    PixelStep::Scale => *v * of(first, 0),
+                    PixelStep::Centre => *v - of(first, channel),
+                    PixelStep::Standardise => (*v - of(first, channel)) / of(second, channel),
+                };
+            }
+        }
+        reference::result(cx, data)
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let divided = cx.operands.len() == 3;
-        elementwise::map_with(cx, if divided { "standardise" } else { "centre" }, divided, |&divided, b, v, _| {
-            let difference = b.sub(v[0], v[1]);
-            if divided { b.div(difference, v[2]) } else { difference }
+        let bytes = cx.operands[0].ty.dtype == DType::U8;
+        let steps: Vec<&str> = self.steps.iter().map(|step| step.name()).collect();
+        let name = if steps.is_empty() { "float".into() } else { steps.join("_") };
+        elementwise::map_with(cx, &name, (bytes, self.steps.clone()), |(bytes, steps), b, v, _| {
+            let mut value = if *bytes { b.unary(Unary::ToFloat, v[0]) } else { v[0] };
+            let mut at = 1;
+            for step in steps {
+                value = match step {
+                    PixelStep::Scale => b.mul(value, v[at]),
+                    PixelStep::Centre | PixelStep::Standardise => b.sub(value, v[at]),
+                };
+                if *step == PixelStep::Standardise {
+                    value = b.div(value, v[at + 1]);
+                }
+                at += step.numbers();
+            }
+            value
         })
     }
 
@@ -51,12 +135,22 @@ impl OperatorDef for Standardise {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let case = |dims: &[usize], shared: usize| {
-            let channels = Type::shared(&dims[..1]);
-            let operands = [vec![Type::batched(dims)], vec![channels; shared]].concat();
-            Case::new(Standardise {}, 3, &operands).drawn(Draw::Positive)
+        let case = |x: Type, steps: &[PixelStep]| {
+            let numbers = |step: &PixelStep| match step {
+                PixelStep::Scale => vec![Type::shared(&[]); 1],
+                step => vec![Type::shared(&x.dims[..1]); step.numbers()],
+            };
+            let operands: Vec<Type> = [x.clone()].into_iter().chain(steps.iter().flat_map(numbers)).collect();
+            Case::new(Pixelwise { steps: steps.to_vec() }, 3, &operands).drawn(Draw::Positive)
         };
-        vec![case(&[3, 4, 5], 2), case(&[1, 7, 3], 2), case(&[19], 1), case(&[3, 2, 2], 1)]
+        let [scale, centre, standardise] = PixelStep::ALL;
+        let mut cases = Vec::new();
+        for dims in [&[3, 4, 5][..], &[1, 7, 3], &[19]] {
+            for steps in [&[standardise][..], &[centre], &[scale, standardise, scale], &[]] {
+                cases.extend([Type::batched(dims), Type::bytes(dims)].map(|x| case(x, steps)));
+            }
+        }
+        cases
     }
 }
 

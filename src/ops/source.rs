@@ -47,8 +47,8 @@ attributes! {
         name: String,
         /// What it stands for; the name decides nothing.
         role: Role,
-        /// I32 instead of F32
-        ints: bool = false,
+        /// What its elements are.
+        dtype: DType = DType::F32,
         batched: bool = true,
         dims: Vec<usize>,
     }
@@ -59,8 +59,7 @@ impl OperatorDef for Input {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::exactly::<0>(operands)?;
-        let dtype = if self.ints { DType::I32 } else { DType::F32 };
-        check::sized(Type { dtype, batched: self.batched, dims: self.dims.clone() })
+        check::sized(Type { dtype: self.dtype, batched: self.batched, dims: self.dims.clone() })
     }
 
     fn eval<T: Real>(&self, _cx: &EvalCx, _operands: &[&Value<T>]) -> Value<T> {

@@ -4,7 +4,7 @@
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::source::Input;
-use crate::types::Format;
+use crate::types::{DType, Format};
 use error::PassError;
 use ninc_runtime::plan::Role;
 
@@ -95,12 +95,12 @@ fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, PassError> {
     if let Some(id) = graph.ids().into_iter().find(found) {
         return Ok(id);
     }
-    let (ints, batched, dims) = match role {
-        Role::Labels | Role::Partners => (true, true, vec![]),
-        Role::Key => (true, false, vec![4]),
-        _ => (false, false, vec![]),
+    let (dtype, batched, dims) = match role {
+        Role::Labels | Role::Partners => (DType::I32, true, vec![]),
+        Role::Key => (DType::I32, false, vec![4]),
+        _ => (DType::F32, false, vec![]),
     };
-    Ok(graph.add(Input { name: format!("@{}", role.name()), role, ints, batched, dims }, &[])?)
+    Ok(graph.add(Input { name: format!("@{}", role.name()), role, dtype, batched, dims }, &[])?)
 }
 
 /// Names a value unless another has that name.

@@ -28,6 +28,7 @@ use crate::graph::Graph;
 use crate::lower::target::Target;
 use crate::model::Model;
 use crate::prepare;
+use crate::types::DType;
 use backend::Backend;
 use cpu::Cpu;
 use ninc_runtime::Result;
@@ -53,28 +54,28 @@ pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     session.finish(graph, Mode::Inference)
 }
 
-/// As [`inference`] behind a preparation: it takes images of 0 to 255. Its numbers, which [`prepare::write`] gives it,
-/// are not among the parameters.
-pub fn prepared_inference(model: &Model, preparation: &Form, options: &Options) -> Result<Program> {
+/// As [`inference`] behind a preparation: it takes images of 0 to 255, of this type. The preparation's numbers, which
+/// [`prepare::write`] gives it, are not among the parameters.
+pub fn prepared_inference(model: &Model, preparation: &Form, dtype: DType, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let mut graph = session.inference_graph(model)?;
     // After all passes: it is not rounded to `Options::precision`, and the network's kernels stay what they are.
-    session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation))?;
+    session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation, dtype))?;
     let mut program = session.finish(graph, Mode::Inference)?;
     let numbers = preparation.shapes();
     program.params.retain(|param| numbers.iter().all(|(name, _)| *name != param.name));
     Ok(program)
 }
 
-/// A program that prepares images of 0 to 255 and does nothing else.
-pub fn preparation(preparation: &Preparation, options: &Options) -> Result<Program> {
-    let mut program = graph(&alone(preparation)?, &alone_options(options))?;
+/// A program that prepares images of 0 to 255, of this type, and does nothing else.
+pub fn preparation(preparation: &Preparation, dtype: DType, options: &Options) -> Result<Program> {
+    let mut program = graph(&alone(preparation.form(), dtype)?, &alone_options(options))?;
     prepare::write(&mut *program.engine, preparation)?;
     Ok(program)
 }
 
-fn alone(preparation: &Preparation) -> Result<Graph> {
-    prepare::alone(preparation.form()).map_err(|e| e.of("prepare"))
+fn alone(preparation: &Form, dtype: DType) -> Result<Graph> {
+    prepare::alone(preparation, dtype).map_err(|e| e.of("prepare"))
 }
 
 /// A preparation beside a network has no texts of its own and is computed in float32.
@@ -124,10 +125,10 @@ pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -
     session.variants(&graph, Mode::Training, targets)
 }
 
-/// Like [`inference_variants`], for [`preparation`].
-pub fn preparation_variants(p: &Preparation, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
+/// Like [`inference_variants`], for a program that prepares pictures, which are bytes.
+pub fn preparation_variants(form: &Form, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
     let options = alone_options(options);
-    Session::new(&options).variants(&alone(p)?, Mode::Inference, targets)
+    Session::new(&options).variants(&alone(form, DType::U8)?, Mode::Inference, targets)
 }
 
 /// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.

@@ -267,8 +267,9 @@ fn buffer_of(builder: &ProgramBuilder, port: &Port) -> Result<BufferId, PlanErro
     let id = BufferId::new(port.buffer);
     let buffer = builder.buffers.get(id).ok_or_else(|| format!("{} has no buffer", port.name))?;
     let elements = if port.batched { buffer.per_image } else { buffer.fixed };
-    if elements != port.elements() || buffer.elem.bytes() != 4 {
-        return Err(format!("{} has {} elements, its buffer {elements}", port.name, port.elements()).into());
+    if elements != port.elements() || buffer.elem.bytes() != port.dtype.bytes() {
+        let (name, count, elem) = (&port.name, port.elements(), buffer.elem);
+        return Err(format!("{name} has {count} elements of {}, its buffer {elements} of {elem}", port.dtype).into());
     }
     Ok(id)
 }

@@ -59,7 +59,7 @@ fn port_type(port: &Port) -> String {
     if port.batched {
         dims.insert(0, "N".into());
     }
-    format!("{}[{}]", if port.ints { "i32" } else { "f32" }, dims.join(", "))
+    format!("{}[{}]", port.dtype, dims.join(", "))
 }
 
 fn launch_text(plan: &Plan, launch: &Launch) -> String {

@@ -7,6 +7,7 @@ use ninc::ops::stochastic_pool::StochasticPool;
 use ninc::ops::window::pooling;
 use ninc::ops::{Operator, TrainCx, dropout::Dropout};
 use ninc::pipeline::{self, Options};
+use ninc::types::DType;
 use ninc_runtime::Feed;
 use ninc_runtime::plan::Role;
 use std::fs;
@@ -112,9 +113,10 @@ fn random_numbers_are_the_cpus() {
     ];
     for op in ops {
         let mut graph = Graph::new("random");
-        let key = Input { name: "key".into(), role: Role::Key, ints: true, batched: false, dims: vec![4] };
+        let key = Input { name: "key".into(), role: Role::Key, dtype: DType::I32, batched: false, dims: vec![4] };
         let key = graph.add(key, &[]).expect("a key");
-        let image = Input { name: "image".into(), role: Role::Image, ints: false, batched: true, dims: vec![5, 6, 6] };
+        let image =
+            Input { name: "image".into(), role: Role::Image, dtype: DType::F32, batched: true, dims: vec![5, 6, 6] };
         let image = graph.add(image, &[]).expect("an image");
         let mut cx = TrainCx { graph: &mut graph, operands: vec![image], key };
         let value = op.training(&mut cx).expect("it trains").expect("another form");

@@ -9,6 +9,7 @@ use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::passes::{self, training};
 use ninc::pipeline::{self, Device, Options};
+use ninc::types::DType;
 use ninc::{plan, translate};
 use ninc_runtime::opencl::{Choice, Fault, OpenCl, choose};
 use ninc_runtime::{Engine, Feed, Tensor};
@@ -208,7 +209,7 @@ fn one_of_several_devices_fails() {
             .iter()
             .zip(&data)
             .map(|(port, t)| {
-                let feed = if port.ints { Feed::I32(&ints[..t.data.len()]) } else { Feed::F32(&t.data) };
+                let feed = if port.dtype == DType::I32 { Feed::I32(&ints[..t.data.len()]) } else { Feed::F32(&t.data) };
                 (port.name.as_str(), feed)
             })
             .collect();

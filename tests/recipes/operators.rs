@@ -34,7 +34,11 @@ fn draw(case: &Case, ty: &Type, rng: &mut Draw) -> Vec<f32> {
 
 fn ints(case: &Case, ty: &Type, rng: &mut Draw) -> Vec<i32> {
     let count: usize = ty.full_dims(case.batch).iter().product();
-    let bound = if let ops::Draw::Labels(classes) = case.draw { classes as u32 } else { 1 << 30 };
+    let bound = match case.draw {
+        _ if ty.dtype == DType::U8 => 256,
+        ops::Draw::Labels(classes) => classes as u32,
+        _ => 1 << 30,
+    };
     (0..count).map(|_| rng.below(bound) as i32).collect()
 }
 
@@ -48,10 +52,12 @@ fn recipes_compute_what_operators_mean() {
         let (mut values, mut exact, mut operands) = (vec![], vec![], vec![]);
         for operand in &case.operands {
             let dims = operand.full_dims(case.batch);
-            if operand.dtype == DType::I32 {
+            if operand.dtype != DType::F32 {
                 let data = ints(case, operand, &mut rng);
                 values.push(Value::<f64>::Int(ninc::graph::interp::Tensor { dims, data: data.clone() }));
-                operands.push((operand.clone(), Data::I32(memory(operand, &data))));
+                let data = memory(operand, &data);
+                let bytes = || Data::U8(data.iter().map(|&v| v as u8).collect());
+                operands.push((operand.clone(), if operand.dtype == DType::U8 { bytes() } else { Data::I32(data) }));
             } else {
                 let data = draw(case, operand, &mut rng);
                 values.push(Value::new(&dims, data.iter().map(|&x| f64::from(x)).collect()));

@@ -4,7 +4,8 @@ use ninc::graph::Graph;
 use ninc::graph::interp::{Tensor as Wide, Value};
 use ninc::lower::target::{Isa, Target};
 use ninc::pipeline::{self, Options};
-use ninc::types::Type;
+use ninc::types::{DType, Type};
+use ninc_runtime::plan::Port;
 use ninc_runtime::{Feed, Tensor};
 use std::collections::HashMap;
 
@@ -19,6 +20,14 @@ pub fn run(
     run_with(graph, batch, &options, source)
 }
 
+/// Integers as bytes.
+fn bytes(value: &Value<f32>) -> Vec<u8> {
+    match value {
+        Value::Int(tensor) => tensor.data.iter().map(|&v| v as u8).collect(),
+        Value::Real(_) => vec![],
+    }
+}
+
 /// The same for any device and target.
 pub fn run_with(
     graph: &Graph,
@@ -28,19 +37,19 @@ pub fn run_with(
 ) -> HashMap<String, Value<f32>> {
     let program = pipeline::graph(graph, options).unwrap_or_else(|e| panic!("{:?}: {e}", options.device));
     let mut engine = program.engine;
-    let ty = |ints: bool, batched: bool, dims: &[usize]| {
-        if ints { Type::ints(batched, dims) } else { Type { batched, ..Type::shared(dims) } }
-    };
+    let ty = |port: &Port| Type { dtype: port.dtype, batched: port.batched, dims: port.dims.clone() };
     for port in engine.params().to_vec() {
-        let value = source(&port.name, &ty(port.ints, port.batched, &port.dims));
+        let value = source(&port.name, &ty(&port));
         engine.write(&port.name, &Tensor::new(&port.dims, value.real().data.clone()).unwrap()).unwrap();
     }
     let ports = engine.inputs().to_vec();
-    let values: Vec<Value<f32>> = ports.iter().map(|p| source(&p.name, &ty(p.ints, p.batched, &p.dims))).collect();
+    let values: Vec<Value<f32>> = ports.iter().map(|p| source(&p.name, &ty(p))).collect();
+    let bytes: Vec<Vec<u8>> = values.iter().map(bytes).collect();
     let feeds: Vec<(&str, Feed)> = ports
         .iter()
-        .zip(&values)
-        .map(|(port, value)| match value {
+        .zip(values.iter().zip(&bytes))
+        .map(|(port, (value, bytes))| match value {
+            Value::Int(_) if port.dtype == DType::U8 => (port.name.as_str(), Feed::U8(bytes)),
             Value::Real(tensor) => (port.name.as_str(), Feed::F32(&tensor.data)),
             Value::Int(tensor) => (port.name.as_str(), Feed::I32(&tensor.data)),
         })

@@ -15,8 +15,9 @@ pub fn operands(case: &Case, seed: u64) -> Vec<Value<f32>> {
 pub fn value(ty: &Type, batch: usize, draw: Draw, random: &mut Stream) -> Value<f32> {
     let dims = ty.full_dims(batch);
     let count = dims.iter().product();
-    if ty.dtype == DType::I32 {
+    if ty.dtype != DType::F32 {
         let data = match draw {
+            _ if ty.dtype == DType::U8 => (0..count).map(|_| random.below(256) as i32).collect(),
             Draw::Labels(classes) if ty.batched => (0..count).map(|_| random.below(classes as u32) as i32).collect(),
             // A random key: any word will do.
             _ => (0..count).map(|_| random.word() as i32).collect(),

@@ -2,6 +2,7 @@
 
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, ParamInfo};
+use ninc::types::DType;
 use ninc_runtime::Engine;
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::data;
@@ -15,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A program for a preparation, on one thread.
-pub fn compile(preparation: &Preparation) -> ninc_runtime::Result<Box<dyn Engine + Send>> {
-    Ok(pipeline::preparation(preparation, &Options::default())?.engine)
+pub fn compile(preparation: &Preparation, dtype: DType) -> ninc_runtime::Result<Box<dyn Engine + Send>> {
+    Ok(pipeline::preparation(preparation, dtype, &Options::default())?.engine)
 }
 
 /// A training of the network `tiny` (images of 1x8x8) in this folder, which resumes if there is a checkpoint.
@@ -32,7 +33,7 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
     Job {
         name: "tiny".into(),
         recipe: model.train.clone().expect("a recipe"),
-        preparer: Arc::new(Preparer::new(&preparation, &compile).expect("compiles")),
+        preparer: Arc::new(Preparer::new(&preparation, sets.train.images.dtype(), &compile).expect("compiles")),
         preparation: Arc::new(preparation),
         sets,
         augment: spec.augment,

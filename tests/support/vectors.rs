@@ -18,6 +18,7 @@ use ninc::ops::reduce::LossMean;
 use ninc::ops::softmax::Softmax;
 use ninc::ops::source::{Init, Input, Param};
 use ninc::ops::window::{Window, pooling};
+use ninc::types::DType;
 use ninc_runtime::Tensor;
 use ninc_runtime::plan::Role;
 use safetensors::{Dtype, SafeTensors};
@@ -169,7 +170,8 @@ pub fn weighted(graph: &mut Graph, y: NodeId) -> NodeId {
 }
 
 pub fn input(graph: &mut Graph, name: &str, dims: &[usize], ints: bool) -> NodeId {
-    graph.add(Input { name: name.into(), role: Role::Tensor, ints, batched: true, dims: dims.to_vec() }, &[]).unwrap()
+    let dtype = if ints { DType::I32 } else { DType::F32 };
+    graph.add(Input { name: name.into(), role: Role::Tensor, dtype, batched: true, dims: dims.to_vec() }, &[]).unwrap()
 }
 
 pub fn param(graph: &mut Graph, name: &str, dims: &[usize]) -> NodeId {

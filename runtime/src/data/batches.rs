@@ -2,7 +2,7 @@
 
 use super::mixup::{self, Mixed};
 use super::preparer::Preparer;
-use super::{Dataset, Purpose, augment, stream};
+use super::{Dataset, Purpose, Values, augment, stream};
 use crate::finite::first_broken;
 use crate::spec::Augment;
 use crate::{Error, Result};
@@ -32,8 +32,8 @@ pub struct Source {
 /// Images one after the other, `[count, channels, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Values, `[count, channels, height, width]`.
-    pub images: Vec<f32>,
+    /// Values, `[count, channels, height, width]`; bytes where nothing was done to them.
+    pub images: Values,
     /// A class for each image.
     pub labels: Vec<i32>,
     /// The second images of pairs, where images were mixed.
@@ -90,20 +90,22 @@ impl Source {
 
     fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
         let size = self.set.images.size();
-        let mut images = vec![0.0; items.len() * size];
-        let places: Vec<usize> = items.iter().map(|&item| item as usize).collect();
-        self.set.fill(&places, &mut images)?;
+        let mut images = self.set.values(items.iter().map(|&item| item as usize))?;
         if let Some(preparer) = &self.preparer {
-            preparer.apply(&mut images)?;
+            images = Values::Floats(preparer.apply(images)?);
         }
         if !self.augment.is_empty() {
-            for (&item, image) in items.iter().zip(images.chunks_exact_mut(size.max(1))) {
+            let mut floats = images.into_floats();
+            for (&item, image) in items.iter().zip(floats.chunks_exact_mut(size.max(1))) {
                 let mut changed = image.to_vec();
                 augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut changed);
                 image.copy_from_slice(&changed);
             }
+            images = Values::Floats(floats);
         }
-        for (&item, image) in items.iter().zip(images.chunks_exact(size.max(1))) {
+        // Bytes are numbers.
+        let floats = if let Values::Floats(floats) = &images { &floats[..] } else { &[] };
+        for (&item, image) in items.iter().zip(floats.chunks_exact(size.max(1))) {
             if let Some((_, what)) = first_broken(image) {
                 let image = self.set.called(item as usize);
                 return Err(Error::new(format!("{image} has, as the network takes it, a value that is {what}"))

@@ -1,30 +1,57 @@
 //! Many images at once: files are decoded by as many threads as there are processors.
 
-use super::{Dataset, Pixels};
+use super::{Dataset, Pixels, Values};
 use crate::Result;
+use crate::image::kept;
 use std::thread;
 
 impl Dataset {
-    /// Copies images one after the other. Of several errors that of the first image counts.
-    pub fn fill(&self, items: &[usize], target: &mut [f32]) -> Result<()> {
-        let size = self.images.size().max(1);
-        let some = |items: &[usize], target: &mut [f32]| {
-            let mut pairs = items.iter().zip(target.chunks_exact_mut(size));
-            pairs.try_for_each(|(&item, image)| self.copy(item, image))
-        };
-        let threads = match &self.images.pixels {
-            Pixels::Files(..) => thread::available_parallelism().map_or(1, usize::from).min(items.len()),
-            _ => 1,
-        };
-        if threads < 2 {
-            return some(items, target);
-        }
-        let each = items.len().div_ceil(threads);
-        thread::scope(|scope| {
-            let parts = items.chunks(each).zip(target.chunks_mut(each * size));
-            let started: Vec<_> = parts.map(|(items, target)| scope.spawn(move || some(items, target))).collect();
-            let ended = started.into_iter().map(|part| part.join());
-            ended.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    /// Values of these items, `[items, channels, height, width]`. Of several errors that of the first image counts.
+    pub fn values(&self, items: impl ExactSizeIterator<Item = usize>) -> Result<Values> {
+        let rows: Vec<usize> = items.map(|item| self.rows[item] as usize).collect();
+        let size = self.images.size();
+        let range = |row: usize| row * size..(row + 1) * size;
+        Ok(match &self.images.pixels {
+            Pixels::Bytes(bytes) => {
+                let mut values = Vec::with_capacity(rows.len() * size);
+                rows.iter().for_each(|&row| values.extend_from_slice(&bytes[range(row)]));
+                Values::Bytes(values)
+            }
+            Pixels::Floats(floats) => {
+                let mut values = Vec::with_capacity(rows.len() * size);
+                rows.iter().for_each(|&row| values.extend_from_slice(&floats[range(row)]));
+                Values::Floats(values)
+            }
+            Pixels::Files(files, pictures) => {
+                let mut values = vec![0; rows.len() * size];
+                let read = |row: usize, image: &mut [u8]| kept::copy(&files[row], self.images.dims, pictures, image);
+                decode(&rows, size.max(1), &mut values, &read)?;
+                Values::Bytes(values)
+            }
         })
     }
+}
+
+/// Reads pictures of `size` bytes each by all processors.
+fn decode(
+    rows: &[usize],
+    size: usize,
+    target: &mut [u8],
+    read: &(dyn Fn(usize, &mut [u8]) -> Result<()> + Sync),
+) -> Result<()> {
+    let some = |rows: &[usize], target: &mut [u8]| {
+        let mut pairs = rows.iter().zip(target.chunks_exact_mut(size));
+        pairs.try_for_each(|(&row, image)| read(row, image))
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
+    if threads < 2 {
+        return some(rows, target);
+    }
+    let each = rows.len().div_ceil(threads);
+    thread::scope(|scope| {
+        let parts = rows.chunks(each).zip(target.chunks_mut(each * size));
+        let started: Vec<_> = parts.map(|(rows, target)| scope.spawn(move || some(rows, target))).collect();
+        let ended = started.into_iter().map(|part| part.join());
+        ended.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }

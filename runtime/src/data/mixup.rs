@@ -1,6 +1,7 @@
 //! Mixup (Zhang, Cisse, Dauphin & Lopez-Paz, 2018): a batch is mixed with a permutation of itself, images and labels
 //! alike.
 
+use super::Values;
 use super::batches::Batch;
 use crate::philox::Stream;
 
@@ -22,13 +23,15 @@ pub fn mix(batch: &mut Batch, alpha: f64, random: &mut Stream) {
     let share = part.max(1.0 - part) as f32;
     let mut order: Vec<usize> = (0..batch.labels.len()).collect();
     random.shuffle(&mut order);
-    let size = batch.images.len() / order.len().max(1);
-    let own = batch.images.clone();
-    for (image, &other) in batch.images.chunks_exact_mut(size.max(1)).zip(&order) {
+    let own = std::mem::replace(&mut batch.images, Values::Bytes(vec![])).into_floats();
+    let size = own.len() / order.len().max(1);
+    let mut mixed = own.clone();
+    for (image, &other) in mixed.chunks_exact_mut(size.max(1)).zip(&order) {
         for (v, o) in image.iter_mut().zip(&own[other * size..][..size]) {
             *v = share * *v + (1.0 - share) * o;
         }
     }
+    batch.images = Values::Floats(mixed);
     let partners = order.iter().map(|&other| batch.labels[other]).collect();
     batch.mixed = Some(Mixed { partners, share });
 }
@@ -73,11 +76,12 @@ mod tests {
     fn images_and_labels_are_mixed_alike() {
         // An image of one pixel that holds its label.
         let labels: Vec<i32> = (0..10).collect();
-        let mut batch = Batch { images: labels.iter().map(|&l| l as f32).collect(), labels, mixed: None };
+        let images = Values::Bytes(labels.iter().map(|&l| l as u8).collect());
+        let mut batch = Batch { images, labels, mixed: None };
         mix(&mut batch, 0.4, &mut Stream::new(5, 0, 0));
         let mixed = batch.mixed.clone().expect("mixed");
         assert!((0.5..=1.0).contains(&mixed.share));
-        for ((pixel, own), other) in batch.images.iter().zip(&batch.labels).zip(&mixed.partners) {
+        for ((pixel, own), other) in batch.images.into_floats().iter().zip(&batch.labels).zip(&mixed.partners) {
             let expected = mixed.share * *own as f32 + (1.0 - mixed.share) * *other as f32;
             assert!((pixel - expected).abs() < 1e-5);
         }

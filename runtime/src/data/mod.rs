@@ -28,8 +28,9 @@ pub mod zca;
 use crate::classes::Classes;
 use crate::image::kept;
 use crate::philox::Stream;
+use crate::plan::DType;
 use crate::spec::{DataSpec, Pictures, Source};
-use crate::{Error, Result};
+use crate::{Error, Feed, Result};
 use reading::Reading;
 use split::Order;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,33 @@ pub enum Pixels {
     Files(Vec<PathBuf>, Pictures),
 }
 
+/// Values of some images, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// 0 to 255.
+    Bytes(Vec<u8>),
+    /// Any numbers.
+    Floats(Vec<f32>),
+}
+
+impl Values {
+    /// Gives them to a program.
+    pub fn feed(&self) -> Feed<'_> {
+        match self {
+            Values::Bytes(bytes) => Feed::U8(bytes),
+            Values::Floats(floats) => Feed::F32(floats),
+        }
+    }
+
+    /// All as float numbers.
+    pub fn into_floats(self) -> Vec<f32> {
+        match self {
+            Values::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
+            Values::Floats(floats) => floats,
+        }
+    }
+}
+
 /// Images of one size.
 #[derive(Debug)]
 pub struct Images {
@@ -90,6 +118,14 @@ impl Images {
         }
     }
 
+    /// What a value is: a byte, or a float number.
+    pub fn dtype(&self) -> DType {
+        match self.pixels {
+            Pixels::Bytes(_) | Pixels::Files(..) => DType::U8,
+            Pixels::Floats(_) => DType::F32,
+        }
+    }
+
     /// Copies one image, bytes as numbers from 0 to 255.
     pub fn copy(&self, index: usize, target: &mut [f32]) -> Result<()> {
         let range = index * self.size()..(index + 1) * self.size();
@@ -100,7 +136,11 @@ impl Images {
                 }
             }
             Pixels::Floats(floats) => target.copy_from_slice(&floats[range]),
-            Pixels::Files(files, pictures) => kept::copy(&files[index], self.dims, pictures, target)?,
+            Pixels::Files(files, pictures) => {
+                let mut bytes = vec![0; self.size()];
+                kept::copy(&files[index], self.dims, pictures, &mut bytes)?;
+                target.iter_mut().zip(bytes).for_each(|(to, from)| *to = from.into());
+            }
         }
         Ok(())
     }

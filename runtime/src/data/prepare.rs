@@ -146,7 +146,7 @@ impl Preparation {
     }
 
     fn prepared<'a>(&self, set: &'a Dataset, compile: &Compile) -> Result<Prepared<'a>> {
-        Ok(Prepared::new(set, Preparer::new(self, compile)?))
+        Ok(Prepared::new(set, Preparer::new(self, set.images.dtype(), compile)?))
     }
 
     /// The same for pictures that are read in this way, and for numbers of this range.

@@ -1,14 +1,15 @@
 //! Images on their way through a compiled preparation.
 
 use super::prepare::Preparation;
-use super::{Dataset, Images, Pixels};
-use crate::{Engine, Feed, Result};
+use super::{Dataset, Images, Pixels, Values};
+use crate::plan::DType;
+use crate::{Engine, Result};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Compiles a preparation: gives a program whose one input is an image of 0 to 255 and whose one output is the prepared
-/// image.
-pub type Compile<'a> = dyn Fn(&Preparation) -> Result<Box<dyn Engine + Send>> + 'a;
+/// Compiles a preparation of images whose values are bytes or floats: gives a program whose one input is such an image
+/// and whose one output is the prepared image.
+pub type Compile<'a> = dyn Fn(&Preparation, DType) -> Result<Box<dyn Engine + Send>> + 'a;
 
 /// Numbers of images that are prepared at once where a whole data set is: 16 MiB.
 const BLOCK: usize = 1 << 22;
@@ -28,10 +29,10 @@ impl fmt::Debug for Preparer {
 }
 
 impl Preparer {
-    /// Compiles a preparation, if it has steps.
-    pub fn new(preparation: &Preparation, compile: &Compile) -> Result<Preparer> {
+    /// Compiles a preparation of images whose values are of this type, if it has steps.
+    pub fn new(preparation: &Preparation, dtype: DType, compile: &Compile) -> Result<Preparer> {
         let any = !preparation.spec().is_empty();
-        let engine = any.then(|| compile(preparation).map(Mutex::new)).transpose()?;
+        let engine = any.then(|| compile(preparation, dtype).map(Mutex::new)).transpose()?;
         Ok(Preparer { engine, heavy: preparation.is_heavy() })
     }
 
@@ -40,17 +41,17 @@ impl Preparer {
         self.heavy
     }
 
-    /// Prepares images that lie one after the other.
-    pub fn apply(&self, images: &mut Vec<f32>) -> Result<()> {
-        let Some(engine) = &self.engine else { return Ok(()) };
+    /// Prepares images.
+    pub fn apply(&self, images: Values) -> Result<Vec<f32>> {
+        let Some(engine) = &self.engine else { return Ok(images.into_floats()) };
         let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
         let (input, output) = (engine.inputs()[0].clone(), engine.outputs()[0].name.clone());
-        let count = images.len() / input.elements();
-        if count > 0 {
-            let results = engine.run(count, &[(&input.name, Feed::F32(images))], &[&output])?;
-            *images = results.into_iter().next().map_or(vec![], |tensor| tensor.data);
+        let count = images.feed().len() / input.elements();
+        if count == 0 {
+            return Ok(vec![]);
         }
-        Ok(())
+        let results = engine.run(count, &[(&input.name, images.feed())], &[&output])?;
+        Ok(results.into_iter().next().map_or(vec![], |tensor| tensor.data))
     }
 
     /// A whole part, prepared, in memory.
@@ -67,11 +68,7 @@ impl Preparer {
 
     /// At most `count` prepared images from `first` on.
     fn some(&self, set: &Dataset, first: usize, count: usize) -> Result<Vec<f32>> {
-        let items: Vec<usize> = (first..(first + count).min(set.len())).collect();
-        let mut images = vec![0.0; items.len() * set.images.size()];
-        set.fill(&items, &mut images)?;
-        self.apply(&mut images)?;
-        Ok(images)
+        self.apply(set.values(first..(first + count).min(set.len()))?)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How values enter and leave a program's memory: names, sizes, and the order of dimensions.
 
-use super::floats;
-use crate::plan::{Place, Plan, Port};
+use crate::plan::{DType, Place, Plan, Port};
 use crate::tensor::{convert_to_memory, from_memory};
 use crate::threads::Pool;
 use crate::{Error, Feed, Result, Tensor};
@@ -48,7 +47,7 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
         let bytes = if port.batched { buffer.per_image } else { buffer.fixed };
         let mut order = port.order.clone();
         order.sort_unstable();
-        if bytes != 4 * port.elements() || !order.into_iter().eq(0..port.dims.len()) {
+        if bytes != port.bytes() || !order.into_iter().eq(0..port.dims.len()) {
             return wrong(format!("{} does not fit its buffer", port.name));
         }
     }
@@ -68,9 +67,10 @@ pub(crate) fn parameter(port: &Port, value: &Tensor, memory: &mut [u8]) -> Resul
         let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
         return Err(Error::new(message).with_help("the weights belong to another network"));
     }
-    match port.ints {
-        true => store(port, &value.data, memory, |v| (v as i32).to_ne_bytes()),
-        false => store(port, &value.data, memory, f32::to_ne_bytes),
+    match port.dtype {
+        DType::F32 => store(port, &value.data, memory, f32::to_ne_bytes),
+        DType::I32 => store(port, &value.data, memory, |v| (v as i32).to_ne_bytes()),
+        DType::U8 => store(port, &value.data, memory, |v| [v as u8]),
     }
     Ok(())
 }
@@ -152,14 +152,10 @@ pub(crate) fn match_feeds<'p, 'f>(
     let mut feeds = Vec::new();
     for port in &plan.inputs {
         let Some((_, feed)) = inputs.iter().find(|(name, _)| *name == port.name) else { continue };
-        let (len, ints) = match feed {
-            Feed::F32(data) => (data.len(), false),
-            Feed::I32(data) => (data.len(), true),
-        };
-        if ints != port.ints {
-            let wanted = if port.ints { "integers" } else { "floats" };
-            return Err(Error::new(format!("the input {} takes {wanted}", port.name)));
+        if feed.dtype() != port.dtype {
+            return Err(Error::new(format!("the input {} takes {}", port.name, port.dtype.elements())));
         }
+        let len = feed.len();
         let wanted = dims(port, batch).iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if wanted != Some(len) {
             let message = format!("the input {} takes the shape {:?}, fed {len} numbers", port.name, dims(port, batch));
@@ -181,14 +177,15 @@ fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_
     match feed {
         Feed::F32(data) => Feed::F32(&data[range]),
         Feed::I32(data) => Feed::I32(&data[range]),
+        Feed::U8(data) => Feed::U8(&data[range]),
     }
 }
 
 /// Copies all images of a feed into memory, by several threads if there is much to do.
 pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut [u8]) -> Result<()> {
     let size = port.elements();
-    let images = (memory.len() / 4).checked_div(size).unwrap_or(0);
-    if images < 2 || memory.len() / 4 < LARGE || threads.count() == 1 {
+    let images = memory.len().checked_div(port.bytes()).unwrap_or(0);
+    if images < 2 || images * size < LARGE || threads.count() == 1 {
         self::feed(port, feed, memory);
         return Ok(());
     }
@@ -198,7 +195,7 @@ pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut 
     let mut first = 0;
     for worker in 1..=threads.count() {
         let end = images * worker / threads.count();
-        let (part, others) = rest.split_at_mut((end - first) * size * 4);
+        let (part, others) = rest.split_at_mut((end - first) * port.bytes());
         parts.push(Mutex::new((slice(feed, size, first, end - first), part)));
         (rest, first) = (others, end);
     }
@@ -214,49 +211,101 @@ pub(crate) fn feed(port: &Port, feed: Feed, memory: &mut [u8]) {
     match feed {
         Feed::F32(data) => store(port, data, memory, f32::to_ne_bytes),
         Feed::I32(data) => store(port, data, memory, i32::to_ne_bytes),
+        Feed::U8(data) => store(port, data, memory, |v| [v]),
     }
 }
 
-fn store<T: Copy>(port: &Port, data: &[T], memory: &mut [u8], bytes: impl Fn(T) -> [u8; 4]) {
+fn store<T: Copy, const N: usize>(port: &Port, data: &[T], memory: &mut [u8], bytes: impl Fn(T) -> [u8; N]) {
     let size = port.elements();
     if size == 0 {
         return;
     }
-    let memory = memory.as_chunks_mut::<4>().0;
+    let memory = memory.as_chunks_mut::<N>().0;
     for (from, to) in data.chunks_exact(size).zip(memory.chunks_exact_mut(size)) {
-        if let (&[c, h, w], [1, 2, 0]) = (port.dims.as_slice(), port.order.as_slice()) {
-            // Pictures: the usual case, and much data.
-            for channel in 0..c {
-                let plane = &from[channel * h * w..][..h * w];
-                for (value, pixel) in plane.iter().zip(to.chunks_exact_mut(c)) {
-                    pixel[channel] = bytes(*value);
+        match picture(port) {
+            Some(1) => to.iter_mut().zip(from).for_each(|(to, from)| *to = bytes(*from)),
+            // Known numbers of channels make one pass of it.
+            Some(3) => interleave::<_, _, 3>(from, to, &bytes),
+            Some(4) => interleave::<_, _, 4>(from, to, &bytes),
+            Some(channels) => {
+                for (channel, plane) in from.chunks_exact(size / channels).enumerate() {
+                    for (value, pixel) in plane.iter().zip(to.chunks_exact_mut(channels)) {
+                        pixel[channel] = bytes(*value);
+                    }
                 }
             }
-        } else {
-            convert_to_memory(&port.dims, &port.order, from, to, &bytes);
+            None => convert_to_memory(&port.dims, &port.order, from, to, &bytes),
+        }
+    }
+}
+
+/// The channels, where a value is a picture: the usual case, and much data. They lie together in memory.
+fn picture(port: &Port) -> Option<usize> {
+    match (port.dims.as_slice(), port.order.as_slice()) {
+        (&[channels, ..], [1, 2, 0]) => Some(channels),
+        _ => None,
+    }
+}
+
+/// Planes to pixels of `C` channels.
+fn interleave<T: Copy, U, const C: usize>(from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
+    let pixels = to.as_chunks_mut::<C>().0;
+    let planes: [&[T]; C] = std::array::from_fn(|c| &from[c * pixels.len()..][..pixels.len()]);
+    for (i, pixel) in pixels.iter_mut().enumerate() {
+        for (value, plane) in pixel.iter_mut().zip(planes) {
+            *value = convert(plane[i]);
+        }
+    }
+}
+
+/// Pixels of `C` channels to planes.
+fn separate<T: Copy, U, const C: usize>(from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
+    let pixels = from.as_chunks::<C>().0;
+    let (mut planes, mut rest) = (Vec::with_capacity(C), to);
+    for _ in 0..C {
+        let (plane, others) = rest.split_at_mut(pixels.len());
+        planes.push(plane);
+        rest = others;
+    }
+    let Ok(mut planes) = <[&mut [U]; C]>::try_from(planes) else { return };
+    for (i, pixel) in pixels.iter().enumerate() {
+        for (plane, value) in planes.iter_mut().zip(pixel) {
+            plane[i] = convert(*value);
         }
     }
 }
 
 /// Copies memory (any number of images) to numbers in logical order.
 pub(crate) fn fetch(port: &Port, memory: &[u8], data: &mut [f32]) {
+    match port.dtype {
+        DType::F32 => load(port, memory, data, f32::from_ne_bytes),
+        DType::I32 => load(port, memory, data, |b| i32::from_ne_bytes(b) as f32),
+        DType::U8 => load(port, memory, data, |[b]: [u8; 1]| f32::from(b)),
+    }
+}
+
+fn load<const N: usize>(port: &Port, memory: &[u8], data: &mut [f32], number: impl Fn([u8; N]) -> f32) {
     let size = port.elements();
     if size == 0 {
         return;
     }
-    let images = memory.chunks_exact(4 * size).zip(data.chunks_exact_mut(size));
+    let images = memory.as_chunks::<N>().0.chunks_exact(size).zip(data.chunks_exact_mut(size));
     for (from, to) in images {
-        let from: Vec<f32> = floats(from, port.ints).collect();
-        if let (&[c, h, w], [1, 2, 0]) = (port.dims.as_slice(), port.order.as_slice()) {
-            // Pictures, as in `store`.
-            for channel in 0..c {
-                let plane = &mut to[channel * h * w..][..h * w];
-                for (value, pixel) in plane.iter_mut().zip(from.chunks_exact(c)) {
-                    *value = pixel[channel];
+        match picture(port) {
+            Some(1) => to.iter_mut().zip(from).for_each(|(to, from)| *to = number(*from)),
+            Some(3) => separate::<_, _, 3>(from, to, &number),
+            Some(4) => separate::<_, _, 4>(from, to, &number),
+            Some(channels) => {
+                for (channel, plane) in to.chunks_exact_mut(size / channels).enumerate() {
+                    for (value, pixel) in plane.iter_mut().zip(from.chunks_exact(channels)) {
+                        *value = number(pixel[channel]);
+                    }
                 }
             }
-        } else {
-            from_memory(&port.dims, &port.order, &from, to);
+            None => {
+                let from: Vec<f32> = from.iter().map(|b| number(*b)).collect();
+                from_memory(&port.dims, &port.order, &from, to);
+            }
         }
     }
 }
@@ -268,18 +317,25 @@ mod tests {
 
     #[test]
     fn pictures_come_back_as_they_went() {
-        let (dims, order) = (vec![3, 4, 5], vec![1, 2, 0]);
-        let port = Port { name: "x".into(), role: Role::Image, ints: false, batched: true, dims, order, buffer: 0 };
-        let pictures: Vec<f32> = (0..2 * 60).map(|i| i as f32).collect();
-        let (mut memory, mut back) = (vec![0; 4 * 120], vec![0.0; 120]);
-        feed(&port, Feed::F32(&pictures), &mut memory);
-        fetch(&port, &memory, &mut back);
-        assert_eq!(back, pictures);
-        // The second number in memory is the first pixel of the second channel.
-        assert_eq!(memory[4..8], 20.0f32.to_ne_bytes());
-        let mut general = vec![0.0; 60];
-        let numbers: Vec<f32> = floats(&memory[..240], false).collect();
-        from_memory(&port.dims, &port.order, &numbers, &mut general);
-        assert_eq!(general, pictures[..60]);
+        for channels in [1, 2, 3, 4, 5] {
+            let (dims, order, size) = (vec![channels, 4, 5], vec![1, 2, 0], channels * 20);
+            let (name, role, dtype) = ("x".to_string(), Role::Image, DType::F32);
+            let port = Port { name, role, dtype, batched: true, dims, order, buffer: 0 };
+            let pictures: Vec<f32> = (0..2 * size).map(|i| i as f32).collect();
+            let (mut memory, mut back) = (vec![0; 8 * size], vec![0.0; 2 * size]);
+            feed(&port, Feed::F32(&pictures), &mut memory);
+            fetch(&port, &memory, &mut back);
+            assert_eq!(back, pictures);
+            let numbers: Vec<f32> = memory.as_chunks().0.iter().map(|b| f32::from_ne_bytes(*b)).collect();
+            let mut general = vec![0.0; size];
+            from_memory(&port.dims, &port.order, &numbers[..size], &mut general);
+            assert_eq!(general, pictures[..size]);
+            // Bytes in the same order.
+            let port = Port { dtype: DType::U8, ..port };
+            let bytes: Vec<u8> = (0..2 * size).map(|i| i as u8).collect();
+            let mut memory = vec![0; 2 * size];
+            feed(&port, Feed::U8(&bytes), &mut memory);
+            assert!(memory.iter().zip(&numbers).all(|(byte, number)| f32::from(*byte) == *number));
+        }
     }
 }

@@ -33,13 +33,13 @@ struct All {
 static ALL: Mutex<Option<All>> = Mutex::new(None);
 
 /// As [`picture`], into `target`.
-pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [f32]) -> Result<()> {
+pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [u8]) -> Result<()> {
     let about = std::fs::metadata(path).map_err(|e| Error::file("open", path, &e))?;
     let state = (about.len(), about.modified().ok());
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     let found = all.as_ref().and_then(|all| all.entries.get(path));
     if let Some(kept) = found.filter(|k| k.dims == dims && k.pictures == *pictures && k.state == state) {
-        target.iter_mut().zip(&kept.bytes).for_each(|(to, &byte)| *to = f32::from(byte));
+        target.copy_from_slice(&kept.bytes);
         return Ok(());
     }
     // Others may look while this one decodes.
@@ -51,8 +51,7 @@ pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [f3
     let size = pixels.len() + ENTRY + path.as_os_str().len();
     if all.bytes + size <= BOUND {
         all.bytes += size;
-        // Numbers of pictures are those of bytes.
-        let bytes = pixels.iter().map(|&v| v as u8).collect();
+        let bytes = pixels.into_boxed_slice();
         if let Some(old) = all.entries.insert(path.to_path_buf(), Kept { dims, pictures: *pictures, state, bytes }) {
             all.bytes -= old.bytes.len() + ENTRY + path.as_os_str().len();
         }

@@ -25,8 +25,8 @@ pub const KINDS: &str = "PNG, JPEG, BMP, WebP, GIF, TIFF and QOI";
 const SIDE: u32 = 32_768;
 const BYTES: u64 = 1 << 30;
 
-/// Reads a picture (its format told by its contents) as `[channels, height, width]`, 0 to 255.
-pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<f32>> {
+/// Reads a picture (its format told by its contents) as `[channels, height, width]`.
+pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
     let bytes = files::read(path, BYTES)?;
     let image = decode(&bytes, path)?;
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
@@ -125,7 +125,7 @@ fn png_exif(bytes: &[u8]) -> std::result::Result<Option<Orientation>, &'static s
 }
 
 /// Brings a picture to the size and the channels.
-fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pictures) -> Result<Vec<f32>> {
+fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
     if !matches!(channels, 1 | 3) {
         return Err(Error::new(format!(
             "a picture has 1 or 3 channels, but the network's input has {channels}: take .npy"
@@ -141,9 +141,9 @@ fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pi
     };
     let pixels = raster.bytes.chunks_exact(raster.channels);
     Ok(match (channels, raster.channels) {
-        (1, 3) => pixels.map(|p| f32::from(grey(p, pictures.grey))).collect(),
-        (_, 1) => raster.bytes.iter().map(|&b| f32::from(b)).collect(),
-        _ => (0..3).flat_map(|c| pixels.clone().map(move |p| f32::from(p[c]))).collect(),
+        (1, 3) => pixels.map(|p| grey(p, pictures.grey)).collect(),
+        (_, 1) => raster.bytes,
+        _ => (0..3).flat_map(|c| pixels.clone().map(move |p| p[c])).collect(),
     })
 }
 

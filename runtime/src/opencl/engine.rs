@@ -188,7 +188,7 @@ impl Engine for OpenCl {
 
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()> {
         let port = ports::find(&self.plan.params, name, "parameter")?;
-        let mut bytes = vec![0; 4 * port.elements()];
+        let mut bytes = vec![0; port.bytes()];
         ports::parameter(port, value, &mut bytes)?;
         for program in &mut self.programs {
             program.send(port.buffer, 0, bytes.clone())?;

@@ -3,7 +3,7 @@
 use super::step_inputs;
 use crate::data::batches::Source;
 use crate::finite::first_broken;
-use crate::{Engine, Error, Feed, Result};
+use crate::{Engine, Error, Result};
 use serde::Serialize;
 
 /// What the network's result holds, one number a class.
@@ -120,7 +120,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     for batch in source.once()? {
         let batch = batch?;
         let images = batch.labels.len();
-        let results = engine.run(images, &[(&input, Feed::F32(&batch.images))], &[output])?;
+        let results = engine.run(images, &[(&input, batch.images.feed())], &[output])?;
         for (i, (scored, &label)) in results[0].data.chunks_exact(classes).zip(&batch.labels).enumerate() {
             if let Some((_, what)) = first_broken(scored) {
                 return Err(broken(output, what, &source.set.called(count + i)));

@@ -69,7 +69,7 @@ impl StepInputs {
 /// The inputs of a batch: images, labels, and the partners of a mixture.
 pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
     let feed = |port: &'a Port| match port.role {
-        Role::Image => Some((port.name.as_str(), Feed::F32(&batch.images))),
+        Role::Image => Some((port.name.as_str(), batch.images.feed())),
         Role::Labels => Some((port.name.as_str(), Feed::I32(&batch.labels))),
         Role::Partners => Some((port.name.as_str(), Feed::I32(batch.partners()))),
         _ => None,

@@ -5,12 +5,13 @@ use super::super::options::GlobalOptions;
 use super::super::output::Done;
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Program};
+use ninc_runtime::data::Values;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::train::step_inputs::{self, StepInputs};
-use ninc_runtime::{Engine, Feed, Result};
+use ninc_runtime::{Engine, Result};
 use std::time::{Duration, Instant};
 
 /// Rounds that count, and the time after which no further one starts.
@@ -60,7 +61,7 @@ impl Run<'_> {
         let images: Vec<f32> = (0..self.batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();
         let classes = if self.train { result(self.model)?.2 as u32 } else { 1 };
         let labels: Vec<i32> = (0..self.batch).map(|_| random.below(classes.max(1)) as i32).collect();
-        let data = Batch { images, labels, mixed: None };
+        let data = Batch { images: Values::Floats(images), labels, mixed: None };
         let outputs: Vec<String> = match self.train {
             false => self.model.graph.outputs.iter().map(|(name, _)| name.clone()).collect(),
             true => vec!["loss".into()],
@@ -76,7 +77,7 @@ impl Run<'_> {
             let own = own.map(|recipe| StepInputs::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
             let fed = match &own {
                 Some(own) => own.with(&ports, &data),
-                None => vec![(image.as_str(), Feed::F32(&data.images))],
+                None => vec![(image.as_str(), data.images.feed())],
             };
             let start = Instant::now();
             engine.run(self.batch, &fed, &outputs)?;

@@ -6,20 +6,22 @@ use crate::cli::glob;
 use crate::cli::model_file::{self, image_dims};
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
+use ninc::types::DType;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::Range;
-use ninc_runtime::data::{folder, layout};
+use ninc_runtime::data::{Values, folder, layout};
 use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, npy};
+use ninc_runtime::{Error, Feed, npy};
 use std::path::{Path, PathBuf};
 
 /// All images as the program takes them, and what each is called.
 pub struct Images {
     /// Of each image.
     pub names: Vec<String>,
-    /// All numbers.
-    pub values: Vec<f32>,
+    /// All numbers, of the type that [`dtype`] says.
+    pub values: Values,
     /// Numbers of an image.
     pub size: usize,
     /// Inputs that could not be read, which was said.
@@ -82,6 +84,17 @@ fn fitting(path: &Path) -> Done<Option<Vec<PathBuf>>> {
     }
 }
 
+/// What a program behind this preparation takes: bytes where all inputs are pictures and the training data's numbers
+/// were theirs.
+pub fn dtype(args: &Args, model: &Model, preparation: Option<&Form>) -> DType {
+    let learned = args.range.or_else(|| model_file::range(model, preparation)).unwrap_or(Range::BYTES);
+    let pictures = !args.inputs.iter().any(|path| is_array(path));
+    match preparation.is_some() && pictures && learned.divisor() == Some(1.0) {
+        true => DType::U8,
+        false => DType::F32,
+    }
+}
+
 /// Options that contradict the inputs are refused before anything is computed.
 pub fn check(args: &Args) -> Done {
     match args.inputs.iter().find(|path| args.raw && !is_array(path)) {
@@ -112,7 +125,8 @@ impl Images {
         let preparation = weights.preparation.as_ref();
         // A network on flat features still gets images of the shape that its training data had.
         let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
-        let learned = args.range.or_else(|| model_file::range(model, preparation));
+        let form = preparation.map(Preparation::form);
+        let learned = args.range.or_else(|| model_file::range(model, form));
         // Without steps, and without anybody who knows better, numbers mean themselves.
         let steps = preparation.is_some_and(|p| !p.spec().is_empty());
         let prepared = preparation.is_some() && !args.raw && (steps || learned.is_some());
@@ -122,9 +136,13 @@ impl Images {
             );
         }
         let pictures = model_file::pictures(model, Some(weights));
+        let values = match dtype(args, model, form) {
+            DType::U8 => Values::Bytes(vec![]),
+            _ => Values::Floats(vec![]),
+        };
         let size = dims.iter().product();
-        let mut images = Images { names: vec![], values: vec![], size, failed: 0 };
-        let one = |path: &Path| -> Done<(Vec<String>, Vec<f32>)> {
+        let mut images = Images { names: vec![], values, size, failed: 0 };
+        let one = |path: &Path| -> Done<(Vec<String>, Values)> {
             let shown = path.display().to_string();
             if is_array(path) {
                 // Networks without pictures still have arrays.
@@ -132,7 +150,7 @@ impl Images {
                 let meaning = Meaning { args, image, dims, prepared, learned };
                 let (count, values) = meaning.array(path)?;
                 let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
-                return Ok(((0..count).map(name).collect(), values));
+                return Ok(((0..count).map(name).collect(), Values::Floats(values)));
             }
             let shape = match &image {
                 Ok(shape) => *shape,
@@ -143,13 +161,18 @@ impl Images {
                 Error::new(format!("{shown} is a picture, but the weights learned from numbers of {range}"))
                     .with_help("how pictures became such numbers is not known: do it to them, and give .npy arrays")
             })?;
-            Ok((vec![shown], picture(path, shape, &pictures)?.into_iter().map(|v| v / divisor).collect()))
+            let bytes = picture(path, shape, &pictures)?;
+            let values = match divisor == 1.0 {
+                true => Values::Bytes(bytes),
+                false => Values::Floats(bytes.into_iter().map(|v| f32::from(v) / divisor).collect()),
+            };
+            Ok((vec![shown], values))
         };
         for path in &args.inputs {
             match one(path) {
                 Ok((names, values)) => {
                     images.names.extend(names);
-                    images.values.extend(values);
+                    images.add(values);
                 }
                 // The others have an answer all the same.
                 Err(Failure::Error(e)) if args.inputs.len() > 1 => {
@@ -163,6 +186,26 @@ impl Images {
             return Err(Failure::Shown);
         }
         Ok(images)
+    }
+
+    /// Adds numbers.
+    fn add(&mut self, more: Values) {
+        match (&mut self.values, more) {
+            (Values::Bytes(all), Values::Bytes(more)) => all.extend(more),
+            (own, more) => {
+                let mut all = std::mem::replace(own, Values::Floats(vec![])).into_floats();
+                all.extend(more.into_floats());
+                *own = Values::Floats(all);
+            }
+        }
+    }
+
+    /// What the program gets, at most `batch` images in a run.
+    pub fn feeds(&self, batch: usize) -> Vec<Feed<'_>> {
+        match &self.values {
+            Values::Bytes(bytes) => bytes.chunks(batch * self.size).map(Feed::U8).collect(),
+            Values::Floats(floats) => floats.chunks(batch * self.size).map(Feed::F32).collect(),
+        }
     }
 }
 

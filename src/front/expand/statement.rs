@@ -11,6 +11,7 @@ use crate::front::settings::Setting;
 use crate::front::suggest;
 use crate::ops::params::Param;
 use crate::ops::source;
+use crate::types::DType;
 use ninc_runtime::plan::Role;
 use std::collections::HashMap;
 
@@ -146,7 +147,8 @@ impl Expander<'_> {
             let message = "an image of this size has more than 2^31 elements";
             return self.fail(Diagnostic::error(codes::TOO_LARGE, dims.span, message));
         }
-        let op = source::Input { name: name.text.clone(), role: Role::Image, ints: false, batched: true, dims: sizes };
+        let op =
+            source::Input { name: name.text.clone(), role: Role::Image, dtype: DType::F32, batched: true, dims: sizes };
         match self.out.graph.add(op, &[]) {
             Ok(id) => {
                 self.out.graph.set_name(id, name.text.clone());

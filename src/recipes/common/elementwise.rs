@@ -157,6 +157,7 @@ impl Display for Body {
         for letter in self.forms.iter().zip(&self.elems) {
             f.write_char(match letter {
                 (Form::Same, Elem::I32) => 'i',
+                (Form::Same, Elem::U8) => 'b',
                 (Form::Same, Elem::Bf16) => 'h',
                 (Form::Same, _) => 'e',
                 (Form::Scalar, _) => 's',

@@ -2,8 +2,9 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Index, MicroKernelId};
+use crate::lower::program::elem;
 use crate::lower::{BufferId, LowerCx, Lowered, Unsupported, code};
-use crate::recipes::common::partition::{CopyRows, KernelWithOperands, Partition, elem, fill_micro_kernel, run};
+use crate::recipes::common::partition::{CopyRows, KernelWithOperands, Partition, fill_micro_kernel, run};
 use crate::types::Type;
 
 /// Channels, and positions (per image, or in all).

@@ -4,7 +4,7 @@ use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Elem, Expr, Index, KBuffer, KVar, Memory, MicroKernelId, Var};
 use crate::lower::target::Target;
 use crate::lower::{BufferId, Constant, LowerCx, Method, code};
-use crate::types::{DType, Type};
+use crate::types::Type;
 
 /// Elements that one iteration works on, about: the pieces of a few operands then fit into a first-level cache, and
 /// an iteration is long against the cost of handing it to a thread.
@@ -210,14 +210,6 @@ impl KernelWithOperands {
     /// For a kernel that sums over the images.
     pub fn launch_accumulating(self, cx: &mut LowerCx) {
         cx.launch_accumulating(self.method, self.kernel.finish(), &self.buffers);
-    }
-}
-
-/// What a value of this type has in memory.
-pub fn elem(ty: &Type) -> Elem {
-    match ty.dtype {
-        DType::F32 => Elem::F32,
-        DType::I32 => Elem::I32,
     }
 }
 

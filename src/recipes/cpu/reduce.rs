@@ -5,8 +5,9 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Param, Val, Var};
+use crate::lower::program::elem;
 use crate::lower::{BufferId, Constant, LowerCx, Lowered, Params, Pure, Stateless, code};
-use crate::recipes::common::partition::{KernelWithOperands, Partition, elem, fill_micro_kernel};
+use crate::recipes::common::partition::{KernelWithOperands, Partition, fill_micro_kernel};
 use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, clip_factor, images};
 use std::fmt::{self, Display};
 

@@ -6,9 +6,10 @@
 use super::product::Span;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Memory, MicroKernelId, Param, Val};
+use crate::lower::program::elem;
 use crate::lower::target::Gpu;
 use crate::lower::{BufferId, LowerCx, Params, Pure, Stateless, code};
-use crate::recipes::common::partition::{KernelWithOperands, elem};
+use crate::recipes::common::partition::KernelWithOperands;
 use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, images, whole_sum};
 use std::fmt::{self, Display};
 
