@@ -26,17 +26,34 @@ pub fn join(graph: &mut Graph, preparation: &Form, dtype: DType) -> Result<(), P
         Operator::Input(input) => (input.name.clone(), input.dims.clone()),
         _ => return Err(PassError::Graph("the network's input is not an input".into())),
     };
-    let prepared = add(graph, &name, preparation, dtype)?;
+    let prepared = add(graph, &name, preparation, dtype, preparation.dims().to_vec())?;
     let prepared = if dims == preparation.dims() { prepared } else { graph.add(Reshape { dims }, &[prepared])? };
     graph.replace(old, prepared);
     graph.remove(old);
     Ok(())
 }
 
-/// A graph that prepares images of this type and does nothing else.
+/// A graph that prepares images of this type and does nothing else. Where no step looks at two channels or places at
+/// once, they stay planes, as callers have them: bringing them into the order of a network's memory and back would cost
+/// more than the steps.
 pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
+    let [channels, height, width] = preparation.dims();
+    let pixelwise = |step: &Prepare| matches!(step, Prepare::Scale { .. } | Prepare::MeanStd { .. });
+    let dims = match preparation.spec().iter().all(pixelwise) && height * width > 1 {
+        true => vec![channels, height * width],
+        false => preparation.dims().to_vec(),
+    };
+    of_images(preparation, dtype, dims)
+}
+
+/// A graph that prepares pictures, whose bytes lie in memory pixel by pixel.
+pub fn of_pictures(preparation: &Form) -> Result<Graph, PassError> {
+    of_images(preparation, DType::U8, preparation.dims().to_vec())
+}
+
+fn of_images(preparation: &Form, dtype: DType, dims: Vec<usize>) -> Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
-    let prepared = add(&mut graph, "image", preparation, dtype)?;
+    let prepared = add(&mut graph, "image", preparation, dtype, dims)?;
     graph.outputs.push((PREPARED.into(), prepared));
     Ok(graph)
 }
@@ -46,9 +63,8 @@ pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<(), E
     preparation.tensors().iter().try_for_each(|(name, tensor)| engine.write(name, tensor))
 }
 
-/// The input `name` of values of this type, and what the steps make of it.
-fn add(graph: &mut Graph, name: &str, preparation: &Form, dtype: DType) -> Result<NodeId, PassError> {
-    let dims = preparation.dims().to_vec();
+/// The input `name` of values of this type and shape, and what the steps make of it.
+fn add(graph: &mut Graph, name: &str, preparation: &Form, dtype: DType, dims: Vec<usize>) -> Result<NodeId, PassError> {
     let input = Input { name: name.into(), role: Role::Image, dtype, batched: true, dims: dims.clone() };
     let image = graph.add(input, &[])?;
     let mut steps = Steps { graph, image, bytes: dtype == DType::U8, pixelwise: vec![], numbers: vec![] };

@@ -176,7 +176,7 @@ fn clipping_works_however_large_the_gradients_are() {
             let ports = program.engine.inputs().to_vec();
             let recipe = model.train.as_ref().expect("a recipe");
             let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, 1.0, 0).expect("inputs");
-            let data = Batch { images: image.clone(), labels: vec![1], mixed: None };
+            let data = Batch { images: Values::Floats(image.clone()), labels: vec![1], mixed: None };
             program.engine.run(1, &own.with(&ports, &data), &["loss"]).expect("a step");
             let found = program.engine.read("linear1.weight").expect("a parameter").data;
             for (found, gradient) in found.iter().zip(&gradient) {

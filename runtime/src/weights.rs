@@ -194,7 +194,8 @@ fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<P
 /// itself.
 fn stated(header: &Header) -> Option<Option<Form>> {
     let Some((spec, dims)) = form(&header.metadata).ok()? else { return Some(None) };
-    let form = Form::new(spec, dims).ok()?;
+    let range = header.metadata.get("range").map(|text| serde_json::from_str(text)).transpose().ok()?;
+    let form = Form::new(spec, dims).ok()?.of_range(range);
     let there = form.shapes().iter().all(|(name, shape)| header.shapes.get(name) == Some(shape));
     there.then_some(Some(form))
 }

@@ -9,7 +9,7 @@ use ninc::ops::Operator;
 use ninc::pipeline::Stage;
 use ninc::types::DType;
 use ninc_runtime::Error;
-use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::prepare::Form;
 use ninc_runtime::data::range::Range;
 use ninc_runtime::data::{self, Sets, files};
 use ninc_runtime::spec::{DataSpec, Pictures, Source};

@@ -55,7 +55,8 @@ impl AttrValue for PixelStep {
 
 attributes! {
     /// `(x, numbers…) -> y`: a byte becomes the float of its value, a float stays, and the steps follow, each with the
-    /// next of the fitted numbers. All steps are one pass over memory.
+    /// next of the fitted numbers. All steps are one pass over memory. `x[C, places]` are the planes of an image one
+    /// after the other, as files have them.
     Pixelwise {
         steps: Vec<PixelStep>,
     }
@@ -75,7 +76,12 @@ impl OperatorDef for Pixelwise {
             return Err(format!("{needed} operands are needed, but there are {}", operands.len()).into());
         };
         let floats = Type { dtype: if x.dtype == DType::U8 { DType::F32 } else { x.dtype }, ..x.clone() };
-        let channels = check::channels(&floats)?;
+        check::per_image(&floats)?;
+        let channels = match floats.dims.as_slice() {
+            &[channels] | &[channels, _, _] => channels,
+            &[channels, places] if places > 1 => channels,
+            _ => return Err(format!("images, features or planes are needed, but this is {floats}").into()),
+        };
         for step in &self.steps {
             let (own, rest) = numbers.split_at(step.numbers());
             let dims = if *step == PixelStep::Scale { &[][..] } else { &[channels] };
@@ -145,7 +151,7 @@ impl OperatorDef for Pixelwise {
         };
         let [scale, centre, standardise] = PixelStep::ALL;
         let mut cases = Vec::new();
-        for dims in [&[3, 4, 5][..], &[1, 7, 3], &[19]] {
+        for dims in [&[3, 4, 5][..], &[1, 7, 3], &[19], &[3, 35], &[2, 5000]] {
             for steps in [&[standardise][..], &[centre], &[scale, standardise, scale], &[]] {
                 cases.extend([Type::batched(dims), Type::bytes(dims)].map(|x| case(x, steps)));
             }

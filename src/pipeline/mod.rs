@@ -69,13 +69,10 @@ pub fn prepared_inference(model: &Model, preparation: &Form, dtype: DType, optio
 
 /// A program that prepares images of 0 to 255, of this type, and does nothing else.
 pub fn preparation(preparation: &Preparation, dtype: DType, options: &Options) -> Result<Program> {
-    let mut program = graph(&alone(preparation.form(), dtype)?, &alone_options(options))?;
+    let alone = prepare::alone(preparation.form(), dtype).map_err(|e| e.of("prepare"))?;
+    let mut program = graph(&alone, &alone_options(options))?;
     prepare::write(&mut *program.engine, preparation)?;
     Ok(program)
-}
-
-fn alone(preparation: &Form, dtype: DType) -> Result<Graph> {
-    prepare::alone(preparation, dtype).map_err(|e| e.of("prepare"))
 }
 
 /// A preparation beside a network has no texts of its own and is computed in float32.
@@ -128,7 +125,8 @@ pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -
 /// Like [`inference_variants`], for a program that prepares pictures, which are bytes.
 pub fn preparation_variants(form: &Form, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
     let options = alone_options(options);
-    Session::new(&options).variants(&alone(form, DType::U8)?, Mode::Inference, targets)
+    let graph = prepare::of_pictures(form).map_err(|e| e.of("prepare"))?;
+    Session::new(&options).variants(&graph, Mode::Inference, targets)
 }
 
 /// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.

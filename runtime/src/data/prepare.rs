@@ -48,13 +48,14 @@ impl Step {
 pub struct Form {
     spec: Vec<Prepare>,
     dims: [usize; 3],
+    range: Option<Range>,
 }
 
 impl Form {
     /// Steps for images of `[channels, height, width]`, of which there must be at least one number.
     pub fn new(spec: Vec<Prepare>, dims: [usize; 3]) -> Result<Form> {
         match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
-            Some(1..) => Ok(Form { spec, dims }),
+            Some(1..) => Ok(Form { spec, dims, range: None }),
             _ => Err(Error::new(format!("the stored preparation is for images of the size {dims:?}"))),
         }
     }
@@ -67,6 +68,17 @@ impl Form {
     /// The size of the images.
     pub fn dims(&self) -> [usize; 3] {
         self.dims
+    }
+
+    /// The same for training data whose numbers had this range.
+    pub fn of_range(self, range: Option<Range>) -> Form {
+        Form { range, ..self }
+    }
+
+    /// The range of the training data's numbers. Former versions did not keep it, but what was scaled were bytes.
+    pub fn range(&self) -> Option<Range> {
+        let bytes = matches!(self.spec.first(), Some(Prepare::Scale { factor }) if *factor < 0.02);
+        self.range.or(bytes.then_some(Range::BYTES))
     }
 
     /// Names and shapes of the fitted numbers: `prepare.0.mean`, … (no layer can have such a name).
@@ -93,14 +105,13 @@ pub struct Preparation {
     form: Form,
     steps: Vec<Step>,
     pictures: Option<Pictures>,
-    range: Option<Range>,
 }
 
 impl Preparation {
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
-        let mut fitted = Preparation { form: Form { spec: vec![], dims }, steps: vec![], pictures: None, range: None };
+        let mut fitted = Preparation { form: Form { dims, ..Form::default() }, steps: vec![], pictures: None };
         for prepare in spec {
             let step = match prepare {
                 Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
@@ -151,18 +162,17 @@ impl Preparation {
 
     /// The same for pictures that are read in this way, and for numbers of this range.
     pub fn of_inputs(self, pictures: Option<Pictures>, range: Option<Range>) -> Preparation {
-        Preparation { pictures, range, ..self }
+        Preparation { pictures, form: self.form.of_range(range), ..self }
     }
 
     /// The same range, where it is stated.
     pub(crate) fn stated_range(&self) -> Option<Range> {
-        self.range
+        self.form.range
     }
 
-    /// The range of the training data's numbers. Former versions did not keep it, but what was scaled were bytes.
+    /// As [`Form::range`].
     pub fn range(&self) -> Option<Range> {
-        let bytes = matches!(self.spec().first(), Some(Prepare::Scale { factor }) if *factor < 0.02);
-        self.range.or(bytes.then_some(Range::BYTES))
+        self.form.range()
     }
 
     /// How pictures are read before all steps; weights of former versions do not say.
@@ -231,7 +241,7 @@ impl Preparation {
             Prepare::Lcn => Step::Lcn,
         };
         let steps = form.spec.iter().map(step).collect();
-        let preparation = Preparation { form, steps, pictures: None, range: None };
+        let preparation = Preparation { form, steps, pictures: None };
         preparation.finite("the stored preparation").map(|()| preparation)
     }
 }

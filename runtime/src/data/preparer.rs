@@ -93,6 +93,9 @@ impl<'a> Prepared<'a> {
 
     /// Copies a prepared image.
     pub fn copy(&mut self, item: usize, target: &mut [f32]) -> Result<()> {
+        if self.preparer.engine.is_none() {
+            return self.set.copy(item, target);
+        }
         let size = self.set.images.size();
         if item < self.first || (item - self.first + 1) * size > self.images.len() {
             (self.first, self.images) = (item, self.preparer.some(self.set, item, block(self.set))?);

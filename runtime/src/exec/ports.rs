@@ -222,7 +222,7 @@ fn store<T: Copy, const N: usize>(port: &Port, data: &[T], memory: &mut [u8], by
     }
     let memory = memory.as_chunks_mut::<N>().0;
     for (from, to) in data.chunks_exact(size).zip(memory.chunks_exact_mut(size)) {
-        match picture(port) {
+        match together(port) {
             Some(1) => to.iter_mut().zip(from).for_each(|(to, from)| *to = bytes(*from)),
             // Known numbers of channels make one pass of it.
             Some(3) => interleave::<_, _, 3>(from, to, &bytes),
@@ -239,11 +239,12 @@ fn store<T: Copy, const N: usize>(port: &Port, data: &[T], memory: &mut [u8], by
     }
 }
 
-/// The channels, where a value is a picture: the usual case, and much data. They lie together in memory.
-fn picture(port: &Port) -> Option<usize> {
+/// How many channels lie together in memory, where a value is a picture: the usual case, and much data. 1 where memory
+/// has the logical order.
+fn together(port: &Port) -> Option<usize> {
     match (port.dims.as_slice(), port.order.as_slice()) {
         (&[channels, ..], [1, 2, 0]) => Some(channels),
-        _ => None,
+        (_, order) => order.iter().copied().eq(0..order.len()).then_some(1),
     }
 }
 
@@ -291,7 +292,7 @@ fn load<const N: usize>(port: &Port, memory: &[u8], data: &mut [f32], number: im
     }
     let images = memory.as_chunks::<N>().0.chunks_exact(size).zip(data.chunks_exact_mut(size));
     for (from, to) in images {
-        match picture(port) {
+        match together(port) {
             Some(1) => to.iter_mut().zip(from).for_each(|(to, from)| *to = number(*from)),
             Some(3) => separate::<_, _, 3>(from, to, &number),
             Some(4) => separate::<_, _, 4>(from, to, &number),

@@ -14,8 +14,10 @@ enum Form {
     Same,
     /// One number for all.
     Scalar,
-    /// One number per channel.
+    /// One number per channel, which is the innermost dimension in memory.
     Channel,
+    /// One number per plane: the channels of a value `[C, places]`, which lies as it is written.
+    Plane,
 }
 
 /// A micro-kernel has six parameters at most, one of which is the result.
@@ -50,7 +52,12 @@ where
         return Err(Unsupported(format!("{what}: {} operands are too many", forms.len())));
     }
 
-    let width = if channel { ty.dims[0] } else { 1 };
+    let width = match (channel, forms.contains(&Form::Plane)) {
+        (true, _) => ty.dims[0],
+        (_, true) => ty.dims[1],
+        _ => 1,
+    };
+    let planes = ty.dims.first().copied().unwrap_or(1);
     let (split, columns, lanes) = Partition::of(cx.target, &ty, width).items(cx.target, width);
     let elems: Vec<Elem> = cx.operands.iter().map(|o| cx.elem(o.buffer)).collect();
     let result_elem = cx.elem(cx.result.buffer);
@@ -84,7 +91,10 @@ where
             let name = format!("map_{what}_{body}");
             let micro_kernel =
                 cx.micro_kernel(code(name, (body, function.clone()), |(body, function), b| body.write(b, function)));
-            k.call(micro_kernel, arguments(piece, &operands, &forms, pack.as_ref().map(|p| p.memory), result, width));
+            k.call(
+                micro_kernel,
+                arguments(piece, &operands, &forms, pack.as_ref().map(|p| p.memory), result, (width, planes)),
+            );
         },
     );
     dressed.launch(cx);
@@ -111,7 +121,10 @@ fn form(operand: &Type, result: &Type) -> Option<Form> {
         && operand.dims.len() == 1
         && result.dims.first() == operand.dims.first()
     {
-        Some(Form::Channel)
+        match result.dims.as_slice() {
+            [_, places] => (*places > 1).then_some(Form::Plane),
+            _ => Some(Form::Channel),
+        }
     } else {
         None
     }
@@ -123,7 +136,7 @@ fn arguments(
     forms: &[Form],
     pack: Option<Memory>,
     result: Memory,
-    width: usize,
+    (width, planes): (usize, usize),
 ) -> Vec<Arg> {
     let at = &piece.position * width + &piece.column;
     let mut args: Vec<Arg> = pack.iter().map(|p| p.at(0)).collect();
@@ -133,6 +146,7 @@ fn arguments(
             Form::Scalar if pack.is_some() => {}
             Form::Scalar => args.push(memory.at(0)),
             Form::Channel => args.push(memory.at(&piece.column)),
+            Form::Plane => args.push(memory.at(piece.position.rem(planes))),
         }
     }
     args.push(result.at(at));
@@ -162,6 +176,7 @@ impl Display for Body {
                 (Form::Same, _) => 'e',
                 (Form::Scalar, _) => 's',
                 (Form::Channel, _) => 'c',
+                (Form::Plane, _) => 'l',
             })?;
         }
         let pack = if self.packed { "p" } else { "" };
@@ -207,6 +222,7 @@ impl Body {
                         Form::Same => b.load(params[n].0, place.clone(), lanes),
                         Form::Scalar => shared[n].expect("scalars are loaded before the loops"),
                         Form::Channel => b.load(params[n].0, i.clone(), lanes),
+                        Form::Plane => b.broadcast(params[n].0, row.at(Index::from(0usize), 1), lanes),
                     })
                     .collect();
                 let value = function(constants, b, &values, lanes);
