@@ -6,7 +6,7 @@ use crate::ops::Operator;
 use crate::ops::linear::Linear;
 use crate::ops::prepare::{GlobalContrast, LocalContrast, PixelStep, Pixelwise};
 use crate::ops::reshape::Reshape;
-use crate::ops::source::{Init, Input, Param};
+use crate::ops::source::{Fill, Init, Input, Param};
 use crate::passes::error::PassError;
 use crate::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
@@ -26,7 +26,7 @@ pub fn join(graph: &mut Graph, preparation: &Form, dtype: DType) -> Result<(), P
         Operator::Input(input) => (input.name.clone(), input.dims.clone()),
         _ => return Err(PassError::Graph("the network's input is not an input".into())),
     };
-    let prepared = add(graph, &name, preparation, dtype, preparation.dims().to_vec())?;
+    let prepared = add(graph, &name, preparation, dtype, preparation.dims().to_vec(), 1.0)?;
     let prepared = if dims == preparation.dims() { prepared } else { graph.add(Reshape { dims }, &[prepared])? };
     graph.replace(old, prepared);
     graph.remove(old);
@@ -43,17 +43,17 @@ pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
         true => vec![channels, height * width],
         false => preparation.dims().to_vec(),
     };
-    of_images(preparation, dtype, dims)
-}
-
-/// A graph that prepares pictures, whose bytes lie in memory pixel by pixel.
-pub fn of_pictures(preparation: &Form) -> Result<Graph, PassError> {
-    of_images(preparation, DType::U8, preparation.dims().to_vec())
-}
-
-fn of_images(preparation: &Form, dtype: DType, dims: Vec<usize>) -> Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
-    let prepared = add(&mut graph, "image", preparation, dtype, dims)?;
+    let prepared = add(&mut graph, "image", preparation, dtype, dims, 1.0)?;
+    graph.outputs.push((PREPARED.into(), prepared));
+    Ok(graph)
+}
+
+/// A graph that prepares pictures, whose bytes lie in memory pixel by pixel and are divided before all steps.
+pub fn of_pictures(preparation: &Form, divisor: f32) -> Result<Graph, PassError> {
+    let mut graph = Graph::new("preparation");
+    let dims = preparation.dims().to_vec();
+    let prepared = add(&mut graph, "image", preparation, DType::U8, dims, divisor)?;
     graph.outputs.push((PREPARED.into(), prepared));
     Ok(graph)
 }
@@ -63,11 +63,22 @@ pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<(), E
     preparation.tensors().iter().try_for_each(|(name, tensor)| engine.write(name, tensor))
 }
 
-/// The input `name` of values of this type and shape, and what the steps make of it.
-fn add(graph: &mut Graph, name: &str, preparation: &Form, dtype: DType, dims: Vec<usize>) -> Result<NodeId, PassError> {
+/// The input `name` of values of this type and shape, divided, and what the steps make of it.
+fn add(
+    graph: &mut Graph,
+    name: &str,
+    preparation: &Form,
+    dtype: DType,
+    dims: Vec<usize>,
+    divisor: f32,
+) -> Result<NodeId, PassError> {
     let input = Input { name: name.into(), role: Role::Image, dtype, batched: true, dims: dims.clone() };
     let image = graph.add(input, &[])?;
     let mut steps = Steps { graph, image, bytes: dtype == DType::U8, pixelwise: vec![], numbers: vec![] };
+    if divisor != 1.0 {
+        let by = steps.graph.add(Fill { value: divisor.into(), batched: false, dims: vec![] }, &[])?;
+        steps.pixelwise(PixelStep::Divide, &[by])?;
+    }
     let all = preparation.shapes();
     for (i, step) in preparation.spec().iter().enumerate() {
         let own = format!("prepare.{i}.");

@@ -124,7 +124,7 @@ fn request<'a>(
 ) -> Done<BuildRequest<'a>> {
     let dims = input(model)?;
     let preparation = weights.and_then(|w| w.preparation.as_ref());
-    let range = model_file::range(model, preparation).unwrap_or(Range::BYTES);
+    let range = model_file::range(model, preparation.map(|p| p.form())).unwrap_or(Range::BYTES);
     if range.divisor().is_none() && weights.is_some() {
         output::note(&format!(
             "note: the library takes no pictures: the weights learned from numbers of {range}, and how pictures became \

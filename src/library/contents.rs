@@ -85,7 +85,7 @@ pub(super) fn library<'a>(
     let (weights, picture, classes) = (&compiled.weights, picture(request), &request.classes[..]);
     let staging = compiled.preparation.iter().map(|k| image::workspace(&k.plan)).max().unwrap_or(0);
     let extras =
-        |feeds, training| Extras { feeds, weights, picture, reading: request.reading, staging, classes, training };
+        |feeds, training| Extras { feeds, weights, picture, reading: request.reading.0, staging, classes, training };
     let preparation = (!compiled.preparation.is_empty()).then(|| ProgramVariants {
         variants: variants(&compiled.preparation),
         extras: Extras { picture: None, classes: &[], ..extras(vec![Feed::Image], None) },

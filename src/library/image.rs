@@ -68,7 +68,7 @@ pub struct Extras<'a> {
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
     /// How they are read, and what their bytes are divided by.
-    pub reading: (Pictures, f32),
+    pub reading: Pictures,
     /// Bytes of memory in which one picture is prepared.
     pub staging: usize,
     /// Names of the classes.
@@ -305,11 +305,10 @@ fn port(image: &mut Image, plan: &Plan, port: &Port, feed: Feed) -> Result<recor
 fn preparation(image: &mut Image, record: &mut records::Plan, extras: &Extras) {
     let Some(picture) = extras.picture else { return };
     [record.channels, record.height, record.width] = picture.map(|size| size as u64);
-    let (pictures, divisor) = extras.reading;
+    let pictures = extras.reading;
     record.crop = u64::from(pictures.resize == Resize::Crop);
     record.rec709 = u64::from(pictures.grey == Grey::Rec709);
     record.background = pictures.background.iter().fold(0, |all, &c| all << 8 | u64::from(c));
-    record.divisor = divisor as u64;
     let size: usize = picture.iter().product();
     record.staging = ((4 * size).next_multiple_of(64) + extras.staging) as u64;
     let Some(preparation) = &extras.weights.preparation else { return };

@@ -121,12 +121,10 @@ records! {
         channels: u64,
         height: u64,
         width: u64,
-        /// How pictures are read: 1 where the middle is cut out, 1 for grey by Rec. 709, the background as 0xRRGGBB,
-        /// and what bytes are divided by.
+        /// How pictures are read: 1 where the middle is cut out, 1 for grey by Rec. 709, the background as 0xRRGGBB.
         crop: u64,
         rec709: u64,
         background: u64,
-        divisor: u64,
         classes: u64,
         classes_at: u64,
         /// Offset of the plan for batches of at most `most` images; 0 where there is none.

@@ -18,6 +18,8 @@ use crate::types::{DType, Type};
 pub enum PixelStep {
     /// `x · factor`, with `factor[]`.
     Scale,
+    /// `x / divisor`, with `divisor[]`.
+    Divide,
     /// `x - mean`, with `mean[C]`.
     Centre,
     /// `(x - mean) / std`, with `mean[C]` and `std[C]`: the difference rounded, then the quotient.
@@ -25,11 +27,12 @@ pub enum PixelStep {
 }
 
 impl PixelStep {
-    const ALL: [PixelStep; 3] = [PixelStep::Scale, PixelStep::Centre, PixelStep::Standardise];
+    const ALL: [PixelStep; 4] = [PixelStep::Scale, PixelStep::Divide, PixelStep::Centre, PixelStep::Standardise];
 
     fn name(self) -> &'static str {
         match self {
             PixelStep::Scale => "scale",
+            PixelStep::Divide => "divide",
             PixelStep::Centre => "centre",
             PixelStep::Standardise => "standardise",
         }
@@ -38,7 +41,7 @@ impl PixelStep {
     /// Operands that it takes.
     pub fn numbers(self) -> usize {
         match self {
-            PixelStep::Scale | PixelStep::Centre => 1,
+            PixelStep::Scale | PixelStep::Divide | PixelStep::Centre => 1,
             PixelStep::Standardise => 2,
         }
     }
@@ -84,7 +87,8 @@ impl OperatorDef for Pixelwise {
         };
         for step in &self.steps {
             let (own, rest) = numbers.split_at(step.numbers());
-            let dims = if *step == PixelStep::Scale { &[][..] } else { &[channels] };
+            let scalar = matches!(step, PixelStep::Scale | PixelStep::Divide);
+            let dims = if scalar { &[][..] } else { &[channels] };
             own.iter().try_for_each(|number| check::weight(number, dims, step.name()))?;
             numbers = rest;
         }
@@ -105,6 +109,7 @@ impl OperatorDef for Pixelwise {
                 let of = |numbers: Option<&Vec<T>>, c: usize| numbers.map_or(1.0, |n| n[c].f64());
                 *v = match step {
                     PixelStep::Scale => *v * of(first, 0),
+                    PixelStep::Divide => *v / of(first, 0),
                     PixelStep::Centre => *v - of(first, channel),
                     PixelStep::Standardise => (*v - of(first, channel)) / of(second, channel),
                 };
@@ -126,6 +131,7 @@ impl OperatorDef for Pixelwise {
             for step in steps {
                 value = match step {
                     PixelStep::Scale => b.mul(value, v[at]),
+                    PixelStep::Divide => b.div(value, v[at]),
                     PixelStep::Centre | PixelStep::Standardise => b.sub(value, v[at]),
                 };
                 if *step == PixelStep::Standardise {
@@ -143,16 +149,16 @@ impl OperatorDef for Pixelwise {
     fn cases() -> Vec<Case> {
         let case = |x: Type, steps: &[PixelStep]| {
             let numbers = |step: &PixelStep| match step {
-                PixelStep::Scale => vec![Type::shared(&[]); 1],
+                PixelStep::Scale | PixelStep::Divide => vec![Type::shared(&[]); 1],
                 step => vec![Type::shared(&x.dims[..1]); step.numbers()],
             };
             let operands: Vec<Type> = [x.clone()].into_iter().chain(steps.iter().flat_map(numbers)).collect();
             Case::new(Pixelwise { steps: steps.to_vec() }, 3, &operands).drawn(Draw::Positive)
         };
-        let [scale, centre, standardise] = PixelStep::ALL;
+        let [scale, divide, centre, standardise] = PixelStep::ALL;
         let mut cases = Vec::new();
         for dims in [&[3, 4, 5][..], &[1, 7, 3], &[19], &[3, 35], &[2, 5000]] {
-            for steps in [&[standardise][..], &[centre], &[scale, standardise, scale], &[]] {
+            for steps in [&[standardise][..], &[centre], &[divide, standardise, scale], &[]] {
                 cases.extend([Type::batched(dims), Type::bytes(dims)].map(|x| case(x, steps)));
             }
         }

@@ -122,10 +122,10 @@ pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -
     session.variants(&graph, Mode::Training, targets)
 }
 
-/// Like [`inference_variants`], for a program that prepares pictures, which are bytes.
-pub fn preparation_variants(form: &Form, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
+/// Like [`inference_variants`], for a program that prepares pictures, whose bytes it first divides.
+pub fn preparation_variants(form: &Form, by: f32, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
     let options = alone_options(options);
-    let graph = prepare::of_pictures(form).map_err(|e| e.of("prepare"))?;
+    let graph = prepare::of_pictures(form, by).map_err(|e| e.of("prepare"))?;
     Session::new(&options).variants(&graph, Mode::Inference, targets)
 }
 

@@ -81,6 +81,7 @@ fn a_library_prepares_pictures_as_run_does() {
             picture_.apply_orientation(Orientation::from_exif(turned).expect("1 to 8"));
             picture_.save(place.path("p.png")).expect("saved");
             let expected = picture(&place.path("p.png"), dims, &pictures).expect("reads");
+            let expected: Vec<f32> = expected.into_iter().map(f32::from).collect();
             assert_eq!(got, expected, "{name}: {width} x {height} x {channels}, orientation {turned}");
         }
         for wrong in
