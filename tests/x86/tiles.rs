@@ -109,7 +109,7 @@ impl Data {
         match elem {
             Elem::F32 if self == Data::Tiny => {
                 // Sums so far: exponents up to 10, denormal ones too.
-                let word = |h: u16| u32::from(h & 0x807f | (h >> 7 & 0xff) % 11 << 7) << 16 | u32::from(h);
+                let word = |h: u16| u32::from(h & 0x807f | (((h >> 7 & 0xff) % 11) << 7)) << 16 | u32::from(h);
                 (0..count / 4).flat_map(|_| word(half()).to_le_bytes()).collect()
             }
             _ => (0..count / 2).flat_map(|_| half().to_le_bytes()).collect(),

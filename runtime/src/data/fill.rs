@@ -51,7 +51,7 @@ fn decode(
     thread::scope(|scope| {
         let parts = rows.chunks(each).zip(target.chunks_mut(each * size));
         let started: Vec<_> = parts.map(|(rows, target)| scope.spawn(move || some(rows, target))).collect();
-        let ended = started.into_iter().map(|part| part.join());
-        ended.map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let mut ended = started.into_iter().map(|part| part.join());
+        ended.try_for_each(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }

@@ -238,7 +238,7 @@ impl Meaning<'_> {
                     .into());
             }
             (Some(given), _) if bytes => {
-                _ = found.check(&shown, given).or_else(|e| given.divisor().map(drop).ok_or(e))?
+                found.check(&shown, given).or_else(|e| given.divisor().map(drop).ok_or(e))?;
             }
             (Some(_), _) => {}
             // Bytes are pictures, whose way to 0 to 1 is known.

@@ -132,7 +132,7 @@ impl Check<'_> {
                     {
                         self.error(format!("{result} is declared {declared}, its operation gives {ty}"));
                     }
-                    if declared.is_some_and(|t| !lanes_ok(t.lanes) && !(t.is_tile() && gives_tiles(op))) {
+                    if declared.is_some_and(|t| !(lanes_ok(t.lanes) || t.is_tile() && gives_tiles(op))) {
                         self.error(format!("{result}: lanes must be 1, 2, 4, 8 or 16"));
                     }
                 }

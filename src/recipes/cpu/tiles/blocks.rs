@@ -39,7 +39,7 @@ pub struct Blocks {
     pub a_row: usize,
     /// From the block's first tile of A to the second; `None`: there is one.
     pub second: Option<i64>,
-    /// Columns of the panel that are results, at most [`COLUMNS`].
+    /// Columns of the panel that are results, at most `COLUMNS`.
     pub columns: usize,
     /// Number of blocks.
     pub count: usize,
@@ -47,7 +47,7 @@ pub struct Blocks {
     pub next: Next,
     /// Where each row's results go; `None` for rows that are none.
     pub places: Vec<Option<i64>>,
-    /// Zeros go behind the results of a row, up to [`COLUMNS`].
+    /// Zeros go behind the results of a row, up to `COLUMNS`.
     pub fill: bool,
     /// Sums start with a bias.
     pub bias: bool,
