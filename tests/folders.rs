@@ -1,7 +1,7 @@
 //! Folders of pictures: which files are used for what, and that nothing is left out unsaid. Most need no pictures, only
 //! files: which are used depends on names alone.
 
-use ninc_runtime::data::split::{Order, stratified};
+use ninc_runtime::data::split::{self, Order};
 use ninc_runtime::data::{Dataset, Images, Pixels, Sets, load, load_split};
 use ninc_runtime::philox::Stream;
 use ninc_runtime::spec::{DataSpec, Pictures, Resize, Source};
@@ -184,16 +184,16 @@ fn arrays_are_split_by_class_and_index() {
     let set = |labels: &[u32]| {
         Dataset::new(Images { dims: [1, 1, 1], pixels: Pixels::Bytes(vec![0; labels.len()]) }, labels.to_vec())
     };
-    let (rest, cut) = stratified(&set(&labels), 200, Order::Index);
+    let (rest, cut) = split::cut(&set(&labels), 200, Order::Index);
     // By hand: a fifth of 900 and of 100.
     assert_eq!((counts(&rest, 2), counts(&cut, 2)), (vec![720, 80], vec![180, 20]));
     assert!(rest.rows.is_sorted() && cut.rows.is_sorted());
-    assert_eq!(stratified(&set(&labels), 200, Order::Index).1.rows, cut.rows);
+    assert_eq!(split::cut(&set(&labels), 200, Order::Index).1.rows, cut.rows);
     // Drawn, not counted off: far from regular, and from all parts.
     let halves = cut.rows.iter().filter(|&&row| row < 500).count();
     assert!((70..130).contains(&halves), "{halves}");
     // One of each class is left, whatever is asked for.
-    let (rest, cut) = stratified(&set(&[0, 1, 1, 2]), 4, Order::Index);
+    let (rest, cut) = split::cut(&set(&[0, 1, 1, 2]), 4, Order::Index);
     assert_eq!((counts(&rest, 3), counts(&cut, 3)), (vec![1, 1, 1], vec![0, 1, 0]));
 }
 

@@ -100,8 +100,8 @@ impl Classes {
 
     /// Outputs that no item of a part stands for.
     pub fn without(&self, set: &Dataset) -> Vec<usize> {
-        let found: BTreeSet<usize> = (0..set.len()).map(|item| set.label(item) as usize).collect();
-        (0..self.outputs).filter(|output| !found.contains(output)).collect()
+        let counts = set.counts();
+        (0..self.outputs).filter(|&output| !counts.contains_key(&(output as u32))).collect()
     }
 
     /// Refuses to train outputs that nothing in the training part teaches, which `data` may allow.

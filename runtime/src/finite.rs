@@ -1,4 +1,4 @@
-//! Numbers that are none: NaN and the infinities, found and named.
+//! Values that are not finite, NaN and the infinities, found and named.
 
 use crate::{Error, Result, Tensor};
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ const CAFFE: &str = "save its blobs as safetensors, for example by OpenCV 4: `cv
     `net.getParam`, `safetensors.numpy.save_file`";
 const AGAIN: &str = "get the file itself again: the download gave a page, perhaps because it asks for a login";
 
-/// The error for a file that is no safetensors file, where it is known what it is.
+/// The error for a file that is not a safetensors file, where its first bytes or its name tell what it is.
 pub fn recognise(path: &Path, bytes: &[u8]) -> Option<Error> {
     let kind = archive(bytes).or_else(|| by_start(bytes)).or_else(|| by_ending(path, bytes))?;
     let error = Error::new(format!("{} is {}, no safetensors file", path.display(), kind.what));
@@ -57,7 +57,7 @@ fn by_start(bytes: &[u8]) -> Option<Kind> {
     let begins = |start: &[u8]| text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start));
     Some(match bytes {
         [] => Kind { what: "an empty file", help: "get the file again" },
-        // Protocols 2 to 5, of which PyTorch's old format has the second.
+        // Pickle protocols 2 to 5; PyTorch's old format is protocol 2.
         [0x80, 2..=5, ..] => Kind { what: "a pickle, as PyTorch wrote it before version 1.6", help: TORCH },
         [0x89, b'H', b'D', b'F', ..] => Kind { what: "an HDF5 file (.h5), as Keras writes it", help: KERAS },
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Kind { what: "a NumPy array (.npy)", help: NUMPY },

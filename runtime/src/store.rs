@@ -75,8 +75,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header of an open file, and puts the bytes that it read into `bytes`. `None` where there is no header
-    /// with a right checksum or the file has another length than it says: who reads the whole file learns what is
+    /// Reads the header of an open file, and puts the bytes that it read into `bytes`. `None` if the header's checksum
+    /// is missing or wrong, or the file has another length than the header says; [`Store::read_rest`] then says what is
     /// wrong, if anything is.
     pub fn read(file: &mut File, bytes: &mut Vec<u8>) -> Option<Header> {
         file.take(8).read_to_end(bytes).ok()?;
@@ -140,7 +140,7 @@ impl Store {
         Store::read_rest(files::open(path)?, vec![], path, ours)
     }
 
-    /// As [`Store::read`], from an open file of which `bytes` were read already.
+    /// As [`Store::read`], from an open file; `bytes` are its first ones, which were read already.
     pub fn read_rest(file: File, bytes: Vec<u8>, path: &Path, ours: bool) -> Result<Store> {
         Store::from_bytes(&files::rest(file, bytes, path, CAP)?, path, ours)
     }

@@ -66,7 +66,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 fn say(model: &Model, (file, data): (&Path, &Path), decode: bool, global: &GlobalOptions) -> Done {
     let (sets, place) = load_split(model, file, Some(data), pictures(model, None), false)?;
     output::print(&contents::text(model, place.as_deref(), &sets))?;
-    contents::look(&sets.parts(), decode, global)?;
+    contents::look(sets.parts().into_iter().map(|(_, set)| set), decode, global)?;
     let (input, (_, _, outputs)) = (input(model)?, result(model)?);
     classes::check_data(model, &sets)?;
     let table = Classes::of_training(outputs, &[], &sets.names, "")?;

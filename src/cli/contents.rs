@@ -17,7 +17,7 @@ use std::path::Path;
 pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
     let source = model.data.as_ref().map_or("", |data| source_name(&data.source));
     let place = path.map_or(source.to_string(), |path| format!("{} ({source})", path.display()));
-    let parts = parts(sets);
+    let parts = sets.parts();
     let classes = classes(sets, &parts);
     let count = |name: &str, set: &Dataset| format!("{} {name}", grouped(set.len() as u64));
     let sizes: Vec<String> = parts.iter().map(|(name, set)| count(name, set)).collect();
@@ -30,7 +30,7 @@ pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
         text += &format!("{part}\n");
     }
     for (name, set) in &parts {
-        let counts = counts(set);
+        let counts = set.counts();
         let none: Vec<&str> =
             classes.iter().filter(|(label, _)| !counts.contains_key(label)).map(|(_, name)| name.as_str()).collect();
         if !none.is_empty() && !set.is_empty() {
@@ -52,35 +52,22 @@ pub fn left_out(reading: &Reading) -> String {
     reading.skipped.iter().map(line).collect()
 }
 
-/// The parts that there are.
-fn parts(sets: &Sets) -> Vec<(&'static str, &Dataset)> {
-    let valid = sets.valid.as_ref().map(|set| ("validation", set));
-    [Some(("training", &sets.train)), valid, Some(("test", &sets.test))].into_iter().flatten().collect()
-}
-
 /// Labels with their names: all that the source names, or those that occur.
 fn classes(sets: &Sets, parts: &[(&str, &Dataset)]) -> Vec<(u32, String)> {
     if !sets.names.is_empty() {
         return (0..).zip(sets.names.iter().cloned()).collect();
     }
-    let mut labels: Vec<u32> = parts.iter().flat_map(|(_, set)| counts(set).into_keys()).collect();
+    let mut labels: Vec<u32> = parts.iter().flat_map(|(_, set)| set.counts().into_keys()).collect();
     labels.sort_unstable();
     labels.dedup();
     labels.into_iter().map(|label| (label, label.to_string())).collect()
-}
-
-/// How many images of a part each class has.
-fn counts(set: &Dataset) -> BTreeMap<u32, usize> {
-    let mut counts = BTreeMap::new();
-    (0..set.len()).for_each(|item| *counts.entry(set.label(item)).or_default() += 1);
-    counts
 }
 
 /// A row for each class, a column for each part.
 fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
     let heading = |name: &str| name.to_string();
     let mut rows = vec![[heading("class")].into_iter().chain(parts.iter().map(|(name, _)| heading(name))).collect()];
-    let counts: Vec<BTreeMap<u32, usize>> = parts.iter().map(|(_, set)| counts(set)).collect();
+    let counts: Vec<BTreeMap<u32, usize>> = parts.iter().map(|(_, set)| set.counts()).collect();
     for (label, name) in classes {
         let cells = counts.iter().map(|counts| grouped(counts.get(label).copied().unwrap_or(0) as u64));
         rows.push([name.clone()].into_iter().chain(cells).collect());
@@ -88,8 +75,8 @@ fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
     table(&rows)
 }
 
-/// Looks at all pictures, of which broken ones end the command together; decodes them if `decode`, with a bar.
-pub fn look(parts: &[&Dataset], decode: bool, global: &GlobalOptions) -> Done {
+/// Looks at all pictures; those that are broken end the command together. Decodes them if `decode`, with a bar.
+pub fn look<'a>(parts: impl IntoIterator<Item = &'a Dataset>, decode: bool, global: &GlobalOptions) -> Done {
     let files = look::files(parts);
     let how = if decode { Look::Whole } else { Look::Heads };
     let bar = (decode && std::io::stderr().is_terminal()).then(|| {

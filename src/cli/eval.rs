@@ -84,7 +84,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "note: {some} of {all} images are tested, those that training keeps apart; `--part all` takes all"
         ));
     }
-    contents::look(&[&set], false, global)?;
+    contents::look([&set], false, global)?;
     classes::note_absent(&classes, args.part.word(), &set, &sets.names);
     let preparation = match &weights.preparation {
         Some(preparation) => preparation.clone(),

@@ -125,7 +125,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
     let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
     output::note(contents::text(&model, place.as_deref(), &sets).trim_end());
-    contents::look(&sets.parts(), args.check_data, global)?;
+    contents::look(sets.parts().into_iter().map(|(_, set)| set), args.check_data, global)?;
     classes::check_data(&model, &sets)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");

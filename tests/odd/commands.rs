@@ -3,7 +3,7 @@
 use super::{echo, echoed, folder, table, text};
 use ninc_runtime::Error;
 use ninc_runtime::data;
-use ninc_runtime::spec::{DataSpec, Grey, Pictures, Source};
+use ninc_runtime::spec::{Pictures, Source};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,16 +50,7 @@ fn arrays_give_what_the_table_says() {
 
 #[test]
 fn archives_give_what_the_table_says() {
-    let spec = DataSpec {
-        source: Source::Npz,
-        path: None,
-        prepare: vec![],
-        augment: vec![],
-        valid: None,
-        allow_empty: false,
-        grey: Grey::Rec601,
-        background: [255; 3],
-    };
+    let spec = crate::data::spec(Source::Npz);
     let archives = rows(&[".npz"]);
     assert!(archives.len() >= 18, "{}", archives.len());
     for (path, row) in &archives {

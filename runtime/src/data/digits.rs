@@ -39,7 +39,7 @@ mod tests {
         assert!(sets.train.labels.iter().all(|&l| l < 10));
         let mut image = [0.0; 64];
         // The first image of the file is a zero whose first row reads 0 0 5 13 9 1 0 0 of 16.
-        sets.train.images.copy(0, &mut image).expect("in memory");
+        sets.all().expect("one piece").copy(0, &mut image).expect("in memory");
         assert_eq!(image[..8], [0.0, 0.0, 80.0, 207.0, 143.0, 16.0, 0.0, 0.0]);
         assert_eq!(sets.train.labels[0], 0);
     }

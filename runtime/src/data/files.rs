@@ -21,7 +21,7 @@ pub fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
     rest(open(path)?, vec![], path, cap)
 }
 
-/// The whole of a file of at most `cap` bytes, of which `bytes` were read already.
+/// The whole of a file of at most `cap` bytes; `bytes` are its first ones, which were read already.
 pub fn rest(file: File, mut bytes: Vec<u8>, path: &Path, cap: u64) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
     if length > cap {

@@ -6,22 +6,19 @@ use crate::image::kept;
 use std::thread;
 
 impl Dataset {
+    /// Copies an item's values, `[channels, height, width]`, as floats.
+    pub fn copy(&self, item: usize, target: &mut [f32]) -> Result<()> {
+        target.copy_from_slice(&self.values(item..item + 1)?.into_floats());
+        Ok(())
+    }
+
     /// Values of these items, `[items, channels, height, width]`. Of several errors that of the first image counts.
     pub fn values(&self, items: impl ExactSizeIterator<Item = usize>) -> Result<Values> {
         let rows: Vec<usize> = items.map(|item| self.rows[item] as usize).collect();
         let size = self.images.size();
-        let range = |row: usize| row * size..(row + 1) * size;
         Ok(match &self.images.pixels {
-            Pixels::Bytes(bytes) => {
-                let mut values = Vec::with_capacity(rows.len() * size);
-                rows.iter().for_each(|&row| values.extend_from_slice(&bytes[range(row)]));
-                Values::Bytes(values)
-            }
-            Pixels::Floats(floats) => {
-                let mut values = Vec::with_capacity(rows.len() * size);
-                rows.iter().for_each(|&row| values.extend_from_slice(&floats[range(row)]));
-                Values::Floats(values)
-            }
+            Pixels::Bytes(bytes) => Values::Bytes(gather(bytes, &rows, size)),
+            Pixels::Floats(floats) => Values::Floats(gather(floats, &rows, size)),
             Pixels::Files(files, pictures) => {
                 let mut values = vec![0; rows.len() * size];
                 let read = |row: usize, image: &mut [u8]| kept::copy(&files[row], self.images.dims, pictures, image);
@@ -30,6 +27,11 @@ impl Dataset {
             }
         })
     }
+}
+
+/// Rows of `size` values each, one after the other.
+fn gather<T: Copy>(values: &[T], rows: &[usize], size: usize) -> Vec<T> {
+    rows.iter().map(|&row| &values[row * size..][..size]).collect::<Vec<_>>().concat()
 }
 
 /// Reads pictures of `size` bytes each by all processors.

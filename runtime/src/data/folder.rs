@@ -214,6 +214,7 @@ fn nothing(path: &Path, reading: &Reading) -> Error {
     };
     Error::new(message).with_help(format!("{KINDS} are read where the file's name has the usual ending"))
 }
+
 /// The order of names in which digits compare as numbers: `2` before `10`, `class9` before `class10`.
 pub fn by_number(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a, b);

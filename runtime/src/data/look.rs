@@ -20,7 +20,7 @@ pub enum Look {
 }
 
 /// The files of some parts, in order.
-pub fn files<'a>(parts: &[&'a Dataset]) -> Vec<&'a Path> {
+pub fn files<'a>(parts: impl IntoIterator<Item = &'a Dataset>) -> Vec<&'a Path> {
     let mut files: Vec<&Path> = Vec::new();
     for set in parts {
         if let Pixels::Files(paths, _) = &set.images.pixels {

@@ -26,13 +26,13 @@ pub mod tar;
 pub mod zca;
 
 use crate::classes::Classes;
-use crate::image::kept;
 use crate::philox::Stream;
 use crate::plan::DType;
 use crate::spec::{DataSpec, Pictures, Source};
 use crate::{Error, Feed, Result};
 use reading::Reading;
 use split::Order;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -125,25 +125,6 @@ impl Images {
             Pixels::Floats(_) => DType::F32,
         }
     }
-
-    /// Copies one image, bytes as numbers from 0 to 255.
-    pub fn copy(&self, index: usize, target: &mut [f32]) -> Result<()> {
-        let range = index * self.size()..(index + 1) * self.size();
-        match &self.pixels {
-            Pixels::Bytes(bytes) => {
-                for (to, &from) in target.iter_mut().zip(&bytes[range]) {
-                    *to = f32::from(from);
-                }
-            }
-            Pixels::Floats(floats) => target.copy_from_slice(&floats[range]),
-            Pixels::Files(files, pictures) => {
-                let mut bytes = vec![0; self.size()];
-                kept::copy(&files[index], self.dims, pictures, &mut bytes)?;
-                target.iter_mut().zip(bytes).for_each(|(to, from)| *to = from.into());
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A part of the images with their labels: a view, cheap to clone and to send to another thread.
@@ -198,9 +179,11 @@ impl Dataset {
         self.labels[self.rows[item] as usize]
     }
 
-    /// Copies an item's values, `[channels, height, width]`.
-    pub fn copy(&self, item: usize, target: &mut [f32]) -> Result<()> {
-        self.images.copy(self.rows[item] as usize, target)
+    /// How many items each class has.
+    pub fn counts(&self) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        (0..self.len()).for_each(|item| *counts.entry(self.label(item)).or_default() += 1);
+        counts
     }
 
     /// This part with the label `to[l]` for each label l. The error is a label without one.
@@ -274,9 +257,10 @@ impl Sets {
         Ok(())
     }
 
-    /// The parts that there are: training, validation, test.
-    pub fn parts(&self) -> Vec<&Dataset> {
-        [Some(&self.train), self.valid.as_ref(), Some(&self.test)].into_iter().flatten().collect()
+    /// The parts that there are, with what messages call them.
+    pub fn parts(&self) -> Vec<(&'static str, &Dataset)> {
+        let valid = self.valid.as_ref().map(|set| ("validation", set));
+        [Some(("training", &self.train)), valid, Some(("test", &self.test))].into_iter().flatten().collect()
     }
 
     /// Is the test part cut off from the images that the training part is of?

@@ -52,7 +52,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Steps for images of `[channels, height, width]`, of which there must be at least one number.
+    /// Steps for images of `[channels, height, width]`; an image without numbers is an error.
     pub fn new(spec: Vec<Prepare>, dims: [usize; 3]) -> Result<Form> {
         match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
             Some(1..) => Ok(Form { spec, dims, range: None }),
@@ -70,7 +70,7 @@ impl Form {
         self.dims
     }
 
-    /// The same for training data whose numbers had this range.
+    /// Sets the range of the training data's numbers.
     pub fn of_range(self, range: Option<Range>) -> Form {
         Form { range, ..self }
     }
@@ -160,12 +160,12 @@ impl Preparation {
         Ok(Prepared::new(set, Preparer::new(self, set.images.dtype(), compile)?))
     }
 
-    /// The same for pictures that are read in this way, and for numbers of this range.
+    /// Sets how pictures are read, and the range of the training data's numbers.
     pub fn of_inputs(self, pictures: Option<Pictures>, range: Option<Range>) -> Preparation {
         Preparation { pictures, form: self.form.of_range(range), ..self }
     }
 
-    /// The same range, where it is stated.
+    /// The range, where it was given and not concluded.
     pub(crate) fn stated_range(&self) -> Option<Range> {
         self.form.range
     }

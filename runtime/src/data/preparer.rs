@@ -16,7 +16,7 @@ const BLOCK: usize = 1 << 22;
 /// Images of such a block at most.
 const IMAGES: usize = 512;
 
-/// A compiled preparation. Without steps there is no program: images stay as they are.
+/// A compiled preparation. Without steps it has no program, and images stay as they are.
 pub struct Preparer {
     engine: Option<Mutex<Box<dyn Engine + Send>>>,
     heavy: bool,
@@ -93,9 +93,6 @@ impl<'a> Prepared<'a> {
 
     /// Copies a prepared image.
     pub fn copy(&mut self, item: usize, target: &mut [f32]) -> Result<()> {
-        if self.preparer.engine.is_none() {
-            return self.set.copy(item, target);
-        }
         let size = self.set.images.size();
         if item < self.first || (item - self.first + 1) * size > self.images.len() {
             (self.first, self.images) = (item, self.preparer.some(self.set, item, block(self.set))?);

@@ -25,7 +25,7 @@ pub struct Skipped {
 }
 
 impl Reading {
-    /// Of data in one piece, of which a fifth is kept for testing.
+    /// How data in one piece are split: a fifth is kept for testing.
     pub fn cut(order: Order) -> Reading {
         Reading { parts: vec![format!("test: a fifth {}", order.rule())], ..Reading::default() }
     }

@@ -31,38 +31,33 @@ impl Order<'_> {
 
 /// Keeps a fifth for testing, rounded up: `(training, test)`.
 pub fn test_fifth(all: &Dataset, order: Order) -> (Dataset, Dataset) {
-    if matches!(order, Order::Former) {
-        return all.split(SPLIT_SEED, all.len().div_ceil(5));
-    }
-    stratified(all, all.len().div_ceil(5), order)
+    cut(all, all.len().div_ceil(5), order)
 }
 
 /// Cuts the validation part off the training part, as `valid` in `data` says: a fraction below 1 or a count.
 pub fn validation(sets: &mut Sets, valid: f64, order: Order) -> Result<()> {
     let all = sets.train.len();
     let count = if valid < 1.0 { (valid * all as f64).round() as usize } else { valid as usize };
-    let (train, cut) = match order {
-        Order::Former => sets.train.split(SPLIT_SEED, count),
-        order => stratified(&sets.train, count, order),
-    };
-    if count == 0 || cut.len() < count || train.is_empty() {
+    let (train, valid_part) = cut(&sets.train, count, order);
+    if count == 0 || valid_part.len() < count || train.is_empty() {
         return Err(Error::new(format!(
             "`valid = {valid}` leaves nothing to train on or to validate with: {all} images in {} classes",
             classes(&sets.train).len()
         )));
     }
-    sets.reading.parts.push(format!("validation: {} of {all} training images, {}", cut.len(), order.rule()));
-    (sets.train, sets.valid) = (train, Some(cut));
+    sets.reading.parts.push(format!("validation: {} of {all} training images, {}", valid_part.len(), order.rule()));
+    (sets.train, sets.valid) = (train, Some(valid_part));
     Ok(())
 }
 
-/// Cuts `count` items off, of each class in proportion, but never all of one: `(the rest, the cut)`. Both stay in the
-/// order that they were in.
-pub fn stratified(set: &Dataset, count: usize, order: Order) -> (Dataset, Dataset) {
+/// Cuts `count` items off, of each class in proportion, but never all of one (of all classes together as versions
+/// before did): `(the rest, the cut)`. Both stay in the order that they were in.
+pub fn cut(set: &Dataset, count: usize, order: Order) -> (Dataset, Dataset) {
     let mut classes = classes(set);
     let sizes: Vec<usize> = classes.values().map(Vec::len).collect();
     match order {
-        Order::Index | Order::Former => {
+        Order::Former => return set.split(SPLIT_SEED, count),
+        Order::Index => {
             let mut places: Vec<u32> = (0..set.len() as u32).collect();
             stream(SPLIT_SEED, Purpose::Split, 0, 0).shuffle(&mut places);
             let mut place = vec![0; set.len()];
@@ -135,7 +130,7 @@ mod tests {
     #[test]
     fn each_class_gives_its_share() {
         assert_eq!(quotas(&[10, 10], 4), [2, 2]);
-        // By hand: 6, 3 and 1 of 10 items, of which 3: 1.8, 0.9 and 0.3, and the class of one keeps it.
+        // By hand: 6, 3 and 1 of 10 items, 3 are cut off: 1.8, 0.9 and 0.3, and the class of one item keeps it.
         assert_eq!(quotas(&[6, 3, 1], 3), [2, 1, 0]);
         // Each has one at least, which the large class pays for: 9, 0.5 and 0.5.
         assert_eq!(quotas(&[90, 5, 5], 10), [8, 1, 1]);

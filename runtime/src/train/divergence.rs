@@ -90,8 +90,7 @@ pub fn broken(
 }
 
 /// Where the first value that is not finite is: in the parameters or a layer; images are checked as they are loaded.
-/// `called` names an image of
-/// the batch as the user knows it.
+/// `called` names an image of the batch as the user knows it.
 fn place(
     job: &Job,
     engine: &dyn Engine,

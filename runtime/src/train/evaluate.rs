@@ -113,7 +113,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     let classes =
         port.map(|p| p.elements()).ok_or_else(|| Error::new(format!("the program has no output `{output}`")))?;
     let input = step_inputs::image(engine.inputs())?.name.clone();
-    let (mut count, mut loss, mut right, mut five) = (0, 0.0, 0, 0);
+    let (mut count, mut loss) = (0, 0.0);
     let mut confusion = vec![vec![0; classes]; classes];
     let mut ranks = vec![0; classes + 1];
     let mut mistakes: Vec<Mistake> = Vec::new();
@@ -130,8 +130,6 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
             ranks[rank] += 1;
             let one = scores.loss(scored, label);
             loss += one;
-            right += usize::from(rank == 0);
-            five += usize::from(rank < 5);
             let answer = best(scored);
             confusion[label][answer] += 1;
             if rank != 0 {
@@ -144,9 +142,9 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
         mistakes.truncate(WORST);
         count += images;
     }
-    let total = count.max(1) as f64;
-    let (accuracy, top5) = (right as f64 / total, five as f64 / total);
-    Ok(Evaluation { count, loss: loss / total, accuracy, top5, ranks, confusion, mistakes })
+    let loss = loss / count.max(1) as f64;
+    let evaluation = Evaluation { count, loss, accuracy: 0.0, top5: 0.0, ranks, confusion, mistakes };
+    Ok(Evaluation { accuracy: evaluation.top(1), top5: evaluation.top(5), ..evaluation })
 }
 
 /// The error of a result that is not finite.

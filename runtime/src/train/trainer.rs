@@ -299,9 +299,10 @@ impl<'a, 'b> Run<'a, 'b> {
         let done = Clock { step: self.cursor.step - 1, ..self.clock() };
         let rate = job.recipe.optimizer.rate() * hyper(&job.recipe, done, &self.cursor.plateau).factor;
         let mut line = self.line("epoch", loss, accuracy, rate);
+        let mut validated = None;
         if let Some(valid) = &job.sets.valid {
-            let weights = self.weights()?;
-            let valid = self.evaluate(&weights, valid)?;
+            let weights = validated.insert(self.weights()?);
+            let valid = self.evaluate(weights, valid)?;
             (line.valid_loss, line.valid_accuracy) = (Some(valid.loss), Some(valid.accuracy));
         }
         self.write_line(&line, watch);
@@ -315,9 +316,12 @@ impl<'a, 'b> Run<'a, 'b> {
         // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must
         // not differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
-        if whole && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy)) && job.sets.valid.is_some() {
+        if whole
+            && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy))
+            && let Some(weights) = validated
+        {
             let best = best_path(&job.folder, &job.name);
-            match self.weights()?.write(&best, job.disk) {
+            match weights.write(&best, job.disk) {
                 Ok(()) => self.replaces.retain(|path| *path != best),
                 Err(e) => watch.note(&format!("the best weights so far were not saved, training goes on: {e}")),
             }

@@ -11,8 +11,8 @@ use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Outer, Param, Ty, Val,
 use crate::lower::MicroKernelSpec;
 use crate::recipes::common::Epilogue;
 use crate::recipes::common::names::elem_letters;
+use ninc_runtime::init::fnv;
 use std::fmt::{self, Display};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Rows of a tile, and its words across.
 pub const TILE: usize = Ty::ROW as usize;
@@ -45,7 +45,7 @@ pub struct Blocks {
     pub count: usize,
     /// From block to block.
     pub next: Next,
-    /// Where each row's results go; `None` for rows that are none.
+    /// Where each row's results go; `None` for rows that are not results.
     pub places: Vec<Option<i64>>,
     /// Zeros go behind the results of a row, up to `COLUMNS`.
     pub fill: bool,
@@ -73,13 +73,12 @@ pub struct Next {
 impl Display for Blocks {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         // Steps and places are too many for a name.
-        let mut hasher = DefaultHasher::new();
-        (&self.steps, &self.places, self.next, self.second).hash(&mut hasher);
+        let hash = fnv(format!("{:?}", (&self.steps, &self.places, self.next, self.second)).as_bytes());
         let (rows, columns, terms) = (TILE * self.rows(), self.columns, STEP * self.steps.len());
         write!(f, "tiles_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
         let (bias, fill) = (if self.bias { "_bias" } else { "" }, if self.fill { "_fill" } else { "" });
         let elem = elem_letters("_", &[self.elem]);
-        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.epilogue.name(), hasher.finish() as u32)
+        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.epilogue.name(), hash as u32)
     }
 }
 
@@ -287,7 +286,7 @@ impl Blocks {
         self.columns.saturating_sub(n * TILE).min(TILE) as u32
     }
 
-    /// The vector with zeros in the lanes that are no results.
+    /// The vector with zeros in the lanes that are not results.
     fn filled(&self, b: &mut MicroKernelBuilder, value: Option<Val>, n: usize) -> Val {
         match (value, self.width(n)) {
             (Some(value), Ty::ROW) => value,

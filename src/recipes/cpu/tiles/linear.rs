@@ -2,7 +2,7 @@
 
 use super::blocks::{Blocks, COLUMNS, Next, STEP, STEP_WORDS, SUMS, TILE};
 use super::copy::Pixels;
-use super::panels::{Terms, panels};
+use super::panels::{Terms, panels, runs};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Memory, MicroKernelId};
 use crate::lower::target::Batch;
@@ -56,15 +56,12 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
         [k.scratch("rows", Elem::Bf16, COLUMNS * padded), k.scratch("back", elems[1], COLUMNS * columns)];
     let sums = k.scratch("sums", Elem::F32, SUMS);
     let calls = |cx: &mut LowerCx, k: &mut KernelBuilder, a: Arg, a_row: usize, y: &dyn Fn(usize) -> Arg| {
-        let (full, rest) = (columns / COLUMNS, columns % COLUMNS);
-        for (count, columns, panel) in [(full, COLUMNS, 0), (usize::from(rest > 0), rest, full)] {
-            if count > 0 {
-                let micro_kernel = rows.product(cx, layer, a_row, columns, count);
-                let word = panel * (padded / STEP * STEP_WORDS);
-                let mut args = vec![a.clone(), weights.at(word), y(panel * COLUMNS), sums.at(0)];
-                args.extend(bias.map(|bias| bias.at(panel * COLUMNS)));
-                k.call(micro_kernel, args);
-            }
+        for (count, columns, panel) in runs(columns) {
+            let micro_kernel = rows.product(cx, layer, a_row, columns, count);
+            let word = panel * (padded / STEP * STEP_WORDS);
+            let mut args = vec![a.clone(), weights.at(word), y(panel * COLUMNS), sums.at(0)];
+            args.extend(bias.map(|bias| bias.at(panel * COLUMNS)));
+            k.call(micro_kernel, args);
         }
     };
     k.parallel("t", Expr::BATCH.ceil_div(COLUMNS as i64), |k, t| {

@@ -43,8 +43,8 @@ pub fn cycles(g: &Geometry) -> f64 {
     let panels = g.outputs.div_ceil(COLUMNS) as f64;
     let products = 4.0 * PRODUCT * shape.terms().steps() as f64;
     let copy = match shape.source {
-        Source::Lines => shape.line_rows().iter().sum::<usize>() * shape.line_pitch(),
-        _ => shape.map()[0] * shape.map_pitch(),
+        Source::Lines => shape.lines_size(),
+        Source::Map | Source::Image => shape.map_size(),
     };
     shape.walk().blocks() as f64 * panels * (products * 1.2).max(BLOCK) + copy as f64 / TILE as f64 * 4.0
 }

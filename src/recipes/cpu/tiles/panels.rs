@@ -40,6 +40,13 @@ pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize)
     cx.packed(weights, Panels { terms, columns, source })
 }
 
+/// The panels of `columns` columns in runs that one micro-kernel takes: how many, columns of each, the first one. The
+/// whole ones come first.
+pub fn runs(columns: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (full, rest) = (columns / COLUMNS, columns % COLUMNS);
+    [(full, COLUMNS, 0), (usize::from(rest > 0), rest, full)].into_iter().filter(|(count, ..)| *count > 0)
+}
+
 #[derive(PartialEq, Eq, Hash)]
 struct Panels {
     terms: Terms,

@@ -84,9 +84,11 @@ impl Shape {
 
     /// Elements of the copies of an iteration's image.
     pub fn copies(&self) -> usize {
-        let map = if self.source == Source::Image { 0 } else { self.map()[0] * self.map_pitch() };
-        let lines: usize = self.line_rows().iter().sum();
-        if self.source == Source::Lines { map + lines * self.line_pitch() } else { map }
+        match self.source {
+            Source::Image => 0,
+            Source::Map => self.map_size(),
+            Source::Lines => self.map_size() + self.lines_size(),
+        }
     }
 
     /// Pixels of a row of results in a tile.
@@ -123,6 +125,11 @@ impl Shape {
         self.map()[1] * self.parts * self.g.channels
     }
 
+    /// Elements of the padded copy.
+    pub fn map_size(&self) -> usize {
+        self.map()[0] * self.map_pitch()
+    }
+
     /// Runs that share a line: as many as fit a step.
     pub fn shared(&self) -> usize {
         (STEP / self.terms().padded).max(1)
@@ -144,6 +151,11 @@ impl Shape {
         let below = (self.rows - 1) * stride;
         let whole = if count / shared > 0 { below + (count / shared - 1) * shared + 1 } else { 0 };
         [whole, if count.is_multiple_of(shared) { 0 } else { below + 1 }]
+    }
+
+    /// Elements of all lines.
+    pub fn lines_size(&self) -> usize {
+        self.line_rows().iter().sum::<usize>() * self.line_pitch()
     }
 
     /// Elements behind a pixel's place where each step begins.
@@ -219,11 +231,7 @@ impl Shape {
     /// Where the results of the rows of a block lie in memory, `pitch` elements a pixel; `tail`: of the last block.
     pub fn places(&self, pitch: usize, tail: bool) -> Vec<Option<i64>> {
         let (walk, [w, h]) = (self.walk(), [self.g.out[1], self.g.out[0] / self.parts]);
-        let first = match self.across() {
-            0..=2 => 0,
-            _ if tail => 2 * walk.count,
-            _ => 0,
-        };
+        let first = if tail && self.across() > 2 { 2 * walk.count } else { 0 };
         let [second, ..] = self.strides(self.y_steps(pitch));
         let place = |row: usize| {
             let (tile, r) = (row / TILE, row % TILE);

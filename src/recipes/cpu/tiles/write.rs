@@ -2,7 +2,7 @@
 
 use super::blocks::{Blocks, COLUMNS, Next, STEP, STEP_WORDS, SUMS, TILE};
 use super::copy::{Lines, Pixels};
-use super::panels::{Terms, panels};
+use super::panels::{Terms, panels, runs};
 use super::shape::{Shape, Source};
 use super::{heavy, sliced};
 use crate::kernel::build::KernelBuilder;
@@ -78,12 +78,8 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], links: &[Link]) {
     }
     args.push(y);
     let target = k.buffer("y", elems[1], Access::Write);
-    let map = (shape.source != Source::Image)
-        .then(|| k.scratch("map", Elem::Bf16, images * shape.map()[0] * shape.map_pitch()));
-    let lines = (shape.source == Source::Lines).then(|| {
-        let rows: usize = shape.line_rows().iter().sum();
-        k.scratch("lines", Elem::Bf16, images * rows * shape.line_pitch())
-    });
+    let map = (shape.source != Source::Image).then(|| k.scratch("map", Elem::Bf16, images * shape.map_size()));
+    let lines = (shape.source == Source::Lines).then(|| k.scratch("lines", Elem::Bf16, images * shape.lines_size()));
     let inner = &links[..links.len() - 1];
     let widest = inner.iter().map(|link| padded(link.geometry.outputs)).max().unwrap_or(0);
     let blocks = if panels_first { images * shape.walk().blocks() } else { 1 };
@@ -201,7 +197,7 @@ impl Chain {
         }
         let Some(lines) = self.lines else { return };
         let [whole, tail] = shape.line_rows();
-        let (line_pitch, to) = (shape.line_pitch(), slot * ((whole + tail) * shape.line_pitch()));
+        let (line_pitch, to) = (shape.line_pitch(), slot * shape.lines_size());
         let mut copy = |runs: usize| {
             let (terms, line, step) = (shape.terms(), shape.line(), w.stride[1] * c);
             cx.micro_kernel(Lines { terms, runs, line, width: g.out[1], pitch, step })
@@ -226,10 +222,9 @@ impl Chain {
     /// Where image `n`, or its copy in the place `slot`, begins.
     fn image(&self, [n, slice, slot]: [&Expr; 3]) -> (Memory, Expr) {
         let (shape, g) = (&self.shape, &self.shape.g);
-        let rows: usize = shape.line_rows().iter().sum();
         match (self.lines, self.map) {
-            (Some(lines), _) => (lines, slot * (rows * shape.line_pitch())),
-            (None, Some(map)) => (map, slot * (shape.map()[0] * shape.map_pitch())),
+            (Some(lines), _) => (lines, slot * shape.lines_size()),
+            (None, Some(map)) => (map, slot * shape.map_size()),
             (None, None) => {
                 let row = g.image[1] * g.channels;
                 (self.source, (n * g.image[0] + slice * shape.rows) * row)
@@ -272,12 +267,9 @@ impl Chain {
     fn block(&self, cx: &mut LowerCx, k: &mut KernelBuilder, image: [&Expr; 3], at: BlockAt) {
         for i in usize::from(self.panels_first)..self.products.len() {
             let outputs = self.products[i].outputs;
-            let (full, rest) = (outputs / COLUMNS, outputs % COLUMNS);
-            for (count, columns, panel) in [(full, COLUMNS, 0), (usize::from(rest > 0), rest, full)] {
-                if count > 0 {
-                    let micro_kernel = self.micro_kernel(cx, i, at.tail, columns, count);
-                    self.call(k, micro_kernel, i, image, &at, &panel.into());
-                }
+            for (count, columns, panel) in runs(outputs) {
+                let micro_kernel = self.micro_kernel(cx, i, at.tail, columns, count);
+                self.call(k, micro_kernel, i, image, &at, &panel.into());
             }
         }
     }
