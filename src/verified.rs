@@ -1,5 +1,6 @@
 //! A witness that a check has passed: only the verifiers can make one, and the next step demands it.
 
+use std::fmt;
 use std::ops::Deref;
 
 /// A `T` that its verifier accepted. It is read-only: whoever wants to change it takes it out and verifies again.
@@ -25,3 +26,16 @@ impl<T> Deref for Verified<T> {
         &self.0
     }
 }
+
+/// All that a verifier found wrong, at least one thing: a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults<E>(pub Vec<E>);
+
+impl<E: fmt::Display> fmt::Display for Faults<E> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(E::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Faults<E> {}

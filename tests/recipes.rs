@@ -1,5 +1,5 @@
 //! Recipes against naive code, on random and awkward shapes, for every vector width: kernels run in the kernel
-//! interpreter, with garbage in working memory and rounds in reverse order; compiled code must give the same bits.
+//! interpreter, with garbage in working memory and iterations in reverse order; compiled code must give the same bits.
 
 mod elementwise;
 mod math;
@@ -171,17 +171,17 @@ fn host_rounds_once() -> bool {
     fma
 }
 
-fn rounds(module: &Module, launch: &Launch, vars: [i64; 3]) -> i64 {
+fn iterations(module: &Module, launch: &Launch, vars: [i64; 3]) -> i64 {
     let kernel = &module.kernels[launch.kernel];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("{} is not a parallel loop", kernel.name) };
-    assert_rounds_fit(&kernel.name, |batch| end.eval(&kernel.start([batch, 0, batch])));
+    assert_iterations_fit(&kernel.name, |batch| end.eval(&kernel.start([batch, 0, batch])));
     end.eval(&kernel.start(vars))
 }
 
 fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i64; 3]) {
     let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
-    for round in (0..rounds(module, launch, vars)).rev() {
-        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1).expect("a sound kernel");
+    for i in (0..iterations(module, launch, vars)).rev() {
+        run_kernel(module, launch.kernel, blocks, &args, vars, i..i + 1).expect("a sound kernel");
     }
 }
 
@@ -193,21 +193,21 @@ fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: 
     let (_, bytes) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
     let mut scratch = vec![0xffu8; bytes + 64];
     let aligned = scratch.as_ptr().align_offset(64);
-    let end = rounds(module, launch, vars);
+    let end = iterations(module, launch, vars);
     // SAFETY: the interpreter ran the same launch on blocks of these sizes and found no access outside of them.
     unsafe {
         code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.as_mut_ptr().add(aligned))
     };
 }
 
-/// The planner knows rounds as `fixed + each · ceil(batch / images)`.
-fn assert_rounds_fit(name: &str, rounds: impl Fn(i64) -> i64) {
-    let fixed = rounds(0);
-    let each = rounds(1) - fixed;
-    let images = (1..).take_while(|&b| b < 5000 && rounds(b) == fixed + each).count().max(1) as i64;
+/// The planner knows iterations as `fixed + each · ceil(batch / images)`.
+fn assert_iterations_fit(name: &str, iterations: impl Fn(i64) -> i64) {
+    let fixed = iterations(0);
+    let each = iterations(1) - fixed;
+    let images = (1..).take_while(|&b| b < 5000 && iterations(b) == fixed + each).count().max(1) as i64;
     for batch in 0..300 {
         let fits = fixed + each * ((batch + images - 1) / images);
-        assert_eq!(rounds(batch), fits, "rounds of {name} for a batch of {batch}");
+        assert_eq!(iterations(batch), fits, "iterations of {name} for a batch of {batch}");
     }
 }
 

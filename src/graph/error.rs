@@ -1,7 +1,7 @@
 //! What is wrong with a graph, or with its text.
 
 use crate::ops::error::{AttrError, ShapeError};
-use std::fmt;
+use crate::verified::Faults;
 use thiserror::Error;
 
 /// An invariant that a part of a graph breaks.
@@ -23,17 +23,7 @@ pub enum VerifyError {
 
 /// All that is wrong with a graph, at least one thing. The front end and passes make graphs, so this is a mistake in
 /// ninc.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyErrors(pub Vec<VerifyError>);
-
-impl fmt::Display for VerifyErrors {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(VerifyError::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for VerifyErrors {}
+pub type VerifyErrors = Faults<VerifyError>;
 
 /// A text that is not a graph.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -10,7 +10,7 @@ use super::error::{VerifyError, VerifyErrors};
 use super::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::types::Type;
-use crate::verified::Verified;
+use crate::verified::{Faults, Verified};
 use std::collections::HashSet;
 
 /// The graph with its witness, or what is wrong, in one sentence per fault.
@@ -27,7 +27,7 @@ pub fn check(graph: &Graph) -> Result<(), VerifyErrors> {
         faults.extend(types(graph));
         faults.extend(names(graph).into_iter().chain(results(graph)).map(VerifyError::Rule));
     }
-    if faults.is_empty() { Ok(()) } else { Err(VerifyErrors(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
 }
 
 fn label(graph: &Graph, id: NodeId) -> String {

@@ -1,6 +1,6 @@
 //! What is wrong with kernel IR or with a run of it.
 
-use std::fmt;
+use crate::verified::Faults;
 use thiserror::Error;
 
 /// The part of a module that an error is about.
@@ -30,17 +30,7 @@ pub struct VerifyError {
 }
 
 /// All that is wrong with a module, at least one thing. Recipes make modules, so this is a mistake in ninc.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifyErrors(pub Vec<VerifyError>);
-
-impl fmt::Display for VerifyErrors {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(VerifyError::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for VerifyErrors {}
+pub type VerifyErrors = Faults<VerifyError>;
 
 /// Why the interpreter stops.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -29,11 +29,11 @@ const HOW: [&str; 14] = [
     "After parameters were written, run the launches of `prepare` once, in their order, with n = 1. Then, for \
      each batch, write the inputs, run `launches` in their order, and read the outputs. An in-order queue \
      needs no further waiting.",
-    "A launch has one dimension. `rounds` is fixed + each * ceil(n / images). Where `groups` is \"rounds\", \
+    "A launch has one dimension. `iterations` is fixed + each * ceil(n / images). Where `groups` is \"iterations\", \
      launch so many groups of `local_size` items, neither more nor fewer.",
-    "Where `groups` is \"any\", any number of groups of any size will do, because the items share the rounds: \
-     about as many items as rounds, in groups of `local_size`, at most 65536 groups.",
-    "A launch without rounds is left out.",
+    "Where `groups` is \"any\", any number of groups of any size will do, because the items share the iterations: \
+     about as many items as iterations, in groups of `local_size`, at most 65536 groups.",
+    "A launch without iterations is left out.",
     "Arguments of a kernel, in this order: for each of `buffers` the memory object (cl_mem) and the buffer's \
      offset in bytes (cl_long);",
     "then three cl_long: n, the number of the first image (0), and n again;",
@@ -98,9 +98,9 @@ fn launch(launch: &Launch, source: &Source) -> Value {
     let iterations = launch.iterations;
     json!({
         "kernel": entry.name,
-        "groups": if entry.items.is_some() { "rounds" } else { "any" },
+        "groups": if entry.items.is_some() { "iterations" } else { "any" },
         "local_size": entry.items.unwrap_or(ITEMS),
-        "rounds": { "fixed": iterations.fixed, "each": iterations.each, "images": iterations.images },
+        "iterations": { "fixed": iterations.fixed, "each": iterations.each, "images": iterations.images },
         "buffers": launch.buffers,
         "workspace": entry.workspace_bytes,
     })

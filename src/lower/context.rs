@@ -11,11 +11,17 @@ use thiserror::Error;
 
 /// Why a node cannot be lowered for this target.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Unsupported(pub String);
+pub enum LowerError {
+    /// No recipe computes it.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Shapes that the checks of graphs rule out.
+    #[error("{0}")]
+    Bug(String),
+}
 
 /// The outcome of lowering a node.
-pub type Lowered = Result<(), Unsupported>;
+pub type Lowered = Result<(), LowerError>;
 
 /// A graph value as a buffer. Its layout in memory is [`Type::memory_order`], dense, the batch outermost.
 #[derive(Clone, Debug)]

@@ -77,8 +77,8 @@ fn run_launch(
     let vars = [batch as i64, 0, batch as i64];
     let args: Vec<usize> = launch.args.iter().map(|s| s.index()).collect();
     let end = kernel.iterations().ok_or_else(|| RunError::NoLoop(kernel.name.clone()))?;
-    for round in (0..end.eval(&kernel.start(vars))).rev() {
-        run_kernel(module, launch.kernel, blocks, &args, vars, round..round + 1)?;
+    for i in (0..end.eval(&kernel.start(vars))).rev() {
+        run_kernel(module, launch.kernel, blocks, &args, vars, i..i + 1)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ pub mod spec;
 pub mod target;
 pub mod tile;
 
-pub use context::{LowerCx, Lowered, Operand, Unsupported};
+pub use context::{LowerCx, LowerError, Lowered, Operand};
 pub use program::{Buffer, BufferId, Launch, Packing, ProgramBuilder, Role};
 pub use provenance::{Method, Origins, Provenance, Tunable};
 pub use spec::{Code, Constant, MicroKernelSpec, Params, Pure, Stateless, code};

@@ -8,7 +8,7 @@ use super::{Case, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered};
 use crate::recipes::movement;
 use crate::types::{DType, Type};
 pub use ninc_runtime::init::Init;
@@ -73,7 +73,7 @@ impl OperatorDef for Input {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        Err(Unsupported(format!("{}: an input is fed, not computed", cx.name)))
+        Err(LowerError::Bug(format!("{}: an input is fed, not computed", cx.name)))
     }
 
     super::no_products!();
@@ -136,7 +136,7 @@ impl OperatorDef for Param {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        Err(Unsupported(format!("{}: a parameter is kept, not computed", cx.name)))
+        Err(LowerError::Bug(format!("{}: a parameter is kept, not computed", cx.name)))
     }
 
     super::no_products!();

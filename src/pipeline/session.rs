@@ -7,8 +7,8 @@ use super::report::{self, ParamInfo, Report};
 use super::{Device, Dump, Emit, Kernels, Mode, Options, Program, Stage};
 use crate::graph::engine::Interpreter;
 use crate::graph::{Graph, NodeId, text, verify};
-use crate::lower::cost;
 use crate::lower::target::Target;
+use crate::lower::{LowerError, cost};
 use crate::model::Model;
 use crate::passes::error::{PassError, bug};
 use crate::passes::{self, Pass};
@@ -195,8 +195,7 @@ impl<'a> Session<'a> {
         // A device has no second plan for few images: its groups share an image anyway.
         let two = !training && !target.is_gpu();
         let lowered = self.time("lower", || translate::run(graph, &target, two));
-        let translate::Program { mut builder, ports, updates } =
-            lowered.map_err(|e| Error::new(format!("lower: {e}")))?;
+        let translate::Program { mut builder, ports, updates } = lowered.map_err(unlowered)?;
         self.emit(Stage::Explain, None, || cost::explain(&builder.choices));
         self.report.chains = std::mem::take(&mut builder.chains);
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no
@@ -241,6 +240,15 @@ fn named(graph: &Graph, name: &str) -> Option<NodeId> {
 
 fn is_output(graph: &Graph, name: &str) -> bool {
     graph.outputs.iter().any(|(output, _)| output == name)
+}
+
+/// A sentence about a node that no recipe computes, with whose fault that is.
+fn unlowered(e: LowerError) -> Error {
+    let error = Error::new(format!("lower: {e}"));
+    match e {
+        LowerError::Unsupported(_) => error,
+        LowerError::Bug(_) => error.with_help("this is a bug in ninc, in lowering: please report it"),
+    }
 }
 
 /// No network leads here, only a mistake in ninc.

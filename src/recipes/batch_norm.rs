@@ -4,7 +4,7 @@ use super::common::sums::images;
 use super::reduce::{self, Mean};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Unary, Val};
-use crate::lower::{BufferId, Constant, LowerCx, Lowered, Unsupported, code};
+use crate::lower::{BufferId, Constant, LowerCx, LowerError, Lowered, code};
 use crate::recipes::common::partition::{KernelWithOperands, Partition, rows};
 
 /// `(x, mean) -> variance[C]`, over batch and positions, biased (divided by their count).
@@ -49,7 +49,7 @@ pub fn grad_gamma(cx: &mut LowerCx, epsilon: f32) -> Lowered {
 pub fn grad_input(cx: &mut LowerCx, epsilon: f32) -> Lowered {
     let ty = cx.result.ty.clone();
     let Some((channels, height, width)) = ty.chw() else {
-        return Err(Unsupported(format!("{}: batch normalisation of {ty}", cx.name)));
+        return Err(LowerError::Bug(format!("{}: batch normalisation of {ty}", cx.name)));
     };
     let factors = cx.temp("factors", Elem::F32, 3 * channels, 0);
     channel_factors(cx, epsilon, channels, height * width, factors);
@@ -120,7 +120,7 @@ fn channel_factors(cx: &mut LowerCx, epsilon: f32, channels: usize, positions: u
     let mut d = KernelWithOperands::bare(cx, "batch_norm_factors");
     let inputs = [1, 3, 5, 6].map(|i| d.buffer("x", Elem::F32, Access::Read, cx.operands[i].buffer));
     let out = d.buffer("factors", Elem::F32, Access::Write, factors);
-    d.kernel.parallel("round", 1, |k, _| {
+    d.kernel.parallel("i", 1, |k, _| {
         let mut args: Vec<Arg> = inputs.iter().map(|m| m.at(0)).collect();
         args.extend([out.at(0), Arg::Int(Expr::TOTAL)]);
         k.call(micro_kernel, args);

@@ -3,11 +3,11 @@
 use super::common::pool::{self, Pooling};
 use super::gpu;
 use crate::lower::target::Machine;
-use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered};
 use crate::types::Type;
 
-fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, Unsupported> {
-    let chw = image.chw().ok_or_else(|| Unsupported(format!("{}: {image} is no image", cx.name)))?;
+fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, LowerError> {
+    let chw = image.chw().ok_or_else(|| LowerError::Bug(format!("{}: {image} is not an image", cx.name)))?;
     Ok(Pooling::global(chw))
 }
 

@@ -5,7 +5,7 @@ use super::{cpu, gpu};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::Val;
 use crate::lower::target::Machine;
-use crate::lower::{LowerCx, Lowered, Params, Pure, Stateless, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered, Params, Pure, Stateless};
 
 pub use super::common::sums::{Mean, SMALL, clip_factor};
 pub use cpu::reduce::max_norm;
@@ -60,7 +60,7 @@ where
 /// `x (one number per image) -> shared []`: the mean over the whole batch.
 pub fn batch_mean(cx: &mut LowerCx) -> Lowered {
     if cx.operands[0].ty.elements() != 1 {
-        return Err(Unsupported(format!("{}: batch mean of {}", cx.name, cx.operands[0].ty)));
+        return Err(LowerError::Bug(format!("{}: batch mean of {}", cx.name, cx.operands[0].ty)));
     }
     let target = cx.target;
     match &target.machine {

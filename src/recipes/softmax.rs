@@ -2,7 +2,7 @@
 
 use super::{cpu, gpu};
 use crate::lower::target::{Gpu, Machine};
-use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered};
 
 pub use cpu::softmax::one_hot;
 
@@ -41,7 +41,7 @@ pub fn cross_entropy_grad(cx: &mut LowerCx) -> Lowered {
 /// By work groups where rows are worth it, else a row at a time.
 fn choose(cx: &mut LowerCx, cpu: fn(&mut LowerCx, usize) -> Lowered, gpu: fn(&mut LowerCx, &Gpu, usize)) -> Lowered {
     let ty = &cx.operands[0].ty;
-    let (width, ..) = ty.chw().ok_or_else(|| Unsupported(format!("{}: {ty} has no channels", cx.name)))?;
+    let (width, ..) = ty.chw().ok_or_else(|| LowerError::Bug(format!("{}: {ty} has no channels", cx.name)))?;
     let target = cx.target;
     match &target.machine {
         Machine::Gpu(machine) if super::gpu::softmax::suits(machine, width) => {
@@ -56,6 +56,6 @@ fn choose(cx: &mut LowerCx, cpu: fn(&mut LowerCx, usize) -> Lowered, gpu: fn(&mu
 fn one_row(cx: &LowerCx) -> Lowered {
     match cx.operands[0].ty.chw() {
         Some((_, 1, 1)) => Ok(()),
-        _ => Err(Unsupported(format!("{}: cross entropy of {}", cx.name, cx.operands[0].ty))),
+        _ => Err(LowerError::Bug(format!("{}: cross entropy of {}", cx.name, cx.operands[0].ty))),
     }
 }

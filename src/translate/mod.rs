@@ -5,7 +5,7 @@ use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
 use crate::kernel::ir::EntityRef;
 use crate::lower::target::{Batch, Target};
-use crate::lower::{BufferId, LowerCx, Operand, ProgramBuilder, Role, Unsupported};
+use crate::lower::{BufferId, LowerCx, LowerError, Operand, ProgramBuilder, Role};
 use crate::ops::Operator;
 use crate::ops::facts::exact;
 use crate::plan::Ports;
@@ -13,7 +13,7 @@ use crate::schedule;
 use crate::types::Type;
 use std::collections::HashMap;
 
-mod narrow;
+mod storage;
 
 /// All launches of a program with the values that callers name.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Program {
 }
 
 /// With `two`, a second list of launches for batches of few images, where it differs.
-pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, Unsupported> {
+pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, LowerError> {
     let order = schedule::order(graph);
     let mut driver =
         Driver { graph, target, program: Program::default(), buffers: HashMap::new(), unnamed: HashMap::new() };
@@ -84,7 +84,7 @@ fn declare(driver: &mut Driver) {
 
 impl Driver<'_> {
     /// The launches again for few images: to the same values, so that callers see one program.
-    fn few(&mut self, order: &[NodeId]) -> Result<(), Unsupported> {
+    fn few(&mut self, order: &[NodeId]) -> Result<(), LowerError> {
         let target = Target { batch: Batch::Latency, ..self.target.clone() };
         let many = std::mem::take(&mut self.program.builder.launches);
         self.program.builder.forget_packed();
@@ -107,7 +107,7 @@ impl Driver<'_> {
     }
 
     /// The operator's launches for one value.
-    fn write(&mut self, target: &Target, id: NodeId, name: String, buffer: BufferId) -> Result<(), Unsupported> {
+    fn write(&mut self, target: &Target, id: NodeId, name: String, buffer: BufferId) -> Result<(), LowerError> {
         let graph = self.graph;
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
         let result = Operand { buffer, ty: graph.ty(id).clone() };
@@ -118,7 +118,7 @@ impl Driver<'_> {
         &self.program.builder.buffers[buffer].role
     }
 
-    fn lower(&mut self, id: NodeId) -> Result<(), Unsupported> {
+    fn lower(&mut self, id: NodeId) -> Result<(), LowerError> {
         let (graph, ty) = (self.graph, self.graph.ty(id));
         if let Some(source) = alias(graph, id) {
             self.buffers.insert(id, self.buffers[&source]);
@@ -129,9 +129,9 @@ impl Driver<'_> {
         let prepared = !ty.batched && graph.operands(id).iter().all(kept);
         let name = self.label(id);
         let role = if prepared { Role::Prepared } else { Role::Temp };
-        let narrow = narrow::suits(graph, self.target, id);
+        let bf16 = storage::as_bf16(graph, self.target, id);
         let builder = &mut self.program.builder;
-        let buffer = if narrow { builder.bf16_value(&name, ty, role) } else { builder.value(&name, ty, role) };
+        let buffer = if bf16 { builder.bf16_value(&name, ty, role) } else { builder.value(&name, ty, role) };
         builder.exact.extend(exact(graph, id).map(|format| (buffer, format)));
         self.buffers.insert(id, buffer);
         let (begin, buffers) = (self.program.builder.launches.len(), self.program.builder.buffers.len());

@@ -56,7 +56,7 @@ fn tiles_of_all_kinds() {
         for mut target in targets() {
             target.algorithm = Algorithm::Winograd;
             if case % 3 == 0 {
-                // Little cache: rounds of few rows.
+                // Little cache: iterations of few rows.
                 target.cache[1] = 1 << 16;
             }
             target.batch =
@@ -73,7 +73,7 @@ fn tiles_of_all_kinds() {
             assert!(max < 3e-5 && rms < 1e-5, "{case} {s:?} lanes {}: max {max:e}, rms {rms:e}", target.lanes);
         }
     }
-    for form in ["few channels", "shared", "rounds"] {
+    for form in ["few channels", "shared", "iterations"] {
         assert!(taken.contains(form), "no case took the form `{form}`: {taken:?}");
     }
     for r in [2, 3, 4, 5, 7] {
@@ -83,7 +83,7 @@ fn tiles_of_all_kinds() {
 
 /// How a convolution was computed, for the count of what the cases reach.
 fn kinds(name: &str) -> [String; 2] {
-    let form = ["few channels", "shared"].into_iter().find(|k| name.ends_with(k)).unwrap_or("rounds");
+    let form = ["few channels", "shared"].into_iter().find(|k| name.ends_with(k)).unwrap_or("iterations");
     [form.to_string(), name.split_inclusive(')').next().unwrap_or(name).to_string()]
 }
 
@@ -140,7 +140,7 @@ fn chains() {
     }
 }
 
-/// Several small images in a round, and the last round with fewer: each number of images that a group can end with.
+/// Several small images in an iteration, and the last one with fewer: each number of images that a group can end with.
 #[test]
 fn groups_of_small_images() {
     let mut draw = Draw::new(23);
@@ -178,8 +178,8 @@ fn groups_of_small_images() {
     assert!(grouped >= 18, "{grouped} of 36 cases had groups");
 }
 
-/// Both gradients over all kinds of tiles, padding and batches; little cache makes rounds of rows, small images rounds
-/// of several.
+/// Both gradients over all kinds of tiles, padding and batches; little cache makes iterations of
+/// rows, small images iterations of several.
 #[test]
 fn gradients() {
     let mut draw = Draw::new(23);

@@ -85,7 +85,7 @@ fn tiled_products_agree_in_the_interpreter() {
         let expected = table::eval::<f64>(case, &wide);
         let (mut graph, _, result): (Graph, _, _) = table::graph(case);
         graph.outputs.push(("y".into(), result));
-        let program = ninc::translate::run(&graph, &target, false).unwrap_or_else(|e| panic!("{case:?}: {}", e.0));
+        let program = ninc::translate::run(&graph, &target, false).unwrap_or_else(|e| panic!("{case:?}: {}", e));
         let builder = program.builder;
         let feeds: Vec<_> = program
             .ports

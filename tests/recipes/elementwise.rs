@@ -1,6 +1,6 @@
 use super::{Draw, LANES, SHAPES, Test, floats};
 use ninc::lower::target::Target;
-use ninc::lower::{LowerCx, Operand, ProgramBuilder, Role, Unsupported};
+use ninc::lower::{LowerCx, LowerError, Operand, ProgramBuilder, Role};
 use ninc::recipes::elementwise;
 use ninc::types::Type;
 
@@ -83,6 +83,6 @@ fn operands_that_do_not_fit_are_refused() {
         let result = Operand { buffer: builder.value("y", &ty, Role::Temp), ty };
         let mut cx = LowerCx { target: &target, name: "test".into(), operands, result, builder: &mut builder };
         let error = elementwise::map(&mut cx, "copy", |_, v, _| v[0]);
-        assert_eq!(error, Err(Unsupported("copy: an operand f32[5] for f32[N, 4, 2, 2]".into())));
+        assert_eq!(error, Err(LowerError::Bug("copy: an operand f32[5] for f32[N, 4, 2, 2]".into())));
     }
 }

@@ -51,7 +51,7 @@ fn words_at_any_index() {
     }
 }
 
-/// Aligned and unaligned images, ends inside blocks, several rounds an image, several images a round, groups.
+/// Aligned and unaligned images, ends inside blocks, several iterations an image, several images an iteration, groups.
 #[test]
 fn dropout_drops_what_philox_says() {
     let (rate, scale, stream) = (0.4f32, 1.0 / 0.6f32, 3);

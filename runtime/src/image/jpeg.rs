@@ -51,7 +51,7 @@ const SCANS: usize = 100;
 const BLOCKS: usize = 1 << 24;
 
 /// Why a file is not a whole JPEG, in words that follow on its name.
-pub fn check(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk { bytes, at: 2, frame: None, dc: [const { None }; 4], ac: [const { None }; 4], restart: 0 };
     let mut scans = 0;
     loop {

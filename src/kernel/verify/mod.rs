@@ -22,7 +22,7 @@
 
 use super::error::{Place, VerifyError, VerifyErrors};
 use super::ir::Module;
-use crate::verified::Verified;
+use crate::verified::{Faults, Verified};
 use std::collections::HashSet;
 
 mod micro_kernel;
@@ -31,7 +31,7 @@ mod nest;
 /// Checks a module. Returns it as verified, or all rules that it breaks.
 pub fn verify(module: Module) -> Result<Verified<Module>, VerifyErrors> {
     let errors = check(&module);
-    if errors.is_empty() { Ok(Verified::vouch(module)) } else { Err(VerifyErrors(errors)) }
+    if errors.is_empty() { Ok(Verified::vouch(module)) } else { Err(Faults(errors)) }
 }
 
 /// All that is wrong with the module.

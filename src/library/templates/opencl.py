@@ -114,10 +114,10 @@ class Network:
 
     def launch(self, launches, n):
         for entry in launches:
-            rounds, local = entry["rounds"], entry["local_size"]
-            rounds = rounds["fixed"] + rounds["each"] * -(-n // rounds["images"])
-            groups = rounds if entry["groups"] == "rounds" else min(-(-rounds // local), 65536)
-            if rounds == 0:
+            iterations, local = entry["iterations"], entry["local_size"]
+            iterations = iterations["fixed"] + iterations["each"] * -(-n // iterations["images"])
+            groups = iterations if entry["groups"] == "iterations" else min(-(-iterations // local), 65536)
+            if iterations == 0:
                 continue
             name = entry["kernel"]
             if name not in self.kernels:

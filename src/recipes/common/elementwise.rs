@@ -2,7 +2,7 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Index, Memory, MicroKernelId, Param, Val};
-use crate::lower::{LowerCx, Lowered, Params, Pure, Stateless, Unsupported, code};
+use crate::lower::{LowerCx, LowerError, Lowered, Params, Pure, Stateless, code};
 use crate::recipes::common::partition::{CopyRows, KernelWithOperands, Partition, Piece, rows};
 use crate::types::Type;
 use std::fmt::{self, Display, Write};
@@ -43,13 +43,13 @@ where
     let mut forms = Vec::new();
     for operand in &cx.operands {
         let form = form(&operand.ty, &ty);
-        forms.push(form.ok_or_else(|| Unsupported(format!("{what}: an operand {} for {ty}", operand.ty)))?);
+        forms.push(form.ok_or_else(|| LowerError::Bug(format!("{what}: an operand {} for {ty}", operand.ty)))?);
     }
     let channel = forms.contains(&Form::Channel);
     let scalars = forms.iter().filter(|f| **f == Form::Scalar).count();
     let packed = forms.len() > MOST;
     if packed && forms.len() - scalars + 1 > MOST {
-        return Err(Unsupported(format!("{what}: {} operands are too many", forms.len())));
+        return Err(LowerError::Unsupported(format!("{what}: {} operands are too many", forms.len())));
     }
 
     let width = match (channel, forms.contains(&Form::Plane)) {

@@ -7,7 +7,7 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Elem, Index, Memory, MicroKernelId, Param, Val};
-use crate::lower::{Constant, LowerCx, Lowered, Unsupported, code};
+use crate::lower::{Constant, LowerCx, LowerError, Lowered, code};
 use crate::recipes::common::math;
 use crate::recipes::common::partition::{KernelWithOperands, Partition};
 
@@ -50,11 +50,11 @@ struct Row {
 }
 
 impl Row {
-    fn new(cx: &LowerCx, lrn: &Lrn) -> Result<Row, Unsupported> {
+    fn new(cx: &LowerCx, lrn: &Lrn) -> Result<Row, LowerError> {
         let ty = &cx.result.ty;
         match ty.chw() {
             Some((channels, _, _)) if lrn.size > 0 => Ok(Row { lrn: *lrn, channels, lanes: cx.target.lanes }),
-            _ => Err(Unsupported(format!("{}: lrn over {} channels of {ty}", cx.name, lrn.size))),
+            _ => Err(LowerError::Bug(format!("{}: lrn over {} channels of {ty}", cx.name, lrn.size))),
         }
     }
 

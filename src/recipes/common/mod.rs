@@ -20,14 +20,14 @@ pub mod spread;
 pub mod sums;
 pub mod winograd;
 
-use crate::lower::{Constant, LowerCx, Unsupported};
+use crate::lower::{Constant, LowerCx, LowerError};
 use crate::types::{Format, Type};
 
 /// `(inputs, outputs)` of a linear layer's weight `[out, in]`.
-pub fn weight_sizes(cx: &LowerCx, ty: &Type) -> Result<(usize, usize), Unsupported> {
+pub fn weight_sizes(cx: &LowerCx, ty: &Type) -> Result<(usize, usize), LowerError> {
     match *ty.dims.as_slice() {
         [outputs, inputs] if inputs > 0 && outputs > 0 => Ok((inputs, outputs)),
-        _ => Err(Unsupported(format!("{}: a linear layer with weights {ty}", cx.name))),
+        _ => Err(LowerError::Bug(format!("{}: a linear layer with weights {ty}", cx.name))),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, Index, MicroKernelId};
 use crate::lower::program::elem;
-use crate::lower::{BufferId, LowerCx, Lowered, Unsupported, code};
+use crate::lower::{BufferId, LowerCx, LowerError, Lowered, code};
 use crate::recipes::common::partition::{CopyRows, KernelWithOperands, Partition, fill_micro_kernel, run};
 use crate::types::Type;
 
@@ -19,7 +19,7 @@ pub fn concat(cx: &mut LowerCx) -> Lowered {
     let (channels, _) = rows_of(&ty);
     let parts: Vec<usize> = cx.operands.iter().map(|o| rows_of(&o.ty).0).collect();
     if !ty.batched || parts.iter().sum::<usize>() != channels {
-        return Err(Unsupported(format!("{}: concatenation of {parts:?} channels to {ty}", cx.name)));
+        return Err(LowerError::Bug(format!("{}: concatenation of {parts:?} channels to {ty}", cx.name)));
     }
     let (gpu, elem) = (cx.target.is_gpu(), elem(&ty));
     let mut d = KernelWithOperands::new(cx, "concat", Access::Write);
@@ -54,7 +54,7 @@ pub fn concat(cx: &mut LowerCx) -> Lowered {
 pub fn slice(cx: &mut LowerCx, begin: usize) -> Lowered {
     let (from, to) = (rows_of(&cx.operands[0].ty).0, rows_of(&cx.result.ty).0);
     if !cx.result.ty.batched || begin + to > from {
-        return Err(Unsupported(format!("{}: channels {begin}.. of {}", cx.name, cx.operands[0].ty)));
+        return Err(LowerError::Bug(format!("{}: channels {begin}.. of {}", cx.name, cx.operands[0].ty)));
     }
     let elem = elem(&cx.result.ty);
     let mut d = KernelWithOperands::new(cx, "slice", Access::Write);
@@ -79,8 +79,8 @@ struct Inset {
 }
 
 impl Inset {
-    fn new(cx: &LowerCx, small: &Type, large: &Type, at: [usize; 2]) -> Result<Inset, Unsupported> {
-        let wrong = || Unsupported(format!("{}: {small} at {at:?} in {large}", cx.name));
+    fn new(cx: &LowerCx, small: &Type, large: &Type, at: [usize; 2]) -> Result<Inset, LowerError> {
+        let wrong = || LowerError::Bug(format!("{}: {small} at {at:?} in {large}", cx.name));
         let ((c, h, w), (channels, height, width)) = (small.chw().ok_or_else(wrong)?, large.chw().ok_or_else(wrong)?);
         if c != channels || at[0] + h > height || at[1] + w > width {
             return Err(wrong());
@@ -98,13 +98,13 @@ pub fn pad(cx: &mut LowerCx, top: usize, left: usize, value: f32) -> Lowered {
     let copy = CopyRows::one(Elem::F32, lanes, width * channels).micro_kernel(cx);
     let mut d = KernelWithOperands::new(cx, "pad", Access::Write);
     let (x, y) = (d.operands[0], d.result);
-    d.kernel.parallel("round", Expr::BATCH * rows, |k, round| {
-        let (image, row) = (round.div(rows), round.rem(rows));
-        k.call(fill, [y.at(&round * (columns * channels))]);
+    d.kernel.parallel("i", Expr::BATCH * rows, |k, iteration| {
+        let (image, row) = (iteration.div(rows), iteration.rem(rows));
+        k.call(fill, [y.at(&iteration * (columns * channels))]);
         let is_inside = row.lt(top + height) - row.lt(top);
         k.when(is_inside, |k| {
             let from = (image * height + (row - top)) * (width * channels);
-            k.call(copy, [x.at(from), y.at((round * columns + left) * channels)]);
+            k.call(copy, [x.at(from), y.at((iteration * columns + left) * channels)]);
         });
     });
     d.launch(cx);
@@ -119,10 +119,10 @@ pub fn crop(cx: &mut LowerCx, top: usize, left: usize) -> Lowered {
     let copy = CopyRows::one(Elem::F32, lanes, width * channels).micro_kernel(cx);
     let mut d = KernelWithOperands::new(cx, "crop", Access::Write);
     let (x, y) = (d.operands[0], d.result);
-    d.kernel.parallel("round", Expr::BATCH * height, |k, round| {
-        let (image, row) = (round.div(height), round.rem(height));
+    d.kernel.parallel("i", Expr::BATCH * height, |k, iteration| {
+        let (image, row) = (iteration.div(height), iteration.rem(height));
         let from = ((image * rows + (row + top)) * columns + left) * channels;
-        k.call(copy, [x.at(from), y.at(round * (width * channels))]);
+        k.call(copy, [x.at(from), y.at(iteration * (width * channels))]);
     });
     d.launch(cx);
     Ok(())
@@ -132,7 +132,7 @@ pub fn crop(cx: &mut LowerCx, top: usize, left: usize) -> Lowered {
 pub fn reshape(cx: &mut LowerCx) -> Lowered {
     let (from, to) = (cx.operands[0].ty.clone(), cx.result.ty.clone());
     if from.batched != to.batched || from.elements() != to.elements() {
-        return Err(Unsupported(format!("{}: {from} as {to}", cx.name)));
+        return Err(LowerError::Bug(format!("{}: {from} as {to}", cx.name)));
     }
     let (source, target) = (Order::of(&from), Order::of(&to));
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
@@ -216,15 +216,15 @@ fn permute(cx: &mut LowerCx, what: &str, order: &Order, to_logical: bool, x: Buf
     let x = d.buffer("x", elem, Access::Read, x);
     let y = d.buffer("y", elem, Access::Write, y);
     let elements = order.elements();
-    let rounds = if ty.batched { Expr::BATCH } else { 1.into() };
-    let rounds = if alone { rounds * elements } else { rounds };
-    d.kernel.parallel("round", rounds, |k, round| {
+    let iterations = if ty.batched { Expr::BATCH } else { 1.into() };
+    let iterations = if alone { iterations * elements } else { iterations };
+    d.kernel.parallel("i", iterations, |k, iteration| {
         if !alone {
-            return k.call(micro_kernel, [x.at(&round * elements), y.at(&round * elements)]);
+            return k.call(micro_kernel, [x.at(&iteration * elements), y.at(&iteration * elements)]);
         }
-        let (image, element) = (round.div(elements), round.rem(elements));
+        let (image, element) = (iteration.div(elements), iteration.rem(elements));
         let logical = image * elements + order.logical(&element);
-        let (from, to) = if to_logical { (round, logical) } else { (logical, round) };
+        let (from, to) = if to_logical { (iteration, logical) } else { (logical, iteration) };
         k.call(micro_kernel, [x.at(from), y.at(to)]);
     });
     d.launch(cx);

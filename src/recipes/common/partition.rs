@@ -8,7 +8,7 @@ use crate::types::Type;
 
 /// Elements that one iteration works on, about: the pieces of a few operands then fit into a first-level cache, and
 /// an iteration is long against the cost of handing it to a thread.
-pub const ROUND: usize = 4096;
+pub const ELEMENTS: usize = 4096;
 
 /// Positions of a value (each `width` elements wide), shared among iterations. The cut depends on shapes alone.
 ///
@@ -16,13 +16,13 @@ pub const ROUND: usize = 4096;
 /// [`Partition::items`]) a vector of columns of a part.
 #[derive(Clone, Copy, Debug)]
 pub struct Partition {
-    /// Rounds that share a part, `step` columns each; 1 on the CPU.
+    /// Iterations that share a part, `step` columns each; 1 on the CPU.
     shares: usize,
     step: usize,
     batched: bool,
     /// Of one image, or in all.
     positions: usize,
-    /// Rounds of one image.
+    /// Iterations of one image.
     pub parts: usize,
     /// Positions of a part; the last one may be smaller.
     part: usize,
@@ -39,7 +39,7 @@ pub fn run(count: usize) -> usize {
 #[derive(Clone, Debug)]
 pub struct Piece {
     /// Number of the iteration that it belongs to; iterations that share a part have the same.
-    pub round: Expr,
+    pub iteration: Expr,
     /// The first column that this iteration computes, where the split has columns; else 0.
     pub column: Expr,
     /// First position, counted from the beginning of the buffer.
@@ -59,7 +59,7 @@ impl Partition {
 
     /// Large parts on any target: for work that is cheaper in blocks.
     pub fn large(batched: bool, positions: usize, width: usize) -> Partition {
-        let most = (ROUND / width.max(1)).max(1);
+        let most = (ELEMENTS / width.max(1)).max(1);
         let mut part = positions.div_ceil(positions.div_ceil(most).max(1)).max(1);
         if width == 1 && part < positions {
             // Parts that begin at whole vectors and whole blocks of random numbers.
@@ -108,8 +108,8 @@ impl Partition {
         (Partition { shares: width / step, step, ..self }, step, step as u32)
     }
 
-    /// Rounds as the planner wants them: `fixed + each · ceil(batch / images)`.
-    fn rounds(&self) -> Expr {
+    /// Iterations as the planner wants them: `fixed + each · ceil(batch / images)`.
+    fn iterations(&self) -> Expr {
         match (self.batched, self.images) {
             (false, _) => (self.parts * self.shares).into(),
             (true, 1) => KVar::BATCH * (self.parts * self.shares),
@@ -130,29 +130,34 @@ impl Partition {
         mut piece: impl FnMut(&mut KernelBuilder, &Piece),
     ) {
         let (positions, parts, part) = (self.positions, self.parts, self.part);
-        k.parallel("round", self.rounds(), |k, round| {
-            let (round, column) = (round.div(self.shares), round.rem(self.shares) * self.step);
-            before(k, &round, &column);
+        k.parallel("i", self.iterations(), |k, iteration| {
+            let (iteration, column) = (iteration.div(self.shares), iteration.rem(self.shares) * self.step);
+            before(k, &iteration, &column);
             if self.images > 1 {
-                let images = (KVar::BATCH - &round * self.images).min(self.images);
-                k.serial("i", images, |k, i| {
-                    let position = (&round * self.images + i) * positions;
-                    piece(k, &Piece { round, column, position, count: positions });
+                let images = (KVar::BATCH - &iteration * self.images).min(self.images);
+                k.serial("image", images, |k, i| {
+                    let position = (&iteration * self.images + i) * positions;
+                    piece(k, &Piece { iteration, column, position, count: positions });
                 });
                 return;
             }
             if parts == 1 {
-                let position = &round * positions;
-                return piece(k, &Piece { round, column, position, count: positions });
+                let position = &iteration * positions;
+                return piece(k, &Piece { iteration, column, position, count: positions });
             }
             let (image, number) =
-                if self.batched { (round.div(parts), round.rem(parts)) } else { (0.into(), round.clone()) };
+                if self.batched { (iteration.div(parts), iteration.rem(parts)) } else { (0.into(), iteration.clone()) };
             let position = image * positions + &number * part;
             let last = positions - (parts - 1) * part;
             if last == part {
-                return piece(k, &Piece { round, column, position, count: part });
+                return piece(k, &Piece { iteration, column, position, count: part });
             }
-            let at = |count| Piece { round: round.clone(), column: column.clone(), position: position.clone(), count };
+            let at = |count| Piece {
+                iteration: iteration.clone(),
+                column: column.clone(),
+                position: position.clone(),
+                count,
+            };
             k.when(number.lt(parts - 1), |k| piece(k, &at(part)));
             k.when(number.equals(parts - 1), |k| piece(k, &at(last)));
         });

@@ -4,7 +4,7 @@
 use super::partition::{KernelWithOperands, Partition};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Binary, Compare, Elem, Index, MicroKernelId, Param, Unary, Val};
-use crate::lower::{LowerCx, Lowered, Unsupported, code};
+use crate::lower::{LowerCx, LowerError, Lowered, code};
 
 /// Sums of many numbers are kept in this many parts: number i goes to part i mod 16.
 const PARTS: usize = 16;
@@ -157,7 +157,7 @@ fn zeros(b: &mut MicroKernelBuilder, scratch: Param, from: usize, count: usize, 
 pub fn local_contrast(cx: &mut LowerCx) -> Lowered {
     let ty = &cx.result.ty;
     let Some((channels, height, width)) = ty.chw() else {
-        return Err(Unsupported(format!("{}: local contrast of {ty}", cx.name)));
+        return Err(LowerError::Bug(format!("{}: local contrast of {ty}", cx.name)));
     };
     let (places, lanes) = (Places { channels, height, width, row: channels * width }, cx.target.lanes);
     let name = format!("local_contrast_{channels}x{height}x{width}_v{lanes}");

@@ -2,7 +2,7 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Compare, Index, Op, Param, Unary, Val, Var};
-use crate::lower::{LowerCx, Pure, Unsupported};
+use crate::lower::{LowerCx, LowerError, Pure};
 use crate::types::Type;
 
 /// 2^-80: the squares of float32 numbers times this add up without overflow, and where the squares themselves overflow,
@@ -47,8 +47,8 @@ pub struct Sizes {
 
 impl Sizes {
     /// Of the operands and the result of `cx`; errors name `what`.
-    pub fn of(cx: &LowerCx, what: &str) -> Result<Sizes, Unsupported> {
-        let wrong = |ty: &Type| Unsupported(format!("{what}: an operand {ty}"));
+    pub fn of(cx: &LowerCx, what: &str) -> Result<Sizes, LowerError> {
+        let wrong = |ty: &Type| LowerError::Bug(format!("{what}: an operand {ty}"));
         let channels = cx.result.ty.elements();
         let mut image: Option<&Type> = None;
         let mut shared = Vec::new();
@@ -67,7 +67,7 @@ impl Sizes {
                 image = Some(ty);
             }
         }
-        let image = image.ok_or_else(|| Unsupported(format!("{what}: no operand is batched")))?;
+        let image = image.ok_or_else(|| LowerError::Bug(format!("{what}: no operand is batched")))?;
         Ok(Sizes { channels, positions: image.elements() / channels.max(1), shared })
     }
 }

@@ -4,7 +4,7 @@
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr};
 use crate::lower::tile::tile;
-use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered};
 use crate::recipes::common::loops::{image_tiles, piece, pieces};
 use crate::recipes::common::{Epilogue, Window};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init, Matrix, transposed_panels};
@@ -24,12 +24,12 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(x: &Type, y: &Type, window: &Window) -> Result<Shape, Unsupported> {
+    fn new(x: &Type, y: &Type, window: &Window) -> Result<Shape, LowerError> {
         match (x.chw(), y.chw()) {
             (Some((channels, h, w)), Some((outputs, oh, ow))) if window.stride[0] > 0 && window.stride[1] > 0 => {
                 Ok(Shape { channels, image: [h, w], outputs, out: [oh, ow], window: *window })
             }
-            _ => Err(Unsupported(format!("an unshared convolution of {x} to {y}"))),
+            _ => Err(LowerError::Bug(format!("an unshared convolution of {x} to {y}"))),
         }
     }
 

@@ -5,8 +5,8 @@ use crate::kernel::ir::{Access, Elem, MicroKernelId, Outer, Ty, Val};
 use crate::lower::target::Target;
 use crate::lower::{Launch, ProgramBuilder, Role, code};
 
-/// Rounds of the parallel loop: divided evenly by common numbers of threads.
-const ROUNDS: usize = 48;
+/// Iterations of the parallel loop: divided evenly by common numbers of threads.
+const ITERATIONS: usize = 48;
 /// Multiply-adds in a row of each accumulator and iteration: some 10 to 20 microseconds.
 const DEPTH: usize = 4096;
 
@@ -30,9 +30,9 @@ pub fn builder(target: &Target, bf16: bool) -> ProgramBuilder {
     let mut kernel = KernelBuilder::new("peak");
     let y = kernel.buffer("y", Elem::F32, Access::Write);
     let terms = kernel.scratch("terms", Elem::I32, Ty::TILE as usize);
-    kernel.parallel("round", ROUNDS, |k, round| k.call(micro_kernel, vec![y.at(round * row), terms.at(0)]));
+    kernel.parallel("i", ITERATIONS, |k, iteration| k.call(micro_kernel, vec![y.at(iteration * row), terms.at(0)]));
     let kernel = builder.kernel(kernel.finish(), "peak");
-    let buffer = builder.buffer("sums", Elem::F32, ROUNDS * row, 0, Role::Temp);
+    let buffer = builder.buffer("sums", Elem::F32, ITERATIONS * row, 0, Role::Temp);
     builder.launches.push(Launch { kernel, args: vec![buffer], accumulates: false });
     builder
 }

@@ -131,7 +131,7 @@ fn column(b: &mut MicroKernelBuilder, x: Param, at: &Index, count: Var, stride: 
     sum[0]
 }
 
-/// `partial[round][c] = Σ term` over the iteration's part of the batch.
+/// `partial[iteration][c] = Σ term` over the iteration's part of the batch.
 fn partial_sums<T>(cx: &mut LowerCx, what: &str, sizes: &Sizes, split: &Partition, partial: BufferId, term: T)
 where
     T: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val + Stateless,
@@ -146,7 +146,7 @@ where
     let zero = fill_micro_kernel(cx, lanes, channels, 0.0);
     split.run_after(
         &mut d.kernel,
-        |k, round, _| k.call(zero, [sums.at(round * channels)]),
+        |k, iteration, _| k.call(zero, [sums.at(iteration * channels)]),
         |k, piece| {
             let rows = Rows { shared: sizes.shared.clone(), count: piece.count, channels, lanes };
             let name = format!("{what}_partial_{letters}_{}x{channels}_v{lanes}", piece.count);
@@ -155,7 +155,7 @@ where
             let pieces = operands.iter().zip(&sizes.shared);
             let mut args: Vec<Arg> =
                 pieces.map(|(m, shared)| m.at(if *shared { 0.into() } else { at.clone() })).collect();
-            args.push(sums.at(&piece.round * channels));
+            args.push(sums.at(&piece.iteration * channels));
             k.call(micro_kernel, args);
         },
     );
@@ -211,7 +211,7 @@ pub fn batch_mean(cx: &mut LowerCx) {
         b.store(y, 0i64, mean);
     }));
     let (x, y) = (d.operands[0], d.result);
-    d.kernel.parallel("round", 1, |k, _| {
+    d.kernel.parallel("i", 1, |k, _| {
         let groups = Arg::Int(Expr::FIRST.min(1));
         k.call(micro_kernel, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL), groups]);
     });
@@ -259,7 +259,7 @@ pub fn sum_squares(cx: &mut LowerCx, small: bool) {
             let sum = squares(b, x, count, lanes, small);
             b.store(y, 0i64, sum);
         }));
-        k.call(micro_kernel, [x.at(&piece.position), sums.at(&piece.round)]);
+        k.call(micro_kernel, [x.at(&piece.position), sums.at(&piece.iteration)]);
     });
     d.launch(cx);
 
@@ -273,7 +273,7 @@ pub fn sum_squares(cx: &mut LowerCx, small: bool) {
         let sum = column(b, x, &Index::default(), count, 1, 1);
         b.store(y, 0i64, sum);
     }));
-    d.kernel.parallel("round", 1, |k, _| {
+    d.kernel.parallel("i", 1, |k, _| {
         k.call(micro_kernel, [sums.at(0), y.at(0), Arg::Int(split.parts.into())]);
     });
     d.launch(cx);

@@ -8,7 +8,7 @@ use super::window::{input, method, name, pixel, split, straight, term, within};
 use super::{chain, sum_parts, winograd};
 use crate::kernel::ir::{Elem, Expr};
 use crate::lower::target::Gpu;
-use crate::lower::{BufferId, LowerCx, Lowered, Operand, Unsupported};
+use crate::lower::{BufferId, LowerCx, LowerError, Lowered, Operand};
 use crate::recipes::common::conv::{Geometry, links};
 use crate::recipes::common::partition::run;
 use crate::recipes::common::{Epilogue, Reduction, Stage, Window, pool};
@@ -28,7 +28,7 @@ pub fn forward(
     pool: Option<(Reduction, Window)>,
 ) -> Lowered {
     let links = links(cx, window, groups, stages)?;
-    let last = links.last().map(|l| l.geometry).ok_or_else(|| Unsupported("a chain without stages".into()))?;
+    let last = links.last().map(|l| l.geometry).ok_or_else(|| LowerError::Bug("a chain without stages".into()))?;
     let ty = Type::batched(&[last.outputs, last.out[0], last.out[1]]);
     let buffer = match pool {
         None => cx.result.buffer,

@@ -4,7 +4,7 @@ use super::chain;
 use super::conv::{input_gradient, weight_gradient};
 use super::window::pixel_layer;
 use crate::lower::target::Gpu;
-use crate::lower::{LowerCx, Lowered, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered};
 use crate::recipes::common::conv::{Geometry, Link};
 use crate::recipes::common::{Epilogue, Stage, weight_sizes};
 
@@ -34,7 +34,7 @@ pub fn grad_weight(cx: &mut LowerCx, gpu: &Gpu) -> Lowered {
 }
 
 /// The geometry of a linear layer with operand `weight`.
-fn dense(cx: &LowerCx, weight: usize) -> Result<Geometry, Unsupported> {
+fn dense(cx: &LowerCx, weight: usize) -> Result<Geometry, LowerError> {
     let (inputs, outputs) = weight_sizes(cx, &cx.operands[weight].ty)?;
     Ok(pixel_layer(inputs, outputs))
 }

@@ -1,6 +1,6 @@
 //! Shapes of one convolution.
 
-use crate::lower::Unsupported;
+use crate::lower::LowerError;
 use crate::recipes::common::Window;
 use crate::types::Type;
 
@@ -23,8 +23,8 @@ pub struct Geometry {
 
 impl Geometry {
     /// From the types of x and w.
-    pub fn new(x: &Type, w: &Type, window: &Window, groups: usize) -> Result<Geometry, Unsupported> {
-        let bad = || Unsupported(format!("a convolution of {x} with {w}"));
+    pub fn new(x: &Type, w: &Type, window: &Window, groups: usize) -> Result<Geometry, LowerError> {
+        let bad = || LowerError::Bug(format!("a convolution of {x} with {w}"));
         let (channels, h, wide) = x.chw().ok_or_else(bad)?;
         let (&[outputs, inner, kh, kw], true) = (w.dims.as_slice(), groups > 0) else { return Err(bad()) };
         if inner * groups != channels || outputs % groups != 0 || [kh, kw] != window.kernel {

@@ -1,7 +1,7 @@
 //! The convolutions of a chain with their operands.
 
 use super::geometry::Geometry;
-use crate::lower::{BufferId, LowerCx, Unsupported};
+use crate::lower::{BufferId, LowerCx, LowerError};
 use crate::recipes::common::{Epilogue, Stage, Window};
 use crate::types::Type;
 
@@ -19,9 +19,9 @@ pub struct Link {
 }
 
 /// What `(x, w, [b], w, [b], …)` are for: a convolution, then 1x1 convolutions.
-pub fn links(cx: &LowerCx, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, Unsupported> {
+pub fn links(cx: &LowerCx, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, LowerError> {
     let mut operands = cx.operands.iter();
-    let mut take = || operands.next().ok_or_else(|| Unsupported(format!("{}: an operand is missing", cx.name)));
+    let mut take = || operands.next().ok_or_else(|| LowerError::Bug(format!("{}: an operand is missing", cx.name)));
     let mut x = take()?.ty.clone();
     let mut links: Vec<Link> = Vec::new();
     for stage in stages {

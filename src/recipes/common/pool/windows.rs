@@ -3,7 +3,7 @@
 use super::pixel::{Cells, Pixel, Pixels, Share};
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Memory, MicroKernelId};
-use crate::lower::{LowerCx, Stateless, Unsupported, code};
+use crate::lower::{LowerCx, LowerError, Stateless, code};
 use crate::recipes::common::Window;
 use crate::recipes::common::partition::{KernelWithOperands, fill_micro_kernel, run};
 use crate::recipes::common::random::{Units, UnitsOf};
@@ -67,25 +67,28 @@ impl Pooling {
         window: &Window,
         image: (usize, usize, usize),
         output: (usize, usize, usize),
-    ) -> Result<Pooling, Unsupported> {
+    ) -> Result<Pooling, LowerError> {
         if window.dilation != [1, 1] {
-            return Err(Unsupported(format!("pooling with dilation {:?}", window.dilation)));
+            return Err(LowerError::Unsupported(format!("pooling with dilation {:?}", window.dilation)));
         }
         if (0..2).any(|i| window.pad[i] >= window.kernel[i]) {
-            return Err(Unsupported(format!("pooling with pad {:?} for kernel {:?}", window.pad, window.kernel)));
+            return Err(LowerError::Unsupported(format!(
+                "pooling with pad {:?} for kernel {:?}",
+                window.pad, window.kernel
+            )));
         }
         let size = [image.1, image.2];
         Ok(Pooling { window: *window, channels: image.0, size, output: [output.1, output.2] })
     }
 
     /// Operand 0 is the image, the result the output.
-    pub fn forward(cx: &LowerCx, window: &Window) -> Result<Pooling, Unsupported> {
+    pub fn forward(cx: &LowerCx, window: &Window) -> Result<Pooling, LowerError> {
         let (image, output) = (chw(cx, Some(0))?, chw(cx, None)?);
         Pooling::new(window, image, output)
     }
 
     /// The result is the image's gradient, operand `dy` the output's.
-    pub fn gradient(cx: &LowerCx, window: &Window, dy: usize) -> Result<Pooling, Unsupported> {
+    pub fn gradient(cx: &LowerCx, window: &Window, dy: usize) -> Result<Pooling, LowerError> {
         let (image, output) = (chw(cx, None)?, chw(cx, Some(dy))?);
         Pooling::new(window, image, output)
     }
@@ -127,9 +130,9 @@ impl Pooling {
     ) {
         let (shares, share) = self.shares(cx, random);
         let micro_kernels = self.micro_kernels(cx, what, sides, counts, share, pixel);
-        d.kernel.parallel("round", Expr::BATCH * (self.output[0] * shares), |k, round| {
-            let (round, channel) = (round.div(shares), round.rem(shares) * share.channels);
-            let (image, row) = (round.div(self.output[0]), round.rem(self.output[0]));
+        d.kernel.parallel("i", Expr::BATCH * (self.output[0] * shares), |k, iteration| {
+            let (iteration, channel) = (iteration.div(shares), iteration.rem(shares) * share.channels);
+            let (image, row) = (iteration.div(self.output[0]), iteration.rem(self.output[0]));
             self.row(k, &micro_kernels, sides, random, counts, &[image, row, channel]);
         });
     }
@@ -149,8 +152,8 @@ impl Pooling {
         let micro_kernels = self.micro_kernels(cx, what, sides, counts, share, pixel);
         let zero = self.zeros(cx, share);
         let dx = d.result;
-        d.kernel.parallel("image", Expr::BATCH * shares, |k, round| {
-            let (image, channel) = (round.div(shares), round.rem(shares) * share.channels);
+        d.kernel.parallel("image", Expr::BATCH * shares, |k, iteration| {
+            let (image, channel) = (iteration.div(shares), iteration.rem(shares) * share.channels);
             k.call(zero, [dx.at(&image * self.image_len() + &channel)]);
             k.serial("oy", self.output[0], |k, row| {
                 self.row(k, &micro_kernels, sides, random, counts, &[image.clone(), row, channel.clone()]);
@@ -158,8 +161,8 @@ impl Pooling {
         });
     }
 
-    /// Rounds that share a row or an image, the channels of each, and the lanes of its vectors. On a GPU every vector
-    /// of channels is an iteration of its own, unless a row's random numbers are made for all channels together.
+    /// Iterations that share a row or an image, the channels of each, and the lanes of its vectors. On a GPU every
+    /// vector of channels is an iteration of its own, unless a row's random numbers are made for all channels together.
     fn shares(&self, cx: &LowerCx, random: Option<&UnitsOf>) -> (usize, Share) {
         let lanes = run(self.channels);
         match cx.target.is_gpu() && random.is_none() {
@@ -263,9 +266,9 @@ impl Pooling {
     }
 }
 
-fn chw(cx: &LowerCx, operand: Option<usize>) -> Result<(usize, usize, usize), Unsupported> {
+fn chw(cx: &LowerCx, operand: Option<usize>) -> Result<(usize, usize, usize), LowerError> {
     let ty = operand.map_or(&cx.result.ty, |i| &cx.operands[i].ty);
-    ty.chw().ok_or_else(|| Unsupported(format!("{}: {ty} is no image", cx.name)))
+    ty.chw().ok_or_else(|| LowerError::Bug(format!("{}: {ty} is not an image", cx.name)))
 }
 
 struct MicroKernels {

@@ -272,10 +272,10 @@ impl Nest<'_> {
 
     fn innermost(&self, b: &mut MicroKernelBuilder, a: Index, at: Index, acc: Vec<Val>) -> Vec<Val> {
         let (unroll, [sa, sb]) = (self.spec.unroll(), self.strides());
-        if let Some((rounds, rest)) = self.inner {
-            let acc = self.unrolled(b, rounds.into(), unroll, a.clone(), at.clone(), acc);
-            let a = a.plus(rounds, unroll as i64 * sa);
-            let at = at.plus(rounds, unroll as i64 * sb);
+        if let Some((iterations, rest)) = self.inner {
+            let acc = self.unrolled(b, iterations.into(), unroll, a.clone(), at.clone(), acc);
+            let a = a.plus(iterations, unroll as i64 * sa);
+            let at = at.plus(iterations, unroll as i64 * sb);
             return self.unrolled(b, rest.into(), 1, a, at, acc);
         }
         let steps = self.spec.steps();
@@ -296,14 +296,14 @@ impl Nest<'_> {
     fn unrolled(
         &self,
         b: &mut MicroKernelBuilder,
-        rounds: Index,
+        iterations: Index,
         unroll: usize,
         a: Index,
         at: Index,
         acc: Vec<Val>,
     ) -> Vec<Val> {
         let [sa, sb] = self.strides();
-        b.repeat("k", rounds, &acc, |b, var, acc| {
+        b.repeat("k", iterations, &acc, |b, var, acc| {
             let a = a.plus(var, unroll as i64 * sa);
             let at = at.plus(var, unroll as i64 * sb);
             (0..unroll as i64)

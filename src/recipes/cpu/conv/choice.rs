@@ -14,7 +14,7 @@ use crate::recipes::cpu::winograd::{Thin, Winograd};
 pub enum Form {
     Direct,
     /// In iterations with the chain behind it.
-    Rounds(Winograd),
+    Iterations(Winograd),
     /// Launches of its own: threads share an image.
     Shared(Winograd),
     /// In iterations, for few input channels.
@@ -28,7 +28,7 @@ impl Form {
     pub fn method(&self) -> Method {
         match self {
             Form::Direct => Method::Direct,
-            Form::Rounds(form) | Form::Shared(form) => form.method(),
+            Form::Iterations(form) | Form::Shared(form) => form.method(),
             Form::Thin(form) => form.method(),
             Form::Tiles => Method::Other("tiles".into()),
         }
@@ -108,13 +108,13 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
     let group = Winograd::group(target, g, m).filter(|_| !around.pooled && target.batch == Batch::Throughput);
     let row_bytes = if around.chained { 4 * g.out[1] * around.widest } else { 0 };
     let rows = || {
-        let form = Winograd::rounds(target, g, m, around.chained, row_bytes);
-        form.or_else(|| Winograd::rounds(target, g, m, around.chained, 0))
+        let form = Winograd::iterations(target, g, m, around.chained, row_bytes);
+        form.or_else(|| Winograd::iterations(target, g, m, around.chained, 0))
     };
     if let Some(form) = group.or_else(rows).filter(|form| !around.pooled || form.rows() == g.out[0]) {
         let per_image = if form.images() > 1 { 1 } else { g.out[0].div_ceil(form.rows()) };
         let cycles = form.cycles(target, per_image) / form.images() as f64;
-        found.push((format!("F({m}, {r}) {}", form.cut_name()), cycles, Form::Rounds(form)));
+        found.push((format!("F({m}, {r}) {}", form.cut_name()), cycles, Form::Iterations(form)));
     }
     found
 }

@@ -2,7 +2,7 @@
 //! iteration.
 
 mod elems;
-mod rounds;
+mod iterations;
 
 use super::choice::{Around, Form, choose};
 use super::matrix;
@@ -12,7 +12,7 @@ use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
 use crate::lower::target::{Batch, Target};
 use crate::lower::tile::tile;
-use crate::lower::{BufferId, LowerCx, Lowered, Unsupported};
+use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::conv::{Link, links};
 use crate::recipes::common::{Reduction, Stage, Window};
@@ -21,7 +21,7 @@ use crate::recipes::cpu::frame::{Frame, Rows};
 use crate::recipes::cpu::tiles;
 use crate::recipes::cpu::winograd::{self, Layer};
 use elems::{Elems, between_elem, run};
-use rounds::{First, Product, Rounds};
+use iterations::{First, Iterations, Product};
 
 /// `(x, w, [b], w, [b], …) -> y`: a convolution, then 1x1 convolutions, each with its bias and activation, then
 /// perhaps a pooling, without a trip to memory in between (where their weights are small enough to stay in cache).
@@ -33,8 +33,8 @@ pub fn forward(
     pool: Option<(Reduction, Window)>,
 ) -> Lowered {
     let mut chain = links(cx, window, groups, stages)?;
-    let last = chain.last().map(|l| l.geometry).ok_or_else(|| Unsupported("a chain without stages".into()))?;
-    let result = cx.result.ty.chw().ok_or_else(|| Unsupported("a result that is no image".into()))?;
+    let last = chain.last().map(|l| l.geometry).ok_or_else(|| LowerError::Bug("a chain without stages".into()))?;
+    let result = cx.result.ty.chw().ok_or_else(|| LowerError::Bug("a result that is not an image".into()))?;
     let pooling = match pool {
         Some((kind, window)) => {
             Some(Pooling { kind, window, channels: last.outputs, image: last.out, out: [result.1, result.2] })
@@ -50,7 +50,7 @@ pub fn forward(
     };
     let expected = pooling.map_or(last.out, |p| p.out);
     if result.0 != last.outputs || (expected != [result.1, result.2]) {
-        return Err(Unsupported(format!("{}: a convolution with the result {}", cx.name, cx.result.ty)));
+        return Err(LowerError::Bug(format!("{}: a convolution with the result {}", cx.name, cx.result.ty)));
     }
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
     if let ([link], None) = (chain.as_slice(), pooling) {
@@ -149,7 +149,7 @@ fn launch(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: O
         let tile = tile(&Target { registers, ..cx.target.clone() }, pixels, g.tile_columns());
         let elems = elems.of(cx, chain, i);
         args.push(match form {
-            Form::Rounds(form) if i == 0 => form.weights(cx, link.weights),
+            Form::Iterations(form) if i == 0 => form.weights(cx, link.weights),
             Form::Thin(form) if i == 0 => form.weights(cx, link.weights),
             _ if g.depthwise() => link.weights,
             _ => panels(cx, link.weights, matrix(&g), tile, (elems[1] == Elem::I32).then(|| run(&g))),
@@ -174,18 +174,18 @@ fn launch(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: O
         chain[..inner].iter().map(|l| l.geometry.outputs * l.geometry.out[1] * plan.rows).max().unwrap_or(0)
     };
     let len = widest(pooling.is_none());
-    let group = if let Form::Rounds(form) = form { form.images() } else { 1 };
+    let group = if let Form::Iterations(form) = form { form.images() } else { 1 };
     let len = |i: usize| if i == 0 { len * group } else { len };
     let buffers: Vec<Memory> =
         (0..plan.buffers).map(|i| kernel.scratch(&format!("stage{i}"), elems.between, elems.length(len(i)))).collect();
     let first = match form {
-        Form::Rounds(form) => First::Winograd(form, form.scratch(&mut kernel)),
+        Form::Iterations(form) => First::Winograd(form, form.scratch(&mut kernel)),
         Form::Thin(form) => First::Thin(form, form.scratch(&mut kernel)),
         Form::Direct | Form::Shared(_) | Form::Tiles => First::Direct,
     };
     let pooling = pooling.map(|p| (p, p.micro_kernel(cx)));
-    let rounds = Rounds { cut: plan, products, first, source, target, padded, buffers, pooling };
-    rounds.write(cx, &mut kernel);
+    let iterations = Iterations { cut: plan, products, first, source, target, padded, buffers, pooling };
+    iterations.write(cx, &mut kernel);
     let kernel = kernel.finish();
     cx.launch(form.method(), kernel, &args);
 }
@@ -194,7 +194,7 @@ fn kernel_name(cx: &LowerCx, chain: &[Link], pooling: &Option<Pooling>, form: &F
     let links: String = chain.iter().map(Link::name).collect();
     let pool = pooling.map_or(String::new(), |p| p.name());
     let form = match form {
-        Form::Rounds(form) | Form::Shared(form) => form.name(),
+        Form::Iterations(form) | Form::Shared(form) => form.name(),
         Form::Thin(form) => form.name(),
         Form::Direct | Form::Tiles => String::new(),
     };
@@ -228,14 +228,14 @@ impl Cut {
         });
         let buffers = (chain.len() - usize::from(!pooled)).min(2);
         let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
-        let rounds = |rows, rows_in, frame, buffers| Cut { rows, rows_in, frame: Some(frame), buffers, blocks: 1 };
+        let iterations = |rows, rows_in, frame, buffers| Cut { rows, rows_in, frame: Some(frame), buffers, blocks: 1 };
         match form {
             // Results of a group wait in a scratch memory that the links behind it must not use.
-            Form::Rounds(w) if w.images() > 1 => {
-                return rounds(w.rows(), w.rows_in(), w.frame(), if chain.len() > 1 { 3 } else { 0 });
+            Form::Iterations(w) if w.images() > 1 => {
+                return iterations(w.rows(), w.rows_in(), w.frame(), if chain.len() > 1 { 3 } else { 0 });
             }
-            Form::Rounds(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
-            Form::Thin(w) => return rounds(w.rows(), w.rows_in(), w.frame(), buffers),
+            Form::Iterations(w) => return iterations(w.rows(), w.rows_in(), w.frame(), buffers),
+            Form::Thin(w) => return iterations(w.rows(), w.rows_in(), w.frame(), buffers),
             Form::Direct | Form::Shared(_) | Form::Tiles => {}
         }
         let cache = cx.target.cache[1] / 2;

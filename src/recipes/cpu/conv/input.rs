@@ -6,7 +6,7 @@ use super::rows::rows_per_round;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
 use crate::lower::tile::{Tile, tile};
-use crate::lower::{LowerCx, Lowered, Method, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{for_each, panel_loop, pieces};
 use crate::recipes::common::{Epilogue, Window};
@@ -72,7 +72,7 @@ pub fn grad_input(cx: &mut LowerCx, window: &Window, groups: usize, epilogue: Ep
     let [w, dy] = [&cx.operands[0], &cx.operands[1]].map(Clone::clone);
     let geometry = Geometry::new(&cx.result.ty, &w.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
-        return Err(Unsupported(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
+        return Err(LowerError::Bug(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
     }
     let mask = cx.operands.get(2).map(|y| y.buffer);
     if mask.is_none() && winograd::grad_input(cx, geometry, [w.buffer, dy.buffer], epilogue) {

@@ -3,7 +3,7 @@
 /// At small batches, an even number of iterations, so that two threads epilogue together, or at least 16, where one
 /// more is little. Gives the rows of an iteration.
 pub fn rows_for_small_batch(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
-    let even = |rounds: usize| rounds >= 16 || rounds >= 8 && rounds.is_multiple_of(2);
+    let even = |iterations: usize| iterations >= 16 || iterations >= 8 && iterations.is_multiple_of(2);
     (1..=rows).rev().find(|&r| rows.is_multiple_of(r) && (r == 1 || even(rows / r) && fits(r))).unwrap_or(1)
 }
 

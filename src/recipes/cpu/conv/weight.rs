@@ -8,7 +8,7 @@ use super::parts;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LoopKind, Memory};
 use crate::lower::tile::{Tile, tile};
-use crate::lower::{LowerCx, Lowered, Method, Unsupported};
+use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::{Epilogue, Window};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init};
@@ -67,7 +67,7 @@ pub fn grad_weight(cx: &mut LowerCx, window: &Window, groups: usize) -> Lowered 
     let [x, dy] = [&cx.operands[0], &cx.operands[1]].map(Clone::clone);
     let geometry = Geometry::new(&x.ty, &cx.result.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
-        return Err(Unsupported(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
+        return Err(LowerError::Bug(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
     }
     let geometry = geometry.flattened();
     if winograd::grad_weight(cx, geometry, [x.buffer, dy.buffer], parts::short_sums(cx, geometry))

@@ -73,7 +73,7 @@ impl Packing for Panels {
         let to = kernel.buffer("panels", Elem::I32, Access::Write);
         let steps = terms.steps();
         // Runs of whole steps repeat; short ones are few.
-        let (rounds, steps_of) = if terms.padded >= STEP { (terms.count, terms.padded / STEP) } else { (1, steps) };
+        let (iterations, steps_of) = if terms.padded >= STEP { (terms.count, terms.padded / STEP) } else { (1, steps) };
         let mut step = |s: usize, width: usize| {
             let rows: Vec<Option<usize>> = (s * STEP..(s + 1) * STEP).map(|place| terms.row(place)).collect();
             let first = rows.iter().flatten().next().copied().unwrap_or(0);
@@ -82,7 +82,7 @@ impl Packing for Panels {
         };
         kernel.parallel("p", columns.div_ceil(COLUMNS), |k, p| {
             piece(k, &p, columns, COLUMNS, |k, width| {
-                k.serial("run", rounds, |k, run| {
+                k.serial("run", iterations, |k, run| {
                     for s in 0..steps_of {
                         let (first, micro_kernel) = step(s, width);
                         let row = &run * terms.run + first;

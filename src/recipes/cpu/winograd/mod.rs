@@ -75,11 +75,11 @@ impl Winograd {
     /// the cache. With `whole_rows`, iterations must be equal blocks of rows.
     pub fn new(cx: &LowerCx, g: Geometry, whole_rows: bool) -> Option<Winograd> {
         let m = results(g.window.kernel[0]);
-        Winograd::rounds(cx.target, g, m, whole_rows, 0)
+        Winograd::iterations(cx.target, g, m, whole_rows, 0)
     }
 
     /// The same for tiles of `m` x `m` results; `row_bytes` of other memory go with each row of results.
-    pub fn rounds(target: &Target, g: Geometry, m: usize, whole_rows: bool, row_bytes: usize) -> Option<Winograd> {
+    pub fn iterations(target: &Target, g: Geometry, m: usize, whole_rows: bool, row_bytes: usize) -> Option<Winograd> {
         if !applies(&g) {
             return None;
         }
@@ -92,7 +92,7 @@ impl Winograd {
         (1..=down).rev().filter(|&rows| equal(rows)).map(cut).find(fits)
     }
 
-    /// Rounds of `rows` rows of tiles.
+    /// Iterations of `rows` rows of tiles.
     fn cut(target: &Target, g: Geometry, m: usize, rows: usize) -> Winograd {
         let transforms = Transforms::new(m, g.window.kernel[0]);
         let across = g.out[1].div_ceil(m);
@@ -157,8 +157,8 @@ impl Winograd {
         }
     }
 
-    /// Predicted cycles of `rounds` iterations: transforms there and back, and products, for which the weights come by.
-    pub fn cycles(&self, target: &Target, rounds: usize) -> f64 {
+    /// Predicted cycles of this many iterations: transforms there and back, and products, for which the weights come by.
+    pub fn cycles(&self, target: &Target, iterations: usize) -> f64 {
         let (g, f) = (&self.geometry, self.transforms.frequencies());
         let lanes = f64::from(target.lanes);
         // Measured: the transforms wait for memory about as long as they compute.
@@ -166,7 +166,7 @@ impl Winograd {
         let back = (f * self.count() * g.outputs) as f64 * (0.2 + 2.0 / lanes);
         let weights = 4 * f * g.channels * g.outputs;
         let products = f as f64 * cost::product(target, self.tile, self.count(), g.outputs, g.channels);
-        rounds as f64 * (there + back + products.max(cost::stream(target, weights, weights)))
+        iterations as f64 * (there + back + products.max(cost::stream(target, weights, weights)))
     }
 
     /// An iteration in words.

@@ -49,7 +49,7 @@ pub(super) enum First<'a> {
 }
 
 /// All that the iterations of a kernel need.
-pub(super) struct Rounds<'a> {
+pub(super) struct Iterations<'a> {
     /// Rows of an iteration.
     pub cut: Cut,
     /// All links.
@@ -68,7 +68,7 @@ pub(super) struct Rounds<'a> {
     pub pooling: Option<(Pooling, MicroKernelId)>,
 }
 
-impl Rounds<'_> {
+impl Iterations<'_> {
     /// Writes the parallel loop.
     pub fn write(&self, cx: &mut LowerCx, kernel: &mut KernelBuilder) {
         if let First::Winograd(form, memories) = &self.first
@@ -78,22 +78,22 @@ impl Rounds<'_> {
         }
         let images = Expr::BATCH * self.per_image();
         if self.cut.blocks == 1 {
-            kernel.parallel("t", images, |k, t| self.round(cx, k, t, 0.into()));
+            kernel.parallel("t", images, |k, t| self.iteration(cx, k, t, 0.into()));
         } else {
             // A thread keeps its channels' weights while it goes over the images.
             kernel.parallel("block", self.cut.blocks, |k, block| {
-                k.serial("t", images, |k, t| self.round(cx, k, t, block));
+                k.serial("t", images, |k, t| self.iteration(cx, k, t, block));
             });
         }
     }
 
-    /// Rounds of an image.
+    /// Iterations of an image.
     fn per_image(&self) -> usize {
         self.products[0].geometry.out[0].div_ceil(self.cut.rows)
     }
 
     /// Some rows of an image.
-    fn round(&self, cx: &mut LowerCx, k: &mut KernelBuilder, t: Expr, block: Expr) {
+    fn iteration(&self, cx: &mut LowerCx, k: &mut KernelBuilder, t: Expr, block: Expr) {
         let (plan, first) = (&self.cut, &self.products[0].geometry);
         let (n, row) = (t.div(self.per_image()), t.rem(self.per_image()) * plan.rows);
         let [height, width] = first.image;
@@ -126,7 +126,7 @@ impl Rounds<'_> {
         }
     }
 
-    /// Rounds of several whole images.
+    /// Iterations of several whole images.
     fn groups(&self, cx: &mut LowerCx, kernel: &mut KernelBuilder, form: &Winograd, memories: Memories) {
         let (Some((rows, padded)), [first, rest @ ..]) = (&self.padded, self.products.as_slice()) else {
             unreachable!("the form pads, and a chain has a first link");

@@ -7,7 +7,8 @@ use crate::lower::target::{Batch, Target};
 use crate::ops::facts::{Storage, exact};
 use crate::types::Format;
 
-pub fn suits(graph: &Graph, target: &Target, id: NodeId) -> bool {
+/// Is this value kept as bf16?
+pub fn as_bf16(graph: &Graph, target: &Target, id: NodeId) -> bool {
     // On a processor, a step of training reads its values in too many ways.
     let products = (target.cpu().bf16 || target.cpu().tiles) && target.batch != Batch::Training;
     (products || target.is_gpu()) && kept(graph, target, id)
