@@ -15,6 +15,7 @@ pub mod layout;
 pub mod look;
 pub mod mat;
 pub mod mixup;
+mod moments;
 pub mod npz;
 pub mod prepare;
 pub mod preparer;

@@ -3,8 +3,9 @@
 
 use super::preparer::{Compile, Prepared, Preparer};
 use super::range::Range;
-use super::{Dataset, zca};
+use super::{Dataset, moments, zca};
 use crate::finite::first_broken;
+use crate::plan::DType;
 use crate::spec::{Pictures, Prepare};
 use crate::{Error, Result, Tensor};
 
@@ -119,7 +120,7 @@ impl Preparation {
                     Step::MeanStd { mean: per_channel("mean", mean, dims[0])?, std: per_channel("std", std, dims[0])? }
                 }
                 Prepare::MeanStd { mean, std } => {
-                    let (fitted_mean, fitted_std) = moments(&mut fitted.prepared(train, compile)?, train)?;
+                    let (fitted_mean, fitted_std) = fitted.moments(train, compile)?;
                     let given = |name, given: &Option<Vec<f64>>, fitted| match given {
                         Some(values) => per_channel(name, values, dims[0]),
                         None => Ok(fitted),
@@ -154,6 +155,14 @@ impl Preparation {
             }
         }
         Ok(())
+    }
+
+    /// Mean and standard deviation of each channel of what this makes of the images.
+    fn moments(&self, train: &Dataset, compile: &Compile) -> Result<(Vec<f32>, Vec<f32>)> {
+        if self.steps.is_empty() && train.images.dtype() == DType::U8 {
+            return moments::of_bytes(train);
+        }
+        moments::of_floats(&mut self.prepared(train, compile)?, train)
     }
 
     fn prepared<'a>(&self, set: &'a Dataset, compile: &Compile) -> Result<Prepared<'a>> {
@@ -257,33 +266,4 @@ fn per_channel(name: &str, values: &[f64], channels: usize) -> Result<Vec<f32>> 
         n if n == channels => Ok(values),
         n => Err(Error::new(format!("`{name}` of mean_std has {n} numbers, but the images have {channels} channels"))),
     }
-}
-
-/// Mean and standard deviation of each channel, in f64.
-fn moments(images: &mut Prepared, train: &Dataset) -> Result<(Vec<f32>, Vec<f32>)> {
-    let [channels, height, width] = train.images.dims;
-    let mut sums = vec![(0.0f64, 0.0f64); channels];
-    let mut image = vec![0.0; channels * height * width];
-    // Sums of squares around the first image's mean: exact enough whatever the offset of the data.
-    let mut shift = vec![0.0f64; channels];
-    for item in 0..train.len() {
-        images.copy(item, &mut image)?;
-        for (c, pixels) in image.chunks_exact(height * width).enumerate() {
-            if item == 0 {
-                shift[c] = pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / pixels.len() as f64;
-            }
-            for &v in pixels {
-                let v = f64::from(v) - shift[c];
-                sums[c] = (sums[c].0 + v, sums[c].1 + v * v);
-            }
-        }
-    }
-    let count = (train.len() * height * width).max(1) as f64;
-    let moments = sums.iter().zip(&shift).map(|(&(sum, squares), shift)| {
-        let mean = sum / count;
-        let std = (squares / count - mean * mean).max(0.0).sqrt();
-        // A constant channel is only centred.
-        ((mean + shift) as f32, if std < 1e-8 { 1.0 } else { std as f32 })
-    });
-    Ok(moments.unzip())
 }
