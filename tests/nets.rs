@@ -392,5 +392,7 @@ pub fn recipe(number: usize) -> Recipe {
         average: None,
         patience: None,
         ramp: None,
+        balance: false,
+        class_weights: None,
     }
 }

@@ -70,7 +70,7 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
     let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
     let images: Vec<f32> = (0..batch * each).map(|_| random.normal()).collect();
     let labels: Vec<i32> = (0..batch).map(|_| random.below(5) as i32).collect();
-    let data = Batch { images: Values::Floats(images), labels, mixed: None };
+    let data = Batch::new(Values::Floats(images), labels);
     let recipe = model.train.as_ref().expect("a recipe");
     let mut results = vec![vec![]];
     for step in 0..3 {
@@ -176,7 +176,7 @@ fn clipping_works_however_large_the_gradients_are() {
             let ports = program.engine.inputs().to_vec();
             let recipe = model.train.as_ref().expect("a recipe");
             let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, 1.0, 0).expect("inputs");
-            let data = Batch { images: Values::Floats(image.clone()), labels: vec![1], mixed: None };
+            let data = Batch::new(Values::Floats(image.clone()), vec![1]);
             program.engine.run(1, &own.with(&ports, &data), &["loss"]).expect("a step");
             let found = program.engine.read("linear1.weight").expect("a parameter").data;
             for (found, gradient) in found.iter().zip(&gradient) {

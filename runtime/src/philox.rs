@@ -53,6 +53,12 @@ impl Stream {
         Stream { key: [seed as u32, (seed >> 32) as u32], counter: [0, 0, a, b], words: [0; 4], used: 4 }
     }
 
+    /// The part of a stream with this number, for what is drawn several times; the stream itself is part 0.
+    pub fn part(self, number: u32) -> Stream {
+        // No stream comes to 2^32 blocks.
+        Stream { counter: [0, number, self.counter[2], self.counter[3]], ..self }
+    }
+
     /// Draws 32 random bits.
     pub fn word(&mut self) -> u32 {
         if self.used == 4 {

@@ -88,6 +88,10 @@ pub enum Role {
     Share,
     /// With `mixup`: the weight of the partner's label, 1 minus the share.
     Rest,
+    /// With `class_weights`: what the loss of each image is multiplied by.
+    Weights,
+    /// With `class_weights` and `mixup`: what the loss of each image's partner is multiplied by.
+    PartnerWeights,
     /// Four words from which all random numbers of the step are drawn: seed and step.
     Key,
     /// A number of the optimiser.
@@ -121,12 +125,14 @@ pub enum Hyper {
 
 impl Role {
     /// Every role there is.
-    pub const ALL: [Role; 16] = [
+    pub const ALL: [Role; 18] = [
         Role::Image,
         Role::Labels,
         Role::Partners,
         Role::Share,
         Role::Rest,
+        Role::Weights,
+        Role::PartnerWeights,
         Role::Key,
         Role::Hyper(Hyper::Rate),
         Role::Hyper(Hyper::Momentum),
@@ -148,6 +154,8 @@ impl Role {
             Role::Partners => "partners",
             Role::Share => "share",
             Role::Rest => "rest",
+            Role::Weights => "weights",
+            Role::PartnerWeights => "partner_weights",
             Role::Key => "key",
             Role::Hyper(Hyper::Rate) => "rate",
             Role::Hyper(Hyper::Momentum) => "momentum",

@@ -11,11 +11,12 @@ use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
 use ninc_runtime::cache_folder;
+use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::preparer::{Compile, Preparer};
-use ninc_runtime::data::{Dataset, cache};
+use ninc_runtime::data::{Dataset, balance, cache};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::{DataSpec, Length, Prepare};
+use ninc_runtime::spec::{DataSpec, Length, Prepare, Recipe};
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::Outcome;
 use ninc_runtime::train::{Job, Saving, train};
@@ -142,6 +143,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if !spec.allow_empty {
         classes.check_taught(&sets.train)?;
     }
+    say_weights(&recipe, &sets.train, &classes)?;
     let compile = global.silent().compile_preparations()?;
     let preparation = prepare(&spec, &sets.train, &compile)?;
     let preparer = Arc::new(Preparer::new(&preparation, sets.train.images.dtype(), &compile)?);
@@ -228,6 +230,17 @@ fn finish(
         outcome.steps,
         best.unwrap_or_default(),
     ))
+}
+
+/// Says what each class counts for, where the recipe weighs them.
+fn say_weights(recipe: &Recipe, train: &Dataset, classes: &Classes) -> Done {
+    let weights = balance::class_weights(recipe, train, classes.outputs())?;
+    let each = weights.iter().enumerate().map(|(class, weight)| format!("{} {weight:.4}", classes.name(class)));
+    match each.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => {}
+        list => output::note(&format!("class weights: {list}")),
+    }
+    Ok(())
 }
 
 /// The fitted preparation. Whitening takes long enough that people should know what they wait for.

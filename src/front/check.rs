@@ -13,13 +13,13 @@ use super::scope::{Blocks, CalledFunctions, Origin, Value};
 use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
-use super::train::train;
+use super::train::{CLASS_WEIGHTS, train};
 use super::visit::{Visitor, walk_expr};
 use crate::graph::NodeId;
 use crate::model::Model;
 use crate::ops::check::shape;
 use crate::ops::schema::Schema;
-use ninc_runtime::spec::DataSpec;
+use ninc_runtime::spec::{ClassWeights, DataSpec, Recipe};
 use std::collections::{HashMap, HashSet};
 
 /// The items of a file, each kind where it belongs.
@@ -122,6 +122,9 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     }
     if let (Some(section), Some(data), Some(expanded)) = (items.data, &data, &expanded) {
         fit(section, data, expanded, &mut sink);
+    }
+    if let (Some(section), Some(recipe), Some(expanded)) = (items.train, &train, &expanded) {
+        weights_fit(section, recipe, expanded, &mut sink);
     }
     if let (Some(_), Some([(first, _), (second, _), ..])) =
         (items.train, expanded.as_ref().map(|e| e.inputs.as_slice()))
@@ -262,5 +265,20 @@ fn fit(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagn
             d = d.label(*span, "the result");
         }
         sink.report(d.help("give the last layer a channel or feature for each class"));
+    }
+}
+
+/// Is there a class weight for each output?
+fn weights_fit(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut Diagnostics) {
+    let (Some(ClassWeights::Each(weights)), [(_, id)]) = (&recipe.class_weights, expanded.graph.outputs.as_slice())
+    else {
+        return;
+    };
+    let (given, outputs) = (weights.len(), expanded.graph.ty(*id).elements());
+    if given != outputs {
+        let entry = section.entries.iter().find(|e| e.key.text == CLASS_WEIGHTS.spec.name);
+        let message = format!("`class_weights` has {given} numbers, but the network has {outputs} outputs");
+        let d = Diagnostic::error(codes::DATA_SHAPE, entry.map_or(section.word, |e| e.value.span), message);
+        sink.report(d.help("give one for each output, in their order, or write `class_weights = balanced`"));
     }
 }

@@ -1,6 +1,6 @@
 //! `train { … }`: loss, optimiser, schedule and length of a training.
 
-use super::ast::Section;
+use super::ast::{ExprKind, Section};
 use super::bind::Callee;
 use super::codes;
 use super::diag::Diagnostic;
@@ -10,7 +10,7 @@ use super::optimizer::{OPTIMIZERS, Optimized};
 use super::section::Reader;
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param};
-use ninc_runtime::spec::{Length, Recipe, Schedule};
+use ninc_runtime::spec::{ClassWeights, Length, Recipe, Schedule};
 
 const LOSS: &str = "loss";
 const OPTIMIZER: &str = "optimizer";
@@ -30,6 +30,13 @@ const AVERAGE: Param<Option<f64>> =
     Param::float("average", Bounds::INSIDE_UNIT, "Decay of the exponential moving average of the weights.").optional();
 const EARLY_STOP: Param<Option<usize>> =
     Param::int("early_stop", 1, 1_000_000, "Epochs without a better accuracy before training stops.").optional();
+const BALANCE: Param<bool> = Param::bool("balance", "Draws equally many images of each class in an epoch.").or(false);
+/// The key of the factors.
+pub const CLASS_WEIGHTS: Param<Option<Vec<f64>>> =
+    Param::floats("class_weights", Bounds::NOT_NEGATIVE, "Factors on the losses of the classes' images.").optional();
+/// The word in place of factors.
+const BALANCED: Param<Option<&str>> =
+    Param::one_of("class_weights", &["balanced"], "Factors by the numbers of the classes' images.").optional();
 
 const KEYS: &[&str] = &[
     LOSS,
@@ -45,6 +52,8 @@ const KEYS: &[&str] = &[
     ACCUMULATE.spec.name,
     AVERAGE.spec.name,
     EARLY_STOP.spec.name,
+    BALANCE.spec.name,
+    CLASS_WEIGHTS.spec.name,
 ];
 
 const SMOOTHING: Param<f64> =
@@ -140,6 +149,7 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
     let (warmup, batch, shuffle) = (reader.constant(WARMUP), reader.constant(BATCH), reader.constant(SHUFFLE));
     let (seed, clip, accumulate) = (reader.constant(SEED), reader.constant(CLIP), reader.constant(ACCUMULATE));
     let (average, patience) = (reader.constant(AVERAGE), reader.constant(EARLY_STOP));
+    let (balance, class_weights) = balance(section, &mut reader);
     let Optimized { optimizer, ramp } = optimized?;
     Some(Recipe {
         label_smoothing: label_smoothing.flatten().unwrap_or(0.0),
@@ -155,7 +165,38 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
         average,
         patience,
         ramp,
+        balance,
+        class_weights,
     })
+}
+
+/// What makes up for classes of few images: how often they are drawn, and how much they count.
+fn balance(section: &Section, reader: &mut Reader) -> (bool, Option<ClassWeights>) {
+    let entry = reader.entry_of(CLASS_WEIGHTS);
+    let weights = match entry.map(|entry| &entry.value.kind) {
+        Some(ExprKind::List(_)) => reader.constant(CLASS_WEIGHTS).map(ClassWeights::Each),
+        None | Some(ExprKind::Name(_) | ExprKind::Text(_)) => reader.constant(BALANCED).map(|_| ClassWeights::Balanced),
+        Some(_) => {
+            let message = "`class_weights` is the word `balanced`, or a list with a number for each output";
+            reader.report(Diagnostic::error(codes::WRONG_KIND, entry.map_or(section.word, |e| e.value.span), message));
+            None
+        }
+    };
+    let balance = reader.constant(BALANCE);
+    if let (Some(ClassWeights::Each(weights)), Some(entry)) = (&weights, entry)
+        && weights.iter().all(|weight| *weight == 0.0)
+    {
+        let message = "`class_weights` leaves no class to learn: all of them are 0";
+        reader.report(Diagnostic::error(codes::OUT_OF_RANGE, entry.value.span, message));
+    }
+    let Some(entry) = reader.entry_of(BALANCE).filter(|_| balance) else { return (balance, weights) };
+    let twice = "`balance` and `class_weights = balanced` both make up for rare classes";
+    let order = "`balance` draws a new order for each epoch, `shuffle = false` keeps that of the data";
+    let conflicts = [(weights == Some(ClassWeights::Balanced), twice), (!reader.constant(SHUFFLE), order)];
+    for (_, message) in conflicts.into_iter().filter(|(is, _)| *is) {
+        reader.report(Diagnostic::error(codes::CONFLICT, entry.value.span, message).help("keep one of the two"));
+    }
+    (balance, weights)
 }
 
 /// A schedule that moves the momentum needs one, and must be the only one that does.

@@ -148,6 +148,10 @@ fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
         }
         // Mixing images is the caller's matter: to the step each is its own partner, with all of the weight.
         Role::Labels | Role::Partners => Feed::Labels,
+        Role::Weights | Role::PartnerWeights => {
+            return Err(Error::new("the training step of a library takes no `class_weights`")
+                .with_help("leave them out of the recipe, and give images of rare classes more often"));
+        }
         Role::Share => Feed::Value(1.0),
         Role::Rest => Feed::Value(0.0),
         Role::Key => Feed::Key,

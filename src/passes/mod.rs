@@ -97,6 +97,7 @@ fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, PassError> {
     }
     let (dtype, batched, dims) = match role {
         Role::Labels | Role::Partners => (DType::I32, true, vec![]),
+        Role::Weights | Role::PartnerWeights => (DType::F32, true, vec![]),
         Role::Key => (DType::I32, false, vec![4]),
         _ => (DType::F32, false, vec![]),
     };

@@ -4,7 +4,7 @@
 use super::error::PassError;
 use super::{autodiff, dce, optimizer, step_input};
 use crate::graph::{Graph, NodeId};
-use crate::ops::arithmetic::{Add, ScaleBy};
+use crate::ops::arithmetic::{Add, Mul, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
 use crate::ops::reshape::Reshape;
@@ -14,20 +14,17 @@ use ninc_runtime::spec::Recipe;
 
 /// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
 /// Inputs are the network's own, the labels, the random key and the optimiser's numbers, as far as they are needed.
-/// With `mixed`, each image's target is a mixture of its own label and its partner's.
+/// With `mixed`, each image's target is a mixture of its own label and its partner's. With class weights, each image's
+/// loss is multiplied by a number that is fed with its label.
 pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassError> {
     let logits = loss_operand(graph)?;
     // Kept as an output so that the replacements below carry it along.
     graph.outputs = vec![("logits".into(), logits)];
     specialise(graph)?;
     let logits = graph.outputs[0].1;
-    let each = per_image_loss(graph, logits, recipe.label_smoothing, mixed)?;
+    let (each, logits) = per_image_loss(graph, logits, recipe, mixed)?;
     let loss = graph.add(LossMean {}, &[each])?;
     graph.set_name(loss, "loss");
-    let logits = match graph.op(each) {
-        Operator::CrossEntropy(_) => graph.operands(each)[0],
-        _ => logits,
-    };
     graph.outputs = vec![("loss".into(), loss), ("logits".into(), logits)];
     let trainable: Vec<NodeId> =
         graph.ids().into_iter().filter(|&id| matches!(graph.op(id), Operator::Param(p) if p.trainable)).collect();
@@ -67,15 +64,20 @@ fn specialise(graph: &mut Graph) -> Result<(), PassError> {
     dce::run(graph)
 }
 
-/// One number per image. A network may end in its own cross entropy.
-fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool) -> Result<NodeId, PassError> {
-    let ty = graph.ty(result).clone();
+/// One number per image, and the logits that it is of. A network may end in its own cross entropy.
+fn per_image_loss(
+    graph: &mut Graph,
+    result: NodeId,
+    recipe: &Recipe,
+    mixed: bool,
+) -> Result<(NodeId, NodeId), PassError> {
+    let (ty, weighted) = (graph.ty(result).clone(), recipe.class_weights.is_some());
     if ty.batched && ty.dims.is_empty() {
-        return match mixed {
-            true => {
-                Err(PassError::Network("`mixup` mixes labels, which a network with its own loss does not take".into()))
-            }
-            false => Ok(result),
+        let own = "which a network with its own loss does not take";
+        return match (mixed, weighted) {
+            (true, _) => Err(PassError::Network(format!("`mixup` mixes labels, {own}"))),
+            (_, true) => Err(PassError::Network(format!("`class_weights` go by labels, {own}"))),
+            _ => Ok((result, result)),
         };
     }
     let classes = ty.elements();
@@ -87,17 +89,40 @@ fn per_image_loss(graph: &mut Graph, result: NodeId, smoothing: f64, mixed: bool
             return Err(PassError::Network(what));
         }
     };
-    let mut target = target(graph, Role::Labels, classes, smoothing)?;
-    if mixed {
-        let other = self::target(graph, Role::Partners, classes, smoothing)?;
-        let mut part = |role, value| {
-            let weight = step_input(graph, role)?;
-            Ok::<NodeId, PassError>(graph.add(ScaleBy {}, &[value, weight])?)
-        };
-        let (own, other) = (part(Role::Share, target)?, part(Role::Rest, other)?);
-        target = graph.add(Add {}, &[own, other])?;
-    }
-    Ok(graph.add(CrossEntropy {}, &[logits, target])?)
+    let own = target(graph, Role::Labels, classes, recipe.label_smoothing)?;
+    let other = mixed.then(|| target(graph, Role::Partners, classes, recipe.label_smoothing)).transpose()?;
+    let each = match (weighted, other) {
+        (true, other) => {
+            let own = weighted_loss(graph, logits, own, Role::Weights)?;
+            match other {
+                None => own,
+                Some(other) => {
+                    let other = weighted_loss(graph, logits, other, Role::PartnerWeights)?;
+                    graph.add(Add {}, &[own, other])?
+                }
+            }
+        }
+        (false, None) => graph.add(CrossEntropy {}, &[logits, own])?,
+        (false, Some(other)) => {
+            let (own, other) = (part(graph, Role::Share, own)?, part(graph, Role::Rest, other)?);
+            let target = graph.add(Add {}, &[own, other])?;
+            graph.add(CrossEntropy {}, &[logits, target])?
+        }
+    };
+    Ok((each, logits))
+}
+
+/// A target, multiplied by the number of this role.
+fn part(graph: &mut Graph, role: Role, target: NodeId) -> Result<NodeId, PassError> {
+    let weight = step_input(graph, role)?;
+    Ok(graph.add(ScaleBy {}, &[target, weight])?)
+}
+
+/// The loss of each image for a target, multiplied by the image's number of this role, which holds its share of a
+/// mixture too.
+fn weighted_loss(graph: &mut Graph, logits: NodeId, target: NodeId, role: Role) -> Result<NodeId, PassError> {
+    let (loss, weights) = (graph.add(CrossEntropy {}, &[logits, target])?, step_input(graph, role)?);
+    Ok(graph.add(Mul {}, &[loss, weights])?)
 }
 
 /// The distribution over the classes that the labels of this role stand for.

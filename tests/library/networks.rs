@@ -65,7 +65,7 @@ pub fn same_steps(
         let factor = 1.0 / (step + 1) as f64;
         let hyper = Hyper { factor, momentum: recipe.optimizer.momentum() };
         let own = StepInputs::new(&inputs, recipe, hyper, 1.0, step).expect("all known");
-        let data = Batch { images: Values::Floats(images.to_vec()), labels: labels.to_vec(), mixed: None };
+        let data = Batch::new(Values::Floats(images.to_vec()), labels.to_vec());
         let fed = own.with(&inputs, &data);
         let expected = program.engine.run(labels.len(), &fed, &["loss"]).expect("runs")[0].data[0];
         let loss = library.train_step(training, images, labels, step as i64, factor, 1 + step as i64 % 2);

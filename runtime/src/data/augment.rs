@@ -1,19 +1,12 @@
 //! Augmentation of prepared images. Each image draws from a stream of its own, keyed by seed, epoch and image, so that
 //! the result does not depend on threads, batches, or where training was resumed.
 
-use super::{Purpose, stream};
 use crate::philox::Stream;
 use crate::spec::Augment;
 
-/// Applies all steps to one image `[channels, height, width]`.
-pub fn apply(augment: &[Augment], seed: u64, epoch: u32, image: u32, dims: [usize; 3], pixels: &mut Vec<f32>) {
-    if augment.is_empty() {
-        return;
-    }
-    let mut random = stream(seed, Purpose::Augment, epoch, image);
-    for step in augment {
-        one(step, &mut random, dims, pixels);
-    }
+/// Applies all steps to one image `[channels, height, width]`, by what `random` draws for it.
+pub fn apply(augment: &[Augment], random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
+    augment.iter().for_each(|step| one(step, random, dims, pixels));
 }
 
 fn one(step: &Augment, random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
@@ -102,6 +95,7 @@ fn rotate([_, height, width]: [usize; 3], pixels: &mut Vec<f32>, angle: f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Purpose, stream};
     use super::*;
 
     #[test]
@@ -128,7 +122,7 @@ mod tests {
         let image: Vec<f32> = (0..64).map(|v| v as f32 + 1.0).collect();
         let made = |epoch, index| {
             let mut pixels = image.clone();
-            apply(&steps, 3, epoch, index, [1, 8, 8], &mut pixels);
+            apply(&steps, &mut stream(3, Purpose::Augment, epoch, index), [1, 8, 8], &mut pixels);
             pixels
         };
         assert_eq!(made(1, 5), made(1, 5));

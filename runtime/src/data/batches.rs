@@ -1,9 +1,11 @@
 //! Batches in a seeded order, made on a thread of their own so that loading runs beside computation.
 
+use super::balance::{self, Drawn};
 use super::mixup::{self, Mixed};
 use super::preparer::Preparer;
 use super::{Dataset, Purpose, Values, augment, stream};
 use crate::finite::first_broken;
+use crate::philox::Stream;
 use crate::spec::Augment;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub struct Source {
     pub batch: usize,
     /// Are the items in a new order each epoch?
     pub shuffle: bool,
+    /// Does each class give equally many images of an epoch?
+    pub balance: bool,
+    /// What the loss of an image is multiplied by, for each class; empty for 1.
+    pub class_weights: Vec<f32>,
     /// Seed of the order and of the changes.
     pub seed: u64,
 }
@@ -36,14 +42,27 @@ pub struct Batch {
     pub images: Values,
     /// A class for each image.
     pub labels: Vec<i32>,
+    /// What the loss of each image is multiplied by, its share in a mixture included.
+    pub weights: Vec<f32>,
     /// The second images of pairs, where images were mixed.
     pub mixed: Option<Mixed>,
 }
 
 impl Batch {
+    /// Images whose losses all count alike.
+    pub fn new(images: Values, labels: Vec<i32>) -> Batch {
+        let weights = vec![1.0; labels.len()];
+        Batch { images, labels, weights, mixed: None }
+    }
+
     /// Labels of what was mixed in; their own where nothing was.
     pub fn partners(&self) -> &[i32] {
         self.mixed.as_ref().map_or(&self.labels, |m| &m.partners)
+    }
+
+    /// What the losses of these are multiplied by; nothing where nothing was mixed in.
+    pub fn partner_weights(&self) -> &[f32] {
+        self.mixed.as_ref().map_or(&[], |m| &m.weights)
     }
 
     /// The part of each image that is its own.
@@ -56,7 +75,8 @@ impl Source {
     /// A data set in order, for evaluation: nothing drawn at random, and prepared if there is a `preparer`.
     pub fn plain(set: &Dataset, preparer: Option<&Arc<Preparer>>, batch: usize) -> Result<Source> {
         let (set, preparer) = Source::prepared(set, preparer)?;
-        Ok(Source { set, preparer, augment: vec![], batch: batch.max(1), shuffle: false, seed: 0 })
+        let (batch, class_weights) = (batch.max(1), vec![]);
+        Ok(Source { set, preparer, augment: vec![], batch, shuffle: false, balance: false, class_weights, seed: 0 })
     }
 
     /// A part for a source: prepared at once where that costs more than a network's work, else with what prepares its
@@ -74,12 +94,8 @@ impl Source {
     }
 
     /// Items in the order of an epoch: a function of seed and epoch alone.
-    pub fn order(&self, epoch: u32) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.set.len() as u32).collect();
-        if self.shuffle {
-            stream(self.seed, Purpose::Shuffle, epoch, 0).shuffle(&mut order);
-        }
-        order
+    pub fn order(&self, epoch: u32) -> Vec<Drawn> {
+        balance::order(&self.set, self.seed, epoch, self.balance, self.shuffle)
     }
 
     /// Epoch and number of the batch that comes `more` batches after one.
@@ -88,40 +104,49 @@ impl Source {
         (epoch + (number / each) as u32, number % each)
     }
 
-    fn make(&self, epoch: u32, items: &[u32]) -> Result<Batch> {
+    fn make(&self, epoch: u32, drawn: &[Drawn]) -> Result<Batch> {
         let size = self.set.images.size();
-        let mut images = self.set.values(items.iter().map(|&item| item as usize))?;
+        let mut images = self.set.values(drawn.iter().map(|drawn| drawn.item as usize))?;
         if let Some(preparer) = &self.preparer {
             images = Values::Floats(preparer.apply(images)?);
         }
         if !self.augment.is_empty() {
             let mut floats = images.into_floats();
-            for (&item, image) in items.iter().zip(floats.chunks_exact_mut(size.max(1))) {
+            for (&drawn, image) in drawn.iter().zip(floats.chunks_exact_mut(size.max(1))) {
                 let mut changed = image.to_vec();
-                augment::apply(&self.augment, self.seed, epoch, item, self.set.images.dims, &mut changed);
+                let random = &mut self.random(Purpose::Augment, epoch, drawn);
+                augment::apply(&self.augment, random, self.set.images.dims, &mut changed);
                 image.copy_from_slice(&changed);
             }
             images = Values::Floats(floats);
         }
         // Bytes are numbers.
         let floats = if let Values::Floats(floats) = &images { &floats[..] } else { &[] };
-        for (&item, image) in items.iter().zip(floats.chunks_exact(size.max(1))) {
+        for (drawn, image) in drawn.iter().zip(floats.chunks_exact(size.max(1))) {
             if let Some((_, what)) = first_broken(image) {
-                let image = self.set.called(item as usize);
+                let image = self.set.called(drawn.item as usize);
                 return Err(Error::new(format!("{image} has, as the network takes it, a value that is {what}"))
                     .with_help("its numbers are too large, or not numbers once they are prepared: leave it out"));
             }
         }
-        let labels = items.iter().map(|&i| self.set.label(i as usize) as i32).collect();
-        let mut batch = Batch { images, labels, mixed: None };
+        let labels = drawn.iter().map(|drawn| self.set.label(drawn.item as usize) as i32).collect();
+        let mut batch = Batch::new(images, labels);
+        if !self.class_weights.is_empty() {
+            batch.weights = batch.labels.iter().map(|&label| self.class_weights[label as usize]).collect();
+        }
         for step in &self.augment {
             if let Augment::Mixup { alpha } = step {
                 // Keyed by the batch's first image, which no other batch of the epoch has.
-                let first = items.first().copied().unwrap_or(0);
-                mixup::mix(&mut batch, *alpha, &mut stream(self.seed, Purpose::Mixup, epoch, first));
+                let first = drawn.first().copied().unwrap_or(Drawn { item: 0, again: 0 });
+                mixup::mix(&mut batch, *alpha, &mut self.random(Purpose::Mixup, epoch, first));
             }
         }
         Ok(batch)
+    }
+
+    /// What is drawn for an image of an epoch.
+    fn random(&self, purpose: Purpose, epoch: u32, drawn: Drawn) -> Stream {
+        stream(self.seed, purpose, epoch, drawn.item).part(drawn.again)
     }
 
     /// Starts a thread that makes the batches of this and all later epochs, from a given batch on, until the reader is
@@ -179,7 +204,8 @@ mod tests {
     #[test]
     fn an_epoch_has_every_image_once_and_can_start_in_the_middle() {
         let set = crate::data::digits::load().expect("embedded").test;
-        let source = Source { set, preparer: None, augment: vec![Augment::Flip], batch: 50, shuffle: true, seed: 1 };
+        let plain = Source::plain(&set, None, 50).expect("nothing to prepare");
+        let source = Source { augment: vec![Augment::Flip], shuffle: true, seed: 1, ..plain };
         assert_eq!(source.batches(), 8);
         let all: Vec<Batch> = source.once().expect("starts").map(|b| b.expect("made")).collect();
         assert_eq!(all.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [50, 50, 50, 50, 50, 50, 50, 10]);

@@ -10,6 +10,8 @@ use crate::philox::Stream;
 pub struct Mixed {
     /// Label of the image that is mixed into each.
     pub partners: Vec<i32>,
+    /// What its loss is multiplied by, its share in the mixture included; as [`Batch::weights`] otherwise.
+    pub weights: Vec<f32>,
     /// The part of each image that is its own, the same for the whole batch as in the paper.
     pub share: f32,
 }
@@ -33,7 +35,9 @@ pub fn mix(batch: &mut Batch, alpha: f64, random: &mut Stream) {
     }
     batch.images = Values::Floats(mixed);
     let partners = order.iter().map(|&other| batch.labels[other]).collect();
-    batch.mixed = Some(Mixed { partners, share });
+    let weights = order.iter().map(|&other| (1.0 - share) * batch.weights[other]).collect();
+    batch.weights.iter_mut().for_each(|weight| *weight *= share);
+    batch.mixed = Some(Mixed { partners, weights, share });
 }
 
 /// Gamma(shape, 1) by Marsaglia and Tsang (2000); shapes below 1 by their boost.
@@ -77,13 +81,18 @@ mod tests {
         // An image of one pixel that holds its label.
         let labels: Vec<i32> = (0..10).collect();
         let images = Values::Bytes(labels.iter().map(|&l| l as u8).collect());
-        let mut batch = Batch { images, labels, mixed: None };
+        let mut batch = Batch::new(images, labels);
+        batch.weights = (0..10).map(|l| l as f32).collect();
         mix(&mut batch, 0.4, &mut Stream::new(5, 0, 0));
         let mixed = batch.mixed.clone().expect("mixed");
         assert!((0.5..=1.0).contains(&mixed.share));
         for ((pixel, own), other) in batch.images.into_floats().iter().zip(&batch.labels).zip(&mixed.partners) {
             let expected = mixed.share * *own as f32 + (1.0 - mixed.share) * *other as f32;
             assert!((pixel - expected).abs() < 1e-5);
+        }
+        for (i, (own, other)) in batch.weights.iter().zip(&mixed.weights).enumerate() {
+            let expected = mixed.share * i as f32 + (1.0 - mixed.share) * mixed.partners[i] as f32;
+            assert!((own + other - expected).abs() < 1e-5);
         }
         let mut partners = mixed.partners.clone();
         partners.sort_unstable();

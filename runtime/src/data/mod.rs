@@ -1,6 +1,7 @@
 //! Data sets: images and labels from files or from the binary itself, checked while they are read.
 
 pub mod augment;
+pub mod balance;
 pub mod batches;
 pub mod cache;
 pub mod checksum;
@@ -50,6 +51,8 @@ pub enum Purpose {
     Augment = 4,
     /// Pairs of images that are mixed, and their weights.
     Mixup = 5,
+    /// The images of each class in balanced epochs.
+    Balance = 6,
 }
 
 /// The stream of a purpose, an epoch (or 24 bits of a name) and an item.

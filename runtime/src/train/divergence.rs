@@ -74,7 +74,10 @@ pub fn broken(
             let order = source.order(epoch);
             let called = |image: usize| {
                 let item = order.get(number * source.batch + image);
-                item.map_or_else(|| format!("image {image} of the batch"), |&item| job.sets.train.called(item as usize))
+                item.map_or_else(
+                    || format!("image {image} of the batch"),
+                    |drawn| job.sets.train.called(drawn.item as usize),
+                )
             };
             place(job, engine, &batch, (hyper, step - 1), &called)?
         }

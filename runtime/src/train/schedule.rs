@@ -133,6 +133,8 @@ mod tests {
             average: None,
             patience: None,
             ramp: None,
+            balance: false,
+            class_weights: None,
         }
     }
 

@@ -38,6 +38,7 @@ impl StepInputs {
         for role in inputs.iter().map(|port| port.role) {
             let value = match role {
                 Role::Image | Role::Labels | Role::Partners | Role::Key => continue,
+                Role::Weights | Role::PartnerWeights => continue,
                 Role::Share => share,
                 Role::Rest => 1.0 - share,
                 Role::Hyper(hyper) => self::hyper(recipe, schedule, step, hyper)? as f32,
@@ -66,12 +67,14 @@ impl StepInputs {
     }
 }
 
-/// The inputs of a batch: images, labels, and the partners of a mixture.
+/// The inputs of a batch: images, labels, the partners of a mixture, and the weights of both.
 pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
     let feed = |port: &'a Port| match port.role {
         Role::Image => Some((port.name.as_str(), batch.images.feed())),
         Role::Labels => Some((port.name.as_str(), Feed::I32(&batch.labels))),
         Role::Partners => Some((port.name.as_str(), Feed::I32(batch.partners()))),
+        Role::Weights => Some((port.name.as_str(), Feed::F32(&batch.weights))),
+        Role::PartnerWeights => Some((port.name.as_str(), Feed::F32(batch.partner_weights()))),
         _ => None,
     };
     inputs.iter().filter_map(feed).collect()

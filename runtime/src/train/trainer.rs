@@ -12,9 +12,9 @@ use super::state::Cursor;
 use super::step::{Next, one};
 use super::step_inputs;
 use crate::checkpoint::Identity;
-use crate::data::Dataset;
 use crate::data::batches::{Batch, Source};
 use crate::data::checksum::Hashed;
+use crate::data::{Dataset, balance};
 use crate::init::{self, Parameter};
 use crate::plan::Port;
 use crate::spec;
@@ -78,10 +78,15 @@ pub fn train(
     Ok(outcome)
 }
 
+/// How many classes a training program tells apart.
+fn outputs(trainer: &dyn Engine) -> Result<usize> {
+    let logits = trainer.outputs().iter().find(|p| p.name == "logits");
+    logits.map(Port::elements).ok_or_else(|| Error::new("the training program gives no `logits`"))
+}
+
 /// What can be known to be wrong before the first step.
 fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
-    let logits = trainer.outputs().iter().find(|p| p.name == "logits");
-    let classes = logits.map(|p| p.elements()).ok_or_else(|| Error::new("the training program gives no `logits`"))?;
+    let classes = outputs(trainer)?;
     let input = &step_inputs::image(trainer.inputs())?.dims;
     let parts =
         [("training", Some(&job.sets.train)), ("validation", job.sets.valid.as_ref()), ("test", Some(&job.sets.test))];
@@ -144,6 +149,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
             }
         }
+        let class_weights = balance::class_weights(recipe, &job.sets.train, outputs(trainer)?)?;
         let (set, preparer) = Source::prepared(&job.sets.train, Some(&job.preparer))?;
         let source = Source {
             set,
@@ -151,6 +157,8 @@ impl<'a, 'b> Run<'a, 'b> {
             augment: job.augment.clone(),
             batch: recipe.batch * recipe.accumulate,
             shuffle: recipe.shuffle,
+            balance: recipe.balance,
+            class_weights: class_weights.into_iter().map(|weight| weight as f32).collect(),
             seed: recipe.seed,
         };
         let total = total_steps(recipe.length, source.batches() as u64);

@@ -61,7 +61,7 @@ impl Run<'_> {
         let images: Vec<f32> = (0..self.batch * dims.iter().product::<usize>()).map(|_| random.normal()).collect();
         let classes = if self.train { result(self.model)?.2 as u32 } else { 1 };
         let labels: Vec<i32> = (0..self.batch).map(|_| random.below(classes.max(1)) as i32).collect();
-        let data = Batch { images: Values::Floats(images), labels, mixed: None };
+        let data = Batch::new(Values::Floats(images), labels);
         let outputs: Vec<String> = match self.train {
             false => self.model.graph.outputs.iter().map(|(name, _)| name.clone()).collect(),
             true => vec!["loss".into()],

@@ -1,0 +1,188 @@
+//! `train { … }`: loss, optimiser, schedule and length of a training.
+
+use serde::{Deserialize, Serialize};
+
+/// Behind a parameter's name and a dot: the state that holds its average over the steps, where a recipe averages.
+pub const AVERAGE: &str = "average";
+
+/// `train { … }`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Probability that the loss gives to all classes together, evenly.
+    pub label_smoothing: f64,
+    /// The update rule.
+    pub optimizer: Optimizer,
+    /// How the rate changes.
+    pub schedule: Schedule,
+    /// The rate grows linearly from 0 over this many epochs (a fraction is fine).
+    pub warmup: f64,
+    /// Images of a step.
+    pub batch: usize,
+    /// When training ends.
+    pub length: Length,
+    /// Are the images in a new order each epoch?
+    pub shuffle: bool,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Bound on the L2 norm of all gradients together.
+    pub clip: Option<f64>,
+    /// Number of batches whose gradients are accumulated before each update.
+    pub accumulate: usize,
+    /// Decay of the exponential moving average of the weights; if set, the averaged weights are saved.
+    pub average: Option<f64>,
+    /// Stop after this many epochs without a better validation (or training) accuracy.
+    pub patience: Option<usize>,
+    /// The momentum grows to the optimiser's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+    /// Does each class give equally many images of an epoch, whatever its size?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub balance: bool,
+    /// Factors on the losses of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
+}
+
+/// What the loss of an image is multiplied by, according to its class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// By the number of training images over the number of classes times that of the class's images.
+    Balanced,
+    /// A factor for each output of the network, in their order.
+    Each(Vec<f64>),
+}
+
+/// The momentum goes linearly from `from` to the optimiser's over `epochs` epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ramp {
+    /// Momentum of the first step.
+    pub from: f64,
+    /// Epochs until the optimiser's momentum is reached.
+    pub epochs: f64,
+}
+
+/// When training ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    /// After this many passes over the data; a fraction is fine.
+    Epochs(f64),
+    /// After this many updates.
+    Steps(u64),
+}
+
+/// An update rule. `g` is the gradient, `w` the parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// `g += decay·w`; outside: `v = momentum·v + g; w -= rate·v` (PyTorch); inside: `v = momentum·v + rate·g; w -= v`
+    /// (Caffe). The two differ only where the rate changes.
+    Sgd {
+        /// Learning rate.
+        rate: f64,
+        /// Weight of the past in `v`.
+        momentum: f64,
+        /// Weight decay.
+        decay: f64,
+        /// Looks ahead along `v` (Nesterov).
+        nesterov: bool,
+        /// Is the rate inside `v` (Caffe)?
+        rate_inside: bool,
+    },
+    /// Decay is added to the gradient (`adam`) or applied to the weight (`decoupled`: AdamW).
+    Adam {
+        /// Learning rate.
+        rate: f64,
+        /// Weight of the past in the mean of gradients.
+        beta1: f64,
+        /// Weight of the past in the mean of squared gradients.
+        beta2: f64,
+        /// Added to the root.
+        epsilon: f64,
+        /// Weight decay.
+        decay: f64,
+        /// Is decay applied to the weight itself (AdamW)?
+        decoupled: bool,
+    },
+    /// Divides by the root of a running mean of squared gradients.
+    RmsProp {
+        /// Learning rate.
+        rate: f64,
+        /// Weight of the past in that mean.
+        alpha: f64,
+        /// Added to the root.
+        epsilon: f64,
+        /// Weight of the past in the update.
+        momentum: f64,
+        /// Weight decay.
+        decay: f64,
+    },
+}
+
+/// Factor on the optimiser's rate, by epoch (fractions of epochs count).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Always 1.
+    Constant,
+    /// Times `factor` at each of these epochs.
+    Steps {
+        /// Epochs.
+        at: Vec<f64>,
+        /// Factor at each of them.
+        factor: f64,
+    },
+    /// Times `factor` after each epoch.
+    Exponential {
+        /// Factor of an epoch.
+        factor: f64,
+    },
+    /// From 1 to `floor` along half a cosine.
+    Cosine {
+        /// The factor at the end.
+        floor: f64,
+    },
+    /// Up linearly from `start` for the fraction `peak` of training, down to `end` along a cosine.
+    /// `momentum`, if given, is where the optimiser's momentum is at the peak: it goes down and up against the rate.
+    OneCycle {
+        /// Fraction of training at which the rate is highest.
+        peak: f64,
+        /// Factor at the start.
+        start: f64,
+        /// Factor at the end.
+        end: f64,
+        /// Momentum at the peak.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        momentum: Option<f64>,
+    },
+    /// Times `factor` when the accuracy (of validation, where there is any, else of training) has not grown by
+    /// `threshold` for `patience` epochs, at most `times` times.
+    Plateau {
+        /// Factor of each reduction.
+        factor: f64,
+        /// Epochs without progress before a reduction.
+        patience: usize,
+        /// What counts as progress in accuracy, from 0 to 1.
+        threshold: f64,
+        /// The most reductions.
+        times: usize,
+    },
+}
+
+impl Optimizer {
+    /// Returns the learning rate.
+    pub fn rate(&self) -> f64 {
+        match self {
+            Optimizer::Sgd { rate, .. } | Optimizer::Adam { rate, .. } | Optimizer::RmsProp { rate, .. } => *rate,
+        }
+    }
+
+    /// 0 where the rule has none.
+    pub fn momentum(&self) -> f64 {
+        match self {
+            Optimizer::Sgd { momentum, .. } | Optimizer::RmsProp { momentum, .. } => *momentum,
+            Optimizer::Adam { .. } => 0.0,
+        }
+    }
+}
