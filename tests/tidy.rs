@@ -30,70 +30,58 @@ fn sources(dirs: &[&str]) -> Vec<(String, String)> {
     files.iter().map(|p| (name(p), fs::read_to_string(p).expect("readable source"))).collect()
 }
 
-/// Rooms of `crate::` that a room may use. `graph` and `ops` form the one allowed knot; `types` and `verified` are for
-/// all.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("types", &[]),
-    ("verified", &[]),
-    ("model", &["graph", "ops"]),
-    ("kernel", &[]),
-    ("lower", &["kernel"]),
-    ("recipes", &["kernel", "lower"]),
-    ("ops", &["graph", "kernel", "lower", "recipes"]),
-    ("graph", &["ops"]),
-    ("front", &["graph", "ops", "model"]),
-    ("passes", &["graph", "ops"]),
-    ("plan", &["kernel", "lower"]),
-    ("back", &["kernel", "lower"]),
-    ("fold", &["graph", "ops", "passes", "model"]),
-    ("prepare", &["graph", "ops", "passes"]),
-    ("schedule", &["graph", "ops"]),
-    ("translate", &["graph", "ops", "kernel", "lower", "plan", "schedule"]),
-    (
-        "pipeline",
-        &[
-            "translate",
-            "lower",
-            "front",
-            "graph",
-            "ops",
-            "passes",
-            "kernel",
-            "recipes",
-            "plan",
-            "back",
-            "model",
-            "prepare",
-        ],
-    ),
-    ("library", &["pipeline", "model", "kernel", "lower", "recipes", "back"]),
-    ("cli", &["fold", "library", "back", "pipeline", "front", "model", "graph", "ops", "kernel", "lower"]),
-];
+/// The rooms of `src` and the rooms that each may use, as the table of `ARCHITECTURE.md` says.
+fn layers() -> Vec<(String, Vec<String>)> {
+    let text = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("the map of the code");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
+    let room = |row: &str| {
+        let (name, rest) = row.split_once("` |").expect("a room and what it holds");
+        let (_, uses) = rest.rsplit_once("| ").expect("what it may use");
+        let uses = uses.split(", ").map(|used| used.trim_end_matches(" (their error)").to_string());
+        (name.trim_end_matches(".rs").trim_end_matches('/').to_string(), uses.filter(|used| used != "–").collect())
+    };
+    rows.map(room).filter(|(name, _): &(String, Vec<String>)| !name.starts_with("../")).collect()
+}
 
+/// The rooms that a line names: `crate::a::…`, `crate::{a, b}`, and `ninc::a::…` in the program.
+fn rooms_named(line: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let starts = ["crate::", "ninc::"].into_iter().flat_map(|start| line.split(start).skip(1));
+    let named = starts.flat_map(|rest| match rest.strip_prefix('{') {
+        Some(list) => list.split('}').next().unwrap_or("").split(", ").map(word).collect(),
+        None => vec![word(rest)],
+    });
+    named.collect()
+}
+
+/// `types` and `verified` are for all; `graph` and `ops` form the one allowed knot.
 #[test]
-fn rooms_use_only_the_rooms_below_them() {
+fn rooms_use_the_rooms_that_their_row_names() {
+    let layers = layers();
+    let known = |name: &str| layers.iter().any(|(room, _)| room == name);
     let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
     for (file, text) in sources(&["src"]) {
         let room = file.trim_start_matches("src/").split(['/', '.']).next().expect("a first part").to_string();
         if ["lib", "main"].contains(&room.as_str()) {
             continue;
         }
-        let Some((_, allowed)) = LAYERS.iter().find(|(r, _)| *r == room) else {
-            wrong.push(format!("{file}: room `{room}` has no layer"));
-            continue;
-        };
-        for (number, line) in text.lines().enumerate() {
-            if line.trim_start().starts_with("//") {
-                continue;
-            }
-            for used in line.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                let free = used == room || used == "types" || used == "verified" || allowed.contains(&used.as_str());
-                if !free && LAYERS.iter().any(|(r, _)| *r == used) {
+        if !known(&room) {
+            wrong.push(format!("{file}: room `{room}` has no row in ARCHITECTURE.md"));
+        }
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for used in rooms_named(line).into_iter().filter(|used| *used != room && known(used)) {
+                let free = ["types", "verified"].contains(&used.as_str());
+                if !free && !layers.iter().any(|(name, uses)| *name == room && uses.contains(&used)) {
                     wrong.push(format!("{file}:{}: `{room}` uses `{used}`", number + 1));
                 }
+                seen.insert((room.clone(), used));
             }
         }
+    }
+    for (room, uses) in layers {
+        let unused = uses.into_iter().filter(|used| !seen.contains(&(room.clone(), used.clone())));
+        wrong.extend(unused.map(|used| format!("the row of `{room}` names `{used}`, which it does not use")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

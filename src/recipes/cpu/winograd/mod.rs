@@ -157,7 +157,7 @@ impl Winograd {
         }
     }
 
-    /// Predicted cycles of this many iterations: transforms there and back, and products, for which the weights come by.
+    /// Predicted cycles of this many iterations: transforms there and back, and products that read the weights once.
     pub fn cycles(&self, target: &Target, iterations: usize) -> f64 {
         let (g, f) = (&self.geometry, self.transforms.frequencies());
         let lanes = f64::from(target.lanes);
