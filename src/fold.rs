@@ -12,7 +12,7 @@ use ninc_runtime::{Error, Result, Tensor};
 use std::collections::{BTreeMap, HashMap};
 use thiserror::Error;
 
-/// Tensors by the names of `into`'s parameters, made of `tensors`, which must hold every parameter of `from`.
+/// Makes tensors by the names of `into`'s parameters of `tensors`, which must hold every parameter of `from`.
 pub fn fold(from: &Model, tensors: &BTreeMap<String, Tensor>, into: &Model) -> Result<BTreeMap<String, Tensor>> {
     let (source, target) = (simplified(from)?, simplified(into)?);
     let pairs = pairs(&source, &target).map_err(|what| {
@@ -44,7 +44,7 @@ pub fn fold(from: &Model, tensors: &BTreeMap<String, Tensor>, into: &Model) -> R
     Ok(folded)
 }
 
-/// The graph of inference before layers are fused.
+/// Makes the graph of inference before layers are fused.
 fn simplified(model: &Model) -> Result<Graph> {
     let mut graph = model.graph.clone();
     for pass in passes::INFERENCE.iter().take_while(|pass| pass.name != "fuse") {
@@ -95,7 +95,7 @@ fn pairs(source: &Graph, target: &Graph) -> std::result::Result<Vec<(Option<Node
     Ok(pairs)
 }
 
-/// Inputs may have different names.
+/// Are the operators equal? Inputs may have different names.
 fn same(a: &Operator, b: &Operator) -> bool {
     match (a, b) {
         (Operator::Input(a), Operator::Input(b)) => a.dims == b.dims && a.dtype == b.dtype,
@@ -108,7 +108,7 @@ fn describe(graph: &Graph, id: NodeId) -> String {
     graph.node(id).name.as_ref().map_or_else(|| what.clone(), |name| format!("`{name}` ({what})"))
 }
 
-/// Prepared values of the source, in single precision as the compiled program would have them.
+/// Computes prepared values of the source, in single precision as the compiled program would have them.
 fn evaluate(
     graph: &Graph,
     wanted: impl Iterator<Item = NodeId>,
@@ -137,7 +137,7 @@ fn evaluate(
     Ok(wanted.iter().map(tensor).collect())
 }
 
-/// The parameter behind a value, and the constant that it is multiplied by.
+/// Finds the parameter that a value is made of, and the constant that it is multiplied by.
 fn parameter(graph: &Graph, id: NodeId) -> Option<(String, f64)> {
     match graph.op(id) {
         Operator::Param(param) => Some((param.name.clone(), 1.0)),

@@ -14,7 +14,7 @@ use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Prepare;
 use ninc_runtime::{Engine, Error};
 
-/// The result of [`alone`].
+/// Name of the result of [`alone`].
 const PREPARED: &str = "prepared";
 
 /// Puts a preparation in front of a network, whose image then is `[channels, height, width]` of this type, 0 to 255.
@@ -33,9 +33,9 @@ pub fn join(graph: &mut Graph, preparation: &Form, dtype: DType) -> Result<(), P
     Ok(())
 }
 
-/// A graph that prepares images of this type and does nothing else. Where no step looks at two channels or places at
-/// once, they stay planes, as callers have them: bringing them into the order of a network's memory and back would cost
-/// more than the steps.
+/// Makes a graph that prepares images of this type and does nothing else. Where no step looks at two channels or places
+/// at once, they stay planes, as callers have them: bringing them into the order of a network's memory and back would
+/// cost more than the steps.
 pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
     let [channels, height, width] = preparation.dims();
     let pixelwise = |step: &Prepare| matches!(step, Prepare::Scale { .. } | Prepare::MeanStd { .. });
@@ -49,7 +49,7 @@ pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
     Ok(graph)
 }
 
-/// A graph that prepares pictures, whose bytes lie in memory pixel by pixel and are divided before all steps.
+/// Makes a graph that prepares pictures, whose bytes lie in memory pixel by pixel and are divided before all steps.
 pub fn of_pictures(preparation: &Form, divisor: f32) -> Result<Graph, PassError> {
     let mut graph = Graph::new("preparation");
     let dims = preparation.dims().to_vec();
@@ -63,7 +63,7 @@ pub fn write(engine: &mut dyn Engine, preparation: &Preparation) -> Result<(), E
     preparation.tensors().iter().try_for_each(|(name, tensor)| engine.write(name, tensor))
 }
 
-/// The input `name` of values of this type and shape, divided, and what the steps make of it.
+/// Adds the input `name` of values of this type and shape, divided, and what the steps make of it.
 fn add(
     graph: &mut Graph,
     name: &str,
@@ -107,7 +107,7 @@ fn add(
 struct Steps<'a> {
     graph: &'a mut Graph,
     image: NodeId,
-    /// Is the image bytes yet?
+    /// Whether the image is still bytes.
     bytes: bool,
     /// Steps that wait to be added, and their fitted numbers.
     pixelwise: Vec<PixelStep>,
@@ -142,7 +142,7 @@ impl Steps<'_> {
     }
 }
 
-/// A parameter that nothing trains.
+/// Makes a parameter that nothing trains.
 fn fixed(name: String, dims: Vec<usize>) -> Param {
     let init = Init::Constant { value: 0.0 };
     Param { name, dims, init, trainable: false, rate: 0.0, decay: 0.0, max_norm: None, state: false }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 /// Images that a batch is taken to have when values per image are weighed against shared ones.
 const TYPICAL_BATCH: usize = 32;
 
-/// All nodes, operands before users.
+/// Sorts all nodes, operands before users.
 pub fn order(graph: &Graph) -> Vec<NodeId> {
     let before = graph.order();
     let waits = waits(graph, &before);

@@ -1,7 +1,6 @@
 //! Types of the values that flow through a graph, and how they lie in memory.
 //!
-//! A value is described as the language does: per image, without the batch. `batched` says whether there is one per
-//! image.
+//! A type describes one image; the batch dimension is implicit. `batched` is true if the value exists once per image.
 
 pub use ninc_runtime::plan::DType;
 use std::fmt;
@@ -27,7 +26,7 @@ impl Format {
         }
     }
 
-    /// Bits at the end of a float32 that it lacks. Exponents are those of float32.
+    /// Returns the bits at the end of a float32 that it lacks. Exponents are those of float32.
     pub fn lacks(self) -> u32 {
         match self {
             Format::Bf16 => 16,
@@ -35,7 +34,7 @@ impl Format {
         }
     }
 
-    /// The nearest number of this format, ties to even; infinite beyond the largest one, a NaN stays one.
+    /// Rounds to the nearest number of this format, ties to even; infinite beyond the largest one, a NaN stays one.
     pub fn round(self, value: f64) -> f64 {
         if value.is_nan() {
             return value;
@@ -52,39 +51,39 @@ impl Format {
 pub struct Type {
     /// What an element is.
     pub dtype: DType,
-    /// One per image of the (symbolic) batch?
+    /// Whether the value exists once per image of the (symbolic) batch.
     pub batched: bool,
     /// `[channels, height, width]`, `[features]`, `[]`; for weights PyTorch's order (OIHW, `[out, in]`).
     pub dims: Vec<usize>,
 }
 
 impl Type {
-    /// A float value, one per image.
+    /// Makes a float type, one value per image.
     pub fn batched(dims: &[usize]) -> Type {
         Type { dtype: DType::F32, batched: true, dims: dims.to_vec() }
     }
 
-    /// A float value shared by all images: a parameter, an optimiser state, a hyper-parameter.
+    /// Makes a float type shared by all images: a parameter, an optimiser state, a hyper-parameter.
     pub fn shared(dims: &[usize]) -> Type {
         Type { dtype: DType::F32, batched: false, dims: dims.to_vec() }
     }
 
-    /// An integer value.
+    /// Makes a type of integers.
     pub fn ints(batched: bool, dims: &[usize]) -> Type {
         Type { dtype: DType::I32, batched, dims: dims.to_vec() }
     }
 
-    /// Bytes, one value per image: a picture.
+    /// Makes a type of bytes, one value per image: a picture.
     pub fn bytes(dims: &[usize]) -> Type {
         Type { dtype: DType::U8, ..Type::batched(dims) }
     }
 
-    /// Elements per image (batched) or in all (shared).
+    /// Returns the elements per image (batched) or in all (shared).
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
     }
 
-    /// Logical dimensions for a batch of `n`: the batch first if there is one.
+    /// Returns the logical dimensions for a batch of `n`: the batch first if there is one.
     pub fn full_dims(&self, n: usize) -> Vec<usize> {
         let mut dims = Vec::with_capacity(self.dims.len() + 1);
         if self.batched {
@@ -94,7 +93,7 @@ impl Type {
         dims
     }
 
-    /// `(channels, height, width)` of a batched image; `[features]` counts as `(features, 1, 1)`.
+    /// Returns `(channels, height, width)` of a batched image; `[features]` counts as `(features, 1, 1)`.
     pub fn chw(&self) -> Option<(usize, usize, usize)> {
         match (self.batched, self.dims.as_slice()) {
             (true, &[c, h, w]) => Some((c, h, w)),

@@ -8,7 +8,7 @@ use std::ops::Deref;
 pub struct Verified<T>(T);
 
 impl<T> Verified<T> {
-    /// For verifiers alone: vouches that `value` has passed all checks.
+    /// Vouches that `value` has passed all checks: for verifiers alone.
     pub(crate) fn vouch(value: T) -> Verified<T> {
         Verified(value)
     }

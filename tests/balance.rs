@@ -146,8 +146,8 @@ fn step(device: Device, threads: usize, recipe: &str, mixed: Option<Mixed>) -> (
     (f64::from(loss[0].data[0]), program.engine.read("linear1.weight").expect("a parameter").data)
 }
 
-/// The same by hand: `target` holds what each image's loss asks of each class, weights and mixture included. The
-/// gradient of Σ -t·log p is p·Σt - t for the logits.
+/// Computes the same by hand: `target` holds what each image's loss asks of each class, weights and mixture included.
+/// The gradient of Σ -t·log p is p·Σt - t for the logits.
 fn by_hand(target: impl Fn(usize, usize) -> f64) -> (f64, Vec<f64>) {
     let mut weights: Vec<f64> = (0..6).map(|i| f64::from(i as f32 * 0.1)).collect();
     let (start, mut loss) = (weights.clone(), 0.0);

@@ -83,7 +83,7 @@ impl Place {
         (out, err)
     }
 
-    /// Must be refused, saying all of `says` and giving no result.
+    /// Runs what must be refused, saying all of `says` and giving no result.
     fn bad(&self, arguments: &[&str], says: &[&str]) {
         let output = self.ninc(arguments);
         let (out, err) = texts(&output);

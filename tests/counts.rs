@@ -13,7 +13,7 @@ use std::{env, fs};
 const KERNELS: f64 = 0.10;
 const COMPILER: f64 = 0.20;
 
-/// Those of the machine that the figures were first counted on.
+/// Caches of the machine that the figures were first counted on.
 const CACHES: &str = "32K,1M,32M";
 
 fn root() -> PathBuf {

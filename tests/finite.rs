@@ -68,7 +68,7 @@ fn broken_inputs_and_results_are_named() {
     fs::write(place.path("x.npy"), npy::to_bytes(&tensor)).expect("written");
     place.bad(1, &["run", "tiny.nin", "--raw", "x.npy"], "x.npy[2] holds a value that is minus infinite");
 
-    // Weights that are numbers, whose products are none: in `run` the result of each image, in `eval` the first one.
+    // Weights that are numbers, whose products are not: in `run` the result of each image, in `eval` the first one.
     images(&place, 3);
     change(&place, "hidden.bias", |values| values.fill(1.0));
     change(&place, "last.weight", |values| values.fill(3e38));
@@ -111,8 +111,8 @@ fn the_image_that_breaks_a_training_is_named_as_it_is_found() {
     x[57 * 64 + 3] = f32::NAN;
     arrays(&place, &x);
     place.bad(1, &train, "image 57 of `x` in d.npz has a value that is NaN");
-    // A number that is none once it is prepared, or once a layer has multiplied it: whichever batch it is shuffled
-    // into, or in the fifth that is kept for the test.
+    // A number that is not finite any more once it is prepared, or once a layer has multiplied it: whichever batch it
+    // is shuffled into, or in the fifth that is kept for the test.
     x[57 * 64 + 3] = 0.0;
     let mut layers = 0;
     for at in 20..26 {
@@ -129,7 +129,7 @@ fn the_image_that_breaks_a_training_is_named_as_it_is_found() {
         }
     }
     assert!(layers > 2, "a fifth is kept for the test: {layers}");
-    // Statistics of which nothing can be made.
+    // Statistics that cannot be computed.
     let wide: Vec<f32> = (0..60 * 64).map(|i| if i % 2 == 0 { 3.4e38 } else { -3.4e38 }).collect();
     arrays(&place, &wide);
     model("[scale(10), mean_std]");

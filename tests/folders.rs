@@ -319,7 +319,7 @@ fn check_says_what_train_says() {
     let check = ["check", "m.nin", "--data", "d"];
     let (output, said, err) = ninc(folder.path(), &check);
     assert!(output.status.success() && err.is_empty(), "{err}");
-    // By hand: 17 pictures, of which a fifth, rounded up, is for the test; 2 of the 13 others for validation.
+    // By hand: 17 pictures; a fifth, rounded up, is for the test; 2 of the 13 others for validation.
     let expected = "data: d (folder), 3 classes, images: 11 training, 2 validation, 4 test
 class  training  validation  test
 10            1           0     1

@@ -21,7 +21,7 @@ fn floats(place: &TempDir, shape: &str, values: &[f32]) {
     array(place, "<f4", shape, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
 }
 
-/// A step that nobody else does.
+/// A step that only this test does.
 const STEPS: &str = r#"[{"scale":{"factor":0.5}}]"#;
 
 #[test]

@@ -215,7 +215,7 @@ fn the_verifier_names_what_is_wrong() {
         let errors = check(&parse(&text).unwrap_or_else(|e| panic!("{to}: {e}")));
         assert!(errors.iter().any(|e| e.what.contains(message)), "{to}: {errors:#?}");
     }
-    // What the text cannot express.
+    // Products of tiles: their text survives, and what is not a tile is named.
     let mut module = parse(ok).expect("parses");
     let twice = module.micro_kernels[MicroKernelId::from_u32(0)].body[0].clone();
     module.micro_kernels[MicroKernelId::from_u32(0)].body.push(twice);

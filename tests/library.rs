@@ -249,7 +249,7 @@ fn wrong_weights_and_arguments_are_refused() {
     store.metadata.insert("prepare".into(), "[]".into());
     refused(&store.to_bytes(), 3, "preparation");
 
-    // Right checksums, and a number that is none.
+    // Right checksums, and a NaN.
     let mut store = ninc_runtime::store::Store::from_bytes(&good, &bad, true).expect("ours");
     for value in [f32::NAN, f32::NEG_INFINITY] {
         *store.tensors.get_mut(&name).expect("there").data.last_mut().expect("numbers") = value;
@@ -263,14 +263,14 @@ fn wrong_weights_and_arguments_are_refused() {
         assert_eq!(library.status_of_run(network, n, threads), 6, "{n} images, {threads} threads");
     }
     assert_eq!(library.message(6), "an argument is missing or out of its range");
-    // The last number of the last of three images; and numbers so large that no result comes of them.
+    // The last number of the last of three images; and numbers so large that the result overflows.
     let mut images = vec![0.5; 3 * 64];
     assert_eq!(library.status_of(network, 3, &images), 0);
     *images.last_mut().expect("numbers") = f32::NAN;
     assert_eq!(library.status_of(network, 3, &images), 10);
     assert_eq!(library.status_of(network, 2, &images), 0, "it is not among these");
     assert_eq!(library.message(10), "an input holds NaN or an infinity");
-    // All weights are numbers, and the sums of the last convolution are none.
+    // All weights are numbers, and the sums of the last convolution are not.
     let mut store = ninc_runtime::store::Store::from_bytes(&good, &bad, true).expect("ours");
     store.tensors.get_mut("conv1.weight").expect("there").data.fill(3e38);
     let wild = library.create_from_memory(&store.to_bytes()).expect("all of them are numbers");

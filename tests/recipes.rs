@@ -28,8 +28,8 @@ pub const LANES: [u32; 4] = [1, 4, 8, 16];
 /// Widths for which the compiled code is compared too: Cranelift's own and one that it takes apart.
 const COMPILED: [u32; 2] = [4, 8];
 
-/// `[batch, channels, height, width]`: nothing, single elements, tails of every width, more than one round an image,
-/// more than one image a round.
+/// `[batch, channels, height, width]`: nothing, single elements, remainders of every width, more than one iteration an
+/// image, more than one image an iteration.
 pub const SHAPES: [[usize; 4]; 10] = [
     [0, 3, 4, 4],
     [1, 1, 1, 1],
@@ -73,7 +73,7 @@ impl Test<'_> {
         self.run_group(lanes, [batch, 0, batch], &[])
     }
 
-    /// The same by the recipes for a GPU, in the interpreter.
+    /// Runs it by the recipes for a GPU, in the interpreter.
     pub fn run_gpu(&self, batch: usize) -> Vec<f32> {
         self.run_on(&Target::gpu(), [batch, 0, batch], &[])
     }
@@ -83,7 +83,7 @@ impl Test<'_> {
         self.run_on(&Target { lanes, ..Target::portable(true) }, images, sums)
     }
 
-    /// The same for any target.
+    /// Runs it for any target.
     pub fn run_on(&self, target: &Target, [batch, first, total]: [usize; 3], sums: &[f32]) -> Vec<f32> {
         let lanes = target.lanes;
         let mut builder = ProgramBuilder::default();
@@ -185,7 +185,7 @@ fn interpret(module: &Module, launch: &Launch, blocks: &mut [Vec<u8>], vars: [i6
     }
 }
 
-/// After `interpret` of the same.
+/// Executes compiled code, after `interpret` of the same launch.
 #[allow(unsafe_code)]
 fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: &[Guarded], vars: [i64; 3]) {
     let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.index()].pointer()).collect();

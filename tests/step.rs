@@ -153,7 +153,7 @@ fn batch_normalisation_keeps_the_batch_whole() {
     assert!(!program.dumps[0].text.contains("groups of"), "{}", program.dumps[0].text);
 }
 
-/// Gradients whose squares are no float32 numbers are clipped to the right length, not to nothing: the update is minus
+/// Gradients whose squares overflow float32 are clipped to the right length, not to nothing: the update is minus
 /// the rate along `(p - y)·x`, which the weights of 0 make easy to say.
 #[test]
 fn clipping_works_however_large_the_gradients_are() {

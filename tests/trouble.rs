@@ -234,7 +234,7 @@ fn numbers_that_break_are_named() {
     // So far out that a weight itself is not finite any more.
     place.model("wilder.nin", &MODEL.replace("rate = 0.1", "rate = 1e38"));
     place.bad(&["train", "wilder.nin", "--steps", "50"], &["in step 2", "conv"]);
-    // Data with a number that is none.
+    // Data with a NaN.
     let floats: Vec<u8> =
         (0..20 * 64).flat_map(|i| (if i == 700 { f32::NAN } else { i as f32 }).to_le_bytes()).collect();
     let header = |descr: &str, shape: &str| {

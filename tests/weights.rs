@@ -1,5 +1,5 @@
-//! Weights from elsewhere: files that are none are recognised, texts of other programs stop nothing, names and types
-//! are translated.
+//! Weights from elsewhere: files that are not weights are recognised, texts of other programs stop nothing, names and
+//! types are translated.
 
 use crate::cli::{Place, texts};
 use crate::data::zip_bytes;
@@ -96,7 +96,7 @@ fn what_is_no_safetensors_file_is_recognised() {
         let output = place.ninc(&["weights", name]);
         let (_, err) = texts(&output);
         assert!(output.status.code() == Some(1) && err.contains(&format!("{name} is ")), "{name}: {err}");
-        assert!(err.contains(what) && err.contains("no safetensors file"), "{name}: {err}");
+        assert!(err.contains(what) && err.contains("not a safetensors file"), "{name}: {err}");
         assert!(err.split("help: ").nth(1).is_some_and(|h| h.contains(help)), "{name}: {err}");
     }
     for command in [

@@ -124,7 +124,7 @@ fn keep_removes_only_what_its_own_training_left() {
         saving::keep(place.path(), "n", state, saving, &System).expect("kept");
         kept(place.path(), "n").into_iter().map(|(step, _)| step).collect::<Vec<_>>()
     };
-    // Another seed, other weights at the start, and a file that is no checkpoint at all.
+    // Another seed, other weights at the start, and a file that is not a checkpoint.
     keep(&write(2, "", 1));
     keep(&write(1, "0badcafe", 90));
     fs::write(place.path().join("n.step-00000007.checkpoint"), "notes").expect("written");

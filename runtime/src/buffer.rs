@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use std::alloc::{Layout, alloc_zeroed};
 
 const LINE: usize = 64;
-/// What most processors have besides their usual pages.
+/// Size of a large page on most processors, which have them besides their usual ones.
 const LARGE_PAGE: usize = 2 << 20;
 
 /// Bytes that start at an address which suits vectors, shared by threads through views that do not overlap.
@@ -17,7 +17,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros. Pages that nobody touches take no memory.
+    /// Allocates `len` zeros. Pages that nobody touches take no memory.
     pub fn zeroed(len: usize) -> Result<Buffer> {
         let none = || Error::new(format!("no memory for {len} bytes")).with_help("use a smaller batch");
         // A fault for each small page costs more than filling it with zeros.
@@ -42,12 +42,12 @@ impl Buffer {
         self.len == 0
     }
 
-    /// All bytes.
+    /// Returns all bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.lines.as_flattened()[self.skip..][..self.len]
     }
 
-    /// All bytes, to be changed.
+    /// Returns all bytes, to be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.lines.as_flattened_mut()[self.skip..][..self.len]
     }

@@ -24,7 +24,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// The folder, made if it was missing, if nobody but the user can have written to it.
+/// Returns the folder, made if it was missing, if nobody but the user can have written to it.
 pub fn private() -> Option<PathBuf> {
     let folder = folder()?;
     // An error shows below: then the folder is not there, or not ours.

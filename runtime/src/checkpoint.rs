@@ -1,4 +1,4 @@
-//! Checkpoints: everything a run needs to go on to the same bits, and what it must not have changed overlapped.
+//! Checkpoints: everything that a training needs to go on to the same bits, and what must not have changed in between.
 
 use crate::data::files;
 use crate::spec::{Length, Recipe, Schedule};
@@ -130,9 +130,9 @@ pub struct Checkpoint {
     pub identity: Identity,
     /// Checksum of the weights that it started from; empty where it started anew, and in trainings by former versions.
     pub origin: String,
-    /// Not known of trainings by former versions.
+    /// `None` in checkpoints of former versions.
     pub compiled_for: Option<CompiledFor>,
-    /// Names of the classes in the order of the network's outputs. Not known of trainings by former versions.
+    /// Names of the classes in the order of the network's outputs; `None` in checkpoints of former versions.
     pub classes: Option<Vec<String>>,
     /// Where it is.
     pub cursor: Cursor,

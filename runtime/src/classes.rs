@@ -75,7 +75,7 @@ impl Classes {
         }
     }
 
-    /// What an output is called.
+    /// Returns what an output is called.
     pub fn name(&self, output: usize) -> String {
         self.names.get(output).cloned().unwrap_or_else(|| output.to_string())
     }
@@ -127,13 +127,13 @@ impl Classes {
         ))
     }
 
-    /// Some outputs for people.
+    /// Lists some outputs for people, and how many more there are.
     pub fn few(&self, outputs: &[usize]) -> String {
         let names: Vec<String> = outputs.iter().map(|&output| self.name(output)).collect();
         few(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Data with a class that is not in the table.
+    /// Describes a class of the data that the table does not have.
     fn unknown(&self, name: &str) -> Error {
         let owner = &self.owner;
         let error = Error::new(format!(
@@ -147,7 +147,7 @@ impl Classes {
         })
     }
 
-    /// Data with another number of classes than a network whose outputs have no names.
+    /// Describes data whose number of classes is not that of a network whose outputs have no names.
     fn countless(&self, data: &[String]) -> Error {
         let (owner, outputs, count) = (&self.owner, self.outputs, data.len());
         Error::new(format!(
@@ -159,7 +159,7 @@ impl Classes {
     }
 }
 
-/// Names for a message.
+/// Lists names for a message.
 fn listed(names: &[String]) -> String {
     match names.len() {
         0..=12 => names.join(", "),

@@ -15,7 +15,7 @@ pub enum Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// What is fed.
+    /// Returns the type of what is fed.
     pub fn dtype(&self) -> DType {
         match self {
             Feed::F32(_) => DType::F32,
@@ -24,7 +24,7 @@ impl Feed<'_> {
         }
     }
 
-    /// How many numbers there are.
+    /// Returns how many numbers there are.
     pub fn len(&self) -> usize {
         match self {
             Feed::F32(data) => data.len(),
@@ -48,19 +48,19 @@ pub trait Prefetch {
 
 /// Values by name. Shapes of ports are per image; tensors carry the batch first where the port is batched.
 pub trait Engine {
-    /// What callers must feed.
+    /// Returns the inputs, which callers must feed.
     fn inputs(&self) -> &[Port];
-    /// What callers can ask for.
+    /// Returns the outputs, which callers can ask for.
     fn outputs(&self) -> &[Port];
-    /// Parameters and states.
+    /// Returns parameters and states.
     fn params(&self) -> &[Port];
 
-    /// A parameter or state, in PyTorch's layout.
+    /// Returns a parameter or state, in PyTorch's layout.
     fn read(&self, name: &str) -> Result<Tensor>;
     /// Replaces a parameter or state.
     fn write(&mut self, name: &str, value: &Tensor) -> Result<()>;
 
-    /// One run (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
+    /// Runs once (a training program: one step). All inputs must be fed. Gives the outputs asked for, in that order.
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>>;
 
     /// Like [`Engine::run`], but an engine that accepts the next run's inputs early calls `overlapped` once while this
@@ -75,13 +75,13 @@ pub trait Engine {
         self.run(batch, inputs, outputs)
     }
 
-    /// Bytes of working memory for a batch.
+    /// Returns the bytes of working memory for a batch.
     fn arena_bytes(&self, batch: usize) -> usize;
 
     /// Starts (or ends) measuring the time of each launch.
     fn set_profile(&mut self, on: bool);
 
-    /// Kernel names and times of all launches since `set_profile(true)`, in their order; nothing if this engine has no
-    /// launches.
+    /// Returns kernel names and times of all launches since `set_profile(true)`, in their order; nothing if this engine
+    /// has no launches.
     fn profile(&self) -> Vec<(String, std::time::Duration)>;
 }

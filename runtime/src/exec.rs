@@ -52,7 +52,7 @@ pub struct Executor {
     threads: Arc<Pool>,
     persistent: Buffer,
     arena: Buffer,
-    /// For each thread.
+    /// A thread's own memory, for each thread.
     scratch: Vec<Buffer>,
     /// Parameters were written since the last preparation.
     stale: bool,
@@ -148,7 +148,7 @@ impl Executor {
     }
 }
 
-/// What all workers of a run share.
+/// What all workers of a parallel region share.
 struct Region<'a> {
     code: &'a dyn Code,
     vars: [i64; 3],
@@ -158,7 +158,7 @@ struct Region<'a> {
 }
 
 impl Region<'_> {
-    /// This worker's iterations of a launch, whose arguments start at `at`.
+    /// Runs this worker's iterations of a launch, whose arguments start at `at`.
     fn run(&self, worker: &Worker, launch: &Launch, at: usize) {
         let iterations = worker.share(launch.iterations.count(self.batch));
         if iterations.is_empty() {
@@ -261,7 +261,7 @@ impl Executor {
         &mut memory.bytes_mut()[start..][..plan.bytes(port.buffer, images)]
     }
 
-    /// Bytes of scratch memory of all threads, and of parameters and what is derived from them.
+    /// Counts the bytes of scratch memory of all threads, and of parameters and what is derived from them.
     pub fn other_bytes(&self) -> usize {
         self.persistent.len() + self.scratch.iter().map(Buffer::len).sum::<usize>()
     }

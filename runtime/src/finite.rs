@@ -4,7 +4,7 @@ use crate::{Error, Result, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The place of the first value that is not finite, and what it is: `NaN`, `infinite` or `minus infinite`.
+/// Finds the first value that is not finite: its place, and `NaN`, `infinite` or `minus infinite`.
 pub fn first_broken(values: &[f32]) -> Option<(usize, &'static str)> {
     // Without a branch for each value, so that it runs in vectors.
     let broken = |some: &[f32]| some.iter().fold(false, |any, v| any | !v.is_finite());
@@ -22,7 +22,7 @@ pub fn name_of(value: f32) -> &'static str {
     }
 }
 
-/// Weights that hold a value which is not finite are an error that names the tensor; `path` is for the message.
+/// Refuses weights that hold a value which is not finite, by the name of the tensor; `path` is for the message.
 pub fn weights(tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<()> {
     for (name, tensor) in tensors {
         if let Some((at, what)) = first_broken(&tensor.data) {

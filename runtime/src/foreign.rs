@@ -29,12 +29,12 @@ const AGAIN: &str = "get the file itself again: the download gave a page, perhap
 /// The error for a file that is not a safetensors file, where its first bytes or its name tell what it is.
 pub fn recognise(path: &Path, bytes: &[u8]) -> Option<Error> {
     let kind = archive(bytes).or_else(|| by_start(bytes)).or_else(|| by_ending(path, bytes))?;
-    let error = Error::new(format!("{} is {}, no safetensors file", path.display(), kind.what));
+    let error = Error::new(format!("{} is {}, not a safetensors file", path.display(), kind.what));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Some(error.with_help(kind.help.replace("FILE", &name)))
 }
 
-/// Zip archives by what is in them.
+/// Tells what a Zip archive is by what is in it.
 fn archive(bytes: &[u8]) -> Option<Kind> {
     if !bytes.starts_with(b"PK\x03\x04") {
         return None;
@@ -74,7 +74,7 @@ fn by_start(bytes: &[u8]) -> Option<Kind> {
     })
 }
 
-/// Protocol buffers do not say what they are: their name does, and where that is another one, their first fields.
+/// Tells what a file is by its name, or by the first fields of a protocol buffer, which does not say what it is.
 fn by_ending(path: &Path, bytes: &[u8]) -> Option<Kind> {
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let onnx = Kind { what: "an ONNX model", help: ONNX };

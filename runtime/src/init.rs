@@ -41,7 +41,7 @@ pub struct Parameter {
     pub state: bool,
 }
 
-/// Numbers that flow into and out of one unit.
+/// Counts the numbers that flow into and out of one unit.
 pub fn fans(dims: &[usize]) -> (usize, usize) {
     match *dims {
         [out, input] => (input, out),
@@ -74,15 +74,15 @@ pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
     tensor
 }
 
-/// FNV-1a, 64 bits.
+/// Hashes bytes: FNV-1a, 64 bits.
 pub fn fnv(bytes: &[u8]) -> u64 {
     fnv_more(FNV, bytes)
 }
 
-/// The hash of nothing.
+/// The hash of no bytes.
 pub const FNV: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The hash with more bytes behind those that it is of.
+/// Continues a hash with more bytes.
 pub fn fnv_more(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }

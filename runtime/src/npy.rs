@@ -60,7 +60,7 @@ pub fn parse(mut bytes: Vec<u8>, path: &Path) -> Result<Array> {
     Ok(Array { dims, kind, big_endian, fortran, bytes })
 }
 
-/// The text after `'key':` in the header's dictionary.
+/// Returns the text after `'key':` in the header's dictionary.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let at = header.find(&format!("'{key}'"))? + key.len() + 2;
     Some(header[at..].trim_start().strip_prefix(':')?.trim_start())
@@ -82,7 +82,7 @@ fn element(descr: &str) -> Option<(bool, (char, usize))> {
 }
 
 impl Array {
-    /// As float32 in C order.
+    /// Converts it to float32 in C order.
     pub fn floats(&self) -> Vec<f32> {
         match self.kind {
             ('f', 2) => self.numbers(|b: [u8; 2]| half(u16::from_le_bytes(b))),
@@ -93,7 +93,7 @@ impl Array {
         }
     }
 
-    /// As integers in C order; empty for arrays of floats. `uint64` beyond `i64` wraps to negative.
+    /// Converts it to integers in C order; empty for arrays of floats. `uint64` beyond `i64` wraps to negative.
     pub fn integers(&self) -> Vec<i64> {
         match self.kind {
             ('u' | 'b', 1) => self.numbers(|b: [u8; 1]| i64::from(b[0])),
@@ -107,7 +107,7 @@ impl Array {
         }
     }
 
-    /// As bytes in C order, for `uint8`.
+    /// Returns its bytes in C order, for `uint8`.
     pub fn bytes(self) -> Vec<u8> {
         if self.fortran { self.numbers(|b: [u8; 1]| b[0]) } else { self.bytes }
     }
@@ -134,7 +134,7 @@ impl Array {
     }
 }
 
-/// A number of 16 bits: a sign, 5 bits of exponent, 10 of fraction.
+/// Converts a number of 16 bits: a sign, 5 bits of exponent, 10 of fraction.
 fn half(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let fraction = f32::from(bits & 0x3ff);
@@ -157,7 +157,7 @@ pub fn read(path: &Path) -> Result<Tensor> {
     Tensor::new(&array.dims, array.floats())
 }
 
-/// The bytes of a `.npy` file (version 1.0, little endian, C order).
+/// Makes the bytes of a `.npy` file (version 1.0, little endian, C order).
 pub fn to_bytes(tensor: &Tensor) -> Vec<u8> {
     let dims: String = tensor.dims.iter().map(|d| format!("{d}, ")).collect();
     let dims =

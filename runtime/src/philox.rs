@@ -41,7 +41,7 @@ pub fn unit(word: u32) -> f32 {
 #[derive(Clone, Debug)]
 pub struct Stream {
     key: [u32; 2],
-    /// `[counter low, counter high, a, b]`
+    /// `[counter low, counter high, a, b]`.
     counter: [u32; 4],
     words: [u32; 4],
     used: usize,
@@ -71,12 +71,12 @@ impl Stream {
         self.words[self.used - 1]
     }
 
-    /// In [0, 1), 24 bits.
+    /// Draws a number in [0, 1), of 24 bits.
     pub fn unit(&mut self) -> f32 {
         unit(self.word())
     }
 
-    /// Uniform in `0..bound` without bias (Lemire's method).
+    /// Draws a number of `0..bound`, uniform without bias (Lemire's method).
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "a range of numbers");
         let threshold = bound.wrapping_neg() % bound;
@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// Standard normal, by Box and Muller's transform in f64 (the second number of the pair is dropped).
+    /// Draws a standard normal number, by Box and Muller's transform in f64 (the second number of the pair is dropped).
     pub fn normal(&mut self) -> f32 {
         let u = (f64::from(self.word()) + 1.0) / 4_294_967_296.0;
         let v = f64::from(self.word()) / 4_294_967_296.0;

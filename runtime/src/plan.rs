@@ -96,7 +96,7 @@ pub enum Role {
     Key,
     /// A number of the optimiser.
     Hyper(Hyper),
-    /// A value that has no meaning to a training: outputs, parameters, inputs of graphs that are no networks.
+    /// A value without a meaning to a training: outputs, parameters, inputs of graphs that are not networks.
     Tensor,
 }
 
@@ -320,12 +320,12 @@ pub enum Home {
 }
 
 impl Plan {
-    /// Preparations and launches in the order in which they run. Profiles number them so.
+    /// Iterates over preparations and launches in the order in which they run. Profiles number them so.
     pub fn every_launch(&self) -> impl Iterator<Item = &Launch> {
         self.prepare.iter().chain(&self.launches)
     }
 
-    /// Images in one run of the launches.
+    /// Returns the number of images in one run of the launches.
     pub fn group_of(&self, batch: usize) -> usize {
         self.group.map_or(batch, |g| g.clamp(1, batch.max(1)))
     }
@@ -351,13 +351,13 @@ impl Plan {
         Some(bytes).filter(|&b| b < isize::MAX as usize / 2)
     }
 
-    /// Kernel names beside the times of all launches.
+    /// Pairs kernel names with the times of all launches.
     pub fn profile(&self, times: &[Duration]) -> Vec<(String, Duration)> {
         let name = |launch: &Launch| self.kernels[launch.kernel].name.clone();
         self.every_launch().zip(times).map(|(launch, time)| (name(launch), *time)).collect()
     }
 
-    /// The plan for a batch: its size alone decides.
+    /// Returns the plan for a batch: its size alone decides.
     pub fn for_batch(&self, batch: usize) -> &Plan {
         match &self.small_batch {
             Some((most, plan)) if batch <= *most => plan,
@@ -365,7 +365,7 @@ impl Plan {
         }
     }
 
-    /// Bytes of the arena for a batch (of one group, if the plan has groups).
+    /// Returns the bytes of the arena for a batch (of one group, if the plan has groups).
     pub fn arena_bytes(&self, batch: usize) -> usize {
         let plan = self.for_batch(batch);
         plan.fixed_bytes + plan.image_bytes * plan.group.map_or(batch, |g| g.min(batch))

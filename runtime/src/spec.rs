@@ -28,7 +28,7 @@ pub struct DataSpec {
 }
 
 impl DataSpec {
-    /// How pictures are read.
+    /// Returns how pictures are read.
     pub fn pictures(&self) -> Pictures {
         let resize = match &self.source {
             Source::Folder { resize } => *resize,
@@ -37,7 +37,7 @@ impl DataSpec {
         Pictures { resize, grey: self.grey, background: self.background }
     }
 
-    /// The same data with pictures read as weights learned them.
+    /// Returns the same data with pictures read as weights learned them.
     pub fn reading(mut self, Pictures { resize, grey, background }: Pictures) -> DataSpec {
         if let Source::Folder { resize: own } = &mut self.source {
             *own = resize;
@@ -58,14 +58,14 @@ pub struct Pictures {
 }
 
 impl Default for Pictures {
-    /// What holds where a model says nothing.
+    /// Returns what holds where a model says nothing.
     fn default() -> Pictures {
         Pictures { resize: Resize::Stretch, grey: Grey::Rec601, background: [255; 3] }
     }
 }
 
 impl Pictures {
-    /// What held before weights said it.
+    /// Returns what held before weights said it.
     pub fn former(resize: Resize) -> Pictures {
         Pictures { resize, grey: Grey::Rec709, background: [255; 3] }
     }

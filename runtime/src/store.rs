@@ -55,7 +55,7 @@ impl Numbers {
         }
     }
 
-    /// Each number, rounded to the nearest one of the type.
+    /// Rounds each number to the nearest one of the type, as bytes.
     fn bytes(self, values: &[f32]) -> Vec<u8> {
         match self {
             Numbers::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
@@ -140,7 +140,7 @@ impl Store {
         Store::read_rest(files::open(path)?, vec![], path, ours)
     }
 
-    /// As [`Store::read`], from an open file; `bytes` are its first ones, which were read already.
+    /// Like [`Store::read`], from an open file; `bytes` are its first ones, which were read already.
     pub fn read_rest(file: File, bytes: Vec<u8>, path: &Path, ours: bool) -> Result<Store> {
         Store::from_bytes(&files::rest(file, bytes, path, CAP)?, path, ours)
     }
@@ -148,7 +148,7 @@ impl Store {
     /// Reads a file's bytes; `path` is for messages, `ours` demands our own formats.
     pub fn from_bytes(bytes: &[u8], path: &Path, ours: bool) -> Result<Store> {
         let damaged = |detail: String| {
-            Error::new(format!("{} is damaged or no safetensors file: {detail}", path.display()))
+            Error::new(format!("{} is damaged or not a safetensors file: {detail}", path.display()))
                 .with_help("take another copy, or an older checkpoint")
         };
         let read = SafeTensors::read_metadata(bytes);
@@ -157,7 +157,7 @@ impl Store {
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
         let (length, header) = (&bytes[..8], &bytes[8..8 + count]);
         let metadata = texts(&info);
-        // What other programs wrote may keep our texts: they are no sums of theirs.
+        // Other programs may have kept our texts when they wrote a file: those are not checksums of theirs.
         let ours = ours || is_in_our_order(header, &metadata);
         let checked = ours && header.starts_with(CHECKSUM);
         if !checked && ours {
@@ -191,25 +191,25 @@ impl Store {
         Ok(store)
     }
 
-    /// Writes the file; it is the old one or the new one at any instant.
+    /// Writes the file; at any instant it is the old one or the new one.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         write_atomically(path, &self.to_bytes(), disk)
     }
 }
 
-/// Types and shapes of all tensors of a safetensors file.
+/// Reads types and shapes of all tensors of a safetensors file.
 pub fn types(bytes: &[u8]) -> BTreeMap<String, (String, Vec<usize>)> {
     let info = SafeTensors::read_metadata(bytes).map(|(_, info)| info);
     let tensors = info.iter().flat_map(Metadata::tensors);
     tensors.map(|(name, tensor)| (name, (tensor.dtype.to_string(), tensor.shape.clone()))).collect()
 }
 
-/// CRC-32 of a file, as 8 digits.
+/// Computes the CRC-32 of a file, as 8 digits.
 pub fn checksum(path: &Path) -> Result<String> {
     Ok(format!("{:08x}", crc32fast::hash(&files::read(path, CAP)?)))
 }
 
-/// The checksum used here and by compiled libraries.
+/// Computes the checksum used here and by compiled libraries.
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
@@ -218,7 +218,7 @@ fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A tensor in the header, as written here, up to its two offsets. Compiled libraries look for these texts.
+/// Writes a tensor as in the header, up to its two offsets. Compiled libraries look for these texts.
 pub fn entry(name: &str, dims: &[usize]) -> String {
     entry_of(name, dims, Numbers::F32)
 }
@@ -229,12 +229,12 @@ fn entry_of(name: &str, dims: &[usize], numbers: Numbers) -> String {
     format!(r#",{name}:{{"dtype":"{numbers}","shape":[{dims}],"data_offsets":["#)
 }
 
-/// What stands in the header in front of the eight digits of a tensor's checksum.
+/// Writes what stands in the header in front of the eight digits of a tensor's checksum.
 pub fn sum_entry(name: &str) -> String {
     quote(&format!("{}:\"", quote(name))).trim_matches('"').to_string() + "\""
 }
 
-/// A text of the metadata in the header.
+/// Writes a text of the metadata as in the header.
 pub fn metadata_entry(key: &str, value: &str) -> String {
     format!(",{}:{}", quote(key), quote(value))
 }
@@ -274,7 +274,7 @@ fn header_sum(length: &[u8], header: &[u8]) -> String {
     format!("{:08x}", hasher.finalize())
 }
 
-/// Numbers of a floating type as float32; `None` for other types.
+/// Converts numbers of a floating type to float32; `None` for other types.
 fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
@@ -293,11 +293,11 @@ pub trait Disk {
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
     /// Waits until a file is on the disk.
     fn sync(&self, file: &File) -> io::Result<()>;
-    /// Gives a file another name, in the place of whatever has it.
+    /// Gives a file another name; a file that has this name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Waits until a folder's entries are on the disk.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Gives a file a second name, in the place of whatever has it now.
+    /// Gives a file a second name; a file that has this name is replaced.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;

@@ -38,7 +38,7 @@ pub fn to_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target:
     convert_to_memory(dims, order, source, target, |value| value);
 }
 
-/// The same, each number through `convert`.
+/// Like [`to_memory`], with each number converted by `convert`.
 pub fn convert_to_memory<T: Copy, U>(
     dims: &[usize],
     order: &[usize],
@@ -52,7 +52,7 @@ pub fn convert_to_memory<T: Copy, U>(
     });
 }
 
-/// The reverse of [`to_memory`].
+/// Copies memory order back to logical order: the reverse of [`to_memory`].
 pub fn from_memory<T: Copy>(dims: &[usize], order: &[usize], source: &[T], target: &mut [T]) {
     walk(dims, order, |logical, stride, memory, count| {
         let row = target[logical..].iter_mut().step_by(stride);
@@ -104,7 +104,7 @@ mod tests {
         let mut back = vec![0; 24];
         from_memory(&[2, 3, 4], &[1, 2, 0], &memory, &mut back);
         assert_eq!(back, source);
-        // A number without dimensions, and other orders.
+        // A scalar, and orders that are not rows of memory.
         let mut one = [0];
         to_memory(&[], &[], &[7], &mut one);
         assert_eq!(one, [7]);

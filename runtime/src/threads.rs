@@ -1,10 +1,8 @@
-//! A fixed team of threads. The caller is worker 0; the others wait for the next region, spinning shortly, then asleep.
-//!
-//! A region is one piece of work done by all workers, with barriers inside it; a run of a plan is one region, so that
-//! no launch pays for waking threads. Which worker does what depends on its number alone.
-//!
-//! One of the named places of `unsafe`: workers borrow the region's closure from the caller's stack, and threads are
-//! pinned to cores through the C library.
+//! A fixed team of threads. The caller is worker 0; the others wait for the next region: they poll for a short time,
+//! then sleep.  A region is one piece of work done by all workers, with barriers inside it; a run of a plan is one
+//! region, so that no launch pays for waking threads. Which worker does what depends on its number alone.  One of the
+//! named places of `unsafe`: workers borrow the region's closure from the caller's stack, and threads are pinned to
+//! cores through the C library.
 
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -101,12 +99,12 @@ pub struct Worker<'a> {
 pub struct Broken;
 
 impl Worker<'_> {
-    /// From 0, the caller.
+    /// Returns its number; 0 is the caller.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// This worker's part of `0..count`.
+    /// Returns this worker's part of `0..count`.
     pub fn share(&self, count: usize) -> std::ops::Range<usize> {
         let (index, workers) = (self.index as u128, self.shared.count as u128);
         let at = |i: u128| (i * count as u128 / workers) as usize;
@@ -139,7 +137,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A team of `count` threads, the caller included. Where there are cores enough each gets one of its own.
+    /// Makes a team of `count` threads, the caller included. Where there are enough cores each gets one of its own.
     pub fn new(count: usize) -> Result<Pool> {
         if !(1..=1024).contains(&count) {
             return Err(Error::new(format!("{count} threads")).with_help("1 to 1024 are possible"));
@@ -177,7 +175,7 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Threads, the caller included.
+    /// Returns the number of threads, the caller included.
     pub fn count(&self) -> usize {
         self.shared.count
     }
@@ -253,14 +251,14 @@ impl Drop for Pool {
     }
 }
 
-/// Cores that the system says are there.
+/// Returns the number of cores that the system says are there.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 #[cfg(target_os = "linux")]
 mod pin {
-    /// Cores that this thread may run on, by number.
+    /// Returns the numbers of the cores that this thread may run on.
     #[allow(unsafe_code)]
     pub fn allowed() -> Vec<usize> {
         // SAFETY: an all-zero set is a valid one, and the call gets its address and size.

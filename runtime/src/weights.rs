@@ -18,7 +18,7 @@ pub const FORMAT: &str = "ninc-weights-1";
 pub struct Weights {
     /// Name of the model.
     pub model: String,
-    /// In PyTorch's layouts.
+    /// Its tensors, in PyTorch's layouts.
     pub tensors: BTreeMap<String, Tensor>,
     /// What was done to every image.
     pub preparation: Option<Preparation>,
@@ -28,7 +28,7 @@ pub struct Weights {
     pub recipe: Option<Recipe>,
     /// Epochs trained; 0 where not known.
     pub epoch: u64,
-    /// As [`Store::others`].
+    /// Like [`Store::others`].
     pub others: BTreeMap<String, String>,
 }
 
@@ -59,7 +59,7 @@ impl Weights {
         store
     }
 
-    /// Writes the file; it is the old one or the new one at any instant.
+    /// Writes the file; at any instant it is the old one or the new one.
     pub fn write(&self, path: &Path, disk: &dyn Disk) -> Result<()> {
         self.store().write(path, disk)
     }
@@ -69,8 +69,9 @@ impl Weights {
         Weights::from_store(Store::read(path, false)?, path)
     }
 
-    /// As [`Weights::read`], while `work` runs with what the file's header says of the preparation: on a thread beside
-    /// it where the header has a right checksum, else before it. An error of the file comes before anything of `work`.
+    /// Like [`Weights::read`], while `work` runs with what the file's header says of the preparation: on a thread
+    /// beside it where the header has a right checksum, else before it. An error of the file comes before anything of
+    /// `work`.
     pub fn read_beside<T>(path: &Path, work: impl FnOnce(Option<&Form>) -> T) -> Result<(Weights, T)> {
         let (mut file, mut start) = (files::open(path)?, vec![]);
         let header = Header::read(&mut file, &mut start);
@@ -119,7 +120,7 @@ impl Weights {
         Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others })
     }
 
-    /// CRC-32 of the names, shapes and numbers, as 8 digits.
+    /// Computes the CRC-32 of the names, shapes and numbers, as 8 digits.
     pub fn checksum(&self) -> String {
         let mut hasher = crc32fast::Hasher::new();
         for (name, tensor) in &self.tensors {
@@ -181,7 +182,7 @@ impl Weights {
     }
 }
 
-/// Steps and size of images that a file's texts say, if they say any.
+/// Reads steps and size of images from a file's texts, if they say any.
 fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<Prepare>, [usize; 3])>> {
     let ours = metadata.get("format").is_some_and(|format| format == FORMAT);
     match (metadata.get("prepare"), metadata.get("image")) {
@@ -190,8 +191,8 @@ fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<P
     }
 }
 
-/// The preparation that a header states, `Some(None)` if it states that there is none. `None` where it contradicts
-/// itself.
+/// Returns the preparation that a header states, `Some(None)` if it states that there is none; `None` where it
+/// contradicts itself.
 fn stated(header: &Header) -> Option<Option<Form>> {
     let Some((spec, dims)) = form(&header.metadata).ok()? else { return Some(None) };
     let range = header.metadata.get("range").map(|text| serde_json::from_str(text)).transpose().ok()?;
@@ -200,7 +201,7 @@ fn stated(header: &Header) -> Option<Option<Form>> {
     there.then_some(Some(form))
 }
 
-/// The first few names, and how many more there are.
+/// Lists the first few names, and how many more there are.
 pub fn few(names: &[&str]) -> String {
     let shown: Vec<String> = names.iter().take(4).map(|n| format!("`{n}`")).collect();
     match names.len().saturating_sub(shown.len()) {
@@ -209,7 +210,7 @@ pub fn few(names: &[&str]) -> String {
     }
 }
 
-/// The most similar name, if it is similar at all.
+/// Finds the most similar name, if one is similar at all.
 pub fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
     let best = names.iter().map(|n| (strsim::levenshtein(name, n), *n)).min()?;
     (best.0 <= name.len().max(best.1.len()) / 2).then_some(best.1)

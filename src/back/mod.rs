@@ -10,6 +10,6 @@ use crate::kernel::ir::MicroKernel;
 
 pub use error::EmitError;
 
-/// Gives machine code for a micro-kernel, an error, or `None` to leave it to Cranelift. The code is a System V function
+/// Makes machine code for a micro-kernel, an error, or `None` to leave it to Cranelift. The code is a System V function
 /// of up to six 64-bit integers or pointers, without relocations, that keeps the callee-saved registers.
 pub type MicroKernelCode<'a> = dyn Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + 'a;

@@ -94,7 +94,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     launches(&library.rows)
 }
 
-/// The system that the library is for.
+/// Returns the system that the library is for.
 fn triple(args: &Args) -> Done<&str> {
     let triple = args.target.as_deref().unwrap_or(host_triple());
     if TRIPLES.contains(&triple) {
@@ -104,7 +104,7 @@ fn triple(args: &Args) -> Done<&str> {
     Err(usage(format!("no library can be built for {triple}"), help))
 }
 
-/// The levels of processors, from the least to the most demanding.
+/// Returns the levels of processors, from the least to the most demanding.
 fn levels(args: &Args, triple: &str) -> Vec<Level> {
     let x86 = triple.starts_with("x86_64");
     match (args.cpu, args.fat) {
@@ -114,7 +114,7 @@ fn levels(args: &Args, triple: &str) -> Vec<Level> {
     }
 }
 
-/// What to build. Pictures and classes are those of the weights, where these know them.
+/// Makes the request: what to build. Pictures and classes are those of the weights, where these know them.
 fn request<'a>(
     args: &Args,
     global: &GlobalOptions,

@@ -62,7 +62,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if bad { Err(Failure::Shown) } else { Ok(()) }
 }
 
-/// What `train` would say of these data, and what it would refuse of them.
+/// Says what `train` would say of these data, and what it would refuse of them.
 fn say(model: &Model, (file, data): (&Path, &Path), decode: bool, global: &GlobalOptions) -> Done {
     let (sets, place) = load_split(model, file, Some(data), pictures(model, None), false)?;
     output::print(&contents::text(model, place.as_deref(), &sets))?;

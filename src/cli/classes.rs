@@ -9,7 +9,8 @@ use ninc_runtime::spec::Source;
 use ninc_runtime::weights::Weights;
 use std::path::Path;
 
-/// The classes of a network with weights from `path`. Where these name none, a built-in source of the model does.
+/// Makes the table of a network with weights from `path`. Where these name no classes, a built-in source of the model
+/// does.
 pub fn of_weights(model: &Model, weights: &Weights, path: &Path) -> Done<Classes> {
     let (_, _, outputs) = result(model)?;
     let builtin = builtin(model);
@@ -17,7 +18,8 @@ pub fn of_weights(model: &Model, weights: &Weights, path: &Path) -> Done<Classes
     Ok(Classes::new(outputs, names, &path.display().to_string())?)
 }
 
-/// Names of the classes of a model's source, where it is a built-in one and the network has an output for each.
+/// Returns the names of the classes of a model's source, where it is a built-in one and the network has an output for
+/// each.
 pub fn builtin(model: &Model) -> Vec<String> {
     let names = model.data.as_ref().map(|d| class_names(&d.source)).unwrap_or_default();
     let fits = result(model).is_ok_and(|(_, _, outputs)| outputs == names.len());

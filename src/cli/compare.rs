@@ -45,8 +45,9 @@ pub struct Args {
 /// How far one value differs.
 struct Row {
     name: String,
-    /// Largest difference, and as a part of the value's largest number.
+    /// Largest absolute difference.
     difference: f64,
+    /// It, as a part of the value's largest number.
     part: f64,
     differs: bool,
 }
@@ -115,7 +116,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
     Ok((sets.test.values(0..count.min(sets.test.len()))?, Some(preparation)))
 }
 
-/// The weights that were given or lie where `run` would find them.
+/// Reads the weights that were given or lie where `run` would find them.
 fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
     match find_weights(args.weights.as_deref(), model, &args.file) {
         Ok(path) => Ok(Some((path.clone(), args.renames.read(&path)?))),
@@ -124,7 +125,7 @@ fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
     }
 }
 
-/// `values` of the network on both sides.
+/// Computes `values` of the network on both sides.
 fn both(
     model: &Model,
     sides: &[GlobalOptions; 2],

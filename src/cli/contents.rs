@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// The classes with their images in each part, where the parts come from, and what is left out; ends with a line end.
+/// Lists the classes with their images in each part, where the parts come from, and what is left out; ends with a line
+/// end.
 pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
     let source = model.data.as_ref().map_or("", |data| source_name(&data.source));
     let place = path.map_or(source.to_string(), |path| format!("{} ({source})", path.display()));
@@ -43,7 +44,7 @@ pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
     text + &left_out(&sets.reading)
 }
 
-/// A line for each reason for which files are left out.
+/// Writes a line for each reason for which files are left out.
 pub fn left_out(reading: &Reading) -> String {
     let line = |(reason, skipped): (&String, &Skipped)| {
         let what = if skipped.count == 1 { "file" } else { "files, the first" };
@@ -52,7 +53,7 @@ pub fn left_out(reading: &Reading) -> String {
     reading.skipped.iter().map(line).collect()
 }
 
-/// Labels with their names: all that the source names, or those that occur.
+/// Lists labels with their names: all that the source names, or those that occur.
 fn classes(sets: &Sets, parts: &[(&str, &Dataset)]) -> Vec<(u32, String)> {
     if !sets.names.is_empty() {
         return (0..).zip(sets.names.iter().cloned()).collect();
@@ -63,7 +64,7 @@ fn classes(sets: &Sets, parts: &[(&str, &Dataset)]) -> Vec<(u32, String)> {
     labels.into_iter().map(|label| (label, label.to_string())).collect()
 }
 
-/// A row for each class, a column for each part.
+/// Makes a row for each class, with a column for each part.
 fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
     let heading = |name: &str| name.to_string();
     let mut rows = vec![[heading("class")].into_iter().chain(parts.iter().map(|(name, _)| heading(name))).collect()];

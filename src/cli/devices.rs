@@ -57,7 +57,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     Ok(())
 }
 
-/// An OpenCL device in words.
+/// Describes an OpenCL device in words.
 fn about(device: &opencl::Info) -> String {
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     format!(
@@ -76,7 +76,7 @@ fn about(device: &opencl::Info) -> String {
     )
 }
 
-/// Vector instructions that matter here.
+/// Lists the vector instructions of this processor that matter here.
 fn features() -> Vec<&'static str> {
     let mut found = Vec::new();
     #[cfg(target_arch = "x86_64")]

@@ -23,7 +23,7 @@ pub struct Args {
     weights: Option<PathBuf>,
     #[command(flatten)]
     renames: Renames,
-    /// The network without batch normalisation that shall get the weights
+    /// The network without batch normalisation that gets the weights
     #[arg(long, value_name = "MODEL.nin")]
     into: PathBuf,
     /// Where to write them
@@ -59,7 +59,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     ))
 }
 
-/// What the network makes of random images.
+/// Computes the network's results for random images.
 fn results(model: &Model, weights: &Weights, path: &Path, global: &GlobalOptions) -> Done<Tensor> {
     let mut program = global.inference(model, &[])?;
     use_weights(&mut program, weights, path)?;

@@ -25,7 +25,7 @@ struct Row {
     shape: Vec<usize>,
     parameters: u64,
     multiply_adds: u64,
-    /// Of the result, for one image.
+    /// Bytes of the result, for one image.
     bytes: u64,
     /// Rows and columns of the input that one cell of the result sees, the padding included.
     receptive_field: [usize; 2],
@@ -47,7 +47,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     output::print(&output::table(&cells(&model)))
 }
 
-/// The table: a heading, a row per layer, the sums.
+/// Makes the table: a heading, a row per layer, the sums.
 pub fn cells(model: &Model) -> Vec<Vec<String>> {
     let rows = rows(model);
     let (parameters, multiply_adds, bytes) = sums(model, &rows);
@@ -69,7 +69,7 @@ pub fn cells(model: &Model) -> Vec<Vec<String>> {
     cells
 }
 
-/// Parameters, multiply-adds and bytes of all layers. A parameter may serve several layers: it counts once.
+/// Sums up parameters, multiply-adds and bytes of all layers. A parameter may serve several layers: it counts once.
 fn sums(model: &Model, rows: &[Row]) -> (u64, u64, u64) {
     let total = |number: fn(&Row) -> u64| rows.iter().map(number).sum::<u64>();
     let shared: HashSet<NodeId> = model.layers.iter().flat_map(|l| l.params.iter().copied()).collect();
@@ -97,7 +97,7 @@ fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
     graph.op(id).multiply_adds(&types, graph.ty(id))
 }
 
-/// The nodes that a layer's function made: back from its value to its operands.
+/// Collects the nodes that a layer's function made: back from its value to its operands.
 fn nodes(graph: &Graph, layer: &Layer) -> HashSet<NodeId> {
     let ends: HashSet<NodeId> = layer.operands.iter().chain(&layer.params).copied().collect();
     let mut found = HashSet::new();
@@ -118,8 +118,8 @@ struct Field {
     step: [usize; 2],
 }
 
-/// The receptive field of every image in the network (Dumoulin & Visin, 2016): a window of k cells that lie `step`
-/// apart adds `(k - 1)·step`.
+/// Computes the receptive field of every image in the network (Dumoulin & Visin, 2016): a window of k cells that lie
+/// `step` apart adds `(k - 1)·step`.
 fn fields(graph: &Graph) -> HashMap<NodeId, Field> {
     let mut fields: HashMap<NodeId, Field> = HashMap::new();
     let mut whole = [1, 1];

@@ -37,7 +37,7 @@ impl GlobalOptions {
     }
 }
 
-/// A model file's text.
+/// Reads a model file's text.
 pub fn text(path: &Path) -> Done<String> {
     // Beyond its own bound the front end wants to say it itself, with a code.
     let bytes = files::read(path, 4 * front::MAX_BYTES as u64)?;
@@ -48,13 +48,13 @@ pub fn text(path: &Path) -> Done<String> {
     })
 }
 
-/// A source's data. `given` is `--data`; the model's own path is relative to its file. Pictures are read as the weights
-/// learned them, where there are weights.
+/// Loads a source's data. `given` is `--data`; the model's own path is relative to its file. Pictures are read as the
+/// weights learned them, where there are weights.
 pub fn load_data(model: &Model, file: &Path, given: Option<&Path>, weights: Option<&Weights>) -> Done<Sets> {
     Ok(load_split(model, file, given, pictures(model, weights), false)?.0)
 }
 
-/// A source's data, and the place of their files; `former` splits them as versions before did.
+/// Loads a source's data, and gives the place of their files; `former` splits them as former versions did.
 pub fn load_split(
     model: &Model,
     file: &Path,
@@ -71,7 +71,8 @@ pub fn load_split(
     Ok((data::load_split(&spec.clone().reading(pictures), path.as_deref(), &input(model)?, former)?, path))
 }
 
-/// How pictures are read: as the weights say; those of a former version, which prepared images, meant what it did.
+/// Returns how pictures are read: as the weights say; those of a former version, which prepared images, meant what it
+/// did.
 pub fn pictures(model: &Model, weights: Option<&Weights>) -> Pictures {
     let spec = model.data.as_ref().map(DataSpec::pictures).unwrap_or_default();
     match weights.and_then(|w| w.preparation.as_ref()) {
@@ -80,13 +81,13 @@ pub fn pictures(model: &Model, weights: Option<&Weights>) -> Pictures {
     }
 }
 
-/// The range of the training data's numbers, where anybody knows it: only arrays may have another than bytes.
+/// Returns the range of the training data's numbers, where anybody knows it: only arrays may have another than bytes.
 pub fn range(model: &Model, preparation: Option<&Form>) -> Option<Range> {
     let bytes = model.data.as_ref().is_some_and(|d| d.source != Source::Npz);
     preparation.and_then(Form::range).or(bytes.then_some(Range::BYTES))
 }
 
-/// The shape of the network's input.
+/// Returns the shape of the network's input.
 pub fn input(model: &Model) -> Done<Vec<usize>> {
     let graph = &model.graph;
     let mut inputs = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
@@ -100,7 +101,7 @@ pub fn input(model: &Model) -> Done<Vec<usize>> {
     }
 }
 
-/// The dimensions of an image for this input; `[features]` counts as one row.
+/// Returns the dimensions of an image for this input; `[features]` counts as one row.
 pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
     match *input {
         [c, h, w] => Ok([c, h, w]),
@@ -109,7 +110,7 @@ pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
     }
 }
 
-/// The network's result with one number a class: its name, what it holds, and how many classes there are.
+/// Finds the network's result with one number a class: its name, what it holds, and how many classes there are.
 pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
     let graph = &model.graph;
     let (name, id) = graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;

@@ -11,7 +11,7 @@ pub struct Named<T> {
     pub value: T,
 }
 
-/// The last of what was given: options have a default, so there is one.
+/// Returns the last of what was given: options have a default, so there is one.
 pub fn last<T: Clone>(given: &[T]) -> T {
     given.last().expect("an option with a default has a value").clone()
 }
@@ -30,7 +30,7 @@ fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-/// Instruction sets; `auto` is the widest that this machine has.
+/// Takes instruction sets; `auto` is the widest that this machine has.
 pub fn isa() -> impl TypedValueParser<Value = Named<Option<Isa>>> {
     let mut all = vec![(Named { name: "auto", value: None }, "")];
     all.extend(Isa::ALL.map(|isa| {
@@ -40,7 +40,7 @@ pub fn isa() -> impl TypedValueParser<Value = Named<Option<Isa>>> {
     one_of(all)
 }
 
-/// Algorithms of convolutions.
+/// Takes algorithms of convolutions.
 pub fn algorithm() -> impl TypedValueParser<Value = Named<Algorithm>> {
     let few = "Fewer multiplications for square windows with stride 1, at a small loss of accuracy";
     one_of(vec![
@@ -50,7 +50,7 @@ pub fn algorithm() -> impl TypedValueParser<Value = Named<Algorithm>> {
     ])
 }
 
-/// What products multiply.
+/// Takes what products multiply.
 pub fn precision() -> impl TypedValueParser<Value = Named<Option<Format>>> {
     let mut all = vec![(Named { name: "f32", value: None }, "")];
     all.extend(Format::ALL.map(|format| {

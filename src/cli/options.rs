@@ -83,7 +83,7 @@ impl GlobalOptions {
         last(&self.devices)
     }
 
-    /// One of the two sides of `compare`. What was given once holds for both.
+    /// Returns the options of one of the two sides of `compare`. What was given once holds for both.
     pub fn side(&self, side: usize) -> GlobalOptions {
         fn pick<T: Clone>(given: &[T], side: usize) -> Vec<T> {
             vec![given.get(side).cloned().unwrap_or_else(|| last(given))]
@@ -98,7 +98,7 @@ impl GlobalOptions {
         }
     }
 
-    /// These options without `--emit`: for a second program beside the one that shows texts.
+    /// Returns these options without `--emit`: for a second program beside the one that shows texts.
     pub fn silent(&self) -> GlobalOptions {
         GlobalOptions { emit: vec![], ..self.clone() }
     }
@@ -120,7 +120,7 @@ impl GlobalOptions {
         }
     }
 
-    /// A side of `compare` by its options.
+    /// Describes a side of `compare` by its options.
     pub fn describe(&self) -> String {
         let isa = Some(last(&self.isas)).filter(|isa| isa.value.is_some()).map(|isa| isa.name);
         let algorithm = Some(last(&self.algorithms)).filter(|a| a.value != Algorithm::Auto).map(|a| a.name);
@@ -130,12 +130,12 @@ impl GlobalOptions {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// The format that products multiply, float32 if there is none.
+    /// Returns the format that products multiply; `None` for float32.
     pub fn precision(&self) -> Option<Format> {
         last(&self.precisions).value
     }
 
-    /// The word of `--precision`.
+    /// Returns the word of `--precision`.
     pub fn precision_name(&self) -> &'static str {
         last(&self.precisions).name
     }
@@ -145,7 +145,7 @@ impl GlobalOptions {
         self.threads.map_or_else(all, usize::from)
     }
 
-    /// What runs the programs, for people.
+    /// Describes what runs the programs, for people.
     pub fn machine(&self) -> String {
         match self.device() {
             Device::Cpu => {
@@ -164,7 +164,7 @@ impl GlobalOptions {
         }
     }
 
-    /// The instruction set that is used.
+    /// Returns the instruction set that is used.
     pub fn isa_name(&self) -> String {
         last(&self.isas).value.unwrap_or_else(|| Target::host().cpu().isa).name().into()
     }
@@ -189,7 +189,7 @@ impl GlobalOptions {
         })
     }
 
-    /// What programs are compiled for, as far as it decides roundings.
+    /// Returns what programs are compiled for, as far as it decides roundings.
     pub fn compiled_for(&self) -> Done<CompiledFor> {
         let target = self.options()?.target.unwrap_or_else(Target::host);
         let Cpu { isa, bf16, tiles, .. } = target.cpu();

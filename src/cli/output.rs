@@ -37,7 +37,7 @@ pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Failure {
     Failure::Usage(Error::new(message).with_help(help))
 }
 
-/// A result, on stdout.
+/// Prints a result, on stdout.
 pub fn print(text: &str) -> Done {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -49,17 +49,17 @@ pub fn line(text: &str) -> Done {
     print(&format!("{text}\n"))
 }
 
-/// One JSON object on a line of stdout.
+/// Prints one JSON object as a line of stdout.
 pub fn json(value: &impl serde::Serialize) -> Done {
-    line(&serde_json::to_string(value).map_err(|e| Error::new(format!("the result is no JSON: {e}")))?)
+    line(&serde_json::to_string(value).map_err(|e| Error::new(format!("the result cannot be written as JSON: {e}")))?)
 }
 
-/// Something to know, on stderr. Where that is closed there is nobody to tell.
+/// Tells something, on stderr. Where that is closed there is nobody to tell.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Something to know that several steps of a command find out: said once.
+/// Tells something that several steps of a command find out: once.
 pub fn note_once(text: &str) {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,7 @@ pub fn complain(error: &Error, color: bool) {
     note(&text);
 }
 
-/// Columns side by side; numbers to the right. The first row is the heading.
+/// Lays out columns side by side; numbers to the right. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &Vec<String>, c: usize| row.get(c).cloned().unwrap_or_default();
@@ -101,7 +101,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// `1234567` as `1,234,567`.
+/// Writes `1234567` as `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();

@@ -18,7 +18,7 @@ impl GlobalOptions {
         self.inference_of(model, None, DType::F32, dumps)
     }
 
-    /// With a preparation the program takes images of 0 to 255, of this type, else prepared ones.
+    /// Compiles inference; with a preparation the program takes images of 0 to 255, of this type, else prepared ones.
     pub fn inference_of(
         &self,
         model: &Model,
@@ -31,7 +31,7 @@ impl GlobalOptions {
         Ok(program)
     }
 
-    /// As [`GlobalOptions::inference_of`], before the preparation's numbers are known.
+    /// Like [`GlobalOptions::inference_of`], before the preparation's numbers are known.
     pub fn inference_behind(
         &self,
         model: &Model,
@@ -69,20 +69,20 @@ impl GlobalOptions {
         Ok(program)
     }
 
-    /// A program for another target than the usual one.
+    /// Compiles a program for another target than the usual one.
     pub fn for_target(&self, model: &Model, training: bool, target: Target) -> Done<Program> {
         let options = Options { target: Some(target), ..self.options()? };
         let compile = if training { pipeline::training } else { pipeline::inference };
         Ok(compile(model, &options)?)
     }
 
-    /// A training step whose named values are outputs too, as far as a training has them.
+    /// Compiles a training step whose named values are outputs too, as far as a training has them.
     pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
         let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
         Ok(pipeline::training(model, &options)?)
     }
 
-    /// What the user should know, and what `--time-passes` asks for.
+    /// Tells what the user should know, and the times that `--time-passes` asks for.
     pub fn times(&self, report: &pipeline::Report) {
         report.notes.iter().for_each(|text| output::note_once(&format!("note: {text}")));
         if !self.time_passes {
@@ -104,12 +104,12 @@ pub fn show_dumps(dumps: &[pipeline::Dump]) -> Done {
     Ok(())
 }
 
-/// Parameters and states of a program for the runtime.
+/// Returns parameters and states of a program for the runtime.
 pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
     params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
-/// Parameters as a training would start with them, for programs that only have to run.
+/// Gives parameters the values that a training would start with, for programs that only have to run.
 pub fn initialise(program: &mut Program) -> Done {
     for parameter in parameters(&program.params) {
         program.engine.write(&parameter.name, &init::values(&parameter, 1))?;
@@ -117,13 +117,13 @@ pub fn initialise(program: &mut Program) -> Done {
     Ok(())
 }
 
-/// Weights that came from `path`, loaded into a program.
+/// Loads weights that came from `path` into a program.
 pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Done {
     weights.check(&parameters(&program.params), path)?;
     Ok(weights.load_into(&mut *program.engine)?)
 }
 
-/// `--weights`, or the freshest place where they are usually found.
+/// Returns `--weights`, or the freshest place where they are usually found.
 pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_path_buf());

@@ -28,7 +28,7 @@ pub struct Session<'a> {
     pub job: &'a Job<'a>,
     pub outcome: &'a Outcome,
     pub test: &'a Evaluation,
-    /// Of this session; a training that was resumed took longer.
+    /// Seconds of this session; a training that was resumed took longer.
     pub seconds: f64,
     /// What ran it.
     pub machine: String,
@@ -175,7 +175,7 @@ fn recipe(recipe: &Recipe, session: &Session) -> Vec<Vec<String>> {
     rows
 }
 
-/// JSON for readers: no quotes, no braces where there is one thing.
+/// Writes JSON for readers: no quotes, no braces where there is one thing.
 fn plain(value: &serde_json::Value) -> String {
     use serde_json::Value;
     match value {

@@ -61,7 +61,7 @@ pub struct Args {
     /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
-    /// Of all random numbers, instead of the recipe's
+    /// Seed of all random numbers, instead of the recipe's
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Go on from the checkpoint in DIR (or another one), bit for bit

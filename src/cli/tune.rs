@@ -38,7 +38,7 @@ impl Time {
         self.launches += 1;
     }
 
-    /// Seconds of one launch.
+    /// Returns the seconds of one launch.
     fn mean(&self) -> f64 {
         self.total.as_secs_f64() / f64::from(self.launches.max(1))
     }
@@ -47,9 +47,9 @@ impl Time {
 /// What was measured of a model on a device.
 #[derive(Default)]
 struct Seen {
-    /// By product and tile.
+    /// Times by product and tile.
     products: BTreeMap<String, BTreeMap<GroupTile, Time>>,
-    /// By chain and form.
+    /// Times by chain and form.
     chains: BTreeMap<String, BTreeMap<Fusion, Time>>,
     /// The tile or form that the model of costs takes.
     usual: BTreeMap<String, String>,
@@ -62,7 +62,7 @@ struct Best {
     form: String,
     /// Seconds of a launch.
     time: f64,
-    /// The time of the form that it has unmeasured, where that was measured too.
+    /// The time of the form that it has without measurements, where that was measured too.
     usual: Option<f64>,
 }
 
@@ -150,7 +150,7 @@ impl Seen {
         Ok(())
     }
 
-    /// The best form of each product and of each chain.
+    /// Returns the best form of each product and of each chain.
     fn best(&self) -> BTreeMap<String, Best> {
         let mut best = BTreeMap::new();
         for (product, times) in &self.products {
@@ -167,7 +167,7 @@ impl Seen {
         best
     }
 
-    /// The form that takes least time, with the name of what has it.
+    /// Returns the form that takes least time, with the name of what has it.
     fn least(&self, name: &str, forms: impl Iterator<Item = (String, f64)> + Clone) -> Option<(String, Best)> {
         let apart = Fusion::Never.name();
         let usual = self.usual.get(name).unwrap_or(&apart);

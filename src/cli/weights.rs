@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Done {
     }
 }
 
-/// The store with its tensors' new names.
+/// Gives the store's tensors their new names.
 fn renamed(args: &Args, mut store: Store) -> Done<Store> {
     let some = Weights { tensors: std::mem::take(&mut store.tensors), others: store.others, ..Weights::default() };
     let some = args.renames.apply(some, &args.file)?;
@@ -89,7 +89,7 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
     output::line(&format!("{}: {} tensors of {}", out.display(), store.tensors.len(), numbers.name()))
 }
 
-/// Smallest and largest value; a value that is not a number is both.
+/// Returns the smallest and the largest value; a NaN is both.
 fn range(tensor: &Tensor) -> Option<[f32; 2]> {
     let first = *tensor.data.first()?;
     let wider = |[low, high]: [f32; 2], &v: &f32| match v.is_nan() || low.is_nan() {

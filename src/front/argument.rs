@@ -27,7 +27,7 @@ fn words(bounds: &Bounds) -> String {
     }
 }
 
-/// "must be …"
+/// Returns the end of "must be …".
 pub fn described(kind: Kind) -> &'static str {
     match kind {
         Kind::Int(..) => "a whole number",
@@ -121,7 +121,7 @@ fn fraction(value: &Const, bounds: Bounds, span: Span, what: &str) -> Result<f64
     ))
 }
 
-/// One of the words, or an error with the nearest.
+/// Finds one of the words; the error names the nearest.
 pub fn word(v: &str, words: &'static [&'static str], span: Span, what: &str) -> Result<&'static str, Diagnostic> {
     words.iter().find(|w| **w == v).copied().ok_or_else(|| {
         let message = format!("{what} cannot be `{}`", super::split::shorten(v));

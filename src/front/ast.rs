@@ -194,7 +194,7 @@ pub enum BinOp {
 }
 
 impl BinOp {
-    /// As the language writes it.
+    /// Returns it as the language writes it.
     pub fn sign(self) -> &'static str {
         match self {
             BinOp::Add => "+",

@@ -32,9 +32,9 @@ pub enum Callee {
 pub struct Slot<'s> {
     /// The parameter's name.
     pub name: &'s str,
-    /// An argument must be given.
+    /// Whether an argument must be given.
     pub required: bool,
-    /// May be given without its name.
+    /// Whether it may be given without its name.
     pub positional: bool,
 }
 
@@ -73,11 +73,11 @@ pub struct Bound<'e> {
     pub arguments: Vec<Option<Given<'e>>>,
     /// Arguments whose name no parameter has.
     pub unknown: Vec<&'e Argument>,
-    /// An error was reported.
+    /// Whether an error was reported.
     pub failed: bool,
 }
 
-/// The error for an argument or key that is given again.
+/// Makes the error for an argument or key that is given again.
 pub fn given_twice(name: &Name, first: Span) -> Diagnostic {
     Diagnostic::error(codes::DUPLICATE_ARGUMENT, name.span, format!("`{}` is given twice", name.text))
         .label(first, "first given here")
@@ -143,7 +143,7 @@ impl Bound<'_> {
 }
 
 impl<'s> Signature<'s> {
-    /// The signature of a function whose parameters a table declares.
+    /// Makes the signature of a function whose parameters a table declares.
     pub fn declared(callee: Callee, name: &'s str, params: &'static [ParamSpec]) -> Signature<'s> {
         let slot = |p: &'static ParamSpec| Slot {
             name: p.name,
@@ -158,20 +158,20 @@ impl<'s> Signature<'s> {
         Signature { callee, name, slots, own: params.len(), params }
     }
 
-    /// The signature of a block.
+    /// Makes the signature of a block.
     pub fn block(block: &'s Block) -> Signature<'s> {
         let slot = |p: &'s Parameter| Slot { name: &p.name.text, required: p.default.is_none(), positional: true };
         let (name, slots): (_, Vec<Slot>) = (&block.name, block.parameters.iter().map(slot).collect());
         Signature { callee: Callee::Block(name.span), name: &name.text, own: slots.len(), slots, params: &[] }
     }
 
-    /// Names of its own parameters.
+    /// Returns the names of its own parameters.
     fn names(&self) -> Vec<&'s str> {
         self.slots[..self.own].iter().map(|slot| slot.name).collect()
     }
 
-    /// The error for a call without required arguments at `span`, if it lacks any. `given` says of each slot whether
-    /// something is given for it.
+    /// Makes the error for a call without required arguments at `span`, if it lacks any. `given` says of each slot
+    /// whether something is given for it.
     pub fn missing(&self, given: impl Fn(usize) -> bool, span: Span) -> Option<Diagnostic> {
         let lacks = |(i, slot): (usize, &Slot<'s>)| (slot.required && !given(i)).then_some(slot.name);
         let missing: Vec<&str> = self.slots.iter().enumerate().filter_map(lacks).collect();
@@ -193,7 +193,7 @@ impl<'s> Signature<'s> {
         })
     }
 
-    /// The error for an argument without a name at `span` that no parameter takes.
+    /// Makes the error for an argument without a name at `span` that no parameter takes.
     pub fn one_more(&self, span: Span) -> Diagnostic {
         let (name, names) = (self.name, self.names());
         let error = |message| Diagnostic::error(codes::TOO_MANY_ARGUMENTS, span, message);
@@ -217,7 +217,7 @@ impl<'s> Signature<'s> {
         }
     }
 
-    /// Which parameter of a layer a constant without a name could be meant for.
+    /// Finds the parameter of a layer that a constant without a name could be meant for.
     fn could_be(&self, given: &Given, bound: &Bound) -> Option<String> {
         let (Callee::Layer { .. }, Some(Value::Const(value))) = (self.callee, &given.value) else { return None };
         let takes = |p: &ParamSpec| argument::check(p.kind, value, Span::default(), "").is_ok();
@@ -230,7 +230,7 @@ impl<'s> Signature<'s> {
         Some(format!("did you mean `{} = {shown}`?", param.name))
     }
 
-    /// The error for an argument whose name no parameter has.
+    /// Makes the error for an argument whose name no parameter has.
     fn unknown(&self, argument: &Argument, given: &Name) -> Diagnostic {
         let (name, names, wrong) = (self.name, self.names(), shorten(&given.text));
         let error = |message| Diagnostic::error(codes::UNKNOWN_ARGUMENT, given.span, message);

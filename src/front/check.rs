@@ -87,7 +87,7 @@ impl<'a> Visitor<'a> for Names<'a> {
     }
 }
 
-/// The model, and what is wrong beyond syntax.
+/// Makes the model; what is wrong beyond syntax is reported.
 pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<Model>, Vec<Diagnostic>) {
     let schemas: HashMap<&'static str, Schema> = crate::ops::schemas().into_iter().map(|s| (s.name, s)).collect();
     let mut sink = Diagnostics::default();
@@ -145,7 +145,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     (model, sink.into_vec())
 }
 
-/// `--set` pairs as constants; wrong ones are reported at the network.
+/// Reads `--set` pairs as constants; wrong ones are reported at the network.
 fn settings_of(network: &Network, set: &[(String, String)], sink: &mut Diagnostics) -> HashMap<String, Const> {
     let known: Vec<&str> = network.parameters.iter().map(|p| p.name.text.as_str()).collect();
     let mut out = HashMap::new();
@@ -177,13 +177,14 @@ fn settings_of(network: &Network, set: &[(String, String)], sink: &mut Diagnosti
     out
 }
 
-/// The constant that a text is, if it is one. What is wrong with it is reported by the caller, who knows the option.
+/// Reads the constant that a text is, if it is one. What is wrong with it is reported by the caller, who knows the
+/// option.
 fn set_constant(text: &str) -> Option<Const> {
     let (expr, mut sink) = (parse::constant(text)?, Diagnostics::default());
     ConstEvaluator { consts: &Consts::default(), sink: &mut sink }.evaluate(&expr).constant()
 }
 
-/// The network's outputs: those that it names, or its last value.
+/// Returns the network's outputs: those that it names, or its last value.
 fn results(network: &Network, expanded: &mut Expanded, sink: &mut Diagnostics) {
     if expanded.stopped {
         return;

@@ -14,12 +14,12 @@ pub enum Const {
     Bool(bool),
     /// A string.
     Text(Rc<str>),
-    /// Shared, because values are passed around by copy. Lists hold no lists.
+    /// A list, shared because values are passed around by copy. Lists hold no lists.
     List(Rc<[Const]>),
 }
 
 impl Const {
-    /// What it is, for "must be …, not …".
+    /// Says what it is, for "must be …, not …".
     pub fn describe(&self) -> String {
         match self {
             Const::Int(v) => format!("{v}"),
@@ -34,7 +34,7 @@ impl Const {
         }
     }
 
-    /// The number, if it is one.
+    /// Returns the number, if it is one.
     pub fn number(&self) -> Option<f64> {
         match self {
             Const::Int(v) => Some(*v as f64),
@@ -49,7 +49,7 @@ impl Const {
 pub enum Problem {
     /// The operand that is not a number (0 left, 1 right).
     NotANumber(usize),
-    /// One sentence.
+    /// Arithmetic without a result: one sentence.
     NoResult(String),
 }
 
@@ -57,7 +57,8 @@ fn overflow() -> Problem {
     Problem::NoResult("the result is too large".into())
 }
 
-/// `a op b`. Whole numbers stay whole; `/` gives a whole number where it is exact and a fraction where it is not.
+/// Computes `a op b`. Whole numbers stay whole; `/` gives a whole number where it is exact and a fraction where it is
+/// not.
 pub fn arithmetic(op: BinOp, a: &Const, b: &Const) -> Result<Const, Problem> {
     let (x, y) = match (a.number(), b.number()) {
         (None, _) => return Err(Problem::NotANumber(0)),
@@ -89,7 +90,7 @@ pub fn arithmetic(op: BinOp, a: &Const, b: &Const) -> Result<Const, Problem> {
     if result.is_finite() { Ok(Const::Float(result)) } else { Err(overflow()) }
 }
 
-/// `-a`
+/// Computes `-a`.
 pub fn negate(a: &Const) -> Result<Const, Problem> {
     match a {
         Const::Int(v) => v.checked_neg().map(Const::Int).ok_or_else(overflow),

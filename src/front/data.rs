@@ -182,7 +182,7 @@ pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Optio
     Some(DataSpec { source, path, prepare, augment, valid, allow_empty, grey, background })
 }
 
-/// A whole number counts examples, a fraction below 1 is a part of them.
+/// Reads the validation part: a whole number counts examples, a fraction below 1 is a part of them.
 fn valid(reader: &mut Reader) -> Option<f64> {
     let (v, entry) = (reader.constant(VALID)?, reader.entry_of(VALID)?);
     if v >= 1.0 && v.fract() != 0.0 {
@@ -192,7 +192,7 @@ fn valid(reader: &mut Reader) -> Option<f64> {
     Some(v)
 }
 
-/// The background's colour; white unless said.
+/// Reads the background's colour; white unless said.
 fn background(reader: &mut Reader) -> [u8; 3] {
     let (Some(colour), Some(entry)) = (reader.constant(BACKGROUND), reader.entry_of(BACKGROUND)) else {
         return [255; 3];
@@ -206,7 +206,7 @@ fn background(reader: &mut Reader) -> [u8; 3] {
     })
 }
 
-/// Shape `[channels, height, width]` and number of classes of the examples, where the source alone decides.
+/// Returns shape `[channels, height, width]` and number of classes of the examples, where the source alone decides.
 pub fn examples(source: &Source) -> Option<([usize; 3], usize)> {
     match source {
         Source::Digits => Some(([1, 8, 8], 10)),
@@ -217,7 +217,7 @@ pub fn examples(source: &Source) -> Option<([usize; 3], usize)> {
     }
 }
 
-/// The source's name in the language.
+/// Returns the source's name in the language.
 pub fn source_name(source: &Source) -> &'static str {
     match source {
         Source::Digits => "digits",

@@ -18,22 +18,22 @@ pub enum Severity {
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
-    /// Offset behind the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
 impl Span {
-    /// From one offset to another.
+    /// Makes a span from one offset to another.
     pub fn new(start: usize, end: usize) -> Span {
         Span { start, end }
     }
 
-    /// As a range of bytes.
+    /// Returns it as a range of bytes.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// From the start of this to the end of the other.
+    /// Returns the span from the start of this to the end of the other.
     pub fn to(self, other: Span) -> Span {
         Span { start: self.start, end: other.end.max(self.end) }
     }
@@ -57,12 +57,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// An error at a place.
+    /// Makes an error at a place.
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic { code, severity: Severity::Error, message: message.into(), span, labels: vec![], help: None }
     }
 
-    /// A warning at a place.
+    /// Makes a warning at a place.
     pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
     }
@@ -91,7 +91,7 @@ pub fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)
 }
 
-/// A span that lies in the text and on its character boundaries, whatever it was.
+/// Returns a span that lies in the text and on its character boundaries, whatever it was.
 fn clamp(text: &str, span: Span) -> Range<usize> {
     let mut start = span.start.min(text.len());
     while !text.is_char_boundary(start) {
@@ -104,7 +104,7 @@ fn clamp(text: &str, span: Span) -> Range<usize> {
     start..end
 }
 
-/// As a terminal shows them, one after the other.
+/// Renders them as a terminal shows them, one after the other.
 pub fn render(diagnostics: &[Diagnostic], text: &str, file: &str, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(120);
     let mut out = String::new();
@@ -135,7 +135,7 @@ pub fn render(diagnostics: &[Diagnostic], text: &str, file: &str, color: bool) -
     out
 }
 
-/// Line and column, both from 1; columns count characters.
+/// Returns line and column, both from 1; columns count characters.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let offset = clamp(text, Span::new(offset, offset)).start;
     let before = &text[..offset];
@@ -143,7 +143,8 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// As a list of objects: code, severity, message, file, place (bytes, lines and columns from 1), labels, help.
+/// Renders them as a list of objects: code, severity, message, file, place (bytes, lines and columns from 1), labels,
+/// help.
 pub fn to_json(diagnostics: &[Diagnostic], text: &str, file: &str) -> Value {
     let place = |span: Span| {
         let (line, column) = position(text, span.start);

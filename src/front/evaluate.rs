@@ -12,18 +12,18 @@ use super::suggest;
 use crate::ops::params::{Arg, Args, FromArg, Kind, Param};
 use std::collections::HashMap;
 
-/// Items of a list.
+/// The most items of a list.
 const MAX_LIST: usize = 1_000;
 
 /// Evaluates expressions: of a network, where names have values, or of a section, where only constants stand.
 pub trait Evaluator {
-    /// The expression's value; what is wrong with it is reported.
+    /// Returns the expression's value; what is wrong with it is reported.
     fn evaluate(&mut self, expr: &Expr) -> Value;
 
     /// Does the name stand for a value here?
     fn has_name(&self, name: &str) -> bool;
 
-    /// Where errors go.
+    /// Returns where errors go.
     fn sink(&mut self) -> &mut Diagnostics;
 
     /// Reports an error and gives the value of what it is about.
@@ -32,7 +32,7 @@ pub trait Evaluator {
         Value::Poison
     }
 
-    /// A list of constants.
+    /// Evaluates a list of constants.
     fn list(&mut self, items: &[Expr], span: Span) -> Value {
         if items.len() > MAX_LIST {
             let message = format!("a list has at most {MAX_LIST} items, this one has {}", items.len());
@@ -59,7 +59,7 @@ pub trait Evaluator {
         out.map_or(Value::Poison, |list| Value::Const(Const::List(list.into())))
     }
 
-    /// `-value`
+    /// Evaluates `-value`.
     fn negate(&mut self, value: Value, span: Span) -> Value {
         match value {
             Value::Const(value) => match constant::negate(&value) {
@@ -74,7 +74,7 @@ pub trait Evaluator {
         }
     }
 
-    /// `a op b` of two constants at their places; `whole` is the place of both.
+    /// Evaluates `a op b` of two constants at their places; `whole` is the place of both.
     fn combine(&mut self, op: BinOp, a: (&Const, Span), b: (&Const, Span), whole: Span) -> Value {
         match constant::arithmetic(op, a.0, b.0) {
             Ok(value) => Value::Const(value),
@@ -113,7 +113,7 @@ pub trait Evaluator {
         checked.map_err(|d| self.sink().report(d)).ok()
     }
 
-    /// The argument of a parameter, read as its type; `None` if it is wrong.
+    /// Reads the argument of a parameter as its type; `None` if it is wrong.
     fn read<T: FromArg>(&mut self, param: Param<T>, expr: &Expr, what: &str) -> Option<T> {
         let mut args = Args::default();
         args.set(&param.spec, self.argument(param.spec.kind, expr, what)?);
@@ -192,7 +192,7 @@ impl Evaluator for ConstEvaluator<'_> {
     }
 }
 
-/// The error for a name that nothing has. `function`: there is a function of that name.
+/// Makes the error for a name that nothing has. `function`: there is a function of that name.
 pub fn unknown_name(name: &str, span: Span, function: bool, known: &[&str]) -> Diagnostic {
     let message = format!("nothing here has the name `{}`", shorten(name));
     let d = Diagnostic::error(codes::UNKNOWN_NAME, span, message);
@@ -202,7 +202,7 @@ pub fn unknown_name(name: &str, span: Span, function: bool, known: &[&str]) -> D
     d.maybe_help(suggest::help(name, known, "known here are"))
 }
 
-/// The error for a call of something that is not a function.
+/// Makes the error for a call of something that is not a function.
 pub fn unknown_function(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error(codes::UNKNOWN_FUNCTION, span, format!("there is no function `{}`", shorten(name)))
 }

@@ -36,7 +36,7 @@ use ast::Item;
 use diag::{Diagnostic, Severity, Span, has_errors};
 use lex::Token;
 
-/// Size of a file: a thousand times what people write.
+/// The most bytes of a file: a thousand times what people write.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Stack of the thread that parses and expands: recursion is bounded (brackets, blocks within blocks), and this holds

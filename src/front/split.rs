@@ -7,7 +7,7 @@ use super::diag::{Diagnostic, Span};
 use super::lex::{Token, TokenKind};
 use super::suggest;
 
-/// Brackets within brackets. What people write stays below ten.
+/// The most brackets within brackets; what people write stays below ten.
 pub const MAX_NESTING: usize = 128;
 
 /// Words that start a top-level item.
@@ -231,7 +231,7 @@ impl Splitter<'_> {
     }
 }
 
-/// Words of a file in messages: not more than a line of them.
+/// Cuts words of a file for messages: not more than a line of them.
 pub fn shorten(word: &str) -> String {
     if word.chars().count() <= 40 {
         return word.to_string();

@@ -199,7 +199,7 @@ fn balance(section: &Section, reader: &mut Reader) -> (bool, Option<ClassWeights
     (balance, weights)
 }
 
-/// A schedule that moves the momentum needs one, and must be the only one that does.
+/// Reports a schedule that moves the momentum beside an optimiser without one, or beside another that moves it.
 fn cycle_conflict(optimized: &Optimized, schedule: &Schedule, reader: &mut Reader) {
     let (Schedule::OneCycle { momentum: Some(_), .. }, Some(entry)) = (schedule, reader.entry(SCHEDULE)) else {
         return;

@@ -30,7 +30,7 @@ pub fn input_port(input: &Input, ty: &Type, buffer: usize) -> Port {
 }
 
 impl Interpreter {
-    /// Parameters start as zeros.
+    /// Makes an interpreter of the graph whose parameters are zeros.
     pub fn new(graph: Graph) -> Interpreter {
         let (mut inputs, mut params) = (vec![], vec![]);
         for id in graph.ids() {

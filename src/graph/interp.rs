@@ -78,7 +78,7 @@ macro_rules! real {
 real!(f32);
 real!(f64);
 
-/// Dense, in logical order, the batch first where there is one.
+/// A dense array in logical order, the batch first where there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<E> {
     /// Sizes of its dimensions, the batch first where it is batched.
@@ -131,7 +131,7 @@ impl<T: Real> Value<T> {
 /// What an evaluation knows besides its operands.
 #[derive(Clone, Copy, Debug)]
 pub struct EvalCx<'a> {
-    /// Images in this run, index of the first in the whole batch, images in the whole batch.
+    /// Images in this run.
     pub batch: usize,
     /// Number of the first image in the whole batch.
     pub first: usize,

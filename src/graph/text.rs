@@ -180,7 +180,7 @@ impl<'a> Cursor<'a> {
 
     fn number(&mut self) -> Result<usize, LineError> {
         let word = self.word()?;
-        word.parse().map_err(|_| LineError::Syntax(format!("`{word}` is no number of a value")))
+        word.parse().map_err(|_| LineError::Syntax(format!("`{word}` is not the number of a value")))
     }
 
     fn value(&mut self, values: &[NodeId]) -> Result<NodeId, LineError> {
@@ -267,9 +267,9 @@ impl<'a> Cursor<'a> {
             return text
                 .parse()
                 .map(Attr::Int)
-                .map_err(|_| LineError::Syntax(format!("`{text}` is no whole number that fits")));
+                .map_err(|_| LineError::Syntax(format!("`{text}` is not a whole number that fits")));
         }
-        text.parse().map(Attr::Float).map_err(|_| LineError::Syntax(format!("`{text}` is no number")))
+        text.parse().map(Attr::Float).map_err(|_| LineError::Syntax(format!("`{text}` is not a number")))
     }
 }
 
@@ -288,7 +288,7 @@ fn escape(chars: &mut std::str::CharIndices) -> Result<char, LineError> {
         Some('u') => {
             let digits: String = chars.map(|(_, c)| c).skip_while(|c| *c == '{').take_while(|c| *c != '}').collect();
             let code = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-            code.ok_or_else(|| LineError::Syntax(format!("`\\u{{{digits}}}` is no character")))
+            code.ok_or_else(|| LineError::Syntax(format!("`\\u{{{digits}}}` is not a character")))
         }
         _ => Err("an unknown escape in a text".into()),
     }

@@ -19,7 +19,7 @@ pub fn verify(graph: Graph) -> Result<Verified<Graph>, VerifyErrors> {
     Ok(Verified::vouch(graph))
 }
 
-/// The same for a graph that is needed further on.
+/// Like [`verify`], for a graph that is needed further on.
 pub fn check(graph: &Graph) -> Result<(), VerifyErrors> {
     let mut faults: Vec<VerifyError> = structure(graph).into_iter().map(VerifyError::Rule).collect();
     // Types and results of a graph without structure cannot even be looked at.
@@ -38,7 +38,7 @@ fn label(graph: &Graph, id: NodeId) -> String {
     }
 }
 
-/// Operands exist, and every node can be put behind its operands.
+/// Checks that operands exist, and that every node can be put after its operands.
 fn structure(graph: &Graph) -> Vec<String> {
     let mut faults = Vec::new();
     for id in graph.ids() {
@@ -124,7 +124,7 @@ fn results(graph: &Graph) -> Vec<String> {
             continue;
         }
         if !matches!(graph.op(*param), Operator::Param(_)) {
-            faults.push(format!("update of {}, which is no parameter", label(graph, *param)));
+            faults.push(format!("update of {}, which is not a parameter", label(graph, *param)));
         }
         if graph.ty(*param) != graph.ty(*value) {
             let (have, want) = (graph.ty(*value), graph.ty(*param));

@@ -140,7 +140,7 @@ impl MicroKernelBuilder {
         self.push(Inst::StoreTile { to: Address { base, index: index.into() }, value, pitch: pitch as u32 });
     }
 
-    /// `acc` and the products of the rows of `a` with the columns of `b`.
+    /// Adds to `acc` the products of the rows of `a` with the columns of `b`.
     pub fn outer(&mut self, kind: Outer, acc: Val, a: Val, b: Val) -> Val {
         self.op(Op::Outer { kind, acc, a, b })
     }
@@ -185,7 +185,7 @@ impl MicroKernelBuilder {
         self.binary(Binary::Min, left, right)
     }
 
-    /// `a · b + c`, rounded once.
+    /// Computes `a · b + c`, rounded once.
     pub fn fma(&mut self, a: Val, b: Val, c: Val) -> Val {
         self.op(Op::Fma { a, b, c })
     }
@@ -281,7 +281,7 @@ impl KernelBuilder {
         self.in_space(name, elem, len, Space::Local)
     }
 
-    /// Memory of one work item: a few elements at constant places, so that they become registers.
+    /// Adds memory of one work item: a few elements at constant places, so that they become registers.
     pub fn private(&mut self, name: &str, elem: Elem, len: usize) -> Memory {
         self.in_space(name, elem, len, Space::Private)
     }
@@ -290,19 +290,19 @@ impl KernelBuilder {
         Memory::Scratch(self.kernel.scratch.push(Scratch { name: name.into(), elem, len, space }))
     }
 
-    /// A GPU kernel's two loops: `groups` groups of `items` items, `body(builder, group, item)`.
+    /// Adds a GPU kernel's two loops: `groups` groups of `items` items, `body(builder, group, item)`.
     pub fn groups(&mut self, groups: impl Into<Expr>, items: usize, body: impl FnOnce(&mut KernelBuilder, Expr, Expr)) {
         self.range("group", LoopKind::Group, 0, groups, |k, group| {
             k.range("item", LoopKind::Item, 0, items, |k, item| body(k, group, item));
         });
     }
 
-    /// All items of the group wait for each other.
+    /// Makes all items of the group wait for each other.
     pub fn barrier(&mut self) {
         self.push(Stmt::Barrier);
     }
 
-    /// `for name in begin..end { body(builder, variable) }`
+    /// Adds `for name in begin..end { body(builder, variable) }`.
     pub fn range(
         &mut self,
         name: &str,
@@ -318,12 +318,12 @@ impl KernelBuilder {
         self.push(Stmt::For { var, kind, begin: begin.into(), end: end.into(), body });
     }
 
-    /// `for name in 0..end`, in order.
+    /// Adds `for name in 0..end`, in order.
     pub fn serial(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Serial, 0, end, body);
     }
 
-    /// `for name in 0..end`, whose iterations are independent of each other and run on all threads.
+    /// Adds `for name in 0..end`, whose iterations are independent of each other and run on all threads.
     pub fn parallel(&mut self, name: &str, end: impl Into<Expr>, body: impl FnOnce(&mut KernelBuilder, Expr)) {
         self.range(name, LoopKind::Parallel, 0, end, body);
     }

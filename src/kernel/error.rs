@@ -14,7 +14,7 @@ pub enum Place {
     Kernel(String),
 }
 
-/// The types of an operation's operands do not fit it, or that of the memory that it reads.
+/// Says that the types of an operation's operands do not fit it, or that of the memory that it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct OperandError(pub String);

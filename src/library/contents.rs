@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 
 /// The programs of a library and its weights.
 pub(super) struct Compiled {
-    /// By level of processors, at least one.
+    /// The inference program by level of processors, at least one.
     inference: Vec<Kernels>,
-    /// What prepares pictures, by level; empty where there are none.
+    /// The program that prepares pictures, by level; empty where there is none.
     preparation: Vec<Kernels>,
     /// The training step by level; empty without it.
     training: Vec<Kernels>,
-    /// Those that were given, or with which training starts.
+    /// The weights that were given, or those with which training starts.
     pub weights: Weights,
     /// The weights file of inference.
     pub saved: Store,
@@ -68,7 +68,7 @@ impl Compiled {
         self.inference.last().expect("there is at least one level")
     }
 
-    /// Gives it up, with the texts of training added.
+    /// Gives up the kernels of the most demanding level, with the texts of training added.
     pub fn take_last(&mut self) -> Kernels {
         let mut last = self.inference.pop().expect("there is at least one level");
         last.dumps.extend(self.training.pop().into_iter().flat_map(|k| k.dumps));

@@ -22,7 +22,7 @@ pub struct BuildRequest<'a> {
     pub levels: &'a [Level],
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
-    /// How they are read, and what their bytes are divided by.
+    /// How pictures are read, and what their bytes are divided by.
     pub reading: (Pictures, f32),
     /// Names of the classes; empty if they are not known.
     pub classes: Vec<String>,

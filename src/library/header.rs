@@ -9,7 +9,7 @@ const FILES: [(&str, &str); 3] = [
     ("@name@.pc", include_str!("templates/pkgconfig.pc")),
     ("CMakeLists.txt", include_str!("templates/CMakeLists.txt")),
 ];
-/// Those that only networks which take pictures have use for.
+/// Names of files and their templates, for networks that take pictures.
 const EXAMPLES: [(&str, &str); 3] = [
     ("classify.c", include_str!("templates/classify.c")),
     ("classify.rs", include_str!("templates/classify_rs.txt")),
@@ -30,21 +30,21 @@ pub fn identifier(name: &str) -> String {
 
 /// What the header says about a network.
 pub struct About<'a> {
-    /// The network's, as in its text.
+    /// The network's name, as in its text.
     pub name: &'a str,
-    /// Gives inputs and outputs.
+    /// Its plan, which says the inputs and outputs.
     pub plan: &'a Plan,
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
     /// The number of classes.
     pub classes: usize,
-    /// The weights are inside the library.
+    /// Whether the weights are inside the library.
     pub embedded: bool,
-    /// There is a training step.
+    /// Whether there is a training step.
     pub training: bool,
-    /// There are kernels for OpenCL.
+    /// Whether there are kernels for OpenCL.
     pub opencl: bool,
-    /// Of ninc.
+    /// The version of ninc.
     pub version: &'a str,
 }
 

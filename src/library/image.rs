@@ -61,13 +61,13 @@ pub enum Feed {
 
 /// What belongs to a program besides its plan.
 pub struct Extras<'a> {
-    /// For each input of the plan.
+    /// What feeds each input of the plan.
     pub feeds: Vec<Feed>,
-    /// Gives the preparation, if there is one.
+    /// The weights, which have the preparation, if there is one.
     pub weights: &'a Weights,
     /// Channels, height and width of pictures, if the network takes any.
     pub picture: Option<[usize; 3]>,
-    /// How they are read, and what their bytes are divided by.
+    /// How pictures are read.
     pub reading: Pictures,
     /// Bytes of memory in which one picture is prepared.
     pub staging: usize,
@@ -79,7 +79,7 @@ pub struct Extras<'a> {
 
 /// What a training step needs.
 pub struct Training<'a> {
-    /// Of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
     /// The weights file of inference, which the library writes as well.
     pub saved: &'a Store,
@@ -100,7 +100,7 @@ impl Image {
         at
     }
 
-    /// Appends bytes with at least one 0 behind them and gives their offset. What follows is aligned.
+    /// Appends bytes with at least one 0 after them and gives their offset. What follows is aligned.
     fn text(&mut self, text: &[u8]) -> u64 {
         let at = self.bytes.len() as u64;
         self.bytes.extend_from_slice(text);
@@ -220,7 +220,7 @@ fn launches(image: &mut Image, plan: &Plan, launches: &[Launch]) -> Result<(u64,
         }
         let buffers: Vec<_> = launch.buffers.iter().map(|&b| place(plan.buffers[b].place)).collect();
         list.push(records::Launch {
-            // The linker's: the address of the kernel.
+            // The address of the kernel, which the linker fills in.
             kernel: 0,
             fixed: launch.iterations.fixed as u64,
             each: launch.iterations.each as u64,

@@ -19,10 +19,10 @@ pub enum Level {
 impl Level {
     /// Every level, in the order of what they ask for.
     pub const ALL: [Level; 4] = [Level::Baseline, Level::V3, Level::V4, Level::Native];
-    /// What a library for several levels holds.
+    /// The levels that a library for several of them holds.
     pub const FAT: [Level; 3] = [Level::Baseline, Level::V3, Level::V4];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Level::Baseline => "baseline",
@@ -56,7 +56,7 @@ impl Level {
 /// The targets that libraries can be built for.
 pub const TRIPLES: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
-/// This machine's, if libraries can be built for it.
+/// Returns this machine's target, if libraries can be built for it; otherwise the first one.
 pub fn host_triple() -> &'static str {
     match (cfg!(target_arch = "x86_64"), cfg!(target_arch = "aarch64")) {
         (true, _) => TRIPLES[0],

@@ -64,9 +64,9 @@ fn needs(target: &Target) -> i64 {
 
 /// A program for all levels, and what belongs to it.
 pub struct ProgramVariants<'a> {
-    /// From the least to the most demanding level.
+    /// The programs, from the least to the most demanding level.
     pub variants: Vec<Variant<'a>>,
-    /// One for all levels.
+    /// What belongs to the program at all levels.
     pub extras: Extras<'a>,
 }
 
@@ -75,9 +75,9 @@ const TEAMS: usize = 0x10000;
 
 /// What a library holds.
 pub struct LibraryContents<'a> {
-    /// The network.
+    /// The network's inference.
     pub inference: ProgramVariants<'a>,
-    /// What brings pictures to what the network was trained on, where it takes any. Its parameters are the
+    /// The program that brings pictures to what the network was trained on, where it takes any. Its parameters are the
     /// preparation's tensors, in their order.
     pub preparation: Option<ProgramVariants<'a>>,
     /// A step of its training.

@@ -5,7 +5,7 @@ use ninc_runtime::opencl::Source;
 use ninc_runtime::plan::{Launch, Place, Plan, Port};
 use serde_json::{Value, json};
 
-/// Items of a group where the kernel does not care.
+/// Items of a group where the kernel is not written for groups.
 const ITEMS: usize = 64;
 
 /// What a reader has to know; part of the file.
@@ -30,7 +30,7 @@ const HOW: [&str; 14] = [
      each batch, write the inputs, run `launches` in their order, and read the outputs. An in-order queue \
      needs no further waiting.",
     "A launch has one dimension. `iterations` is fixed + each * ceil(n / images). Where `groups` is \"iterations\", \
-     launch so many groups of `local_size` items, neither more nor fewer.",
+     launch that many groups of `local_size` items, neither more nor fewer.",
     "Where `groups` is \"any\", any number of groups of any size will do, because the items share the iterations: \
      about as many items as iterations, in groups of `local_size`, at most 65536 groups.",
     "A launch without iterations is left out.",

@@ -26,7 +26,7 @@ impl<const N: usize> Words for [u64; N] {
 
 /// A record as it lies in memory.
 pub trait Record {
-    /// Size in bytes.
+    /// Its size in bytes.
     const BYTES: usize;
     /// The record's bytes, little-endian.
     fn bytes(&self) -> Vec<u8>;
@@ -166,7 +166,7 @@ records! {
         entry: u64,
         sum: u64,
         elements: u64,
-        /// As in `Buffer`.
+        /// The memory that it lies in, as in `Buffer`.
         kind: u64,
         offset: u64,
         /// 1 if there is one for each image.
@@ -176,7 +176,7 @@ records! {
         value: u64,
         rank: u64,
         dims_at: u64,
-        /// Of each dimension in the order of memory: its size, and its stride in the logical order. Ones and zeros in
+        /// The size of each dimension in the order of memory, and its stride in the logical order. Ones and zeros in
         /// front.
         sizes: [u64; RANK],
         strides: [u64; RANK],

@@ -7,7 +7,7 @@ use crate::lower::{Origins, cost};
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
 
-/// Images of the batch that rows are counted for: at least as many as kernels share a round between.
+/// Images of the batch that rows are counted for: at least as many as kernels share an iteration between.
 const IMAGES: usize = 8;
 
 /// One launch, for an image of a batch.
@@ -21,7 +21,7 @@ pub struct Row {
     pub tile: Option<String>,
     /// Multiply-adds that the kernel does: with those of padded tiles, and without those that an algorithm saves.
     pub executed: u64,
-    /// Of all that it reads and writes for one image.
+    /// Bytes that it reads and writes for one image.
     pub bytes: u64,
     /// The part of a core's multiply-adds that the model of costs predicts, in thousandths; nothing where none are
     /// done.

@@ -11,9 +11,9 @@ const IMAGES: usize = 8;
 
 /// Predicted cycles on one core.
 pub struct Work {
-    /// Of each run.
+    /// Cycles of each run.
     pub fixed: u64,
-    /// Of each image.
+    /// Cycles of each image.
     pub per_image: u64,
     /// A further thread pays where each has at least this many: with fewer, the barriers take longer than it saves.
     pub worth: u64,
@@ -30,7 +30,7 @@ pub fn work(plan: &Plan, module: &Module, target: &Target) -> Work {
     let prepare = if plan.prepare_each_run { &plan.prepare[..] } else { &[] };
     let fixed: f64 = prepare.iter().map(|launch| cycles(launch, 1)).sum();
     let all: f64 = plan.launches.iter().map(|launch| cycles(launch, images)).sum();
-    // A barrier stands behind each launch. A second thread saves half of the work, which is the share of each.
+    // A barrier stands after each launch. A second thread saves half of the work, which is the share of each.
     let barriers = cost::launches(prepare.len() + plan.launches.len());
     Work { fixed: fixed as u64, per_image: (all / images as f64) as u64, worth: barriers.max(1.0) as u64 }
 }

@@ -31,8 +31,8 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
     /// Name of the layer and shape of the convolution.
-    pub cx: String,
-    /// Those that apply.
+    pub what: String,
+    /// The forms that apply.
     pub candidates: Vec<Candidate>,
     /// Index of the one that was taken.
     pub taken: usize,
@@ -76,7 +76,7 @@ pub fn share_of_peak(target: &Target, work: &Work, tile: Option<Tile>, bytes: us
     Some(vectors(target, work.multiply_adds) / cycles(target, work, tile, bytes))
 }
 
-/// Cycles of as many operations in full vectors.
+/// Cycles of this many operations in full vectors.
 fn vectors(target: &Target, count: u64) -> f64 {
     operations(count as f64 / f64::from(target.lanes))
 }
@@ -93,7 +93,7 @@ pub fn cycles(target: &Target, work: &Work, tile: Option<Tile>, bytes: usize) ->
 pub fn explain(choices: &[Choice]) -> String {
     let mut text = String::from("microseconds an image on one core of 3 GHz\n");
     for choice in choices {
-        text += &format!("{}\n", choice.cx);
+        text += &format!("{}\n", choice.what);
         for (i, c) in choice.candidates.iter().enumerate() {
             let mark = if i == choice.taken { '*' } else { ' ' };
             text += &format!("  {mark} {:<32} {:>9.1}\n", c.name, c.cycles / GIGAHERTZ / 1e3);

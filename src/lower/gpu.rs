@@ -11,9 +11,9 @@ pub struct Gpu {
     pub local_bytes: usize,
     /// The most items of a group.
     pub group_items: usize,
-    /// Of chains for which nothing was measured.
+    /// What becomes of chains for which nothing was measured.
     pub fusion: Fusion,
-    /// 32 neighbouring items multiply matrices of bf16 numbers together.
+    /// Whether 32 neighbouring items multiply matrices of bf16 numbers together.
     pub tensor: bool,
     /// The tile of products for which nothing was measured.
     pub tile: GroupTile,
@@ -24,9 +24,9 @@ pub struct Gpu {
 /// What `ninc tune` found best on a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Measured {
-    /// By the product's name.
+    /// The best tiles, by the product's name.
     pub tiles: BTreeMap<String, GroupTile>,
-    /// By the chain's name.
+    /// The best forms, by the chain's name.
     pub chains: BTreeMap<String, Fusion>,
 }
 
@@ -45,10 +45,10 @@ pub enum Fusion {
 }
 
 impl Fusion {
-    /// Those that `ninc tune` measures.
+    /// The numbers of pixels that `ninc tune` measures.
     pub const ROWS: [usize; 3] = [64, 32, 16];
 
-    /// What was measured, as a word.
+    /// Returns the word that a measurement is kept by.
     pub fn name(self) -> String {
         match self {
             Fusion::Auto => "auto".into(),
@@ -58,7 +58,7 @@ impl Fusion {
         }
     }
 
-    /// The measured form of this name.
+    /// Finds the measured form of this name.
     pub fn named(name: &str) -> Option<Fusion> {
         let measured = Fusion::ROWS.map(Fusion::Rows).into_iter().chain([Fusion::Never]);
         measured.into_iter().find(|f| f.name() == name)
@@ -66,12 +66,13 @@ impl Fusion {
 }
 
 impl Measured {
-    /// What `name` is kept as. It was measured with this precision, which memory and units that products use depend on.
+    /// Returns the key that `name` is kept under. It was measured with this precision, which memory and units that
+    /// products use depend on.
     pub fn key(name: &str, precision: Option<Format>) -> String {
         precision.map_or(String::new(), |format| format!("{} ", format.name())) + name
     }
 
-    /// From words by key, as they are kept, those of this precision; and how many of them say nothing here.
+    /// Parses stored tuning entries for this precision. Also returns how many of them could not be used.
     pub fn from_words(
         words: &BTreeMap<String, String>,
         precision: Option<Format>,
@@ -110,7 +111,7 @@ pub struct GroupTile {
 }
 
 impl GroupTile {
-    /// Those that `ninc tune` measures, the usual one first.
+    /// The tiles that `ninc tune` measures, the usual one first.
     pub const ALL: [GroupTile; 7] = [
         GroupTile::new([64, 64], [4, 4], 16),
         GroupTile::new([32, 32], [2, 2], 16),
@@ -130,12 +131,12 @@ impl GroupTile {
         (self.rows / self.item_rows) * (self.columns / self.item_columns)
     }
 
-    /// `64x64x16_4x4`
+    /// Returns its name: `64x64x16_4x4`.
     pub fn name(&self) -> String {
         format!("{}x{}x{}_{}x{}", self.rows, self.columns, self.depth, self.item_rows, self.item_columns)
     }
 
-    /// The measured tile of this name.
+    /// Finds the measured tile of this name.
     pub fn named(name: &str) -> Option<GroupTile> {
         GroupTile::ALL.into_iter().find(|t| t.name() == name)
     }

@@ -32,7 +32,7 @@ pub enum Role {
 /// Memory of one value, before it has a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// For people.
+    /// Its name, for people.
     pub name: String,
     /// Type of its elements.
     pub elem: Elem,
@@ -73,16 +73,16 @@ pub struct ProgramBuilder {
     pub module: Module,
     /// All buffers.
     pub buffers: PrimaryMap<BufferId, Buffer>,
-    /// Run when parameters changed (inference), or at the start of each step (training).
+    /// Launches that run when parameters changed (inference), or at the start of each step (training).
     pub prepare: Vec<Launch>,
-    /// In the order of a run.
+    /// Launches in the order of a run.
     pub launches: Vec<Launch>,
     /// Values shared by the batch that are made from values per image, each with the launch after which it is a sum
     /// over the device's images.
     pub partial_sums: Vec<(usize, BufferId)>,
-    /// Instead of `launches` where the batch is small; makes the same values.
+    /// Launches that replace `launches` where the batch is small; they make the same values.
     pub small_batch: Option<Vec<Launch>>,
-    /// What was weighed, for whoever wants to know.
+    /// Choices of algorithms, for whoever wants to know.
     pub choices: Vec<Choice>,
     /// On a GPU, the chains that can be one kernel: their names, and the products that they are otherwise.
     pub chains: BTreeMap<String, Vec<String>>,
@@ -179,7 +179,7 @@ impl ProgramBuilder {
     }
 }
 
-/// `name`, with a number behind it if it is taken.
+/// Returns `name`, with a number added if it is taken.
 fn unused(name: String, taken: impl Fn(&str) -> bool) -> String {
     let numbered = (2..).map(|i| format!("{name}_{i}"));
     std::iter::once(name.clone()).chain(numbered).find(|n| !taken(n)).unwrap_or(name)

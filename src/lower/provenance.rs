@@ -74,7 +74,7 @@ impl<M: Into<Method>> From<M> for Provenance {
 /// The provenance of all kernels of a program. Names are unique in it.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
-    /// By the kernel's name.
+    /// Provenance by the kernel's name.
     pub kernels: HashMap<String, Provenance>,
     /// Register tiles of the micro-kernels that multiply matrices, by name.
     pub tiles: HashMap<String, Tile>,

@@ -20,7 +20,7 @@ pub trait MicroKernelSpec: Eq + Hash + Display + Send + Sync + 'static {
     }
 }
 
-/// A float constant of a specification: equal to another where the bits are.
+/// A float constant of a specification; two are equal where their bits are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Constant(u32);
 
@@ -37,7 +37,7 @@ impl Constant {
     }
 }
 
-/// The bits in hexadecimal, for names.
+/// Shows the bits in hexadecimal, for names.
 impl Display for Constant {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:08x}", self.0)

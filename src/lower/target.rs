@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Which instructions micro-kernels are encoded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// Cranelift, 128-bit vectors, any processor it knows.
+    /// Cranelift's instructions, with 128-bit vectors, for any processor it knows.
     Portable,
     /// 256-bit vectors, 16 registers.
     Avx2,
@@ -24,7 +24,7 @@ pub enum Algorithm {
     Auto,
     /// Sums of products as the definition says.
     Direct,
-    /// Where it applies (square unstrided windows), else direct.
+    /// Winograd's form where it applies (square unstrided windows), else direct.
     Winograd,
 }
 
@@ -47,7 +47,7 @@ pub struct Target {
     pub lanes: u32,
     /// Vector registers.
     pub registers: u32,
-    /// A fused multiply-add exists.
+    /// Whether a fused multiply-add exists.
     pub fma: bool,
     /// Data cache sizes in bytes: first level and second level of a core, third level shared.
     pub cache: [usize; 3],
@@ -73,11 +73,11 @@ pub enum Machine {
 pub struct Cpu {
     /// Instructions of micro-kernels.
     pub isa: Isa,
-    /// Products of bf16 pairs (VDPBF16PS) exist, and are faster than multiply-adds on float32.
+    /// Whether products of bf16 pairs (VDPBF16PS) exist, and are faster than multiply-adds on float32.
     pub bf16: bool,
-    /// VPDPBUSD exists.
+    /// Whether VPDPBUSD exists.
     pub vnni: bool,
-    /// Tiles are multiplied (AMX: TDPBF16PS and TDPBUSD), and AVX512_BF16 rounds to bf16.
+    /// Whether tiles can be multiplied (AMX: TDPBF16PS and TDPBUSD), with AVX512_BF16 to round to bf16.
     pub tiles: bool,
 }
 
@@ -100,13 +100,13 @@ impl Target {
         Target::gpu_with(GroupTile::ALL[0], Arc::default())
     }
 
-    /// The same with another tile, or with what was measured.
+    /// Like [`Target::gpu`], with another tile, or with what was measured.
     pub fn gpu_with(tile: GroupTile, measured: Arc<Measured>) -> Target {
         let gpu = Gpu { local_bytes: 32 << 10, group_items: 256, fusion: Fusion::Auto, tensor: false, tile, measured };
         Target { lanes: 1, machine: Machine::Gpu(gpu), ..Target::portable(true) }
     }
 
-    /// The same within the limits of a device.
+    /// Returns the target within the limits of a device.
     pub fn limited(self, local_bytes: u64, group_items: usize) -> Target {
         self.with_gpu(|gpu| {
             // A group that takes all of a large local memory would be alone on its unit.
@@ -125,7 +125,7 @@ impl Target {
         }
     }
 
-    /// What a processor has; nothing of a GPU is among it.
+    /// Returns what a processor has; of a GPU, what a portable processor has.
     pub fn cpu(&self) -> Cpu {
         match self.machine {
             Machine::Cpu(cpu) => cpu,
@@ -138,7 +138,7 @@ impl Target {
         matches!(self.machine, Machine::Gpu(_))
     }
 
-    /// The same with a change of what a processor has.
+    /// Returns the target with a change of what a processor has; a GPU stays as it is.
     pub fn with_cpu(mut self, change: impl FnOnce(&mut Cpu)) -> Target {
         if let Machine::Cpu(cpu) = &mut self.machine {
             change(cpu);
@@ -146,7 +146,7 @@ impl Target {
         self
     }
 
-    /// The same with a change of what a GPU's recipes know.
+    /// Returns the target with a change of what a GPU's recipes know; a processor stays as it is.
     pub fn with_gpu(mut self, change: impl FnOnce(&mut Gpu)) -> Target {
         if let Machine::Gpu(gpu) = &mut self.machine {
             change(gpu);
@@ -156,10 +156,10 @@ impl Target {
 }
 
 impl Isa {
-    /// From the narrowest to the widest.
+    /// All instruction sets, from the narrowest to the widest.
     pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512];
 
-    /// As `--isa` says it.
+    /// Returns the word of `--isa`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
@@ -206,7 +206,7 @@ impl Target {
     }
 }
 
-/// Intel's processors multiply pairs of bf16 at half the rate of multiply-adds on float32.
+/// Are products of bf16 pairs fast? Intel's processors multiply them at half the rate of multiply-adds on float32.
 fn host_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::is_x86_feature_detected!("avx512bf16") && !ninc_runtime::tiles::by_intel();
@@ -261,7 +261,7 @@ pub fn parse_caches(text: &str) -> Option<[usize; 3]> {
     sizes?.try_into().ok().filter(|sizes: &[usize; 3]| sizes.iter().all(possible))
 }
 
-/// `48K`, `2M` or bytes.
+/// Reads `48K`, `2M` or a number of bytes.
 fn parse_size(text: &str) -> Option<usize> {
     let (digits, unit) = match text.strip_suffix(['K', 'M']) {
         Some(digits) => (digits, if text.ends_with('K') { 1 << 10 } else { 1 << 20 }),

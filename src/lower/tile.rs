@@ -2,7 +2,7 @@
 
 use super::target::{Isa, Target};
 
-/// Rows x vectors of accumulators.
+/// A register tile: rows x vectors of accumulators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Rows of results.
@@ -44,7 +44,7 @@ fn vectors_time(tile: Tile, m: usize, width: usize) -> f64 {
     (width / tile.vectors) as f64 * row_tiles(tile.vectors) + if rest > 0 { row_tiles(rest) } else { 0.0 }
 }
 
-/// The same for `n` columns.
+/// Time of one term of the sums of `m` rows and `n` columns, in multiply-adds of a vector.
 pub fn tile_time(tile: Tile, m: usize, n: usize) -> f64 {
     vectors_time(tile, m, n.div_ceil(tile.lanes as usize))
 }
@@ -54,7 +54,7 @@ pub fn tile(target: &Target, m: usize, n: usize) -> Tile {
     tile_by(target, m, n, |_| 1.0)
 }
 
-/// The same where a tile has other costs too: `factor` of its time.
+/// Like [`tile`], where a tile has other costs too: `factor` of its time.
 pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64) -> Tile {
     let lanes = target.lanes;
     let (m, width) = (m.max(1), n.div_ceil(lanes as usize).max(1));

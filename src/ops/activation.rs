@@ -20,12 +20,12 @@ use crate::types::Type;
 pub enum Function {
     /// `max(x, 0)`
     Relu,
-    /// `slope` is the factor below 0, at least 0.
+    /// `x` above 0, `slope·x` below; `slope` is at least 0.
     LeakyRelu {
         /// Factor below 0.
         slope: f64,
     },
-    /// `alpha` is above 0.
+    /// `x` above 0, `alpha·(exp(x) - 1)` below; `alpha` is above 0.
     Elu {
         /// Factor of `exp(x) - 1` below 0.
         alpha: f64,
@@ -73,7 +73,7 @@ impl Function {
         }
     }
 
-    /// As recipes know it.
+    /// Returns the function as recipes know it.
     pub fn recipe(self) -> recipes::Function {
         match self {
             Function::Relu => recipes::Function::Relu,

@@ -12,7 +12,7 @@ use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::elementwise;
 use crate::types::Type;
 
-/// All operands must have one type; the message names the first that differs.
+/// Checks that all operands have one type; the message names the first that differs.
 fn equal_operands(cx: &LayerCx, what: &str) -> Result<(), LayerError> {
     let first = cx.operand_type(0);
     for i in 1..cx.operands.len() {

@@ -24,7 +24,7 @@ pub enum Attr {
 }
 
 impl Attr {
-    /// A name alone.
+    /// Makes an attribute of a name alone.
     pub fn word(name: &str) -> Attr {
         Attr::Call(name.into(), vec![])
     }
@@ -192,7 +192,7 @@ pub struct Attribute {
     pub name: &'static str,
     /// Its value in this operator.
     pub value: Attr,
-    /// The value is the one that is taken where a text does not give it.
+    /// Whether the value is the one that is taken where a text does not give it.
     pub is_default: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case with normal operands.
+    /// Makes a case with normal operands.
     pub fn new(op: impl Into<Operator>, batch: usize, operands: &[Type]) -> Case {
         Case { op: op.into(), operands: operands.to_vec(), batch, draw: Draw::Normal }
     }
@@ -31,12 +31,12 @@ impl Case {
 /// How the operands of a test case are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Draw {
-    /// Standard normal.
+    /// Standard normal numbers.
     Normal,
-    /// Normal, but no two elements closer than finite differences need: for maxima and kinks.
+    /// Normal numbers, no two elements closer than finite differences need: for maxima and kinks.
     Distinct,
-    /// In (0.1, 1.1).
+    /// Numbers in (0.1, 1.1).
     Positive,
-    /// The integers are labels below this.
+    /// Whole numbers: labels below this.
     Labels(usize),
 }

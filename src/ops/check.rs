@@ -6,12 +6,12 @@ use crate::types::{DType, Type};
 /// The most elements of one value (per image or shared): 8 GiB of floats. Anything above is a slip in the model file.
 pub const MOST_ELEMENTS: usize = 1 << 31;
 
-/// The operands, if there are exactly `N`.
+/// Returns the operands, if there are exactly `N`.
 pub fn exactly<const N: usize>(operands: &[Type]) -> Result<&[Type; N], ShapeError> {
     operands.try_into().map_err(|_| count(&N.to_string(), operands.len()))
 }
 
-/// The first `N` operands and perhaps one more.
+/// Returns the first `N` operands and perhaps one more.
 pub fn with_optional<const N: usize>(operands: &[Type]) -> Result<(&[Type; N], Option<&Type>), ShapeError> {
     match operands.split_first_chunk::<N>() {
         Some((first, [])) => Ok((first, None)),
@@ -29,14 +29,14 @@ pub fn shape(ty: &Type) -> String {
     format!("{:?}", ty.dims)
 }
 
-/// One operand of floats, and a result of its type.
+/// Takes one operand of floats, and gives a result of its type.
 pub fn float_map(operands: &[Type]) -> Result<Type, ShapeError> {
     let [x] = exactly(operands)?;
     floats(x)?;
     Ok(x.clone())
 }
 
-/// Float elements.
+/// Refuses what does not have float elements.
 pub fn floats(ty: &Type) -> Result<(), ShapeError> {
     match ty.dtype {
         DType::F32 => Ok(()),
@@ -44,19 +44,19 @@ pub fn floats(ty: &Type) -> Result<(), ShapeError> {
     }
 }
 
-/// Floats, one value per image.
+/// Refuses what is not floats, one value per image.
 pub fn per_image(ty: &Type) -> Result<(), ShapeError> {
     floats(ty)?;
     if ty.batched { Ok(()) } else { Err(format!("a value per image is needed, but this is shared: {ty}").into()) }
 }
 
-/// Floats, the same for all images.
+/// Refuses what is not floats, the same for all images.
 pub fn shared(ty: &Type, what: &str) -> Result<(), ShapeError> {
     floats(ty)?;
     if ty.batched { Err(format!("{what} is shared by all images, but this is {ty}").into()) } else { Ok(()) }
 }
 
-/// `[channels, height, width]` of each image.
+/// Returns `[channels, height, width]` of each image.
 pub fn image(ty: &Type) -> Result<[usize; 3], ShapeError> {
     per_image(ty)?;
     ty.dims
@@ -65,7 +65,7 @@ pub fn image(ty: &Type) -> Result<[usize; 3], ShapeError> {
         .map_err(|_| ShapeError(format!("an image [channels, height, width] is needed, but this is {}", shape(ty))))
 }
 
-/// `[features]` of each image.
+/// Returns `[features]` of each image.
 pub fn features(ty: &Type) -> Result<usize, ShapeError> {
     per_image(ty)?;
     match ty.dims.as_slice() {
@@ -74,7 +74,7 @@ pub fn features(ty: &Type) -> Result<usize, ShapeError> {
     }
 }
 
-/// Channels of an image or feature vector.
+/// Returns the channels of an image or feature vector.
 pub fn channels(ty: &Type) -> Result<usize, ShapeError> {
     per_image(ty)?;
     match ty.chw() {
@@ -83,23 +83,23 @@ pub fn channels(ty: &Type) -> Result<usize, ShapeError> {
     }
 }
 
-/// `ty` must be the shared float value of these dimensions.
+/// Refuses what is not the shared float value of these dimensions.
 pub fn weight(ty: &Type, dims: &[usize], what: &str) -> Result<(), ShapeError> {
     let wanted = Type::shared(dims);
     if *ty == wanted { Ok(()) } else { Err(format!("{what} is {ty}, but {wanted} fits").into()) }
 }
 
-/// A shared number.
+/// Refuses what is not a shared number.
 pub fn scalar(ty: &Type, what: &str) -> Result<(), ShapeError> {
     weight(ty, &[], what)
 }
 
-/// Two values of one type.
+/// Refuses two values of different types.
 pub fn same(left: &Type, right: &Type) -> Result<(), ShapeError> {
     if left == right { Ok(()) } else { Err(format!("the types differ: {left} and {right}").into()) }
 }
 
-/// The gradient operand must have the result's type.
+/// Refuses a gradient operand that does not have the result's type.
 pub fn gradient(of: &Type, given: &Type) -> Result<(), ShapeError> {
     if of == given {
         Ok(())
@@ -108,18 +108,18 @@ pub fn gradient(of: &Type, given: &Type) -> Result<(), ShapeError> {
     }
 }
 
-/// The random key of a step.
+/// Refuses what is not the random key of a step.
 pub fn key(ty: &Type) -> Result<(), ShapeError> {
     let wanted = Type::ints(false, &[4]);
     if *ty == wanted { Ok(()) } else { Err(format!("the random key is {ty}, but {wanted} fits").into()) }
 }
 
-/// A probability of dropping below 1.
+/// Refuses what is not a probability of dropping below 1.
 pub fn rate(rate: f64) -> Result<(), ShapeError> {
     if (0.0..1.0).contains(&rate) { Ok(()) } else { Err(format!("a rate of {rate} is not in [0, 1)").into()) }
 }
 
-/// The type, if no dimension is 0 and the size is sane.
+/// Returns the type, if no dimension is 0 and the size is sane.
 pub fn sized(ty: Type) -> Result<Type, ShapeError> {
     if ty.dims.contains(&0) {
         return Err(format!("no dimension may be 0, but this would be {}", shape(&ty)).into());

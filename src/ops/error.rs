@@ -31,7 +31,7 @@ pub enum TrainingError {
     /// The node's operands are not those of its operator.
     #[error("{0}")]
     Operands(&'static str),
-    /// There is no derivative, at all or with respect to what is asked for.
+    /// Nothing is differentiable, or not with respect to what is asked for.
     #[error("{0}")]
     NoDerivative(String),
 }

@@ -7,7 +7,7 @@ use crate::types::Format;
 /// What is known about the elements of a result, for `--precision`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Elements {
-    /// Nothing: they are new numbers.
+    /// Nothing is known: they are new numbers.
     Computed,
     /// Each was rounded to this format.
     Rounded(Format),
@@ -18,9 +18,9 @@ pub enum Elements {
 /// How kernels can store a result whose elements are exact in bf16.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Storage {
-    /// As float32 only.
+    /// As float32 alone.
     Float32,
-    /// As bf16 too.
+    /// As float32 or bf16.
     Bf16,
     /// As the first operand is stored.
     AsOperand,
@@ -33,7 +33,7 @@ pub enum Receptive {
     Point,
     /// A sliding window.
     Window(Window),
-    /// All.
+    /// All pixels.
     Whole,
 }
 
@@ -49,20 +49,21 @@ pub enum Memory {
 /// Whether an operator has a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Derivative {
-    /// No: gradients, updates and inference are made of it, and nothing is differentiated twice.
+    /// It has none: gradients, updates and inference are made of it, and nothing is differentiated twice.
     None,
-    /// With respect to all operands of floats but these, which count as constants.
+    /// It has one with respect to all operands of floats but these, which count as constants.
     Except(&'static [usize]),
 }
 
-/// What a layer at inference takes into its weights, which are its second operand.
+/// What a layer's weights, its second operand, can take in at inference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Folding {
-    /// It takes nothing.
+    /// Nothing.
     Nothing,
     /// A constant factor of its first operand.
     Scale,
-    /// That, and a normalisation of its result's channels, which are the outermost dimension of the weights.
+    /// A constant factor, and a normalisation of the result's channels, which are the outermost dimension of the
+    /// weights.
     ScaleAndNorm,
 }
 

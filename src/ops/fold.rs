@@ -83,7 +83,7 @@ impl OperatorDef for FoldWeight {
     }
 
     fn multiply_adds(&self, _operands: &[Type], _result: &Type) -> u64 {
-        // Not part of a run.
+        // Prepared outside of runs.
         0
     }
 
@@ -144,7 +144,7 @@ impl OperatorDef for FoldBias {
     }
 
     fn multiply_adds(&self, _operands: &[Type], _result: &Type) -> u64 {
-        // Not part of a run.
+        // Prepared outside of runs.
         0
     }
 

@@ -171,7 +171,7 @@ impl OperatorDef for LinearGradInput {
     }
 
     fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-        // By a GPU's recipes alone.
+        // Only a GPU's recipes read bf16.
         gpu && operand < 2
     }
 
@@ -223,7 +223,7 @@ impl OperatorDef for LinearGradWeight {
     }
 
     fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-        // By a GPU's recipes alone.
+        // Only a GPU's recipes read bf16.
         gpu && operand < 2
     }
 

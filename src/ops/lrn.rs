@@ -28,7 +28,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 }
 
 impl Lrn {
-    /// The base of the power must stay above 0.
+    /// Checks that the base of the power stays above 0.
     fn check(&self) -> Result<(), ShapeError> {
         let &Lrn { size, alpha, beta, k } = self;
         if size == 0 {

@@ -63,7 +63,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
 /// One product of the chain: the convolution first, then 1x1 convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stage {
-    /// It adds a bias.
+    /// Whether it adds a bias.
     pub bias: bool,
     /// The function that is applied after the bias.
     pub activation: Option<Function>,
@@ -101,7 +101,7 @@ pub struct Pool {
     pub reduction: Reduction,
     /// The pixels that are pooled.
     pub window: Window,
-    /// Rounds the size of the result up.
+    /// Whether the size of the result is rounded up.
     pub ceil: bool,
 }
 

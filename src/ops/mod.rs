@@ -59,7 +59,7 @@ use schema::Schema;
 
 /// Attributes as text, both ways; made by the `attributes!` macro.
 pub trait Attributes: Sized {
-    /// All of them, in the order of their declaration.
+    /// Returns all of them, in the order of their declaration.
     fn attrs(&self) -> Vec<Attribute>;
 
     /// Reads them; an error says which is missing or of the wrong kind.
@@ -84,8 +84,8 @@ pub trait OperatorDef: Attributes + Clone {
     /// Whether there is a gradient, and with respect to which operands.
     fn derivative(&self) -> Derivative;
 
-    /// The operator's form for training where it differs from inference (dropout, batch norm, …): builds it and gives
-    /// its result; `None` where there is no difference.
+    /// Builds the operator's form for training where it differs from inference (dropout, batch norm, …) and gives its
+    /// result; `None` where the two forms are one.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError>;
 
     /// Writes kernels through a recipe, or says what is not supported.

@@ -16,7 +16,7 @@ pub struct ParamSpec {
     pub default: Fallback,
     /// One sentence for the reference.
     pub doc: &'static str,
-    /// May be given without its name, as the first (second, …) argument: `dropout(0.5)`.
+    /// Whether it may be given without its name, as the first (second, …) argument: `dropout(0.5)`.
     pub positional: bool,
 }
 
@@ -48,9 +48,9 @@ pub struct Bounds {
     pub low: f64,
     /// The upper bound.
     pub high: f64,
-    /// The lower bound itself is excluded.
+    /// Whether the lower bound itself is excluded.
     pub open_low: bool,
-    /// The upper bound itself is excluded.
+    /// Whether the upper bound itself is excluded.
     pub open_high: bool,
 }
 
@@ -135,7 +135,7 @@ impl Fallback {
     }
 }
 
-/// As the reference shows it; empty for a required argument.
+/// Shows it as the reference does; empty for a required argument.
 impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -177,12 +177,12 @@ impl<T> Param<T> {
         Param { spec: ParamSpec { default, ..self.spec }, read: PhantomData }
     }
 
-    /// May be given without its name.
+    /// Lets it be given without its name.
     pub const fn positional(self) -> Param<T> {
         Param { spec: ParamSpec { positional: true, ..self.spec }, read: PhantomData }
     }
 
-    /// May be left out, and is then read as `None`.
+    /// Lets it be left out; it is then read as `None`.
     pub const fn optional(self) -> Param<Option<T>> {
         Param { spec: ParamSpec { default: Fallback::Absent, ..self.spec }, read: PhantomData }
     }
@@ -194,7 +194,7 @@ impl Param<usize> {
         Param::new(name, Kind::Int(low, high), doc)
     }
 
-    /// May be left out, and is then `default`.
+    /// Lets it be left out; it is then `default`.
     pub const fn or(self, default: i64) -> Param<usize> {
         self.with_default(Fallback::Int(default))
     }
@@ -206,7 +206,7 @@ impl Param<f64> {
         Param::new(name, Kind::Float(bounds), doc)
     }
 
-    /// May be left out, and is then `default`.
+    /// Lets it be left out; it is then `default`.
     pub const fn or(self, default: f64) -> Param<f64> {
         self.with_default(Fallback::Float(default))
     }
@@ -218,7 +218,7 @@ impl Param<bool> {
         Param::new(name, Kind::Bool, doc)
     }
 
-    /// May be left out, and is then `default`.
+    /// Lets it be left out; it is then `default`.
     pub const fn or(self, default: bool) -> Param<bool> {
         self.with_default(Fallback::Bool(default))
     }
@@ -230,7 +230,7 @@ impl<W: Word> Param<W> {
         Param::new(name, Kind::Word(W::WORDS), doc)
     }
 
-    /// May be left out, and is then the value that `default` stands for.
+    /// Lets it be left out; it is then the value that `default` stands for.
     pub const fn or_word(self, default: &'static str) -> Param<W> {
         self.with_default(Fallback::Word(default))
     }
@@ -242,7 +242,7 @@ impl Param<&'static str> {
         Param::new(name, Kind::Word(words), doc)
     }
 
-    /// May be left out, and is then `default`.
+    /// Lets it be left out; it is then `default`.
     pub const fn or(self, default: &'static str) -> Param<&'static str> {
         self.with_default(Fallback::Word(default))
     }
@@ -254,7 +254,7 @@ impl Param<[usize; 2]> {
         Param::new(name, Kind::Pair(low, high), doc)
     }
 
-    /// May be left out, and is then `default`.
+    /// Lets it be left out; it is then `default`.
     pub const fn or(self, default: [i64; 2]) -> Param<[usize; 2]> {
         self.with_default(Fallback::Pair(default))
     }
@@ -292,7 +292,7 @@ pub trait Word: Copy + 'static {
 
 /// A type that a checked argument is read as.
 pub trait FromArg: Sized {
-    /// `None` if the argument is of another kind, or absent where it may not be.
+    /// Reads it; `None` if the argument is of another kind, or absent where it may not be.
     fn from_arg(arg: Option<&Arg>) -> Option<Self>;
 }
 

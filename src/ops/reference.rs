@@ -12,7 +12,7 @@ pub fn result<T: Real>(cx: &EvalCx, data: Vec<f64>) -> Value<T> {
     Value::new(&cx.ty.full_dims(cx.batch), data.into_iter().map(T::of).collect())
 }
 
-/// `f` of the operands' elements at each place. All operands have as many.
+/// Computes `f` of the operands' elements at each place. All operands have the same number of elements.
 pub fn map<T: Real, const N: usize>(cx: &EvalCx, operands: [&Value<T>; N], f: impl Fn([f64; N]) -> f64) -> Value<T> {
     let data = operands.map(|o| o.real().data.as_slice());
     let count = data.first().map_or(0, |d| d.len());
@@ -63,7 +63,7 @@ pub fn each_plane([images, channels, positions]: [usize; 3], mut f: impl FnMut(u
     }
 }
 
-/// `f` of the operands' channel vectors at each position gives the result's channel vector.
+/// Computes the result's channel vectors by `f` of the operands' channel vectors at each position.
 pub fn over_channels<T: Real, const N: usize>(
     cx: &EvalCx,
     operands: [&Value<T>; N],
@@ -178,7 +178,7 @@ pub struct Sliding {
     pub groups: usize,
     /// The pixels that a pixel of the result reads.
     pub window: Window,
-    /// Weights `[positions, out, in, kh, kw]` instead of `[out, in, kh, kw]`.
+    /// Whether weights are `[positions, out, in, kh, kw]` instead of `[out, in, kh, kw]`.
     pub unshared: bool,
 }
 

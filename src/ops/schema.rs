@@ -15,7 +15,7 @@ pub struct Schema {
     pub operands: (usize, usize),
     /// The function's own parameters, in the order of the reference.
     pub params: &'static [ParamSpec],
-    /// Makes parameters: accepts the per-layer settings (`init`, `rate`, `decay`, …).
+    /// Whether it makes parameters: it accepts the per-layer settings (`init`, `rate`, `decay`, …).
     pub weights: bool,
     /// Adds the nodes. The arguments are there, of the right kind and complete.
     pub build: fn(&mut LayerCx) -> Result<NodeId, LayerError>,
@@ -36,7 +36,7 @@ pub struct Settings {
     pub bias_decay: f64,
     /// Bound on the L2 norm of the weights of each output.
     pub max_norm: Option<f64>,
-    /// Training leaves the parameters as they are.
+    /// Whether training leaves the parameters as they are.
     pub frozen: bool,
 }
 
@@ -55,7 +55,7 @@ impl Default for Settings {
     }
 }
 
-/// What went wrong in building a layer, and which argument is to blame (the whole call if none).
+/// What went wrong in building a layer, and which argument is to blame (the whole call if none is).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerError {
     /// Name of the parameter whose argument is to blame.
@@ -64,7 +64,7 @@ pub struct LayerError {
     pub message: String,
     /// The way out, if one is known.
     pub help: Option<String>,
-    /// The sentence says by itself which layer it is about.
+    /// Whether the sentence says by itself which layer it is about.
     pub names_layer: bool,
 }
 
@@ -80,7 +80,7 @@ impl From<ShapeError> for LayerError {
     }
 }
 
-/// For `infer`, which has no arguments to point at.
+/// Keeps the sentence alone, for `infer`, which has no arguments to point at.
 impl From<LayerError> for ShapeError {
     fn from(error: LayerError) -> ShapeError {
         ShapeError(error.message)

@@ -35,7 +35,7 @@ fn of_gradient(operands: &[Type]) -> Result<Type, ShapeError> {
     Ok(y.clone())
 }
 
-/// `x - max - ln Σ exp(x - max)`
+/// Computes `x - max - ln Σ exp(x - max)`.
 pub fn log_softmax(x: &[f64]) -> Vec<f64> {
     let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let log = x.iter().map(|x| (x - max).exp()).sum::<f64>().ln();

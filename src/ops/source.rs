@@ -85,7 +85,7 @@ impl OperatorDef for Input {
     }
 
     fn cases() -> Vec<Case> {
-        // Nothing to compute: the tests of all others feed inputs.
+        // Has no case of its own: the tests of all others feed inputs.
         vec![]
     }
 }
@@ -96,7 +96,7 @@ attributes! {
         name: String,
         dims: Vec<usize>,
         init: Init,
-        /// The optimiser changes it.
+        /// Whether the optimiser changes it.
         trainable: bool = true,
         /// Multiplier of the learning rate.
         rate: f64 = 1.0,
@@ -104,7 +104,7 @@ attributes! {
         decay: f64 = 1.0,
         /// Bound on the L2 norm of each output unit's weights, applied after each step.
         max_norm: Option<f64> = None,
-        /// Belongs to the optimiser: saved in checkpoints, not with the weights.
+        /// Whether it belongs to the optimiser: saved in checkpoints, not with the weights.
         state: bool = false,
     }
 }
@@ -153,7 +153,7 @@ impl OperatorDef for Param {
 }
 
 attributes! {
-    /// The same number everywhere. No operands.
+    /// One number everywhere. No operands.
     Fill {
         value: f64,
         batched: bool = false,

@@ -21,7 +21,7 @@ fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     pool::build(cx, |w, ceil| StochasticPool { window: *w, ceil, stream }.into())
 }
 
-/// The value that counts: what is below 0 counts as 0.
+/// Returns the value that counts: what is below 0 counts as 0.
 fn positive<T: Real>(x: T) -> T {
     x.larger(T::ZERO)
 }
@@ -37,7 +37,7 @@ struct Random<'a> {
 }
 
 impl Random<'_> {
-    /// The number of an output element, which is numbered as it lies in memory: image, row, column, channel.
+    /// Draws the number of an output element, which is numbered as it lies in memory: image, row, column, channel.
     fn unit(&self, plane: usize, place: usize) -> f32 {
         let [_, channels, height, width] = self.output;
         let (image, channel) = (self.first + plane / channels, plane % channels);
@@ -47,8 +47,8 @@ impl Random<'_> {
     }
 }
 
-/// The cell that is picked: the first whose running sum reaches `u` of the whole. Sums are in the interpreter's type,
-/// so that in f32 they round as kernels do.
+/// Picks a cell: the first whose running sum reaches `u` of the whole. Sums are in the interpreter's type, so that in
+/// f32 they round as kernels do.
 fn pick<T: Real>(x: &[T], u: f32, places: impl Iterator<Item = usize> + Clone) -> Option<usize> {
     let total = places.clone().fold(T::ZERO, |sum, place| sum + positive(x[place]));
     if !(total > T::ZERO) {

@@ -4,7 +4,7 @@ use super::schema::LayerError;
 pub use crate::recipes::Window;
 use std::ops::Range;
 
-/// Keeps all products of sizes far from overflow.
+/// The largest size, padding or step: products of these stay far from overflow.
 pub const MOST: i64 = 1 << 20;
 
 const SIDES: [&str; 2] = ["height", "width"];
@@ -13,7 +13,7 @@ fn error(param: &'static str, message: String, help: Option<String>) -> LayerErr
     LayerError { param: Some(param), help, ..LayerError::from(message) }
 }
 
-/// No zeros where nothing would move, nothing absurdly large.
+/// Refuses zeros where nothing would move, and what is absurdly large.
 fn sane(window: &Window) -> Result<(), LayerError> {
     let parts = [("kernel", window.kernel), ("stride", window.stride), ("dilation", window.dilation)];
     for (name, values) in parts {
@@ -29,7 +29,7 @@ fn sane(window: &Window) -> Result<(), LayerError> {
     Ok(())
 }
 
-/// The kernel must fit into the padded image.
+/// Refuses a kernel that does not fit into the padded image.
 fn fits(window: &Window, size: [usize; 2]) -> Result<(), LayerError> {
     sane(window)?;
     for i in 0..2 {
@@ -77,7 +77,8 @@ pub fn pool_output(window: &Window, ceil: bool, size: [usize; 2]) -> Result<[usi
     }))
 }
 
-/// The result size of a pooling's gradient operand tells how it was rounded: up or down, nothing else is right.
+/// Tells from the result size of a pooling's gradient operand how it was rounded: up or down; any other size is an
+/// error.
 pub fn pool_rounding(window: &Window, size: [usize; 2], output: [usize; 2]) -> Result<(), LayerError> {
     let (up, down) = (pool_output(window, true, size)?, pool_output(window, false, size)?);
     if output == up || output == down {
@@ -116,8 +117,8 @@ mod tests {
         let window = pooling([3, 3], [2, 2], [0, 0]);
         assert_eq!(pool_output(&window, true, [32, 28]), Ok([16, 14]));
         assert_eq!(pool_output(&window, false, [32, 28]), Ok([15, 13]));
-        // (4 + 2 - 2)/2 + 1 = 3 windows of which the last begins at 4, inside; with kernel 3, stride 3, pad 1 on 5
-        // pixels, ceil(4/3) + 1 = 3 begin at 0, 3, 6 in padded coordinates, and 6 is beyond the image's end.
+        // (4 + 2 - 2)/2 + 1 = 3 windows; the last begins at 4, inside. With kernel 3, stride 3, pad 1 on 5 pixels,
+        // ceil(4/3) + 1 = 3 begin at 0, 3, 6 in padded coordinates, and 6 is beyond the image's end.
         assert_eq!(pool_output(&pooling([3, 3], [3, 3], [1, 1]), true, [5, 6]), Ok([2, 3]));
     }
 

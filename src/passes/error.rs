@@ -16,13 +16,13 @@ pub enum PassError {
     /// An operator has no gradient or no form for training.
     #[error("{0}")]
     Training(#[from] TrainingError),
-    /// The graph is not what passes before leave.
+    /// The graph is not as earlier passes leave it.
     #[error("{0}")]
     Graph(String),
 }
 
 impl PassError {
-    /// The sentence for users, with the pass's name. A mistake in ninc says that it is one and asks for a report.
+    /// Makes the sentence for users, with the pass's name. A mistake in ninc says that it is one and asks for a report.
     pub fn of(self, pass: &str) -> Error {
         let error = Error::new(format!("{pass}: {self}"));
         match self {
@@ -32,7 +32,7 @@ impl PassError {
     }
 }
 
-/// What is to be done about a mistake in ninc that a step of the compilation made or met: a pass, or the front end.
+/// Says what to do about a mistake in ninc that a step of the compilation made or met: a pass, or the front end.
 pub fn bug(step: &str) -> String {
     format!("this is a bug in ninc, in the step `{step}`: please report it")
 }

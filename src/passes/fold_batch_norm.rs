@@ -1,6 +1,6 @@
-//! At inference a batch normalisation behind a convolution or a linear layer is part of its weights and bias:
-//! `w' = w·g`, `b' = (b - mean)·g + beta` with `g = gamma/sqrt(variance + epsilon)`. The folded parameters are graph
-//! values that depend on parameters alone, so they are computed when weights are loaded, not in each run.
+//! At inference a batch normalisation after a convolution or a linear layer is part of its weights and bias: `w' =
+//! w·g`, `b' = (b - mean)·g + beta` with `g = gamma/sqrt(variance + epsilon)`. The folded parameters are graph values
+//! that depend on parameters alone, so they are computed when weights are loaded, not in each run.
 
 use super::error::PassError;
 use super::{dce, fold_scale::prepared, only_user};
@@ -26,7 +26,7 @@ pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     dce::run(graph)
 }
 
-/// The layer with the normalisation in its parameters; `statistics` are gamma, beta, mean, variance.
+/// Puts the normalisation into the layer's parameters; `statistics` are gamma, beta, mean, variance.
 fn fold(graph: &mut Graph, layer: NodeId, statistics: &[NodeId], epsilon: f64) -> Result<NodeId, PassError> {
     let operands = graph.operands(layer).to_vec();
     let [gamma, beta, mean, variance] = statistics else {

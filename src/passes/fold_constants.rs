@@ -25,7 +25,7 @@ pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     dce::run(graph)
 }
 
-/// A cheaper value equal to `id`, if there is one. Never `id` itself, and never a form that leads back to it.
+/// Finds a cheaper value equal to `id`. Never `id` itself, and never a form that leads back to it.
 fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, ShapeError> {
     let operands = graph.operands(id).to_vec();
     let op = graph.op(id).clone();
@@ -104,7 +104,7 @@ fn simplify_reshape(graph: &mut Graph, id: NodeId, x: NodeId, reshape: Reshape) 
     }
 }
 
-/// A symmetric border of zeros before a convolution is its padding.
+/// Makes a symmetric border of zeros before a convolution its padding.
 fn absorb_pad(graph: &mut Graph, operands: &[NodeId], conv: &Conv2d) -> Result<Option<NodeId>, ShapeError> {
     let Operator::Pad(pad) = graph.op(operands[0]) else { return Ok(None) };
     if pad.value != 0.0 || pad.top != pad.bottom || pad.left != pad.right {

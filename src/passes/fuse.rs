@@ -12,12 +12,13 @@ use crate::ops::round::Round;
 use crate::ops::window::Window;
 use crate::types::Format;
 
-/// Inference: chains as long as they go.
+/// Fuses for inference: chains as long as they go.
 pub fn chains(graph: &mut Graph) -> Result<(), PassError> {
     run(graph, usize::MAX)
 }
 
-/// Training: a convolution with its activation. Longer chains would have to store what they are there to avoid.
+/// Fuses for training: a convolution with its activation. Longer chains would have to store the values that they are
+/// there to avoid.
 pub fn pairs(graph: &mut Graph) -> Result<(), PassError> {
     run(graph, 1)
 }
@@ -49,7 +50,7 @@ struct Link {
 
 struct Chain {
     links: Vec<Link>,
-    /// The value that the chain makes.
+    /// The value that the chain computes.
     last: NodeId,
 }
 

@@ -81,7 +81,7 @@ pub fn with(precision: Option<Format>, passes: &[Pass]) -> Vec<Pass> {
     list
 }
 
-/// The only user of a value that is no result of the graph.
+/// Returns the only user of a value that is not a result of the graph.
 fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {
     match graph.users(id).as_slice() {
         [user] if !graph.is_result(id) => Some(*user),
@@ -89,7 +89,7 @@ fn only_user(graph: &Graph, id: NodeId) -> Option<NodeId> {
     }
 }
 
-/// The step's input of that role, added where the graph has none. Its name cannot be a user's, who has no `@` in names.
+/// Finds the step's input of that role, or adds it. Its name cannot be a user's, who has no `@` in names.
 fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, PassError> {
     let found = |&id: &NodeId| matches!(graph.op(id), Operator::Input(input) if input.role == role);
     if let Some(id) = graph.ids().into_iter().find(found) {

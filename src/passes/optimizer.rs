@@ -1,6 +1,6 @@
 //! The optimiser's update as graph values: clipping, the rule of each parameter, bounds on norms. States are parameters
-//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Accumulation is
-//! no business of the graph: it is a larger batch.
+//! named after theirs (`conv1.weight.velocity`); what a schedule may change between steps is an input. Gradients are
+//! accumulated outside of the graph: as a larger batch.
 
 use super::error::PassError;
 use super::{name_once, step_input};
@@ -35,12 +35,12 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// A hyper-parameter, an input that is the same for all parameters.
+    /// Returns a hyper-parameter, an input that is the same for all parameters.
     fn number(&mut self, hyper: Hyper) -> Result<NodeId, PassError> {
         step_input(self.graph, Role::Hyper(hyper))
     }
 
-    /// The weight decay: no input where there is none.
+    /// Returns the weight decay; a recipe without one adds no input.
     fn decay(&mut self) -> Result<NodeId, PassError> {
         let decay = match self.recipe.optimizer {
             Optimizer::Sgd { decay, .. } | Optimizer::Adam { decay, .. } | Optimizer::RmsProp { decay, .. } => decay,
@@ -58,7 +58,7 @@ impl Step<'_> {
         }
     }
 
-    /// A state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first
+    /// Adds a state that belongs to a parameter, 0 at the start; the runtime starts an average at its parameter's first
     /// value.
     fn state(&mut self, of: NodeId, suffix: &str) -> Result<NodeId, PassError> {
         let param = self.param(of)?;
@@ -67,13 +67,13 @@ impl Step<'_> {
         Ok(self.graph.add(state, &[])?)
     }
 
-    /// A rule's value with the multipliers of `param`.
+    /// Adds a rule's value with the multipliers of `param`.
     fn rule(&mut self, rule: Rule, param: NodeId, operands: &[NodeId]) -> Result<NodeId, PassError> {
         let Param { rate, decay, .. } = *self.param(param)?;
         Ok(self.graph.add(Update { rule, rate, decay }, operands)?)
     }
 
-    /// `place` becomes `value` at the end of the step.
+    /// Makes `place` become `value` at the end of the step.
     fn write(&mut self, place: NodeId, value: NodeId) {
         self.graph.updates.push((place, value));
     }
@@ -119,7 +119,7 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// `average' = past·average + (1 - past)·value'` of all that the step changes, running statistics included.
+    /// Adds `average' = past·average + (1 - past)·value'` of all that the step changes, running statistics included.
     fn averages(&mut self, past: f64) -> Result<(), PassError> {
         for (param, value) in self.graph.updates.clone() {
             if !self.param(param)?.state {
@@ -152,7 +152,7 @@ impl Step<'_> {
         }
     }
 
-    /// The gradient with the weight decay in it.
+    /// Adds the gradient with the weight decay in it.
     fn decayed(&mut self, w: NodeId, g: NodeId) -> Result<NodeId, PassError> {
         let decay = self.decay()?;
         if matches!(self.graph.op(decay), Operator::Fill(_)) || self.param(w)?.decay == 0.0 {
@@ -161,7 +161,7 @@ impl Step<'_> {
         self.rule(Rule::Decayed, w, &[w, g, decay])
     }
 
-    /// `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
+    /// Adds `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
     fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), PassError> {
         let (beta, step) = (self.number(beta)?, self.number(Hyper::Step)?);
         let correction = Update { rule: Rule::BiasCorrection, rate: 1.0, decay: 1.0 };

@@ -12,10 +12,10 @@ use crate::ops::{Operator, TrainCx};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Recipe;
 
-/// Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates` holds all that the step changes.
-/// Inputs are the network's own, the labels, the random key and the optimiser's numbers, as far as they are needed.
-/// With `mixed`, each image's target is a mixture of its own label and its partner's. With class weights, each image's
-/// loss is multiplied by a number that is fed with its label.
+/// Turns the graph into a training step. Afterwards the outputs are `loss` (the batch's mean) and `logits`; `updates`
+/// holds all that the step changes. Inputs are the network's own, the labels, the random key and the optimiser's
+/// numbers, as far as they are needed. With `mixed`, each image's target is a mixture of its own label and its
+/// partner's. With class weights, each image's loss is multiplied by a number that is fed with its label.
 pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassError> {
     let logits = loss_operand(graph)?;
     // Kept as an output so that the replacements below carry it along.

@@ -12,11 +12,11 @@ use ninc_runtime::{Engine, Result};
 /// How a batch runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
-    /// All images of it go through each launch.
+    /// All images of the batch go through each launch.
     Whole,
     /// Groups of images whose values fit a cache, one after the other.
     Groups,
-    /// Several devices share it.
+    /// Several devices share the batch.
     Shared,
 }
 
@@ -24,8 +24,9 @@ pub enum Grouping {
 pub struct Planned {
     /// What runs when, and where values lie.
     pub plan: Plan,
+    /// The kernels.
     pub module: Verified<Module>,
-    /// The machine.
+    /// The machine that kernels were written for.
     pub target: Target,
 }
 
@@ -46,7 +47,7 @@ pub trait Backend {
     /// How a batch runs on it.
     fn grouping(&self) -> Grouping;
 
-    /// The stages after the plan whose texts it has.
+    /// The stages after the plan that have texts here.
     fn stages(&self) -> &'static [Stage];
 
     /// The text of one of [`Backend::stages`].

@@ -7,7 +7,7 @@ use std::fmt;
 /// What runs the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// Compiled for this machine's processor.
+    /// This machine's processor, by compiled code.
     #[default]
     Cpu,
     /// The graph's interpreter: slow, and right by definition.
@@ -19,7 +19,7 @@ pub enum Device {
 impl std::str::FromStr for Device {
     type Err = Error;
 
-    /// `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
+    /// Reads `cpu`, `interp`, `opencl`, `opencl:1`, `opencl:0,opencl:1`.
     fn from_str(text: &str) -> Result<Device> {
         let wrong = || {
             Error::new(format!("unknown device `{text}`"))

@@ -47,15 +47,15 @@ enum Mode {
     Training,
 }
 
-/// A program that gives the network's results for a batch.
+/// Compiles a program that gives the network's results for a batch.
 pub fn inference(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
     session.finish(graph, Mode::Inference)
 }
 
-/// As [`inference`] behind a preparation: it takes images of 0 to 255, of this type. The preparation's numbers, which
-/// [`prepare::write`] gives it, are not among the parameters.
+/// Like [`inference`], after a preparation: the program takes images of 0 to 255, of this type. The preparation's
+/// numbers, which [`prepare::write`] gives it, are not among the parameters.
 pub fn prepared_inference(model: &Model, preparation: &Form, dtype: DType, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let mut graph = session.inference_graph(model)?;
@@ -67,7 +67,7 @@ pub fn prepared_inference(model: &Model, preparation: &Form, dtype: DType, optio
     Ok(program)
 }
 
-/// A program that prepares images of 0 to 255, of this type, and does nothing else.
+/// Compiles a program that prepares images of 0 to 255, of this type, and does nothing else.
 pub fn preparation(preparation: &Preparation, dtype: DType, options: &Options) -> Result<Program> {
     let alone = prepare::alone(preparation.form(), dtype).map_err(|e| e.of("prepare"))?;
     let mut program = graph(&alone, &alone_options(options))?;
@@ -75,12 +75,12 @@ pub fn preparation(preparation: &Preparation, dtype: DType, options: &Options) -
     Ok(program)
 }
 
-/// A preparation beside a network has no texts of its own and is computed in float32.
+/// Returns the options for a preparation beside a network, which has no texts of its own and is computed in float32.
 fn alone_options(options: &Options) -> Options {
     Options { emit: vec![], dumps: vec![], precision: None, ..options.clone() }
 }
 
-/// A program whose runs are one training step each.
+/// Compiles a program whose runs are one training step each.
 pub fn training(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     let graph = session.training_graph(model)?;
@@ -94,21 +94,22 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
     session.finish(graph.clone(), Mode::Inference)
 }
 
-/// Kernels of [`inference`] for a processor, before any machine code: for libraries.
+/// Makes the kernels of [`inference`] for a processor, before any machine code: for libraries.
 pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
     session.library(&graph, Mode::Inference)
 }
 
-/// Kernels of [`training`] for a processor, before any machine code: for libraries.
+/// Makes the kernels of [`training`] for a processor, before any machine code: for libraries.
 pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
     let graph = session.training_graph(model)?;
     session.library(&graph, Mode::Training)
 }
 
-/// [`inference_kernels`] for several processors; the graph is made once. Texts and times are those of the last one.
+/// Like [`inference_kernels`] for several processors; the graph is made once. Texts and times are those of the last
+/// one.
 pub fn inference_variants(model: &Model, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
@@ -129,7 +130,7 @@ pub fn preparation_variants(form: &Form, by: f32, options: &Options, targets: &[
     Session::new(&options).variants(&graph, Mode::Inference, targets)
 }
 
-/// Plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.
+/// Makes plan and OpenCL C of [`inference`], for any device: this needs neither a device nor a driver.
 pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Source)> {
     let mut session = Session::new(options);
     let graph = session.inference_graph(model)?;
@@ -138,7 +139,7 @@ pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Sourc
     Ok((planned.plan, source))
 }
 
-/// What kernels for a device cannot have, by the names of kernel IR's features; recipes do without them there.
+/// Lists what kernels for a device cannot have, by the names of kernel IR's features; recipes do without them there.
 pub fn unsupported(device: &Device) -> Vec<&'static str> {
     let options = Options::default();
     match device {

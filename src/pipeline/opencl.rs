@@ -13,19 +13,19 @@ use std::sync::Arc;
 /// OpenCL devices, or none where only texts are wanted.
 pub struct OpenCl {
     target: Target,
-    /// None where only the text is wanted.
+    /// The devices; none where only the text is wanted.
     devices: Vec<Info>,
     optimise: bool,
 }
 
 impl OpenCl {
-    /// For any device: it has texts, but compiles nothing that runs.
+    /// Makes a back end for any device: it has texts, but compiles nothing that runs.
     pub fn portable(options: &Options) -> OpenCl {
         let target = given(options).unwrap_or_else(Target::gpu);
         OpenCl { target, devices: vec![], optimise: options.optimise }
     }
 
-    /// For these devices of this machine. Notes are for the user: measured tiles that no longer apply.
+    /// Opens these devices of this machine. Notes are for the user: measured tiles that no longer apply.
     pub fn open(options: &Options, choices: &[Choice], notes: &mut Vec<String>) -> Result<OpenCl> {
         let devices = opencl::choose(choices)?;
         let target = match given(options) {
@@ -80,13 +80,13 @@ fn given(options: &Options) -> Option<Target> {
     options.target.clone().filter(Target::is_gpu)
 }
 
-/// One program for all devices: within the limits of the smallest.
+/// Makes the target of one program for all devices: within the limits of the smallest.
 fn target(options: &Options, devices: &[Info], measured: Measured) -> Target {
     let usual = Target::gpu_with(GroupTile::ALL[0], Arc::new(measured));
     let algorithm = options.target.as_ref().map_or(usual.algorithm, |t| t.algorithm);
     let bytes = devices.iter().map(|d| d.local_bytes).min().unwrap_or(0);
     let items = devices.iter().map(|d| d.group_items).min().unwrap_or(0);
-    // No float32 ever goes through a unit that rounds it.
+    // Without a precision float32 never goes through a unit that rounds it.
     let tensor = options.precision.is_some() && devices.iter().all(opencl::tensor::passes);
     Target { algorithm, ..usual.limited(bytes, items).with_gpu(|gpu| gpu.tensor = tensor) }
 }
@@ -99,6 +99,8 @@ fn tuned(device: &Info, precision: Option<Format>) -> (Measured, Option<String>)
     };
     let (measured, lost) = Measured::from_words(&stored, precision, device.group_items);
     let count = stored.len();
-    let note = format!("{lost} of {count} measured tiles are none of this ninc's; `ninc tune` measures them anew");
+    let note = format!(
+        "{lost} of {count} measured tiles are not known to this version of ninc; `ninc tune` measures them anew"
+    );
     (measured, (lost > 0).then_some(note))
 }

@@ -24,7 +24,8 @@ pub struct Options {
     pub precision: Option<Format>,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
-    /// OpenCL drivers optimise kernels. Those for processors need minutes for large networks, and half of that without.
+    /// Whether OpenCL drivers optimise kernels. Those for processors need minutes for large networks, and half of that
+    /// without.
     pub optimise: bool,
 }
 

@@ -18,12 +18,12 @@ pub struct ParamInfo {
     pub init: Init,
     /// Does training change it?
     pub trainable: bool,
-    /// Belongs to the optimiser: saved in checkpoints, not with the weights.
+    /// Whether it belongs to the optimiser: saved in checkpoints, not with the weights.
     pub state: bool,
 }
 
 impl ParamInfo {
-    /// For the runtime.
+    /// Returns it as the runtime knows it.
     pub fn parameter(&self) -> Parameter {
         Parameter { name: self.name.clone(), dims: self.dims.clone(), init: self.init, state: self.state }
     }

@@ -140,7 +140,7 @@ impl<'a> Session<'a> {
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
     }
 
-    /// [`Session::library`] for each of several targets. Only the last one has texts.
+    /// Like [`Session::library`] for each of several targets. Only the last one has texts.
     pub fn variants(self, graph: &Graph, mode: Mode, targets: &[Target]) -> Result<Vec<Kernels>> {
         let Some((last, others)) = targets.split_last() else { return Ok(vec![]) };
         let mut all = Vec::new();
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         params
     }
 
-    /// Kernels and plan, with all their texts.
+    /// Makes kernels and plan, with all their texts.
     fn kernels(&mut self, graph: &Graph, mode: Mode, backend: &dyn Backend) -> Result<Planned> {
         let planned = self.planned(graph, mode, backend)?;
         self.report.launches = planned.plan.launches.len();
@@ -189,7 +189,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Graph to kernels, kernels to a plan.
+    /// Makes kernels of the graph, and a plan of the kernels.
     pub fn planned(&mut self, graph: &Graph, mode: Mode, backend: &dyn Backend) -> Result<Planned> {
         let (target, training) = (backend.target(mode), mode == Mode::Training);
         // A device has no second plan for few images: its groups share an image anyway.
@@ -216,7 +216,7 @@ impl<'a> Session<'a> {
         Ok(Planned { plan, module, target })
     }
 
-    /// Whoever asks for a text gets one, or hears why there is none. The syntax tree is the front end's.
+    /// Refuses to leave out a text that was asked for: says why there is none. The syntax tree is the front end's.
     fn all_shown(&self, mode: Mode) -> Result<()> {
         let shown = |what: &&Emit| what.stage == Stage::Ast || self.dumps.iter().any(|d| d.what == **what);
         let Some(what) = self.options.emit.iter().find(|what| !shown(what)) else { return Ok(()) };
@@ -242,7 +242,7 @@ fn is_output(graph: &Graph, name: &str) -> bool {
     graph.outputs.iter().any(|(output, _)| output == name)
 }
 
-/// A sentence about a node that no recipe computes, with whose fault that is.
+/// Describes a node that no recipe computes, and whose fault that is.
 fn unlowered(e: LowerError) -> Error {
     let error = Error::new(format!("lower: {e}"));
     match e {
@@ -251,7 +251,7 @@ fn unlowered(e: LowerError) -> Error {
     }
 }
 
-/// No network leads here, only a mistake in ninc.
+/// Describes an error of the planner, which no network leads to, only a mistake in ninc.
 pub fn unplanned(e: plan::PlanError) -> Error {
     Error::new(format!("plan: {e}")).with_help("this is a bug in ninc, in the planner: please report it")
 }
@@ -272,7 +272,7 @@ fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// As [`name_outputs`], for a training step, in which not all values of a network are left.
+/// Like [`name_outputs`], for a training step, in which not all values of a network are left.
 fn name_values(graph: &mut Graph, names: &[String]) {
     for name in names {
         if let Some(id) = named(graph, name).filter(|_| !is_output(graph, name)) {

@@ -19,7 +19,7 @@ impl Lifetime {
 }
 
 /// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes
-/// into the smallest gap, between those already placed that live at the same time, which holds it, or behind them.
+/// into the smallest gap, between those already placed that live at the same time, which holds it, or after them.
 pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl FnMut(BufferId, usize)) -> usize {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].1), i));

@@ -45,14 +45,14 @@ pub struct Ports {
 pub struct Options {
     /// The name of the plan.
     pub name: String,
-    /// Training: parameters change in each run.
+    /// Whether parameters change in each run: training.
     pub prepare_each_run: bool,
     /// The most images in one run of the launches, of a program without updates.
     pub group: Option<usize>,
-    /// Runs in groups of images whose arena fits about this many bytes, of the last level of cache, if the launches
-    /// allow it.
+    /// Bytes of the last level of cache: the program runs in groups of images whose arena fits about this many, if the
+    /// launches allow it.
     pub cache: Option<usize>,
-    /// Several devices share each batch.
+    /// Whether several devices share each batch.
     pub shared: bool,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(BufferId, BufferId)>,

@@ -7,7 +7,7 @@
 use crate::kernel::ir::{Access, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 
-/// Moves the launches of the end behind the others and gives the number of the first of them; `None`: the batch must
+/// Moves the launches of the end after the others and gives the number of the first of them; `None`: the batch must
 /// stay whole, and nothing has changed. `updated` are values that share a parameter's place.
 pub(super) fn split(builder: &mut ProgramBuilder, module: &Module, updated: &[(BufferId, BufferId)]) -> Option<usize> {
     let mut complete_late = builder.buffers.keys().map(|_| false).collect();

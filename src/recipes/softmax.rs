@@ -1,4 +1,4 @@
-//! Softmax and its kin over the channels of each position, and the loss.
+//! Softmax and related functions over the channels of each position, and the loss.
 
 use super::{cpu, gpu};
 use crate::lower::target::{Gpu, Machine};
@@ -38,7 +38,7 @@ pub fn cross_entropy_grad(cx: &mut LowerCx) -> Lowered {
     choose(cx, cpu::softmax::cross_entropy_grad, gpu::softmax::cross_entropy_grad)
 }
 
-/// By work groups where rows are worth it, else a row at a time.
+/// Chooses work groups where rows are worth it, else a row at a time.
 fn choose(cx: &mut LowerCx, cpu: fn(&mut LowerCx, usize) -> Lowered, gpu: fn(&mut LowerCx, &Gpu, usize)) -> Lowered {
     let ty = &cx.operands[0].ty;
     let (width, ..) = ty.chw().ok_or_else(|| LowerError::Bug(format!("{}: {ty} has no channels", cx.name)))?;
@@ -52,7 +52,7 @@ fn choose(cx: &mut LowerCx, cpu: fn(&mut LowerCx, usize) -> Lowered, gpu: fn(&mu
     }
 }
 
-/// The loss is one number an image, so the logits must be one row.
+/// Checks that the logits are one row, because the loss is one number an image.
 fn one_row(cx: &LowerCx) -> Lowered {
     match cx.operands[0].ty.chw() {
         Some((_, 1, 1)) => Ok(()),

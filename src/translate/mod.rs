@@ -1,5 +1,5 @@
 //! From graph to kernels: walks the graph in the order of its schedule, gives each value a buffer and lets each
-//! operator write its launches into one draft.
+//! operator write its launches into one program.
 
 use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
@@ -26,7 +26,7 @@ pub struct Program {
     pub updates: Vec<(BufferId, BufferId)>,
 }
 
-/// With `two`, a second list of launches for batches of few images, where it differs.
+/// Lowers a graph. With `two`, there is a second list of launches for small batches, where it differs.
 pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, LowerError> {
     let order = schedule::order(graph);
     let mut driver =
@@ -38,7 +38,7 @@ pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, LowerEr
         }
     }
     if two {
-        driver.few(&schedule::order(graph))?;
+        driver.small_batch(&schedule::order(graph))?;
     }
     for &(param, value) in &graph.updates {
         driver.program.updates.push((driver.buffers[&param], driver.buffers[&value]));
@@ -59,7 +59,7 @@ struct Driver<'a> {
     unnamed: HashMap<&'static str, usize>,
 }
 
-/// Inputs and parameters first, weights before states, so that ports have an order that passes cannot disturb.
+/// Declares inputs and parameters first, weights before states, so that ports have an order that passes cannot disturb.
 fn declare(driver: &mut Driver) {
     let graph = driver.graph;
     for state in [false, true] {
@@ -83,10 +83,10 @@ fn declare(driver: &mut Driver) {
 }
 
 impl Driver<'_> {
-    /// The launches again for few images: to the same values, so that callers see one program.
-    fn few(&mut self, order: &[NodeId]) -> Result<(), LowerError> {
+    /// Writes the launches again for small batches: to the same values, so that callers see one program.
+    fn small_batch(&mut self, order: &[NodeId]) -> Result<(), LowerError> {
         let target = Target { batch: Batch::Latency, ..self.target.clone() };
-        let many = std::mem::take(&mut self.program.builder.launches);
+        let large = std::mem::take(&mut self.program.builder.launches);
         self.program.builder.forget_packed();
         self.unnamed.clear();
         for &id in order {
@@ -99,14 +99,14 @@ impl Driver<'_> {
             let name = self.label(id);
             self.write(&target, id, name, buffer)?;
         }
-        let few = std::mem::replace(&mut self.program.builder.launches, many);
-        if few != self.program.builder.launches {
-            self.program.builder.small_batch = Some(few);
+        let small = std::mem::replace(&mut self.program.builder.launches, large);
+        if small != self.program.builder.launches {
+            self.program.builder.small_batch = Some(small);
         }
         Ok(())
     }
 
-    /// The operator's launches for one value.
+    /// Writes the operator's launches for one value.
     fn write(&mut self, target: &Target, id: NodeId, name: String, buffer: BufferId) -> Result<(), LowerError> {
         let graph = self.graph;
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
@@ -151,8 +151,8 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// A name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do not
-    /// depend on what passes have removed.
+    /// Makes a name for the value's buffer and kernels. Unnamed values are counted by operator, so that the names do
+    /// not depend on what passes have removed.
     fn label(&mut self, id: NodeId) -> String {
         if let Some(name) = &self.graph.node(id).name {
             return name.clone();
@@ -168,7 +168,7 @@ impl Driver<'_> {
     }
 }
 
-/// The operand whose buffer the value can share because it has the same elements in the same order.
+/// Finds the operand whose buffer the value can share because it has the same elements in the same order.
 fn alias(graph: &Graph, id: NodeId) -> Option<NodeId> {
     let source = *graph.operands(id).first()?;
     let same_order = logical_in_memory(graph.ty(id)) && logical_in_memory(graph.ty(source));

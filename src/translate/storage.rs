@@ -1,6 +1,6 @@
 //! Which values are kept as bf16 in memory: those whose elements are exact in it, where all that read them are products
-//! or copy. On a processor they must multiply pairs or tiles of bf16 in one instruction: elsewhere a float32 costs
-//! fewer instructions than the memory it takes is worth. A GPU's products widen numbers on their way into local memory.
+//! or copy. On a processor the products must take pairs or tiles of bf16 in one instruction: elsewhere widening a bf16
+//! costs more than the memory that it saves is worth. A GPU's products widen numbers on their way into local memory.
 
 use crate::graph::{Graph, NodeId};
 use crate::lower::target::{Batch, Target};
@@ -31,7 +31,7 @@ fn makes(graph: &Graph, target: &Target, id: NodeId) -> bool {
     }
 }
 
-/// Do the kernels of `user` take this operand as bf16, wherever it stands?
+/// Do the kernels of `user` take this operand as bf16, in all its places?
 fn reads(graph: &Graph, target: &Target, user: NodeId, id: NodeId) -> bool {
     let (op, gpu) = (graph.op(user), target.is_gpu());
     let mut places = graph.operands(user).iter().enumerate().filter(|(_, operand)| **operand == id);

@@ -84,7 +84,7 @@ impl Shape {
         Type::shared(&[self.outputs, self.channels / self.groups, kh, kw])
     }
 
-    /// The same image under a 1x1 convolution.
+    /// Returns the image under a 1x1 convolution.
     pub fn pointwise(mut self) -> Shape {
         self.window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
         self.groups = 1;

@@ -59,7 +59,7 @@ pub fn run(
     run_at(target, [batch, 0], operands, result, lower)
 }
 
-/// The same for images `first ..` of a larger batch.
+/// Like [`run`], for images `first ..` of a larger batch.
 pub fn run_at(
     target: &Target,
     [batch, first]: [usize; 2],

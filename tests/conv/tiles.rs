@@ -1,5 +1,5 @@
 //! Convolutions on tiles: exact on small integers, whatever the order of the sums, and the same bits from machine code
-//! where this machine has tiles. Scratch memory starts as not-a-numbers, so that what leaks from a tail shows.
+//! where this machine has tiles. Scratch memory starts as NaN, so that what leaks from a remainder shows.
 
 use super::cases::Draw;
 use super::native;
@@ -15,7 +15,7 @@ use ninc::recipes::cpu::tiles;
 use ninc::recipes::{self, Epilogue, Function, Stage, Window};
 use ninc::types::{Format, Type};
 
-/// Channels, rows and columns of the image, kernel, stride, padding, dilation, outputs of the links.
+/// Like `run_program`, for images that are not the first of the batch.
 type Case = (usize, [usize; 2], usize, usize, usize, usize, &'static [usize]);
 
 const CASES: [Case; 13] = [
@@ -95,7 +95,7 @@ fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
     Chain { shape, stages, operands, result: link.output(), expected }
 }
 
-/// The result by the interpreter, and that of machine code has the same bits.
+/// Returns the result by the interpreter; that of machine code has the same bits.
 fn run(what: &str, target: &Target, chain: &Chain) -> Vec<f32> {
     run_as(what, target, chain, |cx| {
         let links = links(cx, &chain.shape.window, 1, &chain.stages)?;

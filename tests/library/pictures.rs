@@ -128,7 +128,7 @@ fn examples_read_pictures_as_run_does() {
         let line = ["-O1", "-Wall", "-Werror", "-DPNG", "-DJPEG", "lib/classify.c", "lib/liblight.a"];
         place.good("cc", &[&line[..], &["-lpng", "-ljpeg", "-lpthread", "-o", "c"]].concat());
         examples(&place, &["./c"], &["png", "jpg", "jpeg"]);
-        // What is cut or damaged is no picture there either.
+        // What is cut or damaged is not a picture there either.
         for name in
             ["cut.jpg", "cut-progressive.jpg", "cut-ended.jpg", "cut.png", "no-end.png", "flipped.png", "page.jpg"]
         {

@@ -80,7 +80,7 @@ fn squares_and_norms() {
     for dims in shapes {
         let ty = Type::shared(dims);
         let w = draw.normal(ty.elements());
-        // As they are, and so large that their squares are no float32 numbers.
+        // As they are, and so large that their squares overflow float32.
         for (scale, small) in [(1.0, false), (1e25, true)] {
             let w: Vec<f32> = w.iter().map(|v| v * scale).collect();
             let factor = if small { 2f64.powi(-80) } else { 1.0 };

@@ -71,7 +71,7 @@ fn cross_entropy_and_its_gradient() {
     for (n, c) in [(0, 3), (1, 1), (3, 10), (5, 100), (2, 1000), (700, 10)] {
         let (vector, number) = (Type::batched(&[c]), Type::batched(&[]));
         let x: Vec<f32> = draw.normal(n * c).iter().map(|v| v * 3.0).collect();
-        // Targets that are no distribution: label smoothing and mixing are, but nothing says so.
+        // Targets need not be a distribution, though those of label smoothing and mixing are.
         let (t, dy) = (draw.positive(n * c), draw.normal(n));
         let (mut loss, mut dx) = (vec![], vec![]);
         for (i, (x, t)) in wide(&x).chunks(c).zip(wide(&t).chunks(c)).enumerate() {

@@ -40,7 +40,7 @@ impl Random {
         of[self.below(of.len() as u32) as usize]
     }
 
-    /// Stays below `SINK`: loops run at most five rounds and are nested at most twice.
+    /// Stays below `SINK`: loops run at most five iterations and are nested at most twice.
     fn index(&mut self) -> Index {
         let mut index = Index::from(i64::from(self.below(40)));
         for var in self.vars.clone() {
@@ -437,7 +437,7 @@ pub fn random_blocks(module: &Module, seed: u64) -> Vec<Vec<u8>> {
 }
 
 /// A random kernel of one buffer of integers: loops, branches and index expressions of all kinds, whose values it mixes
-/// into 64 elements of each round's own, some of them by way of scratch memory. For a batch of 3.
+/// into 64 elements of each iteration's own, some of them by way of scratch memory. For a batch of 3.
 pub fn random_kernel(seed: u64) -> Module {
     let mut module = Module::default();
     let mix = module.micro_kernel("mix", |b| {

@@ -236,7 +236,7 @@ fn memory_accesses() {
     machines(|isa, features, lanes| {
         for elem in [F32, I32, Elem::Bf16, Elem::U8, Elem::I8] {
             let mut random = Random(7 + u64::from(lanes));
-            // AVX512_BF16 flushes denormal numbers: the random ones here are none.
+            // AVX512_BF16 flushes denormal numbers: the random numbers here are not denormal.
             let data = bytes(elem, 400, &mut random);
             for count in 1..=lanes {
                 let mut b = MicroKernelBuilder::new("access");

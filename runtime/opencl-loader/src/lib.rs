@@ -52,7 +52,7 @@ pub fn find() -> Result<(), String> {
     library().map(|_| ())
 }
 
-/// What a function gives where there is no library.
+/// Answers a function's caller where there is no library.
 trait Missing {
     fn missing() -> Self;
 }

@@ -21,7 +21,7 @@ pub struct Source {
     pub set: Dataset,
     /// `None` where the data set is prepared already.
     pub preparer: Option<Arc<Preparer>>,
-    /// Random changes, in this order.
+    /// What is drawn from it is keyed by this.
     pub augment: Vec<Augment>,
     /// Images of a batch.
     pub batch: usize,
@@ -79,8 +79,8 @@ impl Source {
         Ok(Source { set, preparer, augment: vec![], batch, shuffle: false, balance: false, class_weights, seed: 0 })
     }
 
-    /// A part for a source: prepared at once where that costs more than a network's work, else with what prepares its
-    /// batches, so that memory is kept small.
+    /// Makes a part a source: prepared whole where that costs more than a network's work, else batch by batch, which
+    /// takes less memory.
     pub fn prepared(set: &Dataset, preparer: Option<&Arc<Preparer>>) -> Result<(Dataset, Option<Arc<Preparer>>)> {
         match preparer {
             Some(preparer) if preparer.is_heavy() => Ok((preparer.all(set)?, None)),
@@ -155,7 +155,7 @@ impl Source {
         self.spawn(epoch, batch, u32::MAX)
     }
 
-    /// Each batch once, in the order of the data set if it is not shuffled.
+    /// Gives each batch once, in the order of the data set if it is not shuffled.
     pub fn once(&self) -> Result<Reader> {
         self.spawn(0, 0, 1)
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 pub enum Hashed {
     /// The files' contents.
     Contents,
-    /// Their names and sizes, as versions before did: for checkpoints of theirs.
+    /// Their names and sizes, as former versions did: for checkpoints of theirs.
     Sizes,
 }
 
@@ -19,7 +19,7 @@ pub enum Hashed {
 const CONTENTS: &str = "-contents";
 
 impl Hashed {
-    /// The way in which a checksum was made.
+    /// Tells from a checksum how it was made.
     pub fn as_in(checksum: &str) -> Hashed {
         if checksum.ends_with(CONTENTS) { Hashed::Contents } else { Hashed::Sizes }
     }

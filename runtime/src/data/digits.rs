@@ -10,7 +10,8 @@ use std::io::Read;
 const PACKED: &[u8] = include_bytes!("../../data/digits.bin.z");
 const COUNT: usize = 1797;
 
-/// Values 0 to 16 become bytes 0 to 255, so that `scale` works as for any picture. A fifth is kept for testing.
+/// Reads the digits. Values 0 to 16 become bytes 0 to 255, so that `scale` works as for any picture. A fifth is kept
+/// for testing.
 pub fn load() -> Result<Sets> {
     let mut raw = Vec::with_capacity(COUNT * 65);
     flate2::read::ZlibDecoder::new(PACKED)

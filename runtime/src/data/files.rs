@@ -16,12 +16,12 @@ pub fn open(path: &Path) -> Result<File> {
     }
 }
 
-/// The whole of a file of at most `cap` bytes.
+/// Reads the whole of a file of at most `cap` bytes.
 pub fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
     rest(open(path)?, vec![], path, cap)
 }
 
-/// The whole of a file of at most `cap` bytes; `bytes` are its first ones, which were read already.
+/// Reads the rest of a file of at most `cap` bytes; `bytes` are its first ones, which were read already.
 pub fn rest(file: File, mut bytes: Vec<u8>, path: &Path, cap: u64) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
     if length > cap {
@@ -37,7 +37,7 @@ pub fn rest(file: File, mut bytes: Vec<u8>, path: &Path, cap: u64) -> Result<Vec
     Ok(bytes)
 }
 
-/// A reader of a file that may be gzipped, whatever its name says.
+/// Opens a file that may be gzipped, whatever its name says.
 pub fn unzipped(path: &Path) -> Result<Box<dyn Read>> {
     let mut start = [0; 2];
     let mut file = open(path)?;
@@ -46,7 +46,7 @@ pub fn unzipped(path: &Path) -> Result<Box<dyn Read>> {
     Ok(if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// Exactly `count` bytes, or an error that says that the file ends early. Memory grows with what is really there, so a
+/// Reads exactly `count` bytes; an error says that the file ends early. Memory grows with what is really there, so a
 /// header that lies about a count costs nothing.
 pub fn exactly(reader: &mut dyn Read, count: usize, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(count.min(1 << 20));
@@ -57,7 +57,7 @@ pub fn exactly(reader: &mut dyn Read, count: usize, path: &Path) -> Result<Vec<u
     }
 }
 
-/// Nothing may follow.
+/// Checks that nothing follows in the file.
 pub fn ends(reader: &mut dyn Read, path: &Path) -> Result<()> {
     let mut rest = [0; 1];
     match reader.read(&mut rest) {
@@ -73,17 +73,17 @@ pub fn cut(path: &Path, detail: &str) -> Error {
     Error::new(format!("{} is damaged or cut short: {detail}", path.display())).with_help("get the file again")
 }
 
-/// A stream's error: of the decompression as a rule.
+/// Describes an error of a stream, which as a rule is one of its decompression.
 pub fn broken(path: &Path, cause: &std::io::Error) -> Error {
     cut(path, &cause.to_string())
 }
 
-/// The first of the candidates that is there.
+/// Finds the first of the candidates that is there.
 pub fn find(folder: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().map(|n| folder.join(n)).find(|p| p.is_file())
 }
 
-/// A path that must exist, said in the user's words.
+/// Checks that a path exists; the error says it in the user's words.
 pub fn exists(path: &Path) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),

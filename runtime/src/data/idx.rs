@@ -1,4 +1,4 @@
-//! IDX files, gzipped or not: MNIST and its kin.
+//! IDX files, gzipped or not: MNIST and data sets in its format.
 
 use super::reading::Reading;
 use super::{Dataset, Images, Pixels, Sets, files};

@@ -26,16 +26,16 @@ pub struct Matrix {
     pub values: Values,
 }
 
-/// Values of an array.
+/// `uint8`.
 #[derive(Debug)]
 pub enum Values {
-    /// `uint8`
+    /// `double`.
     Bytes(Vec<u8>),
     /// `double`
     Doubles(Vec<f64>),
 }
 
-/// All arrays of bytes and doubles in a file.
+/// Reads all arrays of bytes and doubles in a file.
 pub fn read(path: &Path) -> Result<Vec<Matrix>> {
     let mut reader: Box<dyn Read> = Box::new(std::io::BufReader::with_capacity(1 << 16, files::open(path)?));
     let header = files::exactly(&mut reader, 128, path)?;

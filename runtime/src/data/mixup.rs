@@ -10,7 +10,8 @@ use crate::philox::Stream;
 pub struct Mixed {
     /// Label of the image that is mixed into each.
     pub partners: Vec<i32>,
-    /// What its loss is multiplied by, its share in the mixture included; as [`Batch::weights`] otherwise.
+    /// What the loss of its label is multiplied by, the partner's share in the mixture included; otherwise as
+    /// [`Batch::weights`].
     pub weights: Vec<f32>,
     /// The part of each image that is its own, the same for the whole batch as in the paper.
     pub share: f32,

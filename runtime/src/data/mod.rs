@@ -81,7 +81,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// Gives them to a program.
+    /// Lends them to a program.
     pub fn feed(&self) -> Feed<'_> {
         match self {
             Values::Bytes(bytes) => Feed::U8(bytes),
@@ -89,7 +89,7 @@ impl Values {
         }
     }
 
-    /// All as float numbers.
+    /// Converts all to floats.
     pub fn into_floats(self) -> Vec<f32> {
         match self {
             Values::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
@@ -101,14 +101,14 @@ impl Values {
 /// Images of one size.
 #[derive(Debug)]
 pub struct Images {
-    /// `[channels, height, width]`
+    /// `[channels, height, width]`.
     pub dims: [usize; 3],
     /// All values, `[count, channels, height, width]`.
     pub pixels: Pixels,
 }
 
 impl Images {
-    /// Numbers per image.
+    /// Returns the number of values of an image.
     pub fn size(&self) -> usize {
         self.dims.iter().product()
     }
@@ -122,7 +122,7 @@ impl Images {
         }
     }
 
-    /// What a value is: a byte, or a float number.
+    /// Returns what a value is: a byte, or a float.
     pub fn dtype(&self) -> DType {
         match self.pixels {
             Pixels::Bytes(_) | Pixels::Files(..) => DType::U8,
@@ -159,7 +159,7 @@ impl Dataset {
         }
     }
 
-    /// An item as the user can find it: a picture's file, or its number (from 0) in an array.
+    /// Names an item as the user can find it: a picture's file, or its number (from 0) in an array.
     pub fn called(&self, item: usize) -> String {
         match (&self.origin, &self.images.pixels) {
             (Some(origin), _) => origin.called(item),
@@ -183,14 +183,14 @@ impl Dataset {
         self.labels[self.rows[item] as usize]
     }
 
-    /// How many items each class has.
+    /// Counts the items of each class.
     pub fn counts(&self) -> BTreeMap<u32, usize> {
         let mut counts = BTreeMap::new();
         (0..self.len()).for_each(|item| *counts.entry(self.label(item)).or_default() += 1);
         counts
     }
 
-    /// This part with the label `to[l]` for each label l. The error is a label without one.
+    /// Returns this part with the label `to[l]` for each label l. The error is a label that `to` has nothing for.
     pub fn relabelled(&self, to: &[Option<u32>]) -> std::result::Result<Dataset, u32> {
         let mut labels = vec![u32::MAX; self.labels.len()];
         for &row in self.rows.iter() {
@@ -261,7 +261,7 @@ impl Sets {
         Ok(())
     }
 
-    /// The parts that there are, with what messages call them.
+    /// Returns the parts that there are, with what messages call them.
     pub fn parts(&self) -> Vec<(&'static str, &Dataset)> {
         let valid = self.valid.as_ref().map(|set| ("validation", set));
         [Some(("training", &self.train)), valid, Some(("test", &self.test))].into_iter().flatten().collect()
@@ -272,7 +272,7 @@ impl Sets {
         Arc::ptr_eq(&self.train.images, &self.test.images)
     }
 
-    /// All images, where the parts are of the same ones.
+    /// Returns all images, where the parts are of the same ones.
     pub fn all(&self) -> Option<Dataset> {
         let all = || (0..self.train.labels.len() as u32).collect();
         self.is_split().then(|| self.train.part(all()))
@@ -301,7 +301,7 @@ pub fn load(spec: &DataSpec, path: Option<&Path>, input: &[usize]) -> Result<Set
     load_split(spec, path, input, false)
 }
 
-/// As [`load`]; `former` splits the data as versions before did, for trainings that they began.
+/// Like [`load`]; `former` splits the data as former versions did, for trainings that they began.
 pub fn load_split(spec: &DataSpec, path: Option<&Path>, input: &[usize], former: bool) -> Result<Sets> {
     let order = if former { Order::Former } else { Order::Index };
     let need = |name: &str, what: &str| {

@@ -16,7 +16,7 @@ const BLOCK: usize = 512;
 /// Bytes whose squares' sum fits 32 bits.
 const RUN: usize = 1 << 16;
 
-/// Of any numbers, in f64.
+/// Computes the moments of any numbers, in f64.
 pub fn of_floats(images: &mut Prepared, train: &Dataset) -> Result<Moments> {
     let [channels, height, width] = train.images.dims;
     let mut sums = vec![(0.0f64, 0.0f64); channels];
@@ -40,7 +40,7 @@ pub fn of_floats(images: &mut Prepared, train: &Dataset) -> Result<Moments> {
     Ok(rounded(moments))
 }
 
-/// Of bytes, whose sums are whole numbers: exact, and quick.
+/// Computes the moments of bytes exactly: their sums, and those of their squares, are whole numbers.
 pub fn of_bytes(train: &Dataset) -> Result<Moments> {
     let [channels, height, width] = train.images.dims;
     let mut sums = vec![(0u64, 0u64); channels];
@@ -64,7 +64,7 @@ pub fn of_bytes(train: &Dataset) -> Result<Moments> {
     Ok(rounded(moments))
 }
 
-/// Sum, and sum of squares, of at most [`RUN`] bytes.
+/// Returns the sum, and the sum of squares, of at most [`RUN`] bytes.
 fn sums_of(bytes: &[u8]) -> (u32, u32) {
     bytes.iter().map(|&v| u32::from(v)).fold((0, 0), |(sum, squares), v| (sum + v, squares + v * v))
 }

@@ -15,7 +15,7 @@ enum Step {
     Scale {
         factor: f32,
     },
-    /// Per channel.
+    /// Subtracts a mean and divides by a standard deviation, channel by channel.
     MeanStd {
         mean: Vec<f32>,
         std: Vec<f32>,
@@ -32,7 +32,7 @@ enum Step {
 }
 
 impl Step {
-    /// Its numbers, in the order of [`Form::shapes`].
+    /// Returns its numbers, in the order of [`Form::shapes`].
     fn numbers(&self) -> Vec<&[f32]> {
         match self {
             Step::Scale { factor: number } | Step::Gcn { scale: number } => vec![std::slice::from_ref(number)],
@@ -53,7 +53,7 @@ pub struct Form {
 }
 
 impl Form {
-    /// Steps for images of `[channels, height, width]`; an image without numbers is an error.
+    /// Makes the form for images of `[channels, height, width]`; an image without numbers is an error.
     pub fn new(spec: Vec<Prepare>, dims: [usize; 3]) -> Result<Form> {
         match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
             Some(1..) => Ok(Form { spec, dims, range: None }),
@@ -76,13 +76,14 @@ impl Form {
         Form { range, ..self }
     }
 
-    /// The range of the training data's numbers. Former versions did not keep it, but what was scaled were bytes.
+    /// Returns the range of the training data's numbers. Former versions did not keep it, but what was scaled were
+    /// bytes.
     pub fn range(&self) -> Option<Range> {
         let bytes = matches!(self.spec.first(), Some(Prepare::Scale { factor }) if *factor < 0.02);
         self.range.or(bytes.then_some(Range::BYTES))
     }
 
-    /// Names and shapes of the fitted numbers: `prepare.0.mean`, … (no layer can have such a name).
+    /// Returns names and shapes of the fitted numbers: `prepare.0.mean`, … (no layer can have such a name).
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let (channels, size) = (self.dims[0], self.dims.iter().product());
         let mut shapes = Vec::new();
@@ -147,7 +148,7 @@ impl Preparation {
         Ok(fitted)
     }
 
-    /// Numbers that are not finite are an error; `what` they belong to.
+    /// Refuses numbers that are not finite; `what` they belong to.
     fn finite(&self, what: &str) -> Result<()> {
         for (name, dims, data) in self.numbers() {
             if let Some((at, value)) = first_broken(data) {
@@ -157,7 +158,7 @@ impl Preparation {
         Ok(())
     }
 
-    /// Mean and standard deviation of each channel of what this makes of the images.
+    /// Returns mean and standard deviation of each channel of what this makes of the images.
     fn moments(&self, train: &Dataset, compile: &Compile) -> Result<(Vec<f32>, Vec<f32>)> {
         if self.steps.is_empty() && train.images.dtype() == DType::U8 {
             return moments::of_bytes(train);
@@ -174,22 +175,22 @@ impl Preparation {
         Preparation { pictures, form: self.form.of_range(range), ..self }
     }
 
-    /// The range, where it was given and not concluded.
+    /// Returns the range, where it was given and not concluded.
     pub(crate) fn stated_range(&self) -> Option<Range> {
         self.form.range
     }
 
-    /// As [`Form::range`].
+    /// Like [`Form::range`].
     pub fn range(&self) -> Option<Range> {
         self.form.range()
     }
 
-    /// How pictures are read before all steps; weights of former versions do not say.
+    /// Returns how pictures are read before all steps; weights of former versions do not say.
     pub fn pictures(&self) -> Option<Pictures> {
         self.pictures
     }
 
-    /// Data of another size than this was fitted to are an error.
+    /// Refuses data of another size than it was fitted to.
     pub fn check(&self, set: &Dataset) -> Result<()> {
         let (fitted, dims) = (self.dims(), set.images.dims);
         match fitted == dims {
@@ -201,39 +202,39 @@ impl Preparation {
         }
     }
 
-    /// A step costs so much for each image that a data set is better prepared once than in each epoch.
+    /// Does a step cost so much for each image that a data set is better prepared once than in each epoch?
     pub fn is_heavy(&self) -> bool {
         self.steps.iter().any(|s| matches!(s, Step::Zca { .. } | Step::Lcn))
     }
 
-    /// What it does and to which images.
+    /// Returns what it does and to which images.
     pub fn form(&self) -> &Form {
         &self.form
     }
 
-    /// As [`Form::spec`].
+    /// Like [`Form::spec`].
     pub fn spec(&self) -> &[Prepare] {
         self.form.spec()
     }
 
-    /// As [`Form::dims`].
+    /// Like [`Form::dims`].
     pub fn dims(&self) -> [usize; 3] {
         self.form.dims()
     }
 
-    /// All numbers, with their names and shapes as in [`Form::shapes`].
+    /// Returns all numbers, with their names and shapes as in [`Form::shapes`].
     pub fn numbers(&self) -> Vec<(String, Vec<usize>, &[f32])> {
         let numbers = self.steps.iter().flat_map(Step::numbers);
         self.form.shapes().into_iter().zip(numbers).map(|((name, dims), data)| (name, dims, data)).collect()
     }
 
-    /// All numbers as tensors, for files: they come back bit for bit.
+    /// Returns all numbers as tensors, for files: they come back bit for bit.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let tensor = |(name, dims, data): (String, Vec<usize>, &[f32])| (name, Tensor { dims, data: data.to_vec() });
         self.numbers().into_iter().map(tensor).collect()
     }
 
-    /// The reverse of [`Preparation::tensors`].
+    /// Makes a preparation of the tensors that [`Preparation::tensors`] gave.
     pub fn from_tensors(form: Form, find: impl Fn(&str) -> Option<Tensor>) -> Result<Preparation> {
         let value = |(name, shape): (String, Vec<usize>)| match find(&name) {
             Some(t) if t.dims == shape => Ok(t.data),
@@ -255,7 +256,7 @@ impl Preparation {
     }
 }
 
-/// One number for all channels, or one for each.
+/// Expands one number for all channels, or one for each, to one for each; another count is an error.
 fn per_channel(name: &str, values: &[f64], channels: usize) -> Result<Vec<f32>> {
     let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
     if name == "std" && values.iter().any(|&v| v == 0.0 || !v.is_finite()) {

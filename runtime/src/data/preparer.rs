@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// and whose one output is the prepared image.
 pub type Compile<'a> = dyn Fn(&Preparation, DType) -> Result<Box<dyn Engine + Send>> + 'a;
 
-/// Numbers of images that are prepared at once where a whole data set is: 16 MiB.
+/// Numbers of a block of images that are prepared at once: 16 MiB.
 const BLOCK: usize = 1 << 22;
 /// Images of such a block at most.
 const IMAGES: usize = 512;
@@ -36,7 +36,7 @@ impl Preparer {
         Ok(Preparer { engine, heavy: preparation.is_heavy() })
     }
 
-    /// As [`Preparation::is_heavy`].
+    /// Like [`Preparation::is_heavy`].
     pub fn is_heavy(&self) -> bool {
         self.heavy
     }
@@ -54,7 +54,7 @@ impl Preparer {
         Ok(results.into_iter().next().map_or(vec![], |tensor| tensor.data))
     }
 
-    /// A whole part, prepared, in memory.
+    /// Prepares a whole part, in memory.
     pub fn all(&self, set: &Dataset) -> Result<Dataset> {
         let mut floats = Vec::with_capacity(set.len() * set.images.size());
         let each = block(set);
@@ -66,13 +66,13 @@ impl Preparer {
         Ok(Dataset { origin: Some(Arc::new(set.clone())), ..prepared })
     }
 
-    /// At most `count` prepared images from `first` on.
+    /// Prepares at most `count` images from `first` on.
     fn some(&self, set: &Dataset, first: usize, count: usize) -> Result<Vec<f32>> {
         self.apply(set.values(first..(first + count).min(set.len()))?)
     }
 }
 
-/// Images of a block.
+/// Returns the number of images of a block.
 fn block(set: &Dataset) -> usize {
     (BLOCK / set.images.size().max(1)).clamp(1, IMAGES)
 }
@@ -86,7 +86,7 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Nothing is prepared yet.
+    /// Prepares nothing yet.
     pub fn new(set: &'a Dataset, preparer: Preparer) -> Prepared<'a> {
         Prepared { set, preparer, first: 0, images: vec![] }
     }

@@ -5,35 +5,35 @@ use super::{Dataset, Pixels};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The least and the largest number.
+/// The smallest and the largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
-    /// The least.
+    /// The smallest.
     pub low: f32,
     /// The largest.
     pub high: f32,
 }
 
-/// What a range looks like.
+/// What numbers of a range look like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Looks {
-    /// All numbers are 0: anything.
+    /// All are 0: anything.
     Empty,
     /// 0 to 1, where an interpolation may have gone a little beyond.
     Unit,
     /// 0 to 255.
     Bytes,
-    /// Beyond bytes.
+    /// Beyond 255.
     Large,
     /// Below 0 too.
     Signed,
 }
 
 impl Range {
-    /// That of pictures and of arrays of bytes.
+    /// Range of pictures and of arrays of bytes.
     pub const BYTES: Range = Range { low: 0.0, high: 255.0 };
 
-    /// The range of what is finite among some numbers; 0 to 0 where nothing is.
+    /// Returns the range of the finite numbers among these; 0 to 0 where none is.
     pub fn of(values: impl Iterator<Item = f32>) -> Range {
         let ends = values.filter(|v| v.is_finite()).fold(None, |ends: Option<(f32, f32)>, v| {
             Some(ends.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
@@ -52,8 +52,8 @@ impl Range {
         }
     }
 
-    /// What pictures' bytes are divided by where the training data had this range; `None` where nobody knows how
-    /// pictures became such numbers.
+    /// Returns what pictures' bytes are divided by where the training data had this range; `None` where nobody knows
+    /// how pictures became such numbers.
     pub fn divisor(self) -> Option<f32> {
         match self.looks() {
             Looks::Unit => Some(255.0),
@@ -92,7 +92,7 @@ impl std::fmt::Display for Range {
 }
 
 impl Dataset {
-    /// The range of this part's numbers. Pictures and bytes have theirs by their nature.
+    /// Returns the range of this part's numbers: for pictures and bytes that of their type.
     pub fn range(&self) -> Range {
         let size = self.images.size();
         match &self.images.pixels {

@@ -40,7 +40,7 @@ impl Reading {
         }
     }
 
-    /// Files that are not used.
+    /// Counts the files that are not used.
     pub fn left_out(&self) -> usize {
         self.skipped.values().map(|skipped| skipped.count).sum()
     }

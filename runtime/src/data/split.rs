@@ -14,12 +14,12 @@ pub enum Order<'a> {
     Index,
     /// The files' names below this folder: what is added to a class or leaves it moves hardly any other file.
     Names(&'a Path),
-    /// As versions before split all data, whatever the classes: the items' numbers.
+    /// The items' numbers, over all classes together, as former versions split data.
     Former,
 }
 
 impl Order<'_> {
-    /// The rule for people, of a part that is cut off.
+    /// Says the rule for people, of a part that is cut off.
     pub fn rule(self) -> &'static str {
         match self {
             Order::Index => "of each class, by the images' numbers and a fixed seed",
@@ -50,8 +50,8 @@ pub fn validation(sets: &mut Sets, valid: f64, order: Order) -> Result<()> {
     Ok(())
 }
 
-/// Cuts `count` items off, of each class in proportion, but never all of one (of all classes together as versions
-/// before did): `(the rest, the cut)`. Both stay in the order that they were in.
+/// Cuts `count` items off, of each class in proportion, but never all of one (of all classes together as former
+/// versions did): `(the rest, the cut)`. Both stay in the order that they were in.
 pub fn cut(set: &Dataset, count: usize, order: Order) -> (Dataset, Dataset) {
     let mut classes = classes(set);
     let sizes: Vec<usize> = classes.values().map(Vec::len).collect();
@@ -77,14 +77,14 @@ pub fn cut(set: &Dataset, count: usize, order: Order) -> (Dataset, Dataset) {
     (set.part(rows(rest)), set.part(rows(cut)))
 }
 
-/// The items of each class.
+/// Collects the items of each class.
 fn classes(set: &Dataset) -> BTreeMap<u32, Vec<usize>> {
     let mut classes: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     (0..set.len()).for_each(|item| classes.entry(set.label(item)).or_default().push(item));
     classes
 }
 
-/// A random number that a file's name below `root` decides.
+/// Returns a random number that a file's name below `root` decides.
 fn key(set: &Dataset, item: usize, root: &Path) -> u64 {
     let Pixels::Files(files, _) = &set.images.pixels else { return 0 };
     let file = &files[set.rows[item] as usize];
@@ -95,8 +95,8 @@ fn key(set: &Dataset, item: usize, root: &Path) -> u64 {
     u64::from(words[0]) << 32 | u64::from(words[1])
 }
 
-/// How many of `count` items each class gives: in proportion to its size, by the largest remainders, one at least where
-/// there are enough, and never all that it has.
+/// Says how many of `count` items each class gives: in proportion to its size, by the largest remainders, at least one
+/// where there are enough, and never all that it has.
 fn quotas(sizes: &[usize], count: usize) -> Vec<usize> {
     let all = sizes.iter().sum::<usize>().max(1);
     let most = |class: usize| sizes[class].saturating_sub(1);

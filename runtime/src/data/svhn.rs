@@ -65,7 +65,7 @@ fn part(folder: &Path, name: &str) -> Result<(Vec<u8>, Vec<u32>)> {
     Ok((turn(&x), labels))
 }
 
-/// From column-major [row, column, channel, image] to [image][channel][row][column].
+/// Reorders column-major [row, column, channel, image] to [image][channel][row][column].
 fn turn(x: &[u8]) -> Vec<u8> {
     let mut turned = vec![0; x.len()];
     for (from, to) in x.chunks_exact(SIDE * SIDE).zip(turned.chunks_exact_mut(SIDE * SIDE)) {

@@ -20,7 +20,7 @@ struct Extension {
     sparse: bool,
 }
 
-/// The members whose names, with or without `./` in front, are exactly `wanted`. Stops reading when it has them all.
+/// Reads the members whose names, with or without `./` in front, are exactly `wanted`. Stops when it has them all.
 pub fn members(path: &Path, wanted: &[String], largest: u64) -> Result<HashMap<String, Vec<u8>>> {
     let mut archive = Archive::new(files::unzipped(path)?.take(CAP));
     // Raw, because the crate would read extensions of any size into memory.
@@ -82,7 +82,7 @@ fn extends(entry: &mut Entry<impl Read>, extension: &mut Extension, path: &Path)
     Ok(true)
 }
 
-/// What a member is whose contents do not lie behind its header as they are.
+/// Says what a member is whose contents do not lie behind its header as they are.
 fn refused(kind: EntryType, sparse: bool) -> Option<&'static str> {
     match kind {
         _ if sparse || kind.is_gnu_sparse() => Some("sparse"),

@@ -14,8 +14,8 @@ const BLOCK: usize = 512;
 /// Columns of the covariance that one task computes. Fixed, so that the sums do not depend on the number of threads.
 const PANEL: usize = 192;
 
-/// Mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of columns
-/// has one owner, which adds up the images in their order.
+/// Fits mean and matrix. `read` gives an image by its number. The same bits for any number of threads: each panel of
+/// columns has one owner, which adds up the images in their order.
 pub fn fit(
     count: usize,
     size: usize,
@@ -80,7 +80,7 @@ fn add_products(sum: MatMut<f64>, block: MatRef<f64>, scale: f64) {
         panels.push((at, panel));
         (rest, at) = (right, at + width);
     }
-    // The first panels are the tallest: dealt out like cards, everybody gets as much.
+    // The first panels are the tallest: dealt out one by one, each thread gets about as much work.
     let count = threads();
     let mut hands: Vec<Vec<(usize, MatMut<f64>)>> = (0..count).map(|_| vec![]).collect();
     for (i, panel) in panels.into_iter().enumerate() {

@@ -7,10 +7,11 @@ use crate::{Error, Feed, Result, Tensor};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Elements from which on feeding is worth waking threads.
+/// Elements of an input from which on several threads copy it.
 const LARGE: usize = 1 << 16;
 
-/// Sizes of the plan's buffers and places fit together, so that no access of the executor can go astray.
+/// Checks that sizes of the plan's buffers and their places fit together, so that no access of the executor can go
+/// astray.
 pub(crate) fn check(plan: &Plan) -> Result<()> {
     let wrong = |what: String| Err(Error::new(format!("the plan {} is damaged: {what}", plan.name)));
     for buffer in &plan.buffers {
@@ -61,7 +62,7 @@ pub(crate) fn find<'a>(ports: &'a [Port], name: &str, kind: &str) -> Result<&'a 
     })
 }
 
-/// A parameter's value into its memory, if it fits the parameter.
+/// Copies a parameter's value into its memory, if it fits the parameter.
 pub(crate) fn parameter(port: &Port, value: &Tensor, memory: &mut [u8]) -> Result<()> {
     if value.dims != port.dims || value.data.len() != port.elements() {
         let message = format!("{} has the shape {:?}, the given value {:?}", port.name, port.dims, value.dims);
@@ -75,7 +76,7 @@ pub(crate) fn parameter(port: &Port, value: &Tensor, memory: &mut [u8]) -> Resul
     Ok(())
 }
 
-/// Dimensions of a value for a batch.
+/// Returns the dimensions of a value for a batch.
 fn dims(port: &Port, batch: usize) -> Vec<usize> {
     let mut dims = port.dims.clone();
     if port.batched {
@@ -91,11 +92,12 @@ pub(crate) struct Call<'p, 'f> {
 }
 
 impl<'p, 'f> Call<'p, 'f> {
+    /// Makes a call, all of whose inputs are fed.
     pub fn new(plan: &'p Plan, batch: usize, inputs: &[(&str, Feed<'f>)], outputs: &[&str]) -> Result<Call<'p, 'f>> {
         Call::without(plan, batch, inputs, outputs, &[])
     }
 
-    /// The inputs `early` are there already and need not be fed.
+    /// Makes a call; the inputs `early` are there already and need not be fed.
     pub fn without(
         plan: &'p Plan,
         batch: usize,
@@ -115,12 +117,12 @@ impl<'p, 'f> Call<'p, 'f> {
         Ok(Call { feeds: fed, results: outputs.iter().map(result).collect::<Result<_>>()? })
     }
 
-    /// Of each feed what a run of these images takes.
+    /// Returns the part of each feed that a run of these images takes.
     pub fn feeds(&self, images: Range<usize>) -> impl Iterator<Item = (&'p Port, Feed<'f>)> {
         self.feeds.iter().map(move |&(port, feed)| (port, part(port, feed, images.clone())))
     }
 
-    /// Of each result what a run of these images gives.
+    /// Returns the part of each result that a run of these images fills.
     pub fn results(&mut self, images: Range<usize>) -> impl Iterator<Item = (&'p Port, &mut [f32])> {
         self.results.iter_mut().map(move |(port, tensor)| {
             let size = port.elements();
@@ -129,12 +131,13 @@ impl<'p, 'f> Call<'p, 'f> {
         })
     }
 
+    /// Returns the results, in the order in which they were asked for.
     pub fn into_results(self) -> Vec<Tensor> {
         self.results.into_iter().map(|(_, tensor)| tensor).collect()
     }
 }
 
-/// The inputs of these feeds, each of the right type and size.
+/// Finds the inputs of these feeds, each of the right type and size.
 pub(crate) fn match_feeds<'p, 'f>(
     plan: &'p Plan,
     batch: usize,
@@ -166,12 +169,12 @@ pub(crate) fn match_feeds<'p, 'f>(
     Ok(feeds)
 }
 
-/// Of a feed what a run of these images takes.
+/// Returns the part of a feed that a run of these images takes.
 pub(crate) fn part<'f>(port: &Port, feed: Feed<'f>, images: Range<usize>) -> Feed<'f> {
     if port.batched { slice(feed, port.elements(), images.start, images.len()) } else { feed }
 }
 
-/// Images `first..first + count` of a feed.
+/// Returns images `first..first + count` of a feed.
 fn slice(feed: Feed<'_>, elements: usize, first: usize, count: usize) -> Feed<'_> {
     let range = first * elements..(first + count) * elements;
     match feed {
@@ -224,7 +227,7 @@ fn store<T: Copy, const N: usize>(port: &Port, data: &[T], memory: &mut [u8], by
     for (from, to) in data.chunks_exact(size).zip(memory.chunks_exact_mut(size)) {
         match together(port) {
             Some(1) => to.iter_mut().zip(from).for_each(|(to, from)| *to = bytes(*from)),
-            // Known numbers of channels make one pass of it.
+            // A number of channels that is a constant makes one pass of it.
             Some(3) => interleave::<_, _, 3>(from, to, &bytes),
             Some(4) => interleave::<_, _, 4>(from, to, &bytes),
             Some(channels) => {
@@ -239,8 +242,8 @@ fn store<T: Copy, const N: usize>(port: &Port, data: &[T], memory: &mut [u8], by
     }
 }
 
-/// How many channels lie together in memory, where a value is a picture: the usual case, and much data. 1 where memory
-/// has the logical order.
+/// Returns how many channels lie together in memory, where a value is a picture: the usual case, and much data. 1 where
+/// memory has the logical order.
 fn together(port: &Port) -> Option<usize> {
     match (port.dims.as_slice(), port.order.as_slice()) {
         (&[channels, ..], [1, 2, 0]) => Some(channels),
@@ -248,7 +251,7 @@ fn together(port: &Port) -> Option<usize> {
     }
 }
 
-/// Planes to pixels of `C` channels.
+/// Copies planes to pixels of `C` channels.
 fn interleave<T: Copy, U, const C: usize>(from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
     let pixels = to.as_chunks_mut::<C>().0;
     let planes: [&[T]; C] = std::array::from_fn(|c| &from[c * pixels.len()..][..pixels.len()]);
@@ -259,7 +262,7 @@ fn interleave<T: Copy, U, const C: usize>(from: &[T], to: &mut [U], convert: imp
     }
 }
 
-/// Pixels of `C` channels to planes.
+/// Copies pixels of `C` channels to planes.
 fn separate<T: Copy, U, const C: usize>(from: &[T], to: &mut [U], convert: impl Fn(T) -> U) {
     let pixels = from.as_chunks::<C>().0;
     let (mut planes, mut rest) = (Vec::with_capacity(C), to);
@@ -331,7 +334,7 @@ mod tests {
             let mut general = vec![0.0; size];
             from_memory(&port.dims, &port.order, &numbers[..size], &mut general);
             assert_eq!(general, pictures[..size]);
-            // Bytes in the same order.
+            // As bytes in the same order.
             let port = Port { dtype: DType::U8, ..port };
             let bytes: Vec<u8> = (0..2 * size).map(|i| i as u8).collect();
             let mut memory = vec![0; 2 * size];

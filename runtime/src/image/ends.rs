@@ -13,7 +13,7 @@ pub fn check(format: ImageFormat, bytes: &[u8]) -> Result<(), &'static str> {
     if whole { Ok(()) } else { Err("its end is missing") }
 }
 
-/// How a file ends that needs no closer look; `None` for formats without such an end.
+/// Tells whether a file's end is that of its format; `None` for formats that need a closer look.
 pub fn usual(format: ImageFormat, start: &[u8], end: &[u8], length: u64) -> Option<bool> {
     match format {
         ImageFormat::Jpeg => Some(end.ends_with(&[0xff, 0xd9])),
@@ -30,7 +30,7 @@ const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 const QOI_END: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 const GIF_END: u8 = 0x3b;
 
-/// Bytes of a RIFF file by its header.
+/// Returns the bytes of a RIFF file, as its header says.
 fn riff(start: &[u8]) -> Option<u64> {
     Some(u64::from(u32::from_le_bytes(start.get(4..8)?.try_into().ok()?)) + 8)
 }

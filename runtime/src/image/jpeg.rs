@@ -6,7 +6,7 @@ use super::jpeg_scan::{self, Bits, Huffman};
 
 /// What a scan says of itself in its header.
 pub(super) struct Scan {
-    /// Places of its components in the frame, with the numbers of their DC and AC tables.
+    /// Its components' places in the frame, with the numbers of their DC and AC tables.
     pub parts: Vec<(usize, usize, usize)>,
     /// First and last coefficient.
     pub band: [usize; 2],
@@ -19,8 +19,9 @@ pub(super) struct Component {
     id: u8,
     /// Blocks of an MCU, horizontal and vertical.
     pub sampling: [usize; 2],
-    /// Blocks of the component alone, and as whole MCUs have them.
+    /// Blocks of the component alone, across and down.
     pub blocks: [usize; 2],
+    /// Blocks across and down, as whole MCUs have them.
     pub padded: [usize; 2],
     /// Which coefficients of each block are known not to be 0; progressive files only.
     pub known: Vec<u64>,
@@ -50,7 +51,7 @@ const SCANS: usize = 100;
 /// Blocks of 64 coefficients at most.
 const BLOCKS: usize = 1 << 24;
 
-/// Why a file is not a whole JPEG, in words that follow on its name.
+/// Checks a whole file; an error says why it is not a whole JPEG, in words that follow on its name.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk { bytes, at: 2, frame: None, dc: [const { None }; 4], ac: [const { None }; 4], restart: 0 };
     let mut scans = 0;
@@ -81,7 +82,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
 }
 
 impl<'a> Walk<'a> {
-    /// The next marker. Other bytes before it are passed over, as all decoders do.
+    /// Reads up to the next marker. Other bytes before it are passed over, as all decoders do.
     fn marker(&mut self) -> Result<u8, String> {
         while let Some(&[first, second]) = self.bytes.get(self.at..self.at + 2) {
             self.at += 1;
@@ -93,7 +94,7 @@ impl<'a> Walk<'a> {
         Err("its end is missing".into())
     }
 
-    /// The contents of a segment, which a length precedes.
+    /// Returns the contents of a segment, which a length precedes.
     fn segment(&mut self) -> Result<&'a [u8], String> {
         let cut = || String::from("it ends within a header");
         let length = self.bytes.get(self.at..self.at + 2).ok_or_else(cut)?;

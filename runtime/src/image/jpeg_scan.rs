@@ -2,7 +2,7 @@
 
 use super::jpeg::{Frame, Scan};
 
-/// Bits of codes that are found by one look.
+/// Length in bits of the longest code that one look into a table finds.
 const QUICK: u32 = 9;
 
 /// A table of codes.
@@ -42,7 +42,7 @@ impl Huffman {
     }
 }
 
-/// The scan's data ended, or hold a code that no table has.
+/// What a step of a scan gives; the error: the scan's data ended, or hold a code that its table does not have.
 type Found<T> = Result<T, &'static str>;
 
 const SHORT: &str = "its data end";
@@ -57,12 +57,12 @@ pub struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// From the byte `at` on.
+    /// Starts at the byte `at`.
     pub fn new(bytes: &'a [u8], at: usize) -> Bits<'a> {
         Bits { bytes, at, buffer: 0, count: 0 }
     }
 
-    /// Takes more bytes in, at least 32 bits where there are as many before the next marker.
+    /// Takes more bytes in, until there are at least 32 bits or the next marker comes.
     fn fill(&mut self) {
         while self.count <= 32 {
             if let Some(four) = self.bytes.get(self.at..self.at + 4).filter(|four| !four.contains(&0xff)) {
@@ -82,7 +82,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next bits, at most 16.
+    /// Takes the next bits, at most 16.
     fn take(&mut self, count: u32) -> Found<u32> {
         if self.count < count {
             self.fill();
@@ -122,12 +122,12 @@ impl<'a> Bits<'a> {
         Ok(symbol)
     }
 
-    /// Where a marker may follow: behind all that was read, or before it.
+    /// Returns the place where a marker may follow: behind all that was read, or before it.
     pub fn behind(&self) -> usize {
         self.at
     }
 
-    /// Goes on behind the restart marker `number`.
+    /// Goes on behind the restart marker of this number.
     fn restart(&mut self, number: usize) -> Found<()> {
         (self.buffer, self.count) = (0, 0);
         while let Some(&[first, second]) = self.bytes.get(self.at..self.at + 2) {
@@ -142,7 +142,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// What codes a scan's blocks.
+/// What the codes of a scan's blocks mean.
 #[derive(Clone, Copy)]
 enum Coding<'a> {
     Sequential { dc: &'a Huffman, ac: &'a Huffman },
@@ -271,7 +271,7 @@ fn ac_first(bits: &mut Bits, ac: &Huffman, [first, last]: [usize; 2], known: &mu
     Ok(())
 }
 
-/// A scan that gives each coefficient that is not 0 one more bit, and new ones their first.
+/// Follows a block of a scan that gives each coefficient that is not 0 one more bit, and new ones their first.
 fn ac_again(bits: &mut Bits, ac: &Huffman, [first, last]: [usize; 2], known: &mut u64, run: &mut u32) -> Found<()> {
     let mut k = first;
     while *run == 0 && k <= last {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// Bytes that are kept at most.
+/// The most bytes that are kept.
 const BOUND: usize = 192 << 20;
 /// What an entry takes besides its bytes, about.
 const ENTRY: usize = 256;
@@ -19,7 +19,7 @@ const ENTRY: usize = 256;
 struct Kept {
     dims: [usize; 3],
     pictures: Pictures,
-    /// Of the file: its length and when it was written.
+    /// The file's length and when it was written.
     state: (u64, Option<SystemTime>),
     bytes: Box<[u8]>,
 }
@@ -32,7 +32,7 @@ struct All {
 
 static ALL: Mutex<Option<All>> = Mutex::new(None);
 
-/// As [`picture`], into `target`.
+/// Like [`picture`], into `target`.
 pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [u8]) -> Result<()> {
     let about = std::fs::metadata(path).map_err(|e| Error::file("open", path, &e))?;
     let state = (about.len(), about.modified().ok());
@@ -42,7 +42,7 @@ pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [u8
         target.copy_from_slice(&kept.bytes);
         return Ok(());
     }
-    // Others may look while this one decodes.
+    // Other threads may look while this one decodes.
     drop(all);
     let pixels = picture(path, dims, pictures)?;
     target.copy_from_slice(&pixels);

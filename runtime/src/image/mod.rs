@@ -1,4 +1,4 @@
-//! Pictures as the network wants them: upright, opaque, of its channels and size, numbers from 0 to 255.
+//! Pictures as the network wants them: upright, opaque, with its channels and size, numbers from 0 to 255.
 
 mod ends;
 mod jpeg;
@@ -32,7 +32,7 @@ pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }
 
-/// Decodes a picture and gives nothing but what is wrong with it.
+/// Decodes a picture to find out what is wrong with it.
 pub fn check(path: &Path) -> Result<()> {
     decode(&files::read(path, BYTES)?, path).map(|_| ())
 }
@@ -56,7 +56,7 @@ pub fn look(path: &Path) -> Result<()> {
     if length <= BYTES && image::guess_format(&start).is_ok_and(sound) { Ok(()) } else { check(path) }
 }
 
-/// A decoder with bounds.
+/// Makes a decoder with bounds on size and memory.
 fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
     let mut decoder = ImageReader::with_format(from, format).into_decoder()?;
     let mut limits = Limits::default();
@@ -65,7 +65,7 @@ fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::Im
     Ok(decoder)
 }
 
-/// A PNG of bytes, `[height, width, channels]` with 1 or 3 channels.
+/// Encodes bytes, `[height, width, channels]` with 1 or 3 channels, as a PNG.
 pub fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Result<Vec<u8>> {
     let color = if channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
     let mut bytes = Vec::new();
@@ -75,7 +75,7 @@ pub fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Resul
     Ok(bytes)
 }
 
-/// The whole picture, turned as its file says that it is to be shown. `path` is for messages.
+/// Decodes the whole picture, turned as its file says that it is to be shown. `path` is for messages.
 fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     let unreadable = |e: String| {
         Error::new(format!("{} is not a readable picture: {e}", path.display())).with_help("the file may be damaged")
@@ -107,7 +107,7 @@ fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     Ok(image)
 }
 
-/// Walks through a PNG's chunks: the last one must be there. Gives the orientation that its EXIF data say, which may
+/// Walks through a PNG's chunks: the last one must be there. Returns the orientation that its EXIF data say, which may
 /// stand behind the pixels too, where decoders do not look.
 fn png_exif(bytes: &[u8]) -> std::result::Result<Option<Orientation>, &'static str> {
     let (mut at, mut turned) = (8, None);
@@ -147,7 +147,7 @@ fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pi
     })
 }
 
-/// The smallest size of a picture's proportions that covers the input's.
+/// Returns the smallest size of a picture's proportions that covers the input's.
 fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> (usize, usize) {
     // Rounded to the nearest: (2·a·b + c) / 2·c.
     let side = |of: usize, by: usize, part: usize| (2 * of * by + part) / (2 * part);
@@ -157,7 +157,7 @@ fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> (usize, usize) {
     }
 }
 
-/// What a colour is without its colour.
+/// Returns the grey value of a colour.
 fn grey(pixel: &[u8], grey: Grey) -> u8 {
     let sum = |weights: [u32; 3]| pixel.iter().zip(weights).map(|(&p, w)| u32::from(p) * w).sum::<u32>();
     match grey {

@@ -20,12 +20,12 @@ pub fn look(profile: &[u8], path: &Path) {
     }
 }
 
-/// What to tell about profiles: at most one sentence, however many pictures had one.
+/// Returns what to tell about profiles: at most one sentence, however many pictures had one.
 pub fn note() -> Option<&'static str> {
     FOREIGN.get().map(String::as_str)
 }
 
-/// The data of a tag.
+/// Returns the data of a tag.
 fn tag<'a>(profile: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
     let number = |at: usize| profile.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
     let entry = (0..number(128)?.min(100)).map(|i| 132 + 12 * i).find(|&at| profile.get(at..at + 4) == Some(name))?;
@@ -33,7 +33,7 @@ fn tag<'a>(profile: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
     profile.get(at..at.checked_add(size)?)
 }
 
-/// Primaries as sRGB has them, or a grey profile with sRGB's curve or the usual one near it.
+/// Are the primaries those of sRGB, or is it a grey profile with sRGB's curve or the usual one near it?
 fn is_srgb(profile: &[u8]) -> bool {
     let close = |&(name, expected): &(&[u8; 4], [f64; 3])| {
         let Some(values) = tag(profile, name).and_then(|t| t.get(8..20)) else { return false };
@@ -48,7 +48,7 @@ fn is_srgb(profile: &[u8]) -> bool {
     }
 }
 
-/// A profile's description, in ASCII (version 2) or UTF-16 (version 4).
+/// Returns a profile's description, in ASCII (version 2) or UTF-16 (version 4).
 fn name(profile: &[u8]) -> Option<String> {
     let text = tag(profile, b"desc")?;
     let number = |at: usize| text.get(at..at + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);

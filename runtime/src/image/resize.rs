@@ -8,10 +8,10 @@
 /// Bits behind the point of a weight.
 const BITS: u32 = 22;
 
-/// The first source pixel and the weights of those from there on.
+/// The first source pixel, and the weights of it and those behind it.
 type Taps = (usize, Vec<u32>);
 
-/// What each of `target` pixels takes of a row of `source` pixels.
+/// Computes what each of `target` pixels takes of a row of `source` pixels.
 fn taps(source: usize, target: usize) -> Vec<Taps> {
     // Distances are counted in parts of 2·target to a source pixel, which makes all of them whole.
     let (n, m) = (source as i64, target as i64);
@@ -50,7 +50,7 @@ impl Raster {
         if height == wide.height { wide } else { wide.down(height) }
     }
 
-    /// Another width.
+    /// Changes the width.
     fn across(&self, width: usize) -> Raster {
         let taps = taps(self.width, width);
         let mut bytes = Vec::with_capacity(width * self.height * self.channels);
@@ -63,7 +63,7 @@ impl Raster {
         Raster { width, bytes, ..*self }
     }
 
-    /// Another height.
+    /// Changes the height.
     fn down(&self, height: usize) -> Raster {
         let row = self.width * self.channels;
         let mut bytes = Vec::with_capacity(row * height);
@@ -80,7 +80,7 @@ impl Raster {
         Raster { height, bytes, ..*self }
     }
 
-    /// The part of this size in the middle.
+    /// Cuts out the part of this size in the middle.
     pub fn middle(&self, width: usize, height: usize) -> Raster {
         let (x, y) = ((self.width - width) / 2, (self.height - height) / 2);
         let row = |y: usize| &self.bytes[(y * self.width + x) * self.channels..][..width * self.channels];

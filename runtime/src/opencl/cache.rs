@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 const MAGIC: &[u8] = b"ninc-opencl-1\n";
 
-/// One of its own in the user's folder for such things; none without a home.
+/// Returns the folder of built programs within the user's cache folder; `None` without a home.
 fn folder() -> Option<PathBuf> {
     Some(cache_folder::folder()?.join("opencl"))
 }
@@ -27,8 +27,8 @@ fn tuned_path(info: &Info) -> Option<PathBuf> {
     Some(folder()?.join(format!("tuned-{:016x}.json", fnv(info.identity().as_bytes()))))
 }
 
-/// What [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Nothing if there is no file; an
-/// error if the file is damaged or another device's.
+/// Reads what [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Empty if there is no
+/// file; an error if the file is damaged or another device's.
 pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
     let Some(path) = tuned_path(info).filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
     let wrong = |what: String| {
@@ -40,7 +40,7 @@ pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
     if tuned.device == info.identity() { Ok(tuned.tiles) } else { Err(wrong("they are another device's".into())) }
 }
 
-/// Keeps the names of the best tiles, beside those of other products. Gives the file.
+/// Keeps the names of the best tiles, beside those of other products. Returns the file's path.
 pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBuf> {
     let path = tuned_path(info).ok_or_else(|| {
         Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
@@ -62,6 +62,7 @@ pub struct Key {
 }
 
 impl Key {
+    /// Makes the key of a text that is built for this device with these options.
     pub fn new(info: &Info, options: &str, text: &str) -> Key {
         let version = env!("CARGO_PKG_VERSION");
         Key { identity: format!("{version}\n{}\n{options}\n{text}", info.identity()) }
@@ -71,7 +72,7 @@ impl Key {
         Some(folder()?.join(format!("{:016x}.bin", fnv(self.identity.as_bytes()))))
     }
 
-    /// The binary, if there is one for exactly this key.
+    /// Reads the binary, if there is one for exactly this key.
     pub fn read(&self) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.path()?).ok()?;
         let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
@@ -85,7 +86,7 @@ impl Key {
         (identity == self.identity.as_bytes()).then(|| binary.to_vec())
     }
 
-    /// Keeps a binary. A cache that cannot be written is no reason to fail.
+    /// Keeps a binary. Failing to write a cache is not an error.
     pub fn write(&self, binary: &[u8]) {
         let Some(path) = self.path() else { return };
         let length = (self.identity.len() as u64).to_le_bytes();

@@ -28,6 +28,7 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -54,10 +55,10 @@ pub enum Argument<'a> {
 
 /// An opened device with its queues.
 pub struct DeviceContext {
-    /// What is known of it.
+    /// What is known of the device.
     pub info: Info,
     queue: CommandQueue,
-    /// For what travels while kernels of the other queue run.
+    /// The queue of transfers, beside which kernels of the other queue run.
     transfers: CommandQueue,
     context: Context,
     profiled: bool,
@@ -82,7 +83,7 @@ impl DeviceContext {
         self.fault.set(Some(fault));
     }
 
-    /// Events of launches carry their times from now on, or no longer.
+    /// Makes launches measure their times from now on, or no longer.
     pub fn set_profile(&mut self, on: bool) -> Result<()> {
         if on == self.profiled {
             return Ok(());
@@ -99,7 +100,7 @@ impl DeviceContext {
         if code == 0 { Ok(()) } else { Err(explain(&self.info, what, Some(code), "")) }
     }
 
-    /// `len` zeros on the device.
+    /// Allocates `len` zeros on the device.
     pub fn zeroed(&mut self, len: usize) -> Result<Memory> {
         let memory = self.room(len)?;
         // Drivers allocate as late as this.
@@ -110,7 +111,7 @@ impl DeviceContext {
         Ok(memory)
     }
 
-    /// Memory with anything in it.
+    /// Allocates memory with anything in it.
     #[allow(unsafe_code)]
     pub fn room(&self, len: usize) -> Result<Memory> {
         let len = len.max(64);
@@ -190,7 +191,7 @@ impl DeviceContext {
         Ok(upload)
     }
 
-    /// Queues a copy of what a upload brings, all of it, from its memory to a place in another.
+    /// Queues a copy of all that an upload brings, from its memory to a place in another.
     #[allow(unsafe_code)]
     pub fn finish_upload(&self, upload: &PendingUpload, from: &Memory, to: &Memory, offset: usize) -> Result<()> {
         let len = upload.bytes.len();
@@ -204,7 +205,7 @@ impl DeviceContext {
         self.check("write to", code)
     }
 
-    /// The bytes at a place in memory, after all that was queued before.
+    /// Reads the bytes at a place in memory, after all that was queued before.
     #[allow(unsafe_code)]
     pub fn fetch(&self, from: &Memory, offset: usize, len: usize) -> Result<Vec<u8>> {
         assert!(offset + len <= from.len, "bytes from outside of the memory");
@@ -276,7 +277,7 @@ impl DeviceContext {
         Ok(self.profiled.then(|| unsafe { Event::from_raw_create_ptr(event) }))
     }
 
-    /// The program from its text; where that fails, the compiler's words.
+    /// Builds a program from its text; where that fails, the error has the compiler's words.
     pub fn build(&self, text: &str, options: &str) -> Result<Program> {
         let wrong = |what: String| Error::new(format!("{} did not take the kernels: {what}", self.info.label()));
         let source = CString::new(text).map_err(|_| wrong("a zero byte in their text".into()))?;
@@ -286,7 +287,7 @@ impl DeviceContext {
         Ok(program)
     }
 
-    /// The program from a binary that this device made before.
+    /// Loads a program from a binary that this device made before.
     pub fn load(&self, binary: &[u8], options: &str) -> Result<Program> {
         let wrong = |e: core::Error| Error::new(format!("{}: {}", self.info.label(), brief(&e.to_string())));
         let program = core::create_program_with_binary(&self.context, &[self.info.id], &[binary]).map_err(wrong)?;
@@ -307,7 +308,7 @@ impl DeviceContext {
         })
     }
 
-    /// A program as the device's binary, if the driver gives it.
+    /// Returns a program as the device's binary, if the driver gives it.
     pub fn binary(&self, program: &Program) -> Option<Vec<u8>> {
         match core::get_program_info(program, core::ProgramInfo::Binaries) {
             Ok(core::ProgramInfoResult::Binaries(mut binaries)) if binaries.len() == 1 => binaries.pop(),
@@ -316,7 +317,7 @@ impl DeviceContext {
     }
 }
 
-/// A device cut into equal parts, each with some of its units.
+/// Cuts a device into equal parts, each with some of its units.
 #[allow(unsafe_code)]
 pub(super) fn parts(info: &Info, count: usize) -> Result<Vec<DeviceId>> {
     let cannot = || {
@@ -341,7 +342,7 @@ pub(super) fn parts(info: &Info, count: usize) -> Result<Vec<DeviceId>> {
     Ok(ids[..count].iter().map(|&id| unsafe { DeviceId::from_raw(id) }).collect())
 }
 
-/// The time that a launch took on the device.
+/// Returns the time that a launch took on the device.
 pub fn duration(event: &Event) -> Duration {
     let at = |what| match core::get_event_profiling_info(event, what) {
         Ok(info) => info.time().unwrap_or(0),
@@ -356,7 +357,7 @@ fn status(e: &core::Error) -> Option<i32> {
     e.api_status().map(|s| s as i32)
 }
 
-/// The first lines of a driver's message.
+/// Returns the first lines of a driver's message.
 fn brief(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
     let all: Vec<&str> = lines.take(6).collect();
@@ -374,7 +375,7 @@ fn no_memory(info: &Info, bytes: usize) -> Error {
     .with_help("use a smaller batch")
 }
 
-/// What an error code means for the user.
+/// Describes what an error code means for the user.
 fn explain(info: &Info, doing: &str, code: Option<i32>, detail: &str) -> Error {
     let name = info.label();
     match code {

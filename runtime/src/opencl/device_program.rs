@@ -8,30 +8,31 @@ use crate::{Error, Result};
 use ocl::core::Event;
 use std::sync::Arc;
 
-/// Items of a group where the kernel does not care.
+/// Items of a group where the kernel is not written for groups.
 const ITEMS: usize = 64;
 /// The most groups of such a kernel: its items go on with further iterations.
 const GROUPS: usize = 1 << 16;
 /// The most memory for the items' own arrays, of those kernels that need it.
 const WORKSPACE: usize = 256 << 20;
 
+/// A device's kernels and memory for a plan.
 pub struct DeviceProgram {
     plan: Arc<Plan>,
     source: Arc<Source>,
     /// Kernels with 32-bit and with 64-bit indices; the latter are built when a batch is large enough to need them.
     built: [Option<Built>; 2],
-    /// The one that this run's batch needs.
+    /// The width that this run's batch needs.
     width: Width,
     persistent: Memory,
     arena: Memory,
     workspace: Memory,
     /// Inputs of the next run that are on their way or there.
     early: Vec<Early>,
-    /// Those of this run, whose memory is in use until it ends.
+    /// Inputs of this run that came early, whose memory is in use until it ends.
     in_use: Vec<Early>,
-    /// Memory for others.
+    /// Memory that further inputs can use.
     spare: Vec<Memory>,
-    /// Last: memory and kernels belong to its context.
+    /// The device. The last field: memory and kernels belong to its context, and go first.
     pub context: DeviceContext,
 }
 
@@ -43,6 +44,7 @@ struct Early {
 }
 
 impl DeviceProgram {
+    /// Opens the device, builds the kernels and makes room for what is kept between runs.
     pub fn new(plan: Arc<Plan>, source: Arc<Source>, device: Info) -> Result<DeviceProgram> {
         let mut context = DeviceContext::open(device)?;
         let width = Width::W32;
@@ -97,7 +99,7 @@ impl DeviceProgram {
         Ok(())
     }
 
-    /// Groups, and items of each, for a launch.
+    /// Returns the groups of a launch, and the items of each.
     fn grid(&self, launch: &Launch, images: usize) -> (usize, usize) {
         let entry = &self.source.kernels[launch.kernel];
         let iterations = launch.iterations.count(images);
@@ -145,7 +147,7 @@ impl DeviceProgram {
         self.context.send(memory, offset, bytes)
     }
 
-    /// Sends what a buffer shall have in the next run, while this one computes.
+    /// Sends what a buffer will hold in the next run, while this one computes.
     pub fn upload_async(&mut self, buffer: usize, bytes: Vec<u8>) -> Result<()> {
         let memory = match self.spare.iter().position(|memory| memory.len() >= bytes.len()) {
             Some(i) => self.spare.swap_remove(i),
@@ -166,7 +168,7 @@ impl DeviceProgram {
         Ok(())
     }
 
-    /// What came early for a run that takes other inputs.
+    /// Drops what came early for a run that takes other inputs.
     pub fn discard(&mut self) {
         self.in_use.append(&mut self.early);
     }
@@ -178,7 +180,7 @@ impl DeviceProgram {
         Ok(())
     }
 
-    /// A buffer's contents, after all that was queued before.
+    /// Reads a buffer's contents, after all that was queued before.
     pub fn fetch(&self, buffer: usize, images: usize) -> Result<Vec<u8>> {
         let (memory, offset) = self.place(buffer, images);
         self.context.fetch(memory, offset, self.plan.bytes(buffer, images))

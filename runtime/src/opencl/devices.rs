@@ -17,7 +17,7 @@ pub(super) const INSTALL: &str = "install the OpenCL driver of your GPU, or one 
 pub struct Info {
     /// In the order of all platforms: `opencl:INDEX`.
     pub index: usize,
-    /// Which of how many parts of the device this is, counted from 1, if it was cut.
+    /// Which part of the device this is, counted from 1, and of how many, if it was cut.
     pub part: Option<(usize, usize)>,
     /// The platform's name.
     pub platform: String,
@@ -25,9 +25,9 @@ pub struct Info {
     pub name: String,
     /// Who made it.
     pub vendor: String,
-    /// Of the driver.
+    /// The driver's version.
     pub driver: String,
-    /// `OpenCL 1.2 …`
+    /// `OpenCL 1.2 …`.
     pub version: String,
     /// `gpu`, `cpu` or `accelerator`.
     pub kind: &'static str,
@@ -37,7 +37,7 @@ pub struct Info {
     pub buffer_bytes: u64,
     /// Bytes that the items of a group share.
     pub local_bytes: u64,
-    /// Compute units.
+    /// Number of compute units.
     pub units: u32,
     /// Clock in MHz.
     pub megahertz: u32,
@@ -47,12 +47,12 @@ pub struct Info {
     pub peak: f64,
     pub(super) id: DeviceId,
     pub(super) platform_id: PlatformId,
-    /// Divisions and square roots can be rounded correctly.
+    /// Whether divisions and square roots can be rounded correctly.
     pub(super) exact_division: bool,
 }
 
 impl Info {
-    /// As users name it.
+    /// Returns its name as users write it.
     pub fn label(&self) -> String {
         match self.part {
             Some((part, parts)) => format!("part {part} of opencl:{}/{parts} ({})", self.index, self.name),
@@ -60,7 +60,7 @@ impl Info {
         }
     }
 
-    /// An error if its driver is too old.
+    /// Refuses a device whose driver is too old.
     pub fn check(&self) -> Result<()> {
         let numbers = self.version.trim_start_matches("OpenCL ").split([' ', '.']).map(|n| n.parse().unwrap_or(0));
         if numbers.take(2).lt([1u32, 2]) {
@@ -70,7 +70,7 @@ impl Info {
         Ok(())
     }
 
-    /// What decides the code that it runs.
+    /// Returns what decides the code that it runs.
     pub(super) fn identity(&self) -> String {
         [&self.platform, &self.vendor, &self.name, &self.driver, &self.version].map(String::as_str).join("\n")
     }
@@ -106,7 +106,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// The devices of these names, in their order; the one of [`pick`] if none is named.
+/// Returns the devices of these names, in their order; the one of [`pick`] if none is named.
 pub fn choose(choices: &[Choice]) -> Result<Vec<Info>> {
     if choices.is_empty() {
         return Ok(vec![pick(None)?]);
@@ -130,13 +130,13 @@ pub fn choose(choices: &[Choice]) -> Result<Vec<Info>> {
     Ok(chosen)
 }
 
-/// All devices of all platforms. An error if there is no OpenCL at all.
+/// Lists all devices of all platforms. An error if there is no OpenCL at all.
 pub fn list() -> Result<Vec<Info>> {
     if let Err(e) = opencl_loader::find() {
         return Err(Error::new(format!("there is no OpenCL on this machine: {e}")).with_help(INSTALL));
     }
     let none = || Error::new("OpenCL is installed, but no driver for any device is").with_help(INSTALL);
-    // Drivers start with the first call, and not all of them bear two first calls at once.
+    // Drivers start with the first call, and some of them fail if two threads make it at once.
     static STARTING: Mutex<()> = Mutex::new(());
     let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let platforms = core::get_platform_ids().map_err(|_| none())?;
@@ -151,7 +151,7 @@ pub fn list() -> Result<Vec<Info>> {
     if found.is_empty() { Err(none()) } else { Ok(found) }
 }
 
-/// The device with this index; without one the first GPU, or else the first device.
+/// Returns the device with this index; without one the first GPU, or else the first device.
 pub fn pick(index: Option<usize>) -> Result<Info> {
     let mut all = list()?;
     let gpu = || all.iter().position(|d| d.kind == "gpu").unwrap_or(0);
@@ -213,7 +213,8 @@ fn info(index: usize, platform: PlatformId, id: DeviceId) -> Info {
     }
 }
 
-/// Float32 lanes of one of a device's units: OpenCL does not tell, so it is what most of a vendor's devices have.
+/// Returns the float32 lanes of one of a device's units: OpenCL does not tell, so it is what most of a vendor's devices
+/// have.
 fn lanes(kind: &str, vendor: &str, native: u64) -> f64 {
     match kind {
         "gpu" if vendor.contains("NVIDIA") => 128.0,

@@ -23,7 +23,7 @@ use std::time::Duration;
 pub struct OpenCl {
     plan: Arc<Plan>,
     programs: Vec<DeviceProgram>,
-    /// Devices of one kind and driver: equal numbers make equal updates.
+    /// Whether the devices are of one kind and driver: equal numbers make equal updates.
     alike: bool,
     /// Parameters were written since the last preparation.
     stale: bool,
@@ -99,7 +99,7 @@ impl OpenCl {
         Ok(())
     }
 
-    /// Adds up what the devices have of these sums, in the devices' order, and gives it to all of them.
+    /// Adds up the parts that the devices have of these sums, in the devices' order, and gives the sums to all of them.
     fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>]) -> Result<()> {
         if self.programs.len() > 1 {
             // All of them start before the first is waited for.
@@ -131,14 +131,14 @@ impl OpenCl {
     }
 }
 
-/// Adds floats to floats.
+/// Adds floats to floats, in bytes.
 fn add(sum: &mut [u8], part: &[u8]) {
     for (a, b) in sum.as_chunks_mut::<4>().0.iter_mut().zip(part.as_chunks::<4>().0) {
         *a = (f32::from_ne_bytes(*a) + f32::from_ne_bytes(*b)).to_ne_bytes();
     }
 }
 
-/// Equal shares of the images, as far as they go: the first devices have one more where they differ.
+/// Divides the images among the devices, as equally as they go: the first devices have one more where they differ.
 fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
     let start = |device: usize| images.start + (images.len() * device).div_ceil(devices);
     (0..devices).map(|device| start(device)..start(device + 1)).collect()
@@ -254,7 +254,7 @@ impl Engine for OpenCl {
         shares(0..batch, self.programs.len()).into_iter().map(|share| self.plan.arena_bytes(share.len())).sum()
     }
 
-    /// Where a device cannot measure there is no profile.
+    /// Has no effect where a device cannot measure.
     fn set_profile(&mut self, on: bool) {
         let set: Vec<Result<()>> = self.programs.iter_mut().map(|program| program.context.set_profile(on)).collect();
         let launches = self.plan.every_launch().count();

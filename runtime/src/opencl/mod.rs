@@ -23,7 +23,7 @@ pub struct Source {
     pub text: String,
     /// What a launch needs to know of each kernel, in the order of the module's.
     pub kernels: Vec<Entry>,
-    /// The driver's compiler optimises; otherwise it is done sooner.
+    /// Whether the driver's compiler optimises; without that it is done sooner.
     pub optimise: bool,
 }
 

@@ -7,18 +7,20 @@ use ocl::core::{self, Kernel};
 
 /// Kernels in the order of the source.
 pub struct Built {
+    /// The kernels.
     pub kernels: Vec<Kernel>,
-    /// It came from the disk.
+    /// Whether it came from the disk.
     pub cached: bool,
 }
 
-/// Indices of this width, in bits, are used by kernels.
+/// Bits of the indices that kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     W32,
     W64,
 }
 
+/// Builds a source for a device, or takes what was built before.
 pub fn build(context: &DeviceContext, source: &Source, width: Width) -> Result<Built> {
     let mut options = String::from("-cl-std=CL1.2");
     options += match width {

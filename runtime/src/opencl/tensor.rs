@@ -8,7 +8,7 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What a kernel's text asks for with `#ifdef`.
+/// The macro that a kernel's text asks for with `#ifdef`.
 pub const MACRO: &str = "NINC_TENSOR";
 
 /// `PAIR`: two numbers that are exact in bf16 as one word, the first in its lower half. `MMA_…`: `c += a · b` for 16 x

@@ -32,13 +32,13 @@ pub struct Recipe {
     pub average: Option<f64>,
     /// Stop after this many epochs without a better validation (or training) accuracy.
     pub patience: Option<usize>,
-    /// The momentum grows to the optimiser's.
+    /// The momentum's way up to the optimiser's; without it, it is there at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
     /// Does each class give equally many images of an epoch, whatever its size?
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub balance: bool,
-    /// Factors on the losses of images.
+    /// The number of training images over the number of classes times that of the class's images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
 }
@@ -178,7 +178,7 @@ impl Optimizer {
         }
     }
 
-    /// 0 where the rule has none.
+    /// Returns the momentum; 0 where the rule has none.
     pub fn momentum(&self) -> f64 {
         match self {
             Optimizer::Sgd { momentum, .. } | Optimizer::RmsProp { momentum, .. } => *momentum,

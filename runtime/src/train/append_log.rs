@@ -58,14 +58,14 @@ impl AppendLog {
         Ok(())
     }
 
-    /// Bytes so far, all of them on the disk.
+    /// Writes what is pending and waits until it is on the disk; returns the bytes of the file.
     pub fn sync(&mut self) -> Result<u64> {
         self.flush()?;
         self.file.sync_data().map_err(|e| Error::file("write", &self.path, &e))?;
         Ok(self.length)
     }
 
-    /// Everything so far, in another file: for when this one's place is gone.
+    /// Copies everything so far into another file, for when this one's place is gone.
     pub fn copy_to(&mut self, path: &Path) -> Result<()> {
         let failed = |e| Error::file("copy", &self.path, &e);
         self.file.seek(SeekFrom::Start(0)).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What goes wrong in training: a loss that is not finite any more, and one that stays where guessing is.
+//! What goes wrong in training: a loss that is not finite any more, and one that does not get below that of guessing.
 
 use super::job::{Finder, Found, Job};
 use super::schedule::Hyper;
@@ -23,7 +23,7 @@ pub struct ReplayLog {
 }
 
 impl ReplayLog {
-    /// Before each step.
+    /// Remembers the step that comes.
     pub fn step(&mut self, engine: &dyn Engine, cursor: &Cursor, hyper: Hyper) -> Result<()> {
         if self.hypers.is_empty() || self.hypers.len() as u64 == EVERY {
             self.parameters.clear();
@@ -57,7 +57,7 @@ impl ReplayLog {
     }
 }
 
-/// The loss of the step after `replay_log` is not finite: says where it began.
+/// Describes where the loss of the step after `replay_log`, which is not finite, began to be so.
 pub fn broken(
     job: &Job,
     engine: &mut dyn Engine,
@@ -92,7 +92,7 @@ pub fn broken(
     ))
 }
 
-/// Where the first value that is not finite is: in the parameters or a layer; images are checked as they are loaded.
+/// Finds the first value that is not finite: in the parameters or a layer; images are checked as they are loaded.
 /// `called` names an image of the batch as the user knows it.
 fn place(
     job: &Job,
@@ -121,7 +121,7 @@ fn place(
     Ok(found.unwrap_or_else(|| "all parameters and all layers' values are still finite".into()))
 }
 
-/// A parameter that is not finite after `step` steps is an error: nothing that can be used could be kept of it.
+/// Refuses a parameter that is not finite after `step` steps: nothing that can be used could be kept of it.
 pub fn kept(name: &str, tensor: &Tensor, step: u64) -> Result<()> {
     match first_broken(&tensor.data) {
         None => Ok(()),
@@ -130,8 +130,8 @@ pub fn kept(name: &str, tensor: &Tensor, step: u64) -> Result<()> {
     }
 }
 
-/// The known ways out of a loss that does not move (`mavenlin/cuda-convnet` issue 1 and others): a last ReLU lets all
-/// class maps die.
+/// Describes the known ways out of a loss that does not move (`mavenlin/cuda-convnet` issue 1 and others): a last ReLU
+/// lets all class maps die.
 pub fn stuck(what: &str, classes: usize) -> String {
     format!(
         "{what}: ln({classes}) = {:.6}. Ways out: a smaller `init` for the first layer (std 0.001 to 0.01) or `init = \

@@ -18,7 +18,7 @@ pub enum Scores {
 }
 
 impl Scores {
-    /// Probabilities of the classes, in f64.
+    /// Returns the probabilities of the classes, in f64.
     pub fn probabilities(self, scores: &[f32]) -> Vec<f64> {
         let wide = scores.iter().map(|&s| f64::from(s));
         match self {
@@ -33,7 +33,7 @@ impl Scores {
         }
     }
 
-    /// Minus the logarithm of the label's probability.
+    /// Returns minus the logarithm of the label's probability.
     pub fn loss(self, scores: &[f32], label: usize) -> f64 {
         match self {
             Scores::LogProbabilities => -f64::from(scores[label]),
@@ -48,7 +48,7 @@ impl Scores {
     }
 }
 
-/// How many classes score higher than the label; of equal ones the first counts. NaN is never right.
+/// Counts the classes that score higher than the label; of equal ones the first counts. NaN is never right.
 pub fn rank(scores: &[f32], label: usize) -> usize {
     let own = scores[label];
     if own.is_nan() {
@@ -72,7 +72,7 @@ pub struct Evaluation {
     /// place.
     #[serde(skip)]
     pub ranks: Vec<u32>,
-    /// `confusion[label][answer]`
+    /// `confusion[label][answer]` counts the items.
     #[serde(skip)]
     pub confusion: Vec<Vec<u32>>,
     /// The wrong answers that were furthest from the label, worst first.
@@ -81,7 +81,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Fraction of the items whose class is among the `k` highest scores.
+    /// Returns the fraction of the items whose class is among the `k` highest scores.
     pub fn top(&self, k: usize) -> f64 {
         let classes = self.ranks.len().saturating_sub(1);
         let right: u32 = self.ranks[..k.min(classes)].iter().sum();
@@ -100,7 +100,7 @@ pub struct Mistake {
     pub answer: usize,
     /// Cross-entropy of the item, in nats.
     pub loss: f64,
-    /// Probability of the answer.
+    /// Probability that the network gave to its answer.
     pub sure: f64,
 }
 
@@ -147,7 +147,7 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     Ok(Evaluation { accuracy: evaluation.top(1), top5: evaluation.top(5), ..evaluation })
 }
 
-/// The error of a result that is not finite.
+/// Describes a result that is not finite.
 pub fn broken(output: &str, what: &str, image: &str) -> Error {
     Error::new(format!("the result `{output}` of {image} holds a value that is {what}")).with_help(
         "weights and image are finite: values within the network overflow. Were the images prepared as for training? \
@@ -155,7 +155,7 @@ pub fn broken(output: &str, what: &str, image: &str) -> Error {
     )
 }
 
-/// The class with the highest score, the first of equal ones.
+/// Returns the class with the highest score, the first of equal ones.
 pub fn best(scores: &[f32]) -> usize {
     let mut best = 0;
     for (i, s) in scores.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::Result;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the events of a training lie: TensorBoard shows each folder below `--logdir` as a run.
+/// Returns where the events of a training lie: TensorBoard shows each folder below `--logdir` as a run.
 pub fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join("tensorboard").join(name).join("events.out.tfevents.ninc")
 }
@@ -32,7 +32,7 @@ impl Events {
         Ok(Events { file })
     }
 
-    /// Values by tag at a step, written at the next [`Events::sync`] or [`Events::flush`].
+    /// Adds values by tag at a step; they are written at the next [`Events::sync`] or [`Events::flush`].
     pub fn scalars(&mut self, step: u64, values: &[(&str, f64)]) {
         let mut summary = Vec::new();
         for (tag, value) in values {
@@ -54,7 +54,7 @@ impl Events {
         self.file.flush()
     }
 
-    /// Bytes so far, all of them on the disk.
+    /// Writes what is pending and waits until it is on the disk; returns the bytes of the file.
     pub fn sync(&mut self) -> Result<u64> {
         self.file.sync()
     }
@@ -65,7 +65,7 @@ impl Events {
     }
 }
 
-/// An event with the time of day, which is what TensorBoard's axis of time shows; nothing else depends on it.
+/// Starts an event with the time of day, which TensorBoard's axis of time shows; nothing else depends on it.
 fn time() -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     let mut event = vec![1 << 3 | 1];
@@ -73,7 +73,7 @@ fn time() -> Vec<u8> {
     event
 }
 
-/// A field of bytes: text or another message.
+/// Appends a field of bytes: text or another message.
 fn text(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     message.push(field << 3 | 2);
     varint(message, bytes.len() as u64);
@@ -93,12 +93,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     [&length[..], &masked(&length).to_le_bytes(), data, &masked(data).to_le_bytes()].concat()
 }
 
-/// TFRecord's masked checksum: a checksum of data that holds checksums would be weak.
+/// Masks a checksum as TFRecord does: a checksum of data that holds checksums would be weak.
 pub fn masked(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), a byte at a time: events are small.
+/// Computes a CRC-32C (Castagnoli), a byte at a time: events are small.
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |sum, &byte| TABLE[usize::from(sum as u8 ^ byte)] ^ sum >> 8)
 }

@@ -62,7 +62,7 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// All that is done to an image, as a text that checkpoints compare.
+    /// Returns all that is done to an image, as a text that checkpoints compare.
     pub(super) fn pipeline(&self) -> String {
         let mut pipeline = vec![json!(self.preparation.spec()), json!(&self.augment)];
         if let Pixels::Files(_, pictures) = &self.sets.train.images.pixels {
@@ -75,9 +75,9 @@ impl Job<'_> {
 /// When checkpoints are written, besides at the end and on signals, and how many stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Saving {
-    /// Save after each of this many steps.
+    /// Save each time that this many steps were made.
     pub steps: Option<u64>,
-    /// Save after each of these times.
+    /// Save each time that this time has passed.
     pub time: Option<Duration>,
     /// How many of the newest stay; 0 counts as 1.
     pub keep: usize,
@@ -85,11 +85,11 @@ pub struct Saving {
 
 /// What training starts from.
 pub enum Start {
-    /// With new parameters.
+    /// New parameters.
     Fresh,
-    /// Parameters that are not there start as in a fresh training.
+    /// Weights; parameters that are not among them start as in a fresh training.
     Weights(Box<Weights>),
-    /// The checkpoint and the file that it was read from.
+    /// A checkpoint, and the file that it was read from.
     Resume(Box<Checkpoint>, PathBuf),
 }
 
@@ -106,8 +106,8 @@ pub struct Found {
 
 /// Finds the first value of a training step that is not finite.
 pub trait Finder {
-    /// `parameters` are those before the step, `factor` and `momentum` its numbers. `None` if all named values are
-    /// finite.
+    /// Finds it; `parameters` are those before the step, `factor` and `momentum` its numbers. `None` if all named
+    /// values are finite.
     fn find(
         &self,
         parameters: &BTreeMap<String, Tensor>,
@@ -137,9 +137,9 @@ pub struct Progress {
     pub steps_per_epoch: u64,
     /// Images of the step.
     pub images: usize,
-    /// Of the step.
+    /// Loss of the step.
     pub step_loss: f64,
-    /// Of the epoch so far.
+    /// Mean loss of the epoch so far.
     pub loss: f64,
     /// Fraction of right answers of the epoch so far.
     pub accuracy: f64,
@@ -153,7 +153,7 @@ pub trait Watch {
     fn step(&mut self, progress: &Progress);
     /// Called after each epoch.
     fn epoch(&mut self, line: &Line);
-    /// Something the user should know.
+    /// Called with something that the user should know.
     fn note(&mut self, text: &str);
 }
 
@@ -166,9 +166,9 @@ pub struct Outcome {
     pub steps: u64,
     /// The evaluation on the test part, if the training reached its end.
     pub test: Option<Evaluation>,
-    /// The weights' file: of the best epoch on the validation part, if there is one, else of the last step.
+    /// The weights' file: those of the best epoch on the validation part, if there is one, else those of the last step.
     pub weights: PathBuf,
-    /// That epoch, counted from 1.
+    /// The best epoch on the validation part, counted from 1.
     pub best: Option<u64>,
     /// The checkpoint's file.
     pub checkpoint: PathBuf,
@@ -176,7 +176,7 @@ pub struct Outcome {
     pub data: String,
 }
 
-/// Names of a training's files.
+/// Names the weights of the last step.
 pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.safetensors"))
 }

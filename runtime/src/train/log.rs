@@ -31,7 +31,8 @@ pub struct Line {
 
 /// Adds a line.
 pub fn write(file: &mut AppendLog, line: &Line) -> Result<()> {
-    let mut text = serde_json::to_string(line).map_err(|e| Error::new(format!("a log line is no JSON: {e}")))?;
+    let mut text =
+        serde_json::to_string(line).map_err(|e| Error::new(format!("a log line cannot be written as JSON: {e}")))?;
     text.push('\n');
     file.push(text.as_bytes());
     file.flush()
@@ -40,7 +41,7 @@ pub fn write(file: &mut AppendLog, line: &Line) -> Result<()> {
 /// The log may have a line for each of millions of steps.
 const CAP: u64 = 4 << 30;
 
-/// All lines of a log.
+/// Reads all lines of a log.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let text = crate::data::files::read(path, CAP)?;
     let line = |(number, line): (usize, &[u8])| {

@@ -20,24 +20,24 @@ impl Due {
         Due { saving, last: Instant::now() }
     }
 
-    /// After `step` steps.
+    /// Is a checkpoint due after this step?
     pub fn now(&mut self, step: u64) -> bool {
         let counted = self.saving.steps.is_some_and(|every| step.is_multiple_of(every.max(1)));
         let timed = self.saving.time.is_some_and(|time| self.last.elapsed() >= time);
         if counted || timed {
-            // Also when the save fails: a full disk is not tried again at every step.
+            // Counted as a save even if it fails: a full disk is not tried again at every step.
             self.last = Instant::now();
         }
         counted || timed
     }
 }
 
-/// Name of a checkpoint that is kept besides the newest.
+/// Names a checkpoint that is kept besides the newest.
 fn kept_path(folder: &Path, name: &str, step: u64) -> PathBuf {
     folder.join(format!("{name}.step-{step:08}.checkpoint"))
 }
 
-/// The kept checkpoints of a training, newest first.
+/// Finds the kept checkpoints of a training, newest first.
 pub fn kept(folder: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     let (before, after) = (format!("{name}.step-"), ".checkpoint");
     let step = |path: &Path| {
@@ -50,8 +50,8 @@ pub fn kept(folder: &Path, name: &str) -> Vec<(u64, PathBuf)> {
     found
 }
 
-/// Gives the checkpoint just written, `state`, a second name that the next save leaves alone, and removes what is more
-/// than `keep`. Checkpoints of other trainings are none of its business.
+/// Gives the checkpoint just written, `state`, a second name that the next save leaves alone, and removes the oldest
+/// beyond `keep`. Checkpoints of other trainings stay.
 pub fn keep(folder: &Path, name: &str, state: &Checkpoint, saving: Saving, disk: &dyn Disk) -> Result<()> {
     if saving.keep < 2 {
         return Ok(());
@@ -60,7 +60,7 @@ pub fn keep(folder: &Path, name: &str, state: &Checkpoint, saving: Saving, disk:
     let path = kept_path(folder, name, step);
     disk.link(&checkpoint_path(folder, name), &path).map_err(|e| Error::file("keep", &path, &e))?;
     let own = |(_, path): &(u64, PathBuf)| Origin::read(path).is_ok_and(|origin| origin.of(state));
-    // Those of later steps are from before a return to this one: they come again.
+    // Checkpoints of later steps are from before a return to this one: those steps come again.
     let (old, now): (Vec<_>, Vec<_>) = kept(folder, name).into_iter().filter(own).partition(|(s, _)| *s > step);
     for (_, path) in old.into_iter().chain(now.into_iter().skip(saving.keep)) {
         disk.remove(&path).map_err(|e| Error::file("remove", &path, &e))?;
@@ -68,7 +68,7 @@ pub fn keep(folder: &Path, name: &str, state: &Checkpoint, saving: Saving, disk:
     Ok(())
 }
 
-/// A folder of its own among the temporary files.
+/// Makes a new folder among the temporary files.
 pub fn rescue_folder(name: &str) -> Result<PathBuf> {
     let base = std::env::temp_dir();
     for number in 0..1000 {

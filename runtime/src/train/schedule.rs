@@ -20,13 +20,13 @@ impl Clock {
         self.step as f64 / self.steps_per_epoch.max(1) as f64
     }
 
-    /// Part of the training that is done.
+    /// Returns the part of the training that is done.
     fn progress(&self) -> f64 {
         (self.step as f64 / self.total_steps.max(1) as f64).min(1.0)
     }
 }
 
-/// Steps of the whole training.
+/// Returns the steps of the whole training.
 pub fn total_steps(length: Length, steps_per_epoch: u64) -> u64 {
     match length {
         Length::Epochs(epochs) => (epochs * steps_per_epoch as f64).ceil() as u64,
@@ -43,7 +43,7 @@ pub struct Plateau {
 }
 
 impl Plateau {
-    /// At the end of an epoch, with its accuracy: of validation, where there is any. Says whether the rate drops.
+    /// Ends an epoch, with its accuracy: of validation, where there is any. Says whether the rate drops.
     pub fn epoch(&mut self, schedule: &Schedule, accuracy: f64) -> bool {
         let Schedule::Plateau { patience, threshold, times, .. } = schedule else {
             return false;
@@ -64,18 +64,18 @@ impl Plateau {
 /// What changes from step to step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
-    /// On the optimiser's rate.
+    /// Factor on the optimiser's rate.
     pub factor: f64,
     /// Momentum of the step.
     pub momentum: f64,
 }
 
-/// For the step that comes.
+/// Returns the numbers of the step that comes.
 pub fn hyper(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> Hyper {
     Hyper { factor: factor(recipe, clock, plateau), momentum: momentum(recipe, clock) }
 }
 
-/// A ramp at the start of training, or against the rate in a cycle.
+/// Returns the momentum: on a ramp at the start of training, or against the rate in a cycle.
 fn momentum(recipe: &Recipe, clock: Clock) -> f64 {
     let full = recipe.optimizer.momentum();
     if let Some(ramp) = recipe.ramp {
@@ -91,7 +91,7 @@ fn momentum(recipe: &Recipe, clock: Clock) -> f64 {
     }
 }
 
-/// Factor on the optimiser's rate for the step that comes.
+/// Returns the factor on the optimiser's rate for the step that comes.
 pub fn factor(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> f64 {
     let epochs = clock.epochs();
     let progress = clock.progress();

@@ -16,7 +16,7 @@ pub struct Cursor {
     pub sums: Sums,
     /// State of a `plateau` schedule.
     pub plateau: Plateau,
-    /// Best accuracy seen, as bits, and epochs since.
+    /// Best accuracy seen, as bits of an f64.
     pub best: u64,
     /// Epochs since the best.
     pub waited: usize,
@@ -25,7 +25,7 @@ pub struct Cursor {
     /// Bytes of the event file.
     #[serde(default)]
     pub events: u64,
-    /// The stuck loss was reported.
+    /// Whether the user was told that the loss is stuck.
     pub warned: bool,
 }
 

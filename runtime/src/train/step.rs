@@ -10,14 +10,15 @@ use crate::{Engine, Prefetch, Result, Tensor};
 /// The batch of the next step, where it was asked for early.
 #[derive(Default)]
 pub(super) struct Next {
-    /// An error is that step's, not this one's.
+    /// The batch, or the error of loading it, which is that step's and not this one's.
     pub(super) loaded: Option<Result<Batch>>,
-    /// The device has it.
+    /// Whether the device has it.
     pub(super) there: bool,
 }
 
-/// One step of the training program: the loss and the logits. The batch need not be fed where it is `there`;
-/// `overlapped` is for that of the next step, as [`Engine::run_overlapped`] says, and is given the program's inputs.
+/// Makes one step of the training program; returns the loss and the logits. The batch need not be fed where it is
+/// `there`; `overlapped` is called as [`Engine::run_overlapped`] says, with the program's inputs, for the next step's
+/// batch.
 pub(super) fn one(
     engine: &mut dyn Engine,
     recipe: &Recipe,

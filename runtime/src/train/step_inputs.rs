@@ -6,7 +6,7 @@ use crate::plan::{Hyper, Port, Role};
 use crate::spec::{Optimizer, Recipe};
 use crate::{Error, Feed, Result};
 
-/// The image among a program's inputs.
+/// Finds the image among a program's inputs.
 pub fn image(inputs: &[Port]) -> Result<&Port> {
     let mut images = inputs.iter().filter(|p| p.role == Role::Image);
     match (images.next(), images.next()) {
@@ -25,7 +25,8 @@ pub struct StepInputs {
 }
 
 impl StepInputs {
-    /// `share` is the part of each image's own label in a mixture ([`Batch::share`]); `step` counts from 0.
+    /// Collects them; `share` is the part of each image's own label in a mixture ([`Batch::share`]); `step` counts from
+    /// 0.
     pub fn new(
         inputs: &[Port],
         recipe: &Recipe,
@@ -49,12 +50,12 @@ impl StepInputs {
         Ok(StepInputs { key: key.map(|k| k as i32), numbers })
     }
 
-    /// All inputs, with those of the batch.
+    /// Returns all inputs, with those of the batch.
     pub fn with<'a>(&'a self, inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
         [self.numbers(inputs), of_batch(inputs, batch)].concat()
     }
 
-    /// The inputs that are not of the batch.
+    /// Returns the inputs that are not of the batch.
     pub fn numbers<'a>(&'a self, inputs: &'a [Port]) -> Vec<(&'a str, Feed<'a>)> {
         let feed = |port: &'a Port| match port.role {
             Role::Key => Some((port.name.as_str(), Feed::I32(&self.key))),
@@ -67,7 +68,7 @@ impl StepInputs {
     }
 }
 
-/// The inputs of a batch: images, labels, the partners of a mixture, and the weights of both.
+/// Returns the inputs of a batch: images, labels, the partners of a mixture, and the weights of both.
 pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<'a>)> {
     let feed = |port: &'a Port| match port.role {
         Role::Image => Some((port.name.as_str(), batch.images.feed())),
@@ -80,7 +81,7 @@ pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<
     inputs.iter().filter_map(feed).collect()
 }
 
-/// A hyper-parameter's value in step `step` (from 0), or an error where the recipe does not set it.
+/// Returns a hyper-parameter's value in step `step` (from 0), or an error where the recipe does not set it.
 pub fn hyper(recipe: &Recipe, schedule: schedule::Hyper, step: u64, hyper: Hyper) -> Result<f64> {
     let value = match (hyper, &recipe.optimizer) {
         (Hyper::Rate, optimizer) => Some(optimizer.rate() * schedule.factor),

@@ -1,4 +1,4 @@
-//! The training loop: order of data, schedule, steps, watching for trouble, checkpoints, evaluation.
+//! The training loop: order of data, schedule, steps, divergence, checkpoints, evaluation.
 
 use super::append_log::AppendLog;
 use super::divergence::{self, ReplayLog};
@@ -32,7 +32,7 @@ struct Run<'a, 'b> {
     trainer: &'a mut dyn Engine,
     infer: &'a mut dyn Engine,
     identity: Identity,
-    /// As [`Checkpoint::origin`].
+    /// Like [`Checkpoint::origin`].
     origin: String,
     cursor: Cursor,
     /// Steps that were done when this session began.
@@ -41,11 +41,11 @@ struct Run<'a, 'b> {
     events: Events,
     replay_log: ReplayLog,
     total: u64,
-    /// The log could not be written, and the user knows.
+    /// Whether the user was told that the log cannot be written.
     deaf: bool,
-    /// Within a step: the parameters may be neither those before it nor those after it.
+    /// Whether a step is under way: the parameters may be neither those before it nor those after it.
     within: bool,
-    /// As [`Job::replaces`], until they are gone.
+    /// [`Job::replaces`], until they are gone.
     replaces: Vec<PathBuf>,
 }
 
@@ -78,13 +78,13 @@ pub fn train(
     Ok(outcome)
 }
 
-/// How many classes a training program tells apart.
+/// Returns the number of classes that a training program tells apart.
 fn outputs(trainer: &dyn Engine) -> Result<usize> {
     let logits = trainer.outputs().iter().find(|p| p.name == "logits");
     logits.map(Port::elements).ok_or_else(|| Error::new("the training program gives no `logits`"))
 }
 
-/// What can be known to be wrong before the first step.
+/// Refuses what can be known to be wrong before the first step.
 fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     let classes = outputs(trainer)?;
     let input = &step_inputs::image(trainer.inputs())?.dims;
@@ -185,9 +185,9 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    /// Until the end, or until somebody asks to stop (then `true`).
+    /// Trains until the end, or until somebody asks to stop (then `true`).
     fn steps(&mut self, watch: &mut dyn Watch, control: &Control) -> Result<bool> {
-        // An epoch that an error kept from being closed.
+        // The epoch is complete, but an error kept it from being ended.
         if self.cursor.batch == self.source.batches() {
             self.end_epoch(watch)?;
         }
@@ -225,7 +225,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Clock { step: self.cursor.step, steps_per_epoch: self.source.batches() as u64, total_steps: self.total }
     }
 
-    /// One step; a device overlapped takes the batch of the next one.
+    /// Makes one step; a device takes the batch of the next one while it computes.
     fn step(
         &mut self,
         batch: &Batch,
@@ -283,7 +283,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(())
     }
 
-    /// A log that cannot be written does not end the training: it waits in memory.
+    /// Writes a line of the log. Failing to does not end the training: the line waits in memory.
     fn write_line(&mut self, line: &Line, watch: &mut dyn Watch) {
         match log::write(&mut self.log, line) {
             Ok(()) => self.deaf = false,
@@ -318,7 +318,7 @@ impl<'a, 'b> Run<'a, 'b> {
         scalars.extend(line.valid_loss.map(|v| ("epoch/valid_loss", v)));
         scalars.extend(line.valid_accuracy.map(|v| ("epoch/valid_accuracy", v)));
         self.events.scalars(self.cursor.step, &scalars);
-        // They matter less than the log: what cannot be written now comes with the next checkpoint.
+        // Events matter less than the log: what cannot be written now comes with the next checkpoint.
         let _ = self.events.flush();
         watch.epoch(&line);
         // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must
@@ -341,7 +341,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let classes = self.trainer.outputs().iter().find(|p| p.name == "logits").map_or(2, |p| p.elements());
         if whole && (loss - (classes as f64).ln()).abs() < 0.002 && !self.cursor.warned {
             self.cursor.warned = true;
-            watch.note(&divergence::stuck("the loss is stuck where guessing is", classes));
+            watch.note(&divergence::stuck("the loss is stuck at that of guessing", classes));
         }
         if whole {
             (self.cursor.epoch, self.cursor.batch) = (self.cursor.epoch + 1, 0);
@@ -350,7 +350,7 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(())
     }
 
-    /// The weights as they would be kept: averaged, if the recipe says so.
+    /// Returns the weights as they would be kept: averaged, if the recipe says so.
     fn weights(&self) -> Result<Weights> {
         let mut tensors = BTreeMap::new();
         for parameter in self.job.parameters.iter().filter(|p| !p.state) {
@@ -370,8 +370,8 @@ impl<'a, 'b> Run<'a, 'b> {
         })
     }
 
-    /// The weights that did best on the validation part, if an epoch has been measured. They are a file's: after a
-    /// resume there is nothing else left of them.
+    /// Returns the weights that did best on the validation part, if an epoch has been measured. They are read from
+    /// their file: after a resume there is nothing else left of them.
     fn best(&self) -> Result<Option<Weights>> {
         let epoch = u64::from(self.cursor.epoch).saturating_sub(self.cursor.waited as u64);
         if self.job.sets.valid.is_none() || self.cursor.epoch == 0 || epoch == 0 {
@@ -393,7 +393,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 }
 
-/// The state that averages a parameter, where the program has one.
+/// Returns the name of the state that averages a parameter, where the program has one.
 fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
     let name = format!("{}.{}", parameter.name, spec::AVERAGE);
     job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)

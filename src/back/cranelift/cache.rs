@@ -52,7 +52,7 @@ fn path(folder: &Path, key: &Key) -> PathBuf {
     folder.join(format!("{:016x}.code", key.finish()))
 }
 
-/// The code that was kept under this key.
+/// Reads the code that was kept under this key.
 pub fn read(folder: &Path, key: &Key) -> Option<Vec<Piece>> {
     let bytes = files::read(&path(folder, key), CAP).ok()?;
     let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
@@ -72,7 +72,7 @@ pub fn write(folder: &Path, key: &Key, pieces: &[Piece]) {
     }
 }
 
-/// `None` for code that refers to more than the functions beside it.
+/// Writes a cache file; `None` for code that refers to more than the functions beside it.
 fn to_bytes(key: &Key, pieces: &[Piece]) -> Option<Vec<u8>> {
     let mut out = MAGIC.to_vec();
     let number = |out: &mut Vec<u8>, value: u64| out.extend(value.to_le_bytes());

@@ -198,7 +198,7 @@ fn no_tiles() -> EmitError {
     EmitError::Unsupported("Cranelift has no tiles".into())
 }
 
-/// The text of all functions; calls refer to micro-kernels by number.
+/// Writes the text of all functions; calls refer to micro-kernels by number.
 pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) -> Result<String, EmitError> {
     use cranelift_codegen::ir::{ExtFuncData, ExternalName, Function, UserExternalName};
     let options = options(target, isa)?;
@@ -237,19 +237,19 @@ pub(super) fn clif(module: &KernelModule, target: &Target, isa: &dyn TargetIsa) 
     Ok(text)
 }
 
-/// Micro-kernels that kernels call, in order of number.
+/// Collects the micro-kernels that kernels call, in order of number.
 fn called(module: &KernelModule) -> EntitySet<MicroKernelId> {
     let mut called = EntitySet::new();
     called.extend(module.kernels.values().flat_map(KernelIr::calls));
     called
 }
 
-/// Names become symbols of object files: other characters than letters and digits become `_`.
+/// Makes a symbol of object files of a name: other characters than letters and digits become `_`.
 fn symbol(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// Micro-kernels that come as bytes follow System V on x86-64, so all do.
+/// Returns the signature of micro-kernels: System V's on x86-64, which those that come as bytes follow.
 fn micro_kernel_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
     let x86 = isa.name() == "x64";
     let mut signature = Signature::new(if x86 { CallConv::SystemV } else { isa.default_call_conv() });
@@ -257,7 +257,7 @@ fn micro_kernel_signature(params: usize, isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
-/// `extern "C" fn(buffers, vars, begin, end, scratch)`
+/// Returns the signature of kernels: `extern "C" fn(buffers, vars, begin, end, scratch)`.
 fn kernel_signature(isa: &dyn TargetIsa) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());
     signature.params.extend((0..5).map(|_| AbiParam::new(types::I64)));

@@ -68,7 +68,7 @@ pub(super) fn compile(
     Ok(code)
 }
 
-/// All that the machine code depends on.
+/// Collects all that the machine code depends on.
 fn key(module: &Module, target: &Target, micro_kernel: &OwnedTargetIsa, kernel: &dyn TargetIsa) -> Key {
     let flags = |isa: &dyn TargetIsa| {
         let own: Vec<String> = isa.isa_flags().iter().map(|f| f.to_string()).collect();
@@ -88,8 +88,8 @@ fn entry(address: *const u8) -> Entry {
 }
 
 impl JitCode {
-    /// The machine code of all functions as text: instructions on x86-64, bytes elsewhere. Constants follow the code of
-    /// some functions and read as senseless instructions.
+    /// Writes the machine code of all functions as text: instructions on x86-64, bytes elsewhere. Constants follow the
+    /// code of some functions and read as senseless instructions.
     pub fn asm(&self) -> String {
         let mut text = String::new();
         for function in &self.functions {
@@ -99,13 +99,13 @@ impl JitCode {
         text
     }
 
-    /// A line a function for Linux's `perf`: address, bytes (both hexadecimal) and name.
+    /// Writes a line a function for Linux's `perf`: address, bytes (both hexadecimal) and name.
     pub fn perf_map(&self) -> String {
         let line = |f: &Emitted| format!("{:x} {:x} {}\n", self.code(f).as_ptr().addr(), f.bytes, f.name);
         self.functions.iter().map(line).collect()
     }
 
-    /// Bytes of machine code of all functions.
+    /// Returns the bytes of machine code of all functions.
     pub fn code_bytes(&self) -> usize {
         self.functions.iter().map(|f| f.bytes).sum()
     }

@@ -42,7 +42,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// Constants, indices, loads and splats: operations whose lanes come from memory or from one scalar.
+    /// Emits operations whose lanes come from memory or from one scalar: constants, indices, loads and splats.
     fn source(&mut self, result: Val, ty: Ty, op: &Op) -> Pieces {
         match op {
             Op::ConstF32 { bits, .. } => self.fill_words(ty, |_| *bits),
@@ -92,7 +92,7 @@ impl Gen<'_, '_> {
         self.b.func.dfg.value_type(value).is_vector()
     }
 
-    /// Constants, lane by lane.
+    /// Emits constants, lane by lane.
     fn fill_words(&mut self, ty: Ty, word: impl Fn(usize) -> u32) -> Pieces {
         let (piece, pieces) = piece_type(ty);
         let scalar = |g: &mut Self, word: u32| match ty.elem {
@@ -117,7 +117,7 @@ impl Gen<'_, '_> {
         out
     }
 
-    /// A scalar in all lanes.
+    /// Emits a scalar in all lanes.
     fn fill(&mut self, result: Val, ty: Ty, scalar: Value) -> Pieces {
         self.uniform.insert(result, scalar);
         let (piece, pieces) = piece_type(ty);
@@ -125,7 +125,7 @@ impl Gen<'_, '_> {
         vec![one; pieces]
     }
 
-    /// An I32 constant, in all lanes of a vector or as a scalar.
+    /// Emits an I32 constant, in all lanes of a vector or as a scalar.
     pub fn words(&mut self, vector: bool, word: u32) -> Value {
         if vector { self.vector(types::I32X4, [word; 4]) } else { self.b.ins().iconst(types::I32, i64::from(word)) }
     }
@@ -152,7 +152,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// To an integer by additions alone: 2²³ has no bits behind the point. Cranelift would call the mathematics
+    /// Rounds to an integer by additions alone: 2²³ has no bits behind the point. Cranelift would call the mathematics
     /// library.
     fn round(&mut self, v: Value, op: Unary) -> Value {
         let bits = self.cast(types::I32, v);
@@ -249,7 +249,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// Cranelift shifts vectors by one amount only; different ones go lane by lane.
+    /// Shifts lanes by different amounts, one by one: Cranelift shifts vectors by one amount only.
     fn shift_lanes(&mut self, op: Binary, l: Value, r: Value, amount: Option<Value>) -> Value {
         if !self.is_vector(l) {
             return self.shift_by(op, l, r);

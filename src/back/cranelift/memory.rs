@@ -6,7 +6,7 @@ use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 
-/// No alignment is promised; the recipe promises that the memory is there.
+/// Returns the flags of all accesses: without a promise of alignment; the recipe promises that the memory is there.
 fn flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap().with_endianness(Endianness::Little)
 }
@@ -20,14 +20,14 @@ impl Gen<'_, '_> {
         self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), value)
     }
 
-    /// A constant vector of these four words.
+    /// Emits a constant vector of these four words.
     pub fn vector(&mut self, ty: Type, words: [u32; 4]) -> Value {
         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
         self.b.ins().vconst(ty, constant)
     }
 
-    /// Bytes of `a` (0 to 15) and `b` (16 to 31) in this order.
+    /// Picks bytes of `a` (0 to 15) and `b` (16 to 31) in this order.
     pub fn shuffle(&mut self, a: Value, b: Value, order: [u8; 16]) -> Value {
         let (a, b) = (self.cast(types::I8X16, a), self.cast(types::I8X16, b));
         let order = self.b.func.dfg.immediates.push(ConstantData::from(&order[..]));
@@ -182,7 +182,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// The upper halves of floats, rounded to nearest even, in the lower halves of I32 lanes. A NaN stays a NaN.
+    /// Rounds floats to their upper halves, to nearest even, in the lower halves of I32 lanes. A NaN stays a NaN.
     fn narrow_bf16(&mut self, value: Value) -> Value {
         let vector = self.b.func.dfg.value_type(value) == types::F32X4;
         let bits = self.cast(if vector { types::I32X4 } else { types::I32 }, value);

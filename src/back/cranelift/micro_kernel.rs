@@ -64,7 +64,7 @@ pub(super) fn build(
     generator.b.finalize(isa.frontend_config());
 }
 
-/// The type of a value's pieces, and how many there are.
+/// Returns the type of a value's pieces, and how many there are.
 pub(super) fn piece_type(ty: Ty) -> (Type, usize) {
     let vector = ty.lanes >= 4;
     let piece = match (ty.elem, vector) {
@@ -78,12 +78,12 @@ pub(super) fn piece_type(ty: Ty) -> (Type, usize) {
 }
 
 impl Gen<'_, '_> {
-    /// The type of a value.
+    /// Returns the type of a value.
     pub fn ty(&self, value: Val) -> Ty {
         self.micro_kernel.values[value]
     }
 
-    /// The vectors that hold a value.
+    /// Returns the vectors that hold a value.
     pub fn pieces(&self, value: Val) -> Pieces {
         self.values[value].clone()
     }
@@ -116,7 +116,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// A loop of one iteration needs no blocks.
+    /// Emits a loop of one iteration, which needs no blocks.
     fn once(&mut self, var: Var, [init, params, next, results]: [&[Val]; 4], body: &[Inst]) {
         self.copy(init, params);
         self.vars[var] = Some(self.b.ins().iconst(types::I64, 0));
@@ -132,7 +132,7 @@ impl Gen<'_, '_> {
         self.copy(next, results);
     }
 
-    /// Tests at the end of each iteration, and before the first one unless the count is a constant.
+    /// Emits a loop that tests at the end of each iteration, and before the first one unless the count is a constant.
     fn repeat(&mut self, var: Var, count: &Index, [init, params, next, results]: [&[Val]; 4], body: &[Inst]) {
         let end = self.index(count);
         let mut moving = Vec::new();
@@ -195,7 +195,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// An index as a 64-bit integer.
+    /// Emits an index as a 64-bit integer.
     pub fn index(&mut self, index: &Index) -> Value {
         let mut sum = None;
         for &(var, c) in &index.terms {
@@ -210,7 +210,7 @@ impl Gen<'_, '_> {
         }
     }
 
-    /// Type of the elements behind a pointer parameter.
+    /// Returns the type of the elements behind a pointer parameter.
     pub fn elem(&self, param: Param) -> Elem {
         self.micro_kernel.params[param].elem().expect("the verifier wants a pointer here")
     }
@@ -229,7 +229,7 @@ impl Gen<'_, '_> {
         pointer
     }
 
-    /// A pointer and a constant offset in bytes for an address.
+    /// Emits a pointer and a constant offset in bytes for an address.
     pub fn address(&mut self, address: &Address) -> (Value, i32) {
         let pointer = self.pointer(&(address.base, address.index.terms.clone()));
         let offset = address.index.offset * self.elem(address.base).bytes() as i64;
@@ -246,8 +246,8 @@ fn without(key: &Key, var: Var) -> Key {
     (key.0, key.1.iter().filter(|t| t.0 != var).copied().collect())
 }
 
-/// The different pointers that a loop's body needs as far as they are known at its start: terms of loops inside are
-/// left out (their variables have larger numbers). In order of first use.
+/// Collects the different pointers that a loop's body needs, as far as they are known at its start: terms of loops
+/// inside are left out (their variables have larger numbers). In order of first use.
 fn keys(body: &[Inst], var: Var) -> Vec<Key> {
     let mut found = Vec::new();
     for address in instructions(body).filter_map(Inst::address) {

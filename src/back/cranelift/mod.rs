@@ -44,13 +44,13 @@ pub fn compile_with(
     jit::compile(module, target, micro_kernel_code, cache)
 }
 
-/// The functions of a module as Cranelift IR, before any optimisation.
+/// Writes the functions of a module as Cranelift IR, before any optimisation.
 pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, EmitError> {
     let isa = host_isa(Effort::MicroKernel, false)?;
     emit::clif(module, target, isa.as_ref())
 }
 
-/// How much Cranelift shall do.
+/// How much Cranelift does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
     /// Keep the order of instructions.
@@ -59,7 +59,7 @@ pub enum Effort {
     Kernel,
 }
 
-/// Cranelift's settings. `pic`: for object files instead of the JIT.
+/// Returns Cranelift's settings. `pic`: for object files instead of the JIT.
 fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, EmitError> {
     let mut flags = settings::builder();
     let settings = [
@@ -74,19 +74,19 @@ fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, EmitError>
     Ok(settings::Flags::new(flags))
 }
 
-/// The machine that this runs on. `pic`: for object files instead of the JIT.
+/// Returns the machine that this runs on. `pic`: for object files instead of the JIT.
 pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, EmitError> {
     let builder: isa::Builder = cranelift_native::builder()
         .map_err(|e| EmitError::Unsupported(format!("Cranelift does not know this machine: {e}")))?;
     builder.finish(settings_for(effort, pic)?).map_err(failed)
 }
 
-/// An error that no verified module leads to.
+/// Makes an error that no verified module leads to.
 fn bug(what: impl Into<String>) -> EmitError {
     EmitError::Internal { stage: "the Cranelift back end", what: what.into() }
 }
 
-/// What Cranelift says, by its kind.
+/// Makes an error of what Cranelift says, by its kind.
 fn failed(error: CodegenError) -> EmitError {
     match error {
         CodegenError::Unsupported(what) => EmitError::Unsupported(format!("Cranelift: {what}")),

@@ -175,7 +175,7 @@ impl Nest<'_, '_> {
         self.b.ins().uextend(types::I64, bit)
     }
 
-    /// Surely not negative?
+    /// Is it certainly not negative?
     fn is_natural(&self, expr: &Expr) -> bool {
         match expr {
             Expr::Const(value) => *value >= 0,

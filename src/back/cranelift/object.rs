@@ -20,7 +20,7 @@ use object::{RelocationEncoding, RelocationFlags, RelocationKind, SectionFlags, 
 const V2: [&str; 6] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"];
 const V3: [&str; 6] = ["has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"];
 
-/// A processor to compile for: its triple, and for x86-64 the instructions that a target needs.
+/// Returns a processor to compile for: its triple, and for x86-64 the instructions that a target needs.
 pub fn isa_for(triple: &str, target: &Target, effort: Effort) -> Result<OwnedTargetIsa, EmitError> {
     let known =
         |e: &dyn std::fmt::Display| EmitError::Unsupported(format!("Cranelift does not know the target {triple}: {e}"));
@@ -50,7 +50,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// `target` is the least that all code in the object needs; kernels may be for more.
+    /// Starts an object; `target` is the least that all code in it needs, and kernels may be for more.
     pub fn new(name: &str, triple: &str, target: &Target) -> Result<Object, EmitError> {
         let isa = isa_for(triple, target, Effort::Kernel)?;
         let builder =
@@ -108,7 +108,7 @@ impl Object {
         self.frames.extend(frames.into_iter().map(|(id, unwind)| (id, Frames::Known(unwind))));
     }
 
-    /// Zeros that the code may change.
+    /// Adds zeros that the code may change.
     pub fn zeros(&mut self, name: &str, bytes: usize, align: u64) -> Result<DataId, EmitError> {
         let id = self.module.declare_data(name, Linkage::Local, true, false).map_err(|e| bug(e.to_string()))?;
         let mut data = DataDescription::new();
@@ -132,7 +132,7 @@ impl Object {
         Ok(id)
     }
 
-    /// The object file's bytes. `at_end` is called when the code is unloaded or the program ends.
+    /// Writes the object file's bytes. `at_end` is called when the code is unloaded or the program ends.
     pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, EmitError> {
         let isa = isa_for(&self.triple, &self.target, Effort::Kernel)?;
         let mut product = self.module.finish();

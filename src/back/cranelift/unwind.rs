@@ -35,7 +35,7 @@ impl Frames {
     }
 }
 
-/// The frames of machine code from its pushes, pops, additions to and subtractions from the stack pointer.
+/// Reads the frames of machine code from its pushes, pops, additions to and subtractions from the stack pointer.
 fn from_code(bytes: &[u8], address: Address) -> FrameDescriptionEntry {
     use iced_x86::{Code, Decoder, DecoderOptions, Register};
     let mut entry = FrameDescriptionEntry::new(address, bytes.len() as u32);
@@ -66,7 +66,7 @@ fn from_code(bytes: &[u8], address: Address) -> FrameDescriptionEntry {
     entry
 }
 
-/// A register that functions keep, by its DWARF number.
+/// Finds the DWARF number of a register that functions keep.
 fn register(register: iced_x86::Register) -> Option<cranelift_codegen::gimli::Register> {
     use iced_x86::Register;
     Some(match register {

@@ -133,7 +133,7 @@ pub struct Function {
     pub name: String,
     /// Names and types of its parameters.
     pub params: Vec<(String, Ty)>,
-    /// Seen by the linker, under the library's prefix.
+    /// Whether the linker sees it, under the library's prefix.
     pub export: bool,
     /// Its statements.
     pub body: Vec<Line>,
@@ -146,7 +146,7 @@ pub struct Extern {
     pub name: String,
     /// Number of parameters, all integers.
     pub params: usize,
-    /// Returns C's `int`: 32 bits, with a sign.
+    /// Whether it returns C's `int`: 32 bits, with a sign.
     pub int: bool,
 }
 

@@ -15,7 +15,7 @@ use std::fmt::Display;
 /// What the text may name besides its own definitions.
 #[derive(Default)]
 pub struct Names<'a> {
-    /// In front of exported functions' names, with `_`.
+    /// Prefix, before a `_`, of exported functions' names.
     pub prefix: &'a str,
     /// Data behind `@name`.
     pub data: Vec<(&'a str, DataId)>,
@@ -32,7 +32,7 @@ pub struct Emitted {
     functions: Vec<(String, FuncId)>,
     /// Bytes of machine code.
     pub bytes: usize,
-    /// Stack frames.
+    /// Finds a function of the text.
     pub unwind: Vec<(FuncId, UnwindInfo)>,
 }
 
@@ -126,7 +126,7 @@ pub(super) struct Callee {
     pub id: FuncId,
     /// Types of its parameters.
     pub params: Vec<Ty>,
-    /// Returns 32 bits with a sign.
+    /// Whether it returns 32 bits with a sign.
     pub int: bool,
 }
 

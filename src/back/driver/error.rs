@@ -46,7 +46,7 @@ impl Fault {
         Fault { line: self.line.or(Some(line)), ..self }
     }
 
-    /// The error of the function that holds the statement.
+    /// Makes the error of the function that holds the statement.
     pub(super) fn within(self, function: &str) -> DriverError {
         let (function, what) = (function.to_string(), self.what);
         match self.line {

@@ -99,7 +99,7 @@ impl<M: Module> Body<'_, '_, M> {
         Ok(self.address(id))
     }
 
-    /// `&&` and `||`: the right side is evaluated only where the left one does not decide.
+    /// Emits `&&` and `||`: the right side is evaluated only where the left one does not decide.
     fn short_circuit(&mut self, op: Op, left: &Expr, right: &Expr) -> Result<Value, Fault> {
         let result = self.b.declare_var(types::I64);
         let left = self.int(left)?;
@@ -200,7 +200,7 @@ impl<M: Module> Body<'_, '_, M> {
             ("call", [target, args @ ..]) => {
                 let target = self.int(target)?;
                 let values = args.iter().map(|a| self.int(a)).collect::<Result<Vec<_>, _>>()?;
-                // What is called gives nothing.
+                // What is called returns nothing.
                 let mut signature = self.out.make_signature();
                 signature.params.extend(args.iter().map(|_| AbiParam::new(types::I64)));
                 let signature = self.b.import_signature(signature);
@@ -212,7 +212,7 @@ impl<M: Module> Body<'_, '_, M> {
         }))
     }
 
-    /// Access to a word that several threads use.
+    /// Emits an access to a word that several threads use.
     fn atomic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, Fault> {
         let flags = MemFlagsData::new();
         Ok(Some(match (name, args) {
@@ -237,7 +237,7 @@ impl<M: Module> Body<'_, '_, M> {
         }))
     }
 
-    /// Conversions between numbers, and their roots.
+    /// Emits conversions between numbers, and their roots.
     fn arithmetic(&mut self, name: &str, args: &[Expr]) -> Result<Option<Typed>, Fault> {
         Ok(Some(match (name, args) {
             ("sqrt", [value]) => {

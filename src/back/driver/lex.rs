@@ -19,13 +19,13 @@ pub enum Token {
     End,
 }
 
-/// Longer ones first.
+/// All signs, longer ones first.
 const SIGNS: [&str; 32] = [
     "->", "==", "!=", "<=", ">=", "<<", ">>", "&&", "||", "(", ")", "{", "}", "[", "]", ",", ";", ":", "=", "<", ">",
     "+", "-", "*", "/", "%", "&", "|", "^", "@", "!", ".",
 ];
 
-/// Tokens with their lines; an `End` is the last.
+/// Splits a text into tokens with their lines; an `End` is the last.
 pub fn lex(text: &str) -> Result<Vec<(usize, Token)>, DriverError> {
     let mut tokens = Vec::new();
     let mut line = 1;

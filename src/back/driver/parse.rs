@@ -19,7 +19,7 @@ struct Parser {
     at: usize,
 }
 
-/// Weakest first.
+/// Binary operators by precedence, weakest first.
 const LEVELS: [&[(&str, Op)]; 8] = [
     &[("||", Op::Either)],
     &[("&&", Op::Both)],

@@ -62,7 +62,7 @@ pub(super) fn function(
     Ok(())
 }
 
-/// What a pointer parameter is called.
+/// Names a pointer parameter.
 fn pointer(micro_kernel: &MicroKernel, param: Param) -> String {
     match &micro_kernel.params[param] {
         MicroKernelParam::Pointer { name, .. } | MicroKernelParam::Int { name, .. } => pointer_name(name, param),
@@ -168,7 +168,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Element `lane` behind an address, as a value.
+    /// Emits element `lane` behind an address, as a value.
     fn element(&self, at: &Address, lane: u32) -> String {
         let (base, elem) = self.base(at.base);
         let index = self.index(&at.index.clone().offset(lane.into()));
@@ -346,7 +346,7 @@ fn c_type(ty: Ty) -> String {
     if ty.lanes == 1 { name.into() } else { format!("{name}{}", ty.lanes) }
 }
 
-/// A float literal that reads back as the same bits.
+/// Writes a float literal that reads back as the same bits.
 fn float(bits: u32) -> String {
     let value = f32::from_bits(bits);
     if !value.is_finite() || (value == 0.0 && value.is_sign_negative()) {

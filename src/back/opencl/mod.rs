@@ -25,8 +25,8 @@ mod tensor;
 /// Scratch arrays of a work item that are larger than this lie in global memory: a device keeps few bytes an item.
 const PRIVATE_BYTES: usize = 2048;
 
-/// What this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices` prints
-/// it.
+/// Lists what this back end cannot say in OpenCL C, by the feature's name; recipes for GPUs do without. `ninc devices`
+/// prints it.
 pub fn unsupported() -> Vec<&'static str> {
     micro_kernel::MISSING.to_vec()
 }
@@ -57,7 +57,7 @@ impl Area {
     }
 }
 
-/// The text of a module, and what the runtime has to know of its kernels. An error names what is not supported.
+/// Writes the text of a module, and what the runtime has to know of its kernels. An error names what is not supported.
 pub fn emit(module: &Verified<Module>) -> Result<Source, EmitError> {
     let names = names::Names::new(module);
     let mut variants: BTreeMap<(MicroKernelId, Vec<Area>), String> = BTreeMap::new();
@@ -84,7 +84,7 @@ pub fn emit(module: &Verified<Module>) -> Result<Source, EmitError> {
     Ok(Source { text, kernels: entries, optimise: true })
 }
 
-/// Scratch arrays that lie in global memory.
+/// Iterates over the scratch arrays that lie in global memory.
 fn spilled(kernel: &Kernel) -> impl Iterator<Item = &Scratch> {
     kernel.scratch.values().filter(|s| area(s) == Area::Global)
 }
@@ -98,7 +98,7 @@ fn area(scratch: &Scratch) -> Area {
     }
 }
 
-/// How elements are called in memory.
+/// Returns what elements are called in memory.
 fn memory_type(elem: Elem) -> &'static str {
     match elem {
         Elem::F32 => "float",
@@ -123,7 +123,7 @@ fn short(begin: &str, end: &str) -> bool {
     matches!((begin.parse::<i64>(), end.parse::<i64>()), (Ok(begin), Ok(end)) if end - begin <= SHORT)
 }
 
-/// The head of a loop.
+/// Writes the head of a loop.
 fn repeat(text: &mut String, depth: usize, index: &str, name: &str, begin: &str, end: &str) {
     line(text, depth, format_args!("for ({index} {name} = {begin}; {name} < {end}; ++{name}) {{"));
 }

@@ -31,8 +31,8 @@ fn distinct(taken: &mut HashSet<String>, name: &str) -> String {
     candidate
 }
 
-/// The name with everything else than letters, digits and underscores replaced. Long names (of fused chains) are cut
-/// and told apart by a hash of the whole.
+/// Replaces everything but letters, digits and underscores in a name. Long names (of fused chains) are cut and told
+/// apart by a hash of the whole.
 pub(super) fn clean(name: &str) -> String {
     const MOST: usize = 96;
     let text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();

@@ -19,7 +19,7 @@ pub(super) struct Nest<'a> {
 }
 
 impl<'a> Nest<'a> {
-    /// A writer for one kernel.
+    /// Makes a writer for one kernel.
     pub fn new(
         module: &'a Module,
         kernel: &'a Kernel,
@@ -57,7 +57,7 @@ impl<'a> Nest<'a> {
         text.push_str("}\n\n");
     }
 
-    /// The kernel's name and parameters.
+    /// Writes the kernel's name and parameters.
     fn head(&self, name: &str, items: Option<i64>, text: &mut String) {
         line(text, 0, format_args!("// {}: {}", self.kernel.name, self.about()));
         let mut params = Vec::new();
@@ -77,7 +77,7 @@ impl<'a> Nest<'a> {
         line(text, 0, ") {");
     }
 
-    /// The variables that are always there, and the buffers as pointers to their elements.
+    /// Writes the variables that are always there, and the buffers as pointers to their elements.
     fn variables(&self, text: &mut String) {
         for (var, from) in [(KVar::BATCH, "batch_images"), (KVar::FIRST, "first_image"), (KVar::TOTAL, "total_images")]
         {

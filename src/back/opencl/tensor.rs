@@ -8,7 +8,7 @@ use crate::types::Format;
 use ninc_runtime::opencl::tensor::INSTRUCTION;
 pub(super) use ninc_runtime::opencl::tensor::MACRO;
 
-/// What stands in front of all functions where some of them have such a body.
+/// Writes what stands in front of all functions where some of them have such a body.
 pub(super) fn head() -> String {
     format!("#ifdef {MACRO}\n{INSTRUCTION}#endif\n\n")
 }
@@ -28,7 +28,7 @@ impl Fragment {
         }
     }
 
-    /// Word 0 or 1, given where a term lies, counted from the item's first one.
+    /// Writes word 0 or 1, given where a term lies, counted from the item's first one.
     fn word(&self, half: u32, at: impl Fn(u32) -> String) -> String {
         let first = 4 * self.terms * half;
         match self.terms {
@@ -38,7 +38,7 @@ impl Fragment {
     }
 }
 
-/// The body of the micro-kernel with these pointers.
+/// Writes the body of the micro-kernel with these pointers.
 pub(super) fn body(product: &WarpProduct, [a, b, c]: [&str; 3], text: &mut String) {
     let &WarpProduct { format, rows, columns, depth, pitches: [pitch_a, pitch_b] } = product;
     let fragment = Fragment::of(format);

@@ -19,19 +19,19 @@ pub struct AddressExpr {
 }
 
 impl AddressExpr {
-    /// The variable part of an index.
+    /// Takes the variable part of an index.
     pub fn of_index(index: &Index) -> AddressExpr {
         AddressExpr { base: None, terms: index.terms.clone() }
     }
 
-    /// Of an address in elements of `bytes`.
+    /// Takes the variable part of an address in elements of `bytes` bytes.
     pub fn of_address(address: &Address, bytes: i64) -> AddressExpr {
         let terms = address.index.terms.iter().map(|&(v, c)| (v, c.wrapping_mul(bytes))).collect();
         AddressExpr { base: Some(address.base), terms }
     }
 }
 
-/// The element type behind a pointer parameter.
+/// Finds the element type behind a pointer parameter.
 pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, EmitError> {
     match micro_kernel.params.get(param) {
         Some(MicroKernelParam::Pointer { elem, .. }) => Ok(*elem),
@@ -39,7 +39,7 @@ pub fn pointee(micro_kernel: &MicroKernel, param: Param) -> Result<Elem, EmitErr
     }
 }
 
-/// Bytes between the rows of a tile at this address.
+/// Returns the bytes between the rows of a tile at this address.
 pub fn row_bytes(micro_kernel: &MicroKernel, address: &Address, elements: u32) -> Result<i64, EmitError> {
     Ok(i64::from(elements) * pointee(micro_kernel, address.base)?.bytes() as i64)
 }
@@ -281,7 +281,7 @@ impl Folding<'_> {
         }
     }
 
-    /// The operand of `op` that becomes its memory operand, if any.
+    /// Finds the operand of `op` that becomes its memory operand, if any.
     fn choose(&self, op: &Op, block: u32, loads: &HashMap<Val, Fold>) -> Option<Val> {
         let float = |v: Val| self.micro_kernel.values[v].elem == Elem::F32;
         let fits = |v: Val, scalar: bool| self.fits(v, loads, Memory { scalar });

@@ -14,7 +14,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// The narrowest register for values of this many 32-bit lanes.
+    /// Returns the narrowest register for values of this many 32-bit lanes.
     pub fn of_lanes(lanes: u32) -> Width {
         match lanes {
             0..=4 => Width::X,
@@ -23,7 +23,7 @@ impl Width {
         }
     }
 
-    /// Bytes of a register.
+    /// Returns the bytes of a register.
     pub fn bytes(self) -> u32 {
         match self {
             Width::X => 16,
@@ -40,8 +40,8 @@ macro_rules! table {
         pub enum VOp { $($(#[$doc])* $name,)* }
 
         impl VOp {
-            /// The encoding, or `Code::INVALID` where this instruction set has none at this width. With AVX-512 all
-            /// encodings are EVEX, which reach registers 16 to 31 at every width.
+            /// Returns the encoding, or `Code::INVALID` where this instruction set has none at this width. With AVX-512
+            /// all encodings are EVEX, which reach registers 16 to 31 at every width.
             pub fn code(self, evex: bool, width: Width) -> Code {
                 let row = match self {
                     $(VOp::$name => [Code::$vex128, Code::$vex256, Code::$evex128, Code::$evex256, Code::$evex512],)*
@@ -148,7 +148,7 @@ table! {
 }
 
 impl VOp {
-    /// Widths of the first operand and of the others, for an instruction of this width.
+    /// Returns the widths of the first operand and of the others, for an instruction of this width.
     pub fn widths(self, width: Width) -> (Width, Width) {
         let half = if width == Width::Z { Width::Y } else { Width::X };
         match self {

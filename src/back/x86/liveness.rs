@@ -24,13 +24,13 @@ impl Range {
         false
     }
 
-    /// Both together; they must not overlap.
+    /// Joins the other range to this one; they must not overlap.
     pub fn merge(&mut self, other: &Range) {
         self.pieces.extend_from_slice(&other.pieces);
         self.pieces.sort_unstable();
     }
 
-    /// The first point; 0 for an empty range.
+    /// Returns the first point; 0 for an empty range.
     pub fn start(&self) -> u32 {
         self.pieces.first().map_or(0, |p| p.0)
     }
@@ -40,7 +40,7 @@ impl Range {
         self.pieces.is_empty()
     }
 
-    /// Number of points.
+    /// Returns the number of points.
     pub fn length(&self) -> u32 {
         self.pieces.iter().map(|p| p.1 - p.0).sum()
     }
@@ -55,7 +55,7 @@ struct Walk<'a> {
     end: PrimaryMap<VReg, u32>,
 }
 
-/// Live ranges of all virtual registers.
+/// Computes the live ranges of all virtual registers.
 pub fn ranges(code: &MachineCode) -> PrimaryMap<VReg, Range> {
     let mut starts = vec![0; code.insts.len()];
     let mut by_id = vec![0; code.loops];
@@ -99,7 +99,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The back edge keeps alive at the end what the top needs.
+    /// Walks a loop backwards. Its back edge keeps alive at the end what the top needs.
     fn whole_loop(&mut self, start: usize, end: usize, live: &mut EntitySet<VReg>, record: bool) {
         let after = live.clone();
         let mut top = live.clone();

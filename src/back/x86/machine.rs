@@ -32,7 +32,7 @@ pub enum Mem {
 }
 
 impl Mem {
-    /// The register that it counts from.
+    /// Returns the register that it counts from.
     pub fn base(self) -> Option<VReg> {
         match self {
             Mem::Pointer { base, .. } => Some(base),
@@ -63,13 +63,13 @@ pub struct VecInst {
     pub width: Width,
     /// First operand; a store has none.
     pub dst: Option<VReg>,
-    /// `dst` is read as well as written.
+    /// Whether `dst` is read as well as written.
     pub modifies: bool,
     /// The operands behind `dst`, in the order of the encoding.
     pub srcs: Vec<Src>,
     /// AVX-512 write mask (or the blend's selector); loads zero the other lanes if `zeroing`.
     pub mask: Option<VReg>,
-    /// With a mask: lanes outside of it become 0 instead of keeping their value.
+    /// With a mask: whether lanes outside of it become 0 instead of keeping their value.
     pub zeroing: bool,
 }
 
@@ -78,17 +78,18 @@ pub struct VecInst {
 pub enum MInst {
     /// A vector instruction.
     Vec(VecInst),
-    /// A tile of rows that are `pitch` bytes apart; `stream`ed ones leave the first level of cache as it is.
+    /// Loads a tile of rows that are `pitch` bytes apart; with `stream` the first level of cache stays as it is.
     TileLoad { dst: VReg, mem: Mem, pitch: VReg, stream: bool },
-    /// The same to memory.
+    /// Stores a tile to rows that are `pitch` bytes apart.
     TileStore { mem: Mem, pitch: VReg, src: VReg },
     /// `dst += a · b`
     TileProduct { kind: Outer, dst: VReg, a: VReg, b: VReg },
-    /// Into the second level of cache; never faults.
+    /// Prefetches into the second level of cache; never faults.
     Prefetch { mem: Mem },
     /// Zero in every lane of a vector or tile.
     Zero { dst: VReg },
-    /// Between registers of one class, not integers; vanishes where both get the same register, as two tiles must.
+    /// Copies between registers of one class, not integers; vanishes where both get the same register, as two tiles
+    /// must.
     Copy { dst: VReg, src: VReg, width: Width },
     /// These bits in a mask register.
     MaskImm { dst: VReg, bits: u16 },
@@ -104,13 +105,13 @@ pub enum MInst {
     IntAdd { dst: VReg, src: VReg },
     /// `dst += value`
     IntAddImm { dst: VReg, value: i64 },
-    /// Jumps behind loop `id` unless `count > 0`.
+    /// Jumps to the exit of loop `id` unless `count > 0`.
     Guard { id: usize, count: VReg },
     /// Top of loop `id`, the target of the back edge. The loop may also be skipped from its `Guard`.
     LoopStart { id: usize, innermost: bool },
-    /// `counter -= 1`, back to the top unless it is 0.
+    /// Counts down: `counter -= 1`, back to the top unless it is 0.
     LoopEnd { id: usize, counter: VReg },
-    /// Behind `LoopEnd`: where the guard jumps.
+    /// The place after `LoopEnd` where the guard jumps to.
     LoopExit { id: usize },
 }
 
@@ -186,7 +187,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The number of a constant, which is added if it is new.
+    /// Returns the number of a constant, which is added if it is new.
     pub fn entry(&mut self, bytes: Vec<u8>) -> usize {
         if let Some(i) = self.entries.iter().position(|e| *e == bytes) {
             return i;
@@ -212,7 +213,7 @@ pub struct MachineCode {
 }
 
 impl MachineCode {
-    /// A new virtual register.
+    /// Makes a new virtual register.
     pub fn reg(&mut self, class: Class) -> VReg {
         self.classes.push(class)
     }

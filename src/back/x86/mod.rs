@@ -42,7 +42,8 @@ pub struct Features {
 /// Function alignment in bytes that the loops inside count on for speed.
 pub const ALIGN: usize = 64;
 
-/// Machine code of a verified micro-kernel. An error says what does not fit: lanes, or the number of registers needed.
+/// Writes the machine code of a verified micro-kernel. An error says what does not fit: lanes, or the number of
+/// registers needed.
 pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<Vec<u8>, EmitError> {
     let evex = match isa {
         Isa::Avx512 => true,
@@ -94,12 +95,12 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
     }
 }
 
-/// An error that no verified micro-kernel leads to.
+/// Makes an error that no verified micro-kernel leads to.
 fn bug(what: impl Into<String>) -> EmitError {
     EmitError::Internal { stage: "the x86 emitter", what: what.into() }
 }
 
-/// The emitter as the Cranelift back end's hook for micro-kernels: those of an AVX2 or AVX-512 target, none of a
+/// Makes the Cranelift back end's hook for micro-kernels: it emits those of an AVX2 or AVX-512 target, none of a
 /// portable one. A micro-kernel that needs more registers than there are is left to Cranelift, which spills: right, if
 /// slow. Recipes choose their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models
 /// to it).
@@ -109,7 +110,7 @@ pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Res
     move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }
 
-/// The code as text in Intel's syntax, a line per instruction; what follows the code is data.
+/// Writes the code as text in Intel's syntax, a line per instruction; what follows the code is data.
 pub fn listing(bytes: &[u8]) -> String {
     let mut decoder = Decoder::new(64, bytes, DecoderOptions::NONE);
     let mut formatter = IntelFormatter::new();

@@ -18,7 +18,7 @@ pub enum Place {
 
 /// Numbers of the general registers of the System V parameters: rdi, rsi, rdx, rcx, r8, r9.
 pub const PARAMS: [u8; 6] = [7, 6, 2, 1, 8, 9];
-/// All that may hold integers, those that need no saving first. rax is the encoder's scratch, rsp the stack.
+/// All registers that may hold integers, those that need no saving first. rax is the encoder's scratch, rsp the stack.
 const INTS: [u8; 14] = [7, 6, 2, 1, 8, 9, 10, 11, 3, 5, 12, 13, 14, 15];
 
 /// A class of registers that is too small for the code.
@@ -81,7 +81,7 @@ pub fn allocate(code: &MachineCode, vectors: usize) -> Result<Allocation, Shorta
     Ok(Allocation { places, slots })
 }
 
-/// Loop depth of each instruction.
+/// Computes the loop depth of each instruction.
 fn depths(code: &MachineCode) -> Vec<u32> {
     let mut depth = 0;
     let step = |inst: &MInst| {
@@ -110,7 +110,7 @@ fn coalesce(code: &MachineCode, depth: &[u32], groups: &mut Groups) {
     }
 }
 
-/// Roots of the groups of a class that are ever live, by their start.
+/// Collects the roots of the groups of a class that are ever live, by their start.
 fn members(code: &MachineCode, groups: &Groups, class: Class) -> Vec<VReg> {
     let live = |&r: &VReg| code.classes[r] == class && groups.parent[r] == r && !groups.ranges[r].is_empty();
     let mut list: Vec<VReg> = code.classes.keys().filter(live).collect();
@@ -118,7 +118,7 @@ fn members(code: &MachineCode, groups: &Groups, class: Class) -> Vec<VReg> {
     list
 }
 
-/// Linear scan; a second try starts with the longest ranges, which loops with holes sometimes need.
+/// Colours ranges by linear scan; a second try starts with the longest ranges, which loops with holes sometimes need.
 fn color(
     code: &MachineCode,
     groups: &Groups,
@@ -149,7 +149,7 @@ fn scan(groups: &Groups, order: &[VReg], registers: &[u8], places: &mut PrimaryM
     true
 }
 
-/// The most that is live at one point.
+/// Returns the most that is live at one point.
 fn pressure(groups: &Groups, order: &[VReg]) -> usize {
     let pieces = || order.iter().flat_map(|&v| &groups.ranges[v].pieces);
     let mut events: Vec<(u32, i32)> = pieces().map(|p| (p.0, 1)).chain(pieces().map(|p| (p.1, -1))).collect();
@@ -162,7 +162,8 @@ fn pressure(groups: &Groups, order: &[VReg]) -> usize {
     }) as usize
 }
 
-/// Integers by weight: what inner loops use gets the registers, the rest a slot. Returns the number of slots.
+/// Places integers by weight: those that inner loops use get the registers, the rest a slot. Returns the number of
+/// slots.
 fn integers(code: &MachineCode, depth: &[u32], groups: &Groups, places: &mut PrimaryMap<VReg, Place>) -> u32 {
     let mut weight: PrimaryMap<VReg, u64> = code.classes.keys().map(|_| 0).collect();
     for (inst, &depth) in code.insts.iter().zip(depth) {

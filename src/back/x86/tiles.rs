@@ -5,7 +5,7 @@ use super::bug;
 use crate::back::EmitError;
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, Register};
 
-/// The 64 bytes that `ldtilecfg` reads: palette 1, then 16 rows of 64 bytes in each of the eight tiles.
+/// Writes the 64 bytes that `ldtilecfg` reads: palette 1, then 16 rows of 64 bytes in each of the eight tiles.
 fn state() -> [u8; 64] {
     let mut bytes = [0; 64];
     bytes[0] = 1;
@@ -14,8 +14,8 @@ fn state() -> [u8; 64] {
     bytes
 }
 
-/// Machine code of two functions without arguments: what a thread runs before micro-kernels with tiles, and behind
-/// them, so that no state of them is left to save when the system changes threads.
+/// Writes the machine code of two functions without arguments: what a thread runs before micro-kernels with tiles, and
+/// after them, so that no state of them is left to save when the system changes threads.
 pub fn configuration() -> Result<[Vec<u8>; 2], EmitError> {
     let failed = |error| bug(format!("encoding failed: {error}"));
     let function = |instruction: Instruction| {

@@ -14,7 +14,7 @@ use ninc_runtime::train::step_inputs::{self, StepInputs};
 use ninc_runtime::{Engine, Result};
 use std::time::{Duration, Instant};
 
-/// Rounds that count, and the time after which no further one starts.
+/// The most rounds that count.
 const ROUNDS: usize = 30;
 const WARM: usize = 3;
 const LONGEST: Duration = Duration::from_secs(10);
@@ -42,12 +42,12 @@ impl Times {
         self.sorted.len()
     }
 
-    /// Seconds.
+    /// Returns the median in seconds.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// Seconds that this part of the rounds takes at most.
+    /// Returns the seconds that this part of the rounds takes at most.
     pub fn quantile(&self, part: f64) -> f64 {
         let last = self.sorted.len() - 1;
         self.sorted[(part * last as f64).round() as usize].as_secs_f64()
@@ -110,7 +110,7 @@ impl Run<'_> {
     }
 }
 
-/// What the processor's cores can do at most; nothing for the interpreter, whose peak tells nobody anything.
+/// What the processor's cores can do at most; the interpreter has none, because its peak tells nobody anything.
 pub struct Peak {
     engine: Option<(Box<dyn Engine + Send>, u64)>,
     best: Option<f64>,
@@ -123,7 +123,7 @@ impl Peak {
         Ok(Peak { engine, best: None })
     }
 
-    /// The best run counts: whatever disturbs can only slow it down.
+    /// Measures again. The best run counts: whatever disturbs can only slow it down.
     pub fn measure(&mut self) -> Done {
         let Some((engine, flops)) = &mut self.engine else { return Ok(()) };
         for _ in 0..PEAK_RUNS {
@@ -135,7 +135,7 @@ impl Peak {
         Ok(())
     }
 
-    /// Billions of floating-point operations a second, all threads together.
+    /// Returns billions of floating-point operations a second, all threads together.
     pub fn gflops(&self) -> Option<f64> {
         self.best
     }

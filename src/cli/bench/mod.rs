@@ -54,7 +54,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    // Before minutes of measuring: what it shall be compared with must be there.
+    // Before minutes of measuring: the run to compare with must be there.
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
     let model = global.model(&args.file)?;
     let mut program = match args.mode {
@@ -103,7 +103,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
 }
 
-/// Names of the program's functions, where `perf report` looks for those of code that no file has.
+/// Writes names of the program's functions where `perf report` looks for those of code that no file has.
 fn perf_map(program: &Program) -> Done {
     let help = "only programs for `--device cpu` have functions in memory";
     let compiled = program.compiled.as_ref().ok_or_else(|| usage("there is no machine code to name", help))?;

@@ -20,17 +20,18 @@ pub struct Row {
     /// Rows and columns of that one's register tile, where there is one.
     tile: Option<String>,
     launches: usize,
-    /// Milliseconds of a run, and their part of all.
+    /// Milliseconds of a run.
     ms: f64,
+    /// Their part of the whole run.
     share: f64,
     /// Billions of operations a second as executed, and their part of the measured peak.
     gflops: f64,
     of_peak: Option<f64>,
-    /// Of the launch's buffers.
+    /// Bytes of the launch's buffers.
     bytes: usize,
 }
 
-/// Floating-point operations of a run as the kernels execute them, counted from their loops.
+/// Counts the floating-point operations of a run as the kernels execute them, from their loops.
 pub fn executed(program: &Program, batch: usize) -> Option<u64> {
     let compiled = program.compiled.as_ref()?;
     let plan = compiled.plan.for_batch(batch);
@@ -46,7 +47,7 @@ pub fn executed(program: &Program, batch: usize) -> Option<u64> {
     Some(flops.sum())
 }
 
-/// All kernels of the profile, slowest first. `rounds` is how many runs it has seen.
+/// Lists all kernels of the profile, slowest first. `rounds` is how many runs it has seen.
 pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -> Vec<Row> {
     let mut times: Vec<(String, usize, f64)> = Vec::new();
     for (name, time) in program.engine.profile() {
@@ -83,14 +84,14 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
     times.into_iter().map(row).collect()
 }
 
-/// The name of the micro-kernel that does most of a kernel's work.
+/// Returns the name of the micro-kernel that does most of a kernel's work.
 fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<String> {
     let kernel = module.kernels.values().find(|k| k.name == kernel)?;
     let micro_kernel = count::main_micro_kernel(module, kernel, batch)?;
     Some(module.micro_kernels[micro_kernel].name.clone())
 }
 
-/// The rows as a table of text.
+/// Writes the rows as a table of text.
 pub fn table(rows: &[Row]) -> String {
     let heading =
         ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "algorithm", "tile", "kernel", "micro-kernel"];
@@ -112,7 +113,7 @@ pub fn table(rows: &[Row]) -> String {
     output::table(&cells)
 }
 
-/// Names are long; the table has room for their beginning.
+/// Cuts a name to its beginning, for which the table has room.
 fn shortened(name: &str, most: usize) -> String {
     if name.chars().count() <= most {
         return name.into();
@@ -120,7 +121,7 @@ fn shortened(name: &str, most: usize) -> String {
     name.chars().take(most - 1).chain(['…']).collect()
 }
 
-/// The rows for `--json`.
+/// Converts the rows for `--json`.
 pub fn json(rows: &[Row]) -> Value {
     let row = |r: &Row| {
         json!({

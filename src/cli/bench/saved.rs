@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fmt;
 use std::path::Path;
 
-/// A saved run is a small text.
+/// The most bytes of a saved run, which is a small text.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// What is measured: runs of the same work can be compared.
@@ -38,23 +38,24 @@ pub struct Saved {
     #[serde(default = "f32")]
     pub precision: String,
     pub median_ms: f64,
-    /// Of ten rounds one is quicker, and one slower than this.
+    /// One of ten rounds is quicker than this.
     pub low_ms: f64,
+    /// One of ten rounds is slower than this.
     pub high_ms: f64,
     pub rounds: usize,
     pub images_per_second: f64,
-    /// As if all convolutions were computed directly.
+    /// Billions of operations a second, as if all convolutions were computed directly.
     pub gflops: f64,
-    /// As executed.
+    /// Billions of operations a second, as executed.
     pub executed_gflops: Option<f64>,
-    /// Of the machine, measured around the rounds.
+    /// Peak of the machine, measured around the rounds.
     pub peak_gflops: Option<f64>,
     pub arena_bytes: usize,
-    /// The most that were resident.
+    /// The most bytes that were resident.
     pub resident_bytes: Option<usize>,
 }
 
-/// Of runs that were saved before there was another.
+/// Returns the precision of runs that were saved before there was another.
 fn f32() -> String {
     "f32".into()
 }
@@ -71,7 +72,8 @@ impl Saved {
     }
 
     pub fn write(&self, path: &Path) -> Done {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::new(format!("the result is no JSON: {e}")))?;
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::new(format!("the result cannot be written as JSON: {e}")))?;
         std::fs::write(path, text + "\n").map_err(|e| {
             Error::new(format!("cannot write {}: {e}", path.display()))
                 .with_help("the folder must exist and be yours; the benchmark itself went well")

@@ -15,7 +15,7 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 30.0;
-/// More points than pixels help nobody.
+/// The most points of a curve: more than pixels help nobody.
 const POINTS: usize = 1000;
 
 /// A scale from a range of values to pixels.
@@ -31,7 +31,7 @@ impl Axis {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    /// Round values within the range: 1, 2 or 5 times a power of ten apart.
+    /// Returns round values within the range: 1, 2 or 5 times a power of ten apart.
     fn ticks(&self) -> Vec<f64> {
         let rough = (self.high - self.low) / 5.0;
         let power = 10f64.powf(rough.log10().floor());
@@ -41,7 +41,7 @@ impl Axis {
     }
 }
 
-/// Smallest and largest; a single value gets some room around it.
+/// Returns the smallest and the largest value; a single one gets some room around it.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     match low.is_finite() && high.is_finite() {
@@ -51,7 +51,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     }
 }
 
-/// A number with as many digits as it needs.
+/// Writes a number with as many digits as it needs.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -64,7 +64,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// An SVG picture; empty where there is nothing to show.
+/// Draws an SVG picture; empty where there is nothing to show.
 pub fn draw(title: &str, series: &[Series]) -> String {
     let series: Vec<&Series> = series.iter().filter(|s| !s.points.is_empty()).collect();
     let all = || series.iter().flat_map(|s| s.points.iter());

@@ -10,7 +10,7 @@ pub struct Page {
     open: bool,
 }
 
-/// Text that means itself, in elements and in quoted attributes.
+/// Escapes text, so that it means itself in elements and in quoted attributes.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -43,13 +43,13 @@ impl Page {
         Page { html, open: false }
     }
 
-    /// Writing to a string cannot fail.
+    /// Appends text: writing to a string cannot fail.
     fn add(&mut self, text: std::fmt::Arguments) {
         self.html.write_fmt(text).expect("a string takes everything");
         self.html.push('\n');
     }
 
-    /// `remark` is HTML.
+    /// Begins a section; `remark` is HTML.
     pub fn section(&mut self, title: &str, remark: &str) {
         self.close();
         self.open = true;
@@ -68,7 +68,7 @@ impl Page {
         self.add(format_args!("<p>{}</p>", escape(text)));
     }
 
-    /// Large numbers with what they are.
+    /// Adds large numbers with what they are.
     pub fn figures(&mut self, figures: &[(String, String)]) {
         self.html.push_str("<div class=\"figures\">");
         for (number, what) in figures {
@@ -77,14 +77,14 @@ impl Page {
         self.html.push_str("</div>\n");
     }
 
-    /// SVG pictures side by side where there is room.
+    /// Adds SVG pictures, side by side where there is room.
     pub fn charts(&mut self, charts: &[String]) {
         self.html.push_str("<div class=\"charts\">");
         charts.iter().filter(|c| !c.is_empty()).for_each(|chart| self.html.push_str(chart));
         self.html.push_str("</div>\n");
     }
 
-    /// The first row is the heading; an empty one is left out.
+    /// Adds a table. The first row is the heading; an empty one is left out.
     pub fn table(&mut self, rows: &[Vec<String>], class: &str) {
         self.add(format_args!("<div class=\"wide\"><table class=\"{class}\">"));
         for (i, row) in rows.iter().enumerate() {
@@ -99,7 +99,7 @@ impl Page {
         self.html.push_str("</table></div>\n");
     }
 
-    /// A bar for each class: name, how many were right, of how many.
+    /// Adds a bar for each class: name, how many were right, and how many there are.
     pub fn bars<'a>(&mut self, bars: impl Iterator<Item = (&'a str, u32, u32)> + Clone) {
         let longest = bars.clone().map(|(name, ..)| name.chars().count()).max().unwrap_or(0);
         self.add(format_args!("<div class=\"bars\" style=\"--name:{}ch\">", longest.clamp(2, 18)));
@@ -113,7 +113,7 @@ impl Page {
         self.html.push_str("</div>\n");
     }
 
-    /// `counts[label][answer]`, the right ones green, the wrong ones red, by their part of the row.
+    /// Adds a matrix `counts[label][answer]`, the right ones green, the wrong ones red, by their part of the row.
     pub fn matrix(&mut self, names: &[String], counts: &[Vec<u32>]) {
         self.html.push_str("<div class=\"wide\"><table class=\"matrix\"><tr><td></td>");
         names.iter().for_each(|name| self.html.push_str(&format!("<th><span>{}</span></th>", escape(name))));
@@ -133,7 +133,7 @@ impl Page {
         self.html.push_str("</table></div>\n");
     }
 
-    /// A picture of `width` pixels, shown larger without smoothing.
+    /// Adds a picture of `width` pixels, shown larger without smoothing.
     pub fn picture(&mut self, url: &str, alt: &str, width: usize, class: &str) {
         let shown = (width * 8).clamp(320, 720);
         self.add(format_args!(

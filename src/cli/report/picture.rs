@@ -5,13 +5,13 @@ use ninc_runtime::image::png;
 use ninc_runtime::init::Parameter;
 use ninc_runtime::weights::Weights;
 
-/// A PNG as a URL that holds it.
+/// Encodes a PNG as a URL that holds it.
 fn url(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Option<String> {
     let bytes = png(width, height, channels, pixels).ok()?;
     Some(format!("data:image/png;base64,{}", base64(&bytes)))
 }
 
-/// RFC 4648, with padding.
+/// Encodes in base64 (RFC 4648), with padding.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -25,7 +25,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// An image of a data set as it is, before any preparation.
+/// Shows an image of a data set as it is, before any preparation.
 pub fn image(set: &Dataset, item: usize) -> Option<String> {
     let [channels, height, width] = set.images.dims;
     let mut values = vec![0.0; set.images.size()];
@@ -40,7 +40,7 @@ pub fn image(set: &Dataset, item: usize) -> Option<String> {
     url(width, height, shown, &pixels)
 }
 
-/// From the smallest value to the largest becomes 0 to 255.
+/// Scales values so that the smallest becomes 0 and the largest 255.
 fn stretch(values: &mut [f32]) {
     let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
     let scale = if high > low { 255.0 / (high - low) } else { 0.0 };
@@ -58,8 +58,8 @@ pub struct Filters {
 /// The most filters that are shown.
 const MOST: usize = 256;
 
-/// The first layer's weights as small pictures: of a convolution, or of a linear layer on the image's pixels. Grey is
-/// 0; each filter is scaled by its largest value.
+/// Shows the first layer's weights as small pictures: of a convolution, or of a linear layer on the image's pixels.
+/// Grey is 0; each filter is scaled by its largest value.
 pub fn filters(parameters: &[Parameter], weights: &Weights, image: [usize; 3]) -> Option<Filters> {
     let first = parameters.iter().find(|p| !p.state && p.name.ends_with(".weight"))?;
     let tensor = weights.tensors.get(&first.name)?;
@@ -92,7 +92,7 @@ pub fn filters(parameters: &[Parameter], weights: &Weights, image: [usize; 3]) -
     Some(Filters { name: first.name.clone(), count, url, width: full_width })
 }
 
-/// A large confusion matrix, a pixel for each cell; darker is more.
+/// Shows a large confusion matrix, a pixel for each cell; darker is more.
 pub fn matrix(confusion: &[Vec<u32>]) -> (String, usize) {
     let size = confusion.len();
     let mut pixels = Vec::with_capacity(size * size);

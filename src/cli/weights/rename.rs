@@ -15,7 +15,7 @@ pub struct Renames {
 }
 
 impl Renames {
-    /// Names without weights that have them are a mistake.
+    /// Refuses new names where no weights are given that could have them.
     pub fn need(&self, weights: Option<&Path>) -> Done {
         match (self.list.first(), weights) {
             (Some((old, new)), None) => {
@@ -25,7 +25,7 @@ impl Renames {
         }
     }
 
-    /// A tensor's new name.
+    /// Returns a tensor's new name.
     pub fn target(&self, name: String) -> String {
         self.list.iter().fold(name, |name, (old, new)| renamed(&name, old, new).unwrap_or(name))
     }
@@ -64,7 +64,7 @@ impl Renames {
     }
 }
 
-/// A `*` stands for one text: once, on both sides or on none.
+/// Refuses a pair whose `*` does not stand for one text: once, on both sides or on none.
 fn check(old: &str, new: &str) -> Done {
     let stars = [old, new].map(|text| text.matches('*').count());
     match stars {
@@ -76,7 +76,7 @@ fn check(old: &str, new: &str) -> Done {
     }
 }
 
-/// The new name of a tensor that `old` fits.
+/// Returns the new name of a tensor that `old` fits.
 fn renamed(name: &str, old: &str, new: &str) -> Option<String> {
     if let Some((start, end)) = old.split_once('*') {
         let text = name.strip_prefix(start)?.strip_suffix(end)?;

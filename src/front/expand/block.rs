@@ -64,7 +64,7 @@ impl Expander<'_> {
         }
     }
 
-    /// Values of a block's parameters in order; `None` where the default holds.
+    /// Returns the values of a block's parameters in order; `None` where the default holds.
     fn block_arguments(
         &mut self,
         block: &Block,

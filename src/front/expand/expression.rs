@@ -108,7 +108,7 @@ impl Expander<'_> {
         value
     }
 
-    /// A repeat within a pipeline. Its alias is the first part of the names of the layers within.
+    /// Expands a repeat within a pipeline. Its alias is the first part of the names of the layers within.
     fn repeat(&mut self, count: usize, piped: (Value, Span), steps: &[Step], alias: Option<&Name>) -> Value {
         let (mut value, span) = piped;
         let prefix = self.out.scope.prefix.clone();
@@ -138,7 +138,7 @@ impl Expander<'_> {
         self.out.scope.bind(name, value, Origin::Alias);
     }
 
-    /// The call of a layer or a block; `piped` is what flows in.
+    /// Expands the call of a layer or a block; `piped` is what flows in.
     fn call(&mut self, call: &Call, piped: Option<(Value, Span)>, alias: Option<&Name>) -> Value {
         let name = call.function.text.as_str();
         let (schemas, blocks) = (self.schemas, self.blocks);

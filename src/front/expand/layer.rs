@@ -34,12 +34,12 @@ struct Sorted<'e> {
     operands: Vec<NodeId>,
     /// What is bound to parameters.
     arguments: Vec<Given<'e>>,
-    /// An error was reported.
+    /// Whether an error was reported.
     failed: bool,
 }
 
 impl Expander<'_> {
-    /// A name for a layer: the one `as` gave (numbered inside a repeat), or its kind with a number.
+    /// Makes a name for a layer: the one `as` gave (numbered inside a repeat), or its kind with a number.
     pub(super) fn layer_name(&mut self, kind: &str, alias: Option<&Name>) -> String {
         let scope = &self.out.scope;
         if let Some(alias) = alias.filter(|_| scope.repeats == 0) {
@@ -66,7 +66,7 @@ impl Expander<'_> {
         }
     }
 
-    /// `x + y` and `x * y`.
+    /// Adds `x + y` or `x * y`.
     pub(super) fn operator(
         &mut self,
         function: &'static str,
@@ -83,7 +83,7 @@ impl Expander<'_> {
         self.build(Request { schema, operands, args, settings, alias, span, places })
     }
 
-    /// The call of a layer; `piped` is what flows in.
+    /// Expands the call of a layer; `piped` is what flows in.
     pub(super) fn layer(
         &mut self,
         schema: &Schema,
@@ -220,7 +220,7 @@ impl Expander<'_> {
     }
 }
 
-/// The error for a call with `count` operands, which are too few or too many.
+/// Makes the error for a call with `count` operands, which are too few or too many.
 fn wrong_operands(schema: &Schema, call: &Call, count: usize) -> Diagnostic {
     let (least, most) = schema.operands;
     let needed = match (least, most) {
@@ -245,7 +245,8 @@ fn wrong_operands(schema: &Schema, call: &Call, count: usize) -> Diagnostic {
     Diagnostic::error(codes::OPERANDS, call.function.span, message).help(help)
 }
 
-/// The nodes that a layer added between its operands and its value, and the parameters among them in order of creation.
+/// Finds the nodes that a layer added between its operands and its value, and the parameters among them in order of
+/// creation.
 fn new_nodes(graph: &Graph, value: NodeId, operands: &[NodeId]) -> (Vec<NodeId>, Vec<NodeId>) {
     let mut seen: HashSet<NodeId> = operands.iter().copied().collect();
     let mut stack = vec![value];

@@ -19,13 +19,13 @@ use crate::ops::check;
 use crate::ops::schema::{Schema, Settings};
 use std::collections::{HashMap, HashSet};
 
-/// Layers of an expanded network, and iterations of a repeat.
+/// The most layers of an expanded network, and iterations of a repeat.
 const MAX_LAYERS: usize = 10_000;
-/// Blocks within blocks.
+/// The most blocks within blocks.
 const MAX_BLOCKS: usize = 64;
-/// Evaluated expressions and statements: ends what would expand for ever.
+/// The most evaluated expressions and statements: ends what would expand for ever.
 const FUEL: u64 = 2_000_000;
-/// Elements of one value.
+/// The most elements of one value.
 const MAX_ELEMENTS: u64 = check::MOST_ELEMENTS as u64;
 
 /// What an expansion gives.
@@ -42,7 +42,7 @@ pub struct Expanded {
     pub places: HashMap<NodeId, Span>,
     /// Values that a warning has named already.
     pub excused: HashSet<NodeId>,
-    /// A limit was hit: the network is not expanded to its end.
+    /// Whether a limit was hit: the network is not expanded to its end.
     pub stopped: bool,
     /// The network's own names, outputs and last value.
     pub scope: Scope,
@@ -137,7 +137,7 @@ impl Expander<'_> {
         }
     }
 
-    /// A value from `--set`, if it is of the default's kind.
+    /// Returns a value from `--set`, if it is of the default's kind.
     fn set_value(&mut self, name: &Name, value: &Const, default: Option<&Expr>) -> Value {
         let Some(default) = default else { return Value::Const(value.clone()) };
         let like = match self.constant_default(default) {

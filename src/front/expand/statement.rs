@@ -179,13 +179,13 @@ impl Expander<'_> {
         }
     }
 
-    /// Iterations of a repeat.
+    /// Evaluates the iterations of a repeat.
     pub(super) fn count(&mut self, count: &Expr) -> Option<usize> {
         self.read(COUNT, count, "the count of `repeat`")
     }
 }
 
-/// The name that `as` gives to an expression's value: that of its last step.
+/// Returns the name that `as` gives to an expression's value: that of its last step.
 fn alias_of(expr: &Expr) -> Option<String> {
     let ExprKind::Pipe { alias, steps, .. } = &expr.kind else { return None };
     let name = steps.last().map_or(alias.as_ref(), |s| s.alias.as_ref());

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 /// Longer lines are broken where a pipeline or a brace allows it.
 const WIDTH: usize = 100;
 
-/// The text in the one layout; `items` is what it parses to.
+/// Lays out the text; `items` is what it parses to.
 pub fn format(text: &str, items: &[Item]) -> String {
     let tokens = tokens(text);
     let mut marks = Marks::default();
@@ -27,7 +27,7 @@ pub fn format(text: &str, items: &[Item]) -> String {
             next = Some(i);
         }
     }
-    // Each round breaks at least one thing more, and their number is finite; then nothing is too long that can be
+    // Each pass breaks at least one thing more, and their number is finite; then nothing is too long that can be
     // shorter.
     loop {
         let mut printer = Printer::new(text, &tokens, &next_code, &marks, &broken);

@@ -32,7 +32,7 @@ pub struct Line {
 pub enum Break {
     /// A pipeline, by its number.
     Pipeline(usize),
-    /// By the offset of its `{`.
+    /// A brace, by the offset of its `{`.
     Brace(usize),
 }
 
@@ -52,11 +52,11 @@ pub struct Printer<'a> {
     pub text: &'a str,
     /// Its tokens.
     pub tokens: &'a [Token],
-    /// For each token the next that is not a comment.
+    /// For each token the next one that is not a comment.
     pub next_code: &'a [Option<usize>],
     /// What its tree says of them.
     pub marks: &'a Marks,
-    /// What stands on several lines.
+    /// Pipelines and braces that are broken over several lines.
     pub broken: &'a HashSet<Break>,
     /// The result so far.
     pub lines: Vec<Line>,

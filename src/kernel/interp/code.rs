@@ -14,7 +14,7 @@ pub struct InterpCode {
 }
 
 impl InterpCode {
-    /// The module's kernels.
+    /// Wraps the module's kernels.
     pub fn new(module: Arc<Verified<Module>>) -> InterpCode {
         InterpCode { module }
     }

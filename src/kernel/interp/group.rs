@@ -66,7 +66,7 @@ impl Group<'_, '_> {
         self.items.iter_mut().for_each(|item| item.vars[var] = value);
     }
 
-    /// Statements without barriers, by all items.
+    /// Runs statements without barriers for all items.
     fn each(&mut self, body: &[Stmt]) -> Result<(), InterpError> {
         if body.is_empty() {
             return Ok(());

@@ -48,7 +48,7 @@ pub(super) struct Run<'a> {
     pub(super) memory: &'a mut dyn Blocks,
     pub(super) vars: PrimaryMap<Var, i64>,
     values: PrimaryMap<Val, Lanes>,
-    /// Those values that are tiles.
+    /// The values that are tiles.
     pub(super) tiles: PrimaryMap<Val, Option<Box<Tile>>>,
 }
 

@@ -103,17 +103,17 @@ impl Expr {
         }
     }
 
-    /// `self / by`, rounded down
+    /// `self / by`, rounded down.
     pub fn div(&self, by: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Div, self, by)
     }
 
-    /// `self / by`, rounded up
+    /// `self / by`, rounded up.
     pub fn ceil_div(&self, by: i64) -> Expr {
         Expr::new(ExprOp::Div, self.clone() + (by - 1), by)
     }
 
-    /// `self` modulo `by`
+    /// `self` modulo `by`.
     pub fn rem(&self, by: impl Into<Expr>) -> Expr {
         Expr::new(ExprOp::Rem, self, by)
     }

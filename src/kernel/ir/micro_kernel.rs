@@ -24,7 +24,7 @@ entity_impl!(Param, "parameter ");
 pub struct MicroKernel {
     /// Unique within a module.
     pub name: String,
-    /// At most six: they travel in registers.
+    /// The parameters, at most six: they travel in registers.
     pub params: PrimaryMap<Param, MicroKernelParam>,
     /// Types of all values.
     pub values: PrimaryMap<Val, Ty>,
@@ -58,10 +58,10 @@ pub struct WarpProduct {
 /// A parameter of a micro-kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum MicroKernelParam {
-    /// `restrict`-like: pointers of one call never overlap unless they are the same address with the same element
-    /// order of accesses (in-place elementwise work).
+    /// A pointer. Pointers of one call never overlap unless they are the same address with the same order of accesses
+    /// (elementwise work in place).
     Pointer {
-        /// For people.
+        /// Its name, for people.
         name: String,
         /// Type of the elements behind it.
         elem: Elem,
@@ -164,7 +164,7 @@ impl Index {
 pub struct Address {
     /// The pointer.
     pub base: Param,
-    /// Elements behind it.
+    /// Elements between the pointer and it.
     pub index: Index,
 }
 

@@ -144,17 +144,17 @@ impl Ty {
         self.lanes == Ty::TILE
     }
 
-    /// Floats.
+    /// The type of floats.
     pub const fn f32(lanes: u32) -> Ty {
         Ty { elem: Elem::F32, lanes }
     }
 
-    /// Integers.
+    /// The type of integers.
     pub const fn i32(lanes: u32) -> Ty {
         Ty { elem: Elem::I32, lanes }
     }
 
-    /// Results of a comparison.
+    /// The type of a comparison's results.
     pub const fn mask(lanes: u32) -> Ty {
         Ty { elem: Elem::Mask, lanes }
     }

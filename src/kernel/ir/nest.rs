@@ -41,13 +41,13 @@ pub type KVars = PrimaryMap<KVar, i64>;
 /// A loop nest that calls micro-kernels on pieces of its buffers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
-    /// For people; it may occur twice in a module.
+    /// Its name, for people; it may occur twice in a module.
     pub name: String,
-    /// What a launch passes to it.
+    /// The buffers that a launch passes to it.
     pub buffers: PrimaryMap<KBuffer, BufferParam>,
-    /// Memory of its own.
+    /// Arrays of its own.
     pub scratch: PrimaryMap<KScratch, Scratch>,
-    /// Names; the first three are `batch`, `first`, `total`.
+    /// Names of its variables; the first three are `batch`, `first`, `total`.
     pub vars: PrimaryMap<KVar, String>,
     /// Exactly one statement: on the CPU a `Parallel` loop from 0, whose iterations are independent of each other; on a
     /// GPU a `Group` loop from 0 around an `Item` loop from 0 to a constant. A back end for GPUs takes both: iterations
@@ -130,7 +130,7 @@ pub struct Groups<'a> {
 /// A buffer that a launch passes to a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BufferParam {
-    /// For people.
+    /// Its name, for people.
     pub name: String,
     /// Type of its elements.
     pub elem: Elem,
@@ -142,7 +142,7 @@ pub struct BufferParam {
 /// parallel iteration or group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scratch {
-    /// For people.
+    /// Its name, for people.
     pub name: String,
     /// Type of its elements.
     pub elem: Elem,
@@ -190,14 +190,14 @@ pub enum Stmt {
         kind: LoopKind,
         /// First value of the counter.
         begin: Expr,
-        /// The value behind the last one.
+        /// The value after the last one.
         end: Expr,
         /// What is repeated.
         body: Vec<Stmt>,
     },
     /// Runs one of two bodies.
     If {
-        /// Not 0: `then`.
+        /// `then` runs where it is not 0.
         condition: Expr,
         /// Body where the condition holds.
         then: Vec<Stmt>,
@@ -208,7 +208,7 @@ pub enum Stmt {
     Call {
         /// The micro-kernel.
         micro_kernel: MicroKernelId,
-        /// In the order of its parameters.
+        /// Its arguments, in the order of its parameters.
         args: Vec<Arg>,
     },
     /// All items of a group wait for each other, and see what the others wrote before (GPU). Stands where all items
@@ -233,9 +233,9 @@ pub enum Arg {
 /// Memory that a kernel hands to micro-kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
-    /// What a launch passes.
+    /// A buffer that a launch passes.
     Buffer(KBuffer),
-    /// What is the kernel's own.
+    /// An array of the kernel's own.
     Scratch(KScratch),
 }
 

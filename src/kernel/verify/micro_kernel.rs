@@ -42,7 +42,7 @@ impl Check<'_> {
         self.errors.push(message);
     }
 
-    /// A product of 32 items has three pointers to float32, and whole tiles.
+    /// Checks that a product of 32 items has three pointers to float32, and whole tiles.
     fn warp_cooperative(&mut self) {
         let Some(t) = self.micro_kernel.warp_cooperative else { return };
         let float = |p: &MicroKernelParam| matches!(p, MicroKernelParam::Pointer { elem: Elem::F32, .. });

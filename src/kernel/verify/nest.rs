@@ -83,7 +83,7 @@ impl Check<'_> {
         self.barriers(g.body, &mut vec![g.item], true);
     }
 
-    /// Barriers stand where all items come. `varying`: variables that differ between the items of a group.
+    /// Checks that barriers stand where all items come. `varying`: variables that differ between the items of a group.
     fn barriers(&mut self, body: &[Stmt], varying: &mut Vec<KVar>, reached: bool) {
         for stmt in body {
             match stmt {

@@ -42,7 +42,7 @@ struct File<'a> {
     rela: Section,
     frames_table: Section,
     slots: Section,
-    /// By `Kind`.
+    /// The library's sections, by `Kind`.
     parts: Vec<Section>,
     hash_at: usize,
     dynsym_at: usize,
@@ -56,11 +56,11 @@ struct Names {
     needed: Vec<StringId>,
     imports: Vec<StringId>,
     exports: Vec<StringId>,
-    /// In the table for debuggers: local symbols, then exported ones.
+    /// Names in the table for debuggers: local symbols, then exported ones.
     all: Vec<StringId>,
 }
 
-/// All of the library; `link` is what `object` was sorted into.
+/// Writes the whole library; `link` is what `object` was sorted into.
 pub(super) fn write(
     link: Link,
     object: &ElfFile64<LittleEndian>,
@@ -98,7 +98,7 @@ pub(super) fn write(
 }
 
 impl<'a> File<'a> {
-    /// Numbers of all sections, in the order of their places.
+    /// Numbers all sections, in the order of their places.
     fn new(mut w: Writer<'a>, machine: &'a Machine, link: Link, names: Names, id: [u8; 16]) -> File<'a> {
         let section = |w: &mut Writer<'a>, name: &'static [u8], size: usize| Section {
             name: w.add_section_name(name),
@@ -149,7 +149,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Places of everything.
+    /// Gives everything a place.
     fn reserve(&mut self) {
         let w = &mut self.w;
         w.reserve_file_header();
@@ -176,7 +176,7 @@ impl<'a> File<'a> {
         self.slots.at = w.reserve(self.slots.size, 8);
         self.link.slots_at = self.slots.at;
         self.dynamic_at = w.reserve_dynamic(DYNAMICS);
-        // Zeros have addresses only, behind the page in which the file's part of the segment ends.
+        // Zeros have addresses only, after the page in which the file's part of the segment ends.
         let zeros = &mut self.link.parts[Kind::Zeros as usize];
         zeros.address = w.reserved_len().next_multiple_of(page.max(zeros.align));
         self.parts[Kind::Zeros as usize].at = zeros.address;
@@ -239,7 +239,7 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// The note, the loader's tables, constants, frames and code.
+    /// Writes the note, the loader's tables, constants, frames and code.
     fn read_only(&mut self) -> object::write::Result<()> {
         let (w, link) = (&mut self.w, &self.link);
         w.pad_until(self.note.at);
@@ -276,7 +276,7 @@ impl<'a> File<'a> {
         Ok(())
     }
 
-    /// What the loader changes.
+    /// Writes what the loader changes.
     fn changed(&mut self) -> object::write::Result<()> {
         let (w, link) = (&mut self.w, &self.link);
         for kind in [Kind::Data, Kind::AtEnd] {
@@ -312,7 +312,7 @@ impl<'a> File<'a> {
         entries.into_iter().try_for_each(|(tag, value)| w.write_dynamic(tag, value as u64))
     }
 
-    /// The table of symbols for debuggers.
+    /// Writes the table of symbols for debuggers.
     fn symbols(&mut self) {
         let (w, link) = (&mut self.w, &self.link);
         w.write_null_symbol();
@@ -325,7 +325,7 @@ impl<'a> File<'a> {
         w.write_shstrtab();
     }
 
-    /// The headers of sections, in the order of their numbers.
+    /// Writes the headers of sections, in the order of their numbers.
     fn sections(&mut self) {
         self.w.write_null_section_header();
         let (a, wr, x) = (elf::SHF_ALLOC, elf::SHF_WRITE, elf::SHF_EXECINSTR);

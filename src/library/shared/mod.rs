@@ -27,7 +27,7 @@ struct Machine {
     imported: u32,
     /// Type of the object's relocation for an address.
     absolute: u32,
-    /// Types of those that go through a slot which the loader fills.
+    /// Types of the object's relocations that go through a slot which the loader fills.
     through_slot: &'static [u32],
 }
 
@@ -77,7 +77,7 @@ enum Kind {
     Constants,
     Frames,
     Code,
-    /// Constants with addresses.
+    /// Constants that hold addresses.
     Data,
     /// Functions to call when the library is unloaded.
     AtEnd,
@@ -90,11 +90,11 @@ const KINDS: [Kind; 6] = [Kind::Constants, Kind::Frames, Kind::Code, Kind::Data,
 /// A section of the library.
 #[derive(Clone, Default)]
 struct Part {
-    /// Nothing for zeros.
+    /// The section's contents; empty for zeros.
     bytes: Vec<u8>,
     size: usize,
     align: usize,
-    /// In memory; in the file it has the same offset.
+    /// Its address in memory, which is its offset in the file.
     address: usize,
 }
 
@@ -151,7 +151,7 @@ impl Link {
         Ok(())
     }
 
-    /// Buckets of the table that finds exported symbols by name.
+    /// Returns the number of buckets of the table that finds exported symbols by name.
     fn buckets(&self) -> u32 {
         (self.exports.len() as u32 / 4).max(1)
     }

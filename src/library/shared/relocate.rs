@@ -13,7 +13,9 @@ pub(super) struct Dynamic {
     pub place: usize,
     /// Number of the dynamic symbol, 0 for an address in the library.
     pub symbol: u32,
+    /// Its type.
     pub kind: u32,
+    /// What is added to the address.
     pub addend: i64,
 }
 
@@ -94,7 +96,7 @@ impl Link {
     }
 }
 
-/// An address is further away than instructions reach.
+/// What an address that instructions cannot reach is called in an error.
 const FAR: &str = "the library's code and data are further apart than its instructions reach, 2 GiB at most; \
                    without `--embed` the weights stay in a file of their own";
 
@@ -137,7 +139,7 @@ impl Reference {
     }
 
     fn arm(&self, kind: u32, word: u32) -> Result<u32, LibraryError> {
-        // A signed number of `bits` bits.
+        // Does it fit a signed number of `bits` bits?
         let within = |value: i64, bits: u32| match value >> (bits - 1) {
             0 | -1 => Ok(value as u32 & ((1 << bits) - 1)),
             _ => Err(LibraryError::Limit(FAR.into())),

@@ -176,7 +176,7 @@ static const char *read_ppm(const uint8_t *file, size_t size, picture *out) {
     int width, height, most, start = 0;
     char head[64] = {0};
     memcpy(head, file, size < 63 ? size : 63);
-    if (sscanf(head + 2, "%d %d %d%n", &width, &height, &most, &start) != 3 || most != 255) return "is no PPM of bytes";
+    if (sscanf(head + 2, "%d %d %d%n", &width, &height, &most, &start) != 3 || most != 255) return "is not a PPM of bytes";
     int channels = head[1] == '6' ? 3 : 1;
     size_t first = (size_t)start + 3;
     if (width < 1 || height < 1 || width > 32768 || height > 32768) return "is too large";

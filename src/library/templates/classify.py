@@ -74,7 +74,7 @@ def read_ppm(path):
     data = pathlib.Path(path).read_bytes()
     kind, width, height, most = data.split(None, 4)[:4]
     if kind not in (b"P5", b"P6") or int(most) != 255:
-        raise ValueError("%s: no PPM or PGM of bytes, and there is no Pillow for other pictures" % path)
+        raise ValueError("%s: not a PPM or PGM of bytes, and Pillow, which reads other pictures, is not installed" % path)
     channels, width, height = 3 if kind == b"P6" else 1, int(width), int(height)
     return data[-channels * width * height:], width, height, channels, 1
 

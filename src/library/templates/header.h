@@ -25,7 +25,7 @@ typedef struct @name@ @name@;
 enum {
     @NAME@_OK = 0,
     @NAME@_NO_FILE = 1,        /* the weights cannot be opened or read */
-    @NAME@_DAMAGED = 2,        /* the weights are damaged, hold NaN or an infinity, or are no weights file of ninc */
+    @NAME@_DAMAGED = 2,        /* the weights are damaged, hold NaN or an infinity, or are not a weights file of ninc */
     @NAME@_UNFIT = 3,          /* the weights belong to another network or preparation */
     @NAME@_NO_MEMORY = 4,
     @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for */

@@ -159,7 +159,7 @@ def npy(path):
         head = file.read(10)
         about = ast.literal_eval(file.read(struct.unpack("<H", head[8:10])[0]).decode())
         if head[:6] != b"\x93NUMPY" or about["descr"] != "<f4" or about["fortran_order"]:
-            sys.exit(f"{path} is no array of float32 in the usual order")
+            sys.exit(f"{path} is not an array of float32 in the usual order")
         return about["shape"], array("f", file.read())
 
 

@@ -295,7 +295,7 @@ impl OperatorDef for Conv2dGradInput {
     }
 
     fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-        // By a GPU's recipes alone; in groups they may run by a processor's.
+        // A GPU's own recipes alone read bf16; in groups they may run by a processor's.
         gpu && self.groups == 1 && operand < 2
     }
 
@@ -355,7 +355,7 @@ impl OperatorDef for Conv2dGradWeight {
     }
 
     fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-        // As the input's gradient.
+        // As for the input's gradient.
         gpu && self.groups == 1 && operand < 2
     }
 

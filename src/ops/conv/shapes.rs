@@ -3,7 +3,8 @@
 use crate::ops::window::Window;
 use crate::types::Type;
 
-/// A shape that tests try.
+/// Odd channels for remainders of vectors, strides that leave pixels unseen, padding wider than needed, one pixel,
+/// groups.
 pub(super) struct Shape {
     pub(super) batch: usize,
     pub(super) input: [usize; 3],

@@ -6,7 +6,7 @@ use crate::recipes::common::math;
 use crate::recipes::common::{Epilogue, Function};
 use crate::types::Format;
 
-/// A part of a name: equal functions, equal code.
+/// Returns a part of a name; equal functions have equal ones.
 fn function_name(function: Function) -> String {
     match function {
         Function::Relu => "_relu".into(),
@@ -18,7 +18,7 @@ fn function_name(function: Function) -> String {
 }
 
 impl Epilogue {
-    /// A part of a name: equal ones, equal code.
+    /// Returns a part of a name; equal epilogues have equal ones.
     pub fn name(&self) -> String {
         let round = self.round.map_or(String::new(), |format| format!("_{}", format.name()));
         self.activation.map_or(String::new(), function_name) + &round
@@ -34,19 +34,19 @@ impl Epilogue {
         }
     }
 
-    /// What is left to do where a store rounds by itself.
+    /// Returns what is left to do where a store rounds by itself.
     pub fn stored_as(self, elem: Elem) -> Epilogue {
         Epilogue { round: self.round.filter(|&format| (format, elem) != (Format::Bf16, Elem::Bf16)), ..self }
     }
 
-    /// The result of a sum `x`.
+    /// Applies it to a sum `x`.
     pub fn apply(&self, b: &mut MicroKernelBuilder, x: Val) -> Val {
         let x = self.activation.map_or(x, |function| activate(b, function, x));
         self.round.map_or(x, |format| math::round(b, x, format))
     }
 }
 
-/// `function(x)` in every lane.
+/// Computes `function(x)` in every lane.
 pub fn activate(b: &mut MicroKernelBuilder, function: Function, x: Val) -> Val {
     let lanes = b.ty(x).lanes;
     match function {

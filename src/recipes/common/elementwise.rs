@@ -61,10 +61,10 @@ where
     let (split, columns, lanes) = Partition::of(cx.target, &ty, width).items(cx.target, width);
     let elems: Vec<Elem> = cx.operands.iter().map(|o| cx.elem(o.buffer)).collect();
     let result_elem = cx.elem(cx.result.buffer);
-    let mut dressed = KernelWithOperands::new(cx, what, Access::Write);
-    let (operands, result) = (dressed.operands.clone(), dressed.result);
+    let mut nest = KernelWithOperands::new(cx, what, Access::Write);
+    let (operands, result) = (nest.operands.clone(), nest.result);
     let pack = packed.then(|| Pack {
-        memory: dressed.kernel.scratch("scalars", Elem::F32, scalars),
+        memory: nest.kernel.scratch("scalars", Elem::F32, scalars),
         micro_kernel: CopyRows::one(Elem::F32, 1, 1).micro_kernel(cx),
     });
     let before = |k: &mut crate::kernel::build::KernelBuilder| {
@@ -84,7 +84,7 @@ where
         packed,
     };
     split.run_after(
-        &mut dressed.kernel,
+        &mut nest.kernel,
         |k, _, _| before(k),
         |k, piece| {
             let body = body(piece.count);
@@ -97,7 +97,7 @@ where
             );
         },
     );
-    dressed.launch(cx);
+    nest.launch(cx);
     Ok(())
 }
 
@@ -156,7 +156,7 @@ fn arguments(
 /// All that decides the micro-kernel's code besides the function.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Body {
-    /// Of each operand.
+    /// How each operand is read.
     forms: Vec<Form>,
     elems: Vec<Elem>,
     result: Elem,

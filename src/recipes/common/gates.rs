@@ -7,7 +7,7 @@ use super::math::{exp, polynomial, sigmoid};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Compare, Unary, Val};
 
-/// Beyond it `Φ(-x)` and the normal density are below every float.
+/// Beyond this `Φ(-x)` and the normal density are below every float.
 const FAR: f32 = 14.0;
 /// `√(2π)·φ(t)·u·P(u) = Φ(-t)` with `u = 1/(1 + SPREAD·t)` for t in `[0, FAR]`, lowest power first: a Chebyshev fit,
 /// off by 2e-8.
@@ -142,7 +142,7 @@ fn gate_slope(b: &mut MicroKernelBuilder, z: Val, inner: Val) -> Val {
     b.fma(s, rest, s)
 }
 
-/// Beyond it `σ(-x)` is below every float.
+/// Beyond this `σ(-x)` is below every float.
 const SIGMOID_FAR: f32 = 128.0;
 
 /// `x·σ(x)`: at most 4 ulp, 0 below -88.7.

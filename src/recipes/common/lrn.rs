@@ -16,7 +16,7 @@ use crate::recipes::common::partition::{KernelWithOperands, Partition};
 pub struct Lrn {
     /// Channels in the neighbourhood: `(size - 1)/2` before, `size/2` after.
     pub size: usize,
-    /// Divided by `size`, as Caffe and PyTorch do.
+    /// Factor of the sum of squares, divided by `size`, as Caffe and PyTorch do.
     pub alpha: Constant,
     /// The exponent.
     pub beta: Constant,
@@ -25,7 +25,7 @@ pub struct Lrn {
 }
 
 impl Lrn {
-    /// With constants rounded to float32.
+    /// Makes it, with constants rounded to float32.
     pub fn new(size: usize, alpha: f64, beta: f64, k: f64) -> Lrn {
         let [alpha, beta, k] = [alpha, beta, k].map(|v| Constant::from(v as f32));
         Lrn { size, alpha, beta, k }

@@ -34,7 +34,7 @@ pub fn weight_sizes(cx: &LowerCx, ty: &Type) -> Result<(usize, usize), LowerErro
 /// A sliding window: rows first, then columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Size.
+    /// Its size.
     pub kernel: [usize; 2],
     /// Cells from window to window.
     pub stride: [usize; 2],
@@ -45,7 +45,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of a 1x1 convolution.
+    /// The window of a 1x1 convolution.
     pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
 }
 
@@ -71,7 +71,7 @@ pub enum Function {
 }
 
 impl Function {
-    /// In reports and names.
+    /// Returns its name in reports and in names of kernels.
     pub fn name(self) -> &'static str {
         match self {
             Function::Relu => "relu",
@@ -86,9 +86,9 @@ impl Function {
 /// What happens to a result in registers before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Epilogue {
-    /// Applied first.
+    /// The activation, applied first.
     pub activation: Option<Function>,
-    /// Rounded to this format, after the activation.
+    /// The format that the result is rounded to, after the activation.
     pub round: Option<Format>,
 }
 
@@ -102,7 +102,7 @@ pub struct Stage {
 }
 
 impl Epilogue {
-    /// The result as it is.
+    /// Leaves the result as it is.
     pub const NONE: Epilogue = Epilogue { activation: None, round: None };
 }
 

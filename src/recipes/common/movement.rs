@@ -50,7 +50,7 @@ pub fn concat(cx: &mut LowerCx) -> Lowered {
     Ok(())
 }
 
-/// Channels `begin ..` as many as the result has.
+/// Copies the channels from `begin` on that the result has.
 pub fn slice(cx: &mut LowerCx, begin: usize) -> Lowered {
     let (from, to) = (rows_of(&cx.operands[0].ty).0, rows_of(&cx.result.ty).0);
     if !cx.result.ty.batched || begin + to > from {
@@ -73,7 +73,7 @@ pub fn slice(cx: &mut LowerCx, begin: usize) -> Lowered {
 /// An image inside a larger one.
 struct Inset {
     channels: usize,
-    /// Height and width.
+    /// Height and width of the image.
     small: [usize; 2],
     large: [usize; 2],
 }
@@ -128,7 +128,7 @@ pub fn crop(cx: &mut LowerCx, top: usize, left: usize) -> Lowered {
     Ok(())
 }
 
-/// The same elements in logical (channel, row, column) order under other dimensions.
+/// Copies the elements in logical (channel, row, column) order under other dimensions.
 pub fn reshape(cx: &mut LowerCx) -> Lowered {
     let (from, to) = (cx.operands[0].ty.clone(), cx.result.ty.clone());
     if from.batched != to.batched || from.elements() != to.elements() {
@@ -264,7 +264,7 @@ fn nest(
     });
 }
 
-/// No operands: the result is `value` everywhere.
+/// Fills the result with `value`; there are no operands.
 pub fn fill(cx: &mut LowerCx, value: f32) -> Lowered {
     let ty = cx.result.ty.clone();
     let mut d = KernelWithOperands::new(cx, "fill", Access::Write);

@@ -2,7 +2,7 @@
 
 use crate::kernel::ir::Elem;
 
-/// A part of a name for what memories hold, behind `before`: nothing where all hold float32.
+/// Makes a part of a name, after `before`, for what memories hold: nothing where all hold float32.
 pub fn elem_letters(before: &str, elems: &[Elem]) -> String {
     if elems.iter().all(|&elem| elem == Elem::F32) {
         return String::new();

@@ -20,7 +20,7 @@ pub struct Partition {
     shares: usize,
     step: usize,
     batched: bool,
-    /// Of one image, or in all.
+    /// Positions of one image, or in all.
     positions: usize,
     /// Iterations of one image.
     pub parts: usize,
@@ -44,12 +44,12 @@ pub struct Piece {
     pub column: Expr,
     /// First position, counted from the beginning of the buffer.
     pub position: Expr,
-    /// Positions.
+    /// Number of positions.
     pub count: usize,
 }
 
 impl Partition {
-    /// Of `positions` positions, `width` elements each, per image if `batched`.
+    /// Cuts `positions` positions, `width` elements each, per image if `batched`.
     pub fn new(target: &Target, batched: bool, positions: usize, width: usize) -> Partition {
         if target.is_gpu() {
             return Partition { shares: 1, step: 0, batched, positions, parts: positions.max(1), part: 1, images: 1 };
@@ -70,12 +70,12 @@ impl Partition {
         Partition { shares: 1, step: 0, batched, positions, parts, part, images }
     }
 
-    /// For a value: `width` is 1 or the number of channels.
+    /// Cuts a value; `width` is 1 or the number of channels.
     pub fn of(target: &Target, ty: &Type, width: usize) -> Partition {
         Partition::new(target, ty.batched, ty.elements() / width.max(1), width)
     }
 
-    /// Parts of `block` elements.
+    /// Cuts a value into parts of `block` elements.
     pub fn blocks(ty: &Type, block: usize) -> Partition {
         let (positions, part) = (ty.elements(), block.min(ty.elements()).max(1));
         Partition {
@@ -103,7 +103,7 @@ impl Partition {
         self.by(width, run(width))
     }
 
-    /// Each `step` of the `width` columns as an iteration of its own.
+    /// Makes each `step` of the `width` columns an iteration of its own.
     pub fn by(self, width: usize, step: usize) -> (Partition, usize, u32) {
         (Partition { shares: width / step, step, ..self }, step, step as u32)
     }
@@ -117,12 +117,13 @@ impl Partition {
         }
     }
 
-    /// The parallel loop; `piece` writes the work on one piece.
+    /// Writes the parallel loop; `piece` writes the work on one piece.
     pub fn run(&self, k: &mut KernelBuilder, piece: impl FnMut(&mut KernelBuilder, &Piece)) {
         self.run_after(k, |_, _, _| {}, piece);
     }
 
-    /// The same; `before` writes what comes before the pieces of an iteration, whose number and column it gets.
+    /// Like [`Partition::run`]; `before` writes what comes before the pieces of an iteration, whose number and column
+    /// it gets.
     pub fn run_after(
         &self,
         k: &mut KernelBuilder,
@@ -164,31 +165,31 @@ impl Partition {
     }
 }
 
-/// A kernel whose buffers are the operands and then the result of a site.
+/// A kernel whose buffers are the operands and then the result of a node.
 pub struct KernelWithOperands {
     /// Its loops are written through this.
     pub kernel: KernelBuilder,
-    /// In the order of the node's operands.
+    /// Buffers of the operands, in the node's order.
     pub operands: Vec<Memory>,
-    /// The last buffer.
+    /// Buffer of the result, the last one.
     pub result: Memory,
     method: Method,
     buffers: Vec<BufferId>,
 }
 
 impl KernelWithOperands {
-    /// With all operands to read, and the result with `access`; `what` names the kernel and its method.
+    /// Makes a kernel with all operands to read, and the result with `access`; `what` names the kernel and its method.
     pub fn new(cx: &LowerCx, what: &str, access: Access) -> KernelWithOperands {
-        let mut dressed = KernelWithOperands::bare(cx, what);
+        let mut nest = KernelWithOperands::bare(cx, what);
         for operand in &cx.operands {
-            let memory = dressed.buffer("x", cx.elem(operand.buffer), Access::Read, operand.buffer);
-            dressed.operands.push(memory);
+            let memory = nest.buffer("x", cx.elem(operand.buffer), Access::Read, operand.buffer);
+            nest.operands.push(memory);
         }
-        dressed.result = dressed.buffer("y", cx.elem(cx.result.buffer), access, cx.result.buffer);
-        dressed
+        nest.result = nest.buffer("y", cx.elem(cx.result.buffer), access, cx.result.buffer);
+        nest
     }
 
-    /// Without any buffer; `result` must be set by who uses it.
+    /// Makes a kernel without any buffer; whoever uses it must set `result`.
     pub fn bare(cx: &LowerCx, what: &str) -> KernelWithOperands {
         let kernel = KernelBuilder::new(format!("{}.{what}", cx.name));
         KernelWithOperands {
@@ -212,13 +213,13 @@ impl KernelWithOperands {
         cx.launch(self.method, self.kernel.finish(), &self.buffers);
     }
 
-    /// For a kernel that sums over the images.
+    /// Appends the launch of a kernel that sums over the images.
     pub fn launch_accumulating(self, cx: &mut LowerCx) {
         cx.launch_accumulating(self.method, self.kernel.finish(), &self.buffers);
     }
 }
 
-/// `body(builder, row)` for each row; no loop for a single one.
+/// Writes `body(builder, row)` for each row; no loop for a single one.
 pub fn rows(b: &mut MicroKernelBuilder, count: usize, body: impl FnOnce(&mut MicroKernelBuilder, Row)) {
     if count == 1 {
         return body(b, Row(None));
@@ -262,7 +263,7 @@ pub fn fill_micro_kernel(cx: &mut LowerCx, lanes: u32, count: usize, value: f32)
 /// Copies rows between strides, as a micro-kernel with the parameters `(x, y)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CopyRows {
-    /// Of both.
+    /// Type of the elements of both.
     pub elem: Elem,
     /// Lanes of a vector.
     pub lanes: u32,
@@ -275,12 +276,12 @@ pub struct CopyRows {
 }
 
 impl CopyRows {
-    /// One row of `len` elements.
+    /// Copies one row of `len` elements.
     pub fn one(elem: Elem, lanes: u32, len: usize) -> CopyRows {
         CopyRows { elem, lanes, rows: 1, len, strides: [0, 0] }
     }
 
-    /// The micro-kernel; dense rows are copied as one.
+    /// Makes the micro-kernel; dense rows are copied as one.
     pub fn micro_kernel(mut self, cx: &mut LowerCx) -> MicroKernelId {
         if self.strides == [self.len; 2] {
             self = CopyRows::one(self.elem, self.lanes, self.rows * self.len);

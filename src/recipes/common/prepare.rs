@@ -6,9 +6,9 @@ use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Binary, Compare, Elem, Index, MicroKernelId, Param, Unary, Val};
 use crate::lower::{LowerCx, LowerError, Lowered, code};
 
-/// Sums of many numbers are kept in this many parts: number i goes to part i mod 16.
+/// Parts in which sums of many numbers are kept: number i goes to part i mod 16.
 const PARTS: usize = 16;
-/// A norm (of an image whose deviations are all 0, say) that counts as 1.
+/// The least norm that is divided by (the deviations of an image may all be 0); below it the norm counts as 1.
 pub const LEAST_NORM: f32 = 1e-8;
 /// The smallest number by which local contrast divides.
 pub const LEAST_DEVIATION: f32 = 1e-4;
@@ -94,8 +94,8 @@ fn sum(
     sum
 }
 
-/// A kernel that calls `(x, the other operands, y, scratch)` for each image. Scratch is no parameter where it has no
-/// elements.
+/// Writes a kernel that calls `(x, the other operands, y, scratch)` for each image. Without elements of scratch memory
+/// that is not a parameter.
 fn each_image(cx: &mut LowerCx, tag: &str, scratch: usize, micro_kernel: MicroKernelId) {
     let size = cx.result.ty.elements();
     let split = Partition::new(cx.target, true, 1, size);

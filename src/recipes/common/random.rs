@@ -73,11 +73,11 @@ pub fn unit(b: &mut MicroKernelBuilder, word: Val) -> Val {
 
 /// Random numbers for a run of consecutive elements, made block by block into scratch memory.
 pub struct Units {
-    /// The step's four I32.
+    /// The step's key, four I32.
     pub key: Memory,
     /// The stream of random numbers.
     pub stream: u32,
-    /// The longest run.
+    /// Length of the longest run.
     pub most: usize,
 }
 

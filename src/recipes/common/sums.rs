@@ -12,9 +12,9 @@ pub const SMALL: f32 = f32::from_bits((127 - 80) << 23);
 /// What a sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mean {
-    /// The sum itself.
+    /// It is not divided.
     No,
-    /// Images of the whole batch · positions.
+    /// The images of the whole batch, times the positions.
     OverAll,
 }
 
@@ -27,7 +27,7 @@ pub fn whole_sum(_: &(), _: &mut MicroKernelBuilder, sum: Val, _: &[Val], _: u32
 pub struct SumEnd<P, F> {
     /// What it is divided by.
     pub mean: Mean,
-    /// The sums of several groups of images add up; a function of the sum must see all of it.
+    /// Whether the sums of several groups of images add up; a function of the sum must see all of it.
     pub accumulates: bool,
     /// Operands that the function reads.
     pub with: Vec<usize>,
@@ -37,16 +37,16 @@ pub struct SumEnd<P, F> {
 
 /// The operands of a sum over images and positions.
 pub struct Sizes {
-    /// Sums.
+    /// Number of sums.
     pub channels: usize,
-    /// Terms of an image in each.
+    /// Terms that an image has in each.
     pub positions: usize,
     /// Which operands are shared.
     pub shared: Vec<bool>,
 }
 
 impl Sizes {
-    /// Of the operands and the result of `cx`; errors name `what`.
+    /// Takes the sizes of the operands and the result of `cx`; errors name `what`.
     pub fn of(cx: &LowerCx, what: &str) -> Result<Sizes, LowerError> {
         let wrong = |ty: &Type| LowerError::Bug(format!("{what}: an operand {ty}"));
         let channels = cx.result.ty.elements();
@@ -72,7 +72,7 @@ impl Sizes {
     }
 }
 
-/// `sum`, and what is in `y` from groups before this one, if there were any (`groups` is 1, else 0).
+/// Adds to `sum` what is in `y` from groups before this one, if there were any (`groups` is 1, else 0).
 pub fn and_before(b: &mut MicroKernelBuilder, sum: Val, y: Param, at: &Index, groups: Var) -> Val {
     let lanes = b.ty(sum).lanes;
     b.repeat("g", groups, &[sum], |b, _, sum| {

@@ -11,7 +11,7 @@ use std::fmt::{self, Display};
 pub struct Frame {
     /// Rows and columns of the image.
     pub image: [usize; 2],
-    /// Of both.
+    /// Channels of both.
     pub channels: usize,
     /// Column of the image where the window begins; negative: that many columns of zeros first.
     pub left: i64,
@@ -77,14 +77,15 @@ pub fn zero_rows(cx: &mut LowerCx, [rows, columns]: [usize; 2], pitch: usize) ->
 /// One row of an image to a row of the window: `(to, from)`. All sizes are in columns.
 #[derive(PartialEq, Eq, Hash)]
 struct CopyRow {
-    /// First column of the window that is in the image, and of the image that is in the window.
+    /// First column of the window that is in the image.
     to: usize,
+    /// First column of the image that is in the window.
     from: usize,
-    /// Columns of both.
+    /// Number of columns that are in both.
     count: usize,
     width: usize,
     channels: usize,
-    /// Of the image and of the copy.
+    /// Types of the image's and of the copy's elements.
     elems: [Elem; 2],
     lanes: u32,
 }
@@ -115,12 +116,12 @@ impl MicroKernelSpec for CopyRow {
 }
 
 impl Rows {
-    /// For float32 images and copies.
+    /// Makes them for float32 images and copies.
     pub fn new(cx: &mut LowerCx, frame: Frame) -> Rows {
         Rows::between(cx, frame, [Elem::F32; 2])
     }
 
-    /// For images and copies of these elements, float32 or bf16.
+    /// Makes them for images and copies of these types, float32 or bf16.
     pub fn between(cx: &mut LowerCx, frame: Frame, elems: [Elem; 2]) -> Rows {
         let zero = zero_of(cx, elems[1], frame.pitch());
         let (to, from, count) = frame.overlap();

@@ -26,7 +26,7 @@ pub fn forward(cx: &mut LowerCx, stage: Stage) -> Lowered {
     }
     let tile = tile(cx.target, IMAGES, outputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
-    // Without a copy nothing lies behind the last image.
+    // Without a copy there is nothing after the last image.
     let narrow = cx.target.cpu().bf16 && [x, w].map(|s| cx.elem(s)) == [Elem::Bf16; 2] && inputs.is_multiple_of(2);
     let weights = panels(cx, w, matrix, tile, narrow.then_some(inputs));
     product(cx, &Product { x, weights, bias, depth: inputs, columns: outputs, tile, stage });

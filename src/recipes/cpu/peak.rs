@@ -54,7 +54,8 @@ fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usi
     (builder.micro_kernel(spec), count * lanes as usize)
 }
 
-/// The same by tiles: two of rows, two of columns, as the recipes have them.
+/// Writes multiply-adds by tiles: two of rows, two of columns, as the recipes have them. `(y, terms)`, and the sums
+/// that it stores.
 fn tiles(builder: &mut ProgramBuilder) -> (MicroKernelId, usize) {
     let (row, tile) = (Ty::ROW as usize, Ty::TILE as usize);
     let spec = code("peak_tiles", (row, tile), |&(row, tile), b| {

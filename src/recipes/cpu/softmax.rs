@@ -1,7 +1,6 @@
-//! Softmax and its kin over the channels of each position, and the loss.
-//!
-//! A position is a row of C consecutive floats. Its end that does not fill a vector is a partial vector, so that the
-//! ten classes of a small network still run as vectors.
+//! Softmax and related functions over the channels of each position, and the loss.  A position is a row of C
+//! consecutive floats. Its end that does not fill a vector is a partial vector, so that the ten classes of a small
+//! network still run as vectors.
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Binary, Compare, Elem, Index, Op, Param, Val};

@@ -26,42 +26,43 @@ pub struct Cells {
     pub lanes: usize,
     /// Items side by side.
     pub across: usize,
-    /// The items multiply together ([`WarpProduct`]); their rows are 8 apart.
+    /// Set where the items multiply together ([`WarpProduct`]); their rows are 8 apart.
     pub warps: Option<Warps>,
 }
 
 /// Items that multiply together.
 const WARP: usize = 32;
 
-/// Of 32 items each that multiply numbers of this format together.
+/// Warps that multiply numbers of this format, 32 items each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Warps {
-    /// How many side by side.
+    /// How many warps are side by side.
     pub across: usize,
-    /// Of the factors.
+    /// Format of the factors.
     pub format: Format,
 }
 
 /// What happens to a sum before it is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TileEpilogue {
-    /// A bias is added first.
+    /// Whether a bias is added first.
     pub bias: bool,
-    /// Then this happens.
+    /// What happens after that.
     pub epilogue: Epilogue,
-    /// The sum counts only where another value at the same place is above 0.
+    /// Whether the sum counts only where another value at the same place is above 0.
     pub mask: bool,
 }
 
 impl Cells {
-    /// An item's part of a measured tile.
+    /// Returns an item's part of a measured tile.
     pub fn of(t: &GroupTile) -> Cells {
         let lanes = run(t.item_columns);
         let across = t.columns / t.item_columns;
         Cells { rows: t.item_rows, vectors: t.item_columns / lanes, lanes, across, warps: None }
     }
 
-    /// Of 32 items together `16·down` rows and `8·along` columns, and so many of them side by side.
+    /// A warp computes a tile of `16·down` rows and `8·along` columns; `warps` says how many warps share the group's
+    /// tile.
     pub fn warp_cooperative(down: usize, along: usize, warps: Warps) -> Cells {
         Cells { rows: 2 * down, vectors: along, lanes: 2, across: 4, warps: Some(warps) }
     }
@@ -93,7 +94,8 @@ impl Cells {
         self.rows * self.columns()
     }
 
-    /// Multiply-adds that one takes the time of, together with the operands that it reads from local memory.
+    /// Returns the multiply-adds that one takes the time of, together with the operands that it reads from local
+    /// memory.
     pub fn effort(&self) -> f64 {
         1.0 + 2.0 / self.rows as f64 + 2.0 / self.columns() as f64
     }
@@ -178,7 +180,7 @@ impl Cells {
         }))
     }
 
-    /// The item's cells to the result, whose elements are of type `elem`, from column `first` of `columns` on:
+    /// Writes the item's cells to the result, whose elements are of type `elem`, from column `first` of `columns` on:
     /// `arguments(row, column, cells)` are those of [`Cells::finish`].
     pub fn store(
         &self,
@@ -240,18 +242,18 @@ pub struct Item<'a> {
 }
 
 impl TileEpilogue {
-    /// A part of a name: all that decides the code.
+    /// Returns a part of a name, which tells what decides the code.
     pub fn name(&self) -> String {
         let epilogue = self.epilogue.name();
         format!("{}{epilogue}{}", if self.bias { "_bias" } else { "" }, if self.mask { "_mask" } else { "" })
     }
 
-    /// What is left to do where a store rounds by itself.
+    /// Returns what is left to do where a store rounds by itself.
     pub fn stored_as(&self, elem: Elem) -> TileEpilogue {
         TileEpilogue { epilogue: self.epilogue.stored_as(elem), ..*self }
     }
 
-    /// The result of a sum.
+    /// Applies it to a sum.
     pub fn apply(&self, b: &mut MicroKernelBuilder, mut value: Val, bias: Option<Val>, mask: Option<Val>) -> Val {
         if let Some(bias) = bias {
             value = b.add(value, bias);
@@ -273,17 +275,17 @@ pub struct Fill {
     pub across: usize,
     /// Terms of the sum.
     pub depth: usize,
-    /// Neighbouring terms are neighbours in memory (else neighbouring rows or columns are).
+    /// Whether neighbouring terms are neighbours in memory (else neighbouring rows or columns are).
     pub along_depth: bool,
-    /// Neighbours that are there together or not at all.
+    /// Number of neighbours that are there together or not at all.
     pub run: usize,
     /// Elements between terms in local memory.
     pub pitch: usize,
-    /// Of the factor; local memory holds float32.
+    /// Type of the factor's elements; local memory holds float32.
     pub elem: Elem,
 }
 
-/// A part of a name for elements that are not float32.
+/// Returns a part of a name for elements that are not float32.
 pub fn short(elem: Elem) -> &'static str {
     if elem == Elem::Bf16 { "_h" } else { "" }
 }

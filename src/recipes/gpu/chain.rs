@@ -34,7 +34,7 @@ pub fn launch(cx: &mut LowerCx, gpu: &Gpu, x: BufferId, links: &[Link], y: Buffe
         // Items that multiply together are faster than both, and their sums have digits of their own anyway.
         let [one, all] = [&rest[..1], rest]
             .map(|links| links.iter().all(|l| product::warp_cooperative(cx, gpu, [from, l.weights]).is_some()));
-        // Chosen without a look at the device otherwise: its sums have other digits.
+        // Chosen without a look at the device in other cases: the sums of Winograd's form have other digits.
         let form = winograd::Form::choose(cx.target.algorithm, &rest[0].geometry).filter(|_| !one);
         let cut = if form.is_some() || all || done < apart {
             None
@@ -98,7 +98,7 @@ struct Cut {
     /// Terms of the sums that a group loads at a time.
     depth: usize,
     items: usize,
-    /// Of each link.
+    /// Cells of each link.
     cells: Vec<Cells>,
 }
 
@@ -221,7 +221,7 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// The item's sums: over patches of `image` for the first link, else over the values of the link before.
+    /// Writes the item's sums: over patches of `image` for the first link, else over the values of the link before.
     fn sums(&self, cx: &mut LowerCx, k: &mut KernelBuilder, image: Option<(Memory, Elem)>, weights: Memory) {
         let (g, cells, cut) = (straight(&self.link.geometry), self.cells, self.cut);
         let (pitch, pitch_w) = (cut.pitch(), cells.width() + SKEW);
@@ -257,7 +257,7 @@ impl Stage<'_> {
         });
     }
 
-    /// The sums as the values of the next link.
+    /// Keeps the sums as the values of the next link.
     fn keep(&self, cx: &mut LowerCx, k: &mut KernelBuilder, bias: Option<Memory>) {
         let micro_kernel = self.cells.keep(cx, &self.link.tile_epilogue());
         let outputs = self.link.geometry.outputs;
@@ -271,7 +271,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The sums to the result.
+    /// Writes the sums to the result.
     fn store(&self, cx: &mut LowerCx, k: &mut KernelBuilder, bias: Option<Memory>, (result, elem): (Memory, Elem)) {
         let (g, epilogue) = (&self.link.geometry, self.link.tile_epilogue());
         let pixels = g.out[0] * g.out[1];

@@ -19,7 +19,7 @@ const GROUPS: usize = 256;
 /// The most parts of a shared sum.
 const PARTS: usize = 64;
 
-/// As the CPU's `conv::forward`: links that pay together in one launch, the others in one each, then the pooling.
+/// Like the CPU's `conv::forward`: links that pay together in one launch, the others in one each, then the pooling.
 pub fn forward(
     cx: &mut LowerCx,
     gpu: &Gpu,
@@ -180,7 +180,7 @@ pub fn weight_gradient(cx: &mut LowerCx, gpu: &Gpu, geometry: &Geometry) {
 
 /// In how many parts a sum over the batch is computed, for a result of these sizes.
 fn parts(rows: usize, columns: usize) -> usize {
-    // Of the usual size: parts decide roundings, and tiles may be tuned.
+    // Tiles of the usual size: parts decide roundings, and tiles may be tuned.
     let tiles = rows.div_ceil(64) * columns.div_ceil(64);
     GROUPS.div_ceil(tiles).min(PARTS)
 }

@@ -10,7 +10,7 @@ pub const CACHED: f64 = 16.0;
 /// Time of a number to or from memory.
 pub const MEMORY: f64 = 48.0;
 
-/// The usual tile, narrower for narrow results with as many items.
+/// Returns the usual tile, narrower for narrow results with the same number of items.
 pub fn usual(tile: GroupTile, columns: usize) -> GroupTile {
     let fits = |shrink: &usize| tile.item_columns.is_multiple_of(*shrink) && columns <= tile.columns / shrink;
     let shrink = [4, 2].into_iter().find(fits).unwrap_or(1);

@@ -38,7 +38,7 @@ impl Span {
 pub struct Factor<'a> {
     /// Its memory.
     pub buffer: BufferId,
-    /// Of row and term (A), or of term and column (B), in a group.
+    /// Whether neighbouring terms are neighbours in memory (else neighbouring rows of A, or columns of B, are).
     pub along_k: bool,
     /// Neighbours that are there together or not at all, along k or across; divides the sizes that it runs along.
     pub run: usize,
@@ -55,9 +55,9 @@ impl Factor<'_> {
 
 /// A product with a tile of results for each work group.
 pub struct Product<'a> {
-    /// By which `ninc tune` keeps the tile that it finds best.
+    /// The name by which `ninc tune` keeps the tile that it finds best.
     pub name: String,
-    /// For reports.
+    /// Its method, for reports.
     pub method: Method,
     /// Rows of results.
     pub rows: Rows,
@@ -69,19 +69,19 @@ pub struct Product<'a> {
     pub parts: usize,
     /// The terms of each part.
     pub span: &'a dyn Fn(&Expr) -> Span,
-    /// `at(row, k, group)`
+    /// The first factor, `at(row, k, group)`.
     pub a: Factor<'a>,
-    /// `at(column, k, group)`; columns have no image.
+    /// The second factor, `at(column, k, group)`; columns have no image.
     pub b: Factor<'a>,
-    /// Of row, first column, group and part; columns are neighbours.
+    /// Place in C of a row, a first column, a group and a part; columns are neighbours.
     pub c: &'a dyn Fn(&Row, &Expr, &Expr, &Expr) -> Expr,
-    /// C.
+    /// The memory of C.
     pub result: BufferId,
     /// One number a column, group after group.
     pub bias: Option<BufferId>,
     /// What happens to sums before they are stored.
     pub epilogue: TileEpilogue,
-    /// What `epilogue.mask` looks at, laid out as C.
+    /// The memory that `epilogue.mask` looks at, laid out as C.
     pub mask: Option<BufferId>,
 }
 
@@ -101,7 +101,7 @@ struct Cut {
 /// Items of four warps that multiply cooperatively, each 32 rows and columns.
 const WARP_ITEMS: usize = 128;
 
-/// The format of the numbers in these buffers if the 32 items of a warp of this device multiply such numbers
+/// Returns the format of the numbers in these buffers if the 32 items of a warp of this device multiply such numbers
 /// cooperatively.
 pub fn warp_cooperative(cx: &LowerCx, gpu: &Gpu, factors: [BufferId; 2]) -> Option<Format> {
     let able = gpu.tensor && gpu.group_items >= WARP_ITEMS;
@@ -139,8 +139,8 @@ impl Cut {
     }
 }
 
-/// The measured tile for this product, or the usual one; narrower for narrow results with as many items, shorter for
-/// a device with small groups.
+/// Returns the measured tile for this product, or the usual one; narrower for narrow results with the same number of
+/// items, shorter for a device with small groups.
 fn tile(gpu: &Gpu, name: &str, columns: usize) -> GroupTile {
     let mut t = gpu.measured.tiles.get(name).copied().unwrap_or_else(|| usual(gpu.tile, columns));
     while t.items() > gpu.group_items && t.rows >= 2 * t.item_rows {
@@ -156,7 +156,7 @@ struct Memories {
     bias: Option<Memory>,
     mask: Option<Memory>,
     c: Memory,
-    /// Of a, b and c.
+    /// Types of the elements of a, b and c.
     elems: [Elem; 3],
 }
 
@@ -227,7 +227,7 @@ impl Product<'_> {
         Memories { a, b, bias, mask, c, elems }
     }
 
-    /// Is a term one of the span? There is nothing to ask where steps end with it.
+    /// Is a term one of the span? Always, where steps end with it.
     fn within(&self, term: &Expr, span: &Span, depth: usize) -> Expr {
         match span.length {
             Expr::Const(length) if length % depth as i64 == 0 => 1.into(),

@@ -47,7 +47,7 @@ impl Rows {
         }
     }
 
-    /// Tile `number` of them.
+    /// Returns tile `number`.
     pub fn tile(self, tile: usize, number: &Expr) -> RowTile {
         let (images, per_image) = self.sizes(tile);
         RowTile { number: number.clone(), rows: self, tile, images, per_image }

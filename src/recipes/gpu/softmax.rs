@@ -1,5 +1,5 @@
-//! Softmax and its kin over rows of classes: the items of a group share a row (or a few short ones), and fold what
-//! they found in local memory, in an order that the width alone decides.
+//! Softmax and related functions over rows of classes: the items of a group share a row (or a few short ones), and fold
+//! what they found in local memory, in an order that the width alone decides.
 
 use super::sums::fold_micro_kernel;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
@@ -11,7 +11,7 @@ use crate::recipes::common::partition::KernelWithOperands;
 
 /// Items of a group, on a device that allows as many.
 const ITEMS: usize = 128;
-/// Narrower rows are better done by an item each.
+/// The least width of a row that several items share: an item alone is better at narrower ones.
 const LEAST: usize = 5;
 /// The most numbers that a row is folded to.
 const FOLDS: usize = 3;
@@ -51,9 +51,9 @@ enum How {
 /// What a micro-kernel over an item's elements knows of the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Elements {
-    /// Items of a row: an item's elements are as far apart.
+    /// Items of a row, which is also the distance between an item's elements.
     share: usize,
-    /// Items of a group: the folds of an item are as far apart.
+    /// Items of a group, which is also the distance between an item's folds.
     items: usize,
     /// Folds that are done.
     done: usize,
@@ -138,7 +138,8 @@ impl Rows<'_, '_> {
         Arg::Int((Expr::from(self.width) - &self.place).ceil_div(self.share as i64))
     }
 
-    /// The first element of the item in operands, and in the result; an operand of one number a row at that.
+    /// Returns the first element of the item in operands, and in the result; for an operand of one number a row, that
+    /// number.
     fn elements(&self, operands: &[usize], result: bool) -> Vec<Arg> {
         let at = &self.row * self.width + &self.place;
         let place = |i: usize| if self.is_single(i) { self.row.clone() } else { at.clone() };

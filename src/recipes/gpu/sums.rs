@@ -1,7 +1,7 @@
 //! Sums over rows of memory by work groups. The items of a group are a block of columns wide and some rows high; each
-//! adds up every so-many-th row of its column, then the group folds its rows by halves in local memory. The order is
-//! fixed: it depends on shapes and the batch alone. Long sums are shared by groups, whose results a second launch
-//! folds likewise.
+//! adds up its column's rows at a fixed distance, then the group folds its rows by halves in local memory. The order is
+//! fixed: it depends on shapes and the batch alone. Long sums are shared by groups, whose results a second launch folds
+//! likewise.
 
 use super::product::Span;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
@@ -29,12 +29,12 @@ pub struct Source {
     pub buffer: BufferId,
     /// Its elements.
     pub elem: Elem,
-    /// One row for all rows of the sum.
+    /// Whether one row serves all rows of the sum.
     pub shared: bool,
 }
 
 impl Source {
-    /// A float32 row for each row of the sum.
+    /// Makes an operand of a float32 row for each row of the sum.
     pub fn rows(buffer: BufferId) -> Source {
         Source { buffer, elem: Elem::F32, shared: false }
     }
@@ -47,7 +47,7 @@ pub struct Ending<P, F> {
     pub mean: Mean,
     /// What a mean over all divides by, beside the images of the whole batch.
     pub positions: usize,
-    /// Sums of several groups of images add up.
+    /// Whether sums of several groups of images add up.
     pub accumulates: bool,
     /// Rows of numbers, one a column.
     pub with: Vec<BufferId>,
@@ -55,7 +55,7 @@ pub struct Ending<P, F> {
     pub function: Pure<P, F>,
 }
 
-/// The sum as it is.
+/// Leaves the sum as it is.
 pub fn plain() -> Ending<(), impl Fn(&(), &mut MicroKernelBuilder, Val, &[Val], u32) -> Val + Stateless> {
     Ending { mean: Mean::No, positions: 1, accumulates: false, with: vec![], function: Pure::new((), whole_sum) }
 }
@@ -65,8 +65,9 @@ struct Fold<'a> {
     /// Names the term and the function.
     what: &'a str,
     columns: usize,
-    /// How many sums each column has, and the rows of one.
+    /// How many sums each column has.
     count: Expr,
+    /// The rows of a sum.
     span: &'a dyn Fn(&Expr) -> Span,
     /// Rows of a sum, about.
     rows: usize,

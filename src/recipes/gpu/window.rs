@@ -13,7 +13,7 @@ pub fn pixel_layer(channels: usize, outputs: usize) -> Geometry {
     Geometry { channels, image: [1, 1], outputs, out: [1, 1], window: Window::ONE, groups: 1 }
 }
 
-/// A part of a kernel's name.
+/// Returns a part of a kernel's name.
 pub fn name(what: &str, g: &Geometry) -> String {
     let w = &g.window;
     if *g == pixel_layer(g.channels, g.outputs) {
@@ -23,12 +23,13 @@ pub fn name(what: &str, g: &Geometry) -> String {
     format!("{what}_{}x{}x{}_{k}s{s}p{p}d{d}g{}_{}", g.channels, g.image[0], g.image[1], g.groups, g.outputs)
 }
 
-/// For reports: `linear` is what a linear layer is called.
+/// Returns the method for reports; `linear` is what a linear layer is called.
 pub fn method(g: &Geometry, linear: &str) -> Method {
     if *g == pixel_layer(g.channels, g.outputs) { linear.into() } else { Method::Direct }
 }
 
-/// A 1x1 convolution has no rows and columns: in one column of pixels no index needs a division.
+/// Returns the shape in one column of pixels, where no index needs a division: a 1x1 convolution has no rows and
+/// columns.
 pub fn straight(g: &Geometry) -> Geometry {
     let column = [g.image[0] * g.image[1], 1];
     let plain = g.window.kernel == [1, 1] && g.window.stride == [1, 1] && g.window.pad == [0, 0];
@@ -40,7 +41,7 @@ pub fn split(g: &Geometry, k: &Expr, width: usize) -> (Expr, Expr) {
     if g.window.kernel == [1, 1] { (0.into(), k.clone()) } else { (k.div(width), k.rem(width)) }
 }
 
-/// The same with the tap as row and column.
+/// Like [`split`], with the tap as row and column.
 pub fn term(g: &Geometry, k: &Expr, width: usize) -> ([Expr; 2], Expr) {
     let (tap, channel) = split(g, k, width);
     (pixel(&tap, g.window.kernel[1]), channel)

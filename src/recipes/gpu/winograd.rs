@@ -92,7 +92,7 @@ impl Form {
         self.tiles[0] * self.tiles[1]
     }
 
-    /// Of an image, in multiply-adds: the products, and the domain's numbers there and back.
+    /// Cost of an image, in multiply-adds: the products, and the domain's numbers there and back.
     fn cost(&self) -> f64 {
         let (c, o) = (self.geometry.channels, self.geometry.outputs);
         let rows = (self.transforms.frequencies() * self.count()) as f64;
@@ -289,9 +289,9 @@ struct Weights {
     size: Size,
     /// Channels and outputs.
     sizes: [usize; 2],
-    /// The filter is turned by half a turn, its inputs and outputs are exchanged.
+    /// Whether the filter is turned by half a turn, its inputs and outputs exchanged.
     turned: bool,
-    /// Of the weights as they are.
+    /// Type of the weights as they are.
     source: Elem,
 }
 
@@ -325,7 +325,8 @@ impl Packing for Weights {
 }
 
 impl Weights {
-    /// Turned, neighbouring outputs are not neighbours in the given weights.
+    /// Returns the lanes of a vector: 1 where weights are turned, whose neighbouring outputs are not neighbours in
+    /// memory.
     fn lanes(&self) -> usize {
         if self.turned { 1 } else { run(self.sizes[1]) }
     }

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 impl Run<'_, '_> {
-    /// Everything that a checkpoint holds. One with broken numbers would take the place of one that can be used.
+    /// Collects everything that a checkpoint holds. One with broken numbers, which would take the place of one that can
+    /// be used, is an error.
     fn state(&self) -> Result<Checkpoint> {
         let mut tensors = BTreeMap::new();
         for parameter in &self.job.parameters {
@@ -36,7 +37,8 @@ impl Run<'_, '_> {
         saving::keep(&job.folder, &job.name, &state, job.saving, job.disk)
     }
 
-    /// An error that is no step's own is about to end the training: the last whole step is saved first.
+    /// Saves the last whole step before an error ends the training that no step caused; returns the error with what to
+    /// do.
     pub(super) fn saved_before(&mut self, cause: Error) -> Error {
         if self.within || self.cursor.step == self.begun {
             return cause;
@@ -50,7 +52,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The last save failed, and the program is about to end: whatever the cause, the work goes to another place.
+    /// Saves the work in another place: the last save failed, and the program is about to end, whatever the cause.
     pub(super) fn rescue(&mut self, cause: Error) -> Error {
         match self.save_elsewhere() {
             Ok(folder) => cause.with_help(format!(
@@ -61,7 +63,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// State, log and events in a folder among the temporary files.
+    /// Writes state, log and events into a folder among the temporary files.
     fn save_elsewhere(&mut self) -> Result<PathBuf> {
         let (name, state) = (&self.job.name, self.state()?);
         let folder = saving::rescue_folder(name)?;

@@ -47,7 +47,7 @@ impl Encode<'_> {
         }
     }
 
-    /// `dst = src + add`; nothing where both are the same place and `add` is 0.
+    /// Encodes `dst = src + add`; nothing where both are the same place and `add` is 0.
     fn int_copy(&mut self, dst: VReg, src: VReg, add: i64) {
         let scratch = Operand::Reg(SCRATCH);
         let (to, from) = (self.int(dst), self.int(src));

@@ -56,7 +56,8 @@ struct Encode<'a> {
     pooled: Vec<(usize, usize)>,
 }
 
-/// Bytes of the function. Its start should be aligned to 64 (for the loops and the pool; a matter of speed only).
+/// Writes the bytes of the function. Its start should be aligned to 64 (for the loops and the pool; a matter of speed
+/// only).
 pub fn encode(code: &MachineCode, allocation: &Allocation, evex: bool) -> Result<Vec<u8>, EmitError> {
     let mut e = Encode { code, places: &allocation.places, evex, lines: vec![], pooled: vec![] };
     let used = |r: &u8| code.classes.iter().any(|(v, &c)| c == Class::Int && e.places[v] == Place::Reg(*r));
@@ -160,7 +161,7 @@ impl Encode<'_> {
         self.places[r]
     }
 
-    /// Register or stack slot of an integer.
+    /// Returns the register or stack slot of an integer.
     fn int(&self, r: VReg) -> Operand {
         match self.place(r) {
             Place::Stack(slot) => Operand::At { base: Register::RSP, bytes: 8 * slot as i32, each: false },
@@ -169,7 +170,7 @@ impl Encode<'_> {
         }
     }
 
-    /// An integer in a register: its own, or the scratch that it is loaded into.
+    /// Returns a register that holds an integer: its own, or the scratch that it is loaded into.
     fn int_reg(&mut self, r: VReg) -> Register {
         match self.int(r) {
             Operand::Reg(register) => register,
@@ -194,7 +195,7 @@ impl Encode<'_> {
         }
     }
 
-    /// A memory operand; far displacements and spilled bases go through the scratch register.
+    /// Returns a memory operand; far displacements and spilled bases go through the scratch register.
     fn memory(&mut self, mem: Mem, each: bool) -> Operand {
         match mem {
             Mem::Pool(entry) => Operand::Pool { entry, each },
@@ -210,7 +211,7 @@ impl Encode<'_> {
         }
     }
 
-    /// scratch = value
+    /// Encodes `scratch = value`.
     fn long(&mut self, value: i64) {
         let mut i = Instruction::new();
         i.set_code(Code::Mov_r64_imm64);
@@ -272,7 +273,7 @@ impl Encode<'_> {
         Ok(())
     }
 
-    /// `xor r, r`, which processors know to depend on nothing; it clears the whole register at any width.
+    /// Encodes `xor r, r`, which processors know to depend on nothing; it clears the whole register at any width.
     fn zero(&mut self, dst: VReg) {
         let Place::Reg(n) = self.place(dst) else { return };
         let (code, r) = if n < 16 {

@@ -39,7 +39,8 @@ impl Encode<'_> {
         Ok(())
     }
 
-    /// A tile that changes its name, not its place: there is no move between two.
+    /// Checks that a copy of a tile has nothing to do: there is no instruction that moves one, so both must have one
+    /// register.
     pub(super) fn tile_stays(&self, dst: VReg, src: VReg) -> Result<(), EmitError> {
         match self.place(dst) == self.place(src) {
             true => Ok(()),
@@ -47,7 +48,7 @@ impl Encode<'_> {
         }
     }
 
-    /// The operand of a load or store: rows from `mem` on.
+    /// Returns the operand of a load or store: rows from `mem` on.
     fn rows(&mut self, mem: Mem, pitch: VReg) -> Result<Operand, EmitError> {
         let short = || EmitError::Limit("too many addresses beside tiles".into());
         let Operand::Reg(pitch) = self.int(pitch) else { return Err(short()) };

@@ -8,7 +8,7 @@ use crate::back::x86::machine::{Class, MInst, Src, VReg, VecInst};
 use crate::kernel::ir::{Binary, Compare, Elem, Ty, Unary, Val};
 
 impl Lower<'_> {
-    /// The result of an operation that is neither a constant nor a load.
+    /// Computes the result of an operation that is neither a constant nor a load.
     pub(super) fn compute(&mut self, op: &Op, block: u32) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),
@@ -97,7 +97,7 @@ impl Lower<'_> {
         self.binary_of(op, ty, left, right)
     }
 
-    /// The count of a shift by a constant.
+    /// Returns the count of a shift by a constant.
     fn shift_count(&self, op: Binary, right: Val) -> Option<u8> {
         match (op, self.locs[right]) {
             (Binary::Shl | Binary::ShrU | Binary::ShrS, Loc::Const(Const::Each(by))) => Some((by & 31) as u8),
@@ -136,7 +136,7 @@ impl Lower<'_> {
         Ok(self.emit(op, Width::of_lanes(ty.lanes), vec![left.into(), right]))
     }
 
-    /// Upper halves of the products: even and odd lanes apart, since the machine multiplies to 64 bits.
+    /// Multiplies to upper halves: even and odd lanes apart, since the machine multiplies to 64 bits.
     fn mul_high(&mut self, left: VReg, right: VReg, width: Width) -> VReg {
         let even = self.emit(VOp::MulUdq, width, vec![left.into(), right.into()]);
         let even = self.emit(VOp::ShrUQ, width, vec![even.into(), Src::Imm(32)]);
@@ -150,7 +150,7 @@ impl Lower<'_> {
 
     // ------------------------------------------------------------ fused multiply-add
 
-    /// `a · b + c`: the form is chosen so that the overwritten operand is one that dies.
+    /// Computes `a · b + c`: the form is chosen so that the overwritten operand is one that dies.
     fn fma(&mut self, operands: [Val; 3], block: u32) -> Result<VReg, EmitError> {
         let [a, b, c] = operands;
         let (one, width) = (self.ty(c).lanes == 1, self.width(c));
@@ -190,7 +190,8 @@ impl Lower<'_> {
         Ok(self.modify(f231, width, over, vec![factor.into(), other]))
     }
 
-    /// An instruction that overwrites its first operand: a copy, which coalescing removes if that one dies here.
+    /// Emits an instruction that overwrites its first operand: with a copy, which coalescing removes if that one dies
+    /// here.
     fn modify(&mut self, op: VOp, width: Width, over: VReg, srcs: Vec<Src>) -> VReg {
         let dst = self.code.reg(Class::Vector);
         self.push(MInst::Copy { dst, src: over, width });
@@ -267,7 +268,7 @@ impl Lower<'_> {
         Ok(self.blend(mask, then, otherwise, width))
     }
 
-    /// Lanes of `then` where the mask is set, of `otherwise` elsewhere.
+    /// Picks lanes of `then` where the mask is set, of `otherwise` elsewhere.
     pub(super) fn blend(&mut self, mask: VReg, then: Src, otherwise: VReg, width: Width) -> VReg {
         if !self.evex {
             return self.emit(VOp::BlendV, width, vec![otherwise.into(), then, mask.into()]);
@@ -300,7 +301,8 @@ impl Lower<'_> {
         Ok(sum)
     }
 
-    /// Without VDPBF16PS: the elements are widened by shifts, their products are exact, the sums round one by one.
+    /// Multiplies without VDPBF16PS: the elements are widened by shifts, their products are exact, the sums round one
+    /// by one.
     fn dot_bf16(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
         let width = self.width(acc);
         let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
@@ -314,7 +316,8 @@ impl Lower<'_> {
         Ok(self.modify(VOp::Fma231Ps, width, sum, vec![high[0].into(), high[1].into()]))
     }
 
-    /// Without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow 32 bits.
+    /// Multiplies without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow
+    /// 32 bits.
     fn dot_bytes(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
         let width = self.width(acc);
         let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);

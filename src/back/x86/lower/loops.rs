@@ -56,7 +56,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Registers for the address expressions that the loop over `var` steps, set to their first values.
+    /// Sets registers for the address expressions that the loop over `var` steps to their first values.
     fn enter(&mut self, var: Var) -> Result<Vec<(AddressExpr, VReg, i64)>, EmitError> {
         let info = self.info;
         let mut stepped = vec![];
@@ -90,7 +90,7 @@ impl Lower<'_> {
         self.position += 1;
     }
 
-    /// `reg = value` for a carried value that enters its loop.
+    /// Emits `reg = value` for a carried value that enters its loop.
     fn copy_into(&mut self, value: Val, reg: VReg) -> Result<(), EmitError> {
         let width = Width::of_lanes(self.ty(value).lanes);
         match self.locs[value] {
@@ -105,7 +105,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// All carried values change at once: what another copy still reads goes through a temporary.
+    /// Gives all carried values their next ones at once: what another copy still reads goes through a temporary.
     fn carry(&mut self, next: &[Val], carried: &[VReg]) -> Result<(), EmitError> {
         let mut moves = vec![];
         for (i, &v) in next.iter().enumerate() {

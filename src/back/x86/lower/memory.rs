@@ -9,7 +9,7 @@ use crate::back::x86::machine::{MInst, Mem, Src, VReg, VecInst};
 use crate::kernel::ir::{Address, Elem, Inst, Ty, Val};
 
 impl Mem {
-    /// The place `bytes` behind this one.
+    /// Returns the place `more` bytes after this one.
     fn plus(self, more: i64) -> Mem {
         match self {
             Mem::Pointer { base, bytes } => Mem::Pointer { base, bytes: bytes.wrapping_add(more) },
@@ -60,7 +60,7 @@ impl Lower<'_> {
         self.push(MInst::Vec(VecInst { op, width, dst: None, modifies: false, srcs, mask, zeroing: false }));
     }
 
-    /// Loads of 4, 8, 16, 32 and 64 bytes clear the rest of the register, so these need no mask.
+    /// Loads 32-bit words; loads of 4, 8, 16, 32 and 64 bytes clear the rest of the register, so these need no mask.
     fn load_words(&mut self, mem: Mem, lanes: u32, count: u32) -> VReg {
         let (op, width) = match count {
             1 => (VOp::Load4, Width::X),
@@ -92,7 +92,7 @@ impl Lower<'_> {
         self.emit_store(op, width, vec![Src::Mem(mem), Src::Reg(value)], None);
     }
 
-    /// One 16-bit or 8-bit element in every lane: repeat it within the lane, then shift it into its place.
+    /// Loads one 16-bit or 8-bit element to every lane: repeats it within the lane, then shifts it into its place.
     fn broadcast_narrow(&mut self, elem: Elem, width: Width, mem: Mem) -> VReg {
         let (op, shift, by) = match elem {
             Elem::Bf16 => (VOp::Broadcast2, VOp::ShlD, 16),
@@ -103,7 +103,7 @@ impl Lower<'_> {
         self.emit(shift, width, vec![Src::Reg(all), Src::Imm(by)])
     }
 
-    /// 16-bit or 8-bit elements, widened to 32 bits.
+    /// Loads 16-bit or 8-bit elements, widened to 32 bits.
     fn load_narrow(&mut self, elem: Elem, mem: Mem, lanes: u32, count: u32) -> VReg {
         let width = Width::of_lanes(lanes);
         let widen = match elem {
@@ -149,7 +149,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Two stores of 16 numbers as bf16 beside each other as one of a whole line. Says whether they are that.
+    /// Emits two stores of 16 numbers as bf16 beside each other as one of a whole line. Says whether they are that.
     pub(super) fn store_line(&mut self, first: &Inst, second: &Inst) -> Result<bool, EmitError> {
         let (Inst::Store { to, value: low, count: None }, Inst::Store { to: behind, value: high, count: None }) =
             (first, second)
@@ -168,7 +168,7 @@ impl Lower<'_> {
         Ok(true)
     }
 
-    /// The upper halves, rounded to nearest even, in the lower halves of the lanes; a NaN stays a NaN.
+    /// Rounds to the upper halves, to nearest even, in the lower halves of the lanes; a NaN stays a NaN.
     fn round_bf16(&mut self, value: VReg, width: Width) -> VReg {
         let x = Src::Reg(value);
         let high = self.emit(VOp::ShrUD, width, vec![x, Src::Imm(16)]);
@@ -185,7 +185,7 @@ impl Lower<'_> {
         self.blend(is_nan, Src::Reg(nan), rounded, width)
     }
 
-    /// The low 16 or 8 bits of the first lanes.
+    /// Stores the low 16 or 8 bits of the first lanes.
     fn store_narrow(&mut self, elem: Elem, mem: Mem, value: VReg, lanes: u32, count: u32) {
         let width = Width::of_lanes(lanes);
         let bytes = elem.bytes() as i64;
@@ -229,7 +229,7 @@ impl Lower<'_> {
     }
 }
 
-/// Mask with the first `count` bits set.
+/// Returns a mask with the first `count` bits set.
 fn first(count: u32) -> u16 {
     ((1u32 << count) - 1) as u16
 }

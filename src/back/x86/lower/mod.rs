@@ -32,12 +32,12 @@ pub enum Const {
 }
 
 impl Const {
-    /// The class of registers that hold it.
+    /// Returns the class of registers that hold it.
     pub fn class(self) -> Class {
         if matches!(self, Const::MaskBits(_)) { Class::Mask } else { Class::Vector }
     }
 
-    /// Words of the vector.
+    /// Returns the vector's bytes, for this many lanes.
     fn lanes(self, count: u32) -> Vec<u8> {
         let word = |i: u32| match self {
             Const::Each(bits) => bits,
@@ -167,7 +167,7 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Code at the entry for an address expression of parameters only.
+    /// Emits the code at the entry for an address expression of parameters only.
     fn entry_address(&mut self, expr: &AddressExpr) -> Result<VReg, EmitError> {
         let mut sum = match expr.base {
             None => None,
@@ -312,7 +312,7 @@ impl Lower<'_> {
         }
     }
 
-    /// A register that holds the constant: the hoisted one or a new one.
+    /// Returns a register that holds the constant: the hoisted one or a new one.
     fn constant(&mut self, constant: Const, width: Width) -> VReg {
         self.count_use(constant);
         if let Some(&reg) = self.hoisted.get(&constant) {
@@ -323,7 +323,7 @@ impl Lower<'_> {
         reg
     }
 
-    /// A register that holds the value.
+    /// Returns a register that holds the value.
     fn reg(&mut self, value: Val) -> Result<VReg, EmitError> {
         let width = Width::of_lanes(self.ty(value).lanes);
         match self.locs[value] {
@@ -344,7 +344,7 @@ impl Lower<'_> {
         }
     }
 
-    /// The value as the operand of a packed instruction that takes memory, or of a scalar one (`scalar`).
+    /// Returns the value as the operand of a packed instruction that takes memory, or of a scalar one (`scalar`).
     fn operand(&mut self, value: Val, scalar: bool) -> Result<Src, EmitError> {
         let lanes = self.ty(value).lanes;
         let width = Width::of_lanes(lanes);
@@ -367,7 +367,7 @@ impl Lower<'_> {
         matches!(self.locs[value], Loc::Memory { .. })
     }
 
-    /// The register that holds an address expression in scope.
+    /// Returns the register that holds an address expression in scope.
     fn address_register(&self, expr: &AddressExpr) -> Result<VReg, EmitError> {
         let name = &self.micro_kernel.name;
         self.pointers

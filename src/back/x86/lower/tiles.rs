@@ -38,7 +38,7 @@ impl Lower<'_> {
         Ok(dst)
     }
 
-    /// A register that holds the tile.
+    /// Returns a register that holds the tile.
     fn tile(&mut self, value: Val) -> Result<VReg, EmitError> {
         match self.locs[value] {
             Loc::Reg(reg) => Ok(reg),

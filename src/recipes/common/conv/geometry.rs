@@ -73,7 +73,7 @@ impl Geometry {
         self.outputs / self.groups
     }
 
-    /// Each channel has a filter of its own: vectors run along channels on both sides.
+    /// Has each channel a filter of its own? Then vectors run along channels on both sides.
     pub fn depthwise(&self) -> bool {
         self.groups > 1 && self.inner() == 1 && self.columns() == 1
     }

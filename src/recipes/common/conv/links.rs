@@ -10,7 +10,7 @@ use crate::types::Type;
 pub struct Link {
     /// Its shape.
     pub geometry: Geometry,
-    /// `[kh][kw][C/groups][O]`
+    /// Weights `[kh][kw][C/groups][O]`.
     pub weights: BufferId,
     /// One number for each output channel.
     pub bias: Option<BufferId>,
@@ -18,7 +18,7 @@ pub struct Link {
     pub epilogue: Epilogue,
 }
 
-/// What `(x, w, [b], w, [b], …)` are for: a convolution, then 1x1 convolutions.
+/// Reads operands `(x, w, [b], w, [b], …)`: a convolution, then 1x1 convolutions.
 pub fn links(cx: &LowerCx, window: &Window, groups: usize, stages: &[Stage]) -> Result<Vec<Link>, LowerError> {
     let mut operands = cx.operands.iter();
     let mut take = || operands.next().ok_or_else(|| LowerError::Bug(format!("{}: an operand is missing", cx.name)));

@@ -39,9 +39,9 @@ pub(super) struct Pixels {
     pub sides: Vec<(Elem, Access)>,
     /// The channels.
     pub share: Share,
-    /// Pixels, or none where the window is clipped.
+    /// Pixels of a run; `None` where the window is clipped.
     pub run: Option<usize>,
-    /// The number of cells of a clipped window is a parameter.
+    /// Whether the number of cells of a clipped window is a parameter.
     pub counts: bool,
 }
 
@@ -89,7 +89,7 @@ pub struct Pixel {
     shape: Cells,
     /// Parameters of the pointers, in their order.
     pub params: Vec<Param>,
-    /// Rows and columns of the clipped window, or none for a whole one.
+    /// Rows and columns of the clipped window; `None` for a whole one.
     clipped: Option<(Var, Var)>,
     /// Cells of the window.
     pub cells: Result<usize, Var>,

@@ -14,11 +14,11 @@ use std::ops::Range;
 pub struct Pooling {
     /// Size, stride and padding.
     pub window: Window,
-    /// Of image and output.
+    /// Channels of image and output.
     pub channels: usize,
-    /// Of the image.
+    /// Rows and columns of the image.
     pub size: [usize; 2],
-    /// Of the output.
+    /// Rows and columns of the output.
     pub output: [usize; 2],
 }
 
@@ -41,22 +41,22 @@ enum SideKind {
 }
 
 impl Side {
-    /// Into an image, at the first cell of the window.
+    /// A pointer into an image, at the first cell of the window.
     pub fn image(memory: Memory, access: Access) -> Side {
         Side { memory, access, kind: SideKind::Image, elem: Elem::F32 }
     }
 
-    /// Into an output, at the pixel.
+    /// A pointer into an output, at the pixel.
     pub fn output(memory: Memory, access: Access) -> Side {
         Side { memory, access, kind: SideKind::Output, elem: Elem::F32 }
     }
 
-    /// The same with other elements.
+    /// Returns the pointer with another type of elements.
     pub fn of(self, elem: Elem) -> Side {
         Side { elem, ..self }
     }
 
-    /// Into a row of random numbers, at the pixel.
+    /// A pointer into a row of random numbers, at the pixel.
     pub fn random(units: &UnitsOf) -> Side {
         Side { memory: units.memory, access: Access::Read, kind: SideKind::Random, elem: Elem::F32 }
     }
@@ -81,19 +81,19 @@ impl Pooling {
         Ok(Pooling { window: *window, channels: image.0, size, output: [output.1, output.2] })
     }
 
-    /// Operand 0 is the image, the result the output.
+    /// Takes the sizes of a forward pooling: operand 0 is the image, the result the output.
     pub fn forward(cx: &LowerCx, window: &Window) -> Result<Pooling, LowerError> {
         let (image, output) = (chw(cx, Some(0))?, chw(cx, None)?);
         Pooling::new(window, image, output)
     }
 
-    /// The result is the image's gradient, operand `dy` the output's.
+    /// Takes the sizes of a gradient: the result is the image's gradient, operand `dy` the output's.
     pub fn gradient(cx: &LowerCx, window: &Window, dy: usize) -> Result<Pooling, LowerError> {
         let (image, output) = (chw(cx, None)?, chw(cx, Some(dy))?);
         Pooling::new(window, image, output)
     }
 
-    /// One window over the whole image.
+    /// Makes a pooling of one window over the whole image.
     pub fn global((channels, height, width): (usize, usize, usize)) -> Pooling {
         let window = Window { kernel: [height, width], stride: [height, width], pad: [0, 0], dilation: [1, 1] };
         Pooling { window, channels, size: [height, width], output: [1, 1] }
@@ -117,7 +117,7 @@ impl Pooling {
         begin..end.max(begin)
     }
 
-    /// An iteration per output row.
+    /// Writes a kernel with an iteration per output row.
     pub fn forward_kernel(
         &self,
         cx: &mut LowerCx,
@@ -137,7 +137,7 @@ impl Pooling {
         });
     }
 
-    /// An iteration per image; the last pointer is the gradient, which is set to zero first.
+    /// Writes a kernel with an iteration per image; the last pointer is the gradient, which is set to zero first.
     pub fn gradient_kernel(
         &self,
         cx: &mut LowerCx,

@@ -79,12 +79,12 @@ fn product(roots: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 impl Transforms {
-    /// What these are the matrices of.
+    /// Returns m and r, of which these are the matrices.
     pub fn size(&self) -> Size {
         Size { m: self.m, r: self.r }
     }
 
-    /// For reports.
+    /// Returns the method, for reports.
     pub fn method(&self) -> Method {
         Method::Winograd { results: self.m, taps: self.r }
     }

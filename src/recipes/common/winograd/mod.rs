@@ -16,8 +16,8 @@ pub fn applies(g: &Geometry) -> bool {
     plain && w.kernel[0] == w.kernel[1] && (2..=7).contains(&w.kernel[0])
 }
 
-/// The gradient of `g`'s input as a convolution of dy; `None` where its window would be no unstrided one within the
-/// padding.
+/// Returns the gradient of `g`'s input as a convolution of dy; `None` where its window would have a stride or reach
+/// beyond the padding.
 pub fn mirrored(g: &Geometry) -> Option<Geometry> {
     let w = g.window;
     let pad = [0, 1].map(|d| w.kernel[d].checked_sub(w.pad[d] + 1));

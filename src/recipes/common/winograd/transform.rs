@@ -106,7 +106,7 @@ pub struct Patch {
     pub row: i64,
     /// Elements from column to column.
     pub column: i64,
-    /// Lanes that exist.
+    /// Number of lanes that exist.
     pub count: u32,
 }
 

@@ -17,7 +17,7 @@ use crate::recipes::common::Epilogue;
 use crate::recipes::common::names::elem_letters;
 use std::fmt::{self, Display};
 
-/// Floats that come into a cache together.
+/// Floats of a cache line.
 const LINE: usize = 16;
 
 /// Number of iterations of one of the three sums.
@@ -48,8 +48,8 @@ pub enum Init {
 /// k (k: iterations of [`Contraction::unroll`] terms, then the rest).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Contraction {
-    /// Of A, B and C: float32, or bf16, which is read as float32 and rounded when stored. B of I32 has pairs of bf16
-    /// in it, rows 2k and 2k + 1 of a column; A is bf16 then.
+    /// Types of A, B and C: float32, or bf16, which is read as float32 and rounded when stored. B of I32 holds pairs of
+    /// bf16, rows 2k and 2k + 1 of a column; A is bf16 then.
     pub elems: [Elem; 3],
     /// Lanes of a vector.
     pub lanes: u32,
@@ -63,14 +63,13 @@ pub struct Contraction {
     pub a: [i64; 3],
     /// Stride of A for m.
     pub a_row: i64,
-    /// A has columns too (`A[m, i, j, k, n]`, stride 1): the product of a depthwise convolution.
+    /// Whether A has columns too (`A[m, i, j, k, n]`, stride 1): the product of a depthwise convolution.
     pub a_columns: bool,
     /// Strides of B for i, j, k; its columns are consecutive.
     pub b: [i64; 3],
-    /// B's rows are padded to whole vectors, so that full loads stay inside.
+    /// Whether B's rows are padded to whole vectors, so that full loads stay inside.
     pub b_padded: bool,
-    /// So many elements behind it, B goes on with what the next product reads: that is fetched meanwhile (0: it is
-    /// not).
+    /// Elements from a row of B to what the next product reads, which is prefetched; 0: nothing is.
     pub ahead: i64,
     /// Stride of C for m.
     pub c_row: i64,
@@ -97,7 +96,7 @@ impl Contraction {
         self.elems[1] == Elem::I32
     }
 
-    /// Terms, or whole pairs of terms, of an innermost sum of fixed length.
+    /// Returns the terms, or whole pairs of terms, of an innermost sum of fixed length.
     fn steps(&self) -> usize {
         match self.counts[2] {
             Count::Fixed(k) if self.pairs() => k / 2,
@@ -156,7 +155,7 @@ impl Contraction {
         self.end(b, pc, mask, acc);
     }
 
-    /// Columns of vector `v` that exist.
+    /// Returns the columns of vector `v` that exist.
     fn width(&self, v: usize) -> u32 {
         (self.columns - v * self.lanes as usize).min(self.lanes as usize) as u32
     }
@@ -317,8 +316,8 @@ impl Nest<'_> {
         [pace * self.spec.a[2], self.spec.b[2]]
     }
 
-    /// Two terms: rows 2k and 2k + 1 of B, which lie together, times two neighbours of A, of which the second may be
-    /// no term.
+    /// Accumulates two terms: rows 2k and 2k + 1 of B (interleaved) times a[2k] and a[2k + 1]; after an odd number of
+    /// terms a[2k + 1] does not exist, and B has zeros there.
     fn pair(&self, b: &mut MicroKernelBuilder, a: Index, at: Index, mut acc: Vec<Val>, last: bool) -> Vec<Val> {
         let (spec, lanes) = (self.spec, self.spec.lanes);
         let vectors = spec.vectors();
@@ -337,7 +336,7 @@ impl Nest<'_> {
         acc
     }
 
-    /// One term: a row of B times a column of A.
+    /// Accumulates one term: a row of B times a column of A.
     fn step(&self, b: &mut MicroKernelBuilder, a: Index, at: Index, mut acc: Vec<Val>) -> Vec<Val> {
         if self.spec.pairs() {
             return self.pair(b, a, at, acc, false);

@@ -136,7 +136,7 @@ struct Panel {
     columns: usize,
     width: Width,
     run: Option<usize>,
-    /// Of the weights and of the panel.
+    /// Types of the weights' and of the panel's elements.
     elems: [Elem; 2],
 }
 

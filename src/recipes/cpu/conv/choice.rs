@@ -13,18 +13,18 @@ use crate::recipes::cpu::winograd::{Thin, Winograd};
 #[derive(Clone, Debug)]
 pub enum Form {
     Direct,
-    /// In iterations with the chain behind it.
+    /// Winograd's form, in iterations with the chain after it.
     Iterations(Winograd),
-    /// Launches of its own: threads share an image.
+    /// Winograd's form, in launches of its own: threads share an image.
     Shared(Winograd),
-    /// In iterations, for few input channels.
+    /// Winograd's form for few input channels, in iterations.
     Thin(Thin),
-    /// On matrix units, with the chain behind it.
+    /// Tiles of matrix units, with the chain after it.
     Tiles,
 }
 
 impl Form {
-    /// For reports.
+    /// Returns the method, for reports.
     pub fn method(&self) -> Method {
         match self {
             Form::Direct => Method::Direct,
@@ -38,15 +38,15 @@ impl Form {
 /// What surrounds the convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct Around {
-    /// 1x1 convolutions or a pooling follow in the same iteration, which therefore has equal rows.
+    /// Whether 1x1 convolutions or a pooling follow in the same iteration, which therefore has equal rows.
     pub chained: bool,
-    /// A pooling follows.
+    /// Whether a pooling follows.
     pub pooled: bool,
     /// Most output channels in the chain.
     pub widest: usize,
-    /// Pairs of bf16 are multiplied in one go.
+    /// Whether pairs of bf16 are multiplied in one instruction.
     pub pairs: bool,
-    /// Matrix units can compute the chain.
+    /// Whether matrix units can compute the chain.
     pub tiles: bool,
 }
 
@@ -77,7 +77,7 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     if found.len() == 1 {
         return Form::Direct;
     }
-    // Asked for, it is used wherever it applies.
+    // A form that the user asked for is used wherever it applies.
     let first = usize::from(asked && !around.tiles);
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
     let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
@@ -85,8 +85,8 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     let batch = if target.batch == Batch::Latency { "few images" } else { "batches" };
     let shape = format!("{}x{}x{} {kh}x{kw} to {}", g.channels, g.image[0], g.image[1], g.outputs);
     let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
-    let (site_name, candidates) = (format!("{}: {shape}, {batch}", cx.name), list.collect());
-    cx.builder.choices.push(Choice { cx: site_name, candidates, taken });
+    let (what, candidates) = (format!("{}: {shape}, {batch}", cx.name), list.collect());
+    cx.builder.choices.push(Choice { what, candidates, taken });
     found.swap_remove(taken).2
 }
 
@@ -122,7 +122,7 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
 /// Cycles of the direct form of an image.
 fn direct(target: &Target, g: &Geometry, pairs: bool) -> f64 {
     let k = g.window.kernel[0] * g.window.kernel[1] * g.inner();
-    // Two terms in a multiply-add, and in the place of one.
+    // Pairs: two terms in a multiply-add.
     let k = if pairs { k.div_ceil(2) } else { k };
     let columns = g.tile_columns();
     let row = cost::product(target, tile(target, g.out[1], columns), g.out[1], columns, k);

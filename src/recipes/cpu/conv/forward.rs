@@ -7,7 +7,7 @@ mod iterations;
 use super::choice::{Around, Form, choose};
 use super::matrix;
 use super::pooling::Pooling;
-use super::rows::{rows_for_small_batch, rows_per_round};
+use super::rows::{rows_for_small_batch, rows_per_iteration};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
 use crate::lower::target::{Batch, Target};
@@ -80,7 +80,7 @@ fn between(cx: &mut LowerCx, i: usize, chain: &[Link]) -> BufferId {
     cx.temp(&format!("stage{i}"), between_elem(cx, &chain[i..i + 2]), 0, g.outputs * g.out[0] * g.out[1])
 }
 
-/// A chain with the algorithm that suits it.
+/// Lowers a chain by the algorithm that suits it.
 fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Option<Pooling>) {
     let Some((first, rest)) = chain.split_first() else { return };
     let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
@@ -110,7 +110,7 @@ impl Link {
         4 * m.taps * m.inner * self.geometry.outputs
     }
 
-    /// A part of the kernel's name: all that decides its code.
+    /// Returns a part of the kernel's name, which tells what decides its code.
     fn name(&self) -> String {
         let g = &self.geometry;
         let w = &g.window;
@@ -230,7 +230,7 @@ impl Cut {
         let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
         let iterations = |rows, rows_in, frame, buffers| Cut { rows, rows_in, frame: Some(frame), buffers, blocks: 1 };
         match form {
-            // Results of a group wait in a scratch memory that the links behind it must not use.
+            // Results of a group wait in a scratch memory that the links after it must not use.
             Form::Iterations(w) if w.images() > 1 => {
                 return iterations(w.rows(), w.rows_in(), w.frame(), if chain.len() > 1 { 3 } else { 0 });
             }
@@ -244,13 +244,13 @@ impl Cut {
             4 * (input + buffers * r * g.out[1] * widest) <= cache
         };
         // One thread's share of large weights stays in its cache while it goes over the images.
-        let few = cx.target.batch == Batch::Latency;
-        let cut = |rows| if few { rows_for_small_batch(rows, fits) } else { rows_per_round(rows, fits) };
+        let small = cx.target.batch == Batch::Latency;
+        let cut = |rows| if small { rows_for_small_batch(rows, fits) } else { rows_per_iteration(rows, fits) };
         let single = chain.len() == 1 && !pooled && !g.depthwise();
         let heavy = chain[0].weight_bytes() > cx.target.cache[2] / 8;
         // An image of few rows is dealt out by channels as well.
-        let split = single && (heavy || few && g.out[0] / cut(g.out[0]) < 8);
-        let blocks = match (split, few) {
+        let split = single && (heavy || small && g.out[0] / cut(g.out[0]) < 8);
+        let blocks = match (split, small) {
             (false, _) => 1,
             (true, true) => g.columns().div_ceil(tile(cx.target, g.out[1], g.tile_columns()).columns()),
             (true, false) => chain[0].weight_bytes().div_ceil(cache).max(8),

@@ -2,7 +2,7 @@
 //! `stride · stride` phases, and each phase is a convolution of dy with the taps that reach it.
 
 use super::matrix;
-use super::rows::rows_per_round;
+use super::rows::rows_per_iteration;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
 use crate::lower::tile::{Tile, tile};
@@ -15,7 +15,8 @@ use crate::recipes::cpu::frame::{Frame, Rows};
 use crate::recipes::cpu::winograd;
 
 /// The taps of one dimension that reach the positions `phase, phase + stride, …` of dx. With position `stride·q +
-/// phase` and tap number t of them, the position in dy is `q + first - t·back`, the tap of the kernel `tap + t·step`.
+/// phase` and number t of one of these taps, the position in dy is `q + first - t·back`, the tap of the kernel `tap +
+/// t·step`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Phase {
     phase: usize,
@@ -60,7 +61,7 @@ struct Plan {
     /// Positions of a phase that one iteration computes, and all of them: rows.
     quotient: usize,
     quotients: usize,
-    /// The part of dy behind an iteration: first row relative to its first position, and how many.
+    /// The part of dy that an iteration reads: first row relative to its first position, and number of rows.
     low: [i64; 2],
     rows_in: usize,
     frame: Option<Frame>,
@@ -121,7 +122,7 @@ struct RowAt<'a> {
     pitch: usize,
     to: Memory,
     to_at: Expr,
-    /// What decides where dx is 0, laid out as dx.
+    /// The memory that decides where dx is 0, laid out as dx.
     mask: Option<Memory>,
 }
 
@@ -139,7 +140,7 @@ impl Plan {
         let direct = inside(low_y, high_y, 0) && inside(low_x, high_x, 1);
         let reach = (high_y - low_y) as usize;
         let fits = |r: usize| 4 * (r + reach) * frame.pitch() <= cx.target.cache[1] / 2;
-        let quotient = rows_per_round(quotients[0], |r| direct || fits(r));
+        let quotient = rows_per_iteration(quotients[0], |r| direct || fits(r));
         Plan {
             geometry: g,
             tile: tile(cx.target, quotients[1], if g.depthwise() { g.channels } else { g.inner() }),

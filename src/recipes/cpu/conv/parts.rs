@@ -17,8 +17,8 @@ use crate::recipes::cpu::contraction::{Contraction, Count, Init};
 use crate::recipes::cpu::frame::{Frame, Rows, zero};
 use crate::types::Type;
 
-/// Parts of the batch. They decide the order of the sums, so they depend on nothing; more threads than these share no
-/// work.
+/// Parts of the batch. They decide the order of the sums, so they are the same on every machine; more threads than
+/// parts do not help.
 pub const PARTS: usize = 16;
 
 /// Pixels of dy, about, that one block sums before the sums go back to memory: long sums, operands that fit the cache.
@@ -36,7 +36,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// `None` where the weights are too many, or their taps are no neighbours.
+    /// Plans the sums; `None` where the weights are too many, or their taps are not neighbours.
     fn new(cx: &LowerCx, g: Geometry) -> Option<Sums> {
         let w = g.window;
         let sums = 4 * w.kernel[0] * w.kernel[1] * g.channels * g.outputs;

@@ -12,7 +12,7 @@ pub struct Pooling {
     pub kind: Reduction,
     /// Size, stride and padding.
     pub window: Window,
-    /// Of image and result.
+    /// Channels of image and result.
     pub channels: usize,
     /// Rows and columns before and after.
     pub image: [usize; 2],
@@ -21,7 +21,7 @@ pub struct Pooling {
 }
 
 impl Pooling {
-    /// A part of the kernel's name.
+    /// Returns a part of the kernel's name.
     pub fn name(&self) -> String {
         let (w, o) = (&self.window, self.out);
         let kind = if self.kind == Reduction::Max { "max" } else { "average" };

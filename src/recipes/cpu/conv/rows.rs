@@ -1,15 +1,15 @@
 //! How a convolution's rows are dealt out to parallel iterations.
 
-/// At small batches, an even number of iterations, so that two threads epilogue together, or at least 16, where one
-/// more is little. Gives the rows of an iteration.
+/// Prefers an even number of iterations for small batches, so that two threads finish together, or at least 16, where
+/// one more is little. Returns the rows of an iteration.
 pub fn rows_for_small_batch(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
     let even = |iterations: usize| iterations >= 16 || iterations >= 8 && iterations.is_multiple_of(2);
     (1..=rows).rev().find(|&r| rows.is_multiple_of(r) && (r == 1 || even(rows / r) && fits(r))).unwrap_or(1)
 }
 
-/// Most rows of an iteration: a divisor of `rows`, so that all iterations are alike; at least about eight iterations
-/// an image, so that a single image keeps several threads busy; as long as the scratch memory of an iteration
-/// (`bytes(rows)`) fits.
-pub fn rows_per_round(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
+/// Returns the most rows of an iteration: a divisor of `rows`, so that all iterations are alike; at least about eight
+/// iterations an image, so that a single image keeps several threads busy; as long as the scratch memory of an
+/// iteration fits.
+pub fn rows_per_iteration(rows: usize, fits: impl Fn(usize) -> bool) -> usize {
     (1..=rows).rev().find(|&r| rows.is_multiple_of(r) && (r == 1 || rows / r >= 8.min(rows) && fits(r))).unwrap_or(1)
 }

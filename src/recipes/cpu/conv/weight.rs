@@ -110,8 +110,9 @@ struct Owner<'a> {
 
 /// The positions of dy whose tap lies inside the image, in one dimension.
 struct Span {
-    /// First of them, in dy and in x.
+    /// The first of them in dy.
     out: Expr,
+    /// The first of them in x.
     image: Expr,
     count: Expr,
 }
@@ -124,7 +125,7 @@ fn span(g: &Geometry, d: usize, tap: &Expr) -> Span {
     let out = (&shift * -1 + pad).ceil_div(stride).max(0);
     let end = (&shift * -1 + (size - 1 + pad)).div(stride) + 1;
     let count = (end.min(g.out[d]) + &out * -1).max(0);
-    // Where there is none, any address inside will do.
+    // Where there are none, any address inside will do.
     let out = out.min(g.out[d] - 1);
     let image = (&out * stride + &shift + -pad).max(0).min(size - 1);
     Span { out, image, count }

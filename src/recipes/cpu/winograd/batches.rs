@@ -29,7 +29,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// `None` where the algorithm does not apply.
+    /// Plans the convolution; `None` where the algorithm does not apply.
     pub fn new(cx: &LowerCx, g: Geometry) -> Option<Batches> {
         let rows = Winograd::new(cx, g, false)?;
         let m = results(g.window.kernel[0]);
@@ -45,7 +45,7 @@ impl Batches {
         })
     }
 
-    /// A part of the kernel's name.
+    /// Returns a part of the kernel's name.
     pub fn name(&self) -> String {
         let g = &self.form.geometry;
         let [c, h, w, o] = [g.channels, g.image[0], g.image[1], g.outputs];

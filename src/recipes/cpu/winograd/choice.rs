@@ -8,8 +8,8 @@ use crate::recipes::common::winograd::Transforms;
 /// A transform's multiply-adds of one number, and how much slower they run than products in registers.
 const TRANSFORM: usize = 16;
 
-/// Is Winograd's form of `g` wanted: asked for, or much less work than the direct form? Convolutions that it does not
-/// apply to are not its question.
+/// Is Winograd's form of `g` wanted: asked for, or much less work than the direct form? Whether the algorithm applies
+/// is not checked here.
 pub fn pays(target: &Target, g: &Geometry) -> bool {
     let [kh, kw] = g.window.kernel;
     match target.algorithm {

@@ -13,7 +13,7 @@ use crate::recipes::common::conv::Geometry;
 pub struct Layer {
     /// The image.
     pub x: BufferId,
-    /// As they are.
+    /// The weights as they are.
     pub weights: BufferId,
     /// One number for each output channel.
     pub bias: Option<BufferId>,

@@ -71,14 +71,14 @@ fn results(r: usize) -> usize {
 }
 
 impl Winograd {
-    /// For convolutions that the algorithm applies to; `None` for others, and where no cut of the image fits
-    /// the cache. With `whole_rows`, iterations must be equal blocks of rows.
+    /// Plans a convolution that the algorithm applies to; `None` for others, and where no cut of the image fits the
+    /// cache. With `whole_rows`, iterations must be equal blocks of rows.
     pub fn new(cx: &LowerCx, g: Geometry, whole_rows: bool) -> Option<Winograd> {
         let m = results(g.window.kernel[0]);
         Winograd::iterations(cx.target, g, m, whole_rows, 0)
     }
 
-    /// The same for tiles of `m` x `m` results; `row_bytes` of other memory go with each row of results.
+    /// Plans iterations for tiles of `m` x `m` results; `row_bytes` of other memory go with each row of results.
     pub fn iterations(target: &Target, g: Geometry, m: usize, whole_rows: bool, row_bytes: usize) -> Option<Winograd> {
         if !applies(&g) {
             return None;
@@ -169,18 +169,18 @@ impl Winograd {
         iterations as f64 * (there + back + products.max(cost::stream(target, weights, weights)))
     }
 
-    /// An iteration in words.
+    /// Describes an iteration.
     pub fn cut_name(&self) -> String {
         let images = if self.images() > 1 { format!(", {} images", self.images()) } else { String::new() };
         format!("{}x{} tiles{images}", self.tile_rows(), self.tiles[1])
     }
 
-    /// For reports.
+    /// Returns the method, for reports.
     pub fn method(&self) -> Method {
         self.transforms.method()
     }
 
-    /// A part of the kernel's name.
+    /// Returns a part of the kernel's name.
     pub fn name(&self) -> String {
         format!("_f{}x{}_{}x{}", self.transforms.m, self.transforms.r, self.tiles[0], self.tiles[1])
     }
@@ -250,7 +250,7 @@ impl Winograd {
         });
     }
 
-    /// One panel of M, from tile `first` on, back to the image rows at `to_at`, of which `left` are left.
+    /// Writes one panel of M, from tile `first` on, back to the image rows at `to_at`; `left` rows are left.
     fn back(
         &self,
         cx: &mut LowerCx,

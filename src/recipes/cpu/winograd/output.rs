@@ -72,7 +72,7 @@ pub struct Operands {
     pub epilogue: Epilogue,
     /// The result.
     pub to: Memory,
-    /// Of the results in memory.
+    /// Type of the results in memory.
     pub elem: Elem,
     /// Where its rows begin.
     pub to_at: Expr,
@@ -81,11 +81,11 @@ pub struct Operands {
 /// What becomes of results on their way to memory, as a part of specifications.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct End {
-    /// There is a bias.
+    /// Whether there is a bias.
     pub bias: bool,
     /// What comes after the bias.
     pub epilogue: Epilogue,
-    /// Of the results in memory.
+    /// Type of the results in memory.
     pub elem: Elem,
 }
 

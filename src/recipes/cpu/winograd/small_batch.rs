@@ -105,7 +105,7 @@ impl Winograd {
     }
 }
 
-/// A part of a kernel's name.
+/// Returns a part of a kernel's name.
 fn mark(elem: Elem) -> &'static str {
     if elem == Elem::F32 { "" } else { "_bf16" }
 }

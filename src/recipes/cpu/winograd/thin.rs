@@ -26,7 +26,7 @@ pub struct Thin {
 }
 
 impl Thin {
-    /// Where all channels fit half a vector and a column's sums fit the registers.
+    /// Plans it where all channels fit half a vector and a column's sums fit the registers.
     pub fn new(target: &Target, g: Geometry, m: usize, whole_rows: bool) -> Option<Thin> {
         let t = m + g.window.kernel[0] - 1;
         let fits = g.channels <= 4 && target.lanes >= 4 && t + 3 <= target.registers as usize;
@@ -73,7 +73,7 @@ impl Thin {
         Frame { image: g.image, channels: g.channels, left: -(g.window.pad[1] as i64), width }
     }
 
-    /// A part of the kernel's name.
+    /// Returns a part of the kernel's name.
     pub fn name(&self) -> String {
         format!("_thin{}x{}", self.transforms.m, self.transforms.r)
     }
@@ -92,12 +92,13 @@ impl Thin {
         cx.packed(weights, form)
     }
 
-    /// For reports.
+    /// Returns the method, for reports.
     pub fn method(&self) -> Method {
         self.transforms.method()
     }
 
-    /// One iteration: a row of tiles of the padded copy at `from` to the image rows at `to`, of which `left` are left.
+    /// Writes one iteration: a row of tiles of the padded copy at `from` to the image rows at `to`; `left` rows are
+    /// left.
     pub fn product(
         &self,
         cx: &mut LowerCx,
@@ -255,7 +256,7 @@ struct Weights {
     /// Channels and outputs.
     sizes: [usize; 2],
     lanes: u32,
-    /// Of the weights as they are.
+    /// Type of the weights as they are.
     source: Elem,
 }
 

@@ -34,9 +34,9 @@ fn tile_results(g: Geometry, short_sums: bool) -> usize {
 /// The operands of the sum.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Operand {
-    /// x
+    /// The image x.
     Image,
-    /// dy
+    /// The gradient dy.
     Gradient,
 }
 
@@ -122,8 +122,9 @@ struct TileIn {
     operand: Operand,
     size: Size,
     channels: usize,
-    /// Elements from row to row of the image, and from frequency to frequency.
+    /// Elements from row to row of the image.
     row: usize,
+    /// Elements from frequency to frequency.
     pitch: usize,
     lanes: u32,
 }

@@ -16,7 +16,7 @@ pub(super) struct Weights {
     pub sizes: [usize; 3],
     /// Lanes of a vector.
     pub lanes: u32,
-    /// Of the weights as they are.
+    /// Type of the weights as they are.
     pub source: Elem,
 }
 

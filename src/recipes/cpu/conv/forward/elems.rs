@@ -18,14 +18,14 @@ pub(super) struct Elems {
     pub between: Elem,
     /// The result in memory.
     pub result: Elem,
-    /// A pooling reads the last link's result.
+    /// Whether a pooling reads the last link's result.
     pooled: bool,
-    /// The first link has a Winograd form, which reads a float32 copy.
+    /// Whether the first link has a Winograd form, which reads a float32 copy.
     transformed: bool,
 }
 
 impl Elems {
-    /// For a chain from `x` to `y`.
+    /// Decides for a chain from `x` to `y`.
     pub fn new(cx: &LowerCx, [x, y]: [BufferId; 2], chain: &[Link], (pooled, form): (bool, &Form)) -> Elems {
         let g = &chain[0].geometry;
         let transformed = !matches!(form, Form::Direct);
@@ -40,12 +40,12 @@ impl Elems {
         elements + usize::from([self.padded, self.between].contains(&Elem::Bf16))
     }
 
-    /// A part of the kernel's name.
+    /// Returns a part of the kernel's name.
     pub fn name(&self) -> String {
         elem_letters("_", &[self.image, self.padded, self.between, self.result])
     }
 
-    /// Of the operands and the result of link `i`.
+    /// Returns the types of the operands and the result of link `i`.
     pub fn of(&self, cx: &LowerCx, chain: &[Link], i: usize) -> [Elem; 3] {
         let g = &chain[i].geometry;
         let framed = g.window.pad != [0, 0];
@@ -59,7 +59,7 @@ impl Elems {
             return [Elem::F32, Elem::F32, to];
         }
         let kept = cx.elem(chain[i].weights);
-        // Without a copy nothing lies behind the last pixel.
+        // Without a copy there is nothing after the last pixel.
         let reaches = i > 0 || framed || run(g).is_multiple_of(2);
         let pairs = cx.target.cpu().bf16 && from == Elem::Bf16 && kept == Elem::Bf16 && reaches && !g.depthwise();
         let weights = match (pairs, g.depthwise()) {

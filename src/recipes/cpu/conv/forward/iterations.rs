@@ -22,18 +22,18 @@ pub(super) struct Product {
     pub epilogue: Epilogue,
     /// Its register tile.
     pub tile: Tile,
-    /// Packed as its form reads them.
+    /// Its weights, packed as its form reads them.
     pub weights: Memory,
     /// One number for each output channel.
     pub bias: Option<Memory>,
-    /// Of operand, weights and result.
+    /// Types of operand, weights and result.
     pub elems: [Elem; 3],
 }
 
 /// The rows that a product reads, and where its results go.
 struct Place {
     from: Memory,
-    /// Of the first pixel.
+    /// Element of the first pixel.
     from_at: Expr,
     /// Elements of a row of the image or of its padded copy.
     pitch: usize,
@@ -92,7 +92,7 @@ impl Iterations<'_> {
         self.products[0].geometry.out[0].div_ceil(self.cut.rows)
     }
 
-    /// Some rows of an image.
+    /// Writes an iteration: some rows of an image.
     fn iteration(&self, cx: &mut LowerCx, k: &mut KernelBuilder, t: Expr, block: Expr) {
         let (plan, first) = (&self.cut, &self.products[0].geometry);
         let (n, row) = (t.div(self.per_image()), t.rem(self.per_image()) * plan.rows);
@@ -126,7 +126,7 @@ impl Iterations<'_> {
         }
     }
 
-    /// Iterations of several whole images.
+    /// Writes iterations of several whole images.
     fn groups(&self, cx: &mut LowerCx, kernel: &mut KernelBuilder, form: &Winograd, memories: Memories) {
         let (Some((rows, padded)), [first, rest @ ..]) = (&self.padded, self.products.as_slice()) else {
             unreachable!("the form pads, and a chain has a first link");
@@ -153,7 +153,7 @@ impl Iterations<'_> {
         });
     }
 
-    /// The products behind the first of one image, whose results are in the first scratch image at `from_at`.
+    /// Writes the products after the first of one image, whose results are in the first scratch image at `from_at`.
     fn pixels(&self, cx: &mut LowerCx, k: &mut KernelBuilder, (from_at, n): (Expr, Expr), pixels: usize) {
         let rest = &self.products[1..];
         let mut place = (self.buffers[0], from_at);
@@ -170,7 +170,7 @@ impl Iterations<'_> {
 }
 
 impl Product {
-    /// For a Winograd form.
+    /// Returns the operands of a Winograd form.
     fn operands(&self, at: Place) -> Operands {
         let Place { from, to, to_at, .. } = at;
         Operands {
