@@ -70,6 +70,14 @@ impl Place {
         out
     }
 
+    /// Runs what must fail with this code, saying this on stderr, whatever it said of the data before.
+    pub fn bad_or_said(&self, code: i32, arguments: &[&str], says: &str) {
+        let output = self.ninc(arguments);
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {err}");
+        assert!(err.contains(says) && !err.contains("panicked"), "{arguments:?} should say `{says}`: {err}");
+    }
+
     /// Runs what must fail with this code, saying this on stderr and nothing on stdout.
     pub fn bad(&self, code: i32, arguments: &[&str], says: &str) {
         let output = self.ninc(arguments);

@@ -3,6 +3,7 @@
 // A test that panics says where.
 #![allow(clippy::unwrap_used)]
 
+mod augment;
 mod balance;
 mod checkpoint;
 mod classes;
@@ -25,6 +26,7 @@ mod nets;
 mod odd;
 mod opencl;
 mod ops;
+mod pages;
 mod passes;
 mod pipeline;
 mod plans;

@@ -187,4 +187,52 @@ pub enum Augment {
         /// Both parameters of the Beta distribution.
         alpha: f64,
     },
+    /// Cuts a random part out of a picture and brings it to the input's size.
+    RandomResizedCrop {
+        /// The least and the largest part of the area.
+        scale: [f64; 2],
+        /// The least and the largest ratio of width to height.
+        ratio: [f64; 2],
+    },
+    /// Changes a picture's colours, in a random order.
+    ColorJitter {
+        /// The largest change of the brightness, which is 1.
+        brightness: f64,
+        /// The largest change of the contrast, which is 1.
+        contrast: f64,
+        /// The largest change of the saturation, which is 1.
+        saturation: f64,
+        /// The largest turn of the circle of colours, as a part of it.
+        hue: f64,
+    },
+    /// Changes a picture by operations drawn from a list.
+    RandAugment {
+        /// Operations.
+        ops: usize,
+        /// Their strength, from 0 to 30.
+        magnitude: usize,
+    },
+}
+
+impl Augment {
+    /// Its name in the language.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Augment::PadCrop { .. } => "pad_crop",
+            Augment::Shift { .. } => "shift",
+            Augment::Flip => "flip",
+            Augment::Rotate { .. } => "rotate",
+            Augment::BrightnessContrast { .. } => "brightness_contrast",
+            Augment::Cutout { .. } => "cutout",
+            Augment::Mixup { .. } => "mixup",
+            Augment::RandomResizedCrop { .. } => "random_resized_crop",
+            Augment::ColorJitter { .. } => "color_jitter",
+            Augment::RandAugment { .. } => "rand_augment",
+        }
+    }
+
+    /// Does it change pictures as they are read, before any preparation?
+    pub fn of_pictures(&self) -> bool {
+        matches!(self, Augment::RandomResizedCrop { .. } | Augment::ColorJitter { .. } | Augment::RandAugment { .. })
+    }
 }

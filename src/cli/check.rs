@@ -8,6 +8,7 @@ use ninc::front;
 use ninc::front::diag::{has_errors, render, to_json};
 use ninc::model::Model;
 use ninc_runtime::classes::Classes;
+use ninc_runtime::data::augment;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -63,12 +64,15 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 }
 
 /// Says what `train` would say of these data, and what it would refuse of them.
-fn say(model: &Model, (file, data): (&Path, &Path), decode: bool, global: &GlobalOptions) -> Done {
+pub fn say(model: &Model, (file, data): (&Path, &Path), decode: bool, global: &GlobalOptions) -> Done {
     let (sets, place) = load_split(model, file, Some(data), pictures(model, None), false)?;
     output::print(&contents::text(model, place.as_deref(), &sets))?;
     contents::look(sets.parts().into_iter().map(|(_, set)| set), decode, global)?;
     let (input, (_, _, outputs)) = (input(model)?, result(model)?);
     classes::check_data(model, &sets)?;
+    if let Some(data) = &model.data {
+        augment::check(&data.augment, &sets.train)?;
+    }
     let table = Classes::of_training(outputs, &[], &sets.names, "")?;
     if !model.data.as_ref().is_some_and(|data| data.allow_empty) {
         table.check_taught(&sets.train)?;

@@ -1,6 +1,6 @@
 //! `ninc eval`: test weights on data.
 
-use super::model_file::{input, load_data, result};
+use super::model_file::{input, load_split, pictures, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{find_weights, show_dumps, use_weights};
@@ -13,6 +13,7 @@ use ninc_runtime::train::evaluate;
 use std::path::PathBuf;
 
 mod answers;
+mod report;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,6 +35,9 @@ pub struct Args {
     /// How often the class is among the K highest scores too
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
+    /// Write the result as one page for a browser, with the confusion and the worst mistakes as pictures
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     #[arg(long)]
     json: bool,
 }
@@ -74,7 +78,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = args.renames.read(&weights_path)?;
-    let sets = load_data(&model, &args.file, args.data.as_deref(), Some(&weights))?;
+    let (sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, Some(&weights)), false)?;
     let classes = classes::of_weights(&model, &weights, &weights_path)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;
@@ -104,6 +108,24 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let source = Source::plain(&set, None, args.batch as usize)?;
     let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
     let top = args.top.map(|k| k as usize);
+    if let Some(path) = &args.report {
+        report::write(
+            path,
+            &report::Tested {
+                name: &model.name,
+                file: &args.file,
+                weights: &weights_path,
+                data: place.map_or("built in".into(), |path| path.display().to_string()),
+                part: args.part.word(),
+                set: &set,
+                classes: &classes,
+                evaluation: &evaluation,
+                top,
+                machine: global.machine(),
+            },
+        )?;
+        output::note(&format!("report: {}", path.display()));
+    }
     if args.json {
         return output::json(&answers::json(&evaluation, &classes, top));
     }

@@ -15,6 +15,7 @@ mod glob;
 mod inspect;
 mod model_file;
 mod named;
+mod new;
 mod options;
 mod output;
 mod programs;
@@ -43,6 +44,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a model file that suits a folder of pictures
+    New(new::Args),
     /// Say all that is wrong with model files, and nothing else
     Check(check::Args),
     /// Bring model files into the one layout
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let done = global.at_most(sides).and_then(|()| match &cli.command {
+        Command::New(args) => new::run(args, global),
         Command::Check(args) => check::run(args, global),
         Command::Fmt(args) => fmt::run(args, global),
         Command::Inspect(args) => inspect::run(args, global),

@@ -15,8 +15,9 @@ use ninc_runtime::train::{Job, Outcome};
 use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
+pub mod answers;
 mod chart;
-mod page;
+pub mod page;
 mod picture;
 
 /// What the page tells besides what the training's files say.
@@ -103,51 +104,16 @@ fn curves(page: &mut page::Page, epochs: &[Line], lines: &[Line]) {
     ]);
 }
 
-/// Confusion, accuracy of each class, worst mistakes.
+/// Accuracy of each class, confusion, worst mistakes.
 fn answers(page: &mut page::Page, session: &Session) {
     let (test, job) = (session.test, session.job);
-    let classes = test.confusion.len();
     let name = |class: usize| job.sets.names.get(class).cloned().unwrap_or_else(|| class.to_string());
-    let names: Vec<String> = (0..classes).map(name).collect();
+    let names: Vec<String> = (0..test.confusion.len()).map(name).collect();
     page.section("Classes", "accuracy on the test images");
-    let mut rows: Vec<(usize, u32, u32)> = Vec::new();
-    for (class, row) in test.confusion.iter().enumerate() {
-        rows.push((class, row[class], row.iter().sum()));
-    }
-    page.bars(rows.iter().map(|&(class, right, all)| (names[class].as_str(), right, all)));
-    page.section("Confusion", "a row for each class, a column for each answer");
-    match classes <= page::LARGEST_MATRIX {
-        true => page.matrix(&names, &test.confusion),
-        false => {
-            let (url, size) = picture::matrix(&test.confusion);
-            page.picture(&url, "confusion matrix", size, "matrix");
-        }
-    }
-    let mut confused: Vec<(u32, usize, usize)> = Vec::new();
-    for (label, row) in test.confusion.iter().enumerate() {
-        confused.extend(row.iter().enumerate().filter(|(a, n)| *a != label && **n > 0).map(|(a, n)| (*n, label, a)));
-    }
-    confused.sort_by(|a, b| b.0.cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let most: Vec<String> = confused
-        .iter()
-        .take(5)
-        .map(|(n, label, answer)| format!("{} taken for {} ({n})", names[*label], names[*answer]))
-        .collect();
-    if !most.is_empty() {
-        page.text(&format!("Most often: {}.", most.join(", ")));
-    }
-    let pictures: Vec<(String, String)> = test
-        .mistakes
-        .iter()
-        .filter_map(|m| {
-            let url = picture::image(&job.sets.test, m.item)?;
-            Some((url, format!("{}, taken for {} ({:.0}\u{a0}%)", names[m.label], names[m.answer], m.sure * 100.0)))
-        })
-        .collect();
-    if !pictures.is_empty() {
-        page.section("Worst mistakes", "the test images whose class was held least likely");
-        page.gallery(&pictures);
-    }
+    let counts = test.confusion.iter().enumerate();
+    page.bars(counts.map(|(class, row)| (names[class].as_str(), row[class], row.iter().sum())));
+    answers::confusion(page, &names, &test.confusion);
+    answers::mistakes(page, &names, test, &job.sets.test);
 }
 
 fn recipe(recipe: &Recipe, session: &Session) -> Vec<Vec<String>> {

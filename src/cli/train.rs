@@ -19,6 +19,7 @@ use ninc_runtime::init::fnv;
 use ninc_runtime::spec::{DataSpec, Length, Prepare, Recipe};
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::Outcome;
+use ninc_runtime::train::trainer::check;
 use ninc_runtime::train::{Job, Saving, train};
 use serde_json::json;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 mod earlier;
 mod finder;
+mod preview;
 mod start;
 
 /// Where the files go unless said.
@@ -77,6 +79,10 @@ pub struct Args {
     /// Decode all pictures before the first step, and name those that are broken
     #[arg(long)]
     check_data: bool,
+    /// Train nothing: write a picture of the first batch as the network would get it, prepared and augmented, with its
+    /// labels
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "json"])]
+    preview: Option<PathBuf>,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
     json: bool,
@@ -121,7 +127,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     args.renames.need(args.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
-    let replaces = earlier::files(args, &model, resumed.as_ref())?;
+    let replaces = match args.preview {
+        Some(_) => vec![],
+        None => earlier::files(args, &model, resumed.as_ref())?,
+    };
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
     let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
@@ -169,6 +178,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         disk: &System,
         finder: Some(&finder),
     };
+    if let Some(path) = &args.preview {
+        check(&job, &*trainer.engine)?;
+        return preview::preview(path, &job, outputs, &|class| classes.name(class));
+    }
     let control = signals::listen();
     let mut shown = Shown::new(args.json, global.verbose);
     let begin = Instant::now();

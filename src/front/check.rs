@@ -4,7 +4,7 @@ use super::Parsed;
 use super::ast::{Expr, ExprKind, Item, Name, Network, Section, SectionKind};
 use super::codes;
 use super::constant::Const;
-use super::data::{SOURCE, data, examples, source_name};
+use super::data::{AUGMENT, SOURCE, data, examples, source_name};
 use super::diag::{Diagnostic, Span};
 use super::evaluate::{ConstEvaluator, Consts, Evaluator};
 use super::expand::{Expanded, expand};
@@ -19,7 +19,7 @@ use crate::graph::NodeId;
 use crate::model::Model;
 use crate::ops::check::shape;
 use crate::ops::schema::Schema;
-use ninc_runtime::spec::{ClassWeights, DataSpec, Recipe};
+use ninc_runtime::spec::{Augment, ClassWeights, DataSpec, Recipe};
 use std::collections::{HashMap, HashSet};
 
 /// The items of a file, each kind where it belongs.
@@ -122,6 +122,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
     }
     if let (Some(section), Some(data), Some(expanded)) = (items.data, &data, &expanded) {
         fit(section, data, expanded, &mut sink);
+        colourless(section, data, expanded, &mut sink);
     }
     if let (Some(section), Some(recipe), Some(expanded)) = (items.train, &train, &expanded) {
         weights_fit(section, recipe, expanded, &mut sink);
@@ -266,6 +267,22 @@ fn fit(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagn
             d = d.label(*span, "the result");
         }
         sink.report(d.help("give the last layer a channel or feature for each class"));
+    }
+}
+
+/// Warns of changes of colours that grey images do not have.
+fn colourless(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
+    let colours = |step: &Augment| match step {
+        Augment::ColorJitter { saturation, hue, .. } => *saturation > 0.0 || *hue > 0.0,
+        _ => false,
+    };
+    let [(_, id)] = expanded.inputs.as_slice() else { return };
+    let entry = section.entries.iter().find(|e| e.key.text == AUGMENT);
+    if let (Some(entry), [1, _, _]) =
+        (entry.filter(|_| data.augment.iter().any(colours)), expanded.graph.ty(*id).dims.as_slice())
+    {
+        let message = "grey images have no colours: `saturation` and `hue` change nothing of them";
+        sink.report(Diagnostic::warning(codes::UNUSED, entry.value.span, message).help("leave them out"));
     }
 }
 

@@ -5,7 +5,7 @@ use super::bind::Callee;
 use super::codes;
 use super::diag::Diagnostic;
 use super::evaluate::Consts;
-use super::function::{FunctionSpec, Table};
+use super::function::{Called, FunctionSpec, Table};
 use super::section::Reader;
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param, ParamSpec, Word};
@@ -14,7 +14,8 @@ use ninc_runtime::spec::{Augment, DataSpec, Grey, Prepare, Resize, Source};
 /// The key of the source.
 pub const SOURCE: &str = "source";
 const PREPARE: &str = "prepare";
-const AUGMENT: &str = "augment";
+/// The key of the augmentations.
+pub const AUGMENT: &str = "augment";
 const VALID: Param<Option<f64>> =
     Param::float("valid", Bounds::POSITIVE, "Examples kept apart: a fraction below 1 or a count.").optional();
 const ALLOW_EMPTY: Param<bool> = Param::bool("allow_empty", "Trains outputs without training images too.").or(false);
@@ -56,10 +57,7 @@ const RESIZE: Param<Resize> = Param::word("resize", "How pictures are brought to
 /// A source with the path of its files.
 type Located = (Source, Option<String>);
 
-const fn located(
-    name: &'static str,
-    make: fn(&super::function::Called, &mut Diagnostics) -> Option<Located>,
-) -> FunctionSpec<Located> {
+const fn located(name: &'static str, make: fn(&Called, &mut Diagnostics) -> Option<Located>) -> FunctionSpec<Located> {
     FunctionSpec { name, params: &[PATH.spec], make }
 }
 
@@ -124,6 +122,19 @@ const BRIGHTNESS: Param<f64> =
     Param::float("brightness", Bounds::NOT_NEGATIVE, "The largest number added to pixels.").or(0.0);
 const CONTRAST: Param<f64> = Param::float("contrast", Bounds::UNIT, "The largest change of the contrast.").or(0.0);
 const ALPHA: Param<f64> = Param::float("alpha", Bounds::POSITIVE, "Parameter of the Beta distribution.").positional();
+const PART: Param<Option<Vec<f64>>> =
+    Param::floats("scale", Bounds::FRACTION, "The least and the largest part of the area.").optional();
+const RATIO: Param<Option<Vec<f64>>> =
+    Param::floats("ratio", Bounds::POSITIVE, "The least and the largest ratio of width to height.").optional();
+const MORE: Bounds = Bounds::NOT_NEGATIVE;
+const LIGHT: Param<f64> = Param::float("brightness", MORE, "The largest change of the factor on all bytes.").or(0.0);
+const CONTRASTS: Param<f64> =
+    Param::float("contrast", MORE, "The largest change of the factor around the mean.").or(0.0);
+const SATURATION: Param<f64> =
+    Param::float("saturation", MORE, "The largest change of the factor around the grey of a pixel.").or(0.0);
+const HUE: Param<f64> = Param::float("hue", Bounds::closed(0.0, 0.5), "The largest turn of the colours.").or(0.0);
+const OPS: Param<usize> = Param::int("ops", 1, 100, "Operations on a picture.").or(2);
+const MAGNITUDE: Param<usize> = Param::int("magnitude", 0, 30, "Their strength.").or(9);
 const PIXELS_ONLY: &[ParamSpec] = &[PIXELS.spec];
 
 const AUGMENTATIONS: Table<Augment> = Table {
@@ -161,14 +172,67 @@ const AUGMENTATIONS: Table<Augment> = Table {
             params: &[ALPHA.spec],
             make: |c, _| Some(Augment::Mixup { alpha: c.get(ALPHA) }),
         },
+        FunctionSpec { name: "random_resized_crop", params: &[PART.spec, RATIO.spec], make: resized_crop },
+        FunctionSpec {
+            name: "color_jitter",
+            params: &[LIGHT.spec, CONTRASTS.spec, SATURATION.spec, HUE.spec],
+            make: jitter,
+        },
+        FunctionSpec {
+            name: "rand_augment",
+            params: &[OPS.spec, MAGNITUDE.spec],
+            make: |c, _| Some(Augment::RandAugment { ops: c.get(OPS), magnitude: c.get(MAGNITUDE) }),
+        },
     ],
 };
+
+fn resized_crop(called: &Called, sink: &mut Diagnostics) -> Option<Augment> {
+    let mut range = |param: Param<Option<Vec<f64>>>, default: [f64; 2]| {
+        let given = called.get(param).map_or(Ok(default), |list| <[f64; 2]>::try_from(list));
+        let range = given.ok().filter(|[low, high]| low <= high);
+        if range.is_none() {
+            let message = format!("`{}` is the least and the largest value", param.spec.name);
+            let d = called.error(codes::OUT_OF_RANGE, param, &message);
+            sink.report(d.help(format!("write for example `{} = {default:.2?}`", param.spec.name)));
+        }
+        range
+    };
+    let (scale, ratio) = (range(PART, [0.08, 1.0]), range(RATIO, [0.75, 4.0 / 3.0]));
+    Some(Augment::RandomResizedCrop { scale: scale?, ratio: ratio? })
+}
+
+fn jitter(called: &Called, sink: &mut Diagnostics) -> Option<Augment> {
+    let ranges = [called.get(LIGHT), called.get(CONTRASTS), called.get(SATURATION), called.get(HUE)];
+    let [brightness, contrast, saturation, hue] = ranges;
+    if ranges == [0.0; 4] {
+        let d =
+            Diagnostic::error(codes::MISSING_ARGUMENT, called.span, "`color_jitter` changes nothing without a range");
+        sink.report(d.help("write for example `color_jitter(brightness = 0.2, saturation = 0.2)`"));
+        return None;
+    }
+    Some(Augment::ColorJitter { brightness, contrast, saturation, hue })
+}
+
+/// What changes pictures as they are read comes before what changes prepared images.
+fn ordered(augment: &[Augment], reader: &mut Reader) {
+    let last = augment.iter().rposition(Augment::of_pictures).unwrap_or(0);
+    let early = augment[..last].iter().find(|step| !step.of_pictures() && **step != Augment::Flip);
+    if let (Some(early), Some(entry)) = (early, reader.entry(AUGMENT)) {
+        let (late, early) = (augment[last].word(), early.word());
+        let message = format!(
+            "`{late}` changes pictures as they are read, so it cannot come after `{early}`, which changes them prepared"
+        );
+        let d = Diagnostic::error(codes::CONFLICT, entry.value.span, message);
+        reader.report(d.help(format!("put `{late}` before `{early}`")));
+    }
+}
 
 /// Reads a `data` section; `None` if it has no usable source, which is reported.
 pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Option<DataSpec> {
     let mut reader = Reader::new(section, "data", KEYS, consts, sink);
     let prepare = reader.functions(PREPARE, &PREPARATIONS);
     let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
+    ordered(&augment, &mut reader);
     let valid = valid(&mut reader);
     let allow_empty = reader.constant(ALLOW_EMPTY);
     let grey = reader.constant(GREY);

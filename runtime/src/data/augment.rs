@@ -1,10 +1,70 @@
-//! Augmentation of prepared images. Each image draws from a stream of its own, keyed by seed, epoch and image, so that
-//! the result does not depend on threads, batches, or where training was resumed.
+//! Augmentation, of pictures as they are read and of prepared images. Each image draws from streams of its own, keyed
+//! by seed, epoch and image, so that the result does not depend on threads, batches, or where training was resumed.
 
+use super::{Dataset, Pixels};
 use crate::philox::Stream;
 use crate::spec::Augment;
+use crate::{Error, Result};
+use picture::Picture;
 
-/// Applies all steps to one image `[channels, height, width]`, by what `random` draws for it.
+pub mod colour;
+pub mod draw;
+pub mod picture;
+
+/// Splits the steps into those for pictures as they are read and those for prepared images after them.
+pub fn stages(augment: &[Augment]) -> (&[Augment], &[Augment]) {
+    let last = augment.iter().rposition(Augment::of_pictures);
+    augment.split_at(last.map_or(0, |last| last + 1))
+}
+
+/// Returns the size at which pictures are read for these steps: twice their own where parts are cut out of files, so
+/// that a part of a quarter of the area keeps what it shows.
+pub fn read_dims(augment: &[Augment], set: &Dataset) -> [usize; 3] {
+    let [channels, height, width] = set.images.dims;
+    let cut = augment.iter().any(|step| matches!(step, Augment::RandomResizedCrop { .. }));
+    match (&set.images.pixels, cut) {
+        (Pixels::Files(..), true) => [channels, 2 * height, 2 * width],
+        _ => set.images.dims,
+    }
+}
+
+/// Refuses data that the steps for pictures cannot change: numbers that are not bytes, and other channels than those
+/// of grey or colours.
+pub fn check(augment: &[Augment], set: &Dataset) -> Result<()> {
+    let (Some(step), dims) = (stages(augment).0.last(), set.images.dims) else { return Ok(()) };
+    let word = step.word();
+    if let Pixels::Floats(_) = set.images.pixels {
+        let range = set.range();
+        return Err(Error::new(format!("`{word}` changes pictures of bytes, but the data are floats from {range}"))
+            .with_help("store them as bytes from 0 to 255 (dtype uint8), or leave it out of `augment`"));
+    }
+    match dims[0] {
+        1 | 3 => Ok(()),
+        channels => Err(Error::new(format!(
+            "`{word}` changes grey and colour pictures, but the data have {channels} \
+             channels"
+        ))
+        .with_help("leave it out of `augment`")),
+    }
+}
+
+/// Changes pictures of `from`, one after the other, to ones of the size of `to`; `random` gives the stream of each.
+pub fn pictures(
+    steps: &[Augment],
+    (from, to): ([usize; 3], [usize; 3]),
+    bytes: &[u8],
+    random: impl Fn(usize) -> Stream,
+) -> Vec<u8> {
+    let mut changed = Vec::with_capacity(bytes.len());
+    for (image, bytes) in bytes.chunks_exact(from.iter().product::<usize>().max(1)).enumerate() {
+        let (mut random, mut picture) = (random(image), Picture { dims: from, bytes: bytes.to_vec() });
+        steps.iter().for_each(|step| draw::change(step, &mut random, [to[1], to[2]], &mut picture));
+        changed.extend(picture.bytes);
+    }
+    changed
+}
+
+/// Applies all steps for prepared images to one image `[channels, height, width]`, by what `random` draws for it.
 pub fn apply(augment: &[Augment], random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
     augment.iter().for_each(|step| one(step, random, dims, pixels));
 }
@@ -46,6 +106,8 @@ fn one(step: &Augment, random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f
         }
         // Needs the whole batch: `mixup::mix`.
         Augment::Mixup { .. } => {}
+        // `pictures`, before.
+        Augment::RandomResizedCrop { .. } | Augment::ColorJitter { .. } | Augment::RandAugment { .. } => {}
     }
 }
 

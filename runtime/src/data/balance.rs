@@ -15,7 +15,7 @@ pub struct Drawn {
     pub again: u32,
 }
 
-/// All items once, or as many of each class; in an order drawn anew for each epoch if `shuffle`.
+/// Lists all items once, or as many of each class; in an order drawn anew for each epoch if `shuffle`.
 pub fn order(set: &Dataset, seed: u64, epoch: u32, balance: bool, shuffle: bool) -> Vec<Drawn> {
     let mut items = if balance { balanced(set, seed, epoch) } else { (0..set.len() as u32).collect() };
     if shuffle {
@@ -30,9 +30,9 @@ pub fn order(set: &Dataset, seed: u64, epoch: u32, balance: bool, shuffle: bool)
     items.into_iter().map(draw).collect()
 }
 
-/// As many items as the data set has, the same number of each class but for one item. Of k classes and n items the
-/// first e epochs hold ⌊(e·n + c)/k⌋ of class c, for c from 0: these sum up to e·n. Each class goes through its items
-/// in an order drawn anew for each round, from one epoch on into the next, so none is passed over for long.
+/// Draws as many items as the data set has, the same number of each class but for one item. Of k classes and n items
+/// the first e epochs hold ⌊(e·n + c)/k⌋ of class c, for c from 0: these sum up to e·n. Each class goes through its
+/// items in an order drawn anew for each round, from one epoch on into the next, so none is passed over for long.
 fn balanced(set: &Dataset, seed: u64, epoch: u32) -> Vec<u32> {
     let mut classes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     (0..set.len()).for_each(|item| classes.entry(set.label(item)).or_default().push(item as u32));
@@ -53,8 +53,8 @@ fn balanced(set: &Dataset, seed: u64, epoch: u32) -> Vec<u32> {
     drawn
 }
 
-/// What the loss of an image is multiplied by, for each output of a network; empty where the recipe does not say.
-/// `balanced` is n/(k·m) for a class with m of n images in k classes, whose mean over the images is 1; an output
+/// Returns what the loss of an image is multiplied by, for each output of a network; empty where the recipe does not
+/// say. `balanced` is n/(k·m) for a class with m of n images in k classes, whose mean over the images is 1; an output
 /// without images has 1, which nothing uses.
 pub fn class_weights(recipe: &Recipe, set: &Dataset, outputs: usize) -> Result<Vec<f64>> {
     let balanced = || {

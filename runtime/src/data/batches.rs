@@ -74,16 +74,21 @@ impl Batch {
 impl Source {
     /// A data set in order, for evaluation: nothing drawn at random, and prepared if there is a `preparer`.
     pub fn plain(set: &Dataset, preparer: Option<&Arc<Preparer>>, batch: usize) -> Result<Source> {
-        let (set, preparer) = Source::prepared(set, preparer)?;
+        let (set, preparer) = Source::prepared(set, preparer, &[])?;
         let (batch, class_weights) = (batch.max(1), vec![]);
         Ok(Source { set, preparer, augment: vec![], batch, shuffle: false, balance: false, class_weights, seed: 0 })
     }
 
-    /// Makes a part a source: prepared whole where that costs more than a network's work, else batch by batch, which
-    /// takes less memory.
-    pub fn prepared(set: &Dataset, preparer: Option<&Arc<Preparer>>) -> Result<(Dataset, Option<Arc<Preparer>>)> {
+    /// Makes a part a source: prepared whole where that costs more than a network's work and nothing is to be changed
+    /// before, else batch by batch, which takes less memory.
+    pub fn prepared(
+        set: &Dataset,
+        preparer: Option<&Arc<Preparer>>,
+        augment: &[Augment],
+    ) -> Result<(Dataset, Option<Arc<Preparer>>)> {
+        let first = augment::stages(augment).0.is_empty();
         match preparer {
-            Some(preparer) if preparer.is_heavy() => Ok((preparer.all(set)?, None)),
+            Some(preparer) if preparer.is_heavy() && first => Ok((preparer.all(set)?, None)),
             preparer => Ok((set.clone(), preparer.cloned())),
         }
     }
@@ -106,16 +111,17 @@ impl Source {
 
     fn make(&self, epoch: u32, drawn: &[Drawn]) -> Result<Batch> {
         let size = self.set.images.size();
-        let mut images = self.set.values(drawn.iter().map(|drawn| drawn.item as usize))?;
+        let mut images = self.read(epoch, drawn)?;
         if let Some(preparer) = &self.preparer {
             images = Values::Floats(preparer.apply(images)?);
         }
-        if !self.augment.is_empty() {
+        let (_, augment) = augment::stages(&self.augment);
+        if !augment.is_empty() {
             let mut floats = images.into_floats();
             for (&drawn, image) in drawn.iter().zip(floats.chunks_exact_mut(size.max(1))) {
                 let mut changed = image.to_vec();
                 let random = &mut self.random(Purpose::Augment, epoch, drawn);
-                augment::apply(&self.augment, random, self.set.images.dims, &mut changed);
+                augment::apply(augment, random, self.set.images.dims, &mut changed);
                 image.copy_from_slice(&changed);
             }
             images = Values::Floats(floats);
@@ -144,7 +150,21 @@ impl Source {
         Ok(batch)
     }
 
-    /// What is drawn for an image of an epoch.
+    /// Reads images, and changes those that are changed before they are prepared.
+    fn read(&self, epoch: u32, drawn: &[Drawn]) -> Result<Values> {
+        let (steps, dims) = (augment::stages(&self.augment).0, self.set.images.dims);
+        let from = augment::read_dims(steps, &self.set);
+        let images = self.set.values_of(drawn.iter().map(|drawn| drawn.item as usize), from)?;
+        Ok(match images {
+            Values::Bytes(bytes) if !steps.is_empty() => {
+                let random = |image: usize| self.random(Purpose::Pictures, epoch, drawn[image]);
+                Values::Bytes(augment::pictures(steps, (from, dims), &bytes, random))
+            }
+            other => other,
+        })
+    }
+
+    /// Returns the random numbers of an image of an epoch.
     fn random(&self, purpose: Purpose, epoch: u32, drawn: Drawn) -> Stream {
         stream(self.seed, purpose, epoch, drawn.item).part(drawn.again)
     }

@@ -14,14 +14,19 @@ impl Dataset {
 
     /// Values of these items, `[items, channels, height, width]`. Of several errors that of the first image counts.
     pub fn values(&self, items: impl ExactSizeIterator<Item = usize>) -> Result<Values> {
+        self.values_of(items, self.images.dims)
+    }
+
+    /// The same with pictures in files brought to another size; what lies in memory has its own.
+    pub(super) fn values_of(&self, items: impl ExactSizeIterator<Item = usize>, dims: [usize; 3]) -> Result<Values> {
         let rows: Vec<usize> = items.map(|item| self.rows[item] as usize).collect();
-        let size = self.images.size();
+        let size = dims.iter().product();
         Ok(match &self.images.pixels {
             Pixels::Bytes(bytes) => Values::Bytes(gather(bytes, &rows, size)),
             Pixels::Floats(floats) => Values::Floats(gather(floats, &rows, size)),
             Pixels::Files(files, pictures) => {
                 let mut values = vec![0; rows.len() * size];
-                let read = |row: usize, image: &mut [u8]| kept::copy(&files[row], self.images.dims, pictures, image);
+                let read = |row: usize, image: &mut [u8]| kept::copy(&files[row], dims, pictures, image);
                 decode(&rows, size.max(1), &mut values, &read)?;
                 Values::Bytes(values)
             }

@@ -53,6 +53,8 @@ pub enum Purpose {
     Mixup = 5,
     /// The images of each class in balanced epochs.
     Balance = 6,
+    /// Random changes of pictures before they are prepared.
+    Pictures = 7,
 }
 
 /// The stream of a purpose, an epoch (or 24 bits of a name) and an item.

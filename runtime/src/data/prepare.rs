@@ -190,6 +190,26 @@ impl Preparation {
         self.pictures
     }
 
+    /// Brings prepared images back to bytes, or near them where they were changed since. `false`, and nothing done,
+    /// where a step has no way back or nobody knows how the data's numbers were made of bytes.
+    pub fn undo(&self, images: &mut [f32]) -> bool {
+        let back = |step: &Step| matches!(step, Step::Scale { .. } | Step::MeanStd { .. });
+        let Some(by) = self.range().unwrap_or(Range::BYTES).divisor().filter(|_| self.steps.iter().all(back)) else {
+            return false;
+        };
+        let [channels, height, width] = self.dims();
+        for (plane, pixels) in images.chunks_exact_mut((height * width).max(1)).enumerate() {
+            for value in pixels {
+                *value = self.steps.iter().rev().fold(*value, |v, step| match step {
+                    Step::Scale { factor } => v / factor,
+                    Step::MeanStd { mean, std } => v * std[plane % channels] + mean[plane % channels],
+                    _ => v,
+                }) * by;
+            }
+        }
+        true
+    }
+
     /// Refuses data of another size than it was fitted to.
     pub fn check(&self, set: &Dataset) -> Result<()> {
         let (fitted, dims) = (self.dims(), set.images.dims);

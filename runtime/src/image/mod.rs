@@ -32,6 +32,28 @@ pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }
 
+/// What a picture is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// Pixels of a row, as a viewer shows it.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Has one pixel of a thousand a colour that the eye sees?
+    pub colour: bool,
+}
+
+/// Decodes a picture to say what it is like.
+pub fn survey(path: &Path) -> Result<Seen> {
+    let image = decode(&files::read(path, BYTES)?, path)?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    // A compressed grey picture is a little off grey.
+    let far = |p: &image::Rgb<u8>| p.0.iter().max().zip(p.0.iter().min()).is_some_and(|(high, low)| high - low > 16);
+    let colour =
+        image.color().has_color() && 1000 * image.into_rgb8().pixels().filter(|p| far(p)).count() > width * height;
+    Ok(Seen { width, height, colour })
+}
+
 /// Decodes a picture to find out what is wrong with it.
 pub fn check(path: &Path) -> Result<()> {
     decode(&files::read(path, BYTES)?, path).map(|_| ())
@@ -158,7 +180,7 @@ fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> (usize, usize) {
 }
 
 /// Returns the grey value of a colour.
-fn grey(pixel: &[u8], grey: Grey) -> u8 {
+pub(crate) fn grey(pixel: &[u8], grey: Grey) -> u8 {
     let sum = |weights: [u32; 3]| pixel.iter().zip(weights).map(|(&p, w)| u32::from(p) * w).sum::<u32>();
     match grey {
         Grey::Rec601 => ((sum([19595, 38470, 7471]) + 0x8000) >> 16) as u8,

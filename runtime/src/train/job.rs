@@ -3,7 +3,8 @@
 use super::evaluate::{Evaluation, Scores};
 use super::log::Line;
 use crate::checkpoint::{Checkpoint, CompiledFor};
-use crate::data::batches::Batch;
+use crate::data::balance;
+use crate::data::batches::{Batch, Source};
 use crate::data::prepare::Preparation;
 use crate::data::preparer::Preparer;
 use crate::data::{Pixels, Sets};
@@ -62,6 +63,23 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Returns the batches of the training, for a network with this number of outputs.
+    pub fn source(&self, outputs: usize) -> Result<Source> {
+        let (recipe, train) = (&self.recipe, &self.sets.train);
+        let class_weights = balance::class_weights(recipe, train, outputs)?;
+        let (set, preparer) = Source::prepared(train, Some(&self.preparer), &self.augment)?;
+        Ok(Source {
+            set,
+            preparer,
+            augment: self.augment.clone(),
+            batch: recipe.batch * recipe.accumulate,
+            shuffle: recipe.shuffle,
+            balance: recipe.balance,
+            class_weights: class_weights.into_iter().map(|weight| weight as f32).collect(),
+            seed: recipe.seed,
+        })
+    }
+
     /// Returns all that is done to an image, as a text that checkpoints compare.
     pub(super) fn pipeline(&self) -> String {
         let mut pipeline = vec![json!(self.preparation.spec()), json!(&self.augment)];

@@ -14,7 +14,7 @@ use super::step_inputs;
 use crate::checkpoint::Identity;
 use crate::data::batches::{Batch, Source};
 use crate::data::checksum::Hashed;
-use crate::data::{Dataset, balance};
+use crate::data::{Dataset, augment};
 use crate::init::{self, Parameter};
 use crate::plan::Port;
 use crate::spec;
@@ -85,7 +85,7 @@ fn outputs(trainer: &dyn Engine) -> Result<usize> {
 }
 
 /// Refuses what can be known to be wrong before the first step.
-fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
+pub fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     let classes = outputs(trainer)?;
     let input = &step_inputs::image(trainer.inputs())?.dims;
     let parts =
@@ -93,6 +93,7 @@ fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     for (part, set) in parts {
         set.map_or(Ok(()), |set| set.check(part, input, classes))?;
     }
+    augment::check(&job.augment, &job.sets.train)?;
     let batch = job.recipe.batch * job.recipe.accumulate;
     if batch == 0 || job.sets.train.len() < job.recipe.batch {
         return Err(Error::new(format!(
@@ -149,18 +150,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
             }
         }
-        let class_weights = balance::class_weights(recipe, &job.sets.train, outputs(trainer)?)?;
-        let (set, preparer) = Source::prepared(&job.sets.train, Some(&job.preparer))?;
-        let source = Source {
-            set,
-            preparer,
-            augment: job.augment.clone(),
-            batch: recipe.batch * recipe.accumulate,
-            shuffle: recipe.shuffle,
-            balance: recipe.balance,
-            class_weights: class_weights.into_iter().map(|weight| weight as f32).collect(),
-            seed: recipe.seed,
-        };
+        let source = job.source(outputs(trainer)?)?;
         let total = total_steps(recipe.length, source.batches() as u64);
         let log = AppendLog::open(&log_path(&job.folder, &job.name), cursor.log)?;
         let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;

@@ -36,8 +36,8 @@ impl Counts {
     }
 }
 
-/// A row for each class, and the confusion of a few classes: a row for each class, a column for each answer.
-pub fn text(evaluation: &Evaluation, classes: &Classes) -> String {
+/// A heading and a row for each class.
+pub fn rows(evaluation: &Evaluation, classes: &Classes) -> Vec<Vec<String>> {
     let percent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.2} %", part * 100.0));
     let mut rows = vec![["class", "images", "recall", "precision"].map(String::from).to_vec()];
     for class in 0..classes.outputs() {
@@ -45,7 +45,12 @@ pub fn text(evaluation: &Evaluation, classes: &Classes) -> String {
         let (recall, precision) = (percent(counts.recall()), percent(counts.precision()));
         rows.push(vec![classes.name(class), grouped(u64::from(counts.images)), recall, precision]);
     }
-    let mut text = format!("\n{}", table(&rows));
+    rows
+}
+
+/// A row for each class, and the confusion of a few classes: a row for each class, a column for each answer.
+pub fn text(evaluation: &Evaluation, classes: &Classes) -> String {
+    let mut text = format!("\n{}", table(&rows(evaluation, classes)));
     if classes.outputs() <= MATRIX {
         let names = (0..classes.outputs()).map(|class| classes.name(class));
         let mut rows: Vec<Vec<String>> = vec![["taken for".to_string()].into_iter().chain(names).collect()];

@@ -113,7 +113,7 @@ impl Page {
         self.html.push_str("</div>\n");
     }
 
-    /// Adds a matrix `counts[label][answer]`, the right ones green, the wrong ones red, by their part of the row.
+    /// Adds a matrix `counts[label][answer]`, the right ones blue, the wrong ones orange, by their part of the row.
     pub fn matrix(&mut self, names: &[String], counts: &[Vec<u32>]) {
         self.html.push_str("<div class=\"wide\"><table class=\"matrix\"><tr><td></td>");
         names.iter().for_each(|name| self.html.push_str(&format!("<th><span>{}</span></th>", escape(name))));

@@ -1,0 +1,117 @@
+//! `ninc train --preview FILE.png`: the images of the first batch as the network would get them, with their labels.
+//! Nothing is trained.
+
+use crate::cli::output::{self, Done, usage};
+use letters::{HEIGHT, WIDTH, write};
+use ninc_runtime::data::Values;
+use ninc_runtime::data::batches::Batch;
+use ninc_runtime::image::png;
+use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::train::Job;
+use std::path::Path;
+
+mod letters;
+
+/// Images that are shown at most.
+const MOST: usize = 64;
+/// Pixels of a side of a shown image, at least; small ones are enlarged by a whole number.
+const SIDE: usize = 96;
+/// Between images, and around all of them.
+const GAP: usize = 8;
+
+/// A picture of colours, white at first.
+struct Sheet {
+    width: usize,
+    height: usize,
+    bytes: Vec<u8>,
+}
+
+impl Sheet {
+    fn new(width: usize, height: usize) -> Sheet {
+        Sheet { width, height, bytes: vec![255; width * height * 3] }
+    }
+
+    fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
+        if x < self.width && y < self.height {
+            self.bytes[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
+        }
+    }
+}
+
+/// Writes the first batch of a training as a picture, and says its labels in words.
+pub fn preview(path: &Path, job: &Job, outputs: usize, name: &dyn Fn(usize) -> String) -> Done {
+    if path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
+        return Err(usage(format!("--preview {} is not a .png file", path.display()), "write `--preview FILE.png`"));
+    }
+    let source = job.source(outputs)?;
+    let [channels, height, width] = source.set.images.dims;
+    let mut batch = source.once()?.next().transpose()?.unwrap_or_else(|| Batch::new(Values::Floats(vec![]), vec![]));
+    let mut values = std::mem::replace(&mut batch.images, Values::Floats(vec![])).into_floats();
+    let exact = job.preparation.undo(&mut values);
+    let size = channels * height * width;
+    let labels: Vec<String> = (0..batch.labels.len().min(MOST)).map(|i| label(&batch, i, name)).collect();
+    let scale = SIDE.div_ceil(width.max(height)).max(1);
+    let cell = [width * scale + GAP, height * scale + GAP + HEIGHT + 2];
+    let columns = (labels.len() as f64).sqrt().ceil().max(1.0) as usize;
+    let mut sheet = Sheet::new(columns * cell[0] + GAP, labels.len().div_ceil(columns) * cell[1] + GAP);
+    for (i, (image, label)) in values.chunks_exact(size.max(1)).zip(&labels).enumerate() {
+        let bytes = bytes(image, exact);
+        let (left, top) = (GAP + i % columns * cell[0], GAP + i / columns * cell[1]);
+        for y in 0..height * scale {
+            for x in 0..width * scale {
+                let at = y / scale * width + x / scale;
+                let plane = |c: usize| bytes[if channels == 3 { c } else { 0 } * height * width + at];
+                sheet.set(left + x, top + y, [plane(0), plane(1), plane(2)]);
+            }
+        }
+        let letters = (width * scale).div_euclid(WIDTH);
+        write(&shortened(label, letters), left, top + height * scale + 2, &mut |x, y, v| sheet.set(x, y, [v; 3]));
+    }
+    write_atomically(path, &png(sheet.width, sheet.height, 3, &sheet.bytes)?, &System)?;
+    say(path, (batch.labels.len(), columns), &labels, exact)
+}
+
+/// The class of an image, and what was mixed in.
+fn label(batch: &Batch, image: usize, name: &dyn Fn(usize) -> String) -> String {
+    let class = |label: i32| name(usize::try_from(label).unwrap_or(0));
+    let (own, share) = (class(batch.labels[image]), batch.share());
+    match batch.partners()[image] {
+        _ if share == 1.0 => own,
+        other => format!("{:.0}% {own}, {}", share * 100.0, class(other)),
+    }
+}
+
+/// The first `letters` letters, the last of them a mark that more follows.
+fn shortened(label: &str, letters: usize) -> String {
+    match label.chars().count() > letters {
+        true => label.chars().take(letters.saturating_sub(1)).chain(['~']).collect(),
+        false => label.into(),
+    }
+}
+
+/// What is shown of an image: bytes as they were, or from its least to its largest value.
+fn bytes(image: &[f32], exact: bool) -> Vec<u8> {
+    let ends = image.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+    let (low, scale) = match exact {
+        true => (0.0, 1.0),
+        false => (ends.0, if ends.1 > ends.0 { 255.0 / (ends.1 - ends.0) } else { 0.0 }),
+    };
+    // The cast keeps to 0 and 255.
+    image.iter().map(|v| ((v - low) * scale).round() as u8).collect()
+}
+
+fn say(path: &Path, (count, columns): (usize, usize), labels: &[String], exact: bool) -> Done {
+    if !exact {
+        output::note(
+            "note: the preparation has no way back to colours: each image is shown from its least to its \
+                      largest value",
+        );
+    }
+    let some = if count > labels.len() { format!("the first {} of ", labels.len()) } else { String::new() };
+    let rows: Vec<String> = labels.chunks(columns).map(|row| row.join(" | ")).collect();
+    output::print(&format!(
+        "{}: {some}{count} images of the first batch, as the network gets them; nothing was trained\n{}\n",
+        path.display(),
+        rows.join("\n")
+    ))
+}
