@@ -21,6 +21,17 @@ fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// All files and folders below a folder.
+fn files_below(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files_below(&path, all);
+        }
+        all.push(path);
+    }
+}
+
 fn sources(dirs: &[&str]) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for dir in dirs {
@@ -84,6 +95,23 @@ fn rooms_use_the_rooms_that_their_row_names() {
         wrong.extend(unused.map(|used| format!("the row of `{room}` names `{used}`, which it does not use")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_that_the_map_names_exist() {
+    let text = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("the map of the code");
+    let mut all = vec![root().join("runtime")];
+    for base in ["src", "runtime", "tests", "grammar"] {
+        files_below(&root().join(base), &mut all);
+    }
+    let all: Vec<String> = all.iter().map(|path| format!("/{}", path.to_string_lossy())).collect();
+    let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+    let file = |name: &&str| name.contains('/') || name.ends_with(".rs");
+    let names = text.split('`').skip(1).step_by(2).filter(plain).filter(file).filter(|name| !name.contains("NAME"));
+    let names: Vec<&str> = names.map(|name| name.trim_start_matches("../").trim_end_matches('/')).collect();
+    let there = |name: &&str| all.iter().any(|path| path.ends_with(&format!("/{name}")));
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !there(name)).collect();
+    assert!(names.len() > 100 && missing.is_empty(), "of {} files these do not exist: {missing:?}", names.len());
 }
 
 /// The rooms of `recipes` and what each may use of them; files beside these rooms choose between processor and GPU, and
