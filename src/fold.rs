@@ -45,9 +45,9 @@ pub fn fold(from: &Model, tensors: &BTreeMap<String, Tensor>, into: &Model) -> R
 }
 
 /// Makes the graph of inference before layers are fused.
-fn simplified(model: &Model) -> Result<Graph> {
+pub fn simplified(model: &Model) -> Result<Graph> {
     let mut graph = model.graph.clone();
-    for pass in passes::INFERENCE.iter().take_while(|pass| pass.name != "fuse") {
+    for pass in passes::folds().0 {
         (pass.run)(&mut graph).map_err(|e| e.of(pass.name))?;
     }
     Ok(graph)
@@ -109,7 +109,7 @@ fn describe(graph: &Graph, id: NodeId) -> String {
 }
 
 /// Computes prepared values of the source, in single precision as the compiled program would have them.
-fn evaluate(
+pub fn evaluate(
     graph: &Graph,
     wanted: impl Iterator<Item = NodeId>,
     tensors: &BTreeMap<String, Tensor>,

@@ -15,6 +15,7 @@ pub mod passes;
 pub mod pipeline;
 pub mod plan;
 pub mod prepare;
+pub mod quantize;
 pub mod recipes;
 pub mod schedule;
 pub mod translate;

@@ -1,6 +1,7 @@
 //! A model file, checked: what the front end gives to everything after it.
 
 use crate::graph::Graph;
+use ninc_runtime::formats::Formats;
 use ninc_runtime::spec::{DataSpec, Recipe};
 
 /// A checked model file.
@@ -18,6 +19,8 @@ pub struct Model {
     pub data: Option<DataSpec>,
     /// Its section `train`.
     pub train: Option<Recipe>,
+    /// Formats of the layers for inference, where weights state them: they are not the file's.
+    pub formats: Option<Formats>,
 }
 
 /// A call of a layer, for reports.

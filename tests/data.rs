@@ -483,7 +483,7 @@ fn weights_read_beside_a_compilation_are_verified_all_the_same() {
     let path = folder.path().join("w.safetensors");
     weights.write(&path, &System).expect("written");
     let whole = fs::read(&path).expect("there");
-    let beside = || Weights::read_beside(&path, |form| form.cloned());
+    let beside = || Weights::read_beside(&path, |form, _| form.cloned());
     let form = weights.preparation.as_ref().map(|p| p.form().clone());
     assert_eq!(beside(), Ok((weights.clone(), form.clone())));
     for at in 0..whole.len() {

@@ -12,6 +12,7 @@ pub mod error;
 pub mod exec;
 pub mod finite;
 pub mod foreign;
+pub mod formats;
 pub mod image;
 pub mod init;
 pub mod npy;

@@ -18,6 +18,8 @@ pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
 /// How the names of a preparation's tensors begin.
 pub const PREPARATION: &str = "prepare.";
+/// The text that states the formats of quantised weights.
+pub const FORMATS: &str = "formats";
 /// The largest file that is read.
 pub const CAP: u64 = 16 << 30;
 /// The most bytes that a header has.
@@ -32,6 +34,8 @@ pub struct Store {
     pub metadata: BTreeMap<String, String>,
     /// Types of tensors that are not of floats, which are not read.
     pub others: BTreeMap<String, String>,
+    /// Tensors of whole numbers, which quantised weights have, and how these lie in the file.
+    pub whole: BTreeMap<String, Numbers>,
 }
 
 /// How numbers lie in a file.
@@ -43,6 +47,10 @@ pub enum Numbers {
     F16,
     /// 8 significant bits, the range of float32.
     Bf16,
+    /// Whole, -128 to 127.
+    I8,
+    /// Whole, 32 bits.
+    I32,
 }
 
 impl Numbers {
@@ -52,6 +60,8 @@ impl Numbers {
             Numbers::F32 => "F32",
             Numbers::F16 => "F16",
             Numbers::Bf16 => "BF16",
+            Numbers::I8 => "I8",
+            Numbers::I32 => "I32",
         }
     }
 
@@ -61,6 +71,8 @@ impl Numbers {
             Numbers::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             Numbers::F16 => values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect(),
             Numbers::Bf16 => values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect(),
+            Numbers::I8 => values.iter().map(|&v| v as i8 as u8).collect(),
+            Numbers::I32 => values.iter().flat_map(|&v| (v as i32).to_le_bytes()).collect(),
         }
     }
 }
@@ -106,7 +118,8 @@ impl Store {
         self.to_bytes_of(Numbers::F32)
     }
 
-    /// Returns the file's bytes with its tensors as `numbers`; those of a preparation, which are few, stay float32.
+    /// Returns the file's bytes with its tensors as `numbers`; those of a preparation, which are few, stay float32, and
+    /// whole numbers stay what they are.
     pub fn to_bytes_of(&self, numbers: Numbers) -> Vec<u8> {
         let mut header = CHECKSUM.to_vec();
         header.extend_from_slice(ZEROS);
@@ -117,6 +130,7 @@ impl Store {
         for (name, tensor) in &self.tensors {
             let start = data.len();
             let numbers = if name.starts_with(PREPARATION) { Numbers::F32 } else { numbers };
+            let numbers = self.whole.get(name).copied().unwrap_or(numbers);
             data.extend(numbers.bytes(&tensor.data));
             sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));
             entries += &format!("{}{start},{}]}}", entry_of(name, &tensor.dims, numbers), data.len());
@@ -178,7 +192,10 @@ impl Store {
                 return Err(damaged(format!("the checksum of `{name}` is wrong")));
             }
             // PyTorch counts batches in 64-bit integers next to the running statistics; nothing here needs them.
-            match floats(view.dtype(), view.data()) {
+            let quantised = store.metadata.contains_key(FORMATS);
+            let whole = if quantised { whole(view.dtype(), view.data()) } else { None };
+            store.whole.extend(whole.as_ref().map(|(numbers, _)| (name.clone(), *numbers)));
+            match whole.map(|(_, data)| data).or_else(|| floats(view.dtype(), view.data())) {
                 Some(data) => {
                     let tensor = Tensor::new(view.shape(), data).map_err(|e| damaged(e.message))?;
                     store.tensors.insert(name, tensor);
@@ -274,7 +291,19 @@ fn header_sum(length: &[u8], header: &[u8]) -> String {
     format!("{:08x}", hasher.finalize())
 }
 
-/// Converts numbers of a floating type to float32; `None` for other types.
+/// Whole numbers of 8 or 32 bits as float32, which holds those of quantised weights; `None` for other types.
+fn whole(dtype: Dtype, bytes: &[u8]) -> Option<(Numbers, Vec<f32>)> {
+    match dtype {
+        Dtype::I8 => Some((Numbers::I8, bytes.iter().map(|&b| f32::from(b as i8)).collect())),
+        Dtype::I32 => {
+            let words = bytes.as_chunks::<4>().0.iter();
+            Some((Numbers::I32, words.map(|&b| i32::from_le_bytes(b) as f32).collect()))
+        }
+        _ => None,
+    }
+}
+
+/// Numbers of a floating type as float32; `None` for other types.
 fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),

@@ -3,9 +3,10 @@
 use crate::data::files;
 use crate::data::prepare::{Form, Preparation};
 use crate::finite;
+use crate::formats::{Formats, Whole};
 use crate::init::Parameter;
 use crate::spec::{Prepare, Recipe};
-use crate::store::{Disk, Header, PREPARATION, Store};
+use crate::store::{Disk, FORMATS, Header, Numbers, PREPARATION, Store};
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -30,6 +31,8 @@ pub struct Weights {
     pub epoch: u64,
     /// Like [`Store::others`].
     pub others: BTreeMap<String, String>,
+    /// The formats of the network's layers, of quantised weights.
+    pub formats: Option<Formats>,
 }
 
 impl Weights {
@@ -45,6 +48,12 @@ impl Weights {
         if let Some(recipe) = &self.recipe {
             set("recipe", json(serde_json::to_string(recipe)));
         }
+        if let Some(formats) = &self.formats {
+            set(FORMATS, json(serde_json::to_string(formats)));
+            store.whole =
+                self.tensors.keys().filter_map(|name| Some((name.clone(), numbers(formats, name)?))).collect();
+        }
+        let mut set = |key: &str, value: String| store.metadata.insert(key.into(), value);
         if let Some(preparation) = &self.preparation {
             set("prepare", json(serde_json::to_string(preparation.spec())));
             set("image", json(serde_json::to_string(&preparation.dims())));
@@ -69,21 +78,25 @@ impl Weights {
         Weights::from_store(Store::read(path, false)?, path)
     }
 
-    /// Like [`Weights::read`], while `work` runs with what the file's header says of the preparation: on a thread
-    /// beside it where the header has a right checksum, else before it. An error of the file comes before anything of
-    /// `work`.
-    pub fn read_beside<T>(path: &Path, work: impl FnOnce(Option<&Form>) -> T) -> Result<(Weights, T)> {
+    /// As [`Weights::read`], while `work` runs with what the file's header says of the preparation and of formats: on a
+    /// thread beside it where the header has a right checksum, else before it. An error of the file comes before anything
+    /// of `work`.
+    pub fn read_beside<T>(
+        path: &Path,
+        work: impl FnOnce(Option<&Form>, Option<&Formats>) -> T,
+    ) -> Result<(Weights, T)> {
         let (mut file, mut start) = (files::open(path)?, vec![]);
         let header = Header::read(&mut file, &mut start);
         let rest = move || Weights::from_store(Store::read_rest(file, start, path, false)?, path);
-        let Some(form) = header.and_then(|header| stated(&header)) else {
+        let stated = header.and_then(|header| Some((stated(&header)?, formats(&header.metadata).ok()?)));
+        let Some((form, formats)) = stated else {
             let weights = rest()?;
-            let done = work(weights.preparation.as_ref().map(Preparation::form));
+            let done = work(weights.preparation.as_ref().map(Preparation::form), weights.formats.as_ref());
             return Ok((weights, done));
         };
         std::thread::scope(|scope| {
             let reader = scope.spawn(rest);
-            let done = work(form.as_ref());
+            let done = work(form.as_ref(), formats.as_ref());
             let weights = reader.join().map_err(|_| Error::new(format!("cannot read {}", path.display())))??;
             Ok((weights, done))
         })
@@ -103,6 +116,7 @@ impl Weights {
         let text = |key: &str| store.metadata.get(key).map(String::as_str).filter(|_| ours);
         let recipe = text("recipe").map(serde_json::from_str).transpose().map_err(|e| wrong("recipe", e))?;
         let classes = text("classes").map(serde_json::from_str).transpose().map_err(|e| wrong("classes", e))?;
+        let formats = formats(&store.metadata).map_err(|e| wrong("formats", e))?;
         let form = form(&store.metadata).map_err(|e| wrong("preparation", e))?;
         let pictures = text("pictures").map(serde_json::from_str).transpose().map_err(|e| wrong("preparation", e))?;
         let range = text("range").map(serde_json::from_str).transpose().map_err(|e| wrong("preparation", e))?;
@@ -117,7 +131,7 @@ impl Weights {
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
         store.tensors.retain(|name, _| !ours || !name.starts_with(PREPARATION));
         let (tensors, classes) = (store.tensors, classes.unwrap_or_default());
-        Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others })
+        Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others, formats })
     }
 
     /// Computes the CRC-32 of the names, shapes and numbers, as 8 digits.
@@ -182,7 +196,21 @@ impl Weights {
     }
 }
 
-/// Reads steps and size of images from a file's texts, if they say any.
+/// How a tensor of whole numbers lies in a file.
+fn numbers(formats: &Formats, tensor: &str) -> Option<Numbers> {
+    Some(match formats.whole(tensor)? {
+        Whole::Weight => Numbers::I8,
+        Whole::Bias => Numbers::I32,
+    })
+}
+
+/// The formats that a file's texts state, if they state any.
+fn formats(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<Formats>> {
+    let ours = metadata.get("format").is_some_and(|format| format == FORMAT);
+    metadata.get(FORMATS).filter(|_| ours).map(|text| serde_json::from_str(text)).transpose()
+}
+
+/// Steps and size of images that a file's texts say, if they say any.
 fn form(metadata: &BTreeMap<String, String>) -> serde_json::Result<Option<(Vec<Prepare>, [usize; 3])>> {
     let ours = metadata.get("format").is_some_and(|format| format == FORMAT);
     match (metadata.get("prepare"), metadata.get("image")) {

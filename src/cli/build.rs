@@ -67,6 +67,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let levels = levels(args, triple);
     args.renames.need(args.weights.as_deref())?;
     let weights = args.weights.as_deref().map(|path| args.renames.read(path)).transpose()?;
+    let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()))?;
+    if model.formats.is_some() && args.train {
+        return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
+    }
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = files::build(&model, &request, &global.options()?)?;
     global.times(&library.kernels.report);

@@ -57,6 +57,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let sides = [global.side(0), global.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
     let given = weights(args, &model)?;
+    let formats = given.as_ref().and_then(|(_, weights)| weights.formats.as_ref());
+    let model = sides[0].with_formats(&model, formats)?;
+    sides[1].with_formats(&model, formats)?;
     let images = images(args, &model, given.as_ref(), global)?;
     let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
     let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();

@@ -78,6 +78,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = args.renames.read(&weights_path)?;
+    let model = global.with_formats(&model, weights.formats.as_ref())?;
     let (sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, Some(&weights)), false)?;
     let classes = classes::of_weights(&model, &weights, &weights_path)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;

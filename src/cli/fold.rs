@@ -2,7 +2,7 @@
 
 use super::model_file::result;
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure};
+use super::output::{self, Done, Failure, usage};
 use super::programs::{find_weights, use_weights};
 use super::weights::Renames;
 use ninc::fold;
@@ -40,6 +40,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (from, into) = (global.model(&args.file)?, global.model(&args.into)?);
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
     let weights = args.renames.read(&path)?;
+    if weights.formats.is_some() {
+        let message = format!("{} is quantised: its normalisation is folded already", path.display());
+        return Err(usage(message, "fold the float weights that it was made from"));
+    }
     let before = results(&from, &weights, &path, global)?;
     let folded = Weights { model: into.name.clone(), tensors: fold::fold(&from, &weights.tensors, &into)?, ..weights };
     let after = results(&into, &folded, &args.out, global)?;

@@ -20,6 +20,7 @@ mod options;
 mod output;
 mod programs;
 mod progress;
+mod quantize;
 mod report;
 mod run;
 mod signals;
@@ -68,6 +69,8 @@ enum Command {
     Compare(compare::Args),
     /// Turn weights of a network with batch normalisation into weights of the same network without it
     Fold(fold::Args),
+    /// Turn float weights into bytes where that costs little accuracy
+    Quantize(quantize::Args),
     /// List what a file of weights holds, rename its tensors, make its numbers smaller
     Weights(weights::Args),
     /// What programs can run on
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args, global),
         Command::Compare(args) => compare::run(args, global),
         Command::Fold(args) => fold::run(args, global),
+        Command::Quantize(args) => quantize::run(args, global),
         Command::Weights(args) => weights::run(args),
         Command::Devices(args) => devices::run(args, global),
     });

@@ -8,12 +8,22 @@ use ninc::pipeline::{self, Options, Program};
 use ninc::prepare;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
+use ninc_runtime::formats::Formats;
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, cache_folder};
 use std::path::{Path, PathBuf};
 
 impl GlobalOptions {
+    /// The model with the formats that weights state, which `--precision` must leave alone.
+    pub fn with_formats(&self, model: &Model, formats: Option<&Formats>) -> Done<Model> {
+        if formats.is_some() && self.precision().is_some() {
+            let message = format!("--precision {} and weights that state formats of their own", self.precision_name());
+            return Err(usage(message, "leave it out, or take the float weights that these were made from"));
+        }
+        Ok(Model { formats: formats.cloned(), ..model.clone() })
+    }
+
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {
         self.inference_of(model, None, DType::F32, dumps)
     }

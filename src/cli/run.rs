@@ -82,7 +82,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     inputs::check(args)?;
-    let (weights, program) = Weights::read_beside(&weights_path, |fitted| {
+    let (weights, program) = Weights::read_beside(&weights_path, |fitted, formats| {
+        let model = global.with_formats(&model, formats)?;
         let fitted = fitted.filter(|_| !args.raw);
         fitted.map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
         global.inference_behind(&model, fitted, inputs::dtype(args, &model, fitted), &wanted)

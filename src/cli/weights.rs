@@ -55,9 +55,13 @@ pub fn run(args: &Args) -> Done {
 
 /// Gives the store's tensors their new names.
 fn renamed(args: &Args, mut store: Store) -> Done<Store> {
-    let some = Weights { tensors: std::mem::take(&mut store.tensors), others: store.others, ..Weights::default() };
+    if store.metadata.contains_key(store::FORMATS) {
+        args.renames.refuse(&args.file)?;
+    }
+    let (tensors, others) = (std::mem::take(&mut store.tensors), std::mem::take(&mut store.others));
+    let some = Weights { tensors, others, ..Weights::default() };
     let some = args.renames.apply(some, &args.file)?;
-    Ok(Store { tensors: some.tensors, others: some.others, metadata: store.metadata })
+    Ok(Store { tensors: some.tensors, others: some.others, ..store })
 }
 
 fn convert(args: &Args, store: Store, out: &Path) -> Done {
@@ -70,6 +74,10 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
         && from == to
     {
         return Err(usage(format!("--out {} is the file itself", out.display()), "give another name"));
+    }
+    if args.dtype.is_some_and(|dtype| dtype != Dtype::F32) && store.metadata.contains_key(store::FORMATS) {
+        let help = "leave --dtype out: its weights are bytes already, and its scales must stay as they are";
+        return Err(usage(format!("{file} is quantised"), help));
     }
     let store = renamed(args, store)?;
     let numbers = match args.dtype {

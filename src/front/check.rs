@@ -142,7 +142,14 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         sink.report(d.help("train it with one of them, or leave `train` out"));
     }
     let name = items.network.map_or("", |n| n.name.text.as_str()).to_string();
-    let model = expanded.map(|expanded| Model { name, graph: expanded.graph, layers: expanded.layers, data, train });
+    let model = expanded.map(|expanded| Model {
+        name,
+        graph: expanded.graph,
+        layers: expanded.layers,
+        data,
+        train,
+        formats: None,
+    });
     (model, sink.into_vec())
 }
 

@@ -60,6 +60,8 @@ impl Compiled {
         };
         let mut compiled = Compiled { inference, preparation, training, weights, saved: Store::default() };
         compiled.saved = used(&compiled.weights, compiled.last()).store();
+        // The driver knows tensors of float32.
+        compiled.saved.whole.clear();
         Ok(compiled)
     }
 

@@ -31,6 +31,7 @@ pub mod dropout;
 pub mod fold;
 pub mod gelu;
 pub mod global_pool;
+pub mod int8;
 pub mod linear;
 pub mod local_conv;
 pub mod lrn;
@@ -364,6 +365,13 @@ operators! {
     update::MaxNorm => "max_norm",
     fold::FoldWeight => "fold_weight",
     fold::FoldBias => "fold_bias",
+    int8::Quantize => "quantize",
+    int8::Dequantize => "dequantize",
+    int8::Int8Factor => "int8_factor",
+    int8::Int8Bias => "int8_bias",
+    int8::ConvInt8 => "conv_int8",
+    int8::AvgPoolBytes => "avg_pool_bytes",
+    int8::GlobalAvgBytes => "global_avg_bytes",
     prepare::Pixelwise => "pixelwise",
     prepare::GlobalContrast => "global_contrast",
     prepare::LocalContrast => "local_contrast",

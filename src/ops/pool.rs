@@ -6,16 +6,16 @@ use super::error::{ShapeError, TrainingError};
 use super::facts::{Elements, Receptive, Storage};
 use super::layer;
 use super::params::ParamSpec;
-use super::reference;
+use super::reference::{self, Cells};
 use super::schema::{LayerCx, LayerError, Schema};
 use super::window::{self, Window};
 use super::{Case, Draw, GradCx};
 use super::{Operator, OperatorDef, check};
 use crate::graph::NodeId;
-use crate::graph::interp::{EvalCx, Real, Value};
+use crate::graph::interp::{EvalCx, Real, Tensor, Value};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 /// Arguments of every pooling layer.
 pub const POOL: &[ParamSpec] =
@@ -100,7 +100,7 @@ pub const SHAPES: &[Shape] = &[
 ];
 
 attributes! {
-    /// `x[C, H, W] -> y[C, oh, ow]`
+    /// `x[C, H, W] -> y[C, oh, ow]`, of floats or of bytes.
     MaxPool {
         window: Window,
         ceil: bool = true,
@@ -121,12 +121,23 @@ impl OperatorDef for MaxPool {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
-        pooled(x, &self.window, self.ceil)
+        let dtype = x.dtype;
+        if dtype == DType::I32 {
+            return Err(format!("floats or bytes are needed, but this is {x}").into());
+        }
+        let y = pooled(&Type { dtype: DType::F32, ..x.clone() }, &self.window, self.ceil)?;
+        Ok(Type { dtype, ..y })
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        let x = operands[0].real();
-        reference::pool(cx, x, &self.window, |cells| x.data[cells.first_maximum(&x.data)].f64())
+        match operands[0] {
+            Value::Real(x) => reference::pool(cx, x, &self.window, |cells| x.data[cells.first_maximum(&x.data)].f64()),
+            Value::Int(x) => {
+                let largest = |cells: &Cells| cells.places().map(|place| x.data[place]).max().unwrap_or(0);
+                let data = reference::windows(cx, &x.dims, &self.window, largest);
+                Value::Int(Tensor { dims: cx.ty.full_dims(cx.batch), data })
+            }
+        }
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
@@ -162,9 +173,13 @@ impl OperatorDef for MaxPool {
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {
-            Case::new(MaxPool { window: s.window(), ceil: s.ceil }, s.batch, &[s.image()]).drawn(Draw::Distinct)
+            let image = |dtype| Type { dtype, ..s.image() };
+            [DType::F32, DType::U8].map(|dtype| {
+                let op = MaxPool { window: s.window(), ceil: s.ceil };
+                Case::new(op, s.batch, &[image(dtype)]).drawn(Draw::Distinct)
+            })
         };
-        SHAPES.iter().map(case).collect()
+        SHAPES.iter().flat_map(case).collect()
     }
 }
 

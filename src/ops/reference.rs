@@ -139,11 +139,15 @@ pub fn first_maximum<T: Real>(data: &[T], mut places: impl Iterator<Item = usize
 }
 
 /// The result of a pooling: a number from each window of `x`.
-pub fn pool<T: Real>(cx: &EvalCx, x: &Tensor<T>, window: &Window, mut number: impl FnMut(&Cells) -> f64) -> Value<T> {
-    let (dims, output) = (nchw(&x.dims), [cx.ty.dims[1], cx.ty.dims[2]]);
+pub fn pool<T: Real>(cx: &EvalCx, x: &Tensor<T>, window: &Window, number: impl FnMut(&Cells) -> f64) -> Value<T> {
+    result(cx, windows(cx, &x.dims, window, number))
+}
+
+/// `number` of each window of images `dims`, for a result that need not be floats.
+pub fn windows<N>(cx: &EvalCx, dims: &[usize], window: &Window, mut number: impl FnMut(&Cells) -> N) -> Vec<N> {
     let mut y = Vec::with_capacity(cx.batch * cx.ty.elements());
-    each_window(dims, output, window, |cells| y.push(number(&cells)));
-    result(cx, y)
+    each_window(nchw(dims), [cx.ty.dims[1], cx.ty.dims[2]], window, |cells| y.push(number(&cells)));
+    y
 }
 
 /// The gradient of a pooling of `dims`: `add(dx, cells, dy)` gives the derivative of a window's result to its cells.

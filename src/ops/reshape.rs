@@ -9,10 +9,10 @@ use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
 use super::{OperatorDef, check, window};
 use crate::graph::NodeId;
-use crate::graph::interp::{EvalCx, Real, Value};
+use crate::graph::interp::{EvalCx, Real, Tensor, Value};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::movement;
-use crate::types::Type;
+use crate::types::{DType, Type};
 
 const SHAPE: Param<Vec<usize>> =
     Param::ints("shape", 1, window::MOST, "The new shape, without the batch.").positional();
@@ -57,8 +57,10 @@ impl OperatorDef for Reshape {
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         let [x] = check::exactly(operands)?;
-        check::per_image(x)?;
-        let ty = check::sized(Type::batched(&self.dims))?;
+        if !x.batched || x.dtype == DType::I32 {
+            return Err(format!("floats or bytes of each image are needed, but this is {x}").into());
+        }
+        let ty = check::sized(Type { dtype: x.dtype, ..Type::batched(&self.dims) })?;
         if ty.elements() != x.elements() {
             let product = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("·");
             let (from, to) = (product(&x.dims), product(&self.dims));
@@ -68,7 +70,11 @@ impl OperatorDef for Reshape {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        Value::new(&cx.ty.full_dims(cx.batch), operands[0].real().data.clone())
+        let dims = cx.ty.full_dims(cx.batch);
+        match operands[0] {
+            Value::Real(x) => Value::new(&dims, x.data.clone()),
+            Value::Int(x) => Value::Int(Tensor { dims, data: x.data.clone() }),
+        }
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
@@ -98,6 +104,7 @@ impl OperatorDef for Reshape {
             case(&[4, 3, 2], &[2, 4, 3]),
             case(&[8, 1, 1], &[8]),
             case(&[3, 2, 2], &[3, 2, 2]),
+            Case::new(Reshape { dims: vec![60] }, 3, &[Type::bytes(&[3, 4, 5])]),
         ]
     }
 }

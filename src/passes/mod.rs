@@ -20,6 +20,7 @@ pub mod fuse;
 pub mod fuse_masks;
 pub mod inference;
 pub mod optimizer;
+pub mod quantize;
 pub mod round;
 pub mod training;
 
@@ -50,6 +51,12 @@ pub const INFERENCE: &[Pass] = &[
     Pass { name: "fuse", run: fuse::chains },
     Pass { name: "dce", run: dce::run },
 ];
+
+/// The passes of inference up to fusion, which fold all they can into weights, and the rest.
+pub fn folds() -> (&'static [Pass], &'static [Pass]) {
+    let fuse = INFERENCE.iter().position(|pass| pass.name == "fuse").unwrap_or(INFERENCE.len());
+    INFERENCE.split_at(fuse)
+}
 
 /// Before the training graph is built: gradients are defined for plain convolutions and activations only.
 pub const BEFORE_TRAINING: &[Pass] = &[

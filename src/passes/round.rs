@@ -22,12 +22,15 @@ pub fn pass(to: Format) -> Pass {
 }
 
 fn run(graph: &mut Graph, to: Format) -> Result<(), PassError> {
-    for id in graph.order() {
-        for i in graph.op(id).factors() {
-            let factor = graph.operands(id)[i];
-            if exact(graph, factor) != Some(to) {
-                round(graph, source(graph, factor), to)?;
-            }
+    graph.order().into_iter().try_for_each(|id| factors(graph, id, to))
+}
+
+/// Rounds the factors of one product.
+pub fn factors(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), PassError> {
+    for i in graph.op(id).factors() {
+        let factor = graph.operands(id)[i];
+        if exact(graph, factor) != Some(to) {
+            round(graph, source(graph, factor), to)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::lower::target::Target;
 use crate::lower::{LowerError, cost};
 use crate::model::Model;
 use crate::passes::error::{PassError, bug};
-use crate::passes::{self, Pass};
+use crate::passes::{self, Pass, quantize};
 use crate::{plan, translate};
 use ninc_runtime::spec::Augment;
 use ninc_runtime::{Error, Result};
@@ -82,7 +82,14 @@ impl<'a> Session<'a> {
         let mut graph = self.begin(model)?;
         // Before any pass, so that none of them removes or swallows the values.
         name_outputs(&mut graph, &self.options.dumps)?;
-        self.passes(&mut graph, passes::INFERENCE)?;
+        let (folds, rest) = passes::folds();
+        self.passes(&mut graph, folds)?;
+        if let Some(formats) = &model.formats {
+            // Behind the folds, which make weights, and before fusion, which would hide the layers.
+            self.step("quantize", &mut graph, |graph| quantize::run(graph, formats))?;
+            self.step("join", &mut graph, quantize::chains)?;
+        }
+        self.passes(&mut graph, rest)?;
         self.emit(Stage::Opt, None, || text::print(&graph));
         Ok(graph)
     }

@@ -6,7 +6,8 @@ use crate::lower::target::Machine;
 use crate::lower::{LowerCx, LowerError, Lowered};
 use crate::types::Type;
 
-fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, LowerError> {
+/// A pooling of whole images.
+pub fn shape(cx: &LowerCx, image: &Type) -> Result<Pooling, LowerError> {
     let chw = image.chw().ok_or_else(|| LowerError::Bug(format!("{}: {image} is not an image", cx.name)))?;
     Ok(Pooling::global(chw))
 }

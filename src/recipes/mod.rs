@@ -15,6 +15,7 @@ pub mod cpu;
 pub mod drop_connect;
 pub mod global;
 mod gpu;
+pub mod int8;
 pub mod linear;
 pub mod reduce;
 pub mod softmax;

@@ -40,6 +40,14 @@ fn distinct(count: usize, random: &mut Stream) -> Vec<f32> {
     points
 }
 
+/// The elements, floats or integers, as float64.
+pub fn numbers<T: Real>(value: &Value<T>) -> Vec<f64> {
+    match value {
+        Value::Real(t) => t.data.iter().map(|v| v.f64()).collect(),
+        Value::Int(t) => t.data.iter().map(|&v| f64::from(v)).collect(),
+    }
+}
+
 /// The same numbers in another float type.
 pub fn convert<T: Real>(value: &Value<f32>) -> Value<T> {
     match value {

@@ -356,7 +356,7 @@ impl<'a, 'b> Run<'a, 'b> {
             classes: self.job.sets.names.clone(),
             recipe: Some(self.job.recipe.clone()),
             epoch: self.clock().epochs() as u64,
-            others: BTreeMap::new(),
+            ..Weights::default()
         })
     }
 

@@ -33,6 +33,10 @@ pub fn start(
         None => Ok(Start::Fresh),
         Some(path) => {
             let weights = args.renames.read(path)?;
+            if weights.formats.is_some() {
+                let message = format!("{} are quantised: whole numbers do not learn", path.display());
+                return Err(usage(message, "start from the float weights that they were made from"));
+            }
             let own = model.data.as_ref().map_or(&[][..], |d| &d.prepare);
             if weights.preparation.as_ref().is_some_and(|p| !p.spec().is_empty() && p.spec() != own) {
                 let (path, file) = (path.display(), args.file.display());

@@ -30,6 +30,20 @@ impl Renames {
         self.list.iter().fold(name, |name, (old, new)| renamed(&name, old, new).unwrap_or(name))
     }
 
+    /// Quantised weights state formats by the names that they have.
+    pub fn refuse(&self, path: &Path) -> Done {
+        match self.list.first() {
+            Some((old, new)) => Err(usage(
+                format!(
+                    "--rename {old}={new}: {} is quantised, and states the formats of layers by name",
+                    path.display()
+                ),
+                "rename the float weights, and quantise those",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Reads weights, with their new names.
     pub fn read(&self, path: &Path) -> Done<Weights> {
         self.apply(Weights::read(path)?, path)
@@ -37,6 +51,9 @@ impl Renames {
 
     /// Gives weights from `path` their new names, one option after the other.
     pub fn apply(&self, mut weights: Weights, path: &Path) -> Done<Weights> {
+        if weights.formats.is_some() {
+            self.refuse(path)?;
+        }
         for (old, new) in &self.list {
             check(old, new)?;
             let known: Vec<String> = weights.tensors.keys().chain(weights.others.keys()).cloned().collect();

@@ -180,7 +180,11 @@ impl Display for Body {
             })?;
         }
         let pack = if self.packed { "p" } else { "" };
-        let to = if self.result == Elem::Bf16 { "_to_bf16" } else { "" };
+        let to = match self.result {
+            Elem::Bf16 => "_to_bf16",
+            Elem::U8 => "_to_u8",
+            _ => "",
+        };
         write!(f, "{pack}{to}_{}x{}_v{}", self.positions, self.width, self.lanes)
     }
 }

@@ -6,6 +6,7 @@ pub mod conv;
 pub mod elementwise;
 pub mod fold;
 pub mod gates;
+pub mod int8;
 pub mod loops;
 pub mod lrn;
 pub mod math;

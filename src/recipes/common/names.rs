@@ -10,6 +10,7 @@ pub fn elem_letters(before: &str, elems: &[Elem]) -> String {
     let letter = |elem: &Elem| match elem {
         Elem::Bf16 => 'h',
         Elem::I32 => 'p',
+        Elem::U8 => 'b',
         _ => 'f',
     };
     before.chars().chain(elems.iter().map(letter)).collect()

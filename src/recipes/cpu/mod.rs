@@ -1,6 +1,7 @@
 //! Recipes for processors: register tiles that stay over all terms of a sum, scratch memory that fits a cache,
 //! vectors along channels. A GPU runs them too where it has nothing better: their iterations are work items there.
 
+pub mod bytes;
 pub mod contraction;
 pub mod conv;
 pub mod drop_connect;

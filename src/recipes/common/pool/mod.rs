@@ -8,7 +8,7 @@ mod stochastic;
 mod windows;
 
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Compare, Index, Param, Unary, Val};
+use crate::kernel::ir::{Access, Compare, Elem, Index, Param, Unary, Val};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::common::Window;
 use crate::recipes::common::partition::KernelWithOperands;
@@ -27,6 +27,18 @@ pub(in crate::recipes) fn max_over(cx: &mut LowerCx, shape: &Pooling) -> Lowered
     let mut d = KernelWithOperands::new(cx, "max_pool", Access::Write);
     let [from, to] = [cx.operands[0].buffer, cx.result.buffer].map(|buffer| cx.elem(buffer));
     let pointers = [Side::image(d.operands[0], Access::Read).of(from), Side::output(d.result, Access::Write).of(to)];
+    if from == Elem::U8 {
+        shape.forward_kernel(cx, &mut d, "max_pool", &pointers, false, None, |b, p, at, lanes| {
+            let start = b.i32(0, lanes);
+            let best = p.fold(b, at, &[start], |b, cell, _, carried| {
+                let value = b.load(p.params[0], cell, lanes);
+                vec![b.max(carried[0], value)]
+            });
+            b.store(p.params[1], p.output(at), best[0]);
+        });
+        d.launch(cx);
+        return Ok(());
+    }
     shape.forward_kernel(cx, &mut d, "max_pool", &pointers, false, None, |b, p, at, lanes| {
         let start = b.f32(f32::NEG_INFINITY, lanes);
         let best = p.fold(b, at, &[start], |b, cell, _, carried| {
@@ -115,6 +127,28 @@ pub(in crate::recipes) fn avg_over(cx: &mut LowerCx, shape: &Pooling) -> Lowered
         });
         let count = cells(b, p, lanes);
         let mean = b.div(sum[0], count);
+        b.store(p.params[1], p.output(at), mean);
+    });
+    d.launch(cx);
+    Ok(())
+}
+
+/// The same of bytes, rounded to the nearest one.
+pub fn avg_bytes(cx: &mut LowerCx, window: &Window) -> Lowered {
+    let shape = Pooling::forward(cx, window)?;
+    let mut d = KernelWithOperands::new(cx, "avg_pool_bytes", Access::Write);
+    let pointers =
+        [Side::image(d.operands[0], Access::Read).of(Elem::U8), Side::output(d.result, Access::Write).of(Elem::U8)];
+    shape.forward_kernel(cx, &mut d, "avg_pool_bytes", &pointers, true, None, |b, p, at, lanes| {
+        let start = b.i32(0, lanes);
+        let sum = p.fold(b, at, &[start], |b, cell, _, carried| {
+            let value = b.load(p.params[0], cell, lanes);
+            vec![b.add(carried[0], value)]
+        });
+        let (sum, count) = (b.unary(Unary::ToFloat, sum[0]), cells(b, p, lanes));
+        let mean = b.div(sum, count);
+        let mean = b.unary(Unary::Round, mean);
+        let mean = b.unary(Unary::ToInt, mean);
         b.store(p.params[1], p.output(at), mean);
     });
     d.launch(cx);

@@ -1,0 +1,65 @@
+//! Convolutions of bytes by products of four at a time (`Dot4U8I8`), on any processor: a launch for each stage.
+//!
+//! The terms of a sum are runs of bytes that lie together in the image or its padded copy: a row of the window, or a
+//! tap where taps lie apart. Each run is filled up to whole words by weights of 0, whatever bytes these meet.
+
+mod panels;
+mod product;
+mod write;
+
+use crate::kernel::ir::Elem;
+use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
+use crate::recipes::common::Window;
+use crate::recipes::common::conv::Geometry;
+use crate::recipes::common::int8::To;
+use crate::types::Type;
+
+/// A convolution with its operands.
+#[derive(Clone, Copy)]
+pub struct Link {
+    /// Its shape.
+    pub geometry: Geometry,
+    /// `[kh][kw][C][O]`, whole numbers.
+    pub weights: BufferId,
+    /// One for each output channel.
+    pub factor: BufferId,
+    /// What sums start with, for each output channel.
+    pub bias: BufferId,
+    /// The byte that stands for 0 in the image.
+    pub zero: usize,
+    /// What sums become.
+    pub to: To,
+}
+
+/// `(x, then for each stage w, factor, bias) -> y`
+pub fn forward(cx: &mut LowerCx, window: &Window, zeros: &[usize]) -> Lowered {
+    let chain = links(cx, window, zeros)?;
+    let mut from = cx.operands[0].buffer;
+    for (i, link) in chain.iter().enumerate() {
+        let g = &link.geometry;
+        let to = match i + 1 == chain.len() {
+            true => cx.result.buffer,
+            false => cx.temp(&format!("stage{i}"), Elem::U8, 0, g.outputs * g.out[0] * g.out[1]),
+        };
+        write::launch(cx, [from, to], link);
+        from = to;
+    }
+    Ok(())
+}
+
+fn links(cx: &LowerCx, window: &Window, zeros: &[usize]) -> Result<Vec<Link>, LowerError> {
+    let Some((x, stages)) = cx.operands.split_first() else { return Err(LowerError::Bug("no operands".into())) };
+    let mut x = x.ty.clone();
+    let mut links: Vec<Link> = Vec::new();
+    for (i, own) in stages.chunks(3).enumerate() {
+        let (&[ref w, ref factor, ref bias], Some(&zero)) = (own, zeros.get(i)) else {
+            return Err(LowerError::Bug(format!("{}: an operand is missing", cx.name)));
+        };
+        let window = if i == 0 { window } else { &Window::ONE };
+        let geometry = Geometry::new(&x, &w.ty, window, 1)?;
+        x = Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
+        let to = zeros.get(i + 1).map_or(To::Floats, |&zero| To::Bytes { zero });
+        links.push(Link { geometry, weights: w.buffer, factor: factor.buffer, bias: bias.buffer, zero, to });
+    }
+    Ok(links)
+}

@@ -1,0 +1,134 @@
+//! Weights in words of four: panels as wide as a register tile, run after run.
+
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::ir::{Access, Binary, Elem, Kernel, Unary, Val};
+use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
+use crate::recipes::common::loops::piece;
+use std::fmt::{self, Display};
+
+/// Bytes of a word.
+pub const WORD: usize = 4;
+
+/// The terms of a sum: `count` runs of `run` rows of weights, each filled up to whole words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Terms {
+    /// Runs.
+    pub count: usize,
+    /// Terms of a run.
+    pub run: usize,
+}
+
+impl Terms {
+    /// Words of a run.
+    pub fn words(self) -> usize {
+        self.run.div_ceil(WORD)
+    }
+
+    /// Words of all runs.
+    pub fn all(self) -> usize {
+        self.count * self.words()
+    }
+}
+
+/// Panels of `weights`, `[terms][columns]` in memory: word `(p·W + k)·width + n` is the four terms of word k of column
+/// `width·p + n`, W the words of all runs. Columns that are none are 0.
+pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize, width: usize) -> BufferId {
+    let lanes = cx.target.lanes;
+    cx.packed(weights, Panels { terms, columns, width, lanes })
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Panels {
+    terms: Terms,
+    columns: usize,
+    width: usize,
+    lanes: u32,
+}
+
+impl Display for Panels {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "bytes{}x{}_{}", self.terms.count, self.terms.run, self.width)
+    }
+}
+
+impl Packing for Panels {
+    fn layout(&self) -> (Elem, usize) {
+        (Elem::I32, self.columns.div_ceil(self.width) * self.terms.all() * self.width)
+    }
+
+    fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel {
+        let &Panels { terms, columns, width, lanes } = self;
+        let mut kernel = KernelBuilder::new(format!("{self}x{columns}"));
+        let from = kernel.buffer("w", Elem::F32, Access::Read);
+        let to = kernel.buffer("panels", Elem::I32, Access::Write);
+        let (whole, rest) = (terms.run / WORD, terms.run % WORD);
+        kernel.parallel("p", columns.div_ceil(width), |k, p| {
+            piece(k, &p, columns, width, |k, present| {
+                let mut word = |rows: usize| builder.micro_kernel(Word { rows, pitch: columns, present, width, lanes });
+                k.serial("run", terms.count, |k, run| {
+                    let source = &run * (terms.run * columns) + &p * width;
+                    let target = &p * (terms.all() * width) + &run * (terms.words() * width);
+                    if whole > 0 {
+                        let micro_kernel = word(WORD);
+                        k.serial("k", whole, |k, i| {
+                            let source = &source + &i * (WORD * columns);
+                            k.call(micro_kernel, [from.at(source), to.at(&target + &i * width)]);
+                        });
+                    }
+                    if rest > 0 {
+                        let source = &source + whole * WORD * columns;
+                        k.call(word(rest), [from.at(source), to.at(&target + whole * width)]);
+                    }
+                });
+            });
+        });
+        kernel.finish()
+    }
+}
+
+/// A row of words: `(w, panel)`.
+#[derive(PartialEq, Eq, Hash)]
+struct Word {
+    /// Rows of weights, at most four.
+    rows: usize,
+    /// Elements of a row.
+    pitch: usize,
+    /// Columns that exist, of `width`.
+    present: usize,
+    width: usize,
+    lanes: u32,
+}
+
+impl Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Word { rows, pitch, present, width, lanes } = self;
+        write!(f, "bytes_word{rows}_{present}of{width}_{pitch}_v{lanes}")
+    }
+}
+
+impl MicroKernelSpec for Word {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let w = b.pointer("w", Elem::F32, Access::Read);
+        let panel = b.pointer("panel", Elem::I32, Access::Write);
+        for first in (0..self.width).step_by(self.lanes as usize) {
+            let lanes = self.lanes;
+            let width = self.present.saturating_sub(first).min(lanes as usize) as u32;
+            let mut word = b.i32(0, lanes);
+            for row in (0..self.rows).filter(|_| width > 0) {
+                let value = b.load_partial(w, row * self.pitch + first, lanes, width);
+                let part = placed(b, value, row);
+                word = b.binary(Binary::Or, word, part);
+            }
+            b.store(panel, first, word);
+        }
+    }
+}
+
+/// Whole numbers as byte `place` of words.
+pub fn placed(b: &mut MicroKernelBuilder, value: Val, place: usize) -> Val {
+    let lanes = b.ty(value).lanes;
+    let (byte, shift) = (b.i32(0xff, lanes), b.i32(8 * place as i32, lanes));
+    let value = b.unary(Unary::ToInt, value);
+    let value = b.binary(Binary::And, value, byte);
+    if place == 0 { value } else { b.binary(Binary::Shl, value, shift) }
+}

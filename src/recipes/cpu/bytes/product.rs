@@ -1,0 +1,141 @@
+//! A register tile of sums of products of bytes.
+
+use super::panels::{Terms, WORD};
+use crate::kernel::build::MicroKernelBuilder;
+use crate::kernel::ir::{Access, Address, Elem, Index, Op, Param, Unary, Val};
+use crate::lower::MicroKernelSpec;
+use crate::lower::tile::Tile;
+use crate::recipes::common::int8::To;
+use std::fmt::{self, Display};
+
+/// Words that one iteration of the loop over a run takes.
+const UNROLL: usize = 4;
+
+/// One micro-kernel: `(a, b, y, factor, bias)`. Strides count elements: bytes of a, results of y.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// Lanes of a vector.
+    pub lanes: u32,
+    /// Pixels.
+    pub rows: usize,
+    /// Results of each.
+    pub columns: usize,
+    /// Columns of the panel.
+    pub width: usize,
+    /// Terms of the sums.
+    pub terms: Terms,
+    /// Rows of runs, and runs of each.
+    pub runs: [usize; 2],
+    /// From row to row of runs of a, and from run to run.
+    pub a_runs: [usize; 2],
+    /// From pixel to pixel of a.
+    pub a_row: usize,
+    /// From pixel to pixel of y.
+    pub y_row: usize,
+    /// What sums become.
+    pub to: To,
+}
+
+impl Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Product { lanes, rows, columns, width, terms, runs, a_runs, a_row, y_row, to } = self;
+        write!(f, "bytes_{rows}x{columns}of{width}v{lanes}_k{}x{}x{}", runs[0], runs[1], terms.run)?;
+        write!(f, "_a{}_{}_{a_row}_y{y_row}{}", a_runs[0], a_runs[1], to.name())
+    }
+}
+
+impl MicroKernelSpec for Product {
+    fn build(&self, b: &mut MicroKernelBuilder) {
+        let p = [b.pointer("a", Elem::U8, Access::Read), b.pointer("b", Elem::I32, Access::Read)];
+        let y = b.pointer("y", self.to.elem(), Access::Write);
+        let factor = b.pointer("factor", Elem::F32, Access::Read);
+        let bias = b.pointer("bias", Elem::I32, Access::Read);
+        let start: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, bias, v)).collect();
+        let sums = start.repeat(self.rows);
+        let sums = self.runs(b, p, 0, [Index::default(), Index::default()], sums);
+        let factors: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, factor, v)).collect();
+        for (i, sum) in sums.into_iter().enumerate() {
+            let (m, v) = (i / self.vectors(), i % self.vectors());
+            let value = b.unary(Unary::ToFloat, sum);
+            let value = b.mul(value, factors[v]);
+            let value = self.to.apply(b, value);
+            b.store_partial(y, m * self.y_row + v * self.lanes as usize, value, self.present(v));
+        }
+    }
+
+    fn tile(&self) -> Option<Tile> {
+        Some(Tile { rows: self.rows, vectors: self.vectors(), lanes: self.lanes })
+    }
+}
+
+impl Product {
+    fn vectors(&self) -> usize {
+        self.columns.div_ceil(self.lanes as usize)
+    }
+
+    /// Columns of vector `v` that exist.
+    fn present(&self, v: usize) -> u32 {
+        (self.columns - v * self.lanes as usize).min(self.lanes as usize) as u32
+    }
+
+    /// Vector `v` of what there is one of for each column.
+    fn part(&self, b: &mut MicroKernelBuilder, memory: Param, v: usize) -> Val {
+        b.load_partial(memory, v * self.lanes as usize, self.lanes, self.present(v))
+    }
+
+    /// The products of all runs of a row of them (`level` 1), or of all rows (0).
+    fn runs(
+        &self,
+        b: &mut MicroKernelBuilder,
+        p: [Param; 2],
+        level: usize,
+        [a, at]: [Index; 2],
+        sums: Vec<Val>,
+    ) -> Vec<Val> {
+        match self.runs.get(level) {
+            None => self.run(b, p, a, at, sums),
+            Some(1) => self.runs(b, p, level + 1, [a, at], sums),
+            Some(&count) => b.repeat(["i", "j"][level], count, &sums, |b, i, sums| {
+                let inner = if level == 0 { self.runs[1] } else { 1 };
+                let a = a.plus(i, self.a_runs[level] as i64);
+                let at = at.plus(i, (inner * self.terms.words() * self.width) as i64);
+                self.runs(b, p, level + 1, [a, at], sums.to_vec())
+            }),
+        }
+    }
+
+    /// The products of a run.
+    fn run(&self, b: &mut MicroKernelBuilder, p: [Param; 2], a: Index, at: Index, sums: Vec<Val>) -> Vec<Val> {
+        let words = self.terms.words();
+        let rounds = if words > 2 * UNROLL { words / UNROLL } else { 0 };
+        let place = |a: &Index, at: &Index, k: usize| {
+            (a.clone().offset((k * WORD) as i64), at.clone().offset((k * self.width) as i64))
+        };
+        let mut sums = sums;
+        if rounds > 0 {
+            sums = b.repeat("k", rounds, &sums, |b, k, sums| {
+                let a = a.clone().plus(k, (UNROLL * WORD) as i64);
+                let at = at.clone().plus(k, (UNROLL * self.width) as i64);
+                (0..UNROLL).fold(sums.to_vec(), |sums, u| self.word(b, p, place(&a, &at, u), sums))
+            });
+        }
+        (rounds * UNROLL..words).fold(sums, |sums, k| self.word(b, p, place(&a, &at, k), sums))
+    }
+
+    /// The products of a word of each pixel with a row of words.
+    fn word(&self, b: &mut MicroKernelBuilder, [a, panel]: [Param; 2], at: (Index, Index), sums: Vec<Val>) -> Vec<Val> {
+        let (lanes, vectors) = (self.lanes, self.vectors());
+        let column = |v: usize| at.1.clone().offset((v * lanes as usize) as i64);
+        let row: Vec<Val> = (0..vectors).map(|v| b.load(panel, column(v), lanes)).collect();
+        let mut sums = sums;
+        for m in 0..self.rows {
+            let from = Address { base: a, index: at.0.clone().offset((m * self.a_row) as i64) };
+            let x = b.op(Op::BroadcastPacked { from, lanes });
+            for v in 0..vectors {
+                let acc = sums[m * vectors + v];
+                sums[m * vectors + v] = b.op(Op::Dot4U8I8 { acc, a: x, b: row[v] });
+            }
+        }
+        sums
+    }
+}
