@@ -57,7 +57,7 @@ pub fn random(seed: u64) -> Graph {
 }
 
 pub fn model(graph: Graph) -> Model {
-    Model { name: graph.name.clone(), graph, layers: vec![], data: None, train: None }
+    Model { name: graph.name.clone(), graph, layers: vec![], data: None, train: None, formats: None }
 }
 
 struct Maker {

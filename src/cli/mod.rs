@@ -88,7 +88,9 @@ pub fn main() -> ExitCode {
     };
     let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
-    let done = global.at_most(sides).and_then(|()| match &cli.command {
+    let bench = matches!(cli.command, Command::Bench(_));
+    let may = global.at_most(sides).and_then(|()| if bench { Ok(()) } else { global.refuse_int8() });
+    let done = may.and_then(|()| match &cli.command {
         Command::New(args) => new::run(args, global),
         Command::Check(args) => check::run(args, global),
         Command::Fmt(args) => fmt::run(args, global),

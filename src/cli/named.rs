@@ -50,9 +50,20 @@ pub fn algorithm() -> impl TypedValueParser<Value = Named<Algorithm>> {
     ])
 }
 
+/// What `--precision` asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Precision {
+    /// Products of float32.
+    F32,
+    /// Products of numbers rounded to a format.
+    Rounded(Format),
+    /// Products of bytes.
+    Int8,
+}
+
 /// Takes what products multiply.
-pub fn precision() -> impl TypedValueParser<Value = Named<Option<Format>>> {
-    let mut all = vec![(Named { name: "f32", value: None }, "")];
+pub fn precision() -> impl TypedValueParser<Value = Named<Precision>> {
+    let mut all = vec![(Named { name: "f32", value: Precision::F32 }, "")];
     all.extend(Format::ALL.map(|format| {
         let help = match format {
             Format::Tf32 => {
@@ -60,7 +71,9 @@ pub fn precision() -> impl TypedValueParser<Value = Named<Option<Format>>> {
             }
             Format::Bf16 => "Products of numbers rounded to bf16 (8 significant bits), sums in float32",
         };
-        (Named { name: format.name(), value: Some(format) }, help)
+        (Named { name: format.name(), value: Precision::Rounded(format) }, help)
     }));
+    let int8 = "Products of bytes, summed exactly; for `bench`, elsewhere `ninc quantize` makes weights that state it";
+    all.push((Named { name: "int8", value: Precision::Int8 }, int8));
     one_of(all)
 }

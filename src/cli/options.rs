@@ -1,6 +1,6 @@
 //! Options that all commands share.
 
-use super::named::{Named, algorithm, isa, last, precision};
+use super::named::{Named, Precision, algorithm, isa, last, precision};
 use super::output::{Done, usage};
 use clap::ValueEnum;
 use ninc::lower::target::{self, Algorithm, Cpu, Isa, Target};
@@ -35,7 +35,7 @@ pub struct GlobalOptions {
     /// fast as f32
     #[arg(long = "precision", value_name = "PRECISION", global = true)]
     #[arg(value_parser = precision(), default_value = "f32")]
-    precisions: Vec<Named<Option<Format>>>,
+    precisions: Vec<Named<Precision>>,
     /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -124,7 +124,7 @@ impl GlobalOptions {
     pub fn describe(&self) -> String {
         let isa = Some(last(&self.isas)).filter(|isa| isa.value.is_some()).map(|isa| isa.name);
         let algorithm = Some(last(&self.algorithms)).filter(|a| a.value != Algorithm::Auto).map(|a| a.name);
-        let precision = self.precision().map(Format::name);
+        let precision = Some(last(&self.precisions)).filter(|p| p.value != Precision::F32).map(|p| p.name);
         let device = self.device().to_string();
         let parts = [Some(device.as_str()), isa, algorithm, precision];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -132,7 +132,26 @@ impl GlobalOptions {
 
     /// Returns the format that products multiply; `None` for float32.
     pub fn precision(&self) -> Option<Format> {
-        last(&self.precisions).value
+        match last(&self.precisions).value {
+            Precision::Rounded(format) => Some(format),
+            Precision::F32 | Precision::Int8 => None,
+        }
+    }
+
+    /// Is it `--precision int8`?
+    pub fn asks_for_int8(&self) -> bool {
+        self.precisions.iter().any(|precision| precision.value == Precision::Int8)
+    }
+
+    /// Only `bench` makes up what int8 needs.
+    pub fn refuse_int8(&self) -> Done {
+        match self.asks_for_int8() {
+            false => Ok(()),
+            true => Err(usage(
+                "--precision int8 needs weights that are quantised",
+                "`ninc quantize MODEL --data D --out FILE` makes them; `--weights FILE` is then all it takes",
+            )),
+        }
     }
 
     /// Returns the word of `--precision`.

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
+mod int8;
 pub(super) mod measure;
 mod memory;
 mod profile;
@@ -57,7 +58,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     // Before minutes of measuring: the run to compare with must be there.
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
     let model = global.model(&args.file)?;
+    let int8 = global.asks_for_int8();
     let mut program = match args.mode {
+        Mode::Infer if int8 => int8::program(&model, global)?,
+        Mode::Train if int8 => return Err(usage("int8 does not learn", "measure a training in another precision")),
         Mode::Infer => global.inference(&model, &[])?,
         Mode::Train if model.train.is_none() => {
             return Err(usage("the model has no `train { … }`", "add one, or measure with `--mode infer`"));
@@ -65,7 +69,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Mode::Train => global.training(&model)?,
     };
     show_dumps(&program.dumps)?;
-    initialise(&mut program)?;
+    if !int8 {
+        initialise(&mut program)?;
+    }
     if args.perf_map {
         perf_map(&program)?;
     }
