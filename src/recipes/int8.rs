@@ -6,8 +6,8 @@ use crate::lower::{LowerCx, LowerError, Lowered};
 
 pub use super::common::int8::{bias, dequantize, factor, global_mean, quantize};
 
-/// `(x, then for each stage w, factor, bias) -> y`: a convolution of bytes, then 1x1 convolutions; `zeros` are the bytes
-/// that stand for 0.
+/// `(x, then for each stage w, factor, bias) -> y`: a convolution of bytes, then 1x1 convolutions; `zeros` are the
+/// bytes that stand for 0.
 pub fn conv(cx: &mut LowerCx, window: &Window, zeros: &[usize]) -> Lowered {
     if cx.target.is_gpu() {
         let what = "int8 weights are for processors: a GPU computes the float weights that they were made from";

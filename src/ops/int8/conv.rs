@@ -15,10 +15,10 @@ use crate::types::{DType, Type};
 
 attributes! {
     /// `(x[C, H, W], then for each stage w[O, C, kh, kw], factor[O], bias[O]) -> y[O, oh, ow]`: a convolution of bytes,
-    /// then 1x1 convolutions of the bytes before. Weights are whole, -128 to 127; the padding is the byte that stands for
-    /// 0. A sum of the products of raw bytes starts from its bias and wraps in 32 bits; as a float32 it is multiplied by
-    /// its factor. That is the last stage's result where it is floats; bytes are it rounded to the nearest whole number,
-    /// ties to even, plus their byte for 0, and 0 or 255 beyond.
+    /// then 1x1 convolutions of the bytes before. Weights are whole, -128 to 127; the padding is the byte that stands
+    /// for 0. A sum of the products of raw bytes starts from its bias and wraps in 32 bits; as a float32 it is
+    /// multiplied by its factor. That is the last stage's result where it is floats; bytes are it rounded to the
+    /// nearest whole number, ties to even, plus their byte for 0, and 0 or 255 beyond.
     ConvInt8 {
         window: Window,
         /// The bytes that stand for 0: of x, of each stage's result that another reads, and of y where it is bytes.

@@ -1,9 +1,9 @@
-//! Integer arithmetic: bytes that stand for `scale · (byte - zero)`, products of them with signed 8-bit weights summed in
-//! 32 bits, and what leads there and back. Only `passes::quantize` makes these operators, from the formats that weights
-//! state.
+//! Integer arithmetic: bytes that stand for `scale · (byte - zero)`, products of them with signed 8-bit weights summed
+//! in 32 bits, and what leads there and back. Only `passes::quantize` makes these operators, from the formats that
+//! weights state.
 //!
-//! Every step is a whole number or one operation on float32 that is rounded once, so that interpreters and machines give
-//! equal bits whatever their vectors, and whether or not they fuse multiplications with additions.
+//! Every step is a whole number or one operation on float32 that is rounded once, so that interpreters and machines
+//! give equal bits whatever their vectors, and whether or not they fuse multiplications with additions.
 
 mod bytes;
 mod conv;

@@ -17,8 +17,8 @@ attributes! {
 }
 
 attributes! {
-    /// `(w[O, C, kh, kw], bias[O]) -> i32[O]`: the bias, which is whole and counts products, less `zero` times the sum of
-    /// each output's weights: what sums of the raw bytes of x have too much.
+    /// `(w[O, C, kh, kw], bias[O]) -> i32[O]`: the bias, which is whole and counts products, less `zero` times the sum
+    /// of each output's weights: what sums of the raw bytes of x have too much.
     Int8Bias {
         /// The byte of x that stands for 0.
         zero: usize,
