@@ -293,6 +293,13 @@ fn svhn_is_turned_and_its_zero_is_a_zero() {
     assert_eq!(read(true).expect("reads").train.len(), 5);
     write("train_32x32.mat", &[1, 11, 9]);
     assert!(read(false).expect_err("label 11").message.contains("label 11"));
+    // Sizes are looked at before anything of that size is read.
+    let long = [&mat_file(&[1])[..128], &matrix(&"n".repeat(5000), &[1, 1], &[1])].concat();
+    fs::write(folder.path().join("train_32x32.mat"), long).expect("written");
+    assert!(read(false).expect_err("a long name").message.contains("5000 bytes where there are at most 4096"));
+    let large = [&mat_file(&[1])[..128], &matrix("X", &[1 << 30, 5], &[1])].concat();
+    fs::write(folder.path().join("train_32x32.mat"), large).expect("written");
+    assert!(read(false).expect_err("5 GiB").message.contains("is too large"));
     let whole = mat_file(&[1, 2]);
     for cut in (0..whole.len() - 8).step_by(97) {
         fs::write(folder.path().join("train_32x32.mat"), &whole[..cut]).expect("written");

@@ -117,6 +117,43 @@ fn changed_bytes_are_survived() {
     }
 }
 
+/// What is cut off is never made: enlarged as a whole, this picture would have five gigabytes.
+#[test]
+fn long_and_narrow_pictures_are_cut_before_they_are_enlarged() {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("long.png");
+    let level = |x: u32, y: u32| image::Luma([if x + y < 16_384 { 0 } else { 224 }]);
+    let crop = Pictures { resize: Resize::Crop, ..Pictures::default() };
+    for (width, height) in [(1, 32_768), (32_768, 1)] {
+        image::GrayImage::from_fn(width, height, level).save(&path).expect("saved");
+        let pixels = picture(&path, [3, 224, 224], &crop).expect("reads");
+        // In the middle, between two pixels, each of the 224 steps adds 1, from a half on.
+        for (i, &pixel) in pixels.iter().enumerate() {
+            let step = if width == 1 { i / 224 % 224 } else { i % 224 };
+            assert!(pixel == step as u8 || pixel == step as u8 + 1, "{width} x {height}, {i}: {pixel}");
+        }
+    }
+}
+
+/// Counts and sizes that no file of this length can have are refused before memory is taken for them.
+#[test]
+fn headers_that_declare_too_much_are_refused() {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = place.path().join("picture");
+    let refused = |file: &str, from: &[u8], to: &[u8], says: &str| {
+        let mut bytes = fs::read(folder().join(file)).expect("a file");
+        let at = bytes.windows(from.len()).position(|found| found == from).expect("the field");
+        bytes[at..at + to.len()].copy_from_slice(to);
+        fs::write(&path, bytes).expect("written");
+        let error = picture(&path, [3, 4, 4], &Pictures::default()).expect_err(file);
+        assert!(error.message.contains(says) && error.help.is_some(), "{file}: {error}");
+    };
+    refused("clear.gif", b"GIF89a", b"GIF89a\0\0\0\0", "no pixels");
+    // The length of a chunk, and the count of a tag's values (258: bits of each channel).
+    refused("turned-8.webp", b"EXIF", b"EXIF\xf0\xff\xff\xff", "its end is missing");
+    refused("plain.tif", &[2, 1, 3, 0, 3, 0], &[2, 1, 3, 0, 0, 0, 128, 0], "its end is missing");
+}
+
 #[test]
 fn grey_and_background_are_as_asked_for() {
     let place = tempfile::tempdir().expect("a folder");

@@ -89,20 +89,25 @@ impl Array {
             ('f', 4) => self.numbers(|b: [u8; 4]| f32::from_le_bytes(b)),
             ('f', _) => self.numbers(|b: [u8; 8]| f64::from_le_bytes(b) as f32),
             ('u', 8) => self.numbers(|b: [u8; 8]| u64::from_le_bytes(b) as f32),
-            _ => self.integers().into_iter().map(|v| v as f32).collect(),
+            _ => self.whole(|v| v as f32),
         }
     }
 
     /// Converts it to integers in C order; empty for arrays of floats. `uint64` beyond `i64` wraps to negative.
     pub fn integers(&self) -> Vec<i64> {
+        self.whole(|v| v)
+    }
+
+    /// Whole numbers, each through `to`.
+    fn whole<T: Copy>(&self, to: impl Fn(i64) -> T) -> Vec<T> {
         match self.kind {
-            ('u' | 'b', 1) => self.numbers(|b: [u8; 1]| i64::from(b[0])),
-            ('i', 1) => self.numbers(|b: [u8; 1]| i64::from(b[0] as i8)),
-            ('u', 2) => self.numbers(|b: [u8; 2]| i64::from(u16::from_le_bytes(b))),
-            ('i', 2) => self.numbers(|b: [u8; 2]| i64::from(i16::from_le_bytes(b))),
-            ('u', 4) => self.numbers(|b: [u8; 4]| i64::from(u32::from_le_bytes(b))),
-            ('i', 4) => self.numbers(|b: [u8; 4]| i64::from(i32::from_le_bytes(b))),
-            ('u' | 'i', 8) => self.numbers(|b: [u8; 8]| i64::from_le_bytes(b)),
+            ('u' | 'b', 1) => self.numbers(|b: [u8; 1]| to(i64::from(b[0]))),
+            ('i', 1) => self.numbers(|b: [u8; 1]| to(i64::from(b[0] as i8))),
+            ('u', 2) => self.numbers(|b: [u8; 2]| to(i64::from(u16::from_le_bytes(b)))),
+            ('i', 2) => self.numbers(|b: [u8; 2]| to(i64::from(i16::from_le_bytes(b)))),
+            ('u', 4) => self.numbers(|b: [u8; 4]| to(i64::from(u32::from_le_bytes(b)))),
+            ('i', 4) => self.numbers(|b: [u8; 4]| to(i64::from(i32::from_le_bytes(b)))),
+            ('u' | 'i', 8) => self.numbers(|b: [u8; 8]| to(i64::from_le_bytes(b))),
             _ => vec![],
         }
     }

@@ -8,6 +8,7 @@ pub fn check(format: ImageFormat, bytes: &[u8]) -> Result<(), &'static str> {
         ImageFormat::WebP => webp(bytes),
         ImageFormat::Gif => gif(bytes).unwrap_or(false),
         ImageFormat::Qoi => bytes.ends_with(&QOI_END),
+        ImageFormat::Tiff => tiff(bytes).unwrap_or(false),
         _ => true,
     };
     if whole { Ok(()) } else { Err("its end is missing") }
@@ -35,8 +36,16 @@ fn riff(start: &[u8]) -> Option<u64> {
     Some(u64::from(u32::from_le_bytes(start.get(4..8)?.try_into().ok()?)) + 8)
 }
 
+/// All chunks of a WebP must lie within the file: decoders take memory for what a chunk says of itself.
 fn webp(bytes: &[u8]) -> bool {
-    riff(bytes).is_some_and(|size| size <= bytes.len() as u64)
+    let Some(end) = riff(bytes).filter(|&size| size <= bytes.len() as u64) else { return false };
+    let mut at = 12;
+    while at + 8 <= end {
+        let Some(size) = bytes.get(at as usize + 4..).and_then(|rest| rest.first_chunk()) else { return false };
+        at += 8 + u64::from(u32::from_le_bytes(*size)).next_multiple_of(2);
+    }
+    // The last byte may be one that fills up an odd length, which some writers leave out.
+    at <= end + 1
 }
 
 /// Walks through a GIF's blocks to its last byte; `None` where it ends before.
@@ -59,4 +68,32 @@ fn gif(bytes: &[u8]) -> Option<bool> {
             }
         }
     }
+}
+
+/// No tag of a TIFF's first picture may have more values than fit into the file; `None` where its table ends early.
+/// Decoders take memory for as many as a tag says.
+fn tiff(bytes: &[u8]) -> Option<bool> {
+    let little = bytes.first() == Some(&b'I');
+    let number = |at: usize, width: usize| {
+        let field = bytes.get(at..at.checked_add(width)?)?.iter();
+        let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
+        Some(if little { field.rev().fold(0, add) } else { field.fold(0, add) })
+    };
+    // BigTIFF has wider fields: that of the table's place, of the number of entries, and of values in an entry.
+    let (place, wide) = if number(2, 2)? == 43 { (8, 8) } else { (4, 4) };
+    let table = usize::try_from(number(place, wide)?).ok()?;
+    let head = if wide == 8 { 8 } else { 2 };
+    for entry in 0..number(table, head)?.min(bytes.len() as u64) as usize {
+        let at = table + head + entry * (4 + 2 * wide);
+        let size = match number(at + 2, 2)? {
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16..=18 => 8,
+            _ => 1,
+        };
+        if number(at + 4, wide)? > bytes.len() as u64 / size {
+            return Some(false);
+        }
+    }
+    Some(true)
 }

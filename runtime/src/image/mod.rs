@@ -21,9 +21,11 @@ use std::path::Path;
 /// The formats that are read, for messages. Of several pictures in one file the first is.
 pub const KINDS: &str = "PNG, JPEG, BMP, WebP, GIF, TIFF and QOI";
 
-/// The longest side, the most memory that decoding may take, and the largest file.
+/// The longest side, and the most bytes of decoded pixels and of a file: 179 million pixels of red, green and blue.
 const SIDE: u32 = 32_768;
-const BYTES: u64 = 1 << 30;
+const BYTES: u64 = 1 << 29;
+/// Memory that a decoder may take besides its pixels, if that is more than they take.
+const WORK: u64 = 32 << 20;
 
 /// Reads a picture (its format told by its contents) as `[channels, height, width]`.
 pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
@@ -73,18 +75,28 @@ pub fn look(path: &Path) -> Result<()> {
     let sound = |format| {
         ends::usual(format, &start, &end, length) == Some(true)
             && file.rewind().is_ok()
-            && opened(BufReader::new(&file), format).is_ok_and(|decoder| decoder.total_bytes() <= BYTES)
+            && opened(BufReader::new(&file), format).is_ok()
     };
     if length <= BYTES && image::guess_format(&start).is_ok_and(sound) { Ok(()) } else { check(path) }
 }
 
-/// Makes a decoder with bounds on size and memory.
+/// Makes a decoder with bounds on size and memory, of a picture with pixels.
 fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
-    let mut decoder = ImageReader::with_format(from, format).into_decoder()?;
+    let mut reader = ImageReader::with_format(from, format);
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    // What is declared besides the size, as that of a TIFF's strips, explains no more memory than the size does.
+    let pixels = decoder.total_bytes();
+    limits.max_alloc = Some(pixels.saturating_add(pixels.max(WORK)));
     decoder.set_limits(limits)?;
-    Ok(decoder)
+    let unusable = |what: String| image::ImageError::IoError(std::io::Error::other(what));
+    match pixels {
+        0 => Err(unusable("it has no pixels".into())),
+        1..=BYTES => Ok(decoder),
+        _ => Err(unusable(format!("{pixels} bytes of pixels are more than the limit of {BYTES}"))),
+    }
 }
 
 /// Encodes bytes, `[height, width, channels]` with 1 or 3 channels, as a PNG.
@@ -113,12 +125,6 @@ fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
         _ => ends::check(format, bytes).map_err(|what| files::cut(path, what))?,
     }
     let mut decoder = opened(Cursor::new(bytes), format).map_err(|e| unreadable(e.to_string()))?;
-    if decoder.total_bytes() > BYTES {
-        return Err(unreadable(format!(
-            "{} bytes of pixels are more than the limit of {BYTES}",
-            decoder.total_bytes()
-        )));
-    }
     // Neither is a reason to refuse a picture.
     let turned = turned.or_else(|| decoder.orientation().ok()).unwrap_or(Orientation::NoTransforms);
     if let Ok(Some(profile)) = decoder.icc_profile() {
@@ -153,29 +159,29 @@ fn fit(image: DynamicImage, [channels, height, width]: [usize; 3], pictures: &Pi
             "a picture has 1 or 3 channels, but the network's input has {channels}: take .npy"
         )));
     }
-    let raster = opaque(image, channels, pictures.background);
+    let raster = opaque(image, pictures.background);
     let raster = match pictures.resize {
         Resize::Stretch => raster.resized(width, height),
         Resize::Crop => {
-            let (w, h) = scaled([raster.width, raster.height], [width, height]);
-            raster.resized(w, h).middle(width, height)
+            let whole = scaled([raster.width, raster.height], [width, height]);
+            raster.middle(whole, width, height)
         }
     };
     let pixels = raster.bytes.chunks_exact(raster.channels);
     Ok(match (channels, raster.channels) {
         (1, 3) => pixels.map(|p| grey(p, pictures.grey)).collect(),
-        (_, 1) => raster.bytes,
+        (_, 1) => raster.bytes.repeat(channels),
         _ => (0..3).flat_map(|c| pixels.clone().map(move |p| p[c])).collect(),
     })
 }
 
 /// Returns the smallest size of a picture's proportions that covers the input's.
-fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> (usize, usize) {
+fn scaled([w, h]: [usize; 2], [width, height]: [usize; 2]) -> [usize; 2] {
     // Rounded to the nearest: (2·a·b + c) / 2·c.
     let side = |of: usize, by: usize, part: usize| (2 * of * by + part) / (2 * part);
     match width * h >= height * w {
-        true => (width, side(h, width, w).max(height)),
-        false => (side(w, height, h).max(width), height),
+        true => [width, side(h, width, w).max(height)],
+        false => [side(w, height, h).max(width), height],
     }
 }
 
@@ -188,23 +194,38 @@ pub(crate) fn grey(pixel: &[u8], grey: Grey) -> u8 {
     }
 }
 
-/// Lays a picture on the background: three channels, or one where picture, background and input are grey.
-fn opaque(image: DynamicImage, channels: usize, background: [u8; 3]) -> Raster {
+/// Lays a picture on the background: three channels, or one where picture and background are grey.
+fn opaque(image: DynamicImage, background: [u8; 3]) -> Raster {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let raster = |channels, bytes| Raster { width, height, channels, bytes };
-    let alpha = image.color().has_alpha();
-    let plain = channels == 1 && !image.color().has_color();
-    match (plain, alpha) {
-        (true, false) => raster(1, image.into_luma8().into_raw()),
-        (false, false) => raster(3, image.into_rgb8().into_raw()),
+    let plain = background.iter().all(|&b| b == background[0]);
+    match (image.color().has_color(), image.color().has_alpha()) {
+        (false, false) => raster(1, image.into_luma8().into_raw()),
+        (true, false) => raster(3, image.into_rgb8().into_raw()),
+        (false, true) if plain => {
+            let mut bytes = image.into_luma_alpha8().into_raw();
+            lay::<2, 1>(&mut bytes, [background[0]]);
+            raster(1, bytes)
+        }
         _ => {
-            let rgba = image.into_rgba8();
-            let mix = |c: u8, alpha: u8, below: u8| {
-                let (c, alpha, below) = (u32::from(c), u32::from(alpha), u32::from(below));
-                ((c * alpha + below * (255 - alpha) + 127) / 255) as u8
-            };
-            let over = |p: &image::Rgba<u8>| [0, 1, 2].map(|c| mix(p.0[c], p.0[3], background[c]));
-            raster(3, rgba.pixels().flat_map(over).collect())
+            let mut bytes = image.into_rgba8().into_raw();
+            lay::<4, 3>(&mut bytes, background);
+            raster(3, bytes)
         }
     }
+}
+
+/// Lays pixels of `WITH` bytes, the last of which is alpha, on a background of the `WITHOUT` others, in place.
+fn lay<const WITH: usize, const WITHOUT: usize>(bytes: &mut Vec<u8>, background: [u8; WITHOUT]) {
+    let pixels = bytes.len() / WITH;
+    for pixel in 0..pixels {
+        let mut from = [0; WITH];
+        from.copy_from_slice(&bytes[pixel * WITH..][..WITH]);
+        let alpha = u32::from(from[WITHOUT]);
+        let to = &mut bytes[pixel * WITHOUT..][..WITHOUT];
+        for ((to, &c), &below) in to.iter_mut().zip(&from).zip(&background) {
+            *to = ((u32::from(c) * alpha + u32::from(below) * (255 - alpha) + 127) / 255) as u8;
+        }
+    }
+    bytes.truncate(pixels * WITHOUT);
 }

@@ -5,14 +5,16 @@
 //! step between pixels of the result, and at least as wide as that between two of the source: the antialiased bilinear
 //! filter of Pillow. Weights are rounded to 22 bits behind the point; rows are done first, then columns, each to bytes.
 
+use std::ops::Range;
+
 /// Bits behind the point of a weight.
 const BITS: u32 = 22;
 
 /// The first source pixel, and the weights of it and those behind it.
 type Taps = (usize, Vec<u32>);
 
-/// Computes what each of `target` pixels takes of a row of `source` pixels.
-fn taps(source: usize, target: usize) -> Vec<Taps> {
+/// Computes what the pixels `part` of a row of `target` pixels take of one of `source` pixels.
+fn taps(source: usize, target: usize, part: Range<usize>) -> Vec<Taps> {
     // Distances are counted in parts of 2·target to a source pixel, which makes all of them whole.
     let (n, m) = (source as i64, target as i64);
     let reach = 2 * n.max(m);
@@ -27,7 +29,7 @@ fn taps(source: usize, target: usize) -> Vec<Taps> {
         let rounded = |x: i64| (((weight(x) << (BITS + 1)) + sum) / (2 * sum)) as u32;
         (first as usize, (first..=last).map(rounded).collect())
     };
-    (0..m).map(one).collect()
+    part.map(|i| one(i as i64)).collect()
 }
 
 /// A row-major picture of bytes.
@@ -46,13 +48,23 @@ pub struct Raster {
 impl Raster {
     /// Brings the picture to another size, both of whose sides are above 0.
     pub fn resized(self, width: usize, height: usize) -> Raster {
-        let wide = if width == self.width { self } else { self.across(width) };
-        if height == wide.height { wide } else { wide.down(height) }
+        self.middle([width, height], width, height)
     }
 
-    /// Changes the width.
-    fn across(&self, width: usize) -> Raster {
-        let taps = taps(self.width, width);
+    /// Makes the part of `width` x `height` pixels in the middle of the picture brought to the size `whole`. Nothing else of
+    /// that is computed: of a long and narrow picture it could be thousands of times the part.
+    pub fn middle(self, whole: [usize; 2], width: usize, height: usize) -> Raster {
+        let (x, y) = ((whole[0] - width) / 2, (whole[1] - height) / 2);
+        let same = whole[0] == self.width && width == self.width;
+        let wide = if same { self } else { self.across(whole[0], x..x + width) };
+        let same = whole[1] == wide.height && height == wide.height;
+        if same { wide } else { wide.down(whole[1], y..y + height) }
+    }
+
+    /// Computes these columns of another width.
+    fn across(&self, target: usize, part: Range<usize>) -> Raster {
+        let width = part.len();
+        let taps = taps(self.width, target, part);
         let mut bytes = Vec::with_capacity(width * self.height * self.channels);
         for row in self.bytes.chunks_exact(self.width * self.channels) {
             match self.channels {
@@ -63,12 +75,12 @@ impl Raster {
         Raster { width, bytes, ..*self }
     }
 
-    /// Changes the height.
-    fn down(&self, height: usize) -> Raster {
-        let row = self.width * self.channels;
+    /// Computes these rows of another height.
+    fn down(&self, target: usize, part: Range<usize>) -> Raster {
+        let (row, height) = (self.width * self.channels, part.len());
         let mut bytes = Vec::with_capacity(row * height);
         let mut sums = vec![0u32; row];
-        for (first, weights) in taps(self.height, height) {
+        for (first, weights) in taps(self.height, target, part) {
             sums.fill(1 << (BITS - 1));
             for (source, &weight) in self.bytes[first * row..].chunks_exact(row).zip(&weights) {
                 for (sum, &byte) in sums.iter_mut().zip(source) {
@@ -78,14 +90,6 @@ impl Raster {
             bytes.extend(sums.iter().map(|sum| (sum >> BITS).min(255) as u8));
         }
         Raster { height, bytes, ..*self }
-    }
-
-    /// Cuts out the part of this size in the middle.
-    pub fn middle(&self, width: usize, height: usize) -> Raster {
-        let (x, y) = ((self.width - width) / 2, (self.height - height) / 2);
-        let row = |y: usize| &self.bytes[(y * self.width + x) * self.channels..][..width * self.channels];
-        let bytes = (y..y + height).flat_map(row).copied().collect();
-        Raster { width, height, bytes, ..*self }
     }
 }
 
