@@ -7,6 +7,7 @@ mod networks;
 mod opencl;
 mod pictures;
 mod threads;
+mod weights;
 
 use loaded::Loaded;
 use std::fs;

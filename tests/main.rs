@@ -28,6 +28,7 @@ mod opencl;
 mod ops;
 mod pages;
 mod passes;
+mod photos;
 mod pipeline;
 mod plans;
 mod precision;

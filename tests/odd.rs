@@ -1,11 +1,13 @@
 //! The odd inputs of `tests/data/odd`: each gives what its table says, whose right values are Pillow's.
 
 mod commands;
+mod folders;
+pub mod weights;
 
 use ninc_runtime::image::picture;
 use ninc_runtime::spec::{Grey, Pictures, Resize};
 use ninc_runtime::store::{Store, System};
-use ninc_runtime::{Tensor, npy, weights};
+use ninc_runtime::{Tensor, npy};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +26,13 @@ pub fn table() -> Vec<Value> {
     serde_json::from_str(&text).expect("JSON")
 }
 
+/// Paths of the odd files of these kinds, with their rows.
+pub fn rows(kinds: &[&str]) -> Vec<(String, Value)> {
+    let kind = |name: &str| kinds.iter().any(|kind| name.to_lowercase().ends_with(kind));
+    let path = |row: Value| (format!("{}/{}", folder().display(), text(&row, "file")), row);
+    table().into_iter().filter(|row| kind(text(row, "file"))).map(path).collect()
+}
+
 pub fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_default()
 }
@@ -34,7 +43,7 @@ fn pictures_mean_what_a_viewer_shows() {
     for row in table() {
         let name = text(&row, "file");
         let path = folder().join(name);
-        if name.ends_with(".npy") || name.ends_with(".npz") {
+        if name.is_empty() || [".npy", ".npz", ".safetensors"].iter().any(|ending| name.ends_with(ending)) {
             continue;
         }
         for (shape, (dims, resize)) in SHAPES.into_iter().enumerate() {
@@ -213,7 +222,7 @@ pub fn echo(place: &Path, dims: &str, data: &str, set: &[(&str, &str)]) {
         let factor = factor.trim_end_matches(['}', ']']).parse().expect("a number");
         tensors.insert("prepare.0.factor".to_string(), Tensor::new(&[], vec![factor]).expect("fits"));
     }
-    let mut metadata = BTreeMap::from([("format".to_string(), weights::FORMAT.to_string())]);
+    let mut metadata = BTreeMap::from([("format".to_string(), ninc_runtime::weights::FORMAT.to_string())]);
     metadata.extend(set.iter().map(|(k, v)| (k.to_string(), v.to_string())));
     let store = Store { tensors, metadata, ..Store::default() };
     store.write(&place.join("echo.safetensors"), &System).expect("written");

@@ -98,7 +98,8 @@ impl Store {
             let numbers = self.whole.get(name).copied().unwrap_or(numbers);
             data.extend(numbers.bytes(&tensor.data));
             sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));
-            entries += &format!("{}{start},{}]}}", entry_of(name, &tensor.dims, numbers), data.len());
+            let (entry, shape) = (entry(name), shape_entry(&tensor.dims));
+            entries += &format!("{entry}{}{shape}{start},{}]}}", numbers.name(), data.len());
         }
         let sums = serde_json::to_string(&sums).expect("texts are valid JSON");
         for (key, value) in self.metadata.iter().chain([(&"crc32".to_string(), &sums)]) {
@@ -200,15 +201,15 @@ fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Writes a tensor as in the header, up to its two offsets. Compiled libraries look for these texts.
-pub fn entry(name: &str, dims: &[usize]) -> String {
-    entry_of(name, dims, Numbers::F32)
+/// Writes a tensor as in the header, up to its type. Compiled libraries look for these texts.
+pub fn entry(name: &str) -> String {
+    format!(r#",{}:{{"dtype":""#, quote(name))
 }
 
-fn entry_of(name: &str, dims: &[usize], numbers: Numbers) -> String {
+/// Writes what follows on a tensor's type in the header, up to its two offsets.
+pub fn shape_entry(dims: &[usize]) -> String {
     let dims: Vec<String> = dims.iter().map(|d| d.to_string()).collect();
-    let (name, dims, numbers) = (quote(name), dims.join(","), numbers.name());
-    format!(r#",{name}:{{"dtype":"{numbers}","shape":[{dims}],"data_offsets":["#)
+    format!(r#"","shape":[{}],"data_offsets":["#, dims.join(","))
 }
 
 /// Writes what stands in the header in front of the eight digits of a tensor's checksum.

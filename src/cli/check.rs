@@ -9,6 +9,7 @@ use ninc::front::diag::{has_errors, render, to_json};
 use ninc::model::Model;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::augment;
+use ninc_runtime::data::look::Look;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -67,7 +68,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 pub fn say(model: &Model, (file, data): (&Path, &Path), decode: bool, global: &GlobalOptions) -> Done {
     let (sets, place) = load_split(model, file, Some(data), pictures(model, None), false)?;
     output::print(&contents::text(model, place.as_deref(), &sets))?;
-    contents::look(sets.parts().into_iter().map(|(_, set)| set), decode, global)?;
+    let how = if decode { Look::Whole } else { Look::Heads };
+    contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
     let (input, (_, _, outputs)) = (input(model)?, result(model)?);
     classes::check_data(model, &sets)?;
     if let Some(data) = &model.data {

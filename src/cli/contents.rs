@@ -6,9 +6,12 @@ use super::output::{Done, grouped, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use ninc::front::source_name;
 use ninc::model::Model;
+use ninc_runtime::cache_folder;
 use ninc_runtime::data::look::{self, Look};
 use ninc_runtime::data::reading::{Reading, Skipped};
 use ninc_runtime::data::{Dataset, Sets};
+use ninc_runtime::image::disk::{self, Cache};
+use ninc_runtime::image::kept;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -76,11 +79,26 @@ fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
     table(&rows)
 }
 
-/// Looks at all pictures; those that are broken end the command together. Decodes them if `decode`, with a bar.
-pub fn look<'a>(parts: impl IntoIterator<Item = &'a Dataset>, decode: bool, global: &GlobalOptions) -> Done {
+/// Where decoded pictures are kept between commands.
+#[derive(clap::Args)]
+pub struct DataCache {
+    /// Decode all pictures anew, and keep none for later commands
+    #[arg(long)]
+    no_data_cache: bool,
+}
+
+impl DataCache {
+    /// Has decoded pictures kept in the user's cache folder, unless told otherwise.
+    pub fn open(&self) {
+        let folder = cache_folder::private().filter(|_| !self.no_data_cache);
+        kept::on_disk(folder.map(|folder| Cache::new(folder.join("pictures"), disk::BOUND)));
+    }
+}
+
+/// Looks at all pictures; those that are broken end the command together. Where it decodes them there is a bar.
+pub fn look<'a>(parts: impl IntoIterator<Item = &'a Dataset>, how: Look, global: &GlobalOptions) -> Done {
     let files = look::files(parts);
-    let how = if decode { Look::Whole } else { Look::Heads };
-    let bar = (decode && std::io::stderr().is_terminal()).then(|| {
+    let bar = (how == Look::Whole && std::io::stderr().is_terminal()).then(|| {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} pictures decoded  {eta} left");
         ProgressBar::new(files.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });

@@ -7,6 +7,7 @@ use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use super::{classes, contents};
 use ninc_runtime::data::batches::Source;
+use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Sets};
 use ninc_runtime::train::evaluate;
@@ -38,6 +39,8 @@ pub struct Args {
     /// Write the result as one page for a browser, with the confusion and the worst mistakes as pictures
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    cache: contents::DataCache,
     #[arg(long)]
     json: bool,
 }
@@ -89,7 +92,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "note: {some} of {all} images are tested, those that training keeps apart; `--part all` takes all"
         ));
     }
-    contents::look([&set], false, global)?;
+    contents::look([&set], Look::Heads, global)?;
+    args.cache.open();
     classes::note_absent(&classes, args.part.word(), &set, &sets.names);
     let preparation = match &weights.preparation {
         Some(preparation) => preparation.clone(),

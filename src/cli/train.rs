@@ -12,6 +12,7 @@ use ninc::graph::identity;
 use ninc::model::Model;
 use ninc_runtime::cache_folder;
 use ninc_runtime::classes::Classes;
+use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::preparer::{Compile, Preparer};
 use ninc_runtime::data::{Dataset, balance, cache};
@@ -83,6 +84,8 @@ pub struct Args {
     /// labels
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "json"])]
     preview: Option<PathBuf>,
+    #[command(flatten)]
+    cache: contents::DataCache,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
     json: bool,
@@ -135,7 +138,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
     let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
     output::note(contents::text(&model, place.as_deref(), &sets).trim_end());
-    contents::look(sets.parts().into_iter().map(|(_, set)| set), args.check_data, global)?;
+    // Their contents are part of what a checkpoint remembers, and find decoded ones.
+    let how = if args.check_data { Look::Whole } else { Look::Contents };
+    contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
+    args.cache.open();
     classes::check_data(&model, &sets)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");

@@ -257,7 +257,8 @@ fn ports(image: &mut Image, plan: &Plan, ports: &[Port], feeds: &[Feed]) -> Resu
 fn tensor(image: &mut Image, name: &str, dims: &[usize]) -> records::Port {
     records::Port {
         name: image.text(name.as_bytes()),
-        entry: image.text(store::entry(name, dims).as_bytes()),
+        entry: image.text(store::entry(name).as_bytes()),
+        shape: image.text(store::shape_entry(dims).as_bytes()),
         sum: image.text(store::sum_entry(name).as_bytes()),
         elements: dims.iter().product::<usize>() as u64,
         ..records::Port::default()

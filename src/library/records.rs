@@ -158,12 +158,13 @@ records! {
         offset: u64,
     }
 
-    /// An input, an output, a parameter, or a tensor of the preparation, which uses the first four fields and
+    /// An input, an output, a parameter, or a tensor of the preparation, which uses the first five fields and
     /// `offset` only.
     Port {
-        /// Its name, and the texts in front of its shape and its checksum in a weights file.
+        /// Its name, and the texts of a weights file in front of its type, behind that, and in front of its checksum.
         name: u64,
         entry: u64,
+        shape: u64,
         sum: u64,
         elements: u64,
         /// The memory that it lies in, as in `Buffer`.

@@ -1,4 +1,5 @@
-//! Whole files of each kind, from which damaged ones are made: the odd inputs of `tests/data/odd`, and small ones made here.
+//! Whole files of each kind, from which damaged ones are made: the odd inputs of `tests/data/odd`, and small ones made
+//! here.
 
 use ninc_runtime::Tensor;
 use ninc_runtime::data::prepare::{Form, Preparation};

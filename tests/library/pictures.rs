@@ -99,8 +99,13 @@ fn examples(place: &Place, program: &[&str], kinds: &[&str]) {
     for row in odd::table() {
         let name = odd::text(&row, "file").to_string();
         let known = kinds.iter().any(|kind| name.to_lowercase().ends_with(kind));
-        // CMYK is the decoder's matter, 16 bits are Pillow's.
-        let own = name == "ink.jpg" || (program[0] != "./c" && name.contains("16"));
+        // CMYK is the decoder's matter, 16 bits are Pillow's; a Rust decoder does not look behind a PNG's pixels.
+        let own = match program[0] {
+            "./c" => false,
+            "target/debug/classify" => name == "turned-behind.png",
+            _ => name.contains("16"),
+        };
+        let own = own || name == "ink.jpg";
         if let Some(within) = row["within"].as_f64().filter(|_| known && !own) {
             good.push((format!("{}/{name}", odd::folder().display()), within));
         }
@@ -142,4 +147,27 @@ fn examples_read_pictures_as_run_does() {
     if odd::has_pillow(&python) {
         examples(&place, &[&python, "lib/classify.py"], &["png", "jpg", "jpeg", "bmp"]);
     }
+}
+
+/// As its head says, but for the formats of the crate that nobody needs here: those take minutes to compile.
+#[test]
+#[ignore = "needs a package index; `tests/slow.sh rust-image` runs it"]
+fn the_rust_example_reads_pictures_by_the_crate_image() {
+    let place = Place::new();
+    network(&place, "light", [1, 7, 7], &Pictures::default());
+    place.good("cargo", &["new", "--quiet", "--vcs", "none", "classify"]);
+    fs::copy(place.path("lib/classify.rs"), place.path("classify/src/main.rs")).expect("copied");
+    let formats = ["--no-default-features", "--features", "png,jpeg,bmp,webp,gif,tiff,qoi"];
+    let manifest = ["--quiet", "--manifest-path", "classify/Cargo.toml"];
+    let added = place.start("cargo", &[&["add", "image", "--optional"], &manifest[..], &formats].concat()).output();
+    let added = added.expect("cargo starts");
+    if !added.status.success() {
+        return eprintln!("skipped: no package index: {}", String::from_utf8_lossy(&added.stderr));
+    }
+    let mut build = place.start("cargo", &[&["build", "--features", "image"], &manifest[..]].concat());
+    build.env("RUSTFLAGS", format!("-L {} -l static=light", place.path("lib").display()));
+    let built = build.env("CARGO_TARGET_DIR", place.path("target")).output().expect("cargo starts");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let kinds = ["png", "jpg", "jpeg", "bmp", "webp", "gif", "tif", "tiff", "qoi"];
+    examples(&place, &["target/debug/classify"], &kinds);
 }

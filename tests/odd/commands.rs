@@ -1,6 +1,6 @@
 //! The odd arrays, and all odd inputs through the commands.
 
-use super::{echo, echoed, folder, table, text};
+use super::{echo, echoed, folder, rows, text};
 use ninc_runtime::Error;
 use ninc_runtime::data;
 use ninc_runtime::spec::{Pictures, Source};
@@ -11,13 +11,6 @@ use std::process::Command;
 
 fn numbers(row: &Value, key: &str) -> Option<Vec<f64>> {
     row[key].as_array().map(|list| list.iter().flat_map(Value::as_f64).collect())
-}
-
-/// Paths of the odd files of these kinds, with their rows.
-fn rows(kinds: &[&str]) -> Vec<(String, Value)> {
-    let kind = |name: &str| kinds.iter().any(|kind| name.to_lowercase().ends_with(kind));
-    let path = |row: Value| (format!("{}/{}", folder().display(), text(&row, "file")), row);
-    table().into_iter().filter(|row| kind(text(row, "file"))).map(path).collect()
 }
 
 #[test]

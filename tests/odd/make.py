@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 import arrays
+import folders
 import pictures
 import reference
+import weights
 
 # Input shapes that the tests read pictures as: channels, height, width, how.
 SHAPES = [(3, 5, 8, "stretch"), (1, 6, 6, "crop")]
@@ -39,6 +41,15 @@ def table():
     for name, odd, data, gives in arrays.sets():
         row = {"file": name, "odd": odd, **({"error": gives} if isinstance(gives, str) else {"labels": gives.tolist()})}
         rows.append((row, data))
+    for name, odd, data, more in weights.good():
+        rows.append(({"file": name, "odd": odd, "arguments": more, "scores": weights.scores().tolist()}, data))
+    for name, odd, data, more, words in weights.bad():
+        rows.append(({"file": name, "odd": odd, "arguments": more, "error": words}, data))
+    for name, odd, files, classes, train, test, skipped in folders.good():
+        gives = {"classes": classes, "train": train, "test": test, "skipped": skipped}
+        rows.append(({"folder": name, "odd": odd, "files": files, **gives}, None))
+    for name, odd, files, words in folders.bad():
+        rows.append(({"folder": name, "odd": odd, "files": files, "error": words}, None))
     return rows
 
 
@@ -47,13 +58,18 @@ def readme(rows):
         "# Odd inputs",
         "",
         "Made by `tests/odd/make.py`, which also has the right values (Pillow's and NumPy's, in `table.json`).",
-        "`tests/odd.rs` runs them all.",
+        "`tests/odd.rs` runs them all. Weights are for a linear layer from four numbers to three classes; folders are lists",
+        "in `table.json`, which the tests make.",
         "",
         "| file | what is odd about it | what it must give |",
         "|---|---|---|",
     ]
     for row, _ in rows:
-        if "error" in row:
+        if "skipped" in row:
+            gives = f"{len(row['classes'])} classes, {row['train']} and {row['test']} images, {row['skipped']} left out"
+        elif "scores" in row:
+            gives = " ".join(["the scores that NumPy computes", *([f"with `{' '.join(row['arguments'])}`"] if row["arguments"] else [])])
+        elif "error" in row:
             gives = f"error: \"… {row['error']} …\""
         elif "prepared" in row:
             gives = "its numbers over 255, for weights with `scale` that learned from bytes"
@@ -61,7 +77,8 @@ def readme(rows):
             gives = "ten images with the labels 0, 1, 2, 0, …"
         else:
             gives = "the pixels that Pillow shows" + (f", within {row['within']}" if row["within"] else "")
-        lines.append(f"| `{row['file']}` | {row['odd']} | {gives} |")
+        name = row.get("file") or f"{row['folder']}/"
+        lines.append(f"| `{name}` | {row['odd']} | {gives} |")
     return "\n".join(lines) + "\n"
 
 
@@ -93,7 +110,8 @@ def main():
         return
     folder.mkdir(parents=True, exist_ok=True)
     for row, data in rows:
-        (folder / row["file"]).write_bytes(data)
+        if data is not None:
+            (folder / row["file"]).write_bytes(data)
     (folder / "table.json").write_text(text)
     (folder / "README.md").write_text(readme(rows))
 

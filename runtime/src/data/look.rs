@@ -15,6 +15,8 @@ const LISTED: usize = 20;
 pub enum Look {
     /// Their heads, and whether they end as they should.
     Heads,
+    /// The same, while they are read as a whole, because their contents will be asked for.
+    Contents,
     /// They are decoded.
     Whole,
 }
@@ -36,11 +38,7 @@ pub fn look(files: &[&Path], how: Look, threads: usize, each: &(dyn Fn() + Sync)
     let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let seen = match how {
-                Look::Heads => image::look(file),
-                Look::Whole => image::check(file),
-            };
-            if let Err(e) = seen {
+            if let Err(e) = image::look(file, how) {
                 broken.lock().unwrap_or_else(PoisonError::into_inner).push((file.to_path_buf(), e.message));
             }
             each();

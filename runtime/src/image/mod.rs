@@ -1,18 +1,22 @@
 //! Pictures as the network wants them: upright, opaque, with its channels and size, numbers from 0 to 255.
 
+pub mod disk;
 mod ends;
 mod jpeg;
 mod jpeg_scan;
 pub mod kept;
+pub mod print;
 pub mod profile;
 pub mod resize;
 
 use crate::data::files;
+use crate::data::look::Look;
 use crate::spec::{Grey, Pictures, Resize};
 use crate::{Error, Result};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use print::Print;
 use resize::Raster;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -29,8 +33,16 @@ const WORK: u64 = 32 << 20;
 
 /// Reads a picture (its format told by its contents) as `[channels, height, width]`.
 pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
-    let bytes = files::read(path, BYTES)?;
-    let image = decode(&bytes, path)?;
+    of_bytes(&read(path)?, path, dims, pictures)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    files::read(path, BYTES)
+}
+
+/// Like [`picture`], of a file's contents.
+fn of_bytes(bytes: &[u8], path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
+    let image = decode(bytes, path)?;
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }
 
@@ -47,7 +59,7 @@ pub struct Seen {
 
 /// Decodes a picture to say what it is like.
 pub fn survey(path: &Path) -> Result<Seen> {
-    let image = decode(&files::read(path, BYTES)?, path)?;
+    let image = decode(&read(path)?, path)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     // A compressed grey picture is a little off grey.
     let far = |p: &image::Rgb<u8>| p.0.iter().max().zip(p.0.iter().min()).is_some_and(|(high, low)| high - low > 16);
@@ -56,28 +68,46 @@ pub fn survey(path: &Path) -> Result<Seen> {
     Ok(Seen { width, height, colour })
 }
 
-/// Decodes a picture to find out what is wrong with it.
-pub fn check(path: &Path) -> Result<()> {
-    decode(&files::read(path, BYTES)?, path).map(|_| ())
+/// Looks at a picture and gives nothing but what is wrong with it. Where its head and how it ends tell nothing, it is
+/// decoded.
+pub fn look(path: &Path, how: Look) -> Result<()> {
+    if how == Look::Heads {
+        return ends_of(path);
+    }
+    let state = print::state(path)?;
+    let bytes = read(path)?;
+    Print::remember(path, state, &bytes);
+    let (start, end) = (&bytes[..bytes.len().min(START)], &bytes[bytes.len().saturating_sub(END)..]);
+    let head = |format| opened(Cursor::new(&bytes), format).is_ok();
+    match how == Look::Contents && is_usual(start, end, bytes.len() as u64, head) {
+        true => Ok(()),
+        false => decode(&bytes, path).map(|_| ()),
+    }
 }
 
-/// Looks at a picture's head and at how it ends; where that tells nothing, it is decoded.
-pub fn look(path: &Path) -> Result<()> {
+/// Bytes of a file's start and end that [`look`] looks at.
+const START: usize = 64;
+const END: usize = 12;
+
+/// Looks at the head and the end alone.
+fn ends_of(path: &Path) -> Result<()> {
     let failed = |e| Error::file("read", path, &e);
     let mut file = files::open(path)?;
     let length = file.metadata().map_err(failed)?.len();
-    let part = |file: &mut File, at: u64, size: u64| {
-        let mut bytes = vec![0; size.min(length) as usize];
+    let part = |file: &mut File, at: u64, size: usize| {
+        let mut bytes = vec![0; size.min(length as usize)];
         file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map_err(failed)?;
         Ok::<_, Error>(bytes)
     };
-    let (start, end) = (part(&mut file, 0, 64)?, part(&mut file, length.saturating_sub(12), 12)?);
-    let sound = |format| {
-        ends::usual(format, &start, &end, length) == Some(true)
-            && file.rewind().is_ok()
-            && opened(BufReader::new(&file), format).is_ok()
-    };
-    if length <= BYTES && image::guess_format(&start).is_ok_and(sound) { Ok(()) } else { check(path) }
+    let (start, end) = (part(&mut file, 0, START)?, part(&mut file, length.saturating_sub(END as u64), END)?);
+    let head = |format| file.rewind().is_ok() && opened(BufReader::new(&file), format).is_ok();
+    if is_usual(&start, &end, length, head) { Ok(()) } else { decode(&read(path)?, path).map(|_| ()) }
+}
+
+/// Does a file have a usual end, and a `head` that a decoder takes?
+fn is_usual(start: &[u8], end: &[u8], length: u64, head: impl FnOnce(ImageFormat) -> bool) -> bool {
+    let sound = |format| ends::usual(format, start, end, length) == Some(true) && head(format);
+    length <= BYTES && image::guess_format(start).is_ok_and(sound)
 }
 
 /// Makes a decoder with bounds on size and memory, of a picture with pixels.

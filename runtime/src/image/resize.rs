@@ -51,8 +51,8 @@ impl Raster {
         self.middle([width, height], width, height)
     }
 
-    /// Makes the part of `width` x `height` pixels in the middle of the picture brought to the size `whole`. Nothing else of
-    /// that is computed: of a long and narrow picture it could be thousands of times the part.
+    /// Makes the middle of the picture brought to the size `whole`: `width` x `height` pixels, and nothing else of it,
+    /// which of a long and narrow picture could be thousands of times that.
     pub fn middle(self, whole: [usize; 2], width: usize, height: usize) -> Raster {
         let (x, y) = ((whole[0] - width) / 2, (whole[1] - height) / 2);
         let same = whole[0] == self.width && width == self.width;
