@@ -230,7 +230,7 @@ fn the_verifier_names_what_is_wrong() {
     assert!(check(&module).iter().any(|e| e.what.contains("not in scope")));
 }
 
-/// Products of tiles: their text survives, and what is no tile is named.
+/// Products of tiles: their text survives, and what is not a tile is named.
 #[test]
 fn tiles_have_a_text_and_rules() {
     let ok = "micro_kernel t(a: bf16 read, b: i32 read, c: f32 readwrite, n: int) {\n\

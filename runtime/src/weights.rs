@@ -78,8 +78,8 @@ impl Weights {
         Weights::from_store(Store::read(path, false)?, path)
     }
 
-    /// As [`Weights::read`], while `work` runs with what the file's header says of the preparation and of formats: on a
-    /// thread beside it where the header has a right checksum, else before it. An error of the file comes before
+    /// Like [`Weights::read`], while `work` runs with what the file's header says of the preparation and of formats: on
+    /// a thread beside it where the header has a right checksum, else before it. An error of the file comes before
     /// anything of `work`.
     pub fn read_beside<T>(
         path: &Path,

@@ -73,9 +73,10 @@ impl Format {
 /// How good a network is.
 #[derive(Clone, Copy, Debug)]
 struct Quality {
-    /// In per cent.
+    /// Accuracy in per cent.
     accuracy: f64,
-    /// Of the scores, against the float network's: squares of the scores over squares of the differences, in decibels.
+    /// Signal to noise of the scores against the float network's: squares of the scores over squares of the
+    /// differences, in decibels.
     snr: f64,
 }
 
@@ -188,8 +189,8 @@ impl Data {
     }
 }
 
-/// Images to measure ranges on, and others to validate on: the data's own validation part, else every so many-th of
-/// the training part.
+/// Picks images to measure ranges on, and others to validate on: the data's own validation part, else images of the
+/// training part at equal distances.
 fn parts(sets: &Sets) -> Done<(Dataset, Dataset)> {
     let rows = &sets.train.rows;
     let part = |rows: Vec<u32>| Dataset { rows: Arc::new(rows), ..sets.train.clone() };
@@ -327,7 +328,7 @@ impl Bench<'_> {
     }
 }
 
-/// In per cent.
+/// Returns the accuracy in per cent.
 fn accuracy(scored: &Scored) -> f64 {
     let outputs = (scored.scores.len() / scored.labels.len().max(1)).max(1);
     let right = |(scores, label): &(&[f32], &u32)| evaluate::best(scores) == **label as usize;

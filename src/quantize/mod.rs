@@ -34,7 +34,7 @@ pub struct Network {
     layers: Vec<Layer>,
     /// What each layer has in floats.
     floats: BTreeMap<String, Floats>,
-    /// Of the values that layers may read as bytes.
+    /// Histograms of the values that layers may read as bytes.
     histograms: HashMap<NodeId, Histogram>,
 }
 

@@ -19,12 +19,12 @@ pub struct Floats {
     pub means: Vec<f64>,
 }
 
-/// The same in whole numbers.
+/// A layer's numbers, whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whole {
     /// -127 to 127.
     pub weight: Tensor,
-    /// Of each output's weights.
+    /// Scales of each output's weights.
     pub scales: Tensor,
     /// In units of the product of both scales.
     pub bias: Tensor,

@@ -17,7 +17,7 @@ impl Dataset {
         self.values_of(items, self.images.dims)
     }
 
-    /// The same with pictures in files brought to another size; what lies in memory has its own.
+    /// Like `values`, with pictures in files brought to another size; what lies in memory has its own.
     pub(super) fn values_of(&self, items: impl ExactSizeIterator<Item = usize>, dims: [usize; 3]) -> Result<Values> {
         let rows: Vec<usize> = items.map(|item| self.rows[item] as usize).collect();
         let size = dims.iter().product();

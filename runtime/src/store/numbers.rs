@@ -6,15 +6,15 @@ use safetensors::Dtype;
 /// How numbers lie in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// As they are.
+    /// Float32, unchanged.
     F32,
     /// IEEE half precision: 11 significant bits, up to 65,504.
     F16,
     /// 8 significant bits, the range of float32.
     Bf16,
-    /// Whole, -128 to 127.
+    /// Whole numbers from -128 to 127.
     I8,
-    /// Whole, 32 bits.
+    /// Whole numbers of 32 bits.
     I32,
 }
 

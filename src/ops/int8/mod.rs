@@ -35,12 +35,12 @@ fn bytes(ty: &Type) -> Result<(), ShapeError> {
     }
 }
 
-/// The same type with bytes instead of floats.
+/// Returns the type with bytes instead of floats.
 fn of_bytes(ty: Type) -> Type {
     Type { dtype: DType::U8, ..ty }
 }
 
-/// The same type with floats instead of bytes.
+/// Returns the type with floats instead of bytes.
 fn of_floats(ty: &Type) -> Type {
     Type { dtype: DType::F32, ..ty.clone() }
 }

@@ -20,7 +20,7 @@ enum Form {
     Plane,
 }
 
-/// A micro-kernel has six parameters at most, one of which is the result.
+/// The most operands of a micro-kernel, which has six parameters at most and the result is one.
 const MOST: usize = 5;
 
 /// `result[i] = function(operands at i)`. An operand of the result's type is read element by element; a shared `[]`

@@ -17,7 +17,7 @@ const COLUMNS: usize = 256;
 pub enum To {
     /// Floats.
     Floats,
-    /// Bytes, of which this one stands for 0.
+    /// Bytes; `zero` stands for 0.
     Bytes {
         /// The byte for 0.
         zero: usize,

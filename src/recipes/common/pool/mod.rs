@@ -133,7 +133,7 @@ pub(in crate::recipes) fn avg_over(cx: &mut LowerCx, shape: &Pooling) -> Lowered
     Ok(())
 }
 
-/// The same of bytes, rounded to the nearest one.
+/// Like [`avg`], of bytes, rounded to the nearest one.
 pub fn avg_bytes(cx: &mut LowerCx, window: &Window) -> Lowered {
     let shape = Pooling::forward(cx, window)?;
     let mut d = KernelWithOperands::new(cx, "avg_pool_bytes", Access::Write);
