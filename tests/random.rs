@@ -44,22 +44,28 @@ fn compiled_training_agrees_with_the_interpreter() {
     assert!(compared > 90, "only {compared} networks could be trained");
 }
 
-/// The same bits for any number of threads, dropout and all, over several steps.
+/// A step of training, dropout and all, and a batch at inference, which threads share by groups of images.
 #[test]
 fn threads_do_not_change_a_bit() {
     let mut trained = 0;
     for seed in 3000..3012 {
         let mut model = nets::model(nets::random(seed));
         model.train = Some(nets::recipe(1));
-        let run = |threads| {
-            let mut program = pipeline::training(&model, &Options { threads, ..Options::default() }).ok()?;
+        let compiled = |training: bool, threads| {
+            let options = Options { threads, ..Options::default() };
+            if training { pipeline::training(&model, &options) } else { pipeline::inference(&model, &options) }
+        };
+        let run = |training, threads| {
+            let mut program = compiled(training, threads).ok()?;
             Some(nets::run_engine(program.engine.as_mut(), &Values::new(seed), 37))
         };
-        let one = run(1);
-        for threads in [2, 3, 7] {
-            assert_eq!(bits(&run(threads)), bits(&one), "network {seed}, {threads} threads");
+        for training in [true, false] {
+            let one = run(training, 1);
+            for threads in [2, 3, 7] {
+                assert_eq!(bits(&run(training, threads)), bits(&one), "network {seed}, {threads} threads, {training}");
+            }
+            trained += usize::from(one.is_some() && training);
         }
-        trained += usize::from(one.is_some());
     }
     assert!(trained > 6, "only {trained} networks could be trained");
 }

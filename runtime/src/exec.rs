@@ -4,12 +4,13 @@
 
 use crate::buffer::Buffer;
 use crate::plan::{Home, Launch, Plan, Port};
-use crate::threads::{Pool, Worker};
+use crate::threads::Pool;
 use crate::{Engine, Error, Feed, Result, Tensor};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+mod apart;
 pub(crate) mod ports;
 
 /// Compiled kernels, by index.
@@ -42,6 +43,12 @@ unsafe impl Send for Addresses {}
 // SAFETY: as above.
 #[allow(unsafe_code)]
 unsafe impl Sync for Addresses {}
+
+impl Addresses {
+    fn get(&self, i: usize) -> *mut u8 {
+        self.0[i]
+    }
+}
 
 /// A plan with its code, its memory and its threads.
 pub struct Executor {
@@ -79,13 +86,12 @@ impl Executor {
             scratch.push(Buffer::zeroed(most)?);
         }
         let scratch_args = Addresses(scratch.iter_mut().map(|b| b.bytes_mut().as_mut_ptr()).collect());
-        let count = plan.every_launch().map(|l| l.buffers.len()).sum();
         Ok(Executor {
             persistent: Buffer::zeroed(plan.persistent_bytes)?,
             arena: Buffer::default(),
             scratch,
             stale: true,
-            args: Addresses(Vec::with_capacity(count)),
+            args: Addresses(vec![]),
             scratch_args,
             profile: None,
             plan,
@@ -99,36 +105,40 @@ impl Executor {
     /// to it.
     fn reserve(&mut self, plan: &Plan, images: usize) -> Result<()> {
         let bytes = plan.room(images).ok_or_else(|| Error::new(format!("a batch of {images} is too large")))?;
+        self.enlarge(bytes)?;
+        let persistent = self.persistent.bytes_mut().as_mut_ptr();
+        self.args = arguments(plan, images, persistent, self.arena.bytes_mut().as_mut_ptr());
+        Ok(())
+    }
+
+    /// Makes the arena as large as this.
+    fn enlarge(&mut self, bytes: usize) -> Result<()> {
         if bytes > self.arena.len() {
             // The old one goes first: both may not fit.
             self.arena = Buffer::default();
             self.arena = Buffer::zeroed(bytes)?;
         }
-        let persistent = self.persistent.bytes_mut().as_mut_ptr();
-        let arena = self.arena.bytes_mut().as_mut_ptr();
-        self.args.0.clear();
-        for launch in plan.every_launch() {
-            self.args.0.extend(launch.buffers.iter().map(|&buffer| match plan.start(buffer, images) {
-                (Home::Persistent, offset) => persistent.wrapping_add(offset),
-                (Home::Arena, offset) => arena.wrapping_add(offset),
-            }));
-        }
         Ok(())
     }
 
-    /// Runs the launches (after the preparations, if they are due) for these images of `total`.
+    /// Runs the launches (after the preparations, if they are due) for these images of `total`, each by all threads.
     fn launch(&mut self, plan: &Plan, prepare: bool, images: Range<usize>, total: usize) -> Result<()> {
+        let last = if images.end == total { plan.launches.len() } else { plan.finish };
+        let skip = if prepare { 0 } else { plan.prepare.len() };
+        self.together(plan, skip..plan.prepare.len() + last, images, total)
+    }
+
+    /// Runs some of all launches.
+    fn together(&mut self, plan: &Plan, launches: Range<usize>, images: Range<usize>, total: usize) -> Result<()> {
         let batch = images.len();
         let vars = [batch as i64, images.start as i64, total as i64];
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
         let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
-        let skip = if prepare { 0 } else { plan.prepare.len() };
-        let end = plan.prepare.len() + if images.end == total { plan.launches.len() } else { plan.finish };
         self.threads.run(&|worker| {
             let mut at = 0;
-            for (i, launch) in plan.every_launch().take(end).enumerate() {
-                if i >= skip {
-                    region.run(worker, launch, at);
+            for (i, launch) in plan.every_launch().take(launches.end).enumerate() {
+                if i >= launches.start {
+                    region.run(worker.index(), launch, at, worker.share(launch.iterations.count(batch)));
                     if worker.barrier().is_err() {
                         return;
                     }
@@ -148,7 +158,16 @@ impl Executor {
     }
 }
 
-/// What all workers of a parallel region share.
+/// Where all launches' buffers are in a run of `images` images.
+fn arguments(plan: &Plan, images: usize, persistent: *mut u8, arena: *mut u8) -> Addresses {
+    let place = |&buffer: &usize| match plan.start(buffer, images) {
+        (Home::Persistent, offset) => persistent.wrapping_add(offset),
+        (Home::Arena, offset) => arena.wrapping_add(offset),
+    };
+    Addresses(plan.every_launch().flat_map(|launch| launch.buffers.iter().map(place)).collect())
+}
+
+/// What all workers of a parallel region share, or what one has to itself.
 struct Region<'a> {
     code: &'a dyn Code,
     vars: [i64; 3],
@@ -158,18 +177,17 @@ struct Region<'a> {
 }
 
 impl Region<'_> {
-    /// Runs this worker's iterations of a launch, whose arguments start at `at`.
-    fn run(&self, worker: &Worker, launch: &Launch, at: usize) {
-        let iterations = worker.share(launch.iterations.count(self.batch));
+    /// Runs iterations of a launch, whose arguments start at `at`, on the thread that is this worker.
+    fn run(&self, worker: usize, launch: &Launch, at: usize, iterations: Range<usize>) {
         if iterations.is_empty() {
             return;
         }
         let args = &self.args.0[at..at + launch.buffers.len()];
-        let scratch = self.scratch.0[worker.index()];
+        let scratch = self.scratch.get(worker);
         let (begin, end) = (iterations.start as i64, iterations.end as i64);
-        // SAFETY: `reserve` pointed the arguments to memory of the sizes in the plan for this batch; the scratch memory
-        // is this worker's and as large as the largest kernel asks for; workers have different iterations, which the
-        // kernel's parallel loop makes independent; barriers separate the launches.
+        // SAFETY: `arguments` are memory of the sizes in the plan for this batch; the scratch memory is this worker's
+        // and as large as the largest kernel asks for; workers have different iterations, which the kernel's parallel
+        // loop makes independent, and barriers separate the launches; or they have different memory.
         #[allow(unsafe_code)]
         unsafe {
             self.code.call(launch.kernel, args.as_ptr(), self.vars.as_ptr(), begin, end, scratch)
@@ -210,6 +228,15 @@ impl Engine for Executor {
         let plan = whole.for_batch(batch);
         let mut call = ports::Call::new(plan, batch, inputs, outputs)?;
         self.batch = batch;
+        if let Some(most) = self.apart(plan, batch) {
+            if self.stale {
+                self.reserve(plan, 1)?;
+                self.together(plan, 0..plan.prepare.len(), 0..1, batch)?;
+                self.stale = false;
+            }
+            self.run_apart(plan, &mut call, batch, most)?;
+            return Ok(call.into_results());
+        }
         let group = plan.group_of(batch);
         self.reserve(plan, group)?;
         for first in (0..batch).step_by(group) {
@@ -234,7 +261,9 @@ impl Engine for Executor {
     }
 
     fn arena_bytes(&self, batch: usize) -> usize {
-        self.plan.arena_bytes(batch)
+        let plan = self.plan.for_batch(batch);
+        let apart = self.apart(plan, batch).and_then(|most| plan.room(most)?.checked_mul(self.threads.count()));
+        apart.unwrap_or_else(|| plan.arena_bytes(batch))
     }
 
     fn set_profile(&mut self, on: bool) {

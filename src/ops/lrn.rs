@@ -67,12 +67,15 @@ attributes! {
 }
 
 /// Sizes, constants and images that tests try: even and odd, wider than the channels, exponents in and out of practice.
-const TRIED: [(usize, f64, f64, f64, &[usize]); 5] = [
+const TRIED: [(usize, f64, f64, f64, &[usize]); 7] = [
     (5, 1e-4, 0.75, 1.0, &[7, 3, 4]),
     (5, 0.5, 0.75, 2.0, &[16, 2, 3]),
     (3, 1.0, 0.5, 1.0, &[33]),
     (4, 0.3, 1.5, 0.5, &[9, 2, 2]),
     (9, 0.2, 0.75, 1.0, &[3, 1, 2]),
+    // More neighbours than are written out, and more than there are channels.
+    (60, 5.0, 0.75, 1.0, &[50, 1, 2]),
+    (1_000_000, 1e6, 0.75, 1.0, &[6, 2, 2]),
 ];
 
 impl Lrn {

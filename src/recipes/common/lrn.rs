@@ -41,6 +41,9 @@ impl Lrn {
     }
 }
 
+/// Terms of a sum that are written out; more are a loop.
+const UNROLLED: usize = 32;
+
 /// The lrn of one row of channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Row {
@@ -53,14 +56,26 @@ impl Row {
     fn new(cx: &LowerCx, lrn: &Lrn) -> Result<Row, LowerError> {
         let ty = &cx.result.ty;
         match ty.chw() {
-            Some((channels, _, _)) if lrn.size > 0 => Ok(Row { lrn: *lrn, channels, lanes: cx.target.lanes }),
+            Some((channels, _, _)) if lrn.size > 0 && channels > 0 => Ok(Row { lrn: *lrn, channels, lanes: cx.target.lanes }),
             _ => Err(LowerError::Bug(format!("{}: lrn over {} channels of {ty}", cx.name, lrn.size))),
         }
     }
 
+    /// Neighbours before and after a channel: there are none beyond the first and the last, however large the size.
+    fn reach(&self) -> (usize, usize) {
+        let (before, after) = self.lrn.reach();
+        (before.min(self.channels - 1), after.min(self.channels - 1))
+    }
+
+    /// Channels of a neighbourhood.
+    fn terms(&self) -> usize {
+        let (before, after) = self.reach();
+        before + 1 + after
+    }
+
     /// Elements of a padded row.
     fn padded(&self) -> usize {
-        self.channels + self.lrn.size - 1
+        self.channels + self.terms() - 1
     }
 
     /// Where the gradient's terms begin in scratch memory: squares, padded; ratios dy·x·s^-beta/s, padded; powers
@@ -77,20 +92,28 @@ impl Row {
         }
     }
 
-    /// The sum of `size` consecutive terms from element `base + at` on.
+    /// The sum of a neighbourhood's consecutive terms from element `base + at` on.
     fn sum(&self, b: &mut MicroKernelBuilder, scratch: Param, base: usize, at: &Index, lanes: u32) -> Val {
         let place = |j: usize| at.clone().offset((base + j) as i64);
         let mut sum = b.load(scratch, place(0), lanes);
-        for j in 1..self.lrn.size {
+        let unrolled = self.terms().min(UNROLLED);
+        for j in 1..unrolled {
             let term = b.load(scratch, place(j), lanes);
             sum = b.add(sum, term);
+        }
+        if unrolled < self.terms() {
+            let sums = b.repeat("j", self.terms() - unrolled, &[sum], |b, j, sums| {
+                let term = b.load(scratch, place(unrolled).plus(j, 1), lanes);
+                vec![b.add(sums[0], term)]
+            });
+            sum = sums[0];
         }
         sum
     }
 
     /// Squares of `x` into the padded row at element 0.
     fn squares(&self, b: &mut MicroKernelBuilder, x: Param, scratch: Param) {
-        let (before, _) = self.lrn.reach();
+        let (before, _) = self.reach();
         self.pad(b, scratch, 0, before);
         b.elements(self.channels, self.lanes, |b, at, lanes| {
             let value = b.load(x, at.clone(), lanes);
@@ -157,7 +180,7 @@ pub fn grad(cx: &mut LowerCx, lrn: &Lrn) -> Lowered {
         let dx = b.pointer("dx", Elem::F32, Access::Write);
         let scratch = b.pointer("scratch", Elem::F32, Access::ReadWrite);
         // The channels whose neighbourhood holds i lie the other way round.
-        let (_, after) = row.lrn.reach();
+        let (_, after) = row.reach();
         row.squares(b, x, scratch);
         row.pad(b, scratch, ratios, after);
         b.elements(row.channels, row.lanes, |b, at, lanes| {
