@@ -61,8 +61,9 @@ fn an_earlier_training_is_replaced_only_when_asked() {
     place.good(&line(&said, "to go on with it: ninc "));
     let last = Checkpoint::read(&place.path("out/tiny.checkpoint")).expect("whole");
     assert_eq!((last.cursor.step, last.cursor.epoch), (58, 2), "two epochs of 29 steps");
-    let replace = [&line(&said, "to replace it: ninc ")[..], &["--seed", "9", "--steps", "4", "--keep", "2"]].concat();
-    place.good(&replace);
+    let replace = line(&said, "to replace it: ninc ");
+    assert_eq!(replace, ["train", "tiny.nin", "--seed", "9", "--overwrite"]);
+    place.good(&[&replace[..], &["--steps", "4", "--keep", "2"]].concat());
     assert_eq!(steps_kept(&place), [4], "of the earlier training nothing is left");
     assert_eq!(Checkpoint::read(&place.path("out/tiny.checkpoint")).expect("whole").identity.seed, 9);
 }

@@ -20,6 +20,7 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// A folder for the library, and for the dumps that `--emit` asks for; without it nothing is written
     #[arg(short, long, value_name = "DIR")]
@@ -47,6 +48,7 @@ pub struct Args {
     /// The weights inside the library instead of a file beside it
     #[arg(long, requires = "weights")]
     embed: bool,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

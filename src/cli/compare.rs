@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
     #[arg(long)]
@@ -38,6 +39,7 @@ pub struct Args {
     /// Differences up to this part of a value's largest number are rounding
     #[arg(long, default_value_t = 1e-4, value_name = "PART")]
     tolerance: f64,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -18,6 +18,7 @@ mod report;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// The weights; without it they are looked for beside the model and in out/
     #[arg(long)]
@@ -41,6 +42,7 @@ pub struct Args {
     report: Option<PathBuf>,
     #[command(flatten)]
     cache: contents::DataCache,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

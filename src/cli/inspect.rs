@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod check;
 mod classes;
+mod command_line;
 mod compare;
 mod contents;
 mod devices;

@@ -27,6 +27,7 @@ const BATCH: usize = 64;
 
 #[derive(clap::Args, Clone)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// Pictures (PNG, JPEG, BMP, WebP, GIF, TIFF, QOI), folders of them, or .npy arrays [N,C,H,W], as the training data
     /// were before their preparation
@@ -44,8 +45,8 @@ pub struct Args {
     #[command(flatten)]
     renames: Renames,
     /// How many classes to show
-    #[arg(long, default_value_t = 5, value_name = "K")]
-    top: usize,
+    #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
     /// One JSON object an image
     #[arg(long)]
     json: bool,
@@ -160,14 +161,14 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
 fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: &Classes) -> Done {
     let (name, outputs) = (|output| classes.name(output), classes.outputs());
     if args.csv {
-        let columns = (1..=args.top.clamp(1, outputs)).map(|k| format!(",class{k},probability{k}"));
+        let columns = (1..=(args.top as usize).min(outputs)).map(|k| format!(",class{k},probability{k}"));
         output::line(&format!("input{}", columns.collect::<String>()))?;
     }
     for (image, scored) in images.iter().zip(result.data.chunks_exact(outputs)) {
         let probabilities = scores.probabilities(scored);
         let mut order: Vec<usize> = (0..outputs).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-        order.truncate(args.top.max(1));
+        order.truncate(args.top as usize);
         if args.json {
             let top: Vec<_> = order
                 .iter()

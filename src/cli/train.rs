@@ -6,7 +6,7 @@ use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
 use super::weights::Renames;
-use super::{classes, contents};
+use super::{classes, command_line, contents};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -37,6 +37,7 @@ const OUT: &str = "out";
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// File or folder of the data
     #[arg(long, value_name = "PATH")]
@@ -51,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     epochs: Option<f64>,
     /// Steps, instead of the recipe's length
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// Images per step, instead of the recipe's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -132,7 +133,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let resumed = start::checkpoint(args, &model)?;
     let replaces = match args.preview {
         Some(_) => vec![],
-        None => earlier::files(args, &model, resumed.as_ref())?,
+        None => earlier::files(args, &global.set, &model, resumed.as_ref())?,
     };
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
@@ -205,13 +206,12 @@ fn finish(
     time: Duration,
 ) -> Done {
     let Some(test) = &outcome.test else {
-        let file = args.file.display();
-        let out = args.out.display();
+        let resume: &[&str] = if args.resume.is_some() { &[] } else { &["--resume"] };
         output::note(&format!(
-            "stopped after step {}; saved {}. Go on with the same options and --resume: ninc train {file} --out {out} \
-             --resume",
+            "stopped after step {}; saved {}. Go on: {}",
             outcome.steps,
-            outcome.checkpoint.display()
+            outcome.checkpoint.display(),
+            command_line::again(resume)
         ));
         return Err(Failure::Interrupted);
     };

@@ -19,6 +19,7 @@ use std::time::Duration;
 /// Arguments of `ninc tune`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
     /// Images per run [default: the recipe's batch]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]

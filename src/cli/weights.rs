@@ -28,6 +28,7 @@ pub struct Args {
     /// Write the tensors here, with the file's texts, under their new names
     #[arg(short, long, value_name = "FILE.safetensors")]
     out: Option<PathBuf>,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

@@ -130,7 +130,7 @@ fn help(token: &Token, found: &str, [previous, next]: [&str; 2], positives: &[Ru
     let wants = |rule: Rule| positives.contains(&rule);
     let starts_value = matches!(token.kind, TokenKind::Word | TokenKind::Number | TokenKind::Text) || found == "[";
     Some(match found {
-        ";" => "statements end with their line and need no `;`".into(),
+        ";" => "statements end where the next one begins, without `;`".into(),
         ":" if wants(Rule::equals) => "values are given with `=`".into(),
         "=" if wants(Rule::colon) => "an input's shape follows a colon: `input image: [3, 32, 32]`".into(),
         "=" if previous == "=" || next == "=" => "one `=` gives a value; the language compares nothing".into(),

@@ -313,7 +313,14 @@ pub fn load_split(spec: &DataSpec, path: Option<&Path>, input: &[usize], former:
         })
     };
     let mut sets = match &spec.source {
-        Source::Digits => digits::load()?,
+        Source::Digits => match path {
+            None => digits::load()?,
+            Some(path) => {
+                let message = format!("{} would not be read: `source = digits` is part of ninc", path.display());
+                let help = "leave `--data` out, or give the model another source, such as `source = folder`";
+                return Err(Error::new(message).with_help(help));
+            }
+        },
         Source::Mnist => idx::load(need("mnist", "the folder with the IDX files")?, idx::MNIST)?,
         Source::FashionMnist => {
             let debian = Path::new("/usr/share/datasets/fashion-mnist");

@@ -146,7 +146,7 @@ fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     };
     let Ok(format) = image::guess_format(bytes) else {
         return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
-            .with_help(format!("{KINDS} are, and .npy arrays of float32")));
+            .with_help(format!("{KINDS} are, and .npy arrays of numbers")));
     };
     let mut turned = None;
     match format {

@@ -42,9 +42,10 @@ impl Times {
         self.sorted.len()
     }
 
-    /// Returns the median in seconds.
+    /// Returns the median in seconds: of an even number of rounds the mean of the two in the middle.
     pub fn median(&self) -> f64 {
-        self.quantile(0.5)
+        let middle = |i: usize| self.sorted[i].as_secs_f64();
+        (middle((self.len() - 1) / 2) + middle(self.len() / 2)) / 2.0
     }
 
     /// Returns the seconds that this part of the rounds takes at most.

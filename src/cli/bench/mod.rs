@@ -25,7 +25,9 @@ enum Mode {
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Model file, NAME.nin
     file: PathBuf,
+    /// What to time: inference, or a whole step of training
     #[arg(long, value_enum, default_value = "infer")]
     mode: Mode,
     /// Images per run [default: the recipe's batch]

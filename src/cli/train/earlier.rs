@@ -1,6 +1,7 @@
 //! Work of an earlier training where this one would write: it is replaced only where that is asked for.
 
 use super::Args;
+use crate::cli::command_line::{again, quoted};
 use crate::cli::output::{Done, Failure};
 use ninc::model::Model;
 use ninc_runtime::Error;
@@ -11,8 +12,13 @@ use ninc_runtime::train::saving;
 use std::path::{Path, PathBuf};
 
 /// The files of another training that this one replaces, by `--overwrite`; without it they are an error. `resumed` is
-/// the checkpoint that it goes on from.
-pub fn files(args: &Args, model: &Model, resumed: Option<&(Checkpoint, PathBuf)>) -> Done<Vec<PathBuf>> {
+/// the checkpoint that it goes on from, `set` the parameters given by hand.
+pub fn files(
+    args: &Args,
+    set: &[(String, String)],
+    model: &Model,
+    resumed: Option<&(Checkpoint, PathBuf)>,
+) -> Done<Vec<PathBuf>> {
     let (folder, name) = (&args.out, &model.name);
     let last = checkpoint_path(folder, name);
     let kept = saving::kept(folder, name).into_iter().map(|(_, path)| path);
@@ -29,20 +35,27 @@ pub fn files(args: &Args, model: &Model, resumed: Option<&(Checkpoint, PathBuf)>
         }
     };
     match others.first() {
-        Some(first) if !args.overwrite => Err(Failure::Error(refused(args, model, first, &last, resumed.is_some()))),
+        Some(first) if !args.overwrite => {
+            Err(Failure::Error(refused(args, set, model, first, &last, resumed.is_some())))
+        }
         _ => Ok(others),
     }
 }
 
 /// The error, with the two lines that go on.
-fn refused(args: &Args, model: &Model, first: &Path, last: &Path, resumed: bool) -> Error {
-    let (first, file) = (first.display(), args.file.display());
-    let out = match args.out == Path::new(super::OUT) {
-        true => String::new(),
-        false => format!(" --out {}", args.out.display()),
-    };
-    let start = format!("ninc train {file}{out}");
-    let replace = format!("to replace it: {start} --overwrite");
+fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, last: &Path, resumed: bool) -> Error {
+    let first = first.display();
+    // Its network and its data are this one's, or it could not go on; what else it was started with is not known.
+    let mut start = format!("ninc train {}", quoted(&args.file.to_string_lossy()));
+    let mut add = |option: &str, value: &str| start += &format!(" {option} {}", quoted(value));
+    if args.out != Path::new(super::OUT) {
+        add("--out", &args.out.to_string_lossy());
+    }
+    if let Some(data) = &args.data {
+        add("--data", &data.to_string_lossy());
+    }
+    set.iter().for_each(|(name, value)| add("--set", &format!("{name}={value}")));
+    let replace = format!("to replace it: {}", again(&["--overwrite"]));
     let message = format!("{first} comes from another training, which this one would replace");
     let ended = weights_path(&args.out, &model.name).exists();
     let more = model.train.as_ref().filter(|_| !resumed).and_then(|recipe| go_on(recipe, last, ended));

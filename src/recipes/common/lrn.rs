@@ -56,7 +56,9 @@ impl Row {
     fn new(cx: &LowerCx, lrn: &Lrn) -> Result<Row, LowerError> {
         let ty = &cx.result.ty;
         match ty.chw() {
-            Some((channels, _, _)) if lrn.size > 0 && channels > 0 => Ok(Row { lrn: *lrn, channels, lanes: cx.target.lanes }),
+            Some((channels, _, _)) if lrn.size > 0 && channels > 0 => {
+                Ok(Row { lrn: *lrn, channels, lanes: cx.target.lanes })
+            }
             _ => Err(LowerError::Bug(format!("{}: lrn over {} channels of {ty}", cx.name, lrn.size))),
         }
     }

@@ -1,0 +1,27 @@
+//! Commands as lines for a shell: messages give what one can type.
+
+use std::env::args_os;
+
+/// The command that runs, with these words behind it.
+pub fn again(more: &[&str]) -> String {
+    let own = args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    let all: Vec<String> = own.chain(more.iter().map(|word| quoted(word))).collect();
+    format!("ninc {}", all.join(" "))
+}
+
+/// A word as a shell reads it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_read_them_otherwise() {
+        let words = ["--set=a=1", "a b", "it's", "", "*.nin", "größe/ü.nin"].map(quoted);
+        assert_eq!(words, ["--set=a=1", "'a b'", r"'it'\''s'", "''", "'*.nin'", "größe/ü.nin"]);
+    }
+}
