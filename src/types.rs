@@ -102,6 +102,12 @@ impl Type {
         }
     }
 
+    /// How many classes there are, where a value is one number for each class of each image: `[classes]`, or
+    /// `[classes, 1, 1]`.
+    pub fn classes(&self) -> Option<usize> {
+        self.chw().and_then(|(classes, height, width)| (height == 1 && width == 1).then_some(classes))
+    }
+
     /// The order in which the logical dimensions (`dims`, batch left out) lie in memory, outermost first.
     ///
     /// Images are NHWC; convolution weights `[out, in, kh, kw]` are HWIO; linear weights `[out, in]` are `[in][out]`;

@@ -46,14 +46,14 @@ fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// An IDX file of bytes.
-fn idx_bytes(dims: &[u32], contents: &[u8]) -> Vec<u8> {
+pub fn idx_bytes(dims: &[u32], contents: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, dims.len() as u8];
     dims.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
     bytes.extend(contents);
     bytes
 }
 
-fn write_mnist(folder: &Path) {
+pub fn write_mnist(folder: &Path) {
     for (part, count) in [("train", 6u32), ("t10k", 3)] {
         let pixels: Vec<u8> = (0..count * 6).map(|v| v as u8).collect();
         let labels: Vec<u8> = (0..count).map(|v| (v % 10) as u8).collect();
@@ -100,7 +100,7 @@ fn missing_data_says_where_it_was_looked_for() {
 }
 
 /// A tar archive with these members, as GNU tar writes it.
-fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     members.iter().for_each(|(name, contents)| member(&mut bytes, b'0', name, contents));
     bytes.extend([0; 1024]);
@@ -262,7 +262,7 @@ fn matrix(name: &str, dims: &[u32], contents: &[u8]) -> Vec<u8> {
     element(14, &[element(6, &flags), element(5, &dims), element(1, name.as_bytes()), element(2, contents)].concat())
 }
 
-fn mat_file(labels: &[u8]) -> Vec<u8> {
+pub fn mat_file(labels: &[u8]) -> Vec<u8> {
     let mut bytes = vec![b' '; 116];
     bytes[..19].copy_from_slice(b"MATLAB 5.0 MAT-file");
     bytes.extend([0; 8]);

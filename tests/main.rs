@@ -3,8 +3,10 @@
 // A test that panics says where.
 #![allow(clippy::unwrap_used)]
 
+mod accepted;
 mod augment;
 mod balance;
+mod batch_norm;
 mod checkpoint;
 mod classes;
 mod cli;
@@ -16,6 +18,7 @@ mod fold;
 mod folders;
 mod front;
 mod golden;
+mod imported;
 mod inputs;
 mod kernels;
 #[cfg(unix)]
@@ -40,6 +43,7 @@ mod resume;
 mod step;
 mod support;
 mod tidy;
+mod together;
 mod trace;
 mod trained;
 mod trouble;

@@ -4,7 +4,8 @@ use super::classes;
 use super::model_file::{self, image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
-use super::programs::{parameters, show_dumps};
+use super::preparation::{self, Data};
+use super::programs::{has_parameters, parameters, show_dumps};
 use super::weights::Renames;
 use ninc::library::files::{self, BuildRequest, Library};
 use ninc::library::levels::{Level, TRIPLES, host_triple};
@@ -33,6 +34,9 @@ pub struct Args {
     weights: Option<PathBuf>,
     #[command(flatten)]
     renames: Renames,
+    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
     /// Minimum CPU level of the library: baseline, x86-64-v3, x86-64-v4 or native [default: x86-64-v3]
     #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "fat")]
     cpu: Option<Level>,
@@ -46,7 +50,7 @@ pub struct Args {
     #[arg(long)]
     train: bool,
     /// The weights inside the library instead of a file beside it
-    #[arg(long, requires = "weights")]
+    #[arg(long)]
     embed: bool,
     /// Print JSON
     #[arg(long)]
@@ -68,7 +72,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let triple = triple(args)?;
     let levels = levels(args, triple);
     args.renames.need(args.weights.as_deref())?;
-    let weights = args.weights.as_deref().map(|path| args.renames.read(path)).transpose()?;
+    let weights = weights(args, &model, &global)?;
     let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()))?;
     if model.formats.is_some() && args.train {
         return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
@@ -98,6 +102,24 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     summary(&model, &library, seconds)?;
     launches(&library.rows)
+}
+
+/// The weights, with the preparation of the model's text where they hold none. A network without parameters has them
+/// without a file.
+fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<Weights>> {
+    let mut weights = match &args.weights {
+        Some(path) => args.renames.read(path)?,
+        None if !has_parameters(model) => Weights::default(),
+        None if args.embed => {
+            return Err(usage("--embed is about weights, and none are given", "add `--weights FILE`"));
+        }
+        None => return Ok(None),
+    };
+    if weights.preparation.is_none() {
+        weights.preparation = preparation::of_text(model, &args.file, Data::At(args.data.as_deref()), global)?;
+        args.weights.iter().for_each(|_| preparation::note(&args.file, weights.preparation.as_ref()));
+    }
+    Ok(Some(weights))
 }
 
 /// Returns the system that the library is for.
@@ -144,7 +166,7 @@ fn request<'a>(
     let picture = picture.filter(|_| range.divisor().is_some());
     let classes = match (weights, &args.weights) {
         (Some(weights), Some(path)) if result(model).is_ok() => classes::of_weights(model, weights, path)?.all(),
-        (Some(weights), _) => weights.classes.clone(),
+        (Some(weights), Some(_)) => weights.classes.clone(),
         _ => classes::builtin(model),
     };
     Ok(BuildRequest {

@@ -8,6 +8,7 @@ use super::classes;
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
+use super::preparation::{self, Data};
 use super::programs::{find_weights, initialise, use_weights};
 use super::weights::Renames;
 use ninc::model::Model;
@@ -106,8 +107,9 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
     let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
         Some(preparation) => preparation,
         None => {
-            let spec = model.data.as_ref().map_or(&[][..], |d| &d.prepare);
-            Preparation::fit(spec, &sets.train, &global.side(0).compile_preparations()?)?
+            let own = preparation::of_text(model, &args.file, Data::Read(&sets.train), &global.side(0))?;
+            given.iter().for_each(|_| preparation::note(&args.file, own.as_ref()));
+            own.map_or_else(|| Preparation::without_steps(sets.test.images.dims), Ok)?
         }
     };
     sets.test.check("test", &input(model)?, usize::MAX)?;
@@ -124,7 +126,7 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
 /// Reads the weights that were given or lie where `run` would find them.
 fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
     match find_weights(args.weights.as_deref(), model, &args.file) {
-        Ok(path) => Ok(Some((path.clone(), args.renames.read(&path)?))),
+        Ok(path) => path.map(|path| Ok((path.clone(), args.renames.read(&path)?))).transpose(),
         Err(_) if args.weights.is_none() => Ok(None),
         Err(e) => Err(e),
     }

@@ -3,6 +3,7 @@
 use super::model_file::{input, load_split, pictures, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
+use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use super::{classes, contents};
@@ -11,6 +12,7 @@ use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Sets};
 use ninc_runtime::train::evaluate;
+use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
 mod answers;
@@ -82,10 +84,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let weights = args.renames.read(&weights_path)?;
+    let weights = weights_path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
+    let from = weights_path.as_ref().unwrap_or(&args.file);
     let model = global.with_formats(&model, weights.formats.as_ref())?;
     let (sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, Some(&weights)), false)?;
-    let classes = classes::of_weights(&model, &weights, &weights_path)?;
+    let classes = classes::of_weights(&model, &weights, from)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;
     if args.part == Part::Test && sets.is_split() && classes::own_files(&model) {
@@ -100,9 +103,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let preparation = match &weights.preparation {
         Some(preparation) => preparation.clone(),
         None => {
-            output::note("note: the weights hold no data preparation; it is fitted anew on the training part");
-            let spec = model.data.as_ref().map(|d| d.prepare.as_slice()).unwrap_or_default();
-            Preparation::fit(spec, &sets.train, &global.compile_preparations()?)?
+            let own = preparation::of_text(&model, &args.file, Data::Read(&sets.train), global)?;
+            weights_path.iter().for_each(|_| preparation::note(&args.file, own.as_ref()));
+            own.map_or_else(|| Preparation::without_steps(set.images.dims), Ok)?
         }
     };
     preparation.check(&set)?;
@@ -111,7 +114,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let mut program = global.inference_of(&model, Some(&preparation), set.images.dtype(), &[])?;
     show_dumps(&program.dumps)?;
-    use_weights(&mut program, &weights, &weights_path)?;
+    use_weights(&mut program, &weights, from)?;
     let source = Source::plain(&set, None, args.batch as usize)?;
     let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
     let top = args.top.map(|k| k as usize);
@@ -121,7 +124,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             &report::Tested {
                 name: &model.name,
                 file: &args.file,
-                weights: &weights_path,
+                weights: from,
                 data: place.map_or("built in".into(), |path| path.display().to_string()),
                 part: args.part.word(),
                 set: &set,

@@ -39,12 +39,13 @@ const TOLERANCE: f32 = 1e-3;
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (from, into) = (global.model(&args.file)?, global.model(&args.into)?);
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
-    let weights = args.renames.read(&path)?;
+    let weights = path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
+    let path = path.as_ref().unwrap_or(&args.file);
     if weights.formats.is_some() {
         let message = format!("{} is quantised: its normalisation is folded already", path.display());
         return Err(usage(message, "fold the float weights that it was made from"));
     }
-    let before = results(&from, &weights, &path, global)?;
+    let before = results(&from, &weights, path, global)?;
     let folded = Weights { model: into.name.clone(), tensors: fold::fold(&from, &weights.tensors, &into)?, ..weights };
     let after = results(&into, &folded, &args.out, global)?;
     let largest = before.data.iter().fold(0.0f32, |m, v| m.max(v.abs()));

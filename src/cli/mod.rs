@@ -19,6 +19,7 @@ mod named;
 mod new;
 mod options;
 mod output;
+mod preparation;
 mod programs;
 mod progress;
 mod quantize;

@@ -6,6 +6,7 @@ use ninc::front;
 use ninc::front::diag::{has_errors, render};
 use ninc::model::Model;
 use ninc::ops::Operator;
+use ninc::ops::reshape::without_reshape;
 use ninc::pipeline::Stage;
 use ninc::types::DType;
 use ninc_runtime::Error;
@@ -114,14 +115,15 @@ pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
 pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
     let graph = &model.graph;
     let (name, id) = graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
-    let scores = match graph.op(*id) {
+    let scores = match graph.op(without_reshape(graph, *id)) {
         Operator::Softmax(_) => Scores::Probabilities,
         Operator::LogSoftmax(_) => Scores::LogProbabilities,
         _ => Scores::Logits,
     };
-    match graph.ty(*id).dims.as_slice() {
-        &[classes] => Ok((name.clone(), scores, classes)),
-        dims => Err(Error::new(format!("the result `{name}` has the shape {dims:?}, not one number a class"))
+    let ty = graph.ty(*id);
+    match (ty.classes(), &ty.dims) {
+        (Some(classes), _) => Ok((name.clone(), scores, classes)),
+        (None, dims) => Err(Error::new(format!("the result `{name}` has the shape {dims:?}, not one number a class"))
             .with_help("end the network with `global_avg_pool |> softmax`, or name another result with `output`")
             .into()),
     }

@@ -79,11 +79,12 @@ pub fn complain(error: &Error, color: bool) {
     note(&text);
 }
 
-/// Lays out columns side by side; numbers to the right. The first row is the heading.
+/// Lays out columns side by side; numbers (`-` where there is none) to the right. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &Vec<String>, c: usize| row.get(c).cloned().unwrap_or_default();
-    let number = |text: &str| text.is_empty() || text.starts_with(|ch: char| ch.is_ascii_digit());
+    let number =
+        |text: &str| text.strip_prefix('-').unwrap_or(text).chars().next().is_none_or(|ch| ch.is_ascii_digit());
     let mut text = String::new();
     let widths: Vec<usize> =
         (0..columns).map(|c| rows.iter().map(|r| cell(r, c).chars().count()).max().unwrap_or(0)).collect();

@@ -4,6 +4,7 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use ninc::lower::target::Target;
 use ninc::model::Model;
+use ninc::ops::Operator;
 use ninc::pipeline::{self, Options, Program};
 use ninc::prepare;
 use ninc::types::DType;
@@ -133,10 +134,19 @@ pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Don
     Ok(weights.load_into(&mut *program.engine)?)
 }
 
-/// Returns `--weights`, or the freshest place where they are usually found.
-pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<PathBuf> {
+/// Does a network have anything that weights hold?
+pub fn has_parameters(model: &Model) -> bool {
+    model.graph.ids().into_iter().any(|id| matches!(model.graph.op(id), Operator::Param(_)))
+}
+
+/// Returns `--weights`, or the freshest place where they are usually found; `None` for a network without parameters,
+/// which needs none.
+pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Option<PathBuf>> {
     if let Some(path) = given {
-        return Ok(path.to_path_buf());
+        return Ok(Some(path.to_path_buf()));
+    }
+    if !has_parameters(model) {
+        return Ok(None);
     }
     let folder = file.parent().unwrap_or(Path::new(""));
     let stem = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -146,7 +156,7 @@ pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Pa
             let path = place.join(format!("{name}.safetensors"));
             if path.is_file() {
                 output::note(&format!("weights: {}", path.display()));
-                return Ok(path);
+                return Ok(Some(path));
             }
             if !looked.contains(&path) {
                 looked.push(path);

@@ -4,6 +4,7 @@ use super::classes;
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
+use super::preparation;
 use super::programs::find_weights;
 use super::weights::Renames;
 use ninc::pipeline::Options;
@@ -98,7 +99,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let model = global.model(&args.file)?;
     result(&model)?;
-    let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
+    let Some(path) = find_weights(args.weights.as_deref(), &model, &args.file)? else {
+        return Err(usage(
+            format!("{} has no parameters: nothing to quantise", args.file.display()),
+            "run it as it is",
+        ));
+    };
     let weights = args.renames.read(&path)?;
     if weights.formats.is_some() {
         return Err(usage(
@@ -163,9 +169,9 @@ impl Data {
         let preparation = match &weights.preparation {
             Some(preparation) => preparation.clone(),
             None => {
-                output::note("note: the weights hold no data preparation; it is fitted anew on the training part");
-                let spec = model.data.as_ref().map(|d| d.prepare.as_slice()).unwrap_or_default();
-                Preparation::fit(spec, &sets.train, &global.compile_preparations()?)?
+                let own = preparation::of_text(model, &args.file, preparation::Data::Read(&sets.train), global)?;
+                preparation::note(&args.file, own.as_ref());
+                own.map_or_else(|| Preparation::without_steps(sets.train.images.dims), Ok)?
             }
         };
         preparation.check(&validation)?;

@@ -4,14 +4,16 @@ use super::classes;
 use super::model_file::{input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
+use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use inputs::Images;
 use ninc::prepare;
 use ninc_runtime::classes::Classes;
-use ninc_runtime::data::prepare::Form;
+use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::Range;
 use ninc_runtime::finite::first_broken;
+use ninc_runtime::formats::Formats;
 use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::{Scores, evaluate};
@@ -44,6 +46,9 @@ pub struct Args {
     weights: Option<PathBuf>,
     #[command(flatten)]
     renames: Renames,
+    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
     /// How many classes to show
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
@@ -83,21 +88,37 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     inputs::check(args)?;
-    let (weights, program) = Weights::read_beside(&weights_path, |fitted, formats| {
+    let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
         let model = global.with_formats(&model, formats)?;
-        let fitted = fitted.filter(|_| !args.raw);
-        fitted.map_or(Ok(()), |fitted| of_size(fitted, &dims))?;
-        global.inference_behind(&model, fitted, inputs::dtype(args, &model, fitted), &wanted)
-    })?;
-    let weights = args.renames.apply(weights, &weights_path)?;
-    let mut program = program?;
+        let of_text = match stated {
+            None if !args.raw => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
+            _ => None,
+        };
+        let form = stated.or(of_text.as_ref().map(Preparation::form)).filter(|_| !args.raw);
+        form.map_or(Ok(()), |form| of_size(form, &dims))?;
+        let program = global.inference_behind(&model, form, inputs::dtype(args, &model, form), &wanted)?;
+        Ok((of_text, program))
+    };
+    let (weights, made) = match &weights_path {
+        Some(path) => Weights::read_beside(path, work)?,
+        None => (Weights::default(), work(None, None)),
+    };
+    let from = weights_path.as_ref().unwrap_or(&args.file);
+    let mut weights = args.renames.apply(weights, from)?;
+    let (of_text, mut program) = made?;
+    if weights.preparation.is_none() && !args.raw {
+        weights_path.iter().for_each(|_| preparation::note(&args.file, of_text.as_ref()));
+    }
+    weights.preparation = weights.preparation.or(of_text);
     // Networks without one number a class still have a result to write.
     let scored = match result(&model) {
-        Ok((_, scores, _)) => Ok((scores, classes::of_weights(&model, &weights, &weights_path)?)),
-        Err(e) => Err(e),
+        Ok((_, scores, _)) => Some((scores, classes::of_weights(&model, &weights, from)?)),
+        Err(_) if args.output.is_some() || !args.dump.is_empty() => None,
+        Err(Failure::Error(e)) => return Err(e.and_help("`--output FILE.npy` writes it as it is").into()),
+        Err(other) => return Err(other),
     };
     show_dumps(&program.dumps)?;
-    use_weights(&mut program, &weights, &weights_path)?;
+    use_weights(&mut program, &weights, from)?;
     let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
     fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
     let images = Images::read(args, &model, &dims, &weights, global.color_stderr())?;
@@ -119,9 +140,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
     match scored {
-        Ok((scores, classes)) => show(args, &images.names, &results[0], scores, &classes)?,
-        Err(_) if args.output.is_some() || !args.dump.is_empty() => {}
-        Err(e) => return Err(e),
+        Some((scores, classes)) => show(args, &images.names, &results[0], scores, &classes)?,
+        None => {}
     }
     if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
 }

@@ -6,18 +6,16 @@ use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
 use super::weights::Renames;
-use super::{classes, command_line, contents};
+use super::{classes, command_line, contents, preparation};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
-use ninc_runtime::cache_folder;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::look::Look;
-use ninc_runtime::data::prepare::Preparation;
-use ninc_runtime::data::preparer::{Compile, Preparer};
-use ninc_runtime::data::{Dataset, balance, cache};
+use ninc_runtime::data::preparer::Preparer;
+use ninc_runtime::data::{Dataset, balance};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::{DataSpec, Length, Prepare, Recipe};
+use ninc_runtime::spec::{Length, Recipe};
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::Outcome;
 use ninc_runtime::train::trainer::check;
@@ -28,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod earlier;
+mod few;
 mod finder;
 mod preview;
 mod start;
@@ -146,6 +145,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     classes::check_data(&model, &sets)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
+    few::check(&model, &recipe, sets.train.len())?;
 
     let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
     let mut trainer = global.training(&model)?;
@@ -161,7 +161,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     say_weights(&recipe, &sets.train, &classes)?;
     let compile = global.silent().compile_preparations()?;
-    let preparation = prepare(&spec, &sets.train, &compile)?;
+    let preparation = Arc::new(preparation::fit(&spec, &sets.train, &compile)?);
     let preparer = Arc::new(Preparer::new(&preparation, sets.train.images.dtype(), &compile)?);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
@@ -260,21 +260,6 @@ fn say_weights(recipe: &Recipe, train: &Dataset, classes: &Classes) -> Done {
         list => output::note(&format!("class weights: {list}")),
     }
     Ok(())
-}
-
-/// The fitted preparation. Whitening takes long enough that people should know what they wait for.
-fn prepare(spec: &DataSpec, train: &Dataset, compile: &Compile) -> Done<Arc<Preparation>> {
-    let begin = Instant::now();
-    if spec.prepare.iter().any(|p| matches!(p, Prepare::Zca { .. })) {
-        output::note("fitting the whitening to the training images");
-    }
-    let (preparation, found) = cache::fit(&spec.prepare, train, cache_folder::folder().as_deref(), &System, compile)?;
-    match (found, begin.elapsed().as_secs_f64()) {
-        (true, _) => output::note("taken from the cache"),
-        (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
-        _ => {}
-    }
-    Ok(Arc::new(preparation.of_inputs(Some(spec.pictures()), Some(train.range()))))
 }
 
 /// The options that stand above the recipe.

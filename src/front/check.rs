@@ -1,25 +1,24 @@
 //! Puts a file's items together: one network, its data and its training; what must hold between them.
 
 use super::Parsed;
-use super::ast::{Expr, ExprKind, Item, Name, Network, Section, SectionKind};
+use super::ast::{Expr, ExprKind, Item, Network, Section, SectionKind};
 use super::codes;
 use super::constant::Const;
-use super::data::{AUGMENT, SOURCE, data, examples, source_name};
+use super::data::data;
 use super::diag::{Diagnostic, Span};
 use super::evaluate::{ConstEvaluator, Consts, Evaluator};
 use super::expand::{Expanded, expand};
+use super::fit;
 use super::parse;
 use super::scope::{Blocks, CalledFunctions, Origin, Value};
 use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
-use super::train::{CLASS_WEIGHTS, train};
+use super::train::train;
 use super::visit::{Visitor, walk_expr};
 use crate::graph::NodeId;
 use crate::model::Model;
-use crate::ops::check::shape;
 use crate::ops::schema::Schema;
-use ninc_runtime::spec::{Augment, ClassWeights, DataSpec, Recipe};
 use std::collections::{HashMap, HashSet};
 
 /// The items of a file, each kind where it belongs.
@@ -120,26 +119,20 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         let d = Diagnostic::warning(codes::NO_DATA, section.word, message);
         sink.report(d.help("add `data { source = … }`"));
     }
-    if let (Some(section), Some(data), Some(expanded)) = (items.data, &data, &expanded) {
-        fit(section, data, expanded, &mut sink);
-        colourless(section, data, expanded, &mut sink);
-    }
-    if let (Some(section), Some(recipe), Some(expanded)) = (items.train, &train, &expanded) {
-        weights_fit(section, recipe, expanded, &mut sink);
-    }
-    if let (Some(_), Some([(first, _), (second, _), ..])) =
-        (items.train, expanded.as_ref().map(|e| e.inputs.as_slice()))
-    {
-        let message = "a network that is trained has one input, this is another";
-        let d = Diagnostic::error(codes::CONFLICT, second.span, message).label(first.span, "the first is here");
-        sink.report(d.help("join inputs outside, or leave `train` out"));
-    }
-    if let (Some(_), Some([(first, _), (second, _), ..])) =
-        (items.train, expanded.as_ref().map(|e| e.scope.outputs.as_slice()))
-    {
-        let message = "a network that is trained has one output, this is another";
-        let d = Diagnostic::error(codes::CONFLICT, second.span, message).label(first.span, "the first is here");
-        sink.report(d.help("train it with one of them, or leave `train` out"));
+    if let Some(expanded) = &expanded {
+        fit::one_class(expanded, &mut sink);
+        if let (Some(section), Some(data)) = (items.data, &data) {
+            fit::data(section, data, expanded, &mut sink);
+            fit::colourless(section, data, expanded, &mut sink);
+        }
+        // Where something else is wrong, these would be echoes.
+        if !sink.has_errors() {
+            fit::one_input(expanded, &mut sink);
+            items.train.into_iter().for_each(|section| fit::trainable(section, expanded, &mut sink));
+        }
+        if let (Some(section), Some(recipe)) = (items.train, &train) {
+            fit::class_weights(section, recipe, expanded, &mut sink);
+        }
     }
     let name = items.network.map_or("", |n| n.name.text.as_str()).to_string();
     let model = expanded.map(|expanded| Model {
@@ -248,62 +241,5 @@ fn unused_blocks(items: &Items, sink: &mut Diagnostics) {
     for block in unused {
         let message = format!("the block `{}` is never called, so it is not checked", block.name.text);
         sink.report(Diagnostic::warning(codes::UNUSED, block.name.span, message).help("call it or remove it"));
-    }
-}
-
-/// Do the data fit the network's input and result?
-fn fit(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
-    let Some((dims, classes)) = examples(&data.source) else { return };
-    let place = section.entries.iter().find(|e| e.key.text == SOURCE).map_or(section.word, |e| e.value.span);
-    let (source, graph) = (source_name(&data.source), &expanded.graph);
-    if let [(Name { text: name, span }, id)] = expanded.inputs.as_slice()
-        && graph.ty(*id).dims != dims
-    {
-        let given = shape(graph.ty(*id));
-        let message = format!("`{source}` gives images of the shape {dims:?}, but `{name}` is {given}");
-        let d = Diagnostic::error(codes::DATA_SHAPE, place, message).label(*span, "the input");
-        sink.report(d.help(format!("write `input {name}: {dims:?}`")));
-    }
-    if let [(_, id)] = graph.outputs.as_slice()
-        && graph.ty(*id).elements() < classes
-    {
-        let given = shape(graph.ty(*id));
-        let message = format!("`{source}` has {classes} classes, but the result has the shape {given}");
-        let mut d = Diagnostic::error(codes::DATA_SHAPE, place, message);
-        if let Some(span) = expanded.places.get(id) {
-            d = d.label(*span, "the result");
-        }
-        sink.report(d.help("give the last layer a channel or feature for each class"));
-    }
-}
-
-/// Warns of changes of colours that grey images do not have.
-fn colourless(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
-    let colours = |step: &Augment| match step {
-        Augment::ColorJitter { saturation, hue, .. } => *saturation > 0.0 || *hue > 0.0,
-        _ => false,
-    };
-    let [(_, id)] = expanded.inputs.as_slice() else { return };
-    let entry = section.entries.iter().find(|e| e.key.text == AUGMENT);
-    if let (Some(entry), [1, _, _]) =
-        (entry.filter(|_| data.augment.iter().any(colours)), expanded.graph.ty(*id).dims.as_slice())
-    {
-        let message = "grey images have no colours: `saturation` and `hue` change nothing of them";
-        sink.report(Diagnostic::warning(codes::UNUSED, entry.value.span, message).help("leave them out"));
-    }
-}
-
-/// Is there a class weight for each output?
-fn weights_fit(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut Diagnostics) {
-    let (Some(ClassWeights::Each(weights)), [(_, id)]) = (&recipe.class_weights, expanded.graph.outputs.as_slice())
-    else {
-        return;
-    };
-    let (given, outputs) = (weights.len(), expanded.graph.ty(*id).elements());
-    if given != outputs {
-        let entry = section.entries.iter().find(|e| e.key.text == CLASS_WEIGHTS.spec.name);
-        let message = format!("`class_weights` has {given} numbers, but the network has {outputs} outputs");
-        let d = Diagnostic::error(codes::DATA_SHAPE, entry.map_or(section.word, |e| e.value.span), message);
-        sink.report(d.help("give one for each output, in their order, or write `class_weights = balanced`"));
     }
 }

@@ -42,6 +42,9 @@ codes! {
     CONFLICT = "conflict": "Two settings that exclude each other.",
     BAD_SET = "bad-set": "A value given with --set that does not fit the network's parameters.",
     DATA_SHAPE = "data-shape": "Data that do not fit the network's input or result.",
+    SEVERAL_INPUTS = "several-inputs": "A second input: commands feed a network one batch of images.",
+    ONE_CLASS = "one-class": "A softmax or a cross entropy over one class, whose probability is always 1.",
+    NOT_TRAINABLE = "not-trainable": "A `train` section for a network that no training can work on.",
     UNUSED = "unused": "Warning: a value, parameter or block that nothing uses.",
     NO_DATA = "no-data": "Warning: a train section in a file without data.",
 }

@@ -13,7 +13,8 @@ use ninc_runtime::spec::{Augment, DataSpec, Grey, Prepare, Resize, Source};
 
 /// The key of the source.
 pub const SOURCE: &str = "source";
-const PREPARE: &str = "prepare";
+/// The key of the preparation.
+pub const PREPARE: &str = "prepare";
 /// The key of the augmentations.
 pub const AUGMENT: &str = "augment";
 const VALID: Param<Option<f64>> =

@@ -14,6 +14,7 @@ mod data;
 pub mod diag;
 mod evaluate;
 mod expand;
+mod fit;
 mod fmt;
 mod function;
 mod lex;
@@ -29,7 +30,7 @@ mod syntax;
 mod train;
 mod visit;
 
-pub use data::source_name;
+pub use data::{examples, source_name};
 
 use crate::model::Model;
 use ast::Item;

@@ -6,6 +6,7 @@ use super::error::{ShapeError, TrainingError};
 use super::params::{Bounds, Param, ParamSpec};
 use super::reduce::ChannelSum;
 use super::reference;
+use super::sample_variance::SampleVariance;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::source::{Fill, Init};
 use super::{Case, Draw, GradCx};
@@ -135,7 +136,8 @@ impl OperatorDef for BatchNorm {
     }
     super::differentiable!(except 3, 4);
 
-    /// Normalises by the batch's statistics and moves the running ones towards them. A frozen layer, whose scale and
+    /// Normalises by the batch's statistics and moves the running ones towards them, the variance towards the unbiased
+    /// one (as in the paper's algorithm 2). A frozen layer, whose scale and
     /// shift do not learn, stays what it is at inference, statistics included.
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &[x, gamma, beta, running_mean, running_variance] = cx.operands.as_slice() else {
@@ -148,7 +150,9 @@ impl OperatorDef for BatchNorm {
         let mean = cx.graph.add(BatchMean {}, &[x])?;
         let variance = cx.graph.add(BatchVariance {}, &[x, mean])?;
         let result = cx.graph.add(self.clone(), &[x, gamma, beta, mean, variance])?;
-        for (running, batch) in [(running_mean, mean), (running_variance, variance)] {
+        let positions = cx.graph.ty(x).dims[1..].iter().product();
+        let sample = cx.graph.add(SampleVariance { positions }, &[variance])?;
+        for (running, batch) in [(running_mean, mean), (running_variance, sample)] {
             if matches!(cx.graph.op(running), Operator::Param(_)) {
                 let value = cx.graph.add(Mix { weight: self.momentum }, &[running, batch])?;
                 cx.graph.updates.push((running, value));

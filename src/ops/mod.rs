@@ -44,6 +44,7 @@ pub mod prepare;
 pub mod reduce;
 pub mod reshape;
 pub mod round;
+pub mod sample_variance;
 pub mod silu;
 pub mod softmax;
 pub mod source;
@@ -339,6 +340,7 @@ operators! {
     batch_norm::BatchNorm => "batch_norm",
     batch_norm::BatchMean => "batch_mean",
     batch_norm::BatchVariance => "batch_variance",
+    sample_variance::SampleVariance => "sample_variance",
     batch_norm::BatchNormGradGamma => "batch_norm_grad_gamma",
     batch_norm::BatchNormGradInput => "batch_norm_grad_input",
     arithmetic::Add => "add",

@@ -7,9 +7,9 @@ use super::layer::blame;
 use super::params::{Param, ParamSpec};
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
-use super::{OperatorDef, check, window};
-use crate::graph::NodeId;
+use super::{Operator, OperatorDef, check, window};
 use crate::graph::interp::{EvalCx, Real, Tensor, Value};
+use crate::graph::{Graph, NodeId};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::movement;
 use crate::types::{DType, Type};
@@ -38,6 +38,18 @@ attributes! {
     /// `(x) -> y`, the same elements in their order, under the shape `dims`.
     Reshape {
         dims: Vec<usize>,
+    }
+}
+
+/// The value of which `id` is a reshape, where both are one number for each class; else `id` itself.
+pub fn without_reshape(graph: &Graph, id: NodeId) -> NodeId {
+    match (graph.op(id), graph.operands(id)) {
+        (Operator::Reshape(_), &[of])
+            if graph.ty(of).classes().is_some() && graph.ty(of).classes() == graph.ty(id).classes() =>
+        {
+            without_reshape(graph, of)
+        }
+        _ => id,
     }
 }
 

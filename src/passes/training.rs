@@ -7,7 +7,7 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::arithmetic::{Add, Mul, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
-use crate::ops::reshape::Reshape;
+use crate::ops::reshape::{Reshape, without_reshape};
 use crate::ops::{Operator, TrainCx};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Recipe;
@@ -46,8 +46,9 @@ fn loss_operand(graph: &Graph) -> Result<NodeId, PassError> {
         let count = graph.outputs.len();
         return Err(PassError::Network(format!("training needs one result, this network has {count} ({names})")));
     };
-    Ok(match graph.op(*result) {
-        Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(*result)[0],
+    let last = without_reshape(graph, *result);
+    Ok(match graph.op(last) {
+        Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(last)[0],
         _ => *result,
     })
 }
@@ -64,7 +65,7 @@ fn specialise(graph: &mut Graph) -> Result<(), PassError> {
     dce::run(graph)
 }
 
-/// One number per image, and the logits that it is of. A network may end in its own cross entropy.
+/// One number per image, and the logits that it is of.
 fn per_image_loss(
     graph: &mut Graph,
     result: NodeId,
@@ -72,14 +73,6 @@ fn per_image_loss(
     mixed: bool,
 ) -> Result<(NodeId, NodeId), PassError> {
     let (ty, weighted) = (graph.ty(result).clone(), recipe.class_weights.is_some());
-    if ty.batched && ty.dims.is_empty() {
-        let own = "which a network with its own loss does not take";
-        return match (mixed, weighted) {
-            (true, _) => Err(PassError::Network(format!("`mixup` mixes labels, {own}"))),
-            (_, true) => Err(PassError::Network(format!("`class_weights` go by labels, {own}"))),
-            _ => Ok((result, result)),
-        };
-    }
     let classes = ty.elements();
     let logits = match ty.dims.as_slice() {
         [_] => result,

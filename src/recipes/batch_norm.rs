@@ -15,6 +15,35 @@ pub fn variance(cx: &mut LowerCx) -> Lowered {
     })
 }
 
+/// `variance[C] -> variance·n/(n - 1)`, with n = images · positions; the variance itself where n is 1.
+pub fn sample_variance(cx: &mut LowerCx, positions: usize) -> Lowered {
+    let (channels, lanes) = (cx.result.ty.elements(), cx.target.lanes);
+    let name = format!("sample_variance_{channels}_{positions}_v{lanes}");
+    let micro_kernel =
+        cx.micro_kernel(code(name, ([channels, positions], lanes), |&([channels, positions], lanes), b| {
+            let variance = b.pointer("variance", Elem::F32, Access::Read);
+            let out = b.pointer("sample", Elem::F32, Access::Write);
+            let total = b.int("total");
+            b.elements(channels, lanes, |b, i, lanes| {
+                let (variance, one) = (b.load(variance, i.clone(), lanes), b.f32(1.0, lanes));
+                let n = images(b, total, positions, lanes);
+                let free = b.sub(n, one);
+                let free = b.max(free, one);
+                let factor = b.div(n, free);
+                let value = b.mul(variance, factor);
+                b.store(out, i, value);
+            });
+        }));
+    let mut d = KernelWithOperands::bare(cx, "sample_variance");
+    let variance = d.buffer("variance", Elem::F32, Access::Read, cx.operands[0].buffer);
+    let out = d.buffer("sample", Elem::F32, Access::Write, cx.result.buffer);
+    d.kernel.parallel("round", 1, |k, _| {
+        k.call(micro_kernel, [variance.at(0), out.at(0), Arg::Int(Expr::TOTAL)]);
+    });
+    d.launch(cx);
+    Ok(())
+}
+
 /// `1/sqrt(variance + epsilon)`
 fn inverse_deviation(b: &mut MicroKernelBuilder, variance: Val, epsilon: f32) -> Val {
     let lanes = b.ty(variance).lanes;

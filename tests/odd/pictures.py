@@ -185,10 +185,10 @@ def bad():
         ("cut-progressive.jpg", "a progressive JPEG cut in the middle", progressive[:len(progressive) * 2 // 3],
          "cut-progressive.jpg is damaged or cut short"),
         ("cut-ended.jpg", "cut, with an end marker put behind", base[:len(base) * 2 // 3] + b"\xff\xd9",
-         "its data end after"),
+         "its data end"),
         ("cut-scans.jpg", "whole scans are missing", progressive[:starts[4]] + b"\xff\xd9", "scans of it are missing"),
         ("cut-restart.jpg", "a part between two restart markers is missing", restarts[:second - 60]
-         + restarts[second:], "its data end after"),
+         + restarts[second:], "its data end"),
         ("no-end.jpg", "the end marker alone is missing", base[:-2], "its end is missing"),
         ("overwritten.jpg", "bytes of its data overwritten", bytes(zeros), "is damaged or cut short"),
         ("cut.png", "a PNG cut in the middle", plain[:len(plain) // 2], "cut.png is damaged or cut short"),

@@ -69,7 +69,7 @@ pub fn training_graph(model: &Model) -> Graph {
 }
 
 /// A step on one, two and three devices changes the parameters alike, up to the rounding of sums; batches that do not
-/// divide, and devices without any image, are no exception. The bits are the same each time.
+/// divide, and devices without any image, are not an exception. The bits are the same each time.
 #[test]
 fn a_step_on_several_devices_is_one_step() {
     if !present() {

@@ -1,6 +1,7 @@
 //! CIFAR-10 and CIFAR-100 in their binary versions: a folder, or the `.tar.gz` read in place.
 
 use super::reading::Reading;
+use super::together::Broken;
 use super::{Dataset, Images, Pixels, Sets, files, tar};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -71,34 +72,34 @@ enum Place {
 /// Reads a folder with the binary version's files, or its `.tar.gz` as it is.
 pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
     files::exists(path)?;
-    let names: Vec<&str> = set.train.iter().copied().chain([set.test]).collect();
-    let mut contents: HashMap<&str, (PathBuf, Vec<u8>)> = HashMap::new();
-    match place(path, set)? {
-        Place::Folder(folder) => {
-            for name in names {
-                let file = folder.join(name);
-                contents.insert(name, (file.clone(), files::read(&file, CAP)?));
-            }
-        }
+    let place = place(path, set)?;
+    let member = |name: &str| format!("{}/{name}", set.folder);
+    let mut found = match &place {
+        Place::Folder(_) => HashMap::new(),
         Place::Archive(archive) => {
-            let member = |name: &str| format!("{}/{name}", set.folder);
-            let wanted: Vec<String> = names.iter().map(|n| member(n)).collect();
-            let mut found = tar::members(&archive, &wanted, CAP)?;
-            for name in names {
-                let bytes = found.remove(&member(name)).expect("`members` gives all that it was asked for");
-                contents.insert(name, (archive.join(member(name)), bytes));
-            }
+            let wanted: Vec<String> = set.train.iter().chain([&set.test]).map(|name| member(name)).collect();
+            tar::members(archive, &wanted, CAP)?
         }
-    }
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for name in set.train {
-        records(&contents[name].0, &contents[name].1, set, &mut pixels, &mut labels)?;
-        contents.remove(name);
-    }
-    let train = dataset(pixels, labels);
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    records(&contents[set.test].0, &contents[set.test].1, set, &mut pixels, &mut labels)?;
-    Ok(Sets { train, valid: None, test: dataset(pixels, labels), names: vec![], reading: Reading::default() })
+    };
+    let mut bytes = |name: &str| match &place {
+        Place::Folder(folder) => files::read(&folder.join(name), CAP).map(|bytes| (folder.join(name), bytes)),
+        Place::Archive(archive) => {
+            let bytes = found.remove(&member(name)).expect("`members` gives all that it was asked for");
+            Ok((archive.join(member(name)), bytes))
+        }
+    };
+    let mut broken = Broken::default();
+    let mut read = |names: &[&str]| {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for name in names {
+            let one = bytes(name).and_then(|(file, bytes)| records(&file, &bytes, set, &mut pixels, &mut labels));
+            broken.keep(one);
+        }
+        dataset(pixels, labels)
+    };
+    let sets = [read(set.train), read(&[set.test])];
+    let [train, test] = broken.end(Some(sets))?;
+    Ok(Sets { train, valid: None, test, names: vec![], reading: Reading::default() })
 }
 
 fn dataset(pixels: Vec<u8>, labels: Vec<u32>) -> Dataset {

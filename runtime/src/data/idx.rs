@@ -1,6 +1,7 @@
 //! IDX files, gzipped or not: MNIST and data sets in its format.
 
 use super::reading::Reading;
+use super::together::Broken;
 use super::{Dataset, Images, Pixels, Sets, files};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -48,8 +49,9 @@ pub fn load(path: &Path, set: Idx) -> Result<Sets> {
         Error::new(format!("{} holds no train-images-idx3-ubyte(.gz): no {} here", path.display(), set.name))
             .with_help("the folder needs {train,t10k}-{images-idx3,labels-idx1}-ubyte, gzipped or not")
     })?;
-    let train = part(&folder, "train")?;
-    let test = part(&folder, "t10k")?;
+    let mut broken = Broken::default();
+    let (train, test) = (part(&folder, "train", &mut broken), part(&folder, "t10k", &mut broken));
+    let (train, test) = broken.end(train.zip(test))?;
     if train.images.dims != test.images.dims {
         return Err(Error::new(format!(
             "training and test images in {} differ in size: {:?} and {:?}",
@@ -74,25 +76,25 @@ fn member(folder: &Path, stem: &str, rank: usize) -> Option<PathBuf> {
     files::find(folder, &[&plain, &format!("{plain}.gz"), &dotted, &format!("{dotted}.gz")])
 }
 
-fn part(folder: &Path, prefix: &str) -> Result<Dataset> {
+fn part(folder: &Path, prefix: &str, broken: &mut Broken) -> Option<Dataset> {
     let find = |stem: &str, rank| {
         member(folder, &format!("{prefix}-{stem}"), rank)
             .ok_or_else(|| Error::new(format!("{} lacks {prefix}-{stem}-idx{rank}-ubyte(.gz)", folder.display())))
     };
-    let (images_path, labels_path) = (find("images", 3)?, find("labels", 1)?);
-    let (dims, pixels) = read(&images_path, 3)?;
-    let (counts, labels) = read(&labels_path, 1)?;
+    let mut one = |stem, rank| broken.keep(find(stem, rank).and_then(|path| Ok((read(&path, rank)?, path))));
+    let (images, labels) = (one("images", 3), one("labels", 1));
+    let (((dims, pixels), images_path), ((counts, labels), labels_path)) = (images?, labels?);
     if dims[0] != counts[0] {
-        return Err(Error::new(format!(
+        return broken.keep(Err(Error::new(format!(
             "{} has {} images, but {} has {} labels",
             images_path.display(),
             dims[0],
             labels_path.display(),
             counts[0]
-        )));
+        ))));
     }
     let images = Images { dims: [1, dims[1], dims[2]], pixels: Pixels::Bytes(pixels) };
-    Ok(Dataset::new(images, labels.into_iter().map(u32::from).collect()))
+    Some(Dataset::new(images, labels.into_iter().map(u32::from).collect()))
 }
 
 /// One IDX file of bytes: dimensions and contents.

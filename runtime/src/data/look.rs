@@ -1,14 +1,12 @@
 //! Looks at the pictures of a data set before they are used, so that broken ones are found together.
 
+use super::together::listed;
 use super::{Dataset, Pixels};
 use crate::image;
 use crate::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Broken files that a message lists.
-const LISTED: usize = 20;
 
 /// How closely pictures are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +53,10 @@ pub fn look(files: &[&Path], how: Look, threads: usize, each: &(dyn Fn() + Sync)
         return Ok(());
     }
     broken.sort_unstable();
-    Err(listed(&broken, files.len()))
-}
-
-/// All broken files, or the first of many.
-fn listed(broken: &[(PathBuf, String)], all: usize) -> Error {
-    if let [(_, message)] = broken {
-        return Error::new(message).with_help("get the file again, or take it away");
-    }
-    let mut message = format!("{} of {all} pictures cannot be read:", broken.len());
-    broken.iter().take(LISTED).for_each(|(_, one)| message += &format!("\n  {one}"));
-    if broken.len() > LISTED {
-        message += &format!("\n  and {} more", broken.len() - LISTED);
-    }
-    Error::new(message).with_help("get the files again, or take them away")
+    let messages: Vec<&str> = broken.iter().map(|(_, message)| message.as_str()).collect();
+    Err(match messages[..] {
+        [one] => Error::new(one).with_help("get the file again, or take it away"),
+        _ => listed(&messages, &format!("{} of {} pictures", messages.len(), files.len()))
+            .with_help("get the files again, or take them away"),
+    })
 }

@@ -25,6 +25,7 @@ pub mod reading;
 pub mod split;
 pub mod svhn;
 pub mod tar;
+mod together;
 pub mod zca;
 
 use crate::classes::Classes;

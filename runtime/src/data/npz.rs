@@ -2,6 +2,7 @@
 
 use super::reading::Reading;
 use super::split::{self, Order};
+use super::together::Broken;
 use super::{Dataset, Images, Pixels, Sets, files, labels};
 use crate::finite::first_broken;
 use crate::npy::{self, Array};
@@ -22,23 +23,32 @@ pub fn load(path: &Path, order: Order) -> Result<Sets> {
     let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
         Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
     })?;
-    let x = member(&mut archive, path, "x")?;
-    let y = member(&mut archive, path, "y")?;
-    let (Some(x), Some(y)) = (x, y) else {
-        let names: Vec<String> = archive.file_names().flatten().map(|n| n.into_owned()).collect();
-        return Err(Error::new(format!("{} lacks the arrays x and y: it has {}", path.display(), names.join(", ")))
-            .with_help("write it with `numpy.savez(FILE, x=images, y=labels)`"));
+    let [x, y, x_test, y_test] = ["x", "y", "x_test", "y_test"].map(|name| member(&mut archive, path, name));
+    let names: Vec<String> = archive.file_names().flatten().map(|n| n.into_owned()).collect();
+    let lacks = || {
+        Error::new(format!("{} lacks the arrays x and y: it has {}", path.display(), names.join(", ")))
+            .with_help("write it with `numpy.savez(FILE, x=images, y=labels)`")
     };
-    let all = dataset(path, ("x", x), ("y", y))?;
-    let (x, y) = (member(&mut archive, path, "x_test")?, member(&mut archive, path, "y_test")?);
+    let half = || Error::new(format!("{} has only one of x_test and y_test", path.display()));
+    let mut broken = Broken::default();
+    let all = match (broken.keep(x), broken.keep(y)) {
+        (Some(Some(x)), Some(Some(y))) => broken.keep(dataset(path, ("x", x), ("y", y))),
+        (Some(_), Some(_)) => broken.keep(Err(lacks())),
+        _ => None,
+    };
+    let apart = match (broken.keep(x_test), broken.keep(y_test)) {
+        (Some(Some(x)), Some(Some(y))) => broken.keep(dataset(path, ("x_test", x), ("y_test", y))),
+        (Some(None), Some(None)) | (None, _) | (_, None) => None,
+        _ => broken.keep(Err(half())),
+    };
+    let all = broken.end(all)?;
     let mut reading = Reading::default();
-    let (train, test) = match (x, y) {
-        (Some(x), Some(y)) => (all, dataset(path, ("x_test", x), ("y_test", y))?),
-        (None, None) => {
+    let (train, test) = match apart {
+        Some(test) => (all, test),
+        None => {
             reading = Reading::cut(order);
             split::test_fifth(&all, order)
         }
-        _ => return Err(Error::new(format!("{} has only one of x_test and y_test", path.display()))),
     };
     if train.images.dims != test.images.dims {
         return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));

@@ -31,6 +31,31 @@ enum Step {
     Lcn,
 }
 
+/// A step of a model file, before anything is fitted.
+enum Written<'a> {
+    /// All of its numbers are given.
+    Whole(Step),
+    /// The mean, the standard deviation or both are to be fitted.
+    MeanStd { mean: &'a Option<Vec<f64>>, std: &'a Option<Vec<f64>> },
+    /// Mean and matrix are to be fitted.
+    Zca { epsilon: f64 },
+}
+
+impl Written<'_> {
+    fn of(prepare: &Prepare, dims: [usize; 3]) -> Result<Written<'_>> {
+        Ok(Written::Whole(match prepare {
+            Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
+            Prepare::MeanStd { mean: Some(mean), std: Some(std) } => {
+                Step::MeanStd { mean: per_channel("mean", mean, dims[0])?, std: per_channel("std", std, dims[0])? }
+            }
+            Prepare::MeanStd { mean, std } => return Ok(Written::MeanStd { mean, std }),
+            Prepare::Gcn { scale } => Step::Gcn { scale: *scale as f32 },
+            Prepare::Zca { epsilon } => return Ok(Written::Zca { epsilon: *epsilon }),
+            Prepare::Lcn => Step::Lcn,
+        }))
+    }
+}
+
 impl Step {
     /// Returns its numbers, in the order of [`Form::shapes`].
     fn numbers(&self) -> Vec<&[f32]> {
@@ -110,17 +135,36 @@ pub struct Preparation {
 }
 
 impl Preparation {
+    /// Leaves images of `dims` as they are.
+    pub fn without_steps(dims: [usize; 3]) -> Result<Preparation> {
+        Ok(Preparation { form: Form::new(vec![], dims)?, ..Preparation::default() })
+    }
+
+    /// Makes the steps of which the model file gives all numbers, for images of `dims`; `None` where one is to be
+    /// fitted.
+    pub fn given(spec: &[Prepare], dims: [usize; 3]) -> Result<Option<Preparation>> {
+        let mut steps = Vec::new();
+        for prepare in spec {
+            let Written::Whole(step) = Written::of(prepare, dims)? else { return Ok(None) };
+            steps.push(step);
+        }
+        Ok(Some(Preparation { form: Form::new(spec.to_vec(), dims)?, steps, pictures: None }))
+    }
+
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
         let mut fitted = Preparation { form: Form { dims, ..Form::default() }, steps: vec![], pictures: None };
         for prepare in spec {
-            let step = match prepare {
-                Prepare::Scale { factor } => Step::Scale { factor: *factor as f32 },
-                Prepare::MeanStd { mean: Some(mean), std: Some(std) } => {
-                    Step::MeanStd { mean: per_channel("mean", mean, dims[0])?, std: per_channel("std", std, dims[0])? }
+            let step = match Written::of(prepare, dims)? {
+                Written::Whole(step) => step,
+                _ if train.is_empty() => {
+                    return Err(Error::new(
+                        "`prepare` is fitted to the training part of the data, which has no images",
+                    )
+                    .with_help("`mean_std(mean = [...], std = [...])` needs none"));
                 }
-                Prepare::MeanStd { mean, std } => {
+                Written::MeanStd { mean, std } => {
                     let (fitted_mean, fitted_std) = fitted.moments(train, compile)?;
                     let given = |name, given: &Option<Vec<f64>>, fitted| match given {
                         Some(values) => per_channel(name, values, dims[0]),
@@ -128,14 +172,12 @@ impl Preparation {
                     };
                     Step::MeanStd { mean: given("mean", mean, fitted_mean)?, std: given("std", std, fitted_std)? }
                 }
-                Prepare::Gcn { scale } => Step::Gcn { scale: *scale as f32 },
-                Prepare::Zca { epsilon } => {
+                Written::Zca { epsilon } => {
                     let mut images = fitted.prepared(train, compile)?;
                     let read = |item: usize, target: &mut [f32]| images.copy(item, target);
-                    let (mean, matrix) = zca::fit(train.len(), train.images.size(), *epsilon, read)?;
+                    let (mean, matrix) = zca::fit(train.len(), train.images.size(), epsilon, read)?;
                     Step::Zca { mean, matrix }
                 }
-                Prepare::Lcn => Step::Lcn,
             };
             fitted.steps.push(step);
             fitted.form.spec.push(prepare.clone());

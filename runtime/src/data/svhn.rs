@@ -2,6 +2,7 @@
 
 use super::mat::{self, Values};
 use super::reading::Reading;
+use super::together::Broken;
 use super::{Dataset, Images, Pixels, Sets, files};
 use crate::{Error, Result};
 use std::path::Path;
@@ -11,13 +12,14 @@ const SIDE: usize = 32;
 /// Reads `train_32x32.mat` and `test_32x32.mat`, with `extra` also `extra_32x32.mat`.
 pub fn load(path: &Path, extra: bool) -> Result<Sets> {
     files::exists(path)?;
-    let (mut pixels, mut labels) = part(path, "train")?;
-    if extra {
-        let (more, others) = part(path, "extra")?;
+    let mut broken = Broken::default();
+    let mut one = |name| broken.keep(part(path, name));
+    let (train, more, test) = (one("train"), extra.then(|| one("extra")), one("test"));
+    let ((mut pixels, mut labels), (test_pixels, test_labels)) = broken.end(train.zip(test))?;
+    if let Some((more, others)) = more.flatten() {
         pixels.extend(more);
         labels.extend(others);
     }
-    let (test_pixels, test_labels) = part(path, "test")?;
     let dataset =
         |pixels, labels| Dataset::new(Images { dims: [3, SIDE, SIDE], pixels: Pixels::Bytes(pixels) }, labels);
     Ok(Sets {

@@ -47,10 +47,11 @@ pub fn members(path: &Path, wanted: &[String], largest: u64) -> Result<HashMap<S
             found.insert(name, files::exactly(&mut entry, size as usize, path)?);
         }
     }
-    match wanted.iter().find(|w| !found.contains_key(*w)) {
-        Some(missing) => Err(Error::new(format!("{} has no member {missing}", path.display()))
+    let missing: Vec<&str> = wanted.iter().filter(|w| !found.contains_key(*w)).map(String::as_str).collect();
+    match missing.is_empty() {
+        false => Err(Error::new(format!("{} has no member {}", path.display(), missing.join(", ")))
             .with_help("take the binary version of the data set, not the one for Python or MATLAB")),
-        None => Ok(found),
+        true => Ok(found),
     }
 }
 

@@ -176,11 +176,33 @@ impl<'a> Walk<'a> {
         let mut bits = Bits::new(self.bytes, self.at);
         let tables = (&self.dc, &self.ac);
         jpeg_scan::walk(frame, &scan, tables, self.restart, &mut bits)
-            .map_err(|(what, part)| format!("{what} after {:.0} % of scan {number}", part * 100.0))?;
+            .map_err(|(what, part)| format!("{what} {}", in_scan(part, number)))?;
         self.at = bits.behind();
         for &(place, ..) in &scan.parts {
             frame.components[place].bits[first..=last].fill(Some(scan.bits[1]));
         }
         Ok(())
+    }
+}
+
+/// Where in a scan its data stop being right, as far as a share in whole percent says it.
+fn in_scan(part: f64, number: usize) -> String {
+    match (part * 100.0).round() {
+        ..1.0 => format!("at the start of scan {number}"),
+        100.0.. => format!("at the end of scan {number}"),
+        percent => format!("after {percent} % of scan {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_scan;
+
+    #[test]
+    fn a_share_is_said_where_it_says_something() {
+        let said = [0.0, 0.004, 0.005, 0.5, 0.994, 0.996].map(|part| in_scan(part, 2));
+        let percent = |n| format!("after {n} % of scan 2");
+        let (start, end) = ("at the start of scan 2".to_string(), "at the end of scan 2".to_string());
+        assert_eq!(said, [start.clone(), start, percent(1), percent(50), percent(99), end]);
     }
 }

@@ -130,11 +130,6 @@ impl Images {
         // Without steps, and without anybody who knows better, numbers mean themselves.
         let steps = preparation.is_some_and(|p| !p.spec().is_empty());
         let prepared = preparation.is_some() && !args.raw && (steps || learned.is_some());
-        if preparation.is_none() && !args.raw {
-            output::note_once(
-                "note: the weights hold no data preparation; numbers are used as they are, pixels as 0 to 255",
-            );
-        }
         let pictures = model_file::pictures(model, Some(weights));
         let values = match dtype(args, model, form) {
             DType::U8 => Values::Bytes(vec![]),

@@ -27,7 +27,7 @@ pub fn files(
     let others: Vec<PathBuf> = match resumed {
         None => weights.chain(states).collect(),
         Some((checkpoint, from)) => {
-            // A damaged one is no other training's work: its own step is what is gone on from.
+            // A damaged one is not another training's work: its own step is what is gone on from.
             let other = |path: &PathBuf| Origin::read(path).is_ok_and(|origin| !origin.of(checkpoint));
             let here = states.contains(from) || (last.exists() && !other(&last));
             let states = states.into_iter().filter(other);

@@ -15,7 +15,7 @@ use ninc_runtime::init::Parameter;
 use ninc_runtime::train::Start;
 use ninc_runtime::train::job::checkpoint_path;
 use ninc_runtime::train::saving;
-use ninc_runtime::weights::{Weights, closest};
+use ninc_runtime::weights::{Weights, closest, few};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -125,24 +125,33 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// Takes parameters out of the training.
 pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
-    for pattern in patterns {
-        let mut names = Vec::new();
-        let mut found = false;
-        for id in model.graph.ids() {
-            if let Some(param) = model.graph.param_mut(id) {
-                names.push(param.name.clone());
-                if fits(pattern, &param.name) {
-                    (param.trainable, found) = (false, true);
-                }
-            }
+    let mut parameters = Vec::new();
+    for id in model.graph.ids() {
+        if let Operator::Param(param) = model.graph.op(id) {
+            parameters.push((id, param.name.clone(), param.trainable));
         }
-        if !found {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    }
+    for pattern in patterns {
+        let fitting: Vec<_> = parameters.iter().filter(|(_, name, _)| fits(pattern, name)).collect();
+        if fitting.is_empty() {
+            let names: Vec<&str> = parameters.iter().map(|(_, name, _)| name.as_str()).collect();
             let help = match closest(pattern, &names) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("parameters: {}", names.join(", ")),
             };
             return Err(usage(format!("--freeze {pattern} fits no layer or parameter"), help));
+        }
+        if fitting.iter().all(|(_, _, trained)| !trained) {
+            let names: Vec<&str> = fitting.iter().map(|(_, name, _)| name.as_str()).collect();
+            return Err(usage(
+                format!("--freeze {pattern} freezes nothing: no training step changes {} by gradients", few(&names)),
+                "leave it out; the statistics of a batch normalisation stay where its layer is frozen: `--freeze NAME`",
+            ));
+        }
+        for (id, ..) in fitting {
+            if let Some(param) = model.graph.param_mut(*id) {
+                param.trainable = false;
+            }
         }
     }
     let trained = |id| matches!(model.graph.op(id), Operator::Param(p) if p.trainable);

@@ -1,0 +1,46 @@
+//! Batches with one value per channel: nothing that batch normalisation could learn from.
+
+use crate::cli::output::{Done, usage};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc_runtime::spec::Recipe;
+use ninc_runtime::train::schedule::total_steps;
+
+/// Refuses a training of which a batch has one value for each channel of a batch normalisation: it is its own mean, so
+/// the layer gives its shift whatever comes in, and the running variance learns nothing. `images` are those of an epoch.
+pub fn check(model: &Model, recipe: &Recipe, images: usize) -> Done {
+    let Some(name) = one_position(model) else { return Ok(()) };
+    let batch = recipe.batch * recipe.accumulate;
+    let batches = images.div_ceil(batch);
+    let last = images - (batches.max(1) - 1) * batch;
+    let reached = total_steps(recipe.length, batches as u64) >= batches as u64;
+    let what = match (batch, last) {
+        (1, _) => "a batch has one image".to_string(),
+        (_, 1) if batches == 1 => "the training part has one image".to_string(),
+        (_, 1) if reached => {
+            format!("the last batch of an epoch has one image ({images} images in batches of {batch})")
+        }
+        _ => return Ok(()),
+    };
+    let better = (batch.max(2)..).find(|size| images % size != 1 && *size <= images);
+    let help = match better.filter(|_| recipe.accumulate == 1) {
+        Some(size) => {
+            format!("batches of another size, `--batch {size}`, or normalise where an image has several positions")
+        }
+        None => "other images or batches, or batch normalisation where an image has several positions".to_string(),
+    };
+    Err(usage(format!("{what}, and `{name}` normalises one value per channel and image: nothing to learn from"), help))
+}
+
+/// The first batch normalisation that measures batches of one position an image.
+fn one_position(model: &Model) -> Option<String> {
+    let graph = &model.graph;
+    let learns = |id| matches!(graph.op(id), Operator::Param(param) if param.trainable);
+    let layer = model.layers.iter().find(|layer| {
+        let operands = graph.operands(layer.value);
+        matches!(graph.op(layer.value), Operator::BatchNorm(_))
+            && operands[1..3].iter().any(|&id| learns(id))
+            && graph.ty(layer.value).classes().is_some()
+    });
+    layer.map(|layer| layer.name.clone())
+}
