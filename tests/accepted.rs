@@ -40,8 +40,9 @@ fn a_network_without_parameters_needs_no_weights() {
         &format!("network d {{ input image: [1, 8, 8]  concat({rows}, {rows}) |> softmax }} {data}"),
     );
     place.bad(1, &["eval", "d.nin"], "the network has 16 outputs");
-    let ten = "concat(image |> avg_pool(kernel = [8, 1], stride = [8, 1]) |> flatten, image |> max_pool(kernel = [8, 4], \
-               stride = [8, 4]) |> flatten)";
+    let means = "image |> avg_pool(kernel = [8, 1], stride = [8, 1]) |> flatten";
+    let peaks = "image |> max_pool(kernel = [8, 4], stride = [8, 4]) |> flatten";
+    let ten = format!("concat({means}, {peaks})");
     write(&place, "d.nin", &format!("network d {{ input image: [1, 8, 8]  {ten} |> softmax }} {data}"));
     let out = place.good(&["eval", "d.nin", "--json"]);
     assert!(out.contains(r#""count":360"#), "{out}");

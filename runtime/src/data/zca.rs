@@ -6,7 +6,8 @@ use crate::{Error, Result};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 
-/// The most numbers of an image. The covariance of larger ones would not fit: 8192² doubles are 512 MiB, and three such matrices are alive.
+/// The most numbers of an image. The covariance of larger ones would not fit: 8192² doubles are 512 MiB, and three such
+/// matrices are alive.
 pub const LARGEST: usize = 8192;
 /// Images per block of the covariance.
 const BLOCK: usize = 512;
