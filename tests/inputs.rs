@@ -7,6 +7,7 @@ use ninc_runtime::spec::Source;
 use ninc_runtime::{Result, npy};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use tempfile::TempDir;
 
 fn folder() -> TempDir {
@@ -59,6 +60,37 @@ fn arrays_are_prepared_as_pictures_are() {
     floats(&place, "(1, 1, 2, 2)", &[-0.5, 0.04, 0.4, 1.0]);
     assert!(echoed(place.path(), &["x.npy"]).expect_err("below 0").contains("looks prepared already"));
     assert_eq!(echoed(place.path(), &["x.npy", "--raw"]), Ok(vec![-0.5, 0.04, 0.4, 1.0]));
+}
+
+/// Arrays of blue, green, red: said where the colours of many images are those of the training data backwards.
+#[test]
+fn another_order_of_the_channels_is_noted() {
+    let place = folder();
+    let data = r#"data { source = npz("none")  prepare = [scale(0.5), mean_std(mean = [60, 50, 40], std = [1])] }"#;
+    fs::write(
+        place.path().join("n.nin"),
+        format!("network n {{ input image: [3, 1, 2]  image |> global_avg_pool |> softmax }} {data}"),
+    )
+    .expect("written");
+    // Learned: 120, 100, 80. Each image is somewhat brighter or darker, and a little red or blue.
+    let bytes = |means: [u8; 3], count: u8| -> Vec<u8> {
+        let image = |i: u8| means.iter().zip([i % 5, 2, i % 3]).flat_map(move |(m, d)| [m + d + i % 7, m + d - i % 4]);
+        (0..count).flat_map(|i| image(i).collect::<Vec<u8>>()).collect()
+    };
+    let note = |means: [u8; 3], count: u8| {
+        array(&place, "|u1", &format!("({count}, 3, 1, 2)"), &bytes(means, count));
+        let arguments = ["run", "n.nin", "x.npy", "--range", "0,255", "--csv"];
+        let output = Command::new(env!("CARGO_BIN_EXE_ninc")).args(arguments).current_dir(place.path()).output();
+        let output = output.expect("runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = note([80, 100, 120], 40);
+    assert!(said.contains("note: x.npy looks like blue, green, red: its channels' means are 8"), "{said}");
+    assert!(said.contains("learned from 120.0000, 100.0000, 80.0000; if it is, give `x[:, ::-1]`"), "{said}");
+    for (means, count) in [([120, 100, 80], 40), ([80, 100, 120], 15), ([40, 90, 200], 40), ([100, 100, 100], 40)] {
+        assert_eq!(note(means, count), "", "{means:?}");
+    }
 }
 
 /// Weights that learned from 0 to 1: bytes are pictures, which become 0 to 1.

@@ -2,7 +2,7 @@
 //! reproducible, refuse what is wrong, and may be used by many threads at once.
 
 mod elf;
-mod loaded;
+pub mod loaded;
 mod networks;
 mod opencl;
 mod pictures;

@@ -1,6 +1,7 @@
 //! A network's input may have any name, that of a training step's own inputs too: every command does the same as for
 //! `image`.
 
+use crate::library::loaded::Loaded;
 use ninc_runtime::weights::Weights;
 use std::fs;
 use std::path::Path;
@@ -77,6 +78,82 @@ fn an_input_may_have_the_name_of_any_role() {
             assert_eq!(found.1[2], expected.1[2], "{name}, {optimizer}");
         }
     }
+}
+
+/// What an input is called among results, in libraries, in reports and in folded weights: names of a step's results, of
+/// functions and arguments of libraries, and words of C.
+#[test]
+fn an_input_may_have_the_name_of_a_result() {
+    let outcome = |name: &str| {
+        let place: TempDir = tempfile::tempdir().expect("a folder for temporary files");
+        let folder = place.path();
+        let network = |network: &str, layers: &str| {
+            let text = format!(
+                "network {network} {{ input {name}: [1, 8, 8]  {name} |> conv(channels = 4, kernel = 3) as c |> {layers}
+                     |> flatten |> linear(features = 10) as l |> softmax }}
+                 data {{ source = digits  prepare = [scale, mean_std] }}
+                 train {{ optimizer = adam(rate = 0.01)  batch = 20  steps = 3  seed = 2 }}"
+            );
+            fs::write(folder.join(format!("{network}.nin")), text).expect("written");
+        };
+        network("full", "batch_norm as n |> relu");
+        network("plain", "relu");
+        let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digit-7.png");
+        ninc(folder, &["train", "full.nin", "--out", "w"]);
+        let weights = ["--weights", "w/full.safetensors"];
+        let told = [
+            ninc(folder, &["inspect", "full.nin"]),
+            ninc(folder, &["check", "full.nin", "--data", "."]),
+            ninc(folder, &[&["run", "full.nin", picture, "--csv", "--dump", "c=c.npy"][..], &weights].concat()),
+            ninc(folder, &[&["fold", "full.nin", "--into", "plain.nin", "-o", "p.safetensors"][..], &weights].concat()),
+            ninc(folder, &["run", "plain.nin", picture, "--weights", "p.safetensors", "--json"]),
+        ];
+        let dumped = fs::read(folder.join("c.npy")).expect("an array");
+        // Straight from the training's weights, without the text's data.
+        ninc(folder, &[&["build", "full.nin", "--train", "-o", "lib"][..], &weights].concat());
+        let library = Loaded::open(&folder.join("lib/libfull.so"), "full");
+        let images: Vec<f32> = (0..128).map(|i| (i * 37 % 17) as f32 / 17.0).collect();
+        let network = library.create(&folder.join("lib/full.safetensors")).expect("good weights");
+        let results = library.run(network, 2, &images, 1, None).expect("runs");
+        library.destroy(network);
+        let training = library.train_create(&folder.join("lib/full_train.safetensors"));
+        let loss = library.train_step(training, &images, &[3, 7], 0, 1.0, 1).expect("a loss");
+        library.train_destroy(training);
+        (told, dumped, results, loss)
+    };
+    let expected = outcome("image");
+    for name in ["output", "loss", "logits", "seed", "full_run", "float"] {
+        assert!(outcome(name) == expected, "{name}");
+    }
+}
+
+/// Names of a preparation's numbers begin as this layer's do.
+#[test]
+fn a_layer_may_be_called_prepare() {
+    let place: TempDir = tempfile::tempdir().expect("a folder for temporary files");
+    let folder = place.path();
+    let outcome = |name: &str| {
+        let text = format!(
+            "network n {{ input image: [1, 8, 8]  image |> flatten |> linear(features = 10) as {name} |> softmax }}
+             data {{ source = digits  prepare = [scale, mean_std] }}
+             train {{ optimizer = sgd(rate = 0.1)  batch = 20  steps = 3 }}"
+        );
+        fs::write(folder.join("n.nin"), text).expect("written");
+        ninc(folder, &["train", "n.nin", "--out", name]);
+        let weights = format!("{name}/n.safetensors");
+        ninc(folder, &["weights", &weights, "--dtype", "bf16", "-o", "small.safetensors"]);
+        let picture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/digit-7.png");
+        ninc(folder, &["build", "n.nin", "--weights", &weights, "-o", "lib"]);
+        let library = Loaded::open(&folder.join("lib/libn.so"), "n");
+        let network = library.create(&folder.join("lib/n.safetensors")).expect("good weights");
+        let results = library.run(network, 1, &[0.5; 64], 1, None).expect("runs");
+        library.destroy(network);
+        let run = |weights: &str| ninc(folder, &["run", "n.nin", picture, "--json", "--weights", weights]);
+        (run(&weights), run("small.safetensors"), results)
+    };
+    // Initial weights go by the name.
+    let (whole, small, _) = outcome("prepare");
+    assert!(whole.contains("probability") && small.contains("probability"), "{whole}{small}");
 }
 
 /// A checkpoint that was written before still belongs to its network: the hash is of a text with a format of its own.

@@ -20,10 +20,14 @@ use numbers::{floats, whole};
 /// Where the header's own checksum stands: always first.
 pub const CHECKSUM: &[u8] = br#"{"__metadata__":{"checksum":""#;
 const ZEROS: &[u8] = b"00000000";
-/// How the names of a preparation's tensors begin.
-pub const PREPARATION: &str = "prepare.";
 /// The text that states the formats of quantised weights.
 pub const FORMATS: &str = "formats";
+
+/// Is this the name of a preparation's number, `prepare.0.mean`? A layer called `prepare` has others.
+pub fn of_preparation(name: &str) -> bool {
+    name.strip_prefix("prepare.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// The largest file that is read.
 pub const CAP: u64 = 16 << 30;
 /// The most bytes that a header has.
@@ -94,7 +98,7 @@ impl Store {
         let mut entries = String::new();
         for (name, tensor) in &self.tensors {
             let start = data.len();
-            let numbers = if name.starts_with(PREPARATION) { Numbers::F32 } else { numbers };
+            let numbers = if of_preparation(name) { Numbers::F32 } else { numbers };
             let numbers = self.whole.get(name).copied().unwrap_or(numbers);
             data.extend(numbers.bytes(&tensor.data));
             sums.insert(name, format!("{:08x}", crc32fast::hash(&data[start..])));

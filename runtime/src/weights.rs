@@ -6,7 +6,7 @@ use crate::finite;
 use crate::formats::{Formats, Whole};
 use crate::init::Parameter;
 use crate::spec::{Prepare, Recipe};
-use crate::store::{Disk, FORMATS, Header, Numbers, PREPARATION, Store};
+use crate::store::{Disk, FORMATS, Header, Numbers, Store, of_preparation};
 use crate::{Engine, Error, Result, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -129,7 +129,7 @@ impl Weights {
             .map(|preparation| preparation.of_inputs(pictures, range));
         let model = text("model").unwrap_or_default().to_string();
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
-        store.tensors.retain(|name, _| !ours || !name.starts_with(PREPARATION));
+        store.tensors.retain(|name, _| !ours || !of_preparation(name));
         let (tensors, classes) = (store.tensors, classes.unwrap_or_default());
         Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others, formats })
     }

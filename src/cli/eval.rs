@@ -10,7 +10,7 @@ use super::{classes, contents};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
-use ninc_runtime::data::{Dataset, Sets};
+use ninc_runtime::data::{Dataset, Pixels, Sets, channel_order};
 use ninc_runtime::train::evaluate;
 use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
@@ -111,6 +111,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     preparation.check(&set)?;
     if let Some(learned) = preparation.range() {
         set.range().check("the data", learned)?;
+    }
+    if set.images.dims[0] == 3 && !matches!(set.images.pixels, Pixels::Files(..)) {
+        let mut image = vec![0.0; set.images.size()];
+        let means = (0..set.len()).map(|item| set.copy(item, &mut image).map(|()| channel_order::means(&image)));
+        preparation::note_order("the data", &preparation, &means.collect::<Result<Vec<_>, _>>()?);
     }
     let mut program = global.inference_of(&model, Some(&preparation), set.images.dtype(), &[])?;
     show_dumps(&program.dumps)?;

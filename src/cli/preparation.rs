@@ -9,7 +9,7 @@ use ninc::model::Model;
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::preparer::Compile;
-use ninc_runtime::data::{Dataset, cache};
+use ninc_runtime::data::{Dataset, cache, channel_order};
 use ninc_runtime::spec::{DataSpec, Prepare};
 use ninc_runtime::store::System;
 use ninc_runtime::{Error, cache_folder};
@@ -74,6 +74,20 @@ pub fn note(file: &Path, of_text: Option<&Preparation>) {
         None => "numbers are used as they are, pixels as 0 to 255".into(),
     };
     output::note(&format!("note: the weights hold no data preparation; {how}"));
+}
+
+/// Says where images look as if their channels came in another order than those that the weights learned from. `images`
+/// are the means of each image's channels, before all steps.
+pub fn note_order(what: &str, preparation: &Preparation, images: &[[f64; 3]]) {
+    let Some(learned) = preparation.channel_means().and_then(|means| <[f64; 3]>::try_from(means).ok()) else { return };
+    let Some(found) = channel_order::backwards(learned, images) else { return };
+    let list = |means: [f64; 3]| means.map(|m| format!("{m:.4}")).join(", ");
+    output::note(&format!(
+        "note: {what} looks like blue, green, red: its channels' means are {}, where the weights learned from {}; if it \
+         is, give `x[:, ::-1]`",
+        list(found),
+        list(learned)
+    ));
 }
 
 /// The preparation of a text that gives all numbers of its steps, where the size of its images is known.

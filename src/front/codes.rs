@@ -45,6 +45,7 @@ codes! {
     SEVERAL_INPUTS = "several-inputs": "A second input: commands feed a network one batch of images.",
     ONE_CLASS = "one-class": "A softmax or a cross entropy over one class, whose probability is always 1.",
     NOT_TRAINABLE = "not-trainable": "A `train` section for a network that no training can work on.",
+    CHANNEL_ORDER = "channel-order": "Warning: channels' means that belong to another order of the channels.",
     UNUSED = "unused": "Warning: a value, parameter or block that nothing uses.",
     NO_DATA = "no-data": "Warning: a train section in a file without data.",
 }

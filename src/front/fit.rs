@@ -128,6 +128,23 @@ pub fn data(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut 
     if let Some(image) = image {
         prepare(section, &data.prepare, image, sink);
     }
+    if data.source != Source::Npz {
+        channel_order(section, &data.prepare, sink);
+    }
+}
+
+/// Warns of ImageNet's means in Caffe's order: pictures are read as red, green, blue.
+fn channel_order(section: &Section, steps: &[Prepare], sink: &mut Diagnostics) {
+    const IMAGENET: [f64; 3] = [0.485, 0.456, 0.406];
+    let backwards = |mean: &Vec<f64>| {
+        let near = |scale: f64| (0..3).all(|i| (mean[i] / scale / IMAGENET[2 - i] - 1.0).abs() < 0.01);
+        mean.len() == 3 && (near(1.0) || near(255.0))
+    };
+    if steps.iter().any(|step| matches!(step, Prepare::MeanStd { mean: Some(mean), .. } if backwards(mean))) {
+        let message = "these are ImageNet's means of blue, green and red, but pictures are read as red, green, blue";
+        let d = Diagnostic::warning(codes::CHANNEL_ORDER, entry(section, PREPARE), message);
+        sink.report(d.help("turn the list around, and the first layer's weights where they are Caffe's or OpenCV's"));
+    }
 }
 
 /// Warns of changes of colours that grey images do not have.

@@ -33,6 +33,18 @@ fn tiles_decide_no_rounding() {
     }
 }
 
+/// A network's input may have any name here too.
+#[test]
+fn inputs_of_any_name_are_measured() {
+    if !present() {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a folder for temporary files");
+    fs::write(place.path().join("n.nin"), NETWORK.replace("image", "key")).expect("written");
+    let table = good(place.path(), &["tune", "n.nin", "--device", "opencl:0", "--batch", "1"]);
+    assert!(table.contains("conv_3x6x6") && table.contains("gain"), "{table}");
+}
+
 #[test]
 fn the_best_tiles_are_kept_and_used() {
     if !present() {

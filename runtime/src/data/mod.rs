@@ -4,6 +4,7 @@ pub mod augment;
 pub mod balance;
 pub mod batches;
 pub mod cache;
+pub mod channel_order;
 pub mod checksum;
 pub mod cifar;
 pub mod digits;

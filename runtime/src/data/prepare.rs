@@ -227,6 +227,19 @@ impl Preparation {
         self.form.range()
     }
 
+    /// Returns the means of the channels before all steps, where a `mean_std` behind nothing but `scale` knows them.
+    pub fn channel_means(&self) -> Option<Vec<f64>> {
+        let mut factor = 1.0;
+        for step in &self.steps {
+            match step {
+                Step::Scale { factor: by } => factor *= f64::from(*by),
+                Step::MeanStd { mean, .. } => return Some(mean.iter().map(|&m| f64::from(m) / factor).collect()),
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// Returns how pictures are read before all steps; weights of former versions do not say.
     pub fn pictures(&self) -> Option<Pictures> {
         self.pictures

@@ -5,11 +5,12 @@ use crate::cli::contents;
 use crate::cli::glob;
 use crate::cli::model_file::{self, image_dims};
 use crate::cli::output::{self, Done, Failure, usage};
+use crate::cli::preparation;
 use ninc::model::Model;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::Range;
-use ninc_runtime::data::{Values, folder, layout};
+use ninc_runtime::data::{Values, channel_order, folder, layout};
 use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
 use ninc_runtime::weights::Weights;
@@ -113,8 +114,8 @@ struct Meaning<'a> {
     image: [usize; 3],
     /// The network's own input.
     dims: &'a [usize],
-    /// Images are prepared by the program.
-    prepared: bool,
+    /// What the program does to images; `None` where they are prepared already, or nobody knows how.
+    preparation: Option<&'a Preparation>,
     /// The range of the training data, where it is known.
     learned: Option<Range>,
 }
@@ -142,7 +143,8 @@ impl Images {
             if is_array(path) {
                 // Networks without pictures still have arrays.
                 let image = image.as_ref().map_or([1, 1, size], |image| *image);
-                let meaning = Meaning { args, image, dims, prepared, learned };
+                let preparation = preparation.filter(|_| prepared);
+                let meaning = Meaning { args, image, dims, preparation, learned };
                 let (count, values) = meaning.array(path)?;
                 let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
                 return Ok(((0..count).map(name).collect(), Values::Floats(values)));
@@ -222,9 +224,7 @@ impl Meaning<'_> {
         let bytes = array.kind == ('u', 1);
         let mut values = array.floats();
         finite(&shown, count, &values)?;
-        if !self.prepared {
-            return Ok((count, values));
-        }
+        let Some(preparation) = self.preparation else { return Ok((count, values)) };
         let found = if bytes { Range::BYTES } else { Range::of(values.iter().copied()) };
         match (self.args.range, self.learned) {
             (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
@@ -248,6 +248,10 @@ impl Meaning<'_> {
         }
         if let Some(divisor) = self.learned.and_then(Range::divisor).filter(|&d| bytes && d != 1.0) {
             values.iter_mut().for_each(|v| *v /= divisor);
+        }
+        if self.image[0] == 3 {
+            let images = values.chunks_exact(values.len() / count);
+            preparation::note_order(&shown, preparation, &images.map(channel_order::means).collect::<Vec<_>>());
         }
         Ok((count, values))
     }
