@@ -122,7 +122,7 @@ fn an_input_may_have_the_name_of_a_result() {
         (told, dumped, results, loss)
     };
     let expected = outcome("image");
-    for name in ["output", "loss", "logits", "seed", "full_run", "float"] {
+    for name in ["result", "loss", "logits", "seed", "full_run", "float"] {
         assert!(outcome(name) == expected, "{name}");
     }
 }

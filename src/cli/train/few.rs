@@ -23,7 +23,7 @@ pub fn check(model: &Model, recipe: &Recipe, images: usize) -> Done {
         }
         _ => return Ok(()),
     };
-    let better = (batch.max(2)..).find(|size| images % size != 1 && *size <= images);
+    let better = (batch.max(2)..=images).find(|size| images % size != 1);
     let help = match better.filter(|_| recipe.accumulate == 1) {
         Some(size) => {
             format!("batches of another size, `--batch {size}`, or normalise where an image has several positions")
