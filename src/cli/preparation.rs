@@ -83,8 +83,8 @@ pub fn note_order(what: &str, preparation: &Preparation, images: &[[f64; 3]]) {
     let Some(found) = channel_order::backwards(learned, images) else { return };
     let list = |means: [f64; 3]| means.map(|m| format!("{m:.4}")).join(", ");
     output::note(&format!(
-        "note: {what} looks like blue, green, red: its channels' means are {}, where the weights learned from {}; if it \
-         is, give `x[:, ::-1]`",
+        "note: {what} looks like blue, green, red: its channels' means are {}, where the weights learned from {}; if \
+         it is, give `x[:, ::-1]`",
         list(found),
         list(learned)
     ));

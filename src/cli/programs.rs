@@ -134,7 +134,7 @@ pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Don
     Ok(weights.load_into(&mut *program.engine)?)
 }
 
-/// Does a network have anything that weights hold?
+/// Says whether a network has anything that weights hold?
 pub fn has_parameters(model: &Model) -> bool {
     model.graph.ids().into_iter().any(|id| matches!(model.graph.op(id), Operator::Param(_)))
 }
