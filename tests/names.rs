@@ -103,7 +103,7 @@ fn an_input_may_have_the_name_of_a_result() {
         let weights = ["--weights", "w/full.safetensors"];
         let told = [
             ninc(folder, &["inspect", "full.nin"]),
-            ninc(folder, &["check", "full.nin", "--data", "."]),
+            ninc(folder, &["check", "full.nin", "--json"]),
             ninc(folder, &[&["run", "full.nin", picture, "--csv", "--dump", "c=c.npy"][..], &weights].concat()),
             ninc(folder, &[&["fold", "full.nin", "--into", "plain.nin", "-o", "p.safetensors"][..], &weights].concat()),
             ninc(folder, &["run", "plain.nin", picture, "--weights", "p.safetensors", "--json"]),
