@@ -20,6 +20,7 @@ mod front;
 mod golden;
 mod imported;
 mod inputs;
+mod int8;
 mod kernels;
 #[cfg(unix)]
 mod kill;

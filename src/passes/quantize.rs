@@ -245,7 +245,8 @@ impl Work<'_> {
         } else {
             self.graph.replace(output, floats);
         }
-        self.bytes.insert(floats, bytes);
+        // Layers were found before their operands were replaced.
+        self.bytes.extend([(output, bytes), (floats, bytes)]);
         self.values.push((value, floats));
         Ok(())
     }

@@ -12,7 +12,10 @@ use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
 use crate::recipes::common::Window;
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::int8::To;
+use crate::recipes::cpu::tiles;
 use crate::types::Type;
+
+pub use panels::placed;
 
 /// A convolution with its operands.
 #[derive(Clone, Copy)]
@@ -35,6 +38,9 @@ pub struct Link {
 pub fn forward(cx: &mut LowerCx, window: &Window, zeros: &[usize]) -> Lowered {
     let chain = links(cx, window, zeros)?;
     let mut from = cx.operands[0].buffer;
+    if tiles::of_bytes(cx, from, cx.result.buffer, &chain) {
+        return Ok(());
+    }
     for (i, link) in chain.iter().enumerate() {
         let g = &link.geometry;
         let to = match i + 1 == chain.len() {

@@ -6,10 +6,12 @@
 //! one, none right behind its last product. Sums lie in two buffers of float32 by turns; between two products one or
 //! two of their rows get bias and activation and are rounded to their place.
 
+use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Outer, Param, Ty, Val, Var};
+use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Param, Ty, Unary, Val, Var};
 use crate::lower::MicroKernelSpec;
 use crate::recipes::common::Epilogue;
+use crate::recipes::common::int8::To;
 use crate::recipes::common::names::elem_letters;
 use ninc_runtime::init::fnv;
 use std::fmt::{self, Display};
@@ -18,21 +20,21 @@ use std::fmt::{self, Display};
 pub const TILE: usize = Ty::ROW as usize;
 /// Columns of a block, and of a panel of B.
 pub const COLUMNS: usize = 2 * TILE;
-/// Terms of a step: pairs of bf16 in the words of a row of A.
-pub const STEP: usize = 2 * TILE;
 /// Words of B for a step.
 pub const STEP_WORDS: usize = 2 * TILE * TILE;
 /// Sums of a block.
 const BUFFER: usize = COLUMNS * COLUMNS;
-/// Float32 numbers of scratch memory that the blocks want.
+/// Numbers of scratch memory, of the type of sums, that the blocks want.
 pub const SUMS: usize = 2 * BUFFER;
 /// Longest run of steps without a store. After about 37 of them (half a microsecond) the next store takes 900 cycles,
 /// on the first processors with AMX; a store in between, of anything, prevents it.
 const WARM: usize = 16;
 
-/// One micro-kernel: `(a, b, y, sums, [bias])`. Strides count elements, those of b words.
+/// One micro-kernel: `(a, b, y, sums, [bias], [factor])`. Strides count elements, those of b words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Blocks {
+    /// What is multiplied. Sums of bytes get a factor behind their bias.
+    pub unit: Unit,
     /// Where each step's terms lie behind the first row of a tile of A.
     pub steps: Vec<i64>,
     /// From row to row of a tile of A.
@@ -52,9 +54,28 @@ pub struct Blocks {
     /// Sums start with a bias.
     pub bias: bool,
     /// What happens to sums before they are stored.
-    pub epilogue: Epilogue,
+    pub end: End,
     /// Of the results.
     pub elem: Elem,
+}
+
+/// What happens to sums before they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Sums of float32.
+    Floats(Epilogue),
+    /// Sums of products of bytes, times their factor.
+    Whole(To),
+}
+
+impl End {
+    /// A part of names.
+    pub fn name(self) -> String {
+        match self {
+            End::Floats(epilogue) => epilogue.name(),
+            End::Whole(to) => to.name(),
+        }
+    }
 }
 
 /// From block to block.
@@ -74,22 +95,24 @@ impl Display for Blocks {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         // Steps and places are too many for a name.
         let hash = fnv(format!("{:?}", (&self.steps, &self.places, self.next, self.second)).as_bytes());
-        let (rows, columns, terms) = (TILE * self.rows(), self.columns, STEP * self.steps.len());
-        write!(f, "tiles_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
+        let (rows, columns) = (TILE * self.rows(), self.columns);
+        let (unit, terms) = (self.unit.name(), self.unit.step() * self.steps.len());
+        write!(f, "tiles{unit}_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
         let (bias, fill) = (if self.bias { "_bias" } else { "" }, if self.fill { "_fill" } else { "" });
         let elem = elem_letters("_", &[self.elem]);
-        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.epilogue.name(), hash as u32)
+        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.end.name(), hash as u32)
     }
 }
 
 impl MicroKernelSpec for Blocks {
     fn build(&self, b: &mut MicroKernelBuilder) {
         let p = Params {
-            a: b.pointer("a", Elem::Bf16, Access::Read),
+            a: b.pointer("a", self.unit.elem(), Access::Read),
             b: b.pointer("b", Elem::I32, Access::Read),
             y: b.pointer("y", self.elem, Access::Write),
-            sums: b.pointer("sums", Elem::F32, Access::ReadWrite),
-            bias: self.bias.then(|| b.pointer("bias", Elem::F32, Access::Read)),
+            sums: b.pointer("sums", self.unit.sums(), Access::ReadWrite),
+            bias: self.bias.then(|| b.pointer("bias", self.unit.sums(), Access::Read)),
+            factor: matches!(self.end, End::Whole(_)).then(|| b.pointer("factor", Elem::F32, Access::Read)),
         };
         let mut late = self.block(b, &p, At::new(0, None), None);
         let rest = self.count - 1;
@@ -114,6 +137,7 @@ struct Params {
     y: Param,
     sums: Param,
     bias: Option<Param>,
+    factor: Option<Param>,
 }
 
 /// Number of a block: a constant, and two for each iteration of a loop.
@@ -175,8 +199,8 @@ impl Blocks {
                 let row = b.load_tile(p.a, at.times(self.next.a).offset(from), self.a_row, false);
                 for (n, column) in columns.iter().enumerate() {
                     let i = m * self.across() + n;
-                    let sum = if step == 0 { b.zero_tile(Elem::F32) } else { sums[i] };
-                    let sum = b.outer(Outer::Bf16, sum, row, *column);
+                    let sum = if step == 0 { b.zero_tile(self.unit.sums()) } else { sums[i] };
+                    let sum = b.outer(self.unit.outer(), sum, row, *column);
                     if step == 0 {
                         sums.push(sum)
                     } else {
@@ -216,6 +240,7 @@ struct Finish<'a> {
     params: &'a Params,
     at: At,
     bias: Vec<Val>,
+    factor: Vec<Val>,
     /// Rows of the block with their places.
     rows: Vec<(usize, i64)>,
     done: usize,
@@ -223,18 +248,21 @@ struct Finish<'a> {
 
 impl<'a> Finish<'a> {
     fn new_stores(spec: &'a Blocks, params: &'a Params, at: At) -> Finish<'a> {
-        Finish { spec, params, at, bias: vec![], rows: vec![], done: 0 }
+        Finish { spec, params, at, bias: vec![], factor: vec![], rows: vec![], done: 0 }
     }
 
     fn new(spec: &'a Blocks, b: &mut MicroKernelBuilder, params: &'a Params, at: At) -> Finish<'a> {
         let places = spec.places.iter().enumerate().take(TILE * spec.rows());
         let rows = places.filter_map(|(row, place)| place.map(|place| (row, place))).collect();
-        let part = |b: &mut MicroKernelBuilder, bias, n: usize| {
-            let index = at.times(spec.next.bias).offset((n * TILE) as i64);
-            b.load_partial(bias, index, Ty::ROW, spec.width(n))
+        let mut parts = |memory: Option<Param>| -> Vec<Val> {
+            let mut part = |n: usize| {
+                let index = at.times(spec.next.bias).offset((n * TILE) as i64);
+                memory.map(|memory| b.load_partial(memory, index, Ty::ROW, spec.width(n)))
+            };
+            (0..spec.across()).filter_map(&mut part).collect()
         };
-        let bias = params.bias.map_or(vec![], |bias| (0..spec.across()).map(|n| part(b, bias, n)).collect());
-        Finish { spec, params, at, bias, rows, done: 0 }
+        let (bias, factor) = (parts(params.bias), parts(params.factor));
+        Finish { spec, params, at, bias, factor, rows, done: 0 }
     }
 
     /// Stores tile `i` of the block.
@@ -268,7 +296,14 @@ impl<'a> Finish<'a> {
             if let Some(bias) = self.bias.get(n) {
                 value = b.add(value, *bias);
             }
-            values.push(self.spec.epilogue.stored_as(elem).apply(b, value));
+            values.push(match self.spec.end {
+                End::Floats(epilogue) => epilogue.stored_as(elem).apply(b, value),
+                End::Whole(to) => {
+                    let value = b.unary(Unary::ToFloat, value);
+                    let value = b.mul(value, self.factor[n]);
+                    to.apply(b, value)
+                }
+            });
         }
         if self.spec.fill {
             values = (0..2).map(|n| self.spec.filled(b, values.get(n).copied(), n)).collect();

@@ -2,8 +2,9 @@
 
 use super::blocks::TILE;
 use super::panels::Terms;
+use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Elem, Index};
+use crate::kernel::ir::{Access, Elem, Index, Val};
 use crate::lower::MicroKernelSpec;
 use crate::recipes::common::names::elem_letters;
 use std::fmt::{self, Display};
@@ -22,23 +23,29 @@ pub struct Pixels {
     pub pitch: usize,
     /// Of the image.
     pub elem: Elem,
+    /// What the copy is for.
+    pub unit: Unit,
+    /// The byte that stands for 0, where bytes are copied.
+    pub zero: usize,
 }
 
 impl Display for Pixels {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Pixels { left, count, width, channels, pitch, elem } = self;
-        write!(f, "tiles_row_{channels}of{pitch}_{left}_{count}_of{width}{}", elem_letters("_", &[*elem]))
+        let Pixels { left, count, width, channels, pitch, elem, unit, zero } = self;
+        let kind = elem_letters("_", &[*elem]);
+        write!(f, "tiles_row{}_{channels}of{pitch}_{left}_{count}_of{width}{kind}", unit.name())?;
+        if *zero != 0 { write!(f, "_z{zero}") } else { Ok(()) }
     }
 }
 
 impl MicroKernelSpec for Pixels {
     fn build(&self, b: &mut MicroKernelBuilder) {
-        let to = b.pointer("to", Elem::Bf16, Access::Write);
+        let to = b.pointer("to", self.unit.elem(), Access::Write);
         let from = b.pointer("from", self.elem, Access::Read);
         let (c, pitch, end) = (self.channels, self.pitch, self.left + self.count);
         for (begin, end) in [(0, self.left), (end, self.width)] {
             rows(b, end.saturating_sub(begin), [c, pitch, 0], |b, [at, _], lanes| {
-                let zero = b.f32(0.0, lanes);
+                let zero = zero(b, self.unit, self.zero, lanes);
                 b.store(to, at.offset((begin * pitch) as i64), zero);
             });
         }
@@ -90,16 +97,17 @@ pub struct Lines {
 
 impl Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Lines { terms: Terms { run, padded, .. }, runs, line, width, pitch, step } = self;
-        write!(f, "tiles_lines_{runs}x{run}of{padded}_{width}x{line}_from{pitch}_{step}")
+        let Lines { terms: Terms { unit, run, padded, .. }, runs, line, width, pitch, step } = self;
+        let unit = unit.name();
+        write!(f, "tiles_lines{unit}_{runs}x{run}of{padded}_{width}x{line}_from{pitch}_{step}")
     }
 }
 
 impl MicroKernelSpec for Lines {
     fn build(&self, b: &mut MicroKernelBuilder) {
-        let to = b.pointer("lines", Elem::Bf16, Access::Write);
-        let from = b.pointer("map", Elem::Bf16, Access::Read);
-        let Terms { run, padded, .. } = self.terms;
+        let Terms { unit, run, padded, .. } = self.terms;
+        let to = b.pointer("lines", unit.elem(), Access::Write);
+        let from = b.pointer("map", unit.elem(), Access::Read);
         let lanes = padded.min(TILE);
         b.repeat("x", self.width, &[], |b, x, _| {
             for at in (0..self.line).step_by(lanes) {
@@ -110,11 +118,20 @@ impl MicroKernelSpec for Lines {
                         let index = Index::from(j * self.pitch + term).plus(x, self.step as i64);
                         b.load_partial(from, index, lanes as u32, count)
                     }
-                    false => b.f32(0.0, lanes as u32),
+                    // Whatever bytes are there, weights of 0 meet them.
+                    false => zero(b, unit, 0, lanes as u32),
                 };
                 b.store(to, Index::from(at).plus(x, self.line as i64), value);
             }
             vec![]
         });
+    }
+}
+
+/// What stands for 0.
+fn zero(b: &mut MicroKernelBuilder, unit: Unit, zero: usize, lanes: u32) -> Val {
+    match unit {
+        Unit::Bf16 => b.f32(0.0, lanes),
+        Unit::Bytes => b.i32(zero as i32, lanes),
     }
 }

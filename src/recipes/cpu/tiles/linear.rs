@@ -1,8 +1,9 @@
 //! Fully connected layers on tiles: rows of A are images.
 
-use super::blocks::{Blocks, COLUMNS, Next, STEP, STEP_WORDS, SUMS, TILE};
+use super::blocks::{Blocks, COLUMNS, End, Next, STEP_WORDS, SUMS, TILE};
 use super::copy::Pixels;
 use super::panels::{Terms, panels, runs};
+use super::unit::Unit;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Memory, MicroKernelId};
 use crate::lower::target::Batch;
@@ -10,6 +11,9 @@ use crate::lower::{BufferId, LowerCx, Method, code};
 use crate::recipes::common::Stage;
 use crate::recipes::common::names::elem_letters;
 use crate::types::Format;
+
+/// Terms of a step.
+const STEP: usize = Unit::Bf16.step();
 
 /// A layer with its operands.
 pub struct Layer {
@@ -38,7 +42,7 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
     let elems = [layer.x, y].map(|buffer| cx.elem(buffer));
     let &Layer { depth, columns, stage, .. } = layer;
     let padded = depth.next_multiple_of(STEP);
-    let weights = panels(cx, layer.weights, Terms { count: 1, run: depth, padded }, columns);
+    let weights = panels(cx, layer.weights, Terms { unit: Unit::Bf16, count: 1, run: depth, padded }, columns);
     let with = if layer.bias.is_some() { "_bias" } else { "" };
     let kinds = elem_letters("_", &elems);
     let mut k = KernelBuilder::new(format!("tiles_linear_{depth}x{columns}{with}{}{kinds}", stage.epilogue.name()));
@@ -105,7 +109,8 @@ impl Rows {
     /// Images `begin ..`, `count` of them, to rows of whole steps.
     fn copy(&self, cx: &mut LowerCx, k: &mut KernelBuilder, [x, to]: [Memory; 2], begin: &Expr, count: Expr) {
         let (depth, padded) = (self.depth, self.padded);
-        let row = Pixels { left: 0, count: depth, width: padded, channels: 1, pitch: 1, elem: self.elems[0] };
+        let (elem, unit) = (self.elems[0], Unit::Bf16);
+        let row = Pixels { left: 0, count: depth, width: padded, channels: 1, pitch: 1, elem, unit, zero: 0 };
         let micro_kernel = cx.micro_kernel(row);
         k.serial("i", count, |k, i| k.call(micro_kernel, [to.at(&i * padded), x.at((begin + &i) * depth)]));
     }
@@ -128,6 +133,7 @@ impl Rows {
         let steps: Vec<i64> = (0..self.padded as i64).step_by(STEP).collect();
         let b = (steps.len() * STEP_WORDS) as i64;
         cx.micro_kernel(Blocks {
+            unit: Unit::Bf16,
             steps,
             a_row,
             second: Some((TILE * a_row) as i64),
@@ -137,7 +143,7 @@ impl Rows {
             places: (0..COLUMNS).map(|row| Some((row * self.columns) as i64)).collect(),
             fill: false,
             bias: layer.bias.is_some(),
-            epilogue: layer.stage.epilogue,
+            end: End::Floats(layer.stage.epilogue),
             elem: self.elems[1],
         })
     }

@@ -1,29 +1,33 @@
 //! Weights as tiles: panels of 32 columns, step after step, each two tiles of pairs.
 
-use super::blocks::{COLUMNS, STEP, STEP_WORDS, TILE};
+use super::blocks::{COLUMNS, STEP_WORDS, TILE};
+use super::unit::Unit;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Unary, Val};
 use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
 use crate::recipes::common::loops::piece;
 use crate::recipes::common::names::elem_letters;
+use crate::recipes::cpu::bytes::placed;
 use std::fmt::{self, Display};
 
 /// The order of the terms of a product: `count` runs of `run` rows of weights, each filled up to `padded` terms with
 /// zeros, and all of them to whole steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
+    /// What the terms are.
+    pub unit: Unit,
     /// Runs.
     pub count: usize,
     /// Terms of a run.
     pub run: usize,
-    /// Places of a run: a divisor or a multiple of [`STEP`].
+    /// Places of a run: a divisor or a multiple of a step.
     pub padded: usize,
 }
 
 impl Terms {
     /// Number of steps.
     pub fn steps(self) -> usize {
-        (self.count * self.padded).div_ceil(STEP)
+        (self.count * self.padded).div_ceil(self.unit.step())
     }
 
     /// The row of weights at a place.
@@ -33,8 +37,9 @@ impl Terms {
     }
 }
 
-/// Panels of `weights`, `[terms][columns]` in memory and exact in bf16: word `((p·S + s)·2 + h)·256 + 16·k + n` is the
-/// pair of terms `32·s + 2·k` and the next of column `32·p + 16·h + n`, S the number of steps.
+/// Panels of `weights`, `[terms][columns]` in memory and exact in the unit's format: word `((p·S + s)·2 + h)·256 + 16·k
+/// + n` is the pair (or the four) of terms from `32·s + 2·k` (or `64·s + 4·k`) on, of column `32·p + 16·h + n`, with S
+/// steps in all.
 pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize) -> BufferId {
     let source = cx.elem(weights);
     cx.packed(weights, Panels { terms, columns, source })
@@ -56,8 +61,8 @@ struct Panels {
 
 impl Display for Panels {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Terms { count, run, padded } = self.terms;
-        write!(f, "tiles{count}x{run}of{padded}")
+        let Terms { unit, count, run, padded } = self.terms;
+        write!(f, "tiles{}{count}x{run}of{padded}", unit.name())
     }
 }
 
@@ -73,12 +78,13 @@ impl Packing for Panels {
         let to = kernel.buffer("panels", Elem::I32, Access::Write);
         let steps = terms.steps();
         // Runs of whole steps repeat; short ones are few.
-        let (iterations, steps_of) = if terms.padded >= STEP { (terms.count, terms.padded / STEP) } else { (1, steps) };
+        let all = terms.unit.step();
+        let (iterations, steps_of) = if terms.padded >= all { (terms.count, terms.padded / all) } else { (1, steps) };
         let mut step = |s: usize, width: usize| {
-            let rows: Vec<Option<usize>> = (s * STEP..(s + 1) * STEP).map(|place| terms.row(place)).collect();
+            let rows: Vec<Option<usize>> = (s * all..(s + 1) * all).map(|place| terms.row(place)).collect();
             let first = rows.iter().flatten().next().copied().unwrap_or(0);
             let rows = rows.into_iter().map(|row| row.map(|row| row - first)).collect();
-            (first, builder.micro_kernel(Step { rows, pitch: columns, columns: width, source }))
+            (first, builder.micro_kernel(Step { unit: terms.unit, rows, pitch: columns, columns: width, source }))
         };
         kernel.parallel("p", columns.div_ceil(COLUMNS), |k, p| {
             piece(k, &p, columns, COLUMNS, |k, width| {
@@ -99,6 +105,7 @@ impl Packing for Panels {
 /// One step of a panel: `(w, panel)`.
 #[derive(PartialEq, Eq, Hash)]
 struct Step {
+    unit: Unit,
     /// The row of weights at each place, counted from the first.
     rows: Vec<Option<usize>>,
     /// Elements of a row of weights.
@@ -111,7 +118,8 @@ struct Step {
 impl Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let rows = self.rows.iter().flatten().count();
-        write!(f, "tiles_step_{rows}x{}_of{}{}", self.columns, self.pitch, elem_letters("_", &[self.source]))
+        let unit = self.unit.name();
+        write!(f, "tiles_step{unit}_{rows}x{}_of{}{}", self.columns, self.pitch, elem_letters("_", &[self.source]))
     }
 }
 
@@ -119,22 +127,46 @@ impl MicroKernelSpec for Step {
     fn build(&self, b: &mut MicroKernelBuilder) {
         let w = b.pointer("w", self.source, Access::Read);
         let panel = b.pointer("panel", Elem::I32, Access::Write);
-        for (k, pair) in self.rows.chunks(2).enumerate() {
+        for (k, terms) in self.rows.chunks(self.unit.word()).enumerate() {
             for half in 0..2 {
-                let [low, high] = [0, 1].map(|i| self.part(b, w, pair[i], half));
-                let sixteen = b.i32(16, Ty::ROW);
-                let low = b.binary(Binary::ShrU, low, sixteen);
-                let both = b.binary(Binary::Or, low, high);
-                b.store(panel, (half * TILE + k) * TILE, both);
+                let word = match self.unit {
+                    Unit::Bf16 => self.pair(b, w, terms, half),
+                    Unit::Bytes => self.four(b, w, terms, half),
+                };
+                b.store(panel, (half * TILE + k) * TILE, word);
             }
         }
     }
 }
 
 impl Step {
+    fn pair(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Val {
+        let [low, high] = [0, 1].map(|i| self.part(b, w, rows[i], half));
+        let sixteen = b.i32(16, Ty::ROW);
+        let low = b.binary(Binary::ShrU, low, sixteen);
+        b.binary(Binary::Or, low, high)
+    }
+
+    fn four(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Val {
+        let mut word = b.i32(0, Ty::ROW);
+        for (place, row) in rows.iter().enumerate() {
+            if let (Some(row), width @ 1..) = (row, self.width(half)) {
+                let value = b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width);
+                let value = placed(b, value, place);
+                word = b.binary(Binary::Or, word, value);
+            }
+        }
+        word
+    }
+
+    /// Columns of a half that exist.
+    fn width(&self, half: usize) -> u32 {
+        self.columns.saturating_sub(half * TILE).min(TILE) as u32
+    }
+
     /// The bits of 16 columns of a row, zeros where there are none. Numbers are exact in bf16: the lower halves are 0.
     fn part(&self, b: &mut MicroKernelBuilder, w: Param, row: Option<usize>, half: usize) -> Val {
-        let width = self.columns.saturating_sub(half * TILE).min(TILE) as u32;
+        let width = self.width(half);
         let Some(row) = row.filter(|_| width > 0) else { return b.i32(0, Ty::ROW) };
         let value = b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width);
         b.unary(Unary::AsInt, value)

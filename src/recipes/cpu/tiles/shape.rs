@@ -1,7 +1,8 @@
 //! How the pixels of a convolution become rows of tiles, and where the terms of each lie.
 
-use super::blocks::{STEP, TILE};
+use super::blocks::TILE;
 use super::panels::Terms;
+use super::unit::Unit;
 use crate::kernel::ir::Elem;
 use crate::recipes::common::conv::Geometry;
 
@@ -20,6 +21,8 @@ pub enum Source {
 /// one of each part of the image, pixel by pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
+    /// What is multiplied.
+    pub unit: Unit,
     /// The convolution, a 1x1 one that reads its image with rows of 16 pixels.
     pub g: Geometry,
     /// Where tiles of A are loaded from.
@@ -54,17 +57,21 @@ impl Walk {
 
 impl Shape {
     /// `None` where tiles cannot compute it. `elem`: of the image.
-    pub fn new(mut g: Geometry, elem: Elem) -> Option<Shape> {
+    pub fn new(unit: Unit, mut g: Geometry, elem: Elem) -> Option<Shape> {
         let w = g.window;
         let pixels = g.image[0] * g.image[1];
         let pointwise = (w.kernel, w.stride, w.pad) == ([1, 1], [1, 1], [0, 0]);
-        let whole = g.channels.is_multiple_of(STEP);
+        let step = unit.step();
+        let whole = g.channels.is_multiple_of(step);
+        // What fills the last step of a run of bytes may be any bytes: weights of 0 meet them.
+        let filled = unit == Unit::Bytes && w.kernel[1] * g.channels >= step;
         if pointwise && pixels.is_multiple_of(TILE) {
             (g.image, g.out) = ([pixels / TILE, TILE], [pixels / TILE, TILE]);
         }
         let source = match whole {
-            true if pointwise && elem == Elem::Bf16 && pixels.is_multiple_of(TILE) => Source::Image,
+            true if pointwise && elem == unit.elem() && pixels.is_multiple_of(TILE) => Source::Image,
             true => Source::Map,
+            false if filled => Source::Map,
             false => Source::Lines,
         };
         if g.groups != 1 || source == Source::Lines && w.dilation != [1, 1] {
@@ -73,7 +80,7 @@ impl Shape {
         let parts = TILE / g.out[1].next_power_of_two().min(TILE);
         let short = source == Source::Map && w.stride == [1, 1] && g.out[0].is_multiple_of(parts);
         let parts = if short { parts } else { 1 };
-        Some(Shape { g, source, parts, rows: g.out[0] / parts, slices: 1 })
+        Some(Shape { unit, g, source, parts, rows: g.out[0] / parts, slices: 1 })
     }
 
     /// The same in iterations of `rows` rows of tiles, a divisor of all; where a tile holds parts of the image, it
@@ -101,15 +108,21 @@ impl Shape {
         self.g.out[1].div_ceil(self.columns())
     }
 
+    /// Does a row of taps lie together in the copy, so that it is one run?
+    fn together(&self) -> bool {
+        self.unit == Unit::Bytes && self.parts == 1 && self.g.window.dilation[1] == 1
+    }
+
     /// The order of the terms.
     pub fn terms(&self) -> Terms {
-        let (w, c) = (self.g.window, self.g.channels);
+        let (unit, w, c, step) = (self.unit, self.g.window, self.g.channels, self.unit.step());
+        let row = w.kernel[1] * c;
         if self.source != Source::Lines {
-            return Terms { count: w.kernel[0] * w.kernel[1], run: c, padded: c };
+            let (count, run) = if self.together() { (w.kernel[0], row) } else { (w.kernel[0] * w.kernel[1], c) };
+            return Terms { unit, count, run, padded: run.next_multiple_of(step) };
         }
-        let run = w.kernel[1] * c;
-        let padded = if run <= STEP { run.next_power_of_two().max(4) } else { run.next_multiple_of(STEP) };
-        Terms { count: w.kernel[0], run, padded }
+        let padded = if row <= step { row.next_power_of_two().max(4) } else { row.next_multiple_of(step) };
+        Terms { unit, count: w.kernel[0], run: row, padded }
     }
 
     /// Rows and columns of the padded copy.
@@ -125,19 +138,20 @@ impl Shape {
         self.map()[1] * self.parts * self.g.channels
     }
 
-    /// Elements of the padded copy.
+    /// Elements of the padded copy, and of what the last step may read behind it.
     pub fn map_size(&self) -> usize {
-        self.map()[0] * self.map_pitch()
+        let beyond = if self.unit == Unit::Bytes { self.unit.step() } else { 0 };
+        self.map()[0] * self.map_pitch() + beyond
     }
 
     /// Runs that share a line: as many as fit a step.
     pub fn shared(&self) -> usize {
-        (STEP / self.terms().padded).max(1)
+        (self.unit.step() / self.terms().padded).max(1)
     }
 
     /// Elements of a line.
     pub fn line(&self) -> usize {
-        self.terms().padded.max(STEP)
+        self.terms().padded.max(self.unit.step())
     }
 
     /// Elements of a row of lines.
@@ -160,16 +174,20 @@ impl Shape {
 
     /// Elements behind a pixel's place where each step begins.
     pub fn steps(&self) -> Vec<i64> {
-        let (w, c, terms) = (self.g.window, self.g.channels, self.terms());
-        let parts_of = |run: usize| (0..run / STEP).map(|i| i * STEP);
+        let (w, c, terms, step) = (self.g.window, self.g.channels, self.terms(), self.unit.step());
+        let parts_of = |places: usize| (0..places / step).map(move |i| i * step);
         let list: Vec<usize> = match self.source {
             Source::Image => parts_of(c).collect(),
+            Source::Map if self.together() => {
+                let rows = (0..w.kernel[0]).map(|y| y * w.dilation[0] * self.map_pitch());
+                rows.flat_map(|row| parts_of(terms.padded).map(move |part| row + part)).collect()
+            }
             Source::Map => {
                 let taps = (0..w.kernel[0]).flat_map(|y| (0..w.kernel[1]).map(move |x| [y, x]));
                 let at = |[y, x]: [usize; 2]| y * w.dilation[0] * self.map_pitch() + x * w.dilation[1] * self.parts * c;
-                taps.flat_map(|tap| parts_of(c).map(move |part| at(tap) + part)).collect()
+                taps.flat_map(|tap| parts_of(terms.padded).map(move |part| at(tap) + part)).collect()
             }
-            Source::Lines if terms.padded >= STEP => {
+            Source::Lines if terms.padded >= step => {
                 (0..w.kernel[0]).flat_map(|y| parts_of(terms.padded).map(move |p| y * self.line_pitch() + p)).collect()
             }
             Source::Lines => {

@@ -1,16 +1,15 @@
 //! The kernel of a chain: the padded copy, then block after block.
 
-use super::blocks::{Blocks, COLUMNS, Next, STEP, STEP_WORDS, SUMS, TILE};
+use super::blocks::{Blocks, COLUMNS, End, Next, STEP_WORDS, SUMS, TILE};
 use super::copy::{Lines, Pixels};
 use super::panels::{Terms, panels, runs};
 use super::shape::{Shape, Source};
-use super::{heavy, sliced};
+use super::unit::Unit;
+use super::{Part, heavy, sliced};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory, MicroKernelId};
 use crate::lower::target::Batch;
 use crate::lower::{BufferId, LowerCx, Method};
-use crate::recipes::common::Epilogue;
-use crate::recipes::common::conv::Link;
 use crate::recipes::common::loops::{for_each, piece};
 use crate::recipes::common::names::elem_letters;
 
@@ -25,7 +24,8 @@ const SHARES: usize = 8;
 struct Product {
     weights: Memory,
     bias: Option<Memory>,
-    epilogue: Epilogue,
+    factor: Option<Memory>,
+    end: End,
     outputs: usize,
     /// Terms of A for each step; the first link's are those of the shape.
     inner: usize,
@@ -39,6 +39,8 @@ struct Chain {
     target: Memory,
     /// Of image and result.
     elems: [Elem; 2],
+    /// The byte that stands for 0 in an image of bytes.
+    zero: usize,
     map: Option<Memory>,
     lines: Option<Memory>,
     /// Results between the links, by turns: the first one's of all blocks, or of one.
@@ -49,61 +51,63 @@ struct Chain {
 }
 
 /// Elements of a pixel between two links.
-fn padded(outputs: usize) -> usize {
-    outputs.next_multiple_of(STEP)
+fn padded(unit: Unit, outputs: usize) -> usize {
+    outputs.next_multiple_of(unit.step())
 }
 
 /// Writes the launch of links that stay together.
-pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], links: &[Link]) {
+pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part]) {
     let elems = [x, y].map(|buffer| cx.elem(buffer));
-    let panels_first = heavy(cx.target, &links[0]);
-    let Some(shape) = Shape::new(links[0].geometry, elems[0]) else { return };
+    let panels_first = heavy(cx.target, unit, &links[0]);
+    let Some(shape) = Shape::new(unit, links[0].geometry, elems[0]) else { return };
     let shape = sliced(cx.target, panels_first, shape);
     let alone = cx.target.batch == Batch::Latency || shape.slices > 1;
     let images = if alone { 1 } else { PIXELS.div_ceil(shape.g.out[0] * shape.g.out[1]).min(4) };
-    let mut k = KernelBuilder::new(name(links, elems));
+    let mut k = KernelBuilder::new(name(unit, links, elems));
     let source = k.buffer("x", elems[0], Access::Read);
     let mut args = vec![x];
     let mut products = Vec::new();
     for (i, link) in links.iter().enumerate() {
-        let (inner, outputs) = (padded(link.geometry.channels), link.geometry.outputs);
-        let whole = Terms { count: 1, run: link.geometry.channels, padded: inner };
+        let (inner, outputs) = (padded(unit, link.geometry.channels), link.geometry.outputs);
+        let whole = Terms { unit, count: 1, run: link.geometry.channels, padded: inner };
         args.push(panels(cx, link.weights, if i == 0 { shape.terms() } else { whole }, outputs));
         let weights = k.buffer("w", Elem::I32, Access::Read);
-        let bias = link.bias.map(|buffer| {
-            args.push(buffer);
-            k.buffer("b", Elem::F32, Access::Read)
-        });
-        products.push(Product { weights, bias, epilogue: link.epilogue, outputs, inner });
+        let mut own = |buffer: Option<BufferId>, name: &str, elem: Elem| {
+            args.extend(buffer);
+            buffer.map(|_| k.buffer(name, elem, Access::Read))
+        };
+        let (bias, factor) = (own(link.bias, "b", unit.sums()), own(link.factor, "factor", Elem::F32));
+        products.push(Product { weights, bias, factor, end: link.end, outputs, inner });
     }
     args.push(y);
     let target = k.buffer("y", elems[1], Access::Write);
-    let map = (shape.source != Source::Image).then(|| k.scratch("map", Elem::Bf16, images * shape.map_size()));
-    let lines = (shape.source == Source::Lines).then(|| k.scratch("lines", Elem::Bf16, images * shape.lines_size()));
+    let map = (shape.source != Source::Image).then(|| k.scratch("map", unit.elem(), images * shape.map_size()));
+    let lines = (shape.source == Source::Lines).then(|| k.scratch("lines", unit.elem(), images * shape.lines_size()));
     let inner = &links[..links.len() - 1];
-    let widest = inner.iter().map(|link| padded(link.geometry.outputs)).max().unwrap_or(0);
+    let widest = inner.iter().map(|link| padded(unit, link.geometry.outputs)).max().unwrap_or(0);
     let blocks = if panels_first { images * shape.walk().blocks() } else { 1 };
     let stages = (0..inner.len().min(2)).map(|i| {
         let blocks = if i == 0 { blocks } else { 1 };
-        k.scratch(&format!("stage{i}"), Elem::Bf16, blocks * COLUMNS * widest)
+        k.scratch(&format!("stage{i}"), unit.elem(), blocks * COLUMNS * widest)
     });
     let stages: Vec<Memory> = stages.collect();
-    let sums = k.scratch("sums", Elem::F32, SUMS);
-    let chain = Chain { shape, products, source, target, elems, map, lines, stages, sums, panels_first };
+    let sums = k.scratch("sums", unit.sums(), SUMS);
+    let zero = links[0].zero;
+    let chain = Chain { shape, products, source, target, elems, zero, map, lines, stages, sums, panels_first };
     chain.write(cx, &mut k, images);
     let kernel = k.finish();
     cx.launch(Method::Other("tiles".into()), kernel, &args);
 }
 
-fn name(links: &[Link], elems: [Elem; 2]) -> String {
-    let link = |link: &Link| {
+fn name(unit: Unit, links: &[Part], elems: [Elem; 2]) -> String {
+    let link = |link: &Part| {
         let (g, w) = (&link.geometry, &link.geometry.window);
         let [k, s, p] = [w.kernel, w.stride, w.pad].map(|v| format!("{}x{}", v[0], v[1]));
         let bias = if link.bias.is_some() { "_bias" } else { "" };
         let [c, h, x, o] = [g.channels, g.image[0], g.image[1], g.outputs];
-        format!("_{c}x{h}x{x}_{k}s{s}p{p}_{o}{bias}{}", link.epilogue.name())
+        format!("_{c}x{h}x{x}_{k}s{s}p{p}_{o}{bias}{}", link.end.name())
     };
-    format!("tiles{}{}", links.iter().map(link).collect::<String>(), elem_letters("_", &elems))
+    format!("tiles{}{}{}", unit.name(), links.iter().map(link).collect::<String>(), elem_letters("_", &elems))
 }
 
 /// A block: its number in an outer iteration, and the outer iteration.
@@ -175,9 +179,10 @@ impl Chain {
         let ([rows, columns], pitch, c) = (shape.map(), shape.map_pitch(), g.channels);
         let (left, pixel) = (w.pad[1].min(columns), shape.parts * c);
         let count = g.image[1].min(columns - left);
-        let row = |count| Pixels { left, count, width: columns, channels: c, pitch: pixel, elem: self.elems[0] };
+        let (elem, unit, zero) = (self.elems[0], shape.unit, self.zero);
+        let row = |count| Pixels { left, count, width: columns, channels: c, pitch: pixel, elem, unit, zero };
         let [copy, zero] = [count, 0].map(|count| cx.micro_kernel(row(count)));
-        let at = slot * (rows * pitch);
+        let at = slot * shape.map_size();
         for part in 0..shape.parts {
             // Where a part begins: rows of results from the slice's first on.
             let first = (slice * shape.rows + part * shape.rows) * w.stride[0] + -(w.pad[0] as i64);
@@ -287,14 +292,14 @@ impl Chain {
         let (steps, a_row, [second, a_next, _]) = match i {
             0 => (shape.steps(), shape.a_row(), shape.strides(shape.a_steps())),
             _ => {
-                let steps = (0..product.inner as i64).step_by(STEP).collect();
+                let steps = (0..product.inner as i64).step_by(shape.unit.step()).collect();
                 (steps, product.inner, [TILE * product.inner, 0, 0])
             }
         };
         let (pitch, places) = match last {
             true => (product.outputs, shape.places(product.outputs, tail)),
             false => {
-                let pitch = padded(product.outputs);
+                let pitch = padded(shape.unit, product.outputs);
                 (pitch, (0..2 * TILE).map(|row| Some((row * pitch) as i64)).collect())
             }
         };
@@ -305,6 +310,7 @@ impl Chain {
             false => Next { a: 0, b: (steps.len() * STEP_WORDS) as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
         };
         cx.micro_kernel(Blocks {
+            unit: shape.unit,
             steps,
             a_row,
             second: (tiles == 2).then_some(second as i64),
@@ -312,10 +318,11 @@ impl Chain {
             count,
             next,
             places: places.into_iter().take(tiles * TILE).collect(),
-            fill: !last && columns < COLUMNS,
+            // Weights of 0 meet whatever is there, and only numbers of bf16 can be none.
+            fill: !last && columns < COLUMNS && shape.unit == Unit::Bf16,
             bias: product.bias.is_some(),
-            epilogue: product.epilogue,
-            elem: if last { self.elems[1] } else { Elem::Bf16 },
+            end: product.end,
+            elem: if last { self.elems[1] } else { shape.unit.elem() },
         })
     }
 
@@ -333,7 +340,7 @@ impl Chain {
         let walk = shape.walk();
         let number = slot * walk.blocks() + at.outer * walk.inner() + at.inner;
         let stage = |i: usize| {
-            let pitch = COLUMNS * padded(self.products[i].outputs);
+            let pitch = COLUMNS * padded(shape.unit, self.products[i].outputs);
             (self.stages[i % 2], if self.by_panels(i) { number.clone() * pitch } else { 0.into() })
         };
         let (a, a_at) = match i {
@@ -351,7 +358,7 @@ impl Chain {
             }
             false => stage(i),
         };
-        let steps = if i == 0 { shape.terms().steps() } else { product.inner / STEP };
+        let steps = if i == 0 { shape.terms().steps() } else { product.inner / shape.unit.step() };
         let mut args = vec![
             a.at(a_at),
             product.weights.at(panel * (steps * STEP_WORDS)),
@@ -359,6 +366,7 @@ impl Chain {
             self.sums.at(0),
         ];
         args.extend(product.bias.map(|bias| bias.at(panel * COLUMNS)));
+        args.extend(product.factor.map(|factor| factor.at(panel * COLUMNS)));
         k.call(micro_kernel, args);
     }
 }

@@ -1,0 +1,186 @@
+//! Networks of bytes: the same bits on every instruction set and in the interpreter, and weights that are made, kept
+//! and refused as they should be.
+
+use crate::cli::Place;
+use ninc::front;
+use ninc::lower::target::{Isa, Target};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc::pipeline::{Device, Options};
+use ninc::quantize::ranges::Method;
+use ninc::quantize::{Image, Network, Quantised, SCORES};
+use ninc::types::DType;
+use ninc_runtime::formats::LayerFormat;
+use ninc_runtime::init::{self, Parameter};
+use ninc_runtime::philox::Stream;
+use ninc_runtime::store::{self, Store};
+use ninc_runtime::{Feed, Tensor};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Few channels, a whole chain, poolings of both kinds, rows that fill no tile, a linear layer behind `flatten`.
+const NETS: &[&str] = &[
+    "network a { input image: [3, 12, 12]
+        image |> mlpconv(kernel = 5, pad = 2, channels = [40, 20, 24]) as b |> max_pool(kernel = 3, stride = 2)
+            |> conv(channels = 70, kernel = 3, pad = 1) as c |> relu |> avg_pool(kernel = 3, stride = 2, pad = 1)
+            |> conv(channels = 33, kernel = 3, pad = 1, dilation = 2) as e |> cccp(channels = 10) as d |> global_avg_pool }",
+    "network b { input image: [2, 16, 16]
+        image |> conv(channels = 64, kernel = 3, pad = 1) as c |> relu |> conv(channels = 96, kernel = 2, stride = 2) as d
+            |> relu |> flatten |> linear(features = 40) as e |> relu |> linear(features = 7) as f }",
+];
+
+fn model(text: &str) -> Model {
+    let (model, diagnostics) = front::load(text, "test", &[]);
+    model.unwrap_or_else(|| panic!("{diagnostics:?}"))
+}
+
+fn fresh(model: &Model) -> BTreeMap<String, Tensor> {
+    let graph = &model.graph;
+    let all = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
+        Operator::Param(p) => {
+            let parameter = Parameter { name: p.name.clone(), dims: p.dims.clone(), init: p.init, state: p.state };
+            Some((p.name.clone(), init::values(&parameter, 7)))
+        }
+        _ => None,
+    });
+    all.collect()
+}
+
+const IMAGES: usize = 9;
+const IMAGE: Image = Image { preparation: None, dtype: DType::F32 };
+
+fn images(model: &Model) -> Vec<f32> {
+    let size = model.graph.ids().iter().find_map(|&id| match model.graph.op(id) {
+        Operator::Input(input) => Some(input.dims.iter().product::<usize>()),
+        _ => None,
+    });
+    let mut random = Stream::new(3, 0, 0);
+    (0..IMAGES * size.unwrap()).map(|_| random.normal()).collect()
+}
+
+fn quantised(model: &Model, method: Method) -> (Network, Quantised) {
+    let mut network = Network::new(model, &fresh(model)).unwrap();
+    let images = images(model);
+    let feed = |engine: &mut dyn ninc_runtime::Engine,
+                names: &[&str],
+                take: &mut dyn FnMut(Vec<Tensor>) -> ninc_runtime::Result<()>| {
+        take(engine.run(IMAGES, &[("image", Feed::F32(&images))], names)?)
+    };
+    network.calibrate(&IMAGE, &Options::default(), &mut { feed }).unwrap();
+    let layers = network.layers().into_iter().map(|name| (name, LayerFormat::Int8)).collect();
+    let quantised = network.quantised(&layers, method).unwrap();
+    (network, quantised)
+}
+
+fn scores(
+    network: &Network,
+    quantised: Option<&Quantised>,
+    options: &Options,
+    images: &[f32],
+    count: usize,
+) -> Vec<f32> {
+    let mut program = network.program(quantised, &IMAGE, options).unwrap();
+    let images = &images[..images.len() / IMAGES * count];
+    program.engine.run(count, &[("image", Feed::F32(images))], &[SCORES]).unwrap().remove(0).data
+}
+
+/// What this machine can run, with the instructions for products of bytes and without.
+fn targets() -> Vec<(String, Options)> {
+    let mut all = vec![("interp".to_string(), Options { device: Device::Interp, ..Options::default() })];
+    let mut add = |name: &str, target: Target| {
+        all.push((name.into(), Options { target: Some(target), threads: 2, ..Options::default() }));
+    };
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.present()) {
+        let host = Target::host_with(isa);
+        add(isa.name(), host.clone());
+        add("without tiles", host.clone().with_cpu(|cpu| cpu.tiles = false));
+        add("without both", host.clone().with_cpu(|cpu| (cpu.tiles, cpu.vnni) = (false, false)));
+        add("small caches", Target { cache: [4 << 10, 32 << 10, 1 << 20], ..host });
+    }
+    add("no fma", Target::portable(false));
+    all
+}
+
+#[test]
+fn every_target_gives_the_same_bits() {
+    for text in NETS {
+        let model = model(text);
+        let (images, (network, quantised)) = (images(&model), quantised(&model, Method::MinMax));
+        let float = scores(&network, None, &Options::default(), &images, IMAGES);
+        let mut expected: Option<Vec<u32>> = None;
+        for (name, options) in targets() {
+            let got = scores(&network, Some(&quantised), &options, &images, IMAGES);
+            let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+            let one: Vec<u32> =
+                scores(&network, Some(&quantised), &options, &images, 1).iter().map(|v| v.to_bits()).collect();
+            let expected = expected.get_or_insert_with(|| bits.clone());
+            assert_eq!(bits, *expected, "{name}: {}", model.name);
+            assert_eq!(one, expected[..one.len()], "{name}, one image: {}", model.name);
+            let (signal, noise) = got.iter().zip(&float).fold((0.0, 0.0), |(signal, noise), (got, float)| {
+                (signal + float * float, noise + (got - float) * (got - float))
+            });
+            assert!(noise < signal * 1e-3, "{name}: {noise} of {signal}");
+        }
+    }
+}
+
+/// Layers that are not named stay what they were, and a value that both kinds read is there in both forms.
+#[test]
+fn formats_may_be_mixed() {
+    let model = model(NETS[0]);
+    let (images, (network, _)) = (images(&model), quantised(&model, Method::Mse));
+    let float = scores(&network, None, &Options::default(), &images, IMAGES);
+    for name in network.layers() {
+        let layers = [(name.clone(), LayerFormat::Int8)].into_iter().collect();
+        let one = network.quantised(&layers, Method::Mse).unwrap();
+        assert_eq!(one.formats.layers.len(), 1);
+        let got = scores(&network, Some(&one), &Options::default(), &images, IMAGES);
+        let apart = got.iter().zip(&float).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        let largest = float.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        assert!(apart > 0.0 && apart < 0.05 * largest, "{name}: {apart} of {largest}");
+    }
+}
+
+#[test]
+fn weights_of_bytes_are_made_kept_and_refused() {
+    let place = Place::new();
+    let text = "network tiny { input image: [1, 8, 8]
+        image |> conv(channels = 8, kernel = 3, pad = 1) as first |> relu
+            |> conv(channels = 10, kernel = 3) as second |> global_avg_pool |> softmax as p }
+        data { source = digits  prepare = [mean_std] }
+        train { optimizer = sgd(rate = 0.05, momentum = 0.9)  batch = 32  steps = 100 }";
+    fs::write(place.path("tiny.nin"), text).unwrap();
+    place.good(&["train", "tiny.nin"]);
+    let json = |text: String| -> Value { serde_json::from_str(text.trim()).unwrap() };
+    let made = json(place.good(&["quantize", "tiny.nin", "--max-drop", "5", "--out", "q.safetensors", "--json"]));
+    assert_eq!(made["layers"].as_array().unwrap().len(), 2, "{made}");
+    assert!(made["snr_db"].as_f64().unwrap() > 20.0, "{made}");
+    let bytes = fs::read(place.path("q.safetensors")).unwrap();
+    let types = store::types(&bytes);
+    assert_eq!(types["first.weight"], ("I8".to_string(), vec![8, 1, 3, 3]));
+    assert_eq!(types["second.bias"].0, "I32");
+    // What is written is what was read, and nothing is random.
+    let stored = Store::read(&place.path("q.safetensors"), true).unwrap();
+    assert!(stored.to_bytes() == bytes, "the file changes when it is read and written");
+    place.good(&["quantize", "tiny.nin", "--max-drop", "5", "--out", "again.safetensors"]);
+    assert!(fs::read(place.path("again.safetensors")).unwrap() == bytes, "two runs differ");
+
+    let accuracy = |weights: &[&str]| {
+        let all = [&["eval", "tiny.nin", "--json"], weights].concat();
+        json(place.good(&all))["accuracy"].as_f64().unwrap()
+    };
+    let (float, whole) = (accuracy(&[]), accuracy(&["--weights", "q.safetensors"]));
+    assert!((float - whole).abs() < 0.02, "{float} {whole}");
+    place.good(&["compare", "tiny.nin", "--weights", "q.safetensors", "--device", "cpu", "--device", "interp"]);
+    for (args, says) in [
+        (&["train", "tiny.nin", "--weights", "q.safetensors"][..], "whole numbers do not learn"),
+        (&["quantize", "tiny.nin", "--weights", "q.safetensors", "--out", "r"], "is quantised already"),
+        (&["eval", "tiny.nin", "--weights", "q.safetensors", "--precision", "bf16"], "formats of their own"),
+        (&["eval", "tiny.nin", "--precision", "int8"], "needs weights that are quantised"),
+        (&["weights", "q.safetensors", "--dtype", "bf16", "--out", "r"], "is quantised"),
+        (&["eval", "tiny.nin", "--weights", "q.safetensors", "--rename", "first=1"], "rename the float weights"),
+    ] {
+        place.bad(2, args, says);
+    }
+}
