@@ -24,9 +24,11 @@ const NETS: &[&str] = &[
     "network a { input image: [3, 12, 12]
         image |> mlpconv(kernel = 5, pad = 2, channels = [40, 20, 24]) as b |> max_pool(kernel = 3, stride = 2)
             |> conv(channels = 70, kernel = 3, pad = 1) as c |> relu |> avg_pool(kernel = 3, stride = 2, pad = 1)
-            |> conv(channels = 33, kernel = 3, pad = 1, dilation = 2) as e |> cccp(channels = 10) as d |> global_avg_pool }",
+            |> conv(channels = 33, kernel = 3, pad = 1, dilation = 2) as e
+            |> cccp(channels = 10) as d |> global_avg_pool }",
     "network b { input image: [2, 16, 16]
-        image |> conv(channels = 64, kernel = 3, pad = 1) as c |> relu |> conv(channels = 96, kernel = 2, stride = 2) as d
+        image |> conv(channels = 64, kernel = 3, pad = 1) as c |> relu
+            |> conv(channels = 96, kernel = 2, stride = 2) as d
             |> relu |> flatten |> linear(features = 40) as e |> relu |> linear(features = 7) as f }",
 ];
 
@@ -174,7 +176,7 @@ fn weights_of_bytes_are_made_kept_and_refused() {
     assert!((float - whole).abs() < 0.02, "{float} {whole}");
     place.good(&["compare", "tiny.nin", "--weights", "q.safetensors", "--device", "cpu", "--device", "interp"]);
     for (args, says) in [
-        (&["train", "tiny.nin", "--weights", "q.safetensors"][..], "whole numbers do not learn"),
+        (&["train", "tiny.nin", "--weights", "q.safetensors", "--out", "other"][..], "whole numbers do not learn"),
         (&["quantize", "tiny.nin", "--weights", "q.safetensors", "--out", "r"], "is quantised already"),
         (&["eval", "tiny.nin", "--weights", "q.safetensors", "--precision", "bf16"], "formats of their own"),
         (&["eval", "tiny.nin", "--precision", "int8"], "needs weights that are quantised"),
