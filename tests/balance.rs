@@ -140,7 +140,10 @@ fn step(device: Device, threads: usize, recipe: &str, mixed: Option<Mixed>) -> (
     let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, share, 0).expect("inputs");
     let mut batch = Batch::new(Values::Floats(X.concat()), LABELS.map(|l| l as i32).to_vec());
     batch.weights = LABELS.map(|label| share * WEIGHTS[label] as f32).to_vec();
-    batch.mixed = mixed;
+    if let Some(mixed) = mixed {
+        batch.partner_weights = mixed.partners.iter().map(|&label| 0.25 * WEIGHTS[label as usize] as f32).collect();
+        batch.mixed = Some(mixed);
+    }
     let fed: Vec<(&str, Feed)> = own.with(&ports, &batch);
     let loss = program.engine.run(3, &fed, &["loss"]).expect("a step");
     (f64::from(loss[0].data[0]), program.engine.read("linear1.weight").expect("a parameter").data)
@@ -179,11 +182,7 @@ fn weighted_losses_and_gradients_are_those_by_hand() {
     };
     let weighted = |smoothing| by_hand(move |i, c| WEIGHTS[LABELS[i]] * hit(c, LABELS[i], smoothing));
     let partners = [2usize, 1, 0];
-    let mixed = || Mixed {
-        partners: partners.map(|l| l as i32).to_vec(),
-        weights: partners.map(|l| 0.25 * WEIGHTS[l] as f32).to_vec(),
-        share: 0.75,
-    };
+    let mixed = || Mixed { partners: partners.map(|l| l as i32).to_vec(), share: 0.75 };
     let both = by_hand(|i, c| {
         let of = |label: usize| WEIGHTS[label] * hit(c, label, 0.0);
         0.75 * of(LABELS[i]) + 0.25 * of(partners[i])

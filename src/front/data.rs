@@ -189,7 +189,7 @@ const AUGMENTATIONS: Table<Augment> = Table {
 
 fn resized_crop(called: &Called, sink: &mut Diagnostics) -> Option<Augment> {
     let mut range = |param: Param<Option<Vec<f64>>>, default: [f64; 2]| {
-        let given = called.get(param).map_or(Ok(default), |list| <[f64; 2]>::try_from(list));
+        let given = called.get(param).map_or(Ok(default), <[f64; 2]>::try_from);
         let range = given.ok().filter(|[low, high]| low <= high);
         if range.is_none() {
             let message = format!("`{}` is the least and the largest value", param.spec.name);

@@ -44,6 +44,8 @@ pub struct Batch {
     pub labels: Vec<i32>,
     /// What the loss of each image is multiplied by, its share in a mixture included.
     pub weights: Vec<f32>,
+    /// The same for what was mixed in: 0 where nothing was.
+    pub partner_weights: Vec<f32>,
     /// The second images of pairs, where images were mixed.
     pub mixed: Option<Mixed>,
 }
@@ -51,18 +53,13 @@ pub struct Batch {
 impl Batch {
     /// Images whose losses all count alike.
     pub fn new(images: Values, labels: Vec<i32>) -> Batch {
-        let weights = vec![1.0; labels.len()];
-        Batch { images, labels, weights, mixed: None }
+        let (weights, partner_weights) = (vec![1.0; labels.len()], vec![0.0; labels.len()]);
+        Batch { images, labels, weights, partner_weights, mixed: None }
     }
 
     /// Labels of what was mixed in; their own where nothing was.
     pub fn partners(&self) -> &[i32] {
         self.mixed.as_ref().map_or(&self.labels, |m| &m.partners)
-    }
-
-    /// What the losses of these are multiplied by; nothing where nothing was mixed in.
-    pub fn partner_weights(&self) -> &[f32] {
-        self.mixed.as_ref().map_or(&[], |m| &m.weights)
     }
 
     /// The part of each image that is its own.

@@ -10,9 +10,6 @@ use crate::philox::Stream;
 pub struct Mixed {
     /// Label of the image that is mixed into each.
     pub partners: Vec<i32>,
-    /// What the loss of its label is multiplied by, the partner's share in the mixture included; otherwise as
-    /// [`Batch::weights`].
-    pub weights: Vec<f32>,
     /// The part of each image that is its own, the same for the whole batch as in the paper.
     pub share: f32,
 }
@@ -36,9 +33,9 @@ pub fn mix(batch: &mut Batch, alpha: f64, random: &mut Stream) {
     }
     batch.images = Values::Floats(mixed);
     let partners = order.iter().map(|&other| batch.labels[other]).collect();
-    let weights = order.iter().map(|&other| (1.0 - share) * batch.weights[other]).collect();
+    batch.partner_weights = order.iter().map(|&other| (1.0 - share) * batch.weights[other]).collect();
     batch.weights.iter_mut().for_each(|weight| *weight *= share);
-    batch.mixed = Some(Mixed { partners, weights, share });
+    batch.mixed = Some(Mixed { partners, share });
 }
 
 /// Gamma(shape, 1) by Marsaglia and Tsang (2000); shapes below 1 by their boost.
@@ -91,7 +88,7 @@ mod tests {
             let expected = mixed.share * *own as f32 + (1.0 - mixed.share) * *other as f32;
             assert!((pixel - expected).abs() < 1e-5);
         }
-        for (i, (own, other)) in batch.weights.iter().zip(&mixed.weights).enumerate() {
+        for (i, (own, other)) in batch.weights.iter().zip(&batch.partner_weights).enumerate() {
             let expected = mixed.share * i as f32 + (1.0 - mixed.share) * mixed.partners[i] as f32;
             assert!((own + other - expected).abs() < 1e-5);
         }

@@ -75,7 +75,7 @@ pub fn of_batch<'a>(inputs: &'a [Port], batch: &'a Batch) -> Vec<(&'a str, Feed<
         Role::Labels => Some((port.name.as_str(), Feed::I32(&batch.labels))),
         Role::Partners => Some((port.name.as_str(), Feed::I32(batch.partners()))),
         Role::Weights => Some((port.name.as_str(), Feed::F32(&batch.weights))),
-        Role::PartnerWeights => Some((port.name.as_str(), Feed::F32(batch.partner_weights()))),
+        Role::PartnerWeights => Some((port.name.as_str(), Feed::F32(&batch.partner_weights))),
         _ => None,
     };
     inputs.iter().filter_map(feed).collect()

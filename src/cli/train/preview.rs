@@ -18,6 +18,10 @@ const MOST: usize = 64;
 const SIDE: usize = 96;
 /// Between images, and around all of them.
 const GAP: usize = 8;
+/// Pixels of the whole picture: fewer images are shown where they are large.
+const AREA: usize = 1 << 25;
+/// Its width at most, where an image is not wider.
+const WIDEST: usize = 4096;
 
 /// A picture of colours, white at first.
 struct Sheet {
@@ -49,10 +53,11 @@ pub fn preview(path: &Path, job: &Job, outputs: usize, name: &dyn Fn(usize) -> S
     let mut values = std::mem::replace(&mut batch.images, Values::Floats(vec![])).into_floats();
     let exact = job.preparation.undo(&mut values);
     let size = channels * height * width;
-    let labels: Vec<String> = (0..batch.labels.len().min(MOST)).map(|i| label(&batch, i, name)).collect();
     let scale = SIDE.div_ceil(width.max(height)).max(1);
     let cell = [width * scale + GAP, height * scale + GAP + HEIGHT + 2];
-    let columns = (labels.len() as f64).sqrt().ceil().max(1.0) as usize;
+    let most = MOST.min(AREA / (cell[0] * cell[1])).max(1);
+    let labels: Vec<String> = (0..batch.labels.len().min(most)).map(|i| label(&batch, i, name)).collect();
+    let columns = ((labels.len() as f64).sqrt().ceil() as usize).clamp(1, (WIDEST / cell[0]).max(1));
     let mut sheet = Sheet::new(columns * cell[0] + GAP, labels.len().div_ceil(columns) * cell[1] + GAP);
     for (i, (image, label)) in values.chunks_exact(size.max(1)).zip(&labels).enumerate() {
         let bytes = bytes(image, exact);

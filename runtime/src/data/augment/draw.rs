@@ -14,11 +14,7 @@ fn uniform(random: &mut Stream, low: f64, high: f64) -> f64 {
 /// Changes a picture by one step, which is of pictures. What cuts parts out brings them to `size`, `[height, width]`.
 pub fn change(step: &Augment, random: &mut Stream, size: [usize; 2], picture: &mut Picture) {
     match step {
-        Augment::Flip => {
-            if random.below(2) == 1 {
-                picture.mirrored();
-            }
-        }
+        Augment::Flip if random.below(2) == 1 => picture.mirrored(),
         Augment::RandomResizedCrop { scale, ratio } => {
             *picture = picture.cropped(part(random, picture.dims, *scale, *ratio), size);
         }
@@ -32,7 +28,7 @@ pub fn change(step: &Augment, random: &mut Stream, size: [usize; 2], picture: &m
                 one_of(operation, *magnitude as f64 / STRONGEST, negative, picture);
             }
         }
-        // They change prepared images.
+        // Nothing was drawn, or it is a step for prepared images.
         _ => {}
     }
 }
