@@ -90,7 +90,7 @@ fn a_full_cache_forgets_what_was_used_longest_ago() {
     // The oldest is used again, so that others go first.
     let second = Cache::new(folder.clone(), 10 * 4096);
     let oldest = fs::read_to_string(
-        &below(&folder).iter().find(|f| !f.ends_with("1-1.tmp") && !f.ends_with("2-1.tmp")).expect("one"),
+        below(&folder).iter().find(|f| !f.ends_with("1-1.tmp") && !f.ends_with("2-1.tmp")).expect("one"),
     );
     let oldest = oldest.expect("text").split(' ').next().expect("a key").to_string();
     assert!(read(&second, &oldest, 100).is_some());

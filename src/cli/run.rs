@@ -139,9 +139,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     for (path, tensor) in args.output.iter().zip(&results) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
-    match scored {
-        Some((scores, classes)) => show(args, &images.names, &results[0], scores, &classes)?,
-        None => {}
+    if let Some((scores, classes)) = scored {
+        show(args, &images.names, &results[0], scores, &classes)?;
     }
     if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
 }
@@ -158,20 +157,21 @@ fn of_size(fitted: &Form, dims: &[usize]) -> Done {
 
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {
     let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
+    // Values that are not one per image are the same for every batch.
+    let per_image = |name: &&str| engine.outputs().iter().any(|port| port.name == **name && port.batched);
+    let per_image: Vec<bool> = names.iter().map(per_image).collect();
     let mut all: Vec<Tensor> = Vec::new();
     for some in images.feeds(BATCH) {
         let count = some.len() / images.size;
         let results = engine.run(count, &[(&input, some)], names)?;
-        match all.is_empty() {
-            true => all = results,
-            false => {
-                for (whole, part) in all.iter_mut().zip(results) {
-                    // Values that are not one per image are the same for every batch.
-                    if whole.dims.first() != Some(&0) && whole.data.len() % count.max(1) == 0 && !part.dims.is_empty() {
-                        whole.dims[0] += part.dims[0];
-                        whole.data.extend(part.data);
-                    }
-                }
+        if all.is_empty() {
+            all = results;
+            continue;
+        }
+        for ((whole, part), per_image) in all.iter_mut().zip(results).zip(&per_image) {
+            if *per_image {
+                whole.dims[0] += part.dims[0];
+                whole.data.extend(part.data);
             }
         }
     }

@@ -58,7 +58,7 @@ fn links(cx: &LowerCx, window: &Window, zeros: &[usize]) -> Result<Vec<Link>, Lo
     let mut x = x.ty.clone();
     let mut links: Vec<Link> = Vec::new();
     for (i, own) in stages.chunks(3).enumerate() {
-        let (&[ref w, ref factor, ref bias], Some(&zero)) = (own, zeros.get(i)) else {
+        let ([w, factor, bias], Some(&zero)) = (own, zeros.get(i)) else {
             return Err(LowerError::Bug(format!("{}: an operand is missing", cx.name)));
         };
         let window = if i == 0 { window } else { &Window::ONE };
