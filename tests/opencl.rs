@@ -71,7 +71,7 @@ fn operators_agree_with_the_reference() {
     }
     let cases = ops::cases();
     let mut batches: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (i, case) in cases.iter().enumerate() {
+    for (i, case) in cases.iter().enumerate().filter(|(_, case)| draw::gives_floats(case)) {
         batches.entry(case.batch).or_default().push(i);
     }
     let mut wrong = Vec::new();

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_range_holds_0_exactly() {
         assert_eq!(coding(0.0, 2.55), Coding { scale: 2.55 / 255.0, zero: 0 });
-        assert_eq!(coding(-1.0, 1.0).zero, 128);
+        assert_eq!(coding(-1.0, 1.04).zero, 125);
         assert_eq!(coding(-0.5, 2.05).zero, 50);
         assert_eq!(coding(0.0, 0.0), Coding { scale: 1.0, zero: 0 });
     }

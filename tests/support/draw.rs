@@ -73,3 +73,9 @@ pub fn error(expected: &[f64], got: &[f64], floor: f64) -> f64 {
     });
     worst / scale
 }
+
+/// Is the result of a case float numbers, made by kernels of any machine? `tests/int8.rs` compares bytes, bit for bit.
+pub fn gives_floats(case: &Case) -> bool {
+    let result = case.op.infer(&case.operands).expect("a case of matching types");
+    result.dtype == DType::F32 && case.op.name() != "conv_int8"
+}

@@ -38,8 +38,8 @@ impl Terms {
 }
 
 /// Panels of `weights`, `[terms][columns]` in memory and exact in the unit's format: word
-/// `((p·S + s)·2 + h)·256 + 16·k + n` is the pair (or the four) of terms from `32·s + 2·k` (or `64·s + 4·k`) on, of column `32·p + 16·h + n`, with S
-/// steps in all.
+/// `((p·S + s)·2 + h)·256 + 16·k + n` is the pair (or the four) of terms from `32·s + 2·k` (or `64·s + 4·k`) on, of
+/// column `32·p + 16·h + n`, with S steps in all.
 pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize) -> BufferId {
     let source = cx.elem(weights);
     cx.packed(weights, Panels { terms, columns, source })
