@@ -10,7 +10,7 @@ use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::npy;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::plan::DType;
-use ninc_runtime::spec::{DataSpec, Grey, Prepare, Resize, Source};
+use ninc_runtime::spec::{DataSpec, Prepare, Resize, Source};
 use ninc_runtime::store::{Disk, Store, System};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
@@ -22,19 +22,6 @@ use tempfile::TempDir;
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder for temporary files")
-}
-
-pub fn spec(source: Source) -> DataSpec {
-    DataSpec {
-        source,
-        path: None,
-        prepare: vec![],
-        augment: vec![],
-        valid: None,
-        allow_empty: false,
-        grey: Grey::Rec601,
-        background: [255; 3],
-    }
 }
 
 fn shared(name: &str) -> Option<PathBuf> {
@@ -67,7 +54,7 @@ pub fn write_mnist(folder: &Path) {
 fn idx_files_are_read_and_every_cut_is_noticed() {
     let folder = folder();
     write_mnist(folder.path());
-    let sets = load(&spec(Source::Mnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
+    let sets = load(&DataSpec::of(Source::Mnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len(), sets.train.images.dims), (6, 3, [1, 2, 3]));
     let mut image = [0.0; 6];
     sets.train.copy(1, &mut image).expect("in memory");
@@ -92,9 +79,9 @@ fn idx_files_are_read_and_every_cut_is_noticed() {
 fn missing_data_says_where_it_was_looked_for() {
     let folder = folder();
     for source in [Source::Mnist, Source::Cifar10, Source::Cifar100, Source::Svhn { extra: false }] {
-        let error = load(&spec(source.clone()), Some(folder.path()), &[3, 32, 32]).expect_err("empty folder");
+        let error = load(&DataSpec::of(source.clone()), Some(folder.path()), &[3, 32, 32]).expect_err("empty folder");
         assert!(error.message.contains(&folder.path().display().to_string()) && error.help.is_some(), "{error}");
-        let error = load(&spec(source), None, &[3, 32, 32]).expect_err("no path");
+        let error = load(&DataSpec::of(source), None, &[3, 32, 32]).expect_err("no path");
         assert!(error.help.expect("a way out").contains("--data"));
     }
 }
@@ -193,14 +180,14 @@ fn cifar_reads_from_an_archive_in_place() {
     members.push(("cifar-10-batches-bin/test_batch.bin", &test));
     let whole = archive(&members);
     fs::write(&path, &whole).expect("written");
-    let sets = load(&spec(Source::Cifar10), Some(folder.path()), &[3, 32, 32]).expect("reads");
+    let sets = load(&DataSpec::of(Source::Cifar10), Some(folder.path()), &[3, 32, 32]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len(), sets.names[3].as_str()), (5, 1, "cat"));
     assert_eq!((0..5).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
 
     // Up to the last byte of the last member: what pads it may be missing.
     for cut in (0..whole.len() - 1024 - 511).step_by(211) {
         fs::write(&path, &whole[..cut]).expect("written");
-        load(&spec(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("cut");
+        load(&DataSpec::of(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("cut");
     }
     // A name that leads out of the folder is just another name.
     fs::write(&path, archive(&[("../../etc/passwd", b"x")])).expect("written");
@@ -209,7 +196,7 @@ fn cifar_reads_from_an_archive_in_place() {
     let bad = record(77);
     let members: Vec<(&str, &[u8])> = members.iter().map(|(n, _)| (*n, bad.as_slice())).collect();
     fs::write(&path, archive(&members)).expect("written");
-    let error = load(&spec(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("label 77");
+    let error = load(&DataSpec::of(Source::Cifar10), Some(&path), &[3, 32, 32]).expect_err("label 77");
     assert!(error.message.contains("label 77"), "{error}");
 }
 
@@ -221,7 +208,7 @@ fn cifar100_takes_the_fine_labels() {
     let record = |coarse: u8, fine: u8| [&[coarse, fine][..], &[fine; 3072]].concat();
     fs::write(set.join("train.bin"), [record(3, 99), record(4, 0), record(5, 42)].concat()).expect("written");
     fs::write(set.join("test.bin"), record(19, 23)).expect("written");
-    let sets = load(&spec(Source::Cifar100), Some(folder.path()), &[3, 32, 32]).expect("reads");
+    let sets = load(&DataSpec::of(Source::Cifar100), Some(folder.path()), &[3, 32, 32]).expect("reads");
     assert_eq!((0..3).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [99, 0, 42]);
     assert_eq!(
         (sets.test.label(0), sets.names.len(), sets.names[99].as_str(), sets.names[0].as_str()),
@@ -231,10 +218,10 @@ fn cifar100_takes_the_fine_labels() {
     sets.train.copy(2, &mut image).expect("in memory");
     assert!(image.iter().all(|&v| v == 42.0));
     fs::write(set.join("test.bin"), record(1, 100)).expect("written");
-    let error = load(&spec(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("label 100");
+    let error = load(&DataSpec::of(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("label 100");
     assert!(error.message.contains("label 100 of 100 classes"), "{error}");
     fs::write(set.join("test.bin"), &record(1, 1)[1..]).expect("written");
-    load(&spec(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("a byte is missing");
+    load(&DataSpec::of(Source::Cifar100), Some(&set), &[3, 32, 32]).expect_err("a byte is missing");
 }
 
 #[test]
@@ -243,7 +230,7 @@ fn fashion_mnist_has_its_own_folder_and_names() {
     let set = folder.path().join("fashion-mnist");
     fs::create_dir(&set).expect("made");
     write_mnist(&set);
-    let sets = load(&spec(Source::FashionMnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
+    let sets = load(&DataSpec::of(Source::FashionMnist), Some(folder.path()), &[1, 2, 3]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len(), sets.names[9].as_str()), (6, 3, "ankle boot"));
 }
 
@@ -282,7 +269,7 @@ fn svhn_is_turned_and_its_zero_is_a_zero() {
     write("train_32x32.mat", &[1, 10, 9]);
     write("test_32x32.mat", &[5]);
     write("extra_32x32.mat", &[7, 8]);
-    let read = |extra| load(&spec(Source::Svhn { extra }), Some(folder.path()), &[3, 32, 32]);
+    let read = |extra| load(&DataSpec::of(Source::Svhn { extra }), Some(folder.path()), &[3, 32, 32]);
     let sets = read(false).expect("reads");
     assert_eq!((0..3).map(|i| sets.train.label(i)).collect::<Vec<_>>(), [1, 0, 9]);
     let mut image = vec![0.0; 3072];
@@ -345,7 +332,7 @@ fn npz_archives() {
     let path = folder.path().join("d.npz");
     let read = |members: &[(&str, Vec<u8>)]| {
         fs::write(&path, zip_bytes(members)).expect("written");
-        load(&spec(Source::Npz), Some(&path), &[1, 2, 2])
+        load(&DataSpec::of(Source::Npz), Some(&path), &[1, 2, 2])
     };
     let x = || ("x.npy", npy_bytes("|u1", "(5, 1, 2, 2)", &(0..20).collect::<Vec<u8>>()));
     let y = || ("y.npy", npy_bytes("<i8", "(5,)", &[0i64, 1, 2, 1, 0].map(i64::to_le_bytes).concat()));
@@ -375,7 +362,7 @@ fn npz_archives() {
     let whole = zip_bytes(&[x(), y()]);
     for cut in 0..whole.len() {
         fs::write(&path, &whole[..cut]).expect("written");
-        load(&spec(Source::Npz), Some(&path), &[1, 2, 2]).expect_err("cut");
+        load(&DataSpec::of(Source::Npz), Some(&path), &[1, 2, 2]).expect_err("cut");
     }
 }
 
@@ -390,7 +377,7 @@ fn folders_of_pictures() {
         }
     }
     for resize in [Resize::Stretch, Resize::Crop] {
-        let sets = load(&spec(Source::Folder { resize }), Some(folder.path()), &[3, 4, 4]).expect("reads");
+        let sets = load(&DataSpec::of(Source::Folder { resize }), Some(folder.path()), &[3, 4, 4]).expect("reads");
         assert_eq!(
             (sets.train.len(), sets.test.len(), sets.names.clone()),
             (8, 2, vec!["dark".into(), "light".into()])
@@ -403,7 +390,8 @@ fn folders_of_pictures() {
         }
     }
     fs::write(folder.path().join("dark/0.png"), b"no picture").expect("written");
-    let sets = load(&spec(Source::Folder { resize: Resize::Crop }), Some(folder.path()), &[3, 4, 4]).expect("reads");
+    let sets =
+        load(&DataSpec::of(Source::Folder { resize: Resize::Crop }), Some(folder.path()), &[3, 4, 4]).expect("reads");
     let row =
         [&sets.train, &sets.test].into_iter().find_map(|s| (0..s.len()).find_map(|i| s.copy(i, &mut [0.0; 48]).err()));
     assert!(row.expect("one is damaged").message.contains("0.png"));
@@ -411,7 +399,7 @@ fn folders_of_pictures() {
 
 #[test]
 fn splits_are_whole_and_seeded() {
-    let mut with = spec(Source::Digits);
+    let mut with = DataSpec::of(Source::Digits);
     with.valid = Some(0.1);
     let sets = load(&with, None, &[1, 8, 8]).expect("embedded");
     let valid = sets.valid.expect("asked for");
@@ -705,10 +693,10 @@ fn weights_of_another_network() {
 #[test]
 fn real_mnist_and_cifar() {
     let Some(data) = shared("data") else { return };
-    let sets = load(&spec(Source::Mnist), Some(&data), &[1, 28, 28]).expect("reads");
+    let sets = load(&DataSpec::of(Source::Mnist), Some(&data), &[1, 28, 28]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len()), (60_000, 10_000));
     assert_eq!((sets.train.label(0), sets.test.label(0)), (5, 7));
-    let sets = load(&spec(Source::Cifar10), Some(&data), &[3, 32, 32]).expect("reads");
+    let sets = load(&DataSpec::of(Source::Cifar10), Some(&data), &[3, 32, 32]).expect("reads");
     assert_eq!((sets.train.len(), sets.test.len()), (50_000, 10_000));
     let Pixels::Bytes(bytes) = &sets.train.images.pixels else { panic!("bytes") };
     let mean = bytes.chunks_exact(3072).map(|i| i[..1024].iter().map(|&b| f64::from(b)).sum::<f64>()).sum::<f64>();

@@ -14,7 +14,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 fn spec(valid: Option<f64>) -> DataSpec {
-    DataSpec { valid, ..crate::data::spec(Source::Folder { resize: Resize::Stretch }) }
+    DataSpec { valid, ..DataSpec::of(Source::Folder { resize: Resize::Stretch }) }
 }
 
 /// A folder with these files, `a/{0..9}.png` being ten of them.

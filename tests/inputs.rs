@@ -3,7 +3,7 @@
 use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::{echo, echoed};
 use ninc_runtime::data::{self, layout, range::Range};
-use ninc_runtime::spec::Source;
+use ninc_runtime::spec::{DataSpec, Source};
 use ninc_runtime::{Result, npy};
 use std::fs;
 use std::path::Path;
@@ -191,7 +191,7 @@ fn labels(place: &TempDir, descr: &str, shape: &str, contents: &[u8]) -> Result<
     let path = place.path().join("d.npz");
     let x = npy_bytes("|u1", "(4, 1, 1, 1)", &[1, 2, 3, 4]);
     fs::write(&path, zip_bytes(&[("x.npy", x), ("y.npy", npy_bytes(descr, shape, contents))])).expect("written");
-    let spec = crate::data::spec(Source::Npz);
+    let spec = DataSpec::of(Source::Npz);
     Ok(data::load(&spec, Some(&path), &[1, 1, 1])?.train.labels.to_vec())
 }
 

@@ -1,14 +1,14 @@
 //! Broken arrays of one data set are named in one message, before anything is computed.
 
-use crate::data::{archive, idx_bytes, mat_file, npy_bytes, spec, write_mnist, zip_bytes};
+use crate::data::{archive, idx_bytes, mat_file, npy_bytes, write_mnist, zip_bytes};
 use ninc_runtime::data::{Sets, load};
-use ninc_runtime::spec::Source;
+use ninc_runtime::spec::{DataSpec, Source};
 use std::fs;
 use std::path::Path;
 
 /// The data are refused; every one of `says` has a line of its own.
 fn refused(source: Source, path: &Path, input: &[usize], says: &[&str]) {
-    let error = load(&spec(source), Some(path), input).map(|_: Sets| ()).expect_err("broken");
+    let error = load(&DataSpec::of(source), Some(path), input).map(|_: Sets| ()).expect_err("broken");
     let lines: Vec<&str> = match error.message.split_once(" parts of the data cannot be read:\n") {
         Some((count, list)) => {
             assert_eq!(count, says.len().to_string(), "{error}");

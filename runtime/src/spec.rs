@@ -28,6 +28,13 @@ pub struct DataSpec {
 }
 
 impl DataSpec {
+    /// Returns data of a source where a model says nothing else.
+    pub fn of(source: Source) -> DataSpec {
+        let Pictures { grey, background, .. } = Pictures::default();
+        let (prepare, augment) = (vec![], vec![]);
+        DataSpec { source, path: None, prepare, augment, valid: None, allow_empty: false, grey, background }
+    }
+
     /// Returns how pictures are read.
     pub fn pictures(&self) -> Pictures {
         let resize = match &self.source {

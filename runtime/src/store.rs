@@ -156,13 +156,13 @@ impl Store {
             sums = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
         }
         let mut store = Store { metadata, ..Store::default() };
+        let quantised = store.metadata.contains_key(FORMATS);
         for (name, view) in tensors.tensors() {
             let sum = format!("{:08x}", crc32fast::hash(view.data()));
             if checked && sums.get(&name) != Some(&sum) {
                 return Err(damaged(format!("the checksum of `{name}` is wrong")));
             }
             // PyTorch counts batches in 64-bit integers next to the running statistics; nothing here needs them.
-            let quantised = store.metadata.contains_key(FORMATS);
             let whole = if quantised { whole(view.dtype(), view.data()) } else { None };
             store.whole.extend(whole.as_ref().map(|(numbers, _)| (name.clone(), *numbers)));
             match whole.map(|(_, data)| data).or_else(|| floats(view.dtype(), view.data())) {

@@ -186,14 +186,17 @@ impl Weights {
     /// Writes the weights into an engine. Names that the engine does not have are passed over: an inference program may
     /// have dropped a parameter that nothing uses.
     pub fn load_into(&self, engine: &mut dyn Engine) -> Result<()> {
-        let names: Vec<String> = engine.params().iter().map(|p| p.name.clone()).collect();
-        for name in names {
-            if let Some(tensor) = self.tensors.get(&name) {
-                engine.write(&name, tensor)?;
-            }
-        }
-        Ok(())
+        load(&self.tensors, engine)
     }
+}
+
+/// Loads the tensors that a program has by name.
+pub fn load(tensors: &BTreeMap<String, Tensor>, engine: &mut dyn Engine) -> Result<()> {
+    let names: Vec<String> = engine.params().iter().map(|p| p.name.clone()).collect();
+    names
+        .iter()
+        .filter_map(|name| tensors.get_key_value(name))
+        .try_for_each(|(name, tensor)| engine.write(name, tensor))
 }
 
 /// How a tensor of whole numbers lies in a file.

@@ -8,7 +8,7 @@ use super::classes;
 use super::model_file::{input, load_data, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
-use super::preparation::{self, Data};
+use super::preparation;
 use super::programs::{find_weights, initialise, use_weights};
 use super::weights::Renames;
 use ninc::model::Model;
@@ -104,14 +104,9 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
         return Ok((Values::Floats((0..count * size).map(|_| random.normal()).collect()), None));
     }
     let sets = load_data(model, &args.file, args.data.as_deref(), given.map(|(_, weights)| weights))?;
-    let preparation = match given.and_then(|(_, weights)| weights.preparation.clone()) {
-        Some(preparation) => preparation,
-        None => {
-            let own = preparation::of_text(model, &args.file, Data::Read(&sets.train), &global.side(0))?;
-            given.iter().for_each(|_| preparation::note(&args.file, own.as_ref()));
-            own.map_or_else(|| Preparation::without_steps(sets.test.images.dims), Ok)?
-        }
-    };
+    let none = Weights::default();
+    let weights = given.map_or((&none, false), |(_, weights)| (weights, true));
+    let preparation = preparation::of_weights(model, &args.file, weights, &sets.train, &global.side(0))?;
     sets.test.check("test", &input(model)?, usize::MAX)?;
     if let Some((path, weights)) = given.filter(|_| result(model).is_ok()) {
         // Images of any class show differences: it is enough to say that these are others.

@@ -3,13 +3,12 @@
 use super::model_file::{input, load_split, pictures, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
-use super::preparation::{self, Data};
+use super::preparation;
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use super::{classes, contents};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::look::Look;
-use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Pixels, Sets, channel_order};
 use ninc_runtime::train::evaluate;
 use ninc_runtime::weights::Weights;
@@ -100,14 +99,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     contents::look([&set], Look::Heads, global)?;
     args.cache.open();
     classes::note_absent(&classes, args.part.word(), &set, &sets.names);
-    let preparation = match &weights.preparation {
-        Some(preparation) => preparation.clone(),
-        None => {
-            let own = preparation::of_text(&model, &args.file, Data::Read(&sets.train), global)?;
-            weights_path.iter().for_each(|_| preparation::note(&args.file, own.as_ref()));
-            own.map_or_else(|| Preparation::without_steps(set.images.dims), Ok)?
-        }
-    };
+    let given = (&weights, weights_path.is_some());
+    let preparation = preparation::of_weights(&model, &args.file, given, &sets.train, global)?;
     preparation.check(&set)?;
     if let Some(learned) = preparation.range() {
         set.range().check("the data", learned)?;

@@ -6,7 +6,7 @@ use super::output::{self, Done, Failure, usage};
 use ninc::front;
 use ninc_runtime::Error;
 use ninc_runtime::data;
-use ninc_runtime::spec::{DataSpec, Grey, Resize, Source};
+use ninc_runtime::spec::{DataSpec, Resize, Source};
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
@@ -29,16 +29,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if path.exists() {
         return Err(exists(&path));
     }
-    let spec = DataSpec {
-        source: Source::Folder { resize: Resize::Stretch },
-        path: None,
-        prepare: vec![],
-        augment: vec![],
-        valid: None,
-        allow_empty: false,
-        grey: Grey::Rec601,
-        background: [255; 3],
-    };
+    let spec = DataSpec::of(Source::Folder { resize: Resize::Stretch });
     // Which files are used depends on names alone, whatever the input's size.
     let sets = data::load(&spec, Some(&args.data), &[3, 8, 8])?;
     let place = between(&args.dir, &args.data);
@@ -123,12 +114,7 @@ fn write(path: &Path, text: &str) -> Done {
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
+    crate::cli::command_line::quoted(&path.to_string_lossy())
 }
 
 #[cfg(test)]

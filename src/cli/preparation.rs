@@ -12,6 +12,7 @@ use ninc_runtime::data::preparer::Compile;
 use ninc_runtime::data::{Dataset, cache, channel_order};
 use ninc_runtime::spec::{DataSpec, Prepare};
 use ninc_runtime::store::System;
+use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, cache_folder};
 use std::path::Path;
 use std::time::Instant;
@@ -65,6 +66,25 @@ pub fn of_text(model: &Model, file: &Path, data: Data, global: &GlobalOptions) -
     })?;
     contents::look([&sets.train], Look::Heads, global)?;
     fit(spec, &sets.train, &compile()?).map(Some)
+}
+
+/// The preparation that weights hold, else the one that the model's text says, fitted to `train`. `given` says whether
+/// there are weights at all: where they lack a preparation, this is said.
+pub fn of_weights(
+    model: &Model,
+    file: &Path,
+    (weights, given): (&Weights, bool),
+    train: &Dataset,
+    global: &GlobalOptions,
+) -> Done<Preparation> {
+    if let Some(preparation) = &weights.preparation {
+        return Ok(preparation.clone());
+    }
+    let own = of_text(model, file, Data::Read(train), global)?;
+    if given {
+        note(file, own.as_ref());
+    }
+    Ok(own.map_or_else(|| Preparation::without_steps(train.images.dims), Ok)?)
 }
 
 /// Says how images are prepared for weights that hold no preparation.

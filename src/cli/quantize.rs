@@ -166,14 +166,7 @@ impl Data {
         let validation = classes.relabel(&validation, &sets.names)?;
         let (_, _, outputs) = result(model)?;
         validation.check("validation", &input(model)?, outputs)?;
-        let preparation = match &weights.preparation {
-            Some(preparation) => preparation.clone(),
-            None => {
-                let own = preparation::of_text(model, &args.file, preparation::Data::Read(&sets.train), global)?;
-                preparation::note(&args.file, own.as_ref());
-                own.map_or_else(|| Preparation::without_steps(sets.train.images.dims), Ok)?
-            }
-        };
+        let preparation = preparation::of_weights(model, &args.file, (weights, true), &sets.train, global)?;
         preparation.check(&validation)?;
         Ok(Data { preparation, calibration, validation })
     }

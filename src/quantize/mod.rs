@@ -14,10 +14,11 @@ use crate::prepare;
 use crate::types::DType;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::formats::{Formats, LayerFormat};
+use ninc_runtime::weights::load;
 use ninc_runtime::{Engine, Error, Result, Tensor};
 use quantize::Layer;
 use ranges::{Coding, Histogram, Method};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tensors::{Floats, whole};
 
 /// Name of the value that networks are compared by: what the last softmax reads, or the result.
@@ -91,7 +92,7 @@ impl Network {
         graph.outputs = names.iter().cloned().zip(wanted).collect();
         dce::run(&mut graph).map_err(|e| e.of("dce"))?;
         let mut program = image.compile(graph, options)?;
-        load(&mut program, &self.tensors)?;
+        load(&self.tensors, &mut *program.engine)?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut histograms = vec![Histogram::default(); sources.len()];
         let mut sums: Vec<Vec<f64>> = images.iter().map(|&id| vec![0.0; self.graph.ty(id).dims[0]]).collect();
@@ -143,10 +144,12 @@ impl Network {
         }
         // Only what a program with these formats reads.
         let graph = self.with(&formats)?;
-        let read = |name: &String| {
-            graph.ids().into_iter().any(|id| matches!(graph.op(id), Operator::Param(param) if param.name == *name))
+        let read = |id| match graph.op(id) {
+            Operator::Param(param) => Some(param.name.as_str()),
+            _ => None,
         };
-        tensors.retain(|name, _| read(name));
+        let read: BTreeSet<&str> = graph.ids().into_iter().filter_map(read).collect();
+        tensors.retain(|name, _| read.contains(name.as_str()));
         Ok(Quantised { formats, tensors })
     }
 
@@ -167,7 +170,7 @@ impl Network {
             (pass.run)(&mut graph).map_err(|e| e.of(pass.name))?;
         }
         let mut program = image.compile(graph, options)?;
-        load(&mut program, quantised.map_or(&self.tensors, |quantised| &quantised.tensors))?;
+        load(quantised.map_or(&self.tensors, |quantised| &quantised.tensors), &mut *program.engine)?;
         Ok(program)
     }
 }
@@ -188,14 +191,4 @@ impl Image<'_> {
         prepare::write(&mut *program.engine, preparation)?;
         Ok(program)
     }
-}
-
-fn load(program: &mut Program, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-    let names: Vec<String> = program.engine.params().iter().map(|port| port.name.clone()).collect();
-    for name in names {
-        if let Some(tensor) = tensors.get(&name) {
-            program.engine.write(&name, tensor)?;
-        }
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use ninc_runtime::data::look::Look;
 use ninc_runtime::data::{self, cifar, idx, mat, tar};
 use ninc_runtime::image as picture;
 use ninc_runtime::npy;
-use ninc_runtime::spec::{DataSpec, Grey, Pictures, Resize, Source};
+use ninc_runtime::spec::{DataSpec, Pictures, Resize, Source};
 use ninc_runtime::weights::Weights;
 use std::fs;
 use std::io::Cursor;
@@ -79,17 +79,7 @@ fn picture_size(bytes: &[u8]) -> usize {
 }
 
 fn an_archive(bytes: &[u8], place: &Path, _: u64) -> Result<()> {
-    let spec = DataSpec {
-        source: Source::Npz,
-        path: None,
-        prepare: vec![],
-        augment: vec![],
-        valid: None,
-        allow_empty: false,
-        grey: Grey::Rec601,
-        background: [255; 3],
-    };
-    let sets = data::load(&spec, Some(&file(bytes, place, "input.npz")), &[1, 2, 2])?;
+    let sets = data::load(&DataSpec::of(Source::Npz), Some(&file(bytes, place, "input.npz")), &[1, 2, 2])?;
     sets.train.check("training", &[1, 2, 2], 3)
 }
 

@@ -3,7 +3,7 @@
 use super::{echo, echoed, folder, rows, text};
 use ninc_runtime::Error;
 use ninc_runtime::data;
-use ninc_runtime::spec::{Pictures, Source};
+use ninc_runtime::spec::{DataSpec, Pictures, Source};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn arrays_give_what_the_table_says() {
 
 #[test]
 fn archives_give_what_the_table_says() {
-    let spec = crate::data::spec(Source::Npz);
+    let spec = DataSpec::of(Source::Npz);
     let archives = rows(&[".npz"]);
     assert!(archives.len() >= 18, "{}", archives.len());
     for (path, row) in &archives {

@@ -6,9 +6,9 @@
 
 /// Fewer images say nothing.
 const IMAGES: usize = 16;
-/// The difference of red and blue must be so many standard errors away from what was learned.
+/// Standard errors by which the difference of red and blue must be away from what was learned.
 const ERRORS: f64 = 6.0;
-/// The colour must be so many times closer to the learned one backwards than to the learned one.
+/// Factor by which the colour must be closer to the learned one backwards than to the learned one.
 const CLOSER: f64 = 3.0;
 
 /// The means of the channels of an image `[3, height, width]`.

@@ -102,7 +102,7 @@ impl Part {
         }
     }
 
-    /// Reads its bytes, of which there are at most `most`.
+    /// Reads its bytes, at most `most`.
     fn bytes(self, reader: &mut dyn Read, path: &Path, most: usize) -> Result<Vec<u8>> {
         if self.size > most {
             return Err(files::cut(path, &format!("{} bytes where there are at most {most}", self.size)));

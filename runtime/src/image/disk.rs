@@ -2,8 +2,8 @@
 //! how it was read, so that nothing else can be taken for it.
 //!
 //! An entry is written beside its name and renamed, so that there is none by halves, whoever else reads and writes. It
-//! is read with its checksum, and counts for nothing where anything is wrong with it. Whatever cannot be written costs
-//! time and is no error.
+//! is read with its checksum, and counts for nothing where anything is wrong with it. A failed write
+//! is not an error: the picture is decoded again.
 
 use super::print::Print;
 use crate::cache_folder;

@@ -245,7 +245,7 @@ fn opaque(image: DynamicImage, background: [u8; 3]) -> Raster {
     }
 }
 
-/// Lays pixels of `WITH` bytes, the last of which is alpha, on a background of the `WITHOUT` others, in place.
+/// Composes pixels of `WITH` bytes, alpha last, with a background of `WITHOUT` bytes, in place.
 fn lay<const WITH: usize, const WITHOUT: usize>(bytes: &mut Vec<u8>, background: [u8; WITHOUT]) {
     let pixels = bytes.len() / WITH;
     for pixel in 0..pixels {

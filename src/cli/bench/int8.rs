@@ -14,7 +14,7 @@ use ninc_runtime::formats::LayerFormat;
 use ninc_runtime::init::{self, Parameter};
 use ninc_runtime::philox::Stream;
 use ninc_runtime::train::step_inputs;
-use ninc_runtime::{Feed, Tensor};
+use ninc_runtime::{Feed, Tensor, weights};
 use std::collections::BTreeMap;
 
 /// Images that ranges are measured on.
@@ -25,10 +25,7 @@ pub fn program(model: &Model, global: &GlobalOptions) -> Done<Program> {
     let Quantised { formats, tensors } = quantised(model, global)?;
     let model = Model { formats: Some(formats), ..model.clone() };
     let mut program = global.inference(&model, &[])?;
-    let names: Vec<String> = program.engine.params().iter().map(|port| port.name.clone()).collect();
-    for (name, tensor) in names.iter().filter_map(|name| tensors.get_key_value(name)) {
-        program.engine.write(name, tensor)?;
-    }
+    weights::load(&tensors, &mut *program.engine)?;
     Ok(program)
 }
 

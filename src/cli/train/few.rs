@@ -6,9 +6,8 @@ use ninc::ops::Operator;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::schedule::total_steps;
 
-/// Refuses a training of which a batch has one value for each channel of a batch normalisation: it is its own mean, so
-/// the layer gives its shift whatever comes in, and the running variance learns nothing. An epoch has
-/// `images`.
+/// Refuses a training where a batch has one value for each channel of a batch normalisation: the value is its own mean,
+/// so the layer gives its shift whatever comes in, and the running variance learns nothing. An epoch has `images`.
 pub fn check(model: &Model, recipe: &Recipe, images: usize) -> Done {
     let Some(name) = one_position(model) else { return Ok(()) };
     let batch = recipe.batch * recipe.accumulate;

@@ -107,19 +107,19 @@ impl Product {
     /// The products of a run.
     fn run(&self, b: &mut MicroKernelBuilder, p: [Param; 2], a: Index, at: Index, sums: Vec<Val>) -> Vec<Val> {
         let words = self.terms.words();
-        let rounds = if words > 2 * UNROLL { words / UNROLL } else { 0 };
+        let looped = if words > 2 * UNROLL { words / UNROLL } else { 0 };
         let place = |a: &Index, at: &Index, k: usize| {
             (a.clone().offset((k * WORD) as i64), at.clone().offset((k * self.width) as i64))
         };
         let mut sums = sums;
-        if rounds > 0 {
-            sums = b.repeat("k", rounds, &sums, |b, k, sums| {
+        if looped > 0 {
+            sums = b.repeat("k", looped, &sums, |b, k, sums| {
                 let a = a.clone().plus(k, (UNROLL * WORD) as i64);
                 let at = at.clone().plus(k, (UNROLL * self.width) as i64);
                 (0..UNROLL).fold(sums.to_vec(), |sums, u| self.word(b, p, place(&a, &at, u), sums))
             });
         }
-        (rounds * UNROLL..words).fold(sums, |sums, k| self.word(b, p, place(&a, &at, k), sums))
+        (looped * UNROLL..words).fold(sums, |sums, k| self.word(b, p, place(&a, &at, k), sums))
     }
 
     /// The products of a word of each pixel with a row of words.

@@ -10,7 +10,7 @@ use crate::lower::tile::{Tile, tile};
 use crate::lower::{BufferId, LowerCx, Method, code};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{panel_loop, pieces};
-use crate::recipes::cpu::conv::rows::rows_for_small_batch;
+use crate::recipes::cpu::conv::rows::{rows_for_large_batch, rows_for_small_batch};
 
 /// Where the terms of a convolution's sums lie, and how its rows are dealt out.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl Shape {
         let fits = |rows: usize| 2 * Shape { rows, ..whole }.copy() <= target.cache[1];
         let rows = match target.batch {
             Batch::Latency => rows_for_small_batch(g.out[0], fits),
-            _ => (1..=g.out[0]).rev().find(|&r| g.out[0].is_multiple_of(r) && (r == 1 || fits(r))).unwrap_or(1),
+            _ => rows_for_large_batch(g.out[0], fits),
         };
         Shape { rows, ..whole }
     }
@@ -84,9 +84,9 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
     let bias = k.buffer("bias", Elem::I32, Access::Read);
     let target = k.buffer("y", link.to.elem(), Access::Write);
     let copy = shape.padded.then(|| (k.scratch("rows", Elem::U8, shape.copy()), rows_of(cx, &shape, link.zero)));
-    let rounds = g.out[0] / shape.rows;
-    k.parallel("t", Expr::BATCH * rounds, |k, t| {
-        let (n, row) = (t.div(rounds), t.rem(rounds) * shape.rows);
+    let iterations = g.out[0] / shape.rows;
+    k.parallel("t", Expr::BATCH * iterations, |k, t| {
+        let (n, row) = (t.div(iterations), t.rem(iterations) * shape.rows);
         let top = &row * g.window.stride[0] + -(g.window.pad[0] as i64);
         let (from, from_at) = match copy {
             Some((scratch, rows)) => {

@@ -7,7 +7,7 @@ mod iterations;
 use super::choice::{Around, Form, choose};
 use super::matrix;
 use super::pooling::Pooling;
-use super::rows::{rows_for_small_batch, rows_per_iteration};
+use super::rows::{rows_for_large_batch, rows_for_small_batch, rows_per_iteration};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
 use crate::lower::target::{Batch, Target};
@@ -257,9 +257,7 @@ impl Cut {
         };
         let rows = match (pooled, split) {
             (true, _) => g.out[0],
-            (false, true) => {
-                (1..=g.out[0]).rev().find(|&r| g.out[0].is_multiple_of(r) && (r == 1 || fits(r))).unwrap_or(1)
-            }
+            (false, true) => rows_for_large_batch(g.out[0], fits),
             (false, false) => cut(g.out[0]),
         };
         Cut { rows, rows_in: reach(0, rows), frame, buffers, blocks }

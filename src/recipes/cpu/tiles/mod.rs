@@ -14,7 +14,7 @@ use crate::lower::target::{Batch, Target};
 use crate::lower::{BufferId, LowerCx};
 use crate::recipes::common::conv::{Geometry, Link};
 use crate::recipes::cpu::bytes;
-use crate::recipes::cpu::conv::rows::rows_for_small_batch;
+use crate::recipes::cpu::conv::rows::{rows_for_large_batch, rows_for_small_batch};
 use crate::types::Format;
 use blocks::{COLUMNS, End, TILE};
 use shape::{Shape, Source};
@@ -129,7 +129,7 @@ fn sliced(target: &Target, heavy: bool, shape: Shape) -> Shape {
     let fits = |rows: usize| shape.unit.bytes() * shape.sliced(rows).copies() <= target.cache[1];
     let rows = match target.batch {
         Batch::Latency if !heavy => rows_for_small_batch(shape.rows, fits),
-        _ => (1..=shape.rows).rev().find(|&r| shape.rows.is_multiple_of(r) && (r == 1 || fits(r))).unwrap_or(1),
+        _ => rows_for_large_batch(shape.rows, fits),
     };
     shape.sliced(rows)
 }
