@@ -146,6 +146,81 @@ fn compiled_preparations_are_what_they_were() {
     }
 }
 
+/// What the contrast normalisations of pictures, times `factor`, are, on every target and by the interpreter.
+fn contrasts(steps: &[Prepare], images: &[f32], dims: [usize; 3], factor: f32) -> Vec<Vec<f32>> {
+    let preparation = Preparation::given(steps, dims).expect("fits").expect("nothing is fitted");
+    let isas = Isa::ALL.into_iter().filter(|isa| isa.present()).map(|isa| Options {
+        target: Some(Target::host_with(isa)),
+        threads: 2,
+        ..Options::default()
+    });
+    let run = |options: Options| {
+        let on = |p: &Preparation, dtype| -> Result<Box<dyn Engine + Send>> {
+            Ok(pipeline::preparation(p, dtype, &options)?.engine)
+        };
+        let images = images.iter().map(|v| v * factor).collect();
+        let preparer = Preparer::new(&preparation, DType::F32, &on).expect("compiles");
+        preparer.apply(Values::Floats(images)).expect("runs")
+    };
+    isas.chain([Options { device: Device::Interp, ..Options::default() }]).map(run).collect()
+}
+
+/// Both normalisations divide by what they measure, so a factor of all numbers changes nothing: a power of two no bit.
+/// Local contrast divides by 1e-4 at least, so there the factor can only be large.
+#[test]
+fn contrast_does_not_depend_on_the_unit() {
+    let dims = [3, 9, 10];
+    let set = pictures(3, dims);
+    let mut images = vec![0.0; 3 * 270];
+    images.chunks_exact_mut(270).enumerate().for_each(|(i, image)| set.copy(i, image).expect("there"));
+    for (step, powers) in [(GCN, &[-118, -60, 60, 117][..]), (Prepare::Lcn, &[60, 117])] {
+        let plain = contrasts(std::slice::from_ref(&step), &images, dims, 1.0);
+        for &power in powers {
+            let found = contrasts(std::slice::from_ref(&step), &images, dims, 2f32.powi(power));
+            assert_eq!(found, plain, "{step:?} of numbers times 2^{power}");
+        }
+    }
+    // A channel of usual numbers beside one of huge ones stays what it is.
+    let mut mixed = images.clone();
+    let channels =
+        |images: &mut [f32]| images.chunks_exact_mut(90).step_by(3).flatten().for_each(|v| *v *= 2f32.powi(117));
+    channels(&mut mixed);
+    assert_eq!(contrasts(&[Prepare::Lcn], &mixed, dims, 1.0), contrasts(&[Prepare::Lcn], &images, dims, 1.0));
+}
+
+/// An image of one colour has no contrast, whatever rounding leaves of it; one pixel that differs is one.
+#[test]
+fn images_of_one_colour_become_zeros() {
+    let (dims, size) = ([3, 64, 64], 3 * 64 * 64);
+    for value in [77.0, 255.0, 1.0, 0.0, 1e37, 1e-30, -3.3] {
+        for (i, found) in contrasts(&[SCALE, GCN], &vec![value; size], dims, 1.0).into_iter().enumerate() {
+            assert!(found.iter().all(|&v| v == 0.0), "{value} on target {i}: {}", found[0]);
+        }
+    }
+    let mut image = vec![200.0; size];
+    image[5000] = 201.0;
+    // Of n numbers one is 1 above the others: the deviations are 1 - 1/n and -1/n, their norm is √(1 - 1/n).
+    let n = size as f64;
+    let norm = (1.0 - 1.0 / n).sqrt();
+    for found in contrasts(&[SCALE, GCN], &image, dims, 1.0) {
+        let apart = |v: f32, expected: f64| (f64::from(v) - 55.0 * expected / norm).abs();
+        assert!(apart(found[5000], 1.0 - 1.0 / n) < 2e-3, "{}", found[5000]);
+        assert!(apart(found[0], -1.0 / n) < 2e-3, "{}", found[0]);
+    }
+}
+
+/// A channel is constant where its numbers differ by no more than rounding, not where their unit is large.
+#[test]
+fn small_numbers_are_standardised_and_constant_ones_centred() {
+    let floats = [1e-10f32, 3e-10, 0.3, 0.3, 1e-10, 3e-10, 0.3, 0.300_000_03].to_vec();
+    let set = Dataset::new(Images { dims: [2, 1, 2], pixels: Pixels::Floats(floats) }, vec![0; 2]);
+    let fitted = Preparation::fit(&[MEAN_STD], &set, &compile).expect("fits");
+    let tensors = fitted.tensors();
+    let (mean, std) = (&tensors[0].1.data, &tensors[1].1.data);
+    assert!((mean[0] - 2e-10).abs() < 1e-16 && (std[0] - 1e-10).abs() < 1e-16, "{mean:?} {std:?}");
+    assert_eq!((std[1], fitted.only_centred()), (1.0, &[1][..]));
+}
+
 /// In front of a network a preparation gives what it gives alone, and the network what it gives to that.
 #[test]
 fn a_network_sees_the_same_behind_a_preparation() {

@@ -30,6 +30,11 @@ pub fn fit(spec: &DataSpec, train: &Dataset, compile: &Compile) -> Done<Preparat
         (false, seconds) if seconds > 2.0 => output::note(&format!("fitted in {seconds:.1} s")),
         _ => {}
     }
+    for channel in preparation.only_centred() {
+        output::note(&format!(
+            "note: channel {channel} has the same number in all training images: `mean_std` only centres it"
+        ));
+    }
     Ok(preparation.of_inputs(Some(spec.pictures()), Some(train.range())))
 }
 

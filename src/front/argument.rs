@@ -112,7 +112,11 @@ fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Dia
 fn fraction(value: &Const, bounds: Bounds, span: Span, what: &str) -> Result<f64, Diagnostic> {
     let v = value.number().unwrap_or(f64::NAN);
     if bounds.contains(v) {
-        return Ok(v);
+        if v == 0.0 || (v as f32).is_normal() {
+            return Ok(v);
+        }
+        let message = format!("{what} cannot be {}: float32 has numbers from 1.2e-38 to 3.4e38", value.describe());
+        return Err(Diagnostic::error(codes::OUT_OF_RANGE, span, message));
     }
     Err(Diagnostic::error(
         codes::OUT_OF_RANGE,

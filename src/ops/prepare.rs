@@ -9,7 +9,7 @@ use super::{Case, Draw, OperatorDef, check, reference};
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::kernel::ir::Unary;
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::prepare::{LEAST_DEVIATION, LEAST_NORM, REACH, gaussian};
+use crate::recipes::prepare::{LEAST_DEVIATION, REACH, ROUNDING, gaussian};
 use crate::recipes::{elementwise, prepare};
 use crate::types::{DType, Type};
 
@@ -168,8 +168,9 @@ impl OperatorDef for Pixelwise {
 
 attributes! {
     /// `(x, scale[]) -> (x - mean of x) · scale / L2 norm of x - mean`, over all numbers of an image (global contrast
-    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`); a norm below 1e-8 of the scale counts
-    /// as the scale. [`prepare::global_contrast`] defines the order of the sums.
+    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`). Where the norm is not above what rounding
+    /// leaves of an image of one colour ([`ROUNDING`]), all become 0. [`prepare::global_contrast`] defines the order of
+    /// the sums.
     GlobalContrast {}
 }
 
@@ -188,8 +189,10 @@ impl OperatorDef for GlobalContrast {
         let mut data = Vec::with_capacity(x.data.len());
         for image in x.data.chunks_exact(cx.ty.elements()) {
             let mean = image.iter().map(|v| v.f64()).sum::<f64>() / image.len() as f64;
-            let norm = image.iter().map(|v| (v.f64() - mean).powi(2)).sum::<f64>().sqrt() / scale;
-            let norm = if norm < f64::from(LEAST_NORM) { 1.0 } else { norm };
+            let norm = image.iter().map(|v| (v.f64() - mean).powi(2)).sum::<f64>().sqrt();
+            let largest = image.iter().fold(0.0f64, |largest, v| largest.max(v.f64().abs()));
+            let flat = norm <= largest * f64::from(ROUNDING) * (image.len() as f64).sqrt();
+            let norm = if flat { f64::INFINITY } else { norm / scale };
             data.extend(image.iter().map(|v| (v.f64() - mean) / norm));
         }
         reference::result(cx, data)

@@ -4,11 +4,11 @@ use super::preparer::Prepared;
 use super::{Dataset, Values};
 use crate::Result;
 
-/// A mean and a standard deviation for each channel.
+/// A mean and a standard deviation for each channel; the deviation of a constant channel is 0.
 pub type Moments = (Vec<f32>, Vec<f32>);
 
-/// Below this a channel counts as constant, and is only centred.
-const CONSTANT: f64 = 1e-8;
+/// Up to this part of its mean a channel's deviation is what float32's rounding leaves of one number.
+const CONSTANT: f64 = 1e-7;
 
 /// Images that are read at once.
 const BLOCK: usize = 512;
@@ -70,7 +70,8 @@ fn sums_of(bytes: &[u8]) -> (u32, u32) {
 }
 
 fn rounded(moments: impl Iterator<Item = (f64, f64)>) -> Moments {
-    moments.map(|(mean, std)| (mean as f32, if std < CONSTANT { 1.0 } else { std as f32 })).unzip()
+    let constant = |mean: f64, std: f64| std <= CONSTANT * mean.abs() || std < f64::from(f32::MIN_POSITIVE);
+    moments.map(|(mean, std)| (mean as f32, if constant(mean, std) { 0.0 } else { std as f32 })).unzip()
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
             for (found, expected) in found.1.iter().zip(&expected.1) {
                 assert!((found - expected).abs() <= 1e-6 * expected, "{found} {expected}");
             }
-            assert_eq!((found.0[dims[0] - 1], found.1[dims[0] - 1]), (255.0, 1.0), "a constant channel");
+            assert_eq!((found.0[dims[0] - 1], found.1[dims[0] - 1]), (255.0, 0.0), "a constant channel");
         }
     }
 

@@ -132,6 +132,8 @@ pub struct Preparation {
     form: Form,
     steps: Vec<Step>,
     pictures: Option<Pictures>,
+    /// Channels that were constant when a `mean_std` was fitted: it only centres them.
+    centred: Vec<usize>,
 }
 
 impl Preparation {
@@ -148,13 +150,13 @@ impl Preparation {
             let Written::Whole(step) = Written::of(prepare, dims)? else { return Ok(None) };
             steps.push(step);
         }
-        Ok(Some(Preparation { form: Form::new(spec.to_vec(), dims)?, steps, pictures: None }))
+        Ok(Some(Preparation { form: Form::new(spec.to_vec(), dims)?, steps, ..Preparation::default() }))
     }
 
     /// Fits the steps to the training part, each to what the ones before it, compiled, make of it.
     pub fn fit(spec: &[Prepare], train: &Dataset, compile: &Compile) -> Result<Preparation> {
         let dims = train.images.dims;
-        let mut fitted = Preparation { form: Form { dims, ..Form::default() }, steps: vec![], pictures: None };
+        let mut fitted = Preparation { form: Form { dims, ..Form::default() }, ..Preparation::default() };
         for prepare in spec {
             let step = match Written::of(prepare, dims)? {
                 Written::Whole(step) => step,
@@ -165,7 +167,11 @@ impl Preparation {
                     .with_help("`mean_std(mean = [...], std = [...])` needs none"));
                 }
                 Written::MeanStd { mean, std } => {
-                    let (fitted_mean, fitted_std) = fitted.moments(train, compile)?;
+                    let (fitted_mean, mut fitted_std) = fitted.moments(train, compile)?;
+                    if std.is_none() {
+                        fitted.centred = (0..fitted_std.len()).filter(|&c| fitted_std[c] == 0.0).collect();
+                    }
+                    fitted_std.iter_mut().filter(|std| **std == 0.0).for_each(|std| *std = 1.0);
                     let given = |name, given: &Option<Vec<f64>>, fitted| match given {
                         Some(values) => per_channel(name, values, dims[0]),
                         None => Ok(fitted),
@@ -238,6 +244,11 @@ impl Preparation {
             }
         }
         None
+    }
+
+    /// Returns the channels that a fitted `mean_std` only centres, because they were constant; weights do not keep it.
+    pub fn only_centred(&self) -> &[usize] {
+        &self.centred
     }
 
     /// Returns how pictures are read before all steps; weights of former versions do not say.
@@ -326,7 +337,7 @@ impl Preparation {
             Prepare::Lcn => Step::Lcn,
         };
         let steps = form.spec.iter().map(step).collect();
-        let preparation = Preparation { form, steps, pictures: None };
+        let preparation = Preparation { form, steps, ..Preparation::default() };
         preparation.finite("the stored preparation").map(|()| preparation)
     }
 }

@@ -8,10 +8,14 @@ use crate::lower::{LowerCx, LowerError, Lowered, code};
 
 /// Parts in which sums of many numbers are kept: number i goes to part i mod 16.
 const PARTS: usize = 16;
-/// The least norm that is divided by (the deviations of an image may all be 0); below it the norm counts as 1.
-pub const LEAST_NORM: f32 = 1e-8;
+/// What float32's rounding may leave of the deviations of an image of one colour, root mean square, as a part of its
+/// largest number. A norm up to it is no contrast.
+pub const ROUNDING: f32 = 1.0 / (1 << 21) as f32;
 /// The smallest number by which local contrast divides.
 pub const LEAST_DEVIATION: f32 = 1e-4;
+/// Numbers above this, or below its reciprocal, are brought nearer to 1 by a power of two before they are squared:
+/// twice this, up or down.
+const FAR: f32 = (1u64 << 40) as f32;
 /// Neighbours on each side that local contrast looks at.
 pub const REACH: usize = 3;
 
@@ -22,8 +26,8 @@ pub fn gaussian() -> [f64; 2 * REACH + 1] {
     raw.map(|v| v / total)
 }
 
-/// `(x, scale[]) -> y`: the mean of all numbers of an image, then the norm of the deviations from it, then the
-/// quotients.
+/// `(x, scale[]) -> y`: the largest number of an image and its mean, twice, so that what the first sum rounds away is
+/// added; then the norm of the deviations from it, then the quotients.
 ///
 /// A sum: full runs of 16 in 16 parts, the parts added by halves (0 with 8, 1 with 9 …, then 0 with 4 …), then the
 /// numbers behind the last full run in their order.
@@ -34,24 +38,40 @@ pub fn global_contrast(cx: &mut LowerCx) -> Lowered {
         let x = b.pointer("x", Elem::F32, Access::Read);
         let scale = b.pointer("scale", Elem::F32, Access::Read);
         let y = b.pointer("y", Elem::F32, Access::Write);
-        let count = b.f32(size as f32, 1);
-        let sum = sum(b, x, size, lanes, |_, value, _| value);
-        let mean = b.div(sum, count);
-        let mean = [mean, b.splat(mean, lanes)];
+        let each = |b: &mut MicroKernelBuilder, value: Val| [value, b.splat(value, lanes)];
         let of = |lanes: u32, pair: [Val; 2]| if lanes == 1 { pair[0] } else { pair[1] };
-        let squares = self::sum(b, x, size, lanes, |b, value, lanes| {
-            let d = b.sub(value, of(lanes, mean));
+        let largest = fold(b, Binary::Max, x, size, lanes, |b, value, _| b.unary(Unary::Abs, value));
+        let factor = nearer_to_one(b, largest, 1);
+        let largest = b.mul(largest, factor);
+        let factor = each(b, factor);
+        let count = b.f32(size as f32, 1);
+        let sum = fold(b, Binary::Add, x, size, lanes, |b, value, lanes| b.mul(value, of(lanes, factor)));
+        let mean = b.div(sum, count);
+        let deviation = |b: &mut MicroKernelBuilder, value: Val, lanes: u32, mean: [Val; 2]| {
+            let value = b.mul(value, of(lanes, factor));
+            b.sub(value, of(lanes, mean))
+        };
+        let first = each(b, mean);
+        let rest = fold(b, Binary::Add, x, size, lanes, |b, value, lanes| deviation(b, value, lanes, first));
+        let rest = b.div(rest, count);
+        let mean = b.add(mean, rest);
+        let mean = each(b, mean);
+        let squares = fold(b, Binary::Add, x, size, lanes, |b, value, lanes| {
+            let d = deviation(b, value, lanes, mean);
             b.mul(d, d)
         });
         let (norm, scale) = (b.unary(Unary::Sqrt, squares), b.load(scale, 0usize, 1));
+        let least = b.f32(ROUNDING * (size as f32).sqrt(), 1);
+        let least = b.mul(largest, least);
+        let flat = b.compare(Compare::Le, norm, least);
+        // Whatever is divided by it becomes 0.
+        let infinite = b.f32(f32::INFINITY, 1);
         let norm = b.div(norm, scale);
-        let (least, one) = (b.f32(LEAST_NORM, 1), b.f32(1.0, 1));
-        let small = b.compare(Compare::Lt, norm, least);
-        let norm = b.select(small, one, norm);
-        let norm = [norm, b.splat(norm, lanes)];
+        let norm = b.select(flat, infinite, norm);
+        let norm = each(b, norm);
         b.elements(size, lanes, |b, at, lanes| {
             let value = b.load(x, at.clone(), lanes);
-            let d = b.sub(value, of(lanes, mean));
+            let d = deviation(b, value, lanes, mean);
             let value = b.div(d, of(lanes, norm));
             b.store(y, at, value);
         });
@@ -60,9 +80,22 @@ pub fn global_contrast(cx: &mut LowerCx) -> Lowered {
     Ok(())
 }
 
-/// The sum of `term` over the numbers of an image, as [`global_contrast`] says.
-fn sum(
+/// The power of two that brings numbers up to `largest` near enough to 1 for their squares; 1 for most images, whose
+/// bits it therefore leaves alone.
+fn nearer_to_one(b: &mut MicroKernelBuilder, largest: Val, lanes: u32) -> Val {
+    let [far, near, down, up, one] =
+        [FAR, 1.0 / FAR, 1.0 / (FAR * FAR), FAR * FAR, 1.0].map(|value| b.f32(value, lanes));
+    let small = b.compare(Compare::Lt, largest, near);
+    let factor = b.select(small, up, one);
+    let large = b.compare(Compare::Lt, far, largest);
+    b.select(large, down, factor)
+}
+
+/// The sum, or the largest, of `term` (not below 0 then) over the numbers of an image, in the order of
+/// [`global_contrast`].
+fn fold(
     b: &mut MicroKernelBuilder,
+    op: Binary,
     x: Param,
     size: usize,
     lanes: u32,
@@ -76,20 +109,20 @@ fn sum(
             let add = |(i, part): (usize, &Val)| {
                 let value = b.load(x, Index::from(i * step).plus(run, PARTS as i64), lanes);
                 let value = term(b, value, lanes);
-                b.add(*part, value)
+                b.binary(op, *part, value)
             };
             parts.iter().enumerate().map(add).collect()
         });
     }
     while parts.len() > 1 {
         let (low, high) = parts.split_at(parts.len() / 2);
-        parts = low.iter().zip(high).map(|(l, h)| b.add(*l, *h)).collect();
+        parts = low.iter().zip(high).map(|(l, h)| b.binary(op, *l, *h)).collect();
     }
-    let mut sum = b.reduce(Binary::Add, parts[0]);
+    let mut sum = b.reduce(op, parts[0]);
     for i in size / PARTS * PARTS..size {
         let value = b.load(x, i, 1);
         let value = term(b, value, 1);
-        sum = b.add(sum, value);
+        sum = b.binary(op, sum, value);
     }
     sum
 }
@@ -143,6 +176,11 @@ impl Places {
     fn average(&self) -> usize {
         self.tall(2)
     }
+
+    /// What the numbers of each channel are multiplied by, as often as a row has pixels.
+    fn factor(&self) -> usize {
+        self.average() + self.row
+    }
 }
 
 fn zeros(b: &mut MicroKernelBuilder, scratch: Param, from: usize, count: usize, lanes: u32) {
@@ -161,11 +199,12 @@ pub fn local_contrast(cx: &mut LowerCx) -> Lowered {
     };
     let (places, lanes) = (Places { channels, height, width, row: channels * width }, cx.target.lanes);
     let name = format!("local_contrast_{channels}x{height}x{width}_v{lanes}");
-    let scratch = places.average() + places.row;
+    let scratch = places.factor() + places.row;
     let micro_kernel = cx.micro_kernel(code(name, (places, lanes), |&(ref places, lanes), b| {
         let x = b.pointer("x", Elem::F32, Access::Read);
         let y = b.pointer("y", Elem::F32, Access::Write);
         let scratch = b.pointer("scratch", Elem::F32, Access::ReadWrite);
+        factors(b, places, [x, scratch], lanes);
         blur_rows(b, places, [x, scratch], lanes);
         blur_columns(b, places, scratch, lanes);
         averages(b, places, scratch, lanes);
@@ -197,6 +236,8 @@ fn blur_rows(b: &mut MicroKernelBuilder, p: &Places, [x, scratch]: [Param; 2], l
     b.repeat("y", p.height, &[], |b, y, _| {
         b.elements(p.row, lanes, |b, at, lanes| {
             let value = b.load(x, at.clone().plus(y, p.row as i64), lanes);
+            let factor = b.load(scratch, at.clone().offset(p.factor() as i64), lanes);
+            let value = b.mul(value, factor);
             let square = b.mul(value, value);
             let to = |which: usize| at.clone().offset((p.padded(which) + p.side()) as i64);
             b.store(scratch, to(0), value);
@@ -228,6 +269,27 @@ fn blur_columns(b: &mut MicroKernelBuilder, p: &Places, scratch: Param, lanes: u
     });
 }
 
+/// Numbers that are too large to be squared become smaller; small ones need not grow, because what they are divided by
+/// is at least [`LEAST_DEVIATION`].
+fn factors(b: &mut MicroKernelBuilder, p: &Places, [x, scratch]: [Param; 2], lanes: u32) {
+    b.elements(p.channels, lanes, |b, channel, lanes| {
+        let one = b.f32(1.0, lanes);
+        let largest = b.repeat("y", p.height, &[one], |b, y, largest| {
+            b.repeat("x", p.width, largest, |b, at, largest| {
+                let at = channel.clone().plus(y, p.row as i64).plus(at, p.channels as i64);
+                let value = b.load(x, at, lanes);
+                let value = b.unary(Unary::Abs, value);
+                vec![b.max(largest[0], value)]
+            })
+        });
+        let factor = nearer_to_one(b, largest[0], lanes);
+        b.repeat("x", p.width, &[], |b, x, _| {
+            b.store(scratch, channel.clone().offset(p.factor() as i64).plus(x, p.channels as i64), factor);
+            vec![]
+        });
+    });
+}
+
 fn averages(b: &mut MicroKernelBuilder, p: &Places, scratch: Param, lanes: u32) {
     b.elements(p.channels, lanes, |b, channel, lanes| {
         let zero = b.f32(0.0, lanes);
@@ -255,8 +317,11 @@ fn quotients(b: &mut MicroKernelBuilder, p: &Places, [x, y, scratch]: [Param; 3]
             let value = b.load(x, here.clone(), lanes);
             let mean = b.load(scratch, here.clone().offset(p.tall(0) as i64), lanes);
             let deviation = b.load(scratch, here.clone().offset(p.tall(1) as i64), lanes);
-            let average = b.load(scratch, at.offset(p.average() as i64), lanes);
+            let average = b.load(scratch, at.clone().offset(p.average() as i64), lanes);
+            let factor = b.load(scratch, at.offset(p.factor() as i64), lanes);
+            let value = b.mul(value, factor);
             let least = b.f32(LEAST_DEVIATION, lanes);
+            let least = b.mul(least, factor);
             let deviation = b.max(deviation, average);
             let deviation = b.max(deviation, least);
             let difference = b.sub(value, mean);
