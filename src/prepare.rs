@@ -10,6 +10,7 @@ use crate::ops::source::{Fill, Init, Input, Param};
 use crate::passes::error::PassError;
 use crate::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
+use ninc_runtime::data::range::Range;
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Prepare;
 use ninc_runtime::{Engine, Error};
@@ -26,7 +27,7 @@ pub fn join(graph: &mut Graph, preparation: &Form, dtype: DType) -> Result<(), P
         Operator::Input(input) => (input.name.clone(), input.dims.clone()),
         _ => return Err(PassError::Graph("the network's input is not an input".into())),
     };
-    let prepared = add(graph, &name, preparation, dtype, preparation.dims().to_vec(), 1.0)?;
+    let prepared = add(graph, &name, preparation, dtype, preparation.dims().to_vec(), divisor(preparation, dtype))?;
     let prepared = if dims == preparation.dims() { prepared } else { graph.add(Reshape { dims }, &[prepared])? };
     graph.replace(old, prepared);
     graph.remove(old);
@@ -44,7 +45,7 @@ pub fn alone(preparation: &Form, dtype: DType) -> Result<Graph, PassError> {
         false => preparation.dims().to_vec(),
     };
     let mut graph = Graph::new("preparation");
-    let prepared = add(&mut graph, "image", preparation, dtype, dims, 1.0)?;
+    let prepared = add(&mut graph, "image", preparation, dtype, dims, divisor(preparation, dtype))?;
     graph.outputs.push((PREPARED.into(), prepared));
     Ok(graph)
 }
@@ -56,6 +57,12 @@ pub fn of_pictures(preparation: &Form, divisor: f32) -> Result<Graph, PassError>
     let prepared = add(&mut graph, "image", preparation, DType::U8, dims, divisor)?;
     graph.outputs.push((PREPARED.into(), prepared));
     Ok(graph)
+}
+
+/// What an image of this type is divided by before all steps: bytes are pictures, other numbers mean themselves.
+fn divisor(preparation: &Form, dtype: DType) -> f32 {
+    let of_bytes = preparation.range().and_then(Range::divisor).unwrap_or(1.0);
+    if dtype == DType::U8 { of_bytes } else { 1.0 }
 }
 
 /// Gives a program that was made of such a graph the preparation's numbers.

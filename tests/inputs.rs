@@ -2,9 +2,12 @@
 
 use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::{echo, echoed};
-use ninc_runtime::data::{self, layout, range::Range};
+use ninc_runtime::data::{self, Values, layout, range, range::Range};
 use ninc_runtime::spec::{DataSpec, Source};
-use ninc_runtime::{Result, npy};
+use ninc_runtime::store::{Store, System};
+use ninc_runtime::weights::FORMAT;
+use ninc_runtime::{Result, Tensor, npy};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -107,6 +110,9 @@ fn bytes_become_what_the_training_data_were() {
     floats(&place, "(1, 1, 1, 3)", &[0.0, 51.0, 255.0]);
     assert!(echoed(place.path(), &["x.npy"]).expect_err("0 to 255").contains("x / 255"));
 
+    // The option is for weights that do not say it.
+    assert!(echoed(place.path(), &["x.npy", "--range", "0,255"]).expect_err("not so").contains("leave --range out"));
+
     // Standardised numbers: nobody knows how a picture became them.
     let set = [set[0], set[1], ("range", r#"{"low":-2.0,"high":2.5}"#)];
     echo(place.path(), "[1, 1, 3]", "", &set);
@@ -146,6 +152,7 @@ fn ranges_that_agree_and_others() {
         (range(-1.0, 1.0), range(-2.1, 2.6)),
         (range(0.0, 0.0), Range::BYTES),
         (range(0.0, 4000.0), range(0.0, 65535.0)),
+        (range(0.0, 20.0), range(0.0, 10.0)),
     ] {
         found.check("x", learned).unwrap_or_else(|e| panic!("{found} {learned}: {e}"));
     }
@@ -157,10 +164,117 @@ fn ranges_that_agree_and_others() {
         (range(-2.0, 2.0), Range::BYTES, "prepared already"),
         (range(0.0, 1.0), range(-2.1, 2.6), "what was done to the training data"),
         (range(-128.0, 127.0), range(-1.0, 1.0), "what was done to the training data"),
+        (range(0.0, 90.0), range(0.0, 10.0), "what was done to the training data"),
+        (range(0.0, 200.0), range(0.0, 10.0), "what was done to the training data"),
+        (range(0.0, 1.0), range(0.0, 10.0), "what was done to the training data"),
     ] {
         let error = found.check("x", learned).expect_err(help);
         assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
     }
+}
+
+/// The same numbers in every type that NumPy may save them in, and what they mean.
+#[test]
+fn integers_are_bytes_or_numbers_whatever_their_type() {
+    let numbers = |descr: &str, contents: Vec<u8>| {
+        range::numbers(npy::parse(npy_bytes(descr, "(3,)", &contents), Path::new("x.npy")).expect("reads"))
+    };
+    let types: [(&str, fn(u8) -> Vec<u8>); 4] = [
+        ("|u1", |v| vec![v]),
+        ("<i2", |v| i16::from(v).to_le_bytes().to_vec()),
+        ("<i8", |v| i64::from(v).to_le_bytes().to_vec()),
+        ("<u8", |v| u64::from(v).to_le_bytes().to_vec()),
+    ];
+    for (descr, bytes) in types {
+        let of = |values: [u8; 3]| numbers(descr, values.into_iter().flat_map(bytes).collect());
+        assert_eq!(of([0, 2, 255]), Values::Bytes(vec![0, 2, 255]), "{descr}");
+        assert_eq!(of([0, 1, 1]), Values::Floats(vec![0.0, 1.0, 1.0]), "{descr}");
+    }
+    assert_eq!(numbers("|b1", vec![0, 1, 1]), Values::Floats(vec![0.0, 1.0, 1.0]));
+    assert_eq!(numbers("|i1", vec![0, 255, 7]), Values::Floats(vec![0.0, -1.0, 7.0]));
+    assert_eq!(numbers("<u2", vec![0, 0, 0, 1, 7, 0]), Values::Floats(vec![0.0, 256.0, 7.0]));
+    let halves = numbers("<f4", [0.0f32, 2.0, 255.0].iter().flat_map(|v| v.to_le_bytes()).collect());
+    assert_eq!(halves, Values::Floats(vec![0.0, 2.0, 255.0]));
+}
+
+/// An archive of four images of two pixels in each part, these bytes or floats over and over.
+fn archive(path: &Path, parts: &[(&str, &str, &[u8])]) {
+    let mut files = Vec::new();
+    for (part, descr, contents) in parts {
+        let name = |array: &str| format!("{array}{part}.npy");
+        files.push((name("x"), npy_bytes(descr, "(4, 1, 1, 2)", &contents.repeat(4))));
+        files.push((name("y"), npy_bytes("|u1", "(4,)", &[0, 1, 0, 1])));
+    }
+    let files: Vec<_> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+    fs::write(path, zip_bytes(&files)).expect("written");
+}
+
+/// Parts of one file mean one thing: bytes become what the training part is, else both must look alike.
+#[test]
+fn a_test_part_of_another_kind_is_brought_to_the_training_part_or_refused() {
+    let place = folder();
+    let path = place.path().join("d.npz");
+    let two = |values: [f32; 2]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let load = |train: (&str, &[u8]), test: (&str, &[u8])| {
+        archive(&path, &[("", train.0, train.1), ("_test", test.0, test.1)]);
+        data::load(&DataSpec::of(Source::Npz), Some(&path), &[1, 1, 2])
+    };
+    let values = |set: &data::Dataset| set.values(0..1).expect("in memory");
+    let (unit, bytes, dark) = (two([0.2, 1.0]), [0u8, 51], two([0.0, 90.0]));
+    let sets = load(("<f4", &unit), ("|u1", &bytes)).expect("bytes of pictures");
+    assert_eq!(values(&sets.test), Values::Floats(vec![0.0, 0.2]));
+    let sets = load(("|u1", &bytes), ("<f4", &dark)).expect("dark bytes");
+    assert_eq!(
+        (values(&sets.train), values(&sets.test)),
+        (Values::Floats(vec![0.0, 51.0]), Values::Floats(vec![0.0, 90.0]),)
+    );
+    let sets = load(("|u1", &bytes), ("<i8", &[0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0])).expect("bytes");
+    assert_eq!(values(&sets.test), Values::Bytes(vec![0, 9]));
+    for (train, test, help) in [
+        (("|u1", &bytes[..]), ("<f4", &unit[..]), "x * 255"),
+        (("<f4", &unit), ("<f4", &dark), "what was done"),
+        (("<f4", &two([-1.0, 1.0])), ("|u1", &bytes), "what was done"),
+        (("|u1", &bytes), ("|u1", &[0, 1]), "x * 255"),
+    ] {
+        let error = load(train, test).map(drop).expect_err(help);
+        assert!(error.message.contains("x_test from 0") && error.message.contains("d.npz"), "{error}");
+        assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
+    }
+}
+
+/// `eval` reads bytes as `run` does. By hand: 51/255 = 0.2 and 1 - 0.2 through the identity and softmax; the class of
+/// the larger is right.
+#[test]
+fn eval_divides_bytes_as_run_does() {
+    let place = folder();
+    let model =
+        "network n { input image: [2, 1, 1]  image |> flatten |> linear(features = 2, bias = false) |> softmax }";
+    fs::write(place.path().join("n.nin"), format!("{model} data {{ source = npz(\"d.npz\") }}")).expect("written");
+    let set = [("format", FORMAT), ("prepare", "[]"), ("image", "[2, 1, 1]"), ("range", r#"{"low":0.0,"high":1.0}"#)];
+    let identity = Tensor::new(&[2, 2], vec![1.0, 0.0, 0.0, 1.0]).expect("fits");
+    let store = Store {
+        tensors: BTreeMap::from([("linear1.weight".to_string(), identity)]),
+        metadata: set.map(|(k, v)| (k.to_string(), v.to_string())).into(),
+        ..Store::default()
+    };
+    store.write(&place.path().join("n.safetensors"), &System).expect("written");
+    let parts = |descr: &str, contents: Vec<u8>| {
+        let x = npy_bytes(descr, "(2, 2, 1, 1)", &contents);
+        let y = npy_bytes("|u1", "(2,)", &[1, 0]);
+        fs::write(place.path().join("d.npz"), zip_bytes(&[("x.npy", x), ("y.npy", y)])).expect("written");
+        let arguments = ["eval", "n.nin", "--weights", "n.safetensors", "--part", "all", "--json"];
+        let output = Command::new(env!("CARGO_BIN_EXE_ninc")).args(arguments).current_dir(place.path()).output();
+        let output = output.expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    };
+    let bytes = parts("|u1", vec![51, 204, 204, 51]).expect("evaluated");
+    let floats = [0.2f32, 0.8, 0.8, 0.2].iter().flat_map(|v| v.to_le_bytes()).collect();
+    assert_eq!(bytes, parts("<f4", floats).expect("evaluated"));
+    // softmax(0.2, 0.8): ln(1 + exp(-0.6)) = 0.43749.
+    assert!(bytes.contains("0.4374") && bytes.contains("\"accuracy\":1.0"), "{bytes}");
+    let large = [0.0f32, 9.0, 9.0, 0.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    assert!(parts("<f4", large).expect_err("another unit").contains("the weights learned from 0 to 1"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Weights {
             if let Some(pictures) = &preparation.pictures() {
                 set("pictures", json(serde_json::to_string(pictures)));
             }
-            if let Some(range) = preparation.stated_range() {
+            if let Some(range) = preparation.form().stated_range() {
                 set("range", json(serde_json::to_string(&range)));
             }
             store.tensors.extend(preparation.tensors());

@@ -102,9 +102,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let given = (&weights, weights_path.is_some());
     let preparation = preparation::of_weights(&model, &args.file, given, &sets.train, global)?;
     preparation.check(&set)?;
-    if let Some(learned) = preparation.range() {
-        set.range().check("the data", learned)?;
-    }
     if set.images.dims[0] == 3 && !matches!(set.images.pixels, Pixels::Files(..)) {
         let mut image = vec![0.0; set.images.size()];
         let means = (0..set.len()).map(|item| set.copy(item, &mut image).map(|()| channel_order::means(&image)));

@@ -168,9 +168,9 @@ impl OperatorDef for Pixelwise {
 
 attributes! {
     /// `(x, scale[]) -> (x - mean of x) · scale / L2 norm of x - mean`, over all numbers of an image (global contrast
-    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`). Where the norm is not above what rounding
-    /// leaves of an image of one colour ([`ROUNDING`]), all become 0. [`prepare::global_contrast`] defines the order of
-    /// the sums.
+    /// normalisation as pylearn2 has it with `use_std = False, sqrt_bias = 0`). Where the norm is not above what
+    /// rounding leaves of an image of one colour ([`ROUNDING`]), all become 0. [`prepare::global_contrast`] defines the
+    /// order of the sums.
     GlobalContrast {}
 }
 

@@ -1,15 +1,17 @@
-//! `.npz` archives: `x` [N, C, H, W] (float32 or uint8) and `y` (integers), `x_test` and `y_test` if there are.
+//! `.npz` archives: `x` [N, C, H, W] and `y` (labels), `x_test` and `y_test` if there are.
 
+use super::range;
 use super::reading::Reading;
 use super::split::{self, Order};
 use super::together::Broken;
-use super::{Dataset, Images, Pixels, Sets, files, labels};
+use super::{Dataset, Images, Pixels, Sets, Values, files, labels};
 use crate::finite::first_broken;
 use crate::npy::{self, Array};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zip::ZipArchive;
 
 /// The most bytes of one array, and the most by which an array may be larger than its packed form: beyond that it is a
@@ -17,7 +19,7 @@ use zip::ZipArchive;
 const CAP: u64 = 16 << 30;
 const RATIO: u64 = 1100;
 
-/// Reads arrays `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`.
+/// Reads the arrays.
 pub fn load(path: &Path, order: Order) -> Result<Sets> {
     files::exists(path)?;
     let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
@@ -53,7 +55,35 @@ pub fn load(path: &Path, order: Order) -> Result<Sets> {
     if train.images.dims != test.images.dims {
         return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
     }
+    let (train, test) = alike(path, train, test)?;
     Ok(Sets { train, valid: None, test, names: vec![], reading })
+}
+
+/// Brings both parts to numbers of one type and meaning, as every command reads arrays for weights: bytes are divided
+/// where the numbers of the training part run from 0 to 1, and other numbers must look like those.
+fn alike(path: &Path, train: Dataset, test: Dataset) -> Result<(Dataset, Dataset)> {
+    let (learned, found) = (train.range(), test.range());
+    let bytes = |set: &Dataset| matches!(set.images.pixels, Pixels::Bytes(_));
+    let divisor = match learned.divisor().filter(|_| bytes(&test)) {
+        Some(divisor) => divisor,
+        None if let Some(help) = found.unlike(learned) => {
+            let error = format!("in {} x holds numbers from {learned}, but x_test from {found}", path.display());
+            return Err(Error::new(error).with_help(help));
+        }
+        None => 1.0,
+    };
+    Ok(match (bytes(&train), bytes(&test)) {
+        (true, false) => (floats(train, 1.0), test),
+        (false, true) => (train, floats(test, divisor)),
+        _ => (train, test),
+    })
+}
+
+/// The same images as floats, bytes divided.
+fn floats(set: Dataset, divisor: f32) -> Dataset {
+    let Pixels::Bytes(bytes) = &set.images.pixels else { return set };
+    let pixels = Pixels::Floats(bytes.iter().map(|&v| f32::from(v) / divisor).collect());
+    Dataset { images: Arc::new(Images { dims: set.images.dims, pixels }), ..set }
 }
 
 fn member(archive: &mut ZipArchive<File>, path: &Path, name: &str) -> Result<Option<Array>> {
@@ -85,14 +115,9 @@ fn dataset(path: &Path, (x_name, x): (&str, Array), (y_name, y): (&str, Array)) 
         return Err(wrong(format!("{x_name} has the shape {:?}: no images to train on", x.dims)));
     }
     let labels = labels::read(y_name, &y, count).map_err(|e| Error { message: wrong(e.message).message, ..e })?;
-    let pixels = match x.kind {
-        ('u', 1) => Pixels::Bytes(x.bytes()),
-        ('f' | 'b', _) => Pixels::Floats(x.floats()),
-        // Other integers are bytes too where all of them could be.
-        _ => {
-            let bytes = x.integers().into_iter().map(|v| u8::try_from(v).ok()).collect::<Option<Vec<u8>>>();
-            bytes.map_or_else(|| Pixels::Floats(x.floats()), Pixels::Bytes)
-        }
+    let pixels = match range::numbers(x) {
+        Values::Bytes(bytes) => Pixels::Bytes(bytes),
+        Values::Floats(floats) => Pixels::Floats(floats),
     };
     let place = format!("`{x_name}` in {}", path.display());
     if let Pixels::Floats(values) = &pixels

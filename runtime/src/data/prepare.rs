@@ -101,6 +101,11 @@ impl Form {
         Form { range, ..self }
     }
 
+    /// Returns the range, where it was given and not concluded.
+    pub fn stated_range(&self) -> Option<Range> {
+        self.range
+    }
+
     /// Returns the range of the training data's numbers. Former versions did not keep it, but what was scaled were
     /// bytes.
     pub fn range(&self) -> Option<Range> {
@@ -223,11 +228,6 @@ impl Preparation {
         Preparation { pictures, form: self.form.of_range(range), ..self }
     }
 
-    /// Returns the range, where it was given and not concluded.
-    pub(crate) fn stated_range(&self) -> Option<Range> {
-        self.form.range
-    }
-
     /// Like [`Form::range`].
     pub fn range(&self) -> Option<Range> {
         self.form.range()
@@ -276,16 +276,15 @@ impl Preparation {
         true
     }
 
-    /// Refuses data of another size than it was fitted to.
+    /// Refuses data of another size than it was fitted to, or of numbers that mean something else.
     pub fn check(&self, set: &Dataset) -> Result<()> {
         let (fitted, dims) = (self.dims(), set.images.dims);
-        match fitted == dims {
-            true => Ok(()),
-            false => {
-                Err(Error::new(format!("the weights were trained on images of {fitted:?}, the data has {dims:?}"))
-                    .with_help("are these the weights for this data?"))
-            }
+        if fitted != dims {
+            return Err(Error::new(format!("the weights were trained on images of {fitted:?}, the data has {dims:?}"))
+                .with_help("are these the weights for this data?"));
         }
+        let bytes = set.images.dtype() == DType::U8;
+        self.range().map_or(Ok(()), |learned| set.range().taken(bytes, "the data", learned).map(drop))
     }
 
     /// Does a step cost so much for each image that a data set is better prepared once than in each epoch?

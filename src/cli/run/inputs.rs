@@ -9,7 +9,7 @@ use crate::cli::preparation;
 use ninc::model::Model;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
-use ninc_runtime::data::range::Range;
+use ninc_runtime::data::range::{self, Range};
 use ninc_runtime::data::{Values, channel_order, folder, layout};
 use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
@@ -88,12 +88,19 @@ fn fitting(path: &Path) -> Done<Option<Vec<PathBuf>>> {
 /// What a program behind this preparation takes: bytes where all inputs are pictures and the training data's numbers
 /// were theirs.
 pub fn dtype(args: &Args, model: &Model, preparation: Option<&Form>) -> DType {
-    let learned = args.range.or_else(|| model_file::range(model, preparation)).unwrap_or(Range::BYTES);
+    let learned = learned(args, model, preparation).unwrap_or(Range::BYTES);
     let pictures = !args.inputs.iter().any(|path| is_array(path));
     match preparation.is_some() && pictures && learned.divisor() == Some(1.0) {
         true => DType::U8,
         false => DType::F32,
     }
+}
+
+/// The range of the training data's numbers: as the weights state it, else as `--range` does, else as the model and its
+/// preparation suggest.
+fn learned(args: &Args, model: &Model, preparation: Option<&Form>) -> Option<Range> {
+    let stated = preparation.and_then(Form::stated_range);
+    stated.or(args.range).or_else(|| model_file::range(model, preparation))
 }
 
 /// Options that contradict the inputs are refused before anything is computed.
@@ -127,7 +134,15 @@ impl Images {
         // A network on flat features still gets images of the shape that its training data had.
         let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
         let form = preparation.map(Preparation::form);
-        let learned = args.range.or_else(|| model_file::range(model, form));
+        if let (Some(given), Some(stated)) = (args.range, form.and_then(Form::stated_range))
+            && given.unlike(stated).is_some()
+        {
+            return Err(usage(
+                format!("the weights learned from numbers of {stated}, not of {given} as --range says"),
+                "leave --range out: it is for weights that do not say it",
+            ));
+        }
+        let learned = learned(args, model, form);
         // Without steps, and without anybody who knows better, numbers mean themselves.
         let steps = preparation.is_some_and(|p| !p.spec().is_empty());
         let prepared = preparation.is_some() && !args.raw && (steps || learned.is_some());
@@ -221,32 +236,19 @@ impl Meaning<'_> {
         if count == 0 {
             return Err(usage(format!("{shown} holds no images"), "give at least one image"));
         }
-        let bytes = array.kind == ('u', 1);
-        let mut values = array.floats();
+        // Prepared ones mean themselves.
+        let Some(preparation) = self.preparation else {
+            let values = array.floats();
+            finite(&shown, count, &values)?;
+            return Ok((count, values));
+        };
+        let values = range::numbers(array);
+        let bytes = matches!(values, Values::Bytes(_));
+        let mut values = values.into_floats();
         finite(&shown, count, &values)?;
-        let Some(preparation) = self.preparation else { return Ok((count, values)) };
-        let found = if bytes { Range::BYTES } else { Range::of(values.iter().copied()) };
-        match (self.args.range, self.learned) {
-            (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
-                return Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond --range"))
-                    .with_help("--range LOW,HIGH is what the numbers of the training data ran from and to")
-                    .into());
-            }
-            (Some(given), _) if bytes => {
-                found.check(&shown, given).or_else(|e| given.divisor().map(drop).ok_or(e))?;
-            }
-            (Some(_), _) => {}
-            // Bytes are pictures, whose way to 0 to 1 is known.
-            (None, Some(learned)) if bytes && learned.divisor().is_some() => {}
-            (None, Some(learned)) => found.check(&shown, learned)?,
-            (None, None) => {
-                return Err(usage(
-                    format!("the weights do not say from which range of numbers they learned, and {shown} has {found}"),
-                    "say it with `--range 0,255` or `--range 0,1`, or with `--raw` that the array is prepared already",
-                ));
-            }
-        }
-        if let Some(divisor) = self.learned.and_then(Range::divisor).filter(|&d| bytes && d != 1.0) {
+        let divisor =
+            self.divisor(&shown, bytes, if bytes { Range::BYTES } else { Range::of(values.iter().copied()) })?;
+        if divisor != 1.0 {
             values.iter_mut().for_each(|v| *v /= divisor);
         }
         if self.image[0] == 3 {
@@ -254,6 +256,26 @@ impl Meaning<'_> {
             preparation::note_order(&shown, preparation, &images.map(channel_order::means).collect::<Vec<_>>());
         }
         Ok((count, values))
+    }
+}
+
+impl Meaning<'_> {
+    /// What the numbers of an array are divided by, which run from and to `found`.
+    fn divisor(&self, shown: &str, bytes: bool, found: Range) -> Done<f32> {
+        match (self.args.range, self.learned) {
+            (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
+                Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond --range"))
+                    .with_help("--range LOW,HIGH is what the numbers of the training data ran from and to")
+                    .into())
+            }
+            // Whoever says it vouches for the array.
+            (Some(_), _) if !bytes => Ok(1.0),
+            (_, Some(learned)) => Ok(found.taken(bytes, shown, learned)?),
+            (_, None) => Err(usage(
+                format!("the weights do not say from which range of numbers they learned, and {shown} has {found}"),
+                "say it with `--range 0,255` or `--range 0,1`, or with `--raw` that the array is prepared already",
+            )),
+        }
     }
 }
 
