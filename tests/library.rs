@@ -6,6 +6,7 @@ pub mod loaded;
 mod networks;
 mod opencl;
 mod pictures;
+mod programs;
 mod threads;
 mod weights;
 

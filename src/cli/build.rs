@@ -8,6 +8,7 @@ use super::preparation::{self, Data};
 use super::programs::{has_parameters, parameters, show_dumps};
 use super::weights::Renames;
 use ninc::library::files::{self, BuildRequest, Library};
+use ninc::library::header::identifier;
 use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::library::table::Row;
 use ninc::model::Model;
@@ -88,6 +89,13 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
             write(folder, &model, &library)?;
+            let name = identifier(&model.name);
+            if name != model.name {
+                output::note(&format!(
+                    "note: `{}` cannot be a name in C programs: the library and its functions are called `{name}`",
+                    model.name
+                ));
+            }
             if weights.is_none() && !args.train {
                 output::note("note: there are no weights and no examples in it; `--weights FILE` adds both");
             }
@@ -164,6 +172,13 @@ fn request<'a>(
         None => image_dims(&dims).ok(),
     };
     let picture = picture.filter(|_| range.divisor().is_some());
+    if let (Some([channels, ..]), true) =
+        (picture.filter(|[channels, ..]| !matches!(channels, 1 | 3)), weights.is_some())
+    {
+        output::note(&format!(
+            "note: there are no examples in it: decoded pictures have 1 or 3 channels, and the images have {channels}"
+        ));
+    }
     let classes = match (weights, &args.weights) {
         (Some(weights), Some(path)) if result(model).is_ok() => classes::of_weights(model, weights, path)?.all(),
         (Some(weights), Some(_)) => weights.classes.clone(),

@@ -1,6 +1,7 @@
 //! What is written beside the code: the C header, which says of every function what it does, and example programs.
 //! They are templates with the network's names and sizes filled in.
 
+use super::image;
 use ninc_runtime::plan::{Plan, Port};
 
 /// Names of files and their templates. `@name@` in names is the network's.
@@ -9,7 +10,7 @@ const FILES: [(&str, &str); 3] = [
     ("@name@.pc", include_str!("templates/pkgconfig.pc")),
     ("CMakeLists.txt", include_str!("templates/CMakeLists.txt")),
 ];
-/// Names of files and their templates, for networks that take pictures.
+/// Names of files and their templates, for networks that take decoded pictures.
 const EXAMPLES: [(&str, &str); 3] = [
     ("classify.c", include_str!("templates/classify.c")),
     ("classify.rs", include_str!("templates/classify_rs.txt")),
@@ -19,11 +20,18 @@ const EXAMPLES: [(&str, &str); 3] = [
 /// A program that reads the launch table for OpenCL.
 const OPENCL: [(&str, &str); 1] = [("opencl.py", include_str!("templates/opencl.py"))];
 
-/// Names in C: letters, digits and `_`, not a digit first.
+/// Words that would clash with the name of a type, a header or a library in C and C++: keywords, the standard headers
+/// and what they declare, system libraries, families of functions (`pthread_create`), and the names in `classify.c`.
+const TAKEN: &str = include_str!("taken.txt");
+
+/// Makes a name for C: letters, digits and `_`, not a digit first; a word that is taken gets a `_` behind it.
 pub fn identifier(name: &str) -> String {
     let mut id: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if id.starts_with(|c: char| c.is_ascii_digit()) || id.is_empty() {
         id.insert(0, '_');
+    }
+    if TAKEN.split_whitespace().any(|word| word == id) {
+        id.push('_');
     }
     id
 }
@@ -48,9 +56,16 @@ pub struct About<'a> {
     pub version: &'a str,
 }
 
+impl About<'_> {
+    /// Channels, height and width, where decoded pictures fit: those are grey or of red, green and blue.
+    fn decoded(&self) -> Option<[usize; 3]> {
+        self.picture.filter(|[channels, ..]| matches!(channels, 1 | 3))
+    }
+}
+
 /// All such files.
 pub fn write(about: &About) -> Vec<(String, Vec<u8>)> {
-    let examples = if about.picture.is_some() { &EXAMPLES[..] } else { &[] };
+    let examples = if about.decoded().is_some() { &EXAMPLES[..] } else { &[] };
     let opencl = if about.opencl { &OPENCL[..] } else { &[] };
     let name = identifier(about.name);
     let file = |(path, text): &(&str, &str)| (path.replace("@name@", &name), fill(text, about).into_bytes());
@@ -69,7 +84,11 @@ fn fill(text: &str, about: &About) -> String {
     let [channels, height, width] = about.picture.unwrap_or_default();
     let text = section(text, "embedded", about.embedded);
     let text = section(&text, "training", about.training);
-    let text = section(&text, "pictures", about.picture.is_some());
+    let few = about.plan.small_batch.as_ref().map(|(most, _)| most);
+    let text = section(&text, "few", few.is_some());
+    let text = section(&text, "external", !about.embedded);
+    let text = section(&text, "bytes", about.picture.is_some());
+    let text = section(&text, "pictures", about.decoded().is_some());
     let values = [
         ("@inputs@", list(&about.plan.inputs)),
         ("@outputs@", list(&about.plan.outputs)),
@@ -79,6 +98,12 @@ fn fill(text: &str, about: &About) -> String {
         ("@height@", height.to_string()),
         ("@width@", width.to_string()),
         ("@classes@", about.classes.to_string()),
+        ("@chunk@", image::CHUNK.to_string()),
+        ("@few@", few.map(usize::to_string).unwrap_or_default()),
+        ("@weights@", if about.embedded { String::new() } else { format!("{name}.safetensors ") }),
+        ("@py_weights@", if about.embedded { "" } else { "weights, " }.into()),
+        ("@WEIGHTS@", if about.embedded { "" } else { "WEIGHTS " }.into()),
+        ("@first@", if about.embedded { 1 } else { 2 }.to_string()),
         ("@version@", about.version.to_string()),
         ("@NAME@", name.to_uppercase()),
         ("@name@", name),

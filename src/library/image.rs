@@ -15,7 +15,7 @@ use ninc_runtime::weights::Weights;
 const BUFFERS: usize = 64;
 const PORTS: usize = 64;
 /// Images that a run takes together, as `ninc run` does.
-const CHUNK: usize = 64;
+pub(super) const CHUNK: usize = 64;
 
 /// Names of the values of `Port::kind` and `Port::feed`, in the order of their numbers.
 const KINDS: [(&str, &[&str]); 2] =

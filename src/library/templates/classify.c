@@ -1,7 +1,7 @@
 /* Classifies pictures of any size with the network @name@: PNG, JPEG, and binary PPM or PGM.
  *
  *   cc -O2 -DPNG -DJPEG classify.c lib@name@.a -lpng -ljpeg -lpthread -o classify
- *   ./classify @name@.safetensors picture.png
+ *   ./classify @weights@picture.png
  *
  * Without libpng or libjpeg leave out -DPNG and -lpng, or -DJPEG and -ljpeg.
  *
@@ -181,7 +181,7 @@ static const char *read_ppm(const uint8_t *file, size_t size, picture *out) {
     size_t first = (size_t)start + 3;
     if (width < 1 || height < 1 || width > 32768 || height > 32768) return "is too large";
     size_t count = (size_t)width * (size_t)height * (size_t)channels;
-    if (first > size || size - first < count) return "is too short";
+    if (first > size || size - first < count) return "is cut short";
     uint8_t *pixels = malloc(count);
     if (!pixels) return "does not fit in memory";
     memcpy(pixels, file + first, count);
@@ -209,18 +209,24 @@ static const char *read_picture(const char *path, picture *out) {
 
 int main(int count, char **values) {
     int raw = count > 1 && !strcmp(values[1], "--raw");
-    if (count < 3 + raw) {
-        fprintf(stderr, "usage: %s [--raw] WEIGHTS PICTURE...\n", values[0]);
+    int first = @first@ + raw;
+    if (count <= first) {
+        fprintf(stderr, "usage: %s [--raw] @WEIGHTS@PICTURE...\n", values[0]);
         return 2;
     }
     char error[256];
-    @name@ *network = NULL;
+    struct @name@ *network = NULL;
+/*external<*/
     if (@name@_create(&network, values[1 + raw], error, sizeof error)) {
+/*>external*/
+/*embedded<*/
+    if (@name@_create_embedded(&network, error, sizeof error)) {
+/*>embedded*/
         fprintf(stderr, "%s\n", error);
         return 1;
     }
     int failed = 0;
-    for (int i = 2 + raw; i < count; i++) {
+    for (int i = first; i < count; i++) {
         picture p = {0};
         p.orientation = 1;
         const char *wrong = read_picture(values[i], &p);

@@ -2,12 +2,13 @@
 
 Pictures of any size are read by Pillow; without it only binary PPM and PGM are:
 
-    python3 classify.py @name@.safetensors picture.png
+    python3 classify.py @weights@picture.png
 
 With --raw in front, the numbers of the result are printed as their bits, which loses nothing.
 """
 import ctypes
 import pathlib
+import re
 import struct
 import sys
 
@@ -17,7 +18,7 @@ CHANNELS, HEIGHT, WIDTH, RESULTS = @channels@, @height@, @width@, @output_size@
 class Network:
     """A created network. Any number of threads may call `run` at the same time."""
 
-    def __init__(self, weights, library=pathlib.Path(__file__).with_name("lib@name@.so")):
+    def __init__(self, @py_weights@library=pathlib.Path(__file__).with_name("lib@name@.so")):
         self.library = ctypes.CDLL(str(library))
         self.library.@name@_message.restype = ctypes.c_char_p
         self.library.@name@_class_name.restype = ctypes.c_char_p
@@ -28,8 +29,13 @@ class Network:
             ctypes.c_void_p]
         self.handle = ctypes.c_void_p()
         error = ctypes.create_string_buffer(256)
+/*external<*/
         path = str(weights).encode()
         if self.library.@name@_create(ctypes.byref(self.handle), path, error, ctypes.c_size_t(256)):
+/*>external*/
+/*embedded<*/
+        if self.library.@name@_create_embedded(ctypes.byref(self.handle), error, ctypes.c_size_t(256)):
+/*>embedded*/
             raise RuntimeError(error.value.decode())
 
     def __del__(self):
@@ -72,28 +78,42 @@ def read(path):
 
 def read_ppm(path):
     data = pathlib.Path(path).read_bytes()
-    kind, width, height, most = data.split(None, 4)[:4]
-    if kind not in (b"P5", b"P6") or int(most) != 255:
-        raise ValueError("%s: not a PPM or PGM of bytes, and Pillow, which reads other pictures, is not installed" % path)
-    channels, width, height = 3 if kind == b"P6" else 1, int(width), int(height)
-    return data[-channels * width * height:], width, height, channels, 1
+    head = re.match(rb"P([56])\s+(\d+)\s+(\d+)\s+255\s", data)
+    if not head:
+        raise ValueError("not a PPM or PGM of bytes, and Pillow, which reads other pictures, is not installed")
+    channels, width, height = 3 if head[1] == b"6" else 1, int(head[2]), int(head[3])
+    pixels = data[head.end():head.end() + channels * width * height]
+    if len(pixels) < channels * width * height:
+        raise ValueError("is cut short")
+    return pixels, width, height, channels, 1
 
 
 def main():
     values = sys.argv[1:]
     raw = values[:1] == ["--raw"]
     values = values[raw:]
-    if len(values) < 2:
-        sys.exit("usage: classify.py [--raw] WEIGHTS PICTURE...")
-    network = Network(values[0])
-    for path in values[1:]:
-        result = network.run(*read(path))
+    if len(values) < @first@:
+        sys.exit("usage: classify.py [--raw] @WEIGHTS@PICTURE...")
+    try:
+        network = Network(*values[:@first@ - 1])
+    except RuntimeError as error:
+        sys.exit(str(error))
+    failed = 0
+    for path in values[@first@ - 1:]:
+        try:
+            result = network.run(*read(path))
+        except (OSError, RuntimeError, SyntaxError, ValueError) as error:
+            # Pillow's own errors are among these.
+            print("%s: %s" % (path, error), file=sys.stderr)
+            failed = 1
+            continue
         best = result.index(max(result))
         if raw:
             for value in result:
                 print(struct.pack(">f", value).hex())
         else:
             print("%s: %s (class %d)" % (path, network.name(best), best))
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

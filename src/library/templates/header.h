@@ -8,8 +8,13 @@
  * Numbers are given in the order above, the last dimension the fastest (images: channel, row, column). All functions
  * that give an `int` give @NAME@_OK (0) or a status above 0, which @name@_message puts into words.
  *
- * A network that was created is only read: any number of threads may run it at the same time. Results do not depend
- * on the number of threads, nor on how images are put together. */
+ * A network that was created is only read: any number of threads may run it at the same time. The bits of a
+ * result do not depend on the number of threads.
+/*few<*/
+ * Images are computed @chunk@ at a time. Where they are at most @few@ (a small batch, or the rest of a large one), they are
+ * computed in a way of their own: the last bits of an image's result may be others than among more images.
+/*>few*/
+ */
 #ifndef NINC_@NAME@_H
 #define NINC_@NAME@_H
 
@@ -31,7 +36,7 @@ enum {
     @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for */
     @NAME@_INVALID = 6,        /* an argument is missing or out of its range */
     @NAME@_SMALL = 7,          /* the workspace is smaller than @name@_workspace_size says */
-    @NAME@_NO_PREPARATION = 8, /* the library was built without weights: it takes no pictures, only float */
+    @NAME@_NO_PREPARATION = 8, /* no pictures: built without weights, or for images of other than 1 or 3 channels */
     @NAME@_NO_WRITE = 9,       /* the file cannot be written */
     @NAME@_BAD_INPUT = 10,     /* an input holds NaN or an infinity; nothing was computed */
     @NAME@_BAD_RESULT = 11     /* a result is NaN or infinite; what was computed is written as it is */
@@ -41,11 +46,11 @@ enum {
 #define @NAME@_INPUT_SIZE @input_size@
 #define @NAME@_OUTPUT_SIZE @output_size@
 #define @NAME@_CLASSES @classes@
-/*pictures<*/
+/*bytes<*/
 #define @NAME@_CHANNELS @channels@
 #define @NAME@_HEIGHT @height@
 #define @NAME@_WIDTH @width@
-/*>pictures*/
+/*>bytes*/
 
 /* Creates the network from the weights that were written beside this header, or from others of the same network. All is
  * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds
@@ -78,7 +83,7 @@ int @name@_run(const @name@ *network, int64_t n, const float *images, float *res
 int @name@_run_with(const @name@ *network, int64_t n, const float *images, float *result, int64_t threads,
                     void *workspace, size_t workspace_size);
 
-/*pictures<*/
+/*bytes<*/
 /* Pictures as most programs have them: bytes, row by row, the channels of a pixel together; @NAME@_HEIGHT x
  * @NAME@_WIDTH x @NAME@_CHANNELS for each image. What was done to the training images (the preparation stored with
  * the weights) is done to them first. */
@@ -86,6 +91,8 @@ int @name@_run_u8(const @name@ *network, int64_t n, const uint8_t *pixels, float
 int @name@_run_u8_with(const @name@ *network, int64_t n, const uint8_t *pixels, float *result, int64_t threads,
                        void *workspace, size_t workspace_size);
 
+/*>bytes*/
+/*pictures<*/
 /* Prepares a picture of any size (sides up to 32768) for @name@_run and @name@_run_with, as `ninc run` does: turned as
  * `orientation` says, laid on the background, brought to the network's size, cut, and prepared. `pixels` are bytes, row
  * by row, the channels of a pixel together: 1 (grey), 2 (grey and alpha), 3 (red, green, blue) or 4 (with alpha).
@@ -95,7 +102,8 @@ int @name@_prepare_picture(const @name@ *network, const uint8_t *pixels, int64_t
                            int64_t channels, int64_t orientation, float *image);
 
 /*>pictures*/
-/* For networks with several inputs or outputs: one address for each of them in their order. An output's may be NULL. */
+/* Like @name@_run_with, for networks with several outputs: `inputs` holds the address of the images, `outputs` one for
+ * each output in their order, or NULL where that is not wanted. */
 int @name@_run_ports(const @name@ *network, int64_t n, const void *const *inputs, void *const *outputs, int64_t threads,
                      void *workspace, size_t workspace_size);
 
@@ -106,7 +114,7 @@ size_t @name@_workspace_size(const @name@ *network, int64_t n, int64_t threads);
 /* What a status means. */
 const char *@name@_message(int status);
 
-/* Inputs and outputs: how many, and for each its name, the number of its dimensions and their sizes (for one image).
+/* The input and the outputs: how many, and for each its name, the number of its dimensions and their sizes (for one image).
  * NULL or 0 where there is none of that number. */
 int64_t @name@_inputs(void);
 int64_t @name@_outputs(void);
