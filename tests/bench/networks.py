@@ -32,12 +32,17 @@ def convolutions(name):
             channels = width
 
 
-def onnx_bytes(name, batch):
-    """The network as a serialised ONNX model with input `x` and output `y`."""
+def onnx_bytes(name, batch, int8=False):
+    """The network as a serialised ONNX model with input `x` and output `y`; `int8`: what convolutions read is quantised
+    to bytes and back (QDQ), weights for each channel, with ranges that such random networks have."""
     from onnx import TensorProto, helper, numpy_helper
     shape, _ = NETWORKS[name]
     rng = np.random.default_rng(0)
     nodes, weights, current, channels = [], [], "x", shape[0]
+
+    def constant(value):
+        weights.append(numpy_helper.from_array(value, f"c{len(weights)}"))
+        return weights[-1].name
 
     def append(op, *inputs, **attributes):
         nonlocal current
@@ -45,14 +50,27 @@ def onnx_bytes(name, batch):
         nodes.append(helper.make_node(op, [current, *inputs], [result], **attributes))
         current = result
 
+    def quantise(low, high):
+        scale = constant(np.float32((high - low) / 255))
+        zero = constant(np.uint8(round(-low / (high - low) * 255)))
+        append("QuantizeLinear", scale, zero)
+        append("DequantizeLinear", scale, zero)
+
+    def dequantised(w):
+        scales = np.abs(w).max(axis=(1, 2, 3)) / 127
+        whole = np.rint(w / scales[:, None, None, None]).astype(np.int8)
+        names = constant(whole), constant(scales.astype("f")), constant(np.zeros(len(scales), np.int8))
+        nodes.append(helper.make_node("DequantizeLinear", names, [f"v{len(nodes)}"], axis=0))
+        return nodes[-1].output[0]
+
     for layer in convolutions(name):
+        if layer[0] == "conv" and int8:
+            quantise(*((-5, 5) if current == "x" else (0, 5)))
         if layer[0] == "conv":
             _, fan, channels, kernel, stride, pad = layer
             w = rng.standard_normal((channels, fan, kernel, kernel)) * np.sqrt(2 / (fan * kernel * kernel))
-            names = f"w{len(weights)}", f"b{len(weights)}"
-            weights += [numpy_helper.from_array(w.astype("f"), names[0]),
-                        numpy_helper.from_array(np.zeros(channels, "f"), names[1])]
-            append("Conv", *names, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
+            bias = constant(np.zeros(channels, "f"))
+            append("Conv", dequantised(w) if int8 else constant(w.astype("f")), bias, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
             append("Relu")
         elif layer[0] == "max":
             append("MaxPool", kernel_shape=[layer[1]] * 2, strides=[layer[2]] * 2, ceil_mode=1)

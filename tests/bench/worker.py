@@ -93,7 +93,8 @@ def tensorflow_train(network, batch, threads):
     return lambda: model.train_on_batch(images, labels)
 
 
-INFER = {"mnn": mnn, "openvino": openvino("f32"), "openvino-bf16": openvino("bf16"), "onnxruntime": onnxruntime}
+INFER = {"mnn": mnn, "openvino": openvino("f32"), "openvino-bf16": openvino("bf16"), "openvino-int8": openvino("bf16"),
+         "onnxruntime": onnxruntime, "onnxruntime-int8": onnxruntime}
 TRAIN = {"tensorflow": tensorflow_train, "torch": torch_train(False), "torch-bf16": torch_train(True)}
 
 
@@ -103,7 +104,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "net.onnx")
             with open(path, "wb") as file:
-                file.write(onnx_bytes(network, batch))
+                file.write(onnx_bytes(network, batch, engine.endswith("-int8")))
             x = np.random.default_rng(1).standard_normal((batch, *NETWORKS[network][0])).astype("f")
             run = INFER[engine](path, x, threads)
             serve(run)

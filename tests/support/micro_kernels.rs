@@ -107,7 +107,8 @@ impl Random {
                 b.splat(scalar, lanes)
             }
             6 | 7 => {
-                let op = self.choose(&[Unary::Neg, Unary::Abs, Unary::Round, Unary::Floor, Unary::ToInt]);
+                let op =
+                    self.choose(&[Unary::Neg, Unary::Abs, Unary::Round, Unary::Floor, Unary::ToInt, Unary::ToByte]);
                 let value = self.any(b, f);
                 b.unary(op, value)
             }
@@ -323,7 +324,9 @@ pub fn every_operation(lanes: u32) -> MicroKernel {
     let (f, g, h) = (b.load(x, 0usize, lanes), b.load(x, 16usize, lanes), b.load(x, 32usize, lanes));
     let (i, j) = (b.load(k, 0usize, lanes), b.load(k, 16usize, lanes));
     let mut out = Vec::new();
-    for op in [Unary::Neg, Unary::Abs, Unary::Sqrt, Unary::Round, Unary::Floor, Unary::ToInt, Unary::AsInt] {
+    for op in
+        [Unary::Neg, Unary::Abs, Unary::Sqrt, Unary::Round, Unary::Floor, Unary::ToInt, Unary::ToByte, Unary::AsInt]
+    {
         out.push(b.unary(op, f));
     }
     out.extend([b.unary(Unary::ToFloat, i), b.unary(Unary::AsFloat, i)]);

@@ -421,6 +421,7 @@ impl Machine<'_> {
             Vmovsd => (4, 0, 2),
             Vpextrw => (2, 2 * i.immediate(last) as usize, 1),
             Vpextrb => (1, i.immediate(last) as usize, 1),
+            Vextractf64x4 => (4, 32 * i.immediate(last) as usize, 8),
             Vpmovdw => (2, 0, n),
             Vpmovdb => (1, 0, n),
             Vmaskmovps => {
@@ -438,6 +439,23 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+/// Signed numbers of `from` bytes as numbers of half as many: in each 128 bits those of `a`, then those of `b`.
+fn packed(lanes: usize, a: &Vector, b: &Vector, from: usize, saturated: fn(i32) -> i32) -> Vector {
+    let mut out = [0; 64];
+    for quarter in (0..4 * lanes).step_by(16) {
+        for (k, source) in [a, b].into_iter().enumerate() {
+            for (l, number) in source[quarter..quarter + 16].chunks(from).enumerate() {
+                let sign = if number[from - 1] > 127 { 0xff } else { 0 };
+                let mut wide = [sign; 4];
+                wide[..from].copy_from_slice(number);
+                let narrow = saturated(i32::from_le_bytes(wide)).to_le_bytes();
+                out[quarter + 8 * k + l * from / 2..][..from / 2].copy_from_slice(&narrow[..from / 2]);
+            }
+        }
+    }
+    out
 }
 
 fn bf16(w: u32) -> u32 {
@@ -476,6 +494,10 @@ fn one(i: &Instruction, n: usize, a: &Vector, imm: u32) -> Option<Vector> {
         Vmovsd => map(2, |l| lane(a, l)),
         Vsqrtps => each(&|w| f(w).sqrt().to_bits()),
         Vcvttps2dq => each(&|w| match f(w) {
+            x if (-2147483648.0..2147483648.0).contains(&x) => x as i32 as u32,
+            _ => 0x8000_0000,
+        }),
+        Vcvtps2dq => each(&|w| match f(w).round_ties_even() {
             x if (-2147483648.0..2147483648.0).contains(&x) => x as i32 as u32,
             _ => 0x8000_0000,
         }),
@@ -535,24 +557,10 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpcmpeqd => each(&|x, y| all(x == y)),
         Vpcmpgtd => each(&|x, y| all(x as i32 > y as i32)),
         Vcmpps => each(&|x, y| all(float_compare(imm, x, y))),
-        Vpackusdw => {
-            let words: Vec<u16> = (0..4)
-                .map(|l| lane(a, l))
-                .chain((0..4).map(|l| lane(b, l)))
-                .map(|w| (w as i32).clamp(0, 0xffff) as u16)
-                .collect();
-            map(4, |l| u32::from(words[2 * l]) | u32::from(words[2 * l + 1]) << 16)
-        }
-        Vpackuswb => {
-            let mut out = [0; 64];
-            for (k, source) in [a, b].into_iter().enumerate() {
-                for l in 0..8 {
-                    let word = i16::from_le_bytes([source[2 * l], source[2 * l + 1]]);
-                    out[8 * k + l] = word.clamp(0, 255) as u8;
-                }
-            }
-            out
-        }
+        Vpackusdw => packed(n, a, b, 4, |w| w.clamp(0, 0xffff)),
+        Vpackssdw => packed(n, a, b, 4, |w| w.clamp(-0x8000, 0x7fff)),
+        Vpackuswb => packed(n, a, b, 2, |w| w.clamp(0, 0xff)),
+        Vpermd => map(n, |l| lane(b, lane(a, l) as usize % n)),
         // Exact products; sums round one by one, the odd element first; denormal numbers count as 0.
         Vdpbf16ps => map(n, |l| {
             let flush = |x: f32| if x.is_subnormal() { 0.0 * x } else { x };

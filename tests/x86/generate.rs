@@ -231,8 +231,8 @@ impl Generator<'_> {
                 self.b.unary(op, value)
             }
             10 => {
-                let value = self.tame(lanes);
-                let op = self.random.pick(&[Unary::ToInt, Unary::AsInt]);
+                let op = self.random.pick(&[Unary::ToInt, Unary::ToByte, Unary::AsInt]);
+                let value = if op == Unary::ToByte { self.operand(float) } else { self.tame(lanes) };
                 self.b.unary(op, value)
             }
             11 => {

@@ -146,6 +146,7 @@ fn unary_operations() {
             let tame = b.min(tame, high);
             b.unary(Unary::ToInt, tame)
         });
+        operation(&[F32], isa, features, lanes, |b, v| b.unary(Unary::ToByte, v[0]));
         operation(&[I32], isa, features, lanes, |b, v| b.unary(Unary::ToFloat, v[0]));
         operation(&[I32], isa, features, lanes, |b, v| b.unary(Unary::AsFloat, v[0]));
     });
@@ -273,6 +274,37 @@ fn bf16_rounding() {
         b.store(to, 0usize, value);
         let data: Vec<u8> = words.iter().cycle().take(16).flat_map(|w: &u32| w.to_le_bytes()).collect();
         let args = [data, vec![0; 64]].map(|bytes| Arg::Memory { bytes, origin: 0 });
+        check(&b.finish(), &args, isa, features).unwrap();
+    });
+}
+
+/// Bytes at ties, outside of their range and far outside: in rows of two vectors, one of which has both rows' stores
+/// together, in parts, and where something else reads them too.
+#[test]
+fn byte_rounding() {
+    let (odd, even) = (0.5, 1.5);
+    let inside = [odd, even, 2.5, -odd, -even, 0.49999997, 254.5, 254.49998, 255.5, 3.0, -3.0];
+    let outside = [256.0, 70000.0, -70000.0, 3e9, -3e9, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN];
+    let numbers: Vec<f32> = inside.into_iter().chain(outside).cycle().take(64).collect();
+    machines(|isa, features, lanes| {
+        let mut b = MicroKernelBuilder::new("bytes");
+        let from = b.pointer("x", F32, Access::Read);
+        let to = b.pointer("y", Elem::U8, Access::Write);
+        let words = b.pointer("z", I32, Access::Write);
+        let byte = |b: &mut MicroKernelBuilder, at: usize| {
+            let value = b.load(from, at, lanes);
+            b.unary(Unary::ToByte, value)
+        };
+        let step = lanes as usize;
+        let values = [0, 1, 2, 3].map(|i| byte(&mut b, i * step));
+        for (row, pair) in values.chunks(2).enumerate() {
+            (0..2).for_each(|i| b.store(to, 100 * row + i * step, pair[i]));
+        }
+        let (part, both) = (byte(&mut b, 5), byte(&mut b, 7));
+        b.store_partial(to, 200usize, part, lanes.div_ceil(2));
+        b.store(to, 300usize, both);
+        b.store(words, 0usize, both);
+        let args = [f32_bytes(&numbers), vec![0; 400], vec![0; 64]].map(|bytes| Arg::Memory { bytes, origin: 0 });
         check(&b.finish(), &args, isa, features).unwrap();
     });
 }

@@ -146,6 +146,16 @@ impl Gen<'_, '_> {
                 if op == Unary::Round { self.b.ins().nearest(v) } else { self.b.ins().floor(v) }
             }
             Unary::ToInt => self.b.ins().fcvt_to_sint_sat(if vector { types::I32X4 } else { types::I32 }, v),
+            Unary::ToByte => {
+                let bounds = [0.0f32, 255.0].map(|bound| {
+                    let scalar = self.b.ins().f32const(bound);
+                    if vector { self.b.ins().splat(types::F32X4, scalar) } else { scalar }
+                });
+                let v = self.binary(Binary::Max, Elem::F32, v, bounds[0]);
+                let v = self.binary(Binary::Min, Elem::F32, v, bounds[1]);
+                let v = self.unary(Unary::Round, v);
+                self.unary(Unary::ToInt, v)
+            }
             Unary::ToFloat => self.b.ins().fcvt_from_sint(if vector { types::F32X4 } else { types::F32 }, v),
             Unary::AsInt => self.cast(if vector { types::I32X4 } else { types::I32 }, v),
             Unary::AsFloat => self.cast(if vector { types::F32X4 } else { types::F32 }, v),

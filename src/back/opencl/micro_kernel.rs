@@ -296,6 +296,7 @@ fn unary(op: Unary, v: &str, lanes: u32) -> String {
         Unary::Round => format!("rint({v})"),
         Unary::Floor => format!("floor({v})"),
         Unary::ToInt => format!("as_uint{wide}(convert_int{wide}_rtz({v}))"),
+        Unary::ToByte => format!("as_uint{wide}(convert_int{wide}_rte(fmin(fmax({v}, 0.0f), 255.0f)))"),
         Unary::ToFloat => format!("convert_float{wide}({})", as_int(v, lanes)),
         Unary::AsInt => format!("as_uint{wide}({v})"),
         Unary::AsFloat => format!("as_float{wide}({v})"),

@@ -66,6 +66,10 @@ pub struct ValueInfo {
     last_use: (u32, u32),
     /// A load that its only user reads as a memory operand.
     pub folded: bool,
+    /// What `ToByte` gives.
+    pub to_byte: bool,
+    /// Uses by stores to bytes.
+    byte_stores: u32,
 }
 
 /// What is known of a micro-kernel.
@@ -93,7 +97,15 @@ struct Scan<'a> {
 
 /// Analyses a micro-kernel for an emitter with (`evex`) or without embedded broadcasts.
 pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, EmitError> {
-    let value = |root| ValueInfo { root, uses: 0, defined_in: 0, last_use: (0, 0), folded: false };
+    let value = |root| ValueInfo {
+        root,
+        uses: 0,
+        defined_in: 0,
+        last_use: (0, 0),
+        folded: false,
+        to_byte: false,
+        byte_stores: 0,
+    };
     let int_params = micro_kernel.params.values().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count();
     let info = Info {
         values: micro_kernel.values.keys().map(value).collect(),
@@ -114,6 +126,12 @@ impl Info {
     pub fn dies(&self, value: Val, position: u32, block: u32) -> bool {
         let root = &self.values[self.values[value].root];
         root.last_use == (position, block) && root.defined_in == block
+    }
+
+    /// Is all that becomes of the value its storage as bytes, so that the instruction that packs it may do the rest?
+    pub fn only_bytes(&self, value: Val) -> bool {
+        let root = &self.values[self.values[value].root];
+        root.byte_stores == root.uses
     }
 
     /// Is this the counter of a loop, not a parameter?
@@ -170,6 +188,7 @@ impl Scan<'_> {
             match inst {
                 Inst::Let { result, op } => {
                     self.info.values[*result].defined_in = block;
+                    self.info.values[*result].to_byte = matches!(op, Op::Unary { op: Unary::ToByte, .. });
                     match op {
                         Op::Unary { op: Unary::AsInt | Unary::AsFloat, value } => {
                             self.info.values[*result].root = self.info.values[*value].root;
@@ -188,6 +207,10 @@ impl Scan<'_> {
                 }
                 Inst::Store { to, value, .. } => {
                     self.used(*value, block);
+                    if pointee(self.micro_kernel, to.base)? == Elem::U8 {
+                        let root = self.info.values[*value].root;
+                        self.info.values[root].byte_stores += 1;
+                    }
                     self.address(to)?;
                 }
                 Inst::StoreTile { to, value, pitch } => {

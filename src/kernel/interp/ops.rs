@@ -78,6 +78,7 @@ fn unary(op: Unary, v: u32) -> u32 {
         Unary::Round => f(v).round_ties_even().to_bits(),
         Unary::Floor => f(v).floor().to_bits(),
         Unary::ToInt => f(v) as i32 as u32,
+        Unary::ToByte => f(v).round_ties_even() as u8 as u32,
         Unary::ToFloat => (v as i32 as f32).to_bits(),
         Unary::AsInt | Unary::AsFloat => v,
     }

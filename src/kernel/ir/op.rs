@@ -198,7 +198,7 @@ impl Op {
             Op::LoadPacked { lanes, .. } | Op::BroadcastPacked { lanes, .. } => Ty::i32(lanes),
             Op::Splat { value, lanes } => Ty { elem: ty(value).elem, lanes },
             Op::Load { ty, .. } | Op::Broadcast { ty, .. } => ty,
-            Op::Unary { op: Unary::ToInt | Unary::AsInt, value } => Ty::i32(ty(value).lanes),
+            Op::Unary { op: Unary::ToInt | Unary::ToByte | Unary::AsInt, value } => Ty::i32(ty(value).lanes),
             Op::Unary { op: Unary::ToFloat | Unary::AsFloat, value } => Ty::f32(ty(value).lanes),
             Op::Unary { value, .. } => ty(value),
             Op::Binary { left, .. } => ty(left),

@@ -17,6 +17,8 @@ words! {
         Floor = "floor",
         /// F32 → I32, truncating; out of range is unspecified.
         ToInt = "to_int",
+        /// F32 → I32: to the nearest integer, ties to even, at least 0 and at most 255; a NaN gives 0.
+        ToByte = "to_byte",
         /// I32 → F32.
         ToFloat = "to_float",
         /// F32 → I32, the same bits.

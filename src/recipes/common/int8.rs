@@ -52,17 +52,14 @@ impl To {
 
 /// The nearest whole number plus `zero`, 0 or 255 beyond.
 fn byte(b: &mut MicroKernelBuilder, value: Val, zero: usize) -> Val {
-    let (lanes, below) = (b.ty(value).lanes, zero as f32);
-    let (low, high) = (b.f32(-below, lanes), b.f32(255.0 - below, lanes));
-    let value = b.max(value, low);
-    let value = b.min(value, high);
-    let value = b.unary(Unary::Round, value);
-    let value = b.unary(Unary::ToInt, value);
     if zero == 0 {
-        return value;
+        return b.unary(Unary::ToByte, value);
     }
-    let zero = b.i32(zero as i32, lanes);
-    b.add(value, zero)
+    // A whole number before it is added: a tie goes to an even number, and `zero` may be odd.
+    let value = b.unary(Unary::Round, value);
+    let zero = b.f32(zero as f32, b.ty(value).lanes);
+    let value = b.add(value, zero);
+    b.unary(Unary::ToByte, value)
 }
 
 /// `(x, scale[]) -> bytes`

@@ -8,10 +8,11 @@ use crate::back::x86::machine::{Class, MInst, Src, VReg, VecInst};
 use crate::kernel::ir::{Binary, Compare, Elem, Ty, Unary, Val};
 
 impl Lower<'_> {
-    /// Computes the result of an operation that is neither a constant nor a load.
-    pub(super) fn compute(&mut self, op: &Op, block: u32) -> Result<VReg, EmitError> {
+    /// Computes the result of an operation that is neither a constant nor a load; `only_bytes`: it is stored as bytes.
+    pub(super) fn compute(&mut self, op: &Op, block: u32, only_bytes: bool) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),
+            Op::Unary { op: Unary::ToByte, value } => self.to_byte(value, only_bytes),
             Op::Unary { op, value } => self.unary(op, value),
             Op::Binary { op, left, right } => self.binary(op, left, right),
             Op::Fma { a, b, c } => self.fma([a, b, c], block),
@@ -69,8 +70,25 @@ impl Lower<'_> {
                 let value = self.reg(value)?;
                 self.emit(VOp::Round, width, vec![Src::Reg(value), Src::Imm(mode)])
             }
+            Unary::ToByte => return Err(bug("`compute` handles it")),
             Unary::AsInt | Unary::AsFloat => self.reg(value)?,
         })
+    }
+
+    /// Rounds to a byte. Where that is all that becomes of it, negative numbers stay: see `store_bytes`.
+    fn to_byte(&mut self, value: Val, only_bytes: bool) -> Result<VReg, EmitError> {
+        let width = self.width(value);
+        let value = self.reg(value)?;
+        let most = self.constant(Const::Each(255f32.to_bits()), width);
+        // The second operand is what a NaN gives; the conversion makes the least number of it.
+        let below = self.emit(VOp::MinPs, width, vec![most.into(), value.into()]);
+        let whole = self.emit(VOp::ToNearest, width, vec![below.into()]);
+        Ok(if only_bytes { whole } else { self.not_negative(whole, width) })
+    }
+
+    pub(super) fn not_negative(&mut self, value: VReg, width: Width) -> VReg {
+        let zero = self.constant(Const::Each(0), width);
+        self.emit(VOp::MaxD, width, vec![value.into(), zero.into()])
     }
 
     fn binary(&mut self, op: Binary, left: Val, right: Val) -> Result<VReg, EmitError> {

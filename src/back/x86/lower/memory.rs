@@ -134,7 +134,8 @@ impl Lower<'_> {
         let count = count.unwrap_or(lanes);
         let elem = pointee(self.micro_kernel, to.base)?;
         let mem = self.mem(to)?;
-        let value = self.reg(value)?;
+        let id = value;
+        let value = self.reg(id)?;
         let width = Width::of_lanes(lanes);
         if elem.bytes() == 4 {
             self.store_words(mem, value, lanes, count);
@@ -142,15 +143,64 @@ impl Lower<'_> {
             let narrow = self.emit(VOp::NarrowBf16, width, vec![Src::Reg(value)]);
             let half = if lanes == 16 { Width::Y } else { Width::X };
             self.emit_store(VOp::MoveTo, half, vec![Src::Mem(mem), Src::Reg(narrow)], None);
+        } else if self.rounded_to_byte(id) {
+            let words = if self.evex { self.not_negative(value, width) } else { value };
+            self.store_narrow(elem, mem, words, lanes, count, true);
         } else {
             let words = if elem == Elem::Bf16 { self.round_bf16(value, width) } else { value };
-            self.store_narrow(elem, mem, words, lanes, count);
+            self.store_narrow(elem, mem, words, lanes, count, false);
         }
         Ok(())
     }
 
+    /// Emits a store with those of the `rest` that one instruction packs, and returns how many of them these are; 0
+    /// where nothing was emitted.
+    pub(super) fn store_together(&mut self, first: &Inst, rest: &[Inst]) -> Result<usize, EmitError> {
+        match rest {
+            [second, ..] if self.store_line(first, second)? => Ok(1),
+            [second, third, fourth, ..] if self.store_rows([first, second, third, fourth])? => Ok(3),
+            _ => Ok(0),
+        }
+    }
+
+    /// Emits two rows of 32 bytes: the packing instructions take two vectors each and saturate. Says whether the stores
+    /// are that.
+    fn store_rows(&mut self, stores: [&Inst; 4]) -> Result<bool, EmitError> {
+        let mut parts = Vec::new();
+        for store in stores {
+            let Inst::Store { to, value, count: None } = store else { return Ok(false) };
+            let fits = self.ty(*value) == Ty::i32(16) && self.rounded_to_byte(*value);
+            if !(self.evex && fits && pointee(self.micro_kernel, to.base)? == Elem::U8) {
+                return Ok(false);
+            }
+            parts.push((to, *value));
+        }
+        let beside = |a: &Address, b: &Address| b.base == a.base && b.index == a.index.clone().offset(16);
+        if !(beside(parts[0].0, parts[1].0) && beside(parts[2].0, parts[3].0)) {
+            return Ok(false);
+        }
+        let (above, below) = (self.mem(parts[0].0)?, self.mem(parts[2].0)?);
+        let mut words = Vec::new();
+        for row in parts.chunks(2) {
+            let pair = [self.reg(row[0].1)?, self.reg(row[1].1)?];
+            words.push(self.emit(VOp::PackSsDw, Width::Z, pair.map(Src::Reg).to_vec()));
+        }
+        // Every 128 bits hold four bytes of each of the four vectors.
+        let bytes = self.emit(VOp::PackUsWb, Width::Z, vec![Src::Reg(words[0]), Src::Reg(words[1])]);
+        let order = self.constant(Const::Transposed, Width::Z);
+        let rows = self.emit(VOp::PermuteD, Width::Z, vec![Src::Reg(order), Src::Reg(bytes)]);
+        self.emit_store(VOp::MoveTo, Width::Y, vec![Src::Mem(above), Src::Reg(rows)], None);
+        self.emit_store(VOp::ExtractHalfZ, Width::Z, vec![Src::Mem(below), Src::Reg(rows), Src::Imm(1)], None);
+        Ok(true)
+    }
+
+    /// Is the value one that `to_byte` left negative?
+    fn rounded_to_byte(&self, value: Val) -> bool {
+        self.info.values[value].to_byte && self.info.only_bytes(value)
+    }
+
     /// Emits two stores of 16 numbers as bf16 beside each other as one of a whole line. Says whether they are that.
-    pub(super) fn store_line(&mut self, first: &Inst, second: &Inst) -> Result<bool, EmitError> {
+    fn store_line(&mut self, first: &Inst, second: &Inst) -> Result<bool, EmitError> {
         let (Inst::Store { to, value: low, count: None }, Inst::Store { to: behind, value: high, count: None }) =
             (first, second)
         else {
@@ -185,8 +235,8 @@ impl Lower<'_> {
         self.blend(is_nan, Src::Reg(nan), rounded, width)
     }
 
-    /// Stores the low 16 or 8 bits of the first lanes.
-    fn store_narrow(&mut self, elem: Elem, mem: Mem, value: VReg, lanes: u32, count: u32) {
+    /// Stores the low 16 or 8 bits of the first lanes; `rounded`: those that `to_byte` gave.
+    fn store_narrow(&mut self, elem: Elem, mem: Mem, value: VReg, lanes: u32, count: u32, rounded: bool) {
         let width = Width::of_lanes(lanes);
         let bytes = elem.bytes() as i64;
         if self.evex {
@@ -197,7 +247,7 @@ impl Lower<'_> {
             return self.masked_store(op, width, mem, value, count);
         }
         let mut value = value;
-        if bytes == 1 {
+        if bytes == 1 && !rounded {
             // The packing instructions saturate: only the low byte may be left.
             let low = self.constant(Const::Each(0xff), width);
             value = self.emit(VOp::And, width, vec![Src::Reg(value), Src::Reg(low)]);

@@ -23,6 +23,8 @@ pub enum Const {
     Each(u32),
     /// 0, 1, 2, …
     Iota,
+    /// Number i of a 4x4 matrix's transpose: 0, 4, 8, 12, 1, …
+    Transposed,
     /// All ones in the odd lanes.
     OddLanes,
     /// All ones in the first lanes: a mask of AVX2.
@@ -42,6 +44,7 @@ impl Const {
         let word = |i: u32| match self {
             Const::Each(bits) => bits,
             Const::Iota => i,
+            Const::Transposed => i % 4 * 4 + i / 4,
             Const::OddLanes => 0u32.wrapping_sub(i % 2),
             Const::First(n) => 0u32.wrapping_sub(u32::from(i < n)),
             Const::MaskBits(bits) => 0u32.wrapping_sub(u32::from(bits >> i & 1)),
@@ -217,11 +220,10 @@ impl Lower<'_> {
         let mut rest = body.iter();
         while let Some(inst) = rest.next() {
             self.position += 1;
-            if let Some(second) = rest.as_slice().first()
-                && self.store_line(inst, second)?
-            {
-                self.position += 1;
-                rest.next();
+            let more = self.store_together(inst, rest.as_slice())?;
+            if more > 0 {
+                self.position += more as u32;
+                rest.nth(more - 1);
                 continue;
             }
             match inst {
@@ -259,7 +261,7 @@ impl Lower<'_> {
             }
             Op::LoadTile { from, pitch, stream, .. } => Loc::Reg(self.load_tile(from, *pitch, *stream)?),
             Op::Outer { kind, acc, a, b } => Loc::Reg(self.outer(*kind, *acc, *a, *b)?),
-            _ => Loc::Reg(self.compute(op, block)?),
+            _ => Loc::Reg(self.compute(op, block, self.info.only_bytes(result))?),
         })
     }
 

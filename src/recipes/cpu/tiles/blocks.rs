@@ -127,7 +127,9 @@ impl MicroKernelSpec for Blocks {
         }
         let mut last = Finish::new(self, b, &p, At::new(rest, None));
         late.iter().enumerate().for_each(|(i, tile)| last.store(b, self.early() + i, *tile));
-        (0..last.rows.len()).for_each(|_| last.row(b));
+        while last.done < last.rows.len() {
+            last.next(b);
+        }
     }
 }
 
@@ -230,7 +232,7 @@ impl Blocks {
     fn gaps(&self) -> std::ops::Range<usize> {
         let all = self.tiles() * self.steps.len();
         let begin = self.tiles() / 2;
-        if self.steps.len() > 1 { begin..all - self.tiles() } else { begin.min(all - 1)..all }
+        begin.min(all - 1)..all
     }
 }
 
@@ -279,17 +281,24 @@ impl<'a> Finish<'a> {
         }
         let due = (self.rows.len() * (product + 1 - gaps.start)).div_ceil(gaps.len());
         while self.done < due.min(self.rows.len()) {
-            self.row(b);
+            self.next(b);
         }
     }
 
-    /// The next row.
-    fn row(&mut self, b: &mut MicroKernelBuilder) {
-        let (row, place) = self.rows[self.done];
-        self.done += 1;
+    /// The next row, or two rows of bytes, whose stores lie together: instructions that pack take four vectors.
+    fn next(&mut self, b: &mut MicroKernelBuilder) {
+        let count = if self.spec.elem == Elem::U8 { 2.min(self.rows.len() - self.done) } else { 1 };
+        let rows = self.done..self.done + count;
+        self.done += count;
+        let stores: Vec<_> = rows.flat_map(|row| self.row(b, self.rows[row])).collect();
+        stores.into_iter().for_each(|(to, value, width)| b.store_partial(self.params.y, to, value, width));
+    }
+
+    /// The values of a row, where they go and how many lanes of each.
+    fn row(&self, b: &mut MicroKernelBuilder, (row, place): (usize, i64)) -> Vec<(Index, Val, u32)> {
         let from = self.at.buffer() + row * COLUMNS;
         let to = self.at.times(self.spec.next.y).offset(place);
-        let (elem, y) = (self.spec.elem, self.params.y);
+        let elem = self.spec.elem;
         let mut values = Vec::new();
         for n in 0..self.spec.across() {
             let mut value = b.load(self.params.sums, from + n * TILE, Ty::ROW);
@@ -308,10 +317,9 @@ impl<'a> Finish<'a> {
         if self.spec.fill {
             values = (0..2).map(|n| self.spec.filled(b, values.get(n).copied(), n)).collect();
         }
-        for (n, value) in values.into_iter().enumerate() {
-            let width = if self.spec.fill { Ty::ROW } else { self.spec.width(n) };
-            b.store_partial(y, to.clone().offset((n * TILE) as i64), value, width);
-        }
+        let width = |n| if self.spec.fill { Ty::ROW } else { self.spec.width(n) };
+        let place = |n| to.clone().offset((n * TILE) as i64);
+        values.into_iter().enumerate().map(|(n, value)| (place(n), value, width(n))).collect()
     }
 }
 
