@@ -544,3 +544,18 @@ fn machine_code_is_kept_and_checked() {
     assert_eq!(run(&[]), expected);
     assert!(!path.exists());
 }
+
+/// Numbers of options are numbers within their bounds: a NaN is in no order, and whatever differs would agree.
+#[test]
+fn numbers_of_options_are_bounded() {
+    let place = Place::new();
+    for number in ["nan", "inf", "-1", "1e-4x", "1.5"] {
+        place.bad(2, &["compare", "tiny.nin", &format!("--tolerance={number}")], "expected a number from 0 to 1");
+        let drop = if number == "1.5" { "101" } else { number };
+        let arguments = ["quantize", "tiny.nin", "-o", "w.safetensors", &format!("--max-drop={drop}")];
+        place.bad(2, &arguments, "expected a number from 0 to 100");
+        if number != "1.5" {
+            place.bad(2, &["train", "tiny.nin", &format!("--epochs={number}")], "--epochs");
+        }
+    }
+}

@@ -34,6 +34,8 @@ mod pages;
 mod passes;
 mod photos;
 mod pipeline;
+#[cfg(unix)]
+mod places;
 mod plans;
 mod precision;
 mod prepare;

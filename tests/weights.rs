@@ -250,7 +250,7 @@ fn weights_are_listed_and_converted() {
         ]);
         place.good(&["build", "tiny.nin", "--weights", dtype, "--rename", "c=conv1"]);
     }
-    place.bad(2, &["weights", "w", "-o", "w"], "the file itself");
+    place.bad(2, &["weights", "w", "-o", "w"], "is read by this command too");
     place.bad(2, &["weights", "out/tiny.checkpoint", "-o", "x"], "is a checkpoint");
     place.bad(2, &["weights", "w", "--dtype", "f16"], "--out");
     let mut store = store;

@@ -8,12 +8,14 @@ use crate::{Error, Result, Tensor, foreign};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
+mod disk;
 mod numbers;
 
+pub use disk::{Disk, System, write_atomically};
 pub use numbers::Numbers;
 use numbers::{floats, whole};
 
@@ -259,90 +261,4 @@ fn header_sum(length: &[u8], header: &[u8]) -> String {
     hasher.update(length);
     hasher.update(header);
     format!("{:08x}", hasher.finalize())
-}
-
-/// The file operations of a save, so that tests can let any of them fail.
-pub trait Disk {
-    /// Makes an empty file.
-    fn create(&self, path: &Path) -> io::Result<File>;
-    /// Writes all bytes.
-    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
-    /// Waits until a file is on the disk.
-    fn sync(&self, file: &File) -> io::Result<()>;
-    /// Gives a file another name; a file that has this name is replaced.
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Waits until a folder's entries are on the disk.
-    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
-    /// Gives a file a second name; a file that has this name is replaced.
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a file.
-    fn remove(&self, path: &Path) -> io::Result<()>;
-}
-
-/// The operating system's files.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct System;
-
-impl Disk for System {
-    fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create(true).truncate(true).open(path)
-    }
-    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        file.write_all(bytes)
-    }
-    fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_all()
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        // Only Unix lets a folder be opened and synced.
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match std::fs::remove_file(to) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        // Some file systems know no second names.
-        std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-}
-
-/// Bytes per write: small enough that a full disk shows early.
-const CHUNK: usize = 1 << 20;
-
-/// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there,
-/// whole.
-pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
-    let failed = |e: io::Error| {
-        Error::file("write", path, &e).with_help(
-            "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
-        )
-    };
-    let name = path.file_name().ok_or_else(|| Error::new(format!("{} names no file", path.display())))?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    // A fixed name: what a killed process left is overwritten by the next save, and nothing piles up.
-    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    let written = (|| {
-        let mut file = disk.create(&temporary)?;
-        for chunk in bytes.chunks(CHUNK) {
-            disk.write(&mut file, chunk)?;
-        }
-        disk.sync(&file)?;
-        disk.rename(&temporary, path)
-    })();
-    if let Err(e) = written {
-        // Best effort: the save has failed already, and that is what the user must hear.
-        let _ = std::fs::remove_file(&temporary);
-        return Err(failed(e));
-    }
-    disk.sync_folder(&folder).map_err(|e| Error::file("make sure of", path, &e))
 }

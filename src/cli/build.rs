@@ -14,7 +14,7 @@ use ninc::library::table::Row;
 use ninc::model::Model;
 use ninc::pipeline::{Device, Stage};
 use ninc_runtime::data::range::Range;
-use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::store::{System, crc32, write_atomically};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ pub struct Args {
     /// A folder for the library, and for the dumps that `--emit` asks for; without it nothing is written
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Replace files there that no build wrote, or that were changed since
+    #[arg(long, requires = "output")]
+    overwrite: bool,
     /// Show for each convolution which algorithms were weighed, the time predicted for each, and which was taken
     #[arg(long)]
     explain: bool,
@@ -88,6 +91,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     match &args.output {
         None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
+            if !args.overwrite {
+                spare(folder, &library)?;
+            }
             write(folder, &model, &library)?;
             let name = identifier(&model.name);
             if name != model.name {
@@ -195,6 +201,31 @@ fn request<'a>(
         embed: args.embed,
         opencl: matches!(global.device(), Device::OpenCl(_)),
     })
+}
+
+/// Refuses to replace files that hold work: those which no earlier build wrote, by the checksums that it left, such as
+/// weights that were trained into the same folder, and those that were changed since.
+fn spare(folder: &Path, library: &Library) -> Done {
+    let Some((description, _)) = library.files.last() else { return Ok(()) };
+    let read = |name: &str| std::fs::read(folder.join(name)).ok();
+    let earlier = read(description).and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let sums = earlier.as_ref().and_then(|earlier| earlier["crc32"].as_object().filter(|_| !earlier["ninc"].is_null()));
+    let built = |name: &str, bytes: &[u8]| match name == description {
+        true => sums.is_some(),
+        false => {
+            sums.and_then(|sums| sums.get(name)?.as_str()).is_some_and(|sum| *sum == format!("{:08x}", crc32(bytes)))
+        }
+    };
+    let kept = |(name, new): &&files::File| read(name).is_some_and(|old| old != *new && !built(name, &old));
+    match library.files.iter().find(kept) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::new(format!(
+            "{} would be replaced, and no build wrote it as it is",
+            folder.join(name).display()
+        ))
+        .with_help("build into another folder, or let it be replaced: --overwrite")
+        .into()),
+    }
 }
 
 /// Writes the dumps and the library's files.

@@ -6,7 +6,7 @@
 
 use super::classes;
 use super::model_file::{input, load_data, result};
-use super::options::GlobalOptions;
+use super::options::{GlobalOptions, number};
 use super::output::{self, Done, Failure};
 use super::preparation;
 use super::programs::{find_weights, initialise, use_weights};
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     images: u32,
     /// Differences up to this part of a value's largest number are rounding
-    #[arg(long, default_value_t = 1e-4, value_name = "PART")]
+    #[arg(long, default_value_t = 1e-4, value_name = "PART", value_parser = number(0.0, 1.0))]
     tolerance: f64,
     /// Print JSON
     #[arg(long)]

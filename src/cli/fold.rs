@@ -39,6 +39,8 @@ const TOLERANCE: f32 = 1e-3;
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let (from, into) = (global.model(&args.file)?, global.model(&args.into)?);
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
+    let read = [Some(&args.file), Some(&args.into), path.as_ref()].into_iter().flatten().map(PathBuf::as_path);
+    output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
     let weights = path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
     let path = path.as_ref().unwrap_or(&args.file);
     if weights.formats.is_some() {

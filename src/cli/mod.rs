@@ -80,6 +80,7 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
+    signals::limit_is_an_error();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

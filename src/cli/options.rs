@@ -74,6 +74,14 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Reads a number of an option from `low` to `high`, both included; neither infinities nor NaN are numbers.
+pub fn number(low: f64, high: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| match text.trim().parse::<f64>() {
+        Ok(v) if (low..=high).contains(&v) => Ok(v),
+        _ => Err(format!("expected a number from {low} to {high}")),
+    }
+}
+
 fn caches(text: &str) -> Result<[usize; 3], String> {
     target::parse_caches(text).ok_or_else(|| "expected three sizes, each at least `1K`, like `48K,2M,32M`".into())
 }

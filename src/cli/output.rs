@@ -2,6 +2,7 @@
 
 use ninc_runtime::Error;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 pub enum Failure {
@@ -77,6 +78,32 @@ pub fn complain(error: &Error, color: bool) {
         text += &format!("\n  help: {help}");
     }
     note(&text);
+}
+
+/// Refuses to write where the same command reads, and to write two results to one place. Outputs come with their
+/// options.
+pub fn not_read(outputs: &[(&str, &Path)], inputs: &[&Path]) -> Done {
+    // What is not there yet goes by its folder.
+    let real = |path: &Path| match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), _, _) => real,
+        (_, Some(folder), Some(name)) => {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()).join(name)
+        }
+        _ => path.to_path_buf(),
+    };
+    // A pipe or a device may be both.
+    let file = |path: &Path| path.metadata().map_or(true, |there| there.is_file());
+    for (i, (option, out)) in outputs.iter().enumerate().filter(|(_, (_, out))| file(out)) {
+        let place = real(out);
+        let problem = match inputs.iter().any(|input| real(input) == place) {
+            true => "is read by this command too",
+            false if outputs[..i].iter().any(|(_, other)| real(other) == place) => "gets two results",
+            false => continue,
+        };
+        return Err(usage(format!("{option} {} {problem}", out.display()), "give another name"));
+    }
+    Ok(())
 }
 
 /// Lays out columns side by side; numbers (`-` where there is none) to the right. The first row is the heading.

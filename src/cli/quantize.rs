@@ -2,7 +2,7 @@
 
 use super::classes;
 use super::model_file::{input, load_data, result};
-use super::options::GlobalOptions;
+use super::options::{GlobalOptions, number};
 use super::output::{self, Done, usage};
 use super::preparation;
 use super::programs::find_weights;
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT,…", value_enum, value_delimiter = ',', default_value = "int8,bf16")]
     formats: Vec<Format>,
     /// Accuracy that may be lost on the validation part, in percentage points
-    #[arg(long, value_name = "POINTS", default_value_t = 0.2)]
+    #[arg(long, value_name = "POINTS", default_value_t = 0.2, value_parser = number(0.0, 100.0))]
     max_drop: f64,
     /// Where to write the weights
     #[arg(short, long, value_name = "FILE.safetensors")]
@@ -88,9 +88,6 @@ struct Scored {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    if !(args.max_drop >= 0.0) {
-        return Err(usage(format!("--max-drop {} is below 0", args.max_drop), "give percentage points, as in 0.2"));
-    }
     if !args.formats.contains(&Format::Int8) {
         return Err(usage("--formats without int8 leaves nothing to quantise", "put it first: --formats int8,bf16"));
     }
@@ -105,6 +102,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "run it as it is",
         ));
     };
+    output::not_read(&[("--out", &args.out)], &[&args.file, &path])?;
     let weights = args.renames.read(&path)?;
     if weights.formats.is_some() {
         return Err(usage(

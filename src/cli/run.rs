@@ -88,6 +88,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     inputs::check(args)?;
+    let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
+    let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
+    let read = args.inputs.iter().chain([&args.file]).chain(&weights_path).map(PathBuf::as_path);
+    output::not_read(&outputs, &read.collect::<Vec<_>>())?;
     let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
         let model = global.with_formats(&model, formats)?;
         let of_text = match stated {

@@ -17,7 +17,7 @@ use ninc_runtime::data::{Dataset, balance};
 use ninc_runtime::init::fnv;
 use ninc_runtime::spec::{Length, Recipe};
 use ninc_runtime::store::System;
-use ninc_runtime::train::job::Outcome;
+use ninc_runtime::train::job::{Outcome, Start, lock};
 use ninc_runtime::train::trainer::check;
 use ninc_runtime::train::{Job, Saving, train};
 use serde_json::json;
@@ -125,6 +125,9 @@ fn saving(args: &Args) -> Saving {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut model = global.model(&args.file)?;
+    let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
+    let read = [Some(&args.file), args.data.as_ref(), args.weights.as_ref()].into_iter().flatten();
+    output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
     args.renames.need(args.weights.as_deref())?;
@@ -132,7 +135,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let resumed = start::checkpoint(args, &model)?;
     let replaces = match args.preview {
         Some(_) => vec![],
-        None => earlier::files(args, &global.set, &model, resumed.as_ref())?,
+        None => {
+            earlier::files(args, &global.set, &model, resumed.as_ref().map(|(state, from)| (state, from.as_path())))?
+        }
     };
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
@@ -185,10 +190,17 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         disk: &System,
         finder: Some(&finder),
     };
+    check(&job, &*trainer.engine)?;
     if let Some(path) = &args.preview {
-        check(&job, &*trainer.engine)?;
         return preview::preview(path, &job, outputs, &|class| classes.name(class));
     }
+    let _lock = lock(&args.out, &model.name)?;
+    // Who had the lock before may have ended since the files were looked at.
+    let resumed = match &job.start {
+        Start::Resume(state, from) => Some((&**state, from.as_path())),
+        Start::Fresh | Start::Weights(_) => None,
+    };
+    earlier::files(args, &global.set, &model, resumed)?;
     let control = signals::listen();
     let mut shown = Shown::new(args.json, global.verbose);
     let begin = Instant::now();

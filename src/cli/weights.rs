@@ -71,11 +71,7 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
         let help = "its weights are the .safetensors file beside it; `train --resume` brings it to its end";
         return Err(usage(format!("{file} is a checkpoint, which is not converted"), help));
     }
-    if let (Ok(from), Ok(to)) = (args.file.canonicalize(), out.canonicalize())
-        && from == to
-    {
-        return Err(usage(format!("--out {} is the file itself", out.display()), "give another name"));
-    }
+    output::not_read(&[("--out", out)], &[&args.file])?;
     if args.dtype.is_some_and(|dtype| dtype != Dtype::F32) && store.metadata.contains_key(store::FORMATS) {
         let help = "leave --dtype out: its weights are bytes already, and its scales must stay as they are";
         return Err(usage(format!("{file} is quantised"), help));

@@ -12,13 +12,28 @@ use crate::init::Parameter;
 use crate::spec::{Augment, Recipe};
 use crate::store::Disk;
 use crate::weights::Weights;
-use crate::{Result, Tensor};
+use crate::{Error, Result, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+/// Keeps other trainings of the same name out of a folder, which is made, as long as the file is open.
+pub fn lock(folder: &Path, name: &str) -> Result<File> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
+    let path = log_path(folder, name);
+    let file = OpenOptions::new().append(true).create(true).open(&path);
+    let file = file.map_err(|e| Error::file("write", &path, &e))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::new(format!("another training writes {}", path.display()))
+            .with_help("wait until it has ended, or take another folder: --out DIR")),
+        // Some file systems have no locks, and trainings all the same.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
 
 /// All that training is given.
 pub struct Job<'a> {

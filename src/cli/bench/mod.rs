@@ -59,6 +59,8 @@ pub struct Args {
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     // Before minutes of measuring: the run to compare with must be there.
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
+    let save: Vec<_> = args.save.iter().map(|path| ("--save", path.as_path())).collect();
+    output::not_read(&save, &[&args.file])?;
     let model = global.model(&args.file)?;
     let int8 = global.asks_for_int8();
     let mut program = match args.mode {

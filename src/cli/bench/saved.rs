@@ -1,7 +1,9 @@
 //! The result of a benchmark: as text, as a file, and beside an earlier one.
 
 use super::super::output::{Done, grouped, usage};
-use ninc_runtime::{Error, data::files};
+use ninc_runtime::Error;
+use ninc_runtime::data::files;
+use ninc_runtime::store::{System, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -74,11 +76,8 @@ impl Saved {
     pub fn write(&self, path: &Path) -> Done {
         let text = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(format!("the result cannot be written as JSON: {e}")))?;
-        std::fs::write(path, text + "\n").map_err(|e| {
-            Error::new(format!("cannot write {}: {e}", path.display()))
-                .with_help("the folder must exist and be yours; the benchmark itself went well")
-                .into()
-        })
+        write_atomically(path, (text + "\n").as_bytes(), &System)
+            .map_err(|e| e.and_help("the benchmark itself went well").into())
     }
 
     pub fn to_json(&self) -> Value {

@@ -17,7 +17,7 @@ pub fn files(
     args: &Args,
     set: &[(String, String)],
     model: &Model,
-    resumed: Option<&(Checkpoint, PathBuf)>,
+    resumed: Option<(&Checkpoint, &Path)>,
 ) -> Done<Vec<PathBuf>> {
     let (folder, name) = (&args.out, &model.name);
     let last = checkpoint_path(folder, name);
@@ -29,7 +29,7 @@ pub fn files(
         Some((checkpoint, from)) => {
             // A damaged one is not another training's work: its own step is what is gone on from.
             let other = |path: &PathBuf| Origin::read(path).is_ok_and(|origin| !origin.of(checkpoint));
-            let here = states.contains(from) || (last.exists() && !other(&last));
+            let here = states.iter().any(|path| path == from) || (last.exists() && !other(&last));
             let states = states.into_iter().filter(other);
             if here { states.collect() } else { weights.chain(states).collect() }
         }

@@ -1,0 +1,202 @@
+//! How files are written: whole or not at all, at the place that a path means.
+
+use crate::{Error, Result};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The file operations of a save, so that tests can let any of them fail.
+pub trait Disk {
+    /// Makes an empty file.
+    fn create(&self, path: &Path) -> io::Result<File>;
+    /// Writes all bytes.
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
+    /// Waits until a file is on the disk.
+    fn sync(&self, file: &File) -> io::Result<()>;
+    /// Gives a file another name; a file that has this name is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Waits until a folder's entries are on the disk.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Gives a file a second name; a file that has this name is replaced.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Disk for System {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        // Anew: what lies there may be a link to something else.
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => File::create_new(path),
+        }
+    }
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        // Only Unix lets a folder be opened and synced.
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match std::fs::remove_file(to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        // Some file systems know no second names.
+        std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ()))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+}
+
+/// Bytes per write: small enough that a full disk shows early.
+const CHUNK: usize = 1 << 20;
+/// Links that are followed, as Linux does.
+const LINKS: usize = 40;
+
+/// What a path means for who writes there.
+enum Place {
+    /// A file to be made, or to be replaced.
+    File(PathBuf, Option<Metadata>),
+    /// A device, a pipe, an open file: it is written to, and stays.
+    Stream(PathBuf),
+}
+
+impl Place {
+    /// Follows links to what they mean, also where that is not there yet.
+    fn of(path: &Path) -> io::Result<Place> {
+        let mut path = path.to_path_buf();
+        for _ in 0..LINKS {
+            if ["/proc", "/dev/fd"].iter().any(|open| path.starts_with(open)) {
+                return Ok(Place::Stream(path));
+            }
+            match std::fs::symlink_metadata(&path) {
+                Ok(there) if there.is_symlink() => {
+                    let target = std::fs::read_link(&path)?;
+                    path = path.parent().unwrap_or(Path::new("")).join(target);
+                }
+                Ok(there) if there.is_file() => return Ok(Place::File(path, Some(there))),
+                Ok(_) => return Ok(Place::Stream(path)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Place::File(path, None)),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(io::Error::other("it is a link to a link, and so on without end"))
+    }
+}
+
+/// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there,
+/// whole. A link stays and its target is written, with the owner and permissions that it had; a write-protected file is
+/// an error. What is no file, such as `/dev/stdout` or a pipe, is written to.
+pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
+    let failed = |e: io::Error| Error::file("write", path, &e);
+    let (target, old) = match Place::of(path).map_err(failed)? {
+        Place::Stream(place) => return stream(&place, bytes).map_err(failed),
+        Place::File(target, old) => (target, old),
+    };
+    let name = target.file_name().ok_or_else(|| Error::new(format!("{} names no file", path.display())))?;
+    if old.as_ref().is_some_and(|old| old.permissions().readonly()) {
+        return Err(Error::new(format!("{} is write-protected", path.display()))
+            .with_help("give another name, or let it be replaced: `chmod u+w`"));
+    }
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    // A fixed name: what a killed process left is overwritten by the next save, and nothing piles up.
+    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
+    let written = (|| {
+        let mut file = disk.create(&temporary)?;
+        old.map_or(Ok(()), |old| become_like(&file, &old))?;
+        for chunk in bytes.chunks(CHUNK) {
+            disk.write(&mut file, chunk)?;
+        }
+        disk.sync(&file)?;
+        disk.rename(&temporary, &target)
+    })();
+    if let Err(e) = written {
+        // Best effort: the save has failed already, and that is what the user must hear.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(failed(e).with_help(
+            "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
+        ));
+    }
+    disk.sync_folder(&folder).map_err(|e| Error::file("make sure of", path, &e))
+}
+
+/// Gives a new file the permissions of the one that it replaces, and its owner where that is allowed.
+fn become_like(file: &File, old: &Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            // Only the administrator may give files away.
+            let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+        }
+    }
+    if new.permissions() == old.permissions() { Ok(()) } else { file.set_permissions(old.permissions()) }
+}
+
+/// Writes to what is no file. This program's own output goes through its buffer, so that it keeps the order.
+fn stream(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    if ["/proc/self/fd/1", "/dev/fd/1"].iter().any(|own| place == Path::new(own)) {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        return out.flush();
+    }
+    let mut file = OpenOptions::new().write(true).open(place)?;
+    file.write_all(bytes)?;
+    file.flush()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn links_and_permissions_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        std::fs::create_dir(folder.join("far")).expect("made");
+        let [link, second, target] = ["link", "second", "far/target"].map(|name| folder.join(name));
+        symlink("second", &link).expect("linked");
+        symlink("far/target", &second).expect("linked");
+        // The target is not there yet.
+        write_atomically(&link, b"one", &System).expect("written");
+        std::fs::set_permissions(&target, PermissionsExt::from_mode(0o640)).expect("set");
+        write_atomically(&link, b"two", &System).expect("written");
+        assert!([&link, &second].iter().all(|link| link.is_symlink()));
+        assert_eq!(std::fs::read(&target).expect("there"), b"two");
+        assert_eq!(target.metadata().expect("there").permissions().mode() & 0o777, 0o640);
+        std::fs::set_permissions(&target, PermissionsExt::from_mode(0o440)).expect("set");
+        let error = write_atomically(&link, b"three", &System).expect_err("protected");
+        assert!(error.message.ends_with("link is write-protected"), "{error}");
+        assert_eq!(std::fs::read(&target).expect("there"), b"two");
+
+        // What a temporary file of another program's choice points at is not touched.
+        symlink(&target, folder.join(".new.tmp")).expect("linked");
+        write_atomically(&folder.join("new"), b"new", &System).expect("written");
+        assert_eq!(std::fs::read(folder.join("new")).expect("there"), b"new");
+        assert_eq!(std::fs::read(&target).expect("there"), b"two");
+
+        symlink("around", folder.join("around")).expect("linked");
+        let error = write_atomically(&folder.join("around"), b"", &System).expect_err("endless");
+        assert!(error.message.contains("without end"), "{error}");
+        write_atomically(Path::new("/dev/null"), b"gone", &System).expect("written");
+        assert!(!Path::new("/dev/null").metadata().expect("there").is_file());
+    }
+}
