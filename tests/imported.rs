@@ -77,7 +77,7 @@ fn fitted_numbers_come_from_the_data() {
     let arrays = [
         ("x.npy", floats("(4, 1, 1, 1)", &[1.0, 3.0, 5.0, 7.0])),
         ("y.npy", npy_bytes("|u1", "(4,)", &[0, 0, 0, 0])),
-        ("x_test.npy", floats("(1, 1, 1, 1)", &[900.0])),
+        ("x_test.npy", floats("(1, 1, 1, 1)", &[50.0])),
         ("y_test.npy", npy_bytes("|u1", "(1,)", &[0])),
     ];
     let data = r#"data { source = npz("d.npz")  prepare = [mean_std] }"#;

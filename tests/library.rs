@@ -10,7 +10,7 @@ mod programs;
 mod threads;
 mod weights;
 
-use loaded::Loaded;
+use loaded::{Loaded, Network};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -322,7 +322,9 @@ fn a_library_learns_as_the_runtime_does() {
     networks::same_steps(&mut program, &model, &library, training, &images, &labels, 4);
     assert_eq!(library.train_step(training, &images, &[10, 0, 0, 0, 0, 0], 0, 1.0, 1), Err(6));
     // What was learned is saved as weights that both understand.
-    library.train_save(training, &place.path("new.safetensors"));
+    let new = place.path("new.safetensors");
+    assert_eq!(library.train_save(training, &new), 0);
+    saving_spares_what_is_there(&place, &library, training);
     let saved = ninc_runtime::weights::Weights::read(&place.path("new.safetensors")).expect("good checksums");
     for (name, tensor) in &saved.tensors {
         assert_eq!(*tensor, program.engine.read(name).expect("there"), "{name}");
@@ -331,7 +333,37 @@ fn a_library_learns_as_the_runtime_does() {
     assert_eq!((&saved.preparation, &saved.classes), (&weights.preparation, &weights.classes));
     let network = library.create(&place.path("new.safetensors")).expect("its own weights");
     library.destroy(network);
+    // A rate that is none, and one that breaks the weights, which then replace nothing.
+    for factor in [f64::NAN, f64::INFINITY, -1.0] {
+        assert_eq!(library.train_step(training, &images, &labels, 4, factor, 1), Err(6), "{factor}");
+    }
+    let _ = library.train_step(training, &images, &labels, 4, 1e30, 1);
+    let _ = library.train_step(training, &images, &labels, 5, 1e30, 1);
+    let before = fs::read(&new).expect("there");
+    assert_eq!(library.train_save(training, &new), 12);
+    assert_eq!(library.message(12), "the weights hold NaN or an infinity and were not saved");
+    assert_eq!(fs::read(&new).expect("there"), before);
     library.train_destroy(training);
+}
+
+/// Links, permissions and devices stay; a write-protected file is not replaced.
+fn saving_spares_what_is_there(place: &Place, library: &Loaded, training: Network) {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let [new, target, link] =
+        ["new.safetensors", "target.safetensors", "link.safetensors"].map(|name| place.path(name));
+    fs::write(&target, "old").expect("written");
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o640)).expect("set");
+    symlink("target.safetensors", &link).expect("linked");
+    assert_eq!(library.train_save(training, &link), 0);
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&target).expect("there"), fs::read(&new).expect("there"));
+    assert_eq!(target.metadata().expect("there").permissions().mode() & 0o777, 0o640);
+    fs::write(&target, "old").expect("written");
+    fs::set_permissions(&target, PermissionsExt::from_mode(0o440)).expect("set");
+    assert_eq!(library.train_save(training, &link), 9);
+    assert_eq!(fs::read(&target).expect("there"), b"old");
+    assert_eq!(library.train_save(training, std::path::Path::new("/dev/null")), 0);
+    assert!(!std::path::Path::new("/dev/null").metadata().expect("there").is_file());
 }
 
 #[test]

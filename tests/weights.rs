@@ -260,6 +260,30 @@ fn weights_are_listed_and_converted() {
     place.good(&["weights", "big", "--dtype", "bf16", "-o", "x"]);
 }
 
+/// float64 of other programs: said where it is rounded, refused where float32 has no such number.
+#[test]
+fn wide_numbers_are_not_narrowed_unsaid() {
+    let place = Place::new();
+    let write = |value: f64| {
+        let header = r#"{"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}}"#;
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &value.to_le_bytes()].concat();
+        fs::write(place.path("wide"), bytes).expect("written");
+    };
+    let said = |arguments: &[&str]| {
+        let output = place.ninc(arguments);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    write(0.1);
+    assert_eq!(said(&["weights", "wide", "-o", "x"]), "note: float64 is rounded to float32: `a`\n");
+    assert_eq!(said(&["weights", "wide", "-o", "y", "--dtype", "f32"]), "", "it was asked for");
+    assert_eq!(Store::read(&place.path("x"), true).expect("whole").tensors["a"].data, [0.1]);
+    write(1e39);
+    place.bad(1, &["weights", "wide", "-o", "z"], "beyond 3.4e38");
+    assert!(!place.path("z").exists());
+    place.good(&["weights", "wide"]);
+}
+
 /// Nearest, of two equally near ones the even one: values by hand, from the formats' definitions.
 #[test]
 fn smaller_numbers_are_the_nearest() {

@@ -46,6 +46,8 @@ pub struct Store {
     pub others: BTreeMap<String, String>,
     /// Tensors of whole numbers, which quantised weights have, and how these lie in the file.
     pub whole: BTreeMap<String, Numbers>,
+    /// Tensors of float64, which were rounded to float32, and for each whether a number is beyond float32.
+    pub wide: BTreeMap<String, bool>,
 }
 
 /// A file's header: what is in the file, without the numbers.
@@ -167,6 +169,7 @@ impl Store {
             // PyTorch counts batches in 64-bit integers next to the running statistics; nothing here needs them.
             let whole = if quantised { whole(view.dtype(), view.data()) } else { None };
             store.whole.extend(whole.as_ref().map(|(numbers, _)| (name.clone(), *numbers)));
+            store.wide.extend(numbers::beyond(view.dtype(), view.data()).map(|beyond| (name.clone(), beyond)));
             match whole.map(|(_, data)| data).or_else(|| floats(view.dtype(), view.data())) {
                 Some(data) => {
                     let tensor = Tensor::new(view.shape(), data).map_err(|e| damaged(e.message))?;

@@ -206,26 +206,29 @@ fn request<'a>(
 /// Refuses to replace files that hold work: those which no earlier build wrote, by the checksums that it left, such as
 /// weights that were trained into the same folder, and those that were changed since.
 fn spare(folder: &Path, library: &Library) -> Done {
-    let Some((description, _)) = library.files.last() else { return Ok(()) };
-    let read = |name: &str| std::fs::read(folder.join(name)).ok();
-    let earlier = read(description).and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    let sums = earlier.as_ref().and_then(|earlier| earlier["crc32"].as_object().filter(|_| !earlier["ninc"].is_null()));
-    let built = |name: &str, bytes: &[u8]| match name == description {
-        true => sums.is_some(),
-        false => {
-            sums.and_then(|sums| sums.get(name)?.as_str()).is_some_and(|sum| *sum == format!("{:08x}", crc32(bytes)))
-        }
+    let described = descriptions(folder);
+    let built = |name: &str, bytes: &[u8]| {
+        let sum = format!("{:08x}", crc32(bytes));
+        described.iter().any(|(own, sums)| own == name || sums.get(name).is_some_and(|known| *known == *sum))
     };
-    let kept = |(name, new): &&files::File| read(name).is_some_and(|old| old != *new && !built(name, &old));
-    match library.files.iter().find(kept) {
-        None => Ok(()),
-        Some((name, _)) => Err(Error::new(format!(
-            "{} would be replaced, and no build wrote it as it is",
-            folder.join(name).display()
-        ))
-        .with_help("build into another folder, or let it be replaced: --overwrite")
-        .into()),
-    }
+    let kept = |(name, new): &&files::File| {
+        std::fs::read(folder.join(name)).is_ok_and(|old| old != *new && !built(name, &old))
+    };
+    let Some((name, _)) = library.files.iter().find(kept) else { return Ok(()) };
+    let message = format!("{} would be replaced, and no build wrote it as it is", folder.join(name).display());
+    Err(Error::new(message).with_help("build into another folder, or let it be replaced: --overwrite").into())
+}
+
+/// Names of a folder's descriptions of libraries, and the checksums of files that each states. Libraries in one folder
+/// share files.
+fn descriptions(folder: &Path) -> Vec<(String, serde_json::Map<String, serde_json::Value>)> {
+    let read = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok().filter(|name| name.ends_with(".json"))?;
+        let text = std::fs::read(entry.path()).ok()?;
+        let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Some((name, value["crc32"].as_object().filter(|_| value["ninc"].is_string())?.clone()))
+    };
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(read).collect()
 }
 
 /// Writes the dumps and the library's files.

@@ -3,7 +3,7 @@
 use super::output::{self, Done, usage};
 use ninc_runtime::data::files;
 use ninc_runtime::store::{self, Numbers, Store, System, write_atomically};
-use ninc_runtime::weights::Weights;
+use ninc_runtime::weights::{Weights, few};
 use ninc_runtime::{Error, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -75,6 +75,17 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
     if args.dtype.is_some_and(|dtype| dtype != Dtype::F32) && store.metadata.contains_key(store::FORMATS) {
         let help = "leave --dtype out: its weights are bytes already, and its scales must stay as they are";
         return Err(usage(format!("{file} is quantised"), help));
+    }
+    if let Some((name, _)) = store.wide.iter().find(|(_, beyond)| **beyond) {
+        return Err(Error::new(format!(
+            "`{name}` of {file} holds numbers of float64 beyond 3.4e38, the largest of float32"
+        ))
+        .with_help("networks are computed in float32: it cannot take these weights")
+        .into());
+    }
+    if args.dtype.is_none() && !store.wide.is_empty() {
+        let names: Vec<&str> = store.wide.keys().map(String::as_str).collect();
+        output::note(&format!("note: float64 is rounded to float32: {}", few(&names)));
     }
     let store = renamed(args, store)?;
     let numbers = match args.dtype {

@@ -125,6 +125,7 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
     let teams = maker.object.zeros(&format!("{name}.data.teams"), TEAMS, page)?;
     maker.data.push(("teams".into(), teams));
     constants.push(("SYS_FUTEX".into(), if x86 { 202 } else { 98 }));
+    constants.push(("SYS_STATX".into(), if x86 { 332 } else { 291 }));
     maker.data("crc", crc_tables(), &[])?;
     maker.finish(&constants)
 }

@@ -138,7 +138,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     let images: Vec<f32> = (0..600 * 768).map(|i| ((i * 7 + i / 768) % 23) as f32 / 23.0).collect();
     let labels: Vec<i32> = (0..600).map(|i| (i * i) % 10).collect();
     same_steps(&mut program, &model, &library, training, &images, &labels, 3);
-    library.train_save(training, &place.path("new.safetensors"));
+    assert_eq!(library.train_save(training, &place.path("new.safetensors")), 0);
     let saved = Weights::read(&place.path("new.safetensors")).expect("good checksums");
     for (name, tensor) in &saved.tensors {
         assert_eq!(*tensor, program.engine.read(name).expect("there"), "{name}");

@@ -64,3 +64,9 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         _ => return None,
     })
 }
+
+/// Is one of these float64 numbers finite, but beyond float32? `None` for other types.
+pub(super) fn beyond(dtype: Dtype, bytes: &[u8]) -> Option<bool> {
+    let mut numbers = bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b));
+    (dtype == Dtype::F64).then(|| numbers.any(|v| v.is_finite() && (v as f32).is_infinite()))
+}

@@ -39,7 +39,8 @@ enum {
     @NAME@_NO_PREPARATION = 8, /* no pictures: built without weights, or for images of other than 1 or 3 channels */
     @NAME@_NO_WRITE = 9,       /* the file cannot be written */
     @NAME@_BAD_INPUT = 10,     /* an input holds NaN or an infinity; nothing was computed */
-    @NAME@_BAD_RESULT = 11     /* a result is NaN or infinite; what was computed is written as it is */
+    @NAME@_BAD_RESULT = 11,    /* a result is NaN or infinite; what was computed is written as it is */
+    @NAME@_BAD_WEIGHTS = 12    /* the weights hold NaN or an infinity and were not saved */
 };
 
 /* Numbers of one image: of the first input and of the first output. */
@@ -141,7 +142,7 @@ int @name@_train_create_from_memory(@name@_train **training, const void *weights
 void @name@_train_destroy(@name@_train *training);
 
 /* One step on n images, as @name@_run takes them, with their classes. `step` counts from 0 and chooses the random
- * numbers of dropout; `factor` is that of the schedule on the recipe's rate (1 without one). *loss becomes the
+ * numbers of dropout; `factor` is that of the schedule on the recipe's rate (1 without one), 0 or more. *loss becomes the
  * batch's mean loss. Threads and workspace are as for @name@_run_with; its size grows with n until the step takes the
  * images in groups. */
 int @name@_train_step(@name@_train *training, int64_t n, const float *images, const int32_t *labels, int64_t step,
@@ -151,7 +152,8 @@ size_t @name@_train_workspace_size(const @name@_train *training, int64_t n, int6
 /* Prepares pictures (bytes, as @name@_run_u8 takes them) for steps: @NAME@_INPUT_SIZE floats each. */
 int @name@_train_prepare(const @name@_train *training, int64_t n, const uint8_t *pixels, float *images);
 
-/* Writes the weights to a file that @name@_create reads. Whatever fails, a file that was there stays as it was. */
+/* Writes the weights to a file that @name@_create reads. Whatever fails, a file that was there stays as it was: also
+ * where the weights are broken, and where it is write-protected. A link stays, and its target is written. */
 int @name@_train_save(const @name@_train *training, const char *path);
 
 /*>training*/
