@@ -196,23 +196,28 @@ fn products_of_a_model_fit_the_emitter() {
     }
 }
 
-/// The yardstick of bf16 is the unit that multiplies it fastest: tiles where there are some.
+/// The yardstick of bf16 and of bytes is the unit that multiplies them fastest: tiles where there are some.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn the_peak_of_bf16_is_that_of_its_unit() {
+fn the_peak_of_a_precision_is_that_of_its_unit() {
     use ninc::back::x86::{Features, emit};
     use ninc::kernel::{count, verify};
-    use ninc::recipes::peak;
-    for (tiles, bf16, products) in
-        [(true, true, 4 * 256 * 8192), (true, false, 24 * 4096 * 16), (false, true, 24 * 4096 * 16)]
-    {
+    use ninc::recipes::peak::{self, Terms};
+    let (tile, vector) = (4 * 256 * 16 * 16, 24 * 4096 * 16);
+    for (tiles, terms, products) in [
+        (true, Terms::Bf16, tile * 32),
+        (true, Terms::Bytes, tile * 64),
+        (true, Terms::Floats, vector),
+        (false, Terms::Bf16, vector),
+        (false, Terms::Bytes, vector / 2 * 4),
+    ] {
         let target = Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.tiles = tiles);
-        let builder = peak::builder(&target, bf16);
+        let builder = peak::builder(&target, terms);
         let module = verify::verify(builder.module).expect("a valid module");
         let kernel = module.kernels.values().next().expect("one kernel");
-        assert_eq!(count::kernel(&module, kernel, 1).multiply_adds, 48 * products, "{tiles} {bf16}");
+        assert_eq!(count::kernel(&module, kernel, 1).multiply_adds, 48 * products, "{tiles} {terms:?}");
         let micro_kernel = module.micro_kernels.values().next().expect("one micro-kernel");
-        assert_eq!(micro_kernel.has_tiles(), tiles && bf16);
+        assert_eq!(micro_kernel.has_tiles(), tiles && terms != Terms::Floats);
         emit(micro_kernel, Isa::Avx512, Features { tiles, ..Features::default() }).expect("it fits the registers");
     }
 }

@@ -75,12 +75,16 @@ fn code(module: &Verified<Module>, target: &Target, cache: Option<&Path>) -> Res
     cranelift::compile_with(module, target, &x86::micro_kernel_code(target), cache).map_err(failed)
 }
 
-/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many floating-point
-/// operations a run of it has: the yardstick for kernels on this machine; for bf16 that of its matrix units, if any.
-pub fn peak(options: &Options) -> Result<(Box<dyn Engine + Send>, u64)> {
+/// A program without inputs whose runs do nothing but multiply-adds in registers, and how many operations a run of it
+/// has: the yardstick for kernels on this machine; for bf16 and bytes that of its matrix units, if any.
+pub fn peak(options: &Options, bytes: bool) -> Result<(Box<dyn Engine + Send>, u64)> {
     let target = options.target.clone().unwrap_or_else(Target::host);
-    let bf16 = options.precision == Some(Format::Bf16);
-    let planned = plan::plan(peak::builder(&target, bf16), plan::Ports::default(), plan::Options::default());
+    let terms = match options.precision {
+        _ if bytes => peak::Terms::Bytes,
+        Some(Format::Bf16) => peak::Terms::Bf16,
+        _ => peak::Terms::Floats,
+    };
+    let planned = plan::plan(peak::builder(&target, terms), plan::Ports::default(), plan::Options::default());
     let (plan, module, _) = planned.map_err(unplanned)?;
     let code = code(&module, &target, None)?;
     let flops = count::kernel(&module, &module.kernels[KernelId::from_u32(0)], 1).flops();

@@ -120,7 +120,11 @@ pub struct Peak {
 impl Peak {
     pub fn new(global: &GlobalOptions, wanted: bool) -> Done<Peak> {
         let options = global.options()?;
-        let engine = if wanted && options.device == Device::Cpu { Some(pipeline::peak(&options)?) } else { None };
+        let engine = if wanted && options.device == Device::Cpu {
+            Some(pipeline::peak(&options, global.asks_for_int8())?)
+        } else {
+            None
+        };
         Ok(Peak { engine, best: None })
     }
 
@@ -136,7 +140,7 @@ impl Peak {
         Ok(())
     }
 
-    /// Returns billions of floating-point operations a second, all threads together.
+    /// Returns billions of operations a second, all threads together.
     pub fn gflops(&self) -> Option<f64> {
         self.best
     }

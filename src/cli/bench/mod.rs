@@ -104,7 +104,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         return output::json(&value);
     }
     if args.profile {
-        output::print(&profile::table(&rows))?;
+        output::print(&profile::table(&rows, result.unit()))?;
     }
     output::print(&result.text())?;
     match &before {

@@ -92,9 +92,8 @@ fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<Stri
 }
 
 /// Writes the rows as a table of text.
-pub fn table(rows: &[Row]) -> String {
-    let heading =
-        ["ms", "share", "GFLOP/s", "of peak", "MB", "launches", "algorithm", "tile", "kernel", "micro-kernel"];
+pub fn table(rows: &[Row], unit: &str) -> String {
+    let heading = ["ms", "share", unit, "of peak", "MB", "launches", "algorithm", "tile", "kernel", "micro-kernel"];
     let mut cells = vec![heading.map(str::to_string).to_vec()];
     for row in rows {
         cells.push(vec![

@@ -63,6 +63,11 @@ fn f32() -> String {
 }
 
 impl Saved {
+    /// What billions of operations a second are called.
+    pub fn unit(&self) -> &'static str {
+        if self.precision == "int8" { "GOP/s" } else { "GFLOP/s" }
+    }
+
     pub fn read(path: &Path) -> Done<Saved> {
         let bytes = files::read(path, MOST_BYTES)?;
         serde_json::from_slice(&bytes).map_err(|e| {
@@ -100,15 +105,16 @@ impl Saved {
             self.rounds,
             self.images_per_second,
         );
+        let unit = self.unit();
         if let (Some(executed), Some(peak)) = (self.executed_gflops, self.peak_gflops) {
             text += &format!(
-                "{executed:.1} GFLOP/s executed, {:.0} % of the {peak:.1} measured as this machine's peak; \
-                 {:.1} GFLOP/s as direct convolution\n",
+                "{executed:.1} {unit} executed, {:.0} % of the {peak:.1} measured as this machine's peak; \
+                 {:.1} {unit} as direct convolution\n",
                 100.0 * executed / peak,
                 self.gflops,
             );
         } else {
-            text += &format!("{:.1} GFLOP/s as direct convolution\n", self.gflops);
+            text += &format!("{:.1} {unit} as direct convolution\n", self.gflops);
         }
         text += &format!("arena {} bytes", grouped(self.arena_bytes as u64));
         if let Some(resident) = self.resident_bytes {

@@ -311,10 +311,10 @@ impl Op {
             Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select { .. } | Op::Reduce { .. } => {
                 Work::default()
             }
-            Op::Dot4U8I8 { .. } => Work::default(),
+            Op::Dot4U8I8 { .. } => multiply_adds(4 * lanes),
             Op::LoadTile { .. } => Work { bytes: 4 * lanes, ..Work::default() },
             Op::Outer { kind: Outer::Bf16, .. } => multiply_adds(u64::from(2 * Ty::ROW) * lanes),
-            Op::Outer { kind: Outer::U8I8, .. } => Work::default(),
+            Op::Outer { kind: Outer::U8I8, .. } => multiply_adds(u64::from(4 * Ty::ROW) * lanes),
         }
     }
 }

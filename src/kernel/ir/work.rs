@@ -5,7 +5,8 @@ use std::ops::{Add, AddAssign, Div, Mul};
 /// Arithmetic and memory traffic of a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Multiplications with an addition on float32 or pairs of bf16, one for each lane and product.
+    /// Multiplications with an addition on float32, pairs of bf16 or groups of four bytes, one for each lane and
+    /// product.
     pub multiply_adds: u64,
     /// Other additions, subtractions, multiplications, divisions and roots on float32, one for each lane.
     pub others: u64,
@@ -14,7 +15,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Floating-point operations: two for each multiply-add.
+    /// Operations of arithmetic: two for each multiply-add.
     pub fn flops(&self) -> u64 {
         2 * self.multiply_adds + self.others
     }

@@ -1,7 +1,7 @@
 //! Multiply-adds in registers and nothing else: what the machine can do at most, as a yardstick for the other recipes.
 
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Elem, MicroKernelId, Outer, Ty, Val};
+use crate::kernel::ir::{Access, Elem, MicroKernelId, Op, Outer, Ty, Val};
 use crate::lower::target::Target;
 use crate::lower::{Launch, ProgramBuilder, Role, code};
 
@@ -19,20 +19,33 @@ fn accumulators(target: &Target) -> usize {
 /// Products of tiles in a row of each of four accumulators.
 const PRODUCTS: usize = 256;
 
-/// One kernel; each iteration writes its sums, so that nothing of it is dead. `bf16`: the products are those of bf16
-/// where the processor has a unit of its own for them.
-pub fn builder(target: &Target, bf16: bool) -> ProgramBuilder {
+/// What is multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terms {
+    /// float32.
+    Floats,
+    /// bf16, where the processor has a unit of its own for it; else float32.
+    Bf16,
+    /// Bytes.
+    Bytes,
+}
+
+/// One kernel; each iteration writes its sums, so that nothing of it is dead.
+pub fn builder(target: &Target, terms: Terms) -> ProgramBuilder {
     let mut builder = ProgramBuilder::default();
-    let (micro_kernel, row) = match bf16 && target.cpu().tiles {
-        true => tiles(&mut builder),
-        false => vectors(&mut builder, target),
+    let (micro_kernel, row) = match (terms, target.cpu().tiles) {
+        (Terms::Bf16, true) => tiles(&mut builder, Outer::Bf16),
+        (Terms::Bytes, true) => tiles(&mut builder, Outer::U8I8),
+        (Terms::Bytes, false) => bytes(&mut builder, target),
+        (Terms::Floats, _) | (Terms::Bf16, false) => vectors(&mut builder, target),
     };
+    let sums = if terms == Terms::Bytes { Elem::I32 } else { Elem::F32 };
     let mut kernel = KernelBuilder::new("peak");
-    let y = kernel.buffer("y", Elem::F32, Access::Write);
+    let y = kernel.buffer("y", sums, Access::Write);
     let terms = kernel.scratch("terms", Elem::I32, Ty::TILE as usize);
     kernel.parallel("i", ITERATIONS, |k, iteration| k.call(micro_kernel, vec![y.at(iteration * row), terms.at(0)]));
     let kernel = builder.kernel(kernel.finish(), "peak");
-    let buffer = builder.buffer("sums", Elem::F32, ITERATIONS * row, 0, Role::Temp);
+    let buffer = builder.buffer("sums", sums, ITERATIONS * row, 0, Role::Temp);
     builder.launches.push(Launch { kernel, args: vec![buffer], accumulates: false });
     builder
 }
@@ -54,19 +67,37 @@ fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usi
     (builder.micro_kernel(spec), count * lanes as usize)
 }
 
+/// Writes products of four bytes at a time by vectors: `(y, terms)`, and the sums that it stores.
+fn bytes(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
+    let (lanes, count) = (target.lanes, accumulators(target) / 2);
+    let spec = code(format!("peak_bytes_{count}v{lanes}"), (lanes, count), |&(lanes, count), b| {
+        let (y, terms) = (b.pointer("y", Elem::I32, Access::Write), b.pointer("terms", Elem::I32, Access::Read));
+        let [a, other, zero] = [0usize, 1, 2].map(|i| b.broadcast(terms, i, lanes));
+        let sums = b.repeat("i", DEPTH, &vec![zero; count], |b, _, sums| {
+            sums.iter().map(|&acc| b.op(Op::Dot4U8I8 { acc, a, b: other })).collect::<Vec<Val>>()
+        });
+        for (i, sum) in sums.into_iter().enumerate() {
+            b.store(y, i * lanes as usize, sum);
+        }
+    });
+    (builder.micro_kernel(spec), count * lanes as usize)
+}
+
 /// Writes multiply-adds by tiles: two of rows, two of columns, as the recipes have them. `(y, terms)`, and the sums
 /// that it stores.
-fn tiles(builder: &mut ProgramBuilder) -> (MicroKernelId, usize) {
+fn tiles(builder: &mut ProgramBuilder, kind: Outer) -> (MicroKernelId, usize) {
     let (row, tile) = (Ty::ROW as usize, Ty::TILE as usize);
-    let spec = code("peak_tiles", (row, tile), |&(row, tile), b| {
-        let (y, terms) = (b.pointer("y", Elem::F32, Access::Write), b.pointer("terms", Elem::I32, Access::ReadWrite));
-        // Pairs of 1 and -1: products of zeros would take less power, and be faster than any of use.
+    let name = format!("peak_tiles_{}", kind.word());
+    let spec = code(name, (row, tile, kind), |&(row, tile, kind), b| {
+        let (y, terms) = (b.pointer("y", kind.sums(), Access::Write), b.pointer("terms", Elem::I32, Access::ReadWrite));
+        // Pairs of 1 and -1 as bf16, four bytes that are not 0: products of zeros would take less power, and be faster
+        // than any of use.
         let pairs = b.i32(0x3f80_bf80, Ty::ROW);
         (0..row).for_each(|i| b.store(terms, i * row, pairs));
         let operands = [(); 4].map(|()| b.load_tile(terms, 0usize, row, false));
-        let zero = b.zero_tile(Elem::F32);
+        let zero = b.zero_tile(kind.sums());
         let sums = b.repeat("i", PRODUCTS, &[zero; 4], |b, _, sums| {
-            let product = |(i, &sum): (usize, &Val)| b.outer(Outer::Bf16, sum, operands[i / 2], operands[2 + i % 2]);
+            let product = |(i, &sum): (usize, &Val)| b.outer(kind, sum, operands[i / 2], operands[2 + i % 2]);
             sums.iter().enumerate().map(product).collect::<Vec<Val>>()
         });
         sums.into_iter().enumerate().for_each(|(i, sum)| b.store_tile(y, i * tile, sum, row));
