@@ -46,16 +46,15 @@ pub fn load(path: &Path, order: Order) -> Result<Sets> {
     let all = broken.end(all)?;
     let mut reading = Reading::default();
     let (train, test) = match apart {
-        Some(test) => (all, test),
+        Some(test) if all.images.dims != test.images.dims => {
+            return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
+        }
+        Some(test) => alike(path, all, test)?,
         None => {
             reading = Reading::cut(order);
             split::test_fifth(&all, order)
         }
     };
-    if train.images.dims != test.images.dims {
-        return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
-    }
-    let (train, test) = alike(path, train, test)?;
     Ok(Sets { train, valid: None, test, names: vec![], reading })
 }
 
