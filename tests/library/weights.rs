@@ -3,6 +3,7 @@
 use super::Place;
 use super::loaded::Loaded;
 use crate::odd;
+use ninc::lower::target::Isa;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::store::{Numbers, Store, System};
 use ninc_runtime::{Tensor, npy, weights};
@@ -55,6 +56,44 @@ fn libraries_read_narrow_weights_as_run_does() {
         let mut bytes = store.to_bytes_of(numbers);
         *bytes.last_mut().expect("numbers") ^= 1;
         assert_eq!(library.create_from_memory(&bytes).expect_err("damaged").0, 2);
+    }
+}
+
+/// Layers of bytes have the same bits in libraries of every level. The file of one byte a weight is refused by name: a
+/// library's own copy holds float32.
+#[test]
+fn libraries_of_bytes_give_what_run_gives() {
+    let place = Place::new();
+    let text = "network q { input image: [1, 8, 8]
+        image |> conv(channels = 12, kernel = 3, pad = 1) as first |> relu |> max_pool(kernel = 2, stride = 2)
+            |> conv(channels = 10, kernel = 3) as second |> global_avg_pool }
+        data { source = digits  prepare = [mean_std] }
+        train { loss = cross_entropy  optimizer = sgd(rate = 0.05)  batch = 16  steps = 5 }";
+    fs::write(place.path("q.nin"), text).expect("written");
+    place.good("ninc", &["train", "q.nin", "--out", "out"]);
+    let made = ["quantize", "q.nin", "--weights", "out/q.safetensors", "--max-drop", "100", "--out", "q8.safetensors"];
+    place.good("ninc", &made);
+    let mut random = Stream::new(5, 0, 0);
+    let image: Vec<f32> = (0..64).map(|_| random.normal()).collect();
+    let array = Tensor::new(&[1, 1, 8, 8], image.clone()).expect("fits");
+    fs::write(place.path("x.npy"), npy::to_bytes(&array)).expect("written");
+    place.good("ninc", &["run", "q.nin", "--weights", "q8.safetensors", "--raw", "x.npy", "--output", "r.npy"]);
+    let expected = npy::read(&place.path("r.npy")).expect("an array").data;
+    place.good("ninc", &["run", "q.nin", "--weights", "out/q.safetensors", "--raw", "x.npy", "--output", "f.npy"]);
+    assert_ne!(npy::read(&place.path("f.npy")).expect("an array").data, expected, "bytes round");
+    for cpu in ["native", "x86-64-v3", "baseline"].iter().take(if cfg!(target_arch = "x86_64") { 3 } else { 1 }) {
+        if *cpu == "x86-64-v3" && !Isa::Avx2.present() {
+            continue;
+        }
+        let folder = format!("lib-{cpu}");
+        place.good("ninc", &["build", "q.nin", "--weights", "q8.safetensors", "-o", &folder, "--cpu", cpu]);
+        let library = Loaded::open(&place.path(&format!("{folder}/libq.so")), "q");
+        let network = library.create(&place.path(&format!("{folder}/q.safetensors"))).expect("its own weights");
+        let got = library.run(network, 1, &image, 1, None).expect("runs");
+        assert_eq!(got[..10], expected[..], "{cpu}");
+        library.destroy(network);
+        let (status, said) = library.create(&place.path("q8.safetensors")).expect_err("bytes");
+        assert!(status != 0 && said.contains("first.weight"), "{status} {said}");
     }
 }
 
