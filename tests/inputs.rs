@@ -237,9 +237,34 @@ fn a_test_part_of_another_kind_is_brought_to_the_training_part_or_refused() {
         (("|u1", &bytes), ("|u1", &[0, 1]), "x * 255"),
     ] {
         let error = load(train, test).map(drop).expect_err(help);
-        assert!(error.message.contains("x_test from 0") && error.message.contains("d.npz"), "{error}");
+        assert!(
+            error.message.contains("`x_test` in") && error.message.contains("d.npz holds numbers from 0"),
+            "{error}"
+        );
         assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");
     }
+}
+
+/// A part for validation, which `valid` cuts off where there is none; without a part for tests it is that, as of
+/// folders.
+#[test]
+fn an_archive_may_have_a_part_for_validation() {
+    let place = folder();
+    let path = place.path().join("d.npz");
+    let load =
+        |valid: Option<f64>| data::load(&DataSpec { valid, ..DataSpec::of(Source::Npz) }, Some(&path), &[1, 1, 2]);
+    let values = |set: &data::Dataset| set.values(0..1).expect("in memory");
+    let floats: Vec<u8> = [0.0f32, 50.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let [train, valid, test] = [("", "|u1", &[0u8, 200][..]), ("_valid", "<f4", &floats), ("_test", "|u1", &[0, 100])];
+    archive(&path, &[train, valid, test]);
+    let sets = load(None).expect("three parts");
+    let second = [&sets.train, sets.valid.as_ref().expect("there"), &sets.test].map(values);
+    // Where one part is of floats, all are.
+    assert_eq!(second, [200.0, 50.0, 100.0].map(|v| Values::Floats(vec![0.0, v])));
+    assert!(load(Some(0.5)).expect_err("twice").message.contains("a part for validation already"));
+    archive(&path, &[train, valid]);
+    let sets = load(None).expect("two parts");
+    assert!(sets.valid.is_none() && sets.test.len() == 4 && sets.train.len() == 4);
 }
 
 /// `eval` reads bytes as `run` does. By hand: 51/255 = 0.2 and 1 - 0.2 through the identity and softmax; the class of

@@ -351,8 +351,12 @@ pub fn load_split(spec: &DataSpec, path: Option<&Path>, input: &[usize], former:
     if sets.names.is_empty() {
         sets.names = class_names(&spec.source);
     }
-    if let Some(valid) = spec.valid {
-        split::validation(&mut sets, valid, order)?;
+    match spec.valid {
+        Some(valid) if sets.valid.is_some() => {
+            Err(Error::new(format!("the data have a part for validation already, beside `valid = {valid}`"))
+                .with_help("leave `valid` out"))
+        }
+        Some(valid) => split::validation(&mut sets, valid, order).map(|()| sets),
+        None => Ok(sets),
     }
-    Ok(sets)
 }

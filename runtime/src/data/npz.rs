@@ -1,4 +1,4 @@
-//! `.npz` archives: `x` [N, C, H, W] and `y` (labels), `x_test` and `y_test` if there are.
+//! `.npz` archives: `x` [N, C, H, W] and `y` (labels); `x_test` and `y_test`, `x_valid` and `y_valid` if there are.
 
 use super::range;
 use super::reading::Reading;
@@ -25,57 +25,67 @@ pub fn load(path: &Path, order: Order) -> Result<Sets> {
     let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
         Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
     })?;
-    let [x, y, x_test, y_test] = ["x", "y", "x_test", "y_test"].map(|name| member(&mut archive, path, name));
+    let mut broken = Broken::default();
+    let parts = ["", "_valid", "_test"].map(|part| pair(&mut archive, path, part, &mut broken));
     let names: Vec<String> = archive.file_names().flatten().map(|n| n.into_owned()).collect();
-    let lacks = || {
+    let [all, valid, test] = parts;
+    let all = broken.end(Some(all))?.ok_or_else(|| {
         Error::new(format!("{} lacks the arrays x and y: it has {}", path.display(), names.join(", ")))
             .with_help("write it with `numpy.savez(FILE, x=images, y=labels)`")
-    };
-    let half = || Error::new(format!("{} has only one of x_test and y_test", path.display()));
-    let mut broken = Broken::default();
-    let all = match (broken.keep(x), broken.keep(y)) {
-        (Some(Some(x)), Some(Some(y))) => broken.keep(dataset(path, ("x", x), ("y", y))),
-        (Some(_), Some(_)) => broken.keep(Err(lacks())),
-        _ => None,
-    };
-    let apart = match (broken.keep(x_test), broken.keep(y_test)) {
-        (Some(Some(x)), Some(Some(y))) => broken.keep(dataset(path, ("x_test", x), ("y_test", y))),
-        (Some(None), Some(None)) | (None, _) | (_, None) => None,
-        _ => broken.keep(Err(half())),
-    };
-    let all = broken.end(all)?;
+    })?;
+    for (part, set) in [("valid", &valid), ("test", &test)] {
+        if set.as_ref().is_some_and(|set| set.images.dims != all.images.dims) {
+            let message = format!("x and x_{part} in {} differ in the size of their images", path.display());
+            return Err(Error::new(message));
+        }
+    }
+    let (all, [valid, test]) = alike(all, [valid, test])?;
     let mut reading = Reading::default();
-    let (train, test) = match apart {
-        Some(test) if all.images.dims != test.images.dims => {
-            return Err(Error::new(format!("x and x_test in {} differ in the size of their images", path.display())));
-        }
-        Some(test) => alike(path, all, test)?,
-        None => {
+    // As of folders: a part for validation alone is the one that is tested.
+    let (train, valid, test) = match (valid, test) {
+        (valid, Some(test)) => (all, valid, test),
+        (Some(test), None) => (all, None, test),
+        (None, None) => {
             reading = Reading::cut(order);
-            split::test_fifth(&all, order)
+            let (train, test) = split::test_fifth(&all, order);
+            (train, None, test)
         }
     };
-    Ok(Sets { train, valid: None, test, names: vec![], reading })
+    Ok(Sets { train, valid, test, names: vec![], reading })
 }
 
-/// Brings both parts to numbers of one type and meaning, as every command reads arrays for weights: bytes are divided
-/// where the numbers of the training part run from 0 to 1, and other numbers must look like those.
-fn alike(path: &Path, train: Dataset, test: Dataset) -> Result<(Dataset, Dataset)> {
-    let (learned, found) = (train.range(), test.range());
+/// Reads images and labels of a part, `x` and `y` with this behind them; `None` where there are none, or where they are
+/// broken, which is kept.
+fn pair(archive: &mut ZipArchive<File>, path: &Path, part: &str, broken: &mut Broken) -> Option<Dataset> {
+    let [x_name, y_name] = ["x", "y"].map(|array| format!("{array}{part}"));
+    let (x, y) = (broken.keep(member(archive, path, &x_name)), broken.keep(member(archive, path, &y_name)));
+    match (x?, y?) {
+        (Some(x), Some(y)) => broken.keep(dataset(path, (&x_name, x), (&y_name, y))),
+        (None, None) => None,
+        _ if part.is_empty() => None,
+        _ => broken.keep(Err(Error::new(format!("{} has only one of {x_name} and {y_name}", path.display())))),
+    }
+}
+
+/// Brings other parts to numbers of the type and meaning of the training part, as every command reads arrays for
+/// weights: bytes are divided where the numbers of the training part run from 0 to 1, and other numbers must look like
+/// those.
+fn alike<const N: usize>(train: Dataset, others: [Option<Dataset>; N]) -> Result<(Dataset, [Option<Dataset>; N])> {
+    let learned = train.range();
     let bytes = |set: &Dataset| matches!(set.images.pixels, Pixels::Bytes(_));
-    let divisor = match learned.divisor().filter(|_| bytes(&test)) {
-        Some(divisor) => divisor,
-        None if let Some(help) = found.unlike(learned) => {
-            let error = format!("in {} x holds numbers from {learned}, but x_test from {found}", path.display());
-            return Err(Error::new(error).with_help(help));
+    for set in others.iter().flatten().filter(|set| learned.divisor().is_none() || !bytes(set)) {
+        let found = set.range();
+        if let Some(help) = found.unlike(learned) {
+            return Err(
+                Error::new(format!("{} holds numbers from {found}, but x from {learned}", set.place)).with_help(help)
+            );
         }
-        None => 1.0,
-    };
-    Ok(match (bytes(&train), bytes(&test)) {
-        (true, false) => (floats(train, 1.0), test),
-        (false, true) => (train, floats(test, divisor)),
-        _ => (train, test),
-    })
+    }
+    if others.iter().flatten().all(|set| bytes(set) == bytes(&train)) {
+        return Ok((train, others));
+    }
+    let divisor = learned.divisor().unwrap_or(1.0);
+    Ok((floats(train, 1.0), others.map(|set| set.map(|set| floats(set, divisor)))))
 }
 
 /// The same images as floats, bytes divided.
