@@ -221,6 +221,10 @@ fn balanced_trainings_resume_to_the_same_bits() {
     // Neither key is forgotten by a checkpoint.
     let text = fs::read_to_string(place.path("tiny.nin")).expect("there");
     fs::write(place.path("tiny.nin"), text.replace("balance = true", "balance = false")).expect("written");
-    place.bad(1, &["train", "tiny.nin", "--steps", "50", "--out", "parts", "--resume"], "the recipe has changed");
+    place.bad(
+        1,
+        &["train", "tiny.nin", "--steps", "50", "--out", "parts", "--resume"],
+        "`balance` was true and is not set",
+    );
     place.bad(1, &["build", "tiny.nin", "--train"], "takes no `class_weights`");
 }

@@ -462,6 +462,13 @@ fn a_training_stops_early_and_keeps_its_best_weights() {
     assert!(read("out/tiny.safetensors") == read("out/tiny.best.safetensors"));
     let done = lines.last().expect("a last line");
     assert_eq!((&done["best_epoch"], done["weights"].as_str()), (&json!(first + 1), Some("out/tiny.safetensors")));
+    // Why it ended is said where one looks for it, and the report counts the epochs that were made.
+    assert_eq!(done["stopped_early"], json!(true));
+    let log = fs::read_to_string(place.path("out/tiny.log")).expect("a log");
+    assert!(log.lines().last().is_some_and(|line| line.contains(r#""event":"early_stop""#)), "{log}");
+    let page = fs::read_to_string(place.path("out/tiny.report.html")).expect("a report");
+    let epochs = format!("steps, {} epochs, stopped early; weights of epoch {}", accuracies.len(), first + 1);
+    assert!(page.contains(&epochs), "{epochs}");
     let tested = json(&place.good(&["eval", "tiny.nin", "--json"]));
     assert_eq!((&tested["loss"], &tested["accuracy"]), (&done["loss"], &done["accuracy"]));
     // Where nothing is measured on other images, the last step's are kept.

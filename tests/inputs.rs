@@ -367,9 +367,11 @@ fn labels_beyond_the_network_say_what_they_are() {
         data::Dataset::new(data::Images { dims: [1, 1, 1], pixels: data::Pixels::Bytes(bytes) }, labels)
     };
     for (all, help) in [
-        (vec![1, 2, 3], "the labels run from 1 to 3: give `y - 1`"),
-        (vec![0, 1, 2, 3], "--set classes=4"),
+        (vec![1, 2, 3], "the labels are 3 classes, from 1 to 3: number them from 0: `y - 1`"),
+        (vec![5, 6, 7, 8, 8], "number them from 0: `y - 5`, and give the network 4 outputs (`--set classes=4`"),
+        (vec![0, 1, 2, 3], "from 0 to 3: give the network 4 outputs (`--set classes=4`, if that is a parameter"),
         (vec![0, 10, 20], "number them without gaps"),
+        (vec![5, 7, 9], "from 5 to 9: number them without gaps"),
     ] {
         let error = set(all).check("training", &[1, 1, 1], 3).expect_err(help);
         assert!(error.help.as_ref().is_some_and(|h| h.contains(help)), "{error}");

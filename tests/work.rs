@@ -48,7 +48,10 @@ fn an_earlier_training_is_replaced_only_when_asked() {
     let before = files(&place.path("out"));
     let output = place.ninc(&["train", "tiny.nin", "--seed", "9"]);
     let (_, said) = texts(&output);
-    assert!(output.status.code() == Some(1) && said.contains("tiny.safetensors comes from another training"), "{said}");
+    assert!(
+        output.status.code() == Some(1) && said.contains("tiny.safetensors comes from an earlier training"),
+        "{said}"
+    );
     assert_eq!(files(&place.path("out")), before, "nothing was touched");
     // Each of what an earlier training leaves is enough.
     for name in ["tiny.safetensors", "tiny.best.safetensors", "tiny.checkpoint", "tiny.step-00000010.checkpoint"] {
@@ -105,9 +108,9 @@ fn going_on_from_elsewhere_replaces_nothing_either() {
     }
     let before = files(&place.path("b"));
     let arguments = ["train", "tiny.nin", "--steps", "6", "--seed", "1", "--resume=a/tiny.checkpoint", "--out", "b"];
-    place.bad(1, &arguments, "comes from another training");
+    place.bad(1, &arguments, "comes from an earlier training");
     fs::remove_file(place.path("b/tiny.checkpoint")).expect("removed");
-    place.bad(1, &arguments, "tiny.safetensors comes from another training");
+    place.bad(1, &arguments, "tiny.safetensors comes from an earlier training");
     assert!(files(&place.path("b")).iter().all(|file| before.contains(file)));
 }
 

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+mod changes;
+
 /// Version of the file's metadata.
 pub const FORMAT: &str = "ninc-checkpoint-1";
 
@@ -45,17 +47,18 @@ impl Identity {
 
     /// What differs, in a user's words.
     fn difference(&self, now: &Identity) -> Option<String> {
+        // Seed and batch are settings of the recipe.
+        let recipe = changes::of_recipes(&self.recipe, &now.recipe).join(", ");
+        let pipeline = changes::of_pipelines(&self.pipeline, &now.pipeline).join(", ");
         let checks = [
             (
                 self.version != now.version,
                 format!("it was written by version {} (this is {})", self.version, now.version),
             ),
-            (self.network != now.network, "the network has changed".to_string()),
+            (self.network != now.network, "the network has changed: its text, or what `--set` gives".to_string()),
             (self.data != now.data, "the training data has changed".to_string()),
-            (self.seed != now.seed, format!("the seed was {} and is {}", self.seed, now.seed)),
-            (self.batch != now.batch, format!("the batch was {} and is {}", self.batch, now.batch)),
-            (self.pipeline != now.pipeline, "`prepare`, `augment` or how pictures are read has changed".to_string()),
-            (self.recipe != now.recipe, format!("the recipe has changed: it was {}", self.recipe)),
+            (self.recipe != now.recipe, format!("the recipe has changed: {recipe}")),
+            (self.pipeline != now.pipeline, format!("how images are prepared has changed: {pipeline}")),
         ];
         checks.into_iter().find(|(differs, _)| *differs).map(|(_, text)| text)
     }
@@ -187,11 +190,16 @@ impl Checkpoint {
     pub fn check(&self, now: &Identity, path: &Path) -> Result<()> {
         match self.identity.difference(now) {
             None => Ok(()),
-            Some(difference) => Err(Error::new(format!("cannot resume from {}: {difference}", path.display()))
-                .with_help(
-                    "put it back as it was, or start a new training from the weights: `--weights FILE` without \
-                     `--resume`",
-                )),
+            Some(difference) => {
+                let back = match changes::options(&self.identity.recipe, &now.recipe).as_str() {
+                    "" => String::new(),
+                    options => format!(" (by options:{options})"),
+                };
+                Err(Error::new(format!("cannot resume from {}: {difference}", path.display())).with_help(format!(
+                    "put it back as it was{back}, or start a new training from the weights: `--weights FILE` without \
+                     `--resume`"
+                )))
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ impl Classes {
                 "{owner} has {count} classes ({all}), but the network has {outputs} outputs"
             ))
             .with_help(format!(
-                "give the network an output for each class, for example with `--set classes={count}`"
+                "give the network {count} outputs (`--set classes={count}`, if that is a parameter of its text)"
             )));
         }
         let mut seen = BTreeSet::new();
@@ -122,7 +122,8 @@ impl Classes {
             }
         };
         Err(Error::new(message).with_help(
-            "give the network one output for each class that has training images (often `--set classes=N`), or write \
+            "give the network one output for each class that has training images (`--set classes=N`, if that is a \
+             parameter of its text), or write \
              `allow_empty = true` in `data` to train all the same",
         ))
     }

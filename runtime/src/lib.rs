@@ -26,6 +26,7 @@ pub mod threads;
 pub mod tiles;
 pub mod train;
 pub mod weights;
+pub mod words;
 
 pub use engine::{Engine, Feed, Prefetch};
 pub use error::{Error, Result};

@@ -46,7 +46,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         if args.json {
             all.extend(to_json(&diagnostics, &text, &file).as_array().cloned().unwrap_or_default());
         } else if !diagnostics.is_empty() {
-            output::note(render(&diagnostics, &text, &file, global.color_stderr()).trim_end());
+            output::coloured(render(&diagnostics, &text, &file, global.color_stderr()).trim_end());
         }
         if let (Some(data), Some(model)) = (&args.data, &model) {
             match say(model, (path, data), args.check_data, global) {

@@ -2,7 +2,7 @@
 
 use super::classes::own_files;
 use super::options::GlobalOptions;
-use super::output::{Done, grouped, table};
+use super::output::{Done, counted, grouped, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use ninc::front::source_name;
 use ninc::model::Model;
@@ -25,7 +25,7 @@ pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
     let classes = classes(sets, &parts);
     let count = |name: &str, set: &Dataset| format!("{} {name}", grouped(set.len() as u64));
     let sizes: Vec<String> = parts.iter().map(|(name, set)| count(name, set)).collect();
-    let mut text = format!("data: {place}, {} classes, images: {}\n", classes.len(), sizes.join(", "));
+    let mut text = format!("data: {place}, {}, images: {}\n", counted(classes.len(), "class"), sizes.join(", "));
     // What comes with a built-in source is known.
     if own_files(model) {
         text += &per_class(&parts, &classes);
@@ -42,7 +42,7 @@ pub fn text(model: &Model, path: Option<&Path>, sets: &Sets) -> String {
         }
     }
     if sets.reading.deeper > 0 {
-        text += &format!("in folders within those of their classes: {} images\n", sets.reading.deeper);
+        text += &format!("in folders within those of their classes: {}\n", counted(sets.reading.deeper, "image"));
     }
     text + &left_out(&sets.reading)
 }

@@ -2,7 +2,7 @@
 
 use super::model_file::{input, load_split, pictures, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, usage};
+use super::output::{self, Done, grouped, usage};
 use super::preparation;
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
@@ -94,9 +94,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;
     if args.part == Part::Test && sets.is_split() && classes::own_files(&model) {
-        let (some, all) = (set.len(), sets.train.labels.len());
+        let (some, all) = (grouped(set.len() as u64), output::counted(sets.train.labels.len(), "image"));
         output::note(&format!(
-            "note: {some} of {all} images are tested, those that training keeps apart; `--part all` takes all"
+            "note: {some} of {all} are tested, those that training keeps apart; `--part all` takes all"
         ));
     }
     contents::look([&set], Look::Heads, global)?;
@@ -140,7 +140,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let percent = |part: f64| format!("{:.2} %", part * 100.0);
     let row = |name: &str, value: String| vec![name.to_string(), value];
     let mut rows = vec![
-        row("images", evaluation.count.to_string()),
+        row("images", grouped(evaluation.count as u64)),
         row("loss", format!("{:.4}", evaluation.loss)),
         row("accuracy", percent(evaluation.accuracy)),
         row("top 5", percent(evaluation.top5)),

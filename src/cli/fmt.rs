@@ -30,7 +30,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             Ok(formatted) => write_atomically(path, formatted.as_bytes(), &System)?,
             Err(diagnostics) => {
                 let file = path.display().to_string();
-                output::note(render(&diagnostics, &text, &file, global.color_stderr()).trim_end());
+                output::coloured(render(&diagnostics, &text, &file, global.color_stderr()).trim_end());
                 bad = true;
             }
         }

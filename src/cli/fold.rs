@@ -60,9 +60,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     folded.write(&args.out, &System)?;
     let part = apart / largest.max(f32::MIN_POSITIVE);
     output::line(&format!(
-        "{}: {} tensors; results within {part:.1e} on random images",
+        "{}: {}; results within {part:.1e} on random images",
         args.out.display(),
-        folded.tensors.len()
+        output::counted(folded.tensors.len(), "tensor")
     ))
 }
 

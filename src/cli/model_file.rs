@@ -28,7 +28,7 @@ impl GlobalOptions {
         let file = path.display().to_string();
         let (model, diagnostics) = front::load(&text, &file, &self.set);
         if !diagnostics.is_empty() {
-            output::note(render(&diagnostics, &text, &file, self.color_stderr()).trim_end_matches('\n'));
+            output::coloured(render(&diagnostics, &text, &file, self.color_stderr()).trim_end_matches('\n'));
         }
         match model {
             Some(model) => Ok(model),

@@ -1,7 +1,7 @@
 //! Options that all commands share.
 
 use super::named::{Named, Precision, algorithm, isa, last, precision};
-use super::output::{Done, usage};
+use super::output::{Done, counted, usage};
 use clap::ValueEnum;
 use ninc::lower::target::{self, Algorithm, Cpu, Isa, Target};
 use ninc::pipeline::{Device, Emit, Options};
@@ -176,7 +176,12 @@ impl GlobalOptions {
     pub fn machine(&self) -> String {
         match self.device() {
             Device::Cpu => {
-                format!("processor ({}, {}), {} threads", std::env::consts::ARCH, self.isa_name(), self.threads())
+                format!(
+                    "processor ({}, {}), {}",
+                    std::env::consts::ARCH,
+                    self.isa_name(),
+                    counted(self.threads(), "thread")
+                )
             }
             Device::Interp => "interpreter".into(),
             Device::OpenCl(_) => self.device().to_string(),

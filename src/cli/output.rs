@@ -1,6 +1,8 @@
 //! Where texts go, and how a command fails.
 
 use ninc_runtime::Error;
+pub use ninc_runtime::words::{counted, grouped};
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -38,10 +40,20 @@ pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Failure {
     Failure::Usage(Error::new(message).with_help(help))
 }
 
+/// Writes control characters, which names in files may hold and terminals obey, as `\u{1b}`.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(hidden) {
+        return text.into();
+    }
+    let one = |c: char| if hidden(c) { c.escape_unicode().to_string() } else { c.into() };
+    text.chars().map(one).collect::<String>().into()
+}
+
 /// Prints a result, on stdout.
 pub fn print(text: &str) -> Done {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(visible(text).as_bytes())?;
     out.flush()?;
     Ok(())
 }
@@ -57,6 +69,11 @@ pub fn json(value: &impl serde::Serialize) -> Done {
 
 /// Tells something, on stderr. Where that is closed there is nobody to tell.
 pub fn note(text: &str) {
+    coloured(&visible(text));
+}
+
+/// Shows a text with colours, which are control characters, on stderr.
+pub fn coloured(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -73,11 +90,11 @@ pub fn note_once(text: &str) {
 /// Shows an error on stderr, with the way out.
 pub fn complain(error: &Error, color: bool) {
     let (red, bold, plain) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
-    let mut text = format!("{red}error{plain}{bold}: {}{plain}", error.message);
+    let mut text = format!("{red}error{plain}{bold}: {}{plain}", visible(&error.message));
     if let Some(help) = &error.help {
-        text += &format!("\n  help: {help}");
+        text += &format!("\n  help: {}", visible(help));
     }
-    note(&text);
+    coloured(&text);
 }
 
 /// Refuses to write where the same command reads, and to write two results to one place. Outputs come with their
@@ -129,15 +146,12 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Writes `1234567` as `1,234,567`.
-pub fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn control_characters_are_shown_as_text() {
+        assert_eq!(visible("cat\x1b[2J\r\u{9b}1m\n\tgrün"), "cat\\u{1b}[2J\\u{d}\\u{9b}1m\n\tgrün");
     }
-    text
 }

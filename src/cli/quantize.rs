@@ -318,9 +318,11 @@ impl Bench<'_> {
         output::print(&output::table(&table))?;
         let (calibration, validation) = (self.data.calibration.len(), self.data.validation.len());
         output::line(&format!(
-            "{}: ranges by {} of {calibration} images; float32 {float:.2} % of {validation}",
+            "{}: ranges by {} of {}; float32 {float:.2} % of {}",
             self.args.out.display(),
-            method.name()
+            method.name(),
+            output::counted(calibration, "image"),
+            output::counted(validation, "image")
         ))
     }
 }

@@ -4,7 +4,7 @@
 //! script, and shows names from files as text, whatever they hold.
 
 use super::inspect;
-use super::output::{Done, grouped};
+use super::output::{Done, counted, grouped};
 use ninc::model::Model;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::{System, checksum, write_atomically};
@@ -42,13 +42,13 @@ pub fn write(session: &Session) -> Done<PathBuf> {
     let lines = log::read(&log_path(&job.folder, &job.name))?;
     let epochs: Vec<Line> = lines.iter().filter(|l| l.event == "epoch").cloned().collect();
     let mut page = page::Page::new(&format!("{}: training report", job.name));
-    summary(&mut page, session, &weights);
+    summary(&mut page, session, &epochs);
     curves(&mut page, &epochs, &lines);
     answers(&mut page, session);
     if let Some(filters) = picture::filters(&job.parameters, &weights, job.sets.test.images.dims) {
         page.section(
             "First layer",
-            &format!("{} filters of <code>{}</code>", filters.count, page::escape(&filters.name)),
+            &format!("{} of <code>{}</code>", counted(filters.count, "filter"), page::escape(&filters.name)),
         );
         page.picture(&filters.url, "filters of the first layer", filters.width, "filters");
     }
@@ -66,13 +66,21 @@ fn percent(part: f64) -> String {
     format!("{:.2} %", part * 100.0)
 }
 
-fn summary(page: &mut page::Page, session: &Session, weights: &Weights) {
+fn summary(page: &mut page::Page, session: &Session, epochs: &[Line]) {
     let (test, outcome) = (session.test, session.outcome);
+    let done = epochs.last().map_or(0.0, |line| line.epoch);
+    let mut steps = format!("steps, {done} epoch{}", if done == 1.0 { "" } else { "s" });
+    if outcome.early {
+        steps += ", stopped early";
+    }
+    if let Some(best) = outcome.best {
+        steps += &format!("; weights of epoch {best}");
+    }
     let numbers = [
         (percent(test.accuracy), "test accuracy".to_string()),
-        (percent(1.0 - test.accuracy), format!("error on {} images", grouped(test.count as u64))),
+        (percent(1.0 - test.accuracy), format!("error on {}", counted(test.count, "image"))),
         (format!("{:.4}", test.loss), "test loss".into()),
-        (grouped(outcome.steps), format!("steps, {} epochs", weights.epoch)),
+        (grouped(outcome.steps), steps),
     ];
     page.figures(&numbers);
 }

@@ -249,16 +249,16 @@ fn finish(
     if args.json {
         return output::json(&json!({
             "event": "done", "steps": outcome.steps, "seconds": seconds, "weights": weights.to_string(),
-            "best_epoch": outcome.best,
+            "best_epoch": outcome.best, "stopped_early": outcome.early,
             "count": test.count, "loss": test.loss, "accuracy": test.accuracy, "top5": test.top5,
         }));
     }
     output::line(&format!(
-        "test accuracy {:.2} % on {} images (loss {:.4}), {} steps in {seconds:.1} s; weights: {weights}{}",
+        "test accuracy {:.2} % on {} (loss {:.4}), {} in {seconds:.1} s; weights: {weights}{}",
         test.accuracy * 100.0,
-        test.count,
+        output::counted(test.count, "image"),
         test.loss,
-        outcome.steps,
+        output::counted(outcome.steps, "step"),
         best.unwrap_or_default(),
     ))
 }

@@ -102,7 +102,12 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
         output::note(&format!("note: `{name}` ({kind}) is left out: it holds no floats"));
     }
     write_atomically(out, &store.to_bytes_of(numbers), &System)?;
-    output::line(&format!("{}: {} tensors of {}", out.display(), store.tensors.len(), numbers.name()))
+    output::line(&format!(
+        "{}: {} of {}",
+        out.display(),
+        output::counted(store.tensors.len(), "tensor"),
+        numbers.name()
+    ))
 }
 
 /// Returns the smallest and the largest value; a NaN is both.
@@ -133,7 +138,7 @@ fn list(store: &Store, types: &Types, as_json: bool) -> Done {
     }
     output::print(&output::table(&table))?;
     let numbers: usize = types.values().map(|(_, dims)| dims.iter().product::<usize>()).sum();
-    output::line(&format!("{} tensors, {} numbers", types.len(), output::grouped(numbers as u64)))?;
+    output::line(&format!("{}, {}", output::counted(types.len(), "tensor"), output::counted(numbers, "number")))?;
     for (key, text) in &store.metadata {
         let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
         if text.chars().count() > LONGEST {

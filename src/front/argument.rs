@@ -9,22 +9,27 @@ use crate::ops::params::{Arg, Bounds, Kind};
 fn words(bounds: &Bounds) -> String {
     let low = match (bounds.low == f64::NEG_INFINITY, bounds.open_low) {
         (true, _) => None,
-        (_, true) => Some(format!("above {}", bounds.low)),
-        _ => Some(format!("at least {}", bounds.low)),
+        (_, true) => Some(format!("above {}", number(bounds.low))),
+        _ => Some(format!("at least {}", number(bounds.low))),
     };
     let high = match (bounds.high == f64::INFINITY, bounds.open_high) {
         (true, _) => None,
-        (_, true) => Some(format!("below {}", bounds.high)),
-        _ => Some(format!("at most {}", bounds.high)),
+        (_, true) => Some(format!("below {}", number(bounds.high))),
+        _ => Some(format!("at most {}", number(bounds.high))),
     };
     match (low, high) {
         (Some(_), Some(_)) if !bounds.open_low && !bounds.open_high => {
-            format!("from {} to {}", bounds.low, bounds.high)
+            format!("from {} to {}", number(bounds.low), number(bounds.high))
         }
         (Some(l), Some(h)) => format!("{l} and {h}"),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "finite".into(),
     }
+}
+
+/// Writes a bound; one of many digits by its power of ten.
+fn number(v: f64) -> String {
+    if v.abs() < 1e15 { v.to_string() } else { format!("{v:e}") }
 }
 
 /// Returns the end of "must be …".

@@ -27,7 +27,9 @@ pub enum Setting {
     Frozen,
 }
 
-const STD: Param<f64> = Param::float("std", Bounds::NOT_NEGATIVE, "Standard deviation of the weights.").positional();
+/// Draws of a normal distribution reach ten times its deviation, and float32 3.4e38.
+const STD: Param<f64> =
+    Param::float("std", Bounds::closed(0.0, 1e37), "Standard deviation of the weights.").positional();
 const LIMIT: Param<f64> =
     Param::float("limit", Bounds::NOT_NEGATIVE, "The largest magnitude of a weight.").positional();
 const VALUE: Param<f64> = Param::float("value", Bounds::ANY, "The value of every weight.").positional();

@@ -2,6 +2,7 @@
 
 use crate::npy::Array;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 
 /// The class of each of `count` images. `name` is the array, for messages.
 pub fn read(name: &str, y: &Array, count: usize) -> Result<Vec<u32>> {
@@ -46,22 +47,18 @@ pub fn out_of_range(label: usize, row: u32, part: &str, all: &[u32], classes: us
         "label {label} of image {row} in the {part} part is out of range: the network has {classes} classes (0 to {})",
         classes.saturating_sub(1)
     ));
-    match least {
-        1.. => error.with_help(format!("the labels run from {least} to {most}: give `y - {least}`")),
-        0 => {
-            let known: std::collections::BTreeSet<u32> = all.iter().copied().collect();
-            match known.len() == most as usize + 1 {
-                true => error.with_help(format!(
-                    "the data have {} classes: give the network as many outputs, for example with `--set classes={}`",
-                    known.len(),
-                    known.len()
-                )),
-                false => error.with_help(format!(
-                    "the labels are {} numbers up to {most}: number them without gaps, \
-                     `numpy.unique(y, return_inverse=True)[1]`",
-                    known.len()
-                )),
-            }
-        }
-    }
+    let known = all.iter().collect::<BTreeSet<_>>().len();
+    let outputs = format!("{known} outputs (`--set classes={known}`, if that is a parameter of its text)");
+    let apart = most as usize + 1 != least as usize + known;
+    let numbering = match least {
+        _ if apart => format!("number them without gaps: `numpy.unique(y, return_inverse=True)[1]`"),
+        1.. => format!("number them from 0: `y - {least}`"),
+        0 => String::new(),
+    };
+    let has = format!("the labels are {known} classes, from {least} to {most}");
+    error.with_help(match (numbering.as_str(), known == classes) {
+        ("", _) => format!("{has}: give the network {outputs}"),
+        (numbering, true) => format!("{has}: {numbering}"),
+        (numbering, false) => format!("{has}: {numbering}, and give the network {outputs}"),
+    })
 }

@@ -195,6 +195,8 @@ pub trait Watch {
 pub struct Outcome {
     /// Stopped before the end, by the user.
     pub stopped: bool,
+    /// Ended before its length, because the recipe's `early_stop` says so.
+    pub early: bool,
     /// Steps done, those before a resume included.
     pub steps: u64,
     /// The evaluation on the test part, if the training reached its end.

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Numbers of one epoch (or, if asked for, of one step).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// `epoch` or `step`.
+    /// `epoch`, `step`, or `early_stop` as the last one of a training that ends before its length.
     pub event: String,
     /// Epochs done.
     pub epoch: f64,

@@ -19,6 +19,7 @@ use crate::init::{self, Parameter};
 use crate::plan::Port;
 use crate::spec;
 use crate::weights::Weights;
+use crate::words::counted;
 use crate::{Engine, Error, Prefetch, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +65,8 @@ pub fn train(
     run.checkpoint().map_err(|e| run.rescue(e))?;
     let (weights, checkpoint) = (weights_path(&job.folder, &job.name), checkpoint_path(&job.folder, &job.name));
     let (steps, data) = (run.cursor.step, run.identity.data.clone());
-    let mut outcome = Outcome { stopped, steps, test: None, weights, best: None, checkpoint, data };
+    let early = run.stops_early();
+    let mut outcome = Outcome { stopped, early, steps, test: None, weights, best: None, checkpoint, data };
     if !stopped {
         let best = run.best().unwrap_or_else(|e| {
             watch.note(&format!("the weights that are kept are those of the last step, not of the best epoch: {e}"));
@@ -185,7 +187,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let mut load = || batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))?;
         let mut due = Due::new(self.job.saving);
         let mut next = Next::default();
-        while self.cursor.step < self.total && !self.patience_is_over() {
+        while self.cursor.step < self.total && !self.stops_early() {
             let batch = next.loaded.take().unwrap_or_else(&mut load)?;
             self.step(&batch, &mut next, &mut load, watch)?;
             if self.cursor.batch == self.source.batches() || self.cursor.step == self.total {
@@ -207,8 +209,10 @@ impl<'a, 'b> Run<'a, 'b> {
         Ok(false)
     }
 
-    fn patience_is_over(&self) -> bool {
-        self.job.recipe.patience.is_some_and(|patience| self.cursor.waited >= patience)
+    /// Does the recipe's `early_stop` end the training before its length?
+    fn stops_early(&self) -> bool {
+        let waited = self.job.recipe.patience.is_some_and(|patience| self.cursor.waited >= patience);
+        waited && self.cursor.step < self.total
     }
 
     fn clock(&self) -> Clock {
@@ -336,6 +340,12 @@ impl<'a, 'b> Run<'a, 'b> {
         if whole {
             (self.cursor.epoch, self.cursor.batch) = (self.cursor.epoch + 1, 0);
             self.cursor.sums = Default::default();
+        }
+        if self.stops_early() {
+            let waited = counted(self.cursor.waited, "epoch");
+            watch
+                .note(&format!("early stop after epoch {}: no better {part} accuracy for {waited}", self.cursor.epoch));
+            self.write_line(&Line { event: "early_stop".into(), ..line }, watch);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The result of a benchmark: as text, as a file, and beside an earlier one.
 
-use super::super::output::{Done, grouped, usage};
+use super::super::output::{Done, counted, grouped, usage};
 use ninc_runtime::Error;
 use ninc_runtime::data::files;
 use ninc_runtime::store::{System, write_atomically};
@@ -23,7 +23,7 @@ pub struct Work<'a> {
 
 impl fmt::Display for Work<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} {}, batch {}, {} threads", self.network, self.mode, self.batch, self.threads)
+        write!(f, "{} {}, batch {}, {}", self.network, self.mode, self.batch, counted(self.threads, "thread"))
     }
 }
 
@@ -91,18 +91,18 @@ impl Saved {
 
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} {}, batch {}, {} threads, {} {} {}: {:.3} ms ({:.3} to {:.3} in {} rounds), {:.0} images/s\n",
+            "{} {}, batch {}, {}, {} {} {}: {:.3} ms ({:.3} to {:.3} in {}), {:.0} images/s\n",
             self.network,
             self.mode,
             self.batch,
-            self.threads,
+            counted(self.threads, "thread"),
             self.device,
             self.isa,
             self.precision,
             self.median_ms,
             self.low_ms,
             self.high_ms,
-            self.rounds,
+            counted(self.rounds, "round"),
             self.images_per_second,
         );
         let unit = self.unit();

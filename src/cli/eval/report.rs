@@ -1,7 +1,7 @@
 //! `ninc eval --report FILE.html`: what an evaluation found, as one page that needs nothing else.
 
 use super::answers;
-use crate::cli::output::{Done, grouped};
+use crate::cli::output::{Done, counted};
 use crate::cli::report::answers::{confusion, mistakes};
 use crate::cli::report::page::Page;
 use ninc_runtime::classes::Classes;
@@ -34,10 +34,10 @@ pub fn write(path: &Path, tested: &Tested) -> Done {
     let names: Vec<String> = (0..classes.outputs()).map(|class| classes.name(class)).collect();
     let mut page = Page::new(&format!("{}: evaluation on the {} images", tested.name, tested.part));
     let percent = |part: f64| format!("{:.2} %", part * 100.0);
-    let count = grouped(evaluation.count as u64);
+    let count = counted(evaluation.count, "image");
     let mut figures = vec![
         (percent(evaluation.accuracy), "accuracy".to_string()),
-        (percent(1.0 - evaluation.accuracy), format!("error on {count} images")),
+        (percent(1.0 - evaluation.accuracy), format!("error on {count}")),
     ];
     // Of five classes each is among the five best.
     if names.len() > 5 {

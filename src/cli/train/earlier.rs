@@ -56,7 +56,7 @@ fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, l
     }
     set.iter().for_each(|(name, value)| add("--set", &format!("{name}={value}")));
     let replace = format!("to replace it: {}", again(&["--overwrite"]));
-    let message = format!("{first} comes from another training, which this one would replace");
+    let message = format!("{first} comes from an earlier training, which this one would replace");
     let ended = weights_path(&args.out, &model.name).exists();
     let more = model.train.as_ref().filter(|_| !resumed).and_then(|recipe| go_on(recipe, last, ended));
     let more = more.map(|more| format!("to go on with it: {start} --resume{more}"));

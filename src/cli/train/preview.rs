@@ -115,8 +115,9 @@ fn say(path: &Path, (count, columns): (usize, usize), labels: &[String], exact: 
     let some = if count > labels.len() { format!("the first {} of ", labels.len()) } else { String::new() };
     let rows: Vec<String> = labels.chunks(columns).map(|row| row.join(" | ")).collect();
     output::print(&format!(
-        "{}: {some}{count} images of the first batch, as the network gets them; nothing was trained\n{}\n",
+        "{}: {some}{} of the first batch, as the network gets them; nothing was trained\n{}\n",
         path.display(),
+        output::counted(count, "image"),
         rows.join("\n")
     ))
 }
