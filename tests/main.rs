@@ -30,6 +30,7 @@ mod nets;
 mod odd;
 mod opencl;
 mod ops;
+mod options;
 mod pages;
 mod passes;
 mod photos;

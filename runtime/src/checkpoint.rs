@@ -47,7 +47,6 @@ impl Identity {
 
     /// What differs, in a user's words.
     fn difference(&self, now: &Identity) -> Option<String> {
-        // Seed and batch are settings of the recipe.
         let recipe = changes::of_recipes(&self.recipe, &now.recipe).join(", ");
         let pipeline = changes::of_pipelines(&self.pipeline, &now.pipeline).join(", ");
         let checks = [
@@ -58,6 +57,8 @@ impl Identity {
             (self.network != now.network, "the network has changed: its text, or what `--set` gives".to_string()),
             (self.data != now.data, "the training data has changed".to_string()),
             (self.recipe != now.recipe, format!("the recipe has changed: {recipe}")),
+            (self.seed != now.seed, format!("`seed` was {} and is {}", self.seed, now.seed)),
+            (self.batch != now.batch, format!("`batch` was {} and is {}", self.batch, now.batch)),
             (self.pipeline != now.pipeline, format!("how images are prepared has changed: {pipeline}")),
         ];
         checks.into_iter().find(|(differs, _)| *differs).map(|(_, text)| text)

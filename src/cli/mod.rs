@@ -14,6 +14,7 @@ mod fmt;
 mod fold;
 mod glob;
 mod inspect;
+mod meaning;
 mod model_file;
 mod named;
 mod new;
@@ -30,7 +31,7 @@ mod train;
 mod tune;
 mod weights;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use ninc_runtime::image::profile;
 use options::GlobalOptions;
 use output::Failure;
@@ -81,8 +82,9 @@ enum Command {
 
 pub fn main() -> ExitCode {
     signals::limit_is_an_error();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches();
+    let (cli, given) = match parsed.and_then(|given| Ok((Cli::from_arg_matches(&given)?, given))) {
+        Ok(parsed) => parsed,
         Err(e) => {
             // Help and version go to stdout with code 0, errors to stderr with 2; a closed pipe changes neither.
             let _ = e.print();
@@ -92,7 +94,9 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let bench = matches!(cli.command, Command::Bench(_));
-    let may = global.at_most(sides).and_then(|()| if bench { Ok(()) } else { global.refuse_int8() });
+    let may = meaning::check(&given);
+    let may = may.and_then(|()| global.at_most(sides));
+    let may = may.and_then(|()| if bench { Ok(()) } else { global.refuse_int8() });
     let done = may.and_then(|()| match &cli.command {
         Command::New(args) => new::run(args, global),
         Command::Check(args) => check::run(args, global),

@@ -40,8 +40,7 @@ impl GlobalOptions {
 
 /// Reads a model file's text.
 pub fn text(path: &Path) -> Done<String> {
-    // Beyond its own bound the front end wants to say it itself, with a code.
-    let bytes = files::read(path, 4 * front::MAX_BYTES as u64)?;
+    let bytes = files::read(path, front::MAX_BYTES as u64)?;
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
         let error = Error::new(format!("{} is not text: line {line} is not valid UTF-8", path.display()));

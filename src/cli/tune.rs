@@ -84,13 +84,16 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let apart = GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items).map(|t| (t, Fusion::Never));
     let fused = Fusion::ROWS.into_iter().map(Fusion::Rows).chain([Fusion::Auto]).map(|f| (GroupTile::ALL[0], f));
     let mut seen = Seen::default();
-    for (tile, fusion) in apart.chain(fused) {
-        for train in [false, true] {
-            if !train || model.train.is_some() {
-                let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
-                let target = target.with_gpu(|gpu| gpu.fusion = fusion);
-                seen.measure(&model, global, (train, batch), target, (tile, fusion))?;
-            }
+    let forms: Vec<_> = apart.chain(fused).collect();
+    let modes: &[bool] = if model.train.is_some() { &[false, true] } else { &[false] };
+    for (number, &(tile, fusion)) in forms.iter().enumerate() {
+        // Each takes seconds to minutes.
+        let form = if fusion == Fusion::Never { tile.name() } else { fusion.name() };
+        output::note(&format!("measuring {} of {}: {form}", number + 1, forms.len()));
+        for &train in modes {
+            let target = Target::gpu_with(tile, Arc::default()).limited(device.local_bytes, device.group_items);
+            let target = target.with_gpu(|gpu| gpu.fusion = fusion);
+            seen.measure(&model, global, (train, batch), target, (tile, fusion))?;
         }
     }
     let best = seen.best();

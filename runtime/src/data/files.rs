@@ -1,5 +1,6 @@
 //! Reading files that nobody vouches for: sizes are bounded before memory is taken, and every failure names the file.
 
+use crate::words::grouped;
 use crate::{Error, Result};
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
@@ -25,6 +26,7 @@ pub fn read(path: &Path, cap: u64) -> Result<Vec<u8>> {
 pub fn rest(file: File, mut bytes: Vec<u8>, path: &Path, cap: u64) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
     if length > cap {
+        let (length, cap) = (grouped(length), grouped(cap));
         return Err(Error::new(format!("{} has {length} bytes, more than the {cap} that it may have", path.display())));
     }
     let read = bytes.len() as u64;

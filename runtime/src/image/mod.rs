@@ -15,7 +15,9 @@ use crate::spec::{Grey, Pictures, Resize};
 use crate::{Error, Result};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits,
+};
 use print::Print;
 use resize::Raster;
 use std::fs::File;
@@ -139,11 +141,28 @@ pub fn png(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Resul
     Ok(bytes)
 }
 
+/// Says why a picture cannot be decoded: in our words, and behind them in the decoder's, as far as its first colon.
+fn unreadable(path: &Path, error: &ImageError) -> Error {
+    let text = error.to_string();
+    let own = text.strip_prefix("Format error decoding ").and_then(|rest| rest.split_once(": ")).map(|(_, own)| own);
+    let reason: String = own.unwrap_or(&text).split(": ").next().unwrap_or_default().chars().take(80).collect();
+    let (what, help) = match error {
+        ImageError::Limits(_) => (
+            format!("it has more than {SIDE} pixels a side, or needs more than {} MiB decoded", BYTES >> 20),
+            "make it smaller",
+        ),
+        ImageError::Unsupported(_) => (format!("it is of a kind that is not read ({reason})"), "save it as a PNG"),
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            ("it is cut short".into(), "get the file again")
+        }
+        ImageError::IoError(e) => (e.to_string(), "the file may be damaged"),
+        _ => (format!("its data are damaged ({reason})"), "get the file again"),
+    };
+    Error::new(format!("{} is not a readable picture: {what}", path.display())).with_help(help)
+}
+
 /// Decodes the whole picture, turned as its file says that it is to be shown. `path` is for messages.
 fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
-    let unreadable = |e: String| {
-        Error::new(format!("{} is not a readable picture: {e}", path.display())).with_help("the file may be damaged")
-    };
     let Ok(format) = image::guess_format(bytes) else {
         return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
             .with_help(format!("{KINDS} are, and .npy arrays of numbers")));
@@ -154,13 +173,13 @@ fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
         ImageFormat::Png => turned = png_exif(bytes).map_err(|what| files::cut(path, what))?,
         _ => ends::check(format, bytes).map_err(|what| files::cut(path, what))?,
     }
-    let mut decoder = opened(Cursor::new(bytes), format).map_err(|e| unreadable(e.to_string()))?;
+    let mut decoder = opened(Cursor::new(bytes), format).map_err(|e| unreadable(path, &e))?;
     // Neither is a reason to refuse a picture.
     let turned = turned.or_else(|| decoder.orientation().ok()).unwrap_or(Orientation::NoTransforms);
     if let Ok(Some(profile)) = decoder.icc_profile() {
         profile::look(&profile, path);
     }
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(e.to_string()))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(path, &e))?;
     image.apply_orientation(turned);
     Ok(image)
 }
