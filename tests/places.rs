@@ -2,7 +2,7 @@
 //! work that it did not make.
 
 use crate::cli::Place;
-use crate::data::npy_bytes;
+use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::echo;
 use ninc_runtime::store::{Store, System};
 use ninc_runtime::{Tensor, npy};
@@ -65,6 +65,20 @@ fn what_is_read_is_not_replaced() {
             "is read by this command too",
         );
     }
+    // The data that the text names.
+    let array = |descr: &str, shape: &str, size: usize| npy_bytes(descr, shape, &vec![3; size]);
+    let arrays = [("x.npy", array("|u1", "(9, 1, 8, 8)", 576)), ("y.npy", array("|u1", "(9,)", 9))];
+    fs::write(place.path("d.npz"), zip_bytes(&arrays)).expect("written");
+    let data = fs::read(place.path("d.npz")).expect("there");
+    let text = fs::read_to_string(place.path("tiny.nin")).expect("there").replace("= digits", "= npz(\"d.npz\")");
+    fs::write(place.path("tiny.nin"), text).expect("written");
+    place.bad(2, &["train", "tiny.nin", "--preview", "d.npz"], "is read by this command too");
+    place.bad(
+        2,
+        &["eval", "tiny.nin", "--weights", "echo.safetensors", "--report", "d.npz"],
+        "is read by this command too",
+    );
+    assert_eq!(fs::read(place.path("d.npz")).expect("there"), data);
     place.bad(2, &["weights", "echo.safetensors", "-o", "echo.safetensors"], "is read by this command too");
     assert_eq!(fs::read(place.path("echo.safetensors")).expect("there"), weights);
 }

@@ -113,7 +113,9 @@ pub fn not_read(outputs: &[(&str, &Path)], inputs: &[&Path]) -> Done {
     let file = |path: &Path| path.metadata().map_or(true, |there| there.is_file());
     for (i, (option, out)) in outputs.iter().enumerate().filter(|(_, (_, out))| file(out)) {
         let place = real(out);
-        let problem = match inputs.iter().any(|input| real(input) == place) {
+        // A file of a folder that is read, or a new one beside those.
+        let within = |input: &Path| out.exists() && input.is_dir() && place.starts_with(real(input));
+        let problem = match inputs.iter().any(|input| real(input) == place || within(input)) {
             true => "is read by this command too",
             false if outputs[..i].iter().any(|(_, other)| real(other) == place) => "gets two results",
             false => continue,

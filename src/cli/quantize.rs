@@ -102,7 +102,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "run it as it is",
         ));
     };
-    output::not_read(&[("--out", &args.out)], &[&args.file, &path])?;
+    let read = [Some(&args.file), Some(&path), args.data.as_ref()].into_iter().flatten().map(PathBuf::as_path);
+    output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
     let weights = args.renames.read(&path)?;
     if weights.formats.is_some() {
         return Err(usage(

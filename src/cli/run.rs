@@ -90,7 +90,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     inputs::check(args)?;
     let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
     let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
-    let read = args.inputs.iter().chain([&args.file]).chain(&weights_path).map(PathBuf::as_path);
+    let read = args.inputs.iter().chain([&args.file]).chain(&weights_path).chain(&args.data).map(PathBuf::as_path);
     output::not_read(&outputs, &read.collect::<Vec<_>>())?;
     let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
         let model = global.with_formats(&model, formats)?;

@@ -125,9 +125,6 @@ fn saving(args: &Args) -> Saving {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut model = global.model(&args.file)?;
-    let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
-    let read = [Some(&args.file), args.data.as_ref(), args.weights.as_ref()].into_iter().flatten();
-    output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;
     args.renames.need(args.weights.as_deref())?;
@@ -142,6 +139,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
     let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
+    let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
+    let read = [Some(&args.file), place.as_ref(), args.weights.as_ref()].into_iter().flatten();
+    output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
     output::note(contents::text(&model, place.as_deref(), &sets).trim_end());
     // Their contents are part of what a checkpoint remembers, and find decoded ones.
     let how = if args.check_data { Look::Whole } else { Look::Contents };
