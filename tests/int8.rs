@@ -144,6 +144,34 @@ fn formats_may_be_mixed() {
     }
 }
 
+/// A micro-kernel that takes too many registers would run by narrow vectors, many times slower, and say nothing.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn products_fit_the_registers() {
+    use ninc::back::x86::{Features, emit};
+    for text in NETS {
+        let model = model(text);
+        let (network, quantised) = quantised(&model, Method::MinMax);
+        for (isa, vnni) in [(Isa::Avx2, false), (Isa::Avx2, true), (Isa::Avx512, false), (Isa::Avx512, true)] {
+            let target = Target::portable(true).with_vectors(isa).with_cpu(|cpu| cpu.vnni = vnni);
+            if !isa.present() {
+                continue;
+            }
+            let options = Options { target: Some(target), ..Options::default() };
+            let program = network.program(Some(&quantised), &IMAGE, &options).unwrap();
+            let compiled = program.compiled.as_ref().unwrap();
+            let products = compiled.module.micro_kernels.values().filter(|kernel| kernel.name.starts_with("bytes_"));
+            let mut count = 0;
+            for kernel in products {
+                count += 1;
+                emit(kernel, isa, Features { vnni, ..Features::default() })
+                    .unwrap_or_else(|e| panic!("{isa:?} {vnni} {}: {e}", kernel.name));
+            }
+            assert!(count > 3, "{isa:?} {vnni}: {count}");
+        }
+    }
+}
+
 #[test]
 fn weights_of_bytes_are_made_kept_and_refused() {
     let place = Place::new();

@@ -211,7 +211,8 @@ fn the_peak_of_a_precision_is_that_of_its_unit() {
         (false, Terms::Bf16, vector),
         (false, Terms::Bytes, vector / 2 * 4),
     ] {
-        let target = Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.tiles = tiles);
+        let target =
+            Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| (cpu.tiles, cpu.vnni) = (tiles, false));
         let builder = peak::builder(&target, terms);
         let module = verify::verify(builder.module).expect("a valid module");
         let kernel = module.kernels.values().next().expect("one kernel");

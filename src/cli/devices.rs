@@ -4,6 +4,7 @@ use super::options::GlobalOptions;
 use super::output::{self, Done};
 use ninc::pipeline::{self, Device};
 use ninc_runtime::opencl;
+use ninc_runtime::words::counted;
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -38,7 +39,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let mut rows = vec![
         vec!["device".into(), "what it is".into()],
-        vec!["cpu".into(), format!("this processor, {architecture}, {threads} threads; {}", features.join(" "))],
+        vec![
+            "cpu".into(),
+            format!("this processor, {architecture}, {}; {}", counted(threads, "thread"), features.join(" ")),
+        ],
         vec!["interp".into(), "the reference interpreter: slow, and right by definition".into()],
     ];
     rows.extend(found.iter().flatten().map(|device| vec![format!("opencl:{}", device.index), about(device)]));
@@ -91,6 +95,7 @@ fn features() -> Vec<&'static str> {
             ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
             ("avx512_bf16", std::is_x86_feature_detected!("avx512bf16")),
             ("avx512_vnni", std::is_x86_feature_detected!("avx512vnni")),
+            ("avx_vnni", std::is_x86_feature_detected!("avxvnni")),
             // Only where the system lets this process use them.
             ("amx_bf16", ninc_runtime::tiles::permitted()),
             ("amx_int8", ninc_runtime::tiles::permitted()),

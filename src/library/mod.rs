@@ -59,7 +59,12 @@ fn needs(target: &Target) -> i64 {
         Isa::Avx2 => 3,
         Isa::Avx512 => 7,
     };
-    level + if target.cpu().bf16 { 8 } else { 0 } + if target.cpu().vnni { 16 } else { 0 }
+    let vnni = match target.cpu().isa {
+        _ if !target.cpu().vnni => 0,
+        Isa::Avx512 => 16,
+        _ => 32,
+    };
+    level + if target.cpu().bf16 { 8 } else { 0 } + vnni
 }
 
 /// A program for all levels, and what belongs to it.

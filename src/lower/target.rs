@@ -199,8 +199,8 @@ impl Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
         let portable = Target { cache, ..Target::portable(host_fma()) };
         let machine = match isa {
-            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(), tiles: host_tiles() },
-            _ => Cpu { isa, bf16: false, vnni: false, tiles: false },
+            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(isa), tiles: host_tiles() },
+            _ => Cpu { isa, bf16: false, vnni: host_vnni(isa), tiles: false },
         };
         Target { machine: Machine::Cpu(machine), ..portable.with_vectors(isa) }
     }
@@ -221,11 +221,18 @@ fn host_tiles() -> bool {
     return false;
 }
 
-fn host_vnni() -> bool {
+fn host_vnni(isa: Isa) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx512vnni");
+    return match isa {
+        Isa::Avx512 => std::is_x86_feature_detected!("avx512vnni"),
+        Isa::Avx2 => std::is_x86_feature_detected!("avxvnni"),
+        Isa::Portable => false,
+    };
     #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    return {
+        let _ = isa;
+        false
+    };
 }
 
 fn host_fma() -> bool {

@@ -1,6 +1,6 @@
 //! Choice of the register tile.
 
-use super::target::{Isa, Target};
+use super::target::{Cpu, Isa, Target};
 
 /// A register tile: rows x vectors of accumulators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,12 +56,36 @@ pub fn tile(target: &Target, m: usize, n: usize) -> Tile {
 
 /// Like [`tile`], where a tile has other costs too: `factor` of its time.
 pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64) -> Tile {
+    tile_within(target, m, n, budget(target), |rows, vectors| rows * vectors + vectors + 1, factor)
+}
+
+/// The tile for products of four bytes at a time, whose parts lie in registers where they are widened: even and odd
+/// bytes of each vector of B, those of a broadcast, a mask and a product.
+pub fn tile_of_bytes(target: &Target, m: usize, n: usize) -> Tile {
+    match target.cpu() {
+        Cpu { vnni: false, isa: Isa::Avx2 | Isa::Avx512, .. } => {
+            let demand = |rows, vectors| rows * vectors + 2 * vectors + 4;
+            tile_within(target, m, n, target.registers as usize, demand, |_| 1.0)
+        }
+        _ => tile(target, m, n),
+    }
+}
+
+/// The tile that wastes least of those whose `demand` of registers, by rows and vectors, is at most `registers`.
+fn tile_within(
+    target: &Target,
+    m: usize,
+    n: usize,
+    registers: usize,
+    demand: impl Fn(usize, usize) -> usize,
+    factor: impl Fn(Tile) -> f64,
+) -> Tile {
     let lanes = target.lanes;
     let (m, width) = (m.max(1), n.div_ceil(lanes as usize).max(1));
     let mut best = (f64::INFINITY, Tile { rows: 1, vectors: 1, lanes });
     for vectors in 1..=width.min(8) {
         for rows in 1..=m.min(16) {
-            if rows * vectors + vectors + 1 > budget(target) {
+            if demand(rows, vectors) > registers {
                 break;
             }
             let tile = Tile { rows, vectors, lanes };

@@ -9,11 +9,12 @@ use ninc::kernel::interp::{f32_bytes, i32_bytes};
 use ninc::kernel::ir::*;
 
 const PLAIN: Features = Features { bf16: false, vnni: false, tiles: false };
+const VNNI: Features = Features { bf16: false, vnni: true, tiles: false };
 const ALL: Features = Features { bf16: true, vnni: true, tiles: false };
 
 /// All machines, with the lanes that each has.
 fn machines(mut run: impl FnMut(Isa, Features, u32)) {
-    for (isa, features) in [(Isa::Avx2, PLAIN), (Isa::Avx512, PLAIN), (Isa::Avx512, ALL)] {
+    for (isa, features) in [(Isa::Avx2, PLAIN), (Isa::Avx2, VNNI), (Isa::Avx512, PLAIN), (Isa::Avx512, ALL)] {
         for lanes in [1, 2, 4, 8, 16] {
             if lanes <= 8 || isa == Isa::Avx512 {
                 run(isa, features, lanes);

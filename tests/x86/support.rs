@@ -24,12 +24,16 @@ pub fn host_has(isa: Isa, features: Features) -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
+    let vnni = match isa {
+        Isa::Avx512 => is_x86_feature_detected!("avx512vnni"),
+        _ => is_x86_feature_detected!("avxvnni"),
+    };
     let extra = (!features.bf16 || is_x86_feature_detected!("avx512bf16"))
-        && (!features.vnni || is_x86_feature_detected!("avx512vnni"))
+        && (!features.vnni || vnni)
         && (!features.tiles || ninc_runtime::tiles::permitted());
     match isa {
         Isa::Avx512 => widest && extra,
-        _ => wide,
+        _ => wide && extra,
     }
 }
 
@@ -160,6 +164,7 @@ pub fn check_encodings(code: &[u8], isa: Isa) {
             use CpuidFeature::*;
             let ok = match feature {
                 X64 | INTEL8086 | INTEL186 | INTEL386 | MULTIBYTENOP | CMOV | AVX | AVX2 | FMA => true,
+                AVX_VNNI => isa == Isa::Avx2,
                 AMX_TILE | AMX_BF16 | AMX_INT8 => isa == Isa::Avx512,
                 AVX512F | AVX512BW | AVX512DQ | AVX512VL | AVX512_BF16 | AVX512_VNNI => isa == Isa::Avx512,
                 _ => false,

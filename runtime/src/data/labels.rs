@@ -51,7 +51,7 @@ pub fn out_of_range(label: usize, row: u32, part: &str, all: &[u32], classes: us
     let outputs = format!("{known} outputs (`--set classes={known}`, if that is a parameter of its text)");
     let apart = most as usize + 1 != least as usize + known;
     let numbering = match least {
-        _ if apart => format!("number them without gaps: `numpy.unique(y, return_inverse=True)[1]`"),
+        _ if apart => "number them without gaps: `numpy.unique(y, return_inverse=True)[1]`".into(),
         1.. => format!("number them from 0: `y - {least}`"),
         0 => String::new(),
     };

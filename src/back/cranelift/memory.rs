@@ -165,13 +165,19 @@ impl Gen<'_, '_> {
         match elem {
             Elem::Bf16 => {
                 let halves = self.narrow_bf16(value);
-                let packed = self.shuffle(halves, halves, [0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13]);
+                // With their signs, they are narrowed without a change of bits, on processors without `pshufb` too.
+                let high = self.shift(Binary::Shl, halves, 16);
+                let signed = self.shift(Binary::ShrS, high, 16);
+                let packed = self.b.ins().snarrow(signed, signed);
                 let packed = self.cast(types::I64X2, packed);
                 let eight = self.b.ins().extractlane(packed, 0u8);
                 self.b.ins().store(flags(), eight, pointer, at);
             }
             Elem::U8 | Elem::I8 => {
-                let packed = self.shuffle(value, value, [0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12]);
+                let low = self.words(true, 0xff);
+                let bytes = self.b.ins().band(value, low);
+                let halves = self.b.ins().snarrow(bytes, bytes);
+                let packed = self.b.ins().unarrow(halves, halves);
                 let packed = self.cast(types::I32X4, packed);
                 let four = self.b.ins().extractlane(packed, 0u8);
                 self.b.ins().store(flags(), four, pointer, at);

@@ -15,6 +15,7 @@ use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use object::write::Relocation;
 use object::{RelocationEncoding, RelocationFlags, RelocationKind, SectionFlags, SectionKind, elf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Extensions of x86-64-v2 and v3 that Cranelift can use, by its names.
 const V2: [&str; 6] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"];
@@ -47,16 +48,27 @@ pub struct Object {
     pub code_bytes: usize,
     /// Stack frames of all functions.
     frames: Vec<(FuncId, Frames)>,
+    /// Functions that Cranelift calls for operations which the target lacks: nobody has them when the library is
+    /// loaded.
+    missing: Arc<Mutex<Vec<String>>>,
 }
 
 impl Object {
     /// Starts an object; `target` is the least that all code in it needs, and kernels may be for more.
     pub fn new(name: &str, triple: &str, target: &Target) -> Result<Object, EmitError> {
         let isa = isa_for(triple, target, Effort::Kernel)?;
-        let builder =
-            ObjectBuilder::new(isa, name, cranelift_module::default_libcall_names()).map_err(|e| bug(e.to_string()))?;
+        let missing = Arc::new(Mutex::new(vec![]));
+        let (seen, named) = (missing.clone(), cranelift_module::default_libcall_names());
+        let names = move |call| {
+            let name = named(call);
+            if name.starts_with("__cranelift") {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+            }
+            name
+        };
+        let builder = ObjectBuilder::new(isa, name, Box::new(names)).map_err(|e| bug(e.to_string()))?;
         let module = ObjectModule::new(builder);
-        Ok(Object { module, triple: triple.into(), target: target.clone(), code_bytes: 0, frames: vec![] })
+        Ok(Object { module, triple: triple.into(), target: target.clone(), code_bytes: 0, frames: vec![], missing })
     }
 
     /// Adds a module's kernels, their symbols under `prefix`; returns them in their order.
@@ -134,6 +146,9 @@ impl Object {
 
     /// Writes the object file's bytes. `at_end` is called when the code is unloaded or the program ends.
     pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, EmitError> {
+        if let Some(name) = self.missing.lock().unwrap_or_else(PoisonError::into_inner).first() {
+            return Err(bug(format!("the code calls {name}, which no library has")));
+        }
         let isa = isa_for(&self.triple, &self.target, Effort::Kernel)?;
         let mut product = self.module.finish();
         unwind::write(&mut product, isa.as_ref(), self.frames)?;

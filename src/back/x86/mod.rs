@@ -63,7 +63,7 @@ pub fn emit(micro_kernel: &MicroKernel, isa: Isa, features: Features) -> Result<
         let what = format!("micro-kernel {}: tiles need AMX beside AVX-512", micro_kernel.name);
         return Err(EmitError::Unsupported(what));
     }
-    let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni && evex };
+    let machine = Machine { evex, bf16: features.bf16 && evex, vnni: features.vnni };
     let info = analyse::analyse(micro_kernel, evex)?;
     // All constants of loops in registers if they fit, else the most used ones.
     let first = lower::lower(micro_kernel, &info, machine, &[])?;

@@ -12,7 +12,7 @@ impl Lower<'_> {
     pub(super) fn compute(&mut self, op: &Op, block: u32, only_bytes: bool) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),
-            Op::Unary { op: Unary::ToByte, value } => self.to_byte(value, only_bytes),
+            Op::Unary { op: Unary::ToByte, value } => self.round_to_byte(value, only_bytes),
             Op::Unary { op, value } => self.unary(op, value),
             Op::Binary { op, left, right } => self.binary(op, left, right),
             Op::Fma { a, b, c } => self.fma([a, b, c], block),
@@ -76,7 +76,7 @@ impl Lower<'_> {
     }
 
     /// Rounds to a byte. Where that is all that becomes of it, negative numbers stay: see `store_bytes`.
-    fn to_byte(&mut self, value: Val, only_bytes: bool) -> Result<VReg, EmitError> {
+    fn round_to_byte(&mut self, value: Val, only_bytes: bool) -> Result<VReg, EmitError> {
         let width = self.width(value);
         let value = self.reg(value)?;
         let most = self.constant(Const::Each(255f32.to_bits()), width);
@@ -335,24 +335,41 @@ impl Lower<'_> {
     }
 
     /// Multiplies without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow
-    /// 32 bits.
+    /// 32 bits. A factor is widened once for all products that it is part of.
     fn dot_bytes(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
         let width = self.width(acc);
-        let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
         if self.vnni {
+            let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
             return Ok(self.modify(VOp::DotU8I8, width, acc, vec![a.into(), b.into()]));
         }
-        let shift = |l: &mut Self, op, v: VReg| l.emit(op, width, vec![v.into(), Src::Imm(8)]);
-        let bytes = self.constant(Const::Each(0x00ff_00ff), width);
-        let a_even = self.emit(VOp::And, width, vec![a.into(), bytes.into()]);
-        let b_even = shift(self, VOp::ShlW, b);
-        let b_even = shift(self, VOp::ShrSW, b_even);
+        let acc = self.reg(acc)?;
+        let [a_even, a_odd] = self.widened(a, false, width)?;
+        let [b_even, b_odd] = self.widened(b, true, width)?;
         let even = self.emit(VOp::MAddWd, width, vec![a_even.into(), b_even.into()]);
-        let a_odd = shift(self, VOp::ShrUW, a);
-        let b_odd = shift(self, VOp::ShrSW, b);
         let odd = self.emit(VOp::MAddWd, width, vec![a_odd.into(), b_odd.into()]);
         let sum = self.emit(VOp::AddD, width, vec![even.into(), odd.into()]);
         Ok(self.emit(VOp::AddD, width, vec![acc.into(), sum.into()]))
+    }
+}
+
+impl Lower<'_> {
+    /// Even and odd bytes as 16-bit words.
+    fn widened(&mut self, value: Val, signed: bool, width: Width) -> Result<[VReg; 2], EmitError> {
+        if let Some(parts) = self.widened.get(&(value, signed)) {
+            return Ok(*parts);
+        }
+        let bytes = self.reg(value)?;
+        let shift = |l: &mut Self, op, v: VReg| l.emit(op, width, vec![v.into(), Src::Imm(8)]);
+        let even = if signed {
+            let high = shift(self, VOp::ShlW, bytes);
+            shift(self, VOp::ShrSW, high)
+        } else {
+            let mask = self.constant(Const::Each(0x00ff_00ff), width);
+            self.emit(VOp::And, width, vec![bytes.into(), mask.into()])
+        };
+        let odd = shift(self, if signed { VOp::ShrSW } else { VOp::ShrUW }, bytes);
+        self.widened.insert((value, signed), [even, odd]);
+        Ok([even, odd])
     }
 }
 

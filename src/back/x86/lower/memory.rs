@@ -194,7 +194,7 @@ impl Lower<'_> {
         Ok(true)
     }
 
-    /// Is the value one that `to_byte` left negative?
+    /// Is the value one that `round_to_byte` left negative?
     fn rounded_to_byte(&self, value: Val) -> bool {
         self.info.values[value].to_byte && self.info.only_bytes(value)
     }
@@ -235,7 +235,7 @@ impl Lower<'_> {
         self.blend(is_nan, Src::Reg(nan), rounded, width)
     }
 
-    /// Stores the low 16 or 8 bits of the first lanes; `rounded`: those that `to_byte` gave.
+    /// Stores the low 16 or 8 bits of the first lanes; `rounded`: those that `round_to_byte` gave.
     fn store_narrow(&mut self, elem: Elem, mem: Mem, value: VReg, lanes: u32, count: u32, rounded: bool) {
         let width = Width::of_lanes(lanes);
         let bytes = elem.bytes() as i64;

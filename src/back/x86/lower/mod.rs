@@ -88,6 +88,8 @@ pub(super) struct Lower<'a> {
     /// Registers that hold bytes from row to row of a tile.
     pitches: HashMap<i64, VReg>,
     hoisted: HashMap<Const, VReg>,
+    /// Even and odd bytes of factors of this block, widened.
+    widened: HashMap<(Val, bool), [VReg; 2]>,
     constants: BTreeMap<Const, u64>,
     position: u32,
     blocks: u32,
@@ -119,6 +121,7 @@ pub fn lower(micro_kernel: &MicroKernel, info: &Info, machine: Machine, hoist: &
         int_vars: HashMap::new(),
         pitches: HashMap::new(),
         hoisted: HashMap::new(),
+        widened: HashMap::new(),
         constants: BTreeMap::new(),
         position: 0,
         blocks: 0,
@@ -217,6 +220,7 @@ impl Lower<'_> {
     fn block(&mut self, body: &[Inst]) -> Result<(), EmitError> {
         let block = self.blocks;
         self.blocks += 1;
+        let outer = std::mem::take(&mut self.widened);
         let mut rest = body.iter();
         while let Some(inst) = rest.next() {
             self.position += 1;
@@ -240,6 +244,7 @@ impl Lower<'_> {
                 Inst::Loop { .. } => self.repeat(inst)?,
             }
         }
+        self.widened = outer;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::product::Product;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Elem, Expr, Index, Memory, MicroKernelId, Param};
 use crate::lower::target::{Batch, Target};
-use crate::lower::tile::{Tile, tile};
+use crate::lower::tile::{Tile, tile_of_bytes};
 use crate::lower::{BufferId, LowerCx, Method, code};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{panel_loop, pieces};
@@ -75,7 +75,7 @@ impl Shape {
 pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
     let shape = Shape::new(cx.target, &link.geometry);
     let (g, terms) = (shape.g, shape.terms);
-    let tile = tile(cx.target, g.out[1], g.outputs);
+    let tile = tile_of_bytes(cx.target, g.out[1], g.outputs);
     let weights = panels(cx, link.weights, terms, g.outputs, tile.columns());
     let mut k = KernelBuilder::new(name(&shape, tile, link));
     let source = k.buffer("x", Elem::U8, Access::Read);
