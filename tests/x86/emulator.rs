@@ -565,8 +565,8 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vdpbf16ps => map(n, |l| {
             let flush = |x: f32| if x.is_subnormal() { 0.0 * x } else { x };
             let (x, y) = (lane(a, l), lane(b, l));
-            let odd = flush(f(x & 0xffff_0000)).mul_add(flush(f(y & 0xffff_0000)), flush(f(lane(d, l))));
-            flush(flush(f(x << 16)).mul_add(flush(f(y << 16)), flush(odd))).to_bits()
+            let odd = tiles::flushed(flush(f(x & 0xffff_0000)), flush(f(y & 0xffff_0000)), flush(f(lane(d, l))));
+            flush(tiles::flushed(flush(f(x << 16)), flush(f(y << 16)), flush(odd))).to_bits()
         }),
         Vpdpbusd => map(n, |l| {
             let (x, y) = (lane(a, l).to_le_bytes(), lane(b, l).to_le_bytes());

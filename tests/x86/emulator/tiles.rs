@@ -56,10 +56,24 @@ impl Machine<'_> {
 fn pairs(c: u32, a: &[u32; 16], b: [u32; 16]) -> u32 {
     let number = |w: u32| if w & 0x7f80_0000 == 0 { f32::from_bits(w & 0x8000_0000) } else { f32::from_bits(w) };
     let again = |x: f32| number(x.to_bits());
-    let sum =
-        |of: fn(u32) -> u32| a.iter().zip(b).fold(0.0, |sum, (a, b)| again(number(of(*a)).mul_add(number(of(b)), sum)));
+    let sum = |of: fn(u32) -> u32| {
+        a.iter().zip(b).fold(0.0, |sum, (a, b)| again(flushed(number(of(*a)), number(of(b)), sum)))
+    };
     let both = again(sum(|w| w << 16) + sum(|w| w >> 16 << 16));
     again(number(c) + both).to_bits()
+}
+
+/// `a · b + c`, 0 where the exact sum is so far below 2^-126 that 24 bits cannot round it up to that: the sum and its
+/// error in float64 are exact.
+pub fn flushed(a: f32, b: f32, c: f32) -> f32 {
+    let (product, c64) = (f64::from(a) * f64::from(b), f64::from(c));
+    let sum = product + c64;
+    let other = sum - product;
+    let error = (product - (sum - other)) + (c64 - other);
+    let least = 2f64.powi(-126) - 2f64.powi(-151);
+    let below = sum.abs() < least || sum.abs() == least && error * sum < 0.0;
+    let rounded = a.mul_add(b, c);
+    if below && rounded != 0.0 { 0f32.copysign(rounded) } else { rounded }
 }
 
 fn bytes(c: u32, a: &[u32; 16], b: [u32; 16]) -> u32 {
