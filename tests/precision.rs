@@ -221,4 +221,13 @@ fn the_peak_of_a_precision_is_that_of_its_unit() {
         assert_eq!(micro_kernel.has_tiles(), tiles && terms != Terms::Floats);
         emit(micro_kernel, Isa::Avx512, Features { tiles, ..Features::default() }).expect("it fits the registers");
     }
+    for (isa, vnni) in [(Isa::Avx2, false), (Isa::Avx2, true), (Isa::Avx512, true)] {
+        let target = Target::portable(true).with_vectors(isa).with_cpu(|cpu| cpu.vnni = vnni);
+        for terms in [Terms::Floats, Terms::Bytes] {
+            let module = verify::verify(peak::builder(&target, terms).module).expect("a valid module");
+            let micro_kernel = module.micro_kernels.values().next().expect("one micro-kernel");
+            let code = emit(micro_kernel, isa, Features { vnni, ..Features::default() });
+            assert!(code.is_ok(), "{isa:?} {vnni} {terms:?}: {:?}", code.err());
+        }
+    }
 }

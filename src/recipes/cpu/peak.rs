@@ -69,8 +69,9 @@ fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usi
 
 /// Writes products of four bytes at a time by vectors: `(y, terms)`, and the sums that it stores.
 fn bytes(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
-    // Without an instruction of their own, products take registers for what is widened, and sums wait for less.
-    let count = if target.cpu().vnni { accumulators(target) } else { accumulators(target) / 2 };
+    // Without an instruction of their own, products take registers for what is widened, and sums wait for less; with
+    // it, two units of five cycles.
+    let count = if target.cpu().vnni { 10 } else { accumulators(target) / 2 };
     let lanes = target.lanes;
     let spec = code(format!("peak_bytes_{count}v{lanes}"), (lanes, count), |&(lanes, count), b| {
         let (y, terms) = (b.pointer("y", Elem::I32, Access::Write), b.pointer("terms", Elem::I32, Access::Read));
