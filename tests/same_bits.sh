@@ -28,6 +28,10 @@ model, place, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 text = open(model).read()
 dims = [int(n) for n in re.search(r"input image: \[([\d, ]+)\]", text)[1].split(",")]
 classes = int(re.search(r"classes = (\d+)", text)[1])
+if classes > count:
+    # Each class needs an image to learn from.
+    text = text.replace(f"classes = {classes}", f"classes = {count // 2}")
+    classes = count // 2
 data = re.search(r"^data \{.*?^\}\n", text, re.S | re.M)[0]
 own = "\n".join(line for line in data.splitlines() if re.match(r"\s*augment", line))
 open(f"{place}/model.nin", "w").write(text.replace(data, f"data {{\n    source = npz(\"data.npz\")\n{own}\n}}\n"))
@@ -45,7 +49,7 @@ def npy(shape, kind, values):
     return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + values.tobytes()
 def images(labels):
     return npy([len(labels), *dims], "<f4", array.array("f", [v for label in labels for v in image(label)]))
-train = [draw.randrange(classes) for _ in range(count)]
+train = [i if i < classes else draw.randrange(classes) for i in range(count)]
 with zipfile.ZipFile(f"{place}/data.npz", "w") as out:
     for name, labels in (("", train), ("_test", train[:4])):
         out.writestr(f"x{name}.npy", images(labels))
