@@ -279,8 +279,8 @@ fn bf16_rounding() {
     });
 }
 
-/// Bytes at ties, outside of their range and far outside: in rows of two vectors, one of which has both rows' stores
-/// together, in parts, and where something else reads them too.
+/// Rounds numbers at ties, outside 0 to 255 and far outside, infinities and NaN, to bytes. They are stored as two rows
+/// of two vectors each, as part of a vector, and as a vector that a second store of whole words reads too.
 #[test]
 fn byte_rounding() {
     let (odd, even) = (0.5, 1.5);

@@ -99,7 +99,7 @@ impl Place {
 
 /// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there,
 /// whole. A link stays and its target is written, with the owner and permissions that it had; a write-protected file is
-/// an error. What is no file, such as `/dev/stdout` or a pipe, is written to.
+/// an error. A path that does not name a regular file (a pipe, `/dev/stdout`, a device) is written to in place.
 pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
     let failed = |e: io::Error| Error::file("write", path, &e);
     let (target, old) = match Place::of(path).map_err(failed)? {
@@ -150,7 +150,8 @@ fn become_like(file: &File, old: &Metadata) -> io::Result<()> {
     if new.permissions() == old.permissions() { Ok(()) } else { file.set_permissions(old.permissions()) }
 }
 
-/// Writes to what is no file. This program's own output goes through its buffer, so that it keeps the order.
+/// Writes to a pipe or a device. This program's own standard output goes through its buffer, so that texts and these
+/// bytes come out in the order in which they were written.
 fn stream(place: &Path, bytes: &[u8]) -> io::Result<()> {
     if ["/proc/self/fd/1", "/dev/fd/1"].iter().any(|own| place == Path::new(own)) {
         let mut out = io::stdout().lock();

@@ -257,9 +257,7 @@ impl Meaning<'_> {
         }
         Ok((count, values))
     }
-}
 
-impl Meaning<'_> {
     /// What the numbers of an array are divided by, which run from and to `found`.
     fn divisor(&self, shown: &str, bytes: bool, found: Range) -> Done<f32> {
         match (self.args.range, self.learned) {

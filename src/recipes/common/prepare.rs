@@ -8,8 +8,8 @@ use crate::lower::{LowerCx, LowerError, Lowered, code};
 
 /// Parts in which sums of many numbers are kept: number i goes to part i mod 16.
 const PARTS: usize = 16;
-/// What float32's rounding may leave of the deviations of an image of one colour, root mean square, as a part of its
-/// largest number. A norm up to it is no contrast.
+/// Bound of the rounding errors of an image of one colour: the root mean square of its numbers' deviations from their
+/// mean, as a part of its largest number. An image whose deviations are no larger counts as flat and becomes zeros.
 pub const ROUNDING: f32 = 1.0 / (1 << 21) as f32;
 /// The smallest number by which local contrast divides.
 pub const LEAST_DEVIATION: f32 = 1e-4;

@@ -75,7 +75,8 @@ impl Lower<'_> {
         })
     }
 
-    /// Rounds to a byte. Where that is all that becomes of it, negative numbers stay: see `store_bytes`.
+    /// Rounds to a byte. Where that is all that becomes of it, negative numbers stay: the stores of `memory.rs` clamp
+    /// them.
     fn round_to_byte(&mut self, value: Val, only_bytes: bool) -> Result<VReg, EmitError> {
         let width = self.width(value);
         let value = self.reg(value)?;
@@ -350,9 +351,7 @@ impl Lower<'_> {
         let sum = self.emit(VOp::AddD, width, vec![even.into(), odd.into()]);
         Ok(self.emit(VOp::AddD, width, vec![acc.into(), sum.into()]))
     }
-}
 
-impl Lower<'_> {
     /// Even and odd bytes as 16-bit words.
     fn widened(&mut self, value: Val, signed: bool, width: Width) -> Result<[VReg; 2], EmitError> {
         if let Some(parts) = self.widened.get(&(value, signed)) {

@@ -227,8 +227,7 @@ impl Blocks {
         sums.split_off(early)
     }
 
-    /// The products behind which rows of the block before are finished: not while its tiles are still being stored,
-    /// nor in the last step, which has stores of its own.
+    /// The products behind which rows of the block before are finished: not while its tiles are still being stored.
     fn gaps(&self) -> std::ops::Range<usize> {
         let all = self.tiles() * self.steps.len();
         let begin = self.tiles() / 2;
