@@ -7,10 +7,12 @@ use super::preparation;
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use super::{classes, contents};
+use ninc_runtime::classes::Classes;
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::look::Look;
+use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Pixels, Sets, channel_order};
-use ninc_runtime::train::evaluate;
+use ninc_runtime::train::evaluate::{Evaluation, evaluate};
 use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
@@ -94,10 +96,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;
     if args.part == Part::Test && sets.is_split() && classes::own_files(&model) {
-        let (some, all) = (grouped(set.len() as u64), output::counted(sets.train.labels.len(), "image"));
-        output::note(&format!(
-            "note: {some} of {all} are tested, those that training keeps apart; `--part all` takes all"
-        ));
+        note_split(&set, &sets);
     }
     contents::look([&set], Look::Heads, global)?;
     args.cache.open();
@@ -105,11 +104,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let given = (&weights, weights_path.is_some());
     let preparation = preparation::of_weights(&model, &args.file, given, &sets.train, global)?;
     preparation.check(&set)?;
-    if set.images.dims[0] == 3 && !matches!(set.images.pixels, Pixels::Files(..)) {
-        let mut image = vec![0.0; set.images.size()];
-        let means = (0..set.len()).map(|item| set.copy(item, &mut image).map(|()| channel_order::means(&image)));
-        preparation::note_order("the data", &preparation, &means.collect::<Result<Vec<_>, _>>()?);
-    }
+    note_order(&set, &preparation)?;
     let mut program = global.inference_of(&model, Some(&preparation), set.images.dtype(), &[])?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, from)?;
@@ -134,8 +129,31 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         )?;
         output::note(&format!("report: {}", path.display()));
     }
+    print(args, &evaluation, &classes)
+}
+
+/// Says that data of one folder or file were cut, and which part of them is tested.
+fn note_split(set: &Dataset, sets: &Sets) {
+    let (some, all) = (grouped(set.len() as u64), output::counted(sets.train.labels.len(), "image"));
+    output::note(&format!("note: {some} of {all} are tested, those that training keeps apart; `--part all` takes all"));
+}
+
+/// Notes arrays whose colours look as if they came in another order than those that the network learned from.
+fn note_order(set: &Dataset, preparation: &Preparation) -> Done {
+    if set.images.dims[0] != 3 || matches!(set.images.pixels, Pixels::Files(..)) {
+        return Ok(());
+    }
+    let mut image = vec![0.0; set.images.size()];
+    let means = (0..set.len()).map(|item| set.copy(item, &mut image).map(|()| channel_order::means(&image)));
+    preparation::note_order("the data", preparation, &means.collect::<Result<Vec<_>, _>>()?);
+    Ok(())
+}
+
+/// Prints the result as the user asked for it.
+fn print(args: &Args, evaluation: &Evaluation, classes: &Classes) -> Done {
+    let top = args.top.map(|k| k as usize);
     if args.json {
-        return output::json(&answers::json(&evaluation, &classes, top));
+        return output::json(&answers::json(evaluation, classes, top));
     }
     let percent = |part: f64| format!("{:.2} %", part * 100.0);
     let row = |name: &str, value: String| vec![name.to_string(), value];
@@ -146,5 +164,5 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         row("top 5", percent(evaluation.top5)),
     ];
     rows.extend(top.map(|k| row(&format!("top {k}"), percent(evaluation.top(k)))));
-    output::print(&(output::table(&rows) + &answers::text(&evaluation, &classes)))
+    output::print(&(output::table(&rows) + &answers::text(evaluation, classes)))
 }

@@ -132,21 +132,27 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut names = vec![name.as_str()];
     names.extend(wanted.iter().map(String::as_str));
     let results = compute(&mut *program.engine, &images, &names)?;
+    write_results(args, &images, &name, &results)?;
+    if let Some((scores, classes)) = scored {
+        show(args, &images.names, &results[0], scores, &classes)?;
+    }
+    if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
+}
+
+/// Writes what `--dump` and `--output` ask for; a result that is not a number is an error.
+fn write_results(args: &Args, images: &Images, name: &str, results: &[Tensor]) -> Done {
     // What was asked for to look for the cause is written whatever it holds.
     for (path, tensor) in args.dump.iter().map(|(_, path)| path).zip(&results[1..]) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
     if let Some((at, what)) = first_broken(&results[0].data) {
         let image = at / (results[0].data.len() / images.names.len()).max(1);
-        return Err(evaluate::broken(&name, what, &images.names[image]).into());
+        return Err(evaluate::broken(name, what, &images.names[image]).into());
     }
-    for (path, tensor) in args.output.iter().zip(&results) {
+    for (path, tensor) in args.output.iter().zip(results) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
-    if let Some((scores, classes)) = scored {
-        show(args, &images.names, &results[0], scores, &classes)?;
-    }
-    if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
+    Ok(())
 }
 
 /// Weights that were trained on images of another size than the network's input are an error.

@@ -10,10 +10,11 @@ use super::{classes, command_line, contents, preparation};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
+use ninc_runtime::Engine;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::preparer::Preparer;
-use ninc_runtime::data::{Dataset, balance};
+use ninc_runtime::data::{Dataset, Sets, balance};
 use ninc_runtime::init::fnv;
 use ninc_runtime::spec::{Length, Recipe};
 use ninc_runtime::store::System;
@@ -130,24 +131,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     args.renames.need(args.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
+    let begun = resumed.as_ref().map(|(state, from)| (state, from.as_path()));
     let replaces = match args.preview {
         Some(_) => vec![],
-        None => {
-            earlier::files(args, &global.set, &model, resumed.as_ref().map(|(state, from)| (state, from.as_path())))?
-        }
+        None => earlier::files(args, &global.set, &model, begun)?,
     };
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
-    let (mut sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, None), former)?;
-    let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
-    let read = [Some(&args.file), place.as_ref(), args.weights.as_ref()].into_iter().flatten();
-    output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
-    output::note(contents::text(&model, place.as_deref(), &sets).trim_end());
-    // Their contents are part of what a checkpoint remembers, and find decoded ones.
-    let how = if args.check_data { Look::Whole } else { Look::Contents };
-    contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
-    args.cache.open();
-    classes::check_data(&model, &sets)?;
+    let mut sets = read_data(args, global, &model, former)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
     let recipe = model.train.clone().expect("`change_recipe` asks for it");
     few::check(&model, &recipe, sets.train.len())?;
@@ -194,19 +185,45 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if let Some(path) = &args.preview {
         return preview::preview(path, &job, outputs, &|class| classes.name(class));
     }
+    carry_out(args, global, &model, &job, (&mut *trainer.engine, &mut *infer.engine))
+}
+
+/// Reads the data and says what they are.
+fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -> Done<Sets> {
+    let (sets, place) = load_split(model, &args.file, args.data.as_deref(), pictures(model, None), former)?;
+    let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
+    let read = [Some(&args.file), place.as_ref(), args.weights.as_ref()].into_iter().flatten();
+    output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
+    output::note(contents::text(model, place.as_deref(), &sets).trim_end());
+    // Their contents are part of what a checkpoint remembers, and find decoded ones.
+    let how = if args.check_data { Look::Whole } else { Look::Contents };
+    contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
+    args.cache.open();
+    classes::check_data(model, &sets)?;
+    Ok(sets)
+}
+
+/// Trains, as the only one under the network's name in the folder of its files.
+fn carry_out(
+    args: &Args,
+    global: &GlobalOptions,
+    model: &Model,
+    job: &Job,
+    (trainer, infer): (&mut dyn Engine, &mut dyn Engine),
+) -> Done {
     let _lock = lock(&args.out, &model.name)?;
     // Who had the lock before may have ended since the files were looked at.
     let resumed = match &job.start {
         Start::Resume(state, from) => Some((&**state, from.as_path())),
         Start::Fresh | Start::Weights(_) => None,
     };
-    earlier::files(args, &global.set, &model, resumed)?;
+    earlier::files(args, &global.set, model, resumed)?;
     let control = signals::listen();
     let mut shown = Shown::new(args.json, global.verbose);
     let begin = Instant::now();
-    let outcome = train(&job, &mut *trainer.engine, &mut *infer.engine, &mut shown, &control);
+    let outcome = train(job, trainer, infer, &mut shown, &control);
     shown.finish();
-    finish(args, global, &model, (&job, &outcome?), begin.elapsed())
+    finish(args, global, model, (job, &outcome?), begin.elapsed())
 }
 
 /// Says how the training ended, and writes its report.

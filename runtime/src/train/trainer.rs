@@ -108,6 +108,23 @@ pub fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
     Ok(())
 }
 
+/// Gives all parameters the values that a training starts from, and their averages the same.
+fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weights>) -> Result<()> {
+    for parameter in &job.parameters {
+        trainer.write(&parameter.name, &init::values(parameter, job.recipe.seed))?;
+    }
+    if let Some(weights) = weights {
+        weights.load_into(trainer)?;
+    }
+    for parameter in &job.parameters {
+        if let Some(average) = average_of(job, parameter) {
+            let start = trainer.read(&parameter.name)?;
+            trainer.write(&average, &start)?;
+        }
+    }
+    Ok(())
+}
+
 impl<'a, 'b> Run<'a, 'b> {
     fn new(job: &'a Job<'b>, trainer: &'a mut dyn Engine, infer: &'a mut dyn Engine) -> Result<Run<'a, 'b>> {
         let recipe = &job.recipe;
@@ -137,20 +154,8 @@ impl<'a, 'b> Run<'a, 'b> {
                     trainer.write(&parameter.name, tensor)?;
                 }
             }
-            Start::Fresh | Start::Weights(_) => {
-                for parameter in &job.parameters {
-                    trainer.write(&parameter.name, &init::values(parameter, recipe.seed))?;
-                }
-                if let Start::Weights(weights) = &job.start {
-                    weights.load_into(trainer)?;
-                }
-                for parameter in &job.parameters {
-                    if let Some(average) = average_of(job, parameter) {
-                        let start = trainer.read(&parameter.name)?;
-                        trainer.write(&average, &start)?;
-                    }
-                }
-            }
+            Start::Fresh => begin(job, trainer, None)?,
+            Start::Weights(weights) => begin(job, trainer, Some(weights))?,
         }
         let source = job.source(outputs(trainer)?)?;
         let total = total_steps(recipe.length, source.batches() as u64);

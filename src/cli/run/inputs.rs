@@ -127,6 +127,19 @@ struct Meaning<'a> {
     learned: Option<Range>,
 }
 
+/// Refuses a range that contradicts the one that the weights state.
+fn check_range(args: &Args, form: Option<&Form>) -> Done {
+    if let (Some(given), Some(stated)) = (args.range, form.and_then(Form::stated_range))
+        && given.unlike(stated).is_some()
+    {
+        return Err(usage(
+            format!("the weights learned from numbers of {stated}, not of {given} as --range says"),
+            "leave --range out: it is for weights that do not say it",
+        ));
+    }
+    Ok(())
+}
+
 impl Images {
     /// Reads all inputs for a network with the input `dims`; errors are shown in colour or not.
     pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights, color: bool) -> Done<Images> {
@@ -134,14 +147,7 @@ impl Images {
         // A network on flat features still gets images of the shape that its training data had.
         let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
         let form = preparation.map(Preparation::form);
-        if let (Some(given), Some(stated)) = (args.range, form.and_then(Form::stated_range))
-            && given.unlike(stated).is_some()
-        {
-            return Err(usage(
-                format!("the weights learned from numbers of {stated}, not of {given} as --range says"),
-                "leave --range out: it is for weights that do not say it",
-            ));
-        }
+        check_range(args, form)?;
         let learned = learned(args, model, form);
         // Without steps, and without anybody who knows better, numbers mean themselves.
         let steps = preparation.is_some_and(|p| !p.spec().is_empty());
@@ -164,10 +170,7 @@ impl Images {
                 let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
                 return Ok(((0..count).map(name).collect(), Values::Floats(values)));
             }
-            let shape = match &image {
-                Ok(shape) => *shape,
-                Err(_) => image_dims(dims)?,
-            };
+            let shape = image.as_ref().map_or_else(|_| image_dims(dims), |shape| Ok(*shape))?;
             let divisor = learned.unwrap_or(Range::BYTES).divisor().ok_or_else(|| {
                 let range = learned.unwrap_or(Range::BYTES);
                 Error::new(format!("{shown} is a picture, but the weights learned from numbers of {range}"))

@@ -214,7 +214,6 @@ impl Op {
     /// Says what is wrong with the types of the operands, or with that of the memory behind the address. The sentence
     /// is made only for an error: most of a check's time would go into sentences that nobody reads.
     pub fn check(&self, ty: impl Fn(Val) -> Ty, memory: Option<Elem>) -> Result<(), OperandError> {
-        let partial = |count: u32, lanes: u32| count == 0 || count >= lanes;
         if let Some(wide) = self.operands().map(&ty).find(|ty| ty.is_tile() && !matches!(self, Op::Outer { .. })) {
             return Err(OperandError(format!("{} of the tile {wide}", self.word())));
         }
@@ -226,17 +225,14 @@ impl Op {
                 let ty = ty(value);
                 rule(ty.lanes == 1 && ty.elem != Elem::Mask, || "splat takes a scalar number".into())
             }
-            Op::Load { ty, count: Some(count), .. } if partial(count, ty.lanes) => {
+            Op::Load { ty, count: Some(count), .. } if count == 0 || count >= ty.lanes => {
                 Err(OperandError(format!("a partial count of {count} for {} lanes", ty.lanes)))
             }
-            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => match memory {
-                Some(elem) => rule(elem.widened() == ty.elem, || format!("{elem} memory is loaded as {ty}")),
-                None => Ok(()),
-            },
-            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => match memory {
-                Some(elem) => rule(elem.bytes() < 4, || format!("{elem} memory holds no packed elements")),
-                None => Ok(()),
-            },
+            Op::Load { .. }
+            | Op::Broadcast { .. }
+            | Op::LoadPacked { .. }
+            | Op::BroadcastPacked { .. }
+            | Op::LoadTile { .. } => memory.map_or(Ok(()), |elem| self.check_memory(elem)),
             Op::Unary { op, value } => {
                 let (wants, ty) =
                     (if matches!(op, Unary::ToFloat | Unary::AsFloat) { Elem::I32 } else { Elem::F32 }, ty(value));
@@ -267,15 +263,27 @@ impl Op {
             }
             Op::Dot2Bf16 { acc, a, b } => dot(Elem::F32, [acc, a, b].map(ty)),
             Op::Dot4U8I8 { acc, a, b } => dot(Elem::I32, [acc, a, b].map(ty)),
-            Op::LoadTile { elem, .. } => match memory {
-                Some(of) => rule(of.tile() == Some(elem), || format!("{of} memory is loaded as {}", Ty::tile(elem))),
-                None => Ok(()),
-            },
             Op::Outer { kind, acc, a, b } => {
                 let [acc, a, b] = [acc, a, b].map(ty);
                 let ok = acc == Ty::tile(kind.sums()) && a == Ty::tile(Elem::I32) && b == a;
                 rule(ok, || format!("{} of {a} and {b} into {acc}", kind.word()))
             }
+        }
+    }
+
+    /// Says whether a load may read memory of this element.
+    fn check_memory(&self, of: Elem) -> Result<(), OperandError> {
+        match *self {
+            Op::Load { ty, .. } | Op::Broadcast { ty, .. } => {
+                rule(of.widened() == ty.elem, || format!("{of} memory is loaded as {ty}"))
+            }
+            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => {
+                rule(of.bytes() < 4, || format!("{of} memory holds no packed elements"))
+            }
+            Op::LoadTile { elem, .. } => {
+                rule(of.tile() == Some(elem), || format!("{of} memory is loaded as {}", Ty::tile(elem)))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Index, Memory, MicroKernelId, Param, Val};
-use crate::lower::{LowerCx, LowerError, Lowered, Params, Pure, Stateless, code};
+use crate::lower::{LowerCx, LowerError, Lowered, Operand, Params, Pure, Stateless, code};
 use crate::recipes::common::partition::{CopyRows, KernelWithOperands, Partition, Piece, rows};
 use crate::types::Type;
 use std::fmt::{self, Display, Write};
@@ -40,11 +40,10 @@ where
 {
     let function = Pure::new(params, function);
     let ty = cx.result.ty.clone();
-    let mut forms = Vec::new();
-    for operand in &cx.operands {
-        let form = form(&operand.ty, &ty);
-        forms.push(form.ok_or_else(|| LowerError::Bug(format!("{what}: an operand {} for {ty}", operand.ty)))?);
-    }
+    let form = |operand: &Operand| {
+        form(&operand.ty, &ty).ok_or_else(|| LowerError::Bug(format!("{what}: an operand {} for {ty}", operand.ty)))
+    };
+    let forms = cx.operands.iter().map(form).collect::<Result<Vec<_>, _>>()?;
     let channel = forms.contains(&Form::Channel);
     let scalars = forms.iter().filter(|f| **f == Form::Scalar).count();
     let packed = forms.len() > MOST;
