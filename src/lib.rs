@@ -6,6 +6,7 @@ pub mod back;
 pub mod fold;
 pub mod front;
 pub mod graph;
+pub mod io;
 pub mod kernel;
 pub mod library;
 pub mod lower;

@@ -28,6 +28,7 @@ mod library;
 mod names;
 mod nets;
 mod odd;
+mod onnx;
 mod opencl;
 mod ops;
 mod options;

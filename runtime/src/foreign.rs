@@ -20,8 +20,8 @@ const KERAS: &str = "load it with Keras and save each variable under the network
 const NUMPY: &str = "save its arrays as safetensors: `python3 -c \"import numpy; from safetensors.numpy import \
     save_file; save_file({k: numpy.ascontiguousarray(v) for k, v in numpy.load('FILE').items()}, \
     'FILE.safetensors')\"`";
-const ONNX: &str = "save its initialisers as safetensors (`onnx.numpy_helper.to_array`, \
-    `safetensors.numpy.save_file`); exporters fold batch normalisation into them";
+const ONNX: &str = "`ninc import NAME.onnx -o NAME.nin` makes a model file and weights of it; its tensors alone would \
+    mean nothing, for exporters fold batch normalisation into them";
 const CAFFE: &str = "save its blobs as safetensors, for example by OpenCV 4: `cv2.dnn.readNetFromCaffe`, \
     `net.getParam`, `safetensors.numpy.save_file`";
 const AGAIN: &str = "get the file itself again: the download gave a page, perhaps because it asks for a login";

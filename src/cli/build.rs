@@ -1,6 +1,7 @@
 //! `ninc build`: compile into a library, say what came of it, write the dumps.
 
 use super::classes;
+use super::foreign;
 use super::model_file::{self, image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
@@ -121,7 +122,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 /// The weights, with the preparation of the model's text where they hold none. A network without parameters has them
 /// without a file.
 fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<Weights>> {
-    let mut weights = match &args.weights {
+    let own = Some(&args.file).filter(|file| foreign::is(file));
+    let mut weights = match args.weights.as_ref().or(own) {
         Some(path) => args.renames.read(path)?,
         None if !has_parameters(model) => Weights::default(),
         None if args.embed => {

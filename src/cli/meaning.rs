@@ -13,11 +13,12 @@ pub fn check(given: &ArgMatches) -> Done {
     let Some((command, given)) = given.subcommand() else { return Ok(()) };
     let typed = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let unused: &[&str] = match command {
-        "new" | "fmt" | "weights" | "devices" => &["set", "emit"],
-        "check" => &["emit"],
+        "new" | "fmt" | "weights" | "devices" => &["set", "emit", "prepare", "resize", "class_names", "open_shape"],
+        "check" => &["emit", "prepare", "resize", "class_names", "open_shape"],
+        "import" => &["set"],
         _ => &[],
     };
-    let compiles = !matches!(command, "new" | "check" | "fmt" | "inspect" | "weights" | "devices");
+    let compiles = !matches!(command, "new" | "check" | "fmt" | "inspect" | "import" | "weights" | "devices");
     let compiling = COMPILING.iter().filter(|_| !compiles);
     if let Some(id) = unused.iter().chain(compiling).find(|id| typed(id)) {
         let option = option(id);
@@ -47,6 +48,8 @@ pub fn check(given: &ArgMatches) -> Done {
 fn option(id: &str) -> String {
     match id {
         "devices" | "isas" | "precisions" | "algorithms" => format!("--{}", &id[..id.len() - 1]),
+        "class_names" => "--classes".into(),
+        "open_shape" => "--shape".into(),
         other => format!("--{}", other.replace('_', "-")),
     }
 }

@@ -12,7 +12,9 @@ mod devices;
 mod eval;
 mod fmt;
 mod fold;
+mod foreign;
 mod glob;
+mod import;
 mod inspect;
 mod meaning;
 mod model_file;
@@ -74,6 +76,8 @@ enum Command {
     Fold(fold::Args),
     /// Turn float weights into bytes where that costs little accuracy
     Quantize(quantize::Args),
+    /// Turn a network of another program (ONNX) into a model file with its weights
+    Import(import::Args),
     /// List what a file of weights holds, rename its tensors, make its numbers smaller
     Weights(weights::Args),
     /// What programs can run on
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args, global),
         Command::Fold(args) => fold::run(args, global),
         Command::Quantize(args) => quantize::run(args, global),
+        Command::Import(args) => import::run(args, global),
         Command::Weights(args) => weights::run(args),
         Command::Devices(args) => devices::run(args, global),
     });

@@ -1,5 +1,6 @@
 //! Model files, and what commands ask of the network and the data in them.
 
+use super::foreign;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use ninc::front;
@@ -21,7 +22,13 @@ use std::path::{Path, PathBuf};
 impl GlobalOptions {
     /// Reads and checks a model file; what is wrong with it is shown.
     pub fn model(&self, path: &Path) -> Done<Model> {
-        let text = text(path)?;
+        let text = match foreign::is(path) {
+            true => foreign::read(path, &self.foreign)?.text.clone(),
+            false => {
+                self.refuse_foreign(path)?;
+                text(path)?
+            }
+        };
         if self.emit.iter().any(|e| e.stage == Stage::Ast) {
             output::print(&format!("{:#?}\n", front::syntax_tree(&text).0))?;
         }

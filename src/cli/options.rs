@@ -1,5 +1,6 @@
 //! Options that all commands share.
 
+use super::foreign::ForeignOptions;
 use super::named::{Named, Precision, algorithm, isa, last, precision};
 use super::output::{Done, counted, usage};
 use clap::ValueEnum;
@@ -59,6 +60,8 @@ pub struct GlobalOptions {
     /// Neither use nor keep machine code of earlier starts
     #[arg(long, global = true)]
     pub no_cache: bool,
+    #[command(flatten)]
+    pub foreign: ForeignOptions,
     /// Say more
     #[arg(short, long, global = true)]
     pub verbose: bool,

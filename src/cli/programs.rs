@@ -1,5 +1,6 @@
 //! Compiling programs for a command, showing their texts, and giving them weights.
 
+use super::foreign;
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use ninc::lower::target::Target;
@@ -144,6 +145,9 @@ pub fn has_parameters(model: &Model) -> bool {
 pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Option<PathBuf>> {
     if let Some(path) = given {
         return Ok(Some(path.to_path_buf()));
+    }
+    if foreign::is(file) {
+        return Ok(Some(file.to_path_buf()));
     }
     if !has_parameters(model) {
         return Ok(None);

@@ -1,6 +1,7 @@
 //! `ninc run`: classify pictures.
 
 use super::classes;
+use super::foreign;
 use super::model_file::{input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
@@ -88,6 +89,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
     inputs::check(args)?;
+    if !args.inputs.iter().all(|path| inputs::is_array(path)) {
+        let stated = model.data.as_ref().is_some_and(|data| !data.prepare.is_empty());
+        global.need_preparation(&args.file, stated)?;
+    }
     let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
     let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
     let read = args.inputs.iter().chain([&args.file]).chain(&weights_path).chain(&args.data).map(PathBuf::as_path);
@@ -104,13 +109,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Ok((of_text, program))
     };
     let (weights, made) = match &weights_path {
+        Some(path) if foreign::is(path) => (foreign::weights(path)?, work(None, None)),
         Some(path) => Weights::read_beside(path, work)?,
         None => (Weights::default(), work(None, None)),
     };
     let from = weights_path.as_ref().unwrap_or(&args.file);
     let mut weights = args.renames.apply(weights, from)?;
     let (of_text, mut program) = made?;
-    if weights.preparation.is_none() && !args.raw {
+    if weights.preparation.is_none() && !args.raw && !foreign::is(from) {
         weights_path.iter().for_each(|_| preparation::note(&args.file, of_text.as_ref()));
     }
     weights.preparation = weights.preparation.or(of_text);

@@ -1,5 +1,6 @@
 //! `--rename`: other programs' names of tensors become the network's.
 
+use crate::cli::foreign;
 use crate::cli::options;
 use crate::cli::output::{Done, usage};
 use ninc_runtime::weights::{Weights, closest};
@@ -46,7 +47,8 @@ impl Renames {
 
     /// Reads weights, with their new names.
     pub fn read(&self, path: &Path) -> Done<Weights> {
-        self.apply(Weights::read(path)?, path)
+        let weights = if foreign::is(path) { foreign::weights(path)? } else { Weights::read(path)? };
+        self.apply(weights, path)
     }
 
     /// Gives weights from `path` their new names, one option after the other.

@@ -1,0 +1,175 @@
+//! Networks of other programs as model files: read once, their text, tensors and classes kept for the command.
+
+use super::options::GlobalOptions;
+use super::output::{Done, Failure, usage};
+use ninc::front;
+use ninc::io::onnx::error::ImportError;
+use ninc::io::onnx::{self, Imported};
+use ninc_runtime::data::files;
+use ninc_runtime::store;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Tensor};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most bytes of a file of classes.
+const MOST_CLASSES: u64 = 1 << 24;
+
+/// What files of other programs do not say.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ForeignOptions {
+    /// Of an .onnx file: how its images are prepared, as in `data`: `[scale(1/255), mean_std(mean = [...], std =
+    /// [...])]`; `none` for numbers as they are
+    #[arg(long, value_name = "LIST", global = true)]
+    pub prepare: Option<String>,
+    /// Of an .onnx file: how pictures are brought to its size
+    #[arg(long, value_name = "HOW", value_parser = ["stretch", "crop"], global = true)]
+    pub resize: Option<String>,
+    /// Of an .onnx file: the names of its classes, one a line
+    #[arg(long = "classes", value_name = "FILE", global = true)]
+    pub class_names: Option<PathBuf>,
+    /// Of an .onnx file: the shape of an image where the file leaves it open: `3,224,224`
+    #[arg(long = "shape", value_name = "SIZES", global = true, value_parser = shape)]
+    pub open_shape: Option<Shape>,
+}
+
+/// Sizes of an image.
+#[derive(Clone, Debug)]
+pub struct Shape(Vec<usize>);
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let sizes: Option<Vec<usize>> = text.split(',').map(|size| size.trim().parse().ok().filter(|s| *s > 0)).collect();
+    Ok(Shape(sizes.ok_or("expected sizes like `3,224,224`")?))
+}
+
+/// A network of another program.
+#[derive(Debug)]
+pub struct Foreign {
+    /// Its model file, in the one layout.
+    pub text: String,
+    /// Its tensors.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The names of its classes, where they are known.
+    pub classes: Vec<String>,
+    /// Whether it is said that numbers are taken as they are.
+    pub unprepared: bool,
+}
+
+/// Is the file a network of another program?
+pub fn is(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
+}
+
+/// What was read already: commands ask for the model first and for its weights later.
+static READ: Mutex<Vec<(PathBuf, Arc<Foreign>)>> = Mutex::new(Vec::new());
+
+/// Reads a network; `options` say what the file does not.
+pub fn read(path: &Path, options: &ForeignOptions) -> Done<Arc<Foreign>> {
+    let mut kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, foreign)) = kept.iter().find(|(known, _)| known == path) {
+        return Ok(foreign.clone());
+    }
+    let foreign = Arc::new(import(path, options)?);
+    kept.push((path.to_path_buf(), foreign.clone()));
+    Ok(foreign)
+}
+
+/// Returns the weights of a network of another program.
+pub fn weights(path: &Path) -> Done<Weights> {
+    let foreign = read(path, &ForeignOptions::default())?;
+    Ok(Weights { tensors: foreign.tensors.clone(), classes: foreign.classes.clone(), ..Weights::default() })
+}
+
+fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
+    let bytes = files::read(path, store::CAP)?;
+    let open = options.open_shape.as_ref().map(|shape| &shape.0[..]);
+    let imported = onnx::import(bytes, path, open).map_err(|e| failure(path, e))?;
+    let prepare = options.prepare.clone().or_else(|| imported.metadata.get("ninc.prepare").cloned());
+    let resize = options.resize.clone().or_else(|| imported.metadata.get("ninc.resize").cloned());
+    let classes = match &options.class_names {
+        Some(file) => lines(file)?,
+        None => imported.metadata.get("classes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+    };
+    let unprepared = prepare.as_deref() == Some("none");
+    let text = text(path, &imported, prepare.filter(|_| !unprepared), resize);
+    let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
+    Ok(Foreign { text, tensors: imported.written.tensors, classes, unprepared })
+}
+
+/// The whole model file.
+fn text(path: &Path, imported: &Imported, prepare: Option<String>, resize: Option<String>) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control(), " "));
+    let mut text = format!("//! Imported from {}.\n\n{}", name.unwrap_or_default(), imported.written.text);
+    if prepare.is_some() || resize.is_some() {
+        let resize = resize.map(|how| format!(", resize = \"{how}\"")).unwrap_or_default();
+        let prepare = prepare.map(|list| format!("prepare = {list}\n")).unwrap_or_default();
+        text += &format!("\ndata {{\nsource = folder(\"data\"{resize})\n{prepare}}}\n");
+    }
+    text
+}
+
+/// Reads names, one a line.
+fn lines(path: &Path) -> Done<Vec<String>> {
+    let bytes = files::read(path, MOST_CLASSES)?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| Error::new(format!("{} is not text in UTF-8", path.display())))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
+}
+
+/// `--prepare` may be wrong; nothing else of the text is the user's.
+fn unreadable(path: &Path, text: &str, what: &str) -> Failure {
+    let error = Error::new(format!("the model made of {} is not valid: {what}", path.display()));
+    error.with_help(format!("is `--prepare` a list of the language? The whole text:\n{text}")).into()
+}
+
+/// The error with the way out; nodes that have no counterpart are listed.
+fn failure(path: &Path, error: ImportError) -> Failure {
+    let file = path.display();
+    let message = match &error {
+        ImportError::Refused(nodes) => {
+            let row = |r: &onnx::error::Refusal| format!("\n  `{}` ({}): {}", r.node, r.operator, r.reason);
+            format!(
+                "{file} cannot be imported; these nodes have no counterpart:{}",
+                nodes.iter().map(row).collect::<String>()
+            )
+        }
+        other => format!("{file} cannot be imported: {other}"),
+    };
+    match error {
+        ImportError::Open { .. } => usage(message, "give the shape of an image: `--shape 3,224,224`"),
+        ImportError::Damaged(_) => Error::new(message).with_help("get the file again, or export it anew").into(),
+        _ => Error::new(message).into(),
+    }
+}
+
+impl GlobalOptions {
+    /// Refuses what is about files of other programs where the file is none.
+    pub fn refuse_foreign(&self, path: &Path) -> Done {
+        let ForeignOptions { prepare, resize, class_names, open_shape } = &self.foreign;
+        let given = [
+            ("--prepare", prepare.is_some()),
+            ("--resize", resize.is_some()),
+            ("--classes", class_names.is_some()),
+            ("--shape", open_shape.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(usage(
+                format!("{option} is for networks of other programs, and {} is a model file", path.display()),
+                "leave it out: the model's `data` and its weights say it",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses pictures for a network of which nobody says how they are prepared.
+    pub fn need_preparation(&self, path: &Path, prepared: bool) -> Done {
+        if prepared || !is(path) || read(path, &self.foreign)?.unprepared {
+            return Ok(());
+        }
+        let message = format!("{} does not say how pictures are prepared for it", path.display());
+        let help = "say it as it was trained: `--prepare '[scale(1/255), mean_std(mean = [0.485, 0.456, 0.406], std = \
+                    [0.229, 0.224, 0.225])]'` is torchvision's; `--prepare none` gives it numbers of 0 to 255";
+        Err(usage(message, help))
+    }
+}

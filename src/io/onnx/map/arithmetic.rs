@@ -1,0 +1,174 @@
+//! Sums, products, maxima: of two values, or of a value and a constant.
+
+use super::super::read::{Const, Data, Node};
+use super::view::View;
+use super::{Map, Mapped, Reason, Value};
+use crate::io::sheet::{Args, LayerId};
+use std::rc::Rc;
+
+impl<'n> Map<'n> {
+    /// Translates an operator of arithmetic, of which an operand at least is a value of the network.
+    pub(super) fn arithmetic(&mut self, node: &'n Node) -> Mapped {
+        let two = |map: &mut Self, f: fn(&mut Self, &'n Node, &Value, &Value) -> Mapped| {
+            let (a, b) = (map.operand(node, 0)?, map.operand(node, 1)?);
+            f(map, node, &a, &b)
+        };
+        match node.op.as_str() {
+            "Neg" => self.view(node, 0).and_then(|x| self.scaled(&x, -1.0, 0.0)),
+            "Sub" => two(self, Self::difference),
+            "Div" => two(self, Self::quotient),
+            "Pow" => two(self, Self::power),
+            "Mean" => {
+                let sum = self.many(node, Self::sum)?;
+                self.scaled(&sum, 1.0 / node.inputs.len() as f32, 0.0)
+            }
+            "Mul" => self.many(node, Self::product),
+            "Max" => self.many(node, Self::maximum),
+            "Min" => self.many(node, Self::minimum),
+            _ => self.many(node, Self::sum),
+        }
+    }
+
+    /// Returns an operand; constants of old operator sets that name an axis are brought to where it is.
+    fn operand(&self, node: &Node, i: usize) -> Mapped<Value> {
+        let value = node.input(i).and_then(|name| self.values.get(name)).cloned();
+        let value = value.ok_or_else(|| format!("it has no operand {}", i + 1))?;
+        match (&value, node.int("axis"), self.values.get(node.inputs[0].as_str())) {
+            (Value::Const(c), Some(axis), Some(Value::View(view))) if self.net.opset < 7 && i == 1 => {
+                let axis = if axis < 0 { axis + view.shape.len() as i64 } else { axis };
+                let behind = (view.shape.len() as i64 - axis - c.dims.len() as i64).max(0) as usize;
+                let dims = [&c.dims[..], &vec![1; behind]].concat();
+                Ok(Value::Const(Rc::new(c.reshaped(&dims))))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Takes all operands together, two by two.
+    fn many(&mut self, node: &'n Node, two: fn(&mut Self, &'n Node, &Value, &Value) -> Mapped) -> Mapped {
+        let mut operands: Vec<Value> = (0..node.inputs.len()).map(|i| self.operand(node, i)).collect::<Mapped<_>>()?;
+        // A value first: constants may follow each other.
+        operands.sort_by_key(|value| matches!(value, Value::Const(_)));
+        let mut all = operands.into_iter();
+        let first = all.next().ok_or(Reason::Own("it has no operands".into()))?;
+        let whole = all.try_fold(first, |a, b| two(self, node, &a, &b).map(Value::View))?;
+        match whole {
+            Value::View(view) => Ok(view),
+            _ => Err("its operands are constant".into()),
+        }
+    }
+
+    /// Adds a layer on two values of one shape.
+    fn both(&mut self, node: &Node, function: &'static str, a: &View, b: &View) -> Mapped {
+        let (x, y) = self.alike(a, b)?;
+        let dims = self.sheet.layers[x].dims.clone();
+        let name = super::names::of_node(self.net, node, function);
+        let layer = self.weighted(name, function, Args::default(), vec![x, y], dims, vec![]);
+        let of = if self.alike_factors(a, b) { a } else { &self.ordered(a)? };
+        Ok(of.of(layer))
+    }
+
+    fn alike_factors(&self, a: &View, b: &View) -> bool {
+        let same = |v: &View| v.reshaped(&[v.batch(), v.elements()]).map(|flat| flat.factors);
+        same(a).is_some() && same(a) == same(b)
+    }
+
+    /// Brings two values to one layout.
+    pub(super) fn alike(&mut self, a: &View, b: &View) -> Mapped<(LayerId, LayerId)> {
+        if a.shape != b.shape {
+            let (a, b) = (a.image(), b.image());
+            return Err(format!("its operands have the shapes {a:?} and {b:?}, and neither is constant").into());
+        }
+        if self.alike_factors(a, b) {
+            let dims = self.sheet.layers[a.layer].dims.clone();
+            return Ok((a.layer, self.shaped(b.layer, &dims)));
+        }
+        let (x, dims) = self.image(a)?;
+        Ok((x, self.plain(b, &dims)?))
+    }
+
+    fn sum(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        match (a, b) {
+            (Value::View(a), Value::View(b)) => self.both(node, "add", a, b),
+            (Value::View(x), Value::Const(c)) | (Value::Const(c), Value::View(x)) => self.affine(x, None, Some(c)),
+            _ => Err("its operands are constant".into()),
+        }
+    }
+
+    fn product(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        match (a, b) {
+            (Value::View(a), Value::View(b)) => self.both(node, "mul", a, b),
+            (Value::View(x), Value::Const(c)) | (Value::Const(c), Value::View(x)) => self.affine(x, Some(c), None),
+            _ => Err("its operands are constant".into()),
+        }
+    }
+
+    fn difference(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        match (a, b) {
+            (_, Value::Const(c)) => self.sum(node, a, &Value::Const(Rc::new(each(c, |v| -v)))),
+            (Value::View(_), Value::View(b)) => {
+                let minus = self.scaled(b, -1.0, 0.0)?;
+                self.sum(node, a, &Value::View(minus))
+            }
+            (Value::Const(c), Value::View(b)) => self.affine(b, Some(&Const::floats(&[], vec![-1.0])), Some(c)),
+            _ => Err(Reason::Upstream),
+        }
+    }
+
+    fn quotient(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        match (a, b) {
+            (_, Value::Const(c)) if c.as_floats().iter().all(|v| *v != 0.0) => {
+                self.product(node, a, &Value::Const(Rc::new(each(c, |v| 1.0 / v))))
+            }
+            (_, Value::Const(_)) => Err("it divides by 0".into()),
+            _ => Err("it divides by a value that is computed".into()),
+        }
+    }
+
+    fn power(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        match (a, b) {
+            (Value::View(x), Value::Const(c)) if c.scalar() == Some(2.0) => self.both(node, "mul", x, x),
+            (Value::View(x), Value::Const(c)) if c.scalar() == Some(1.0) => Ok(x.clone()),
+            _ => Err("only the powers 1 and 2 have a counterpart".into()),
+        }
+    }
+
+    /// `max(a, b) = relu(a - b) + b`
+    fn maximum(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        if let (Value::View(x), Value::Const(c)) = (a, b)
+            && c.as_floats().iter().all(|v| *v == 0.0)
+            && c.len() == 1
+        {
+            return self.simple(node, "relu", x);
+        }
+        let above = self.difference(node, a, b)?;
+        let above = self.simple(node, "relu", &above)?;
+        self.sum(node, &Value::View(above), b)
+    }
+
+    /// `min(a, b) = a - relu(a - b)`, and with a constant `b - relu(b - a)`.
+    fn minimum(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        let (a, b) = if matches!(b, Value::Const(_)) { (b, a) } else { (a, b) };
+        let above = self.difference(node, a, b)?;
+        let above = self.simple(node, "relu", &above)?;
+        self.difference(node, a, &Value::View(above))
+    }
+
+    /// Limits a value to `low` and `high`, where they are given.
+    pub(super) fn clipped(&mut self, node: &'n Node, x: View, low: Option<f32>, high: Option<f32>) -> Mapped {
+        let number = |v: f32| Value::Const(Rc::new(Const::floats(&[], vec![v])));
+        let mut x = x;
+        if let Some(low) = low.filter(|v| *v > f32::MIN) {
+            x = self.maximum(node, &Value::View(x), &number(low))?;
+        }
+        if let Some(high) = high.filter(|v| *v < f32::MAX) {
+            x = self.minimum(node, &Value::View(x), &number(high))?;
+        }
+        Ok(x)
+    }
+}
+
+/// Applies a function to each number.
+fn each(c: &Const, f: impl Fn(f32) -> f32) -> Const {
+    Const { data: Data::Float(c.as_floats().into_iter().map(f).collect()), ..Const::floats(&c.dims, vec![]) }
+}

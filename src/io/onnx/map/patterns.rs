@@ -1,0 +1,225 @@
+//! Operators that exporters write as several nodes, known by their last one.
+
+use super::super::read::{Const, Node};
+use super::view::View;
+use super::{Map, Mapped, Value};
+use crate::io::sheet::{Arg, Args};
+
+impl<'n> Map<'n> {
+    /// Translates a node that ends a pattern; `None` where it ends none.
+    pub(super) fn pattern(&mut self, node: &'n Node) -> Option<Mapped> {
+        if !node.domain.is_empty() {
+            return None;
+        }
+        match node.op.as_str() {
+            "Div" => self.lrn_chain(node),
+            "Transpose" => self.there_and_back(node),
+            "Max" => self.strided_maximum(node),
+            "Mul" => self.silu(node).or_else(|| self.gelu(node)),
+            "Add" => self.two_relus(node),
+            _ => None,
+        }
+    }
+
+    /// The node that makes a value, if it has this operator.
+    fn maker(&self, name: &str, op: &str) -> Option<&'n Node> {
+        let node = &self.net.nodes[*self.makers.get(name)?];
+        (node.op == op && node.domain.is_empty()).then_some(node)
+    }
+
+    fn known_view(&self, name: &str) -> Option<View> {
+        match self.values.get(name) {
+            Some(Value::View(view)) => Some(view.clone()),
+            _ => None,
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<f32> {
+        match self.values.get(name) {
+            Some(Value::Const(c)) => c.scalar(),
+            _ => None,
+        }
+    }
+
+    /// Takes a node's two operands apart: a number, and the name of the other.
+    fn with_number(&self, node: &'n Node) -> Option<(f32, &'n str)> {
+        let (a, b) = (node.inputs.first()?.as_str(), node.inputs.get(1)?.as_str());
+        self.number(b).map(|v| (v, a)).or_else(|| self.number(a).map(|v| (v, b)))
+    }
+
+    /// Two exchanges of axes that only together leave the batch where it is.
+    fn there_and_back(&mut self, node: &'n Node) -> Option<Mapped> {
+        let first = self.maker(node.inputs.first()?, "Transpose")?;
+        let view = self.known_view(first.inputs.first()?)?;
+        let rank = view.shape.len();
+        let order = |node: &Node| -> Option<Vec<usize>> {
+            let Some(perm) = node.ints("perm") else { return Some((0..rank).rev().collect()) };
+            perm.iter().map(|&axis| usize::try_from(axis).ok().filter(|a| *a < rank)).collect()
+        };
+        let (inner, outer) = (order(first)?, order(node)?);
+        let both: Option<Vec<usize>> = outer.iter().map(|&axis| inner.get(axis).copied()).collect();
+        both.and_then(|both| view.transposed(&both)).map(Ok)
+    }
+
+    /// PyTorch's LRN: the mean of squares over channels by a three-dimensional pool, times alpha, plus k, to a power.
+    fn lrn_chain(&mut self, node: &'n Node) -> Option<Mapped> {
+        let x = node.inputs[0].as_str();
+        let power = self.maker(node.inputs.get(1)?, "Pow")?;
+        let beta = self.number(power.inputs.get(1)?)?;
+        let (k, scaled) = self.with_number(self.maker(&power.inputs[0], "Add")?)?;
+        let (alpha, mean) = self.with_number(self.maker(scaled, "Mul")?)?;
+        let pooled = self.squeezed(mean)?;
+        let pool = self.maker(pooled, "AveragePool")?;
+        let (mut size, mut before) = (None, 0);
+        if let Some([channels, 1, 1] | [channels, 1]) = pool.ints("kernel_shape") {
+            size = usize::try_from(*channels).ok().filter(|size| *size > 0);
+        }
+        let plain = |name: &str| pool.ints(name).is_none_or(|list| list.iter().all(|&v| v <= 1));
+        if !plain("strides") || pool.ints("pads").is_some_and(|pads| pads.iter().any(|&p| p != 0)) {
+            return None;
+        }
+        let mut name = pool.inputs.first()?.as_str();
+        // Squares, brought to one more dimension and padded by channels.
+        loop {
+            if let Some(pad) = self.maker(name, "Pad") {
+                let pads = match pad.input(1).and_then(|name| self.values.get(name)) {
+                    Some(Value::Const(c)) => c.as_ints()?.to_vec(),
+                    _ => pad.ints("pads")?.to_vec(),
+                };
+                let axis = pads.len().checked_div(2)?.checked_sub(3)?;
+                before = usize::try_from(*pads.get(axis)?).ok()?;
+                name = pad.inputs.first()?;
+            } else if let Some(reshape) = self.maker(name, "Reshape").or_else(|| self.maker(name, "Unsqueeze")) {
+                name = reshape.inputs.first()?;
+            } else {
+                break;
+            }
+        }
+        let square = self.maker(name, "Mul").or_else(|| self.maker(name, "Pow"))?;
+        let squares =
+            square.inputs[0] == x && (square.inputs.get(1)? == x || self.number(&square.inputs[1]) == Some(2.0));
+        let (size, view) = (size?, self.known_view(x)?);
+        let high = before == (size - 1) / 2;
+        if !squares || !(high || before == size / 2) {
+            return None;
+        }
+        Some(self.lrn_of(&view, size, high, [alpha, beta, k]))
+    }
+
+    /// Adds a normalisation; one with its extra channel in front works on channels in reverse.
+    fn lrn_of(&mut self, view: &View, size: usize, high: bool, numbers: [f32; 3]) -> Mapped {
+        if high {
+            return self.lrn_layer(None, view, size, numbers);
+        }
+        let reversed: Vec<usize> = (0..view.shape[1]).rev().collect();
+        let turned = self.taken(view, 1, &reversed)?;
+        let made = self.lrn_layer(None, &turned, size, numbers)?;
+        self.taken(&made, 1, &reversed)
+    }
+
+    /// Follows a value through a change of shape that removes a dimension, also one that an `If` chooses.
+    fn squeezed(&self, name: &'n str) -> Option<&'n str> {
+        if let Some(node) = self.maker(name, "Squeeze").or_else(|| self.maker(name, "Reshape")) {
+            return node.inputs.first().map(String::as_str);
+        }
+        let chosen = self.maker(name, "If")?.graph("then_branch")?;
+        let inner = chosen.node.iter().find(|node| node.op_type() == "Squeeze")?;
+        inner.input.first().map(String::as_str)
+    }
+
+    /// Max of strided slices of the channels, which together are all: maxout.
+    fn strided_maximum(&mut self, node: &'n Node) -> Option<Mapped> {
+        let pieces = node.inputs.len();
+        let slices: Vec<&Node> = node.inputs.iter().map(|name| self.maker(name, "Slice")).collect::<Option<_>>()?;
+        let view = self.known_view(slices.first()?.inputs.first()?)?;
+        let channels = *view.shape.get(1)?;
+        let mut seen = vec![false; pieces];
+        for slice in &slices {
+            let list = |i: usize, name: &str| -> Option<i64> {
+                let own = self.ints(slice, i, name).ok()?;
+                own.filter(|list| list.len() == 1).map(|list| list[0])
+            };
+            let (start, end) = (usize::try_from(list(1, "starts")?).ok()?, list(2, "ends")?);
+            let step = list(4, "steps")?;
+            let whole = slice.inputs[0] == slices[0].inputs[0] && list(3, "axes") == Some(1) && step == pieces as i64;
+            if !whole || end < channels as i64 || start >= pieces || std::mem::replace(&mut seen[start], true) {
+                return None;
+            }
+        }
+        (pieces > 1 && channels.is_multiple_of(pieces)).then(|| {
+            let (layer, dims) = self.image(&view)?;
+            let dims = [&[dims[0] / pieces], &dims[1..]].concat();
+            let layer = self.layer(node, "maxout", Args::default().with("pieces", Arg::Int(pieces)), layer, dims);
+            let mut shape = view.shape.clone();
+            shape[1] /= pieces;
+            Ok(View::plain(layer, &shape))
+        })
+    }
+
+    /// `x·sigmoid(x)`
+    fn silu(&mut self, node: &'n Node) -> Option<Mapped> {
+        let [a, b] = [node.inputs.first()?.as_str(), node.inputs.get(1)?.as_str()];
+        let gate = |gate: &str, x: &str| self.maker(gate, "Sigmoid").is_some_and(|node| node.inputs[0] == x);
+        let x = if gate(b, a) {
+            a
+        } else if gate(a, b) {
+            b
+        } else {
+            return None;
+        };
+        let view = self.known_view(x)?;
+        Some(self.simple(node, "silu", &view))
+    }
+
+    /// `x·(1 + erf(x/√2))/2`, whichever factor stands where.
+    fn gelu(&mut self, node: &'n Node) -> Option<Mapped> {
+        let mut factors: Vec<&str> = Vec::new();
+        let mut open: Vec<&'n str> = node.inputs.iter().map(String::as_str).collect();
+        let (mut scale, mut erf) = (1.0f32, None);
+        while let Some(name) = open.pop() {
+            if let Some(number) = self.number(name) {
+                scale *= number;
+            } else if let Some(product) = self.maker(name, "Mul").filter(|_| factors.len() < 4) {
+                open.extend(product.inputs.iter().map(String::as_str));
+            } else if let Some(sum) = self.maker(name, "Add").filter(|_| erf.is_none()) {
+                let (one, inner) = self.with_number(sum)?;
+                erf = Some(self.maker(inner, "Erf").filter(|_| one == 1.0)?);
+            } else {
+                factors.push(name);
+            }
+        }
+        let &[x] = &factors[..] else { return None };
+        let inner = erf?.inputs[0].as_str();
+        let divided =
+            self.maker(inner, "Div").and_then(|n| Some((n.inputs[0].as_str(), 1.0 / self.number(&n.inputs[1])?)));
+        let times = || self.maker(inner, "Mul").and_then(|n| self.with_number(n)).map(|(v, name)| (name, v));
+        let (of, root) = divided.or_else(times)?;
+        let close = |a: f32, b: f32| (a - b).abs() < 1e-5;
+        let view = self.known_view(x)?;
+        let fits = of == x && close(root, std::f32::consts::FRAC_1_SQRT_2) && close(scale, 0.5);
+        fits.then(|| self.simple(node, "gelu", &view))
+    }
+
+    /// `relu(x) + (-slope)·relu(-x)`: PReLU as TensorFlow's converter writes it.
+    fn two_relus(&mut self, node: &'n Node) -> Option<Mapped> {
+        let [a, b] = [node.inputs.first()?.as_str(), node.inputs.get(1)?.as_str()];
+        let (above, below) = match self.maker(a, "Relu") {
+            Some(relu) => (relu, b),
+            None => (self.maker(b, "Relu")?, a),
+        };
+        let x = above.inputs[0].as_str();
+        let product = self.maker(below, "Mul")?;
+        let (p, q) = (product.inputs.first()?.as_str(), product.inputs.get(1)?.as_str());
+        let (relu, slopes) = match self.maker(p, "Relu") {
+            Some(relu) => (relu, q),
+            None => (self.maker(q, "Relu")?, p),
+        };
+        let Some(Value::Const(slopes)) = self.values.get(slopes).cloned() else { return None };
+        if self.maker(&relu.inputs[0], "Neg")?.inputs[0] != x {
+            return None;
+        }
+        let view = self.known_view(x)?;
+        let negative = Const::floats(&slopes.dims, slopes.as_floats().iter().map(|v| -v).collect());
+        Some(self.prelu_of(node, &view, &negative, None))
+    }
+}

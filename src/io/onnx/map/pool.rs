@@ -1,0 +1,112 @@
+//! Pools over windows and over whole maps.
+
+use super::super::read::Node;
+use super::view::View;
+use super::window::Window;
+use super::{Map, Mapped};
+use crate::io::sheet::{Arg, Args, LayerId};
+
+impl Map<'_> {
+    /// Translates MaxPool.
+    pub(super) fn max_pool(&mut self, node: &Node) -> Mapped {
+        if node.outputs.get(1).is_some_and(|o| !o.is_empty() && self.uses.contains_key(o.as_str())) {
+            return Err("the places of its maxima are used".into());
+        }
+        self.pool(node, "max_pool")
+    }
+
+    /// Translates AveragePool.
+    pub(super) fn average_pool(&mut self, node: &Node) -> Mapped {
+        self.pool(node, "avg_pool")
+    }
+
+    fn pool(&mut self, node: &Node, function: &'static str) -> Mapped {
+        let x = self.view(node, 0)?;
+        let spatial = &x.image()[x.image().len().min(1)..];
+        let kernel = node.ints("kernel_shape").unwrap_or_default();
+        let window = Window::of(node, kernel, spatial, node.int("ceil_mode").unwrap_or(0) != 0)?;
+        if (0..2).any(|i| window.dilation[i] != 1 && window.kernel[i] != 1) {
+            return Err("its window is dilated, which pools of the language are not".into());
+        }
+        let (mut layer, [channels, mut height, mut width]) = self.picture(&x)?;
+        let mut own = window;
+        let padded = (0..2).any(|i| window.begin[i] + window.end[i] > 0);
+        if function == "avg_pool" && node.int("count_include_pad").unwrap_or(0) != 0 && padded {
+            // Cells of the padding count: they become part of the image.
+            layer = self.pad_layer(layer, [channels, height, width], [window.begin, window.end], 0.0);
+            height += window.begin[0] + window.end[0];
+            width += window.begin[1] + window.end[1];
+            own = Window { begin: [0; 2], end: [0; 2], ..window };
+        }
+        let image = [height, width];
+        let fits = |ceil: bool| (0..2).all(|i| own.size_of(i, image[i], ceil) == Some(own.size[i]));
+        let ceil = match (fits(true), fits(false)) {
+            (true, _) => true,
+            (_, true) => false,
+            _ => return self.widened(function, &x, (layer, [channels, height, width]), own),
+        };
+        let layer = self.pool_layer(Some(node), function, layer, channels, own, ceil);
+        Ok(View::plain(layer, &[&[x.batch(), channels], &own.size[2 - spatial.len()..]].concat()))
+    }
+
+    fn pool_layer(
+        &mut self,
+        node: Option<&Node>,
+        function: &'static str,
+        layer: LayerId,
+        channels: usize,
+        own: Window,
+        ceil: bool,
+    ) -> LayerId {
+        let mut args = Args::default().with("kernel", Arg::Pair(own.kernel));
+        args = args.unless("stride", Arg::Pair(own.stride), Arg::Pair(own.kernel));
+        args = args.unless("pad", Arg::Pair(own.begin), Arg::Pair([0; 2])).unless(
+            "ceil",
+            Arg::Bool(ceil),
+            Arg::Bool(true),
+        );
+        let dims = vec![channels, own.size[0], own.size[1]];
+        match node {
+            Some(node) => self.layer(node, function, args, layer, dims),
+            None => self.weighted(None, function, args, vec![layer], dims, vec![]),
+        }
+    }
+
+    /// A pool whose padding is more on one side than windows of one padding make: of maxima, the image is padded with
+    /// numbers that none of its own is below.
+    fn widened(
+        &mut self,
+        function: &'static str,
+        x: &View,
+        (layer, [c, h, w]): (LayerId, [usize; 3]),
+        own: Window,
+    ) -> Mapped {
+        if function != "max_pool" {
+            return Err(format!("its padding {:?} and {:?} has no counterpart", own.begin, own.end).into());
+        }
+        // As far as the last windows reach.
+        let image = [h, w];
+        let end: [usize; 2] = std::array::from_fn(|i| {
+            ((own.size[i] - 1) * own.stride[i] + own.kernel[i]).saturating_sub(image[i] + own.begin[i])
+        });
+        let layer = self.pad_layer(layer, [c, h, w], [own.begin, end], LOWEST);
+        let inner = Window { begin: [0; 2], end: [0; 2], ..own };
+        let image = [h + own.begin[0] + end[0], w + own.begin[1] + end[1]];
+        if (0..2).any(|i| inner.size_of(i, image[i], false) != Some(own.size[i])) {
+            return Err("its windows have no counterpart".into());
+        }
+        let layer = self.pool_layer(None, function, layer, c, inner, false);
+        let spatial = x.image().len() - 1;
+        Ok(View::plain(layer, &[&[x.batch(), c], &own.size[2 - spatial..]].concat()))
+    }
+
+    /// Translates pools over the whole map.
+    pub(super) fn global_pool(&mut self, node: &Node) -> Mapped {
+        let x = self.view(node, 0)?;
+        let axes: Vec<usize> = (2..x.shape.len()).collect();
+        self.reduced(Some(node), &x, &axes, if node.op == "GlobalMaxPool" { "max" } else { "mean" }, true)
+    }
+}
+
+/// The least number that `pad` takes.
+const LOWEST: f32 = -1e30;

@@ -1,0 +1,141 @@
+//! Changes of shape, which cost nothing here, and what is known of shapes.
+
+use super::super::read::{Const, Node};
+use super::reduce::axes_of;
+use super::view::View;
+use super::{Map, Mapped, Value};
+use std::rc::Rc;
+
+impl<'n> Map<'n> {
+    /// Translates what changes no number: casts between floats, dropout at inference.
+    pub(super) fn unchanged(&mut self, node: &Node) -> Mapped {
+        if node.op == "Cast" {
+            let to = node.int("to").unwrap_or(0);
+            // FLOAT, FLOAT16, DOUBLE, BFLOAT16: everything is computed in float32.
+            if ![1, 10, 11, 16].contains(&to) {
+                return Err("it makes whole numbers of values that are computed".into());
+            }
+        }
+        if node.op == "Dropout" && self.constant(node, 2)?.is_some_and(|c| c.scalar() == Some(1.0)) {
+            let ratio = self.constant(node, 1)?.and_then(|c| c.scalar()).unwrap_or(0.5);
+            if ratio != 0.0 {
+                return Err("it drops values at random (training_mode = 1): export for inference".into());
+            }
+        }
+        if node.op == "Dropout" && self.needed(node, 1) {
+            return Err("its mask is used".into());
+        }
+        self.view(node, 0)
+    }
+
+    /// Translates changes of shape and exchanges of axes.
+    pub(super) fn reshaping(&mut self, node: &Node) -> Mapped {
+        let x = self.view(node, 0)?;
+        let rank = x.shape.len();
+        let shape = match node.op.as_str() {
+            "Transpose" => {
+                let order: Vec<usize> = match node.ints("perm") {
+                    Some(perm) => perm.iter().map(|&axis| usize::try_from(axis).unwrap_or(rank)).collect(),
+                    None => (0..rank).rev().collect(),
+                };
+                return Ok(x.transposed(&order).ok_or_else(|| format!("its axes {order:?} move the batch"))?);
+            }
+            "Flatten" => {
+                let axis = node.int("axis").unwrap_or(1);
+                let axis = if axis < 0 { axis + rank as i64 } else { axis };
+                if axis != 1 {
+                    let flat: usize = x.shape[1..].iter().product();
+                    let at = usize::try_from(axis).unwrap_or(0);
+                    if x.batch() != 1 || at == 0 || at > rank || x.shape[1..at].iter().product::<usize>() != 1 {
+                        return Err(format!("its axis is {axis}: it mixes images").into());
+                    }
+                    return Ok(x.reshaped(&[1, flat]).ok_or("it mixes images")?);
+                }
+                vec![x.batch(), x.elements()]
+            }
+            "Squeeze" => {
+                let axes = match self.ints(node, 1, "axes")? {
+                    Some(given) => axes_of(&given, rank)?,
+                    None => (1..rank).filter(|&axis| x.shape[axis] == 1).collect(),
+                };
+                if axes.iter().any(|&axis| axis == 0 || x.shape[axis] != 1) {
+                    return Err("it removes dimensions that are not 1".into());
+                }
+                (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| x.shape[axis]).collect()
+            }
+            "Unsqueeze" => {
+                let given = self.ints(node, 1, "axes")?.ok_or("it has no axes")?;
+                let axes = axes_of(&given, rank + given.len())?;
+                let mut sizes = x.shape.iter();
+                (0..rank + given.len())
+                    .map(|axis| if axes.contains(&axis) { 1 } else { sizes.next().copied().unwrap_or(1) })
+                    .collect()
+            }
+            "Expand" => {
+                let target = self.needed_constant(node, 1)?;
+                let target = target.as_ints().ok_or("its shape is no list of whole numbers")?.to_vec();
+                let behind = target.iter().rev().zip(x.shape.iter().rev());
+                if target.len() > rank || behind.into_iter().any(|(&t, &s)| t != 1 && t != s as i64) {
+                    return Err(format!("it repeats values of {:?} to {target:?}", x.image()).into());
+                }
+                return Ok(x);
+            }
+            _ => {
+                let target = self.ints(node, 1, "shape")?.ok_or("its shape is not given")?;
+                target_shape(&x, &target, node.int("allowzero").unwrap_or(0) != 0)?
+            }
+        };
+        let wrong = || format!("it makes {shape:?} of {:?}, which does not keep images apart", x.shape);
+        Ok(x.reshaped(&shape).ok_or_else(wrong)?)
+    }
+
+    /// Translates nodes whose results are no single value of the network.
+    pub(super) fn special(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
+        match node.op.as_str() {
+            "If" => Err("it chooses by what is computed".into()),
+            "Split" => self.split(node),
+            op => {
+                let x = self.view(node, 0)?;
+                let sizes: Vec<i64> = x.shape.iter().map(|&d| d as i64).collect();
+                let made = match op {
+                    "Size" => Const::ints(&[], vec![sizes.iter().product()]),
+                    _ => {
+                        let end = |name: &str, default: i64| {
+                            let at = node.int(name).unwrap_or(default);
+                            let at = if at < 0 { at + sizes.len() as i64 } else { at };
+                            at.clamp(0, sizes.len() as i64) as usize
+                        };
+                        let (start, end) = (end("start", 0), end("end", sizes.len() as i64));
+                        let part = sizes.get(start..end.max(start)).unwrap_or_default().to_vec();
+                        Const::ints(&[part.len()], part)
+                    }
+                };
+                Ok(vec![Value::Const(Rc::new(made))])
+            }
+        }
+    }
+}
+
+/// Returns the shape that a Reshape asks for.
+fn target_shape(x: &View, target: &[i64], zeros: bool) -> Result<Vec<usize>, String> {
+    let wrong = || format!("it makes {target:?} of {:?}", x.shape);
+    let mut shape = Vec::new();
+    for (i, &size) in target.iter().enumerate() {
+        shape.push(match size {
+            0 if !zeros => *x.shape.get(i).ok_or_else(wrong)?,
+            -1 => 0,
+            size => usize::try_from(size).map_err(|_| wrong())?,
+        });
+    }
+    if target.iter().filter(|&&size| size == -1).count() > 1 {
+        return Err(wrong());
+    }
+    if let Some(open) = target.iter().position(|&size| size == -1) {
+        let known =
+            shape.iter().enumerate().filter(|(i, _)| *i != open).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
+        let all: usize = x.shape.iter().product();
+        let known = known.filter(|known| *known > 0 && all.is_multiple_of(*known)).ok_or_else(wrong)?;
+        shape[open] = all / known;
+    }
+    Ok(shape)
+}

@@ -1,0 +1,34 @@
+//! ONNX files, both ways.
+
+pub mod error;
+mod fold;
+mod map;
+#[allow(missing_docs, clippy::all)]
+mod proto;
+mod read;
+
+use super::sheet::Written;
+use error::ImportError;
+use read::Net;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What an ONNX file becomes.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The network's text with its tensors.
+    pub written: Written,
+    /// The file's texts.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Translates the ONNX file at `path`, whose bytes these are. Values that lie beside it are read from its folder;
+/// `open` are the sizes of an image, for files that leave them open.
+pub fn import(bytes: Vec<u8>, path: &Path, open: Option<&[usize]>) -> Result<Imported, ImportError> {
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let mut net = Net::read(bytes, folder)?;
+    net.sort()?;
+    let ours = map::ours(&net);
+    let sheet = map::map(&net, &path.file_stem().unwrap_or_default().to_string_lossy(), open)?;
+    Ok(Imported { written: sheet.write(!ours), metadata: net.metadata })
+}

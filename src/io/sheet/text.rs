@@ -1,0 +1,113 @@
+//! A network's text: one pipeline where values flow one after the other, `let` where a value has several users.
+
+use super::names::{Names, names};
+use super::{Arg, Args, Layer, LayerId, Sheet, Written};
+use std::fmt::Write;
+
+/// Layers that begin a statement of their own: those with several users, results beside others, and operands of layers
+/// with several operands.
+fn heads(sheet: &Sheet) -> Vec<bool> {
+    let mut ends = sheet.uses().iter().map(|&uses| uses != 1).collect::<Vec<_>>();
+    for layer in sheet.layers.iter().filter(|layer| layer.operands.len() > 1) {
+        layer.operands.iter().for_each(|&o| ends[o] = true);
+    }
+    sheet.outputs.iter().for_each(|&(_, id)| ends[id] = true);
+    ends[0] = true;
+    ends
+}
+
+/// Puts the layers of each statement together, statements in the order of what they need, the next of a chain as soon
+/// as possible.
+fn statements(sheet: &Sheet) -> Vec<Vec<LayerId>> {
+    let ends = heads(sheet);
+    let mut all = Vec::new();
+    for end in (1..sheet.layers.len()).filter(|&id| ends[id]) {
+        let mut chain = vec![end];
+        let mut at = end;
+        while let [operand] = sheet.layers[at].operands[..] {
+            if ends[operand] {
+                break;
+            }
+            chain.push(operand);
+            at = operand;
+        }
+        chain.reverse();
+        all.push(chain);
+    }
+    all
+}
+
+pub fn write(sheet: &Sheet) -> Written {
+    let statements = statements(sheet);
+    let order: Vec<LayerId> = statements.iter().flatten().copied().collect();
+    let names = names(sheet, &order);
+    let mut text = format!("network {} {{\ninput {}: {:?}\n\n", sheet.name, names.full[0], sheet.layers[0].dims);
+    let several = sheet.outputs.len() > 1;
+    let last = statements.len().saturating_sub(1);
+    for (i, chain) in statements.iter().enumerate() {
+        let end = chain[chain.len() - 1];
+        let output = sheet.outputs.iter().find(|(_, id)| *id == end).map(|(name, _)| name);
+        let pipeline = pipeline(sheet, chain, &names);
+        // A name that `as` gives is one for the value as well.
+        let used = sheet.layers.iter().any(|layer| layer.operands.contains(&end));
+        let begin = match (output.filter(|_| several), names.given[end] || (!used && i == last)) {
+            (Some(_), true) | (None, true) => String::new(),
+            (_, false) => format!("let {} = ", names.full[end]),
+        };
+        let _ = writeln!(text, "{begin}{pipeline}");
+    }
+    if several {
+        for (name, id) in &sheet.outputs {
+            let _ = writeln!(text, "output {name} = {}", names.full[*id]);
+        }
+    }
+    text += "}\n";
+    let tensors = sheet.layers.iter().zip(&names.full).flat_map(|(layer, name)| {
+        layer.params.iter().map(move |(suffix, tensor)| (format!("{name}.{suffix}"), tensor.clone()))
+    });
+    Written { text, tensors: tensors.collect() }
+}
+
+fn pipeline(sheet: &Sheet, chain: &[LayerId], names: &Names) -> String {
+    let mut text = String::new();
+    for (i, &id) in chain.iter().enumerate() {
+        let layer = &sheet.layers[id];
+        let operands: Vec<&str> = layer.operands.iter().map(|&o| names.full[o].as_str()).collect();
+        match (i, &operands[..]) {
+            (0, [a, b]) if layer.function == "add" && layer.args.0.is_empty() => text = format!("{a} + {b}"),
+            (0, [a, b]) if layer.function == "mul" && layer.args.0.is_empty() => text = format!("{a} * {b}"),
+            (0, [one]) => text = format!("{one} |> {}", call(layer, "")),
+            (0, several) => text = call(layer, &several.join(", ")),
+            _ => {
+                let _ = write!(text, " |> {}", call(layer, ""));
+            }
+        }
+        if names.given[id] {
+            let _ = write!(text, " as {}", names.full[id]);
+        }
+    }
+    text
+}
+
+/// Writes a call with operands that do not flow in.
+fn call(layer: &Layer, operands: &str) -> String {
+    let Args(args) = &layer.args;
+    let args = args.iter().map(|(name, value)| format!("{name} = {}", argument(value)));
+    let all: Vec<String> = std::iter::once(operands.to_string()).filter(|o| !o.is_empty()).chain(args).collect();
+    match all.is_empty() {
+        true => layer.function.to_string(),
+        false => format!("{}({})", layer.function, all.join(", ")),
+    }
+}
+
+fn argument(value: &Arg) -> String {
+    match value {
+        Arg::Int(v) => v.to_string(),
+        Arg::Pair([a, b]) if a == b => a.to_string(),
+        Arg::Pair(both) => format!("{both:?}"),
+        Arg::Ints(list) => format!("{list:?}"),
+        Arg::Float(v) => format!("{v:?}"),
+        Arg::Bool(v) => v.to_string(),
+        Arg::Word(word) => (*word).into(),
+    }
+}
