@@ -88,6 +88,9 @@ pub struct Processor {
     pub fma: bool,
     /// Products of pairs of bf16 numbers.
     pub bf16: bool,
+    /// Tiles, where the precision is one that is multiplied on them.
+    #[serde(default)]
+    pub tiles: bool,
     /// Bytes of the first, second and last level of data cache: they decide the form of convolutions and the images of
     /// a group, whose sums are added up group by group.
     pub caches: [usize; 3],
@@ -96,10 +99,13 @@ pub struct Processor {
 impl fmt::Display for CompiledFor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "--device {} --algorithm {} --precision {}", self.device, self.algorithm, self.precision)?;
-        let Some(Processor { isa, fma, bf16, caches: [first, second, last] }) = &self.processor else { return Ok(()) };
+        let Some(Processor { isa, fma, bf16, tiles, caches: [first, second, last] }) = &self.processor else {
+            return Ok(());
+        };
         let able = |able: bool, name: &'static str| if able { name } else { "" };
         let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));
-        write!(f, " --isa {isa}{fma}{bf16} --caches {first},{second},{last}")
+        let tiles = able(*tiles, " on tiles");
+        write!(f, " --isa {isa}{fma}{bf16}{tiles} --caches {first},{second},{last}")
     }
 }
 

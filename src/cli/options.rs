@@ -229,7 +229,8 @@ impl GlobalOptions {
         let target = self.options()?.target.unwrap_or_else(Target::host);
         let Cpu { isa, bf16, tiles, .. } = target.cpu();
         let Target { fma, cache: caches, .. } = target;
-        let processor = Processor { isa: isa.name().into(), fma, bf16: bf16 || tiles, caches };
+        let used = tiles && self.precision() == Some(Format::Bf16);
+        let processor = Processor { isa: isa.name().into(), fma, bf16: bf16 || tiles, tiles: used, caches };
         Ok(CompiledFor {
             device: self.device().to_string(),
             algorithm: last(&self.algorithms).name.into(),

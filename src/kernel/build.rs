@@ -200,6 +200,11 @@ impl MicroKernelBuilder {
         self.op(Op::Select { mask, then, otherwise })
     }
 
+    /// Lanes of the lower or upper halves by turns, see [`Op::Zip`].
+    pub fn zip(&mut self, left: Val, right: Val, high: bool) -> Val {
+        self.op(Op::Zip { left, right, high })
+    }
+
     /// Joins all lanes of a value to one lane.
     pub fn reduce(&mut self, op: Binary, value: Val) -> Val {
         if self.ty(value).lanes == 1 { value } else { self.op(Op::Reduce { op, value }) }

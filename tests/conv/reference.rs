@@ -21,6 +21,11 @@ pub struct Exact {
 }
 
 impl Exact {
+    /// The values as the program stores them.
+    pub fn f32(&self) -> Vec<f32> {
+        self.values.iter().map(|v| *v as f32).collect()
+    }
+
     /// Numbers that are given, so without error.
     pub fn of(values: &[f32]) -> Exact {
         Exact { values: values.iter().map(|&v| v.into()).collect(), errors: vec![0.0; values.len()] }

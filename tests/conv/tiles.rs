@@ -91,7 +91,7 @@ fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
         }
         stages.push(stage);
     }
-    let expected = value.values.iter().map(|v| *v as f32).collect();
+    let expected = value.f32();
     Chain { shape, stages, operands, result: link.output(), expected }
 }
 
@@ -107,9 +107,19 @@ fn run(what: &str, target: &Target, chain: &Chain) -> Vec<f32> {
 }
 
 fn run_as(what: &str, target: &Target, chain: &Chain, lower: impl FnOnce(&mut LowerCx) -> Lowered) -> Vec<f32> {
-    let batch = chain.shape.batch;
-    let types: Vec<Type> = chain.operands.iter().map(|(ty, _)| ty.clone()).collect();
-    let (builder, buffers, result) = builder(target, &types, &chain.result, |cx| {
+    run_with(what, target, chain.shape.batch, &chain.operands, &chain.result, lower)
+}
+
+fn run_with(
+    what: &str,
+    target: &Target,
+    batch: usize,
+    operands: &[(Type, Vec<f32>)],
+    result_type: &Type,
+    lower: impl FnOnce(&mut LowerCx) -> Lowered,
+) -> Vec<f32> {
+    let types: Vec<Type> = operands.iter().map(|(ty, _)| ty.clone()).collect();
+    let (builder, buffers, result) = builder(target, &types, result_type, |cx| {
         for operand in &cx.operands {
             cx.builder.exact.insert(operand.buffer, Format::Bf16);
         }
@@ -117,7 +127,7 @@ fn run_as(what: &str, target: &Target, chain: &Chain, lower: impl FnOnce(&mut Lo
     });
     assert!(builder.module.micro_kernels.values().any(|m| m.has_tiles()), "{what}");
     let mut feeds = Vec::new();
-    for ((ty, data), buffer) in chain.operands.iter().zip(buffers) {
+    for ((ty, data), buffer) in operands.iter().zip(buffers) {
         let mut memory = vec![0.0; data.len()];
         places(ty, batch).iter().zip(data).for_each(|(&at, &v)| memory[at] = v);
         feeds.push((buffer, f32_bytes(&memory)));
@@ -128,7 +138,7 @@ fn run_as(what: &str, target: &Target, chain: &Chain, lower: impl FnOnce(&mut Lo
         assert_eq!(blocks[result.index()], compiled[result.index()], "{what}: machine code");
     }
     let memory = to_f32(&blocks[result.index()]);
-    places(&chain.result, batch).iter().map(|&at| memory[at]).collect()
+    places(result_type, batch).iter().map(|&at| memory[at]).collect()
 }
 
 /// Large caches and batches; weights that fill a cache, panel after panel; few images, shared by threads.
@@ -177,5 +187,49 @@ fn tiles_round_as_the_interpreter_says() {
         let chain = chain(&mut draw, case, 1, false);
         let got = run(&format!("{case:?}"), &target, &chain);
         assert!(got.iter().any(|v| v.fract() != 0.0));
+    }
+}
+
+/// A step of training: the result, the gradient of the weights, and that of the input with and without a ReLU before.
+#[test]
+fn gradients_are_exact_on_integers() {
+    let mut draw = Draw::new(17);
+    let (large, small) = ([48 << 10, 2 << 20, 32 << 20], [4 << 10, 8 << 10, 1 << 20]);
+    for (i, case) in CASES.iter().enumerate() {
+        let &(channels, image, kernel, stride, pad, dilation, outputs) = case;
+        let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2], dilation: [dilation; 2] };
+        let shape = Shape { batch: 1 + i % 4, channels, image, outputs: outputs[0], window, groups: 1 };
+        let mut integers = |ty: &Type, most: usize| -> Vec<f32> {
+            let count = if ty.batched { shape.batch * ty.elements() } else { ty.elements() };
+            (0..count).map(|_| draw.below(2 * most + 1) as f32 - most as f32).collect()
+        };
+        let (x, dy) = (integers(&shape.input(), 3), integers(&shape.output(), 3));
+        let w = integers(&shape.weight(), 1);
+        let target = target(Batch::Training, [large, small][i % 2]);
+        let what = |kind: &str| format!("{kind} {case:?} batch {}", shape.batch);
+        let run =
+            |kind: &str, operands: &[(Type, Vec<f32>)], result: &Type, lower: &dyn Fn(&mut LowerCx) -> Lowered| {
+                run_with(&what(kind), &target, shape.batch, operands, result, lower)
+            };
+        let operands = [(shape.input(), x.clone()), (shape.weight(), w.clone())];
+        // Not by the choice of algorithms, which takes other forms of some.
+        let got = run("forward", &operands, &shape.output(), &|cx| {
+            let links = links(cx, &window, 1, &[Stage::default()])?;
+            let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
+            tiles::forward(cx, x, y, &links);
+            Ok(())
+        });
+        assert_eq!(got, shape.forward(&Exact::of(&x), &w, None).f32(), "{}", what("forward"));
+        let operands = [(shape.input(), x.clone()), (shape.output(), dy.clone())];
+        let got = run("weight", &operands, &shape.weight(), &|cx| recipes::conv::grad_weight(cx, &window, 1));
+        assert_eq!(got, shape.grad_weight(&x, &dy).f32(), "{}", what("weight"));
+        if (stride, dilation) == (1, 1) {
+            let expected = shape.grad_input(&w, &dy).f32();
+            let operands = [(shape.weight(), w), (shape.output(), dy), (shape.input(), x.clone())];
+            let lower = |cx: &mut LowerCx| recipes::conv::grad_input(cx, &window, 1, Epilogue::NONE);
+            assert_eq!(run("input", &operands[..2], &shape.input(), &lower), expected, "{}", what("input"));
+            let masked: Vec<f32> = expected.iter().zip(&x).map(|(dx, y)| if *y > 0.0 { *dx } else { 0.0 }).collect();
+            assert_eq!(run("masked", &operands, &shape.input(), &lower), masked, "{}", what("masked"));
+        }
     }
 }

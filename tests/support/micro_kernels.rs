@@ -84,7 +84,7 @@ impl Random {
     fn step(&mut self, b: &mut MicroKernelBuilder) {
         let lanes = if self.below(4) == 0 { 1 } else { self.lanes };
         let (f, i) = (Ty::f32(lanes), Ty::i32(lanes));
-        let value = match self.below(20) {
+        let value = match self.below(21) {
             0 | 1 => self.load(b, lanes),
             2 => {
                 let from = self.choose(&[self.params.x, self.params.packed.0, self.params.k]);
@@ -164,6 +164,11 @@ impl Random {
                 let value = self.any(b, ty);
                 let value = b.reduce(op, value);
                 if ty == f { self.tame(b, value) } else { value }
+            }
+            19 if self.lanes >= 4 => {
+                let ty = self.choose(&[Ty::f32(self.lanes), Ty::i32(self.lanes)]);
+                let (left, right, high) = (self.any(b, ty), self.any(b, ty), self.below(2) == 0);
+                b.zip(left, right, high)
             }
             _ => {
                 let bytes = self.below(2) == 0;
@@ -350,6 +355,10 @@ pub fn every_operation(lanes: u32) -> MicroKernel {
             let mask = b.compare(op, l, r);
             out.extend([b.select(mask, i, j), b.select(mask, f, g)]);
         }
+    }
+    if lanes >= 4 {
+        out.extend([false, true].map(|high| b.zip(f, g, high)));
+        out.extend([false, true].map(|high| b.zip(j, i, high)));
     }
     if lanes > 1 {
         out.extend([Add, Mul, Max, Min].map(|op| b.reduce(op, f)));

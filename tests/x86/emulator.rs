@@ -560,6 +560,16 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpackusdw => packed(n, a, b, 4, |w| w.clamp(0, 0xffff)),
         Vpackssdw => packed(n, a, b, 4, |w| w.clamp(-0x8000, 0x7fff)),
         Vpackuswb => packed(n, a, b, 2, |w| w.clamp(0, 0xff)),
+        Vpermt2d => map(n, |l| {
+            let from = lane(a, l) as usize % (2 * n);
+            if from < n { lane(d, from) } else { lane(b, from - n) }
+        }),
+        Vpunpckldq => map(n, |l| lane(if l % 2 == 0 { a } else { b }, l / 4 * 4 + l % 4 / 2)),
+        Vpunpckhdq => map(n, |l| lane(if l % 2 == 0 { a } else { b }, l / 4 * 4 + l % 4 / 2 + 2)),
+        Vperm2i128 => map(n, |l| {
+            let half = imm >> (4 * (l / 4));
+            lane(if half & 2 == 0 { a } else { b }, (half & 1) as usize * 4 + l % 4)
+        }),
         Vpermd => map(n, |l| lane(b, lane(a, l) as usize % n)),
         // Exact products; sums round one by one, the odd element first; denormal numbers count as 0.
         Vdpbf16ps => map(n, |l| {

@@ -198,6 +198,10 @@ fn lanes_and_reductions() {
             }
             operation(&[I32], isa, features, lanes, |b, v| b.reduce(Xor, v[0]));
         }
+        for high in [false, true].into_iter().filter(|_| lanes >= 4) {
+            operation(&[F32, F32], isa, features, lanes, |b, v| b.zip(v[0], v[1], high));
+            operation(&[I32, I32], isa, features, lanes, |b, v| b.zip(v[1], v[0], high));
+        }
         operation(&[I32], isa, features, lanes, |b, v| {
             let count = b.op(Op::Iota { lanes });
             b.add(count, v[0])

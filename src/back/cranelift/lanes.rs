@@ -29,6 +29,7 @@ impl Gen<'_, '_> {
                 let (masks, pairs) = (self.pieces(*mask), self.pairs(*then, *otherwise));
                 masks.into_iter().zip(pairs).map(|(m, (t, e))| self.select(m, t, e)).collect()
             }
+            Op::Zip { left, right, high } => self.zip(*left, *right, *high),
             Op::Reduce { op, value } => vec![self.reduce(*op, ty.elem, self.pieces(*value))],
             Op::Dot2Bf16 { acc, a, b } => {
                 let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
@@ -314,6 +315,19 @@ impl Gen<'_, '_> {
         }
         let mask = self.cast(ty, mask);
         self.b.ins().bitselect(mask, then, otherwise)
+    }
+
+    fn zip(&mut self, left: Val, right: Val, high: bool) -> Pieces {
+        let pairs = self.pairs(left, right);
+        let first = if high { 2 * pairs.len() } else { 0 };
+        let mut quarter = |lane: usize| {
+            let ((l, r), begin) = (pairs[lane / 4], 4 * (lane % 4) as u8);
+            let byte = |i: usize| begin + (i / 8 * 4 + i % 4) as u8 + if i % 8 < 4 { 0 } else { 16 };
+            let bytes = self.shuffle(l, r, std::array::from_fn(byte));
+            let ty = self.b.func.dfg.value_type(l);
+            self.cast(ty, bytes)
+        };
+        (0..pairs.len()).map(|piece| quarter(first + 2 * piece)).collect()
     }
 
     fn reduce(&mut self, op: Binary, elem: Elem, mut pieces: Pieces) -> Value {

@@ -268,6 +268,12 @@ impl Writer<'_> {
             Op::Select { mask, then, otherwise } => {
                 choose(self.name(*mask), self.name(*then), self.name(*otherwise), self.ty(*then).lanes)
             }
+            Op::Zip { left, right, high } => {
+                let (ty, half) = (self.ty(*left), if *high { "hi" } else { "lo" });
+                let (l, r) = (n(left), n(right));
+                let lane = |i: u32| format!("{}.{half}.s{:x}", if i.is_multiple_of(2) { &l } else { &r }, i / 2);
+                format!("({})({})", c_type(ty), (0..ty.lanes).map(lane).collect::<Vec<_>>().join(", "))
+            }
             Op::Reduce { op, value } => {
                 let ty = self.ty(*value);
                 let mut name = n(value);

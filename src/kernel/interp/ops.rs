@@ -49,6 +49,13 @@ impl Run<'_> {
                 }
                 folded
             }
+            Op::Zip { left, right, high } => {
+                let (l, r) = (self.get(*left), self.get(*right));
+                let first = if *high { self.ty(*left).lanes as usize / 2 } else { 0 };
+                let lane = |i: usize| if i.is_multiple_of(2) { l[first + i / 2] } else { r[first + i / 2] };
+                // Lanes beyond the type hold anything.
+                std::array::from_fn(|i| if first + i / 2 < 16 { lane(i) } else { 0 })
+            }
             Op::Dot2Bf16 { acc, a, b } => {
                 let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
                 std::array::from_fn(|i| dot2(c[i], a[i], b[i]))

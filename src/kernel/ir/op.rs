@@ -125,6 +125,15 @@ pub enum Op {
         /// Taken where it is not.
         otherwise: Val,
     },
+    /// The lanes of half of two vectors by turns: those of `left` and `right` from 0 on, or from the middle on.
+    Zip {
+        /// Gives the even lanes.
+        left: Val,
+        /// Gives the odd lanes.
+        right: Val,
+        /// Takes the upper halves.
+        high: bool,
+    },
     /// Folds all lanes by halves: lane i with lane i + lanes/2, and so on. The result is a scalar.
     Reduce {
         /// The operator.
@@ -171,7 +180,9 @@ impl Op {
             Op::Load { .. } | Op::Broadcast { .. } | Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => [None; 3],
             Op::LoadTile { .. } => [None; 3],
             Op::Splat { value, .. } | Op::Unary { value, .. } | Op::Reduce { value, .. } => [Some(value), None, None],
-            Op::Binary { left, right, .. } | Op::Compare { left, right, .. } => [Some(left), Some(right), None],
+            Op::Binary { left, right, .. } | Op::Compare { left, right, .. } | Op::Zip { left, right, .. } => {
+                [Some(left), Some(right), None]
+            }
             Op::Fma { a, b, c } => [a, b, c].map(Some),
             Op::Select { mask, then, otherwise } => [mask, then, otherwise].map(Some),
             Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } | Op::Outer { acc, a, b, .. } => {
@@ -201,7 +212,7 @@ impl Op {
             Op::Unary { op: Unary::ToInt | Unary::ToByte | Unary::AsInt, value } => Ty::i32(ty(value).lanes),
             Op::Unary { op: Unary::ToFloat | Unary::AsFloat, value } => Ty::f32(ty(value).lanes),
             Op::Unary { value, .. } => ty(value),
-            Op::Binary { left, .. } => ty(left),
+            Op::Binary { left, .. } | Op::Zip { left, .. } => ty(left),
             Op::Fma { c, .. } => ty(c),
             Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
             Op::Select { then, .. } => ty(then),
@@ -255,6 +266,10 @@ impl Op {
                 let [mask, then, otherwise] = [mask, then, otherwise].map(ty);
                 let ok = mask == Ty::mask(then.lanes) && then == otherwise && then.elem != Elem::Mask;
                 rule(ok, || format!("select by {mask} of {then} and {otherwise}"))
+            }
+            Op::Zip { left, right, .. } => {
+                let (l, r) = (ty(left), ty(right));
+                rule(l == r && l.elem != Elem::Mask && l.lanes >= 4, || format!("lanes of {l} and {r} by turns"))
             }
             Op::Reduce { op, value } => {
                 let ty = ty(value);
@@ -316,9 +331,8 @@ impl Op {
             Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } | Op::Splat { .. } => {
                 Work::default()
             }
-            Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select { .. } | Op::Reduce { .. } => {
-                Work::default()
-            }
+            Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select { .. } => Work::default(),
+            Op::Reduce { .. } | Op::Zip { .. } => Work::default(),
             Op::Dot4U8I8 { .. } => multiply_adds(4 * lanes),
             Op::LoadTile { .. } => Work { bytes: 4 * lanes, ..Work::default() },
             Op::Outer { kind: Outer::Bf16, .. } => multiply_adds(u64::from(2 * Ty::ROW) * lanes),

@@ -23,6 +23,8 @@ impl Op {
             Op::Compare { op, .. } => op.word(),
             Op::Select { .. } => "select",
             Op::Reduce { op, .. } => return format!("{} {}", Op::REDUCE, op.word()),
+            Op::Zip { high: false, .. } => "zip_low",
+            Op::Zip { high: true, .. } => "zip_high",
             Op::Dot2Bf16 { .. } => "dot2_bf16",
             Op::Dot4U8I8 { .. } => "dot4_u8i8",
             Op::LoadTile { stream: false, .. } => "load_tile",
@@ -39,6 +41,8 @@ impl Op {
             ("splat", &[value]) => Op::Splat { value, lanes: ty.lanes },
             ("fma", &[a, b, c]) => Op::Fma { a, b, c },
             ("select", &[mask, then, otherwise]) => Op::Select { mask, then, otherwise },
+            ("zip_low", &[left, right]) => Op::Zip { left, right, high: false },
+            ("zip_high", &[left, right]) => Op::Zip { left, right, high: true },
             ("dot2_bf16", &[acc, a, b]) => Op::Dot2Bf16 { acc, a, b },
             ("dot4_u8i8", &[acc, a, b]) => Op::Dot4U8I8 { acc, a, b },
             (_, &[value]) => match words.strip_prefix(Op::REDUCE) {

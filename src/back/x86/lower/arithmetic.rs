@@ -18,6 +18,7 @@ impl Lower<'_> {
             Op::Fma { a, b, c } => self.fma([a, b, c], block),
             Op::Compare { op, left, right } => self.compare(op, left, right),
             Op::Select { mask, then, otherwise } => self.select(mask, then, otherwise),
+            Op::Zip { left, right, high } => self.zip(left, right, high),
             Op::Reduce { op, value } => self.reduce(op, value),
             Op::Dot2Bf16 { acc, a, b } => self.dot_bf16(acc, a, b),
             Op::Dot4U8I8 { acc, a, b } => self.dot_bytes(acc, a, b),
@@ -300,6 +301,24 @@ impl Lower<'_> {
     }
 
     // ------------------------------------------------------------ reductions and dot products
+
+    /// Takes lanes by turns: within 128 bits, else by a permutation of both, or of their halves.
+    fn zip(&mut self, left: Val, right: Val, high: bool) -> Result<VReg, EmitError> {
+        let width = self.width(left);
+        let (left, right) = (self.reg(left)?, self.reg(right)?);
+        let within = if high { VOp::UnpackHigh } else { VOp::UnpackLow };
+        if width == Width::X {
+            return Ok(self.emit(within, width, vec![left.into(), right.into()]));
+        }
+        if self.evex {
+            let order = self.constant(Const::Turns { high }, width);
+            return Ok(self.modify(VOp::PermuteTwo, width, left, vec![order.into(), right.into()]));
+        }
+        let [low, high_lanes] =
+            [VOp::UnpackLow, VOp::UnpackHigh].map(|op| self.emit(op, width, vec![left.into(), right.into()]));
+        let halves = if high { 0x31 } else { 0x20 };
+        Ok(self.emit(VOp::Halves, width, vec![low.into(), high_lanes.into(), Src::Imm(halves)]))
+    }
 
     fn reduce(&mut self, op: Binary, value: Val) -> Result<VReg, EmitError> {
         let Ty { elem, mut lanes } = self.ty(value);

@@ -25,6 +25,8 @@ pub enum Const {
     Iota,
     /// Number i of a 4x4 matrix's transpose: 0, 4, 8, 12, 1, …
     Transposed,
+    /// Lanes of two vectors by turns, as the permutation of both numbers them: those of the upper halves, or the lower.
+    Turns { high: bool },
     /// All ones in the odd lanes.
     OddLanes,
     /// All ones in the first lanes: a mask of AVX2.
@@ -45,6 +47,7 @@ impl Const {
             Const::Each(bits) => bits,
             Const::Iota => i,
             Const::Transposed => i % 4 * 4 + i / 4,
+            Const::Turns { high } => i / 2 + i % 2 * count + if high { count / 2 } else { 0 },
             Const::OddLanes => 0u32.wrapping_sub(i % 2),
             Const::First(n) => 0u32.wrapping_sub(u32::from(i < n)),
             Const::MaskBits(bits) => 0u32.wrapping_sub(u32::from(bits >> i & 1)),

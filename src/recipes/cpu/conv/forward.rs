@@ -10,7 +10,7 @@ use super::pooling::Pooling;
 use super::rows::{rows_for_large_batch, rows_for_small_batch, rows_per_iteration};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
-use crate::lower::target::{Batch, Target};
+use crate::lower::target::{Algorithm, Batch, Target};
 use crate::lower::tile::tile;
 use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
 use crate::recipes::common::conv::Geometry;
@@ -53,7 +53,9 @@ pub fn forward(
         return Err(LowerError::Bug(format!("{}: a convolution with the result {}", cx.name, cx.result.ty)));
     }
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
-    if let ([link], None) = (chain.as_slice(), pooling) {
+    // A step of training on tiles needs no transforms.
+    let on_tiles = cx.target.algorithm != Algorithm::Winograd && tiles::applies(cx, x, &chain);
+    if let ([link], None, false) = (chain.as_slice(), pooling, on_tiles) {
         let layer = Layer { x, weights: link.weights, bias: link.bias, epilogue: link.epilogue };
         if winograd::forward(cx, link.geometry, &layer) {
             return Ok(());

@@ -5,6 +5,7 @@ use super::matrix;
 use super::rows::rows_per_iteration;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
+use crate::lower::target::Algorithm;
 use crate::lower::tile::{Tile, tile};
 use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
@@ -12,7 +13,7 @@ use crate::recipes::common::loops::{for_each, panel_loop, pieces};
 use crate::recipes::common::{Epilogue, Window};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init, Masked, transposed_panels};
 use crate::recipes::cpu::frame::{Frame, Rows};
-use crate::recipes::cpu::winograd;
+use crate::recipes::cpu::{tiles, winograd};
 
 /// The taps of one dimension that reach the positions `phase, phase + stride, …` of dx. With position `stride·q +
 /// phase` and number t of one of these taps, the position in dy is `q + first - t·back`, the tap of the kernel `tap +
@@ -76,7 +77,10 @@ pub fn grad_input(cx: &mut LowerCx, window: &Window, groups: usize, epilogue: Ep
         return Err(LowerError::Bug(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
     }
     let mask = cx.operands.get(2).map(|y| y.buffer);
-    if mask.is_none() && winograd::grad_input(cx, geometry, [w.buffer, dy.buffer], epilogue) {
+    let factors = [w.buffer, dy.buffer];
+    let done = cx.target.algorithm != Algorithm::Winograd && tiles::grad_input(cx, geometry, factors, mask, epilogue)
+        || mask.is_none() && winograd::grad_input(cx, geometry, factors, epilogue);
+    if done {
         return Ok(());
     }
     let plan = Plan::new(cx, geometry.flattened(), epilogue);

@@ -7,13 +7,14 @@
 use super::parts;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LoopKind, Memory};
+use crate::lower::target::Algorithm;
 use crate::lower::tile::{Tile, tile};
 use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::{Epilogue, Window};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init};
 use crate::recipes::cpu::frame::zero_rows;
-use crate::recipes::cpu::winograd;
+use crate::recipes::cpu::{tiles, winograd};
 
 /// Full tiles and the remainder of one side of the product, dealt out in blocks of tiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +69,9 @@ pub fn grad_weight(cx: &mut LowerCx, window: &Window, groups: usize) -> Lowered 
     let geometry = Geometry::new(&x.ty, &cx.result.ty, window, groups)?;
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(LowerError::Bug(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
+    }
+    if cx.target.algorithm != Algorithm::Winograd && tiles::grad_weight(cx, geometry, [x.buffer, dy.buffer]) {
+        return Ok(());
     }
     let geometry = geometry.flattened();
     if winograd::grad_weight(cx, geometry, [x.buffer, dy.buffer], parts::short_sums(cx, geometry))

@@ -30,7 +30,7 @@ pub const SUMS: usize = 2 * BUFFER;
 /// on the first processors with AMX; a store in between, of anything, prevents it.
 const WARM: usize = 16;
 
-/// One micro-kernel: `(a, b, y, sums, [bias], [factor])`. Strides count elements, those of b words.
+/// One micro-kernel: `(a, b, y, sums, [bias], [factor], [mask])`. Strides count elements, those of b words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Blocks {
     /// What is multiplied. Sums of bytes get a factor behind their bias.
@@ -55,6 +55,8 @@ pub struct Blocks {
     pub bias: bool,
     /// What happens to sums before they are stored.
     pub end: End,
+    /// Results are 0 where a number of this type, laid out as they are, is not above 0.
+    pub mask: Option<Elem>,
     /// Of the results.
     pub elem: Elem,
 }
@@ -99,8 +101,9 @@ impl Display for Blocks {
         let (unit, terms) = (self.unit.name(), self.unit.step() * self.steps.len());
         write!(f, "tiles{unit}_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
         let (bias, fill) = (if self.bias { "_bias" } else { "" }, if self.fill { "_fill" } else { "" });
+        let mask = self.mask.map_or(String::new(), |elem| elem_letters("_mask", &[elem]));
         let elem = elem_letters("_", &[self.elem]);
-        write!(f, "{bias}{fill}{}{elem}_{:08x}", self.end.name(), hash as u32)
+        write!(f, "{bias}{fill}{}{mask}{elem}_{:08x}", self.end.name(), hash as u32)
     }
 }
 
@@ -113,6 +116,7 @@ impl MicroKernelSpec for Blocks {
             sums: b.pointer("sums", self.unit.sums(), Access::ReadWrite),
             bias: self.bias.then(|| b.pointer("bias", self.unit.sums(), Access::Read)),
             factor: matches!(self.end, End::Whole(_)).then(|| b.pointer("factor", Elem::F32, Access::Read)),
+            mask: self.mask.map(|elem| b.pointer("mask", elem, Access::Read)),
         };
         let mut late = self.block(b, &p, At::new(0, None), None);
         let rest = self.count - 1;
@@ -140,6 +144,7 @@ struct Params {
     sums: Param,
     bias: Option<Param>,
     factor: Option<Param>,
+    mask: Option<Param>,
 }
 
 /// Number of a block: a constant, and two for each iteration of a loop.
@@ -303,6 +308,12 @@ impl<'a> Finish<'a> {
             let mut value = b.load(self.params.sums, from + n * TILE, Ty::ROW);
             if let Some(bias) = self.bias.get(n) {
                 value = b.add(value, *bias);
+            }
+            if let Some(mask) = self.params.mask {
+                let y = b.load_partial(mask, to.clone().offset((n * TILE) as i64), Ty::ROW, self.spec.width(n));
+                let zero = b.f32(0.0, Ty::ROW);
+                let passes = b.compare(Compare::Gt, y, zero);
+                value = b.select(passes, value, zero);
             }
             values.push(match self.spec.end {
                 End::Floats(epilogue) => epilogue.stored_as(elem).apply(b, value),

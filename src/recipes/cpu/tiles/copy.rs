@@ -57,7 +57,7 @@ impl MicroKernelSpec for Pixels {
 }
 
 /// `count` pixels of `channels` elements that are `to` apart, and `from` in the source.
-fn rows(
+pub(super) fn rows(
     b: &mut MicroKernelBuilder,
     count: usize,
     [channels, to, from]: [usize; 3],
@@ -68,7 +68,7 @@ fn rows(
         return;
     }
     // Without gaps they are one.
-    if channels == to {
+    if channels == to && [0, channels].contains(&from) {
         return b.elements(count * channels, lanes, |b, at, lanes| body(b, [at.clone(), at], lanes));
     }
     b.repeat("x", count, &[], |b, x, _| {

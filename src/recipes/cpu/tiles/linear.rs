@@ -144,6 +144,7 @@ impl Rows {
             fill: false,
             bias: layer.bias.is_some(),
             end: End::Floats(layer.stage.epilogue),
+            mask: None,
             elem: self.elems[1],
         })
     }

@@ -3,10 +3,14 @@
 
 mod blocks;
 mod copy;
+mod gradient;
 pub mod linear;
+mod pairs;
 mod panels;
 mod shape;
+mod sums;
 mod unit;
+mod weight;
 mod write;
 
 use crate::kernel::ir::Elem;
@@ -21,6 +25,8 @@ use shape::{Shape, Source};
 use unit::Unit;
 
 pub use blocks::{Blocks, Next};
+pub use gradient::grad_input;
+pub use weight::grad_weight;
 
 /// Cycles of a product of two tiles.
 const PRODUCT: f64 = 16.0;
@@ -33,7 +39,6 @@ pub fn applies(cx: &LowerCx, x: BufferId, chain: &[Link]) -> bool {
     let rounded = |link: &Link| link.epilogue.round == Some(Format::Bf16);
     let inner = chain.split_last().map_or(&[][..], |(_, inner)| inner);
     cx.target.cpu().tiles
-        && cx.target.batch != Batch::Training
         && exact(x)
         && chain.iter().all(|link| exact(link.weights))
         && inner.iter().all(rounded)
@@ -59,6 +64,8 @@ struct Part {
     weights: BufferId,
     bias: Option<BufferId>,
     factor: Option<BufferId>,
+    /// Results are 0 where this is not above 0.
+    mask: Option<BufferId>,
     end: End,
     /// The byte that stands for 0 in its image, if that is bytes.
     zero: usize,
@@ -68,7 +75,7 @@ struct Part {
 pub fn forward(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link]) {
     let part = |link: &Link| {
         let Link { geometry, weights, bias, epilogue } = *link;
-        Part { geometry, weights, bias, factor: None, end: End::Floats(epilogue), zero: 0 }
+        Part { geometry, weights, bias, factor: None, mask: None, end: End::Floats(epilogue), zero: 0 }
     };
     launches(cx, Unit::Bf16, [x, y], &chain.iter().map(part).collect::<Vec<Part>>());
 }
@@ -81,7 +88,7 @@ pub fn of_bytes(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[bytes::Link
     }
     let part = |link: &bytes::Link| {
         let bytes::Link { geometry, weights, factor, bias, zero, to } = *link;
-        Part { geometry, weights, bias: Some(bias), factor: Some(factor), end: End::Whole(to), zero }
+        Part { geometry, weights, bias: Some(bias), factor: Some(factor), mask: None, end: End::Whole(to), zero }
     };
     launches(cx, Unit::Bytes, [x, y], &chain.iter().map(part).collect::<Vec<Part>>());
     true

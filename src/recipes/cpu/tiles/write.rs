@@ -25,6 +25,7 @@ struct Product {
     weights: Memory,
     bias: Option<Memory>,
     factor: Option<Memory>,
+    mask: Option<(Memory, Elem)>,
     end: End,
     outputs: usize,
     /// Terms of A for each step; the first link's are those of the shape.
@@ -77,7 +78,11 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
             buffer.map(|_| k.buffer(name, elem, Access::Read))
         };
         let (bias, factor) = (own(link.bias, "b", unit.sums()), own(link.factor, "factor", Elem::F32));
-        products.push(Product { weights, bias, factor, end: link.end, outputs, inner });
+        let mask = link.mask.map(|buffer| {
+            args.push(buffer);
+            (k.buffer("mask", cx.elem(buffer), Access::Read), cx.elem(buffer))
+        });
+        products.push(Product { weights, bias, factor, mask, end: link.end, outputs, inner });
     }
     args.push(y);
     let target = k.buffer("y", elems[1], Access::Write);
@@ -105,7 +110,8 @@ fn name(unit: Unit, links: &[Part], elems: [Elem; 2]) -> String {
         let [k, s, p] = [w.kernel, w.stride, w.pad].map(|v| format!("{}x{}", v[0], v[1]));
         let bias = if link.bias.is_some() { "_bias" } else { "" };
         let [c, h, x, o] = [g.channels, g.image[0], g.image[1], g.outputs];
-        format!("_{c}x{h}x{x}_{k}s{s}p{p}_{o}{bias}{}", link.end.name())
+        let mask = if link.mask.is_some() { "_mask" } else { "" };
+        format!("_{c}x{h}x{x}_{k}s{s}p{p}_{o}{bias}{}{mask}", link.end.name())
     };
     format!("tiles{}{}{}", unit.name(), links.iter().map(link).collect::<String>(), elem_letters("_", &elems))
 }
@@ -322,6 +328,7 @@ impl Chain {
             fill: !last && columns < COLUMNS && shape.unit == Unit::Bf16,
             bias: product.bias.is_some(),
             end: product.end,
+            mask: product.mask.map(|(_, elem)| elem),
             elem: if last { self.elems[1] } else { shape.unit.elem() },
         })
     }
@@ -362,11 +369,12 @@ impl Chain {
         let mut args = vec![
             a.at(a_at),
             product.weights.at(panel * (steps * STEP_WORDS)),
-            y.at(y_at + panel * COLUMNS),
+            y.at(&y_at + panel * COLUMNS),
             self.sums.at(0),
         ];
         args.extend(product.bias.map(|bias| bias.at(panel * COLUMNS)));
         args.extend(product.factor.map(|factor| factor.at(panel * COLUMNS)));
+        args.extend(product.mask.map(|(mask, _)| mask.at(y_at + panel * COLUMNS)));
         k.call(micro_kernel, args);
     }
 }

@@ -15,8 +15,7 @@ use std::fmt::{self, Display};
 pub fn grad_input(cx: &mut LowerCx, g: Geometry, [w, dy]: [BufferId; 2], epilogue: Epilogue) -> bool {
     let Some(back) = mirrored(&g).filter(|g| pays(cx.target, g)) else { return false };
     let Some(batches) = Batches::new(cx, back) else { return false };
-    let taps = g.window.kernel[0] * g.window.kernel[1];
-    let turned = cx.packed(w, Turned { taps, inputs: g.channels, outputs: g.outputs });
+    let turned = turned(cx, w, &g);
     let weights = batches.form.weights(cx, turned);
     let mut kernel = KernelBuilder::new(format!("winograd_grad_input{}{}", batches.name(), epilogue.name()));
     let panels = kernel.buffer("w", Elem::F32, Access::Read);
@@ -27,6 +26,13 @@ pub fn grad_input(cx: &mut LowerCx, g: Geometry, [w, dy]: [BufferId; 2], epilogu
     let result = cx.result.buffer;
     cx.launch(batches.form.method(), kernel, &[weights, dy, result]);
     true
+}
+
+/// Weights of the convolution that gives the gradient of the input of `g`: each filter turned by half a turn, inputs
+/// and outputs exchanged.
+pub fn turned(cx: &mut LowerCx, weights: BufferId, g: &Geometry) -> BufferId {
+    let taps = g.window.kernel[0] * g.window.kernel[1];
+    cx.packed(weights, Turned { taps, inputs: g.channels, outputs: g.outputs })
 }
 
 /// `[taps][inputs][outputs]` as `[taps, the last first][outputs][inputs]`.

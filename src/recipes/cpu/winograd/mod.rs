@@ -18,7 +18,7 @@ mod weights;
 
 pub use choice::pays;
 pub use forward::{Layer, forward};
-pub use input_gradient::grad_input;
+pub use input_gradient::{grad_input, turned};
 pub use output::Operands;
 pub use weight_gradient::grad_weight;
 
