@@ -3,7 +3,6 @@
 pub mod disk;
 mod ends;
 mod jpeg;
-mod jpeg_scan;
 pub mod kept;
 pub mod print;
 pub mod profile;

@@ -65,13 +65,11 @@ impl Raster {
     fn across(&self, target: usize, part: Range<usize>) -> Raster {
         let width = part.len();
         let taps = taps(self.width, target, part);
-        let mut bytes = Vec::with_capacity(width * self.height * self.channels);
-        for row in self.bytes.chunks_exact(self.width * self.channels) {
-            match self.channels {
-                1 => across::<1>(row, &taps, &mut bytes),
-                _ => across::<3>(row, &taps, &mut bytes),
-            }
-        }
+        let arch = pulp::Arch::new();
+        let bytes = match self.channels {
+            1 => arch.dispatch(Across::<1>::new(self, taps)),
+            _ => arch.dispatch(Across::<3>::new(self, taps)),
+        };
         Raster { width, bytes, ..*self }
     }
 
@@ -93,15 +91,105 @@ impl Raster {
     }
 }
 
-fn across<const CHANNELS: usize>(row: &[u8], taps: &[Taps], bytes: &mut Vec<u8>) {
-    let (pixels, _) = row.as_chunks::<CHANNELS>();
-    for (first, weights) in taps {
-        let mut sums = [1u32 << (BITS - 1); CHANNELS];
-        for (pixel, &weight) in pixels[*first..].iter().zip(weights) {
-            for c in 0..CHANNELS {
-                sums[c] += u32::from(pixel[c]) * weight;
+/// Bytes that are weighted side by side: whole pixels, of one channel as of three.
+const LANES: usize = 24;
+
+/// The rows of a picture, each to be made of another width.
+struct Across<'a, const CHANNELS: usize> {
+    raster: &'a Raster,
+    /// For each pixel of a new row: the first byte that it takes, and the weights of it and of those behind it.
+    taps: Vec<Taps>,
+}
+
+impl<const CHANNELS: usize> Across<'_, CHANNELS> {
+    fn new(raster: &Raster, taps: Vec<Taps>) -> Across<'_, CHANNELS> {
+        let by_bytes = |weights: Vec<u32>| weights.into_iter().flat_map(|weight| [weight; CHANNELS]).collect();
+        let taps = taps.into_iter().map(|(first, weights)| (first * CHANNELS, by_bytes(weights))).collect();
+        Across { raster, taps }
+    }
+}
+
+// Compiled for several kinds of vectors, one of which is chosen as the program runs.
+impl<const CHANNELS: usize> pulp::WithSimd for Across<'_, CHANNELS> {
+    type Output = Vec<u8>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.taps.len() * CHANNELS * self.raster.height);
+        for row in self.raster.bytes.chunks_exact(self.raster.width * CHANNELS) {
+            for (first, weights) in &self.taps {
+                let sums: [u32; CHANNELS] = weighted(&row[*first..], weights);
+                bytes.extend(sums.map(|sum| (sum >> BITS).min(255) as u8));
             }
         }
-        bytes.extend(sums.map(|sum| (sum >> BITS).min(255) as u8));
+        bytes
+    }
+}
+
+/// Sums up bytes by channels, with weights of [`BITS`] behind the point, and half a unit for rounding.
+#[inline(always)]
+fn weighted<const CHANNELS: usize>(bytes: &[u8], weights: &[u32]) -> [u32; CHANNELS] {
+    let (many, last) = weights.as_chunks::<LANES>();
+    let (many, last) = if many.len() < 2 { (&[][..], weights) } else { (many, last) };
+    let mut lanes = [0; LANES];
+    for (bytes, weights) in bytes.as_chunks::<LANES>().0.iter().zip(many) {
+        for lane in 0..LANES {
+            lanes[lane] += u32::from(bytes[lane]) * weights[lane];
+        }
+    }
+    let mut sums = if many.is_empty() { [1 << (BITS - 1); CHANNELS] } else { by_channels(&lanes) };
+    let pixels = bytes[LANES * many.len()..].as_chunks::<CHANNELS>().0;
+    for (pixel, weights) in pixels.iter().zip(last.as_chunks::<CHANNELS>().0) {
+        for c in 0..CHANNELS {
+            sums[c] += u32::from(pixel[c]) * weights[0];
+        }
+    }
+    sums
+}
+
+// Not a part of the loop before it, whose lanes the compiler would else arrange by channels and not in vectors.
+#[inline(never)]
+fn by_channels<const CHANNELS: usize>(lanes: &[u32; LANES]) -> [u32; CHANNELS] {
+    let mut sums = [1 << (BITS - 1); CHANNELS];
+    lanes.iter().enumerate().for_each(|(lane, sum)| sums[lane % CHANNELS] += sum);
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::WithSimd;
+
+    /// Sums one byte after the other, as the meaning says it.
+    fn plainly(raster: &Raster, target: usize) -> Vec<u8> {
+        let taps = taps(raster.width, target, 0..target);
+        let of = |row: &[u8], c: usize, (first, weights): &Taps| {
+            let sum: u32 =
+                (0..weights.len()).map(|i| u32::from(row[(first + i) * raster.channels + c]) * weights[i]).sum();
+            ((sum + (1 << (BITS - 1))) >> BITS).min(255) as u8
+        };
+        let rows = raster.bytes.chunks_exact(raster.width * raster.channels);
+        rows.flat_map(|row| taps.iter().flat_map(move |t| (0..raster.channels).map(move |c| of(row, c, t)))).collect()
+    }
+
+    #[test]
+    fn vectors_of_every_kind_give_the_same_bytes() {
+        for (width, target) in
+            [(1, 1), (1, 9), (7, 3), (8, 2), (24, 1), (25, 24), (100, 3), (311, 7), (1000, 2), (5, 40)]
+        {
+            for channels in [1, 3] {
+                let byte = |i: usize| if i % 31 < 3 { 255 } else { (i * i * 7 + i * 13) as u8 };
+                let raster =
+                    Raster { width, height: 3, channels, bytes: (0..width * 3 * channels).map(byte).collect() };
+                let expected = plainly(&raster, target);
+                assert_eq!(raster.across(target, 0..target).bytes, expected, "{width} {target} {channels}");
+                let taps = taps(width, target, 0..target);
+                let scalar = match channels {
+                    1 => Across::<1>::new(&raster, taps).with_simd(pulp::Scalar),
+                    _ => Across::<3>::new(&raster, taps).with_simd(pulp::Scalar),
+                };
+                assert_eq!(scalar, expected, "{width} {target} {channels}");
+            }
+        }
     }
 }

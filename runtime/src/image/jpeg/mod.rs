@@ -2,7 +2,11 @@
 //! (baseline, extended sequential and progressive, Huffman coded) without computing a pixel: each must hold a valid
 //! code for every block that the frame has, and the file must end with its end marker.
 
-use super::jpeg_scan::{self, Bits, Huffman};
+mod bits;
+mod scan;
+mod strides;
+
+use bits::{Bits, Huffman};
 
 /// What a scan says of itself in its header.
 pub(super) struct Scan {
@@ -44,8 +48,12 @@ struct Walk<'a> {
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
     restart: usize,
+    /// Blocks of a sequential scan from which on it is followed by strides.
+    many: usize,
 }
 
+/// Tables of strides cost as much as they save on about a thousand blocks.
+const MANY: usize = 1 << 12;
 /// More scans than any encoder writes: beyond that a small file could keep a reader busy for minutes.
 const SCANS: usize = 100;
 /// Blocks of 64 coefficients at most.
@@ -53,7 +61,12 @@ const BLOCKS: usize = 1 << 24;
 
 /// Checks a whole file; an error says why it is not a whole JPEG, in words that follow on its name.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
-    let mut walk = Walk { bytes, at: 2, frame: None, dc: [const { None }; 4], ac: [const { None }; 4], restart: 0 };
+    check_by(bytes, MANY)
+}
+
+fn check_by(bytes: &[u8], many: usize) -> Result<(), String> {
+    let (dc, ac) = ([const { None }; 4], [const { None }; 4]);
+    let mut walk = Walk { bytes, at: 2, frame: None, dc, ac, restart: 0, many };
     let mut scans = 0;
     loop {
         match walk.marker()? {
@@ -175,7 +188,7 @@ impl<'a> Walk<'a> {
         }
         let mut bits = Bits::new(self.bytes, self.at);
         let tables = (&self.dc, &self.ac);
-        jpeg_scan::walk(frame, &scan, tables, self.restart, &mut bits)
+        scan::walk(frame, &scan, tables, [self.restart, self.many], &mut bits)
             .map_err(|(what, part)| format!("{what} {}", in_scan(part, number)))?;
         self.at = bits.behind();
         for &(place, ..) in &scan.parts {
@@ -196,7 +209,41 @@ fn in_scan(part: f64, number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::in_scan;
+    use super::{check_by, in_scan};
+    use image::codecs::jpeg::JpegEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+    use std::collections::BTreeSet;
+
+    /// Encodes noise of several scales; of high quality, so that codes of all lengths come.
+    fn noise(color: ExtendedColorType, quality: u8) -> Vec<u8> {
+        let byte = |i: u32| (i.wrapping_mul(0x9e37_79b1) >> 24) as u8 / [1, 2, 8, 64][i as usize / 1000 % 4];
+        let pixels: Vec<u8> = (0..96 * 80 * u32::from(color.bits_per_pixel()) / 8).map(byte).collect();
+        let mut bytes = vec![];
+        JpegEncoder::new_with_quality(&mut bytes, quality).write_image(&pixels, 96, 80, color).expect("an encoder");
+        bytes
+    }
+
+    #[test]
+    fn strides_find_what_single_codes_find() {
+        let mut said = BTreeSet::new();
+        for (color, quality) in
+            [(ExtendedColorType::Rgb8, 80), (ExtendedColorType::Rgb8, 100), (ExtendedColorType::L8, 95)]
+        {
+            let whole = noise(color, quality);
+            assert_eq!(check_by(&whole, 0), Ok(()));
+            let step = 1 + whole.len() / 50;
+            for at in (2..whole.len()).step_by(step) {
+                let changed = |to: &[u8]| [&whole[..at], to, &whole[at + 1..]].concat();
+                let cut = [&whole[..at], &[0xff, 0xd9]].concat();
+                for damaged in [cut, changed(&[]), changed(&[!whole[at]]), changed(&[0xff, 0]), changed(&[0; 20])] {
+                    let found = check_by(&damaged, 0);
+                    assert_eq!(found, check_by(&damaged, usize::MAX), "{color:?} {quality} at {at}");
+                    said.extend(found.err());
+                }
+            }
+        }
+        assert!(said.len() > 60, "{said:?}");
+    }
 
     #[test]
     fn a_share_is_said_where_it_says_something() {
