@@ -249,8 +249,19 @@ fn an_output_that_nothing_teaches_is_refused() {
     fs::write(place.path("m2.nin"), MODEL.replace("= folder", "= npz")).expect("written");
     let x = npy_bytes("|u1", "(10, 3, 4, 4)", &[0; 480]);
     let y = npy_bytes("|u1", "(10,)", &[0, 1].repeat(5));
-    fs::write(place.path("d.npz"), zip_bytes(&[("x.npy", x), ("y.npy", y)])).expect("written");
-    place.bad(&["train", "m2.nin", "--data", "d.npz", "--overwrite"], &["output 2 could never be learned"]);
+    fs::write(place.path("d.npz"), zip_bytes(&[("x.npy", x.clone()), ("y.npy", y)])).expect("written");
+    let train = ["train", "m2.nin", "--data", "d.npz", "--overwrite"];
+    place.bad(&train, &["output 2 could never be learned", "from 0 to 1: give the network 2 outputs"]);
+    // Numbers of classes from 1 on, of which a fifth of each is for the test: as many as outputs, and one less.
+    for (labels, says) in [
+        ([1, 2, 3, 1, 2, 3, 1, 2, 3, 1], ["is out of range", "3 classes, from 1 to 3: number them from 0: `y - 1`\n"]),
+        ([1, 2, 1, 2, 1, 2, 1, 2, 1, 2], ["output 0 could never", "`y - 1`, and give the network 2 outputs"]),
+        ([0, 2, 0, 2, 0, 2, 0, 2, 0, 2], ["output 1 could never", "number them without gaps"]),
+    ] {
+        let y = npy_bytes("|u1", "(10,)", &labels);
+        fs::write(place.path("d.npz"), zip_bytes(&[("x.npy", x.clone()), ("y.npy", y)])).expect("written");
+        place.bad(&train, &says);
+    }
 }
 
 #[test]

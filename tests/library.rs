@@ -362,6 +362,19 @@ fn saving_spares_what_is_there(place: &Place, library: &Loaded, training: Networ
     fs::set_permissions(&target, PermissionsExt::from_mode(0o440)).expect("set");
     assert_eq!(library.train_save(training, &link), 9);
     assert_eq!(fs::read(&target).expect("there"), b"old");
+    // Links to what is not there yet: from a folder, by way of another link, with a whole path, and without end.
+    fs::create_dir(place.path("far")).expect("made");
+    let far =
+        [("far/next", "../later"), ("over", "far/next"), ("far/whole", place.path("later").to_str().expect("text"))]
+            .map(|(link, to)| symlink(to, place.path(link)).map(|()| place.path(link)).expect("linked"));
+    for link in far {
+        assert_eq!(library.train_save(training, &link), 0);
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(place.path("later")).expect("there"), fs::read(&new).expect("there"));
+        fs::remove_file(place.path("later")).expect("removed");
+    }
+    symlink("round", place.path("round")).expect("linked");
+    assert_eq!(library.train_save(training, &place.path("round")), 9);
     assert_eq!(library.train_save(training, std::path::Path::new("/dev/null")), 0);
     assert!(!std::path::Path::new("/dev/null").metadata().expect("there").is_file());
 }

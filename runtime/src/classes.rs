@@ -1,7 +1,7 @@
 //! Which class each output of a network stands for. Outputs of the network, names in weights and classes of data meet
 //! in one table, by name, before anything is computed.
 
-use crate::data::Dataset;
+use crate::data::{Dataset, labels::numbering};
 use crate::weights::{closest, few};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -109,6 +109,7 @@ impl Classes {
         if train.is_empty() {
             return Err(Error::new("the training part of the data has no images"));
         }
+        train.check_labels("training", self.outputs)?;
         let untaught = self.without(train);
         let Some(first) = untaught.first() else { return Ok(()) };
         let message = match untaught.iter().all(|&output| output < self.names.len()) {
@@ -121,11 +122,13 @@ impl Classes {
                 )
             }
         };
-        Err(Error::new(message).with_help(
-            "give the network one output for each class that has training images (`--set classes=N`, if that is a \
-             parameter of its text), or write \
-             `allow_empty = true` in `data` to train all the same",
-        ))
+        let help = match self.names.is_empty() {
+            true => numbering(&train.counts().into_keys().collect::<Vec<_>>(), self.outputs),
+            false => "give the network one output for each class that has training images (`--set classes=N`, if that \
+                      is a parameter of its text)"
+                .into(),
+        };
+        Err(Error::new(message).with_help(help + ", or write `allow_empty = true` in `data` to train all the same"))
     }
 
     /// Lists some outputs for people, and how many more there are.

@@ -40,13 +40,19 @@ fn not_one_hot(name: &str, i: usize, dims: &[usize]) -> Error {
         .with_help("labels are one number for each image: `y.argmax(axis=1)` where they are probabilities")
 }
 
-/// What is wrong with labels that a network with `classes` outputs cannot have, and the way out.
-pub fn out_of_range(label: usize, row: u32, part: &str, all: &[u32], classes: usize) -> Error {
+/// What is wrong with labels that a network with `classes` outputs cannot have, as that of image `row`.
+pub fn out_of_range(row: u32, part: &str, all: &[u32], classes: usize) -> Error {
+    let (label, last) = (all[row as usize], classes.saturating_sub(1));
+    Error::new(format!(
+        "label {label} of image {row} in the {part} part is out of range: the network has {classes} classes (0 to \
+         {last})"
+    ))
+    .with_help(numbering(all, classes))
+}
+
+/// Says how labels and the outputs of a network with `classes` of them come to fit.
+pub fn numbering(all: &[u32], classes: usize) -> String {
     let (least, most) = (all.iter().min().copied().unwrap_or(0), all.iter().max().copied().unwrap_or(0));
-    let error = Error::new(format!(
-        "label {label} of image {row} in the {part} part is out of range: the network has {classes} classes (0 to {})",
-        classes.saturating_sub(1)
-    ));
     let known = all.iter().collect::<BTreeSet<_>>().len();
     let outputs = format!("{known} outputs (`--set classes={known}`, if that is a parameter of its text)");
     let apart = most as usize + 1 != least as usize + known;
@@ -56,9 +62,9 @@ pub fn out_of_range(label: usize, row: u32, part: &str, all: &[u32], classes: us
         0 => String::new(),
     };
     let has = format!("the labels are {known} classes, from {least} to {most}");
-    error.with_help(match (numbering.as_str(), known == classes) {
+    match (numbering.as_str(), known == classes) {
         ("", _) => format!("{has}: give the network {outputs}"),
         (numbering, true) => format!("{has}: {numbering}"),
         (numbering, false) => format!("{has}: {numbering}, and give the network {outputs}"),
-    })
+    }
 }

@@ -230,13 +230,13 @@ impl Dataset {
             let error = format!("the images of the data are {dims:?}, but the network's input is {input:?}");
             return Err(Error::new(error).with_help(layout::help(&[&[self.len()][..], &dims].concat(), image)));
         }
-        for &row in self.rows.iter() {
-            let label = self.labels[row as usize] as usize;
-            if label >= classes {
-                return Err(labels::out_of_range(label, row, part, &self.labels, classes));
-            }
-        }
-        Ok(())
+        self.check_labels(part, classes)
+    }
+
+    /// Checks that a network with this number of classes can have the labels.
+    pub fn check_labels(&self, part: &str, classes: usize) -> Result<()> {
+        let beyond = self.rows.iter().find(|&&row| self.labels[row as usize] as usize >= classes);
+        beyond.map_or(Ok(()), |&row| Err(labels::out_of_range(row, part, &self.labels, classes)))
     }
 }
 
