@@ -1,7 +1,7 @@
 //! What `ninc check` accepts, every command that makes sense of it runs.
 
 use crate::cli::Place;
-use crate::data::npy_bytes;
+use crate::support::files::npy_bytes;
 use ninc_runtime::store::{Store, System};
 use ninc_runtime::{Tensor, npy};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Batch normalisation: what a training step leaves of a batch's statistics, and batches that have none.
 
 use crate::cli::{Place, texts};
-use crate::data::{npy_bytes, zip_bytes};
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc_runtime::weights::Weights;
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! Classes go by name, through the command line. The networks are made by hand: an output is the mean of one channel,
 //! so that the right class of every picture is known without training.
 
-use crate::data::{npy_bytes, zip_bytes};
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc_runtime::Tensor;
 use ninc_runtime::checkpoint::Checkpoint;
 use ninc_runtime::store::System;

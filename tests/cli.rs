@@ -247,7 +247,8 @@ fn train_eval_and_run() {
     assert_eq!(text.matches("one.png").count(), 2);
     // More images than run at once, and a rest: none is left out.
     let bytes: Vec<u8> = (0..70 * 64).map(|i| (i * 7 % 256) as u8).collect();
-    fs::write(place.path("many.npy"), crate::data::npy_bytes("|u1", "(70, 1, 8, 8)", &bytes)).expect("written");
+    fs::write(place.path("many.npy"), crate::support::files::npy_bytes("|u1", "(70, 1, 8, 8)", &bytes))
+        .expect("written");
     let many = ["run", "tiny.nin", "many.npy", "--csv", "--output", "m.npy", "--dump", "conv1=d.npy"];
     assert_eq!(place.good(&many).lines().count(), 71);
     for (file, dims) in [("m.npy", vec![70, 10]), ("d.npy", vec![70, 8, 8, 8])] {

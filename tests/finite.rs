@@ -94,7 +94,7 @@ fn arrays(place: &Place, x: &[f32]) {
         ("x.npy", array("<f4", &format!("({count}, 1, 8, 8)"), pixels)),
         ("y.npy", array("|u1", &format!("({count},)"), labels)),
     ];
-    fs::write(place.path("d.npz"), crate::data::zip_bytes(&arrays)).expect("written");
+    fs::write(place.path("d.npz"), crate::support::files::zip_bytes(&arrays)).expect("written");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Weights that hold no preparation, as imported ones: what the model's text says counts, in every command alike.
 
 use crate::cli::{Place, texts};
-use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::{echo, echoed};
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc_runtime::store::{Store, System};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! One meaning of an input: arrays are prepared as the training data were, and what looks like something else is said.
 
-use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::{echo, echoed};
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc_runtime::data::{self, Values, layout, range, range::Range};
 use ninc_runtime::spec::{DataSpec, Source};
 use ninc_runtime::store::{Store, System};

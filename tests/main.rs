@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accepted;
+mod archives;
 mod augment;
 mod balance;
 mod batch_norm;
@@ -14,6 +15,7 @@ mod conv;
 mod counts;
 mod data;
 mod finite;
+mod fitted;
 mod fold;
 mod folders;
 mod front;
@@ -45,6 +47,7 @@ mod random;
 mod readme;
 mod recipes;
 mod resume;
+mod saved;
 mod step;
 mod support;
 mod tidy;

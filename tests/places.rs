@@ -2,8 +2,8 @@
 //! work that it did not make.
 
 use crate::cli::Place;
-use crate::data::{npy_bytes, zip_bytes};
 use crate::odd::echo;
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc_runtime::store::{Store, System};
 use ninc_runtime::{Tensor, npy};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Broken arrays of one data set are named in one message, before anything is computed.
 
-use crate::data::{archive, idx_bytes, mat_file, npy_bytes, write_mnist, zip_bytes};
+use crate::support::files::{archive, idx_bytes, mat_file, npy_bytes, write_mnist, zip_bytes};
 use ninc_runtime::data::{Sets, load};
 use ninc_runtime::spec::{DataSpec, Source};
 use std::fs;

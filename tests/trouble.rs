@@ -245,7 +245,7 @@ fn numbers_that_break_are_named() {
         ("x.npy", [header("<f4", "(20, 1, 8, 8)"), floats].concat()),
         ("y.npy", [header("|u1", "(20,)"), (0..20).map(|i| i % 10).collect()].concat()),
     ];
-    fs::write(place.path("d.npz"), crate::data::zip_bytes(&arrays)).expect("written");
+    fs::write(place.path("d.npz"), crate::support::files::zip_bytes(&arrays)).expect("written");
     place.model("nan.nin", &MODEL.replace("digits", "npz").replace("[mean_std]", "[scale]"));
     place.bad(&["train", "nan.nin", "--data", "d.npz", "--batch", "16"], &["image 10 of `x` in d.npz", "NaN"]);
 }

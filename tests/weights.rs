@@ -2,7 +2,7 @@
 //! types are translated.
 
 use crate::cli::{Place, texts};
-use crate::data::zip_bytes;
+use crate::support::files::zip_bytes;
 use ninc_runtime::Tensor;
 use ninc_runtime::store::{Numbers, Store, System};
 use serde_json::{Value, json};

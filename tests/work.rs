@@ -118,7 +118,7 @@ fn going_on_from_elsewhere_replaces_nothing_either() {
 fn keep_removes_only_what_its_own_training_left() {
     let place = tempfile::tempdir().expect("a folder for temporary files");
     let write = |seed: u64, origin: &str, step: u64| {
-        let mut state = crate::data::checkpoint(step);
+        let mut state = crate::saved::checkpoint(step);
         (state.identity.seed, state.origin) = (seed, origin.into());
         state.write(&place.path().join("n.checkpoint"), &System).expect("written");
         state

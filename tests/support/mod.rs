@@ -2,6 +2,7 @@
 
 pub mod compiled;
 pub mod draw;
+pub mod files;
 #[cfg(unix)]
 pub mod memory;
 pub mod micro_kernels;
