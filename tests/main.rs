@@ -27,6 +27,7 @@ mod kernels;
 #[cfg(unix)]
 mod kill;
 mod library;
+mod maps;
 mod names;
 mod nets;
 mod odd;

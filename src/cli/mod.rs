@@ -28,6 +28,7 @@ mod progress;
 mod quantize;
 mod report;
 mod run;
+mod sheet;
 mod signals;
 mod train;
 mod tune;

@@ -60,6 +60,11 @@ impl GlobalOptions {
         Ok(program)
     }
 
+    /// Compiles a program that gives a value and how each image's class changes with it.
+    pub fn score_gradient(&self, model: &Model, name: &str, form: Option<(&Form, DType)>) -> Done<Program> {
+        Ok(pipeline::score_gradient(model, name, form, &self.options()?)?)
+    }
+
     fn code_cache(&self) -> Option<PathBuf> {
         if self.no_cache { None } else { cache_folder::private() }
     }

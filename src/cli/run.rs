@@ -2,13 +2,14 @@
 
 use super::classes;
 use super::foreign;
-use super::model_file::{input, result};
+use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::weights::Renames;
 use inputs::Images;
+use ninc::model::Model;
 use ninc::prepare;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::{Form, Preparation};
@@ -21,9 +22,10 @@ use ninc_runtime::train::{Scores, evaluate};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Tensor};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod inputs;
+mod maps;
 
 /// Images per run of the program.
 const BATCH: usize = 64;
@@ -65,6 +67,8 @@ pub struct Args {
     /// Write any named value of the network, [N, …]
     #[arg(long, value_name = "VALUE=OUT.npy", value_parser = dump)]
     dump: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    maps: maps::MapArgs,
 }
 
 fn dump(text: &str) -> Result<(String, PathBuf), String> {
@@ -84,19 +88,13 @@ fn range(text: &str) -> Result<Range, String> {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let args = &Args { inputs: inputs::expanded(&args.inputs)?, ..args.clone() };
-    let model = global.model(&args.file)?;
+    let mut model = global.model(&args.file)?;
+    let maps = maps::Wanted::new(&args.maps, &mut model)?;
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let wanted: Vec<String> = args.dump.iter().map(|(value, _)| value.clone()).collect();
-    inputs::check(args)?;
-    if !args.inputs.iter().all(|path| inputs::is_array(path)) {
-        let stated = model.data.as_ref().is_some_and(|data| !data.prepare.is_empty());
-        global.need_preparation(&args.file, stated)?;
-    }
-    let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
-    let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
-    let read = args.inputs.iter().chain([&args.file]).chain(&weights_path).chain(&args.data).map(PathBuf::as_path);
-    output::not_read(&outputs, &read.collect::<Vec<_>>())?;
+    let dumped = args.dump.iter().map(|(value, _)| value.as_str());
+    let wanted: Vec<String> = dumped.chain(maps.iter().filter_map(|maps| maps.value())).map(String::from).collect();
+    let read = checked(args, &model, weights_path.as_deref(), global)?;
     let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
         let model = global.with_formats(&model, formats)?;
         let of_text = match stated {
@@ -120,29 +118,67 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         weights_path.iter().for_each(|_| preparation::note(&args.file, of_text.as_ref()));
     }
     weights.preparation = weights.preparation.or(of_text);
-    // Networks without one number a class still have a result to write.
-    let scored = match result(&model) {
-        Ok((_, scores, _)) => Some((scores, classes::of_weights(&model, &weights, from)?)),
-        Err(_) if args.output.is_some() || !args.dump.is_empty() => None,
-        Err(Failure::Error(e)) => return Err(e.and_help("`--output FILE.npy` writes it as it is").into()),
-        Err(other) => return Err(other),
-    };
+    let scored = scored(args, &model, &weights, from)?;
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, from)?;
     let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
     fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
     let images = Images::read(args, &model, &dims, &weights, global.color_stderr())?;
 
-    let first = model.graph.outputs.first().map(|(name, _)| name.clone());
-    let name = first.ok_or_else(|| Error::new("the network has no result"))?;
-    let mut names = vec![name.as_str()];
-    names.extend(wanted.iter().map(String::as_str));
+    let (name, _) = model.graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
+    let names: Vec<&str> = [name].into_iter().chain(&wanted).map(String::as_str).collect();
     let results = compute(&mut *program.engine, &images, &names)?;
-    write_results(args, &images, &name, &results)?;
+    write_results(args, &images, name, &results)?;
+    if let (Some(maps), Some((scores, classes))) = (&maps, &scored) {
+        let run = maps::Run {
+            global,
+            model: &model,
+            weights: &weights,
+            preparation: fitted,
+            images: (&images, fitted.map_or_else(|| image_dims(&dims), |fitted| Ok(fitted.dims()))?),
+            result: &results[0],
+            scores: *scores,
+            classes,
+            top: args.top as usize,
+            read: &read,
+        };
+        maps.write(&run, &mut *program.engine, maps.value().and(results.last()))?;
+    }
     if let Some((scores, classes)) = scored {
         show(args, &images.names, &results[0], scores, &classes)?;
     }
     if images.failed > 0 { Err(Failure::Shown) } else { Ok(()) }
+}
+
+/// Refuses options that contradict the inputs, before anything is computed; gives the files that will be read.
+fn checked<'a>(
+    args: &'a Args,
+    model: &Model,
+    weights: Option<&'a Path>,
+    global: &GlobalOptions,
+) -> Done<Vec<&'a Path>> {
+    inputs::check(args)?;
+    if !args.inputs.iter().all(|path| inputs::is_array(path)) {
+        let stated = model.data.as_ref().is_some_and(|data| !data.prepare.is_empty());
+        global.need_preparation(&args.file, stated)?;
+    }
+    let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
+    let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
+    let read = args.inputs.iter().chain([&args.file]).chain(&args.data).map(PathBuf::as_path);
+    let read: Vec<_> = read.chain(weights).collect();
+    output::not_read(&outputs, &read)?;
+    Ok(read)
+}
+
+/// What the network's results are, and of which classes; a network without one number a class still has a result to
+/// write.
+fn scored(args: &Args, model: &Model, weights: &Weights, from: &Path) -> Done<Option<(Scores, Classes)>> {
+    match result(model) {
+        Ok((_, scores, _)) => Ok(Some((scores, classes::of_weights(model, weights, from)?))),
+        Err(_) if args.maps.is_none() && (args.output.is_some() || !args.dump.is_empty()) => Ok(None),
+        Err(Failure::Error(e)) => Err(e.and_help("`--output FILE.npy` writes it as it is").into()),
+        Err(other) => Err(other),
+    }
 }
 
 /// Writes what `--dump` and `--output` ask for; a result that is not a number is an error.
@@ -202,9 +238,7 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
     }
     for (image, scored) in images.iter().zip(result.data.chunks_exact(outputs)) {
         let probabilities = scores.probabilities(scored);
-        let mut order: Vec<usize> = (0..outputs).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-        order.truncate(args.top as usize);
+        let order = best(&probabilities, args.top as usize);
         if args.json {
             let top: Vec<_> = order
                 .iter()
@@ -225,6 +259,14 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
         }
     }
     Ok(())
+}
+
+/// The places of the highest numbers, highest first.
+fn best(numbers: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]).then(a.cmp(&b)));
+    order.truncate(count);
+    order
 }
 
 /// A text as a cell of comma-separated values, in quotes where it needs them (RFC 4180).

@@ -3,11 +3,12 @@
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
 use super::reference;
+use super::reshape::without_reshape;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, Draw, GradCx};
-use super::{OperatorDef, check};
-use crate::graph::NodeId;
+use super::{Operator, OperatorDef, check};
 use crate::graph::interp::{EvalCx, Real, Value};
+use crate::graph::{Graph, NodeId};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::softmax;
 use crate::types::Type;
@@ -33,6 +34,15 @@ fn of_gradient(operands: &[Type]) -> Result<Type, ShapeError> {
     check::channels(y)?;
     check::gradient(y, dy)?;
     Ok(y.clone())
+}
+
+/// Finds a result's scores: what a final softmax reads, or the result itself.
+pub fn scores(graph: &Graph, result: NodeId) -> NodeId {
+    let last = without_reshape(graph, result);
+    match graph.op(last) {
+        Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(last)[0],
+        _ => result,
+    }
 }
 
 /// Computes `x - max - ln Σ exp(x - max)`.

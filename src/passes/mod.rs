@@ -22,6 +22,7 @@ pub mod inference;
 pub mod optimizer;
 pub mod quantize;
 pub mod round;
+pub mod score_gradient;
 pub mod training;
 
 /// A rewrite with the name that `--emit opt:NAME` and `--time-passes` know it by.

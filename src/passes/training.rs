@@ -7,7 +7,8 @@ use crate::graph::{Graph, NodeId};
 use crate::ops::arithmetic::{Add, Mul, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
-use crate::ops::reshape::{Reshape, without_reshape};
+use crate::ops::reshape::Reshape;
+use crate::ops::softmax::scores;
 use crate::ops::{Operator, TrainCx};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Recipe;
@@ -46,11 +47,7 @@ fn loss_operand(graph: &Graph) -> Result<NodeId, PassError> {
         let count = graph.outputs.len();
         return Err(PassError::Network(format!("training needs one result, this network has {count} ({names})")));
     };
-    let last = without_reshape(graph, *result);
-    Ok(match graph.op(last) {
-        Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(last)[0],
-        _ => *result,
-    })
+    Ok(scores(graph, *result))
 }
 
 /// Replaces layers that behave differently in training (dropout, batch normalisation, …) by that form.

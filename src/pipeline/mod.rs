@@ -27,6 +27,8 @@ pub use stage::{Dump, Emit, Stage};
 use crate::graph::Graph;
 use crate::lower::target::Target;
 use crate::model::Model;
+use crate::passes::score_gradient;
+pub use crate::passes::score_gradient::{GRADIENT, VALUE};
 use crate::prepare;
 use crate::types::DType;
 use backend::Backend;
@@ -62,8 +64,7 @@ pub fn prepared_inference(model: &Model, preparation: &Form, dtype: DType, optio
     // After all passes: it is not rounded to `Options::precision`, and the network's kernels stay what they are.
     session.step("prepare", &mut graph, |graph| prepare::join(graph, preparation, dtype))?;
     let mut program = session.finish(graph, Mode::Inference)?;
-    let numbers = preparation.shapes();
-    program.params.retain(|param| numbers.iter().all(|(name, _)| *name != param.name));
+    program.set_aside(preparation);
     Ok(program)
 }
 
@@ -92,6 +93,21 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
     session.check("its making", graph)?;
     session.finish(graph.clone(), Mode::Inference)
+}
+
+/// Compiles a program that gives the value `name` and the gradient of each image's class with respect to it, under the
+/// names of [`score_gradient`]; with a preparation it takes images of 0 to 255, of this type.
+pub fn score_gradient(model: &Model, name: &str, form: Option<(&Form, DType)>, options: &Options) -> Result<Program> {
+    let options = alone_options(options);
+    let mut session = Session::new(&options);
+    let mut graph = model.graph.clone();
+    session.step("score_gradient", &mut graph, |graph| score_gradient::run(graph, name))?;
+    if let Some((form, dtype)) = form {
+        session.step("prepare", &mut graph, |graph| prepare::join(graph, form, dtype))?;
+    }
+    let mut program = session.finish(graph, Mode::Inference)?;
+    form.iter().for_each(|(form, _)| program.set_aside(form));
+    Ok(program)
 }
 
 /// Makes the kernels of [`inference`] for a processor, before any machine code: for libraries.

@@ -7,6 +7,7 @@ use crate::kernel::ir::{EntityRef, Module};
 use crate::lower::target::Target;
 use crate::verified::Verified;
 use ninc_runtime::Engine;
+use ninc_runtime::data::prepare::Form;
 use ninc_runtime::plan::Plan;
 use std::sync::Arc;
 
@@ -22,6 +23,14 @@ pub struct Program {
     pub dumps: Vec<Dump>,
     /// Its plan and code where it was compiled for the processor.
     pub compiled: Option<Compiled>,
+}
+
+impl Program {
+    /// Takes a preparation's numbers, which [`crate::prepare::write`] gives the program, out of its parameters.
+    pub(super) fn set_aside(&mut self, preparation: &Form) {
+        let numbers = preparation.shapes();
+        self.params.retain(|param| numbers.iter().all(|(name, _)| *name != param.name));
+    }
 }
 
 /// A plan and its kernels.

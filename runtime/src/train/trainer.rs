@@ -15,16 +15,16 @@ use crate::checkpoint::Identity;
 use crate::data::batches::{Batch, Source};
 use crate::data::checksum::Hashed;
 use crate::data::{Dataset, augment};
-use crate::init::{self, Parameter};
 use crate::plan::Port;
-use crate::spec;
 use crate::weights::Weights;
 use crate::words::counted;
 use crate::{Engine, Error, Prefetch, Result};
+use first::{average_of, begin};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+mod first;
 mod saved;
 
 struct Run<'a, 'b> {
@@ -104,23 +104,6 @@ pub fn check(job: &Job, trainer: &dyn Engine) -> Result<()> {
             job.recipe.batch
         ))
         .with_help("take a smaller batch with `--batch N`"));
-    }
-    Ok(())
-}
-
-/// Gives all parameters the values that a training starts from, and their averages the same.
-fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weights>) -> Result<()> {
-    for parameter in &job.parameters {
-        trainer.write(&parameter.name, &init::values(parameter, job.recipe.seed))?;
-    }
-    if let Some(weights) = weights {
-        weights.load_into(trainer)?;
-    }
-    for parameter in &job.parameters {
-        if let Some(average) = average_of(job, parameter) {
-            let start = trainer.read(&parameter.name)?;
-            trainer.write(&average, &start)?;
-        }
     }
     Ok(())
 }
@@ -396,10 +379,4 @@ impl<'a, 'b> Run<'a, 'b> {
         let source = Source::plain(set, Some(&self.job.preparer), self.job.recipe.batch)?;
         evaluate(self.infer, &source, &self.job.output, self.job.scores)
     }
-}
-
-/// Returns the name of the state that averages a parameter, where the program has one.
-fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
-    let name = format!("{}.{}", parameter.name, spec::AVERAGE);
-    job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)
 }

@@ -6,6 +6,7 @@ use crate::cli::glob;
 use crate::cli::model_file::{self, image_dims};
 use crate::cli::output::{self, Done, Failure, usage};
 use crate::cli::preparation;
+use crate::cli::sheet;
 use ninc::model::Model;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
@@ -212,6 +213,14 @@ impl Images {
                 all.extend(more.into_floats());
                 *own = Values::Floats(all);
             }
+        }
+    }
+
+    /// Returns the bytes that show an image; numbers of arrays from the least to the largest.
+    pub fn shown(&self, image: usize) -> Vec<u8> {
+        match &self.values {
+            Values::Bytes(bytes) => bytes[image * self.size..][..self.size].to_vec(),
+            Values::Floats(floats) => sheet::bytes(&floats[image * self.size..][..self.size], false),
         }
     }
 

@@ -1,16 +1,12 @@
 //! `ninc train --preview FILE.png`: the images of the first batch as the network would get them, with their labels.
 //! Nothing is trained.
 
-use crate::cli::output::{self, Done, usage};
-use letters::{HEIGHT, WIDTH, write};
+use crate::cli::output::{self, Done};
+use crate::cli::sheet::{self, HEIGHT, Sheet, WIDTH, bytes, shortened};
 use ninc_runtime::data::Values;
 use ninc_runtime::data::batches::Batch;
-use ninc_runtime::image::png;
-use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Job;
 use std::path::Path;
-
-mod letters;
 
 /// Images that are shown at most.
 const MOST: usize = 64;
@@ -23,30 +19,9 @@ const AREA: usize = 1 << 25;
 /// Its width at most, where an image is not wider.
 const WIDEST: usize = 4096;
 
-/// A picture of colours, white at first.
-struct Sheet {
-    width: usize,
-    height: usize,
-    bytes: Vec<u8>,
-}
-
-impl Sheet {
-    fn new(width: usize, height: usize) -> Sheet {
-        Sheet { width, height, bytes: vec![255; width * height * 3] }
-    }
-
-    fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
-        if x < self.width && y < self.height {
-            self.bytes[(y * self.width + x) * 3..][..3].copy_from_slice(&colour);
-        }
-    }
-}
-
 /// Writes the first batch of a training as a picture, and says its labels in words.
 pub fn preview(path: &Path, job: &Job, outputs: usize, name: &dyn Fn(usize) -> String) -> Done {
-    if path.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("png")) {
-        return Err(usage(format!("--preview {} is not a .png file", path.display()), "write `--preview FILE.png`"));
-    }
+    sheet::check_name("--preview", path)?;
     let source = job.source(outputs)?;
     let [channels, height, width] = source.set.images.dims;
     let mut batch = source.once()?.next().transpose()?.unwrap_or_else(|| Batch::new(Values::Floats(vec![]), vec![]));
@@ -70,9 +45,9 @@ pub fn preview(path: &Path, job: &Job, outputs: usize, name: &dyn Fn(usize) -> S
             }
         }
         let letters = (width * scale).div_euclid(WIDTH);
-        write(&shortened(label, letters), left, top + height * scale + 2, &mut |x, y, v| sheet.set(x, y, [v; 3]));
+        sheet.write(&shortened(label, letters), left, top + height * scale + 2);
     }
-    write_atomically(path, &png(sheet.width, sheet.height, 3, &sheet.bytes)?, &System)?;
+    sheet.save(path)?;
     say(path, (batch.labels.len(), columns), &labels, exact)
 }
 
@@ -84,25 +59,6 @@ fn label(batch: &Batch, image: usize, name: &dyn Fn(usize) -> String) -> String 
         _ if share == 1.0 => own,
         other => format!("{:.0}% {own}, {}", share * 100.0, class(other)),
     }
-}
-
-/// The first `letters` letters, the last of them a mark that more follows.
-fn shortened(label: &str, letters: usize) -> String {
-    match label.chars().count() > letters {
-        true => label.chars().take(letters.saturating_sub(1)).chain(['~']).collect(),
-        false => label.into(),
-    }
-}
-
-/// What is shown of an image: bytes as they were, or from its least to its largest value.
-fn bytes(image: &[f32], exact: bool) -> Vec<u8> {
-    let ends = image.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-    let (low, scale) = match exact {
-        true => (0.0, 1.0),
-        false => (ends.0, if ends.1 > ends.0 { 255.0 / (ends.1 - ends.0) } else { 0.0 }),
-    };
-    // The cast keeps to 0 and 255.
-    image.iter().map(|v| ((v - low) * scale).round() as u8).collect()
 }
 
 fn say(path: &Path, (count, columns): (usize, usize), labels: &[String], exact: bool) -> Done {

@@ -1,4 +1,4 @@
-//! Letters on a picture, black on white.
+//! Letters as pixels, black on white.
 
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 

@@ -1,0 +1,276 @@
+//! `ninc run --maps`: where in a picture the network sees each of its best classes (the paper's figure 4).
+
+use super::inputs::Images;
+use super::{BATCH, best};
+use crate::cli::options::GlobalOptions;
+use crate::cli::output::{self, Done, usage};
+use crate::cli::sheet;
+use ninc::graph::{Graph, NodeId};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc::ops::reshape::without_reshape;
+use ninc::ops::softmax::scores;
+use ninc_runtime::classes::Classes;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::train::Scores;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Engine, Error, Feed, Tensor, npy};
+use std::path::{Path, PathBuf};
+
+mod drawing;
+mod grad_cam;
+mod occlusion;
+
+/// What stands for the picture's name in the name of the file.
+const NAME: &str = "{name}";
+/// The name that a value gets which the text does not name.
+const UNNAMED: &str = "@maps";
+
+#[derive(clap::Args, Clone)]
+pub struct MapArgs {
+    /// Draw over each picture where the network sees its best classes; `.npy` instead of `.png` writes their numbers,
+    /// [K, …]. With several pictures FILE holds `{name}`, which becomes the name of each
+    #[arg(long, value_name = "FILE.png")]
+    maps: Option<PathBuf>,
+    /// Maps of this value of the network: its channels with the highest means, or where grad-cam looks
+    #[arg(long, value_name = "VALUE", requires = "maps")]
+    maps_of: Option<String>,
+    /// How maps are found
+    #[arg(long, value_enum, value_name = "WAY", default_value = "class", requires = "maps")]
+    maps_by: By,
+}
+
+impl MapArgs {
+    /// Are maps not asked for?
+    pub fn is_none(&self) -> bool {
+        self.maps.is_none()
+    }
+}
+
+/// How maps are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// The network's own maps, whose means are the classes' scores
+    Class,
+    /// Channels of a late value, weighted by how the class's score grows with them
+    GradCam,
+    /// What the class's probability loses where a part of the picture is covered
+    Occlusion,
+}
+
+/// What is asked for, checked against the network.
+pub struct Wanted {
+    path: PathBuf,
+    by: By,
+    /// The value that maps are made of; occlusion needs none.
+    value: Option<String>,
+    /// Has the value a channel for each class?
+    of_classes: bool,
+}
+
+/// What maps are made from.
+pub struct Run<'a> {
+    /// The command's options that stand for all commands.
+    pub global: &'a GlobalOptions,
+    /// The network.
+    pub model: &'a Model,
+    /// Its weights.
+    pub weights: &'a Weights,
+    /// What the program does to images first.
+    pub preparation: Option<&'a Preparation>,
+    /// The images, and what each consists of: channels, height, width.
+    pub images: (&'a Images, [usize; 3]),
+    /// The network's results.
+    pub result: &'a Tensor,
+    /// What they are.
+    pub scores: Scores,
+    /// The classes.
+    pub classes: &'a Classes,
+    /// How many classes are shown.
+    pub top: usize,
+    /// Files that the command reads.
+    pub read: &'a [&'a Path],
+}
+
+/// The maps of one picture.
+struct Maps {
+    /// Rows and columns of each.
+    size: [usize; 2],
+    /// What each is of, and its numbers.
+    maps: Vec<(String, Vec<f32>)>,
+}
+
+impl Wanted {
+    /// Finds the value that maps are made of, and gives it a name if it has none; `None` if maps are not asked for.
+    pub fn new(args: &MapArgs, model: &mut Model) -> Done<Option<Wanted>> {
+        let Some(path) = args.maps.clone() else { return Ok(None) };
+        if !is_npy(&path) {
+            sheet::check_name("--maps", &path)?;
+        }
+        let graph = &mut model.graph;
+        let own = class_maps(graph);
+        let id = match (args.maps_by, &args.maps_of) {
+            (By::Occlusion, None) => None,
+            (By::Occlusion, Some(_)) => {
+                return Err(usage("--maps-of, where --maps-by occlusion looks at no value", "leave --maps-of out"));
+            }
+            (_, Some(name)) => Some(named(graph, name)?),
+            (By::Class, None) => Some(own.ok_or_else(no_class_maps)?),
+            (By::GradCam, None) => Some(own.or_else(|| last_image(graph)).ok_or_else(no_images)?),
+        };
+        let of_classes = id.is_some() && id == own;
+        let value = id.map(|id| {
+            let name = graph.node(id).name.clone().unwrap_or_else(|| UNNAMED.into());
+            graph.set_name(id, name.clone());
+            name
+        });
+        Ok(Some(Wanted { path, by: args.maps_by, value, of_classes }))
+    }
+
+    /// The value that the network's program must give for maps.
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref().filter(|_| self.by == By::Class)
+    }
+
+    /// Makes and writes the maps; `value` is what the program gave of [`Wanted::value`].
+    pub fn write(&self, run: &Run, engine: &mut dyn Engine, value: Option<&Tensor>) -> Done {
+        let (images, dims) = run.images;
+        let files = self.files(&images.names)?;
+        let outputs: Vec<_> = files.iter().map(|path| ("--maps", path.as_path())).collect();
+        output::not_read(&outputs, run.read)?;
+        let probabilities: Vec<Vec<f64>> = run
+            .result
+            .data
+            .chunks_exact(run.classes.outputs())
+            .map(|scored| run.scores.probabilities(scored))
+            .collect();
+        let best: Vec<Vec<usize>> = probabilities.iter().map(|p| best(p, run.top)).collect();
+        let label = |image: usize, class: usize| {
+            format!("{} {:.1}%", run.classes.name(class), probabilities[image][class] * 100.0)
+        };
+        let all: Vec<Maps> = match (self.by, value, &self.value) {
+            (By::Class, Some(value), Some(name)) => {
+                let one = |i: usize| match self.of_classes {
+                    true => channels(value, i, &best[i], |class| label(i, class)),
+                    false => channels(value, i, &strongest(value, i, run.top), |c| format!("{name} {c}")),
+                };
+                (0..files.len()).map(one).collect()
+            }
+            (By::GradCam, _, Some(name)) => grad_cam::maps(run, name, &best, &label)?,
+            (By::Occlusion, ..) => occlusion::maps(run, engine, &probabilities, &best, &label)?,
+            _ => return Err(Error::new("the program gives nothing to make maps of").into()),
+        };
+        for ((maps, path), i) in all.iter().zip(&files).zip(0..) {
+            match is_npy(path) {
+                true => write_atomically(path, &npy::to_bytes(&maps.tensor()), &System)?,
+                false => drawing::sheet(&images.shown(i), dims, maps).save(path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of each picture.
+    fn files(&self, names: &[String]) -> Done<Vec<PathBuf>> {
+        let path = self.path.to_string_lossy();
+        if names.len() > 1 && !path.contains(NAME) {
+            return Err(usage(
+                format!("{} pictures, and one file for their maps", names.len()),
+                "write {name} where the picture's name belongs: --maps maps-{name}.png",
+            ));
+        }
+        Ok(names.iter().map(|name| PathBuf::from(path.replace(NAME, &stem(name)))).collect())
+    }
+}
+
+impl Maps {
+    fn tensor(&self) -> Tensor {
+        let data = self.maps.iter().flat_map(|(_, map)| map.iter().copied()).collect();
+        Tensor { dims: [&[self.maps.len()][..], &self.size].concat(), data }
+    }
+}
+
+/// The picture's name without folders and ending; images of an array are counted.
+fn stem(name: &str) -> String {
+    let (file, number) = match name.strip_suffix(']').and_then(|rest| rest.rsplit_once(".npy[")) {
+        Some((file, number)) => (format!("{file}.npy"), format!("-{number}")),
+        None => (name.into(), String::new()),
+    };
+    let stem = Path::new(&file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    stem.unwrap_or(file) + &number
+}
+
+fn is_npy(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+}
+
+/// These channels of an image's value [N, C, H, W].
+fn channels(value: &Tensor, image: usize, which: &[usize], label: impl Fn(usize) -> String) -> Maps {
+    let size = [value.dims[2], value.dims[3]];
+    let plane = size[0] * size[1];
+    let map = |&c: &usize| (label(c), value.data[(image * value.dims[1] + c) * plane..][..plane].to_vec());
+    Maps { size, maps: which.iter().map(map).collect() }
+}
+
+/// The channels with the highest means.
+fn strongest(value: &Tensor, image: usize, count: usize) -> Vec<usize> {
+    let plane = value.dims[2] * value.dims[3];
+    let all = &value.data[image * value.dims[1] * plane..][..value.dims[1] * plane];
+    let sums: Vec<f64> = all.chunks_exact(plane).map(|c| c.iter().copied().map(f64::from).sum()).collect();
+    best(&sums, count)
+}
+
+/// Is the value of an image one of planes?
+fn is_image(graph: &Graph, id: NodeId) -> bool {
+    let ty = graph.ty(id);
+    ty.batched && matches!(ty.dims[..], [_, height, width] if height * width > 1)
+}
+
+/// What a final global average pooling takes the means of.
+fn class_maps(graph: &Graph) -> Option<NodeId> {
+    let scores = scores(graph, graph.outputs.first()?.1);
+    let pooled = without_reshape(graph, scores);
+    let Operator::GlobalAvgPool(_) = graph.op(pooled) else { return None };
+    graph.operands(pooled).first().copied().filter(|&id| is_image(graph, id))
+}
+
+/// The last value with rows and columns on the way to the result.
+fn last_image(graph: &Graph) -> Option<NodeId> {
+    let mut id = graph.outputs.first()?.1;
+    while !is_image(graph, id) {
+        id = *graph.operands(id).first()?;
+    }
+    Some(id).filter(|&id| !matches!(graph.op(id), Operator::Input(_)))
+}
+
+fn named(graph: &Graph, name: &str) -> Done<NodeId> {
+    let (mut found, mut others) = (None, Vec::new());
+    for id in graph.order() {
+        let Some(own) = graph.node(id).name.as_deref() else { continue };
+        if own == name {
+            found = Some(id);
+        }
+        if is_image(graph, id) {
+            others.push(own);
+        }
+    }
+    let help = || format!("values with maps: {}", others.join(", "));
+    let id = found.ok_or_else(|| Error::new(format!("the network has no value `{name}`")).with_help(help()))?;
+    match is_image(graph, id) {
+        true => Ok(id),
+        false => {
+            Err(Error::new(format!("`{name}` is {}, without rows and columns", graph.ty(id))).with_help(help()).into())
+        }
+    }
+}
+
+fn no_class_maps() -> output::Failure {
+    usage(
+        "the network has no maps of its classes: it does not end in a global average pooling",
+        "--maps-by grad-cam or occlusion finds maps for any network; --maps-of shows a value's channels",
+    )
+}
+
+fn no_images() -> output::Failure {
+    usage("no value of the network has rows and columns", "--maps-by occlusion needs none")
+}
