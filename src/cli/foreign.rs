@@ -16,6 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Most bytes of a file of classes.
 const MOST_CLASSES: u64 = 1 << 24;
 
+/// What our own files say of the preparation of their images, in the language, and of how pictures are resized.
+pub const PREPARE: &str = "ninc.prepare";
+pub const RESIZE: &str = "ninc.resize";
+
 /// What files of other programs do not say.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ForeignOptions {
@@ -85,8 +89,8 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
     let bytes = files::read(path, store::CAP)?;
     let open = options.open_shape.as_ref().map(|shape| &shape.0[..]);
     let imported = onnx::import(bytes, path, open).map_err(|e| failure(path, e))?;
-    let prepare = options.prepare.clone().or_else(|| imported.metadata.get("ninc.prepare").cloned());
-    let resize = options.resize.clone().or_else(|| imported.metadata.get("ninc.resize").cloned());
+    let prepare = options.prepare.clone().or_else(|| imported.metadata.get(PREPARE).cloned());
+    let resize = options.resize.clone().or_else(|| imported.metadata.get(RESIZE).cloned());
     let classes = match &options.class_names {
         Some(file) => lines(file)?,
         None => imported.metadata.get("classes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),

@@ -10,6 +10,7 @@ mod compare;
 mod contents;
 mod devices;
 mod eval;
+mod export;
 mod fmt;
 mod fold;
 mod foreign;
@@ -79,6 +80,8 @@ enum Command {
     Quantize(quantize::Args),
     /// Turn a network of another program (ONNX) into a model file with its weights
     Import(import::Args),
+    /// Write a network with its weights as an ONNX file
+    Export(export::Args),
     /// List what a file of weights holds, rename its tensors, make its numbers smaller
     Weights(weights::Args),
     /// What programs can run on
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Fold(args) => fold::run(args, global),
         Command::Quantize(args) => quantize::run(args, global),
         Command::Import(args) => import::run(args, global),
+        Command::Export(args) => export::run(args, global),
         Command::Weights(args) => weights::run(args),
         Command::Devices(args) => devices::run(args, global),
     });

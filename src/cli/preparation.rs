@@ -116,7 +116,7 @@ pub fn note_order(what: &str, preparation: &Preparation, images: &[[f64; 3]]) {
 }
 
 /// The preparation of a text that gives all numbers of its steps, where the size of its images is known.
-fn given(model: &Model, spec: &DataSpec) -> Done<Option<Preparation>> {
+pub fn given(model: &Model, spec: &DataSpec) -> Done<Option<Preparation>> {
     let input = input(model)?;
     // Steps that take an image as a list of numbers.
     let flat = spec.prepare.iter().all(|step| matches!(step, Prepare::Scale { .. } | Prepare::Gcn { .. }));

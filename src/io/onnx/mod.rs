@@ -6,6 +6,9 @@ mod map;
 #[allow(missing_docs, clippy::all)]
 mod proto;
 mod read;
+mod write;
+
+pub use write::{Export, OPSETS, export};
 
 use super::sheet::Written;
 use error::ImportError;

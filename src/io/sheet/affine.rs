@@ -88,7 +88,7 @@ impl Sheet {
         }
         let Layer { operands, name, dims, .. } = self.layers[at].clone();
         if image {
-            self.layers[at] = Layer { function: "conv", args, operands, name, params, dims };
+            self.layers[at] = Layer { function: "conv", args, operands, name, block: None, params, dims };
             return;
         }
         // Features become an image of one pixel: three layers where one was.
@@ -100,11 +100,13 @@ impl Sheet {
             args,
             operands: vec![operand],
             name: None,
+            block: None,
             params: BTreeMap::new(),
             dims,
         };
         self.layers[at] = plain("reshape", shape, operands[0], pixel.clone());
-        self.layers[at + 1] = Layer { function: "conv", args, operands: vec![at], name, params, dims: pixel };
+        self.layers[at + 1] =
+            Layer { function: "conv", args, operands: vec![at], name, block: None, params, dims: pixel };
         self.layers[at + 2] = plain("flatten", Args::default(), at + 1, dims);
     }
 

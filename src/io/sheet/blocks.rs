@@ -38,7 +38,7 @@ struct Stage {
 }
 
 impl Sheet {
-    /// Puts chains together: those that a file names as one (`block1_conv`, `block1_cccp1`), and with `join` those of a
+    /// Puts chains together: those that a file says are one, and with `join` those of a
     /// larger window that it does not.
     pub(super) fn chains(&mut self, join: bool) {
         let uses = self.uses();
@@ -64,7 +64,7 @@ impl Sheet {
                 continue;
             }
             let end = self.end(&stages);
-            let joined = self.joined(&stages, named.is_some());
+            let joined = self.joined(&stages);
             // The last layer of the chain becomes the whole; those before are dropped as nothing uses them.
             self.layers[end] = joined;
         }
@@ -92,12 +92,11 @@ impl Sheet {
         stages
     }
 
-    /// Returns how many stages the names of a file put together: `X_conv`, `X_cccp1` …
+    /// Returns how many stages a file says are one.
     fn named_as_one(&self, stages: &[Stage]) -> Option<usize> {
-        let name = |stage: &Stage| self.layers[stage.product].name.as_deref();
-        let stem = name(stages.first()?)?.strip_suffix("_conv")?;
-        let fits = |(i, stage): (usize, &Stage)| name(stage) == Some(&format!("{stem}_cccp{i}"));
-        let count = 1 + stages.iter().enumerate().skip(1).take_while(|s| fits((s.0, s.1))).count();
+        let block = |stage: &Stage| self.layers[stage.product].block.as_ref();
+        let own = block(stages.first()?)?;
+        let count = stages.iter().take_while(|stage| block(stage) == Some(own)).count();
         Some(self.uniform(&stages[..count])).filter(|n| *n == count)
     }
 
@@ -131,7 +130,7 @@ impl Sheet {
         }
     }
 
-    fn joined(&self, stages: &[Stage], named: bool) -> Layer {
+    fn joined(&self, stages: &[Stage]) -> Layer {
         let first = &self.layers[stages[0].product];
         let word = |stage: &Stage| stage.activation.map_or("none", |a| self.layers[a].function);
         let channels = stages.iter().map(|s| self.layers[s.product].dims[0]).collect();
@@ -152,9 +151,9 @@ impl Sheet {
             own.get("weight").into_iter().for_each(|t| drop(params.insert(WEIGHTS[i], t.clone())));
             own.get("bias").into_iter().for_each(|t| drop(params.insert(BIASES[i], t.clone())));
         }
-        let name = first.name.as_deref().map(|name| name.strip_suffix("_conv").filter(|_| named).unwrap_or(name));
+        let name = first.block.clone().or_else(|| first.name.clone());
         let dims = self.layers[self.end(stages)].dims.clone();
         let operands = first.operands.clone();
-        Layer { function: "mlpconv", args, operands, name: name.map(String::from), params, dims }
+        Layer { function: "mlpconv", args, operands, name, block: None, params, dims }
     }
 }

@@ -64,6 +64,8 @@ pub struct Layer {
     pub operands: Vec<LayerId>,
     /// The name that the file gives it.
     pub name: Option<String>,
+    /// The `mlpconv` that the file says it is a part of.
+    pub block: Option<String>,
     /// Its tensors, by what follows the layer's name: `weight`, `conv.bias`.
     pub params: BTreeMap<&'static str, Tensor>,
     /// Its shape, without the batch.

@@ -46,13 +46,11 @@ pub fn write(sheet: &Sheet) -> Written {
     let last = statements.len().saturating_sub(1);
     for (i, chain) in statements.iter().enumerate() {
         let end = chain[chain.len() - 1];
-        let output = sheet.outputs.iter().find(|(_, id)| *id == end).map(|(name, _)| name);
         let pipeline = pipeline(sheet, chain, &names);
-        // A name that `as` gives is one for the value as well.
-        let used = sheet.layers.iter().any(|layer| layer.operands.contains(&end));
-        let begin = match (output.filter(|_| several), names.given[end] || (!used && i == last)) {
-            (Some(_), true) | (None, true) => String::new(),
-            (_, false) => format!("let {} = ", names.full[end]),
+        // A name that `as` gives is one for the value as well; the last value is the result.
+        let begin = match names.given[end] || (i == last && !several) {
+            true => String::new(),
+            false => format!("let {} = ", names.full[end]),
         };
         let _ = writeln!(text, "{begin}{pipeline}");
     }

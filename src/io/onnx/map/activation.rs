@@ -11,7 +11,8 @@ impl<'n> Map<'n> {
         self.pointwise(node, function, Args::default(), x)
     }
 
-    fn pointwise(&mut self, node: &Node, function: &'static str, args: Args, x: &View) -> Mapped {
+    /// Adds such a layer with arguments.
+    pub(super) fn pointwise(&mut self, node: &Node, function: &'static str, args: Args, x: &View) -> Mapped {
         let dims = self.sheet.layers[x.layer].dims.clone();
         let layer = self.layer(node, function, args, x.layer, dims);
         Ok(x.of(layer))

@@ -22,6 +22,14 @@ impl<'n> Map<'n> {
                 let sum = self.many(node, Self::sum)?;
                 self.scaled(&sum, 1.0 / node.inputs.len() as f32, 0.0)
             }
+            "Mul" if super::names::ours(self.net) && node.doc == "dropout" => {
+                let (x, kept) = (self.view(node, 0)?, self.needed_constant(node, 1)?);
+                self.dropout(node, &x, 1.0 - kept.scalar().unwrap_or(1.0), false)
+            }
+            "Sum" if node.inputs.len() > 2 => match self.together(node)? {
+                Some(sum) => Ok(sum),
+                None => self.many(node, Self::sum),
+            },
             "Mul" => self.many(node, Self::product),
             "Max" => self.many(node, Self::maximum),
             "Min" => self.many(node, Self::minimum),
@@ -56,6 +64,27 @@ impl<'n> Map<'n> {
             Value::View(view) => Ok(view),
             _ => Err("its operands are constant".into()),
         }
+    }
+
+    /// Adds one layer for a sum of values that all lie alike; `None` where they do not.
+    fn together(&mut self, node: &Node) -> Mapped<Option<View>> {
+        let mut views: Vec<View> = Vec::new();
+        for i in 0..node.inputs.len() {
+            match self.operand(node, i)? {
+                Value::View(view) if views.first().is_none_or(|first| self.alike_factors(first, &view)) => {
+                    views.push(view)
+                }
+                _ => return Ok(None),
+            }
+        }
+        let first = views[0].clone();
+        if views.len() > 64 || views.iter().any(|view| view.shape != first.shape) {
+            return Ok(None);
+        }
+        let dims = self.sheet.layers[first.layer].dims.clone();
+        let layers = views.iter().map(|view| self.shaped(view.layer, &dims)).collect();
+        let name = super::names::of_node(self.net, node, "add");
+        Ok(Some(first.of(self.weighted(name, "add", Args::default(), layers, dims, vec![]))))
     }
 
     /// Adds a layer on two values of one shape.

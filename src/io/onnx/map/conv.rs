@@ -62,6 +62,10 @@ impl Map<'_> {
         let name = names::of_weights(self.net, node, node.input(1));
         let dims = vec![outputs, window.size[0], window.size[1]];
         let layer = self.weighted(name, function, args, vec![layer], dims, params);
+        if node.doc == "mlpconv" {
+            let stem = node.name.rsplit_once('.').map_or("", |(stem, _)| stem);
+            self.sheet.layers[layer].block = crate::io::sheet::identifier(stem);
+        }
         let shape = [&[x.batch(), outputs], &window.size[2 - spatial.len()..]].concat();
         Ok(View::plain(layer, &shape))
     }

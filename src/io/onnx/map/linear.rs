@@ -16,7 +16,12 @@ impl Map<'_> {
         }
         let [rows, columns] = weights.dims[..] else { return Err("its weights are no matrix".into()) };
         let transposed = node.int("transB").unwrap_or(0) != 0;
-        let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
+        let (mut alpha, mut beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
+        // Ours: the mean over masks, whose rate is the layer's and not the weights'.
+        let rate = (names::ours(self.net) && node.doc == "drop_connect").then_some(1.0 - alpha);
+        if rate.is_some() {
+            (alpha, beta) = (1.0, 1.0);
+        }
         let numbers: Vec<f32> = weights.as_floats().into_iter().map(|v| v * alpha).collect();
         let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
         let matrix = if transposed { numbers } else { turned(&numbers, rows, columns) };
@@ -26,7 +31,13 @@ impl Map<'_> {
             let wide = (0..outputs).map(|i| beta * own[i % own.len().max(1)]);
             if fits { Ok(wide.collect()) } else { Err(format!("its bias is {:?} for {outputs} features", bias.dims)) }
         });
-        self.product_of(node, &x, (matrix, inputs, outputs), bias.transpose()?)
+        let made = self.product_of(node, &x, (matrix, inputs, outputs), bias.transpose()?)?;
+        if let Some(rate) = rate {
+            let layer = &mut self.sheet.layers[made.layer];
+            layer.function = "drop_connect";
+            layer.args = std::mem::take(&mut layer.args).with("rate", Arg::Float(rate));
+        }
+        Ok(made)
     }
 
     /// Translates MatMul with a constant matrix.

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use view::View;
 
-pub use names::ours;
+pub use names::{OURS, ours};
 
 /// The batch's size where a file leaves it open: a prime that no other size is.
 const OPEN_BATCH: usize = 1_000_003;
@@ -176,8 +176,15 @@ impl<'n> Map<'n> {
         let shape = [&[batch], &image[..]].concat();
         let (dims, view) = self.lying(&port.name, &shape);
         let name = Some(names::value(&port.name).unwrap_or_else(|| "image".into()));
-        let layer =
-            Layer { function: "input", args: Args::default(), operands: vec![], name, params: BTreeMap::new(), dims };
+        let layer = Layer {
+            function: "input",
+            args: Args::default(),
+            operands: vec![],
+            name,
+            block: None,
+            params: BTreeMap::new(),
+            dims,
+        };
         self.sheet.add(layer);
         self.values.insert(&port.name, Value::View(view));
         Ok(())
@@ -264,7 +271,7 @@ impl<'n> Map<'n> {
         if outputs.iter().any(|(_, id)| *id == 0) {
             return Err(ImportError::Ports("its result is its input: there is nothing to compute".into()));
         }
-        names::results(&mut self.sheet, outputs);
+        names::results(self.net, &mut self.sheet, outputs);
         Ok(self.sheet)
     }
 
@@ -355,7 +362,7 @@ impl<'n> Map<'n> {
         params: Vec<(&'static str, Tensor)>,
     ) -> LayerId {
         let params = params.into_iter().collect();
-        self.sheet.add(Layer { function, args, operands, name, params, dims })
+        self.sheet.add(Layer { function, args, operands, name, block: None, params, dims })
     }
 }
 

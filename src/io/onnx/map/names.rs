@@ -70,11 +70,11 @@ pub fn of_node(net: &Net, node: &Node, function: &str) -> Option<String> {
 }
 
 /// Names the results; a layer without a name of its own takes that of the result it is.
-pub fn results(sheet: &mut Sheet, outputs: Vec<(String, LayerId)>) {
-    let several = outputs.len() > 1;
+pub fn results(net: &Net, sheet: &mut Sheet, outputs: Vec<(String, LayerId)>) {
+    let named = outputs.len() > 1 || ours(net);
     for (i, (name, id)) in outputs.into_iter().enumerate() {
         let name = value(&name).unwrap_or_else(|| format!("result{}", i + 1));
-        if !several && sheet.layers[id].name.is_none() && !generated(&name, sheet.layers[id].function) {
+        if !named && sheet.layers[id].name.is_none() && !generated(&name, sheet.layers[id].function) {
             sheet.layers[id].name = Some(name.clone());
         }
         let taken = sheet.outputs.iter().any(|(n, _)| *n == name);

@@ -86,8 +86,8 @@ impl<'n> Map<'n> {
                     Some(Value::Const(c)) => c.as_ints()?.to_vec(),
                     _ => pad.ints("pads")?.to_vec(),
                 };
-                let axis = pads.len().checked_div(2)?.checked_sub(3)?;
-                before = usize::try_from(*pads.get(axis)?).ok()?;
+                // [N, 1, C, …]
+                before = usize::try_from(*pads.get(2)?).ok()?;
                 name = pad.inputs.first()?;
             } else if let Some(reshape) = self.maker(name, "Reshape").or_else(|| self.maker(name, "Unsqueeze")) {
                 name = reshape.inputs.first()?;
@@ -171,33 +171,65 @@ impl<'n> Map<'n> {
         Some(self.simple(node, "silu", &view))
     }
 
-    /// `x·(1 + erf(x/√2))/2`, whichever factor stands where.
+    /// `x·(1 + erf(x/√2))/2` or its form with tanh, whichever factor stands where.
     fn gelu(&mut self, node: &'n Node) -> Option<Mapped> {
         let mut factors: Vec<&str> = Vec::new();
         let mut open: Vec<&'n str> = node.inputs.iter().map(String::as_str).collect();
-        let (mut scale, mut erf) = (1.0f32, None);
+        let (mut scale, mut gate) = (1.0f32, None);
         while let Some(name) = open.pop() {
             if let Some(number) = self.number(name) {
                 scale *= number;
             } else if let Some(product) = self.maker(name, "Mul").filter(|_| factors.len() < 4) {
                 open.extend(product.inputs.iter().map(String::as_str));
-            } else if let Some(sum) = self.maker(name, "Add").filter(|_| erf.is_none()) {
-                let (one, inner) = self.with_number(sum)?;
-                erf = Some(self.maker(inner, "Erf").filter(|_| one == 1.0)?);
+            } else if let Some(sum) = self.maker(name, "Add").filter(|_| gate.is_none()) {
+                gate = self.with_number(sum).filter(|(one, _)| *one == 1.0).map(|(_, inner)| inner);
+                gate?;
             } else {
                 factors.push(name);
             }
         }
         let &[x] = &factors[..] else { return None };
-        let inner = erf?.inputs[0].as_str();
-        let divided =
-            self.maker(inner, "Div").and_then(|n| Some((n.inputs[0].as_str(), 1.0 / self.number(&n.inputs[1])?)));
-        let times = || self.maker(inner, "Mul").and_then(|n| self.with_number(n)).map(|(v, name)| (name, v));
-        let (of, root) = divided.or_else(times)?;
-        let close = |a: f32, b: f32| (a - b).abs() < 1e-5;
+        let approximate = match self.maker(gate?, "Erf") {
+            Some(erf) if self.is_times(&erf.inputs[0], x, std::f32::consts::FRAC_1_SQRT_2) => false,
+            _ => {
+                let tanh = self.maker(gate?, "Tanh")?;
+                if !self.is_gelu_argument(&tanh.inputs[0], x) {
+                    return None;
+                }
+                true
+            }
+        };
         let view = self.known_view(x)?;
-        let fits = of == x && close(root, std::f32::consts::FRAC_1_SQRT_2) && close(scale, 0.5);
-        fits.then(|| self.simple(node, "gelu", &view))
+        let args = Args::default().unless("approximate", Arg::Bool(approximate), Arg::Bool(false));
+        close(scale, 0.5).then(|| self.pointwise(node, "gelu", args, &view))
+    }
+
+    /// Is the value `x` times a number, or `x` divided by its inverse?
+    fn is_times(&self, name: &str, x: &str, factor: f32) -> bool {
+        let divided =
+            self.maker(name, "Div").and_then(|n| Some((1.0 / self.number(&n.inputs[1])?, n.inputs[0].as_str())));
+        let times = || self.maker(name, "Mul").and_then(|n| self.with_number(n));
+        divided.or_else(times).is_some_and(|(number, of)| of == x && close(number, factor))
+    }
+
+    /// Is the value `√(2/π)·(x + 0.044715·x³)`?
+    fn is_gelu_argument(&self, name: &str, x: &str) -> bool {
+        let found = || {
+            let (factor, sum) = self.with_number(self.maker(name, "Mul")?)?;
+            let sum = self.maker(sum, "Add")?;
+            let part = sum.inputs.iter().find(|name| *name != x)?;
+            let (cubic, cube) = self.with_number(self.maker(part, "Mul")?)?;
+            let power =
+                self.maker(cube, "Pow").is_some_and(|n| n.inputs[0] == x && self.number(&n.inputs[1]) == Some(3.0));
+            let product = || {
+                let node = self.maker(cube, "Mul")?;
+                let square = self.maker(node.inputs.iter().find(|name| *name != x)?, "Mul")?;
+                Some(node.inputs.iter().any(|name| name == x) && square.inputs.iter().all(|name| name == x))
+            };
+            let fits = close(factor, 0.797_884_6) && close(cubic, 0.044_715) && sum.inputs.iter().any(|name| name == x);
+            Some(fits && (power || product()?))
+        };
+        found().unwrap_or(false)
     }
 
     /// `relu(x) + (-slope)·relu(-x)`: PReLU as TensorFlow's converter writes it.
@@ -222,4 +254,9 @@ impl<'n> Map<'n> {
         let negative = Const::floats(&slopes.dims, slopes.as_floats().iter().map(|v| -v).collect());
         Some(self.prelu_of(node, &view, &negative, None))
     }
+}
+
+/// Are two constants the same but for their rounding?
+fn close(a: f32, b: f32) -> bool {
+    (a - b).abs() < 1e-5
 }

@@ -47,7 +47,11 @@ impl Map<'_> {
             return Ok(x.without(x.layer, axes, kept));
         }
         let name = node.and_then(|node| super::names::of_node(self.net, node, "global_avg_pool"));
-        let layer = if after == 1 {
+        let features = self.sheet.layers[x.layer].dims.len() == 1;
+        let layer = if after == 1 && kind == "max" && features {
+            let args = Args::default().with("pieces", Arg::Int(run));
+            self.weighted(name, "maxout", args, vec![x.layer], vec![before], vec![])
+        } else if after == 1 {
             let dims = match self.dims_with(x.layer, before, run) {
                 dims if dims.len() == 3 => dims,
                 _ => vec![before, 1, run],

@@ -4,6 +4,7 @@ use super::super::read::{Const, Node};
 use super::reduce::axes_of;
 use super::view::View;
 use super::{Map, Mapped, Value};
+use crate::io::sheet::{Arg, Args};
 use std::rc::Rc;
 
 impl<'n> Map<'n> {
@@ -25,7 +26,24 @@ impl<'n> Map<'n> {
         if node.op == "Dropout" && self.needed(node, 1) {
             return Err("its mask is used".into());
         }
-        self.view(node, 0)
+        let x = self.view(node, 0)?;
+        if node.op != "Dropout" {
+            return Ok(x);
+        }
+        let given = self.constant(node, 1)?.and_then(|c| c.scalar());
+        self.dropout(node, &x, given.or(node.float("ratio")).unwrap_or(0.5), true)
+    }
+
+    /// Adds a dropout, which does nothing at inference but that of the paper's code.
+    pub(super) fn dropout(&mut self, node: &Node, x: &View, rate: f32, inverted: bool) -> Mapped {
+        if !(0.0..1.0).contains(&rate) || rate == 0.0 {
+            return Ok(x.clone());
+        }
+        let args = Args::default().with("rate", Arg::Float(rate));
+        let args = args.unless("inverted", Arg::Bool(inverted), Arg::Bool(true));
+        let dims = self.sheet.layers[x.layer].dims.clone();
+        let layer = self.layer(node, "dropout", args, x.layer, dims);
+        Ok(x.of(layer))
     }
 
     /// Translates changes of shape and exchanges of axes.

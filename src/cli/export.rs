@@ -1,0 +1,155 @@
+//! `ninc export`: a network with its weights as an ONNX file.
+
+use super::classes::builtin;
+use super::foreign;
+use super::options::GlobalOptions;
+use super::output::{self, Done, Failure, usage};
+use super::preparation::{self, Data};
+use super::programs::find_weights;
+use super::weights::Renames;
+use ninc::graph::Graph;
+use ninc::io::onnx::{self, Export};
+use ninc::model::Model;
+use ninc::ops::Operator;
+use ninc::prepare;
+use ninc::types::DType;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::init::{Init, Parameter};
+use ninc_runtime::spec::{Prepare, Resize};
+use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Tensor};
+use std::path::PathBuf;
+
+/// The operator set that is written unless said: the newest that the engines of today all read.
+const OPSET: i64 = 17;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file, NAME.nin
+    file: PathBuf,
+    /// The weights; without it they are looked for beside the model and in out/
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
+    /// Where to write it
+    #[arg(short, long, value_name = "NAME.onnx")]
+    out: PathBuf,
+    /// The version of ONNX's operators, 13 to 22
+    #[arg(long, value_name = "N", default_value_t = OPSET)]
+    opset: i64,
+    /// Put the preparation of images in front, so that the file takes pictures' numbers of 0 to 255
+    #[arg(long)]
+    with_preparation: bool,
+    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let model = global.model(&args.file)?;
+    let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
+    let read: Vec<_> = [Some(&args.file), path.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    output::not_read(&[("--out", &args.out)], &read)?;
+    if args.out.exists() && !args.overwrite {
+        return Err(usage(format!("{} is there already", args.out.display()), "`--overwrite` replaces it"));
+    }
+    if !onnx::OPSETS.contains(&args.opset) {
+        let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
+        return Err(usage(format!("--opset {} is not written", args.opset), format!("{first} to {last} are")));
+    }
+    let mut weights = path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
+    if weights.formats.is_some() {
+        let file = path.as_ref().unwrap_or(&args.file).display();
+        return Err(usage(
+            format!("{file} is quantised, which is not exported"),
+            "export the float weights it was made from",
+        ));
+    }
+    weights.check(&parameters(&model), path.as_ref().unwrap_or(&args.file))?;
+    if weights.preparation.is_none() {
+        weights.preparation = match (args.with_preparation, model.data.as_ref()) {
+            (true, _) => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
+            // What is not in the file need not be fitted.
+            (false, Some(spec)) if !spec.prepare.is_empty() => preparation::given(&model, spec)?,
+            (false, _) => None,
+        };
+    }
+    let bytes = onnx_of(args, &model, &weights)?;
+    write_atomically(&args.out, &bytes, &System)?;
+    let layers = output::counted(model.layers.len(), "layer");
+    let prepared = match (&weights.preparation, args.with_preparation) {
+        (Some(_), true) => "takes numbers of 0 to 255",
+        (Some(_), false) => "takes prepared images",
+        (None, _) => "takes numbers as they are",
+    };
+    output::line(&format!("{}: {layers}, operator set {}; it {prepared}", args.out.display(), args.opset))
+}
+
+/// What weights must hold for the network.
+fn parameters(model: &Model) -> Vec<Parameter> {
+    let graph = &model.graph;
+    let parameter = |id| match graph.op(id) {
+        Operator::Param(param) => Some(Parameter {
+            name: param.name.clone(),
+            dims: param.dims.clone(),
+            init: Init::Constant { value: 0.0 },
+            state: false,
+        }),
+        _ => None,
+    };
+    graph.ids().into_iter().filter_map(parameter).collect()
+}
+
+fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {
+    let mut graph: Graph = model.graph.clone();
+    let mut tensors = weights.tensors.clone();
+    let mut metadata = Vec::new();
+    let json = |names: &[String]| serde_json::to_string(names).unwrap_or_default();
+    let classes = if weights.classes.is_empty() { builtin(model) } else { weights.classes.clone() };
+    if !classes.is_empty() {
+        metadata.push(("classes".to_string(), json(&classes)));
+    }
+    if let Some(preparation) = &weights.preparation {
+        if args.with_preparation {
+            prepare::join(&mut graph, preparation.form(), DType::F32).map_err(|e| Error::new(e.to_string()))?;
+            tensors.extend(preparation.tensors());
+            metadata.push((foreign::PREPARE.into(), "none".into()));
+        } else if let Some(list) = list(preparation) {
+            metadata.push((foreign::PREPARE.into(), list));
+        }
+        let resize = preparation.pictures().map_or(Resize::Stretch, |pictures| pictures.resize);
+        let word = if resize == Resize::Crop { "crop" } else { "stretch" };
+        metadata.push((foreign::RESIZE.into(), word.into()));
+    } else if args.with_preparation {
+        let help = "`prepare` in the model's `data` says how images are prepared";
+        return Err(usage("--with-preparation: neither the weights nor the model have one", help));
+    }
+    let export = Export { model, graph: &graph, tensors: &tensors, opset: args.opset, metadata };
+    onnx::export(&export).map_err(|e| Failure::Error(Error::new(e.to_string())))
+}
+
+/// The preparation as the language writes it, where its numbers are few.
+fn list(preparation: &Preparation) -> Option<String> {
+    let tensors = preparation.tensors();
+    let numbers = |i: usize, what: &str| -> Option<&Tensor> {
+        let name = format!("prepare.{i}.{what}");
+        tensors.iter().find(|(n, _)| *n == name).map(|(_, tensor)| tensor)
+    };
+    let step = |(i, step): (usize, &Prepare)| match step {
+        Prepare::Scale { factor } => Some(format!("scale({factor:?})")),
+        Prepare::MeanStd { .. } => {
+            let (mean, std) = (numbers(i, "mean")?, numbers(i, "std")?);
+            Some(format!("mean_std(mean = {:?}, std = {:?})", mean.data, std.data))
+        }
+        Prepare::Gcn { scale } => Some(format!("gcn(scale = {scale:?})")),
+        Prepare::Lcn => Some("lcn".into()),
+        Prepare::Zca { .. } => None,
+    };
+    let steps: Option<Vec<String>> = preparation.spec().iter().enumerate().map(step).collect();
+    Some(format!("[{}]", steps?.join(", ")))
+}

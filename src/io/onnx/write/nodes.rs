@@ -1,0 +1,157 @@
+//! Each operator's nodes.
+
+use super::super::error::ExportError;
+use super::super::proto::AttributeProto;
+use super::Writer;
+use super::messages::{float, int, list, text};
+use crate::graph::NodeId;
+use crate::ops::Operator;
+use crate::ops::activation::Function;
+use crate::ops::window::Window;
+
+/// Attributes of a window whose last sides are padded as far as its windows reach.
+pub fn windowed(window: &Window, image: [usize; 2], size: [usize; 2]) -> Vec<AttributeProto> {
+    let end = |i: usize| {
+        let span = window.dilation[i] * (window.kernel[i] - 1) + 1;
+        ((size[i] - 1) * window.stride[i] + span).saturating_sub(image[i] + window.pad[i])
+    };
+    let pads = [window.pad[0], window.pad[1], end(0), end(1)];
+    vec![list("kernel_shape", &window.kernel), list("strides", &window.stride), list("pads", &pads)]
+}
+
+impl Writer<'_> {
+    /// Writes the nodes of a value.
+    pub(super) fn node(&mut self, id: NodeId) -> Result<(), ExportError> {
+        let graph = self.graph();
+        let (name, dims) = (self.name(id), graph.ty(id).dims.clone());
+        let operands: Vec<String> = graph.operands(id).iter().map(|&o| self.name(o)).collect();
+        let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        let first = graph.operands(id).first().map(|&o| graph.ty(o).dims.clone()).unwrap_or_default();
+        let function = self.functions.get(&id).copied().unwrap_or_default();
+        let plain = |w: &mut Self, op: &str, attributes| drop(w.add(&name, op, &operands, &name, attributes));
+        match graph.op(id) {
+            Operator::Input(_) => {}
+            Operator::Param(_) => self.parameter(id)?,
+            Operator::Conv2d(op) => {
+                plain(self, "Conv", convolution(&op.window, op.groups));
+                if op.window == Window::ONE && op.groups == 1 {
+                    self.doc(function);
+                }
+            }
+            Operator::MlpConv(op) => self.mlpconv(&name, op, &operands),
+            Operator::Linear(_) => plain(self, "Gemm", vec![int("transB", 1)]),
+            Operator::DropConnect(op) => self.drop_connect(id, 1.0 - op.rate)?,
+            Operator::LocalConv(_) => return Err(self.none(id, "its weights differ from place to place")),
+            Operator::Activation(op) => {
+                let (op, attributes) = activation(op.function);
+                plain(self, op, attributes);
+            }
+            Operator::Gelu(op) => self.gelu(&name, operands[0], op.approximate),
+            Operator::Silu(_) => {
+                let gate = self.add(&format!("{name}.gate"), "Sigmoid", &operands, &format!("{name}.gate"), vec![]);
+                self.add(&name, "Mul", &[operands[0], &gate], &name, vec![]);
+            }
+            Operator::Prelu(_) => self.prelu(&name, (operands[0], operands[1]), dims.len()),
+            Operator::Maxout(op) => self.maxout(&name, operands[0], op.pieces, &dims),
+            Operator::Softmax(_) => plain(self, "Softmax", vec![int("axis", 1)]),
+            Operator::LogSoftmax(_) => plain(self, "LogSoftmax", vec![int("axis", 1)]),
+            Operator::MaxPool(op) => {
+                plain(self, "MaxPool", windowed(&op.window, [first[1], first[2]], [dims[1], dims[2]]));
+            }
+            Operator::AvgPool(op) => {
+                let mut attributes = windowed(&op.window, [first[1], first[2]], [dims[1], dims[2]]);
+                attributes.push(int("count_include_pad", 0));
+                plain(self, "AveragePool", attributes);
+            }
+            Operator::StochasticPool(op) => {
+                let own = windowed(&op.window, [first[1], first[2]], [dims[1], dims[2]]);
+                self.stochastic_pool(&name, operands[0], own);
+            }
+            Operator::GlobalAvgPool(_) => self.global(&name, "GlobalAveragePool", operands[0]),
+            Operator::GlobalMaxPool(_) => self.global(&name, "GlobalMaxPool", operands[0]),
+            Operator::Dropout(op) => self.dropout(&name, operands[0], (op.rate, op.inverted)),
+            Operator::Lrn(op) => {
+                let numbers = [op.alpha, op.beta, op.k];
+                self.lrn(&name, operands[0], op.size, numbers, &dims);
+            }
+            Operator::BatchNorm(op) => {
+                plain(
+                    self,
+                    "BatchNormalization",
+                    vec![float("epsilon", op.epsilon), float("momentum", 1.0 - op.momentum)],
+                );
+            }
+            Operator::Add(_) if self.part_of_sum(id) => {}
+            Operator::Add(_) => {
+                let terms: Vec<String> = self.terms(id).into_iter().map(|term| self.name(term)).collect();
+                let terms: Vec<&str> = terms.iter().map(String::as_str).collect();
+                self.add(&name, if terms.len() > 2 { "Sum" } else { "Add" }, &terms, &name, vec![]);
+            }
+            Operator::Mul(_) => plain(self, "Mul", vec![]),
+            Operator::Concat(_) => plain(self, "Concat", vec![int("axis", 1)]),
+            Operator::Pad(op) => {
+                let sides = [0, 0, op.top, op.left, 0, 0, op.bottom, op.right].map(|side| side as i64);
+                let pads = self.ints(&format!("{name}.pads"), &sides);
+                let value = self.constant(&format!("{name}.value"), &[], &[op.value as f32]);
+                self.add(&name, "Pad", &[operands[0], &pads, &value], &name, vec![text("mode", "constant")]);
+            }
+            Operator::Reshape(_) => {
+                let target: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|&d| d as i64)).collect();
+                let shape = self.ints(&format!("{name}.shape"), &target);
+                self.add(&name, "Reshape", &[operands[0], &shape], &name, vec![]);
+            }
+            Operator::Pixelwise(op) => self.pixelwise(&name, op, &operands, first.len()),
+            Operator::GlobalContrast(_) => {
+                self.contrast(&name, (operands[0], operands[1]), first.len(), graph.ty(id).elements())
+            }
+            Operator::Fill(op) => drop(self.constant(&name, &op.dims, &vec![op.value as f32; graph.ty(id).elements()])),
+            _ => return Err(self.none(id, "ONNX has no operator for it")),
+        }
+        Ok(())
+    }
+
+    /// Is it a sum of the first terms of a layer with more?
+    fn part_of_sum(&self, id: NodeId) -> bool {
+        let graph = self.graph();
+        let users = graph.users(id);
+        let inner =
+            matches!(graph.op(id), Operator::Add(_)) && !self.functions.contains_key(&id) && !graph.is_result(id);
+        inner && users.len() == 1 && matches!(graph.op(users[0]), Operator::Add(_))
+    }
+
+    /// The terms of a layer's sum.
+    fn terms(&self, id: NodeId) -> Vec<NodeId> {
+        let operands = self.graph().operands(id);
+        let terms = |&term: &NodeId| if self.part_of_sum(term) { self.terms(term) } else { vec![term] };
+        operands.iter().flat_map(terms).collect()
+    }
+
+    /// The error for a layer without a counterpart.
+    fn none(&self, id: NodeId, reason: &str) -> ExportError {
+        let operator = self.graph().op(id).name().to_string();
+        ExportError::Operator { layer: self.name(id), operator, reason: reason.into() }
+    }
+}
+
+/// Attributes of a convolution.
+pub fn convolution(window: &Window, groups: usize) -> Vec<AttributeProto> {
+    let pads = [window.pad[0], window.pad[1], window.pad[0], window.pad[1]];
+    vec![
+        list("kernel_shape", &window.kernel),
+        list("strides", &window.stride),
+        list("pads", &pads),
+        list("dilations", &window.dilation),
+        int("group", groups as i64),
+    ]
+}
+
+/// The operator of an activation.
+pub fn activation(function: Function) -> (&'static str, Vec<AttributeProto>) {
+    match function {
+        Function::Relu => ("Relu", vec![]),
+        Function::LeakyRelu { slope } => ("LeakyRelu", vec![float("alpha", slope)]),
+        Function::Elu { alpha } => ("Elu", vec![float("alpha", alpha)]),
+        Function::Sigmoid => ("Sigmoid", vec![]),
+        Function::Tanh => ("Tanh", vec![]),
+    }
+}
