@@ -347,6 +347,11 @@ fn run_takes_folders_and_gives_tables() {
     assert!(err.contains("left out: 1 file new/readme.txt, with the ending .txt"), "{err}");
     let (out, _) = place.good(&["run", "m.nin", "new/*.png", "--weights", "w.safetensors", "--csv"]);
     assert!(out.lines().count() == 2 && out.contains("\nnew/0.png,cat,"), "{out}");
+    let (out, _) = place.good(&["run", "m.nin", "*/gr*/1.*", "./n*", "--weights", "w.safetensors", "--csv"]);
+    let names: Vec<&str> = out.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(names, ["new/green/1.png", "./new/0.png", "./new/green/0.png", "./new/green/1.png"]);
+    place.bad(&["run", "m.nin", "new/*/2.png", "--weights", "w.safetensors"], &["no file fits new/*/2.png"]);
+    place.bad(&["run", "m.nin", "**/1.png", "--weights", "w.safetensors"], &["name the folder"]);
     place.bad(&["run", "m.nin", "new/*.jpg", "--weights", "w.safetensors"], &["no file fits new/*.jpg"]);
     fs::create_dir(place.path("empty")).expect("made");
     place.bad(&["run", "m.nin", "empty", "--weights", "w.safetensors"], &["no pictures in empty"]);

@@ -8,6 +8,7 @@ use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
 use super::section::Reader;
 use super::sink::Diagnostics;
+use super::train;
 use crate::ops::params::{Bounds, Param, ParamSpec, Word};
 use ninc_runtime::spec::{Augment, DataSpec, Grey, Prepare, Resize, Source};
 
@@ -23,7 +24,7 @@ const ALLOW_EMPTY: Param<bool> = Param::bool("allow_empty", "Trains outputs with
 const GREY: Param<Grey> = Param::word("grey", "How colours become grey.").or_word("rec601");
 const BACKGROUND: Param<Option<Vec<usize>>> =
     Param::ints("background", 0, 255, "What shows through transparent pixels: red, green, blue.").optional();
-const KEYS: &[&str] =
+pub(super) const KEYS: &[&str] =
     &[SOURCE, PREPARE, AUGMENT, VALID.spec.name, ALLOW_EMPTY.spec.name, GREY.spec.name, BACKGROUND.spec.name];
 
 impl Word for Resize {
@@ -230,7 +231,7 @@ fn ordered(augment: &[Augment], reader: &mut Reader) {
 
 /// Reads a `data` section; `None` if it has no usable source, which is reported.
 pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Option<DataSpec> {
-    let mut reader = Reader::new(section, "data", KEYS, consts, sink);
+    let mut reader = Reader::new(section, "data", KEYS, elsewhere, consts, sink);
     let prepare = reader.functions(PREPARE, &PREPARATIONS);
     let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
     ordered(&augment, &mut reader);
@@ -245,6 +246,11 @@ pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Optio
     };
     let (source, path) = source?;
     Some(DataSpec { source, path, prepare, augment, valid, allow_empty, grey, background })
+}
+
+fn elsewhere(key: &str) -> Option<String> {
+    let train = || train::KEYS.contains(&key).then(|| format!("`{key}` is a key of `train`"));
+    train().or_else(|| SOURCES.parameter(key, SOURCE))
 }
 
 /// Reads the validation part: a whole number counts examples, a fraction below 1 is a part of them.

@@ -61,6 +61,12 @@ impl<T> Table<T> {
         self.functions.iter().map(|f| f.name).collect()
     }
 
+    /// Says where a name belongs that is a parameter of one of the functions, which are the values of `key`.
+    pub fn parameter(&self, name: &str, key: &str) -> Option<String> {
+        let function = self.functions.iter().find(|f| f.params.iter().any(|param| param.name == name))?.name;
+        Some(format!("`{name}` is a parameter of `{function}`: `{key} = {function}({name} = …)`"))
+    }
+
     /// The value of an expression that calls one of the functions; `None` if an error was reported.
     pub fn value(&self, expr: &Expr, evaluator: &mut impl Evaluator) -> Option<T> {
         let (name, span, arguments) = match &expr.kind {

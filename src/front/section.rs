@@ -19,11 +19,13 @@ pub struct Reader<'e> {
 }
 
 impl<'e> Reader<'e> {
-    /// Sorts the entries of the section `word`; unknown keys and keys given twice are errors.
+    /// Sorts the entries of the section `word`; unknown keys and keys given twice are errors. `elsewhere` says of a key
+    /// that is not of this section where it belongs.
     pub fn new(
         section: &'e Section,
         word: &str,
         known: &[&'static str],
+        elsewhere: fn(&str) -> Option<String>,
         consts: &'e Consts<'e>,
         sink: &'e mut Diagnostics,
     ) -> Reader<'e> {
@@ -33,7 +35,7 @@ impl<'e> Reader<'e> {
             let Some(key) = known.iter().find(|k| **k == text) else {
                 let message = format!("`{word}` has no key `{}`", shorten(text));
                 let d = Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message);
-                sink.report(d.maybe_help(suggest::help(text, known, "its keys are")));
+                sink.report(d.maybe_help(elsewhere(text).or_else(|| suggest::help(text, known, "its keys are"))));
                 continue;
             };
             match entries.get(key) {

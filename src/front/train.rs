@@ -3,6 +3,7 @@
 use super::ast::{ExprKind, Section};
 use super::bind::Callee;
 use super::codes;
+use super::data;
 use super::diag::Diagnostic;
 use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
@@ -38,7 +39,7 @@ pub const CLASS_WEIGHTS: Param<Option<Vec<f64>>> =
 const BALANCED: Param<Option<&str>> =
     Param::one_of("class_weights", &["balanced"], "Factors by the numbers of the classes' images.").optional();
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     LOSS,
     OPTIMIZER,
     SCHEDULE,
@@ -132,9 +133,14 @@ fn steps(called: &Called, sink: &mut Diagnostics) -> Option<Schedule> {
     Some(Schedule::Steps { at, factor: called.get(STEP_FACTOR) })
 }
 
+fn elsewhere(key: &str) -> Option<String> {
+    let data = || data::KEYS.contains(&key).then(|| format!("`{key}` is a key of `data`"));
+    data().or_else(|| OPTIMIZERS.parameter(key, OPTIMIZER)).or_else(|| SCHEDULES.parameter(key, SCHEDULE))
+}
+
 /// Reads a `train` section; `None` if something that it needs is missing or wrong, which is reported.
 pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Option<Recipe> {
-    let mut reader = Reader::new(section, "train", KEYS, consts, sink);
+    let mut reader = Reader::new(section, "train", KEYS, elsewhere, consts, sink);
     let label_smoothing = reader.function(LOSS, &LOSSES);
     let optimized = reader.function(OPTIMIZER, &OPTIMIZERS);
     if optimized.is_none() {

@@ -40,7 +40,7 @@ pub fn is_array(path: &Path) -> bool {
 pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
     let mut named = Vec::new();
     for path in inputs {
-        match fitting(path)? {
+        match glob::files(path)? {
             Some(files) => named.extend(files),
             None => named.push(path.clone()),
         }
@@ -59,31 +59,6 @@ pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
         all.extend(pictures);
     }
     Ok(all)
-}
-
-/// What fits a path whose last part is a pattern, by name, for shells that do not look themselves; `None` for a path
-/// without a `*`, or one that is there as it is.
-fn fitting(path: &Path) -> Done<Option<Vec<PathBuf>>> {
-    let pattern = path.file_name().map(|name| name.as_encoded_bytes()).filter(|name| name.contains(&b'*'));
-    let Some(pattern) = pattern.filter(|_| !path.exists()) else { return Ok(None) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |e: std::io::Error| Error::file("read the folder", folder, &e);
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let name_bytes = name.as_encoded_bytes();
-        // As shells do, hidden files are only what a pattern that begins with a point means.
-        if glob::fits(pattern, name_bytes) && (pattern.starts_with(b".") || !name_bytes.starts_with(b".")) {
-            files.push(path.with_file_name(&name));
-        }
-    }
-    files.sort();
-    match files.is_empty() {
-        true => {
-            Err(Error::new(format!("no file fits {}", path.display())).with_help("name the files, or a folder").into())
-        }
-        false => Ok(Some(files)),
-    }
 }
 
 /// What a program behind this preparation takes: bytes where all inputs are pictures and the training data's numbers
