@@ -1,16 +1,19 @@
 //! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of
 //! threads.
 
+use ninc::kernel::interp::InterpCode;
+use ninc::kernel::ir::Elem;
 use ninc::lower::target::{Isa, Target};
 use ninc::model::Model;
-use ninc::pipeline::{self, Device, Options, Program, Stage};
+use ninc::pipeline::{self, Device, Kernels, Options, ParamInfo, Program, Stage};
 use ninc::types::Format;
 use ninc_runtime::data::Values;
 use ninc_runtime::data::batches::Batch;
 use ninc_runtime::philox::Stream;
 use ninc_runtime::train::schedule::Hyper;
 use ninc_runtime::train::step_inputs::StepInputs;
-use ninc_runtime::{Feed, Tensor};
+use ninc_runtime::{Engine, Executor, Feed, Pool, Tensor};
+use std::sync::Arc;
 
 /// Convolutions of all gradients' kinds (in the Winograd domain, in parts, with stride), dropout, pools, a linear
 /// layer.
@@ -53,20 +56,29 @@ fn program(model: &Model, training: bool, options: Options) -> Program {
     let options = Options { emit, ..options };
     let compile = if training { pipeline::training } else { pipeline::inference };
     let mut program = compile(model, &options).expect("it compiles");
+    start(&mut *program.engine, &program.params);
+    program
+}
+
+/// Writes parameters.
+fn start(engine: &mut dyn Engine, params: &[ParamInfo]) {
     let mut random = Stream::new(3, 2, 0);
-    for parameter in program.params.clone() {
+    for parameter in params.to_vec() {
         let size: usize = parameter.dims.iter().product();
         let scale = if parameter.state { 0.0 } else { 0.1 };
         let data = (0..size).map(|_| scale * random.normal()).collect();
-        program.engine.write(&parameter.name, &Tensor { dims: parameter.dims, data }).expect("a parameter");
+        engine.write(&parameter.name, &Tensor { dims: parameter.dims, data }).expect("a parameter");
     }
-    program
 }
 
 /// Losses of three steps, then all parameters.
 fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
+    steps(model, &mut *program.engine, &program.params, batch)
+}
+
+fn steps(model: &Model, engine: &mut dyn Engine, params: &[ParamInfo], batch: usize) -> Vec<Vec<f32>> {
     let mut random = Stream::new(5, 1, 0);
-    let ports = program.engine.inputs().to_vec();
+    let ports = engine.inputs().to_vec();
     let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
     let images: Vec<f32> = (0..batch * each).map(|_| random.normal()).collect();
     let labels: Vec<i32> = (0..batch).map(|_| random.below(5) as i32).collect();
@@ -77,11 +89,11 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
         let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum() };
         let own = StepInputs::new(&ports, recipe, hyper, 1.0, step).expect("inputs");
         let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
-        let loss = program.engine.run(batch, &fed, &["loss"]).expect("a step");
+        let loss = engine.run(batch, &fed, &["loss"]).expect("a step");
         results[0].extend(&loss[0].data);
     }
-    for parameter in &program.params {
-        results.push(program.engine.read(&parameter.name).expect("a parameter").data);
+    for parameter in params {
+        results.push(engine.read(&parameter.name).expect("a parameter").data);
     }
     results
 }
@@ -107,6 +119,36 @@ fn groups_make_the_same_step() {
         let found = train(&model, &mut grouped, batch);
         close(&found, &train(&model, &mut whole, batch), &format!("whole batch of {batch}"));
         close(&found, &train(&model, &mut interpreter, batch), &format!("interpreter, batch of {batch}"));
+    }
+}
+
+/// In bf16 on tiles, as the interpreter of kernels says, in groups and in memory of bf16: the same step as the graph's,
+/// and the same bits from machine code where this machine has tiles.
+#[test]
+fn a_step_on_tiles_means_what_the_graph_says() {
+    let model = load(NETWORK);
+    let target = Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.tiles = true);
+    let target = Target { cache: [48 << 10, 96 << 10, 4 << 10], ..target };
+    let options = Options { precision: Some(Format::Bf16), target: Some(target), ..Options::default() };
+    let Kernels { plan, module, params, .. } = pipeline::training_kernels(&model, &options).expect("it compiles");
+    let narrow = module.kernels.values().filter(|k| k.buffers.values().any(|b| b.elem == Elem::Bf16)).count();
+    let tiles = module.kernels.values().filter(|k| k.name.starts_with("tiles_")).count();
+    assert!(narrow >= 10 && tiles >= 12, "{narrow} kernels with bf16 in memory, {tiles} on tiles");
+    let pool = Arc::new(Pool::new(2).expect("threads"));
+    let code = Arc::new(InterpCode::new(Arc::new(module)));
+    let mut engine = Executor::new(Arc::new(plan), code, pool).expect("an executor");
+    start(&mut engine, &params);
+    let found = steps(&model, &mut engine, &params, 11);
+    let mut graph = program(&model, true, Options { device: Device::Interp, ..options.clone() });
+    for (i, (a, b)) in found.iter().zip(train(&model, &mut graph, 11)).enumerate() {
+        let scale = b.iter().fold(1e-3, |m: f32, v| m.max(v.abs()));
+        let distance = a.iter().zip(&b).fold(0.0, |m: f32, (a, b)| m.max((a - b).abs())) / scale;
+        // A value may be rounded to the other side here and there.
+        assert!(distance < 1.0 / 128.0, "value {i} differs by {distance}");
+    }
+    if Target::host().cpu().tiles {
+        let mut native = program(&model, true, options);
+        assert!(train(&model, &mut native, 11) == found, "machine code");
     }
 }
 

@@ -44,6 +44,9 @@ pub struct GlobalOptions {
     /// They decide how convolutions are computed and which images are trained together, and so the last bits of results
     #[arg(long, value_name = "SIZES", global = true, value_parser = caches)]
     caches: Option<[usize; 3]>,
+    /// Whether these are the options of a training.
+    #[arg(skip)]
+    training: bool,
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     pub set: Vec<(String, String)>,
@@ -107,6 +110,11 @@ impl GlobalOptions {
             emit: vec![],
             ..self.clone()
         }
+    }
+
+    /// Returns these options for a command that trains: compiled for the caches that are this machine's own.
+    pub fn for_training(&self) -> GlobalOptions {
+        GlobalOptions { training: true, ..self.clone() }
     }
 
     /// Returns these options without `--emit`: for a second program beside the one that shows texts.
@@ -213,8 +221,9 @@ impl GlobalOptions {
         }
         let algorithm = last(&self.algorithms).value;
         let host = isa.map_or_else(Target::host, Target::host_with);
+        let cache = if self.training { target::own_caches(host.cache) } else { host.cache };
         Ok(Options {
-            target: Some(Target { algorithm, cache: self.caches.unwrap_or(host.cache), ..host }),
+            target: Some(Target { algorithm, cache: self.caches.unwrap_or(cache), ..host }),
             precision: self.precision(),
             device: self.device(),
             threads: self.threads(),

@@ -125,6 +125,7 @@ fn saving(args: &Args) -> Saving {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let global = &global.for_training();
     let mut model = global.model(&args.file)?;
     change_recipe(args, &mut model)?;
     start::freeze(&mut model, &args.freeze)?;

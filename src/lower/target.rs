@@ -242,6 +242,27 @@ fn host_fma() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
+/// Bytes of the last level of cache that count for each of the processors that share it.
+const SHARE: usize = 4 << 20;
+
+/// The sizes of caches that a training counts on: of the last level of a server, which a virtual machine sees whole,
+/// the share of this machine's processors. What they leave in it for others is soon gone.
+pub fn own_caches([first, second, last]: [usize; 3]) -> [usize; 3] {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list");
+    let share = list.ok().and_then(|list| listed(list.trim())).map_or(last, |processors| processors * SHARE);
+    [first, second, last.min(share)]
+}
+
+/// The number of processors in a list like `0-3,8`.
+fn listed(text: &str) -> Option<usize> {
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        Some((last.checked_sub(first)?) + 1)
+    };
+    text.split(',').map(count).sum()
+}
+
 /// Sizes of the data caches of the first processor, as Linux tells them.
 fn host_caches() -> Option<[usize; 3]> {
     let mut sizes = [0; 3];

@@ -22,8 +22,21 @@ pub enum Storage {
     Float32,
     /// As float32 or bf16.
     Bf16,
+    /// As float32, or as bf16 by a training step on tiles.
+    OnTiles,
     /// As the first operand is stored.
     AsOperand,
+}
+
+/// Whose kernels read a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// A processor's, at inference.
+    Inference,
+    /// Those of a training step on tiles: the factors of products are exact in bf16.
+    Tiles,
+    /// A GPU's.
+    Gpu,
 }
 
 /// Which pixels of the first operand a pixel of the result depends on.

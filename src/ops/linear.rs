@@ -2,7 +2,7 @@
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Folding, Receptive};
+use super::facts::{Folding, Reader, Receptive};
 use super::layer;
 use super::params::{Param, ParamSpec};
 use super::reduce::ChannelSum;
@@ -106,8 +106,8 @@ impl OperatorDef for Linear {
         vec![0, 1]
     }
 
-    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
-        operand < 2
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+        by != Reader::Tiles && operand < 2
     }
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {
@@ -170,9 +170,9 @@ impl OperatorDef for LinearGradInput {
         vec![0, 1]
     }
 
-    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
         // Only a GPU's recipes read bf16.
-        gpu && operand < 2
+        by == Reader::Gpu && operand < 2
     }
 
     fn cases() -> Vec<Case> {
@@ -222,9 +222,9 @@ impl OperatorDef for LinearGradWeight {
         vec![0, 1]
     }
 
-    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
         // Only a GPU's recipes read bf16.
-        gpu && operand < 2
+        by == Reader::Gpu && operand < 2
     }
 
     fn cases() -> Vec<Case> {

@@ -5,7 +5,7 @@ use super::activation::{Activation, Function};
 use super::attr::{Attr, AttrValue, attributes};
 use super::conv::{self, Conv2d};
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Elements, Receptive, Storage};
+use super::facts::{Elements, Reader, Receptive, Storage};
 use super::layer;
 use super::params::{Param, ParamSpec};
 use super::pool::{AvgPool, MaxPool};
@@ -296,8 +296,9 @@ impl OperatorDef for MlpConv {
         Storage::Bf16
     }
 
-    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
-        self.factors().contains(&operand)
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+        // A step of training packs its weights from float32.
+        if by == Reader::Tiles { operand == 0 } else { self.factors().contains(&operand) }
     }
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {

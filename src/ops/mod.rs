@@ -56,7 +56,7 @@ pub(crate) use usual::*;
 
 use attr::{Attr, Attribute, Given};
 use error::{AttrError, ShapeError, TrainingError};
-use facts::{Derivative, Elements, Folding, Memory, Receptive, Storage};
+use facts::{Derivative, Elements, Folding, Memory, Reader, Receptive, Storage};
 use schema::Schema;
 
 /// Attributes as text, both ways; made by the `attributes!` macro.
@@ -105,8 +105,8 @@ pub trait OperatorDef: Attributes + Clone {
     /// How the kernels can store the result.
     fn storage(&self) -> Storage;
 
-    /// Whether the kernels take this operand as bf16; `gpu`: those of a GPU.
-    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool;
+    /// Whether these kernels take this operand as bf16.
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool;
 
     /// The pixels that a pixel of the result depends on, for `inspect`. Gradients answer `Point`.
     fn receptive(&self, operands: &[Type]) -> Receptive;
@@ -251,8 +251,8 @@ macro_rules! operators {
             }
 
             /// See [`OperatorDef::reads_bf16`].
-            pub fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-                match self { $(Operator::$op(op) => op.reads_bf16(operand, gpu)),* }
+            pub fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+                match self { $(Operator::$op(op) => op.reads_bf16(operand, by)),* }
             }
 
             /// See [`OperatorDef::receptive`].

@@ -3,7 +3,7 @@
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Elements, Receptive, Storage};
+use super::facts::{Elements, Reader, Receptive, Storage};
 use super::layer;
 use super::params::ParamSpec;
 use super::reference::{self, Cells};
@@ -163,7 +163,7 @@ impl OperatorDef for MaxPool {
         Storage::AsOperand
     }
 
-    fn reads_bf16(&self, _operand: usize, _gpu: bool) -> bool {
+    fn reads_bf16(&self, _operand: usize, _by: Reader) -> bool {
         true
     }
 

@@ -3,6 +3,7 @@
 use super::arithmetic::{Scale, ScaleBy};
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
+use super::facts::Reader;
 use super::reference;
 use super::{Case, GradCx};
 use super::{OperatorDef, check};
@@ -43,7 +44,11 @@ impl OperatorDef for ChannelSum {
 
     super::no_products!();
 
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+    super::usual!(elements, storage, receptive, memory, folding);
+
+    fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
+        by == Reader::Tiles
+    }
 
     fn cases() -> Vec<Case> {
         let dims: [&[usize]; 4] = [&[5, 3, 4], &[33], &[10, 8, 8], &[1, 1, 1]];

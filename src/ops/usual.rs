@@ -90,7 +90,7 @@ macro_rules! usual {
         }
     };
     (reads_bf16) => {
-        fn reads_bf16(&self, _operand: usize, _gpu: bool) -> bool {
+        fn reads_bf16(&self, _operand: usize, _by: crate::ops::facts::Reader) -> bool {
             false
         }
     };

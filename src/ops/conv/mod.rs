@@ -5,7 +5,7 @@ use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
 use crate::ops::attr::attributes;
 use crate::ops::error::{ShapeError, TrainingError};
-use crate::ops::facts::{Elements, Folding, Receptive};
+use crate::ops::facts::{Elements, Folding, Reader, Receptive, Storage};
 use crate::ops::layer::{self, blame};
 use crate::ops::params::{Param, ParamSpec};
 use crate::ops::reduce::ChannelSum;
@@ -207,8 +207,9 @@ impl OperatorDef for Conv2d {
         vec![0, 1]
     }
 
-    fn reads_bf16(&self, operand: usize, _gpu: bool) -> bool {
-        operand < 2
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+        // A step of training packs its weights from float32.
+        if by == Reader::Tiles { operand == 0 } else { operand < 2 }
     }
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {
@@ -239,6 +240,15 @@ attributes! {
         height: usize,
         width: usize,
         round: Option<Format> = None,
+    }
+}
+
+impl Conv2dGradInput {
+    /// Whether tiles compute it: as a convolution with turned filters.
+    fn on_tiles(&self) -> bool {
+        let Window { kernel, stride, pad, dilation } = self.window;
+        let inside = (0..2).all(|d| pad[d] < kernel[d]);
+        self.groups == 1 && stride == [1, 1] && dilation == [1, 1] && inside
     }
 }
 
@@ -284,7 +294,11 @@ impl OperatorDef for Conv2dGradInput {
         products(&operands[1], &operands[0])
     }
 
-    crate::ops::usual!(storage, receptive, memory, folding);
+    crate::ops::usual!(receptive, memory, folding);
+
+    fn storage(&self) -> Storage {
+        if self.on_tiles() { Storage::OnTiles } else { Storage::Float32 }
+    }
 
     fn factors(&self) -> Vec<usize> {
         vec![0, 1]
@@ -294,9 +308,13 @@ impl OperatorDef for Conv2dGradInput {
         self.round.map_or(Elements::Computed, Elements::Rounded)
     }
 
-    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
-        // A GPU's own recipes alone read bf16; in groups they may run by a processor's.
-        gpu && self.groups == 1 && operand < 2
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+        match by {
+            Reader::Inference => false,
+            Reader::Tiles => self.on_tiles() && operand > 0,
+            // In groups they may run by a processor's recipes, which read float32.
+            Reader::Gpu => self.groups == 1 && operand < 2,
+        }
     }
 
     fn cases() -> Vec<Case> {
@@ -354,9 +372,9 @@ impl OperatorDef for Conv2dGradWeight {
         vec![0, 1]
     }
 
-    fn reads_bf16(&self, operand: usize, gpu: bool) -> bool {
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
         // As for the input's gradient.
-        gpu && self.groups == 1 && operand < 2
+        by != Reader::Inference && self.groups == 1 && operand < 2
     }
 
     fn cases() -> Vec<Case> {

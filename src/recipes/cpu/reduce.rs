@@ -7,6 +7,7 @@ use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Binary, Elem, Expr, Index, Param, Val, Var};
 use crate::lower::program::elem;
 use crate::lower::{BufferId, Constant, LowerCx, Lowered, Params, Pure, Stateless, code};
+use crate::recipes::common::names::elem_letters;
 use crate::recipes::common::partition::{KernelWithOperands, Partition, fill_micro_kernel};
 use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, clip_factor, images};
 use std::fmt::{self, Display};
@@ -138,9 +139,9 @@ where
 {
     let (channels, lanes) = (sizes.channels, cx.target.lanes);
     let mut d = KernelWithOperands::bare(cx, &format!("{what}_partial"));
-    let operands: Vec<_> = cx.operands.iter().map(|o| (elem(&o.ty), o.buffer)).collect();
+    let elems: Vec<Elem> = cx.operands.iter().map(|o| cx.elem(o.buffer)).collect();
     let operands: Vec<_> =
-        operands.into_iter().map(|(elem, buffer)| d.buffer("x", elem, Access::Read, buffer)).collect();
+        (cx.operands.iter().zip(&elems)).map(|(o, elem)| d.buffer("x", *elem, Access::Read, o.buffer)).collect();
     let sums = d.buffer("partial", Elem::F32, Access::ReadWrite, partial);
     let letters: String = sizes.shared.iter().map(|s| if *s { 'c' } else { 'e' }).collect();
     let zero = fill_micro_kernel(cx, lanes, channels, 0.0);
@@ -148,8 +149,9 @@ where
         &mut d.kernel,
         |k, iteration, _| k.call(zero, [sums.at(iteration * channels)]),
         |k, piece| {
-            let rows = Rows { shared: sizes.shared.clone(), count: piece.count, channels, lanes };
-            let name = format!("{what}_partial_{letters}_{}x{channels}_v{lanes}", piece.count);
+            let rows = Rows { shared: sizes.shared.clone(), elems: elems.clone(), count: piece.count, channels, lanes };
+            let kinds = elem_letters("_", &elems);
+            let name = format!("{what}_partial_{letters}_{}x{channels}_v{lanes}{kinds}", piece.count);
             let micro_kernel = cx.micro_kernel(code(name, rows, move |rows, b| rows.write(b, term)));
             let at = &piece.position * channels;
             let pieces = operands.iter().zip(&sizes.shared);
@@ -167,6 +169,8 @@ where
 struct Rows {
     /// Which operands are shared.
     shared: Vec<bool>,
+    /// Of the operands in memory.
+    elems: Vec<Elem>,
     count: usize,
     channels: usize,
     lanes: u32,
@@ -177,8 +181,8 @@ impl Rows {
     where
         T: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val,
     {
-        let params: Vec<Param> =
-            (0..self.shared.len()).map(|i| b.pointer(&format!("x{i}"), Elem::F32, Access::Read)).collect();
+        let elems = self.elems.iter().enumerate();
+        let params: Vec<Param> = elems.map(|(i, elem)| b.pointer(&format!("x{i}"), *elem, Access::Read)).collect();
         let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
         b.elements(self.channels, self.lanes, |b, at, lanes| {
             let fixed: Vec<Option<Val>> =

@@ -53,9 +53,10 @@ pub fn forward(
         return Err(LowerError::Bug(format!("{}: a convolution with the result {}", cx.name, cx.result.ty)));
     }
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
-    // A step of training on tiles needs no transforms.
+    // A step of training on tiles needs no transforms, which read and write float32.
     let on_tiles = cx.target.algorithm != Algorithm::Winograd && tiles::applies(cx, x, &chain);
-    if let ([link], None, false) = (chain.as_slice(), pooling, on_tiles) {
+    let narrow = [x, y].map(|buffer| cx.elem(buffer)).contains(&Elem::Bf16);
+    if let ([link], None, false) = (chain.as_slice(), pooling, on_tiles || narrow) {
         let layer = Layer { x, weights: link.weights, bias: link.bias, epilogue: link.epilogue };
         if winograd::forward(cx, link.geometry, &layer) {
             return Ok(());

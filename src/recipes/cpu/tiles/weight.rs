@@ -62,9 +62,8 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, [x, dy]: [BufferId; 2]) -> boo
         row: scratch("row", plan.across() * TILE * plan.share * TILE),
         turned: scratch("turned", plan.share * plan.turned_size()),
     };
-    let slices = plan.slices();
-    kernel.parallel("t", plan.parts * slices, |k, t| {
-        let (part, slice) = (t.div(slices), t.rem(slices));
+    kernel.parallel("t", plan.slices() * plan.parts, |k, t| {
+        let (slice, part) = (t.div(plan.parts), t.rem(plan.parts));
         piece(k, &slice, g.outputs, plan.share * TILE, |k, channels| {
             plan.iteration(cx, k, &memories, [&part, &slice], channels);
         });
@@ -104,7 +103,7 @@ impl Plan {
         // Sums and operands of an iteration stay in the second level of cache together.
         let even = cache / 4 / (4 * plan.columns() * WORDS) / 2 * 2;
         plan.share = even.clamp(2, 64).min(g.outputs.div_ceil(TILE));
-        plan.parts = SHARES.div_ceil(plan.slices());
+        plan.parts = SHARES.div_ceil(plan.slices()).next_power_of_two();
         let room = cache * 3 / 8 / 4;
         let fits = |plan: &Plan| plan.bundles * plan.map_size() + plan.share * plan.turned_size() <= room;
         let shorter = |rows: usize| Plan { rows, ..plan.clone() };
