@@ -6,6 +6,7 @@ use crate::cli::{Place, texts};
 use ninc_runtime::npy;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A file of `tests/data/onnx`, which `make.py` there makes.
 fn own(name: &str) -> String {
@@ -165,4 +166,22 @@ fn channels_first(place: &Place, path: &Path) -> PathBuf {
     }
     fs::write(place.path("turned.npy"), npy::to_bytes(&turned)).expect("written");
     place.path("turned.npy")
+}
+
+/// The operator tests of onnx 1.22.0, the last version whose package holds their data: each case passes or is refused,
+/// as `tests/onnx/operators.txt` says.
+#[test]
+fn the_standards_operator_tests_are_as_listed() {
+    let list = include_str!("onnx/operators.txt");
+    let passed = list.lines().filter(|line| line.starts_with("passed ")).count();
+    assert!(passed >= 290 && !list.contains("failed "), "{passed} passed");
+    let python = crate::odd::python();
+    let version = Command::new(&python).args(["-c", "import onnx, numpy; print(onnx.__version__)"]).output();
+    if !version.is_ok_and(|o| o.stdout.starts_with(b"1.22.")) {
+        eprintln!("skipped: {python} has no onnx 1.22 (NINC_PYTHON names another)");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/operators.py");
+    let ran = Command::new(&python).args(["-B", script, env!("CARGO_BIN_EXE_ninc")]).output().expect("runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
 }

@@ -23,6 +23,7 @@ impl Sheet {
                 uses = self.uses();
             } else {
                 self.separate(at, &scale, &shift);
+                uses = self.uses();
             }
             at += 1;
         }

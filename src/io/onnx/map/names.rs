@@ -74,7 +74,7 @@ pub fn results(net: &Net, sheet: &mut Sheet, outputs: Vec<(String, LayerId)>) {
     let named = outputs.len() > 1 || ours(net);
     for (i, (name, id)) in outputs.into_iter().enumerate() {
         let name = value(&name).unwrap_or_else(|| format!("result{}", i + 1));
-        if !named && sheet.layers[id].name.is_none() && !generated(&name, sheet.layers[id].function) {
+        if !named && id != 0 && sheet.layers[id].name.is_none() && !generated(&name, sheet.layers[id].function) {
             sheet.layers[id].name = Some(name.clone());
         }
         let taken = sheet.outputs.iter().any(|(n, _)| *n == name);

@@ -25,7 +25,8 @@ impl Map<'_> {
         let spatial = &x.image()[x.image().len().min(1)..];
         let kernel = node.ints("kernel_shape").unwrap_or_default();
         let window = Window::of(node, kernel, spatial, node.int("ceil_mode").unwrap_or(0) != 0)?;
-        if (0..2).any(|i| window.dilation[i] != 1 && window.kernel[i] != 1) {
+        let dilated = (0..2).any(|i| window.dilation[i] != 1 && window.kernel[i] != 1);
+        if dilated && function == "max_pool" {
             return Err("its window is dilated, which pools of the language are not".into());
         }
         let (mut layer, [channels, mut height, mut width]) = self.picture(&x)?;
@@ -40,11 +41,13 @@ impl Map<'_> {
         }
         let image = [height, width];
         let fits = |ceil: bool| (0..2).all(|i| own.size_of(i, image[i], ceil) == Some(own.size[i]));
-        let ceil = match (fits(true), fits(false)) {
-            (true, _) => true,
-            (_, true) => false,
-            _ => return self.widened(function, &x, (layer, [channels, height, width]), own),
-        };
+        let ceil = fits(true);
+        if dilated || !(ceil || fits(false)) {
+            return match function {
+                "max_pool" => self.widened(&x, (layer, [channels, height, width]), own),
+                _ => self.averaged(&x, (layer, [channels, height, width]), own),
+            };
+        }
         let layer = self.pool_layer(Some(node), function, layer, channels, own, ceil);
         Ok(View::plain(layer, &[&[x.batch(), channels], &own.size[2 - spatial.len()..]].concat()))
     }
@@ -74,16 +77,7 @@ impl Map<'_> {
 
     /// A pool whose padding is more on one side than windows of one padding make: of maxima, the image is padded with
     /// numbers that none of its own is below.
-    fn widened(
-        &mut self,
-        function: &'static str,
-        x: &View,
-        (layer, [c, h, w]): (LayerId, [usize; 3]),
-        own: Window,
-    ) -> Mapped {
-        if function != "max_pool" {
-            return Err(format!("its padding {:?} and {:?} has no counterpart", own.begin, own.end).into());
-        }
+    fn widened(&mut self, x: &View, (layer, [c, h, w]): (LayerId, [usize; 3]), own: Window) -> Mapped {
         // As far as the last windows reach.
         let image = [h, w];
         let end: [usize; 2] = std::array::from_fn(|i| {
@@ -95,9 +89,26 @@ impl Map<'_> {
         if (0..2).any(|i| inner.size_of(i, image[i], false) != Some(own.size[i])) {
             return Err("its windows have no counterpart".into());
         }
-        let layer = self.pool_layer(None, function, layer, c, inner, false);
+        let layer = self.pool_layer(None, "max_pool", layer, c, inner, false);
         let spatial = x.image().len() - 1;
         Ok(View::plain(layer, &[&[x.batch(), c], &own.size[2 - spatial..]].concat()))
+    }
+
+    /// A mean over windows that no pool of the language has: of rows, then of columns, each by fixed factors.
+    fn averaged(&mut self, x: &View, (layer, [c, h, w]): (LayerId, [usize; 3]), own: Window) -> Mapped {
+        let mut view = View::plain(layer, &[x.batch(), c, h, w]);
+        for (i, image) in [h, w].into_iter().enumerate() {
+            let row = |o: usize| {
+                let taps = (0..own.kernel[i]).map(|tap| o * own.stride[i] + tap * own.dilation[i]);
+                let cells = taps.filter_map(|at| at.checked_sub(own.begin[i]).filter(|at| *at < image));
+                let cells: Vec<usize> = cells.collect();
+                cells.iter().map(|&at| (at, 1.0 / cells.len() as f32)).collect()
+            };
+            view = self.along(&view, 2 + i, &(0..own.size[i]).map(row).collect())?;
+        }
+        let spatial = x.image().len() - 1;
+        let shape = [&[x.batch(), c], &own.size[2 - spatial..]].concat();
+        Ok(view.reshaped(&shape).ok_or("its windows have no counterpart")?)
     }
 
     /// Translates pools over the whole map.

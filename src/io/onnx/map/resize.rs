@@ -62,6 +62,9 @@ impl Map<'_> {
             if axis == 0 || wanted == 0 || wanted > 1 << 16 || !scale.is_finite() {
                 return Err(format!("it makes {wanted} of {size}").into());
             }
+            if way.coordinates == "align_corners" && scales.is_some() && (size as f64 * scale).fract() != 0.0 {
+                return Err("its corners lie between pixels, where engines disagree".into());
+            }
             let rows = rows(&way, size, wanted, scale)?;
             let same = wanted == size && rows.iter().enumerate().all(|(i, row)| *row == [(i, 1.0)]);
             x = if same { x } else { self.along(&x, axis, &rows)? };
