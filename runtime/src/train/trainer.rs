@@ -307,7 +307,7 @@ impl<'a, 'b> Run<'a, 'b> {
         // not differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
         if whole
-            && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy))
+            && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy), line.valid_loss.unwrap_or(loss))
             && let Some(weights) = validated
         {
             let best = best_path(&job.folder, &job.name);
@@ -361,7 +361,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Returns the weights that did best on the validation part, if an epoch has been measured. They are read from
     /// their file: after a resume there is nothing else left of them.
     fn best(&self) -> Result<Option<Weights>> {
-        let epoch = u64::from(self.cursor.epoch).saturating_sub(self.cursor.waited as u64);
+        let epoch = self.cursor.kept();
         if self.job.sets.valid.is_none() || self.cursor.epoch == 0 || epoch == 0 {
             return Ok(None);
         }
