@@ -7,6 +7,7 @@ mod native;
 mod reference;
 mod run;
 mod speed;
+mod split;
 mod tiles;
 mod winograd;
 

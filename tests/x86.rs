@@ -8,6 +8,7 @@ mod contraction;
 mod emulator;
 mod generate;
 mod operations;
+mod parts;
 mod random;
 mod support;
 mod tiles;

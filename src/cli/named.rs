@@ -43,10 +43,12 @@ pub fn isa() -> impl TypedValueParser<Value = Named<Option<Isa>>> {
 /// Takes algorithms of convolutions.
 pub fn algorithm() -> impl TypedValueParser<Value = Named<Algorithm>> {
     let few = "Fewer multiplications for square windows with stride 1, at a small loss of accuracy";
+    let parts = "Inference multiplies float32 in three parts of bf16 on matrix units (AMX); training is as with auto";
     one_of(vec![
         (Named { name: "auto", value: Algorithm::Auto }, ""),
         (Named { name: "direct", value: Algorithm::Direct }, ""),
         (Named { name: "winograd", value: Algorithm::Winograd }, few),
+        (Named { name: "split", value: Algorithm::Split }, parts),
     ])
 }
 

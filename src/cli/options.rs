@@ -221,6 +221,13 @@ impl GlobalOptions {
         }
         let algorithm = last(&self.algorithms).value;
         let host = isa.map_or_else(Target::host, Target::host_with);
+        if algorithm == Algorithm::Split && !(self.device() == Device::Cpu && host.cpu().tiles) {
+            let what = if self.device() == Device::Cpu { "this processor, as it is used" } else { "this device" };
+            return Err(usage(
+                format!("--algorithm split needs matrix units for bf16 (AMX), which {what}, has not"),
+                "--algorithm auto takes what there is",
+            ));
+        }
         let cache = if self.training { target::own_caches(host.cache) } else { host.cache };
         Ok(Options {
             target: Some(Target { algorithm, cache: self.caches.unwrap_or(cache), ..host }),

@@ -26,6 +26,9 @@ pub enum Algorithm {
     Direct,
     /// Winograd's form where it applies (square unstrided windows), else direct.
     Winograd,
+    /// Inference's sums of products of float32 in three parts of bf16, on matrix units; where these cannot, and in
+    /// training, as the recipe decides.
+    Split,
 }
 
 /// The batches that a plan is made for.

@@ -8,14 +8,14 @@ use super::run::{builder, places};
 use ninc::kernel::interp::{f32_bytes, to_f32};
 use ninc::kernel::ir::EntityRef;
 use ninc::lower::interp::run_program;
-use ninc::lower::target::{Batch, Isa, Target};
+use ninc::lower::target::{Algorithm, Batch, Isa, Target};
 use ninc::lower::{LowerCx, Lowered};
 use ninc::recipes::common::conv::links;
-use ninc::recipes::cpu::tiles;
+use ninc::recipes::cpu::tiles::{self, Unit};
 use ninc::recipes::{self, Epilogue, Function, Stage, Window};
 use ninc::types::{Format, Type};
 
-/// Like `run_program`, for images that are not the first of the batch.
+/// Channels, image, size of the kernel, stride, padding, dilation, outputs of each link.
 type Case = (usize, [usize; 2], usize, usize, usize, usize, &'static [usize]);
 
 const CASES: [Case; 13] = [
@@ -41,27 +41,28 @@ const CASES: [Case; 13] = [
     (64, [1, 1], 1, 1, 0, 1, &[48]),
 ];
 
-fn target(batch: Batch, cache: [usize; 3]) -> Target {
+pub(super) fn target(batch: Batch, cache: [usize; 3]) -> Target {
     let target = Target::portable(true).with_vectors(Isa::Avx512);
-    let target = Target { lanes: 16, registers: 32, batch, cache, ..target };
+    let target = Target { lanes: 16, registers: 32, batch, cache, algorithm: Algorithm::Split, ..target };
     target.with_cpu(|cpu| (cpu.bf16, cpu.tiles) = (true, true))
 }
 
 /// A chain with its operands in logical order and, for small integers, its result.
-struct Chain {
-    shape: Shape,
-    stages: Vec<Stage>,
-    operands: Vec<(Type, Vec<f32>)>,
-    result: Type,
-    expected: Vec<f32>,
+pub(super) struct Chain {
+    pub shape: Shape,
+    pub stages: Vec<Stage>,
+    pub operands: Vec<(Type, Vec<f32>)>,
+    pub result: Type,
+    pub expected: Vec<f32>,
 }
 
-fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
+fn chain(draw: &mut Draw, case: &Case, unit: Unit, batch: usize, integers: bool) -> Chain {
     let (channels, image, kernel, stride, pad, dilation, outputs) = *case;
     let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2], dilation: [dilation; 2] };
     let mut values = |count: usize, most: usize| -> Vec<f32> {
         match integers {
             true => (0..count).map(|_| draw.below(2 * most + 1) as f32 - most as f32).collect(),
+            false if unit == Unit::Split => draw.values(count),
             false => draw.values(count).into_iter().map(|v| Format::Bf16.round(v.into()) as f32).collect(),
         }
     };
@@ -75,7 +76,7 @@ fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
         }
         let last = i + 1 == case.6.len();
         let activation = (i % 2 == 0).then_some(Function::Relu);
-        let round = (!last || outputs % 2 == 1).then_some(Format::Bf16);
+        let round = ((!last || outputs % 2 == 1) && unit == Unit::Bf16).then_some(Format::Bf16);
         let stage = Stage { bias: i != 1, epilogue: Epilogue { activation, round } };
         let (w, b) = (values(link.weight().elements(), 1), values(link.outputs, 9));
         value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
@@ -96,23 +97,30 @@ fn chain(draw: &mut Draw, case: &Case, batch: usize, integers: bool) -> Chain {
 }
 
 /// Returns the result by the interpreter; that of machine code has the same bits.
-fn run(what: &str, target: &Target, chain: &Chain) -> Vec<f32> {
-    run_as(what, target, chain, |cx| {
+pub(super) fn run(what: &str, target: &Target, unit: Unit, chain: &Chain) -> Vec<f32> {
+    run_as(what, target, unit, chain, |cx| {
         let links = links(cx, &chain.shape.window, 1, &chain.stages)?;
         let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
-        assert!(tiles::applies(cx, x, &links), "{what}");
-        tiles::forward(cx, x, y, &links);
+        assert_eq!(tiles::unit_of(cx, x, &links), Some(unit), "{what}");
+        tiles::forward(cx, unit, x, y, &links);
         Ok(())
     })
 }
 
-fn run_as(what: &str, target: &Target, chain: &Chain, lower: impl FnOnce(&mut LowerCx) -> Lowered) -> Vec<f32> {
-    run_with(what, target, chain.shape.batch, &chain.operands, &chain.result, lower)
+fn run_as(
+    what: &str,
+    target: &Target,
+    unit: Unit,
+    chain: &Chain,
+    lower: impl FnOnce(&mut LowerCx) -> Lowered,
+) -> Vec<f32> {
+    run_with(what, target, unit, chain.shape.batch, &chain.operands, &chain.result, lower)
 }
 
 fn run_with(
     what: &str,
     target: &Target,
+    unit: Unit,
     batch: usize,
     operands: &[(Type, Vec<f32>)],
     result_type: &Type,
@@ -120,7 +128,7 @@ fn run_with(
 ) -> Vec<f32> {
     let types: Vec<Type> = operands.iter().map(|(ty, _)| ty.clone()).collect();
     let (builder, buffers, result) = builder(target, &types, result_type, |cx| {
-        for operand in &cx.operands {
+        for operand in cx.operands.iter().filter(|_| unit == Unit::Bf16) {
             cx.builder.exact.insert(operand.buffer, Format::Bf16);
         }
         lower(cx)
@@ -148,10 +156,12 @@ fn tiles_are_exact_on_integers() {
     let (large, small) = ([48 << 10, 2 << 20, 32 << 20], [4 << 10, 8 << 10, 1 << 20]);
     for (i, case) in CASES.iter().enumerate() {
         let batch = 1 + i % 2;
-        for (how, cache) in [(Batch::Throughput, [large, small][i % 2]), (Batch::Latency, [small, large][i % 2])] {
-            let chain = chain(&mut draw, case, batch, true);
-            let what = format!("{case:?} {how:?} {cache:?}");
-            assert_eq!(run(&what, &target(how, cache), &chain), chain.expected, "{what}");
+        let units = if i / 2 % 2 == 0 { [Unit::Bf16, Unit::Split] } else { [Unit::Split, Unit::Bf16] };
+        let ways = [(Batch::Throughput, [large, small][i % 2]), (Batch::Latency, [small, large][i % 2])];
+        for ((how, cache), unit) in ways.into_iter().zip(units) {
+            let chain = chain(&mut draw, case, unit, batch, true);
+            let what = format!("{case:?} {unit:?} {how:?} {cache:?}");
+            assert_eq!(run(&what, &target(how, cache), unit, &chain), chain.expected, "{what}");
         }
     }
 }
@@ -163,14 +173,16 @@ fn linear_layers_are_exact_on_integers() {
     let target = target(Batch::Throughput, [48 << 10, 2 << 20, 32 << 20]);
     for (inputs, outputs, batch) in [(64, 40, 35), (50, 65, 32), (7, 3, 1), (32, 32, 65)] {
         let case: Case = (inputs, [1, 1], 1, 1, 0, 1, Box::leak(Box::new([outputs])));
-        let mut chain = chain(&mut draw, &case, batch, true);
-        // A 1x1 convolution of one pixel is a linear layer.
-        chain.operands[0].0 = Type::batched(&[inputs]);
-        chain.operands[1].0 = Type::shared(&[outputs, inputs]);
-        chain.result = Type::batched(&[outputs]);
-        let what = format!("{inputs} to {outputs}, batch {batch}");
-        let got = run_as(&what, &target, &chain, |cx| recipes::linear::forward(cx, chain.stages[0]));
-        assert_eq!(got, chain.expected, "{what}");
+        for unit in [Unit::Bf16, Unit::Split] {
+            let mut chain = chain(&mut draw, &case, unit, batch, true);
+            // A 1x1 convolution of one pixel is a linear layer.
+            chain.operands[0].0 = Type::batched(&[inputs]);
+            chain.operands[1].0 = Type::shared(&[outputs, inputs]);
+            chain.result = Type::batched(&[outputs]);
+            let what = format!("{inputs} to {outputs}, batch {batch} {unit:?}");
+            let got = run_as(&what, &target, unit, &chain, |cx| recipes::linear::forward(cx, chain.stages[0]));
+            assert_eq!(got, chain.expected, "{what}");
+        }
     }
 }
 
@@ -184,9 +196,11 @@ fn tiles_round_as_the_interpreter_says() {
     }
     let mut draw = Draw::new(15);
     for case in &CASES[..4] {
-        let chain = chain(&mut draw, case, 1, false);
-        let got = run(&format!("{case:?}"), &target, &chain);
-        assert!(got.iter().any(|v| v.fract() != 0.0));
+        for unit in [Unit::Bf16, Unit::Split] {
+            let chain = chain(&mut draw, case, unit, 1, false);
+            let got = run(&format!("{case:?} {unit:?}"), &target, unit, &chain);
+            assert!(got.iter().any(|v| v.fract() != 0.0));
+        }
     }
 }
 
@@ -209,14 +223,14 @@ fn gradients_are_exact_on_integers() {
         let what = |kind: &str| format!("{kind} {case:?} batch {}", shape.batch);
         let run =
             |kind: &str, operands: &[(Type, Vec<f32>)], result: &Type, lower: &dyn Fn(&mut LowerCx) -> Lowered| {
-                run_with(&what(kind), &target, shape.batch, operands, result, lower)
+                run_with(&what(kind), &target, Unit::Bf16, shape.batch, operands, result, lower)
             };
         let operands = [(shape.input(), x.clone()), (shape.weight(), w.clone())];
         // Not by the choice of algorithms, which takes other forms of some.
         let got = run("forward", &operands, &shape.output(), &|cx| {
             let links = links(cx, &window, 1, &[Stage::default()])?;
             let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
-            tiles::forward(cx, x, y, &links);
+            tiles::forward(cx, Unit::Bf16, x, y, &links);
             Ok(())
         });
         assert_eq!(got, shape.forward(&Exact::of(&x), &w, None).f32(), "{}", what("forward"));

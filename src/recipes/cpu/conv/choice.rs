@@ -4,9 +4,9 @@ use crate::lower::cost::{self, Candidate, Choice};
 use crate::lower::target::{Algorithm, Batch, Target};
 use crate::lower::tile::tile;
 use crate::lower::{LowerCx, Method};
-use crate::recipes::common::conv::Geometry;
+use crate::recipes::common::conv::{Geometry, Link};
 use crate::recipes::common::winograd::applies;
-use crate::recipes::cpu::tiles;
+use crate::recipes::cpu::tiles::{self, Unit};
 use crate::recipes::cpu::winograd::{Thin, Winograd};
 
 /// A way to compute the first convolution of a chain.
@@ -19,8 +19,8 @@ pub enum Form {
     Shared(Winograd),
     /// Winograd's form for few input channels, in iterations.
     Thin(Thin),
-    /// Tiles of matrix units, with the chain after it.
-    Tiles,
+    /// Tiles of matrix units that multiply this, with the chain after it.
+    Tiles(Unit),
 }
 
 impl Form {
@@ -30,7 +30,7 @@ impl Form {
             Form::Direct => Method::Direct,
             Form::Iterations(form) | Form::Shared(form) => form.method(),
             Form::Thin(form) => form.method(),
-            Form::Tiles => Method::Other("tiles".into()),
+            Form::Tiles(unit) => unit.method(),
         }
     }
 }
@@ -46,8 +46,42 @@ pub struct Around {
     pub widest: usize,
     /// Whether pairs of bf16 are multiplied in one instruction.
     pub pairs: bool,
-    /// Whether matrix units can compute the chain.
-    pub tiles: bool,
+    /// What matrix units can multiply to compute the chain.
+    pub tiles: Option<Unit>,
+    /// The 1x1 convolutions after this one.
+    pub rest: Rest,
+}
+
+/// How the 1x1 convolutions of a chain are computed where matrix units may multiply them in parts, whatever computes
+/// the convolution before them. Without these units, and without a rest, all is 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rest {
+    /// Whether they are split although the convolution before them is not: their image goes through memory.
+    pub cut: bool,
+    /// Cycles of them after such a convolution.
+    after_floats: f64,
+    /// Cycles of them in one launch with a convolution that is split.
+    after_split: f64,
+}
+
+impl Rest {
+    /// Weighs the launches.
+    pub fn new(cx: &mut LowerCx, rest: &[Link]) -> Rest {
+        let Some(first) = rest.first().filter(|first| tiles::unit_of(cx, first.weights, rest) == Some(Unit::Split))
+        else {
+            return Rest::default();
+        };
+        let (target, g) = (cx.target, first.geometry);
+        let sum = |cycles: &dyn Fn(&Geometry) -> f64| -> f64 { rest.iter().map(|link| cycles(&link.geometry)).sum() };
+        let (whole, split) = (sum(&|g| direct(target, g, false)), sum(&|g| tiles::cycles(target, Unit::Split, g)));
+        // Written and read again; what lies between it and its use is more than the second level holds.
+        let image = 2 * 4 * g.channels * g.image[0] * g.image[1];
+        let apart = split + cost::stream(target, image, target.cache[1]);
+        let cut = target.algorithm == Algorithm::Split || apart < whole;
+        let candidate = |name: &str, cycles| Candidate { name: name.into(), cycles };
+        record(cx, &g, vec![candidate("direct", whole), candidate("split, apart", apart)], cut.into());
+        Rest { cut, after_floats: if cut { apart } else { whole }, after_split: split }
+    }
 }
 
 /// Sizes of tiles for windows of `r` taps: with errors of at most six times those of the direct form, as a test of the
@@ -71,23 +105,33 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     if !direct_only && applies(g) {
         sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
     }
-    if around.tiles && !(asked && found.len() > 1) {
-        found.push(("tiles".into(), tiles::cycles(g), Form::Tiles));
-    }
+    let rest = around.rest;
+    found.iter_mut().for_each(|(_, cycles, _)| *cycles += rest.after_floats);
+    let tiles = around.tiles.filter(|_| !(asked && found.len() > 1));
+    found.extend(
+        tiles.map(|unit| (unit.word().into(), tiles::cycles(target, unit, g) + rest.after_split, Form::Tiles(unit))),
+    );
     if found.len() == 1 {
         return Form::Direct;
     }
     // A form that the user asked for is used wherever it applies.
-    let first = usize::from(asked && !around.tiles);
+    let first = match around.tiles {
+        Some(Unit::Split) if target.algorithm == Algorithm::Split => found.len() - 1,
+        tiles => usize::from(asked && tiles.is_none()),
+    };
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
     let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
-    let [kh, kw] = g.window.kernel;
-    let batch = if target.batch == Batch::Latency { "few images" } else { "batches" };
-    let shape = format!("{}x{}x{} {kh}x{kw} to {}", g.channels, g.image[0], g.image[1], g.outputs);
     let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
-    let (what, candidates) = (format!("{}: {shape}, {batch}", cx.name), list.collect());
-    cx.builder.choices.push(Choice { what, candidates, taken });
+    record(cx, g, list.collect(), taken);
     found.swap_remove(taken).2
+}
+
+fn record(cx: &mut LowerCx, g: &Geometry, candidates: Vec<Candidate>, taken: usize) {
+    let [kh, kw] = g.window.kernel;
+    let batch = if cx.target.batch == Batch::Latency { "few images" } else { "batches" };
+    let shape = format!("{}x{}x{} {kh}x{kw} to {}", g.channels, g.image[0], g.image[1], g.outputs);
+    let what = format!("{}: {shape}, {batch}", cx.name);
+    cx.builder.choices.push(Choice { what, candidates, taken });
 }
 
 /// The forms with tiles of `m` x `m` results that fit.

@@ -4,7 +4,7 @@
 mod elems;
 mod iterations;
 
-use super::choice::{Around, Form, choose};
+use super::choice::{Around, Form, Rest, choose};
 use super::matrix;
 use super::pooling::Pooling;
 use super::rows::{rows_for_large_batch, rows_for_small_batch, rows_per_iteration};
@@ -18,7 +18,7 @@ use crate::recipes::common::conv::{Link, links};
 use crate::recipes::common::{Reduction, Stage, Window};
 use crate::recipes::cpu::contraction::panels;
 use crate::recipes::cpu::frame::{Frame, Rows};
-use crate::recipes::cpu::tiles;
+use crate::recipes::cpu::tiles::{self, Unit};
 use crate::recipes::cpu::winograd::{self, Layer};
 use elems::{Elems, between_elem, run};
 use iterations::{First, Iterations, Product};
@@ -54,7 +54,7 @@ pub fn forward(
     }
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
     // A step of training on tiles needs no transforms, which read and write float32.
-    let on_tiles = cx.target.algorithm != Algorithm::Winograd && tiles::applies(cx, x, &chain);
+    let on_tiles = cx.target.algorithm != Algorithm::Winograd && tiles::unit_of(cx, x, &chain) == Some(Unit::Bf16);
     let narrow = [x, y].map(|buffer| cx.elem(buffer)).contains(&Elem::Bf16);
     if let ([link], None, false) = (chain.as_slice(), pooling, on_tiles || narrow) {
         let layer = Layer { x, weights: link.weights, bias: link.bias, epilogue: link.epilogue };
@@ -88,13 +88,22 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
     let Some((first, rest)) = chain.split_first() else { return };
     let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
     let pairs = Elems::new(cx, [x, y], chain, (pooling.is_some(), &Form::Direct)).of(cx, chain, 0)[1] == Elem::I32;
-    let tiles = pooling.is_none() && tiles::applies(cx, x, chain);
-    let around =
-        Around { tiles, chained: !rest.is_empty() || pooling.is_some(), pooled: pooling.is_some(), widest, pairs };
-    match choose(cx, &first.geometry, around) {
-        Form::Shared(form) => {
+    let tiles = if pooling.is_none() { tiles::unit_of(cx, x, chain) } else { None };
+    let parts = pooling.is_none() && tiles != Some(Unit::Bf16);
+    let after = if parts { Rest::new(cx, rest) } else { Rest::default() };
+    let chained = !after.cut && !rest.is_empty() || pooling.is_some();
+    let around = Around { tiles, rest: after, chained, pooled: pooling.is_some(), widest, pairs };
+    let form = choose(cx, &first.geometry, around);
+    match form {
+        Form::Tiles(unit) => tiles::forward(cx, unit, x, y, chain),
+        form if after.cut => {
+            let to = between(cx, 0, chain);
+            single(cx, [x, to], first, &form);
+            tiles::forward(cx, Unit::Split, to, y, rest);
+        }
+        Form::Shared(_) => {
             let to = if rest.is_empty() { y } else { between(cx, 0, chain) };
-            form.launch_small_batch(cx, &first.name(), [x, to], first.weights, first.bias, first.epilogue);
+            single(cx, [x, to], first, &form);
             if let Some(next) = rest.first() {
                 let flat = next.geometry.flattened().out;
                 let geometry = |l: &Link| Geometry { image: flat, out: flat, ..l.geometry };
@@ -102,8 +111,17 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
                 launch(cx, to, y, &rest, None, &Form::Direct);
             }
         }
-        Form::Tiles => tiles::forward(cx, x, y, chain),
         form => launch(cx, x, y, chain, pooling, &form),
+    }
+}
+
+/// Launches one convolution.
+fn single(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link, form: &Form) {
+    match form {
+        Form::Shared(form) => {
+            form.launch_small_batch(cx, &link.name(), [x, y], link.weights, link.bias, link.epilogue);
+        }
+        form => launch(cx, x, y, std::slice::from_ref(link), None, form),
     }
 }
 
@@ -184,7 +202,7 @@ fn launch(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: O
     let first = match form {
         Form::Iterations(form) => First::Winograd(form, form.scratch(&mut kernel)),
         Form::Thin(form) => First::Thin(form, form.scratch(&mut kernel)),
-        Form::Direct | Form::Shared(_) | Form::Tiles => First::Direct,
+        Form::Direct | Form::Shared(_) | Form::Tiles(_) => First::Direct,
     };
     let pooling = pooling.map(|p| (p, p.micro_kernel(cx)));
     let iterations = Iterations { cut: plan, products, first, source, target, padded, buffers, pooling };
@@ -199,7 +217,7 @@ fn kernel_name(cx: &LowerCx, chain: &[Link], pooling: &Option<Pooling>, form: &F
     let form = match form {
         Form::Iterations(form) | Form::Shared(form) => form.name(),
         Form::Thin(form) => form.name(),
-        Form::Direct | Form::Tiles => String::new(),
+        Form::Direct | Form::Tiles(_) => String::new(),
     };
     format!("conv_v{}{links}{pool}{form}", cx.target.lanes)
 }
@@ -239,7 +257,7 @@ impl Cut {
             }
             Form::Iterations(w) => return iterations(w.rows(), w.rows_in(), w.frame(), buffers),
             Form::Thin(w) => return iterations(w.rows(), w.rows_in(), w.frame(), buffers),
-            Form::Direct | Form::Shared(_) | Form::Tiles => {}
+            Form::Direct | Form::Shared(_) | Form::Tiles(_) => {}
         }
         let cache = cx.target.cache[1] / 2;
         let fits = |r: usize| {

@@ -6,6 +6,8 @@
 //! one, none right behind its last product. Sums lie in two buffers of float32 by turns; between two products one or
 //! two of their rows get bias and activation and are rounded to their place.
 
+use super::loaded::Loaded;
+use super::parts::three;
 use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Param, Ty, Unary, Val, Var};
@@ -39,6 +41,8 @@ pub struct Blocks {
     pub steps: Vec<i64>,
     /// From row to row of a tile of A.
     pub a_row: usize,
+    /// From a part of the terms of A to the next, and of the results where these are such terms.
+    pub apart: [i64; 2],
     /// From the block's first tile of A to the second; `None`: there is one.
     pub second: Option<i64>,
     /// Columns of the panel that are results, at most `COLUMNS`.
@@ -96,7 +100,7 @@ pub struct Next {
 impl Display for Blocks {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         // Steps and places are too many for a name.
-        let hash = fnv(format!("{:?}", (&self.steps, &self.places, self.next, self.second)).as_bytes());
+        let hash = fnv(format!("{:?}", (&self.steps, &self.places, self.next, self.second, self.apart)).as_bytes());
         let (rows, columns) = (TILE * self.rows(), self.columns);
         let (unit, terms) = (self.unit.name(), self.unit.step() * self.steps.len());
         write!(f, "tiles{unit}_{}of{rows}x{columns}_k{terms}_a{}", self.count, self.a_row)?;
@@ -197,14 +201,18 @@ impl Blocks {
         let mut sums: Vec<Val> = Vec::new();
         let mut finish = before.map(|(at, late)| (Finish::new(self, b, p, at), late.to_vec()));
         let mut own = Finish::new_stores(self, p, at);
-        let last = self.steps.len() - 1;
-        for (step, &from) in self.steps.iter().enumerate() {
-            let words = |n: usize| at.times(self.next.b).offset((step * STEP_WORDS + n * TILE * TILE) as i64);
-            let columns: Vec<Val> = (0..self.across()).map(|n| b.load_tile(p.b, words(n), TILE, true)).collect();
+        let places = self.factors();
+        let last = places.len() - 1;
+        let (mut rows, mut columns) = (Loaded::default(), Loaded::default());
+        for (step, &[row, column]) in places.iter().enumerate() {
+            for n in 0..self.across() {
+                let from = at.times(self.next.b).offset(column + (n * TILE * TILE) as i64);
+                columns.tile(column, n, || b.load_tile(p.b, from, TILE, true));
+            }
             for m in 0..self.rows() {
-                let from = from + m as i64 * self.second.unwrap_or(0);
-                let row = b.load_tile(p.a, at.times(self.next.a).offset(from), self.a_row, false);
-                for (n, column) in columns.iter().enumerate() {
+                let from = at.times(self.next.a).offset(row + m as i64 * self.second.unwrap_or(0));
+                let row = rows.tile(row, m, || b.load_tile(p.a, from, self.a_row, false));
+                for (n, column) in columns.tiles.iter().enumerate() {
                     let i = m * self.across() + n;
                     let sum = if step == 0 { b.zero_tile(self.unit.sums()) } else { sums[i] };
                     let sum = b.outer(self.unit.outer(), sum, row, *column);
@@ -232,9 +240,21 @@ impl Blocks {
         sums.split_off(early)
     }
 
+    /// Where the factors of each product lie: elements of A, words of B.
+    fn factors(&self) -> Vec<[i64; 2]> {
+        let of = |(step, from): (usize, &i64)| {
+            let (from, parts) = (*from, self.unit.parts());
+            let place = move |&[row, column]: &[usize; 2]| {
+                [from + row as i64 * self.apart[0], ((step * parts + column) * STEP_WORDS) as i64]
+            };
+            self.unit.products().iter().map(place).collect::<Vec<_>>()
+        };
+        self.steps.iter().enumerate().flat_map(of).collect()
+    }
+
     /// The products behind which rows of the block before are finished: not while its tiles are still being stored.
     fn gaps(&self) -> std::ops::Range<usize> {
-        let all = self.tiles() * self.steps.len();
+        let all = self.tiles() * self.steps.len() * self.unit.products().len();
         let begin = self.tiles() / 2;
         begin.min(all - 1)..all
     }
@@ -316,6 +336,7 @@ impl<'a> Finish<'a> {
                 value = b.select(passes, value, zero);
             }
             values.push(match self.spec.end {
+                End::Floats(epilogue) if self.spec.unit == Unit::Split => epilogue.apply(b, value),
                 End::Floats(epilogue) => epilogue.stored_as(elem).apply(b, value),
                 End::Whole(to) => {
                     let value = b.unary(Unary::ToFloat, value);
@@ -328,8 +349,19 @@ impl<'a> Finish<'a> {
             values = (0..2).map(|n| self.spec.filled(b, values.get(n).copied(), n)).collect();
         }
         let width = |n| if self.spec.fill { Ty::ROW } else { self.spec.width(n) };
-        let place = |n| to.clone().offset((n * TILE) as i64);
-        values.into_iter().enumerate().map(|(n, value)| (place(n), value, width(n))).collect()
+        let parts: Vec<Vec<Val>> = match self.spec.unit == Unit::Split && elem == Elem::Bf16 {
+            true => {
+                let all: Vec<[Val; 3]> = values.into_iter().map(|value| three(b, value)).collect();
+                (0..3).map(|part| all.iter().map(|parts| parts[part]).collect()).collect()
+            }
+            false => vec![values],
+        };
+        let mut stores = Vec::new();
+        for (part, values) in parts.into_iter().enumerate() {
+            let place = |n| to.clone().offset(part as i64 * self.spec.apart[1] + (n * TILE) as i64);
+            stores.extend(values.into_iter().enumerate().map(|(n, value)| (place(n), value, width(n))));
+        }
+        stores
     }
 }
 

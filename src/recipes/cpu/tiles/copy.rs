@@ -2,6 +2,7 @@
 
 use super::blocks::TILE;
 use super::panels::Terms;
+use super::parts::three;
 use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Elem, Index, Val};
@@ -21,6 +22,8 @@ pub struct Pixels {
     pub channels: usize,
     /// Elements from column to column of the copy.
     pub pitch: usize,
+    /// Elements from part to part of a number, where it has more than one.
+    pub apart: usize,
     /// Of the image.
     pub elem: Elem,
     /// What the copy is for.
@@ -31,9 +34,12 @@ pub struct Pixels {
 
 impl Display for Pixels {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Pixels { left, count, width, channels, pitch, elem, unit, zero } = self;
+        let Pixels { left, count, width, channels, pitch, apart, elem, unit, zero } = self;
         let kind = elem_letters("_", &[*elem]);
         write!(f, "tiles_row{}_{channels}of{pitch}_{left}_{count}_of{width}{kind}", unit.name())?;
+        if unit.parts() > 1 {
+            write!(f, "_apart{apart}")?;
+        }
         if *zero != 0 { write!(f, "_z{zero}") } else { Ok(()) }
     }
 }
@@ -46,12 +52,21 @@ impl MicroKernelSpec for Pixels {
         for (begin, end) in [(0, self.left), (end, self.width)] {
             rows(b, end.saturating_sub(begin), [c, pitch, 0], |b, [at, _], lanes| {
                 let zero = zero(b, self.unit, self.zero, lanes);
-                b.store(to, at.offset((begin * pitch) as i64), zero);
+                let at = at.offset((begin * pitch) as i64);
+                (0..self.unit.parts()).for_each(|i| b.store(to, at.clone().offset((i * self.apart) as i64), zero));
             });
         }
         rows(b, self.count, [c, pitch, c], |b, [at, source], lanes| {
             let value = b.load(from, source, lanes);
-            b.store(to, at.offset((self.left * pitch) as i64), value);
+            let at = at.offset((self.left * pitch) as i64);
+            match self.unit {
+                Unit::Bf16 | Unit::Bytes => b.store(to, at, value),
+                Unit::Split => {
+                    let parts = three(b, value);
+                    let at = |i: usize| at.clone().offset((i * self.apart) as i64);
+                    parts.into_iter().enumerate().for_each(|(i, part)| b.store(to, at(i), part));
+                }
+            }
         });
     }
 }
@@ -93,13 +108,16 @@ pub struct Lines {
     /// Elements of a row of the map, and from the start of a line's terms to the next line's.
     pub pitch: usize,
     pub step: usize,
+    /// Elements of the map from part to part of a number, where it has more than one.
+    pub apart: usize,
 }
 
 impl Display for Lines {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Lines { terms: Terms { unit, run, padded, .. }, runs, line, width, pitch, step } = self;
+        let Lines { terms: Terms { unit, run, padded, .. }, runs, line, width, pitch, step, apart } = self;
         let unit = unit.name();
-        write!(f, "tiles_lines{unit}_{runs}x{run}of{padded}_{width}x{line}_from{pitch}_{step}")
+        write!(f, "tiles_lines{unit}_{runs}x{run}of{padded}_{width}x{line}_from{pitch}_{step}")?;
+        if *apart > 0 { write!(f, "_apart{apart}") } else { Ok(()) }
     }
 }
 
@@ -110,18 +128,20 @@ impl MicroKernelSpec for Lines {
         let from = b.pointer("map", unit.elem(), Access::Read);
         let lanes = padded.min(TILE);
         b.repeat("x", self.width, &[], |b, x, _| {
-            for at in (0..self.line).step_by(lanes) {
+            for (part, at) in (0..unit.parts()).flat_map(|part| (0..self.line).step_by(lanes).map(move |at| (part, at)))
+            {
                 let (j, term) = (at / padded, at % padded);
                 let count = run.saturating_sub(term).min(lanes) as u32;
                 let value = match j < self.runs && count > 0 {
                     true => {
-                        let index = Index::from(j * self.pitch + term).plus(x, self.step as i64);
+                        let index = Index::from(part * self.apart + j * self.pitch + term).plus(x, self.step as i64);
                         b.load_partial(from, index, lanes as u32, count)
                     }
                     // Whatever bytes are there, weights of 0 meet them.
                     false => zero(b, unit, 0, lanes as u32),
                 };
-                b.store(to, Index::from(at).plus(x, self.line as i64), value);
+                let place = Index::from(part * self.line + at).plus(x, (unit.parts() * self.line) as i64);
+                b.store(to, place, value);
             }
             vec![]
         });
@@ -131,7 +151,7 @@ impl MicroKernelSpec for Lines {
 /// What stands for 0.
 fn zero(b: &mut MicroKernelBuilder, unit: Unit, zero: usize, lanes: u32) -> Val {
     match unit {
-        Unit::Bf16 => b.f32(0.0, lanes),
+        Unit::Bf16 | Unit::Split => b.f32(0.0, lanes),
         Unit::Bytes => b.i32(zero as i32, lanes),
     }
 }

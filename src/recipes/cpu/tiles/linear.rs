@@ -1,19 +1,16 @@
 //! Fully connected layers on tiles: rows of A are images.
 
-use super::blocks::{Blocks, COLUMNS, End, Next, STEP_WORDS, SUMS, TILE};
+use super::blocks::{Blocks, COLUMNS, End, Next, SUMS, TILE};
 use super::copy::Pixels;
 use super::panels::{Terms, panels, runs};
 use super::unit::Unit;
+use super::unit_for;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Memory, MicroKernelId};
 use crate::lower::target::Batch;
-use crate::lower::{BufferId, LowerCx, Method, code};
+use crate::lower::{BufferId, LowerCx, code};
 use crate::recipes::common::Stage;
 use crate::recipes::common::names::elem_letters;
-use crate::types::Format;
-
-/// Terms of a step.
-const STEP: usize = Unit::Bf16.step();
 
 /// A layer with its operands.
 pub struct Layer {
@@ -31,22 +28,29 @@ pub struct Layer {
     pub stage: Stage,
 }
 
-/// Writes the launch if the batch is large and the factors are exact in bf16: a single image fills no tile.
+/// Writes the launch if the batch is large (a single image fills no tile) and tiles suit the factors.
 pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
-    let exact = |buffer: BufferId| cx.builder.exact.get(&buffer) == Some(&Format::Bf16);
-    let suits = cx.target.cpu().tiles && cx.target.batch == Batch::Throughput;
-    if !(suits && exact(layer.x) && exact(layer.weights)) {
-        return false;
-    }
+    let terms = |unit: Unit| {
+        let padded = layer.depth.next_multiple_of(unit.step());
+        Terms { unit, count: 1, run: layer.depth, padded }
+    };
+    let unit = match cx.target.batch {
+        Batch::Throughput => unit_for(cx, &[layer.x, layer.weights], &[(layer.depth, terms(Unit::Split).steps())]),
+        Batch::Latency | Batch::Training => None,
+    };
+    let Some(unit) = unit else { return false };
+    let terms = terms(unit);
     let y = cx.result.buffer;
     let elems = [layer.x, y].map(|buffer| cx.elem(buffer));
     let &Layer { depth, columns, stage, .. } = layer;
-    let padded = depth.next_multiple_of(STEP);
-    let weights = panels(cx, layer.weights, Terms { unit: Unit::Bf16, count: 1, run: depth, padded }, columns);
+    let (padded, parts) = (terms.padded, unit.parts());
+    let weights = panels(cx, layer.weights, terms, columns);
     let with = if layer.bias.is_some() { "_bias" } else { "" };
     let kinds = elem_letters("_", &elems);
-    let mut k = KernelBuilder::new(format!("tiles_linear_{depth}x{columns}{with}{}{kinds}", stage.epilogue.name()));
-    let rows = Rows { depth, padded, columns, elems };
+    let name = unit.name();
+    let mut k =
+        KernelBuilder::new(format!("tiles{name}_linear_{depth}x{columns}{with}{}{kinds}", stage.epilogue.name()));
+    let rows = Rows { terms, columns, elems };
     let x = k.buffer("x", elems[0], Access::Read);
     let mut args = vec![layer.x, weights];
     let weights = k.buffer("w", Elem::I32, Access::Read);
@@ -57,12 +61,12 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
     args.push(y);
     let y = k.buffer("y", elems[1], Access::Write);
     let [copy, back] =
-        [k.scratch("rows", Elem::Bf16, COLUMNS * padded), k.scratch("back", elems[1], COLUMNS * columns)];
+        [k.scratch("rows", Elem::Bf16, COLUMNS * parts * padded), k.scratch("back", elems[1], COLUMNS * columns)];
     let sums = k.scratch("sums", Elem::F32, SUMS);
     let calls = |cx: &mut LowerCx, k: &mut KernelBuilder, a: Arg, a_row: usize, y: &dyn Fn(usize) -> Arg| {
         for (count, columns, panel) in runs(columns) {
             let micro_kernel = rows.product(cx, layer, a_row, columns, count);
-            let word = panel * (padded / STEP * STEP_WORDS);
+            let word = panel * terms.words();
             let mut args = vec![a.clone(), weights.at(word), y(panel * COLUMNS), sums.at(0)];
             args.extend(bias.map(|bias| bias.at(panel * COLUMNS)));
             k.call(micro_kernel, args);
@@ -73,11 +77,11 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
         let whole = (&begin + COLUMNS).lt(Expr::BATCH + 1);
         let whole_rows = |cx: &mut LowerCx, k: &mut KernelBuilder| {
             let to = |column: usize| y.at(&begin * columns + column);
-            if depth == padded && elems[0] == Elem::Bf16 {
+            if depth == padded && Some(elems[0]) == unit.image() {
                 calls(cx, k, x.at(&begin * depth), depth, &to);
             } else {
                 rows.copy(cx, k, [x, copy], &begin, COLUMNS.into());
-                calls(cx, k, copy.at(0), padded, &to);
+                calls(cx, k, copy.at(0), parts * padded, &to);
             }
         };
         k.when(whole.clone(), |k| whole_rows(cx, k));
@@ -85,7 +89,7 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
         k.when(whole.equals(0), |k| {
             let present = Expr::BATCH + &begin * -1;
             rows.copy(cx, k, [x, copy], &begin, present.clone());
-            calls(cx, k, copy.at(0), padded, &|column| back.at(column));
+            calls(cx, k, copy.at(0), parts * padded, &|column| back.at(column));
             let micro_kernel = rows.back(cx);
             k.serial("i", present, |k, i| {
                 k.call(micro_kernel, [y.at((&begin + &i) * columns), back.at(&i * columns)]);
@@ -93,14 +97,13 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
         });
     });
     let kernel = k.finish();
-    cx.launch(Method::Other("tiles".into()), kernel, &args);
+    cx.launch(unit.method(), kernel, &args);
     true
 }
 
 /// The sizes of the product.
 struct Rows {
-    depth: usize,
-    padded: usize,
+    terms: Terms,
     columns: usize,
     elems: [Elem; 2],
 }
@@ -108,11 +111,11 @@ struct Rows {
 impl Rows {
     /// Images `begin ..`, `count` of them, to rows of whole steps.
     fn copy(&self, cx: &mut LowerCx, k: &mut KernelBuilder, [x, to]: [Memory; 2], begin: &Expr, count: Expr) {
-        let (depth, padded) = (self.depth, self.padded);
-        let (elem, unit) = (self.elems[0], Unit::Bf16);
-        let row = Pixels { left: 0, count: depth, width: padded, channels: 1, pitch: 1, elem, unit, zero: 0 };
-        let micro_kernel = cx.micro_kernel(row);
-        k.serial("i", count, |k, i| k.call(micro_kernel, [to.at(&i * padded), x.at((begin + &i) * depth)]));
+        let Terms { unit, run: depth, padded, .. } = self.terms;
+        let (elem, apart) = (self.elems[0], padded);
+        let row = Pixels { left: 0, count: depth, width: padded, channels: 1, pitch: 1, apart, elem, unit, zero: 0 };
+        let (micro_kernel, pitch) = (cx.micro_kernel(row), unit.parts() * padded);
+        k.serial("i", count, |k, i| k.call(micro_kernel, [to.at(&i * pitch), x.at((begin + &i) * depth)]));
     }
 
     /// A row of results to its place.
@@ -130,16 +133,16 @@ impl Rows {
 
     /// 32 images by `count` panels of which `columns` columns are results.
     fn product(&self, cx: &mut LowerCx, layer: &Layer, a_row: usize, columns: usize, count: usize) -> MicroKernelId {
-        let steps: Vec<i64> = (0..self.padded as i64).step_by(STEP).collect();
-        let b = (steps.len() * STEP_WORDS) as i64;
+        let Terms { unit, padded, .. } = self.terms;
         cx.micro_kernel(Blocks {
-            unit: Unit::Bf16,
-            steps,
+            unit,
+            steps: (0..padded as i64).step_by(unit.step()).collect(),
             a_row,
+            apart: [padded as i64, 0],
             second: Some((TILE * a_row) as i64),
             columns,
             count,
-            next: Next { a: 0, b, y: COLUMNS as i64, bias: COLUMNS as i64 },
+            next: Next { a: 0, b: self.terms.words() as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
             places: (0..COLUMNS).map(|row| Some((row * self.columns) as i64)).collect(),
             fill: false,
             bias: layer.bias.is_some(),

@@ -1,6 +1,7 @@
 //! Weights as tiles: panels of 32 columns, step after step, each two tiles of pairs.
 
 use super::blocks::{COLUMNS, STEP_WORDS, TILE};
+use super::parts::three_words;
 use super::unit::Unit;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Unary, Val};
@@ -30,6 +31,11 @@ impl Terms {
         (self.count * self.padded).div_ceil(self.unit.step())
     }
 
+    /// Words of a panel.
+    pub fn words(self) -> usize {
+        self.steps() * self.unit.parts() * STEP_WORDS
+    }
+
     /// The row of weights at a place.
     fn row(self, place: usize) -> Option<usize> {
         let (run, term) = (place / self.padded, place % self.padded);
@@ -39,7 +45,7 @@ impl Terms {
 
 /// Panels of `weights`, `[terms][columns]` in memory and exact in the unit's format: word
 /// `((p·S + s)·2 + h)·256 + 16·k + n` is the pair (or the four) of terms from `32·s + 2·k` (or `64·s + 4·k`) on, of
-/// column `32·p + 16·h + n`, with S steps in all.
+/// column `32·p + 16·h + n`, with S steps in all. Where terms have parts, a step is that of each part in turn.
 pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize) -> BufferId {
     let source = cx.elem(weights);
     cx.packed(weights, Panels { terms, columns, source })
@@ -68,7 +74,7 @@ impl Display for Panels {
 
 impl Packing for Panels {
     fn layout(&self) -> (Elem, usize) {
-        (Elem::I32, self.columns.div_ceil(COLUMNS) * self.terms.steps() * STEP_WORDS)
+        (Elem::I32, self.columns.div_ceil(COLUMNS) * self.terms.words())
     }
 
     fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel {
@@ -76,7 +82,7 @@ impl Packing for Panels {
         let mut kernel = KernelBuilder::new(format!("{self}x{columns}{}", elem_letters("_", &[source])));
         let from = kernel.buffer("w", source, Access::Read);
         let to = kernel.buffer("panels", Elem::I32, Access::Write);
-        let steps = terms.steps();
+        let (steps, words) = (terms.steps(), terms.unit.parts() * STEP_WORDS);
         // Runs of whole steps repeat; short ones are few.
         let all = terms.unit.step();
         let (iterations, steps_of) = if terms.padded >= all { (terms.count, terms.padded / all) } else { (1, steps) };
@@ -92,7 +98,7 @@ impl Packing for Panels {
                     for s in 0..steps_of {
                         let (first, micro_kernel) = step(s, width);
                         let row = &run * terms.run + first;
-                        let at = &p * (steps * STEP_WORDS) + &run * (steps_of * STEP_WORDS) + s * STEP_WORDS;
+                        let at = &p * (steps * words) + &run * (steps_of * words) + s * words;
                         k.call(micro_kernel, [from.at(row * columns + &p * COLUMNS), to.at(at)]);
                     }
                 });
@@ -127,13 +133,16 @@ impl MicroKernelSpec for Step {
     fn build(&self, b: &mut MicroKernelBuilder) {
         let w = b.pointer("w", self.source, Access::Read);
         let panel = b.pointer("panel", Elem::I32, Access::Write);
-        for (k, terms) in self.rows.chunks(self.unit.word()).enumerate() {
+        for (k, terms) in self.rows.chunks(self.unit.in_word()).enumerate() {
             for half in 0..2 {
-                let word = match self.unit {
-                    Unit::Bf16 => self.pair(b, w, terms, half),
-                    Unit::Bytes => self.four(b, w, terms, half),
+                let words = match self.unit {
+                    Unit::Bf16 => vec![self.pair(b, w, terms, half)],
+                    Unit::Split => self.pairs(b, w, terms, half),
+                    Unit::Bytes => vec![self.four(b, w, terms, half)],
                 };
-                b.store(panel, (half * TILE + k) * TILE, word);
+                for (part, word) in words.into_iter().enumerate() {
+                    b.store(panel, part * STEP_WORDS + (half * TILE + k) * TILE, word);
+                }
             }
         }
     }
@@ -145,6 +154,21 @@ impl Step {
         let sixteen = b.i32(16, Ty::ROW);
         let low = b.binary(Binary::ShrU, low, sixteen);
         b.binary(Binary::Or, low, high)
+    }
+
+    /// The pairs of high parts, of middle ones and of low ones.
+    fn pairs(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Vec<Val> {
+        let [low, high] = [0, 1].map(|i| {
+            let bits = self.part(b, w, rows[i], half);
+            let value = b.unary(Unary::AsFloat, bits);
+            three_words(b, value)
+        });
+        let sixteen = b.i32(16, Ty::ROW);
+        let mut pair = |(low, high): (Val, Val)| {
+            let low = b.binary(Binary::ShrU, low, sixteen);
+            b.binary(Binary::Or, low, high)
+        };
+        low.into_iter().zip(high).map(&mut pair).collect()
     }
 
     fn four(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Val {
@@ -164,7 +188,8 @@ impl Step {
         self.columns.saturating_sub(half * TILE).min(TILE) as u32
     }
 
-    /// The bits of 16 columns of a row, zeros where there are none. Numbers are exact in bf16: the lower halves are 0.
+    /// The bits of 16 columns of a row, zeros where there are none. The lower halves of numbers
+    /// that are exact in bf16 are 0.
     fn part(&self, b: &mut MicroKernelBuilder, w: Param, row: Option<usize>, half: usize) -> Val {
         let width = self.width(half);
         let Some(row) = row.filter(|_| width > 0) else { return b.i32(0, Ty::ROW) };

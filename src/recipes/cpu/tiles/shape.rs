@@ -69,7 +69,7 @@ impl Shape {
             (g.image, g.out) = ([pixels / TILE, TILE], [pixels / TILE, TILE]);
         }
         let source = match whole {
-            true if pointwise && elem == unit.elem() && pixels.is_multiple_of(TILE) => Source::Image,
+            true if pointwise && Some(elem) == unit.image() && pixels.is_multiple_of(TILE) => Source::Image,
             true => Source::Map,
             false if filled => Source::Map,
             false => Source::Lines,
@@ -133,9 +133,23 @@ impl Shape {
         [reach(0, self.rows), reach(1, columns)]
     }
 
+    /// Elements of a pixel of the padded copy, or a column of pixels.
+    pub fn pixel(&self) -> usize {
+        self.unit.parts() * self.g.channels
+    }
+
     /// Elements of a row of the padded copy.
     pub fn map_pitch(&self) -> usize {
-        self.map()[1] * self.parts * self.g.channels
+        self.map()[1] * self.parts * self.pixel()
+    }
+
+    /// Elements from a part of numbers to the next: in the padded copy, and where tiles are loaded from.
+    pub fn apart(&self) -> [usize; 2] {
+        match self.source {
+            Source::Image | Source::Map => [self.g.channels; 2],
+            // A row of the copy for each part: a run of terms lies together.
+            Source::Lines => [self.map()[1] * self.g.channels, self.line()],
+        }
     }
 
     /// Elements of the padded copy, and of what the last step may read behind it.
@@ -156,7 +170,7 @@ impl Shape {
 
     /// Elements of a row of lines.
     pub fn line_pitch(&self) -> usize {
-        self.across() * TILE * self.line()
+        self.across() * TILE * self.a_row()
     }
 
     /// Rows of lines: those with all their runs, and where the rest of the runs is less, as many rows with these.
@@ -184,7 +198,8 @@ impl Shape {
             }
             Source::Map => {
                 let taps = (0..w.kernel[0]).flat_map(|y| (0..w.kernel[1]).map(move |x| [y, x]));
-                let at = |[y, x]: [usize; 2]| y * w.dilation[0] * self.map_pitch() + x * w.dilation[1] * self.parts * c;
+                let right = w.dilation[1] * self.parts * self.pixel();
+                let at = |[y, x]: [usize; 2]| y * w.dilation[0] * self.map_pitch() + x * right;
                 taps.flat_map(|tap| parts_of(terms.padded).map(move |part| at(tap) + part)).collect()
             }
             Source::Lines if terms.padded >= step => {
@@ -203,9 +218,9 @@ impl Shape {
     pub fn a_row(&self) -> usize {
         match self.source {
             Source::Image => self.g.channels,
-            Source::Map if self.parts > 1 => self.g.channels,
-            Source::Map => self.g.window.stride[1] * self.g.channels,
-            Source::Lines => self.line(),
+            Source::Map if self.parts > 1 => self.pixel(),
+            Source::Map => self.g.window.stride[1] * self.pixel(),
+            Source::Lines => self.unit.parts() * self.line(),
         }
     }
 

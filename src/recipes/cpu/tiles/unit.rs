@@ -1,27 +1,34 @@
-//! What tiles multiply: pairs of bf16, or four bytes with four signed ones.
+//! What tiles multiply: pairs of bf16, pairs of three-part numbers, or four bytes with four signed ones.
 
 use super::blocks::TILE;
 use crate::kernel::ir::{Elem, Outer};
+use crate::lower::Method;
 
 /// The terms of products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// bf16, summed in float32.
     Bf16,
+    /// float32 in three parts of bf16 ([`super::parts`]), summed in float32.
+    Split,
     /// Bytes, summed in whole numbers.
     Bytes,
 }
 
+/// Which part of A meets which part of B, in order: small products first, and from one to the next only one side
+/// changes. High times high comes last.
+const SIX: [[usize; 2]; 6] = [[0, 2], [0, 1], [1, 1], [1, 0], [2, 0], [0, 0]];
+
 impl Unit {
     /// Terms of a step: those in a row of a tile of A.
     pub const fn step(self) -> usize {
-        self.word() * TILE
+        self.in_word() * TILE
     }
 
     /// Terms of a word.
-    pub const fn word(self) -> usize {
+    pub const fn in_word(self) -> usize {
         match self {
-            Unit::Bf16 => 2,
+            Unit::Bf16 | Unit::Split => 2,
             Unit::Bytes => 4,
         }
     }
@@ -29,7 +36,7 @@ impl Unit {
     /// Of A.
     pub const fn elem(self) -> Elem {
         match self {
-            Unit::Bf16 => Elem::Bf16,
+            Unit::Bf16 | Unit::Split => Elem::Bf16,
             Unit::Bytes => Elem::U8,
         }
     }
@@ -37,7 +44,7 @@ impl Unit {
     /// Of the sums.
     pub const fn sums(self) -> Elem {
         match self {
-            Unit::Bf16 => Elem::F32,
+            Unit::Bf16 | Unit::Split => Elem::F32,
             Unit::Bytes => Elem::I32,
         }
     }
@@ -45,20 +52,55 @@ impl Unit {
     /// The product.
     pub const fn outer(self) -> Outer {
         match self {
-            Unit::Bf16 => Outer::Bf16,
+            Unit::Bf16 | Unit::Split => Outer::Bf16,
             Unit::Bytes => Outer::U8I8,
         }
     }
 
+    /// Parts of a term, each an element of A.
+    pub const fn parts(self) -> usize {
+        match self {
+            Unit::Bf16 | Unit::Bytes => 1,
+            Unit::Split => 3,
+        }
+    }
+
+    /// The parts of A and of B that are multiplied in each step.
+    pub const fn products(self) -> &'static [[usize; 2]] {
+        match self {
+            Unit::Bf16 | Unit::Bytes => &[[0, 0]],
+            Unit::Split => &SIX,
+        }
+    }
+
+    /// What values lie in memory as, where tiles read them without a copy.
+    pub fn image(self) -> Option<Elem> {
+        (self != Unit::Split).then_some(self.elem())
+    }
+
     /// Bytes of a term of A, and of B.
     pub const fn bytes(self) -> usize {
-        self.elem().bytes()
+        self.elem().bytes() * self.parts()
+    }
+
+    /// How it computes, for reports.
+    pub fn method(self) -> Method {
+        Method::Other(self.word().into())
+    }
+
+    /// The word of reports.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Unit::Bf16 | Unit::Bytes => "tiles",
+            Unit::Split => "split",
+        }
     }
 
     /// A part of names.
     pub const fn name(self) -> &'static str {
         match self {
             Unit::Bf16 => "",
+            Unit::Split => "_split",
             Unit::Bytes => "_bytes",
         }
     }

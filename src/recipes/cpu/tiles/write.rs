@@ -1,6 +1,6 @@
 //! The kernel of a chain: the padded copy, then block after block.
 
-use super::blocks::{Blocks, COLUMNS, End, Next, STEP_WORDS, SUMS, TILE};
+use super::blocks::{Blocks, COLUMNS, End, Next, SUMS, TILE};
 use super::copy::{Lines, Pixels};
 use super::panels::{Terms, panels, runs};
 use super::shape::{Shape, Source};
@@ -9,7 +9,7 @@ use super::{Part, heavy, sliced};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory, MicroKernelId};
 use crate::lower::target::Batch;
-use crate::lower::{BufferId, LowerCx, Method};
+use crate::lower::{BufferId, LowerCx};
 use crate::recipes::common::loops::{for_each, piece};
 use crate::recipes::common::names::elem_letters;
 
@@ -18,7 +18,7 @@ use crate::recipes::common::names::elem_letters;
 const PIXELS: usize = 1024;
 
 /// Iterations, about, that share the channels of a single image.
-const SHARES: usize = 8;
+pub(super) const SHARES: usize = 8;
 
 /// One product of the chain.
 struct Product {
@@ -28,7 +28,7 @@ struct Product {
     mask: Option<(Memory, Elem)>,
     end: End,
     outputs: usize,
-    /// Terms of A for each step; the first link's are those of the shape.
+    /// Places for its terms in a pixel; the first link's are those of the shape.
     inner: usize,
 }
 
@@ -56,6 +56,11 @@ fn padded(unit: Unit, outputs: usize) -> usize {
     outputs.next_multiple_of(unit.step())
 }
 
+/// Images of an iteration at large batches.
+pub(super) fn images(shape: &Shape) -> usize {
+    PIXELS.div_ceil(shape.g.out[0] * shape.g.out[1]).min(4)
+}
+
 /// Writes the launch of links that stay together.
 pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part]) {
     let elems = [x, y].map(|buffer| cx.elem(buffer));
@@ -63,7 +68,7 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
     let Some(shape) = Shape::new(unit, links[0].geometry, elems[0]) else { return };
     let shape = sliced(cx.target, panels_first, shape);
     let alone = cx.target.batch == Batch::Latency || shape.slices > 1;
-    let images = if alone { 1 } else { PIXELS.div_ceil(shape.g.out[0] * shape.g.out[1]).min(4) };
+    let images = if alone { 1 } else { images(&shape) };
     let mut k = KernelBuilder::new(name(unit, links, elems));
     let source = k.buffer("x", elems[0], Access::Read);
     let mut args = vec![x];
@@ -93,7 +98,7 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
     let blocks = if panels_first { images * shape.walk().blocks() } else { 1 };
     let stages = (0..inner.len().min(2)).map(|i| {
         let blocks = if i == 0 { blocks } else { 1 };
-        k.scratch(&format!("stage{i}"), unit.elem(), blocks * COLUMNS * widest)
+        k.scratch(&format!("stage{i}"), unit.elem(), blocks * COLUMNS * unit.parts() * widest)
     });
     let stages: Vec<Memory> = stages.collect();
     let sums = k.scratch("sums", unit.sums(), SUMS);
@@ -101,7 +106,7 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
     let chain = Chain { shape, products, source, target, elems, zero, map, lines, stages, sums, panels_first };
     chain.write(cx, &mut k, images);
     let kernel = k.finish();
-    cx.launch(Method::Other("tiles".into()), kernel, &args);
+    cx.launch(unit.method(), kernel, &args);
 }
 
 fn name(unit: Unit, links: &[Part], elems: [Elem; 2]) -> String {
@@ -183,10 +188,13 @@ impl Chain {
         let (shape, g, w) = (&self.shape, &self.shape.g, &self.shape.g.window);
         let Some(map) = self.map else { return };
         let ([rows, columns], pitch, c) = (shape.map(), shape.map_pitch(), g.channels);
-        let (left, pixel) = (w.pad[1].min(columns), shape.parts * c);
+        let left = w.pad[1].min(columns);
+        // Each part of few channels has a row of its own.
+        let pixel = if shape.source == Source::Lines { c } else { shape.parts * shape.pixel() };
         let count = g.image[1].min(columns - left);
         let (elem, unit, zero) = (self.elems[0], shape.unit, self.zero);
-        let row = |count| Pixels { left, count, width: columns, channels: c, pitch: pixel, elem, unit, zero };
+        let [apart, _] = shape.apart();
+        let row = |count| Pixels { left, count, width: columns, channels: c, pitch: pixel, apart, elem, unit, zero };
         let [copy, zero] = [count, 0].map(|count| cx.micro_kernel(row(count)));
         let at = slot * shape.map_size();
         for part in 0..shape.parts {
@@ -195,7 +203,7 @@ impl Chain {
             k.serial("y", rows, |k, y| {
                 let from = &first + &y;
                 let inside = Expr::from(-1).lt(&from) * from.lt(g.image[0]);
-                let to = map.at(&at + &y * pitch + part * c);
+                let to = map.at(&at + &y * pitch + part * shape.pixel());
                 let source = self.source.at((n * g.image[0] + &from) * (g.image[1] * c));
                 k.either(
                     inside,
@@ -211,7 +219,8 @@ impl Chain {
         let (line_pitch, to) = (shape.line_pitch(), slot * shape.lines_size());
         let mut copy = |runs: usize| {
             let (terms, line, step) = (shape.terms(), shape.line(), w.stride[1] * c);
-            cx.micro_kernel(Lines { terms, runs, line, width: g.out[1], pitch, step })
+            let apart = if unit.parts() > 1 { apart } else { 0 };
+            cx.micro_kernel(Lines { terms, runs, line, width: g.out[1], pitch, step, apart })
         };
         if whole > 0 {
             let copy = copy(shape.shared());
@@ -290,6 +299,14 @@ impl Chain {
         i == 0 && self.panels_first
     }
 
+    /// Words of a panel of product `i`.
+    fn words(&self, i: usize) -> usize {
+        let (shape, inner) = (&self.shape, self.products[i].inner);
+        let terms =
+            if i == 0 { shape.terms() } else { Terms { unit: shape.unit, count: 1, run: inner, padded: inner } };
+        terms.words()
+    }
+
     /// Product `i` of `count` blocks, or of one block by `count` panels.
     fn micro_kernel(&self, cx: &mut LowerCx, i: usize, tail: bool, columns: usize, count: usize) -> MicroKernelId {
         let (shape, product) = (&self.shape, &self.products[i]);
@@ -299,33 +316,37 @@ impl Chain {
             0 => (shape.steps(), shape.a_row(), shape.strides(shape.a_steps())),
             _ => {
                 let steps = (0..product.inner as i64).step_by(shape.unit.step()).collect();
-                (steps, product.inner, [TILE * product.inner, 0, 0])
+                let pixel = shape.unit.parts() * product.inner;
+                (steps, pixel, [TILE * pixel, 0, 0])
             }
         };
         let (pitch, places) = match last {
             true => (product.outputs, shape.places(product.outputs, tail)),
             false => {
-                let pitch = padded(shape.unit, product.outputs);
+                let pitch = shape.unit.parts() * padded(shape.unit, product.outputs);
                 (pitch, (0..2 * TILE).map(|row| Some((row * pitch) as i64)).collect())
             }
         };
+        let from = if i == 0 { shape.apart()[1] } else { product.inner };
+        let to = if last { 0 } else { padded(shape.unit, product.outputs) };
         let [_, y_next, _] = shape.strides(shape.y_steps(pitch));
         let y_next = if last { y_next } else { COLUMNS * pitch };
         let next = match self.by_panels(i) {
             true => Next { a: a_next as i64, b: 0, y: y_next as i64, bias: 0 },
-            false => Next { a: 0, b: (steps.len() * STEP_WORDS) as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
+            false => Next { a: 0, b: self.words(i) as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
         };
         cx.micro_kernel(Blocks {
             unit: shape.unit,
             steps,
             a_row,
+            apart: [from, to].map(|apart| apart as i64),
             second: (tiles == 2).then_some(second as i64),
             columns,
             count,
             next,
             places: places.into_iter().take(tiles * TILE).collect(),
             // Weights of 0 meet whatever is there, and only numbers of bf16 can be none.
-            fill: !last && columns < COLUMNS && shape.unit == Unit::Bf16,
+            fill: !last && columns < COLUMNS && shape.unit != Unit::Bytes,
             bias: product.bias.is_some(),
             end: product.end,
             mask: product.mask.map(|(_, elem)| elem),
@@ -347,7 +368,7 @@ impl Chain {
         let walk = shape.walk();
         let number = slot * walk.blocks() + at.outer * walk.inner() + at.inner;
         let stage = |i: usize| {
-            let pitch = COLUMNS * padded(shape.unit, self.products[i].outputs);
+            let pitch = COLUMNS * shape.unit.parts() * padded(shape.unit, self.products[i].outputs);
             (self.stages[i % 2], if self.by_panels(i) { number.clone() * pitch } else { 0.into() })
         };
         let (a, a_at) = match i {
@@ -365,13 +386,8 @@ impl Chain {
             }
             false => stage(i),
         };
-        let steps = if i == 0 { shape.terms().steps() } else { product.inner / shape.unit.step() };
-        let mut args = vec![
-            a.at(a_at),
-            product.weights.at(panel * (steps * STEP_WORDS)),
-            y.at(&y_at + panel * COLUMNS),
-            self.sums.at(0),
-        ];
+        let mut args =
+            vec![a.at(a_at), product.weights.at(panel * self.words(i)), y.at(&y_at + panel * COLUMNS), self.sums.at(0)];
         args.extend(product.bias.map(|bias| bias.at(panel * COLUMNS)));
         args.extend(product.factor.map(|factor| factor.at(panel * COLUMNS)));
         args.extend(product.mask.map(|(mask, _)| mask.at(y_at + panel * COLUMNS)));

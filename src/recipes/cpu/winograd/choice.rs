@@ -15,7 +15,7 @@ pub fn pays(target: &Target, g: &Geometry) -> bool {
     match target.algorithm {
         Algorithm::Winograd => return true,
         Algorithm::Direct => return false,
-        Algorithm::Auto => {}
+        Algorithm::Auto | Algorithm::Split => {}
     }
     if kh != kw || !(2..=7).contains(&kh) || g.channels.min(g.outputs) < 16 {
         return false;
