@@ -96,7 +96,7 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
 }
 
 /// Compiles a program that gives the value `name` and the gradient of each image's class with respect to it, under the
-/// names of [`score_gradient`]; with a preparation it takes images of 0 to 255, of this type.
+/// names [`VALUE`] and [`GRADIENT`]; with a preparation it takes images of 0 to 255, of this type.
 pub fn score_gradient(model: &Model, name: &str, form: Option<(&Form, DType)>, options: &Options) -> Result<Program> {
     let options = alone_options(options);
     let mut session = Session::new(&options);
