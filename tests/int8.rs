@@ -203,10 +203,17 @@ fn weights_of_bytes_are_made_kept_and_refused() {
     let (float, whole) = (accuracy(&[]), accuracy(&["--weights", "q.safetensors"]));
     assert!((float - whole).abs() < 0.02, "{float} {whole}");
     place.good(&["compare", "tiny.nin", "--weights", "q.safetensors", "--device", "cpu", "--device", "interp"]);
+    // What is asked for wins over what the weights state: the numbers that the whole ones stand for, and no bytes.
+    for precision in ["f32", "bf16"] {
+        let floats = accuracy(&["--weights", "q.safetensors", "--precision", precision]);
+        assert!((floats - whole).abs() < 0.02, "{precision}: {floats} {whole}");
+    }
+    let sides = ["--precision", "auto", "--precision", "f32", "--tolerance", "0.05", "--json"];
+    let both = json(place.good(&[&["compare", "tiny.nin", "--weights", "q.safetensors"][..], &sides].concat()));
+    assert!(both["values"].as_array().unwrap().iter().any(|v| v["difference"].as_f64() > Some(0.0)), "{both}");
     for (args, says) in [
         (&["train", "tiny.nin", "--weights", "q.safetensors", "--out", "other"][..], "whole numbers do not learn"),
         (&["quantize", "tiny.nin", "--weights", "q.safetensors", "--out", "r"], "is quantised already"),
-        (&["eval", "tiny.nin", "--weights", "q.safetensors", "--precision", "bf16"], "formats of their own"),
         (&["eval", "tiny.nin", "--precision", "int8"], "needs weights that are quantised"),
         (&["weights", "q.safetensors", "--dtype", "bf16", "--out", "r"], "is quantised"),
         (&["eval", "tiny.nin", "--weights", "q.safetensors", "--rename", "first=1"], "rename the float weights"),

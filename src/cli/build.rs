@@ -78,7 +78,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let levels = levels(args, triple);
     args.renames.need(args.weights.as_deref())?;
     let weights = weights(args, &model, &global)?;
-    let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()))?;
+    let weights = weights.map(|weights| global.with_numbers(&model, weights)).transpose()?;
+    let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()));
     if model.formats.is_some() && args.train {
         return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
     }

@@ -60,9 +60,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let sides = [global.side(0), global.side(1)];
     let names = [sides[0].describe(), sides[1].describe()];
     let given = weights(args, &model)?;
-    let formats = given.as_ref().and_then(|(_, weights)| weights.formats.as_ref());
-    let model = sides[0].with_formats(&model, formats)?;
-    sides[1].with_formats(&model, formats)?;
     let images = images(args, &model, given.as_ref(), global)?;
     let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
     let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();
@@ -137,9 +134,11 @@ fn both(
     values: &[String],
 ) -> Done<[Vec<Tensor>; 2]> {
     let one = |side: &GlobalOptions| -> Done<Vec<Tensor>> {
-        let mut program = side.inference_of(model, preparation.as_ref(), images.feed().dtype(), dumps)?;
+        let formats = given.and_then(|(_, weights)| weights.formats.as_ref());
+        let own = side.with_formats(model, formats);
+        let mut program = side.inference_of(&own, preparation.as_ref(), images.feed().dtype(), dumps)?;
         match given {
-            Some((path, weights)) => use_weights(&mut program, weights, path)?,
+            Some((path, weights)) => use_weights(&mut program, &side.with_numbers(model, weights.clone())?, path)?,
             None => initialise(&mut program)?,
         }
         let port = step_inputs::image(program.engine.inputs())?.clone();

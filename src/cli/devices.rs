@@ -41,7 +41,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         vec!["device".into(), "what it is".into()],
         vec![
             "cpu".into(),
-            format!("this processor, {architecture}, {}; {}", counted(threads, "thread"), features.join(" ")),
+            format!(
+                "this processor, {architecture}, {}; {}{}",
+                counted(threads, "thread"),
+                features.join(" "),
+                if ninc_runtime::tiles::permitted() { "; matrix units for bf16 and int8 (AMX)" } else { "" }
+            ),
         ],
         vec!["interp".into(), "the reference interpreter: slow, and right by definition".into()],
     ];

@@ -87,7 +87,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = weights_path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
     let from = weights_path.as_ref().unwrap_or(&args.file);
-    let model = global.with_formats(&model, weights.formats.as_ref())?;
+    let weights = global.with_numbers(&model, weights)?;
+    let model = global.with_formats(&model, weights.formats.as_ref());
     let (sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, Some(&weights)), false)?;
     let report: Vec<_> = args.report.iter().map(|path| ("--report", path.as_path())).collect();
     let read = [Some(&args.file), Some(from), place.as_ref()].into_iter().flatten().map(PathBuf::as_path);

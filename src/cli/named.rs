@@ -55,6 +55,8 @@ pub fn algorithm() -> impl TypedValueParser<Value = Named<Algorithm>> {
 /// What `--precision` asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Precision {
+    /// What the weights state, float32 where they state nothing.
+    Auto,
     /// Products of float32.
     F32,
     /// Products of numbers rounded to a format.
@@ -65,7 +67,11 @@ pub enum Precision {
 
 /// Takes what products multiply.
 pub fn precision() -> impl TypedValueParser<Value = Named<Precision>> {
-    let mut all = vec![(Named { name: "f32", value: Precision::F32 }, "")];
+    let auto = "What the weights state (files of `ninc quantize`); float32 where they state nothing";
+    let mut all = vec![
+        (Named { name: "auto", value: Precision::Auto }, auto),
+        (Named { name: "f32", value: Precision::F32 }, "Products of float32"),
+    ];
     all.extend(Format::ALL.map(|format| {
         let help = match format {
             Format::Tf32 => {

@@ -35,7 +35,7 @@ pub struct GlobalOptions {
     /// multiplies pairs of it quickly (AVX512_BF16 of AMD), or a GPU has matrix units, tf32 on such a GPU; elsewhere as
     /// fast as f32
     #[arg(long = "precision", value_name = "PRECISION", global = true)]
-    #[arg(value_parser = precision(), default_value = "f32")]
+    #[arg(value_parser = precision(), default_value = "auto")]
     precisions: Vec<Named<Precision>>,
     /// Number of threads [default: one for each processor]
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -143,7 +143,7 @@ impl GlobalOptions {
     pub fn describe(&self) -> String {
         let isa = Some(last(&self.isas)).filter(|isa| isa.value.is_some()).map(|isa| isa.name);
         let algorithm = Some(last(&self.algorithms)).filter(|a| a.value != Algorithm::Auto).map(|a| a.name);
-        let precision = Some(last(&self.precisions)).filter(|p| p.value != Precision::F32).map(|p| p.name);
+        let precision = Some(last(&self.precisions)).filter(|p| p.value != Precision::Auto).map(|p| p.name);
         let device = self.device().to_string();
         let parts = [Some(device.as_str()), isa, algorithm, precision];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -153,8 +153,13 @@ impl GlobalOptions {
     pub fn precision(&self) -> Option<Format> {
         match last(&self.precisions).value {
             Precision::Rounded(format) => Some(format),
-            Precision::F32 | Precision::Int8 => None,
+            Precision::Auto | Precision::F32 | Precision::Int8 => None,
         }
+    }
+
+    /// Does a precision of floats win over what weights state?
+    pub fn asks_for_floats(&self) -> bool {
+        matches!(last(&self.precisions).value, Precision::F32 | Precision::Rounded(_))
     }
 
     /// Is it `--precision int8`?
@@ -173,9 +178,12 @@ impl GlobalOptions {
         }
     }
 
-    /// Returns the word of `--precision`.
+    /// Returns the word of the precision where no weights state another.
     pub fn precision_name(&self) -> &'static str {
-        last(&self.precisions).name
+        match last(&self.precisions) {
+            Named { value: Precision::Auto, .. } => "f32",
+            given => given.name,
+        }
     }
 
     pub fn threads(&self) -> usize {

@@ -8,6 +8,7 @@ use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::{self, Options, Program};
 use ninc::prepare;
+use ninc::quantize::floats::floats;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::formats::Formats;
@@ -17,13 +18,14 @@ use ninc_runtime::{Engine, cache_folder};
 use std::path::{Path, PathBuf};
 
 impl GlobalOptions {
-    /// The model with the formats that weights state, which `--precision` must leave alone.
-    pub fn with_formats(&self, model: &Model, formats: Option<&Formats>) -> Done<Model> {
-        if formats.is_some() && self.precision().is_some() {
-            let message = format!("--precision {} and weights that state formats of their own", self.precision_name());
-            return Err(usage(message, "leave it out, or take the float weights that these were made from"));
-        }
-        Ok(Model { formats: formats.cloned(), ..model.clone() })
+    /// The model with the formats that weights state; a precision of floats wins.
+    pub fn with_formats(&self, model: &Model, formats: Option<&Formats>) -> Model {
+        Model { formats: formats.filter(|_| !self.asks_for_floats()).cloned(), ..model.clone() }
+    }
+
+    /// The weights, or if a precision of floats is asked for, what their whole numbers stand for.
+    pub fn with_numbers(&self, model: &Model, weights: Weights) -> Done<Weights> {
+        Ok(if self.asks_for_floats() { floats(model, weights)? } else { weights })
     }
 
     pub fn inference(&self, model: &Model, dumps: &[String]) -> Done<Program> {

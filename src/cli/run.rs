@@ -96,7 +96,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let wanted: Vec<String> = dumped.chain(maps.iter().filter_map(|maps| maps.value())).map(String::from).collect();
     let read = checked(args, &model, weights_path.as_deref(), global)?;
     let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
-        let model = global.with_formats(&model, formats)?;
+        let model = global.with_formats(&model, formats);
         let of_text = match stated {
             None if !args.raw => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
             _ => None,
@@ -112,7 +112,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         None => (Weights::default(), work(None, None)),
     };
     let from = weights_path.as_ref().unwrap_or(&args.file);
-    let mut weights = args.renames.apply(weights, from)?;
+    let mut weights = global.with_numbers(&model, args.renames.apply(weights, from)?)?;
     let (of_text, mut program) = made?;
     if weights.preparation.is_none() && !args.raw && !foreign::is(from) {
         weights_path.iter().for_each(|_| preparation::note(&args.file, of_text.as_ref()));

@@ -17,6 +17,11 @@ pub enum Method {
         /// Taps per side of the window.
         taps: usize,
     },
+    /// Sums of products of float32 in parts.
+    Split {
+        /// Products of parts for one product.
+        products: usize,
+    },
     /// Any other kernel, by what it does.
     Other(String),
 }
@@ -26,6 +31,7 @@ impl fmt::Display for Method {
         match self {
             Method::Direct => f.write_str("direct"),
             Method::Winograd { results, taps } => write!(f, "winograd F({results},{taps})"),
+            Method::Split { .. } => f.write_str("split"),
             Method::Other(what) => f.write_str(what),
         }
     }
@@ -84,6 +90,14 @@ impl Origins {
     /// How the kernel of this name computes its result, in words.
     pub fn method(&self, kernel: &str) -> String {
         self.kernels.get(kernel).map_or(String::new(), |p| p.method.to_string())
+    }
+
+    /// Products that stand for one of the network's in the kernel of this name.
+    pub fn products(&self, kernel: &str) -> usize {
+        match self.kernels.get(kernel).map(|p| &p.method) {
+            Some(Method::Split { products }) => *products,
+            _ => 1,
+        }
     }
 
     /// What can be measured of the kernel of this name.

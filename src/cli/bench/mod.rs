@@ -4,7 +4,8 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{initialise, show_dumps};
 use clap::ValueEnum;
-use ninc::pipeline::Program;
+use ninc::model::Model;
+use ninc::pipeline::{Program, Stage};
 use ninc_runtime::Error;
 use saved::{Saved, Work};
 use std::fs::File;
@@ -45,6 +46,9 @@ pub struct Args {
     /// A row per kernel: its share of the time, arithmetic, share of the measured peak, bytes
     #[arg(long)]
     profile: bool,
+    /// Show which algorithms were weighed, and the units that compute what was taken
+    #[arg(long)]
+    explain: bool,
     /// Write /tmp/perf-PID.map, in which Linux's `perf` finds the names of kernels and micro-kernels
     #[arg(long)]
     perf_map: bool,
@@ -57,6 +61,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let global = &mut global.clone();
+    if args.explain {
+        if args.json {
+            return Err(usage("--explain is text, and --json one object", "leave out one of them"));
+        }
+        global.emit.push(Stage::Explain.into());
+    }
     // Before minutes of measuring: the run to compare with must be there.
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
     let save: Vec<_> = args.save.iter().map(|path| ("--save", path.as_path())).collect();
@@ -73,14 +84,16 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Mode::Train => global.for_training().training(&model)?,
     };
     show_dumps(&program.dumps)?;
+    if args.explain {
+        output::print(&output::table(&profile::units(&program, batch_of(args, &model), global)))?;
+    }
     if !int8 {
         initialise(&mut program)?;
     }
     if args.perf_map {
         perf_map(&program)?;
     }
-    let own = model.train.as_ref().map_or(1, |t| t.batch);
-    let batch = args.batch.map_or(own, |b| b as usize);
+    let batch = batch_of(args, &model);
     let train = args.mode == Mode::Train;
     if let Some(before) = &before {
         let mode = if train { "train" } else { "infer" };
@@ -111,6 +124,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Some(before) => output::print(&result.against(before)),
         None => Ok(()),
     }
+}
+
+/// Returns the images of a run.
+fn batch_of(args: &Args, model: &Model) -> usize {
+    let own = model.train.as_ref().map_or(1, |t| t.batch);
+    args.batch.map_or(own, |b| b as usize)
 }
 
 /// Writes names of the program's functions where `perf report` looks for those of code that no file has.

@@ -1,5 +1,6 @@
 //! Where the time goes: a row per kernel.
 
+use super::super::options::GlobalOptions;
 use super::super::output;
 use ninc::kernel::count::{self, Work};
 use ninc::kernel::ir::Module;
@@ -41,10 +42,37 @@ pub fn executed(program: &Program, batch: usize) -> Option<u64> {
     let flops = launches.map(|l| {
         *known.entry(l.kernel).or_insert_with(|| {
             let name = &plan.kernels[l.kernel].name;
-            compiled.work(name, batch).map_or(0, |(work, _)| work.flops())
+            compiled.work(name, batch).map_or(0, |(work, _)| flops(program, name, work))
         })
     });
     Some(flops.sum())
+}
+
+/// Operations of the network's numbers, where several products of their parts stand for one.
+fn flops(program: &Program, kernel: &str, work: Work) -> u64 {
+    work.flops() / program.report.origins.products(kernel) as u64
+}
+
+/// Lists launches by how and on which units they compute.
+pub fn units(program: &Program, batch: usize, global: &GlobalOptions) -> Vec<Vec<String>> {
+    let mut rows = vec![["launches", "algorithm", "units"].map(str::to_string).to_vec()];
+    let Some(compiled) = &program.compiled else { return rows };
+    let plan = compiled.plan.for_batch(batch);
+    let mut counts: Vec<(usize, String, String)> = Vec::new();
+    for launch in &plan.launches {
+        let name = &plan.kernels[launch.kernel].name;
+        let kernel = compiled.module.kernels.values().find(|kernel| kernel.name == *name);
+        let called = kernel.into_iter().flat_map(|kernel| kernel.calls());
+        let tiles = called.into_iter().any(|id| compiled.module.micro_kernels[id].has_tiles());
+        let unit = if tiles { "matrix units (AMX)".into() } else { format!("vectors ({})", global.isa_name()) };
+        let method = program.report.origins.method(name);
+        match counts.iter_mut().find(|(_, m, u)| *m == method && *u == unit) {
+            Some((count, ..)) => *count += 1,
+            None => counts.push((1, method, unit)),
+        }
+    }
+    rows.extend(counts.into_iter().map(|(count, method, unit)| vec![count.to_string(), method, unit]));
+    rows
 }
 
 /// Lists all kernels of the profile, slowest first. `rounds` is how many runs it has seen.
@@ -65,7 +93,7 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
         let found =
             compiled.and_then(|c| Some((c.work(&kernel, batch)?, main_micro_kernel(&c.module, &kernel, batch)?)));
         let ((work, bytes), micro_kernel) = found.unwrap_or(((Work::default(), 0), String::new()));
-        let gflops = launches as f64 * work.flops() as f64 / seconds / 1e9;
+        let gflops = launches as f64 * flops(program, &kernel, work) as f64 / seconds / 1e9;
         let of_peak = peak.map(|p| gflops / p);
         let origins = &program.report.origins;
         Row {

@@ -85,7 +85,10 @@ impl Unit {
 
     /// How it computes, for reports.
     pub fn method(self) -> Method {
-        Method::Other(self.word().into())
+        match self {
+            Unit::Bf16 | Unit::Bytes => self.word().into(),
+            Unit::Split => Method::Split { products: self.products().len() },
+        }
     }
 
     /// The word of reports.
