@@ -74,8 +74,9 @@ impl Rest {
         let (target, g) = (cx.target, first.geometry);
         let sum = |cycles: &dyn Fn(&Geometry) -> f64| -> f64 { rest.iter().map(|link| cycles(&link.geometry)).sum() };
         let (whole, split) = (sum(&|g| direct(target, g, false)), sum(&|g| tiles::cycles(target, Unit::Split, g)));
-        // Written and read again; what lies between it and its use is more than the second level holds.
-        let image = 2 * 4 * g.channels * g.image[0] * g.image[1];
+        // Written, for which its lines are read first, and read again; what lies between is more than the second level
+        // holds.
+        let image = 3 * 4 * g.channels * g.image[0] * g.image[1];
         let apart = split + cost::stream(target, image, target.cache[1]);
         let cut = target.algorithm == Algorithm::Split || apart < whole;
         let candidate = |name: &str, cycles| Candidate { name: name.into(), cycles };
