@@ -72,6 +72,9 @@ fn a_file_is_a_model_with_its_weights() {
     assert!(apart(&place, &file, &own("small.in.npy"), Path::new(&right), &[]) < 1e-6);
     assert!(apart(&place, &own("external.onnx"), &own("small.in.npy"), Path::new(&right), &[]) < 1e-6);
     assert!(place.good(&["inspect", &file]).contains("features_0        mlpconv"));
+    // Channels last, computed shapes, moved values, LRN as eight nodes.
+    let right = own("moves.out.npy");
+    assert!(apart(&place, &own("moves.onnx"), &own("moves.in.npy"), Path::new(&right), &[]) < 1e-6);
     let cat = format!("{}/tests/data/cat.png", env!("CARGO_MANIFEST_DIR"));
     place.bad_or_said(2, &["run", &file, &cat], "does not say how pictures are prepared");
     place.good(&["run", &file, &cat, "--prepare", "none"]);

@@ -18,7 +18,7 @@ for part in "$@"; do
         onnx) cargo test --locked --release --test all -- --ignored onnx:: ;;
         micro-kernels) cargo test --locked --release --test all -- --ignored a_hundred_thousand ;;
         oclgrind) cargo test --locked --test all -- --ignored --nocapture oclgrind ;;
-        damaged) NINC_FUZZ=100000 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked -p ninc-runtime --test fuzz ;;
+        damaged) NINC_FUZZ=100000 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test fuzz ;;
         rust-image) cargo test --locked --test all -- --ignored --nocapture the_rust_example ;;
         *) echo "unknown part '$part'; parts: cases, onnx, micro-kernels, oclgrind, damaged, rust-image" >&2; exit 2 ;;
     esac

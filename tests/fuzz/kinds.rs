@@ -2,7 +2,8 @@
 
 use super::mutate;
 use image::{ImageDecoder, ImageReader, Limits};
-use ninc_runtime::Result;
+use ninc::front;
+use ninc::io::onnx;
 use ninc_runtime::checkpoint::{Checkpoint, Origin};
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::{self, cifar, idx, mat, tar};
@@ -10,6 +11,7 @@ use ninc_runtime::image as picture;
 use ninc_runtime::npy;
 use ninc_runtime::spec::{DataSpec, Pictures, Resize, Source};
 use ninc_runtime::weights::Weights;
+use ninc_runtime::{Error, Result};
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,7 @@ const fn other(name: &'static str, read: fn(&[u8], &Path, u64) -> Result<()>, me
 }
 
 /// All of them.
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 16] = [
     pictures("png", mutate::png),
     pictures("jpeg", mutate::nothing),
     pictures("gif", mutate::nothing),
@@ -50,6 +52,7 @@ pub const KINDS: [Kind; 15] = [
     other("safetensors", weights, mutate::store),
     other("checkpoint", a_checkpoint, mutate::store),
     other("tar", a_tar, mutate::tar),
+    other("onnx", a_network, mutate::nothing),
 ];
 
 fn file(bytes: &[u8], place: &Path, name: &str) -> PathBuf {
@@ -107,6 +110,20 @@ fn a_checkpoint(bytes: &[u8], place: &Path, _: u64) -> Result<()> {
     let checkpoint = Checkpoint::read(&path)?;
     assert!(origin.is_ok_and(|origin| origin.of(&checkpoint)), "the head says what the whole says");
     Ok(())
+}
+
+fn a_network(bytes: &[u8], place: &Path, _: u64) -> Result<()> {
+    let values = place.join("external.bin");
+    if !values.exists() {
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/external.bin"), values).expect("copied");
+    }
+    let imported =
+        onnx::import(bytes.to_vec(), &place.join("net.onnx"), None).map_err(|e| Error::new(e.to_string()))?;
+    let text = front::format(&imported.written.text).expect("a text of the language");
+    match front::load(&text, "net", &[]) {
+        (Some(_), _) => Ok(()),
+        (None, wrong) => Err(Error::new(format!("{wrong:?}"))),
+    }
 }
 
 fn a_tar(bytes: &[u8], place: &Path, _: u64) -> Result<()> {

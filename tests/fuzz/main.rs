@@ -2,7 +2,7 @@
 //! no more memory than what the header declares explains.
 //!
 //! ```text
-//! cargo test -p ninc-runtime --test fuzz                2,000 inputs of each kind, always the same
+//! cargo test --test fuzz                                2,000 inputs of each kind, always the same
 //! NINC_FUZZ=1000000 cargo test … -- png mat             as many of these kinds, each within 2 s of processor time
 //! NINC_FUZZ_ONE=4711 cargo test … -- png                one input, which stays as `input` in the current folder
 //! ```

@@ -1,6 +1,9 @@
 //! Whole files of each kind, from which damaged ones are made: the odd inputs of `tests/data/odd`, and small ones made
 //! here.
 
+use ninc::front;
+use ninc::io::onnx::{Export, export as export_onnx};
+use ninc::ops::Operator;
 use ninc_runtime::Tensor;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::store::{Numbers, Store};
@@ -27,6 +30,7 @@ pub fn of(kind: &str) -> Vec<Vec<u8>> {
         }
         "safetensors" => weights(),
         "checkpoint" => vec![read(&folder().join("checkpoint/out/small.checkpoint"))],
+        "onnx" => networks(),
         "tar" => {
             let plain = tar();
             let packed = gzip(&plain);
@@ -36,8 +40,34 @@ pub fn of(kind: &str) -> Vec<Vec<u8>> {
     }
 }
 
+/// Files of other programs, and of ours with each kind of layer.
+fn networks() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<_> =
+        ["small", "external", "refused", "moves"].map(|name| read(&folder().join(format!("onnx/{name}.onnx")))).into();
+    let layers = [
+        "mlpconv(kernel = 3, pad = 1, channels = [5, 4]) |> max_pool(kernel = 3, stride = 2) |> batch_norm |> prelu",
+        "pad(top = 1) |> conv(channels = 4, kernel = 2, groups = 2) |> avg_pool(kernel = 2, pad = 1) |> lrn(size = 4)",
+        "maxout(pieces = 2) |> gelu |> silu |> dropout(0.5) |> global_max_pool |> linear(features = 3) |> log_softmax",
+    ];
+    for (layers, opset) in layers.into_iter().zip([13, 17, 22]) {
+        let text = format!("network n {{ input image: [4, 6, 5]  image |> {layers} }}");
+        let model = front::load(&text, "n", &[]).0.expect("a model");
+        let parameter = |id| match model.graph.op(id) {
+            Operator::Param(p) => {
+                Some((p.name.clone(), Tensor::new(&p.dims, vec![0.5; p.dims.iter().product()]).ok()?))
+            }
+            _ => None,
+        };
+        let tensors = model.graph.ids().into_iter().filter_map(parameter).collect();
+        let (graph, metadata) = (&model.graph, vec![("classes".into(), "[]".into())]);
+        let export = Export { model: &model, graph, tensors: &tensors, opset, metadata };
+        seeds.push(export_onnx(&export).expect("exported"));
+    }
+    seeds
+}
+
 fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
 }
 
 fn read(path: &Path) -> Vec<u8> {

@@ -33,5 +33,7 @@ pub fn import(bytes: Vec<u8>, path: &Path, open: Option<&[usize]>) -> Result<Imp
     net.sort()?;
     let ours = map::ours(&net);
     let sheet = map::map(&net, &path.file_stem().unwrap_or_default().to_string_lossy(), open)?;
-    Ok(Imported { written: sheet.write(!ours), metadata: net.metadata })
+    let metadata = std::mem::take(&mut net.metadata);
+    drop(net);
+    Ok(Imported { written: sheet.write(!ours), metadata })
 }

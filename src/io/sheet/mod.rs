@@ -108,7 +108,7 @@ impl Sheet {
         self.live();
         self.chains(join);
         self.live();
-        text::write(&self)
+        text::write(self)
     }
 
     /// Makes a value of results that are the input as it is.

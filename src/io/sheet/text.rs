@@ -37,7 +37,9 @@ fn statements(sheet: &Sheet) -> Vec<Vec<LayerId>> {
     all
 }
 
-pub fn write(sheet: &Sheet) -> Written {
+/// Writes a network; its tensors move out of it.
+pub fn write(mut sheet: Sheet) -> Written {
+    let sheet = &mut sheet;
     let statements = statements(sheet);
     let order: Vec<LayerId> = statements.iter().flatten().copied().collect();
     let names = names(sheet, &order);
@@ -60,8 +62,8 @@ pub fn write(sheet: &Sheet) -> Written {
         }
     }
     text += "}\n";
-    let tensors = sheet.layers.iter().zip(&names.full).flat_map(|(layer, name)| {
-        layer.params.iter().map(move |(suffix, tensor)| (format!("{name}.{suffix}"), tensor.clone()))
+    let tensors = sheet.layers.iter_mut().zip(&names.full).flat_map(|(layer, name)| {
+        std::mem::take(&mut layer.params).into_iter().map(move |(suffix, tensor)| (format!("{name}.{suffix}"), tensor))
     });
     Written { text, tensors: tensors.collect() }
 }

@@ -9,11 +9,12 @@ pub use places::range;
 
 use super::proto::tensor_proto::DataType;
 use super::read::external::Files;
+use super::read::tensor::MOST_DIMENSIONS;
 use super::read::{Const, Data, Node, tensor};
 use std::rc::Rc;
 
 /// Most elements that a node makes of fewer.
-const MOST: usize = 1 << 24;
+const MOST: usize = 1 << 20;
 
 type Folded<T = Const> = Result<T, String>;
 
@@ -34,7 +35,10 @@ pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded<Vec<Const>> {
         "QuantizeLinear" | "DequantizeLinear" => quantized::node(node, operands)?,
         _ => elementwise::node(node, operands)?,
     };
-    Ok(vec![one])
+    match one.dims.len() > MOST_DIMENSIONS {
+        true => Err(format!("it makes a constant of {} dimensions", one.dims.len())),
+        false => Ok(vec![one]),
+    }
 }
 
 /// Returns an operand that must be there.
@@ -53,8 +57,11 @@ fn ints(node: &Node, operands: &[Option<Rc<Const>>], i: usize, attribute: &str) 
 
 /// Returns the number of elements of a shape that is not too large.
 fn count(dims: &[usize]) -> Folded<usize> {
-    let all = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|n| *n <= MOST);
-    all.ok_or_else(|| format!("it makes a constant of {dims:?}, which is too large"))
+    let most = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+    match most.filter(|n| *n <= MOST && dims.len() <= MOST_DIMENSIONS) {
+        Some(_) => Ok(dims.iter().product()),
+        None => Err(format!("it makes a constant of {dims:?}, which is too large")),
+    }
 }
 
 /// Returns the numbers of the attributes of a Constant.

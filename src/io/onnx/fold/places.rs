@@ -2,7 +2,7 @@
 
 use super::super::read::{Const, Data, Node};
 use super::reshape::picked;
-use super::{Folded, count, given, ints};
+use super::{Folded, MOST, count, given, ints};
 use std::rc::Rc;
 
 /// Returns the places that `start`, `end` and `step` of a Slice mean on an axis of this size.
@@ -16,6 +16,9 @@ pub fn range(start: i64, end: i64, step: i64, size: usize) -> Folded<Vec<usize>>
         true => (from_front(start).clamp(0, size), from_front(end).clamp(0, size)),
         false => (from_front(start).clamp(0, size - 1), from_front(end).clamp(-1, size - 1)),
     };
+    if start.abs_diff(end) / step.unsigned_abs() > MOST as u64 {
+        return Err(format!("it takes more than {MOST} elements of an axis"));
+    }
     let mut places = Vec::new();
     let mut at = start;
     while if step > 0 { at < end } else { at > end } {
@@ -113,7 +116,7 @@ pub fn split(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded<Vec<Const>> 
             (0..node.outputs.len()).map(|i| each.min(x.dims[axis].saturating_sub(i * each))).collect::<Vec<_>>()
         }
     };
-    if parts.iter().try_fold(0usize, |n, &p| n.checked_add(p)) != Some(x.dims[axis]) {
+    if parts.iter().try_fold(0usize, |n, &p| n.checked_add(p)) != Some(x.dims[axis]) || parts.len() > MOST {
         return Err(format!("its parts are {parts:?} of {}", x.dims[axis]));
     }
     let mut at = 0;

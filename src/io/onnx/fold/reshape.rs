@@ -48,7 +48,7 @@ pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
             let mut sizes = first.dims.iter();
             let dims = (0..all).map(|a| if axes.contains(&a) { 1 } else { sizes.next().copied().unwrap_or(1) });
             let dims: Vec<usize> = dims.collect();
-            match dims.iter().product::<usize>() == first.len() {
+            match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(first.len()) {
                 true => Ok(first.reshaped(&dims)),
                 false => Err("its axes are wrong".into()),
             }
@@ -98,7 +98,9 @@ fn reshaped(x: &Const, target: &[i64], zeros: bool) -> Folded {
     if let Some(open) = target.iter().position(|&size| size == -1) {
         dims[open] = x.len().checked_div(known).ok_or_else(wrong)?;
     }
-    match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(x.len()) {
+    let known = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+    let all: Option<usize> = known.map(|_| dims.iter().product());
+    match all == Some(x.len()) {
         true => Ok(x.reshaped(&dims)),
         false => Err(wrong()),
     }

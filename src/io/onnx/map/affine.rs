@@ -2,7 +2,7 @@
 //! have. It is taken into the product before it, or becomes a convolution of one pixel whose groups are the channels.
 
 use super::super::read::{Const, Data};
-use super::view::{Factor, View};
+use super::view::{Factor, View, product};
 use super::{Map, Mapped, tensor};
 use crate::io::sheet::{Arg, Args, LayerId};
 
@@ -61,7 +61,7 @@ impl Map<'_> {
             [features] => vec![*features],
             [c, l] => vec![*c, 1, *l],
             [c, h, w] => vec![*c, *h, *w],
-            [c, middle @ .., w] => vec![*c, middle.iter().product(), *w],
+            [c, middle @ .., w] => vec![*c, product(middle), *w],
         };
         Ok((self.plain(view, &dims)?, dims))
     }
@@ -92,7 +92,7 @@ impl Map<'_> {
             Some([1, _, rest]) => (varying, rest),
             _ => ((1..rank).collect(), 1),
         };
-        let count: usize = axes.iter().map(|&axis| view.shape[axis]).product();
+        let count = product(&axes.iter().map(|&axis| view.shape[axis]).collect::<Vec<_>>());
         if count > MOST {
             return Err(format!("a constant of {:?} is too large", constant.dims).into());
         }

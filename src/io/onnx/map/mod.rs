@@ -80,7 +80,17 @@ struct Map<'n> {
     /// Uses of each value; the graph's results count.
     uses: HashMap<&'n str, usize>,
     reasons: BTreeMap<usize, String>,
+    /// Numbers of constants and weights that were made, and how many may be.
+    made: usize,
+    limit: usize,
+    /// Whether a value has become too large.
+    too_large: bool,
 }
+
+/// Numbers that a file may become beyond eight times its own.
+const SPARE: usize = 1 << 22;
+/// Longest side of an input, as the language bounds it.
+const MOST_SIDE: usize = 65_536;
 
 /// Translates a graph whose nodes are sorted. `file` names it where it has no name; `open` are the
 /// sizes for an input that leaves some open.
@@ -90,6 +100,15 @@ pub fn map(net: &Net, file: &str, open: Option<&[usize]>) -> Result<Sheet, Impor
     for (i, node) in net.nodes.iter().enumerate() {
         if map.sheet.layers.len() > MOST_LAYERS {
             return Err(ImportError::Ports(format!("it becomes more than {MOST_LAYERS} layers")));
+        }
+        if map.made > map.limit {
+            return Err(ImportError::Ports("it becomes more weights than its own make plausible".into()));
+        }
+        if map.too_large {
+            return Err(ImportError::Ports(format!(
+                "its values have more than {} elements",
+                super::read::tensor::MOST
+            )));
         }
         let made = map.node(node);
         let made = made.and_then(|values| {
@@ -125,7 +144,8 @@ impl<'n> Map<'n> {
         net.outputs.iter().for_each(|port| *uses.entry(port.name.as_str()).or_insert(0) += 1);
         let values = net.constants.iter().map(|(name, c)| (name.as_str(), Value::Const(c.clone()))).collect();
         let sheet = Sheet { name: names::network(net, file), ..Sheet::default() };
-        Map { net, sheet, values, makers, uses, reasons: BTreeMap::new() }
+        let limit = SPARE + 8 * net.constants.values().map(|c| c.len()).sum::<usize>();
+        Map { net, sheet, values, makers, uses, reasons: BTreeMap::new(), made: 0, limit, too_large: false }
     }
 
     /// Is a result of the node beyond the first `count` used?
@@ -170,7 +190,8 @@ impl<'n> Map<'n> {
         let sizes: Option<Vec<usize>> = dims[1..].iter().copied().collect();
         let image = sizes.ok_or_else(missing)?;
         let elements = image.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        if elements.is_none_or(|n| n > super::read::tensor::MOST) {
+        let sides = image.iter().all(|&side| side <= MOST_SIDE) && image.len() < super::read::tensor::MOST_DIMENSIONS;
+        if !sides || elements.is_none_or(|n| n > super::read::tensor::MOST) {
             return Err(ImportError::Ports(format!("its input of {image:?} is too large")));
         }
         let shape = [&[batch], &image[..]].concat();
@@ -202,7 +223,7 @@ impl<'n> Map<'n> {
             [features] => (vec![features], plain),
             [] => (vec![1], plain),
             [c, l] => (vec![c, 1, l], plain),
-            [c, .., w] => (vec![c, shape[2..shape.len() - 1].iter().product(), w], plain),
+            [c, .., w] => (vec![c, view::product(&shape[2..shape.len() - 1]), w], plain),
         }
     }
 
@@ -240,6 +261,7 @@ impl<'n> Map<'n> {
             .collect();
         if let Some(constants) = constants {
             let made = fold::node(node, &constants)?;
+            self.made += made.iter().map(Const::len).sum::<usize>();
             return Ok(made.into_iter().map(|c| Value::Const(Rc::new(c))).collect());
         }
         self.operator(node)
@@ -358,6 +380,9 @@ impl<'n> Map<'n> {
         dims: Vec<usize>,
         params: Vec<(&'static str, Tensor)>,
     ) -> LayerId {
+        let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        self.too_large |= elements.is_none_or(|n| n > super::read::tensor::MOST);
+        self.made += params.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>();
         let params = params.into_iter().collect();
         self.sheet.add(Layer { function, args, operands, name, block: None, params, dims })
     }

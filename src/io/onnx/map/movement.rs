@@ -3,11 +3,14 @@
 
 use super::super::read::Node;
 use super::reduce::axes_of;
-use super::view::View;
+use super::view::{View, product};
 use super::{Map, Mapped, Value, tensor};
 
 /// Most weights of a fixed map.
 const MOST_WEIGHTS: usize = 1 << 22;
+
+/// Longest axis whose elements are moved.
+const MOST_MOVED: usize = 1 << 16;
 
 /// A map of one axis: for each result, the elements that it is made of with their factors.
 pub type Rows = Vec<Vec<(usize, f32)>>;
@@ -45,8 +48,8 @@ impl<'n> Map<'n> {
     pub(super) fn along(&mut self, view: &View, axis: usize, rows: &Rows) -> Mapped {
         let view = self.ordered(view)?;
         let size = view.shape[axis];
-        let before: usize = view.shape[1..axis].iter().product();
-        let after: usize = view.shape[axis + 1..].iter().product();
+        let before: usize = product(&view.shape[1..axis]);
+        let after: usize = product(&view.shape[axis + 1..]);
         let mut shape = view.shape.clone();
         shape[axis] = rows.len();
         let mut matrix = vec![0.0; rows.len() * size];
@@ -112,7 +115,7 @@ impl<'n> Map<'n> {
         }
         let view = self.ordered(x)?;
         // [before, rows, columns]: two neighbouring axes, or one with all behind it.
-        let behind: usize = view.shape[last + 1..].iter().product();
+        let behind: usize = product(&view.shape[last + 1..]);
         let (rows, columns, own) = match (first == last, behind) {
             (false, 1) => (view.shape[first], view.shape[last], [sides[first], sides[last]]),
             (false, _) => {
@@ -125,7 +128,7 @@ impl<'n> Map<'n> {
             }
             (true, _) => (view.shape[first], behind, [sides[first], (0, 0)]),
         };
-        let before: usize = view.shape[1..first].iter().product();
+        let before: usize = product(&view.shape[1..first]);
         let operand = self.shaped(view.layer, &[before, rows, columns]);
         let begin = own.map(|(a, _)| a as usize);
         let end = own.map(|(_, b)| b as usize);
@@ -137,6 +140,7 @@ impl<'n> Map<'n> {
     fn remapped(&mut self, x: &View, sides: &[(i64, i64)], mode: &str, value: f32) -> Mapped {
         let mut x = x.clone();
         for (axis, &(begin, end)) in sides.iter().enumerate().filter(|(_, side)| **side != (0, 0)) {
+            self.movable(&x, axis)?;
             let size = x.shape[axis] as i64;
             if mode == "constant" && value != 0.0 && (begin > 0 || end > 0) {
                 return Err("it cuts off on one side and adds numbers on another".into());
@@ -167,6 +171,7 @@ impl<'n> Map<'n> {
         if axis == 0 {
             return Err("it takes some images of a batch".into());
         }
+        self.movable(x, axis)?;
         if which.is_empty() || which.iter().any(|&at| at >= x.shape[axis]) {
             return Err("it takes elements that are not there".into());
         }
@@ -207,11 +212,20 @@ impl<'n> Map<'n> {
         Ok(x)
     }
 
+    /// Refuses axes that are too long to be moved about.
+    fn movable(&self, x: &View, axis: usize) -> Mapped<()> {
+        match x.shape[axis] > MOST_MOVED {
+            true => Err(format!("it moves elements of an axis of {}", x.shape[axis]).into()),
+            false => Ok(()),
+        }
+    }
+
     /// Translates Split.
     pub(super) fn split(&mut self, node: &Node) -> Mapped<Vec<Value>> {
         let x = self.view(node, 0)?;
         let axis = *axes_of(&[node.int("axis").unwrap_or(0)], x.shape.len())?.first().ok_or("it has no axis")?;
         let size = x.shape[axis];
+        self.movable(&x, axis)?;
         let parts = match self.ints(node, 1, "split")? {
             Some(parts) => parts.iter().map(|&p| usize::try_from(p).unwrap_or(0)).collect(),
             None => {
@@ -244,7 +258,7 @@ impl<'n> Map<'n> {
             [] => vec![1],
             [one] => vec![*one],
             [c, l] => vec![*c, 1, *l],
-            [c, middle @ .., w] => vec![*c, middle.iter().product(), *w],
+            [c, middle @ .., w] => vec![*c, product(middle), *w],
         };
         self.plain(view, &dims)
     }

@@ -68,7 +68,10 @@ impl<'n> Map<'n> {
         let beta = self.number(power.inputs.get(1)?)?;
         let (k, scaled) = self.with_number(self.maker(&power.inputs[0], "Add")?)?;
         let (alpha, mean) = self.with_number(self.maker(scaled, "Mul")?)?;
-        let pooled = self.squeezed(mean)?;
+        let mut pooled = mean;
+        while let Some(before) = self.squeezed(pooled) {
+            pooled = before;
+        }
         let pool = self.maker(pooled, "AveragePool")?;
         let (mut size, mut before) = (None, 0);
         if let Some([channels, 1, 1] | [channels, 1]) = pool.ints("kernel_shape") {
@@ -108,6 +111,9 @@ impl<'n> Map<'n> {
 
     /// Adds a normalisation; one with its extra channel in front works on channels in reverse.
     fn lrn_of(&mut self, view: &View, size: usize, high: bool, numbers: [f32; 3]) -> Mapped {
+        if view.shape[1] > 1 << 16 {
+            return Err("it has too many channels".into());
+        }
         if high {
             return self.lrn_layer(None, view, size, numbers);
         }

@@ -97,6 +97,9 @@ impl Map<'_> {
     /// A mean over windows that no pool of the language has: of rows, then of columns, each by fixed factors.
     fn averaged(&mut self, x: &View, (layer, [c, h, w]): (LayerId, [usize; 3]), own: Window) -> Mapped {
         let mut view = View::plain(layer, &[x.batch(), c, h, w]);
+        if (0..2).any(|i| own.size[i].saturating_mul(own.kernel[i]) > MOST_TAPS) {
+            return Err("its windows are too large".into());
+        }
         for (i, image) in [h, w].into_iter().enumerate() {
             let row = |o: usize| {
                 let taps = (0..own.kernel[i]).map(|tap| o * own.stride[i] + tap * own.dilation[i]);
@@ -119,5 +122,7 @@ impl Map<'_> {
     }
 }
 
+/// Most cells of all windows of an axis.
+const MOST_TAPS: usize = 1 << 22;
 /// The least number that `pad` takes.
 const LOWEST: f32 = -1e30;

@@ -45,6 +45,9 @@ impl Map<'_> {
         }
         for (i, &axis) in axes.iter().enumerate() {
             let size = x.shape[axis];
+            if axis > 0 && size > 1 << 16 {
+                return Err(format!("it changes an axis of {size}").into());
+            }
             let (scale, wanted) = match (&scales, &sizes) {
                 (Some(scales), _) => {
                     let scale = f64::from(scales.as_floats()[i]);

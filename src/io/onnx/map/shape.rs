@@ -2,7 +2,7 @@
 
 use super::super::read::{Const, Node};
 use super::reduce::axes_of;
-use super::view::View;
+use super::view::{View, product};
 use super::{Map, Mapped, Value};
 use crate::io::sheet::{Arg, Args};
 use std::rc::Rc;
@@ -62,9 +62,9 @@ impl<'n> Map<'n> {
                 let axis = node.int("axis").unwrap_or(1);
                 let axis = if axis < 0 { axis + rank as i64 } else { axis };
                 if axis != 1 {
-                    let flat: usize = x.shape[1..].iter().product();
+                    let flat = x.elements();
                     let at = usize::try_from(axis).unwrap_or(0);
-                    if x.batch() != 1 || at == 0 || at > rank || x.shape[1..at].iter().product::<usize>() != 1 {
+                    if x.batch() != 1 || at == 0 || at > rank || product(&x.shape[1..at]) != 1 {
                         return Err(format!("its axis is {axis}: it mixes images").into());
                     }
                     return Ok(x.reshaped(&[1, flat]).ok_or("it mixes images")?);
@@ -116,7 +116,7 @@ impl<'n> Map<'n> {
                 let x = self.view(node, 0)?;
                 let sizes: Vec<i64> = x.shape.iter().map(|&d| d as i64).collect();
                 let made = match op {
-                    "Size" => Const::ints(&[], vec![sizes.iter().product()]),
+                    "Size" => Const::ints(&[], vec![sizes.iter().fold(1i64, |n, &d| n.saturating_mul(d))]),
                     _ => {
                         let end = |name: &str, default: i64| {
                             let at = node.int(name).unwrap_or(default);
@@ -151,7 +151,7 @@ fn target_shape(x: &View, target: &[i64], zeros: bool) -> Result<Vec<usize>, Str
     if let Some(open) = target.iter().position(|&size| size == -1) {
         let known =
             shape.iter().enumerate().filter(|(i, _)| *i != open).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
-        let all: usize = x.shape.iter().product();
+        let all = product(&x.shape);
         let known = known.filter(|known| *known > 0 && all.is_multiple_of(*known)).ok_or_else(wrong)?;
         shape[open] = all / known;
     }

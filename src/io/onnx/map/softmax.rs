@@ -2,7 +2,7 @@
 
 use super::super::read::Node;
 use super::reduce::axes_of;
-use super::view::View;
+use super::view::{View, product};
 use super::{Map, Mapped};
 use crate::io::sheet::Args;
 
@@ -27,7 +27,7 @@ impl Map<'_> {
                 let order: Vec<usize> = [0].into_iter().chain(axes.iter().copied()).chain(others).collect();
                 let turned = x.transposed(&order).ok_or("its axes are wrong")?;
                 let turned = self.ordered(&turned)?;
-                let run = axes.iter().map(|&axis| x.shape[axis]).product();
+                let run = product(&axes.iter().map(|&axis| x.shape[axis]).collect::<Vec<_>>());
                 let made = self.over_first(node, function, &turned, (run, x.elements() / run))?;
                 let back: Vec<usize> = (0..rank).filter_map(|axis| order.iter().position(|&o| o == axis)).collect();
                 Ok(made.transposed(&back).ok_or("its axes are wrong")?)

@@ -2,7 +2,13 @@
 //! into factors of its sizes; the tensor has the same factors in an order and a grouping of its own. So changes of
 //! shape and transpositions cost nothing until a layer needs the value as it lies.
 
+use crate::io::onnx::read::tensor::MOST_DIMENSIONS;
 use crate::io::sheet::LayerId;
+
+/// Multiplies sizes; what is too large for a network stays so.
+pub fn product(sizes: &[usize]) -> usize {
+    sizes.iter().fold(1, |n: usize, &size| n.saturating_mul(size))
+}
 
 /// A factor of a value's size: its place in memory (0 is the batch) and how many elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ impl View {
 
     /// Elements of one image.
     pub fn elements(&self) -> usize {
-        self.shape[1..].iter().product()
+        product(&self.shape[1..])
     }
 
     /// Sizes of one image.
@@ -78,7 +84,10 @@ impl View {
     /// The tensor under another shape with the same batch; `None` where a size of it is made of parts that do not
     /// divide.
     pub fn reshaped(&self, shape: &[usize]) -> Option<View> {
-        let same = shape.first() == self.shape.first() && shape[1..].iter().product::<usize>() == self.elements();
+        let same = !shape.is_empty()
+            && shape.first() == self.shape.first()
+            && shape.len() <= MOST_DIMENSIONS
+            && product(&shape[1..]) == self.elements();
         if !same {
             return None;
         }

@@ -10,6 +10,9 @@ use half::{bf16, f16};
 /// Most elements of a tensor.
 pub const MOST: usize = crate::ops::check::MOST_ELEMENTS;
 
+/// Most dimensions of a tensor.
+pub const MOST_DIMENSIONS: usize = 16;
+
 /// A tensor whose numbers are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Const {
@@ -91,8 +94,13 @@ pub fn read(tensor: &TensorProto, files: &mut Files) -> Result<Const, ImportErro
     let kind = tensor.data_type();
     let sizes: Option<Vec<usize>> = tensor.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let dims = sizes.ok_or_else(|| wrong(format!("has the shape {:?}", tensor.dims)))?;
-    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|n| *n <= MOST);
-    let count = count.ok_or_else(|| wrong(format!("has the shape {dims:?}, more than {MOST} elements")))?;
+    if dims.len() > MOST_DIMENSIONS {
+        return Err(wrong(format!("has {} dimensions", dims.len())));
+    }
+    // Sizes beside a 0 must not be absurd either.
+    let most = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1))).filter(|n| *n <= MOST);
+    most.ok_or_else(|| wrong(format!("has the shape {dims:?}, more than {MOST} elements")))?;
+    let count = dims.iter().product();
     if tensor.segment.is_some() {
         return Err(wrong("is cut into segments, which no program writes today".into()));
     }
