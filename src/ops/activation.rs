@@ -2,6 +2,7 @@
 
 use super::attr::{Attr, AttrValue, attributes};
 use super::error::{ShapeError, TrainingError};
+use super::facts::{Elements, Storage};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -10,10 +11,11 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::ir::Compare;
+use crate::kernel::build::MicroKernelBuilder;
+use crate::kernel::ir::{Compare, Val};
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::{self, activation, elementwise};
-use crate::types::Type;
+use crate::recipes::{self, Epilogue, activation, elementwise};
+use crate::types::{Format, Type};
 
 /// A function without learned parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -196,7 +198,7 @@ impl OperatorDef for Activation {
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (y, dy) = (cx.result, cx.grad);
-        let op = ActivationGrad { function: self.function };
+        let op = ActivationGrad { function: self.function, round: None };
         Ok(vec![cx.wanted(0, op, &[y, dy])?])
     }
     super::differentiable!();
@@ -222,9 +224,10 @@ impl OperatorDef for Activation {
 }
 
 attributes! {
-    /// `(y, dy) -> dx`
+    /// `(y, dy) -> dx`, rounded to `round`, if there is one.
     ActivationGrad {
         function: Function,
+        round: Option<Format> = None,
     }
 }
 
@@ -240,7 +243,10 @@ impl OperatorDef for ActivationGrad {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        reference::map(cx, [operands[0], operands[1]], |[y, dy]| self.function.slope(y) * dy)
+        reference::map(cx, [operands[0], operands[1]], |[y, dy]| {
+            let dx = self.function.slope(y) * dy;
+            self.round.map_or(dx, |format| format.round(dx))
+        })
     }
 
     super::first_order_only!();
@@ -249,43 +255,58 @@ impl OperatorDef for ActivationGrad {
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = self.function.recipe();
         let what = format!("grad_{}", function.name());
-        elementwise::map_with(cx, &what, function, |&function, b, v, lanes| {
-            let (y, dy) = (v[0], v[1]);
-            let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
-            let below = match function {
-                recipes::Function::Relu => zero,
-                recipes::Function::LeakyRelu { slope } => {
-                    let slope = b.f32(slope.get(), lanes);
-                    b.mul(slope, dy)
-                }
-                recipes::Function::Elu { alpha } => {
-                    let alpha = b.f32(alpha.get(), lanes);
-                    let slope = b.add(y, alpha);
-                    b.mul(slope, dy)
-                }
-                recipes::Function::Sigmoid => {
-                    let rest = b.sub(one, y);
-                    let slope = b.mul(y, rest);
-                    return b.mul(slope, dy);
-                }
-                recipes::Function::Tanh => {
-                    let square = b.mul(y, y);
-                    let slope = b.sub(one, square);
-                    return b.mul(slope, dy);
-                }
-            };
-            let positive = b.compare(Compare::Gt, y, zero);
-            b.select(positive, dy, below)
+        let end = Epilogue { activation: None, round: self.round };
+        elementwise::map_with(cx, &(what + &end.name()), (function, end), |&(function, end), b, v, _| {
+            let dx = slope_times(b, function, [v[0], v[1]]);
+            end.apply(b, dx)
         })
     }
 
     super::no_products!();
 
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+    super::usual!(reads_bf16, receptive, memory, folding);
+
+    fn elements(&self) -> Elements {
+        self.round.map_or(Elements::Computed, Elements::Rounded)
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bf16
+    }
 
     fn cases() -> Vec<Case> {
         let types = [Type::batched(&[5, 3, 3]), Type::batched(&[5, 3, 3])];
-        let case = |function| Case::new(ActivationGrad { function }, 2, &types).drawn(Draw::Distinct);
-        TRIED.map(case).to_vec()
+        let case = |function, round| Case::new(ActivationGrad { function, round }, 2, &types).drawn(Draw::Distinct);
+        TRIED.into_iter().flat_map(|f| [None, Some(Format::Bf16)].map(|round| case(f, round))).collect()
     }
+}
+
+/// The gradient dy times the function's slope where its result is y.
+fn slope_times(b: &mut MicroKernelBuilder, function: recipes::Function, [y, dy]: [Val; 2]) -> Val {
+    let lanes = b.ty(y).lanes;
+    let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
+    let below = match function {
+        recipes::Function::Relu => zero,
+        recipes::Function::LeakyRelu { slope } => {
+            let slope = b.f32(slope.get(), lanes);
+            b.mul(slope, dy)
+        }
+        recipes::Function::Elu { alpha } => {
+            let alpha = b.f32(alpha.get(), lanes);
+            let slope = b.add(y, alpha);
+            b.mul(slope, dy)
+        }
+        recipes::Function::Sigmoid => {
+            let rest = b.sub(one, y);
+            let slope = b.mul(y, rest);
+            return b.mul(slope, dy);
+        }
+        recipes::Function::Tanh => {
+            let square = b.mul(y, y);
+            let slope = b.sub(one, square);
+            return b.mul(slope, dy);
+        }
+    };
+    let positive = b.compare(Compare::Gt, y, zero);
+    b.select(positive, dy, below)
 }

@@ -1,16 +1,16 @@
-//! Joins the gradient of a ReLU, and a rounding, to the product before it, the gradient of a 1x1 convolution's input: a
-//! comparison while the results are in registers, instead of a trip to memory. Larger windows are left to the Winograd
-//! domain.
+//! Joins the gradient of a ReLU to the product before it, the gradient of a 1x1 convolution's input: a comparison while
+//! the results are in registers, instead of a trip to memory. Larger windows are left to the Winograd domain. Roundings
+//! are joined to gradients likewise.
 
 use super::error::PassError;
 use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::activation::Function;
+use crate::ops::activation::{ActivationGrad, Function};
 use crate::ops::conv::Conv2dGradInput;
 use crate::ops::round::Round;
 
-/// Joins the gradients of ReLUs, and roundings, to the products before them.
+/// Joins the gradients of ReLUs to the products before them, and roundings to gradients.
 pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     for id in graph.order() {
         if let Some((product, y)) = masked(graph, id) {
@@ -30,12 +30,17 @@ pub fn run(graph: &mut Graph) -> Result<(), PassError> {
     dce::run(graph)
 }
 
-/// The product whose result `id` alone reads, to round it; and the operator that does both.
-fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Conv2dGradInput)> {
+/// The gradient whose result `id` alone reads, to round it; and the operator that does both.
+fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Operator)> {
     let &Operator::Round(Round { to }) = graph.op(id) else { return None };
-    let product = graph.operands(id)[0];
-    let Operator::Conv2dGradInput(op) = graph.op(product) else { return None };
-    (only_user(graph, product) == Some(id)).then(|| (product, Conv2dGradInput { round: Some(to), ..op.clone() }))
+    let gradient = graph.operands(id)[0];
+    let round = Some(to);
+    let op = match graph.op(gradient).clone() {
+        Operator::Conv2dGradInput(op) => Conv2dGradInput { round, ..op }.into(),
+        Operator::ActivationGrad(op) => ActivationGrad { round, ..op }.into(),
+        _ => return None,
+    };
+    (only_user(graph, gradient) == Some(id)).then_some((gradient, op))
 }
 
 /// The product and the ReLU's result, if `id` is the only user of such a product.
@@ -46,5 +51,6 @@ fn masked(graph: &Graph, id: NodeId) -> Option<(NodeId, NodeId)> {
     let &[w, dy] = graph.operands(product) else { return None };
     let pointwise = conv.window.kernel == [1, 1];
     let alone = only_user(graph, product) == Some(id) && ![w, dy].contains(&y);
-    (activation.function == Function::Relu && pointwise && alone).then_some((product, y))
+    let plain = activation.function == Function::Relu && activation.round.is_none();
+    (plain && pointwise && alone).then_some((product, y))
 }

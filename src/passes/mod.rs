@@ -74,7 +74,7 @@ pub const AFTER_TRAINING: &[Pass] = &[
     Pass { name: "cse", run: cse::run },
     // Only pairs: the backward pass needs every activation, so a chain would not save its memory.
     Pass { name: "fuse", run: fuse::pairs },
-    // A gradient's way through a ReLU costs as much memory traffic as a whole 1x1 convolution.
+    // A gradient's way through a ReLU, or a rounding, costs as much memory traffic as a whole 1x1 convolution.
     Pass { name: "fuse_masks", run: fuse_masks::run },
     Pass { name: "dce", run: dce::run },
 ];

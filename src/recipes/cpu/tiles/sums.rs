@@ -9,8 +9,9 @@ use std::fmt::{self, Display};
 
 /// Words of a tile.
 pub const WORDS: usize = TILE * TILE;
-/// Longest run of steps without a store, as in blocks.
-const WARM: usize = 16;
+/// Longest run of steps without a store, for the reason that blocks have one: half of theirs, since operands come from
+/// the second level of cache.
+const WARM: usize = 8;
 /// Steps, about, in a loop's body.
 const BODY: usize = 4;
 
@@ -93,10 +94,12 @@ impl Sums {
     /// The products of a row of pixels.
     fn row(&self, b: &mut MicroKernelBuilder, p: &Params, [a, at]: [Index; 2], mut sums: Vec<Val>) -> Vec<Val> {
         let [m, n] = self.tiles;
+        // Rows of few channels overlap: the next step reads their lines again.
+        let stream = self.b_row >= TILE;
         for step in 0..self.pixels[1] {
             let from = at.clone().offset((step * TILE * self.b_row) as i64);
             let columns: Vec<Val> =
-                (0..n).map(|j| b.load_tile(p.b, from.clone().offset((j * TILE) as i64), self.b_row, false)).collect();
+                (0..n).map(|j| b.load_tile(p.b, from.clone().offset((j * TILE) as i64), self.b_row, stream)).collect();
             for i in 0..m {
                 let from = a.clone().offset((step * WORDS + i * self.a_next) as i64);
                 let row = b.load_tile(p.a, from, TILE, false);
