@@ -53,6 +53,7 @@ mod step;
 mod support;
 mod tidy;
 mod together;
+mod torch;
 mod trace;
 mod trained;
 mod trouble;

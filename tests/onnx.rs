@@ -83,6 +83,10 @@ fn a_file_is_a_model_with_its_weights() {
     assert!(["cat", "dog", "cow", "hen"].iter().all(|name| told.contains(name)), "{told}");
     place.bad_or_said(1, &["run", &file, &cat, "--prepare", "[scale(]"], "is `--prepare` a list of the language?");
     place.bad_or_said(2, &["run", "tiny.nin", &cat, "--prepare", "[scale]"], "--prepare is for networks of other");
+    fs::write(place.path("m.onnx"), [0x08, 0x0a, 0x12, 0x07, b'p', b'y', b't', b'o', b'r', b'c', b'h'])
+        .expect("written");
+    place.bad_or_said(1, &["weights", "m.onnx"], "is not an ONNX model, or damaged: it holds no graph");
+    assert!(place.good(&["weights", &file]).contains("features_0.cccp1.weight"));
     place.bad_or_said(2, &["check", "tiny.nin", "--shape", "3,8,8"], "does nothing with --shape");
 }
 

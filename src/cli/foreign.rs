@@ -5,11 +5,14 @@ use super::output::{Done, Failure, usage};
 use ninc::front;
 use ninc::io::onnx::error::ImportError;
 use ninc::io::onnx::{self, Imported};
+use ninc::io::torch::{self, StateDict, TorchError};
 use ninc_runtime::data::files;
+use ninc_runtime::foreign::recognise;
 use ninc_runtime::store;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -77,6 +80,43 @@ pub fn read(path: &Path, options: &ForeignOptions) -> Done<Arc<Foreign>> {
     let foreign = Arc::new(import(path, options)?);
     kept.push((path.to_path_buf(), foreign.clone()));
     Ok(foreign)
+}
+
+/// Reads weights in any form that is known: ours, another program's safetensors, a whole network, or PyTorch's.
+pub fn any_weights(path: &Path) -> Done<Weights> {
+    if is(path) {
+        return weights(path);
+    }
+    match of_torch(path)? {
+        Some(StateDict { tensors, others, .. }) => Ok(Weights { tensors, others, ..Weights::default() }),
+        None => Ok(Weights::read(path)?),
+    }
+}
+
+/// Is it a file that is not read by its header first: a network, or an archive?
+pub fn is_foreign(path: &Path) -> bool {
+    is(path) || is_archive(path)
+}
+
+fn is_archive(path: &Path) -> bool {
+    let mut start = [0; 4];
+    files::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *b"PK\x03\x04")
+}
+
+/// Reads a file of PyTorch; `None` where it is something else.
+pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
+    if !is_archive(path) {
+        return Ok(None);
+    }
+    let bytes = files::read(path, store::CAP)?;
+    if !torch::is_torch(&bytes) {
+        return Ok(None);
+    }
+    let error = |e: TorchError| {
+        let known = recognise(path, &bytes).unwrap_or_else(|| Error::new(path.display().to_string()));
+        Error { message: format!("{}, and its tensors cannot be read: {e}", known.message), ..known }
+    };
+    Ok(Some(torch::read(&bytes).map_err(error)?))
 }
 
 /// Returns the weights of a network of another program.

@@ -107,7 +107,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Ok((of_text, program))
     };
     let (weights, made) = match &weights_path {
-        Some(path) if foreign::is(path) => (foreign::weights(path)?, work(None, None)),
+        Some(path) if foreign::is_foreign(path) => (foreign::any_weights(path)?, work(None, None)),
         Some(path) => Weights::read_beside(path, work)?,
         None => (Weights::default(), work(None, None)),
     };

@@ -1,6 +1,8 @@
 //! `ninc weights`: what a file of weights holds, and the same under other names or with smaller numbers.
 
+use super::foreign;
 use super::output::{self, Done, usage};
+use ninc::io::torch::StateDict;
 use ninc_runtime::data::files;
 use ninc_runtime::store::{self, Numbers, Store, System, write_atomically};
 use ninc_runtime::weights::{Weights, few};
@@ -18,7 +20,7 @@ const LONGEST: usize = 160;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A safetensors file, of ninc or of another program
+    /// A safetensors file of ninc or of another program, a state dict of PyTorch (.pt, .pth), or a network (.onnx)
     file: PathBuf,
     #[command(flatten)]
     renames: Renames,
@@ -41,17 +43,30 @@ enum Dtype {
 }
 
 pub fn run(args: &Args) -> Done {
-    let bytes = files::read(&args.file, store::CAP)?;
-    let mut store = Store::from_bytes(&bytes, &args.file, false)?;
+    let (mut store, types) = read(&args.file)?;
     match &args.out {
         Some(out) => convert(args, store, out),
         None => {
             store = renamed(args, store)?;
-            let types =
-                store::types(&bytes).into_iter().map(|(name, kind)| (args.renames.target(name), kind)).collect();
+            let types = types.into_iter().map(|(name, kind)| (args.renames.target(name), kind)).collect();
             list(&store, &types, args.json)
         }
     }
+}
+
+/// Reads a file of any program that is known, with the type and shape of each tensor.
+fn read(path: &Path) -> Done<(Store, Types)> {
+    if let Some(StateDict { tensors, others, types }) = foreign::of_torch(path)? {
+        return Ok((Store { tensors, others, ..Store::default() }, types));
+    }
+    if foreign::is(path) {
+        let tensors = foreign::weights(path)?.tensors;
+        let of = |(name, tensor): (&String, &Tensor)| (name.clone(), ("F32".to_string(), tensor.dims.clone()));
+        let types = tensors.iter().map(of).collect();
+        return Ok((Store { tensors, ..Store::default() }, types));
+    }
+    let bytes = files::read(path, store::CAP)?;
+    Ok((Store::from_bytes(&bytes, path, false)?, store::types(&bytes)))
 }
 
 /// Gives the store's tensors their new names.

@@ -2,3 +2,4 @@
 
 pub mod onnx;
 pub mod sheet;
+pub mod torch;

@@ -4,6 +4,7 @@ use super::mutate;
 use image::{ImageDecoder, ImageReader, Limits};
 use ninc::front;
 use ninc::io::onnx;
+use ninc::io::torch;
 use ninc_runtime::checkpoint::{Checkpoint, Origin};
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::{self, cifar, idx, mat, tar};
@@ -36,7 +37,7 @@ const fn other(name: &'static str, read: fn(&[u8], &Path, u64) -> Result<()>, me
 }
 
 /// All of them.
-pub const KINDS: [Kind; 16] = [
+pub const KINDS: [Kind; 17] = [
     pictures("png", mutate::png),
     pictures("jpeg", mutate::nothing),
     pictures("gif", mutate::nothing),
@@ -53,6 +54,7 @@ pub const KINDS: [Kind; 16] = [
     other("checkpoint", a_checkpoint, mutate::store),
     other("tar", a_tar, mutate::tar),
     other("onnx", a_network, mutate::nothing),
+    other("torch", |bytes, _, _| torch::read(bytes).map(|_| ()).map_err(|e| Error::new(e.to_string())), mutate::zip),
 ];
 
 fn file(bytes: &[u8], place: &Path, name: &str) -> PathBuf {

@@ -31,6 +31,9 @@ pub fn of(kind: &str) -> Vec<Vec<u8>> {
         "safetensors" => weights(),
         "checkpoint" => vec![read(&folder().join("checkpoint/out/small.checkpoint"))],
         "onnx" => networks(),
+        "torch" => ["state.pt", "checkpoint.pth.tar", "net.pt", "module.pt"]
+            .map(|name| read(&folder().join("torch").join(name)))
+            .into(),
         "tar" => {
             let plain = tar();
             let packed = gzip(&plain);

@@ -47,8 +47,7 @@ impl Renames {
 
     /// Reads weights, with their new names.
     pub fn read(&self, path: &Path) -> Done<Weights> {
-        let weights = if foreign::is(path) { foreign::weights(path)? } else { Weights::read(path)? };
-        self.apply(weights, path)
+        self.apply(foreign::any_weights(path)?, path)
     }
 
     /// Gives weights from `path` their new names, one option after the other.
