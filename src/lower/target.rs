@@ -82,6 +82,9 @@ pub struct Cpu {
     pub vnni: bool,
     /// Whether tiles can be multiplied (AMX: TDPBF16PS and TDPBUSD), with AVX512_BF16 to round to bf16.
     pub tiles: bool,
+    /// Whether [`Algorithm::Auto`] may take tiles for float32, in parts: not where somebody asked for instructions, whose
+    /// bits must be those of every processor that has them.
+    pub parts: bool,
 }
 
 impl Target {
@@ -94,7 +97,7 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             batch: Batch::Throughput,
-            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false }),
+            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false, parts: false }),
         }
     }
 
@@ -120,7 +123,8 @@ impl Target {
 
     /// A processor with vectors of `isa`, and none of its optional instructions.
     pub fn with_vectors(self, isa: Isa) -> Target {
-        let target = Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false, tiles: false }), ..self };
+        let target =
+            Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false, tiles: false, parts: false }), ..self };
         match isa {
             Isa::Portable => target,
             Isa::Avx2 => Target { lanes: 8, fma: true, ..target },
@@ -132,7 +136,7 @@ impl Target {
     pub fn cpu(&self) -> Cpu {
         match self.machine {
             Machine::Cpu(cpu) => cpu,
-            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false },
+            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false, parts: false },
         }
     }
 
@@ -194,7 +198,7 @@ impl Target {
     /// The machine that this runs on, with its widest vectors.
     pub fn host() -> Target {
         let best = Isa::ALL.into_iter().rev().find(|isa| isa.present());
-        Target::host_with(best.unwrap_or(Isa::Portable))
+        Target::host_with(best.unwrap_or(Isa::Portable)).with_cpu(|cpu| cpu.parts = cpu.tiles)
     }
 
     /// The machine that this runs on, with vectors of `isa`, which it must have.
@@ -202,8 +206,8 @@ impl Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
         let portable = Target { cache, ..Target::portable(host_fma()) };
         let machine = match isa {
-            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(isa), tiles: host_tiles() },
-            _ => Cpu { isa, bf16: false, vnni: host_vnni(isa), tiles: false },
+            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(isa), tiles: host_tiles(), parts: false },
+            _ => Cpu { isa, bf16: false, vnni: host_vnni(isa), tiles: false, parts: false },
         };
         Target { machine: Machine::Cpu(machine), ..portable.with_vectors(isa) }
     }

@@ -44,7 +44,7 @@ const CASES: [Case; 13] = [
 pub(super) fn target(batch: Batch, cache: [usize; 3]) -> Target {
     let target = Target::portable(true).with_vectors(Isa::Avx512);
     let target = Target { lanes: 16, registers: 32, batch, cache, algorithm: Algorithm::Split, ..target };
-    target.with_cpu(|cpu| (cpu.bf16, cpu.tiles) = (true, true))
+    target.with_cpu(|cpu| (cpu.bf16, cpu.tiles, cpu.parts) = (true, true, true))
 }
 
 /// A chain with its operands in logical order and, for small integers, its result.

@@ -105,7 +105,7 @@ fn bug(what: impl Into<String>) -> EmitError {
 /// slow. Recipes choose their tiles so that this does not happen where time is spent (`tests/x86.rs` holds the models
 /// to it).
 pub fn micro_kernel_code(target: &Target) -> impl Fn(&MicroKernel) -> Option<Result<Vec<u8>, EmitError>> + use<> {
-    let Cpu { isa, bf16, vnni, tiles } = target.cpu();
+    let Cpu { isa, bf16, vnni, tiles, .. } = target.cpu();
     let features = Features { bf16: bf16 || tiles, vnni, tiles };
     move |micro_kernel| if isa == Isa::Portable { None } else { emit(micro_kernel, isa, features).ok().map(Ok) }
 }

@@ -66,7 +66,7 @@ fn unit_for(cx: &LowerCx, factors: &[BufferId], sums: &[(usize, usize)]) -> Opti
     }
     let whole = factors.iter().all(|factor| cx.elem(*factor) == Elem::F32);
     let wanted = match cx.target.algorithm {
-        Algorithm::Auto => sums.iter().all(|&(terms, steps)| accurate(terms, steps)),
+        Algorithm::Auto => cx.target.cpu().parts && sums.iter().all(|&(terms, steps)| accurate(terms, steps)),
         Algorithm::Split => true,
         Algorithm::Direct | Algorithm::Winograd => false,
     };
