@@ -5,9 +5,10 @@
 //! the one that judges.
 
 use super::classes;
+use super::foreign;
 use super::model_file::{input, load_data, result};
 use super::options::{GlobalOptions, number};
-use super::output::{self, Done, Failure};
+use super::output::{self, Done, Failure, usage};
 use super::preparation;
 use super::programs::{find_weights, initialise, use_weights};
 use super::weights::Renames;
@@ -20,15 +21,18 @@ use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model file, NAME.nin
+    /// Model file, NAME.nin or NAME.onnx
     file: PathBuf,
-    /// The weights; without it they are looked for as `run` does, and where there are none, the network is as it starts
+    /// Another network, which is compared with the first on the same images, values of the same name with each other
+    other: Option<PathBuf>,
+    /// The weights; without it they are looked for as `run` does, and where there are none, one network is as it
+    /// starts. For two networks it may stand twice, in their order; .onnx files have theirs
     #[arg(long)]
-    weights: Option<PathBuf>,
+    weights: Vec<PathBuf>,
     #[command(flatten)]
     renames: Renames,
     /// File or folder of the data whose test images are used; without it, random numbers unless the data need no file
@@ -57,18 +61,35 @@ struct Row {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
-    let sides = [global.side(0), global.side(1)];
-    let names = [sides[0].describe(), sides[1].describe()];
-    let given = weights(args, &model)?;
+    let options = [global.side(0), global.side(1)];
+    let mut left = args.weights.iter();
+    let given = weights(args, &args.file, &model, &mut left)?;
+    let second = args.other.as_ref().map(|file| second(args, file, global, &mut left)).transpose()?;
+    if let Some(more) = left.next() {
+        return Err(usage(format!("--weights {} is for no network", more.display()), "leave it out"));
+    }
     let images = images(args, &model, given.as_ref(), global)?;
-    let outputs: Vec<String> = model.graph.outputs.iter().map(|(name, _)| name.clone()).collect();
-    let mut layers: Vec<String> = model.layers.iter().map(|l| l.name.clone()).collect();
-    layers.retain(|name| !outputs.contains(name));
+    let first = Side { options: &options[0], model: &model, given: given.as_ref() };
+    let side = match &second {
+        Some((model, given)) => Side { options: &options[1], model, given: given.as_ref() },
+        None => Side { options: &options[1], ..first },
+    };
+    let names = match &args.other {
+        Some(other) => [&args.file, other].map(|file| file.display().to_string()),
+        None => [options[0].describe(), options[1].describe()],
+    };
+    let sides = [first, side];
+    if input(sides[0].model)?.iter().product::<usize>() != input(sides[1].model)?.iter().product::<usize>() {
+        let (a, b) = (input(sides[0].model)?, input(sides[1].model)?);
+        return Err(Error::new(format!("{} takes images of {a:?}, {} of {b:?}", names[0], names[1])).into());
+    }
+    let outputs = sides.map(|side| side.model.graph.outputs.iter().map(|(n, _)| n.clone()).collect::<Vec<_>>());
+    let layers = common(&sides, &outputs);
 
-    let at_best = both(&model, &sides, given.as_ref(), &images, &[], &outputs)?;
-    let each = both(&model, &sides, given.as_ref(), &images, &layers, &layers)?;
+    let at_best = both(&sides, &images, &[], &outputs)?;
+    let each = both(&sides, &images, &layers, &[layers.clone(), layers.clone()])?;
     let mut rows = compare(&layers, &each, args.tolerance);
-    let results = compare(&outputs, &at_best, args.tolerance);
+    let results = compare(&outputs[0], &at_best, args.tolerance);
     let (layer, result) = (rows.iter().position(|r| r.differs), results.iter().position(|r| r.differs));
     let first = layer.map(|at| rows[at].name.clone());
     let wrong = result.map(|at| results[at].name.clone());
@@ -115,25 +136,64 @@ fn images(args: &Args, model: &Model, given: Option<&Given>, global: &GlobalOpti
     Ok((sets.test.values(0..count.min(sets.test.len()))?, Some(preparation)))
 }
 
-/// Reads the weights that were given or lie where `run` would find them.
-fn weights(args: &Args, model: &Model) -> Done<Option<Given>> {
-    match find_weights(args.weights.as_deref(), model, &args.file) {
+/// One of the two programs that are compared.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    options: &'a GlobalOptions,
+    model: &'a Model,
+    given: Option<&'a Given>,
+}
+
+/// Reads the second network with its weights.
+fn second<'a>(
+    args: &Args,
+    file: &Path,
+    global: &GlobalOptions,
+    left: &mut impl Iterator<Item = &'a PathBuf>,
+) -> Done<(Model, Option<Given>)> {
+    let model = global.model(file)?;
+    let given = weights(args, file, &model, left)?;
+    Ok((model, given))
+}
+
+/// The layers that are compared: all but results, and of two networks those of one name and size.
+fn common(sides: &[Side; 2], outputs: &[Vec<String>; 2]) -> Vec<String> {
+    let size = |side: &Side, name: &str| {
+        let layer = side.model.layers.iter().find(|layer| layer.name == name)?;
+        Some(side.model.graph.ty(layer.value).elements())
+    };
+    let names = sides[0].model.layers.iter().map(|layer| &layer.name);
+    let fits = |name: &&String| {
+        let result = outputs.iter().any(|outputs| outputs.contains(*name));
+        !result && size(&sides[0], name) == size(&sides[1], name)
+    };
+    names.filter(fits).cloned().collect()
+}
+
+/// Reads the weights that were given next or lie where `run` would find them. Two networks need theirs.
+fn weights<'a>(
+    args: &Args,
+    file: &Path,
+    model: &Model,
+    left: &mut impl Iterator<Item = &'a PathBuf>,
+) -> Done<Option<Given>> {
+    let given = if foreign::is(file) { None } else { left.next() };
+    match find_weights(given.map(PathBuf::as_path), model, file) {
         Ok(path) => path.map(|path| Ok((path.clone(), args.renames.read(&path)?))).transpose(),
-        Err(_) if args.weights.is_none() => Ok(None),
+        Err(_) if given.is_none() && args.other.is_none() => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// Computes `values` of the network on both sides.
+/// Computes values on both sides.
 fn both(
-    model: &Model,
-    sides: &[GlobalOptions; 2],
-    given: Option<&Given>,
+    sides: &[Side; 2],
     (images, preparation): &Images,
     dumps: &[String],
-    values: &[String],
+    values: &[Vec<String>; 2],
 ) -> Done<[Vec<Tensor>; 2]> {
-    let one = |side: &GlobalOptions| -> Done<Vec<Tensor>> {
+    let one = |side: &Side, values: &[String]| -> Done<Vec<Tensor>> {
+        let Side { options: side, model, given } = *side;
         let formats = given.and_then(|(_, weights)| weights.formats.as_ref());
         let own = side.with_formats(model, formats);
         let mut program = side.inference_of(&own, preparation.as_ref(), images.feed().dtype(), dumps)?;
@@ -146,7 +206,7 @@ fn both(
         let count = images.feed().len() / port.elements();
         Ok(program.engine.run(count, &[(&port.name, images.feed())], &names)?)
     };
-    Ok([one(&sides[0])?, one(&sides[1])?])
+    Ok([one(&sides[0], &values[0])?, one(&sides[1], &values[1])?])
 }
 
 fn compare(names: &[String], [a, b]: &[Vec<Tensor>; 2], tolerance: f64) -> Vec<Row> {
@@ -159,7 +219,7 @@ fn compare(names: &[String], [a, b]: &[Vec<Tensor>; 2], tolerance: f64) -> Vec<R
             largest = largest.max(if x.is_finite() { f64::from(x.abs()) } else { 0.0 });
         }
         let part = if difference == 0.0 { 0.0 } else { difference / largest.max(f64::from(f32::MIN_POSITIVE)) };
-        let differs = a.dims != b.dims || part > tolerance;
+        let differs = a.data.len() != b.data.len() || part > tolerance;
         Row { name: name.clone(), difference, part, differs }
     };
     names.iter().zip(a).zip(b).map(row).collect()

@@ -137,6 +137,11 @@ fn what_is_exported_says_its_preparation_and_classes() {
     // Behind its preparation the file takes pictures' own numbers.
     place.good(&["export", &from, "--weights", &weights, "-o", "whole.onnx", "--with-preparation"]);
     assert_eq!(place.good(&["run", "whole.onnx", seven]), right);
+    // Two files are compared value by value.
+    let agree = place.good(&["compare", &from, "digits.onnx", "--weights", &weights]);
+    assert!(agree.contains("block1") && agree.contains("digits.onnx agree within"), "{agree}");
+    place.bad_or_said(2, &["compare", "digits.onnx", "whole.onnx", "--weights", &weights], "is for no network");
+    place.bad_or_said(1, &["compare", "digits.onnx", "whole.onnx"], "is the first value that differs");
     place.good(&["import", "digits.onnx", "-o", "back.nin"]);
     assert_eq!(place.good(&["run", "back.nin", seven, "--weights", "back.safetensors"]), right);
     let local =

@@ -87,6 +87,8 @@ impl Sheet {
             true => args = args.with("bias", Arg::Bool(false)),
             false => drop(params.insert("bias", Tensor { dims: vec![count], data: shift.to_vec() })),
         }
+        // They are constants of the file, which no training there changed.
+        args = args.with("frozen", Arg::Bool(true));
         let Layer { operands, name, dims, .. } = self.layers[at].clone();
         if image {
             self.layers[at] = Layer { function: "conv", args, operands, name, block: None, params, dims };

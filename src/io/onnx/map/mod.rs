@@ -196,7 +196,8 @@ impl<'n> Map<'n> {
         }
         let shape = [&[batch], &image[..]].concat();
         let (dims, view) = self.lying(&port.name, &shape);
-        let name = Some(names::value(&port.name).unwrap_or_else(|| "image".into()));
+        let told = names::value(&port.name).filter(|name| !name.starts_with("input"));
+        let name = Some(told.unwrap_or_else(|| "image".into()));
         let layer = Layer {
             function: "input",
             args: Args::default(),

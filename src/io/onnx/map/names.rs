@@ -48,17 +48,27 @@ fn owner(name: &str) -> String {
     ends.iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest).to_string()
 }
 
+/// Takes out of a path what the next part says again: `layer1/layer1.0/conv1` is `layer1.0/conv1`.
+fn module(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    let again = |i: usize| {
+        parts.get(i + 1).and_then(|next| next.strip_prefix(parts[i])).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let kept: Vec<&str> = (0..parts.len()).filter(|&i| !again(i)).map(|i| parts[i]).collect();
+    kept.join("/")
+}
+
 /// Returns the name of a layer with weights, by its first tensor's name.
 pub fn of_weights(net: &Net, node: &Node, tensor: Option<&str>) -> Option<String> {
     if ours(net) {
         return identifier(&node.name);
     }
-    let module = || {
+    let of_path = || {
         let path = node.name.trim_start_matches('/');
-        path.contains('/').then(|| owner(path)).and_then(|name| identifier(&name))
+        path.contains('/').then(|| owner(&module(path))).and_then(|name| identifier(&name))
     };
     let given = tensor.filter(|name| !anonymous(name)).map(owner).filter(|name| !KINDS.contains(&name.as_str()));
-    given.and_then(|name| identifier(&name)).or_else(module)
+    given.and_then(|name| identifier(&name)).or_else(of_path)
 }
 
 /// Returns the name of a layer without weights.
