@@ -63,7 +63,7 @@ fn program(model: &Model, training: bool, options: Options) -> Program {
 /// Writes parameters.
 fn start(engine: &mut dyn Engine, params: &[ParamInfo]) {
     let mut random = Stream::new(3, 2, 0);
-    for parameter in params.to_vec() {
+    for parameter in params.iter().cloned() {
         let size: usize = parameter.dims.iter().product();
         let scale = if parameter.state { 0.0 } else { 0.1 };
         let data = (0..size).map(|_| scale * random.normal()).collect();

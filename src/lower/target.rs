@@ -82,8 +82,8 @@ pub struct Cpu {
     pub vnni: bool,
     /// Whether tiles can be multiplied (AMX: TDPBF16PS and TDPBUSD), with AVX512_BF16 to round to bf16.
     pub tiles: bool,
-    /// Whether [`Algorithm::Auto`] may take tiles for float32, in parts: not where somebody asked for instructions, whose
-    /// bits must be those of every processor that has them.
+    /// Whether [`Algorithm::Auto`] may take tiles for float32, in parts: not where somebody asked for instructions,
+    /// whose bits must be those of every processor that has them.
     pub parts: bool,
 }
 
