@@ -1,6 +1,7 @@
 //! ONNX files, imported and run as they are: against values of other engines.
 
 mod export;
+mod faults;
 
 use crate::cli::{Place, texts};
 use ninc_runtime::npy;

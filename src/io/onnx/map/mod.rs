@@ -6,6 +6,7 @@ mod affine;
 mod arithmetic;
 mod concat;
 mod conv;
+mod images;
 mod linear;
 mod movement;
 mod names;
@@ -21,7 +22,6 @@ mod view;
 mod window;
 
 use super::error::{ImportError, Refusal};
-use super::fold;
 use super::read::{Const, Net, Node};
 use crate::io::sheet::{Args, Layer, LayerId, Sheet};
 use ninc_runtime::Tensor;
@@ -75,6 +75,8 @@ struct Map<'n> {
     net: &'n Net,
     sheet: Sheet,
     values: HashMap<&'n str, Value>,
+    /// How the numbers of constants depend on the number of images, for those of which some do.
+    marks: HashMap<&'n str, Rc<Const>>,
     /// The node that makes each value.
     makers: HashMap<&'n str, usize>,
     /// Uses of each value; the graph's results count.
@@ -145,7 +147,8 @@ impl<'n> Map<'n> {
         let values = net.constants.iter().map(|(name, c)| (name.as_str(), Value::Const(c.clone()))).collect();
         let sheet = Sheet { name: names::network(net, file), ..Sheet::default() };
         let limit = SPARE + 8 * net.constants.values().map(|c| c.len()).sum::<usize>();
-        Map { net, sheet, values, makers, uses, reasons: BTreeMap::new(), made: 0, limit, too_large: false }
+        let (marks, reasons) = (HashMap::new(), BTreeMap::new());
+        Map { net, sheet, values, marks, makers, uses, reasons, made: 0, limit, too_large: false }
     }
 
     /// Is a result of the node beyond the first `count` used?
@@ -246,6 +249,7 @@ impl<'n> Map<'n> {
 
     /// Translates a node.
     fn node(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
+        self.refuse_dependent(node)?;
         if let Some(view) = self.pattern(node) {
             return Ok(vec![Value::View(view?)]);
         }
@@ -261,7 +265,7 @@ impl<'n> Map<'n> {
             })
             .collect();
         if let Some(constants) = constants {
-            let made = fold::node(node, &constants)?;
+            let made = self.folded(node, &constants)?;
             self.made += made.iter().map(Const::len).sum::<usize>();
             return Ok(made.into_iter().map(|c| Value::Const(Rc::new(c))).collect());
         }
@@ -280,7 +284,7 @@ impl<'n> Map<'n> {
                     Err(Reason::Upstream) => {}
                 },
                 Some(Value::Failed) => {}
-                Some(Value::Const(_)) => wrong.push(self.about(&port.name, "it is the same for every input".into())),
+                Some(Value::Const(_)) => wrong.push(self.about(&port.name, self.constant_result(&port.name))),
                 None => return Err(ImportError::Damaged(format!("nothing makes its result `{}`", port.name))),
             }
         }

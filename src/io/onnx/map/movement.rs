@@ -215,6 +215,7 @@ impl<'n> Map<'n> {
     /// Refuses axes that are too long to be moved about.
     fn movable(&self, x: &View, axis: usize) -> Mapped<()> {
         match x.shape[axis] > MOST_MOVED {
+            true if axis == 0 => Err("it takes some images of a batch".into()),
             true => Err(format!("it moves elements of an axis of {}", x.shape[axis]).into()),
             false => Ok(()),
         }

@@ -36,7 +36,7 @@ impl<'n> Map<'n> {
 
     fn number(&self, name: &str) -> Option<f32> {
         match self.values.get(name) {
-            Some(Value::Const(c)) => c.scalar(),
+            Some(Value::Const(c)) if !self.dependent(name) => c.scalar(),
             _ => None,
         }
     }
@@ -86,7 +86,10 @@ impl<'n> Map<'n> {
         loop {
             if let Some(pad) = self.maker(name, "Pad") {
                 let pads = match pad.input(1).and_then(|name| self.values.get(name)) {
-                    Some(Value::Const(c)) => c.as_ints()?.to_vec(),
+                    Some(Value::Const(c)) if pad.input(1).is_some_and(|name| !self.dependent(name)) => {
+                        c.as_ints()?.to_vec()
+                    }
+                    Some(Value::Const(_)) => return None,
                     _ => pad.ints("pads")?.to_vec(),
                 };
                 // [N, 1, C, …]
@@ -252,6 +255,9 @@ impl<'n> Map<'n> {
             Some(relu) => (relu, q),
             None => (self.maker(q, "Relu")?, p),
         };
+        if self.dependent(slopes) {
+            return None;
+        }
         let Some(Value::Const(slopes)) = self.values.get(slopes).cloned() else { return None };
         if self.maker(&relu.inputs[0], "Neg")?.inputs[0] != x {
             return None;

@@ -62,7 +62,10 @@ impl Map<'_> {
             if axis == 0 && wanted == size {
                 continue;
             }
-            if axis == 0 || wanted == 0 || wanted > 1 << 16 || !scale.is_finite() {
+            if axis == 0 {
+                return Err("it changes the number of images".into());
+            }
+            if wanted == 0 || wanted > 1 << 16 || !scale.is_finite() {
                 return Err(format!("it makes {wanted} of {size}").into());
             }
             if way.coordinates == "align_corners" && scales.is_some() && (size as f64 * scale).fract() != 0.0 {

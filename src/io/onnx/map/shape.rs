@@ -1,6 +1,7 @@
 //! Changes of shape, which cost nothing here, and what is known of shapes.
 
 use super::super::read::{Const, Node};
+use super::images::shown;
 use super::reduce::axes_of;
 use super::view::{View, product};
 use super::{Map, Mapped, Value};
@@ -12,10 +13,12 @@ impl<'n> Map<'n> {
     pub(super) fn unchanged(&mut self, node: &Node) -> Mapped {
         if node.op == "Cast" {
             let to = node.int("to").unwrap_or(0);
-            // FLOAT, FLOAT16, DOUBLE, BFLOAT16: everything is computed in float32.
-            if ![1, 10, 11, 16].contains(&to) {
-                return Err("it makes whole numbers of values that are computed".into());
-            }
+            refuse_cast(to)?;
+        }
+        if node.op == "CastLike"
+            && let Some(like) = self.constant(node, 1)?
+        {
+            refuse_cast(like.kind as i64)?;
         }
         if node.op == "Dropout" && self.constant(node, 2)?.is_some_and(|c| c.scalar() == Some(1.0)) {
             let ratio = self.constant(node, 1)?.and_then(|c| c.scalar()).unwrap_or(0.5);
@@ -76,7 +79,10 @@ impl<'n> Map<'n> {
                     Some(given) => axes_of(&given, rank)?,
                     None => (1..rank).filter(|&axis| x.shape[axis] == 1).collect(),
                 };
-                if axes.iter().any(|&axis| axis == 0 || x.shape[axis] != 1) {
+                if axes.contains(&0) {
+                    return Err("it would remove the batch, the dimension of the images".into());
+                }
+                if axes.iter().any(|&axis| x.shape[axis] != 1) {
                     return Err("it removes dimensions that are not 1".into());
                 }
                 (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| x.shape[axis]).collect()
@@ -94,7 +100,7 @@ impl<'n> Map<'n> {
                 let target = target.as_ints().ok_or("its shape is no list of whole numbers")?.to_vec();
                 let behind = target.iter().rev().zip(x.shape.iter().rev());
                 if target.len() > rank || behind.into_iter().any(|(&t, &s)| t != 1 && t != s as i64) {
-                    return Err(format!("it repeats values of {:?} to {target:?}", x.image()).into());
+                    return Err(format!("it repeats values of {:?} to {}", x.image(), shown(target)).into());
                 }
                 return Ok(x);
             }
@@ -103,7 +109,8 @@ impl<'n> Map<'n> {
                 target_shape(&x, &target, node.int("allowzero").unwrap_or(0) != 0)?
             }
         };
-        let wrong = || format!("it makes {shape:?} of {:?}, which does not keep images apart", x.shape);
+        let sizes = |sizes: &[usize]| shown(sizes.iter().map(|&size| size as i64));
+        let wrong = || format!("it makes {} of {}, which does not keep images apart", sizes(&shape), sizes(&x.shape));
         Ok(x.reshaped(&shape).ok_or_else(wrong)?)
     }
 
@@ -116,7 +123,10 @@ impl<'n> Map<'n> {
                 let x = self.view(node, 0)?;
                 let sizes: Vec<i64> = x.shape.iter().map(|&d| d as i64).collect();
                 let made = match op {
-                    "Size" => Const::ints(&[], vec![sizes.iter().fold(1i64, |n, &d| n.saturating_mul(d))]),
+                    "Size" => {
+                        self.mark_count(node, &x);
+                        Const::ints(&[], vec![sizes.iter().fold(1i64, |n, &d| n.saturating_mul(d))])
+                    }
                     _ => {
                         let end = |name: &str, default: i64| {
                             let at = node.int(name).unwrap_or(default);
@@ -125,6 +135,7 @@ impl<'n> Map<'n> {
                         };
                         let (start, end) = (end("start", 0), end("end", sizes.len() as i64));
                         let part = sizes.get(start..end.max(start)).unwrap_or_default().to_vec();
+                        self.mark_sizes(node, &x, start, part.len());
                         Const::ints(&[part.len()], part)
                     }
                 };
@@ -134,9 +145,19 @@ impl<'n> Map<'n> {
     }
 }
 
+/// Refuses types other than FLOAT and DOUBLE: everything is computed in float32.
+fn refuse_cast(to: i64) -> Result<(), String> {
+    match to {
+        1 | 11 => Ok(()),
+        10 | 16 => Err("it rounds values that are computed to 16 bits, where all is computed in float32".into()),
+        _ => Err("it makes whole numbers of values that are computed".into()),
+    }
+}
+
 /// Returns the shape that a Reshape asks for.
 fn target_shape(x: &View, target: &[i64], zeros: bool) -> Result<Vec<usize>, String> {
-    let wrong = || format!("it makes {target:?} of {:?}", x.shape);
+    let sizes = x.shape.iter().map(|&size| size as i64);
+    let wrong = || format!("it makes {} of {}", shown(target.iter().copied()), shown(sizes.clone()));
     let mut shape = Vec::new();
     for (i, &size) in target.iter().enumerate() {
         shape.push(match size {
