@@ -79,6 +79,13 @@ fn a_file_is_a_model_with_its_weights() {
     let cat = format!("{}/tests/data/cat.png", env!("CARGO_MANIFEST_DIR"));
     place.bad_or_said(2, &["run", &file, &cat], "does not say how pictures are prepared");
     place.good(&["run", &file, &cat, "--prepare", "none"]);
+    place.bad_or_said(1, &["eval", &file, "--data", "pictures"], "does not say how images are prepared for it");
+    for class in ["a", "b", "c", "d"] {
+        fs::create_dir_all(place.path("pictures/test").join(class)).expect("made");
+        fs::copy(&cat, place.path("pictures/test").join(class).join("cat.png")).expect("copied");
+    }
+    let tested = place.good(&["eval", &file, "--data", "pictures", "--prepare", "none"]);
+    assert!(tested.contains("25.00 %"), "{tested}");
     fs::write(place.path("names.txt"), "cat\ndog\ncow\n\nhen\n").expect("written");
     let told = place.good(&["run", &file, &cat, "--prepare", "[scale]", "--classes", "names.txt", "--top", "4"]);
     assert!(["cat", "dog", "cow", "hen"].iter().all(|name| told.contains(name)), "{told}");

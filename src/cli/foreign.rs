@@ -136,18 +136,19 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
         None => imported.metadata.get("classes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
     };
     let unprepared = prepare.as_deref() == Some("none");
-    let text = text(path, &imported, prepare.filter(|_| !unprepared), resize);
+    let text = text(path, &imported, prepare.as_deref(), resize);
     let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
     Ok(Foreign { text, tensors: imported.written.tensors, classes, unprepared })
 }
 
 /// The whole model file.
-fn text(path: &Path, imported: &Imported, prepare: Option<String>, resize: Option<String>) -> String {
+fn text(path: &Path, imported: &Imported, prepare: Option<&str>, resize: Option<String>) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control(), " "));
     let mut text = format!("//! Imported from {}.\n\n{}", name.unwrap_or_default(), imported.written.text);
     if prepare.is_some() || resize.is_some() {
         let resize = resize.map(|how| format!(", resize = \"{how}\"")).unwrap_or_default();
-        let prepare = prepare.map(|list| format!("prepare = {list}\n")).unwrap_or_default();
+        let prepare =
+            prepare.filter(|list| *list != "none").map(|list| format!("prepare = {list}\n")).unwrap_or_default();
         text += &format!("\ndata {{\nsource = folder(\"data\"{resize})\n{prepare}}}\n");
     }
     text

@@ -70,6 +70,11 @@ pub fn load_split(
     former: bool,
 ) -> Done<(Sets, Option<PathBuf>)> {
     let spec = model.data.as_ref().ok_or_else(|| {
+        if foreign::is(file) {
+            return Error::new(format!("{} does not say how images are prepared for it", file.display())).with_help(
+                "`--prepare '[scale(1/255)]'` does, or `--prepare none`; `--data FOLDER` holds the pictures",
+            );
+        }
         Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
             .with_help("add for example `data { source = digits  prepare = [scale] }`")
     })?;
