@@ -179,6 +179,9 @@ fn channels_of_any_value_and_a_file_for_each_picture() {
     place.bad(2, &["run", "tiny.nin", "a.png", "sub/a.png", "--maps", "{name}-m.png"], "a-m.png");
     place.bad(2, &["run", "tiny.nin", "a.png", "--maps", "a.png"], "a.png");
     assert!(fs::read(place.path("a.png")).expect("there") == fs::read(place.path(SEVEN)).expect("there"));
+    let twice = ["--maps", "two.npy", "--output", "./two.npy"];
+    place.bad(2, &[&["run", "tiny.nin", "a.png"][..], &twice].concat(), "two results");
+    assert!(!place.path("two.npy").exists());
     place.bad(2, &["run", "tiny.nin", "a.png", "--maps", "m.jpg"], "is not a .png file");
     place.bad(1, &["run", "tiny.nin", "a.png", "--maps", "x.png", "--maps-of", "conv9"], "conv1, relu1");
     place.bad(1, &["run", "tiny.nin", "a.png", "--maps", "x.png", "--maps-of", "probabilities"], "without rows");

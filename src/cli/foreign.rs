@@ -1,11 +1,13 @@
 //! Networks of other programs as model files: read once, their text, tensors and classes kept for the command.
 
+use super::model_file::result;
 use super::options::GlobalOptions;
 use super::output::{Done, Failure, usage};
 use ninc::front;
 use ninc::io::onnx::error::ImportError;
 use ninc::io::onnx::{self, Imported};
 use ninc::io::torch::{self, StateDict, TorchError};
+use ninc::model::Model;
 use ninc_runtime::data::files;
 use ninc_runtime::foreign::recognise;
 use ninc_runtime::store;
@@ -66,6 +68,12 @@ pub struct Foreign {
 /// Is the file a network of another program?
 pub fn is(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
+}
+
+/// Says how a network becomes a model file, for what only these can have.
+pub fn import_help(path: &Path) -> String {
+    let name = path.with_extension("nin").file_name().map(|name| name.to_string_lossy().into_owned());
+    format!("`ninc import {} -o {}` makes a model file of it", path.display(), name.unwrap_or_default())
 }
 
 /// What was read already: commands ask for the model first and for its weights later.
@@ -190,6 +198,18 @@ fn failure(path: &Path, error: ImportError) -> Failure {
 
 impl GlobalOptions {
     /// Refuses what is about files of other programs where the file is none.
+    pub fn check_class_names(&self, path: &Path, model: &Model) -> Done {
+        let (Some(file), true) = (&self.foreign.class_names, is(path)) else { return Ok(()) };
+        let named = read(path, &self.foreign)?.classes.len();
+        match result(model) {
+            Ok((_, _, outputs)) if named != outputs => Err(usage(
+                format!("{} names {named} classes, but {} has {outputs} outputs", file.display(), path.display()),
+                "write a line for each output, in their order",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub fn refuse_foreign(&self, path: &Path) -> Done {
         let ForeignOptions { prepare, resize, class_names, open_shape } = &self.foreign;
         let given = [

@@ -38,7 +38,10 @@ impl GlobalOptions {
             output::coloured(render(&diagnostics, &text, &file, self.color_stderr()).trim_end_matches('\n'));
         }
         match model {
-            Some(model) => Ok(model),
+            Some(model) => {
+                self.check_class_names(path, &model)?;
+                Ok(model)
+            }
             None if has_errors(&diagnostics) => Err(Failure::Shown),
             None => Err(Error::new(format!("{file} holds no network")).into()),
         }
@@ -47,6 +50,10 @@ impl GlobalOptions {
 
 /// Reads a model file's text.
 pub fn text(path: &Path) -> Done<String> {
+    if foreign::is(path) {
+        let message = format!("{} is a network in ONNX, not the text of a model", path.display());
+        return Err(Error::new(message).with_help(foreign::import_help(path)).into());
+    }
     let bytes = files::read(path, front::MAX_BYTES as u64)?;
     String::from_utf8(bytes).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;

@@ -124,12 +124,13 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
     fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
     let images = Images::read(args, &model, &dims, &weights, global.color_stderr())?;
+    let files = maps.iter().map(|maps| maps.files(&images.names, &arrays(args), &read)).next().transpose()?;
 
     let (name, _) = model.graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
     let names: Vec<&str> = [name].into_iter().chain(&wanted).map(String::as_str).collect();
     let results = compute(&mut *program.engine, &images, &names)?;
     write_results(args, &images, name, &results)?;
-    if let (Some(maps), Some((scores, classes))) = (&maps, &scored) {
+    if let (Some(maps), Some(files), Some((scores, classes))) = (&maps, &files, &scored) {
         let run = maps::Run {
             global,
             model: &model,
@@ -140,7 +141,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             scores: *scores,
             classes,
             top: args.top as usize,
-            read: &read,
+            files,
         };
         maps.write(&run, &mut *program.engine, maps.value().and(results.last()))?;
     }
@@ -162,12 +163,16 @@ fn checked<'a>(
         let stated = model.data.as_ref().is_some_and(|data| !data.prepare.is_empty());
         global.need_preparation(&args.file, stated)?;
     }
-    let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
-    let outputs: Vec<_> = args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect();
     let read = args.inputs.iter().chain([&args.file]).chain(&args.data).map(PathBuf::as_path);
     let read: Vec<_> = read.chain(weights).collect();
-    output::not_read(&outputs, &read)?;
+    output::not_read(&arrays(args), &read)?;
     Ok(read)
+}
+
+/// The arrays that are written, with their options.
+fn arrays(args: &Args) -> Vec<(&str, &Path)> {
+    let dumps = args.dump.iter().map(|(_, path)| ("--dump", path.as_path()));
+    args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect()
 }
 
 /// What the network's results are, and of which classes; a network without one number a class still has a result to

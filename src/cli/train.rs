@@ -6,7 +6,7 @@ use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
 use super::weights::Renames;
-use super::{classes, command_line, contents, preparation};
+use super::{classes, command_line, contents, foreign, preparation};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -295,10 +295,12 @@ fn say_weights(recipe: &Recipe, train: &Dataset, classes: &Classes) -> Done {
 /// The options that stand above the recipe.
 fn change_recipe(args: &Args, model: &mut Model) -> Done {
     let Some(recipe) = &mut model.train else {
-        return Err(usage(
-            format!("{} has no `train {{ … }}`", args.file.display()),
-            "add for example `train { optimizer = sgd(rate = 0.1, momentum = 0.9)  batch = 64  epochs = 10 }`",
-        ));
+        let add = "`train { optimizer = sgd(rate = 0.1, momentum = 0.9)  batch = 64  epochs = 10 }`";
+        let help = match foreign::is(&args.file) {
+            true => format!("{}; add to it for example {add}", foreign::import_help(&args.file)),
+            false => format!("add for example {add}"),
+        };
+        return Err(usage(format!("{} has no `train {{ … }}`", args.file.display()), help));
     };
     if let Some(epochs) = args.epochs {
         if !(epochs.is_finite() && epochs > 0.0) {

@@ -89,8 +89,8 @@ pub struct Run<'a> {
     pub classes: &'a Classes,
     /// How many classes are shown.
     pub top: usize,
-    /// Files that the command reads.
-    pub read: &'a [&'a Path],
+    /// The file of each image's maps.
+    pub files: &'a [PathBuf],
 }
 
 /// The maps of one picture.
@@ -116,7 +116,7 @@ impl Wanted {
                 return Err(usage("--maps-of, where --maps-by occlusion looks at no value", "leave --maps-of out"));
             }
             (_, Some(name)) => Some(named(graph, name)?),
-            (By::Class, None) => Some(own.ok_or_else(no_class_maps)?),
+            (By::Class, None) => Some(own.ok_or_else(|| no_class_maps(graph))?),
             (By::GradCam, None) => Some(own.or_else(|| last_image(graph)).ok_or_else(no_images)?),
         };
         let of_classes = id.is_some() && id == own;
@@ -136,9 +136,6 @@ impl Wanted {
     /// Makes and writes the maps; `value` is what the program gave of [`Wanted::value`].
     pub fn write(&self, run: &Run, engine: &mut dyn Engine, value: Option<&Tensor>) -> Done {
         let (images, dims) = run.images;
-        let files = self.files(&images.names)?;
-        let outputs: Vec<_> = files.iter().map(|path| ("--maps", path.as_path())).collect();
-        output::not_read(&outputs, run.read)?;
         let probabilities: Vec<Vec<f64>> = run
             .result
             .data
@@ -155,13 +152,13 @@ impl Wanted {
                     true => channels(value, i, &best[i], |class| label(i, class)),
                     false => channels(value, i, &strongest(value, i, run.top), |c| format!("{name} {c}")),
                 };
-                (0..files.len()).map(one).collect()
+                (0..run.files.len()).map(one).collect()
             }
             (By::GradCam, _, Some(name)) => grad_cam::maps(run, name, &best, &label)?,
             (By::Occlusion, ..) => occlusion::maps(run, engine, &probabilities, &best, &label)?,
             _ => return Err(Error::new("the program gives nothing to make maps of").into()),
         };
-        for ((maps, path), i) in all.iter().zip(&files).zip(0..) {
+        for ((maps, path), i) in all.iter().zip(run.files).zip(0..) {
             match is_npy(path) {
                 true => write_atomically(path, &npy::to_bytes(&maps.tensor()), &System)?,
                 false => drawing::sheet(&images.shown(i), dims, maps).save(path)?,
@@ -170,8 +167,8 @@ impl Wanted {
         Ok(())
     }
 
-    /// The file of each picture.
-    fn files(&self, names: &[String]) -> Done<Vec<PathBuf>> {
+    /// The file of each picture, which is none of those that the command reads or writes otherwise.
+    pub fn files(&self, names: &[String], outputs: &[(&str, &Path)], read: &[&Path]) -> Done<Vec<PathBuf>> {
         let path = self.path.to_string_lossy();
         if names.len() > 1 && !path.contains(NAME) {
             return Err(usage(
@@ -179,7 +176,10 @@ impl Wanted {
                 "write {name} where the picture's name belongs: --maps maps-{name}.png",
             ));
         }
-        Ok(names.iter().map(|name| PathBuf::from(path.replace(NAME, &stem(name)))).collect())
+        let files: Vec<_> = names.iter().map(|name| PathBuf::from(path.replace(NAME, &stem(name)))).collect();
+        let maps = files.iter().map(|path| ("--maps", path.as_path()));
+        output::not_read(&maps.chain(outputs.iter().copied()).collect::<Vec<_>>(), read)?;
+        Ok(files)
     }
 }
 
@@ -264,9 +264,14 @@ fn named(graph: &Graph, name: &str) -> Done<NodeId> {
     }
 }
 
-fn no_class_maps() -> output::Failure {
+fn no_class_maps(graph: &Graph) -> output::Failure {
+    let pooled = graph.outputs.first().map(|&(_, id)| without_reshape(graph, scores(graph, id)));
+    let why = match pooled.is_some_and(|id| matches!(graph.op(id), Operator::GlobalAvgPool(_))) {
+        true => "those before its global average pooling are of one place each",
+        false => "it does not end in a global average pooling",
+    };
     usage(
-        "the network has no maps of its classes: it does not end in a global average pooling",
+        format!("the network has no maps of its classes: {why}"),
         "--maps-by grad-cam or occlusion finds maps for any network; --maps-of shows a value's channels",
     )
 }
