@@ -33,6 +33,11 @@ fn int(name: &str, value: i64) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), number(3, value), vec![0xa0, 0x01, 2]].concat())
 }
 
+/// An attribute with a text.
+fn text_attribute(name: &str, text: &str) -> Vec<u8> {
+    field(5, &[field(1, name.as_bytes()), field(4, text.as_bytes()), vec![0xa0, 0x01, 3]].concat())
+}
+
 /// A node: `Operator operand … -> result`, which is its name as well; `_` is an operand that is left out.
 fn node(text: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let (call, result) = text.split_once(" -> ").expect("a node");
@@ -152,4 +157,43 @@ fn nothing_is_rounded_and_no_batch_removed() {
     }
     assert!([1, 11].into_iter().all(|to| cast(to).is_ok()));
     assert!(refused(graph(Some(1), "Squeeze x 0 -> y")).contains("it would remove the batch"));
+}
+
+#[test]
+fn damaged_nodes_are_refused_by_name() {
+    for (text, attributes, says) in [
+        ("Add x -> y", vec![], "y (Add): it has 1 operands, where it takes 2\n"),
+        ("Relu x x x -> y", vec![], "y (Relu): it has 3 operands, where it takes 1\n"),
+        ("Concat -> y", vec![], "y (Concat): it has 0 operands, where it takes 1 or more\n"),
+        ("Sub _ x -> y", vec![], "y (Sub): its operand 1 is left out, which it needs\n"),
+        ("Relu x -> x", vec![], "x (Relu): it makes `x`, which is there already\n"),
+        (
+            "Softmax x -> y",
+            vec![text_attribute("axis", "1")],
+            "y (Softmax): its attribute `axis` is not of the type INT\n",
+        ),
+        (
+            "MaxPool x -> y",
+            vec![text_attribute("strides", "2")],
+            "y (MaxPool): its attribute `strides` is not of the type INTS\n",
+        ),
+        ("LRN x -> y", vec![int("alpha", 1)], "y (LRN): its attribute `alpha` is not of the type FLOAT\n"),
+    ] {
+        assert_eq!(refused(import(None, Some(17), &[node(text, &attributes)])), says);
+    }
+    let twice = [node("Relu x -> y", &[]), node("Neg x -> y", &[])];
+    assert_eq!(refused(import(None, Some(17), &twice)), "y (Neg): it makes `y`, which is there already\n");
+    let tensors = [node("Relu x -> y", &[]), constant("c", &[1]), constant("c", &[2])];
+    assert!(refused(import(None, Some(17), &tensors)).contains("`c` is there twice"));
+}
+
+#[test]
+fn an_operator_set_is_known() {
+    let made = |opset| import(None, opset, &[node("Relu x -> y", &[])]);
+    assert!(refused(made(None)).contains("names no operator set"));
+    for version in [-1, 0, 28, 999] {
+        let says = format!("its operator set is {version}, where those from 1 to 27 are known");
+        assert_eq!(refused(made(Some(version))), says);
+    }
+    assert!([1, 7, 27].into_iter().all(|version| made(Some(version)).is_ok()));
 }

@@ -27,6 +27,9 @@ pub enum ImportError {
     /// The graph's inputs or outputs are not those of a network.
     #[error("{0}")]
     Ports(String),
+    /// The operator set is missing or unknown.
+    #[error("{0}")]
+    Opset(String),
     /// An input leaves sizes open.
     #[error("its input `{name}` leaves sizes open: {dims}")]
     Open {

@@ -1,12 +1,15 @@
 //! A model as nodes between named values, functions inlined, initialisers read.
 
 use super::super::error::ImportError;
+use super::super::proto::attribute_proto::AttributeType;
 use super::super::proto::tensor_shape_proto::dimension::Value as Size;
 use super::super::proto::type_proto::Value as TypeValue;
-use super::super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use super::super::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use super::external::Files;
-use super::functions;
 use super::tensor::{self, Const};
+use super::{faults, functions};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -15,6 +18,9 @@ use std::rc::Rc;
 
 /// Most nodes of a graph, functions inlined.
 pub const MOST_NODES: usize = 100_000;
+
+/// The newest set of ONNX's operators that is known: that of onnx 1.22.
+const NEWEST: i64 = 27;
 
 /// A node: an operator on named values.
 #[derive(Clone, Debug)]
@@ -60,19 +66,27 @@ impl Node {
         self.attributes.get(name)
     }
 
-    /// Returns all attributes.
+    /// Goes through all attributes with their names.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &AttributeProto)> {
+        self.attributes.iter()
+    }
+
+    /// Returns all attributes, to be changed.
     pub fn attributes(&mut self) -> &mut BTreeMap<String, AttributeProto> {
         &mut self.attributes
     }
 
     /// Returns a whole number.
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.attribute(name)?.i
+        let a = self.attribute(name)?;
+        // Some programs leave out a number that is 0.
+        a.i.or_else(|| (a.r#type() == AttributeType::Int).then_some(0))
     }
 
     /// Returns a float.
     pub fn float(&self, name: &str) -> Option<f32> {
-        self.attribute(name)?.f
+        let a = self.attribute(name)?;
+        a.f.or_else(|| (a.r#type() == AttributeType::Float).then_some(0.0))
     }
 
     /// Returns a list of whole numbers.
@@ -145,23 +159,29 @@ impl Net {
     /// Takes a model apart.
     pub fn of(model: ModelProto, folder: Option<&Path>) -> Result<Net, ImportError> {
         let mut files = Files::of(folder);
-        let own = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-        let opset = model.opset_import.iter().find(|o| own(o.domain())).map(|o| o.version());
         let producer = model.producer_name().to_string();
         let metadata = model.metadata_props.iter().map(|e| (e.key().into(), e.value().into())).collect();
         let Some(graph) = model.graph else { return Err(ImportError::Damaged("it holds no graph".into())) };
+        let opset = opset(&model.opset_import)?;
         let mut constants = HashMap::new();
         for initialiser in &graph.initializer {
-            constants.insert(initialiser.name().to_string(), Rc::new(tensor::read(initialiser, &mut files)?));
+            let (name, tensor) = (initialiser.name(), tensor::read(initialiser, &mut files)?);
+            if constants.insert(name.to_string(), Rc::new(tensor)).is_some() {
+                return Err(ImportError::tensor(name, "is there twice"));
+            }
         }
         if !graph.sparse_initializer.is_empty() {
             return Err(ImportError::Ports("it holds sparse tensors, which are not read".into()));
         }
         let nodes = functions::inlined(graph.node, &model.functions)?;
+        let known = graph.input.iter().map(|i| i.name().to_string()).chain(constants.keys().cloned());
+        let faults = faults::of(&nodes, known);
+        if !faults.is_empty() {
+            return Err(ImportError::Refused(faults));
+        }
         let inputs = graph.input.iter().filter(|i| !constants.contains_key(i.name())).map(port).collect();
         let outputs = graph.output.iter().map(port).collect();
         let name = graph.name.unwrap_or_default();
-        let opset = opset.unwrap_or(1);
         Ok(Net { name, producer, opset, nodes, constants, inputs, outputs, metadata })
     }
 
@@ -201,6 +221,19 @@ impl Net {
         self.nodes = order.into_iter().filter_map(|i| nodes[i].take()).collect();
         Ok(())
     }
+}
+
+/// Returns the version of ONNX's own operators, by which the nodes are read.
+fn opset(sets: &[OperatorSetIdProto]) -> Result<i64, ImportError> {
+    let own = |set: &&OperatorSetIdProto| set.domain().is_empty() || set.domain() == "ai.onnx";
+    let versions: BTreeSet<i64> = sets.iter().filter(own).map(OperatorSetIdProto::version).collect();
+    let wrong = match versions.iter().copied().collect::<Vec<_>>()[..] {
+        [version] if (1..=NEWEST).contains(&version) => return Ok(version),
+        [] => "it names no operator set of ONNX, by which its nodes are to be read".to_string(),
+        [version] => format!("its operator set is {version}, where those from 1 to {NEWEST} are known"),
+        _ => format!("it names several operator sets of ONNX: {versions:?}"),
+    };
+    Err(ImportError::Opset(wrong))
 }
 
 fn port(info: &ValueInfoProto) -> Port {

@@ -113,6 +113,11 @@ impl<'a> Writer<'a> {
                 names.insert(layer.value, layer.name.clone());
             }
         }
+        // Prepared images would have the name of the input that they are made of.
+        let input = |id: &NodeId| matches!(graph.op(*id), Operator::Input(_));
+        let inputs: BTreeSet<String> = names.iter().filter(|(id, _)| input(id)).map(|(_, name)| name.clone()).collect();
+        let twice = names.iter_mut().filter(|(id, name)| !input(id) && inputs.contains(*name));
+        twice.for_each(|(_, name)| name.push_str(".prepared"));
         let functions = export.model.layers.iter().map(|layer| (layer.value, layer.function.as_str())).collect();
         Writer { export, names, functions, nodes: vec![], constants: vec![], known: BTreeSet::new() }
     }
