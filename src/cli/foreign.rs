@@ -4,6 +4,7 @@ use super::model_file::result;
 use super::options::GlobalOptions;
 use super::output::{Done, Failure, usage};
 use ninc::front;
+use ninc::front::diag::{Diagnostic, Severity};
 use ninc::io::onnx::error::ImportError;
 use ninc::io::onnx::{self, Imported};
 use ninc::io::torch::{self, StateDict, TorchError};
@@ -144,22 +145,42 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
         None => imported.metadata.get("classes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
     };
     let unprepared = prepare.as_deref() == Some("none");
-    let text = text(path, &imported, prepare.as_deref(), resize);
+    // Pictures are asked for by `--resize`; else numbers that can be none are read as arrays.
+    let pictures = matches!(imported.input[..], [1 | 3, _, _]) || options.resize.is_some();
+    let resize = resize.filter(|_| pictures);
+    let text = text(path, &imported, prepare.as_deref(), resize, pictures);
     let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
     Ok(Foreign { text, tensors: imported.written.tensors, classes, unprepared })
 }
 
 /// The whole model file.
-fn text(path: &Path, imported: &Imported, prepare: Option<&str>, resize: Option<String>) -> String {
+fn text(path: &Path, imported: &Imported, prepare: Option<&str>, resize: Option<String>, pictures: bool) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control(), " "));
     let mut text = format!("//! Imported from {}.\n\n{}", name.unwrap_or_default(), imported.written.text);
     if prepare.is_some() || resize.is_some() {
         let resize = resize.map(|how| format!(", resize = \"{how}\"")).unwrap_or_default();
         let prepare =
             prepare.filter(|list| *list != "none").map(|list| format!("prepare = {list}\n")).unwrap_or_default();
-        text += &format!("\ndata {{\nsource = folder(\"data\"{resize})\n{prepare}}}\n");
+        let source = if pictures { format!("folder(\"data\"{resize})") } else { "npz(\"data.npz\")".into() };
+        text += &format!("\ndata {{\nsource = {source}\n{prepare}}}\n");
     }
     text
+}
+
+/// Says what is wrong with a network's text, which nobody wrote: by the layer, without the number of a line.
+pub fn told(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
+    let one = |d: &Diagnostic| {
+        let start = d.span.start.min(text.len());
+        let first = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        let line = text.get(first..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let line = line.trim().trim_start_matches("|> ").split_whitespace().collect::<Vec<_>>().join(" ");
+        let help = d.help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
+        match d.severity {
+            Severity::Error => format!("error: {file} cannot be imported: `{line}`: {}{help}\n", d.message),
+            Severity::Warning => format!("warning: {file}: `{line}`: {}{help}\n", d.message),
+        }
+    };
+    diagnostics.iter().map(one).collect()
 }
 
 /// Reads names, one a line.

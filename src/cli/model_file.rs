@@ -35,7 +35,11 @@ impl GlobalOptions {
         let file = path.display().to_string();
         let (model, diagnostics) = front::load(&text, &file, &self.set);
         if !diagnostics.is_empty() {
-            output::coloured(render(&diagnostics, &text, &file, self.color_stderr()).trim_end_matches('\n'));
+            let told = match foreign::is(path) {
+                true => foreign::told(&file, &text, &diagnostics),
+                false => render(&diagnostics, &text, &file, self.color_stderr()),
+            };
+            output::coloured(told.trim_end_matches('\n'));
         }
         match model {
             Some(model) => {

@@ -1,7 +1,12 @@
 //! ONNX files with faults, or with more than the language has: each is refused by its node's name, none is guessed.
 
+use crate::cli::{Place, texts};
 use ninc::io::onnx::error::ImportError;
 use ninc::io::onnx::{self, Imported};
+use ninc_runtime::Tensor;
+use ninc_runtime::store::System;
+use ninc_runtime::weights::Weights;
+use std::fs;
 use std::path::Path;
 
 /// A field of a message that holds bytes.
@@ -66,10 +71,15 @@ fn port(tag: u8, name: &str, batch: Option<i64>, image: &[i64]) -> Vec<u8> {
 
 /// Imports a graph from `x`, images `[4, 7, 9]`, to `y`.
 fn import(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Result<Imported, ImportError> {
+    onnx::import(model(batch, opset, parts), Path::new("net.onnx"), None)
+}
+
+/// The file of such a graph.
+fn model(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Vec<u8> {
     let ports = [port(11, "x", batch, &[4, 7, 9]), port(12, "y", batch, &[4, 7, 9])].concat();
     let graph = field(7, &[parts.concat(), ports].concat());
     let sets = opset.map_or_else(Vec::new, |version| field(8, &number(2, version)));
-    onnx::import([number(1, 8), graph, sets].concat(), Path::new("net.onnx"), None)
+    [number(1, 8), graph, sets].concat()
 }
 
 /// What is said about the node or the file.
@@ -196,4 +206,51 @@ fn an_operator_set_is_known() {
         assert_eq!(refused(made(Some(version))), says);
     }
     assert!([1, 7, 27].into_iter().all(|version| made(Some(version)).is_ok()));
+}
+
+#[test]
+fn the_text_holds_only_numbers_that_the_language_reads() {
+    let pads = constant("pads", &[0, 0, 1, 1, 0, 0, 1, 1]);
+    // A scalar of float32: minus infinity.
+    let bytes = f32::NEG_INFINITY.to_le_bytes();
+    let lowest = field(5, &[number(2, 1), field(9, &bytes), field(8, b"low")].concat());
+    let kernel = field(5, &[field(1, b"kernel_shape"), number(8, 3), number(8, 3), vec![0xa0, 0x01, 7]].concat());
+    let pad = node("Pad x pads low -> p", &[]);
+    let constants = [pads, lowest].concat();
+    let pooled = [pad.clone(), node("MaxPool p -> y", &[kernel]), constants.clone()];
+    let text = import(None, Some(17), &pooled).expect("imported").written.text;
+    assert!(text.contains("max_pool") && !text.contains("inf"), "{text}");
+    let said = refused(import(None, Some(17), &[pad, node("Relu p -> y", &[]), constants]));
+    assert!(said.starts_with("p (Pad): it needs the number -inf"), "{said}");
+}
+
+/// What the language refuses of a network's text is said without the line, which nobody wrote.
+#[test]
+fn the_text_that_nobody_wrote_has_no_lines() {
+    let place = Place::new();
+    let slope =
+        field(5, &[field(1, b"alpha"), vec![0x15], (-0.5f32).to_le_bytes().to_vec(), vec![0xa0, 0x01, 1]].concat());
+    let file = model(None, Some(17), &[node("LeakyRelu x -> y", &[slope])]);
+    fs::write(place.path("net.onnx"), file).expect("written");
+    let (_, said) = texts(&place.ninc(&["inspect", "net.onnx"]));
+    assert!(
+        said.contains("net.onnx cannot be imported: `x |> leaky_relu(slope = -0.5) as y`: ") && !said.contains("onnx:"),
+        "{said}"
+    );
+    // Features are no pictures.
+    let text = "network n { input x: [64]  x |> linear(features = 3) }";
+    fs::write(place.path("flat.nin"), format!("{text}\ndata {{ source = npz(\"d.npz\")  prepare = [scale(0.5)] }}"))
+        .expect("written");
+    let mut random = ninc_runtime::philox::Stream::new(1, 0, 0);
+    let mut weights = Weights::default();
+    for (name, dims) in [("linear1.weight", vec![3, 64]), ("linear1.bias", vec![3])] {
+        let values = (0..dims.iter().product()).map(|_| random.normal()).collect();
+        weights.tensors.insert(name.into(), Tensor::new(&dims, values).expect("fits"));
+    }
+    weights.write(&place.path("flat.safetensors"), &System).expect("written");
+    place.good(&["export", "flat.nin", "--weights", "flat.safetensors", "-o", "flat.onnx"]);
+    place.good(&["import", "flat.onnx", "-o", "back.nin", "--prepare", "[scale(0.5)]"]);
+    let back = fs::read_to_string(place.path("back.nin")).expect("a model");
+    assert!(back.contains("npz(\"data.npz\")") && back.contains("scale(0.5)"), "{back}");
+    place.bad_or_said(1, &["inspect", "flat.onnx", "--resize", "crop"], "pictures have 1 or 3 channels");
 }

@@ -21,6 +21,8 @@ use std::path::Path;
 pub struct Imported {
     /// The network's text with its tensors.
     pub written: Written,
+    /// The sizes of the input's images.
+    pub input: Vec<usize>,
     /// The file's texts.
     pub metadata: BTreeMap<String, String>,
 }
@@ -35,5 +37,6 @@ pub fn import(bytes: Vec<u8>, path: &Path, open: Option<&[usize]>) -> Result<Imp
     let sheet = map::map(&net, &path.file_stem().unwrap_or_default().to_string_lossy(), open)?;
     let metadata = std::mem::take(&mut net.metadata);
     drop(net);
-    Ok(Imported { written: sheet.write(!ours), metadata })
+    let input = sheet.layers.first().map(|layer| layer.dims.clone()).unwrap_or_default();
+    Ok(Imported { written: sheet.write(!ours), input, metadata })
 }

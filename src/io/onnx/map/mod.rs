@@ -112,7 +112,8 @@ pub fn map(net: &Net, file: &str, open: Option<&[usize]>) -> Result<Sheet, Impor
                 super::read::tensor::MOST
             )));
         }
-        let made = map.node(node);
+        let before = map.sheet.layers.len();
+        let made = map.node(node).and_then(|values| map.writable(before).map(|()| values));
         let made = made.and_then(|values| {
             match values.len() < node.outputs.iter().rposition(|o| !o.is_empty()).map_or(0, |p| p + 1) {
                 true if map.needed(node, values.len()) => Err("one of its further results is used".into()),

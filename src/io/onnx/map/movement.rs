@@ -2,6 +2,7 @@
 //! layer for it, a convolution with fixed weights does it, for rows and then for columns.
 
 use super::super::read::Node;
+use super::pool::LOWEST;
 use super::reduce::axes_of;
 use super::view::{View, product};
 use super::{Map, Mapped, Value, tensor};
@@ -83,6 +84,7 @@ impl<'n> Map<'n> {
             Some(c) => c.scalar().ok_or("its value is not one number")?,
             None => node.float("value").unwrap_or(0.0),
         };
+        let value = if value == f32::NEG_INFINITY && self.only_pooled(node) { LOWEST } else { value };
         let mode = node.text("mode").unwrap_or_else(|| "constant".into());
         let mut sides = vec![(0i64, 0i64); rank];
         axes.iter().enumerate().for_each(|(i, &axis)| sides[axis] = (given[i], given[axes.len() + i]));
@@ -96,6 +98,13 @@ impl<'n> Map<'n> {
             return self.remapped(&x, &sides, &mode, value);
         }
         self.bordered(&x, &sides, value)
+    }
+
+    /// Are all users of a node's result pools of maxima, which take the least number as they take minus infinity?
+    fn only_pooled(&self, node: &Node) -> bool {
+        let Some(name) = node.outputs.first() else { return false };
+        let pools = self.net.nodes.iter().filter(|n| n.op == "MaxPool" && n.input(0) == Some(name)).count();
+        pools > 0 && self.uses.get(name.as_str()) == Some(&pools)
     }
 
     /// Adds numbers around rows and columns.

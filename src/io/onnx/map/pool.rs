@@ -125,4 +125,4 @@ impl Map<'_> {
 /// Most cells of all windows of an axis.
 const MOST_TAPS: usize = 1 << 22;
 /// The least number that `pad` takes.
-const LOWEST: f32 = -1e30;
+pub(super) const LOWEST: f32 = -1e30;
