@@ -112,7 +112,8 @@ impl GlobalOptions {
         }
     }
 
-    /// Returns these options for a command that trains: compiled for the caches that are this machine's own.
+    /// Returns these options for a command that trains: compiled for the caches that are this machine's own, and for
+    /// bits that every processor with the same instructions has.
     pub fn for_training(&self) -> GlobalOptions {
         GlobalOptions { training: true, ..self.clone() }
     }
@@ -237,6 +238,8 @@ impl GlobalOptions {
             ));
         }
         let cache = if self.training { target::own_caches(host.cache) } else { host.cache };
+        // What is computed beside a training, its preparation too, has the bits of any processor that may resume it.
+        let host = if self.training { host.with_cpu(|cpu| cpu.parts = false) } else { host };
         Ok(Options {
             target: Some(Target { algorithm, cache: self.caches.unwrap_or(cache), ..host }),
             precision: self.precision(),
