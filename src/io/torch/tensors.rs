@@ -88,7 +88,7 @@ impl View {
     }
 
     /// Reads its elements, last dimension fastest.
-    pub fn numbers(&self, storage: &[u8]) -> Result<Vec<f32>, String> {
+    pub(super) fn numbers(&self, storage: &[u8]) -> Result<Vec<f32>, String> {
         let width = self.kind.width();
         let count = self.elements().ok_or("is too large")?;
         let steps = self.size.iter().zip(&self.stride);

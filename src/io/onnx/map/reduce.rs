@@ -78,7 +78,7 @@ impl Map<'_> {
 }
 
 /// Returns axes counted from the front, each once, in order.
-pub fn axes_of(given: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+pub(super) fn axes_of(given: &[i64], rank: usize) -> Result<Vec<usize>, String> {
     let axis = |&axis: &i64| {
         let from_front = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
         from_front.and_then(|a| usize::try_from(a).ok()).filter(|a| *a < rank)
