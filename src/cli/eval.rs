@@ -13,7 +13,6 @@ use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Pixels, Sets, channel_order};
 use ninc_runtime::train::evaluate::{Evaluation, evaluate};
-use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
 mod answers;
@@ -85,7 +84,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let weights = weights_path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
+    let weights = args.renames.read_if_any(weights_path.as_ref())?;
     let from = weights_path.as_ref().unwrap_or(&args.file);
     let weights = global.with_numbers(&model, weights)?;
     let model = global.with_formats(&model, weights.formats.as_ref());

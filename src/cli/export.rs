@@ -5,16 +5,15 @@ use super::foreign;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
 use super::preparation::{self, Data};
-use super::programs::find_weights;
+use super::programs::{find_weights, parameters};
 use super::weights::Renames;
 use ninc::graph::Graph;
 use ninc::io::onnx::{self, Export};
 use ninc::model::Model;
-use ninc::ops::Operator;
+use ninc::pipeline;
 use ninc::prepare;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::Preparation;
-use ninc_runtime::init::{Init, Parameter};
 use ninc_runtime::spec::{Prepare, Resize};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
@@ -55,14 +54,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let read: Vec<_> = [Some(&args.file), path.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
     output::not_read(&[("--out", &args.out)], &read)?;
-    if args.out.exists() && !args.overwrite {
-        return Err(usage(format!("{} is there already", args.out.display()), "`--overwrite` replaces it"));
-    }
+    output::not_there(&args.out, args.overwrite)?;
     if !onnx::OPSETS.contains(&args.opset) {
         let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
         return Err(usage(format!("--opset {} is not written", args.opset), format!("{first} to {last} are")));
     }
-    let mut weights = path.as_ref().map_or_else(|| Ok(Weights::default()), |path| args.renames.read(path))?;
+    let mut weights = args.renames.read_if_any(path.as_ref())?;
     if weights.formats.is_some() {
         let file = path.as_ref().unwrap_or(&args.file).display();
         return Err(usage(
@@ -70,7 +67,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             "export the float weights it was made from",
         ));
     }
-    weights.check(&parameters(&model), path.as_ref().unwrap_or(&args.file))?;
+    weights.check(&parameters(&pipeline::params(&model.graph)), path.as_ref().unwrap_or(&args.file))?;
     if weights.preparation.is_none() {
         weights.preparation = match (args.with_preparation, model.data.as_ref()) {
             (true, _) => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
@@ -88,21 +85,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         (None, _) => "takes numbers as they are",
     };
     output::line(&format!("{}: {layers}, operator set {}; it {prepared}", args.out.display(), args.opset))
-}
-
-/// What weights must hold for the network.
-fn parameters(model: &Model) -> Vec<Parameter> {
-    let graph = &model.graph;
-    let parameter = |id| match graph.op(id) {
-        Operator::Param(param) => Some(Parameter {
-            name: param.name.clone(),
-            dims: param.dims.clone(),
-            init: Init::Constant { value: 0.0 },
-            state: false,
-        }),
-        _ => None,
-    };
-    graph.ids().into_iter().filter_map(parameter).collect()
 }
 
 fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {

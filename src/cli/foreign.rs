@@ -218,7 +218,7 @@ fn failure(path: &Path, error: ImportError) -> Failure {
 }
 
 impl GlobalOptions {
-    /// Refuses what is about files of other programs where the file is none.
+    /// Refuses `--classes` that names more or fewer classes than the network has outputs.
     pub fn check_class_names(&self, path: &Path, model: &Model) -> Done {
         let (Some(file), true) = (&self.foreign.class_names, is(path)) else { return Ok(()) };
         let named = read(path, &self.foreign)?.classes.len();
@@ -231,6 +231,7 @@ impl GlobalOptions {
         }
     }
 
+    /// Refuses options about networks of other programs for a model file.
     pub fn refuse_foreign(&self, path: &Path) -> Done {
         let ForeignOptions { prepare, resize, class_names, open_shape } = &self.foreign;
         let given = [
@@ -248,7 +249,7 @@ impl GlobalOptions {
         }
     }
 
-    /// Refuses pictures for a network of which nobody says how they are prepared.
+    /// Refuses pictures where neither the network's file nor an option says how they are prepared.
     pub fn need_preparation(&self, path: &Path, prepared: bool) -> Done {
         if prepared || !is(path) || read(path, &self.foreign)?.unprepared {
             return Ok(());

@@ -52,7 +52,7 @@ pub fn files(path: &Path) -> Done<Option<Vec<PathBuf>>> {
     }
 }
 
-/// What lies in a folder under names that fit a pattern; nothing where it is no folder.
+/// Returns the entries of a folder whose names fit a pattern; none for what is not a folder.
 fn entries(folder: &Path, pattern: &OsStr) -> Done<Vec<PathBuf>> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if !here.is_dir() {

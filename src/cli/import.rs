@@ -34,9 +34,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let outputs: [(&str, &Path); 2] = [("--out", &args.out), ("--out", &weights)];
     output::not_read(&outputs, &[&args.file])?;
-    if let Some((_, there)) = outputs.iter().find(|(_, path)| !args.overwrite && path.exists()) {
-        return Err(usage(format!("{} is there already", there.display()), "`--overwrite` replaces it"));
-    }
+    outputs.iter().try_for_each(|(_, path)| output::not_there(path, args.overwrite))?;
     let model = global.model(&args.file)?;
     let read = foreign::read(&args.file, &global.foreign)?;
     let preparation = preparation::of_text(&model, &args.file, Data::At(None), global)?;

@@ -125,6 +125,14 @@ pub fn not_read(outputs: &[(&str, &Path)], inputs: &[&Path]) -> Done {
     Ok(())
 }
 
+/// Refuses to replace a file that is there, unless that was asked for.
+pub fn not_there(path: &Path, overwrite: bool) -> Done {
+    match path.exists() && !overwrite {
+        true => Err(usage(format!("{} is there already", path.display()), "`--overwrite` replaces it")),
+        false => Ok(()),
+    }
+}
+
 /// Lays out columns side by side; numbers (`-` where there is none) to the right. The first row is the heading.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -175,8 +175,8 @@ fn arrays(args: &Args) -> Vec<(&str, &Path)> {
     args.output.iter().map(|path| ("--output", path.as_path())).chain(dumps).collect()
 }
 
-/// What the network's results are, and of which classes; a network without one number a class still has a result to
-/// write.
+/// Says what the network's results are, and names their classes; `None` for a network whose result is not one number a
+/// class, which can still be written.
 fn scored(args: &Args, model: &Model, weights: &Weights, from: &Path) -> Done<Option<(Scores, Classes)>> {
     match result(model) {
         Ok((_, scores, _)) => Ok(Some((scores, classes::of_weights(model, weights, from)?))),

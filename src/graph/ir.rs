@@ -115,6 +115,11 @@ impl Graph {
         self.nodes.node_indices().map(NodeId).collect()
     }
 
+    /// Finds the value of this name.
+    pub fn named(&self, name: &str) -> Option<NodeId> {
+        self.ids().into_iter().find(|&id| self.node(id).name.as_deref() == Some(name))
+    }
+
     /// Users of a value, each once, in order of creation.
     pub fn users(&self, id: NodeId) -> Vec<NodeId> {
         let mut users: Vec<NodeId> =

@@ -200,7 +200,7 @@ impl MicroKernelBuilder {
         self.op(Op::Select { mask, then, otherwise })
     }
 
-    /// Lanes of the lower or upper halves by turns, see [`Op::Zip`].
+    /// Interleaves the lanes of the lower or upper halves, see [`Op::Zip`].
     pub fn zip(&mut self, left: Val, right: Val, high: bool) -> Val {
         self.op(Op::Zip { left, right, high })
     }

@@ -19,7 +19,7 @@ pub enum Method {
     },
     /// Sums of products of float32 in parts.
     Split {
-        /// Products of parts for one product.
+        /// Products of bf16 that are computed for one of float32.
         products: usize,
     },
     /// Any other kernel, by what it does.

@@ -87,6 +87,13 @@ pub struct Cpu {
     pub parts: bool,
 }
 
+impl Cpu {
+    /// A processor with vectors of `isa`, and none of the optional instructions.
+    const fn plain(isa: Isa) -> Cpu {
+        Cpu { isa, bf16: false, vnni: false, tiles: false, parts: false }
+    }
+}
+
 impl Target {
     /// 128-bit vectors with or without fused multiply-add, common cache sizes.
     pub fn portable(fma: bool) -> Target {
@@ -97,7 +104,7 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             batch: Batch::Throughput,
-            machine: Machine::Cpu(Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false, parts: false }),
+            machine: Machine::Cpu(Cpu::plain(Isa::Portable)),
         }
     }
 
@@ -121,10 +128,14 @@ impl Target {
         })
     }
 
+    /// Says whether steps of training multiply on tiles: not where Winograd's form, which reads float32, was asked for.
+    pub fn trains_on_tiles(&self) -> bool {
+        self.cpu().tiles && self.algorithm != Algorithm::Winograd
+    }
+
     /// A processor with vectors of `isa`, and none of its optional instructions.
     pub fn with_vectors(self, isa: Isa) -> Target {
-        let target =
-            Target { machine: Machine::Cpu(Cpu { isa, bf16: false, vnni: false, tiles: false, parts: false }), ..self };
+        let target = Target { machine: Machine::Cpu(Cpu::plain(isa)), ..self };
         match isa {
             Isa::Portable => target,
             Isa::Avx2 => Target { lanes: 8, fma: true, ..target },
@@ -136,7 +147,7 @@ impl Target {
     pub fn cpu(&self) -> Cpu {
         match self.machine {
             Machine::Cpu(cpu) => cpu,
-            Machine::Gpu(_) => Cpu { isa: Isa::Portable, bf16: false, vnni: false, tiles: false, parts: false },
+            Machine::Gpu(_) => Cpu::plain(Isa::Portable),
         }
     }
 
@@ -205,9 +216,10 @@ impl Target {
     pub fn host_with(isa: Isa) -> Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
         let portable = Target { cache, ..Target::portable(host_fma()) };
+        let plain = Cpu { vnni: host_vnni(isa), ..Cpu::plain(isa) };
         let machine = match isa {
-            Isa::Avx512 => Cpu { isa, bf16: host_bf16(), vnni: host_vnni(isa), tiles: host_tiles(), parts: false },
-            _ => Cpu { isa, bf16: false, vnni: host_vnni(isa), tiles: false, parts: false },
+            Isa::Avx512 => Cpu { bf16: host_bf16(), tiles: host_tiles(), ..plain },
+            _ => plain,
         };
         Target { machine: Machine::Cpu(machine), ..portable.with_vectors(isa) }
     }
@@ -252,8 +264,8 @@ fn host_fma() -> bool {
 /// Bytes of the last level of cache that count for each of the processors that share it.
 const SHARE: usize = 4 << 20;
 
-/// The sizes of caches that a training counts on: of the last level of a server, which a virtual machine sees whole,
-/// the share of this machine's processors. What they leave in it for others is soon gone.
+/// The sizes of caches that a training counts on. A virtual machine sees a server's last level whole, whose other parts
+/// its neighbours fill: of that level 4 MiB count for each processor of this machine that shares it.
 pub fn own_caches([first, second, last]: [usize; 3]) -> [usize; 3] {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index3/shared_cpu_list");
     let share = list.ok().and_then(|list| listed(list.trim())).map_or(last, |processors| processors * SHARE);

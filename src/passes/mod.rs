@@ -3,6 +3,7 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::reshape::Reshape;
 use crate::ops::source::Input;
 use crate::types::{DType, Format};
 use error::PassError;
@@ -110,6 +111,15 @@ fn step_input(graph: &mut Graph, role: Role) -> Result<NodeId, PassError> {
         _ => (DType::F32, false, vec![]),
     };
     Ok(graph.add(Input { name: format!("@{}", role.name()), role, dtype, batched, dims }, &[])?)
+}
+
+/// Returns scores as a vector with one number a class; `None` where their shape is another.
+fn class_vector(graph: &mut Graph, scores: NodeId) -> Result<Option<NodeId>, PassError> {
+    Ok(match graph.ty(scores).dims[..] {
+        [_] => Some(scores),
+        [classes, 1, 1] => Some(graph.add(Reshape { dims: vec![classes] }, &[scores])?),
+        _ => None,
+    })
 }
 
 /// Names a value unless another has that name.

@@ -1,11 +1,10 @@
 //! How a class's score changes with a value inside the network: for maps that show where a network sees what it says.
 
 use super::error::PassError;
-use super::{autodiff, dce, inference, step_input};
-use crate::graph::{Graph, NodeId};
+use super::{autodiff, class_vector, dce, inference, step_input};
+use crate::graph::Graph;
 use crate::ops::arithmetic::Mul;
 use crate::ops::cross_entropy::OneHot;
-use crate::ops::reshape::Reshape;
 use crate::ops::softmax::scores;
 use ninc_runtime::plan::Role;
 
@@ -18,9 +17,8 @@ pub const GRADIENT: &str = "@gradient";
 /// score (before a softmax) of each image's class. Classes are an input with the role of labels. Layers compute as they
 /// do at inference.
 pub fn run(graph: &mut Graph, name: &str) -> Result<(), PassError> {
-    let named = |graph: &Graph, id: &NodeId| graph.node(*id).name.as_deref() == Some(name);
     let missing = || PassError::Network(format!("the network has no value `{name}`"));
-    let value = graph.ids().into_iter().find(|id| named(graph, id)).ok_or_else(missing)?;
+    let value = graph.named(name).ok_or_else(missing)?;
     let result = graph.outputs.first().map(|&(_, id)| scores(graph, id));
     let result = result.ok_or_else(|| PassError::Network("the network has no result".into()))?;
     // Outputs are carried along by what replaces them.
@@ -28,10 +26,8 @@ pub fn run(graph: &mut Graph, name: &str) -> Result<(), PassError> {
     inference::run(graph)?;
     let (result, value) = (graph.outputs[0].1, graph.outputs[1].1);
     let classes = graph.ty(result).elements();
-    let flat = match graph.ty(result).dims.len() {
-        1 => result,
-        _ => graph.add(Reshape { dims: vec![classes] }, &[result])?,
-    };
+    let what = || PassError::Network("the network's result is not one number per class".into());
+    let flat = class_vector(graph, result)?.ok_or_else(what)?;
     let labels = step_input(graph, Role::Labels)?;
     let chosen = graph.add(OneHot { classes, smoothing: 0.0 }, &[labels])?;
     let score = graph.add(Mul {}, &[flat, chosen])?;

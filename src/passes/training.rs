@@ -2,12 +2,11 @@
 //! as graph values. Nothing of a step happens outside the graph but feeding it.
 
 use super::error::PassError;
-use super::{autodiff, dce, optimizer, step_input};
+use super::{autodiff, class_vector, dce, optimizer, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::arithmetic::{Add, Mul, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
-use crate::ops::reshape::Reshape;
 use crate::ops::softmax::scores;
 use crate::ops::{Operator, TrainCx};
 use ninc_runtime::plan::Role;
@@ -71,14 +70,8 @@ fn per_image_loss(
 ) -> Result<(NodeId, NodeId), PassError> {
     let (ty, weighted) = (graph.ty(result).clone(), recipe.class_weights.is_some());
     let classes = ty.elements();
-    let logits = match ty.dims.as_slice() {
-        [_] => result,
-        [_, 1, 1] => graph.add(Reshape { dims: vec![classes] }, &[result])?,
-        _ => {
-            let what = format!("cross entropy needs one number per class, the network's result is {ty}");
-            return Err(PassError::Network(what));
-        }
-    };
+    let what = || PassError::Network(format!("cross entropy needs one number per class, the network's result is {ty}"));
+    let logits = class_vector(graph, result)?.ok_or_else(what)?;
     let own = target(graph, Role::Labels, classes, recipe.label_smoothing)?;
     let other = mixed.then(|| target(graph, Role::Partners, classes, recipe.label_smoothing)).transpose()?;
     let each = match (weighted, other) {

@@ -21,7 +21,7 @@ pub use cpu::peak;
 pub use device::Device;
 pub use options::Options;
 pub use program::{Compiled, Kernels, Program};
-pub use report::{ParamInfo, Report, multiply_adds};
+pub use report::{ParamInfo, Report, multiply_adds, params};
 pub use stage::{Dump, Emit, Stage};
 
 use crate::graph::Graph;

@@ -59,8 +59,8 @@ pub fn multiply_adds(graph: &Graph) -> u64 {
     graph.ids().iter().map(work).sum()
 }
 
-/// Parameters in the order of their nodes, states last.
-pub(super) fn params(graph: &Graph) -> Vec<ParamInfo> {
+/// Returns the parameters of a graph in the order of their nodes, states last.
+pub fn params(graph: &Graph) -> Vec<ParamInfo> {
     let mut params: Vec<ParamInfo> = Vec::new();
     for id in graph.ids() {
         if let Operator::Param(p) = graph.op(id) {

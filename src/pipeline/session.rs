@@ -6,7 +6,7 @@ use super::opencl::OpenCl;
 use super::report::{self, ParamInfo, Report};
 use super::{Device, Dump, Emit, Kernels, Mode, Options, Program, Stage};
 use crate::graph::engine::Interpreter;
-use crate::graph::{Graph, NodeId, text, verify};
+use crate::graph::{Graph, text, verify};
 use crate::lower::target::Target;
 use crate::lower::{LowerError, cost};
 use crate::model::Model;
@@ -241,10 +241,6 @@ impl<'a> Session<'a> {
     }
 }
 
-fn named(graph: &Graph, name: &str) -> Option<NodeId> {
-    graph.ids().into_iter().find(|id| graph.node(*id).name.as_deref() == Some(name))
-}
-
 fn is_output(graph: &Graph, name: &str) -> bool {
     graph.outputs.iter().any(|(output, _)| output == name)
 }
@@ -269,7 +265,7 @@ fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
         if is_output(graph, name) {
             continue;
         }
-        let Some(id) = named(graph, name) else {
+        let Some(id) = graph.named(name) else {
             let known: Vec<String> = graph.order().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
             let help = format!("named values: {}", known.join(", "));
             return Err(Error::new(format!("the network has no value `{name}`")).with_help(help));
@@ -282,7 +278,7 @@ fn name_outputs(graph: &mut Graph, names: &[String]) -> Result<()> {
 /// Like [`name_outputs`], for a training step, in which not all values of a network are left.
 fn name_values(graph: &mut Graph, names: &[String]) {
     for name in names {
-        if let Some(id) = named(graph, name).filter(|_| !is_output(graph, name)) {
+        if let Some(id) = graph.named(name).filter(|_| !is_output(graph, name)) {
             graph.outputs.push((name.clone(), id));
         }
     }

@@ -4,7 +4,7 @@
 //! way into local memory.
 
 use crate::graph::{Graph, NodeId};
-use crate::lower::target::{Algorithm, Batch, Target};
+use crate::lower::target::{Batch, Target};
 use crate::ops::facts::{Reader, Storage, exact};
 use crate::types::Format;
 
@@ -18,7 +18,7 @@ fn reader(target: &Target) -> Option<Reader> {
     let cpu = target.cpu();
     match target.batch {
         _ if target.is_gpu() => Some(Reader::Gpu),
-        Batch::Training => (cpu.tiles && target.algorithm != Algorithm::Winograd).then_some(Reader::Tiles),
+        Batch::Training => target.trains_on_tiles().then_some(Reader::Tiles),
         _ => (cpu.bf16 || cpu.tiles).then_some(Reader::Inference),
     }
 }

@@ -91,7 +91,7 @@ impl Raster {
     }
 }
 
-/// Bytes that are weighted side by side: whole pixels, of one channel as of three.
+/// Bytes multiplied at a time: a multiple of 3, so that they are whole pixels of 1 and of 3 channels.
 const LANES: usize = 24;
 
 /// The rows of a picture, each to be made of another width.
@@ -109,7 +109,7 @@ impl<const CHANNELS: usize> Across<'_, CHANNELS> {
     }
 }
 
-// Compiled for several kinds of vectors, one of which is chosen as the program runs.
+// Compiled once for each width of vectors; the program takes the widest that its processor has.
 impl<const CHANNELS: usize> pulp::WithSimd for Across<'_, CHANNELS> {
     type Output = Vec<u8>;
 

@@ -48,8 +48,8 @@ pub struct Object {
     pub code_bytes: usize,
     /// Stack frames of all functions.
     frames: Vec<(FuncId, Frames)>,
-    /// Functions that Cranelift calls for operations which the target lacks: nobody has them when the library is
-    /// loaded.
+    /// Helpers of Cranelift that the code calls for operations which the target lacks. Nothing defines them, so that the
+    /// library would not load.
     missing: Arc<Mutex<Vec<String>>>,
 }
 
@@ -147,7 +147,7 @@ impl Object {
     /// Writes the object file's bytes. `at_end` is called when the code is unloaded or the program ends.
     pub fn finish(self, at_end: FuncId) -> Result<Vec<u8>, EmitError> {
         if let Some(name) = self.missing.lock().unwrap_or_else(PoisonError::into_inner).first() {
-            return Err(bug(format!("the code calls {name}, which no library has")));
+            return Err(bug(format!("the code calls {name}, a helper of Cranelift that no library has")));
         }
         let isa = isa_for(&self.triple, &self.target, Effort::Kernel)?;
         let mut product = self.module.finish();

@@ -1,6 +1,6 @@
 //! `ninc run --maps`: where in a picture the network sees each of its best classes (the paper's figure 4).
 
-use super::inputs::Images;
+use super::inputs::{Images, is_array};
 use super::{BATCH, best};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
@@ -105,7 +105,7 @@ impl Wanted {
     /// Finds the value that maps are made of, and gives it a name if it has none; `None` if maps are not asked for.
     pub fn new(args: &MapArgs, model: &mut Model) -> Done<Option<Wanted>> {
         let Some(path) = args.maps.clone() else { return Ok(None) };
-        if !is_npy(&path) {
+        if !is_array(&path) {
             sheet::check_name("--maps", &path)?;
         }
         let graph = &mut model.graph;
@@ -159,7 +159,7 @@ impl Wanted {
             _ => return Err(Error::new("the program gives nothing to make maps of").into()),
         };
         for ((maps, path), i) in all.iter().zip(run.files).zip(0..) {
-            match is_npy(path) {
+            match is_array(path) {
                 true => write_atomically(path, &npy::to_bytes(&maps.tensor()), &System)?,
                 false => drawing::sheet(&images.shown(i), dims, maps).save(path)?,
             }
@@ -198,10 +198,6 @@ fn stem(name: &str) -> String {
     };
     let stem = Path::new(&file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     stem.unwrap_or(file) + &number
-}
-
-fn is_npy(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
 }
 
 /// These channels of an image's value [N, C, H, W].
@@ -243,19 +239,15 @@ fn last_image(graph: &Graph) -> Option<NodeId> {
     Some(id).filter(|&id| !matches!(graph.op(id), Operator::Input(_)))
 }
 
+/// Finds the value of this name, which must be one of planes.
 fn named(graph: &Graph, name: &str) -> Done<NodeId> {
-    let (mut found, mut others) = (None, Vec::new());
-    for id in graph.order() {
-        let Some(own) = graph.node(id).name.as_deref() else { continue };
-        if own == name {
-            found = Some(id);
-        }
-        if is_image(graph, id) {
-            others.push(own);
-        }
-    }
-    let help = || format!("values with maps: {}", others.join(", "));
-    let id = found.ok_or_else(|| Error::new(format!("the network has no value `{name}`")).with_help(help()))?;
+    let help = || {
+        let images = graph.order().into_iter().filter(|&id| is_image(graph, id));
+        let names: Vec<&str> = images.filter_map(|id| graph.node(id).name.as_deref()).collect();
+        format!("values with maps: {}", names.join(", "))
+    };
+    let missing = || Error::new(format!("the network has no value `{name}`")).with_help(help());
+    let id = graph.named(name).ok_or_else(missing)?;
     match is_image(graph, id) {
         true => Ok(id),
         false => {

@@ -5,7 +5,7 @@ use crate::cli::options;
 use crate::cli::output::{Done, usage};
 use ninc_runtime::weights::{Weights, closest};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Renames {
@@ -48,6 +48,11 @@ impl Renames {
     /// Reads weights, with their new names.
     pub fn read(&self, path: &Path) -> Done<Weights> {
         self.apply(foreign::any_weights(path)?, path)
+    }
+
+    /// Like [`Renames::read`]; a network without parameters has no file of weights.
+    pub fn read_if_any(&self, path: Option<&PathBuf>) -> Done<Weights> {
+        path.map_or_else(|| Ok(Weights::default()), |path| self.read(path))
     }
 
     /// Gives weights from `path` their new names, one option after the other.

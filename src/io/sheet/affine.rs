@@ -113,7 +113,7 @@ impl Sheet {
         self.layers[at + 2] = plain("flatten", Args::default(), at + 1, dims);
     }
 
-    /// Makes room for so many layers before the one at `at`; users of it use the last of all.
+    /// Makes room for this number of layers before the one at `at`; what read that one reads the last of them.
     fn insert(&mut self, at: LayerId, count: usize) {
         let filler = self.layers[at].clone();
         self.layers.splice(at..at, std::iter::repeat_n(filler, count));

@@ -78,7 +78,7 @@ impl<'b> Machine<'b> {
         Ok(part)
     }
 
-    /// Reads a whole number of so many bytes.
+    /// Reads a whole number of this many bytes.
     fn number(&mut self, width: usize) -> Result<u64, TorchError> {
         let mut bytes = [0; 8];
         bytes[..width].copy_from_slice(self.take(width)?);
@@ -250,10 +250,10 @@ impl<'b> Machine<'b> {
                 (Value::Text(name), Value::Text(module)) => {
                     self.push(Value::Global(format!("{module}.{name}").into()))?
                 }
-                _ => return wrong("names a function by what is no text"),
+                _ => return wrong("names a function by what is not text"),
             },
             b'R' | 0x81 => self.call()?,
-            // The state of an object, of which nothing is taken.
+            // The state of an object: nothing of it is needed.
             b'b' => drop(self.pop()?),
             b'Q' => match self.pop()? {
                 Value::Tuple(parts) => self.push(Value::Outside(parts))?,

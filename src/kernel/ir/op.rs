@@ -125,7 +125,7 @@ pub enum Op {
         /// Taken where it is not.
         otherwise: Val,
     },
-    /// The lanes of half of two vectors by turns: those of `left` and `right` from 0 on, or from the middle on.
+    /// The interleaved lanes of the lower or upper halves of two vectors: `left`, `right`, `left`, …
     Zip {
         /// Gives the even lanes.
         left: Val,
@@ -269,7 +269,7 @@ impl Op {
             }
             Op::Zip { left, right, .. } => {
                 let (l, r) = (ty(left), ty(right));
-                rule(l == r && l.elem != Elem::Mask && l.lanes >= 4, || format!("lanes of {l} and {r} by turns"))
+                rule(l == r && l.elem != Elem::Mask && l.lanes >= 4, || format!("interleaved lanes of {l} and {r}"))
             }
             Op::Reduce { op, value } => {
                 let ty = ty(value);

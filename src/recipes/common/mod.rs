@@ -48,6 +48,11 @@ pub struct Window {
 impl Window {
     /// The window of a 1x1 convolution.
     pub const ONE: Window = Window { kernel: [1, 1], stride: [1, 1], pad: [0, 0], dilation: [1, 1] };
+
+    /// Returns the cells that `n` neighbouring windows span along dimension `d`.
+    pub fn reach(&self, d: usize, n: usize) -> usize {
+        (n - 1) * self.stride[d] + self.dilation[d] * (self.kernel[d] - 1) + 1
+    }
 }
 
 /// Activation functions that an epilogue or an elementwise kernel can apply.

@@ -10,8 +10,8 @@ const QUICK: u32 = 9;
 pub struct Huffman {
     /// Length and symbol by the next [`QUICK`] bits; a length of 0 stands for longer codes.
     quick: Vec<(u8, u8)>,
-    /// By length: the first code beyond those of this length, left-aligned in 16 bits, and what leads from a code to
-    /// its symbol.
+    /// By length: the first code beyond those of this length, left-aligned in 16 bits, and what is added to a
+    /// code to get the index of its symbol.
     longer: [(u32, i32); 17],
     symbols: Vec<u8>,
     strides: OnceCell<Strides>,
@@ -76,7 +76,7 @@ pub const BAD: &str = "its data are damaged";
 pub struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The next bits are the highest. Below those that count there may be some of the bits that follow.
+    /// The next `count` bits, from the highest down. Those below may be bits that follow already, or not.
     pub buffer: u64,
     pub count: u32,
 }

@@ -48,7 +48,7 @@ struct Walk<'a> {
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
     restart: usize,
-    /// Blocks of a sequential scan from which on it is followed by strides.
+    /// Sequential scans of at least this number of blocks are followed by strides.
     many: usize,
 }
 

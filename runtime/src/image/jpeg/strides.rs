@@ -2,14 +2,16 @@
 
 use super::bits::{Bits, Found, Huffman};
 
-/// Bits of a look.
+/// Bits that index a table of strides.
 const LOOK: u32 = 12;
-/// A stride's highest coefficient, if it is one that ends the block, and if the look says too little.
+/// The index of a block's last coefficient.
 const LAST: u16 = 63;
+/// Added to an advance where the block ends.
 const ENDS: u16 = 128;
+/// The bits do not hold a whole code: the Huffman table says what comes.
 const NONE: u16 = 512;
 
-/// Bits that are there after they were filled in, other than at the end of the data.
+/// Bits that are there after [`Bits::fill`], but at the end of the data.
 const FULL: u32 = 56;
 
 /// What a scan's next [`LOOK`] bits pass over. An entry: the number of bits, at most 27, in the lowest six, and above
@@ -74,7 +76,7 @@ pub fn block(
         if bits.count < FULL {
             return super::scan::coefficients(bits, ac, k.into());
         }
-        // Two strides are never longer than that.
+        // Two strides take at most 54 bits.
         for _ in 0..2 {
             let entry = ac_strides.next(bits);
             let next = k + (entry >> 6);

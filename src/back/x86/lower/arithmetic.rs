@@ -302,7 +302,7 @@ impl Lower<'_> {
 
     // ------------------------------------------------------------ reductions and dot products
 
-    /// Takes lanes by turns: within 128 bits, else by a permutation of both, or of their halves.
+    /// Interleaves lanes: within 128 bits, else by a permutation of both, or of their halves.
     fn zip(&mut self, left: Val, right: Val, high: bool) -> Result<VReg, EmitError> {
         let width = self.width(left);
         let (left, right) = (self.reg(left)?, self.reg(right)?);

@@ -6,6 +6,7 @@ mod quantized;
 mod reshape;
 
 pub use places::range;
+pub use reshape::target_sizes;
 
 use super::proto::tensor_proto::DataType;
 use super::read::external::Files;
@@ -18,10 +19,10 @@ const MOST: usize = 1 << 20;
 
 type Folded<T = Const> = Result<T, String>;
 
-/// Computes a node's results of its operands, of which some may be left out.
+/// Computes a node's results; an operand that the node leaves out is `None`.
 pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded<Vec<Const>> {
     if !node.domain.is_empty() {
-        return Err(format!("it is an operator of `{}`, of which only ONNX's own are read", node.domain));
+        return Err(format!("it is an operator of `{}`; only ONNX's own are read", node.domain));
     }
     let one = match node.op.as_str() {
         "Constant" => constant(node)?,

@@ -81,28 +81,40 @@ pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
 
 fn sizes(ints: Option<&[i64]>) -> Folded<Vec<usize>> {
     let sizes = ints.and_then(|ints| ints.iter().map(|&v| usize::try_from(v).ok()).collect());
-    sizes.ok_or_else(|| "its shape is no list of sizes".into())
+    sizes.ok_or_else(|| "its shape is not a list of sizes".into())
 }
 
 fn reshaped(x: &Const, target: &[i64], zeros: bool) -> Folded {
     let wrong = || format!("it makes {target:?} of a constant of {:?}", x.dims);
-    let mut dims = Vec::new();
-    for (i, &size) in target.iter().enumerate() {
-        dims.push(match size {
-            0 if !zeros => *x.dims.get(i).ok_or_else(wrong)?,
-            -1 => 1,
-            size => usize::try_from(size).map_err(|_| wrong())?,
-        });
-    }
-    let known = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(wrong)?;
-    if let Some(open) = target.iter().position(|&size| size == -1) {
-        dims[open] = x.len().checked_div(known).ok_or_else(wrong)?;
-    }
+    let dims = target_sizes(&x.dims, target, zeros).ok_or_else(wrong)?;
     let known = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     let all: Option<usize> = known.map(|_| dims.iter().product());
     match all == Some(x.len()) {
         true => Ok(x.reshaped(&dims)),
         false => Err(wrong()),
+    }
+}
+
+/// Returns the sizes that a Reshape makes of others, where it can: a 0 keeps a size unless `zeros` says that it is one,
+/// and a -1, once, is what the others leave.
+pub fn target_sizes(own: &[usize], target: &[i64], zeros: bool) -> Option<Vec<usize>> {
+    let size = |(i, &size): (usize, &i64)| match size {
+        0 if !zeros => own.get(i).copied(),
+        -1 => Some(1),
+        size => usize::try_from(size).ok(),
+    };
+    let mut sizes: Vec<usize> = target.iter().enumerate().map(size).collect::<Option<_>>()?;
+    let open: Vec<usize> = (0..target.len()).filter(|&i| target[i] == -1).collect();
+    match open[..] {
+        [] => Some(sizes),
+        [at] => {
+            let known = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|known| *known > 0)?;
+            // Sizes beside a 0 may be of any number.
+            let all = own.iter().fold(1usize, |n, &size| n.saturating_mul(size));
+            sizes[at] = all.is_multiple_of(known).then_some(all / known)?;
+            Some(sizes)
+        }
+        _ => None,
     }
 }
 

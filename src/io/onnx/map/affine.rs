@@ -39,7 +39,7 @@ impl Map<'_> {
         }
     }
 
-    /// Returns the shape `[channels, height, width]` with so many channels in which a value lies, or may lie.
+    /// Returns the shape `[channels, height, width]` that a value has, or may be given, with this number of channels.
     pub(super) fn dims_with(&self, layer: LayerId, channels: usize, rest: usize) -> Vec<usize> {
         match self.sheet.layers[layer].dims[..] {
             [c, h, w] if c == channels && h * w == rest => vec![c, h, w],

@@ -7,7 +7,7 @@ use crate::io::sheet::{Args, LayerId};
 use std::rc::Rc;
 
 impl<'n> Map<'n> {
-    /// Translates an operator of arithmetic, of which an operand at least is a value of the network.
+    /// Translates an operator of arithmetic that has a value of the network among its operands.
     pub(super) fn arithmetic(&mut self, node: &'n Node) -> Mapped {
         let two = |map: &mut Self, f: fn(&mut Self, &'n Node, &Value, &Value) -> Mapped| {
             let (a, b) = (map.operand(node, 0)?, map.operand(node, 1)?);

@@ -48,7 +48,7 @@ impl<'n> Map<'n> {
         self.marks.contains_key(name)
     }
 
-    /// Says why a constant is no result of a network.
+    /// Says why a constant cannot be the result of a network.
     pub(super) fn constant_result(&self, name: &str) -> String {
         if self.dependent(name) { DEPENDS.into() } else { "it is the same for every input".into() }
     }

@@ -83,7 +83,7 @@ pub fn known(node: &Node) -> bool {
 pub fn unknown(node: &Node) -> String {
     match node.domain.as_str() {
         "" => "the language has no counterpart of this operator".into(),
-        domain => format!("it is an operator of `{domain}`, of which only ONNX's own are read"),
+        domain => format!("it is an operator of `{domain}`; only ONNX's own are read"),
     }
 }
 
@@ -102,7 +102,7 @@ impl<'n> Map<'n> {
         }
     }
 
-    /// Translates a node of which an operand is a value of the network.
+    /// Translates a node that has a value of the network among its operands.
     pub(super) fn operator(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
         if !known(node) {
             return Err(unknown(node).into());

@@ -1,5 +1,6 @@
 //! Changes of shape, which cost nothing here, and what is known of shapes.
 
+use super::super::fold;
 use super::super::read::{Const, Node};
 use super::images::shown;
 use super::reduce::axes_of;
@@ -97,7 +98,7 @@ impl<'n> Map<'n> {
             }
             "Expand" => {
                 let target = self.needed_constant(node, 1)?;
-                let target = target.as_ints().ok_or("its shape is no list of whole numbers")?.to_vec();
+                let target = target.as_ints().ok_or("its shape is not a list of whole numbers")?.to_vec();
                 let behind = target.iter().rev().zip(x.shape.iter().rev());
                 if target.len() > rank || behind.into_iter().any(|(&t, &s)| t != 1 && t != s as i64) {
                     return Err(format!("it repeats values of {:?} to {}", x.image(), shown(target)).into());
@@ -157,24 +158,6 @@ fn refuse_cast(to: i64) -> Result<(), String> {
 /// Returns the shape that a Reshape asks for.
 fn target_shape(x: &View, target: &[i64], zeros: bool) -> Result<Vec<usize>, String> {
     let sizes = x.shape.iter().map(|&size| size as i64);
-    let wrong = || format!("it makes {} of {}", shown(target.iter().copied()), shown(sizes.clone()));
-    let mut shape = Vec::new();
-    for (i, &size) in target.iter().enumerate() {
-        shape.push(match size {
-            0 if !zeros => *x.shape.get(i).ok_or_else(wrong)?,
-            -1 => 0,
-            size => usize::try_from(size).map_err(|_| wrong())?,
-        });
-    }
-    if target.iter().filter(|&&size| size == -1).count() > 1 {
-        return Err(wrong());
-    }
-    if let Some(open) = target.iter().position(|&size| size == -1) {
-        let known =
-            shape.iter().enumerate().filter(|(i, _)| *i != open).try_fold(1usize, |n, (_, &d)| n.checked_mul(d));
-        let all = product(&x.shape);
-        let known = known.filter(|known| *known > 0 && all.is_multiple_of(*known)).ok_or_else(wrong)?;
-        shape[open] = all / known;
-    }
-    Ok(shape)
+    let wrong = || format!("it makes {} of {}", shown(target.iter().copied()), shown(sizes));
+    fold::target_sizes(&x.shape, target, zeros).ok_or_else(wrong)
 }

@@ -10,7 +10,7 @@ use super::pooling::Pooling;
 use super::rows::{rows_for_large_batch, rows_for_small_batch, rows_per_iteration};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Memory};
-use crate::lower::target::{Algorithm, Batch, Target};
+use crate::lower::target::{Batch, Target};
 use crate::lower::tile::tile;
 use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
 use crate::recipes::common::conv::Geometry;
@@ -54,7 +54,7 @@ pub fn forward(
     }
     let (x, y) = (cx.operands[0].buffer, cx.result.buffer);
     // A step of training on tiles needs no transforms, which read and write float32.
-    let on_tiles = cx.target.algorithm != Algorithm::Winograd && tiles::unit_of(cx, x, &chain) == Some(Unit::Bf16);
+    let on_tiles = cx.target.trains_on_tiles() && tiles::unit_of(cx, x, &chain) == Some(Unit::Bf16);
     let narrow = [x, y].map(|buffer| cx.elem(buffer)).contains(&Elem::Bf16);
     if let ([link], None, false) = (chain.as_slice(), pooling, on_tiles || narrow) {
         let layer = Layer { x, weights: link.weights, bias: link.bias, epilogue: link.epilogue };
@@ -240,12 +240,11 @@ impl Cut {
     fn new(cx: &LowerCx, chain: &[Link], pooled: bool, form: &Form) -> Cut {
         let g = chain[0].geometry;
         let w = g.window;
-        let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
         let frame = (w.pad != [0, 0]).then(|| Frame {
             image: g.image,
             channels: g.channels,
             left: -(w.pad[1] as i64),
-            width: reach(1, g.out[1]),
+            width: w.reach(1, g.out[1]),
         });
         let buffers = (chain.len() - usize::from(!pooled)).min(2);
         let widest = chain.iter().map(|l| l.geometry.outputs).max().unwrap_or(0);
@@ -261,7 +260,7 @@ impl Cut {
         }
         let cache = cx.target.cache[1] / 2;
         let fits = |r: usize| {
-            let input = frame.map_or(0, |f| reach(0, r) * f.pitch());
+            let input = frame.map_or(0, |f| w.reach(0, r) * f.pitch());
             4 * (input + buffers * r * g.out[1] * widest) <= cache
         };
         // One thread's share of large weights stays in its cache while it goes over the images.
@@ -281,6 +280,6 @@ impl Cut {
             (false, true) => rows_for_large_batch(g.out[0], fits),
             (false, false) => cut(g.out[0]),
         };
-        Cut { rows, rows_in: reach(0, rows), frame, buffers, blocks }
+        Cut { rows, rows_in: w.reach(0, rows), frame, buffers, blocks }
     }
 }

@@ -5,7 +5,6 @@ use super::matrix;
 use super::rows::rows_per_iteration;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Elem, Expr, LoopKind, Memory};
-use crate::lower::target::Algorithm;
 use crate::lower::tile::{Tile, tile};
 use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
@@ -78,7 +77,7 @@ pub fn grad_input(cx: &mut LowerCx, window: &Window, groups: usize, epilogue: Ep
     }
     let mask = cx.operands.get(2).map(|y| y.buffer);
     let factors = [w.buffer, dy.buffer];
-    let done = cx.target.algorithm != Algorithm::Winograd && tiles::grad_input(cx, geometry, factors, mask, epilogue)
+    let done = cx.target.trains_on_tiles() && tiles::grad_input(cx, geometry, factors, mask, epilogue)
         || mask.is_none() && winograd::grad_input(cx, geometry, factors, epilogue);
     if done {
         return Ok(());

@@ -7,7 +7,6 @@
 use super::parts;
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, LoopKind, Memory};
-use crate::lower::target::Algorithm;
 use crate::lower::tile::{Tile, tile};
 use crate::lower::{LowerCx, LowerError, Lowered, Method};
 use crate::recipes::common::conv::Geometry;
@@ -70,7 +69,7 @@ pub fn grad_weight(cx: &mut LowerCx, window: &Window, groups: usize) -> Lowered 
     if dy.ty.chw() != Some((geometry.outputs, geometry.out[0], geometry.out[1])) {
         return Err(LowerError::Bug(format!("{}: a gradient {} of a convolution", cx.name, dy.ty)));
     }
-    if cx.target.algorithm != Algorithm::Winograd && tiles::grad_weight(cx, geometry, [x.buffer, dy.buffer]) {
+    if cx.target.trains_on_tiles() && tiles::grad_weight(cx, geometry, [x.buffer, dy.buffer]) {
         return Ok(());
     }
     let geometry = geometry.flattened();

@@ -2,16 +2,13 @@
 //! and outputs exchanged.
 
 use super::blocks::End;
-use super::shape::Shape;
 use super::unit::Unit;
 use super::{Part, launches};
-use crate::kernel::ir::Elem;
 use crate::lower::{BufferId, LowerCx};
 use crate::recipes::common::Epilogue;
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::winograd::mirrored;
 use crate::recipes::cpu::winograd::turned;
-use crate::types::Format;
 
 /// Writes the launches `(w, dy, [mask]) -> dx` for the convolution `g` if there are tiles and its factors are exact in
 /// bf16. Where the mask is not above 0, dx is 0.
@@ -22,10 +19,8 @@ pub fn grad_input(
     mask: Option<BufferId>,
     epilogue: Epilogue,
 ) -> bool {
-    let exact = |buffer: BufferId| cx.builder.exact.get(&buffer) == Some(&Format::Bf16);
-    let factors = cx.target.cpu().tiles && exact(w) && exact(dy);
-    let shaped = |g: &Geometry| Shape::new(Unit::Bf16, *g, Elem::F32).is_some();
-    let Some(geometry) = mirrored(&g).filter(|g| factors && shaped(g)) else { return false };
+    let factors = super::multiplies_bf16(cx, &[w, dy]);
+    let Some(geometry) = mirrored(&g).filter(|_| factors) else { return false };
     let weights = turned(cx, w, &g);
     let end = End::Floats(epilogue);
     let part = Part { geometry, weights, bias: None, factor: None, mask, end, zero: 0 };

@@ -55,13 +55,17 @@ pub fn unit_of(cx: &LowerCx, x: BufferId, chain: &[Link]) -> Option<Unit> {
     fits.then_some(unit)
 }
 
+/// Says whether there are tiles, and whether these factors are exact in bf16.
+fn multiplies_bf16(cx: &LowerCx, factors: &[BufferId]) -> bool {
+    cx.target.cpu().tiles && factors.iter().all(|factor| cx.builder.exact.get(factor) == Some(&Format::Bf16))
+}
+
 /// What tiles can multiply where all of `factors` are, in sums of a number of terms and of steps.
 fn unit_for(cx: &LowerCx, factors: &[BufferId], sums: &[(usize, usize)]) -> Option<Unit> {
-    let exact = |buffer: &BufferId| cx.builder.exact.get(buffer) == Some(&Format::Bf16);
     if !cx.target.cpu().tiles {
         return None;
     }
-    if factors.iter().all(exact) {
+    if multiplies_bf16(cx, factors) {
         return Some(Unit::Bf16);
     }
     let whole = factors.iter().all(|factor| cx.elem(*factor) == Elem::F32);

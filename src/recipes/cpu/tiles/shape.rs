@@ -128,9 +128,8 @@ impl Shape {
     /// Rows and columns of the padded copy.
     pub fn map(&self) -> [usize; 2] {
         let w = self.g.window;
-        let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
         let columns = if self.source == Source::Lines { self.g.out[1] } else { self.across() * self.columns() };
-        [reach(0, self.rows), reach(1, columns)]
+        [w.reach(0, self.rows), w.reach(1, columns)]
     }
 
     /// Elements of a pixel of the padded copy, or a column of pixels.

@@ -9,14 +9,14 @@
 use super::blocks::TILE;
 use super::pairs::{Pairs, Turns};
 use super::sums::{Fold, Sums, WORDS};
+use super::{Unit, rows_for_large_batch};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Kernel, Memory};
-use crate::lower::{BufferId, LowerCx, Method};
+use crate::lower::{BufferId, LowerCx};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{for_each, piece, pieces};
 use crate::recipes::common::names::elem_letters;
 use crate::recipes::cpu::frame::zero;
-use crate::types::Format;
 
 /// Iterations, about, that share the images and channels: more threads do not help.
 const SHARES: usize = 16;
@@ -43,8 +43,7 @@ struct Plan {
 
 /// Writes the launches `(x, dy) -> dw` if there are tiles and both are exact in bf16.
 pub fn grad_weight(cx: &mut LowerCx, g: Geometry, [x, dy]: [BufferId; 2]) -> bool {
-    let exact = |buffer: BufferId| cx.builder.exact.get(&buffer) == Some(&Format::Bf16);
-    if !(cx.target.cpu().tiles && g.groups == 1 && exact(x) && exact(dy)) {
+    if g.groups != 1 || !super::multiplies_bf16(cx, &[x, dy]) {
         return false;
     }
     let plan = Plan::new(cx, g, [x, dy].map(|buffer| cx.elem(buffer)));
@@ -69,11 +68,10 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, [x, dy]: [BufferId; 2]) -> boo
         });
     });
     let kernel = kernel.finish();
-    let method = || Method::Other("tiles".into());
-    cx.launch_accumulating(method(), kernel, &[x, dy, partial]);
+    cx.launch_accumulating(Unit::Bf16.method(), kernel, &[x, dy, partial]);
     let kernel = plan.fold(cx);
     let result = cx.result.buffer;
-    cx.launch(method(), kernel, &[partial, result]);
+    cx.launch(Unit::Bf16.method(), kernel, &[partial, result]);
     true
 }
 
@@ -106,12 +104,10 @@ impl Plan {
         plan.parts = SHARES.div_ceil(plan.slices()).next_power_of_two();
         let room = cache * 3 / 8 / 4;
         let fits = |plan: &Plan| plan.bundles * plan.map_size() + plan.share * plan.turned_size() <= room;
-        let shorter = |rows: usize| Plan { rows, ..plan.clone() };
-        let lengths = (1..=g.out[0]).rev().filter(|rows| g.out[0].is_multiple_of(*rows));
-        plan = lengths.map(shorter).find(fits).unwrap_or(shorter(1));
+        plan.rows = rows_for_large_batch(g.out[0], |rows| fits(&Plan { rows, ..plan.clone() }));
         if plan.rows == g.out[0] {
-            let several = (1..=BUNDLES).rev().map(|bundles| Plan { bundles, ..plan.clone() });
-            plan = several.into_iter().find(fits).unwrap_or(plan.clone());
+            let several = |bundles: &usize| fits(&Plan { bundles: *bundles, ..plan.clone() });
+            plan.bundles = (1..=BUNDLES).rev().find(several).unwrap_or(1);
         }
         plan
     }
@@ -158,7 +154,7 @@ impl Plan {
         self.g.outputs.div_ceil(self.share * TILE)
     }
 
-    /// Numbers of a part.
+    /// Sums of float32 in a part of the batch.
     fn sums(&self) -> usize {
         self.g.outputs.div_ceil(TILE) * self.columns() * WORDS
     }
@@ -166,8 +162,7 @@ impl Plan {
     /// Rows of the copy of x for a block, and its columns.
     fn map(&self) -> [usize; 2] {
         let w = self.g.window;
-        let reach = |d: usize, n: usize| (n - 1) * w.stride[d] + w.dilation[d] * (w.kernel[d] - 1) + 1;
-        [reach(0, self.rows), reach(1, self.across() * self.tile_columns())]
+        [w.reach(0, self.rows), w.reach(1, self.across() * self.tile_columns())]
     }
 
     /// Words of a row of the copy.
@@ -280,8 +275,7 @@ impl Plan {
     ) {
         let (g, w) = (&self.g, &self.g.window);
         let ([runs, tiles], columns) = (self.runs(), self.columns());
-        let column = if w.stride == [1, 1] { self.pairs * g.channels } else { w.stride[1] * g.channels };
-        let b_row = if self.pairs > 1 { g.channels } else { column };
+        let b_row = w.stride[1] * g.channels;
         let pitch = self.map_pitch();
         pieces(k, "c", channels.div_ceil(TILE), 2, |k, c, down| {
             for_each(k, "ky", w.kernel[0], |k, ky| {

@@ -83,9 +83,9 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
             buffer.map(|_| k.buffer(name, elem, Access::Read))
         };
         let (bias, factor) = (own(link.bias, "b", unit.sums()), own(link.factor, "factor", Elem::F32));
-        let mask = link.mask.map(|buffer| {
-            args.push(buffer);
-            (k.buffer("mask", cx.elem(buffer), Access::Read), cx.elem(buffer))
+        let mask = link.mask.and_then(|buffer| {
+            let elem = cx.elem(buffer);
+            Some((own(Some(buffer), "mask", elem)?, elem))
         });
         products.push(Product { weights, bias, factor, mask, end: link.end, outputs, inner });
     }
