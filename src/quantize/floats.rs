@@ -24,15 +24,19 @@ pub fn floats(model: &Model, weights: Weights) -> Result<Weights> {
             scale(&format!("{}.weight", layer.name)),
             scale(value),
         ]
-        .map(|name| weights.tensors.get(&name).cloned().ok_or_else(|| lacks(&name)));
+        .map(|name| weights.tensors.get(&name).filter(|t| !t.data.is_empty()).ok_or_else(|| lacks(&name)));
         let (weight, bias, scales, image) = (weight?, bias?, scales?, image?.data[0]);
-        let terms = weight.data.len() / scales.data.len().max(1);
+        let terms = weight.data.len().div_ceil(scales.data.len());
         let of = |i: usize| scales.data[i / terms];
-        let floats = weight.data.iter().enumerate().map(|(i, w)| w * of(i)).collect();
+        let floats: Vec<f32> = weight.data.iter().enumerate().map(|(i, w)| w * of(i)).collect();
         let biases = bias.data.iter().zip(&scales.data).map(|(b, scale)| b * image * scale).collect();
         for (place, data) in graph.operands(layer.id)[1..].iter().zip([floats, biases]) {
             let name = parameter(&graph, *place).ok_or_else(|| folded(model))?;
-            tensors.insert(name.into(), Tensor { dims: graph.ty(*place).dims.clone(), data });
+            let dims = graph.ty(*place).dims.clone();
+            if data.len() != dims.iter().product::<usize>() {
+                return Err(Error::new(format!("the quantised weights have another size of `{name}` than {dims:?}")));
+            }
+            tensors.insert(name.into(), Tensor { dims, data });
         }
     }
     values.iter().for_each(|(name, _)| drop(tensors.remove(&scale(name))));

@@ -139,6 +139,27 @@ fn no_constant_is_made_of_an_open_number_of_images() {
 }
 
 #[test]
+fn nodes_that_read_where_nothing_is_are_refused() {
+    let ints = |name: &str, numbers: &[i64]| {
+        let list: Vec<u8> = numbers.iter().flat_map(|&v| number(8, v)).collect();
+        field(5, &[field(1, name.as_bytes()), list, vec![0xa0, 0x01, 7]].concat())
+    };
+    // A tensor of whole numbers that holds none.
+    let empty = [number(1, 0), number(2, 7)].concat();
+    let value = field(5, &[field(1, b"value"), field(5, &empty), vec![0xa0, 0x01, 4]].concat());
+    let none = constant("none", &[]);
+    let cases = [
+        ("y (Transpose)", node("Transpose x -> y", &[ints("perm", &[0, 1, 2, 3, 4])])),
+        ("y (Add)", [node("Slice none 3 0 0 rest -> s", &[]), node("Add x s -> y", &[])].concat()),
+        ("s (ConstantOfShape)", [node("ConstantOfShape 3 -> s", &[value]), node("Add x s -> y", &[])].concat()),
+    ];
+    for (at, nodes) in cases {
+        let said = refused(import(None, Some(17), &[nodes, constants(), none.clone()]));
+        assert!(said.starts_with(at), "{at}: {said}");
+    }
+}
+
+#[test]
 fn the_batch_stays_where_a_shape_keeps_it() {
     let shape = "Shape x -> s; Gather s .0 -> n; Unsqueeze n 0 -> m; ";
     let joined = node("Concat m rest -> t", &[int("axis", 0)]);

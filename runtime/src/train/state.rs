@@ -66,8 +66,8 @@ impl Sums {
 }
 
 impl Cursor {
-    /// Are the weights of this epoch to be kept? Of equal accuracies the one of less loss did best; an early stop counts
-    /// its epochs from the first of them, or it might never come: a loss may shrink for ever.
+    /// Are the weights of this epoch to be kept? Of equal accuracies the one of less loss did best. An early stop
+    /// counts its epochs from the first of them, or it might never come: a loss may shrink for ever.
     pub fn improves(&mut self, accuracy: f64, loss: f64) -> bool {
         let best = f64::from_bits(self.best);
         let better = accuracy > best;

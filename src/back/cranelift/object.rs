@@ -48,8 +48,8 @@ pub struct Object {
     pub code_bytes: usize,
     /// Stack frames of all functions.
     frames: Vec<(FuncId, Frames)>,
-    /// Helpers of Cranelift that the code calls for operations which the target lacks. Nothing defines them, so that the
-    /// library would not load.
+    /// Helpers of Cranelift that the code calls for operations which the target lacks. Nothing defines them:
+    /// the library would not load.
     missing: Arc<Mutex<Vec<String>>>,
 }
 

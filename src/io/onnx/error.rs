@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why a file cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImportError {
-    /// The bytes are no ONNX model, or a part of one.
+    /// The bytes are not an ONNX model, or only a part of one.
     #[error("it is not an ONNX model, or damaged: {0}")]
     Damaged(String),
     /// A tensor contradicts itself.

@@ -55,15 +55,21 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, TorchError> {
         return Err(TorchError::Tensor("the tensors together".into(), "are larger than the file explains".into()));
     }
     let mut state = StateDict::default();
+    // Tensors of one storage often follow each other, as views of it.
+    let mut last: Option<(String, Vec<u8>)> = None;
     for (name, view) in found {
         state.types.insert(name.clone(), (view.kind.name().into(), view.size.clone()));
         if !view.kind.is_float() {
             state.others.insert(name, view.kind.name().into());
             continue;
         }
-        let storage = member(&mut archive, &format!("{folder}data/{}", view.key), bytes.len())?;
+        let storage = match last.take() {
+            Some((key, bytes)) if key == view.key => bytes,
+            _ => member(&mut archive, &format!("{folder}data/{}", view.key), bytes.len())?,
+        };
         let data = view.numbers(&storage).map_err(|what| TorchError::Tensor(name.clone(), what))?;
         state.tensors.insert(name, Tensor { dims: view.size, data });
+        last = Some((view.key, storage));
     }
     Ok(state)
 }

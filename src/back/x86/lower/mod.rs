@@ -25,7 +25,7 @@ pub enum Const {
     Iota,
     /// Number i of a 4x4 matrix's transpose: 0, 4, 8, 12, 1, …
     Transposed,
-    /// Interleaved lanes of two vectors, as the permutation of both numbers them: those of the upper halves, or the lower.
+    /// Interleaved lanes of the upper or lower halves of two vectors, as the permutation of both numbers them.
     Turns { high: bool },
     /// All ones in the odd lanes.
     OddLanes,

@@ -11,6 +11,9 @@ pub fn range(start: i64, end: i64, step: i64, size: usize) -> Folded<Vec<usize>>
     if step == 0 {
         return Err("its step is 0".into());
     }
+    if size == 0 {
+        return Ok(vec![]);
+    }
     let from_front = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
     let (start, end) = match step > 0 {
         true => (from_front(start).clamp(0, size), from_front(end).clamp(0, size)),

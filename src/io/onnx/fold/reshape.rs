@@ -58,6 +58,9 @@ pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
             let dims = sizes(first.as_ints())?;
             let value = node.tensor("value").map(|v| tensor::read(v, &mut Files::of(None)).map_err(|e| e.to_string()));
             let value = value.transpose()?.unwrap_or_else(|| Const::floats(&[1], vec![0.0]));
+            if value.len() != 1 {
+                return Err("its value is not one number".into());
+            }
             repeated(&value.reshaped(&[]), &dims)
         }
         "Expand" => {

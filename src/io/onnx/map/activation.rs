@@ -118,7 +118,7 @@ impl<'n> Map<'n> {
         self.prelu_of(node, &x, &slopes, node.input(1))
     }
 
-    /// Adds a `prelu` with slopes that are broadcast; `tensor` is their name in the file.
+    /// Adds a `prelu` with slopes that are broadcast; `name` is theirs in the file.
     pub(super) fn prelu_of(&mut self, node: &Node, x: &View, slopes: &Const, name: Option<&str>) -> Mapped {
         let own = self.channels(x, slopes)?;
         // One slope for all is one for each channel.

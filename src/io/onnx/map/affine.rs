@@ -142,7 +142,7 @@ impl Map<'_> {
         Ok(view.of(layer))
     }
 
-    /// The channels that the value's layer has, if they divide it.
+    /// Returns the first size of the value's layer: its channels.
     fn channels_of(&self, view: &View) -> usize {
         self.sheet.layers[view.layer].dims[0]
     }

@@ -7,7 +7,7 @@ use super::{Map, Mapped, names, tensor};
 use crate::io::sheet::{Arg, Args, LayerId};
 use ninc_runtime::Tensor;
 
-/// Argument of a window that is 1 unless said.
+/// Adds an argument for rows and columns, unless both are `default`.
 fn pair(args: Args, name: &'static str, value: [usize; 2], default: usize) -> Args {
     args.unless(name, Arg::Pair(value), Arg::Pair([default; 2]))
 }

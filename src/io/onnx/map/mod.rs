@@ -31,7 +31,7 @@ use view::View;
 
 pub use names::{OURS, ours};
 
-/// The batch's size where a file leaves it open: a prime that no other size is.
+/// The batch's size while the file leaves it open: a prime that real sizes are unlikely to be.
 const OPEN_BATCH: usize = 1_000_003;
 
 /// Most layers that a graph becomes, before those that nothing needs are dropped.
@@ -75,7 +75,7 @@ struct Map<'n> {
     net: &'n Net,
     sheet: Sheet,
     values: HashMap<&'n str, Value>,
-    /// How the numbers of constants depend on the number of images, for those of which some do.
+    /// For constants with numbers that depend on the number of images: how each of their numbers does.
     marks: HashMap<&'n str, Rc<Const>>,
     /// The node that makes each value.
     makers: HashMap<&'n str, usize>,

@@ -73,12 +73,15 @@ impl View {
     pub fn transposed(&self, order: &[usize]) -> Option<View> {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
-        if order.first() != Some(&0) || sorted.iter().enumerate().any(|(i, &axis)| i != axis) {
+        if order.len() != self.shape.len()
+            || order.first() != Some(&0)
+            || sorted.iter().enumerate().any(|(i, &axis)| i != axis)
+        {
             return None;
         }
         let shape = order.iter().map(|&axis| self.shape[axis]).collect();
         let factors = order.iter().map(|&axis| self.factors[axis].clone()).collect();
-        (order.len() == self.shape.len()).then_some(View { layer: self.layer, shape, factors })
+        Some(View { layer: self.layer, shape, factors })
     }
 
     /// The tensor under another shape with the same batch; `None` where a size of it is made of parts that do not
