@@ -28,6 +28,7 @@ mod kernels;
 mod kill;
 mod library;
 mod maps;
+mod measured;
 mod names;
 mod nets;
 mod odd;

@@ -80,7 +80,7 @@ fn per_class(parts: &[(&str, &Dataset)], classes: &[(u32, String)]) -> String {
 }
 
 /// Where decoded pictures are kept between commands.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct DataCache {
     /// Decode all pictures anew, and keep none for later commands
     #[arg(long)]

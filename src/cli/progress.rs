@@ -87,6 +87,9 @@ impl Watch for Shown {
         if let (Some(loss), Some(accuracy)) = (line.valid_loss, line.valid_accuracy) {
             text += &format!("  valid loss {loss:.4}  accuracy {:.2} %", accuracy * 100.0);
         }
+        if let (Some(loss), Some(error)) = (line.test_loss, line.test_error) {
+            text += &format!("  test loss {loss:.4}  error {:.2} %", error * 100.0);
+        }
         text += &format!("  rate {:.4}  {:.0} images/s", line.rate, self.speed());
         self.say(&text);
         if self.json {

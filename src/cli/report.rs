@@ -5,6 +5,7 @@
 
 use super::inspect;
 use super::output::{Done, counted, grouped};
+use chart::Chart;
 use ninc::model::Model;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::{System, checksum, write_atomically};
@@ -16,7 +17,7 @@ use ninc_runtime::weights::Weights;
 use std::path::PathBuf;
 
 pub mod answers;
-mod chart;
+pub mod chart;
 pub mod page;
 mod picture;
 
@@ -96,19 +97,25 @@ fn curves(page: &mut page::Page, epochs: &[Line], lines: &[Line]) {
     }
     let series = |name: &str, value: &dyn Fn(&Line) -> Option<f64>| chart::Series {
         name: name.into(),
+        look: ["training", "validation", "test"].iter().position(|part| *part == name).unwrap_or(0),
         points: shown.iter().filter_map(|l| Some((l.epoch, value(l)?))).collect(),
     };
     page.section("Curves", "by epoch");
-    let loss = [series("training", &|l| Some(l.loss)), series("validation", &|l| l.valid_loss)];
-    let accuracy = [
-        series("training", &|l| Some(l.accuracy * 100.0)),
-        series("validation", &|l| l.valid_accuracy.map(|v| v * 100.0)),
+    let loss = [
+        series("training", &|l| Some(l.loss)),
+        series("validation", &|l| l.valid_loss),
+        series("test", &|l| l.test_loss),
+    ];
+    let error = [
+        series("training", &|l| Some((1.0 - l.accuracy) * 100.0)),
+        series("validation", &|l| l.valid_accuracy.map(|v| (1.0 - v) * 100.0)),
+        series("test", &|l| l.test_error.map(|v| v * 100.0)),
     ];
     let rate = [series("rate", &|l| Some(l.rate))];
     page.charts(&[
-        chart::draw("loss", &loss),
-        chart::draw("accuracy, %", &accuracy),
-        chart::draw("learning rate", &rate),
+        Chart::new("loss").draw(&loss),
+        Chart::new("error, %").draw(&error),
+        Chart::new("learning rate").draw(&rate),
     ]);
 }
 

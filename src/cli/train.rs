@@ -2,11 +2,10 @@
 
 use super::model_file::{load_split, pictures, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure, usage};
+use super::output::{self, Done, Failure};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
-use super::weights::Renames;
-use super::{classes, command_line, contents, foreign, preparation};
+use super::{classes, command_line, contents, preparation};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -16,11 +15,11 @@ use ninc_runtime::data::look::Look;
 use ninc_runtime::data::preparer::Preparer;
 use ninc_runtime::data::{Dataset, Sets, balance};
 use ninc_runtime::init::fnv;
-use ninc_runtime::spec::{Length, Recipe};
+use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::{Outcome, Start, lock};
 use ninc_runtime::train::trainer::check;
-use ninc_runtime::train::{Job, Saving, train};
+use ninc_runtime::train::{Job, train};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,8 +28,11 @@ use std::time::{Duration, Instant};
 mod earlier;
 mod few;
 mod finder;
+mod options;
 mod preview;
 mod start;
+
+pub use options::Options;
 
 /// Where the files go unless said.
 const OUT: &str = "out";
@@ -38,98 +40,33 @@ const OUT: &str = "out";
 #[derive(clap::Args)]
 pub struct Args {
     /// Model file, NAME.nin
-    file: PathBuf,
-    /// File or folder of the data
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    pub file: PathBuf,
     /// Where weights, log and checkpoint go
     #[arg(long, default_value = OUT, value_name = "DIR")]
-    out: PathBuf,
+    pub out: PathBuf,
     /// Replace what an earlier training left there under the network's name
     #[arg(long)]
-    overwrite: bool,
-    /// Passes over the data (a fraction is fine), instead of the recipe's
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
-    epochs: Option<f64>,
-    /// Steps, instead of the recipe's length
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    steps: Option<u64>,
-    /// Images per step, instead of the recipe's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
-    batch: Option<u32>,
-    /// Start from these weights; what has no counterpart in the network, or another shape, starts anew
-    #[arg(long, value_name = "START", conflicts_with = "resume")]
-    weights: Option<PathBuf>,
+    pub overwrite: bool,
     #[command(flatten)]
-    renames: Renames,
-    /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
-    #[arg(long, value_name = "PATTERN")]
-    freeze: Vec<String>,
-    /// Seed of all random numbers, instead of the recipe's
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    pub options: Options,
     /// Go on from the checkpoint in DIR (or another one), bit for bit
-    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, require_equals = true)]
-    resume: Option<Option<PathBuf>>,
-    /// Save a checkpoint after this many steps or this much time: `500`, `90s`, `10min`, `2h`, or both as `500,10min`.
-    /// Always at the end, on Ctrl-C, and on SIGHUP
-    #[arg(long, value_name = "EVERY", default_value = "10min", value_delimiter = ',', value_parser = every)]
-    checkpoint_every: Vec<Every>,
-    /// Keep the last N checkpoints
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    keep: u32,
-    /// Decode all pictures before the first step, and name those that are broken
-    #[arg(long)]
-    check_data: bool,
+    #[arg(long, value_name = "CHECKPOINT", num_args = 0..=1, require_equals = true, conflicts_with = "weights")]
+    pub resume: Option<Option<PathBuf>>,
     /// Train nothing: write a picture of the first batch as the network would get it, prepared and augmented, with its
     /// labels
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "json"])]
-    preview: Option<PathBuf>,
-    #[command(flatten)]
-    cache: contents::DataCache,
+    pub preview: Option<PathBuf>,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Every {
-    Steps(u64),
-    Time(Duration),
-}
-
-fn every(text: &str) -> Result<Every, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "expected a number of steps, or a time like `10min`".to_string())?;
-    let seconds = match unit.trim() {
-        _ if number == 0 => return Err("it must be above 0".into()),
-        "" => return Ok(Every::Steps(number)),
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        _ => return Err(format!("`{unit}` is not a unit of time: s, min or h")),
-    };
-    Ok(Every::Time(Duration::from_secs(number.saturating_mul(seconds))))
-}
-
-fn saving(args: &Args) -> Saving {
-    let mut saving = Saving { keep: args.keep as usize, ..Saving::default() };
-    for every in &args.checkpoint_every {
-        match every {
-            Every::Steps(steps) => saving.steps = Some(*steps),
-            Every::Time(time) => saving.time = Some(*time),
-        }
-    }
-    saving
+    pub json: bool,
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let global = &global.for_training();
     let mut model = global.model(&args.file)?;
-    change_recipe(args, &mut model)?;
-    start::freeze(&mut model, &args.freeze)?;
-    args.renames.need(args.weights.as_deref())?;
+    args.options.change(&args.file, &mut model)?;
+    start::freeze(&mut model, &args.options.freeze)?;
+    args.options.renames.need(args.options.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let begun = resumed.as_ref().map(|(state, from)| (state, from.as_path()));
@@ -141,7 +78,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());
     let mut sets = read_data(args, global, &model, former)?;
     let spec = model.data.clone().expect("`load_data` asks for it");
-    let recipe = model.train.clone().expect("`change_recipe` asks for it");
+    let recipe = model.train.clone().expect("`Options::change` asks for it");
     few::check(&model, &recipe, sets.train.len())?;
 
     let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
@@ -176,8 +113,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         compiled_for: Some(global.compiled_for()?),
         folder: args.out.clone(),
         start,
-        saving: saving(args),
+        saving: args.options.saving(),
         replaces,
+        test_every: args.options.test_every,
         log_steps: global.verbose,
         disk: &System,
         finder: Some(&finder),
@@ -191,15 +129,15 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
 /// Reads the data and says what they are.
 fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -> Done<Sets> {
-    let (sets, place) = load_split(model, &args.file, args.data.as_deref(), pictures(model, None), former)?;
+    let (sets, place) = load_split(model, &args.file, args.options.data.as_deref(), pictures(model, None), former)?;
     let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
-    let read = [Some(&args.file), place.as_ref(), args.weights.as_ref()].into_iter().flatten();
+    let read = [Some(&args.file), place.as_ref(), args.options.weights.as_ref()].into_iter().flatten();
     output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
     output::note(contents::text(model, place.as_deref(), &sets).trim_end());
     // Their contents are part of what a checkpoint remembers, and find decoded ones.
-    let how = if args.check_data { Look::Whole } else { Look::Contents };
+    let how = if args.options.check_data { Look::Whole } else { Look::Contents };
     contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
-    args.cache.open();
+    args.options.cache.open();
     classes::check_data(model, &sets)?;
     Ok(sets)
 }
@@ -288,34 +226,6 @@ fn say_weights(recipe: &Recipe, train: &Dataset, classes: &Classes) -> Done {
     match each.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => {}
         list => output::note(&format!("class weights: {list}")),
-    }
-    Ok(())
-}
-
-/// The options that stand above the recipe.
-fn change_recipe(args: &Args, model: &mut Model) -> Done {
-    let Some(recipe) = &mut model.train else {
-        let add = "`train { optimizer = sgd(rate = 0.1, momentum = 0.9)  batch = 64  epochs = 10 }`";
-        let help = match foreign::is(&args.file) {
-            true => format!("{}; add to it for example {add}", foreign::import_help(&args.file)),
-            false => format!("add for example {add}"),
-        };
-        return Err(usage(format!("{} has no `train {{ … }}`", args.file.display()), help));
-    };
-    if let Some(epochs) = args.epochs {
-        if !(epochs.is_finite() && epochs > 0.0) {
-            return Err(usage(format!("--epochs {epochs} is not a length"), "give a number above 0"));
-        }
-        recipe.length = Length::Epochs(epochs);
-    }
-    if let Some(steps) = args.steps {
-        recipe.length = Length::Steps(steps);
-    }
-    if let Some(batch) = args.batch {
-        recipe.batch = batch as usize;
-    }
-    if let Some(seed) = args.seed {
-        recipe.seed = seed;
     }
     Ok(())
 }

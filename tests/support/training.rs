@@ -47,6 +47,7 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
         start,
         saving: Saving::default(),
         replaces: vec![],
+        test_every: None,
         log_steps: false,
         disk,
         finder: None,

@@ -16,6 +16,7 @@ use crate::{Error, Result, Tensor};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -69,6 +70,9 @@ pub struct Job<'a> {
     pub saving: Saving,
     /// Files of an earlier training that are to be replaced: they go once this one's first checkpoint is saved.
     pub replaces: Vec<PathBuf>,
+    /// The test part is evaluated after each so many whole epochs, which changes nothing of the training; `None`: only
+    /// at the end.
+    pub test_every: Option<NonZeroU32>,
     /// A line in the log for each step.
     pub log_steps: bool,
     /// Where files are written.

@@ -27,6 +27,26 @@ pub struct Line {
     /// Fraction of right answers on the validation part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_accuracy: Option<f64>,
+    /// Mean loss on the test part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
+    /// Fraction of wrong answers on the test part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_error: Option<f64>,
+}
+
+impl Line {
+    /// Returns what TensorBoard shows of an epoch: each number with its tag.
+    pub fn scalars(&self) -> Vec<(&'static str, f64)> {
+        let always = [("epoch/loss", Some(self.loss)), ("epoch/accuracy", Some(self.accuracy))];
+        let measured = [
+            ("epoch/valid_loss", self.valid_loss),
+            ("epoch/valid_accuracy", self.valid_accuracy),
+            ("epoch/test_loss", self.test_loss),
+            ("epoch/test_error", self.test_error),
+        ];
+        always.into_iter().chain(measured).filter_map(|(tag, value)| Some((tag, value?))).collect()
+    }
 }
 
 /// Adds a line.

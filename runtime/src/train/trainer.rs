@@ -2,7 +2,7 @@
 
 use super::append_log::AppendLog;
 use super::divergence::{self, ReplayLog};
-use super::evaluate::{self, Evaluation, evaluate};
+use super::evaluate;
 use super::events::{self, Events};
 use super::job::{Control, Job, Outcome, Progress, Start, Watch, best_path, checkpoint_path, log_path, weights_path};
 use super::log::{self, Line};
@@ -12,9 +12,9 @@ use super::state::Cursor;
 use super::step::{Next, one};
 use super::step_inputs;
 use crate::checkpoint::Identity;
+use crate::data::augment;
 use crate::data::batches::{Batch, Source};
 use crate::data::checksum::Hashed;
-use crate::data::{Dataset, augment};
 use crate::plan::Port;
 use crate::weights::Weights;
 use crate::words::counted;
@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 mod first;
+mod measured;
 mod saved;
 
 struct Run<'a, 'b> {
@@ -279,7 +280,8 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn line(&self, event: &str, loss: f64, accuracy: f64, rate: f64) -> Line {
         let (event, step, epoch) = (event.to_string(), self.cursor.step, self.clock().epochs());
-        Line { event, epoch, step, loss, accuracy, rate, valid_loss: None, valid_accuracy: None }
+        let (valid_loss, valid_accuracy, test_loss, test_error) = (None, None, None, None);
+        Line { event, epoch, step, loss, accuracy, rate, valid_loss, valid_accuracy, test_loss, test_error }
     }
 
     fn end_epoch(&mut self, watch: &mut dyn Watch) -> Result<()> {
@@ -289,23 +291,15 @@ impl<'a, 'b> Run<'a, 'b> {
         let done = Clock { step: self.cursor.step - 1, ..self.clock() };
         let rate = job.recipe.optimizer.rate() * hyper(&job.recipe, done, &self.cursor.plateau).factor;
         let mut line = self.line("epoch", loss, accuracy, rate);
-        let mut validated = None;
-        if let Some(valid) = &job.sets.valid {
-            let weights = validated.insert(self.weights()?);
-            let valid = self.evaluate(weights, valid)?;
-            (line.valid_loss, line.valid_accuracy) = (Some(valid.loss), Some(valid.accuracy));
-        }
-        self.write_line(&line, watch);
-        let mut scalars = vec![("epoch/loss", loss), ("epoch/accuracy", accuracy)];
-        scalars.extend(line.valid_loss.map(|v| ("epoch/valid_loss", v)));
-        scalars.extend(line.valid_accuracy.map(|v| ("epoch/valid_accuracy", v)));
-        self.events.scalars(self.cursor.step, &scalars);
-        // Events matter less than the log: what cannot be written now comes with the next checkpoint.
-        let _ = self.events.flush();
-        watch.epoch(&line);
         // A part of an epoch, where training ends within one, decides nothing: a longer training resumed from here must
         // not differ from one that never stopped.
         let whole = self.cursor.batch == self.source.batches();
+        let validated = self.measure(&mut line, whole)?;
+        self.write_line(&line, watch);
+        self.events.scalars(self.cursor.step, &line.scalars());
+        // Events matter less than the log: what cannot be written now comes with the next checkpoint.
+        let _ = self.events.flush();
+        watch.epoch(&line);
         if whole
             && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy), line.valid_loss.unwrap_or(loss))
             && let Some(weights) = validated
@@ -372,11 +366,5 @@ impl<'a, 'b> Run<'a, 'b> {
             false => Err(Error::new(format!("{} is of epoch {}, the best was {epoch}", path.display(), best.epoch))
                 .with_help("another training has written there: the weights as they are now are in the checkpoint")),
         }
-    }
-
-    fn evaluate(&mut self, weights: &Weights, set: &Dataset) -> Result<Evaluation> {
-        weights.load_into(self.infer)?;
-        let source = Source::plain(set, Some(&self.job.preparer), self.job.recipe.batch)?;
-        evaluate(self.infer, &source, &self.job.output, self.job.scores)
     }
 }

@@ -4,8 +4,13 @@
 use super::page::escape;
 use std::fmt::Write;
 
+/// A line of a chart.
 pub struct Series {
+    /// What it is of.
     pub name: String,
+    /// How it looks: series of the same number look the same.
+    pub look: usize,
+    /// Its points, from left to right.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -64,60 +69,104 @@ fn number(value: f64) -> String {
     }
 }
 
-/// Draws an SVG picture; empty where there is nothing to show.
-pub fn draw(title: &str, series: &[Series]) -> String {
-    let series: Vec<&Series> = series.iter().filter(|s| !s.points.is_empty()).collect();
-    let all = || series.iter().flat_map(|s| s.points.iter());
-    let (Some(x), Some(y)) = (range(all().map(|p| p.0)), range(all().map(|p| p.1))) else { return String::new() };
-    let x = Axis { low: x.0, high: x.1, from: LEFT, to: WIDTH - RIGHT };
-    let y =
-        Axis { low: if y.0 > 0.0 && y.0 < 0.4 * y.1 { 0.0 } else { y.0 }, high: y.1, from: HEIGHT - BOTTOM, to: TOP };
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0} by epoch\"><text class=\"title\" \
-         x=\"{LEFT}\" y=\"16\">{0}</text>",
-        escape(title)
-    );
-    // Formatting into a string cannot fail, so the results below carry nothing.
-    for tick in y.ticks() {
-        let at = y.at(tick);
-        let _ = write!(
-            svg,
-            "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{:.1}\"/><text class=\"right\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            at + 4.0,
-            number(tick)
-        );
+/// What all lines of a chart share.
+pub struct Chart<'a> {
+    /// What the vertical axis shows.
+    pub title: &'a str,
+    /// What the horizontal axis shows.
+    pub by: &'a str,
+    /// Whether points are given by the decimal logarithm of what the horizontal axis shows.
+    pub powers: bool,
+    /// The least and the largest value of the vertical axis; `None`: those of the points.
+    pub range: Option<(f64, f64)>,
+}
+
+impl Chart<'_> {
+    /// Starts a chart by epochs, as high as its points.
+    pub fn new(title: &str) -> Chart<'_> {
+        Chart { title, by: "epoch", powers: false, range: None }
     }
-    for tick in x.ticks() {
-        let _ = write!(
-            svg,
-            "<text class=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            x.at(tick),
-            HEIGHT - BOTTOM + 18.0,
-            number(tick)
+
+    /// Draws an SVG picture; empty where there is nothing to show.
+    pub fn draw(&self, series: &[Series]) -> String {
+        let series: Vec<&Series> = series.iter().filter(|s| !s.points.is_empty()).collect();
+        let all = || series.iter().flat_map(|s| s.points.iter());
+        let values = self.range.or_else(|| range(all().map(|p| p.1)));
+        let (Some(x), Some(y)) = (range(all().map(|p| p.0)), values) else { return String::new() };
+        let x = Axis { low: x.0, high: x.1, from: LEFT, to: WIDTH - RIGHT };
+        let low = if y.0 > 0.0 && y.0 < 0.4 * y.1 { 0.0 } else { y.0 };
+        let y = Axis { low, high: y.1, from: HEIGHT - BOTTOM, to: TOP };
+        let (title, by) = (escape(self.title), escape(self.by));
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title} by {by}\"><text class=\"title\" \
+             x=\"{LEFT}\" y=\"16\">{title}</text>"
         );
-    }
-    let _ = write!(svg, "<path class=\"axis\" d=\"M{LEFT} {:.1}H{:.1}\"/>", HEIGHT - BOTTOM, WIDTH - RIGHT);
-    let mut legend = WIDTH - RIGHT;
-    for (i, one) in series.iter().enumerate().rev() {
-        let skip = one.points.len().div_ceil(POINTS).max(1);
-        let last = one.points.len() - 1;
-        let kept = one.points.iter().enumerate().filter(|(n, _)| n % skip == 0 || *n == last);
-        let points: Vec<String> = kept.map(|(_, p)| format!("{:.1},{:.1}", x.at(p.0), y.at(p.1))).collect();
-        let _ = match points.as_slice() {
-            [point] => {
-                let (cx, cy) = point.split_once(',').expect("written above");
-                write!(svg, "<circle class=\"dot s{i}\" cx=\"{cx}\" cy=\"{cy}\" r=\"3\"/>")
-            }
-            _ => write!(svg, "<polyline class=\"s{i}\" points=\"{}\"/>", points.join(" ")),
-        };
+        self.axes(&mut svg, &x, &y);
+        series.iter().rev().for_each(|one| line(&mut svg, one, &x, &y));
         if series.len() > 1 {
-            let _ = write!(svg, "<text class=\"right name s{i}\" x=\"{legend}\" y=\"16\">{}</text>", escape(&one.name));
-            legend -= 8.0 * one.name.len() as f64 + 12.0;
+            svg += &legend(&series, self.title);
         }
+        svg + "</svg>"
     }
-    svg + "</svg>"
+
+    fn axes(&self, svg: &mut String, x: &Axis, y: &Axis) {
+        // Formatting into a string cannot fail, so the results below carry nothing.
+        for tick in y.ticks() {
+            let at = y.at(tick);
+            let _ = write!(
+                svg,
+                "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{:.1}\"/><text class=\"right\" x=\"{:.1}\" \
+                 y=\"{:.1}\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                at + 4.0,
+                number(tick)
+            );
+        }
+        // Between whole powers there is nothing round.
+        for tick in x.ticks().into_iter().filter(|tick| !self.powers || tick.fract() == 0.0) {
+            let shown = if self.powers { format!("1e{tick}") } else { number(tick) };
+            let (at, below) = (x.at(tick), HEIGHT - BOTTOM + 18.0);
+            let _ = write!(svg, "<text class=\"middle\" x=\"{at:.1}\" y=\"{below:.1}\">{shown}</text>");
+        }
+        let _ = write!(svg, "<path class=\"axis\" d=\"M{LEFT} {:.1}H{:.1}\"/>", HEIGHT - BOTTOM, WIDTH - RIGHT);
+    }
+}
+
+/// Draws the line of a series, or a dot where it has one point.
+fn line(svg: &mut String, one: &Series, x: &Axis, y: &Axis) {
+    let skip = one.points.len().div_ceil(POINTS).max(1);
+    let last = one.points.len() - 1;
+    let kept = one.points.iter().enumerate().filter(|(n, _)| n % skip == 0 || *n == last).map(|(_, p)| p);
+    let points: Vec<(f64, f64)> = kept.map(|p| (x.at(p.0), y.at(p.1))).collect();
+    let class = look(one.look);
+    let _ = match points.as_slice() {
+        [(cx, cy)] => write!(svg, "<circle class=\"dot {class}\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"/>"),
+        _ => {
+            let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "))
+        }
+    };
+}
+
+/// Names the series beside the title; nothing where there is no room for all of them.
+fn legend(series: &[&Series], title: &str) -> String {
+    let (mut text, mut right) = (String::new(), WIDTH - RIGHT);
+    for one in series.iter().rev() {
+        let (class, name) = (look(one.look), escape(&one.name));
+        let _ = write!(text, "<text class=\"right name {class}\" x=\"{right}\" y=\"16\">{name}</text>");
+        right -= 8.0 * one.name.chars().count() as f64 + 12.0;
+    }
+    let room = LEFT + 8.0 * title.chars().count() as f64;
+    if right < room { String::new() } else { text }
+}
+
+/// Colours that people tell apart, whatever colours they see, and patterns of lines in each.
+const COLOURS: usize = 8;
+
+/// The style sheet's names of a look.
+fn look(number: usize) -> String {
+    format!("s{} d{}", number % COLOURS, number / COLOURS % 3)
 }
 
 #[cfg(test)]
@@ -133,9 +182,17 @@ mod tests {
 
     #[test]
     fn odd_curves_are_drawn_too() {
-        let one = |points: &[(f64, f64)]| draw("a<b", &[Series { name: "x".into(), points: points.to_vec() }]);
+        let one = |points: &[(f64, f64)]| {
+            Chart::new("a<b").draw(&[Series { name: "x".into(), look: 0, points: points.to_vec() }])
+        };
         assert_eq!(one(&[]), "");
         assert!(one(&[(1.0, 0.5)]).contains("<circle") && one(&[(0.0, 0.0), (1.0, 0.0)]).contains("<polyline"));
         assert!(one(&[(1.0, 0.5)]).contains("a&lt;b") && !one(&[(1.0, 0.5)]).contains("NaN"));
+        // A legend without room would lie over the title.
+        let two = |name: &str| {
+            let one = |look| Series { name: name.into(), look, points: vec![(0.0, 1.0), (1.0, 2.0)] };
+            Chart::new("loss").draw(&[one(0), one(9)])
+        };
+        assert!(two("training").contains("name s1 d1") && !two("a long name of a line").contains("class=\"right name"));
     }
 }

@@ -51,7 +51,7 @@ fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, l
     if args.out != Path::new(super::OUT) {
         add("--out", &args.out.to_string_lossy());
     }
-    if let Some(data) = &args.data {
+    if let Some(data) = &args.options.data {
         add("--data", &data.to_string_lossy());
     }
     set.iter().for_each(|(name, value)| add("--set", &format!("{name}={value}")));

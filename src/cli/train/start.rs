@@ -29,10 +29,10 @@ pub fn start(
     if let Some((checkpoint, path)) = resumed {
         return Ok(Start::Resume(Box::new(checkpoint), path));
     }
-    match &args.weights {
+    match &args.options.weights {
         None => Ok(Start::Fresh),
         Some(path) => {
-            let weights = args.renames.read(path)?;
+            let weights = args.options.renames.read(path)?;
             if weights.formats.is_some() {
                 let message = format!("{} are quantised: whole numbers do not learn", path.display());
                 return Err(usage(message, "start from the float weights that they were made from"));
@@ -59,7 +59,7 @@ pub fn classes(args: &Args, outputs: usize, start: &Start, parameters: &[Paramet
             let learned = checkpoint.classes.as_ref().filter(|names| !names.is_empty()).unwrap_or(data);
             return Ok(Classes::new(outputs, learned, &path.display().to_string())?);
         }
-        Start::Weights(weights) => (weights, args.weights.as_deref().unwrap_or(Path::new(""))),
+        Start::Weights(weights) => (weights, args.options.weights.as_deref().unwrap_or(Path::new(""))),
     };
     let last = parameters.iter().rfind(|p| !p.state);
     let kept = last.is_some_and(|p| weights.tensors.contains_key(&p.name));
