@@ -10,6 +10,7 @@ mod opencl;
 mod pictures;
 mod programs;
 mod threads;
+mod tiles;
 mod weights;
 
 use loaded::Loaded;

@@ -12,8 +12,9 @@ use ninc::library::files::{self, BuildRequest, Library};
 use ninc::library::header::identifier;
 use ninc::library::levels::{Level, TRIPLES, host_triple};
 use ninc::library::table::Row;
+use ninc::lower::target::Algorithm;
 use ninc::model::Model;
-use ninc::pipeline::{Device, Stage};
+use ninc::pipeline::{Device, Options, Stage};
 use ninc_runtime::data::range::Range;
 use ninc_runtime::store::{System, crc32, write_atomically};
 use ninc_runtime::weights::Weights;
@@ -42,10 +43,13 @@ pub struct Args {
     /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Minimum CPU level of the library: baseline, x86-64-v3, x86-64-v4 or native [default: x86-64-v3]
-    #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "fat")]
+    /// Minimum CPU level of the library: baseline, x86-64-v3, x86-64-v4 or native; x86-64-v3 and x86-64-v4 may have
+    /// `+vnni` behind them (for int8), x86-64-v4 also `+bf16` and `+amx` (matrix units for int8 and bf16, with both)
+    /// [default: x86-64-v3]
+    #[arg(long, value_name = "LEVEL", value_parser = Level::named, conflicts_with = "fat")]
     cpu: Option<Level>,
-    /// Code for several levels of processors, chosen when the network is created
+    /// Code for several levels of processors, chosen when the network is created: all widths of vectors, and what
+    /// multiplies the network's int8 or bf16
     #[arg(long)]
     fat: bool,
     /// The system that the library is for [default: this one]
@@ -62,11 +66,6 @@ pub struct Args {
     json: bool,
 }
 
-fn level(text: &str) -> Result<Level> {
-    let names = Level::ALL.map(Level::name).join(", ");
-    Level::ALL.into_iter().find(|l| l.name() == text).ok_or_else(|| Error::new(format!("levels: {names}")))
-}
-
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let mut global = global.clone();
     if args.explain {
@@ -75,7 +74,6 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let start = Instant::now();
     let triple = triple(args)?;
-    let levels = levels(args, triple);
     args.renames.need(args.weights.as_deref())?;
     let weights = weights(args, &model, &global)?;
     let weights = weights.map(|weights| global.with_numbers(&model, weights)).transpose()?;
@@ -83,8 +81,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if model.formats.is_some() && args.train {
         return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
     }
+    let options = global.options_of_libraries()?;
+    let levels = levels(args, triple, &model, &options);
+    need_tiles(&levels, &options)?;
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
-    let library = files::build(&model, &request, &global.options()?)?;
+    let library = files::build(&model, &request, &options)?;
     global.times(&library.kernels.report);
     if let (Some(weights), Some(path)) = (&weights, &args.weights) {
         weights.check(&parameters(&library.kernels.params), path)?;
@@ -150,13 +151,28 @@ fn triple(args: &Args) -> Done<&str> {
 }
 
 /// Returns the levels of processors, from the least to the most demanding.
-fn levels(args: &Args, triple: &str) -> Vec<Level> {
+fn levels(args: &Args, triple: &str, model: &Model, options: &Options) -> Vec<Level> {
     let x86 = triple.starts_with("x86_64");
+    let algorithm = options.target.as_ref().map_or(Algorithm::Auto, |target| target.algorithm);
     match (args.cpu, args.fat) {
         (Some(level), _) => vec![level],
-        (None, true) if x86 => Level::FAT.to_vec(),
-        (None, _) => vec![if x86 { Level::V3 } else { Level::Baseline }],
+        (None, true) if x86 => Level::fat(model.formats.is_some(), options.precision, algorithm),
+        (None, _) => vec![if x86 { Level::V3 } else { Level::BASELINE }],
     }
+}
+
+/// Refuses `--algorithm split` for levels without matrix units.
+fn need_tiles(levels: &[Level], options: &Options) -> Done {
+    let Some(target) = options.target.as_ref().filter(|target| target.algorithm == Algorithm::Split) else {
+        return Ok(());
+    };
+    if levels.iter().any(|level| level.has_tiles(target)) {
+        return Ok(());
+    }
+    Err(usage(
+        "--algorithm split needs matrix units for bf16 (AMX), and the library is for processors without",
+        format!("build it for those that have them: --cpu {}, or --fat", Level::V4_AMX.name()),
+    ))
 }
 
 /// Makes the request: what to build. Pictures and classes are those of the weights, where these know them.

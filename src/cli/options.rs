@@ -222,6 +222,20 @@ impl GlobalOptions {
     }
 
     pub fn options(&self) -> Done<Options> {
+        let options = self.options_of_libraries()?;
+        let lacks = |target: &Target| !(self.device() == Device::Cpu && target.cpu().tiles);
+        if options.target.as_ref().is_some_and(|target| target.algorithm == Algorithm::Split && lacks(target)) {
+            let what = if self.device() == Device::Cpu { "this processor, as it is used" } else { "this device" };
+            return Err(usage(
+                format!("--algorithm split needs matrix units for bf16 (AMX), which {what}, has not"),
+                "--algorithm auto takes what there is",
+            ));
+        }
+        Ok(options)
+    }
+
+    /// Returns the options without asking whether this machine has the units that an algorithm needs.
+    pub fn options_of_libraries(&self) -> Done<Options> {
         let isa = last(&self.isas).value;
         if let Some(isa) = isa.filter(|isa| !isa.present()) {
             let error = Error::new(format!("this machine has no {} instructions", isa.name()));
@@ -230,13 +244,6 @@ impl GlobalOptions {
         }
         let algorithm = last(&self.algorithms).value;
         let host = isa.map_or_else(Target::host, Target::host_with);
-        if algorithm == Algorithm::Split && !(self.device() == Device::Cpu && host.cpu().tiles) {
-            let what = if self.device() == Device::Cpu { "this processor, as it is used" } else { "this device" };
-            return Err(usage(
-                format!("--algorithm split needs matrix units for bf16 (AMX), which {what}, has not"),
-                "--algorithm auto takes what there is",
-            ));
-        }
         let cache = if self.training { target::own_caches(host.cache) } else { host.cache };
         // What is computed beside a training, its preparation too, has the bits of any processor that may resume it.
         let host = if self.training { host.with_cpu(|cpu| cpu.parts = false) } else { host };

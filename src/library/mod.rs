@@ -8,7 +8,7 @@
 use crate::back::cranelift::Object;
 use crate::back::{MicroKernelCode, driver, x86};
 use crate::kernel::ir::{MicroKernel, Module};
-use crate::lower::target::{Isa, Target};
+use crate::lower::target::{Cpu, Isa, Target};
 use crate::verified::Verified;
 use cranelift_module::{DataId, FuncId};
 use error::LibraryError;
@@ -53,19 +53,25 @@ pub struct Variant<'a> {
 
 /// What the driver must find to use a target's code, as the bits of `cpu_x86.driver`.
 fn needs(target: &Target) -> i64 {
-    let level = match target.cpu().isa {
+    let Cpu { isa, bf16, vnni, tiles, .. } = target.cpu();
+    let level = match isa {
         Isa::Portable if target.fma => 3,
         Isa::Portable => 0,
         Isa::Avx2 => 3,
         Isa::Avx512 => 7,
     };
-    let vnni = match target.cpu().isa {
-        _ if !target.cpu().vnni => 0,
+    let vnni = match isa {
+        _ if !vnni => 0,
         Isa::Avx512 => 16,
         _ => 32,
     };
-    level + if target.cpu().bf16 { 8 } else { 0 } + vnni
+    level + if bf16 || tiles { 8 } else { 0 } + vnni + if tiles { TILES } else { 0 }
 }
+
+/// The bit of processors with tiles.
+const TILES: i64 = 64;
+/// The bit of processors that multiply pairs of bf16 faster than float32.
+const FAST_PAIRS: i64 = 128;
 
 /// A program for all levels, and what belongs to it.
 pub struct ProgramVariants<'a> {
@@ -157,8 +163,16 @@ impl Maker {
             // Names, shapes and classes are the same at all levels: the first, least one is `@plan`.
             let plan = if i == 0 { format!("plan{suffix}") } else { format!("plan{suffix}{i}") };
             self.data(&plan, bytes, &places)?;
-            let need = if self.x86 { needs(variant.target) } else { 0 };
-            choose += &format!("    if (found & {need}) == {need} {{ return @{plan}; }}\n");
+            let mut need = if self.x86 { needs(variant.target) } else { 0 };
+            // Where there is a choice, pairs have to be worth it.
+            if program.variants.len() > 1 && variant.target.cpu().bf16 {
+                need |= FAST_PAIRS;
+            }
+            let taken = match need & TILES {
+                0 => format!("return @{plan};"),
+                _ => format!("if tiles_permitted() {{ return @{plan}; }}"),
+            };
+            choose += &format!("    if (found & {need}) == {need} {{ {taken} }}\n");
         }
         self.text += &choose;
         self.text += "    return 0;\n}\n";

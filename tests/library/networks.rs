@@ -120,7 +120,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     assert!(group < 300 && 600 % group != 0 && plan.finish < plan.launches.len(), "{group} {}", plan.finish);
     let request = BuildRequest {
         triple: host_triple(),
-        levels: &[Level::Native],
+        levels: &[Level::NATIVE],
         picture: None,
         reading: (Pictures::default(), 1.0),
         classes: vec![],

@@ -33,7 +33,8 @@ enum {
     @NAME@_DAMAGED = 2,        /* the weights are damaged, hold NaN or an infinity, or are not a weights file of ninc */
     @NAME@_UNFIT = 3,          /* the weights belong to another network or preparation */
     @NAME@_NO_MEMORY = 4,
-    @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for */
+    @NAME@_NO_CPU = 5,         /* this processor lacks instructions that the library was built for, or the system keeps
+                                  them from it: matrix units (AMX) where a thread's stack for signals is too small */
     @NAME@_INVALID = 6,        /* an argument is missing or out of its range */
     @NAME@_SMALL = 7,          /* the workspace is smaller than @name@_workspace_size says */
     @NAME@_NO_PREPARATION = 8, /* no pictures: built without weights, or for images of other than 1 or 3 channels */
