@@ -100,11 +100,12 @@ impl Maker {
     }
 
     fn function(&mut self) -> Function {
-        let all = ["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
-        let name = all[if self.below(2) == 0 { 0 } else { self.below(5) }];
+        let all = ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "relu6"];
+        let name = all[if self.below(2) == 0 { 0 } else { self.below(all.len()) }];
         match Function::named(name).expect("a function") {
             Function::LeakyRelu { .. } => Function::LeakyRelu { slope: 0.1 },
             Function::Elu { .. } => Function::Elu { alpha: 0.7 },
+            Function::RELU6 => Function::Clip { low: Some(-0.2), high: Some(0.6) },
             other => other,
         }
     }

@@ -60,17 +60,24 @@ fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
         Operator::LocalConv(_) => now.into_iter().filter(|(n, _)| ["stride", "pad"].contains(n)).collect(),
         Operator::MaxPool(_) | Operator::AvgPool(_) | Operator::StochasticPool(_) => without("dilation"),
         Operator::Activation(op) => {
-            let (name, parameter) = op.function.parts();
-            vec![("function", Attr::Text(name.into())), ("slope", Attr::Float(parameter.unwrap_or(0.0)))]
+            let (name, parameter) = parts(Some(op.function));
+            vec![("function", Attr::Text(name)), ("slope", Attr::Float(parameter))]
         }
         Operator::MlpConv(op) => mlpconv(op),
         _ => now,
     }
 }
 
-/// Name and parameter of a stage's activation.
-fn parts(stage: &Stage) -> (&'static str, Option<f64>) {
-    stage.activation.map_or(("none", None), Function::parts)
+/// Name and parameter of an activation, 0 where it has none; of those with several their whole text.
+fn parts(function: Option<Function>) -> (String, f64) {
+    let Some(function) = function else { return ("none".into(), 0.0) };
+    match function.parts() {
+        (name, parameters) => match parameters[..] {
+            [] => (name.into(), 0.0),
+            [Attr::Float(parameter)] => (name.into(), parameter),
+            _ => (shown(&function.to_attr()), 0.0),
+        },
+    }
 }
 
 /// Stages as lists of their parts. The language's layer neither rounds nor pools.
@@ -82,8 +89,8 @@ fn mlpconv(op: &MlpConv) -> Vec<(&'static str, Attr)> {
         ("dilation", op.window.dilation.to_attr()),
         ("groups", op.groups.to_attr()),
         ("biases", list(|stage| stage.bias.to_attr())),
-        ("activations", list(|stage| Attr::Text(parts(stage).0.into()))),
-        ("slopes", list(|stage| Attr::Float(parts(stage).1.unwrap_or(0.0)))),
+        ("activations", list(|stage| Attr::Text(parts(stage.activation).0))),
+        ("slopes", list(|stage| Attr::Float(parts(stage.activation).1))),
         ("rounds", list(|_| Attr::word("none"))),
         ("pool", Attr::Text(String::new())),
         ("pool_kernel", [1usize, 1].to_attr()),

@@ -36,9 +36,19 @@ pub enum Function {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// `min(max(x, low), high)`, with a limit or with both, `low` not above `high`.
+    Clip {
+        /// The least result.
+        low: Option<f64>,
+        /// The largest result.
+        high: Option<f64>,
+    },
 }
 
 impl Function {
+    /// `min(max(x, 0), 6)`
+    pub const RELU6: Function = Function::Clip { low: Some(0.0), high: Some(6.0) };
+
     /// The function of that name with its usual parameter.
     pub fn named(name: &str) -> Option<Function> {
         Some(match name {
@@ -47,18 +57,40 @@ impl Function {
             "elu" => Function::Elu { alpha: 1.0 },
             "sigmoid" => Function::Sigmoid,
             "tanh" => Function::Tanh,
+            "relu6" => Function::RELU6,
             _ => return None,
         })
     }
 
-    /// The name, in the language and in the text of graphs, and the parameter if there is one.
-    pub fn parts(self) -> (&'static str, Option<f64>) {
+    /// The name, in the language and in the text of graphs, and the parameters if there are any.
+    pub fn parts(self) -> (&'static str, Vec<Attr>) {
         match self {
-            Function::Relu => ("relu", None),
-            Function::LeakyRelu { slope } => ("leaky_relu", Some(slope)),
-            Function::Elu { alpha } => ("elu", Some(alpha)),
-            Function::Sigmoid => ("sigmoid", None),
-            Function::Tanh => ("tanh", None),
+            Function::Relu => ("relu", vec![]),
+            Function::LeakyRelu { slope } => ("leaky_relu", vec![slope.to_attr()]),
+            Function::Elu { alpha } => ("elu", vec![alpha.to_attr()]),
+            Function::Sigmoid => ("sigmoid", vec![]),
+            Function::Tanh => ("tanh", vec![]),
+            Function::RELU6 => ("relu6", vec![]),
+            Function::Clip { low, high } => ("clip", vec![low.to_attr(), high.to_attr()]),
+        }
+    }
+
+    /// The limits of the result, where the function does nothing else.
+    pub fn limits(self) -> Option<[Option<f64>; 2]> {
+        match self {
+            Function::Relu => Some([Some(0.0), None]),
+            Function::Clip { low, high } => Some([low, high]),
+            _ => None,
+        }
+    }
+
+    /// The function with these limits; `None` where there are none, or none can lie between them.
+    pub fn limited([low, high]: [Option<f64>; 2]) -> Option<Function> {
+        match (low, high) {
+            (None, None) => None,
+            (Some(0.0), None) => Some(Function::Relu),
+            (Some(low), Some(high)) if low > high => None,
+            _ => Some(Function::Clip { low, high }),
         }
     }
 
@@ -70,6 +102,9 @@ impl Function {
             }
             Function::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
                 Err(format!("the alpha {alpha} of elu is not above 0").into())
+            }
+            Function::Clip { low, high } if Function::limited([low, high]) != Some(self) => {
+                Err("clip needs a limit, or two with the low one not above the high one".into())
             }
             _ => Ok(()),
         }
@@ -83,6 +118,10 @@ impl Function {
             Function::Elu { alpha } => recipes::Function::Elu { alpha: (alpha as f32).into() },
             Function::Sigmoid => recipes::Function::Sigmoid,
             Function::Tanh => recipes::Function::Tanh,
+            Function::Clip { low, high } => {
+                let [low, high] = [low, high].map(|limit| limit.map(|v| (v as f32).into()));
+                recipes::Function::Clip { low, high }
+            }
         }
     }
 
@@ -95,6 +134,9 @@ impl Function {
             Function::Relu | Function::LeakyRelu { .. } | Function::Elu { .. } => x,
             Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Function::Tanh => x.tanh(),
+            Function::Clip { low: Some(low), .. } if x < low => low,
+            Function::Clip { high: Some(high), .. } if x > high => high,
+            Function::Clip { .. } => x,
         }
     }
 
@@ -107,23 +149,29 @@ impl Function {
             Function::Elu { alpha } => y + alpha,
             Function::Sigmoid => y * (1.0 - y),
             Function::Tanh => 1.0 - y * y,
+            Function::Clip { low, high } if low.is_none_or(|l| y > l) && high.is_none_or(|h| y < h) => 1.0,
+            Function::Clip { .. } => 0.0,
         }
     }
 }
 
-/// `relu`, `leaky_relu(0.01)`
+/// `relu`, `leaky_relu(0.01)`, `clip(-1.0, none)`
 impl AttrValue for Function {
     fn to_attr(&self) -> Attr {
-        let (name, parameter) = self.parts();
-        Attr::Call(name.into(), parameter.into_iter().map(Attr::Float).collect())
+        let (name, parameters) = self.parts();
+        Attr::Call(name.into(), parameters)
     }
 
     fn from_attr(attr: &Attr) -> Option<Function> {
         let Attr::Call(name, arguments) = attr else { return None };
+        if let ("clip", [low, high]) = (name.as_str(), arguments.as_slice()) {
+            return Some(Function::Clip { low: Option::from_attr(low)?, high: Option::from_attr(high)? });
+        }
         match (Function::named(name)?, arguments.as_slice()) {
             (Function::LeakyRelu { .. }, [slope]) => Some(Function::LeakyRelu { slope: f64::from_attr(slope)? }),
             (Function::Elu { .. }, [alpha]) => Some(Function::Elu { alpha: f64::from_attr(alpha)? }),
-            (Function::Relu | Function::Sigmoid | Function::Tanh, []) => Function::named(name),
+            (Function::LeakyRelu { .. } | Function::Elu { .. }, _) => None,
+            (function, []) => Some(function),
             _ => None,
         }
     }
@@ -138,6 +186,11 @@ const ALPHA: Param<f64> =
         .or(1.0)
         .positional();
 const ELU: &[ParamSpec] = &[ALPHA.spec];
+
+const LIMITS: Bounds = Bounds::closed(f32::MIN as f64, f32::MAX as f64);
+const LOW: Param<Option<f64>> = Param::float("low", LIMITS, "The least result.").positional().optional();
+const HIGH: Param<Option<f64>> = Param::float("high", LIMITS, "The largest result.").positional().optional();
+const CLIP: &[ParamSpec] = &[LOW.spec, HIGH.spec];
 
 fn add(cx: &mut LayerCx, function: Function) -> Result<NodeId, LayerError> {
     let x = cx.operands[0];
@@ -157,8 +210,23 @@ fn build_elu(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     add(cx, Function::Elu { alpha })
 }
 
+fn build_clip(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
+    // The numbers that the kernels compare with.
+    let limits = [cx.get(LOW), cx.get(HIGH)].map(|limit| limit.map(|v| f64::from(v as f32)));
+    match (Function::limited(limits), limits) {
+        (Some(function), _) => add(cx, function),
+        (None, [Some(low), Some(high)]) => {
+            Err(blame(HIGH, format!("the high limit {high} is below the low one, {low}"), None))
+        }
+        (None, _) => Err(LayerError {
+            help: Some("`clip(low = -1)`, `clip(high = 6)` or `clip(-1, 6)`".into()),
+            ..LayerError::from("it needs a limit, or two".to_string())
+        }),
+    }
+}
+
 /// Functions and slopes that tests try.
-const TRIED: [Function; 7] = [
+const TRIED: [Function; 10] = [
     Function::Relu,
     Function::LeakyRelu { slope: 0.1 },
     Function::LeakyRelu { slope: 0.0 },
@@ -166,6 +234,9 @@ const TRIED: [Function; 7] = [
     Function::Elu { alpha: 0.7 },
     Function::Sigmoid,
     Function::Tanh,
+    Function::Clip { low: Some(0.0), high: Some(0.5) },
+    Function::Clip { low: Some(-0.4), high: None },
+    Function::Clip { low: None, high: Some(0.3) },
 ];
 
 attributes! {
@@ -180,6 +251,8 @@ impl OperatorDef for Activation {
         let plain = |name, doc, params, build| Schema { name, doc, operands: (1, 1), params, weights: false, build };
         vec![
             plain("relu", "max(x, 0)", &[], |cx| add(cx, Function::Relu)),
+            plain("relu6", "min(max(x, 0), 6)", &[], |cx| add(cx, Function::RELU6)),
+            plain("clip", "min(max(x, low), high), with one limit or both", CLIP, build_clip),
             plain("leaky_relu", "x, or slope·x below 0", LEAKY, build_leaky),
             plain("elu", "x, or alpha·(exp(x) - 1) below 0", ELU, build_elu),
             plain("sigmoid", "1/(1 + exp(-x))", &[], |cx| add(cx, Function::Sigmoid)),
@@ -300,6 +373,20 @@ fn slope_times(b: &mut MicroKernelBuilder, function: recipes::Function, [y, dy]:
             let rest = b.sub(one, y);
             let slope = b.mul(y, rest);
             return b.mul(slope, dy);
+        }
+        recipes::Function::Clip { low, high } => {
+            let mut dx = dy;
+            if let Some(low) = low {
+                let low = b.f32(low.get(), lanes);
+                let above = b.compare(Compare::Gt, y, low);
+                dx = b.select(above, dx, zero);
+            }
+            if let Some(high) = high {
+                let high = b.f32(high.get(), lanes);
+                let below = b.compare(Compare::Gt, high, y);
+                dx = b.select(below, dx, zero);
+            }
+            return dx;
         }
         recipes::Function::Tanh => {
             let square = b.mul(y, y);

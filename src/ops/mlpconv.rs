@@ -21,7 +21,7 @@ use crate::recipes::{self, Epilogue, Reduction};
 use crate::types::Format;
 use crate::types::Type;
 
-const WORDS: &[&str] = &["relu", "leaky_relu", "elu", "sigmoid", "tanh", "none"];
+const WORDS: &[&str] = &["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh", "none"];
 const CHANNELS: Param<Vec<usize>> =
     Param::ints("channels", 1, layer::MOST_CHANNELS, "Channels of the convolution and of each 1x1 convolution.");
 const ACTIVATION: Param<&str> = Param::one_of("activation", WORDS, "After all stages but the last.").or("relu");
@@ -327,6 +327,7 @@ impl OperatorDef for MlpConv {
             chain(&[2, 5], 5, ["relu", "none"].map(function), None),
             chain(&[3, 8, 7], 1, ["tanh", "sigmoid"].map(function), pool(Reduction::Max)),
             chain(&[4, 6, 5], 3, ["elu", "leaky_relu"].map(function), pool(Reduction::Average)),
+            chain(&[3, 20, 9], 3, ["relu6", "relu6"].map(function), None),
         ]
     }
 }

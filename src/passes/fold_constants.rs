@@ -4,7 +4,7 @@ use super::dce;
 use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::activation::Function;
+use crate::ops::activation::{Activation, Function};
 use crate::ops::arithmetic::Scale;
 use crate::ops::conv::Conv2d;
 use crate::ops::error::ShapeError;
@@ -64,9 +64,8 @@ fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, ShapeError>
             None => Ok(None),
         },
         Operator::Reshape(reshape) => simplify_reshape(graph, id, operands[0], reshape),
-        // max(max(x, 0), 0)
-        Operator::Activation(outer) if outer.function == Function::Relu => match graph.op(operands[0]) {
-            Operator::Activation(inner) if inner.function == Function::Relu => Ok(Some(operands[0])),
+        Operator::Activation(outer) => match graph.op(operands[0]).clone() {
+            Operator::Activation(inner) => limit_once(graph, operands[0], inner.function, outer.function),
             _ => Ok(None),
         },
         Operator::Conv2d(conv) => absorb_pad(graph, &operands, &conv),
@@ -75,6 +74,19 @@ fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, ShapeError>
             Ok((operands.len() == 1 && graph.ty(id) == graph.ty(operands[0])).then_some(operands[0]))
         }
         _ => Ok(None),
+    }
+}
+
+/// Limits a value once where `x` limits it already.
+fn limit_once(graph: &mut Graph, x: NodeId, inner: Function, outer: Function) -> Result<Option<NodeId>, ShapeError> {
+    let (Some([low, high]), Some([least, most])) = (inner.limits(), outer.limits()) else { return Ok(None) };
+    // Below the inner limits the outer ones may be what decides, so they must leave something between them.
+    let low = low.into_iter().chain(least).reduce(f64::max);
+    let high = high.into_iter().chain(most).reduce(f64::min);
+    match Function::limited([low, high]) {
+        Some(function) if function == inner => Ok(Some(x)),
+        Some(function) => graph.add(Activation { function }, &[graph.operands(x)[0]]).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -9,7 +9,6 @@ use super::error::PassError;
 use super::{dce, only_user, round};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::activation::{Activation, Function};
 use crate::ops::int8::{AvgPoolBytes, ConvInt8, Dequantize, GlobalAvgBytes, Int8Bias, Int8Factor, Quantize};
 use crate::ops::pool::AvgPool;
 use crate::ops::reshape::Reshape;
@@ -34,7 +33,8 @@ pub struct Layer {
     /// The weights' dimensions as those of a convolution.
     pub weight: [usize; 4],
     window: Window,
-    /// Behind its result, if that is read by nothing else.
+    /// A ReLU behind its result, with an upper limit or without, if nothing else reads that. The largest byte is the
+    /// limit, since it stands for the largest value that came out.
     relu: Option<NodeId>,
 }
 
@@ -68,7 +68,10 @@ fn layer(graph: &Graph, id: NodeId) -> Option<Layer> {
     };
     let name = weight_name(graph, w)?.strip_suffix(".weight")?.to_string();
     let relu = match graph.users(id).as_slice() {
-        &[user] if *graph.op(user) == (Activation { function: Function::Relu }).into() => Some(user),
+        &[user] => match graph.op(user) {
+            Operator::Activation(a) => a.function.limits().filter(|[low, _]| *low == Some(0.0)).map(|_| user),
+            _ => None,
+        },
         _ => None,
     };
     let fits = graph.ty(x).batched && weight[1..].iter().product::<usize>() < MOST_TERMS;

@@ -154,7 +154,7 @@ fn what_is_exported_says_its_preparation_and_classes() {
 }
 
 /// Layers of the language, each behind an image of 4 x 7 x 6.
-const LAYERS: [&str; 44] = [
+const LAYERS: [&str; 48] = [
     "conv(channels = 6, kernel = 3)",
     "conv(channels = 6, kernel = [3, 2], stride = [2, 1], pad = [1, 0], bias = false)",
     "conv(channels = 8, kernel = 3, pad = 2, dilation = 2, groups = 2)",
@@ -168,7 +168,11 @@ const LAYERS: [&str; 44] = [
     "flatten |> linear(features = 7)",
     "flatten |> linear(features = 7, bias = false)",
     "flatten |> drop_connect(features = 7, rate = 0.3)",
+    "mlpconv(kernel = 3, channels = [6, 5], activation = relu6, last_activation = relu6)",
     "relu",
+    "relu6",
+    "clip(-0.5, 0.25)",
+    "clip(high = 0.25)",
     "leaky_relu(slope = 0.2)",
     "leaky_relu",
     "elu",

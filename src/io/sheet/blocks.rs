@@ -29,7 +29,7 @@ const BIASES: [&str; 10] = [
     "cccp9.bias",
 ];
 /// Activations that an `mlpconv` has, without arguments.
-const ACTIVATIONS: [&str; 5] = ["relu", "leaky_relu", "elu", "sigmoid", "tanh"];
+const ACTIVATIONS: [&str; 6] = ["relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh"];
 
 /// A product of a chain with the activation behind it.
 struct Stage {

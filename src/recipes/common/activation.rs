@@ -14,6 +14,10 @@ fn function_name(function: Function) -> String {
         Function::Elu { alpha } => format!("_elu{alpha}"),
         Function::Sigmoid => "_sigmoid".into(),
         Function::Tanh => "_tanh".into(),
+        Function::Clip { low, high } => {
+            let [low, high] = [low, high].map(|limit| limit.map_or("none".into(), |v| v.to_string()));
+            format!("_clip{low}_{high}")
+        }
     }
 }
 
@@ -30,7 +34,7 @@ impl Epilogue {
             // The polynomial of exp: argument, power of two and two terms at a time, while all other results still
             // wait.
             Some(Function::Elu { .. } | Function::Sigmoid | Function::Tanh) => 2,
-            Some(Function::Relu | Function::LeakyRelu { .. }) | None => 0,
+            Some(Function::Relu | Function::LeakyRelu { .. } | Function::Clip { .. }) | None => 0,
         }
     }
 
@@ -71,5 +75,22 @@ pub fn activate(b: &mut MicroKernelBuilder, function: Function, x: Val) -> Val {
         }
         Function::Sigmoid => math::sigmoid(b, x),
         Function::Tanh => math::tanh(b, x),
+        Function::Clip { low, high } => {
+            // In this order a NaN goes through, as above.
+            let x = match low {
+                Some(low) => {
+                    let low = b.f32(low.get(), lanes);
+                    b.max(low, x)
+                }
+                None => x,
+            };
+            match high {
+                Some(high) => {
+                    let high = b.f32(high.get(), lanes);
+                    b.min(high, x)
+                }
+                None => x,
+            }
+        }
     }
 }

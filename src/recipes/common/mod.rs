@@ -74,6 +74,13 @@ pub enum Function {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// `min(max(x, low), high)`, with one limit or both.
+    Clip {
+        /// The least result.
+        low: Option<Constant>,
+        /// The largest result.
+        high: Option<Constant>,
+    },
 }
 
 impl Function {
@@ -85,6 +92,7 @@ impl Function {
             Function::Elu { .. } => "elu",
             Function::Sigmoid => "sigmoid",
             Function::Tanh => "tanh",
+            Function::Clip { .. } => "clip",
         }
     }
 }

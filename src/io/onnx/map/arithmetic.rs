@@ -3,7 +3,7 @@
 use super::super::read::{Const, Data, Node};
 use super::view::View;
 use super::{Map, Mapped, Reason, Value};
-use crate::io::sheet::{Args, LayerId};
+use crate::io::sheet::{Arg, Args, LayerId};
 use std::rc::Rc;
 
 impl<'n> Map<'n> {
@@ -165,10 +165,9 @@ impl<'n> Map<'n> {
     /// `max(a, b) = relu(a - b) + b`
     fn maximum(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
         if let (Value::View(x), Value::Const(c)) = (a, b)
-            && c.as_floats().iter().all(|v| *v == 0.0)
-            && c.len() == 1
+            && let Some(low) = c.scalar()
         {
-            return self.simple(node, "relu", x);
+            return self.between(node, x, Some(low), None);
         }
         let above = self.difference(node, a, b)?;
         let above = self.simple(node, "relu", &above)?;
@@ -177,6 +176,11 @@ impl<'n> Map<'n> {
 
     /// `min(a, b) = a - relu(a - b)`, and with a constant `b - relu(b - a)`.
     fn minimum(&mut self, node: &'n Node, a: &Value, b: &Value) -> Mapped {
+        if let (Value::View(x), Value::Const(c)) = (a, b)
+            && let Some(high) = c.scalar()
+        {
+            return self.between(node, x, None, Some(high));
+        }
         let (a, b) = if matches!(b, Value::Const(_)) { (b, a) } else { (a, b) };
         let above = self.difference(node, a, b)?;
         let above = self.simple(node, "relu", &above)?;
@@ -185,15 +189,29 @@ impl<'n> Map<'n> {
 
     /// Limits a value to `low` and `high`, where they are given.
     pub(super) fn clipped(&mut self, node: &'n Node, x: View, low: Option<f32>, high: Option<f32>) -> Mapped {
-        let number = |v: f32| Value::Const(Rc::new(Const::floats(&[], vec![v])));
-        let mut x = x;
-        if let Some(low) = low.filter(|v| *v > f32::MIN) {
-            x = self.maximum(node, &Value::View(x), &number(low))?;
+        let (low, high) = (low.filter(|v| *v > f32::MIN), high.filter(|v| *v < f32::MAX));
+        match (low, high) {
+            (None, None) => Ok(x),
+            // All numbers become the high limit.
+            (Some(low), Some(high)) if low > high => {
+                let x = self.between(node, &x, Some(low), None)?;
+                self.between(node, &x, None, Some(high))
+            }
+            _ => self.between(node, &x, low, high),
         }
-        if let Some(high) = high.filter(|v| *v < f32::MAX) {
-            x = self.minimum(node, &Value::View(x), &number(high))?;
+    }
+
+    /// Adds the layer for limits that leave numbers between them.
+    fn between(&mut self, node: &'n Node, x: &View, low: Option<f32>, high: Option<f32>) -> Mapped {
+        match (low, high) {
+            (Some(0.0), None) => self.simple(node, "relu", x),
+            (Some(0.0), Some(6.0)) => self.simple(node, "relu6", x),
+            _ => {
+                let limits = [("low", low), ("high", high)].into_iter();
+                let given = limits.filter_map(|(name, limit)| Some((name, Arg::Float(limit?))));
+                self.pointwise(node, "clip", Args(given.collect()), x)
+            }
         }
-        Ok(x)
     }
 }
 

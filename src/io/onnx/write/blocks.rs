@@ -39,10 +39,9 @@ impl Writer<'_> {
             value = match stage.activation {
                 None => made,
                 Some(function) => {
-                    let (op, attributes) = activation(function);
-                    let node = format!("{own}.{}", op.to_lowercase());
+                    let node = format!("{own}.{}", activation(function).0.to_lowercase());
                     let output = if last { name.to_string() } else { node.clone() };
-                    self.add(&node, op, &[&made], &output, attributes)
+                    self.activation(&node, function, &made, &output)
                 }
             };
         }

@@ -42,10 +42,7 @@ impl Writer<'_> {
             Operator::Linear(_) => plain(self, "Gemm", vec![int("transB", 1)]),
             Operator::DropConnect(op) => self.drop_connect(id, 1.0 - op.rate)?,
             Operator::LocalConv(_) => return Err(self.none(id, "its weights differ from place to place")),
-            Operator::Activation(op) => {
-                let (op, attributes) = activation(op.function);
-                plain(self, op, attributes);
-            }
+            Operator::Activation(op) => drop(self.activation(&name, op.function, operands[0], &name)),
             Operator::Gelu(op) => self.gelu(&name, operands[0], op.approximate),
             Operator::Silu(_) => {
                 let gate = self.add(&format!("{name}.gate"), "Sigmoid", &operands, &format!("{name}.gate"), vec![]);
@@ -110,6 +107,23 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Writes an activation of `x`.
+    pub(super) fn activation(&mut self, node: &str, function: Function, x: &str, output: &str) -> String {
+        let mut inputs = vec![x.to_string()];
+        if let Function::Clip { low, high } = function {
+            for limit in [low, high] {
+                let named = |v: f64| self.constant(&format!("ninc.limit.{v}"), &[], &[v as f32]);
+                inputs.push(limit.map_or(String::new(), named));
+            }
+            while inputs.last().is_some_and(String::is_empty) {
+                inputs.pop();
+            }
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        let (op, attributes) = activation(function);
+        self.add(node, op, &inputs, output, attributes)
+    }
+
     /// Is it a sum of the first terms of a layer with more?
     fn part_of_sum(&self, id: NodeId) -> bool {
         let graph = self.graph();
@@ -153,5 +167,7 @@ pub fn activation(function: Function) -> (&'static str, Vec<AttributeProto>) {
         Function::Elu { alpha } => ("Elu", vec![float("alpha", alpha)]),
         Function::Sigmoid => ("Sigmoid", vec![]),
         Function::Tanh => ("Tanh", vec![]),
+        // Its limits are operands.
+        Function::Clip { .. } => ("Clip", vec![]),
     }
 }
