@@ -134,7 +134,7 @@ impl Maker {
             14 => self.add(Lrn { size: 3, alpha: 0.3, beta: 0.75, k: 1.0 }, &[x]),
             15 | 16 => {
                 let p = ["gamma", "beta", "running_mean", "running_var"].map(|kind| self.param(kind, &[c]));
-                self.add(BatchNorm { epsilon: 1e-3, momentum: 0.1 }, &[x, p[0], p[1], p[2], p[3]])
+                self.add(BatchNorm::plain(1e-3, 0.1), &[x, p[0], p[1], p[2], p[3]])
             }
             17 => {
                 let other = self.same_type(x, values);

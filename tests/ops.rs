@@ -287,7 +287,7 @@ fn gradients_of_a_network_are_slopes() {
 
     let conv = Conv2d { window: pooling([3, 3], [1, 1], [1, 1]), groups: 1 };
     let x = graph.add(conv, &[image, p[0], p[1]]).unwrap();
-    let norm = BatchNorm { epsilon: 1e-3, momentum: 0.25 };
+    let norm = BatchNorm::plain(1e-3, 0.25);
     let y = training(&mut graph, norm.into(), &[x, p[2], p[3], p[4], p[5]]);
     let y = graph.add(Activation { function: Function::Tanh }, &[y]).unwrap();
     let y = training(&mut graph, Dropout { rate: 0.3, inverted: true, stream: 1 }.into(), &[y]);

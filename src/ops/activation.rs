@@ -2,7 +2,7 @@
 
 use super::attr::{Attr, AttrValue, attributes};
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Elements, Storage};
+use super::facts::{Elements, Reader, Storage};
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -125,8 +125,8 @@ impl Function {
         }
     }
 
-    /// `f(x)`; a NaN passes.
-    fn value(self, x: f64) -> f64 {
+    /// Computes `f(x)`; a NaN passes.
+    pub fn value(self, x: f64) -> f64 {
         match self {
             Function::Relu if x < 0.0 => 0.0,
             Function::LeakyRelu { slope } if x < 0.0 => slope * x,
@@ -328,7 +328,7 @@ impl OperatorDef for ActivationGrad {
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = self.function.recipe();
         let what = format!("grad_{}", function.name());
-        let end = Epilogue { activation: None, round: self.round };
+        let end = Epilogue { activation: None, round: self.round }.stored_as(cx.elem(cx.result.buffer));
         elementwise::map_with(cx, &(what + &end.name()), (function, end), |&(function, end), b, v, _| {
             let dx = slope_times(b, function, [v[0], v[1]]);
             end.apply(b, dx)
@@ -337,7 +337,11 @@ impl OperatorDef for ActivationGrad {
 
     super::no_products!();
 
-    super::usual!(reads_bf16, receptive, memory, folding);
+    super::usual!(receptive, memory, folding);
+
+    fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
+        by == Reader::Tiles
+    }
 
     fn elements(&self) -> Elements {
         self.round.map_or(Elements::Computed, Elements::Rounded)

@@ -214,7 +214,11 @@ impl OperatorDef for MaxPoolGrad {
 
     super::no_products!();
 
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+    super::usual!(elements, storage, receptive, memory, folding);
+
+    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
+        operand == 0 && by == Reader::Tiles
+    }
 
     fn cases() -> Vec<Case> {
         let case = |s: &Shape| {

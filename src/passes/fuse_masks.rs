@@ -7,6 +7,7 @@ use super::{dce, only_user};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::ops::activation::{ActivationGrad, Function};
+use crate::ops::batch_norm::BatchNormGradInput;
 use crate::ops::conv::Conv2dGradInput;
 use crate::ops::round::Round;
 
@@ -38,6 +39,7 @@ fn rounded(graph: &Graph, id: NodeId) -> Option<(NodeId, Operator)> {
     let op = match graph.op(gradient).clone() {
         Operator::Conv2dGradInput(op) => Conv2dGradInput { round, ..op }.into(),
         Operator::ActivationGrad(op) => ActivationGrad { round, ..op }.into(),
+        Operator::BatchNormGradInput(op) => BatchNormGradInput { round, ..op }.into(),
         _ => return None,
     };
     (only_user(graph, gradient) == Some(id)).then_some((gradient, op))

@@ -18,6 +18,7 @@ pub mod fold_batch_norm;
 pub mod fold_constants;
 pub mod fold_scale;
 pub mod fuse;
+pub mod fuse_batch_norm;
 pub mod fuse_masks;
 pub mod inference;
 pub mod optimizer;
@@ -75,6 +76,8 @@ pub const AFTER_TRAINING: &[Pass] = &[
     Pass { name: "cse", run: cse::run },
     // Only pairs: the backward pass needs every activation, so a chain would not save its memory.
     Pass { name: "fuse", run: fuse::pairs },
+    // What training normalises is no product that could take the activation in.
+    Pass { name: "fuse_batch_norm", run: fuse_batch_norm::run },
     // A gradient's way through a ReLU, or a rounding, costs as much memory traffic as a whole 1x1 convolution.
     Pass { name: "fuse_masks", run: fuse_masks::run },
     Pass { name: "dce", run: dce::run },

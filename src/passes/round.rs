@@ -1,5 +1,6 @@
 //! `--precision bf16` and `tf32`: round the factors of every product to that format. The roundings are values of the
-//! graph, so that interpreters and kernels mean the same; sums, and all else, stay float32.
+//! graph, so that interpreters and kernels mean the same; sums, and all else, stay float32, but for the images that
+//! batch normalisation reads in training, and their gradients: they are rounded to bf16 as well.
 //!
 //! A value that a product reads is rounded where it is made, and all that read it read the rounded one: it need not be
 //! kept twice. Parameters are rounded for products only; an update moves the float32 ones.
@@ -8,6 +9,7 @@ use super::Pass;
 use super::error::PassError;
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
+use crate::ops::batch_norm::BatchNormGradInput;
 use crate::ops::facts::{Elements, exact};
 use crate::ops::round::Round;
 use crate::types::Format;
@@ -25,9 +27,15 @@ fn run(graph: &mut Graph, to: Format) -> Result<(), PassError> {
     graph.order().into_iter().try_for_each(|id| factors(graph, id, to))
 }
 
-/// Rounds the factors of one product.
+/// Rounds the factors of one product, and in bf16 the image that training normalises and the gradient that comes back
+/// to it, which cross memory more often than any other value.
 pub fn factors(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), PassError> {
-    for i in graph.op(id).factors() {
+    let places = match (graph.op(id), to) {
+        (Operator::BatchMean(_), Format::Bf16) => vec![0],
+        (Operator::BatchNormGradInput(_), Format::Bf16) => vec![BatchNormGradInput::GRADIENT],
+        (op, _) => op.factors(),
+    };
+    for i in places {
         let factor = graph.operands(id)[i];
         if exact(graph, factor) != Some(to) {
             round(graph, source(graph, factor), to)?;

@@ -5,6 +5,8 @@ use super::reduce::{self, Mean};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Unary, Val};
 use crate::lower::{BufferId, Constant, LowerCx, LowerError, Lowered, code};
+use crate::recipes::Epilogue;
+use crate::recipes::common::names::elem_letters;
 use crate::recipes::common::partition::{KernelWithOperands, Partition, rows};
 
 /// `(x, mean) -> variance[C]`, over batch and positions, biased (divided by their count).
@@ -74,8 +76,8 @@ pub fn grad_gamma(cx: &mut LowerCx, epsilon: f32) -> Lowered {
 }
 
 /// `(x, gamma, mean, variance, dy, dgamma, dbeta) -> dx` through the batch statistics, with n = images · positions:
-/// `gamma/σ · (dy - dbeta/n - x̂ · dgamma/n)`.
-pub fn grad_input(cx: &mut LowerCx, epsilon: f32) -> Lowered {
+/// `gamma/σ · (dy - dbeta/n - x̂ · dgamma/n)`, then `end`.
+pub fn grad_input(cx: &mut LowerCx, epsilon: f32, end: Epilogue) -> Lowered {
     let ty = cx.result.ty.clone();
     let Some((channels, height, width)) = ty.chw() else {
         return Err(LowerError::Bug(format!("{}: batch normalisation of {ty}", cx.name)));
@@ -84,37 +86,44 @@ pub fn grad_input(cx: &mut LowerCx, epsilon: f32) -> Lowered {
     channel_factors(cx, epsilon, channels, height * width, factors);
 
     let mut d = KernelWithOperands::bare(cx, "batch_norm_grad");
-    let x = d.buffer("x", Elem::F32, Access::Read, cx.operands[0].buffer);
-    let dy = d.buffer("dy", Elem::F32, Access::Read, cx.operands[4].buffer);
+    let elems = [cx.operands[0].buffer, cx.operands[4].buffer, cx.result.buffer].map(|buffer| cx.elem(buffer));
+    let [of_x, of_dy, of_dx] = elems;
+    let x = d.buffer("x", of_x, Access::Read, cx.operands[0].buffer);
+    let dy = d.buffer("dy", of_dy, Access::Read, cx.operands[4].buffer);
     let mean = d.buffer("mean", Elem::F32, Access::Read, cx.operands[2].buffer);
     let factor = d.buffer("factors", Elem::F32, Access::Read, factors);
-    let dx = d.buffer("dx", Elem::F32, Access::Write, cx.result.buffer);
+    let dx = d.buffer("dx", of_dx, Access::Write, cx.result.buffer);
+    let end = end.stored_as(of_dx);
     let (split, columns, lanes) = Partition::of(cx.target, &ty, channels).items(cx.target, channels);
     split.run(&mut d.kernel, |k, piece| {
-        let name = format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}", piece.count);
-        let params = ([piece.count, columns, channels], lanes);
-        let micro_kernel = cx.micro_kernel(code(name, params, |&([count, columns, channels], lanes), b| {
-            let x = b.pointer("x", Elem::F32, Access::Read);
-            let dy = b.pointer("dy", Elem::F32, Access::Read);
-            let mean = b.pointer("mean", Elem::F32, Access::Read);
-            let factor = b.pointer("factors", Elem::F32, Access::Read);
-            let dx = b.pointer("dx", Elem::F32, Access::Write);
-            rows(b, count, |b, row| {
-                b.elements(columns, lanes, |b, i, lanes| {
-                    let at = row.at(i.clone(), channels);
-                    let [scale, shift, slope] =
-                        [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
-                    let (x, mean, dy) =
-                        (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
-                    let difference = b.sub(x, mean);
-                    let product = b.mul(difference, slope);
-                    let inner = b.sub(dy, shift);
-                    let inner = b.sub(inner, product);
-                    let value = b.mul(scale, inner);
-                    b.store(dx, at, value);
+        let kinds = elem_letters("_", &elems) + &end.name();
+        let name = format!("batch_norm_grad_{}x{columns}_of{channels}_v{lanes}{kinds}", piece.count);
+        let params = ([piece.count, columns, channels], lanes, elems, end);
+        let micro_kernel =
+            cx.micro_kernel(code(name, params, |&([count, columns, channels], lanes, elems, end), b| {
+                let [of_x, of_dy, of_dx] = elems;
+                let x = b.pointer("x", of_x, Access::Read);
+                let dy = b.pointer("dy", of_dy, Access::Read);
+                let mean = b.pointer("mean", Elem::F32, Access::Read);
+                let factor = b.pointer("factors", Elem::F32, Access::Read);
+                let dx = b.pointer("dx", of_dx, Access::Write);
+                rows(b, count, |b, row| {
+                    b.elements(columns, lanes, |b, i, lanes| {
+                        let at = row.at(i.clone(), channels);
+                        let [scale, shift, slope] =
+                            [0, 1, 2].map(|f| b.load(factor, i.clone().offset((f * channels) as i64), lanes));
+                        let (x, mean, dy) =
+                            (b.load(x, at.clone(), lanes), b.load(mean, i, lanes), b.load(dy, at.clone(), lanes));
+                        let difference = b.sub(x, mean);
+                        let product = b.mul(difference, slope);
+                        let inner = b.sub(dy, shift);
+                        let inner = b.sub(inner, product);
+                        let value = b.mul(scale, inner);
+                        let value = end.apply(b, value);
+                        b.store(dx, at, value);
+                    });
                 });
-            });
-        }));
+            }));
         let at = &piece.position * channels + &piece.column;
         k.call(micro_kernel, [x.at(&at), dy.at(&at), mean.at(&piece.column), factor.at(&piece.column), dx.at(&at)]);
     });

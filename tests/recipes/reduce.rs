@@ -2,9 +2,9 @@
 
 use super::{Data, Draw, LANES, SHAPES, Test, close, floats};
 use ninc::lower::LowerCx;
-use ninc::recipes::batch_norm;
 use ninc::recipes::lrn::{self, Lrn};
 use ninc::recipes::reduce::{self, Mean};
+use ninc::recipes::{Epilogue, batch_norm};
 use ninc::types::Type;
 
 fn wide(v: &[f32]) -> Vec<f64> {
@@ -145,7 +145,7 @@ fn batch_normalisation() {
         Test { operands, result: vector.clone(), lower: &lower }.check(n, &dgamma, tolerance, "dgamma");
         let operands =
             vec![x, floats(&vector, gamma), shared(&mean), shared(&variance), dy, shared(&dgamma), shared(&dbeta)];
-        let lower = |s: &mut LowerCx| batch_norm::grad_input(s, epsilon as f32);
+        let lower = |s: &mut LowerCx| batch_norm::grad_input(s, epsilon as f32, Epilogue::default());
         if m > 1.0 {
             Test { operands, result: image, lower: &lower }.check(n, &dx, 1e-5, "dx");
         }

@@ -127,7 +127,7 @@ pub fn graph(vector: &Vector) -> (Graph, Vec<NodeId>, NodeId) {
         let mean = graph.add(BatchMean {}, &operands[..1]).unwrap();
         let variance = graph.add(BatchVariance {}, &[operands[0], mean]).unwrap();
         let all = [operands[0], operands[1], operands[2], mean, variance];
-        graph.add(BatchNorm { epsilon, momentum: 0.1 }, &all).unwrap()
+        graph.add(BatchNorm::plain(epsilon, 0.1), &all).unwrap()
     };
     graph.outputs.push(("y".into(), y));
     (graph, operands, y)

@@ -60,7 +60,7 @@ pub fn max_grad(cx: &mut LowerCx, window: &Window) -> Lowered {
 pub(in crate::recipes) fn max_grad_over(cx: &mut LowerCx, shape: &Pooling) -> Lowered {
     let mut d = KernelWithOperands::new(cx, "max_pool_grad", Access::ReadWrite);
     let pointers = [
-        Side::image(d.operands[0], Access::Read),
+        Side::image(d.operands[0], Access::Read).of(cx.elem(cx.operands[0].buffer)),
         Side::output(d.operands[1], Access::Read),
         Side::image(d.result, Access::ReadWrite),
     ];
