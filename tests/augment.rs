@@ -4,7 +4,7 @@ use crate::cli::{Place, texts};
 use crate::odd::{has_pillow, python};
 use ninc_runtime::data::augment::draw::{OPERATIONS, change, one_of, part};
 use ninc_runtime::data::augment::picture::{Part, Picture};
-use ninc_runtime::data::augment::{check, stages};
+use ninc_runtime::data::augment::{Draws, check, stages};
 use ninc_runtime::data::batches::{Batch, Source};
 use ninc_runtime::data::{Dataset, Images, Pixels, Purpose, Values, stream};
 use ninc_runtime::init::fnv;
@@ -65,8 +65,8 @@ fn made(words: &[&str]) -> Picture {
                 _ => OPS,
             };
             let image = whole(3) as u32;
-            let random = stream(5_000_000_007, Purpose::Pictures, 3, image).part(image % 2);
-            changed(start(), &|p| change(&step, &mut random.clone(), [40, 50], p))
+            let random = || stream(5_000_000_007, Purpose::Pictures, 3, image).part(image % 2);
+            changed(start(), &|p| change(&step, &mut Draws::of(random()), [40, 50], p))
         }
         "wild" => changed(picture([3, 128, 128], true), &|p| p.hue(number(1))),
         "flat" => {
@@ -162,6 +162,59 @@ fn batches_hold_changed_pictures() {
     let nothing = [Augment::RandomResizedCrop { scale: [1.0, 1.0], ratio: [0.75, 0.75] }];
     let still: Vec<f32> = bytes.iter().map(|&v| f32::from(v)).collect();
     assert_eq!(read(&nothing, 5, 1), still);
+}
+
+/// A flip that alternates is drawn in the first epoch, whatever the batches, and turned in each that follows.
+#[test]
+fn an_alternating_flip_shows_each_image_both_ways() {
+    let (dims, count) = ([1, 2, 3], 64);
+    let image = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+    let data = set(Pixels::Floats((0..count).flat_map(|_| image).collect()), dims);
+    let turned = |batch: usize, epoch: u32, seed: u64| -> Vec<bool> {
+        let plain = Source::plain(&data, None, batch).expect("nothing to prepare");
+        let source = Source { augment: vec![Augment::AlternatingFlip], seed, ..plain };
+        let batches = source.start(epoch, 0).expect("starts").take(source.batches());
+        let images: Vec<f32> = batches.flat_map(|b| b.expect("made").images.into_floats()).collect();
+        let mirrored = |image: &[f32]| image == [2.0, 1.0, 0.0, 5.0, 4.0, 3.0];
+        images
+            .chunks_exact(6)
+            .map(|shown| {
+                mirrored(shown) || {
+                    assert_eq!(shown, image);
+                    false
+                }
+            })
+            .collect()
+    };
+    let first = turned(64, 0, 1);
+    let mirrored = first.iter().filter(|turned| **turned).count();
+    assert!((20..=44).contains(&mirrored), "about half: {mirrored}");
+    assert_eq!(turned(10, 0, 1), first);
+    assert_eq!(turned(64, 2, 1), first);
+    assert_eq!(turned(64, 1, 1), first.iter().map(|turned| !turned).collect::<Vec<_>>());
+    assert_ne!(turned(64, 0, 2), first);
+}
+
+/// A crop with a mirrored border, of all offsets, by what `numpy.pad(image, 1, "reflect")` says.
+#[test]
+fn a_mirrored_border_holds_no_zeros() {
+    let image: Vec<f32> = (1..=12).map(|v| v as f32).collect();
+    let padded = [
+        [6.0, 5.0, 6.0, 7.0, 8.0, 7.0],
+        [2.0, 1.0, 2.0, 3.0, 4.0, 3.0],
+        [6.0, 5.0, 6.0, 7.0, 8.0, 7.0],
+        [10.0, 9.0, 10.0, 11.0, 12.0, 11.0],
+        [6.0, 5.0, 6.0, 7.0, 8.0, 7.0],
+    ];
+    let crop = |y: usize, x: usize| (y..y + 3).flat_map(|row| padded[row][x..x + 4].to_vec()).collect::<Vec<f32>>();
+    let mut possible: Vec<Vec<f32>> = (0..9).map(|place| crop(place / 3, place % 3)).collect();
+    let data = set(Pixels::Floats((0..100).flat_map(|_| image.clone()).collect()), [1, 3, 4]);
+    let plain = Source::plain(&data, None, 100).expect("nothing to prepare");
+    let source = Source { augment: vec![Augment::PadCrop { pixels: 1, reflect: true }], seed: 5, ..plain };
+    let made = source.once().expect("starts").next().expect("one").expect("made").images.into_floats();
+    assert!(made.chunks_exact(12).all(|image| possible.iter().any(|crop| crop == image)));
+    possible.retain(|crop| !made.chunks_exact(12).any(|image| image == crop));
+    assert!(possible.is_empty(), "every window comes up: {possible:?}");
 }
 
 /// Parts are cut out of pictures in files at twice the size, so that they keep what they show.

@@ -137,7 +137,7 @@ fn step(device: Device, threads: usize, recipe: &str, mixed: Option<Mixed>) -> (
     let ports = program.engine.inputs().to_vec();
     let share = mixed.as_ref().map_or(1.0, |mixed| mixed.share);
     let recipe = model.train.as_ref().expect("a recipe");
-    let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, share, 0).expect("inputs");
+    let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, ..Hyper::default() }, share, 0).expect("inputs");
     let mut batch = Batch::new(Values::Floats(X.concat()), LABELS.map(|l| l as i32).to_vec());
     batch.weights = LABELS.map(|label| share * WEIGHTS[label] as f32).to_vec();
     if let Some(mixed) = mixed {

@@ -14,6 +14,7 @@ mod cli;
 mod conv;
 mod counts;
 mod data;
+mod fast_recipe;
 mod finite;
 mod fitted;
 mod fold;

@@ -395,5 +395,8 @@ pub fn recipe(number: usize) -> Recipe {
         ramp: None,
         balance: false,
         class_weights: None,
+        lookahead: None,
+        groups: vec![],
+        precision: None,
     }
 }

@@ -86,7 +86,7 @@ fn steps(model: &Model, engine: &mut dyn Engine, params: &[ParamInfo], batch: us
     let recipe = model.train.as_ref().expect("a recipe");
     let mut results = vec![vec![]];
     for step in 0..3 {
-        let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum() };
+        let hyper = Hyper { factor: 0.01, momentum: recipe.optimizer.momentum(), ..Hyper::default() };
         let own = StepInputs::new(&ports, recipe, hyper, 1.0, step).expect("inputs");
         let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
         let loss = engine.run(batch, &fed, &["loss"]).expect("a step");
@@ -217,7 +217,8 @@ fn clipping_works_however_large_the_gradients_are() {
             program.engine.write("linear1.weight", &zeros).expect("a parameter");
             let ports = program.engine.inputs().to_vec();
             let recipe = model.train.as_ref().expect("a recipe");
-            let own = StepInputs::new(&ports, recipe, Hyper { factor: 1.0, momentum: 0.0 }, 1.0, 0).expect("inputs");
+            let own =
+                StepInputs::new(&ports, recipe, Hyper { factor: 1.0, ..Hyper::default() }, 1.0, 0).expect("inputs");
             let data = Batch::new(Values::Floats(image.clone()), vec![1]);
             program.engine.run(1, &own.with(&ports, &data), &["loss"]).expect("a step");
             let found = program.engine.read("linear1.weight").expect("a parameter").data;

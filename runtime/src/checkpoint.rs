@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a training needs to go on to the same bits, and what must not have changed in between.
 
 use crate::data::files;
-use crate::spec::{Length, Recipe, Schedule};
+use crate::spec::{Length, Recipe};
 use crate::store::{Disk, Header, Store};
 use crate::train::state::Cursor;
 use crate::{Error, Result, Tensor};
@@ -39,7 +39,7 @@ impl Identity {
     /// the others a finished training may go on for more epochs.
     pub fn recipe_text(recipe: &Recipe) -> String {
         let mut recipe = recipe.clone();
-        if !matches!(recipe.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. }) {
+        if !recipe.looks_at_end() {
             recipe.length = Length::Steps(0);
         }
         serde_json::to_string(&recipe).expect("plain data becomes JSON")

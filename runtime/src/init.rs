@@ -26,6 +26,15 @@ pub enum Init {
         /// The value.
         value: f64,
     },
+    /// The first outputs give the inputs of their number unchanged, as far as there are both; the others are uniform in
+    /// `±1/sqrt(fan_in)`, as PyTorch's layers start.
+    Dirac,
+    /// Filters that make patches of the training images uncorrelated; a training fits them (`train/whiten.rs`), and
+    /// without data they are drawn as [`Init::He`].
+    Whiten {
+        /// Added to the variance along each eigenvector.
+        epsilon: f64,
+    },
 }
 
 /// A value that an engine keeps between runs.
@@ -60,7 +69,7 @@ pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
     let mut fill = |draw: &mut dyn FnMut() -> f64| tensor.data.iter_mut().for_each(|v| *v = draw() as f32);
     match parameter.init {
         Init::Normal { std } => fill(&mut || f64::from(random.normal()) * std),
-        Init::He => {
+        Init::He | Init::Whiten { .. } => {
             let std = (2.0 / fan_in.max(1) as f64).sqrt();
             fill(&mut || f64::from(random.normal()) * std);
         }
@@ -70,8 +79,26 @@ pub fn values(parameter: &Parameter, seed: u64) -> Tensor {
             fill(&mut || (f64::from(random.unit()) * 2.0 - 1.0) * limit);
         }
         Init::Constant { value } => fill(&mut || value),
+        Init::Dirac => {
+            let limit = 1.0 / (fan_in.max(1) as f64).sqrt();
+            fill(&mut || (f64::from(random.unit()) * 2.0 - 1.0) * limit);
+            pass_on(&mut tensor);
+        }
     }
     tensor
+}
+
+/// Makes the first outputs give the inputs of their number: a 1 in the middle of the window, 0 elsewhere.
+fn pass_on(tensor: &mut Tensor) {
+    let (inputs, window, middle) = match *tensor.dims {
+        [_, inputs] => (inputs, 1, 0),
+        [_, inputs, height, width] => (inputs, height * width, height / 2 * width + width / 2),
+        _ => return,
+    };
+    for (output, filter) in tensor.data.chunks_exact_mut(inputs * window).take(inputs).enumerate() {
+        filter.fill(0.0);
+        filter[output * window + middle] = 1.0;
+    }
 }
 
 /// Hashes bytes: FNV-1a, 64 bits.
@@ -90,6 +117,27 @@ pub fn fnv_more(hash: u64, bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dirac_is_the_identity_as_far_as_there_are_inputs() {
+        let make = |dims: &[usize]| {
+            values(&Parameter { name: "w".into(), dims: dims.to_vec(), init: Init::Dirac, state: false }, 5)
+        };
+        // torch.nn.init.dirac_ puts the 1 at half the size, rounded down.
+        for (dims, middle) in [([5, 3, 3, 3], 4), ([2, 4, 2, 4], 6), ([3, 3, 1, 1], 0)] {
+            let (tensor, window) = (make(&dims), dims[2] * dims[3]);
+            for (place, &v) in tensor.data.iter().enumerate() {
+                let (output, input) = (place / window / dims[1], place / window % dims[1]);
+                let one = output == input && place % window == middle;
+                let limit = 1.0 / ((dims[1] * window) as f32).sqrt();
+                match output < dims[1] {
+                    true => assert_eq!(v, f32::from(u8::from(one)), "{dims:?} {place}"),
+                    false => assert!(v.abs() <= limit && v != 0.0, "{dims:?} {place}"),
+                }
+            }
+        }
+        assert_eq!(make(&[2, 3]).data, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    }
 
     #[test]
     fn moments_follow_the_rules() {

@@ -17,6 +17,7 @@ pub mod image;
 pub mod init;
 pub mod npy;
 pub mod opencl;
+pub mod pattern;
 pub mod philox;
 pub mod plan;
 pub mod spec;

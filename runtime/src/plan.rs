@@ -121,11 +121,17 @@ pub enum Hyper {
     Step,
     /// Bound on the norm of all gradients.
     Clip,
+    /// Epochs that are done, fractions included.
+    Epochs,
+    /// Look-ahead: weight of the weights in their average; 0 in steps without one.
+    Mix,
+    /// Look-ahead: 1 in steps after which the average takes the weights' place, else 0.
+    Sync,
 }
 
 impl Role {
     /// Every role there is.
-    pub const ALL: [Role; 18] = [
+    pub const ALL: [Role; 21] = [
         Role::Image,
         Role::Labels,
         Role::Partners,
@@ -143,6 +149,9 @@ impl Role {
         Role::Hyper(Hyper::Alpha),
         Role::Hyper(Hyper::Step),
         Role::Hyper(Hyper::Clip),
+        Role::Hyper(Hyper::Epochs),
+        Role::Hyper(Hyper::Mix),
+        Role::Hyper(Hyper::Sync),
         Role::Tensor,
     ];
 
@@ -166,6 +175,9 @@ impl Role {
             Role::Hyper(Hyper::Alpha) => "alpha",
             Role::Hyper(Hyper::Step) => "step",
             Role::Hyper(Hyper::Clip) => "clip",
+            Role::Hyper(Hyper::Epochs) => "epochs",
+            Role::Hyper(Hyper::Mix) => "mix",
+            Role::Hyper(Hyper::Sync) => "sync",
             Role::Tensor => "tensor",
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 mod train;
 
-pub use train::{AVERAGE, ClassWeights, Length, Optimizer, Ramp, Recipe, Schedule};
+pub use train::{AVERAGE, ClassWeights, Group, Length, Lookahead, Optimizer, Ramp, Recipe, SLOW, Schedule};
 
 /// `data { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,10 +160,13 @@ pub enum Prepare {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Augment {
-    /// Zero-pads by this many pixels and cuts a random window of the original size.
+    /// Pads by this many pixels and cuts a random window of the original size.
     PadCrop {
         /// Width of the border.
         pixels: usize,
+        /// Is the border the image mirrored, its outermost pixels not repeated, in place of zeros?
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        reflect: bool,
     },
     /// Moves by up to this many pixels in each direction.
     Shift {
@@ -172,6 +175,8 @@ pub enum Augment {
     },
     /// Mirrors left and right with probability 1/2.
     Flip,
+    /// Mirrors left and right in every other epoch: with probability 1/2 in the odd ones, else in the even ones.
+    AlternatingFlip,
     /// Turns by a random angle, bilinear, zeros outside.
     Rotate {
         /// The largest angle in degrees.
@@ -227,7 +232,7 @@ impl Augment {
         match self {
             Augment::PadCrop { .. } => "pad_crop",
             Augment::Shift { .. } => "shift",
-            Augment::Flip => "flip",
+            Augment::Flip | Augment::AlternatingFlip => "flip",
             Augment::Rotate { .. } => "rotate",
             Augment::BrightnessContrast { .. } => "brightness_contrast",
             Augment::Cutout { .. } => "cutout",

@@ -1,28 +1,10 @@
-//! Patterns in which `*` stands for any text.
+//! Files by patterns in which `*` stands for any text.
 
 use super::output::Done;
 use ninc_runtime::Error;
+use ninc_runtime::pattern::fits;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-
-/// Does a pattern fit the whole of a name?
-pub fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    // Where the last star stood, and up to where in the name it was tried: stars before it need no other try.
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p, n));
-            p += 1;
-        } else if pattern.get(p) == Some(&name[n]) {
-            (p, n) = (p + 1, n + 1);
-        } else if let Some((at, tried)) = star {
-            (p, n, star) = (at + 1, tried + 1, Some((at, tried + 1)));
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
-}
 
 /// What fits a path with patterns in its parts, by name, for shells that do not look themselves; `None` for a path
 /// without a `*`, or one that is there as it is.
@@ -70,21 +52,4 @@ fn entries(folder: &Path, pattern: &OsStr) -> Done<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fits;
-
-    #[test]
-    fn stars_stand_for_any_text() {
-        for pattern in ["a.png", "*", "*.png", "a*", "a*.p*g", "**g", "a.png*", "*a*.*png*"] {
-            assert!(fits(pattern.as_bytes(), b"a.png"), "{pattern}");
-        }
-        for pattern in ["", "b*", "*.pn", "a*b*g", "*.png.", "a.pngg"] {
-            assert!(!fits(pattern.as_bytes(), b"a.png"), "{pattern}");
-        }
-        // Soon, where trying all ways would take for ever.
-        assert!(!fits(["a*".repeat(50), "c".into()].concat().as_bytes(), &b"a".repeat(2000)));
-    }
 }

@@ -65,6 +65,17 @@ pub enum Precision {
     Int8,
 }
 
+impl Named<Precision> {
+    /// The precision of this name, of those that a training can have.
+    pub fn of_training(name: &str) -> Option<Named<Precision>> {
+        let format = || Format::ALL.into_iter().find(|format| format.name() == name);
+        match name {
+            "f32" => Some(Named { name: "f32", value: Precision::F32 }),
+            _ => format().map(|format| Named { name: format.name(), value: Precision::Rounded(format) }),
+        }
+    }
+}
+
 /// Takes what products multiply.
 pub fn precision() -> impl TypedValueParser<Value = Named<Precision>> {
     let auto = "What the weights state (files of `ninc quantize`); float32 where they state nothing";

@@ -9,6 +9,7 @@ use ninc::pipeline::{Device, Emit, Options};
 use ninc::types::Format;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::{CompiledFor, Processor};
+use ninc_runtime::spec::Recipe;
 use std::io::IsTerminal;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -116,6 +117,15 @@ impl GlobalOptions {
     /// bits that every processor with the same instructions has.
     pub fn for_training(&self) -> GlobalOptions {
         GlobalOptions { training: true, ..self.clone() }
+    }
+
+    /// Returns these options with the precision that a recipe asks for, unless the command line names one.
+    pub fn for_recipe(&self, recipe: Option<&Recipe>) -> GlobalOptions {
+        let word = recipe.and_then(|recipe| recipe.precision.as_deref());
+        let asked = word.and_then(Named::<Precision>::of_training);
+        let own = last(&self.precisions).value == Precision::Auto;
+        let precisions = asked.filter(|_| own).map_or_else(|| self.precisions.clone(), |asked| vec![asked]);
+        GlobalOptions { precisions, ..self.clone() }
     }
 
     /// Returns these options without `--emit`: for a second program beside the one that shows texts.

@@ -65,6 +65,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let global = &global.for_training();
     let mut model = global.model(&args.file)?;
     args.options.change(&args.file, &mut model)?;
+    let global = &global.for_recipe(model.train.as_ref());
     start::freeze(&mut model, &args.options.freeze)?;
     args.options.renames.need(args.options.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;

@@ -9,6 +9,7 @@ use super::diag::{Diagnostic, Span};
 use super::evaluate::{ConstEvaluator, Consts, Evaluator};
 use super::expand::{Expanded, expand};
 use super::fit;
+use super::groups;
 use super::parse;
 use super::scope::{Blocks, CalledFunctions, Origin, Value};
 use super::sink::Diagnostics;
@@ -124,6 +125,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         if let (Some(section), Some(data)) = (items.data, &data) {
             fit::data(section, data, expanded, &mut sink);
             fit::colourless(section, data, expanded, &mut sink);
+            fit::mirrored(section, data, expanded, &mut sink);
         }
         // Where something else is wrong, these would be echoes.
         if !sink.has_errors() {
@@ -132,6 +134,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         }
         if let (Some(section), Some(recipe)) = (items.train, &train) {
             fit::class_weights(section, recipe, expanded, &mut sink);
+            groups::fit(section, recipe, expanded, &mut sink);
         }
     }
     let name = items.network.map_or("", |n| n.name.text.as_str()).to_string();

@@ -138,6 +138,8 @@ const HUE: Param<f64> = Param::float("hue", Bounds::closed(0.0, 0.5), "The large
 const OPS: Param<usize> = Param::int("ops", 1, 100, "Operations on a picture.").or(2);
 const MAGNITUDE: Param<usize> = Param::int("magnitude", 0, 30, "Their strength.").or(9);
 const PIXELS_ONLY: &[ParamSpec] = &[PIXELS.spec];
+const MODE: Param<&str> = Param::one_of("mode", &["zeros", "reflect"], "What the border is made of.").or("zeros");
+const ALTERNATING: Param<bool> = Param::bool("alternating", "Mirrors each image in every other epoch.").or(false);
 
 const AUGMENTATIONS: Table<Augment> = Table {
     what: "an augmentation",
@@ -145,15 +147,19 @@ const AUGMENTATIONS: Table<Augment> = Table {
     functions: &[
         FunctionSpec {
             name: "pad_crop",
-            params: PIXELS_ONLY,
-            make: |c, _| Some(Augment::PadCrop { pixels: c.get(PIXELS) }),
+            params: &[PIXELS.spec, MODE.spec],
+            make: |c, _| Some(Augment::PadCrop { pixels: c.get(PIXELS), reflect: c.get(MODE) == "reflect" }),
         },
         FunctionSpec {
             name: "shift",
             params: PIXELS_ONLY,
             make: |c, _| Some(Augment::Shift { pixels: c.get(PIXELS) }),
         },
-        FunctionSpec { name: "flip", params: &[], make: |_, _| Some(Augment::Flip) },
+        FunctionSpec {
+            name: "flip",
+            params: &[ALTERNATING.spec],
+            make: |c, _| Some(if c.get(ALTERNATING) { Augment::AlternatingFlip } else { Augment::Flip }),
+        },
         FunctionSpec {
             name: "rotate",
             params: &[DEGREES.spec],
@@ -218,7 +224,8 @@ fn jitter(called: &Called, sink: &mut Diagnostics) -> Option<Augment> {
 /// What changes pictures as they are read comes before what changes prepared images.
 fn ordered(augment: &[Augment], reader: &mut Reader) {
     let last = augment.iter().rposition(Augment::of_pictures).unwrap_or(0);
-    let early = augment[..last].iter().find(|step| !step.of_pictures() && **step != Augment::Flip);
+    let anywhere = |step: &Augment| matches!(step, Augment::Flip | Augment::AlternatingFlip);
+    let early = augment[..last].iter().find(|step| !step.of_pictures() && !anywhere(step));
     if let (Some(early), Some(entry)) = (early, reader.entry(AUGMENT)) {
         let (late, early) = (augment[last].word(), early.word());
         let message = format!(

@@ -147,6 +147,22 @@ fn channel_order(section: &Section, steps: &[Prepare], sink: &mut Diagnostics) {
     }
 }
 
+/// Mirroring a border takes an image that is larger than it.
+pub fn mirrored(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
+    let [(_, id)] = expanded.inputs.as_slice() else { return };
+    let &[_, height, width] = expanded.graph.ty(*id).dims.as_slice() else { return };
+    let border = |step: &Augment| match step {
+        Augment::PadCrop { pixels, reflect: true } => *pixels,
+        _ => 0,
+    };
+    let (widest, least) = (data.augment.iter().map(border).max().unwrap_or(0), height.min(width));
+    if widest >= least {
+        let message = format!("a border of {widest} pixels cannot be mirrored in images of {height} x {width}");
+        let d = Diagnostic::error(codes::DATA_SHAPE, entry(section, AUGMENT), message);
+        sink.report(d.help(format!("take {} pixels at most, or leave `mode = reflect` out", least.saturating_sub(1))));
+    }
+}
+
 /// Warns of changes of colours that grey images do not have.
 pub fn colourless(section: &Section, data: &DataSpec, expanded: &Expanded, sink: &mut Diagnostics) {
     let colours = |step: &Augment| match step {

@@ -17,6 +17,7 @@ mod expand;
 mod fit;
 mod fmt;
 mod function;
+mod groups;
 mod lex;
 mod optimizer;
 mod parse;

@@ -34,6 +34,9 @@ const LIMIT: Param<f64> =
     Param::float("limit", Bounds::NOT_NEGATIVE, "The largest magnitude of a weight.").positional();
 const VALUE: Param<f64> = Param::float("value", Bounds::ANY, "The value of every weight.").positional();
 
+const EPSILON: Param<f64> =
+    Param::float("epsilon", Bounds::POSITIVE, "Added to the variance along each eigenvector.").or(5e-4).positional();
+
 const INITS: Table<Init> = Table {
     what: "one of the initialisations",
     callee: Callee::Initialisation,
@@ -50,6 +53,12 @@ const INITS: Table<Init> = Table {
             name: "constant",
             params: &[VALUE.spec],
             make: |c, _| Some(Init::Constant { value: c.get(VALUE) }),
+        },
+        FunctionSpec { name: "dirac", params: &[], make: |_, _| Some(Init::Dirac) },
+        FunctionSpec {
+            name: "whiten",
+            params: &[EPSILON.spec],
+            make: |c, _| Some(Init::Whiten { epsilon: c.get(EPSILON) }),
         },
     ],
 };

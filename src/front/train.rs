@@ -7,15 +7,17 @@ use super::data;
 use super::diag::Diagnostic;
 use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
+use super::groups;
 use super::optimizer::{OPTIMIZERS, Optimized};
 use super::section::Reader;
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param};
-use ninc_runtime::spec::{ClassWeights, Length, Recipe, Schedule};
+use ninc_runtime::spec::{ClassWeights, Length, Lookahead, Recipe, Schedule};
 
 const LOSS: &str = "loss";
 const OPTIMIZER: &str = "optimizer";
 const SCHEDULE: &str = "schedule";
+const LOOKAHEAD: &str = "lookahead";
 const WARMUP: Param<f64> =
     Param::float("warmup", Bounds::NOT_NEGATIVE, "Epochs over which the rate grows from 0.").or(0.0);
 const BATCH: Param<usize> = Param::int("batch", 1, 65_536, "Images in a batch.").or(128);
@@ -32,6 +34,8 @@ const AVERAGE: Param<Option<f64>> =
 const EARLY_STOP: Param<Option<usize>> =
     Param::int("early_stop", 1, 1_000_000, "Epochs without a better accuracy before training stops.").optional();
 const BALANCE: Param<bool> = Param::bool("balance", "Draws equally many images of each class in an epoch.").or(false);
+const PRECISION: Param<Option<&str>> =
+    Param::one_of("precision", &["auto", "f32", "bf16", "tf32"], "What products multiply.").optional();
 /// The key of the factors.
 pub const CLASS_WEIGHTS: Param<Option<Vec<f64>>> =
     Param::floats("class_weights", Bounds::NOT_NEGATIVE, "Factors on the losses of the classes' images.").optional();
@@ -55,6 +59,9 @@ pub(super) const KEYS: &[&str] = &[
     EARLY_STOP.spec.name,
     BALANCE.spec.name,
     CLASS_WEIGHTS.spec.name,
+    LOOKAHEAD,
+    groups::GROUPS,
+    PRECISION.spec.name,
 ];
 
 const SMOOTHING: Param<f64> =
@@ -71,6 +78,21 @@ const LOSSES: Table<f64> = Table {
     }],
 };
 
+const EVERY: Param<usize> = Param::int("every", 1, 1_000_000, "Steps from one look-ahead to the next.").or(5);
+const PAST: Param<f64> = Param::float("decay", Bounds::BELOW_ONE, "Weight of the past for each step.").or(0.95);
+const POWER: Param<f64> =
+    Param::float("power", Bounds::NOT_NEGATIVE, "How the weight of the past grows over the training.").or(0.0);
+
+const LOOKAHEADS: Table<Lookahead> = Table {
+    what: "a look-ahead",
+    callee: Callee::Function,
+    functions: &[FunctionSpec {
+        name: "ema",
+        params: &[EVERY.spec, PAST.spec, POWER.spec],
+        make: |c, _| Some(Lookahead { every: c.get(EVERY) as u64, decay: c.get(PAST), power: c.get(POWER) }),
+    }],
+};
+
 const AT: Param<Vec<f64>> =
     Param::floats("at", Bounds::NOT_NEGATIVE, "Epochs at which the rate changes, increasing.").positional();
 const STEP_FACTOR: Param<f64> = Param::float("factor", Bounds::FRACTION, "Factor on the rate at each.").or(0.1);
@@ -80,6 +102,8 @@ const FLOOR: Param<f64> = Param::float("floor", Bounds::UNIT, "Factor on the rat
 const PEAK: Param<f64> = Param::float("peak", Bounds::INSIDE_UNIT, "Part of training until the peak.").or(0.3);
 const START: Param<f64> = Param::float("start", Bounds::UNIT, "Factor on the rate at the start.").or(0.04);
 const END: Param<f64> = Param::float("end", Bounds::UNIT, "Factor on the rate at the end.").or(1e-4);
+const TRIANGLE_START: Param<f64> = Param::float("start", Bounds::UNIT, "Factor on the rate at the start.").or(0.0);
+const TRIANGLE_END: Param<f64> = Param::float("end", Bounds::UNIT, "Factor on the rate at the end.").or(0.0);
 const PEAK_MOMENTUM: Param<Option<f64>> =
     Param::float("momentum", Bounds::BELOW_ONE, "The momentum at the peak.").optional();
 const PLATEAU_FACTOR: Param<f64> = Param::float("factor", Bounds::INSIDE_UNIT, "Factor on the rate each time.").or(0.1);
@@ -111,6 +135,14 @@ const SCHEDULES: Table<Schedule> = Table {
             make: |c, _| {
                 let (peak, start, end, momentum) = (c.get(PEAK), c.get(START), c.get(END), c.get(PEAK_MOMENTUM));
                 Some(Schedule::OneCycle { peak, start, end, momentum })
+            },
+        },
+        FunctionSpec {
+            name: "triangle",
+            params: &[PEAK.spec, TRIANGLE_START.spec, TRIANGLE_END.spec],
+            make: |c, _| {
+                let (peak, start, end) = (c.get(PEAK), c.get(TRIANGLE_START), c.get(TRIANGLE_END));
+                Some(Schedule::Triangle { peak, start, end })
             },
         },
         FunctionSpec {
@@ -156,6 +188,9 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
     let (seed, clip, accumulate) = (reader.constant(SEED), reader.constant(CLIP), reader.constant(ACCUMULATE));
     let (average, patience) = (reader.constant(AVERAGE), reader.constant(EARLY_STOP));
     let (balance, class_weights) = balance(section, &mut reader);
+    let (lookahead, groups) =
+        (reader.function(LOOKAHEAD, &LOOKAHEADS), reader.functions(groups::GROUPS, &groups::FUNCTIONS));
+    let precision = reader.constant(PRECISION).filter(|word| *word != "auto").map(String::from);
     let Optimized { optimizer, ramp } = optimized?;
     Some(Recipe {
         label_smoothing: label_smoothing.flatten().unwrap_or(0.0),
@@ -173,6 +208,9 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
         ramp,
         balance,
         class_weights,
+        lookahead: lookahead.flatten(),
+        groups,
+        precision,
     })
 }
 

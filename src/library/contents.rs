@@ -137,7 +137,7 @@ fn variants(compiled: &[Kernels]) -> Vec<Variant<'_>> {
 
 /// What feeds an input of the training step.
 fn feed(recipe: &Recipe, port: &Port) -> Result<Feed> {
-    let schedule = schedule::Hyper { factor: 1.0, momentum: recipe.optimizer.momentum() };
+    let schedule = schedule::Hyper { factor: 1.0, momentum: recipe.optimizer.momentum(), ..Default::default() };
     let number = |hyper| step_inputs::hyper(recipe, schedule, 0, hyper);
     Ok(match port.role {
         Role::Image => Feed::Image,

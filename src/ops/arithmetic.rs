@@ -2,6 +2,7 @@
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
+use super::params::{Bounds, Param};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
@@ -11,6 +12,8 @@ use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{Constant, LowerCx, Lowered};
 use crate::recipes::elementwise;
 use crate::types::Type;
+
+const FACTOR: Param<f64> = Param::float("factor", Bounds::ANY, "What each number is multiplied by.").positional();
 
 /// Checks that all operands have one type; the message names the first that differs.
 fn equal_operands(cx: &LayerCx, what: &str) -> Result<(), LayerError> {
@@ -151,7 +154,19 @@ attributes! {
 }
 
 impl OperatorDef for Scale {
-    super::internal!();
+    fn schemas() -> Vec<Schema> {
+        vec![Schema {
+            name: "scale",
+            doc: "factor·x",
+            operands: (1, 1),
+            params: &[FACTOR.spec],
+            weights: false,
+            build: |cx| {
+                let (factor, x) = (cx.get(FACTOR), cx.operands[0]);
+                Ok(cx.graph.add(Scale { factor }, &[x])?)
+            },
+        }]
+    }
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
         check::float_map(operands)

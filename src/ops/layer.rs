@@ -3,9 +3,12 @@
 use super::params::Param as Parameter;
 use super::schema::{LayerCx, LayerError};
 use super::source::{Init, Param};
-use super::{check, window};
+use super::{Operator, check, window};
 use crate::graph::NodeId;
 use crate::types::Type;
+
+/// The most numbers of a patch that `init = whiten` is fitted to: the cost grows with the square.
+const MOST_WHITENED: usize = 1024;
 
 /// Bound on channels, features and pieces that a layer may ask for.
 pub const MOST_CHANNELS: i64 = 1 << 20;
@@ -91,7 +94,51 @@ impl LayerCx<'_> {
     /// A learned weight `NAME.suffix` under the layer's settings.
     pub fn weight(&mut self, suffix: &str, dims: &[usize]) -> Result<NodeId, LayerError> {
         let init = self.settings.init;
+        match init {
+            Init::Dirac => self.passes_on(dims)?,
+            Init::Whiten { .. } => self.whitens(suffix, dims)?,
+            _ => {}
+        }
         self.weight_from(suffix, dims, init)
+    }
+
+    /// Can a weight of this shape begin as the identity?
+    fn passes_on(&self, dims: &[usize]) -> Result<(), LayerError> {
+        let message = match dims.len() {
+            2 | 4 if self.get(GROUPS) == 1 => return Ok(()),
+            2 | 4 => "`init = dirac` passes each channel on to one output, which groups would keep from it",
+            _ => "`init = dirac` is for convolutions and linear layers",
+        };
+        Err(LayerError { help: Some("take another `init`".into()), ..LayerError::from(message.to_string()) })
+    }
+
+    /// Can a weight of this shape be fitted to patches of the images?
+    fn whitens(&self, suffix: &str, dims: &[usize]) -> Result<(), LayerError> {
+        let of_images = matches!(self.graph.op(self.operands[0]), Operator::Input(_));
+        let refuse =
+            |message: String, help: &str| Err(LayerError { help: Some(help.into()), ..LayerError::from(message) });
+        let &[filters, channels, height, width] = dims else {
+            return refuse("`init = whiten` is for convolutions".into(), "take another `init`");
+        };
+        if !of_images || suffix != "weight" || self.get(GROUPS) != 1 {
+            let message = "`init = whiten` is fitted to patches of the images, so it is for a `conv` without groups \
+                           that reads the input itself";
+            return refuse(message.into(), "take another `init`, as for example `init = dirac`");
+        }
+        let size = channels * height * width;
+        let most = 2 * size;
+        if filters % 2 == 1 || filters > most || size > MOST_WHITENED {
+            let message = format!(
+                "`init = whiten` makes an eigenvector and its negative each, at most {most} filters for patches of \
+                 {channels} x {height} x {width}, not {filters}"
+            );
+            let large = format!("`init = whiten` takes patches of at most {MOST_WHITENED} numbers, not {size}");
+            return refuse(
+                if size > MOST_WHITENED { large } else { message },
+                &format!("write for example `conv(channels = {}, kernel = 2, init = whiten)`", 8 * channels),
+            );
+        }
+        Ok(())
     }
 
     /// A learned weight that has a start of its own.

@@ -22,6 +22,8 @@ impl AttrValue for Init {
             Init::Xavier => ("xavier", vec![]),
             Init::He => ("he", vec![]),
             Init::Constant { value } => ("constant", vec![Attr::Float(value)]),
+            Init::Dirac => ("dirac", vec![]),
+            Init::Whiten { epsilon } => ("whiten", vec![Attr::Float(epsilon)]),
         };
         Attr::Call(name.into(), args)
     }
@@ -34,6 +36,8 @@ impl AttrValue for Init {
             ("normal", [v]) => Some(Init::Normal { std: f64::from_attr(v)? }),
             ("uniform", [v]) => Some(Init::Uniform { limit: f64::from_attr(v)? }),
             ("constant", [v]) => Some(Init::Constant { value: f64::from_attr(v)? }),
+            ("whiten", [v]) => Some(Init::Whiten { epsilon: f64::from_attr(v)? }),
+            ("dirac", []) => Some(Init::Dirac),
             ("xavier", []) => Some(Init::Xavier),
             ("he", []) => Some(Init::He),
             _ => None,

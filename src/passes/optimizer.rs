@@ -23,6 +23,9 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -
     for (param, gradient) in pairs {
         step.update(param, gradient)?;
     }
+    if recipe.lookahead.is_some() {
+        step.look_ahead()?;
+    }
     match recipe.average {
         Some(past) => step.averages(past),
         None => Ok(()),
@@ -69,8 +72,20 @@ impl Step<'_> {
 
     /// Adds a rule's value with the multipliers of `param`.
     fn rule(&mut self, rule: Rule, param: NodeId, operands: &[NodeId]) -> Result<NodeId, PassError> {
-        let Param { rate, decay, .. } = *self.param(param)?;
+        let (rate, decay) = self.multipliers(param)?;
         Ok(self.graph.add(Update { rule, rate, decay }, operands)?)
+    }
+
+    /// Adds the value of a rule in which no multipliers stand.
+    fn plain(&mut self, rule: Rule, operands: &[NodeId]) -> Result<NodeId, PassError> {
+        Ok(self.graph.add(Update { rule, rate: 1.0, decay: 1.0 }, operands)?)
+    }
+
+    /// Returns the factors on rate and decay of `param`: the recipe's, or else its layer's.
+    fn multipliers(&self, param: NodeId) -> Result<(f64, f64), PassError> {
+        let param = self.param(param)?;
+        let group = self.recipe.group_of(&param.name);
+        Ok((group.rate.unwrap_or(param.rate), group.decay.unwrap_or(param.decay)))
     }
 
     /// Makes `place` become `value` at the end of the step.
@@ -115,7 +130,30 @@ impl Step<'_> {
         if let Some(limit) = self.param(param)?.max_norm {
             value = self.graph.add(MaxNorm { limit }, &[value])?;
         }
+        if let Some(last) = self.recipe.group_of(&self.param(param)?.name).freeze_after {
+            let last = self.graph.add(Fill { value: last, batched: false, dims: vec![] }, &[])?;
+            let epochs = self.number(Hyper::Epochs)?;
+            value = self.plain(Rule::Until, &[param, value, epochs, last])?;
+        }
         self.write(param, value);
+        Ok(())
+    }
+
+    /// Mixes all that the step changes into slow averages, running statistics included, and puts these in its place:
+    /// both only in the steps that the runtime chooses.
+    fn look_ahead(&mut self) -> Result<(), PassError> {
+        let (mix, sync) = (self.number(Hyper::Mix)?, self.number(Hyper::Sync)?);
+        for (param, value) in std::mem::take(&mut self.graph.updates) {
+            if self.param(param)?.state {
+                self.write(param, value);
+                continue;
+            }
+            let slow = self.state(param, spec::SLOW)?;
+            let next = self.plain(Rule::Slow, &[slow, value, mix])?;
+            let synced = self.plain(Rule::Synced, &[next, value, sync])?;
+            self.write(slow, next);
+            self.write(param, synced);
+        }
         Ok(())
     }
 
@@ -155,7 +193,7 @@ impl Step<'_> {
     /// Adds the gradient with the weight decay in it.
     fn decayed(&mut self, w: NodeId, g: NodeId) -> Result<NodeId, PassError> {
         let decay = self.decay()?;
-        if matches!(self.graph.op(decay), Operator::Fill(_)) || self.param(w)?.decay == 0.0 {
+        if matches!(self.graph.op(decay), Operator::Fill(_)) || self.multipliers(w)?.1 == 0.0 {
             return Ok(g);
         }
         self.rule(Rule::Decayed, w, &[w, g, decay])
@@ -164,8 +202,7 @@ impl Step<'_> {
     /// Adds `beta1` or `beta2` and the correction of an average that began at 0. Equal ones are merged later.
     fn corrected(&mut self, beta: Hyper) -> Result<(NodeId, NodeId), PassError> {
         let (beta, step) = (self.number(beta)?, self.number(Hyper::Step)?);
-        let correction = Update { rule: Rule::BiasCorrection, rate: 1.0, decay: 1.0 };
-        Ok((beta, self.graph.add(correction, &[beta, step])?))
+        Ok((beta, self.plain(Rule::BiasCorrection, &[beta, step])?))
     }
 
     fn adam(&mut self, w: NodeId, g: NodeId, decoupled: bool) -> Result<NodeId, PassError> {

@@ -8,6 +8,7 @@ use crate::ops::arithmetic::{Add, Mul, ScaleBy};
 use crate::ops::cross_entropy::{CrossEntropy, OneHot};
 use crate::ops::reduce::LossMean;
 use crate::ops::softmax::scores;
+use crate::ops::source::Param;
 use crate::ops::{Operator, TrainCx};
 use ninc_runtime::plan::Role;
 use ninc_runtime::spec::Recipe;
@@ -27,7 +28,7 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassEr
     graph.set_name(loss, "loss");
     graph.outputs = vec![("loss".into(), loss), ("logits".into(), logits)];
     let trainable: Vec<NodeId> =
-        graph.ids().into_iter().filter(|&id| matches!(graph.op(id), Operator::Param(p) if p.trainable)).collect();
+        graph.ids().into_iter().filter(|&id| matches!(graph.op(id), Operator::Param(p) if learns(recipe, p))).collect();
     let gradients = autodiff::gradients(graph, loss, &trainable)?;
     let pairs: Vec<_> = trainable.into_iter().zip(gradients).filter_map(|(p, g)| Some((p, g?))).collect();
     if pairs.is_empty() {
@@ -36,6 +37,11 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassEr
     }
     optimizer::run(graph, recipe, &pairs)?;
     dce::run(graph)
+}
+
+/// Does training change a parameter? A rate of 0 leaves it as it is.
+fn learns(recipe: &Recipe, param: &Param) -> bool {
+    param.trainable && recipe.group_of(&param.name).rate.unwrap_or(param.rate) != 0.0
 }
 
 /// The value that the loss reads: the operand of a final softmax, which the loss contains, or the result itself.

@@ -63,7 +63,7 @@ pub fn same_steps(
     let inputs = program.engine.inputs().to_vec();
     for step in 0..steps {
         let factor = 1.0 / (step + 1) as f64;
-        let hyper = Hyper { factor, momentum: recipe.optimizer.momentum() };
+        let hyper = Hyper { factor, momentum: recipe.optimizer.momentum(), ..Hyper::default() };
         let own = StepInputs::new(&inputs, recipe, hyper, 1.0, step).expect("all known");
         let data = Batch::new(Values::Floats(images.to_vec()), labels.to_vec());
         let fed = own.with(&inputs, &data);

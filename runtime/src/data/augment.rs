@@ -48,41 +48,58 @@ pub fn check(augment: &[Augment], set: &Dataset) -> Result<()> {
     }
 }
 
-/// Changes pictures of `from`, one after the other, to ones of the size of `to`; `random` gives the stream of each.
+/// What the changes of one image are drawn from.
+pub struct Draws {
+    /// Its own random numbers.
+    pub random: Stream,
+    /// Is it mirrored this time, by a flip that alternates?
+    pub mirrored: bool,
+}
+
+impl Draws {
+    /// Draws for an image; one without an alternating flip.
+    pub fn of(random: Stream) -> Draws {
+        Draws { random, mirrored: false }
+    }
+}
+
+/// Changes pictures of `from`, one after the other, to ones of the size of `to`; `draws` gives what each draws from.
 pub fn pictures(
     steps: &[Augment],
     (from, to): ([usize; 3], [usize; 3]),
     bytes: &[u8],
-    random: impl Fn(usize) -> Stream,
+    draws: impl Fn(usize) -> Draws,
 ) -> Vec<u8> {
     let mut changed = Vec::with_capacity(bytes.len());
     for (image, bytes) in bytes.chunks_exact(from.iter().product::<usize>().max(1)).enumerate() {
-        let (mut random, mut picture) = (random(image), Picture { dims: from, bytes: bytes.to_vec() });
-        steps.iter().for_each(|step| draw::change(step, &mut random, [to[1], to[2]], &mut picture));
+        let (mut draws, mut picture) = (draws(image), Picture { dims: from, bytes: bytes.to_vec() });
+        steps.iter().for_each(|step| draw::change(step, &mut draws, [to[1], to[2]], &mut picture));
         changed.extend(picture.bytes);
     }
     changed
 }
 
-/// Applies all steps for prepared images to one image `[channels, height, width]`, by what `random` draws for it.
-pub fn apply(augment: &[Augment], random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
-    augment.iter().for_each(|step| one(step, random, dims, pixels));
+/// Applies all steps for prepared images to one image `[channels, height, width]`, by what is drawn for it.
+pub fn apply(augment: &[Augment], draws: &mut Draws, dims: [usize; 3], pixels: &mut Vec<f32>) {
+    augment.iter().for_each(|step| one(step, draws, dims, pixels));
 }
 
-fn one(step: &Augment, random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f32>) {
+fn one(step: &Augment, draws: &mut Draws, dims: [usize; 3], pixels: &mut Vec<f32>) {
     let [_, height, width] = dims;
+    let Draws { random, mirrored } = draws;
+    let offset = |random: &mut Stream, by: usize| random.below(2 * by as u32 + 1) as isize - by as isize;
     match step {
-        // A window of the padded image is the image moved, with zeros where it came from.
-        Augment::PadCrop { pixels: by } | Augment::Shift { pixels: by } => {
-            let mut offset = || random.below(2 * *by as u32 + 1) as isize - *by as isize;
-            let (down, right) = (offset(), offset());
-            shift(dims, pixels, down, right);
-        }
-        Augment::Flip => {
-            if random.below(2) == 1 {
-                pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
+        // A window of the padded image is the image moved, with the border where it came from.
+        Augment::PadCrop { pixels: by, .. } | Augment::Shift { pixels: by } => {
+            let (down, right) = (offset(random, *by), offset(random, *by));
+            match step {
+                Augment::PadCrop { reflect: true, .. } => window(dims, pixels, down, right),
+                _ => shift(dims, pixels, down, right),
             }
         }
+        Augment::Flip if random.below(2) == 1 => mirror(width, pixels),
+        Augment::AlternatingFlip if *mirrored => mirror(width, pixels),
+        Augment::Flip | Augment::AlternatingFlip => {}
         Augment::Rotate { degrees } => {
             let angle = (f64::from(random.unit()) * 2.0 - 1.0) * degrees;
             rotate(dims, pixels, angle.to_radians());
@@ -108,6 +125,27 @@ fn one(step: &Augment, random: &mut Stream, dims: [usize; 3], pixels: &mut Vec<f
         Augment::Mixup { .. } => {}
         // `pictures`, before.
         Augment::RandomResizedCrop { .. } | Augment::ColorJitter { .. } | Augment::RandAugment { .. } => {}
+    }
+}
+
+fn mirror(width: usize, pixels: &mut [f32]) {
+    pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
+}
+
+/// Moves the image by less than its size; what comes in from outside is the image mirrored at its outermost pixels,
+/// which are not repeated.
+pub fn window<T: Copy>([_, height, width]: [usize; 3], pixels: &mut [T], down: isize, right: isize) {
+    let source = pixels.to_vec();
+    let from = |to: usize, by: isize, length: usize| {
+        let (place, last) = (to as isize - by, length as isize - 1);
+        (if place > last { 2 * last - place } else { place.abs() }) as usize
+    };
+    let columns: Vec<usize> = (0..width).map(|x| from(x, right, width)).collect();
+    for (from_plane, to_plane) in source.chunks_exact(height * width).zip(pixels.chunks_exact_mut(height * width)) {
+        for (y, row) in to_plane.chunks_exact_mut(width).enumerate() {
+            let origin = &from_plane[from(y, down, height) * width..][..width];
+            row.iter_mut().zip(&columns).for_each(|(to, &x)| *to = origin[x]);
+        }
     }
 }
 
@@ -170,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn a_window_of_a_mirrored_border_is_numpys() {
+        // numpy.pad(numpy.arange(1, 13).reshape(3, 4), 2, "reflect")[0:3, 3:7] and [4:7, 0:4].
+        let image = || (1..=12).collect::<Vec<i32>>();
+        let moved = |down, right| {
+            let mut pixels = image();
+            window([1, 3, 4], &mut pixels, down, right);
+            pixels
+        };
+        assert_eq!(moved(2, -1), [10, 11, 12, 11, 6, 7, 8, 7, 2, 3, 4, 3]);
+        assert_eq!(moved(-2, 2), [11, 10, 9, 10, 7, 6, 5, 6, 3, 2, 1, 2]);
+        assert_eq!(moved(0, 0), image());
+    }
+
+    #[test]
     fn a_quarter_turn_moves_the_corner() {
         let mut pixels = vec![0.0; 9];
         pixels[0] = 1.0;
@@ -180,11 +232,12 @@ mod tests {
 
     #[test]
     fn streams_depend_on_epoch_and_image_alone() {
-        let steps = [Augment::PadCrop { pixels: 2 }, Augment::Flip, Augment::Cutout { pixels: 2 }];
+        let steps = [Augment::PadCrop { pixels: 2, reflect: false }, Augment::Flip, Augment::Cutout { pixels: 2 }];
         let image: Vec<f32> = (0..64).map(|v| v as f32 + 1.0).collect();
         let made = |epoch, index| {
             let mut pixels = image.clone();
-            apply(&steps, &mut stream(3, Purpose::Augment, epoch, index), [1, 8, 8], &mut pixels);
+            let mut draws = Draws::of(stream(3, Purpose::Augment, epoch, index));
+            apply(&steps, &mut draws, [1, 8, 8], &mut pixels);
             pixels
         };
         assert_eq!(made(1, 5), made(1, 5));

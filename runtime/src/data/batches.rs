@@ -1,5 +1,6 @@
 //! Batches in a seeded order, made on a thread of their own so that loading runs beside computation.
 
+use super::augment::Draws;
 use super::balance::{self, Drawn};
 use super::mixup::{self, Mixed};
 use super::preparer::Preparer;
@@ -117,8 +118,8 @@ impl Source {
             let mut floats = images.into_floats();
             for (&drawn, image) in drawn.iter().zip(floats.chunks_exact_mut(size.max(1))) {
                 let mut changed = image.to_vec();
-                let random = &mut self.random(Purpose::Augment, epoch, drawn);
-                augment::apply(augment, random, self.set.images.dims, &mut changed);
+                let mut draws = self.draws(Purpose::Augment, epoch, drawn);
+                augment::apply(augment, &mut draws, self.set.images.dims, &mut changed);
                 image.copy_from_slice(&changed);
             }
             images = Values::Floats(floats);
@@ -154,11 +155,19 @@ impl Source {
         let images = self.set.values_of(drawn.iter().map(|drawn| drawn.item as usize), from)?;
         Ok(match images {
             Values::Bytes(bytes) if !steps.is_empty() => {
-                let random = |image: usize| self.random(Purpose::Pictures, epoch, drawn[image]);
-                Values::Bytes(augment::pictures(steps, (from, dims), &bytes, random))
+                let draws = |image: usize| self.draws(Purpose::Pictures, epoch, drawn[image]);
+                Values::Bytes(augment::pictures(steps, (from, dims), &bytes, draws))
             }
             other => other,
         })
+    }
+
+    /// Returns what is drawn for an image of an epoch. A flip that alternates is drawn once for all epochs; an image
+    /// that comes twice in an epoch comes both ways.
+    fn draws(&self, purpose: Purpose, epoch: u32, drawn: Drawn) -> Draws {
+        let first = stream(self.seed, Purpose::Flip, 0, drawn.item).below(2);
+        let turns = first.wrapping_add(epoch).wrapping_add(drawn.again);
+        Draws { random: self.random(purpose, epoch, drawn), mirrored: turns % 2 == 1 }
     }
 
     /// Returns the random numbers of an image of an epoch.

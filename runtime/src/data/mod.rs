@@ -57,6 +57,8 @@ pub enum Purpose {
     Balance = 6,
     /// Random changes of pictures before they are prepared.
     Pictures = 7,
+    /// The images that are mirrored in their first epoch.
+    Flip = 8,
 }
 
 /// The stream of a purpose, an epoch (or 24 bits of a name) and an item.

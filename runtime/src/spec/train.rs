@@ -1,9 +1,12 @@
 //! `train { … }`: loss, optimiser, schedule and length of a training.
 
+use crate::pattern;
 use serde::{Deserialize, Serialize};
 
 /// Behind a parameter's name and a dot: the state that holds its average over the steps, where a recipe averages.
 pub const AVERAGE: &str = "average";
+/// The same for the average that a recipe with `lookahead` puts in the parameters' place.
+pub const SLOW: &str = "slow";
 
 /// `train { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,60 @@ pub struct Recipe {
     /// The number of training images over the number of classes times that of the class's images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
+    /// An average of the weights that now and then takes their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookahead: Option<Lookahead>,
+    /// What holds for parameters of certain names; of several that fit one the last that says something counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+    /// What products multiply, in the command line's word; `None`: what the command line says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+}
+
+/// An average of the weights and running statistics: every `every` steps it takes up a part of them, and then their
+/// place. The past weighs `decay^every · (step/steps)^power` in it, where `steps` are those of the whole training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lookahead {
+    /// Steps from one time to the next.
+    pub every: u64,
+    /// Weight of the past for each step.
+    pub decay: f64,
+    /// How the weight of the past grows over the training: 0 is at once.
+    pub power: f64,
+}
+
+/// Factors on rate and decay for the parameters that a pattern fits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// As [`crate::pattern::fits_parameter`] reads it.
+    pub pattern: String,
+    /// Factor on the optimiser's rate, in place of the layer's.
+    pub rate: Option<f64>,
+    /// Factor on the optimiser's weight decay, in place of the layer's.
+    pub decay: Option<f64>,
+    /// Epochs after which they stay as they are.
+    pub freeze_after: Option<f64>,
+}
+
+impl Recipe {
+    /// Does the schedule, or anything else, look at the end of the training?
+    pub fn looks_at_end(&self) -> bool {
+        let lookahead = self.lookahead.is_some_and(|lookahead| lookahead.power != 0.0);
+        lookahead
+            || matches!(self.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. } | Schedule::Triangle { .. })
+    }
+
+    /// Returns what the groups say of a parameter: rate, decay, and epochs after which it stays.
+    pub fn group_of(&self, name: &str) -> Group {
+        let mut all = Group { pattern: name.into(), rate: None, decay: None, freeze_after: None };
+        for group in self.groups.iter().filter(|group| pattern::fits_parameter(&group.pattern, name)) {
+            all.rate = group.rate.or(all.rate);
+            all.decay = group.decay.or(all.decay);
+            all.freeze_after = group.freeze_after.or(all.freeze_after);
+        }
+        all
+    }
 }
 
 /// What the loss of an image is multiplied by, according to its class.
@@ -155,6 +212,15 @@ pub enum Schedule {
         /// Momentum at the peak.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         momentum: Option<f64>,
+    },
+    /// Up linearly from `start` to 1 for the fraction `peak` of training, down linearly to `end`.
+    Triangle {
+        /// Fraction of training at which the rate is highest.
+        peak: f64,
+        /// Factor at the start.
+        start: f64,
+        /// Factor at the end.
+        end: f64,
     },
     /// Times `factor` when the accuracy (of validation, where there is any, else of training) has not grown by
     /// `threshold` for `patience` epochs, at most `times` times.

@@ -67,7 +67,7 @@ pub fn broken(
     run: impl Fn(&mut dyn Engine, &Batch, Hyper, u64) -> Result<()>,
 ) -> Result<Error> {
     let step = replay_log.step + replay_log.hypers.len() as u64;
-    let hyper = replay_log.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, momentum: 0.0 });
+    let hyper = replay_log.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, ..Hyper::default() });
     let place = match replay_log.back(engine, source, run)? {
         Some(batch) => {
             let (epoch, number) = source.batch_of(replay_log.epoch, replay_log.batch, replay_log.hypers.len() - 1);

@@ -1,6 +1,6 @@
 //! The learning rate's factor over time: a function of the step, except for `plateau`, which looks at the accuracy.
 
-use crate::spec::{Length, Recipe, Schedule};
+use crate::spec::{Length, Lookahead, Recipe, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// Where training is, for schedules.
@@ -62,17 +62,30 @@ impl Plateau {
 }
 
 /// What changes from step to step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Hyper {
     /// Factor on the optimiser's rate.
     pub factor: f64,
     /// Momentum of the step.
     pub momentum: f64,
+    /// Epochs that are done.
+    pub epochs: f64,
+    /// After a step of a look-ahead: the weight of the weights in their average.
+    pub mix: Option<f64>,
 }
 
 /// Returns the numbers of the step that comes.
 pub fn hyper(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> Hyper {
-    Hyper { factor: factor(recipe, clock, plateau), momentum: momentum(recipe, clock) }
+    let (factor, momentum) = (factor(recipe, clock, plateau), momentum(recipe, clock));
+    Hyper { factor, momentum, epochs: clock.epochs(), mix: mix(recipe, clock) }
+}
+
+/// Returns the weight of the weights in their average, where the step that comes ends with a look-ahead.
+fn mix(recipe: &Recipe, clock: Clock) -> Option<f64> {
+    let Lookahead { every, decay, power } = recipe.lookahead?;
+    let done = Clock { step: clock.step + 1, ..clock };
+    let past = || decay.powf(every as f64) * done.progress().powf(power);
+    done.step.is_multiple_of(every).then(|| 1.0 - past())
 }
 
 /// Returns the momentum: on a ramp at the start of training, or against the rate in a cycle.
@@ -105,6 +118,10 @@ pub fn factor(recipe: &Recipe, clock: Clock, plateau: &Plateau) -> f64 {
             true => start + (1.0 - start) * progress / peak,
             false => cosine((progress - peak) / (1.0 - peak).max(f64::MIN_POSITIVE), 1.0, *end),
         },
+        Schedule::Triangle { peak, start, end } => match progress < *peak {
+            true => start + (1.0 - start) * progress / peak,
+            false => 1.0 + (end - 1.0) * (progress - peak) / (1.0 - peak).max(f64::MIN_POSITIVE),
+        },
         Schedule::Plateau { factor, .. } => factor.powi(plateau.drops as i32),
     };
     let warm_steps = recipe.warmup * clock.steps_per_epoch as f64;
@@ -135,6 +152,9 @@ mod tests {
             ramp: None,
             balance: false,
             class_weights: None,
+            lookahead: None,
+            groups: vec![],
+            precision: None,
         }
     }
 

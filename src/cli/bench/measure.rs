@@ -74,7 +74,8 @@ impl Run<'_> {
         let once = |engine: &mut dyn Engine, step: u64| -> Result<Duration> {
             // A tiny rate: the work is the same, and the weights stay what they are.
             let own = self.model.train.as_ref().filter(|_| self.train);
-            let tiny = |recipe: &Recipe| Hyper { factor: 1e-6, momentum: recipe.optimizer.momentum() };
+            let tiny =
+                |recipe: &Recipe| Hyper { factor: 1e-6, momentum: recipe.optimizer.momentum(), ..Hyper::default() };
             let own = own.map(|recipe| StepInputs::new(&ports, recipe, tiny(recipe), 1.0, step)).transpose()?;
             let fed = match &own {
                 Some(own) => own.with(&ports, &data),

@@ -81,7 +81,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Mode::Train if model.train.is_none() => {
             return Err(usage("the model has no `train { … }`", "add one, or measure with `--mode infer`"));
         }
-        Mode::Train => global.for_training().training(&model)?,
+        Mode::Train => global.for_training().for_recipe(model.train.as_ref()).training(&model)?,
     };
     show_dumps(&program.dumps)?;
     if args.explain {

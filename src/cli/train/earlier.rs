@@ -6,7 +6,7 @@ use crate::cli::output::{Done, Failure};
 use ninc::model::Model;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::{Checkpoint, Origin};
-use ninc_runtime::spec::{Recipe, Schedule};
+use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::job::{best_path, checkpoint_path, weights_path};
 use ninc_runtime::train::saving;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, l
 fn go_on(recipe: &Recipe, checkpoint: &Path, ended: bool) -> Option<String> {
     let cursor = Checkpoint::read(checkpoint).ok()?.cursor;
     // The length is part of these schedules, and who stopped early would stop again.
-    let fixed = matches!(recipe.schedule, Schedule::Cosine { .. } | Schedule::OneCycle { .. });
+    let fixed = recipe.looks_at_end();
     let over = fixed || recipe.patience.is_some_and(|patience| cursor.waited >= patience);
     match ended {
         true if over => None,

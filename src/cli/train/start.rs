@@ -1,7 +1,6 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
-use crate::cli::glob;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
@@ -12,6 +11,7 @@ use ninc_runtime::classes::Classes;
 use ninc_runtime::data::Sets;
 use ninc_runtime::finite;
 use ninc_runtime::init::Parameter;
+use ninc_runtime::pattern::fits_parameter;
 use ninc_runtime::train::Start;
 use ninc_runtime::train::job::checkpoint_path;
 use ninc_runtime::train::saving;
@@ -117,12 +117,6 @@ pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> D
     Ok(same)
 }
 
-/// Does `pattern`, in which `*` stands for anything, fit a parameter's name or that of a layer above it?
-fn fits(pattern: &str, name: &str) -> bool {
-    let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
-    ends.into_iter().any(|end| glob::fits(pattern.as_bytes(), &name.as_bytes()[..end]))
-}
-
 /// Takes parameters out of the training.
 pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
     let mut parameters = Vec::new();
@@ -132,7 +126,7 @@ pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
         }
     }
     for pattern in patterns {
-        let fitting: Vec<_> = parameters.iter().filter(|(_, name, _)| fits(pattern, name)).collect();
+        let fitting: Vec<_> = parameters.iter().filter(|(_, name, _)| fits_parameter(pattern, name)).collect();
         if fitting.is_empty() {
             let names: Vec<&str> = parameters.iter().map(|(_, name, _)| name.as_str()).collect();
             let help = match closest(pattern, &names) {
@@ -206,19 +200,4 @@ fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weig
     weights.tensors.retain(|name, tensor| wanted.get(name.as_str()).is_some_and(|dims| *dims == tensor.dims));
     finite::weights(&weights.tensors, path)?;
     Ok(weights)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fits;
-
-    #[test]
-    fn patterns_fit_parameters_and_the_layers_above_them() {
-        for pattern in ["block1", "block1.conv", "block1.conv.weight", "*.weight", "block*", "*conv*", "*"] {
-            assert!(fits(pattern, "block1.conv.weight"), "{pattern}");
-        }
-        for pattern in ["block", "conv", "block1.con", "*.bias", ""] {
-            assert!(!fits(pattern, "block1.conv.weight"), "{pattern}");
-        }
-    }
 }

@@ -29,15 +29,21 @@ use crate::types::{Format, Type};
 const EPSILON: Param<f64> = Param::float("epsilon", Bounds::closed(1e-12, 1.0), "Added to the variance.").or(1e-5);
 const MOMENTUM: Param<f64> =
     Param::float("momentum", Bounds::UNIT, "Weight of a batch in the running statistics.").or(0.1);
-const BATCH_NORM: &[ParamSpec] = &[EPSILON.spec, MOMENTUM.spec];
+const SCALE: Param<bool> = Param::bool("scale", "Learns the scale; `false` keeps it at 1.").or(true);
+const BATCH_NORM: &[ParamSpec] = &[EPSILON.spec, MOMENTUM.spec, SCALE.spec];
 
 /// Parameters: `weight` (gamma), `bias` (beta), `running_mean`, `running_var`.
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
     let channels = check::channels(&cx.operand_type(0))?;
     let op = BatchNorm::plain(cx.get(EPSILON), cx.get(MOMENTUM));
+    // Kept with the weights either way, as PyTorch does.
+    let scale = match cx.get(SCALE) {
+        true => cx.weight_from("weight", &[channels], Init::Constant { value: 1.0 })?,
+        false => cx.statistic("weight", &[channels], 1.0)?,
+    };
     let operands = [
         cx.operands[0],
-        cx.weight_from("weight", &[channels], Init::Constant { value: 1.0 })?,
+        scale,
         cx.bias("bias", &[channels])?,
         cx.statistic("running_mean", &[channels], 0.0)?,
         cx.statistic("running_var", &[channels], 1.0)?,

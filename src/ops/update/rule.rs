@@ -15,6 +15,8 @@ pub(super) trait Arithmetic {
     fn mul(&mut self, a: Self::Number, b: Self::Number) -> Self::Number;
     fn div(&mut self, a: Self::Number, b: Self::Number) -> Self::Number;
     fn sqrt(&mut self, a: Self::Number) -> Self::Number;
+    /// `a < b ? yes : no`
+    fn below(&mut self, a: Self::Number, b: Self::Number, yes: Self::Number, no: Self::Number) -> Self::Number;
     /// `1 - base^exponent` for a base in (0, 1), without cancellation where the power is near 1.
     fn one_minus_power(&mut self, base: Self::Number, exponent: Self::Number) -> Self::Number;
 }
@@ -42,6 +44,9 @@ impl Arithmetic for Exact {
     }
     fn sqrt(&mut self, a: f64) -> f64 {
         a.sqrt()
+    }
+    fn below(&mut self, a: f64, b: f64, yes: f64, no: f64) -> f64 {
+        if a < b { yes } else { no }
     }
     fn one_minus_power(&mut self, base: f64, exponent: f64) -> f64 {
         -(exponent * base.ln()).exp_m1()
@@ -74,6 +79,11 @@ impl Arithmetic for Code<'_> {
     }
     fn sqrt(&mut self, a: Val) -> Val {
         self.builder.unary(Unary::Sqrt, a)
+    }
+
+    fn below(&mut self, a: Val, b: Val, yes: Val, no: Val) -> Val {
+        let is_below = self.builder.compare(Compare::Gt, b, a);
+        self.builder.select(is_below, yes, no)
     }
 
     /// With `t = exponent·ln base`: `1 - e^t` far from 0, and `-t·(1 + t/2·(1 + t/3·(…)))` near it, where 1 and `e^t`
@@ -111,6 +121,8 @@ impl Arithmetic for Code<'_> {
 ///   step is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
 /// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
 ///   `v' = RmspropVelocity`, `w' = SgdStep`.
+/// * What a recipe freezes after some epochs: `w' = Until`, of the weight and what it would become.
+/// * Look-ahead (Zhang et al., 2019): `s' = Slow`, then `w' = Synced`; without a look-ahead both stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// `g + d·decay·w`
@@ -143,11 +155,17 @@ pub enum Rule {
     RmspropStep,
     /// `momentum·v + g/(sqrt(s') + epsilon)`
     RmspropVelocity,
+    /// `w'` while `epochs < last`, then `w`
+    Until,
+    /// `s + mix·(w' - s)`
+    Slow,
+    /// `s'` where `sync` is above 0, else `w'`
+    Synced,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 18] = [
         Rule::Decayed,
         Rule::SgdPlain,
         Rule::SgdVelocity,
@@ -163,6 +181,9 @@ impl Rule {
         Rule::AdamwStep,
         Rule::RmspropStep,
         Rule::RmspropVelocity,
+        Rule::Until,
+        Rule::Slow,
+        Rule::Synced,
     ];
 
     /// The name in the text of graphs; operands of the parameter's shape, first; shared numbers, after them.
@@ -183,6 +204,9 @@ impl Rule {
             Rule::AdamwStep => ("adamw_step", &["w", "m'", "s'"], &["rate", "c1", "c2", "epsilon", "decay"]),
             Rule::RmspropStep => ("rmsprop_step", &["w", "g", "s'"], &["rate", "epsilon"]),
             Rule::RmspropVelocity => ("rmsprop_velocity", &["g", "s'", "v"], &["momentum", "epsilon"]),
+            Rule::Until => ("until", &["w", "w'"], &["epochs", "last"]),
+            Rule::Slow => ("slow", &["s", "w'"], &["mix"]),
+            Rule::Synced => ("synced", &["s'", "w'"], &["sync"]),
         }
     }
 
@@ -258,6 +282,18 @@ pub(super) fn formula<A: Arithmetic>(a: &mut A, rule: Rule, v: &[A::Number], r: 
             let step = normalised(a, g, s, epsilon);
             let kept = a.mul(momentum, v);
             a.add(kept, step)
+        }
+        (Rule::Until, &[w, new, epochs, last]) => a.below(epochs, last, new, w),
+        (Rule::Slow, &[slow, w, mix]) => {
+            // A weight that is not finite must not reach the average through a factor of 0.
+            let (zero, way) = (a.constant(0.0), a.sub(w, slow));
+            let step = a.mul(mix, way);
+            let mixed = a.add(slow, step);
+            a.below(zero, mix, mixed, slow)
+        }
+        (Rule::Synced, &[slow, w, sync]) => {
+            let zero = a.constant(0.0);
+            a.below(zero, sync, slow, w)
         }
         _ => return None,
     })

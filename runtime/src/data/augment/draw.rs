@@ -1,5 +1,6 @@
 //! What is drawn for changes of pictures, in the proportions that torchvision draws in.
 
+use super::Draws;
 use super::picture::{Part, Picture};
 use crate::philox::Stream;
 use crate::spec::Augment;
@@ -12,9 +13,11 @@ fn uniform(random: &mut Stream, low: f64, high: f64) -> f64 {
 }
 
 /// Changes a picture by one step, which is of pictures. What cuts parts out brings them to `size`, `[height, width]`.
-pub fn change(step: &Augment, random: &mut Stream, size: [usize; 2], picture: &mut Picture) {
+pub fn change(step: &Augment, draws: &mut Draws, size: [usize; 2], picture: &mut Picture) {
+    let Draws { random, mirrored } = draws;
     match step {
         Augment::Flip if random.below(2) == 1 => picture.mirrored(),
+        Augment::AlternatingFlip if *mirrored => picture.mirrored(),
         Augment::RandomResizedCrop { scale, ratio } => {
             *picture = picture.cropped(part(random, picture.dims, *scale, *ratio), size);
         }

@@ -1,21 +1,26 @@
 //! The values that a training starts from.
 
 use super::Job;
-use crate::init::{self, Parameter};
+use crate::init::{self, Init, Parameter};
 use crate::spec;
+use crate::train::whiten;
 use crate::weights::Weights;
 use crate::{Engine, Result};
 
 /// Gives all parameters the values that a training starts from, and their averages the same.
 pub(super) fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weights>) -> Result<()> {
     for parameter in &job.parameters {
-        trainer.write(&parameter.name, &init::values(parameter, job.recipe.seed))?;
+        let first = match parameter.init {
+            Init::Whiten { epsilon } => whiten::fit(&parameter.dims, epsilon, &job.sets.train, &job.preparer)?,
+            _ => init::values(parameter, job.recipe.seed),
+        };
+        trainer.write(&parameter.name, &first)?;
     }
     if let Some(weights) = weights {
         weights.load_into(trainer)?;
     }
     for parameter in &job.parameters {
-        if let Some(average) = average_of(job, parameter) {
+        for average in averages_of(job, parameter) {
             let start = trainer.read(&parameter.name)?;
             trainer.write(&average, &start)?;
         }
@@ -23,8 +28,13 @@ pub(super) fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weight
     Ok(())
 }
 
-/// Returns the name of the state that averages a parameter, where the program has one.
+/// Returns the name of the state that is kept in place of a parameter, where the program has one.
 pub(super) fn average_of(job: &Job, parameter: &Parameter) -> Option<String> {
-    let name = format!("{}.{}", parameter.name, spec::AVERAGE);
-    job.parameters.iter().any(|p| p.state && p.name == name).then_some(name)
+    averages_of(job, parameter).next()
+}
+
+/// Returns the names of the states that average a parameter, the one that is kept first.
+fn averages_of<'a>(job: &'a Job, parameter: &'a Parameter) -> impl Iterator<Item = String> + 'a {
+    let names = [spec::AVERAGE, spec::SLOW].map(|suffix| format!("{}.{suffix}", parameter.name));
+    names.into_iter().filter(|name| job.parameters.iter().any(|p| p.state && p.name == *name))
 }

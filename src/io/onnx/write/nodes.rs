@@ -85,6 +85,10 @@ impl Writer<'_> {
                 self.add(&name, if terms.len() > 2 { "Sum" } else { "Add" }, &terms, &name, vec![]);
             }
             Operator::Mul(_) => plain(self, "Mul", vec![]),
+            Operator::Scale(op) => {
+                let factor = self.constant(&format!("{name}.factor"), &[], &[op.factor as f32]);
+                self.add(&name, "Mul", &[operands[0], &factor], &name, vec![]);
+            }
             Operator::Concat(_) => plain(self, "Concat", vec![int("axis", 1)]),
             Operator::Pad(op) => {
                 let sides = [0, 0, op.top, op.left, 0, 0, op.bottom, op.right].map(|side| side as i64);

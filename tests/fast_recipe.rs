@@ -1,0 +1,258 @@
+//! What fast trainings use, each against the plain formula or numbers from NumPy: starts of weights, groups of
+//! parameters, freezing, look-ahead, the triangle of the rate, and resuming with all of them.
+
+use crate::cli::{Place, texts};
+use ninc::model::Model;
+use ninc::pipeline::{self, Device, Options, Program};
+use ninc_runtime::data::batches::Batch;
+use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::preparer::Preparer;
+use ninc_runtime::data::{Dataset, Images, Pixels, Values};
+use ninc_runtime::philox::Stream;
+use ninc_runtime::plan::DType;
+use ninc_runtime::spec::{Length, Recipe};
+use ninc_runtime::train::schedule::{Clock, Hyper, Plateau, hyper};
+use ninc_runtime::train::step_inputs::StepInputs;
+use ninc_runtime::train::whiten;
+use ninc_runtime::{Feed, Tensor};
+use std::collections::BTreeMap;
+use std::fs;
+
+fn load(layers: &str, train: &str) -> Model {
+    let source = format!(
+        "network n {{ input image: [3, 6, 6]  image |> {layers} |> global_avg_pool |> softmax }}
+        data {{ source = npz(\"d.npz\") }}
+        train {{ batch = 4  {train} }}"
+    );
+    let (model, diagnostics) = ninc::front::load(&source, "n.nin", &[]);
+    model.unwrap_or_else(|| panic!("{diagnostics:#?}"))
+}
+
+const LAYERS: &str =
+    "conv(channels = 6, kernel = 3) as c1 |> batch_norm(scale = false) as norm |> relu |> cccp(5) as c2";
+
+/// A training program at given values, and its parameters after each of some steps.
+struct Trained {
+    program: Program,
+    recipe: Recipe,
+    steps: u64,
+}
+
+impl Trained {
+    fn new(model: &Model, device: Device) -> Trained {
+        let options = Options { device, threads: 2, ..Options::default() };
+        let mut program = pipeline::training(model, &options).expect("it compiles");
+        let mut random = Stream::new(3, 2, 0);
+        for parameter in program.params.clone().iter().filter(|p| !p.state) {
+            let data = (0..parameter.dims.iter().product()).map(|_| 0.3 + 0.1 * random.normal()).collect();
+            let tensor = Tensor { dims: parameter.dims.clone(), data };
+            program.engine.write(&parameter.name, &tensor).expect("a parameter");
+            let slow = format!("{}.slow", parameter.name);
+            if program.params.iter().any(|p| p.name == slow) {
+                program.engine.write(&slow, &tensor).expect("a state");
+            }
+        }
+        Trained { program, recipe: model.train.clone().expect("a recipe"), steps: 0 }
+    }
+
+    /// Makes a step of two in an epoch and eight in all; returns the numbers that it was given.
+    fn step(&mut self) -> Hyper {
+        let mut random = Stream::new(5, 1, self.steps as u32);
+        let images: Vec<f32> = (0..4 * 108).map(|_| random.normal()).collect();
+        let labels: Vec<i32> = (0..4).map(|_| random.below(5) as i32).collect();
+        let data = Batch::new(Values::Floats(images), labels);
+        let clock = Clock { step: self.steps, steps_per_epoch: 2, total_steps: 8 };
+        let numbers = hyper(&self.recipe, clock, &Plateau::default());
+        let ports = self.program.engine.inputs().to_vec();
+        let own = StepInputs::new(&ports, &self.recipe, numbers, 1.0, self.steps).expect("inputs");
+        let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
+        self.program.engine.run(4, &fed, &["loss"]).expect("a step");
+        self.steps += 1;
+        numbers
+    }
+
+    fn values(&self) -> BTreeMap<String, Vec<f32>> {
+        let read = |name: &str| self.program.engine.read(name).expect("a parameter").data;
+        self.program.params.iter().map(|p| (p.name.clone(), read(&p.name))).collect()
+    }
+}
+
+const SGD: &str = "optimizer = sgd(rate = 0.1, momentum = 0.9, nesterov = true, decay = 0.01)  epochs = 4";
+
+/// The average and the weights that it takes the place of, done by hand between the steps of a training without.
+#[test]
+fn a_look_ahead_is_its_formula() {
+    for device in [Device::Cpu, Device::Interp] {
+        let mut found = Trained::new(
+            &load(LAYERS, &format!("{SGD}  lookahead = ema(every = 3, decay = 0.8, power = 2)")),
+            device.clone(),
+        );
+        let mut plain = Trained::new(&load(LAYERS, SGD), device);
+        let first = plain.values();
+        let mut slow: BTreeMap<String, Vec<f32>> =
+            first.into_iter().filter(|(name, _)| !name.ends_with(".velocity")).collect();
+        // The scale does not learn, so nothing averages it.
+        slow.remove("norm.weight").expect("kept with the weights");
+        for step in 1..=8u64 {
+            found.step();
+            plain.step();
+            if step % 3 == 0 {
+                let past = 0.8f64.powi(3) * (step as f64 / 8.0).powi(2);
+                for (name, slow) in &mut slow {
+                    let mut tensor = plain.program.engine.read(name).expect("a parameter");
+                    for (slow, w) in slow.iter_mut().zip(&mut tensor.data) {
+                        *slow = (past * f64::from(*slow) + (1.0 - past) * f64::from(*w)) as f32;
+                        *w = *slow;
+                    }
+                    plain.program.engine.write(name, &tensor).expect("a parameter");
+                }
+            }
+            let (values, right) = (found.values(), plain.values());
+            for (name, right) in &right {
+                near(&values[name], right, &format!("step {step}, {name}"));
+            }
+            for (name, slow) in &slow {
+                near(&values[&format!("{name}.slow")], slow, &format!("step {step}, {name}.slow"));
+            }
+        }
+    }
+}
+
+fn near(found: &[f32], right: &[f32], what: &str) {
+    let scale = right.iter().fold(1e-2, |most: f32, v| most.max(v.abs()));
+    let far = found.iter().zip(right).find(|(a, b)| (*a - *b).abs() > 2e-5 * scale);
+    assert!(found.len() == right.len() && far.is_none(), "{what}: {far:?}");
+}
+
+/// Groups say what layers could say, in their place, and the last one that fits counts.
+#[test]
+fn groups_say_what_layers_say() {
+    let own = "conv(channels = 6, kernel = 3, rate = 0.5, decay = 0, bias_rate = 8, bias_decay = 0.25) as c1
+        |> batch_norm(scale = false, bias_rate = 8, bias_decay = 0.25) as norm |> relu
+        |> cccp(5, rate = 2, decay = 3, bias_rate = 0) as c2";
+    let groups = "groups = [
+        group(\"*.bias\", rate = 8, decay = 1/4), group(\"c1.weight\", rate = 0.5, decay = 0),
+        group(\"c2\", rate = 7), group(\"c2.weight\", rate = 2, decay = 3), group(\"c2.bias\", rate = 0)
+    ]";
+    for optimizer in [SGD, "optimizer = adam(rate = 0.01, decay = 0.1)  epochs = 4"] {
+        let mut one = Trained::new(&load(own, optimizer), Device::Cpu);
+        let mut other = Trained::new(&load(LAYERS, &format!("{optimizer}  {groups}")), Device::Cpu);
+        let begin = one.values();
+        for _ in 0..3 {
+            one.step();
+            other.step();
+        }
+        assert_eq!(one.values(), other.values());
+        let moved = |name: &str| one.values()[name] != begin[name];
+        assert!(moved("c1.weight") && moved("c2.weight") && moved("norm.bias"));
+        // A rate of 0 leaves a parameter as it is, and needs no state of the optimiser.
+        assert!(!moved("c2.bias") && !moved("norm.weight") && !begin.contains_key("c2.bias.velocity"));
+    }
+}
+
+/// Two steps make an epoch: after one and a half of them, three steps are done.
+#[test]
+fn what_is_frozen_after_some_epochs_stays() {
+    let frozen = format!("{SGD}  groups = group(\"c2\", freeze_after = 1.5)");
+    for device in [Device::Cpu, Device::Interp] {
+        let mut found = Trained::new(&load(LAYERS, &frozen), device.clone());
+        let mut plain = Trained::new(&load(LAYERS, SGD), device);
+        for step in 1..=3 {
+            found.step();
+            plain.step();
+            assert_eq!(found.values(), plain.values(), "step {step}");
+        }
+        let at = found.values();
+        found.step();
+        plain.step();
+        let (now, free) = (found.values(), plain.values());
+        for name in ["c2.weight", "c2.bias"] {
+            assert!(now[name] == at[name] && free[name] != at[name], "{name}");
+        }
+        // The rest of the same step is the same.
+        assert_eq!(now["c1.weight"], free["c1.weight"]);
+        found.step();
+        assert!(found.values()["c2.weight"] == at["c2.weight"] && found.values()["c1.weight"] != now["c1.weight"]);
+    }
+}
+
+/// `numpy.linalg.eigh` of the second moments of all patches of 2 x 2, of these images.
+#[test]
+fn whitening_filters_are_numpys() {
+    let mut state = 7u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as f32 / 65536.0 - 0.5
+    };
+    let images = Images { dims: [2, 3, 4], pixels: Pixels::Floats((0..72).map(|_| next()).collect()) };
+    let set = Dataset::new(images, vec![0; 3]);
+    let plain = Preparer::new(&Preparation::default(), DType::F32, &|_, _| panic!("nothing to compile"));
+    let found = whiten::fit(&[6, 2, 2, 2], 5e-4, &set, &plain.expect("no steps")).expect("fits");
+    let right = [
+        [0.98683, -1.33203, 1.41441, -0.26128, -0.18947, -0.31275, -0.13869, -0.48436],
+        [-0.98195, -0.63366, -0.09107, 2.19525, -0.48231, -0.57354, -0.96452, -0.87291],
+        [1.41867, 1.00945, -0.10455, 1.17331, 1.18966, -1.09795, 1.56036, -1.02709],
+    ];
+    let both = right.iter().flatten().copied().chain(right.iter().flatten().map(|v| -v));
+    assert_eq!(found.dims, [6, 2, 2, 2]);
+    for (place, (found, right)) in found.data.iter().zip(both).enumerate() {
+        assert!((found - right).abs() < 2e-5, "{place}: {found} {right}");
+    }
+}
+
+#[test]
+fn a_triangle_goes_up_and_down() {
+    let model = load(
+        LAYERS,
+        "optimizer = sgd(rate = 1)  epochs = 10  schedule = triangle(peak = 0.25, start = 0.2, end = 0.1)",
+    );
+    let recipe = model.train.expect("a recipe");
+    let at = |step| hyper(&recipe, Clock { step, steps_per_epoch: 10, total_steps: 100 }, &Plateau::default()).factor;
+    for (step, right) in [(0, 0.2), (5, 0.36), (25, 1.0), (40, 0.82), (100, 0.1)] {
+        assert!((at(step) - right).abs() < 1e-12, "{step}: {}", at(step));
+    }
+    assert!(recipe.looks_at_end() && recipe.length == Length::Epochs(10.0));
+}
+
+/// The network of the fast trainings, small: with all that they use it goes on to the same bits, for any number of
+/// threads.
+#[test]
+fn trainings_with_all_of_it_resume_to_the_same_bits() {
+    let place = Place::new();
+    let model = "network tiny {
+        input image: [1, 8, 8]
+        image
+            |> conv(channels = 8, kernel = 2, init = whiten, rate = 0) as white
+            |> gelu
+            |> conv(channels = 12, kernel = 3, pad = 1, bias = false, init = dirac) as c1
+            |> max_pool(2) |> batch_norm(scale = false) as norm |> gelu
+            |> global_max_pool |> linear(10, bias = false) |> scale(1/9) |> softmax
+    }
+    data {
+        source = digits
+        prepare = [scale, mean_std]
+        augment = [flip(alternating = true), pad_crop(1, mode = reflect)]
+    }
+    train {
+        optimizer = sgd(rate = 0.5, momentum = 0.85, nesterov = true, decay = 1e-3)
+        loss = cross_entropy(smoothing = 0.2)
+        schedule = triangle(peak = 0.2, start = 0.2, end = 0.1)
+        groups = [group(\"norm.bias\", rate = 64, decay = 1/64), group(\"white.bias\", freeze_after = 1)]
+        lookahead = ema(every = 5, decay = 0.95, power = 3)
+        precision = bf16
+        batch = 100
+        epochs = 2.1
+        seed = 3
+    }";
+    fs::write(place.path("tiny.nin"), model).expect("written");
+    let train = |out: &str, more: &[&str]| {
+        let output = place.ninc(&[&["train", "tiny.nin", "--out", out, "--checkpoint-every", "11"][..], more].concat());
+        assert!(output.status.success(), "{}", texts(&output).1);
+        fs::read(place.path(out).join("tiny.safetensors")).expect("written")
+    };
+    let whole = train("whole", &["--keep", "3", "--threads", "1"]);
+    assert_eq!(train("threads", &["--threads", "3"]), whole);
+    assert_ne!(train("wide", &["--precision", "f32"]), whole);
+    let kept = place.path("whole/tiny.step-00000011.checkpoint");
+    assert_eq!(train("whole", &[&format!("--resume={}", kept.display())]), whole);
+}
