@@ -11,8 +11,6 @@ use super::{Case, Draw, GradCx};
 use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Compare, Val};
 use crate::lower::{LowerCx, Lowered};
 use crate::recipes::{self, Epilogue, activation, elementwise};
 use crate::types::{Format, Type};
@@ -330,7 +328,7 @@ impl OperatorDef for ActivationGrad {
         let what = format!("grad_{}", function.name());
         let end = Epilogue { activation: None, round: self.round }.stored_as(cx.elem(cx.result.buffer));
         elementwise::map_with(cx, &(what + &end.name()), (function, end), |&(function, end), b, v, _| {
-            let dx = slope_times(b, function, [v[0], v[1]]);
+            let dx = activation::slope_times(b, function, [v[0], v[1]]);
             end.apply(b, dx)
         })
     }
@@ -356,48 +354,4 @@ impl OperatorDef for ActivationGrad {
         let case = |function, round| Case::new(ActivationGrad { function, round }, 2, &types).drawn(Draw::Distinct);
         TRIED.into_iter().flat_map(|f| [None, Some(Format::Bf16)].map(|round| case(f, round))).collect()
     }
-}
-
-/// The gradient dy times the function's slope where its result is y.
-fn slope_times(b: &mut MicroKernelBuilder, function: recipes::Function, [y, dy]: [Val; 2]) -> Val {
-    let lanes = b.ty(y).lanes;
-    let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
-    let below = match function {
-        recipes::Function::Relu => zero,
-        recipes::Function::LeakyRelu { slope } => {
-            let slope = b.f32(slope.get(), lanes);
-            b.mul(slope, dy)
-        }
-        recipes::Function::Elu { alpha } => {
-            let alpha = b.f32(alpha.get(), lanes);
-            let slope = b.add(y, alpha);
-            b.mul(slope, dy)
-        }
-        recipes::Function::Sigmoid => {
-            let rest = b.sub(one, y);
-            let slope = b.mul(y, rest);
-            return b.mul(slope, dy);
-        }
-        recipes::Function::Clip { low, high } => {
-            let mut dx = dy;
-            if let Some(low) = low {
-                let low = b.f32(low.get(), lanes);
-                let above = b.compare(Compare::Gt, y, low);
-                dx = b.select(above, dx, zero);
-            }
-            if let Some(high) = high {
-                let high = b.f32(high.get(), lanes);
-                let below = b.compare(Compare::Gt, high, y);
-                dx = b.select(below, dx, zero);
-            }
-            return dx;
-        }
-        recipes::Function::Tanh => {
-            let square = b.mul(y, y);
-            let slope = b.sub(one, square);
-            return b.mul(slope, dy);
-        }
-    };
-    let positive = b.compare(Compare::Gt, y, zero);
-    b.select(positive, dy, below)
 }

@@ -3,6 +3,7 @@
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
+use super::facts::{Derivative, Elements, Reader, Storage};
 use super::params::{Param, ParamSpec};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
@@ -11,8 +12,8 @@ use super::{OperatorDef, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
-use crate::recipes::{elementwise, gates};
-use crate::types::Type;
+use crate::recipes::{Epilogue, elementwise, gates};
+use crate::types::{Format, Type};
 use std::f64::consts::{FRAC_2_PI, TAU};
 
 const APPROXIMATE: Param<bool> =
@@ -20,7 +21,7 @@ const APPROXIMATE: Param<bool> =
 const GELU: &[ParamSpec] = &[APPROXIMATE.spec];
 
 fn build(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    let (op, x) = (Gelu { approximate: cx.get(APPROXIMATE) }, cx.operands[0]);
+    let (op, x) = (Gelu { approximate: cx.get(APPROXIMATE), round: None }, cx.operands[0]);
     Ok(cx.graph.add(op, &[x])?)
 }
 
@@ -32,6 +33,11 @@ fn tanh_gate(x: f64) -> (f64, f64) {
     ((1.0 + tanh) / 2.0, (1.0 - tanh * tanh) * slope / 2.0)
 }
 
+/// Returns what is left of a rounding where the store of the result rounds by itself.
+fn rounding(cx: &LowerCx, round: Option<Format>) -> Epilogue {
+    Epilogue { activation: None, round }.stored_as(cx.elem(cx.result.buffer))
+}
+
 /// Both forms on an image and on a vector with a tail.
 fn tried() -> [(bool, Type); 4] {
     let types = [Type::batched(&[7, 3, 5]), Type::batched(&[33])];
@@ -39,9 +45,10 @@ fn tried() -> [(bool, Type); 4] {
 }
 
 attributes! {
-    /// `x -> x·Φ(x)`, Φ the standard normal distribution; `approximate`: by tanh.
+    /// `x -> x·Φ(x)`, Φ the standard normal distribution; `approximate`: by tanh. Rounded to `round`, if there is one.
     Gelu {
         approximate: bool = false,
+        round: Option<Format> = None,
     }
 }
 
@@ -62,38 +69,64 @@ impl OperatorDef for Gelu {
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        reference::map(cx, [operands[0]], |[x]| match self.approximate {
-            true => x * tanh_gate(x).0,
-            false => x * reference::normal_cdf(x),
+        reference::map(cx, [operands[0]], |[x]| {
+            let gate = if self.approximate { tanh_gate(x).0 } else { reference::normal_cdf(x) };
+            self.round.map_or(x * gate, |format| format.round(x * gate))
         })
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
+        if self.round.is_some() {
+            return Err(TrainingError::NoDerivative("gelu is differentiated before it is rounded".into()));
+        }
         let (x, dy) = (cx.operands[0], cx.grad);
-        Ok(vec![cx.wanted(0, GeluGrad { approximate: self.approximate }, &[x, dy])?])
+        Ok(vec![cx.wanted(0, GeluGrad { approximate: self.approximate, round: None }, &[x, dy])?])
     }
-    super::differentiable!();
+
+    fn derivative(&self) -> Derivative {
+        // A rounded one comes into a graph after its gradients.
+        if self.round.is_none() { Derivative::Except(&[]) } else { Derivative::None }
+    }
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        match self.approximate {
-            true => elementwise::map(cx, "gelu_tanh", |b, v, _| gates::gelu_tanh(b, v[0])),
-            false => elementwise::map(cx, "gelu", |b, v, _| gates::gelu(b, v[0])),
-        }
+        let end = rounding(cx, self.round);
+        let what = if self.approximate { "gelu_tanh" } else { "gelu" }.to_string() + &end.name();
+        elementwise::map_with(cx, &what, (self.approximate, end), |&(approximate, end), b, v, _| {
+            let y = if approximate { gates::gelu_tanh(b, v[0]) } else { gates::gelu(b, v[0]) };
+            end.apply(b, y)
+        })
     }
 
     super::no_products!();
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+    super::usual!(receptive, memory, folding);
+
+    fn elements(&self) -> Elements {
+        self.round.map_or(Elements::Computed, Elements::Rounded)
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bf16
+    }
+
+    fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
+        by == Reader::Tiles
+    }
 
     fn cases() -> Vec<Case> {
-        tried().map(|(approximate, ty)| Case::new(Gelu { approximate }, 3, &[ty])).to_vec()
+        let case = |(approximate, ty): (bool, Type)| {
+            let rounded = approximate.then_some(Format::Bf16);
+            [None, rounded].map(|round| Case::new(Gelu { approximate, round }, 3, std::slice::from_ref(&ty)))
+        };
+        tried().into_iter().flat_map(case).collect()
     }
 }
 
 attributes! {
-    /// `(x, dy) -> dx`
+    /// `(x, dy) -> dx`, rounded to `round`, if there is one.
     GeluGrad {
         approximate: bool = false,
+        round: Option<Format> = None,
     }
 }
 
@@ -115,24 +148,45 @@ impl OperatorDef for GeluGrad {
             }
             false => reference::normal_cdf(x) + x * (-x * x / 2.0).exp() / TAU.sqrt(),
         };
-        reference::map(cx, [operands[0], operands[1]], |[x, dy]| slope(x) * dy)
+        reference::map(cx, [operands[0], operands[1]], |[x, dy]| {
+            let dx = slope(x) * dy;
+            self.round.map_or(dx, |format| format.round(dx))
+        })
     }
 
     super::first_order_only!();
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let what = if self.approximate { "grad_gelu_tanh" } else { "grad_gelu" };
-        elementwise::map_with(cx, what, self.approximate, |&approximate, b, v, _| {
+        let end = rounding(cx, self.round);
+        let what = if self.approximate { "grad_gelu_tanh" } else { "grad_gelu" }.to_string() + &end.name();
+        elementwise::map_with(cx, &what, (self.approximate, end), |&(approximate, end), b, v, _| {
             let slope = if approximate { gates::gelu_tanh_slope(b, v[0]) } else { gates::gelu_slope(b, v[0]) };
-            b.mul(slope, v[1])
+            let dx = b.mul(slope, v[1]);
+            end.apply(b, dx)
         })
     }
 
     super::no_products!();
-    super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
+    super::usual!(receptive, memory, folding);
+
+    fn elements(&self) -> Elements {
+        self.round.map_or(Elements::Computed, Elements::Rounded)
+    }
+
+    fn storage(&self) -> Storage {
+        Storage::Bf16
+    }
+
+    fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
+        by == Reader::Tiles
+    }
 
     fn cases() -> Vec<Case> {
-        tried().map(|(approximate, ty)| Case::new(GeluGrad { approximate }, 3, &[ty.clone(), ty])).to_vec()
+        let case = |(approximate, ty): (bool, Type)| {
+            let rounded = (!approximate).then_some(Format::Bf16);
+            [None, rounded].map(|round| Case::new(GeluGrad { approximate, round }, 3, &[ty.clone(), ty.clone()]))
+        };
+        tried().into_iter().flat_map(case).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! `--precision bf16` and `tf32`: round the factors of every product to that format. The roundings are values of the
 //! graph, so that interpreters and kernels mean the same; sums, and all else, stay float32, but for the images that
-//! batch normalisation reads in training, and their gradients: they are rounded to bf16 as well.
+//! batch normalisation and GELU read in training: they are rounded to bf16 as well.
 //!
 //! A value that a product reads is rounded where it is made, and all that read it read the rounded one: it need not be
 //! kept twice. Parameters are rounded for products only; an update moves the float32 ones.
@@ -27,11 +27,11 @@ fn run(graph: &mut Graph, to: Format) -> Result<(), PassError> {
     graph.order().into_iter().try_for_each(|id| factors(graph, id, to))
 }
 
-/// Rounds the factors of one product, and in bf16 the image that training normalises and the gradient that comes back
-/// to it, which cross memory more often than any other value.
+/// Rounds the factors of one product, and in bf16 what crosses memory more often than any other value of a training:
+/// the image that is normalised and the gradient that comes back to it, and what a GELU reads in both directions.
 pub fn factors(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), PassError> {
     let places = match (graph.op(id), to) {
-        (Operator::BatchMean(_), Format::Bf16) => vec![0],
+        (Operator::BatchMean(_) | Operator::GeluGrad(_), Format::Bf16) => vec![0],
         (Operator::BatchNormGradInput(_), Format::Bf16) => vec![BatchNormGradInput::GRADIENT],
         (op, _) => op.factors(),
     };

@@ -94,3 +94,47 @@ pub fn activate(b: &mut MicroKernelBuilder, function: Function, x: Val) -> Val {
         }
     }
 }
+
+/// Computes the gradient dy times the function's slope where its result is y.
+pub fn slope_times(b: &mut MicroKernelBuilder, function: Function, [y, dy]: [Val; 2]) -> Val {
+    let lanes = b.ty(y).lanes;
+    let (zero, one) = (b.f32(0.0, lanes), b.f32(1.0, lanes));
+    let below = match function {
+        Function::Relu => zero,
+        Function::LeakyRelu { slope } => {
+            let slope = b.f32(slope.get(), lanes);
+            b.mul(slope, dy)
+        }
+        Function::Elu { alpha } => {
+            let alpha = b.f32(alpha.get(), lanes);
+            let slope = b.add(y, alpha);
+            b.mul(slope, dy)
+        }
+        Function::Sigmoid => {
+            let rest = b.sub(one, y);
+            let slope = b.mul(y, rest);
+            return b.mul(slope, dy);
+        }
+        Function::Clip { low, high } => {
+            let mut dx = dy;
+            if let Some(low) = low {
+                let low = b.f32(low.get(), lanes);
+                let above = b.compare(Compare::Gt, y, low);
+                dx = b.select(above, dx, zero);
+            }
+            if let Some(high) = high {
+                let high = b.f32(high.get(), lanes);
+                let below = b.compare(Compare::Gt, high, y);
+                dx = b.select(below, dx, zero);
+            }
+            return dx;
+        }
+        Function::Tanh => {
+            let square = b.mul(y, y);
+            let slope = b.sub(one, square);
+            return b.mul(slope, dy);
+        }
+    };
+    let positive = b.compare(Compare::Gt, y, zero);
+    b.select(positive, dy, below)
+}
