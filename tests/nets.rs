@@ -141,7 +141,8 @@ impl Maker {
                 self.add(Add {}, &[x, other])
             }
             18 => {
-                let other = self.same_type(x, values);
+                let other =
+                    if self.below(2) == 0 { self.add(GlobalAvgPool {}, &[x])? } else { self.same_type(x, values) };
                 self.add(Mul {}, &[x, other])
             }
             19 => {

@@ -6,7 +6,7 @@ use super::params::{Bounds, Param};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
 use super::{Case, GradCx};
-use super::{OperatorDef, check};
+use super::{Operator, OperatorDef, broadcast, check};
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{Constant, LowerCx, Lowered};
@@ -15,37 +15,36 @@ use crate::types::Type;
 
 const FACTOR: Param<f64> = Param::float("factor", Bounds::ANY, "What each number is multiplied by.").positional();
 
-/// Checks that all operands have one type; the message names the first that differs.
-fn equal_operands(cx: &LayerCx, what: &str) -> Result<(), LayerError> {
-    let first = cx.operand_type(0);
-    for i in 1..cx.operands.len() {
-        let other = cx.operand_type(i);
-        if other != first {
-            let message = format!("cannot {what} {:?} and {:?}: the shapes differ", first.dims, other.dims);
-            let help = match (first.dims.as_slice(), other.dims.as_slice()) {
-                (&[c, h, w], &[d, y, x]) if c != d && (h, w) == (y, x) => {
-                    Some(format!("`cccp(channels = {c})` brings the second to {c} channels"))
-                }
-                _ => None,
-            };
-            return Err(LayerError { help, names_layer: true, ..LayerError::from(message) });
-        }
+/// Adds an operator on two values; an error names both shapes.
+fn apply(cx: &mut LayerCx, what: &str, op: Operator, [a, b]: [NodeId; 2]) -> Result<NodeId, LayerError> {
+    let types = [a, b].map(|id| cx.graph.ty(id).clone());
+    if broadcast::infer(&types).is_ok() {
+        return Ok(cx.graph.add(op, &[a, b])?);
     }
-    Ok(())
+    let [first, other] = types;
+    let message = format!("cannot {what} {:?} and {:?}: the shapes differ", first.dims, other.dims);
+    let help = match (first.dims.as_slice(), other.dims.as_slice()) {
+        (&[c, h, w], &[d, y, x]) if c != d && (h, w) == (y, x) => {
+            Some(format!("`cccp(channels = {c})` brings the second to {c} channels"))
+        }
+        (&[c, ..], &[d, ..]) if c == d => {
+            Some(format!("a number for each channel of an image has the shape [{c}] or [{c}, 1, 1]"))
+        }
+        _ => None,
+    };
+    Err(LayerError { help, names_layer: true, ..LayerError::from(message) })
 }
 
 fn build_add(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    equal_operands(cx, "add")?;
     let mut sum = cx.operands[0];
     for i in 1..cx.operands.len() {
-        sum = cx.graph.add(Add {}, &[sum, cx.operands[i]])?;
+        sum = apply(cx, "add", Add {}.into(), [sum, cx.operands[i]])?;
     }
     Ok(sum)
 }
 
 fn build_mul(cx: &mut LayerCx) -> Result<NodeId, LayerError> {
-    equal_operands(cx, "multiply")?;
-    Ok(cx.graph.add(Mul {}, &cx.operands)?)
+    apply(cx, "multiply", Mul {}.into(), [cx.operands[0], cx.operands[1]])
 }
 
 fn equal_floats(operands: &[Type]) -> Result<Type, ShapeError> {
@@ -56,7 +55,7 @@ fn equal_floats(operands: &[Type]) -> Result<Type, ShapeError> {
 }
 
 attributes! {
-    /// `(a, b) -> a + b`, equal types.
+    /// `(a, b) -> a + b`, of types that [`broadcast`] takes.
     Add {}
 }
 
@@ -64,7 +63,7 @@ impl OperatorDef for Add {
     fn schemas() -> Vec<Schema> {
         vec![Schema {
             name: "add",
-            doc: "Sum of values of one shape; also written `x + y`.",
+            doc: "Sum, element by element; also written `x + y`. See [Arithmetic](#arithmetic).",
             operands: (2, 64),
             params: &[],
             weights: false,
@@ -73,15 +72,16 @@ impl OperatorDef for Add {
     }
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        equal_floats(operands)
+        broadcast::infer(operands)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        reference::map(cx, [operands[0], operands[1]], |[a, b]| a + b)
+        broadcast::eval(cx, [operands[0], operands[1]], |[a, b]| a + b)
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
-        Ok(vec![Some(cx.grad), Some(cx.grad)])
+        let dy = cx.grad;
+        (0..2).map(|i| if cx.needs[i] { broadcast::gradient(cx, i, dy) } else { Ok(None) }).collect()
     }
     super::differentiable!();
     super::same_in_training!();
@@ -95,13 +95,12 @@ impl OperatorDef for Add {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
-        types.into_iter().map(|ty| Case::new(Add {}, 3, &[ty.clone(), ty])).collect()
+        broadcast::tried().iter().map(|types| Case::new(Add {}, 3, types)).collect()
     }
 }
 
 attributes! {
-    /// `(a, b) -> a·b`, equal types.
+    /// `(a, b) -> a·b`, of types that [`broadcast`] takes.
     Mul {}
 }
 
@@ -109,7 +108,7 @@ impl OperatorDef for Mul {
     fn schemas() -> Vec<Schema> {
         vec![Schema {
             name: "mul",
-            doc: "Product, element by element, of two values of one shape.",
+            doc: "Product, element by element; also written `x * y`. See [Arithmetic](#arithmetic).",
             operands: (2, 2),
             params: &[],
             weights: false,
@@ -118,16 +117,16 @@ impl OperatorDef for Mul {
     }
 
     fn infer(&self, operands: &[Type]) -> Result<Type, ShapeError> {
-        equal_floats(operands)
+        broadcast::infer(operands)
     }
 
     fn eval<T: Real>(&self, cx: &EvalCx, operands: &[&Value<T>]) -> Value<T> {
-        reference::map(cx, [operands[0], operands[1]], |[a, b]| a * b)
+        broadcast::eval(cx, [operands[0], operands[1]], |[a, b]| a * b)
     }
 
     fn gradient(&self, cx: &mut GradCx) -> Result<Vec<Option<NodeId>>, TrainingError> {
         let (a, b, dy) = (cx.operands[0], cx.operands[1], cx.grad);
-        Ok(vec![cx.wanted(0, Mul {}, &[dy, b])?, cx.wanted(1, Mul {}, &[dy, a])?])
+        Ok(vec![broadcast::wanted(cx, 0, Mul {}, &[dy, b])?, broadcast::wanted(cx, 1, Mul {}, &[dy, a])?])
     }
     super::differentiable!();
     super::same_in_training!();
@@ -141,8 +140,7 @@ impl OperatorDef for Mul {
     super::usual!(elements, storage, reads_bf16, receptive, memory, folding);
 
     fn cases() -> Vec<Case> {
-        let types = [Type::batched(&[3, 4, 5]), Type::batched(&[17]), Type::shared(&[4, 3, 2, 2]), Type::batched(&[])];
-        types.into_iter().map(|ty| Case::new(Mul {}, 3, &[ty.clone(), ty])).collect()
+        broadcast::tried().iter().map(|types| Case::new(Mul {}, 3, types)).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod usual;
 pub mod activation;
 pub mod arithmetic;
 pub mod batch_norm;
+pub mod broadcast;
 pub mod concat;
 pub mod conv;
 pub mod cross_entropy;

@@ -52,6 +52,8 @@ fn simplify(graph: &mut Graph, id: NodeId) -> Result<Option<NodeId>, ShapeError>
             }
             _ => Ok(None),
         },
+        // Where a constant is the image and the other value has a number for each channel, both are needed.
+        Operator::Add(_) | Operator::Mul(_) if operands.iter().any(|&o| graph.ty(o) != graph.ty(id)) => Ok(None),
         Operator::Add(_) => Ok(neutral(graph, &operands, 0.0)),
         Operator::Mul(_) => match (neutral(graph, &operands, 1.0), fill(0), fill(1)) {
             (Some(x), ..) => Ok(Some(x)),

@@ -206,10 +206,11 @@ const LAYERS: [&str; 48] = [
 ];
 
 /// Networks whose values have several users or results.
-const NETWORKS: [&str; 4] = [
+const NETWORKS: [&str; 5] = [
     "let a = image |> relu  let b = image |> tanh  a + b |> sigmoid",
     "let a = image |> relu  concat(a, image, a * image) |> conv(channels = 3, kernel = 3)",
     "let a = image |> conv(channels = 4, kernel = 3, pad = 1) as stem  add(a, image, stem |> relu) |> global_avg_pool",
+    "let gate = image |> global_avg_pool |> linear(features = 4) |> sigmoid  image * gate + gate",
     "let a = image |> relu  output first = a |> global_avg_pool  output second = a |> flatten |> linear(features = 2)",
 ];
 

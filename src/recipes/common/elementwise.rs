@@ -18,14 +18,17 @@ enum Form {
     Channel,
     /// One number per plane: the channels of a value `[C, places]`, which lies as it is written.
     Plane,
+    /// One number per channel of each image, at all of its pixels.
+    Gate,
 }
 
 /// The most operands of a micro-kernel, which has six parameters at most and the result is one.
 const MOST: usize = 5;
 
 /// `result[i] = function(operands at i)`. An operand of the result's type is read element by element; a shared `[]`
-/// (scalar) or `[C]` (per channel of a batched value) operand is broadcast. `what` is the function's name, for people.
-/// `function(builder, values, lanes)` gets one value of `lanes` lanes per operand; it captures nothing.
+/// (scalar) or `[C]` (per channel of a batched value) operand is broadcast, and so is `[C]` or `[C, 1, 1]` of each
+/// image over its pixels. `what` is the function's name, for people. `function(builder, values, lanes)` gets one value
+/// of `lanes` lanes per operand; it captures nothing.
 pub fn map<F>(cx: &mut LowerCx, what: &str, function: F) -> Lowered
 where
     F: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val + Stateless,
@@ -44,7 +47,7 @@ where
         form(&operand.ty, &ty).ok_or_else(|| LowerError::Bug(format!("{what}: an operand {} for {ty}", operand.ty)))
     };
     let forms = cx.operands.iter().map(form).collect::<Result<Vec<_>, _>>()?;
-    let channel = forms.contains(&Form::Channel);
+    let channel = forms.iter().any(|form| [Form::Channel, Form::Gate].contains(form));
     let scalars = forms.iter().filter(|f| **f == Form::Scalar).count();
     let packed = forms.len() > MOST;
     if packed && forms.len() - scalars + 1 > MOST {
@@ -57,6 +60,7 @@ where
         _ => 1,
     };
     let planes = ty.dims.first().copied().unwrap_or(1);
+    let pixels = ty.elements() / planes.max(1);
     let (split, columns, lanes) = Partition::of(cx.target, &ty, width).items(cx.target, width);
     let elems: Vec<Elem> = cx.operands.iter().map(|o| cx.elem(o.buffer)).collect();
     let result_elem = cx.elem(cx.result.buffer);
@@ -92,7 +96,7 @@ where
                 cx.micro_kernel(code(name, (body, function.clone()), |(body, function), b| body.write(b, function)));
             k.call(
                 micro_kernel,
-                arguments(piece, &operands, &forms, pack.as_ref().map(|p| p.memory), result, (width, planes)),
+                arguments(piece, &operands, &forms, pack.as_ref().map(|p| p.memory), result, [width, planes, pixels]),
             );
         },
     );
@@ -115,6 +119,8 @@ fn form(operand: &Type, result: &Type) -> Option<Form> {
         Some(Form::Scalar)
     } else if operand.batched == result.batched && operand.dims == result.dims {
         Some(Form::Same)
+    } else if operand.batched && result.batched && result.dims.len() == 3 {
+        (operand.elements() == result.dims[0] && operand.dims.first() == result.dims.first()).then_some(Form::Gate)
     } else if !operand.batched
         && result.batched
         && operand.dims.len() == 1
@@ -135,7 +141,7 @@ fn arguments(
     forms: &[Form],
     pack: Option<Memory>,
     result: Memory,
-    (width, planes): (usize, usize),
+    [width, planes, pixels]: [usize; 3],
 ) -> Vec<Arg> {
     let at = &piece.position * width + &piece.column;
     let mut args: Vec<Arg> = pack.iter().map(|p| p.at(0)).collect();
@@ -146,6 +152,8 @@ fn arguments(
             Form::Scalar => args.push(memory.at(0)),
             Form::Channel => args.push(memory.at(&piece.column)),
             Form::Plane => args.push(memory.at(piece.position.rem(planes))),
+            // A piece lies within an image.
+            Form::Gate => args.push(memory.at(piece.position.div(pixels) * width + &piece.column)),
         }
     }
     args.push(result.at(at));
@@ -176,6 +184,7 @@ impl Display for Body {
                 (Form::Scalar, _) => 's',
                 (Form::Channel, _) => 'c',
                 (Form::Plane, _) => 'l',
+                (Form::Gate, _) => 'g',
             })?;
         }
         let pack = if self.packed { "p" } else { "" };
@@ -224,7 +233,8 @@ impl Body {
                     .map(|n| match self.forms[n] {
                         Form::Same => b.load(params[n].0, place.clone(), lanes),
                         Form::Scalar => shared[n].expect("scalars are loaded before the loops"),
-                        Form::Channel => b.load(params[n].0, i.clone(), lanes),
+                        Form::Gate if self.width == 1 => b.broadcast(params[n].0, Index::from(0usize), lanes),
+                        Form::Channel | Form::Gate => b.load(params[n].0, i.clone(), lanes),
                         Form::Plane => b.broadcast(params[n].0, row.at(Index::from(0usize), 1), lanes),
                     })
                     .collect();

@@ -87,14 +87,32 @@ impl<'n> Map<'n> {
         Ok(Some(first.of(self.weighted(name, "add", Args::default(), layers, dims, vec![]))))
     }
 
-    /// Adds a layer on two values of one shape.
+    /// Adds a layer on two values of one shape, or on images and a number for each channel of theirs.
     fn both(&mut self, node: &Node, function: &'static str, a: &View, b: &View) -> Mapped {
+        if let Some(channels) = gates(a, b).or_else(|| gates(b, a)) {
+            return self.gated(node, function, [a, b], channels);
+        }
         let (x, y) = self.alike(a, b)?;
         let dims = self.sheet.layers[x].dims.clone();
         let name = super::names::of_node(self.net, node, function);
         let layer = self.weighted(name, function, Args::default(), vec![x, y], dims, vec![]);
         let of = if self.alike_factors(a, b) { a } else { &self.ordered(a)? };
         Ok(of.of(layer))
+    }
+
+    /// Adds a layer on images with this number of channels, and a number for each.
+    fn gated(&mut self, node: &Node, function: &'static str, both: [&View; 2], channels: usize) -> Mapped {
+        let layers = both.map(|view| {
+            let mut dims = self.dims_with(view.layer, channels, view.elements() / channels);
+            if view.elements() > channels && dims.len() < 3 {
+                dims = vec![channels, 1, view.elements() / channels];
+            }
+            self.shaped(view.layer, &dims)
+        });
+        let large = both[usize::from(both[1].elements() > both[0].elements())];
+        let dims = self.dims_with(large.layer, channels, large.elements() / channels);
+        let name = super::names::of_node(self.net, node, function);
+        Ok(large.of(self.weighted(name, function, Args::default(), layers.to_vec(), dims, vec![])))
     }
 
     fn alike_factors(&self, a: &View, b: &View) -> bool {
@@ -212,6 +230,21 @@ impl<'n> Map<'n> {
                 self.pointwise(node, "clip", Args(given.collect()), x)
             }
         }
+    }
+}
+
+/// The channels of images, where another value has a number for each of them: along one axis, which lies first.
+fn gates(images: &View, numbers: &View) -> Option<usize> {
+    let sizes = images.shape.iter().zip(&numbers.shape);
+    let along: Vec<usize> = (1..numbers.shape.len()).filter(|&axis| numbers.shape[axis] > 1).collect();
+    let fits = images.shape.len() == numbers.shape.len() && sizes.clone().all(|(&i, &n)| n == 1 || n == i);
+    if !fits || images.batch() != numbers.batch() || images.elements() == numbers.elements() {
+        return None;
+    }
+    match along[..] {
+        [] => Some(1),
+        [axis] => images.run(&[axis]).filter(|run| run[0] == 1 && run[1] == images.shape[axis]).map(|run| run[1]),
+        _ => None,
     }
 }
 

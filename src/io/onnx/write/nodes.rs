@@ -80,11 +80,17 @@ impl Writer<'_> {
             }
             Operator::Add(_) if self.part_of_sum(id) => {}
             Operator::Add(_) => {
-                let terms: Vec<String> = self.terms(id).into_iter().map(|term| self.name(term)).collect();
+                let terms = self.terms(id);
+                let terms: Vec<String> =
+                    terms.into_iter().map(|term| self.broadcast(&name, term, dims.len())).collect();
                 let terms: Vec<&str> = terms.iter().map(String::as_str).collect();
                 self.add(&name, if terms.len() > 2 { "Sum" } else { "Add" }, &terms, &name, vec![]);
             }
-            Operator::Mul(_) => plain(self, "Mul", vec![]),
+            Operator::Mul(_) => {
+                let factors = graph.operands(id).to_vec();
+                let [a, b] = [0, 1].map(|i| self.broadcast(&name, factors[i], dims.len()));
+                self.add(&name, "Mul", &[&a, &b], &name, vec![]);
+            }
             Operator::Scale(op) => {
                 let factor = self.constant(&format!("{name}.factor"), &[], &[op.factor as f32]);
                 self.add(&name, "Mul", &[operands[0], &factor], &name, vec![]);
@@ -126,6 +132,20 @@ impl Writer<'_> {
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let (op, attributes) = activation(function);
         self.add(node, op, &inputs, output, attributes)
+    }
+
+    /// A term or factor of `layer`, a value of `rank` dimensions; features get sizes of 1, since ONNX aligns the last
+    /// dimensions.
+    fn broadcast(&mut self, layer: &str, operand: NodeId, rank: usize) -> String {
+        let name = self.name(operand);
+        let dims = self.graph().ty(operand).dims.clone();
+        if dims.len() == rank {
+            return name;
+        }
+        let own = format!("{layer}.{name}");
+        let sizes: Vec<i64> = [-1, dims[0] as i64, 1, 1].to_vec();
+        let shape = self.ints(&format!("{own}.shape"), &sizes);
+        self.add(&own, "Reshape", &[&name, &shape], &own, vec![])
     }
 
     /// Is it a sum of the first terms of a layer with more?
