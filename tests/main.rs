@@ -8,6 +8,7 @@ mod archives;
 mod augment;
 mod balance;
 mod batch_norm;
+mod caffe;
 mod checkpoint;
 mod classes;
 mod cli;

@@ -72,7 +72,6 @@ fn what_is_no_safetensors_file_is_recognised() {
         ("m.zip", zip_bytes(&[("readme.txt", vec![1])]), "a zip archive", "unpack"),
         ("cut.pth", zip_bytes(&torch)[..60].to_vec(), "cut short", "again"),
         ("onnx", vec![0x08, 0x07, 0x3a, 0x80, 0x01, 0, 0, 0, 0, 0], "an ONNX model", "ninc import"),
-        ("nin.caffemodel", vec![0x0a, 0x03, b'n', b'i', b'n', 0x12, 0, 0, 0], "a Caffe model", "cv2.dnn"),
         ("page.safetensors", text("\n<!DOCTYPE html>\n<html><body>Sign in</body></html>"), "a web page", "again"),
         ("page2", text("<HTML><head></head></HTML>"), "a web page", "again"),
         (

@@ -22,8 +22,6 @@ const NUMPY: &str = "save its arrays as safetensors: `python3 -c \"import numpy;
     'FILE.safetensors')\"`";
 const ONNX: &str = "`ninc import NAME.onnx -o NAME.nin` makes a model file and weights of it; its tensors alone would \
     mean nothing, for exporters fold batch normalisation into them";
-const CAFFE: &str = "save its blobs as safetensors, for example by OpenCV 4: `cv2.dnn.readNetFromCaffe`, \
-    `net.getParam`, `safetensors.numpy.save_file`";
 const AGAIN: &str = "get the file itself again: the download gave a page, perhaps because it asks for a login";
 
 /// The error for a file that is not a safetensors file, where its first bytes or its name tell what it is.
@@ -78,10 +76,8 @@ fn by_start(bytes: &[u8]) -> Option<Kind> {
 fn by_ending(path: &Path, bytes: &[u8]) -> Option<Kind> {
     let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     let onnx = Kind { what: "an ONNX model", help: ONNX };
-    let caffe = Kind { what: "a Caffe model (.caffemodel)", help: CAFFE };
     match (ending.as_str(), bytes) {
         ("onnx", _) => Some(onnx),
-        ("caffemodel", _) => Some(caffe),
         ("pth" | "pt" | "pkl" | "pickle", _) => Some(Kind { what: "a damaged PyTorch file or pickle", help: TORCH }),
         ("h5" | "hdf5" | "keras", _) => Some(Kind { what: "a damaged Keras file", help: KERAS }),
         // The version of ONNX's format, then the exporter's name, or the graph.

@@ -124,7 +124,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 /// The weights, with the preparation of the model's text where they hold none. A network without parameters has them
 /// without a file.
 fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<Weights>> {
-    let own = Some(&args.file).filter(|file| foreign::is(file));
+    let own = Some(&args.file).filter(|file| foreign::has_weights(file));
     let mut weights = match args.weights.as_ref().or(own) {
         Some(path) => args.renames.read(path)?,
         None if !has_parameters(model) => Weights::default(),

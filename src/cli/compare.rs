@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model file, NAME.nin or NAME.onnx
+    /// Model file, NAME.nin, NAME.onnx or NAME.prototxt
     file: PathBuf,
     /// Another network, which is compared with the first on the same images, values of the same name with each other
     other: Option<PathBuf>,
@@ -177,7 +177,7 @@ fn weights<'a>(
     model: &Model,
     left: &mut impl Iterator<Item = &'a PathBuf>,
 ) -> Done<Option<Given>> {
-    let given = if foreign::is(file) { None } else { left.next() };
+    let given = if foreign::has_weights(file) { None } else { left.next() };
     match find_weights(given.map(PathBuf::as_path), model, file) {
         Ok(path) => path.map(|path| Ok((path.clone(), args.renames.read(&path)?))).transpose(),
         Err(_) if given.is_none() && args.other.is_none() => Ok(None),

@@ -2,46 +2,52 @@
 
 use super::model_file::result;
 use super::options::GlobalOptions;
-use super::output::{Done, Failure, usage};
+use super::output::{self, Done, Failure, usage};
 use ninc::front;
 use ninc::front::diag::{Diagnostic, Severity};
-use ninc::io::onnx::error::ImportError;
-use ninc::io::onnx::{self, Imported};
+use ninc::io::Imported;
+use ninc::io::caffe::{self, CaffeWeights, Channels};
+use ninc::io::error::{ImportError, Refusal};
+use ninc::io::onnx;
 use ninc::io::torch::{self, StateDict, TorchError};
 use ninc::model::Model;
 use ninc_runtime::data::files;
 use ninc_runtime::foreign::recognise;
 use ninc_runtime::store;
-use ninc_runtime::weights::Weights;
+use ninc_runtime::weights::{Weights, few};
 use ninc_runtime::{Error, Tensor};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Most bytes of a file of classes.
 const MOST_CLASSES: u64 = 1 << 24;
 
 /// What our own files say of the preparation of their images, in the language, and of how pictures are resized.
-pub const PREPARE: &str = "ninc.prepare";
+pub const PREPARE: &str = caffe::PREPARE;
 pub const RESIZE: &str = "ninc.resize";
 
 /// What files of other programs do not say.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ForeignOptions {
-    /// Of an .onnx file: how its images are prepared, as in `data`: `[scale(1/255), mean_std(mean = [...], std =
-    /// [...])]`; `none` for numbers as they are
+    /// Of a network of another program: how its images are prepared, as in `data`: `[scale(1/255), mean_std(mean =
+    /// [...], std = [...])]`; `none` for numbers as they are
     #[arg(long, value_name = "LIST", global = true)]
     pub prepare: Option<String>,
-    /// Of an .onnx file: how pictures are brought to its size
+    /// Of a network of another program: how pictures are brought to its size
     #[arg(long, value_name = "HOW", value_parser = ["stretch", "crop"], global = true)]
     pub resize: Option<String>,
-    /// Of an .onnx file: the names of its classes, one a line
+    /// Of a network of another program: the names of its classes, one a line
     #[arg(long = "classes", value_name = "FILE", global = true)]
     pub class_names: Option<PathBuf>,
-    /// Of an .onnx file: the shape of an image where the file leaves it open: `3,224,224`
+    /// Of a network of another program: the shape of an image where the file leaves it open: `3,224,224`
     #[arg(long = "shape", value_name = "SIZES", global = true, value_parser = shape)]
     pub open_shape: Option<Shape>,
+    /// Of files of Caffe: the order of the colours that the network was trained with. Caffe's tools read `bgr` (unless
+    /// said), and its weights are turned to red, green, blue; `rgb` takes them as they are
+    #[arg(long, value_name = "ORDER", value_parser = ["bgr", "rgb"], global = true)]
+    pub channels: Option<String>,
 }
 
 /// Sizes of an image.
@@ -66,9 +72,37 @@ pub struct Foreign {
     pub unprepared: bool,
 }
 
+impl ForeignOptions {
+    fn order(&self) -> Channels {
+        if self.channels.as_deref() == Some("rgb") { Channels::Rgb } else { Channels::Bgr }
+    }
+
+    /// Keeps what weights are read by, which commands name by their path alone.
+    pub fn keep(&self) {
+        ORDER.get_or_init(|| self.order());
+    }
+}
+
+/// The order of the colours in files of Caffe.
+static ORDER: OnceLock<Channels> = OnceLock::new();
+
+fn ends(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending))
+}
+
 /// Is the file a network of another program?
 pub fn is(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
+    has_weights(path) || ends(path, "prototxt")
+}
+
+/// Is the file a network of another program with its weights in it?
+pub fn has_weights(path: &Path) -> bool {
+    ends(path, "onnx")
+}
+
+/// Is the file weights of Caffe?
+fn is_caffe_weights(path: &Path) -> bool {
+    ends(path, "caffemodel")
 }
 
 /// Says how a network becomes a model file, for what only these can have.
@@ -91,8 +125,12 @@ pub fn read(path: &Path, options: &ForeignOptions) -> Done<Arc<Foreign>> {
     Ok(foreign)
 }
 
-/// Reads weights in any form that is known: ours, another program's safetensors, a whole network, or PyTorch's.
+/// Reads weights in any form that is known: ours, another program's safetensors, a whole network, or those of PyTorch
+/// and Caffe.
 pub fn any_weights(path: &Path) -> Done<Weights> {
+    if is_caffe_weights(path) {
+        return Ok(Weights { tensors: of_caffe(path)?.tensors, ..Weights::default() });
+    }
     if is(path) {
         return weights(path);
     }
@@ -104,10 +142,27 @@ pub fn any_weights(path: &Path) -> Done<Weights> {
 
 /// Is it a file that is not read by its header first: a network, or an archive?
 pub fn is_foreign(path: &Path) -> bool {
-    is(path) || is_archive(path)
+    is(path) || is_caffe_weights(path) || is_archive(path)
 }
 
-fn is_archive(path: &Path) -> bool {
+/// Reads weights of Caffe, and says which were turned.
+fn of_caffe(path: &Path) -> Done<CaffeWeights> {
+    let bytes = files::read(path, store::CAP)?;
+    let order = ORDER.get().copied().unwrap_or_default();
+    let read = caffe::weights(bytes, order).map_err(|e| failure(path, e))?;
+    if !read.turned.is_empty() {
+        let names: Vec<&str> = read.turned.iter().map(String::as_str).collect();
+        output::note_once(&format!(
+            "note: weights of {} that read colours are turned from Caffe's blue, green, red to red, green, blue: {}",
+            path.display(),
+            few(&names)
+        ));
+    }
+    Ok(read)
+}
+
+/// Is it a zip archive?
+pub fn is_archive(path: &Path) -> bool {
     let mut start = [0; 4];
     files::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *b"PK\x03\x04")
 }
@@ -130,6 +185,10 @@ pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
 
 /// Returns the weights of a network of another program.
 pub fn weights(path: &Path) -> Done<Weights> {
+    if !has_weights(path) {
+        let error = Error::new(format!("{} is a network of Caffe without its weights", path.display()));
+        return Err(error.with_help("they are in a file beside it: `--weights NAME.caffemodel`").into());
+    }
     let foreign = read(path, &ForeignOptions::default())?;
     Ok(Weights { tensors: foreign.tensors.clone(), classes: foreign.classes.clone(), ..Weights::default() })
 }
@@ -137,7 +196,12 @@ pub fn weights(path: &Path) -> Done<Weights> {
 fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
     let bytes = files::read(path, store::CAP)?;
     let open = options.open_shape.as_ref().map(|shape| &shape.0[..]);
-    let imported = onnx::import(bytes, path, open).map_err(|e| failure(path, e))?;
+    let imported = match has_weights(path) {
+        true => onnx::import(bytes, path, open),
+        false => caffe::import(&bytes, path, open, options.order()),
+    };
+    let imported = imported.map_err(|e| failure(path, e))?;
+    imported.notes.iter().for_each(|text| output::note_once(&format!("note: {}: {text}", path.display())));
     let prepare = options.prepare.clone().or_else(|| imported.metadata.get(PREPARE).cloned());
     let resize = options.resize.clone().or_else(|| imported.metadata.get(RESIZE).cloned());
     let classes = match &options.class_names {
@@ -202,9 +266,10 @@ fn failure(path: &Path, error: ImportError) -> Failure {
     let file = path.display();
     let message = match &error {
         ImportError::Refused(nodes) => {
-            let row = |r: &onnx::error::Refusal| format!("\n  `{}` ({}): {}", r.node, r.operator, r.reason);
+            let row = |r: &Refusal| format!("\n  `{}` ({}): {}", r.node, r.operator, r.reason);
             format!(
-                "{file} cannot be imported; these nodes have no counterpart:{}",
+                "{file} cannot be imported; these {} have no counterpart:{}",
+                if has_weights(path) { "nodes" } else { "layers" },
                 nodes.iter().map(row).collect::<String>()
             )
         }
@@ -233,7 +298,7 @@ impl GlobalOptions {
 
     /// Refuses options about networks of other programs for a model file.
     pub fn refuse_foreign(&self, path: &Path) -> Done {
-        let ForeignOptions { prepare, resize, class_names, open_shape } = &self.foreign;
+        let ForeignOptions { prepare, resize, class_names, open_shape, .. } = &self.foreign;
         let given = [
             ("--prepare", prepare.is_some()),
             ("--resize", resize.is_some()),

@@ -1,20 +1,30 @@
 //! `ninc import`: a network of another program as a model file with its weights.
 
-use super::foreign;
+use super::foreign::{self, Foreign};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::preparation::{self, Data};
+use super::programs::graph_parameters;
+use super::weights::Renames;
+use ninc::model::Model;
+use ninc_runtime::Tensor;
 use ninc_runtime::store::{System, write_atomically};
-use ninc_runtime::weights::Weights;
+use ninc_runtime::weights::{Weights, few};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The network, NAME.onnx
+    /// The network, NAME.onnx or NAME.prototxt
     file: PathBuf,
     /// Where to write the model file; its weights lie beside it, NAME.safetensors
     #[arg(short, long, value_name = "NAME.nin")]
     out: PathBuf,
+    /// The weights of a network of Caffe, NAME.caffemodel; without them only the model file is written
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
     /// Replace files that are there
     #[arg(long)]
     overwrite: bool,
@@ -23,7 +33,7 @@ pub struct Args {
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if !foreign::is(&args.file) {
         let message = format!("{} is not a network that is imported, by its name", args.file.display());
-        return Err(usage(message, "give a file NAME.onnx"));
+        return Err(usage(message, "give a file NAME.onnx or NAME.prototxt"));
     }
     let weights = args.out.with_extension("safetensors");
     if weights == args.out {
@@ -33,16 +43,58 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         ));
     }
     let outputs: [(&str, &Path); 2] = [("--out", &args.out), ("--out", &weights)];
-    output::not_read(&outputs, &[&args.file])?;
+    let inputs: Vec<&Path> = [args.file.as_path()].into_iter().chain(args.weights.as_deref()).collect();
+    output::not_read(&outputs, &inputs)?;
     outputs.iter().try_for_each(|(_, path)| output::not_there(path, args.overwrite))?;
+    args.renames.need(args.weights.as_deref())?;
     let model = global.model(&args.file)?;
     let read = foreign::read(&args.file, &global.foreign)?;
     let preparation = preparation::of_text(&model, &args.file, Data::At(None), global)?;
-    let (tensors, classes) = (read.tensors.clone(), read.classes.clone());
+    let layers = output::counted(model.layers.len(), "layer");
+    let Some(tensors) = tensors(args, &model, &read)? else {
+        write_atomically(&args.out, read.text.as_bytes(), &System)?;
+        return output::line(&format!("{}: {layers}; its weights are for a training to find", args.out.display()));
+    };
+    let classes = read.classes.clone();
     let made = Weights { model: model.name.clone(), tensors, classes, preparation, ..Weights::default() };
     made.write(&weights, &System)?;
     write_atomically(&args.out, read.text.as_bytes(), &System)?;
-    let layers = output::counted(model.layers.len(), "layer");
     let tensors = output::counted(made.tensors.len(), "tensor");
     output::line(&format!("{}: {layers}; {}: {tensors}", args.out.display(), weights.display()))
+}
+
+/// The network's tensors: those in its file and, of Caffe, those beside it; `None` where nobody gives them.
+fn tensors(args: &Args, model: &Model, read: &Foreign) -> Done<Option<BTreeMap<String, Tensor>>> {
+    let mut tensors = read.tensors.clone();
+    if foreign::has_weights(&args.file) {
+        return match &args.weights {
+            None => Ok(Some(tensors)),
+            Some(path) => Err(usage(
+                format!("--weights {}: {} holds its own weights", path.display(), args.file.display()),
+                "leave --weights out, and give others to `run`, `train` and the like",
+            )),
+        };
+    }
+    let wanted = graph_parameters(model);
+    let Some(path) = &args.weights else {
+        if let Some(name) = tensors.keys().next() {
+            return Err(usage(
+                format!("{} needs fixed numbers (`{name}`), which a file of weights keeps", args.file.display()),
+                "give its weights: `--weights NAME.caffemodel`",
+            ));
+        }
+        return Ok(wanted.is_empty().then(BTreeMap::new));
+    };
+    let mut weights = args.renames.read(path)?;
+    weights.tensors.append(&mut tensors);
+    // A training has layers beside those of the network, as those of further losses.
+    let further = |name: &String| !wanted.iter().any(|p| p.name == *name);
+    let left: Vec<String> = weights.tensors.keys().filter(|name| further(name)).cloned().collect();
+    weights.tensors.retain(|name, _| !left.contains(name));
+    if !left.is_empty() {
+        let names: Vec<&str> = left.iter().map(String::as_str).collect();
+        output::note(&format!("note: {} holds what the network has not: {}", path.display(), few(&names)));
+    }
+    weights.check(&wanted, path)?;
+    Ok(Some(weights.tensors))
 }

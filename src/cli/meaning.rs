@@ -13,7 +13,8 @@ pub fn check(given: &ArgMatches) -> Done {
     let Some((command, given)) = given.subcommand() else { return Ok(()) };
     let typed = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let unused: &[&str] = match command {
-        "new" | "fmt" | "weights" | "devices" => &["set", "emit", "prepare", "resize", "class_names", "open_shape"],
+        "weights" => &["set", "emit", "prepare", "resize", "class_names", "open_shape"],
+        "new" | "fmt" | "devices" => &["set", "emit", "prepare", "resize", "class_names", "open_shape", "channels"],
         "check" => &["emit", "prepare", "resize", "class_names", "open_shape"],
         "import" => &["set"],
         _ => &[],

@@ -78,7 +78,7 @@ enum Command {
     Fold(fold::Args),
     /// Turn float weights into bytes where that costs little accuracy
     Quantize(quantize::Args),
-    /// Turn a network of another program (ONNX) into a model file with its weights
+    /// Turn a network of another program (ONNX, Caffe) into a model file with its weights
     Import(import::Args),
     /// Write a network with its weights as an ONNX file
     Export(export::Args),
@@ -100,6 +100,7 @@ pub fn main() -> ExitCode {
         }
     };
     let global = &cli.global;
+    global.foreign.keep();
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let bench = matches!(cli.command, Command::Bench(_));
     let may = meaning::check(&given);

@@ -55,7 +55,8 @@ impl GlobalOptions {
 /// Reads a model file's text.
 pub fn text(path: &Path) -> Done<String> {
     if foreign::is(path) {
-        let message = format!("{} is a network in ONNX, not the text of a model", path.display());
+        let kind = if foreign::has_weights(path) { "ONNX" } else { "Caffe's form" };
+        let message = format!("{} is a network in {kind}, not the text of a model", path.display());
         return Err(Error::new(message).with_help(foreign::import_help(path)).into());
     }
     let bytes = files::read(path, front::MAX_BYTES as u64)?;

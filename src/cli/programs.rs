@@ -128,6 +128,17 @@ pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
     params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
+/// Returns a network's parameters before it is compiled.
+pub fn graph_parameters(model: &Model) -> Vec<Parameter> {
+    let parameter = |id| match model.graph.op(id) {
+        Operator::Param(p) => {
+            Some(Parameter { name: p.name.clone(), dims: p.dims.clone(), init: p.init, state: false })
+        }
+        _ => None,
+    };
+    model.graph.ids().into_iter().filter_map(parameter).collect()
+}
+
 /// Gives parameters the values that a training would start with, for programs that only have to run.
 pub fn initialise(program: &mut Program) -> Done {
     for parameter in parameters(&program.params) {
@@ -153,7 +164,7 @@ pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Op
     if let Some(path) = given {
         return Ok(Some(path.to_path_buf()));
     }
-    if foreign::is(file) {
+    if foreign::has_weights(file) {
         return Ok(Some(file.to_path_buf()));
     }
     if !has_parameters(model) {
@@ -173,6 +184,10 @@ pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Op
                 looked.push(path);
             }
         }
+    }
+    if foreign::is(file) {
+        let help = "they are in the file beside it: `--weights NAME.caffemodel`";
+        return Err(usage(format!("no weights for {}", file.display()), help));
     }
     let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
     Err(usage(

@@ -20,7 +20,8 @@ const LONGEST: usize = 160;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A safetensors file of ninc or of another program, a state dict of PyTorch (.pt, .pth), or a network (.onnx)
+    /// A safetensors file of ninc or of another program, a state dict of PyTorch (.pt, .pth), weights of Caffe
+    /// (.caffemodel), or a network (.onnx)
     file: PathBuf,
     #[command(flatten)]
     renames: Renames,
@@ -59,8 +60,8 @@ fn read(path: &Path) -> Done<(Store, Types)> {
     if let Some(StateDict { tensors, others, types }) = foreign::of_torch(path)? {
         return Ok((Store { tensors, others, ..Store::default() }, types));
     }
-    if foreign::is(path) {
-        let tensors = foreign::weights(path)?.tensors;
+    if foreign::is_foreign(path) && !foreign::is_archive(path) {
+        let tensors = foreign::any_weights(path)?.tensors;
         let of = |(name, tensor): (&String, &Tensor)| (name.clone(), ("F32".to_string(), tensor.dims.clone()));
         let types = tensors.iter().map(of).collect();
         return Ok((Store { tensors, ..Store::default() }, types));

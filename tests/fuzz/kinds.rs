@@ -3,6 +3,8 @@
 use super::mutate;
 use image::{ImageDecoder, ImageReader, Limits};
 use ninc::front;
+use ninc::io::Imported;
+use ninc::io::caffe::{self, Channels};
 use ninc::io::onnx;
 use ninc::io::torch;
 use ninc_runtime::checkpoint::{Checkpoint, Origin};
@@ -37,7 +39,7 @@ const fn other(name: &'static str, read: fn(&[u8], &Path, u64) -> Result<()>, me
 }
 
 /// All of them.
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 19] = [
     pictures("png", mutate::png),
     pictures("jpeg", mutate::nothing),
     pictures("gif", mutate::nothing),
@@ -54,6 +56,8 @@ pub const KINDS: [Kind; 17] = [
     other("checkpoint", a_checkpoint, mutate::store),
     other("tar", a_tar, mutate::tar),
     other("onnx", a_network, mutate::nothing),
+    other("prototxt", a_text, mutate::nothing),
+    other("caffemodel", |bytes, _, _| caffe_weights(bytes), mutate::nothing),
     other("torch", |bytes, _, _| torch::read(bytes).map(|_| ()).map_err(|e| Error::new(e.to_string())), mutate::zip),
 ];
 
@@ -121,6 +125,20 @@ fn a_network(bytes: &[u8], place: &Path, _: u64) -> Result<()> {
     }
     let imported =
         onnx::import(bytes.to_vec(), &place.join("net.onnx"), None).map_err(|e| Error::new(e.to_string()))?;
+    a_model(&imported)
+}
+
+fn a_text(bytes: &[u8], place: &Path, _: u64) -> Result<()> {
+    let imported = caffe::import(bytes, &place.join("net.prototxt"), None, Channels::Bgr);
+    a_model(&imported.map_err(|e| Error::new(e.to_string()))?)
+}
+
+fn caffe_weights(bytes: &[u8]) -> Result<()> {
+    caffe::weights(bytes.to_vec(), Channels::Bgr).map(|_| ()).map_err(|e| Error::new(e.to_string()))
+}
+
+/// What a network of another program became must be a text, and may be a model.
+fn a_model(imported: &Imported) -> Result<()> {
     let text = front::format(&imported.written.text).expect("a text of the language");
     match front::load(&text, "net", &[]) {
         (Some(_), _) => Ok(()),

@@ -31,6 +31,16 @@ pub fn of(kind: &str) -> Vec<Vec<u8>> {
         "safetensors" => weights(),
         "checkpoint" => vec![read(&folder().join("checkpoint/out/small.checkpoint"))],
         "onnx" => networks(),
+        "prototxt" => {
+            let data = r#"layer { name: "d" type: "Data" top: "data" top: "label"
+                transform_param { crop_size: 8 mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.5 } }
+                layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 3
+                weight_filler { type: "msra" variance_norm: AVERAGE } } include { phase: TEST } }
+                layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }"#;
+            let files = ["new", "old"].map(|name| read(&folder().join(format!("caffe/{name}.prototxt"))));
+            files.into_iter().chain([data.as_bytes().to_vec()]).collect()
+        }
+        "caffemodel" => ["new", "old"].map(|name| read(&folder().join(format!("caffe/{name}.caffemodel")))).into(),
         "torch" => ["state.pt", "checkpoint.pth.tar", "net.pt", "module.pt"]
             .map(|name| read(&folder().join("torch").join(name)))
             .into(),

@@ -1,8 +1,9 @@
 //! ONNX files with faults, or with more than the language has: each is refused by its node's name, none is guessed.
 
 use crate::cli::{Place, texts};
+use ninc::io::Imported;
+use ninc::io::onnx;
 use ninc::io::onnx::error::ImportError;
-use ninc::io::onnx::{self, Imported};
 use ninc_runtime::Tensor;
 use ninc_runtime::store::System;
 use ninc_runtime::weights::Weights;

@@ -1,61 +1,8 @@
-//! Why an ONNX file is not read.
+//! Why an ONNX file is not read, or not written.
+
+pub use crate::io::error::{ImportError, Refusal};
 
 use thiserror::Error;
-
-/// Why a file cannot be imported.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ImportError {
-    /// The bytes are not an ONNX model, or only a part of one.
-    #[error("it is not an ONNX model, or damaged: {0}")]
-    Damaged(String),
-    /// A tensor contradicts itself.
-    #[error("its tensor `{name}` {what}")]
-    Tensor {
-        /// The tensor's name.
-        name: String,
-        /// What is wrong, as the rest of a sentence.
-        what: String,
-    },
-    /// A file of values beside the model cannot be used.
-    #[error("its values lie in `{location}`, {what}")]
-    External {
-        /// What the model says.
-        location: String,
-        /// What is wrong, as the rest of a sentence.
-        what: String,
-    },
-    /// The graph's inputs or outputs are not those of a network.
-    #[error("{0}")]
-    Ports(String),
-    /// The operator set is missing or unknown.
-    #[error("{0}")]
-    Opset(String),
-    /// An input leaves sizes open.
-    #[error("its input `{name}` leaves sizes open: {dims}")]
-    Open {
-        /// The input's name.
-        name: String,
-        /// The sizes that it gives.
-        dims: String,
-    },
-    /// Nodes that have no counterpart: all of them.
-    #[error("{} of its nodes cannot be imported", .0.len())]
-    Refused(Vec<Refusal>),
-    /// The text that came of it is refused, which is a mistake in ninc.
-    #[error("the text made of it is wrong, which is a mistake in ninc: {0}")]
-    Text(String),
-}
-
-/// A node that has no counterpart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its name, or that of its first result.
-    pub node: String,
-    /// Its operator.
-    pub operator: String,
-    /// The reason.
-    pub reason: String,
-}
 
 /// Why a network cannot be written as ONNX.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -76,16 +23,4 @@ pub enum ExportError {
     /// An operator set that is not written.
     #[error("operator set {0} is not written: 13 to 22 are")]
     Opset(i64),
-}
-
-impl ImportError {
-    /// Makes an error about a tensor.
-    pub(super) fn tensor(name: &str, what: impl Into<String>) -> ImportError {
-        ImportError::Tensor { name: name.into(), what: what.into() }
-    }
-
-    /// Makes an error about a file of values.
-    pub(super) fn external(location: &str, what: impl Into<String>) -> ImportError {
-        ImportError::External { location: location.into(), what: what.into() }
-    }
 }

@@ -10,22 +10,10 @@ mod write;
 
 pub use write::{Export, OPSETS, export};
 
-use super::sheet::Written;
+use super::Imported;
 use error::ImportError;
 use read::Net;
-use std::collections::BTreeMap;
 use std::path::Path;
-
-/// What an ONNX file becomes.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// The network's text with its tensors.
-    pub written: Written,
-    /// The sizes of the input's images.
-    pub input: Vec<usize>,
-    /// The file's texts.
-    pub metadata: BTreeMap<String, String>,
-}
 
 /// Translates the ONNX file at `path`, whose bytes these are. Values that lie beside it are read from its folder;
 /// `open` are the sizes of an image, for files that leave them open.
@@ -38,5 +26,5 @@ pub fn import(bytes: Vec<u8>, path: &Path, open: Option<&[usize]>) -> Result<Imp
     let metadata = std::mem::take(&mut net.metadata);
     drop(net);
     let input = sheet.layers.first().map(|layer| layer.dims.clone()).unwrap_or_default();
-    Ok(Imported { written: sheet.write(!ours), input, metadata })
+    Ok(Imported { written: sheet.write(!ours), input, metadata, notes: vec![] })
 }

@@ -52,7 +52,9 @@ impl Sheet {
     fn absorb(&mut self, at: LayerId, scale: &[f32], shift: &[f32]) -> bool {
         let layer = &mut self.layers[at];
         let product = ["conv", "cccp", "linear", "batch_norm", "affine"].contains(&layer.function);
-        if !product || layer.args.get("frozen").is_some() || layer.dims[0] != scale.len() {
+        // A layer whose weights lie in another file has none here.
+        let known = layer.params.contains_key(if layer.function == "affine" { "scale" } else { "weight" });
+        if !product || !known || layer.args.get("frozen").is_some() || layer.dims[0] != scale.len() {
             return false;
         }
         let affine = layer.function == "affine";

@@ -3,9 +3,12 @@
 
 mod affine;
 mod blocks;
+mod layers;
 mod names;
+mod settings;
 mod text;
 
+pub use layers::convolution;
 pub use names::identifier;
 
 use ninc_runtime::Tensor;
@@ -29,6 +32,8 @@ pub enum Arg {
     Bool(bool),
     /// A word.
     Word(&'static str),
+    /// A word with or without arguments of its own: `normal(std = 0.05)`.
+    Call(String),
 }
 
 /// Arguments by name; those that are as the language takes them unless said are left out.

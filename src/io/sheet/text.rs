@@ -43,7 +43,13 @@ pub fn write(mut sheet: Sheet) -> Written {
     let statements = statements(sheet);
     let order: Vec<LayerId> = statements.iter().flatten().copied().collect();
     let names = names(sheet, &order);
-    let mut text = format!("network {} {{\ninput {}: {:?}\n\n", sheet.name, names.full[0], sheet.layers[0].dims);
+    let Args(defaults) = sheet.shared_settings();
+    let mut text = format!("network {} {{\n", sheet.name);
+    if !defaults.is_empty() {
+        let all: Vec<String> = defaults.iter().map(|(name, value)| format!("{name} = {}", argument(value))).collect();
+        let _ = writeln!(text, "defaults {{ {} }}\n", all.join(", "));
+    }
+    let _ = writeln!(text, "input {}: {:?}\n", names.full[0], sheet.layers[0].dims);
     let several = sheet.outputs.len() > 1;
     let last = statements.len().saturating_sub(1);
     for (i, chain) in statements.iter().enumerate() {
@@ -109,5 +115,6 @@ fn argument(value: &Arg) -> String {
         Arg::Float(v) => format!("{v:?}"),
         Arg::Bool(v) => v.to_string(),
         Arg::Word(word) => (*word).into(),
+        Arg::Call(call) => call.clone(),
     }
 }

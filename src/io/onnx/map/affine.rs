@@ -4,7 +4,7 @@
 use super::super::read::{Const, Data};
 use super::view::{Factor, View, product};
 use super::{Map, Mapped, tensor};
-use crate::io::sheet::{Arg, Args, LayerId};
+use crate::io::sheet::{Args, LayerId};
 
 /// Most channels of a layer of the language.
 const MOST: usize = crate::ops::layer::MOST_CHANNELS as usize;
@@ -18,25 +18,7 @@ pub struct Channels {
 impl Map<'_> {
     /// Returns a layer's value under the shape `dims`, adding a change of shape where it lies in another.
     pub(super) fn shaped(&mut self, layer: LayerId, dims: &[usize]) -> LayerId {
-        if self.sheet.layers[layer].dims == dims {
-            return layer;
-        }
-        // Two changes of shape behind each other are one.
-        let before = &self.sheet.layers[layer];
-        let source = match before.function {
-            "reshape" | "flatten" if before.name.is_none() => before.operands[0],
-            _ => layer,
-        };
-        if self.sheet.layers[source].dims == dims {
-            return source;
-        }
-        match dims {
-            [_] => self.weighted(None, "flatten", Args::default(), vec![source], dims.to_vec(), vec![]),
-            _ => {
-                let args = Args::default().with("shape", Arg::Ints(dims.to_vec()));
-                self.weighted(None, "reshape", args, vec![source], dims.to_vec(), vec![])
-            }
-        }
+        self.sheet.shaped(layer, dims)
     }
 
     /// Returns the shape `[channels, height, width]` that a value has, or may be given, with this number of channels.

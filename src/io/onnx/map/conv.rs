@@ -4,13 +4,9 @@ use super::super::read::Node;
 use super::view::View;
 use super::window::Window;
 use super::{Map, Mapped, names, tensor};
-use crate::io::sheet::{Arg, Args, LayerId};
+use crate::io::sheet::{Arg, Args, LayerId, convolution};
+use crate::ops;
 use ninc_runtime::Tensor;
-
-/// Adds an argument for rows and columns, unless both are `default`.
-fn pair(args: Args, name: &'static str, value: [usize; 2], default: usize) -> Args {
-    args.unless(name, Arg::Pair(value), Arg::Pair([default; 2]))
-}
 
 impl Map<'_> {
     /// Returns an image with its channels, rows and columns; a signal is one of one row.
@@ -44,14 +40,8 @@ impl Map<'_> {
         let window = Window::of(node, &kernel, spatial, false)?;
         let (layer, padded) = self.padded(layer, [channels, height, width], &window)?;
         let pad = if padded { [0, 0] } else { window.begin };
-        let one = window.kernel == [1, 1] && window.stride == [1, 1] && pad == [0, 0] && groups == 1;
-        let mut args = Args::default().with("channels", Arg::Int(outputs));
-        let function = if one && !node.doc.starts_with("conv") { "cccp" } else { "conv" };
-        if function == "conv" {
-            args = args.with("kernel", Arg::Pair(window.kernel));
-            args = pair(pair(pair(args, "stride", window.stride, 1), "pad", pad, 0), "dilation", window.dilation, 1);
-            args = args.unless("groups", Arg::Int(groups), Arg::Int(1));
-        }
+        let own = ops::window::Window { kernel: window.kernel, stride: window.stride, pad, dilation: window.dilation };
+        let (function, mut args) = convolution(outputs, &own, groups, node.doc.starts_with("conv"));
         let mut params =
             vec![("weight", tensor(&[outputs, inputs, window.kernel[0], window.kernel[1]], weights.as_floats()))];
         match bias {
@@ -89,16 +79,7 @@ impl Map<'_> {
         [begin, end]: [[usize; 2]; 2],
         value: f32,
     ) -> LayerId {
-        let sides = [begin[0], end[0], begin[1], end[1]];
-        let mut args = Args::default();
-        if sides.iter().all(|&side| side == sides[0]) {
-            args = args.with("pixels", Arg::Int(sides[0]));
-        } else {
-            for (name, side) in ["top", "bottom", "left", "right"].into_iter().zip(sides) {
-                args = args.unless(name, Arg::Int(side), Arg::Int(0));
-            }
-        }
-        args = args.unless("value", Arg::Float(value), Arg::Float(0.0));
+        let args = Args::padding([begin, end], value);
         let dims = vec![c, h + begin[0] + end[0], w + begin[1] + end[1]];
         self.weighted(None, "pad", args, vec![layer], dims, vec![])
     }

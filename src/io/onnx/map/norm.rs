@@ -47,17 +47,9 @@ impl Map<'_> {
     }
 
     /// Adds a local response normalisation whose extra channel of an even size is behind.
-    pub(super) fn lrn_layer(
-        &mut self,
-        node: Option<&Node>,
-        x: &View,
-        size: usize,
-        [alpha, beta, k]: [f32; 3],
-    ) -> Mapped {
+    pub(super) fn lrn_layer(&mut self, node: Option<&Node>, x: &View, size: usize, numbers: [f32; 3]) -> Mapped {
         let (layer, dims) = self.image(x)?;
-        let mut args = Args::default().unless("size", Arg::Int(size), Arg::Int(5));
-        args = args.unless("alpha", Arg::Float(alpha), Arg::Float(1e-4));
-        args = args.unless("beta", Arg::Float(beta), Arg::Float(0.75)).unless("k", Arg::Float(k), Arg::Float(1.0));
+        let args = Args::lrn(size, numbers);
         let name = node.and_then(|node| names::of_node(self.net, node, "lrn"));
         let layer = self.weighted(name, "lrn", args, vec![layer], dims, vec![]);
         Ok(x_plain(x, layer))

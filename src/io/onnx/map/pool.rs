@@ -4,7 +4,7 @@ use super::super::read::Node;
 use super::view::View;
 use super::window::Window;
 use super::{Map, Mapped};
-use crate::io::sheet::{Arg, Args, LayerId};
+use crate::io::sheet::{Args, LayerId};
 
 impl Map<'_> {
     /// Translates MaxPool.
@@ -61,13 +61,7 @@ impl Map<'_> {
         own: Window,
         ceil: bool,
     ) -> LayerId {
-        let mut args = Args::default().with("kernel", Arg::Pair(own.kernel));
-        args = args.unless("stride", Arg::Pair(own.stride), Arg::Pair(own.kernel));
-        args = args.unless("pad", Arg::Pair(own.begin), Arg::Pair([0; 2])).unless(
-            "ceil",
-            Arg::Bool(ceil),
-            Arg::Bool(true),
-        );
+        let args = Args::pooling(own.kernel, own.stride, own.begin, ceil);
         let dims = vec![channels, own.size[0], own.size[1]];
         match node {
             Some(node) => self.layer(node, function, args, layer, dims),
