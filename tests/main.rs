@@ -54,6 +54,7 @@ mod resume;
 mod saved;
 mod step;
 mod support;
+mod sweep;
 mod tidy;
 mod together;
 mod torch;

@@ -17,6 +17,7 @@ pub fn check(given: &ArgMatches) -> Done {
         "new" | "fmt" | "devices" => &["set", "emit", "prepare", "resize", "class_names", "open_shape", "channels"],
         "check" => &["emit", "prepare", "resize", "class_names", "open_shape"],
         "import" => &["set"],
+        "sweep" => &["emit", "prepare", "resize", "class_names", "open_shape"],
         _ => &[],
     };
     let compiles = !matches!(command, "new" | "check" | "fmt" | "inspect" | "import" | "weights" | "devices");
@@ -24,6 +25,7 @@ pub fn check(given: &ArgMatches) -> Done {
     if let Some(id) = unused.iter().chain(compiling).find(|id| typed(id)) {
         let option = option(id);
         let help = match *id {
+            _ if command == "sweep" => "leave it out: `ninc train` has it",
             "set" | "emit" => "leave it out",
             _ => "leave it out: it is for commands that compile a network",
         };

@@ -31,6 +31,7 @@ mod report;
 mod run;
 mod sheet;
 mod signals;
+mod sweep;
 mod train;
 mod tune;
 mod weights;
@@ -66,6 +67,8 @@ enum Command {
     Run(run::Args),
     /// Train on data
     Train(train::Args),
+    /// Train all combinations of parameters, with several seeds, and write a table
+    Sweep(sweep::Args),
     /// Test weights on data
     Eval(eval::Args),
     /// Measure the speed of inference or training
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(args, global),
         Command::Run(args) => run::run(args, global),
         Command::Train(args) => train::run(args, global),
+        Command::Sweep(args) => sweep::run(args, global),
         Command::Eval(args) => eval::run(args, global),
         Command::Bench(args) => bench::run(args, global),
         Command::Tune(args) => tune::run(args, global),

@@ -39,7 +39,7 @@ impl GlobalOptions {
                 true => foreign::told(&file, &text, &diagnostics),
                 false => render(&diagnostics, &text, &file, self.color_stderr()),
             };
-            output::coloured(told.trim_end_matches('\n'));
+            output::coloured_once(told.trim_end_matches('\n'));
         }
         match model {
             Some(model) => {

@@ -128,6 +128,26 @@ impl GlobalOptions {
         GlobalOptions { precisions, ..self.clone() }
     }
 
+    /// Returns these options with more parameters of the network set, and other threads.
+    pub fn with(&self, set: &[(String, String)], threads: u16) -> GlobalOptions {
+        let set = [&self.set[..], set].concat();
+        GlobalOptions { set, threads: Some(threads), ..self.clone() }
+    }
+
+    /// Returns the options that decide what is computed, as they are typed.
+    pub fn decisive(&self) -> Vec<(String, String)> {
+        let caches = self.caches.map(|sizes| sizes.map(|size| size.to_string()).join(","));
+        let given = [
+            ("--device", Some(self.device().to_string())),
+            ("--isa", Some(last(&self.isas).name.into())),
+            ("--algorithm", Some(last(&self.algorithms).name.into())),
+            ("--precision", Some(last(&self.precisions).name.into())),
+            ("--caches", caches),
+        ];
+        let given = given.into_iter().filter_map(|(option, value)| Some((option.to_string(), value?)));
+        given.chain(self.set.iter().map(|(name, value)| (format!("--set {name}"), value.clone()))).collect()
+    }
+
     /// Returns these options without `--emit`: for a second program beside the one that shows texts.
     pub fn silent(&self) -> GlobalOptions {
         GlobalOptions { emit: vec![], ..self.clone() }

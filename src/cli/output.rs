@@ -79,10 +79,15 @@ pub fn coloured(text: &str) {
 
 /// Tells something that several steps of a command find out: once.
 pub fn note_once(text: &str) {
+    coloured_once(&visible(text));
+}
+
+/// Shows a text with colours, which several steps of a command find out, once.
+pub fn coloured_once(text: &str) {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.iter().any(|s| s == text) {
-        note(text);
+        coloured(text);
         said.push(text.into());
     }
 }

@@ -78,20 +78,7 @@ impl Watch for Shown {
     }
 
     fn epoch(&mut self, line: &Line) {
-        let mut text = format!(
-            "epoch {:<5.4} loss {:.4}  accuracy {:.2} %",
-            line.epoch.to_string(),
-            line.loss,
-            line.accuracy * 100.0
-        );
-        if let (Some(loss), Some(accuracy)) = (line.valid_loss, line.valid_accuracy) {
-            text += &format!("  valid loss {loss:.4}  accuracy {:.2} %", accuracy * 100.0);
-        }
-        if let (Some(loss), Some(error)) = (line.test_loss, line.test_error) {
-            text += &format!("  test loss {loss:.4}  error {:.2} %", error * 100.0);
-        }
-        text += &format!("  rate {:.4}  {:.0} images/s", line.rate, self.speed());
-        self.say(&text);
+        self.say(&format!("{}  {:.0} images/s", epoch(line), self.speed()));
         if self.json {
             // A closed stdout must not end the training.
             let _ = output::json(line);
@@ -102,4 +89,17 @@ impl Watch for Shown {
     fn note(&mut self, text: &str) {
         self.say(&format!("note: {text}"));
     }
+}
+
+/// Writes an epoch's numbers in words.
+pub fn epoch(line: &Line) -> String {
+    let mut text =
+        format!("epoch {:<5.4} loss {:.4}  accuracy {:.2} %", line.epoch.to_string(), line.loss, line.accuracy * 100.0);
+    if let (Some(loss), Some(accuracy)) = (line.valid_loss, line.valid_accuracy) {
+        text += &format!("  valid loss {loss:.4}  accuracy {:.2} %", accuracy * 100.0);
+    }
+    if let (Some(loss), Some(error)) = (line.test_loss, line.test_error) {
+        text += &format!("  test loss {loss:.4}  error {:.2} %", error * 100.0);
+    }
+    text + &format!("  rate {:.4}", line.rate)
 }

@@ -5,8 +5,14 @@ use ninc_runtime::train::Control;
 #[cfg(unix)]
 use std::sync::Arc;
 
-#[cfg(unix)]
+/// Listens for one training.
 pub fn listen() -> Control {
+    listen_for(1).pop().unwrap_or_default()
+}
+
+/// Listens for trainings that are made beside each other: what stops one stops all, and each saves.
+#[cfg(unix)]
+pub fn listen_for(count: usize) -> Vec<Control> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::flag;
     let control = Control::default();
@@ -16,8 +22,12 @@ pub fn listen() -> Control {
         let _ = flag::register_conditional_shutdown(signal, 130, control.stop.clone());
         let _ = flag::register(signal, control.stop.clone());
     }
-    let _ = flag::register(SIGHUP, control.save.clone());
-    control
+    let own = |_| {
+        let save = Arc::default();
+        let _ = flag::register(SIGHUP, Arc::clone(&save));
+        Control { save, ..control.clone() }
+    };
+    (0..count).map(own).collect()
 }
 
 /// Lets a file that grows beyond the limit of its size (`ulimit -f`) be an error of its write, as any other, instead of
@@ -32,6 +42,7 @@ pub fn limit_is_an_error() {
 pub fn limit_is_an_error() {}
 
 #[cfg(not(unix))]
-pub fn listen() -> Control {
-    Control::default()
+pub fn listen_for(count: usize) -> Vec<Control> {
+    let control = Control::default();
+    (0..count).map(|_| Control { save: Default::default(), ..control.clone() }).collect()
 }

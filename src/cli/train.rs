@@ -19,7 +19,7 @@ use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::System;
 use ninc_runtime::train::job::{Outcome, Start, lock};
 use ninc_runtime::train::trainer::check;
-use ninc_runtime::train::{Job, train};
+use ninc_runtime::train::{Control, Evaluation, Job, Watch, train};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,7 +61,44 @@ pub struct Args {
     pub json: bool,
 }
 
+/// A training that only has to be made.
+struct Ready<'a> {
+    global: &'a GlobalOptions,
+    model: &'a Model,
+    job: &'a Job<'a>,
+    /// The program of a step.
+    trainer: &'a mut dyn Engine,
+    /// The program that measures.
+    infer: &'a mut dyn Engine,
+}
+
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    prepared(args, global, &mut |ready, classes| {
+        if let Some(path) = &args.preview {
+            return preview::preview(path, ready.job, classes.outputs(), &|class| classes.name(class));
+        }
+        let mut shown = Shown::new(args.json, global.verbose);
+        let begin = Instant::now();
+        let outcome = carry_out(args, ready, &mut shown, &signals::listen());
+        shown.finish();
+        finish(args, ready, &outcome?, begin.elapsed())
+    })
+}
+
+/// Makes a training of several, which reports to `watch`; its page is written beside the weights.
+pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch, control: &Control) -> Done<Outcome> {
+    prepared(args, global, &mut |ready, _| {
+        let begin = Instant::now();
+        let outcome = carry_out(args, ready, watch, control)?;
+        if let Some(test) = &outcome.test {
+            write_report(args, ready, (&outcome, test), begin.elapsed())?;
+        }
+        Ok(outcome)
+    })
+}
+
+/// Reads and compiles what a training needs, and hands it on, with the meaning of the network's outputs.
+fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Ready, &Classes) -> Done<T>) -> Done<T> {
     let global = &global.for_training();
     let mut model = global.model(&args.file)?;
     args.options.change(&args.file, &mut model)?;
@@ -122,10 +159,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         finder: Some(&finder),
     };
     check(&job, &*trainer.engine)?;
-    if let Some(path) = &args.preview {
-        return preview::preview(path, &job, outputs, &|class| classes.name(class));
-    }
-    carry_out(args, global, &model, &job, (&mut *trainer.engine, &mut *infer.engine))
+    let (trainer, infer) = (&mut *trainer.engine, &mut *infer.engine);
+    work(&mut Ready { global, model: &model, job: &job, trainer, infer }, &classes)
 }
 
 /// Reads the data and says what they are.
@@ -134,7 +169,7 @@ fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -
     let preview: Vec<_> = args.preview.iter().map(|path| ("--preview", path.as_path())).collect();
     let read = [Some(&args.file), place.as_ref(), args.options.weights.as_ref()].into_iter().flatten();
     output::not_read(&preview, &read.map(PathBuf::as_path).collect::<Vec<_>>())?;
-    output::note(contents::text(model, place.as_deref(), &sets).trim_end());
+    output::note_once(contents::text(model, place.as_deref(), &sets).trim_end());
     // Their contents are part of what a checkpoint remembers, and find decoded ones.
     let how = if args.options.check_data { Look::Whole } else { Look::Contents };
     contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
@@ -144,36 +179,20 @@ fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -
 }
 
 /// Trains, as the only one under the network's name in the folder of its files.
-fn carry_out(
-    args: &Args,
-    global: &GlobalOptions,
-    model: &Model,
-    job: &Job,
-    (trainer, infer): (&mut dyn Engine, &mut dyn Engine),
-) -> Done {
+fn carry_out(args: &Args, ready: &mut Ready, watch: &mut dyn Watch, control: &Control) -> Done<Outcome> {
+    let (job, model) = (ready.job, ready.model);
     let _lock = lock(&args.out, &model.name)?;
     // Who had the lock before may have ended since the files were looked at.
     let resumed = match &job.start {
         Start::Resume(state, from) => Some((&**state, from.as_path())),
         Start::Fresh | Start::Weights(_) => None,
     };
-    earlier::files(args, &global.set, model, resumed)?;
-    let control = signals::listen();
-    let mut shown = Shown::new(args.json, global.verbose);
-    let begin = Instant::now();
-    let outcome = train(job, trainer, infer, &mut shown, &control);
-    shown.finish();
-    finish(args, global, model, (job, &outcome?), begin.elapsed())
+    earlier::files(args, &ready.global.set, model, resumed)?;
+    Ok(train(job, ready.trainer, ready.infer, watch, control)?)
 }
 
 /// Says how the training ended, and writes its report.
-fn finish(
-    args: &Args,
-    global: &GlobalOptions,
-    model: &Model,
-    (job, outcome): (&Job, &Outcome),
-    time: Duration,
-) -> Done {
+fn finish(args: &Args, ready: &Ready, outcome: &Outcome, time: Duration) -> Done {
     let Some(test) = &outcome.test else {
         let resume: &[&str] = if args.resume.is_some() { &[] } else { &["--resume"] };
         output::note(&format!(
@@ -185,21 +204,8 @@ fn finish(
         return Err(Failure::Interrupted);
     };
     let seconds = time.as_secs_f64();
-    let session = report::Session {
-        model,
-        text: super::model_file::text(&args.file)?,
-        file: args.file.display().to_string(),
-        job,
-        outcome,
-        test,
-        seconds,
-        machine: global.machine(),
-    };
-    match report::write(&session) {
-        Ok(path) => output::note(&format!("report: {}", path.display())),
-        // The weights are there; a page about them is not worth an exit code.
-        Err(Failure::Error(e)) => output::note(&format!("note: there is no report: {e}")),
-        Err(other) => return Err(other),
+    if let Some(path) = write_report(args, ready, (outcome, test), time)? {
+        output::note(&format!("report: {}", path.display()));
     }
     let weights = outcome.weights.display();
     let best = outcome.best.map(|epoch| format!(" (those of epoch {epoch}, the best on the validation part)"));
@@ -220,13 +226,40 @@ fn finish(
     ))
 }
 
+/// Writes the page about a training that has ended. The weights are there: a page about them is not worth an exit code.
+fn write_report(
+    args: &Args,
+    ready: &Ready,
+    (outcome, test): (&Outcome, &Evaluation),
+    time: Duration,
+) -> Done<Option<PathBuf>> {
+    let session = report::Session {
+        model: ready.model,
+        text: super::model_file::text(&args.file)?,
+        file: args.file.display().to_string(),
+        job: ready.job,
+        outcome,
+        test,
+        seconds: time.as_secs_f64(),
+        machine: ready.global.machine(),
+    };
+    match report::write(&session) {
+        Ok(path) => Ok(Some(path)),
+        Err(Failure::Error(e)) => {
+            output::note(&format!("note: there is no report: {e}"));
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
 /// Says what each class counts for, where the recipe weighs them.
 fn say_weights(recipe: &Recipe, train: &Dataset, classes: &Classes) -> Done {
     let weights = balance::class_weights(recipe, train, classes.outputs())?;
     let each = weights.iter().enumerate().map(|(class, weight)| format!("{} {weight:.4}", classes.name(class)));
     match each.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => {}
-        list => output::note(&format!("class weights: {list}")),
+        list => output::note_once(&format!("class weights: {list}")),
     }
     Ok(())
 }

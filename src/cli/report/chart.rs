@@ -164,9 +164,20 @@ fn legend(series: &[&Series], title: &str) -> String {
 /// Colours that people tell apart, whatever colours they see, and patterns of lines in each.
 const COLOURS: usize = 8;
 
+/// Looks of lines that differ.
+pub const LOOKS: usize = 3 * COLOURS;
+
 /// The style sheet's names of a look.
 fn look(number: usize) -> String {
     format!("s{} d{}", number % COLOURS, number / COLOURS % 3)
+}
+
+/// A short line in a look, for tables that say what lines are of.
+pub fn sample(number: usize) -> String {
+    format!(
+        "<svg class=\"sample\" viewBox=\"0 0 30 8\"><polyline class=\"{}\" points=\"1,4 29,4\"/></svg>",
+        look(number)
+    )
 }
 
 #[cfg(test)]

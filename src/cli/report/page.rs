@@ -1,5 +1,6 @@
 //! The page's parts as HTML. Every text that comes from outside passes through [`escape`].
 
+use super::chart;
 use std::fmt::Write;
 
 /// Classes up to which the confusion matrix is a table of numbers.
@@ -95,6 +96,22 @@ impl Page {
             self.html.push_str("<tr>");
             row.iter().for_each(|cell| self.html.push_str(&format!("<{tag}>{}</{tag}>", escape(cell))));
             self.html.push_str("</tr>\n");
+        }
+        self.html.push_str("</table></div>\n");
+    }
+
+    /// Adds a table whose rows, but for the heading, begin with a line in a look of the charts.
+    pub fn keys(&mut self, rows: &[Vec<String>], looks: &[Option<usize>]) {
+        self.add(format_args!("<div class=\"wide\"><table class=\"classes\">"));
+        let none = [None];
+        for (i, (row, look)) in rows.iter().zip(none.iter().chain(looks)).enumerate() {
+            let tag = if i == 0 { "th" } else { "td" };
+            let line = look.map(chart::sample).unwrap_or_default();
+            let cells = row.iter().enumerate().map(|(column, cell)| {
+                format!("<{tag}>{}{}</{tag}>", if column == 0 { line.as_str() } else { "" }, escape(cell))
+            });
+            let cells: String = cells.collect();
+            self.add(format_args!("<tr>{cells}</tr>"));
         }
         self.html.push_str("</table></div>\n");
     }

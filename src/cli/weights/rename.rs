@@ -26,6 +26,11 @@ impl Renames {
         }
     }
 
+    /// Returns the options as they are typed.
+    pub fn text(&self) -> String {
+        self.list.iter().map(|(old, new)| format!("{old}={new}")).collect::<Vec<_>>().join(" ")
+    }
+
     /// Returns a tensor's new name.
     pub fn target(&self, name: String) -> String {
         self.list.iter().fold(name, |name, (old, new)| renamed(&name, old, new).unwrap_or(name))
