@@ -5,7 +5,7 @@ use ninc_runtime::checkpoint::Checkpoint;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The tables, and the weights of all trainings, in the order of their names.
@@ -172,4 +172,31 @@ fn a_training_that_fails_does_not_take_the_others_along() {
     fs::copy(place.path("tiny.nin"), place.path("other.nin")).expect("copied");
     let said = place.good(&["sweep", "tiny.nin", "other.nin", "--steps", "2", "--out", "two"]);
     assert!(said.starts_with("file") && said.contains("\nother.nin"), "{said}");
+}
+
+/// The commands of `models/paper/README.md` name files and parameters that are there, in every arm.
+#[test]
+fn the_papers_sweeps_can_be_begun() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("models/paper/README.md")).expect("there");
+    let place = Place::new();
+    let mut arms = 0;
+    for block in page.split("```sh\n").skip(1) {
+        let command = block.split("```").next().expect("the block").replace("\\\n", " ");
+        let words: Vec<&str> = command.split_whitespace().skip(2).collect();
+        let after = |option: &str| words.windows(2).filter(|w| w[0] == option).map(|w| w[1]).collect::<Vec<_>>();
+        let set: Vec<String> = after("--set").iter().map(|set| format!("--set={set}")).collect();
+        let (name, values) = after("--vary").first().and_then(|v| v.split_once('=')).unwrap_or(("classes", ""));
+        for file in words.iter().filter(|word| word.ends_with(".nin")) {
+            let file = root.join(file).display().to_string();
+            place.good(&["fmt", "--check", &file]);
+            for value in values.split(',') {
+                let own = (!value.is_empty()).then(|| format!("--set={name}={value}"));
+                let all = [&["check", &file][..], &set.iter().chain(&own).map(String::as_str).collect::<Vec<_>>()];
+                place.good(&all.concat());
+                arms += 1;
+            }
+        }
+    }
+    assert_eq!(arms, 10);
 }
