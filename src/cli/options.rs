@@ -33,8 +33,8 @@ pub struct GlobalOptions {
     #[arg(value_parser = algorithm(), default_value = "auto")]
     algorithms: Vec<Named<Algorithm>>,
     /// The numbers that products multiply; bf16 is faster where the processor has matrix units for it (AMX) or
-    /// multiplies pairs of it quickly (AVX512_BF16 of AMD), or a GPU has matrix units, tf32 on such a GPU; elsewhere as
-    /// fast as f32
+    /// multiplies pairs of it quickly (AVX512_BF16 of AMD), or a GPU has matrix units, tf32 with AMX or on such a GPU;
+    /// elsewhere as fast as f32
     #[arg(long = "precision", value_name = "PRECISION", global = true)]
     #[arg(value_parser = precision(), default_value = "auto")]
     precisions: Vec<Named<Precision>>,

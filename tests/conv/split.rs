@@ -1,9 +1,10 @@
-//! Sums of products in three parts of bf16 on tiles against float64 and against float32's chain of multiply-adds:
-//! errors within their bound and, over many, smaller than float32's; infinities, NaN, numbers near the range's end.
+//! Sums of products in parts of bf16 on tiles, three of float32 and two of tf32, against float64 and against float32's
+//! chain of multiply-adds: errors within their bound and, over many, smaller than float32's; infinities, NaN, numbers
+//! near the range's end.
 
 use super::cases::Draw;
 use super::reference::Shape;
-use super::tiles::{Chain, run, target};
+use super::tiles::{Chain, format, run, target};
 use ninc::lower::target::{Algorithm, Batch, Target};
 use ninc::recipes::cpu::tiles::Unit;
 use ninc::recipes::{Epilogue, Stage, Window};
@@ -12,8 +13,10 @@ const CACHE: [usize; 3] = [48 << 10, 2 << 20, 32 << 20];
 /// Of float32: half a unit in the last place.
 const HALF: f64 = 1.0 / (1 << 24) as f64;
 
-/// A 1x1 convolution of 16 pixels.
-fn layer(x: Vec<f32>, w: Vec<f32>) -> Chain {
+/// A 1x1 convolution of 16 pixels, of numbers as the unit takes them.
+fn layer(unit: Unit, x: Vec<f32>, w: Vec<f32>) -> Chain {
+    let rounded = |v: &f32| format(unit).map_or(*v, |format| format.round(f64::from(*v)) as f32);
+    let [x, w] = [x, w].map(|values| values.iter().map(rounded).collect::<Vec<_>>());
     let channels = x.len() / 16;
     let window = Window { kernel: [1; 2], stride: [1; 2], pad: [0; 2], dilation: [1; 2] };
     let shape = Shape { batch: 1, channels, image: [1, 16], outputs: w.len() / channels, window, groups: 1 };
@@ -29,21 +32,22 @@ fn terms(chain: &Chain, i: usize) -> Vec<(f32, f32)> {
     (0..channels).map(|c| (x[c * 16 + pixel], w[output * channels + c])).collect()
 }
 
-fn on_tiles(what: &str, chain: &Chain) -> Vec<f32> {
+fn on_tiles(what: &str, unit: Unit, chain: &Chain) -> Vec<f32> {
     let target = Target { algorithm: Algorithm::Auto, ..target(Batch::Throughput, CACHE) };
-    run(what, &target, Unit::Split, chain)
+    run(what, &target, unit, chain)
 }
 
 /// The sum of the squares of the errors, on tiles and in a chain of multiply-adds.
-fn errors(what: &str, chain: &Chain) -> [f64; 2] {
-    let got = on_tiles(what, chain);
+fn errors(what: &str, unit: Unit, chain: &Chain) -> [f64; 2] {
+    let got = on_tiles(what, unit, chain);
     let mut sums = [0.0; 2];
     for (i, got) in got.into_iter().enumerate() {
         let terms = terms(chain, i);
         let exact: f64 = terms.iter().map(|&(a, b)| f64::from(a) * f64::from(b)).sum();
         let size: f64 = terms.iter().map(|&(a, b)| (f64::from(a) * f64::from(b)).abs()).sum();
         let steps = terms.len().div_ceil(32);
-        let bound = (21 + 6 * steps) as f64 * HALF * size * (1.0 + 1e-4) + 1e-37;
+        let units = if unit == Unit::Split { 21 + 6 * steps } else { 17 + 4 * steps };
+        let bound = units as f64 * HALF * size * (1.0 + 1e-4) + 1e-37;
         let error = (f64::from(got) - exact).abs();
         assert!(error <= bound, "{what}: {got:e} for {exact:e}, {:.1} of the size's units", error / HALF / size);
         let chained = terms.iter().fold(0f32, |sum, &(a, b)| a.mul_add(b, sum));
@@ -72,11 +76,13 @@ fn errors_are_smaller_than_those_of_float32() {
         };
         draw.values(count).into_iter().enumerate().map(change).collect()
     };
-    for kind in 0..5 {
+    for (kind, unit) in (0..5).flat_map(|kind| [(kind, Unit::Split), (kind, Unit::Tf32)]) {
         let weights = if kind == 2 { 0 } else { kind };
-        let chain = layer(values(kind, 16 * channels), values(weights, 32 * channels));
-        let [tiles, chained] = errors(&format!("kind {kind}"), &chain);
-        assert!(tiles < 0.7 * chained, "kind {kind}: {tiles:e} and {chained:e}");
+        let chain = layer(unit, values(kind, 16 * channels), values(weights, 32 * channels));
+        let [tiles, chained] = errors(&format!("kind {kind} {unit:?}"), unit, &chain);
+        // Of 11 bits, numbers that all but cancel do so without an error in float32.
+        let exact = kind == 2 && unit == Unit::Tf32;
+        assert!(exact || tiles < 0.7 * chained, "kind {kind} {unit:?}: {tiles:e} and {chained:e}");
     }
 }
 
@@ -94,13 +100,15 @@ fn infinities_nan_and_large_numbers_are_as_in_float32() {
     for (o, factor) in factors.into_iter().enumerate() {
         w[o * channels..][..most.len()].fill(factor);
     }
-    let chain = layer(x, w);
-    let got = on_tiles("special", &chain);
-    for (i, got) in got.into_iter().enumerate() {
-        let terms = terms(&chain, i);
-        let expected = terms.iter().fold(0f32, |sum, &(a, b)| a.mul_add(b, sum));
-        let same = got == expected || got.is_nan() && expected.is_nan();
-        let near = (got - expected).abs() <= expected.abs() * 1e-6;
-        assert!(same || near, "pixel {}, output {}: {got:e}, float32 {expected:e}", i % 16, i / 16);
+    for unit in [Unit::Split, Unit::Tf32] {
+        let chain = layer(unit, x.clone(), w.clone());
+        let got = on_tiles("special", unit, &chain);
+        for (i, got) in got.into_iter().enumerate() {
+            let terms = terms(&chain, i);
+            let expected = terms.iter().fold(0f32, |sum, &(a, b)| a.mul_add(b, sum));
+            let same = got == expected || got.is_nan() && expected.is_nan();
+            let near = (got - expected).abs() <= expected.abs() * 1e-6;
+            assert!(same || near, "{unit:?}, pixel {}, output {}: {got:e}, float32 {expected:e}", i % 16, i / 16);
+        }
     }
 }

@@ -47,6 +47,15 @@ pub(super) fn target(batch: Batch, cache: [usize; 3]) -> Target {
     target.with_cpu(|cpu| (cpu.bf16, cpu.tiles, cpu.parts) = (true, true, true))
 }
 
+/// What factors of its products are exact in.
+pub(super) fn format(unit: Unit) -> Option<Format> {
+    match unit {
+        Unit::Bf16 => Some(Format::Bf16),
+        Unit::Tf32 => Some(Format::Tf32),
+        Unit::Split | Unit::Bytes => None,
+    }
+}
+
 /// A chain with its operands in logical order and, for small integers, its result.
 pub(super) struct Chain {
     pub shape: Shape,
@@ -62,8 +71,10 @@ fn chain(draw: &mut Draw, case: &Case, unit: Unit, batch: usize, integers: bool)
     let mut values = |count: usize, most: usize| -> Vec<f32> {
         match integers {
             true => (0..count).map(|_| draw.below(2 * most + 1) as f32 - most as f32).collect(),
-            false if unit == Unit::Split => draw.values(count),
-            false => draw.values(count).into_iter().map(|v| Format::Bf16.round(v.into()) as f32).collect(),
+            false => match format(unit) {
+                None => draw.values(count),
+                Some(format) => draw.values(count).into_iter().map(|v| format.round(v.into()) as f32).collect(),
+            },
         }
     };
     let shape = Shape { batch, channels, image, outputs: outputs[0], window, groups: 1 };
@@ -76,7 +87,7 @@ fn chain(draw: &mut Draw, case: &Case, unit: Unit, batch: usize, integers: bool)
         }
         let last = i + 1 == case.6.len();
         let activation = (i % 2 == 0).then_some(Function::Relu);
-        let round = ((!last || outputs % 2 == 1) && unit == Unit::Bf16).then_some(Format::Bf16);
+        let round = format(unit).filter(|_| !last || outputs % 2 == 1);
         let stage = Stage { bias: i != 1, epilogue: Epilogue { activation, round } };
         let (w, b) = (values(link.weight().elements(), 1), values(link.outputs, 9));
         value = link.forward(&value, &w, stage.bias.then_some(b.as_slice()));
@@ -128,8 +139,8 @@ fn run_with(
 ) -> Vec<f32> {
     let types: Vec<Type> = operands.iter().map(|(ty, _)| ty.clone()).collect();
     let (builder, buffers, result) = builder(target, &types, result_type, |cx| {
-        for operand in cx.operands.iter().filter(|_| unit == Unit::Bf16) {
-            cx.builder.exact.insert(operand.buffer, Format::Bf16);
+        for operand in &cx.operands {
+            cx.builder.exact.extend(format(unit).map(|format| (operand.buffer, format)));
         }
         lower(cx)
     });
@@ -156,7 +167,7 @@ fn tiles_are_exact_on_integers() {
     let (large, small) = ([48 << 10, 2 << 20, 32 << 20], [4 << 10, 8 << 10, 1 << 20]);
     for (i, case) in CASES.iter().enumerate() {
         let batch = 1 + i % 2;
-        let units = if i / 2 % 2 == 0 { [Unit::Bf16, Unit::Split] } else { [Unit::Split, Unit::Bf16] };
+        let units = [[Unit::Bf16, Unit::Split], [Unit::Split, Unit::Tf32], [Unit::Tf32, Unit::Bf16]][i % 3];
         let ways = [(Batch::Throughput, [large, small][i % 2]), (Batch::Latency, [small, large][i % 2])];
         for ((how, cache), unit) in ways.into_iter().zip(units) {
             let chain = chain(&mut draw, case, unit, batch, true);
@@ -173,7 +184,7 @@ fn linear_layers_are_exact_on_integers() {
     let target = target(Batch::Throughput, [48 << 10, 2 << 20, 32 << 20]);
     for (inputs, outputs, batch) in [(64, 40, 35), (50, 65, 32), (7, 3, 1), (32, 32, 65)] {
         let case: Case = (inputs, [1, 1], 1, 1, 0, 1, Box::leak(Box::new([outputs])));
-        for unit in [Unit::Bf16, Unit::Split] {
+        for unit in [Unit::Bf16, Unit::Split, Unit::Tf32] {
             let mut chain = chain(&mut draw, &case, unit, batch, true);
             // A 1x1 convolution of one pixel is a linear layer.
             chain.operands[0].0 = Type::batched(&[inputs]);
@@ -183,6 +194,29 @@ fn linear_layers_are_exact_on_integers() {
             let got = run_as(&what, &target, unit, &chain, |cx| recipes::linear::forward(cx, chain.stages[0]));
             assert_eq!(got, chain.expected, "{what}");
         }
+    }
+}
+
+/// A step of training of fully connected layers: the result and both gradients, of batches that fill tiles or not.
+#[test]
+fn gradients_of_linear_layers_are_exact_on_integers() {
+    let mut draw = Draw::new(18);
+    for (inputs, outputs, batch, second) in [(64, 40, 33, 2 << 20), (50, 65, 64, 16 << 10), (7, 3, 1, 2 << 20)] {
+        let shape = Shape { batch, channels: inputs, image: [1, 1], outputs, window: Window::ONE, groups: 1 };
+        let target = target(Batch::Training, [48 << 10, second, 32 << 20]);
+        let (x, w) = ((Type::batched(&[inputs]), inputs * batch), (Type::shared(&[outputs, inputs]), inputs * outputs));
+        let y = (Type::batched(&[outputs]), outputs * batch);
+        let [x, w, dy] = [(x, 3), (w, 1), (y, 3)].map(|((ty, count), most)| {
+            (ty, (0..count).map(|_| draw.below(2 * most + 1) as f32 - most as f32).collect::<Vec<_>>())
+        });
+        let run = |operands: [&(Type, Vec<f32>); 2], result: &Type, lower: &dyn Fn(&mut LowerCx) -> Lowered| {
+            let what = format!("{inputs} to {outputs}, batch {batch}, to {result}");
+            run_with(&what, &target, Unit::Bf16, batch, &operands.map(Clone::clone), result, lower)
+        };
+        let got = run([&x, &w], &dy.0, &|cx| recipes::linear::forward(cx, Stage::default()));
+        assert_eq!(got, shape.forward(&Exact::of(&x.1), &w.1, None).f32());
+        assert_eq!(run([&w, &dy], &x.0, &recipes::linear::grad_input), shape.grad_input(&w.1, &dy.1).f32());
+        assert_eq!(run([&x, &dy], &w.0, &recipes::linear::grad_weight), shape.grad_weight(&x.1, &dy.1).f32());
     }
 }
 
@@ -196,7 +230,7 @@ fn tiles_round_as_the_interpreter_says() {
     }
     let mut draw = Draw::new(15);
     for case in &CASES[..4] {
-        for unit in [Unit::Bf16, Unit::Split] {
+        for unit in [Unit::Bf16, Unit::Split, Unit::Tf32] {
             let chain = chain(&mut draw, case, unit, 1, false);
             let got = run(&format!("{case:?} {unit:?}"), &target, unit, &chain);
             assert!(got.iter().any(|v| v.fract() != 0.0));

@@ -36,6 +36,9 @@ pub fn forward(cx: &mut LowerCx, stage: Stage) -> Lowered {
 /// `(w, dy) -> dx`
 pub fn grad_input(cx: &mut LowerCx) -> Lowered {
     let (inputs, outputs) = weight_sizes(cx, &cx.operands[0].ty)?;
+    if tiles::linear::grad_input(cx, [inputs, outputs]) {
+        return Ok(());
+    }
     let [w, x] = [0, 1].map(|i| cx.operands[i].buffer);
     let tile = tile(cx.target, IMAGES, inputs);
     let matrix = Matrix { taps: 1, inner: inputs, groups: 1, columns: outputs };
@@ -118,6 +121,9 @@ fn product(cx: &mut LowerCx, p: &Product) {
 /// `(x, dy) -> dw`
 pub fn grad_weight(cx: &mut LowerCx) -> Lowered {
     let (inputs, outputs) = weight_sizes(cx, &cx.result.ty)?;
+    if tiles::linear::grad_weight(cx, [inputs, outputs]) {
+        return Ok(());
+    }
     let args = [cx.operands[0].buffer, cx.operands[1].buffer, cx.result.buffer];
     let tile = tile(cx.target, inputs, outputs);
     let name = format!("linear_grad_weight_v{}_{inputs}x{outputs}", tile.lanes);

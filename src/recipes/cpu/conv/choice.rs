@@ -8,6 +8,7 @@ use crate::recipes::common::conv::{Geometry, Link};
 use crate::recipes::common::winograd::applies;
 use crate::recipes::cpu::tiles::{self, Unit};
 use crate::recipes::cpu::winograd::{Thin, Winograd};
+use crate::types::Format;
 
 /// A way to compute the first convolution of a chain.
 #[derive(Clone, Debug)]
@@ -56,8 +57,9 @@ pub struct Around {
 /// the convolution before them. Without these units, and without a rest, all is 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rest {
-    /// Whether they are split although the convolution before them is not: their image goes through memory.
-    pub cut: bool,
+    /// What they multiply if they are split although the convolution before them is not: their image goes through
+    /// memory.
+    pub cut: Option<Unit>,
     /// Cycles of them after such a convolution.
     after_floats: f64,
     /// Cycles of them in one launch with a convolution that is split.
@@ -65,15 +67,15 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Weighs the launches.
-    pub fn new(cx: &mut LowerCx, rest: &[Link]) -> Rest {
-        let Some(first) = rest.first().filter(|first| tiles::unit_of(cx, first.weights, rest) == Some(Unit::Split))
-        else {
-            return Rest::default();
-        };
+    /// Weighs the launches of those after `convolution`.
+    pub fn new(cx: &mut LowerCx, convolution: &Link, rest: &[Link]) -> Rest {
+        let found = rest.first().and_then(|first| Some((first, tiles::unit_of(cx, first.weights, rest)?)));
+        let rounded = convolution.epilogue.round == Some(Format::Tf32);
+        let fits = |unit| unit == Unit::Split || unit == Unit::Tf32 && rounded;
+        let Some((first, unit)) = found.filter(|(_, unit)| fits(*unit)) else { return Rest::default() };
         let (target, g) = (cx.target, first.geometry);
         let sum = |cycles: &dyn Fn(&Geometry) -> f64| -> f64 { rest.iter().map(|link| cycles(&link.geometry)).sum() };
-        let (whole, split) = (sum(&|g| direct(target, g, false)), sum(&|g| tiles::cycles(target, Unit::Split, g)));
+        let (whole, split) = (sum(&|g| direct(target, g, false)), sum(&|g| tiles::cycles(target, unit, g)));
         // Written, for which its lines are read first, and read again; what lies between is more than the second level
         // holds.
         let image = 3 * 4 * g.channels * g.image[0] * g.image[1];
@@ -81,7 +83,7 @@ impl Rest {
         let cut = target.algorithm == Algorithm::Split || apart < whole;
         let candidate = |name: &str, cycles| Candidate { name: name.into(), cycles };
         record(cx, &g, vec![candidate("direct", whole), candidate("split, apart", apart)], cut.into());
-        Rest { cut, after_floats: if cut { apart } else { whole }, after_split: split }
+        Rest { cut: cut.then_some(unit), after_floats: if cut { apart } else { whole }, after_split: split }
     }
 }
 
@@ -117,7 +119,7 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     }
     // A form that the user asked for is used wherever it applies.
     let first = match around.tiles {
-        Some(Unit::Split) if target.algorithm == Algorithm::Split => found.len() - 1,
+        Some(Unit::Split | Unit::Tf32) if target.algorithm == Algorithm::Split => found.len() - 1,
         tiles => usize::from(asked && tiles.is_none()),
     };
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);

@@ -90,16 +90,16 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
     let pairs = Elems::new(cx, [x, y], chain, (pooling.is_some(), &Form::Direct)).of(cx, chain, 0)[1] == Elem::I32;
     let tiles = if pooling.is_none() { tiles::unit_of(cx, x, chain) } else { None };
     let parts = pooling.is_none() && tiles != Some(Unit::Bf16);
-    let after = if parts { Rest::new(cx, rest) } else { Rest::default() };
-    let chained = !after.cut && !rest.is_empty() || pooling.is_some();
+    let after = if parts { Rest::new(cx, first, rest) } else { Rest::default() };
+    let chained = after.cut.is_none() && !rest.is_empty() || pooling.is_some();
     let around = Around { tiles, rest: after, chained, pooled: pooling.is_some(), widest, pairs };
     let form = choose(cx, &first.geometry, around);
     match form {
         Form::Tiles(unit) => tiles::forward(cx, unit, x, y, chain),
-        form if after.cut => {
+        form if let Some(unit) = after.cut => {
             let to = between(cx, 0, chain);
             single(cx, [x, to], first, &form);
-            tiles::forward(cx, Unit::Split, to, y, rest);
+            tiles::forward(cx, unit, to, y, rest);
         }
         Form::Shared(_) => {
             let to = if rest.is_empty() { y } else { between(cx, 0, chain) };

@@ -7,7 +7,7 @@
 //! two of their rows get bias and activation and are rounded to their place.
 
 use super::loaded::Loaded;
-use super::parts::three;
+use super::parts::parts;
 use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Compare, Elem, Index, Op, Param, Ty, Unary, Val, Var};
@@ -336,7 +336,7 @@ impl<'a> Finish<'a> {
                 value = b.select(passes, value, zero);
             }
             values.push(match self.spec.end {
-                End::Floats(epilogue) if self.spec.unit == Unit::Split => epilogue.apply(b, value),
+                End::Floats(epilogue) if self.spec.unit.parts() > 1 => epilogue.apply(b, value),
                 End::Floats(epilogue) => epilogue.stored_as(elem).apply(b, value),
                 End::Whole(to) => {
                     let value = b.unary(Unary::ToFloat, value);
@@ -349,12 +349,13 @@ impl<'a> Finish<'a> {
             values = (0..2).map(|n| self.spec.filled(b, values.get(n).copied(), n)).collect();
         }
         let width = |n| if self.spec.fill { Ty::ROW } else { self.spec.width(n) };
-        let parts: Vec<Vec<Val>> = match self.spec.unit == Unit::Split && elem == Elem::Bf16 {
-            true => {
-                let all: Vec<[Val; 3]> = values.into_iter().map(|value| three(b, value)).collect();
-                (0..3).map(|part| all.iter().map(|parts| parts[part]).collect()).collect()
+        let unit = self.spec.unit;
+        let parts: Vec<Vec<Val>> = match unit.parts() {
+            count @ 2.. if elem == Elem::Bf16 => {
+                let all: Vec<Vec<Val>> = values.into_iter().map(|value| parts(b, unit, value)).collect();
+                (0..count).map(|part| all.iter().map(|parts| parts[part]).collect()).collect()
             }
-            false => vec![values],
+            _ => vec![values],
         };
         let mut stores = Vec::new();
         for (part, values) in parts.into_iter().enumerate() {

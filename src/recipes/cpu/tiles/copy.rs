@@ -2,7 +2,7 @@
 
 use super::blocks::TILE;
 use super::panels::Terms;
-use super::parts::three;
+use super::parts::parts;
 use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Elem, Index, Val};
@@ -59,14 +59,8 @@ impl MicroKernelSpec for Pixels {
         rows(b, self.count, [c, pitch, c], |b, [at, source], lanes| {
             let value = b.load(from, source, lanes);
             let at = at.offset((self.left * pitch) as i64);
-            match self.unit {
-                Unit::Bf16 | Unit::Bytes => b.store(to, at, value),
-                Unit::Split => {
-                    let parts = three(b, value);
-                    let at = |i: usize| at.clone().offset((i * self.apart) as i64);
-                    parts.into_iter().enumerate().for_each(|(i, part)| b.store(to, at(i), part));
-                }
-            }
+            let at = |i: usize| at.clone().offset((i * self.apart) as i64);
+            parts(b, self.unit, value).into_iter().enumerate().for_each(|(i, part)| b.store(to, at(i), part));
         });
     }
 }
@@ -151,7 +145,7 @@ impl MicroKernelSpec for Lines {
 /// What stands for 0.
 fn zero(b: &mut MicroKernelBuilder, unit: Unit, zero: usize, lanes: u32) -> Val {
     match unit {
-        Unit::Bf16 | Unit::Split => b.f32(0.0, lanes),
+        Unit::Bf16 | Unit::Split | Unit::Tf32 => b.f32(0.0, lanes),
         Unit::Bytes => b.i32(zero as i32, lanes),
     }
 }

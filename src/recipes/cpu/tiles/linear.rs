@@ -4,13 +4,15 @@ use super::blocks::{Blocks, COLUMNS, End, Next, SUMS, TILE};
 use super::copy::Pixels;
 use super::panels::{Terms, panels, runs};
 use super::unit::Unit;
-use super::unit_for;
+use super::{multiplies_bf16, unit_for};
 use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Memory, MicroKernelId};
 use crate::lower::target::Batch;
 use crate::lower::{BufferId, LowerCx, code};
-use crate::recipes::common::Stage;
+use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::names::elem_letters;
+use crate::recipes::common::{Stage, Window};
+use crate::recipes::cpu::winograd::turned;
 
 /// A layer with its operands.
 pub struct Layer {
@@ -28,18 +30,54 @@ pub struct Layer {
     pub stage: Stage,
 }
 
+impl Layer {
+    fn terms(&self, unit: Unit) -> Terms {
+        Terms { unit, count: 1, run: self.depth, padded: self.depth.next_multiple_of(unit.step()) }
+    }
+}
+
 /// Writes the launch if the batch is large (a single image fills no tile) and tiles suit the factors.
 pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
-    let terms = |unit: Unit| {
-        let padded = layer.depth.next_multiple_of(unit.step());
-        Terms { unit, count: 1, run: layer.depth, padded }
-    };
+    let factors = [layer.x, layer.weights];
     let unit = match cx.target.batch {
-        Batch::Throughput => unit_for(cx, &[layer.x, layer.weights], &[(layer.depth, terms(Unit::Split).steps())]),
-        Batch::Latency | Batch::Training => None,
+        Batch::Throughput => unit_for(cx, &factors, &[(layer.depth, layer.terms(Unit::Split).steps())], true),
+        Batch::Training => trains(cx, &factors).then_some(Unit::Bf16),
+        Batch::Latency => None,
     };
-    let Some(unit) = unit else { return false };
-    let terms = terms(unit);
+    unit.into_iter().for_each(|unit| launch(cx, unit, layer));
+    unit.is_some()
+}
+
+/// Writes the launch `(w, dy) -> dx` of a layer of `[inputs, outputs]` features if tiles suit the factors.
+pub fn grad_input(cx: &mut LowerCx, [inputs, outputs]: [usize; 2]) -> bool {
+    let [w, dy] = [0, 1].map(|i| cx.operands[i].buffer);
+    let fits = trains(cx, &[w, dy]);
+    if fits {
+        let weights = turned(cx, w, &as_pixel([inputs, outputs]));
+        let stage = Stage::default();
+        launch(cx, Unit::Bf16, &Layer { x: dy, weights, bias: None, depth: outputs, columns: inputs, stage });
+    }
+    fits
+}
+
+/// Writes the launches `(x, dy) -> dw` of a layer of `[inputs, outputs]` features if tiles suit the factors.
+pub fn grad_weight(cx: &mut LowerCx, features: [usize; 2]) -> bool {
+    let factors = [0, 1].map(|i| cx.operands[i].buffer);
+    cx.target.trains_on_tiles() && super::grad_weight(cx, as_pixel(features), factors)
+}
+
+/// Does training multiply these factors on tiles?
+fn trains(cx: &LowerCx, factors: &[BufferId]) -> bool {
+    cx.target.trains_on_tiles() && multiplies_bf16(cx, factors)
+}
+
+/// The layer as a convolution of images of one pixel.
+fn as_pixel([channels, outputs]: [usize; 2]) -> Geometry {
+    Geometry { channels, image: [1, 1], outputs, out: [1, 1], window: Window::ONE, groups: 1 }
+}
+
+fn launch(cx: &mut LowerCx, unit: Unit, layer: &Layer) {
+    let terms = layer.terms(unit);
     let y = cx.result.buffer;
     let elems = [layer.x, y].map(|buffer| cx.elem(buffer));
     let &Layer { depth, columns, stage, .. } = layer;
@@ -98,7 +136,6 @@ pub fn forward(cx: &mut LowerCx, layer: &Layer) -> bool {
     });
     let kernel = k.finish();
     cx.launch(unit.method(), kernel, &args);
-    true
 }
 
 /// The sizes of the product.

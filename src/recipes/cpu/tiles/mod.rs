@@ -28,6 +28,7 @@ use write::SHARES;
 
 pub use blocks::{Blocks, Next};
 pub use gradient::grad_input;
+pub use pairs::turned;
 pub use unit::Unit;
 pub use weight::grad_weight;
 
@@ -41,17 +42,18 @@ const FAR: usize = 56;
 /// numbers in parts are read from there as well, so that panels may be too.
 const HEAVY: usize = 2;
 
-/// What tiles can multiply in the chain from `x`: bf16 where all factors are exact in it, else float32 in parts.
+/// What tiles can multiply in the chain from `x`: bf16 where all factors are exact in it, else tf32 or float32, in
+/// parts.
 pub fn unit_of(cx: &LowerCx, x: BufferId, chain: &[Link]) -> Option<Unit> {
     let factors: Vec<BufferId> = std::iter::once(x).chain(chain.iter().map(|link| link.weights)).collect();
     let sums = chain.iter().map(|link| {
         let (g, [kh, kw]) = (link.geometry, link.geometry.window.kernel);
         Some((g.channels * kh * kw, Shape::new(Unit::Split, g, Elem::F32)?.terms().steps()))
     });
-    let unit = unit_for(cx, &factors, &sums.collect::<Option<Vec<_>>>()?)?;
     let inner = chain.split_last().map_or(&[][..], |(_, inner)| inner);
-    let rounded = |link: &Link| link.epilogue.round == Some(Format::Bf16);
-    let fits = if unit == Unit::Bf16 { inner.iter().all(rounded) } else { cx.target.batch != Batch::Training };
+    let rounded = |format| inner.iter().all(|link| link.epilogue.round == Some(format));
+    let unit = unit_for(cx, &factors, &sums.collect::<Option<Vec<_>>>()?, rounded(Format::Tf32))?;
+    let fits = if unit == Unit::Bf16 { rounded(Format::Bf16) } else { cx.target.batch != Batch::Training };
     fits.then_some(unit)
 }
 
@@ -60,8 +62,9 @@ fn multiplies_bf16(cx: &LowerCx, factors: &[BufferId]) -> bool {
     cx.target.cpu().tiles && factors.iter().all(|factor| cx.builder.exact.get(factor) == Some(&Format::Bf16))
 }
 
-/// What tiles can multiply where all of `factors` are, in sums of a number of terms and of steps.
-fn unit_for(cx: &LowerCx, factors: &[BufferId], sums: &[(usize, usize)]) -> Option<Unit> {
+/// What tiles can multiply where all of `factors` are, in sums of a number of terms and of steps. `inner`: are results
+/// that are factors in their turn rounded to tf32?
+fn unit_for(cx: &LowerCx, factors: &[BufferId], sums: &[(usize, usize)], inner: bool) -> Option<Unit> {
     if !cx.target.cpu().tiles {
         return None;
     }
@@ -69,22 +72,24 @@ fn unit_for(cx: &LowerCx, factors: &[BufferId], sums: &[(usize, usize)]) -> Opti
         return Some(Unit::Bf16);
     }
     let whole = factors.iter().all(|factor| cx.elem(*factor) == Elem::F32);
+    let unit = if inner && factors.iter().all(|f| cx.builder.exact.contains_key(f)) { Unit::Tf32 } else { Unit::Split };
     let wanted = match cx.target.algorithm {
-        Algorithm::Auto => cx.target.cpu().parts && sums.iter().all(|&(terms, steps)| accurate(terms, steps)),
+        Algorithm::Auto => cx.target.cpu().parts && sums.iter().all(|&(terms, steps)| accurate(unit, terms, steps)),
         Algorithm::Split => true,
         Algorithm::Direct | Algorithm::Winograd => false,
     };
-    (whole && wanted).then_some(Unit::Split)
+    (whole && wanted).then_some(unit)
 }
 
 /// Is the bound of the error of a sum of products in parts at most that of float32's multiply-adds?
 ///
 /// In units of 2^-24 of the sum of the products' sizes, to first order: a chain of multiply-adds rounds once a term.
-/// Parts leave out `middle · low` twice, at most 4 units; a step of 32 terms rounds 16 times in its even and in its odd
-/// sum and once where these meet, whose sizes add up to those of the step's products; each of its six sums is added to
-/// the whole with a rounding.
-fn accurate(depth: usize, steps: usize) -> bool {
-    4 + 16 + 1 + 6 * steps <= depth
+/// Three parts leave out `middle · low` twice, at most 4 units; a step of 32 terms rounds 16 times in its even and in
+/// its odd sum and once where these meet, whose sizes add up to those of the step's products; each of its six sums, or
+/// four, is added to the whole with a rounding.
+fn accurate(unit: Unit, depth: usize, steps: usize) -> bool {
+    let left_out = if unit == Unit::Split { 4 } else { 0 };
+    left_out + 16 + 1 + unit.products().len() * steps <= depth
 }
 
 /// Predicted cycles of a convolution's image.
@@ -98,7 +103,7 @@ pub fn cycles(target: &Target, unit: Unit, g: &Geometry) -> f64 {
     };
     let copy = copy as f64 / TILE as f64 * 4.0;
     let blocks = shape.walk().blocks() as f64 * panels;
-    if unit != Unit::Split {
+    if unit.parts() == 1 {
         return blocks * (products * 1.2).max(BLOCK) + copy;
     }
     let weights = unit.bytes() * steps * unit.step() * g.outputs;
@@ -184,7 +189,7 @@ fn weight_bytes(unit: Unit, link: &Part) -> usize {
 
 /// Are the weights so large that all pixels should be multiplied by one panel before the next?
 fn heavy(target: &Target, unit: Unit, link: &Part) -> bool {
-    let part = if unit == Unit::Split { HEAVY } else { 8 };
+    let part = if unit.parts() > 1 { HEAVY } else { 8 };
     weight_bytes(unit, link) > target.cache[1] / part
 }
 

@@ -3,8 +3,9 @@
 
 use super::blocks::TILE;
 use super::copy::rows;
+use super::parts::pair;
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Binary, Elem, Index, Param, Ty, Unary, Val};
+use crate::kernel::ir::{Access, Elem, Index, Param, Ty, Unary, Val};
 use crate::lower::MicroKernelSpec;
 use crate::recipes::common::names::elem_letters;
 use std::fmt::{self, Display};
@@ -66,9 +67,8 @@ impl Pairs {
             b.unary(Unary::AsInt, value)
         };
         let (first, second) = (bits(images[0]), (self.images == 2).then(|| bits(images[1])));
-        let sixteen = b.i32(16, lanes);
-        let low = b.binary(Binary::ShrU, first, sixteen);
-        second.map_or(low, |second| b.binary(Binary::Or, low, second))
+        let second = second.unwrap_or_else(|| b.i32(0, lanes));
+        pair(b, first, second)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Weights as tiles: panels of 32 columns, step after step, each two tiles of pairs.
 
 use super::blocks::{COLUMNS, STEP_WORDS, TILE};
-use super::parts::three_words;
+use super::parts::pairs;
 use super::unit::Unit;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
-use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Unary, Val};
+use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Val};
 use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
 use crate::recipes::common::loops::piece;
 use crate::recipes::common::names::elem_letters;
@@ -136,8 +136,10 @@ impl MicroKernelSpec for Step {
         for (k, terms) in self.rows.chunks(self.unit.in_word()).enumerate() {
             for half in 0..2 {
                 let words = match self.unit {
-                    Unit::Bf16 => vec![self.pair(b, w, terms, half)],
-                    Unit::Split => self.pairs(b, w, terms, half),
+                    Unit::Bf16 | Unit::Split | Unit::Tf32 => {
+                        let [low, high] = [0, 1].map(|i| self.part(b, w, terms[i], half));
+                        pairs(b, self.unit, [low, high])
+                    }
                     Unit::Bytes => vec![self.four(b, w, terms, half)],
                 };
                 for (part, word) in words.into_iter().enumerate() {
@@ -149,28 +151,6 @@ impl MicroKernelSpec for Step {
 }
 
 impl Step {
-    fn pair(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Val {
-        let [low, high] = [0, 1].map(|i| self.part(b, w, rows[i], half));
-        let sixteen = b.i32(16, Ty::ROW);
-        let low = b.binary(Binary::ShrU, low, sixteen);
-        b.binary(Binary::Or, low, high)
-    }
-
-    /// The pairs of high parts, of middle ones and of low ones.
-    fn pairs(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Vec<Val> {
-        let [low, high] = [0, 1].map(|i| {
-            let bits = self.part(b, w, rows[i], half);
-            let value = b.unary(Unary::AsFloat, bits);
-            three_words(b, value)
-        });
-        let sixteen = b.i32(16, Ty::ROW);
-        let mut pair = |(low, high): (Val, Val)| {
-            let low = b.binary(Binary::ShrU, low, sixteen);
-            b.binary(Binary::Or, low, high)
-        };
-        low.into_iter().zip(high).map(&mut pair).collect()
-    }
-
     fn four(&self, b: &mut MicroKernelBuilder, w: Param, rows: &[Option<usize>], half: usize) -> Val {
         let mut word = b.i32(0, Ty::ROW);
         for (place, row) in rows.iter().enumerate() {
@@ -188,12 +168,10 @@ impl Step {
         self.columns.saturating_sub(half * TILE).min(TILE) as u32
     }
 
-    /// The bits of 16 columns of a row, zeros where there are none. The lower halves of numbers
-    /// that are exact in bf16 are 0.
+    /// 16 columns of a row, zeros where there are none.
     fn part(&self, b: &mut MicroKernelBuilder, w: Param, row: Option<usize>, half: usize) -> Val {
         let width = self.width(half);
-        let Some(row) = row.filter(|_| width > 0) else { return b.i32(0, Ty::ROW) };
-        let value = b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width);
-        b.unary(Unary::AsInt, value)
+        let Some(row) = row.filter(|_| width > 0) else { return b.f32(0.0, Ty::ROW) };
+        b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width)
     }
 }

@@ -1,4 +1,4 @@
-//! float32 as the sum of three numbers of bf16.
+//! float32 as the sum of three numbers of bf16, and tf32 as that of two.
 //!
 //! A normal number x is m · 2^e with 24 bits. `high` is its upper 8 bits, cut off, so that it overflows nowhere. The
 //! rest `r = x - high` has the lower 16 bits: the subtraction is exact. `middle` is r rounded to 8 bits, and
@@ -8,9 +8,14 @@
 //!
 //! An infinity or NaN is (±1, 0, x): it meets only `high` of the other factor, which is 0 where that is 0, and never
 //! the zeros in the other parts, which would make a NaN of an infinity. Two of them meet each other's ±1.
+//!
+//! A number of tf32 has 11 bits. `high` is the largest number of 8 bits whose size is *below* its own, and `low` the
+//! rest: at most 4 bits, and never 0 unless the number is. So all four products may be made: an infinity (x, ±1) meets
+//! no zero but that of a 0. Parts below 2^-126 are 0 here too: below 2^-115 in x (2e-35) the last places get lost.
 
+use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Binary, Compare, Ty, Unary, Val};
+use crate::kernel::ir::{Binary, Compare, Unary, Val};
 
 /// The bits of a float32 that bf16 has.
 const UPPER: i32 = !0xffff;
@@ -34,20 +39,63 @@ pub fn three(b: &mut MicroKernelBuilder, x: Val) -> [Val; 3] {
     let size = b.unary(Unary::Abs, x);
     let (infinity, zero) = (b.f32(f32::INFINITY, lanes), b.f32(0.0, lanes));
     let finite = b.compare(Compare::Lt, size, infinity);
-    // Without the upper bit of its exponent an infinity is 1.
-    let exponent = b.i32(!0x4000_0000, lanes);
-    let one = b.binary(Binary::And, high_bits, exponent);
-    let one = b.unary(Unary::AsFloat, one);
+    let one = one(b, high_bits);
     // The sum makes a NaN quiet: one with a bit among its upper ones.
     let twice = b.add(x, x);
     [b.select(finite, high, one), b.select(finite, middle, zero), b.select(finite, low, twice)]
 }
 
-/// The bits of each lane's parts in the upper half of words, zeros below.
-pub fn three_words(b: &mut MicroKernelBuilder, x: Val) -> [Val; 3] {
-    three(b, x).map(|part| {
-        let bits = b.unary(Unary::AsInt, part);
-        let upper = b.i32(UPPER, Ty::ROW);
-        b.binary(Binary::And, bits, upper)
-    })
+/// The parts of each lane, which is a number of tf32: high, low.
+pub fn two(b: &mut MicroKernelBuilder, x: Val) -> [Val; 2] {
+    let lanes = b.ty(x).lanes;
+    let (less, upper) = (b.f32(1.0 - f32::EPSILON * 2048.0, lanes), b.i32(UPPER, lanes));
+    // Exact, and less than a place of tf32 below x.
+    let below = b.mul(x, less);
+    let bits = b.unary(Unary::AsInt, below);
+    let bits = b.binary(Binary::And, bits, upper);
+    let high = b.unary(Unary::AsFloat, bits);
+    let low = b.sub(x, high);
+    let (size, infinity) = (b.unary(Unary::Abs, x), b.f32(f32::INFINITY, lanes));
+    let finite = b.compare(Compare::Lt, size, infinity);
+    let one = one(b, bits);
+    [high, b.select(finite, low, one)]
+}
+
+/// 1 with the sign of an infinity, whose bits these are.
+fn one(b: &mut MicroKernelBuilder, bits: Val) -> Val {
+    let lanes = b.ty(bits).lanes;
+    // Without the upper bit of its exponent an infinity is 1.
+    let exponent = b.i32(!0x4000_0000, lanes);
+    let one = b.binary(Binary::And, bits, exponent);
+    b.unary(Unary::AsFloat, one)
+}
+
+/// The parts of each lane, as many as the unit has.
+pub fn parts(b: &mut MicroKernelBuilder, unit: Unit, x: Val) -> Vec<Val> {
+    match unit {
+        Unit::Split => three(b, x).into(),
+        Unit::Tf32 => two(b, x).into(),
+        Unit::Bf16 | Unit::Bytes => vec![x],
+    }
+}
+
+/// The pairs of the parts of two vectors, a word each: `first` in the lower halves.
+pub fn pairs(b: &mut MicroKernelBuilder, unit: Unit, [first, second]: [Val; 2]) -> Vec<Val> {
+    let [first, second] = [first, second].map(|x| {
+        let own = parts(b, unit, x);
+        own.into_iter().map(|part| (b.unary(Unary::AsInt, part), unit.parts() > 1)).collect::<Vec<_>>()
+    });
+    let mut cut = |(bits, rest): (Val, bool)| {
+        let upper = b.i32(UPPER, b.ty(bits).lanes);
+        if rest { b.binary(Binary::And, bits, upper) } else { bits }
+    };
+    let second: Vec<Val> = second.into_iter().map(&mut cut).collect();
+    first.into_iter().zip(second).map(|((first, _), second)| pair(b, first, second)).collect()
+}
+
+/// Words of the upper halves of two vectors of bits, the second one's lower halves 0: the first one's below.
+pub fn pair(b: &mut MicroKernelBuilder, first: Val, second: Val) -> Val {
+    let sixteen = b.i32(16, b.ty(first).lanes);
+    let low = b.binary(Binary::ShrU, first, sixteen);
+    b.binary(Binary::Or, low, second)
 }

@@ -1,4 +1,4 @@
-//! What tiles multiply: pairs of bf16, pairs of three-part numbers, or four bytes with four signed ones.
+//! What tiles multiply: pairs of bf16, pairs of numbers in parts, or four bytes with four signed ones.
 
 use super::blocks::TILE;
 use crate::kernel::ir::{Elem, Outer};
@@ -11,6 +11,8 @@ pub enum Unit {
     Bf16,
     /// float32 in three parts of bf16 ([`super::parts`]), summed in float32.
     Split,
+    /// tf32 in two parts of bf16 ([`super::parts`]), summed in float32.
+    Tf32,
     /// Bytes, summed in whole numbers.
     Bytes,
 }
@@ -18,6 +20,8 @@ pub enum Unit {
 /// Which part of A meets which part of B, in order: small products first, and from one to the next only one side
 /// changes. High times high comes last.
 const SIX: [[usize; 2]; 6] = [[0, 2], [0, 1], [1, 1], [1, 0], [2, 0], [0, 0]];
+/// Of numbers in two parts: all products.
+const FOUR: [[usize; 2]; 4] = [[0, 1], [1, 1], [1, 0], [0, 0]];
 
 impl Unit {
     /// Terms of a step: those in a row of a tile of A.
@@ -28,7 +32,7 @@ impl Unit {
     /// Terms of a word.
     pub const fn in_word(self) -> usize {
         match self {
-            Unit::Bf16 | Unit::Split => 2,
+            Unit::Bf16 | Unit::Split | Unit::Tf32 => 2,
             Unit::Bytes => 4,
         }
     }
@@ -36,7 +40,7 @@ impl Unit {
     /// Of A.
     pub const fn elem(self) -> Elem {
         match self {
-            Unit::Bf16 | Unit::Split => Elem::Bf16,
+            Unit::Bf16 | Unit::Split | Unit::Tf32 => Elem::Bf16,
             Unit::Bytes => Elem::U8,
         }
     }
@@ -44,7 +48,7 @@ impl Unit {
     /// Of the sums.
     pub const fn sums(self) -> Elem {
         match self {
-            Unit::Bf16 | Unit::Split => Elem::F32,
+            Unit::Bf16 | Unit::Split | Unit::Tf32 => Elem::F32,
             Unit::Bytes => Elem::I32,
         }
     }
@@ -52,7 +56,7 @@ impl Unit {
     /// The product.
     pub const fn outer(self) -> Outer {
         match self {
-            Unit::Bf16 | Unit::Split => Outer::Bf16,
+            Unit::Bf16 | Unit::Split | Unit::Tf32 => Outer::Bf16,
             Unit::Bytes => Outer::U8I8,
         }
     }
@@ -61,6 +65,7 @@ impl Unit {
     pub const fn parts(self) -> usize {
         match self {
             Unit::Bf16 | Unit::Bytes => 1,
+            Unit::Tf32 => 2,
             Unit::Split => 3,
         }
     }
@@ -69,13 +74,14 @@ impl Unit {
     pub const fn products(self) -> &'static [[usize; 2]] {
         match self {
             Unit::Bf16 | Unit::Bytes => &[[0, 0]],
+            Unit::Tf32 => &FOUR,
             Unit::Split => &SIX,
         }
     }
 
     /// What values lie in memory as, where tiles read them without a copy.
     pub fn image(self) -> Option<Elem> {
-        (self != Unit::Split).then_some(self.elem())
+        (self.parts() == 1).then_some(self.elem())
     }
 
     /// Bytes of a term of A, and of B.
@@ -87,7 +93,7 @@ impl Unit {
     pub fn method(self) -> Method {
         match self {
             Unit::Bf16 | Unit::Bytes => self.word().into(),
-            Unit::Split => Method::Split { products: self.products().len() },
+            Unit::Split | Unit::Tf32 => Method::Split { products: self.products().len() },
         }
     }
 
@@ -95,7 +101,7 @@ impl Unit {
     pub const fn word(self) -> &'static str {
         match self {
             Unit::Bf16 | Unit::Bytes => "tiles",
-            Unit::Split => "split",
+            Unit::Split | Unit::Tf32 => "split",
         }
     }
 
@@ -104,6 +110,7 @@ impl Unit {
         match self {
             Unit::Bf16 => "",
             Unit::Split => "_split",
+            Unit::Tf32 => "_tf32",
             Unit::Bytes => "_bytes",
         }
     }

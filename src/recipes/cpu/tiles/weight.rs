@@ -5,6 +5,10 @@
 //! once for all taps; tiles of B lie in a padded copy of x, from which each tap reads at its own place. Where rows of
 //! pixels are short, a tile holds several pairs of images, pixel by pixel. Zeros stand for gradients behind the last
 //! column of a row and for images behind the last one.
+//!
+//! Where rows do not fill tiles, such a zero meets a pixel that its tap does not see there: an infinity or NaN in it
+//! makes NaN of the sums of its channel for this tap, which other taps, that do see it, are already. Copies of each
+//! row's last pixels for each tap would keep it out, for 3 % more time by calculation (3x3 of 192 channels, 28 wide).
 
 use super::blocks::TILE;
 use super::pairs::{Pairs, Turns};

@@ -28,8 +28,8 @@ struct Product {
     mask: Option<(Memory, Elem)>,
     end: End,
     outputs: usize,
-    /// Places for its terms in a pixel; the first link's are those of the shape.
-    inner: usize,
+    /// Of its panels.
+    terms: Terms,
 }
 
 /// The kernel's memories and sizes.
@@ -74,9 +74,9 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
     let mut args = vec![x];
     let mut products = Vec::new();
     for (i, link) in links.iter().enumerate() {
-        let (inner, outputs) = (padded(unit, link.geometry.channels), link.geometry.outputs);
-        let whole = Terms { unit, count: 1, run: link.geometry.channels, padded: inner };
-        args.push(panels(cx, link.weights, if i == 0 { shape.terms() } else { whole }, outputs));
+        let (run, outputs) = (link.geometry.channels, link.geometry.outputs);
+        let terms = if i == 0 { shape.terms() } else { Terms { unit, count: 1, run, padded: padded(unit, run) } };
+        args.push(panels(cx, link.weights, terms, outputs));
         let weights = k.buffer("w", Elem::I32, Access::Read);
         let mut own = |buffer: Option<BufferId>, name: &str, elem: Elem| {
             args.extend(buffer);
@@ -87,7 +87,7 @@ pub fn launch(cx: &mut LowerCx, unit: Unit, [x, y]: [BufferId; 2], links: &[Part
             let elem = cx.elem(buffer);
             Some((own(Some(buffer), "mask", elem)?, elem))
         });
-        products.push(Product { weights, bias, factor, mask, end: link.end, outputs, inner });
+        products.push(Product { weights, bias, factor, mask, end: link.end, outputs, terms });
     }
     args.push(y);
     let target = k.buffer("y", elems[1], Access::Write);
@@ -299,14 +299,6 @@ impl Chain {
         i == 0 && self.panels_first
     }
 
-    /// Words of a panel of product `i`.
-    fn words(&self, i: usize) -> usize {
-        let (shape, inner) = (&self.shape, self.products[i].inner);
-        let terms =
-            if i == 0 { shape.terms() } else { Terms { unit: shape.unit, count: 1, run: inner, padded: inner } };
-        terms.words()
-    }
-
     /// Product `i` of `count` blocks, or of one block by `count` panels.
     fn micro_kernel(&self, cx: &mut LowerCx, i: usize, tail: bool, columns: usize, count: usize) -> MicroKernelId {
         let (shape, product) = (&self.shape, &self.products[i]);
@@ -315,8 +307,8 @@ impl Chain {
         let (steps, a_row, [second, a_next, _]) = match i {
             0 => (shape.steps(), shape.a_row(), shape.strides(shape.a_steps())),
             _ => {
-                let steps = (0..product.inner as i64).step_by(shape.unit.step()).collect();
-                let pixel = shape.unit.parts() * product.inner;
+                let steps = (0..product.terms.padded as i64).step_by(shape.unit.step()).collect();
+                let pixel = shape.unit.parts() * product.terms.padded;
                 (steps, pixel, [TILE * pixel, 0, 0])
             }
         };
@@ -327,13 +319,13 @@ impl Chain {
                 (pitch, (0..2 * TILE).map(|row| Some((row * pitch) as i64)).collect())
             }
         };
-        let from = if i == 0 { shape.apart()[1] } else { product.inner };
+        let from = if i == 0 { shape.apart()[1] } else { product.terms.padded };
         let to = if last { 0 } else { padded(shape.unit, product.outputs) };
         let [_, y_next, _] = shape.strides(shape.y_steps(pitch));
         let y_next = if last { y_next } else { COLUMNS * pitch };
         let next = match self.by_panels(i) {
             true => Next { a: a_next as i64, b: 0, y: y_next as i64, bias: 0 },
-            false => Next { a: 0, b: self.words(i) as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
+            false => Next { a: 0, b: product.terms.words() as i64, y: COLUMNS as i64, bias: COLUMNS as i64 },
         };
         cx.micro_kernel(Blocks {
             unit: shape.unit,
@@ -386,8 +378,12 @@ impl Chain {
             }
             false => stage(i),
         };
-        let mut args =
-            vec![a.at(a_at), product.weights.at(panel * self.words(i)), y.at(&y_at + panel * COLUMNS), self.sums.at(0)];
+        let mut args = vec![
+            a.at(a_at),
+            product.weights.at(panel * product.terms.words()),
+            y.at(&y_at + panel * COLUMNS),
+            self.sums.at(0),
+        ];
         args.extend(product.bias.map(|bias| bias.at(panel * COLUMNS)));
         args.extend(product.factor.map(|factor| factor.at(panel * COLUMNS)));
         args.extend(product.mask.map(|(mask, _)| mask.at(y_at + panel * COLUMNS)));

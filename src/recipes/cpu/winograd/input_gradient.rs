@@ -3,12 +3,14 @@
 
 use super::batches::{Batches, BiasedEpilogue};
 use super::pays;
-use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Elem, Index, Kernel};
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::ir::{Access, Elem, Index, Kernel, Param, Ty};
 use crate::lower::{BufferId, LowerCx, Packing, ProgramBuilder, code};
 use crate::recipes::common::Epilogue;
 use crate::recipes::common::conv::Geometry;
+use crate::recipes::common::loops::piece;
 use crate::recipes::common::winograd::mirrored;
+use crate::recipes::cpu::tiles::turned as diagonal;
 use std::fmt::{self, Display};
 
 /// Writes the launches `(w, dy) -> dx` for the convolution `g` if this algorithm is wanted and applies.
@@ -32,7 +34,8 @@ pub fn grad_input(cx: &mut LowerCx, g: Geometry, [w, dy]: [BufferId; 2], epilogu
 /// and outputs exchanged.
 pub fn turned(cx: &mut LowerCx, weights: BufferId, g: &Geometry) -> BufferId {
     let taps = g.window.kernel[0] * g.window.kernel[1];
-    cx.packed(weights, Turned { taps, inputs: g.channels, outputs: g.outputs })
+    let wide = cx.target.lanes == Ty::ROW;
+    cx.packed(weights, Turned { taps, inputs: g.channels, outputs: g.outputs, wide })
 }
 
 /// `[taps][inputs][outputs]` as `[taps, the last first][outputs][inputs]`.
@@ -41,6 +44,8 @@ struct Turned {
     taps: usize,
     inputs: usize,
     outputs: usize,
+    /// By vectors of 16 lanes.
+    wide: bool,
 }
 
 impl Display for Turned {
@@ -55,29 +60,73 @@ impl Packing for Turned {
     }
 
     fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel {
-        let &Turned { taps, inputs, outputs } = self;
-        let size = inputs * outputs;
+        let &Turned { taps, inputs, outputs, wide } = self;
+        let (size, blocks) = (inputs * outputs, outputs.div_ceil(ROW));
         let mut kernel = KernelBuilder::new(format!("turned_{taps}x{inputs}x{outputs}"));
         let from = kernel.buffer("w", Elem::F32, Access::Read);
         let to = kernel.buffer("turned", Elem::F32, Access::Write);
-        let name = format!("turn_{inputs}x{outputs}");
-        let micro_kernel = builder.micro_kernel(code(name, [inputs, outputs], |&[inputs, outputs], b| {
-            let w = b.pointer("w", Elem::F32, Access::Read);
-            let t = b.pointer("turned", Elem::F32, Access::Write);
-            b.repeat("o", outputs, &[], |b, o, _| {
-                b.repeat("i", inputs, &[], |b, i, _| {
-                    let at = |first, second| Index::default().plus(o, first).plus(i, second);
-                    let value = b.load(w, at(1, outputs as i64), 1);
-                    b.store(t, at(inputs as i64, 1), value);
-                    vec![]
-                });
-                vec![]
-            });
-        }));
-        kernel.parallel("tap", taps, |k, tap| {
+        kernel.parallel("t", taps * blocks, |k, t| {
+            let (tap, block) = (t.div(blocks), t.rem(blocks));
             let last = &tap * -1 + (taps - 1);
-            k.call(micro_kernel, [from.at(&tap * size), to.at(last * size)]);
+            piece(k, &block, outputs, ROW, |k, rows| {
+                let name = format!("turn_{inputs}x{rows}of{outputs}{}", if wide { "_v16" } else { "" });
+                let micro_kernel =
+                    builder.micro_kernel(code(name, ([inputs, outputs, rows], wide), |&(sizes, wide), b| match wide {
+                        true => in_blocks(b, sizes),
+                        false => one_by_one(b, sizes),
+                    }));
+                let (w, t) =
+                    (from.at(&tap * size + &block * ROW), to.at(last.clone() * size + &block * (ROW * inputs)));
+                k.call(micro_kernel, [w, t]);
+            });
         });
         kernel.finish()
     }
+}
+
+/// Rows of a result that an iteration makes.
+const ROW: usize = Ty::ROW as usize;
+
+/// `rows` rows of a tap's result, one element after the other: `(w, turned)`.
+fn one_by_one(b: &mut MicroKernelBuilder, [inputs, outputs, rows]: [usize; 3]) {
+    let (w, t) = operands(b);
+    b.repeat("o", rows, &[], |b, o, _| {
+        b.repeat("i", inputs, &[], |b, i, _| {
+            let at = |first, second| Index::default().plus(o, first).plus(i, second);
+            let value = b.load(w, at(1, outputs as i64), 1);
+            b.store(t, at(inputs as i64, 1), value);
+            vec![]
+        });
+        vec![]
+    });
+}
+
+/// The same in blocks of 16 inputs.
+fn in_blocks(b: &mut MicroKernelBuilder, [inputs, outputs, rows]: [usize; 3]) {
+    let (w, t) = operands(b);
+    let block = |b: &mut MicroKernelBuilder, [from, to]: [Index; 2], count: usize| {
+        let lines = (0..ROW).map(|r| match r < count {
+            true => b.load_partial(w, from.clone().offset((r * outputs) as i64), Ty::ROW, rows as u32),
+            false => b.f32(0.0, Ty::ROW),
+        });
+        let lines = lines.collect();
+        for (c, column) in diagonal(b, lines).into_iter().enumerate().take(rows) {
+            b.store_partial(t, to.clone().offset((c * inputs) as i64), column, count as u32);
+        }
+    };
+    let (full, rest) = (inputs / ROW, inputs % ROW);
+    if full > 0 {
+        b.repeat("i", full, &[], |b, i, _| {
+            let at = |step: usize| Index::default().plus(i, step as i64);
+            block(b, [at(ROW * outputs), at(ROW)], ROW);
+            vec![]
+        });
+    }
+    if rest > 0 {
+        block(b, [Index::from(full * ROW * outputs), Index::from(full * ROW)], rest);
+    }
+}
+
+fn operands(b: &mut MicroKernelBuilder) -> (Param, Param) {
+    (b.pointer("w", Elem::F32, Access::Read), b.pointer("turned", Elem::F32, Access::Write))
 }
