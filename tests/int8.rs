@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// Few channels, a whole chain, poolings of both kinds, rows that fill no tile, a linear layer behind `flatten`.
-const NETS: &[&str] = &[
+pub const NETS: &[&str] = &[
     "network a { input image: [3, 12, 12]
         image |> mlpconv(kernel = 5, pad = 2, channels = [40, 20, 24]) as b |> max_pool(kernel = 3, stride = 2)
             |> conv(channels = 70, kernel = 3, pad = 1) as c |> relu |> avg_pool(kernel = 3, stride = 2, pad = 1)
@@ -32,12 +32,12 @@ const NETS: &[&str] = &[
             |> relu |> flatten |> linear(features = 40) as e |> relu |> linear(features = 7) as f }",
 ];
 
-fn model(text: &str) -> Model {
+pub fn load(text: &str) -> Model {
     let (model, diagnostics) = front::load(text, "test", &[]);
     model.unwrap_or_else(|| panic!("{diagnostics:?}"))
 }
 
-fn fresh(model: &Model) -> BTreeMap<String, Tensor> {
+pub fn fresh(model: &Model) -> BTreeMap<String, Tensor> {
     let graph = &model.graph;
     let all = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
         Operator::Param(p) => {
@@ -52,7 +52,7 @@ fn fresh(model: &Model) -> BTreeMap<String, Tensor> {
 const IMAGES: usize = 9;
 const IMAGE: Image = Image { preparation: None, dtype: DType::F32 };
 
-fn images(model: &Model) -> Vec<f32> {
+pub fn images(model: &Model) -> Vec<f32> {
     let size = model.graph.ids().iter().find_map(|&id| match model.graph.op(id) {
         Operator::Input(input) => Some(input.dims.iter().product::<usize>()),
         _ => None,
@@ -62,7 +62,11 @@ fn images(model: &Model) -> Vec<f32> {
 }
 
 fn quantised(model: &Model, method: Method) -> (Network, Quantised) {
-    let mut network = Network::new(model, &fresh(model)).unwrap();
+    quantise(model, &fresh(model), method)
+}
+
+pub fn quantise(model: &Model, tensors: &BTreeMap<String, Tensor>, method: Method) -> (Network, Quantised) {
+    let mut network = Network::new(model, tensors).unwrap();
     let images = images(model);
     let feed = |engine: &mut dyn ninc_runtime::Engine,
                 names: &[&str],
@@ -107,7 +111,7 @@ fn targets() -> Vec<(String, Options)> {
 #[test]
 fn every_target_gives_the_same_bits() {
     for text in NETS {
-        let model = model(text);
+        let model = load(text);
         let (images, (network, quantised)) = (images(&model), quantised(&model, Method::MinMax));
         let float = scores(&network, None, &Options::default(), &images, IMAGES);
         let mut expected: Option<Vec<u32>> = None;
@@ -130,7 +134,7 @@ fn every_target_gives_the_same_bits() {
 /// Layers that are not named stay what they were, and a value that both kinds read is there in both forms.
 #[test]
 fn formats_may_be_mixed() {
-    let model = model(NETS[0]);
+    let model = load(NETS[0]);
     let (images, (network, _)) = (images(&model), quantised(&model, Method::Mse));
     let float = scores(&network, None, &Options::default(), &images, IMAGES);
     for name in network.layers() {
@@ -150,7 +154,7 @@ fn formats_may_be_mixed() {
 fn products_fit_the_registers() {
     use ninc::back::x86::{Features, emit};
     for text in NETS {
-        let model = model(text);
+        let model = load(text);
         let (network, quantised) = quantised(&model, Method::MinMax);
         for (isa, vnni) in [(Isa::Avx2, false), (Isa::Avx2, true), (Isa::Avx512, false), (Isa::Avx512, true)] {
             let target = Target::portable(true).with_vectors(isa).with_cpu(|cpu| cpu.vnni = vnni);

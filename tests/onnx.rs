@@ -2,6 +2,7 @@
 
 mod export;
 mod faults;
+mod int8;
 
 use crate::cli::{Place, texts};
 use ninc_runtime::npy;

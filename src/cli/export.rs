@@ -12,8 +12,10 @@ use ninc::io::onnx::{self, Export};
 use ninc::model::Model;
 use ninc::pipeline;
 use ninc::prepare;
+use ninc::quantize::coded::{self, Coded};
 use ninc::types::DType;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::formats::{Formats, LayerFormat};
 use ninc_runtime::spec::{Prepare, Resize};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
@@ -60,14 +62,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         return Err(usage(format!("--opset {} is not written", args.opset), format!("{first} to {last} are")));
     }
     let mut weights = args.renames.read_if_any(path.as_ref())?;
-    if weights.formats.is_some() {
-        let file = path.as_ref().unwrap_or(&args.file).display();
-        return Err(usage(
-            format!("{file} is quantised, which is not exported"),
-            "export the float weights it was made from",
-        ));
-    }
-    weights.check(&parameters(&pipeline::params(&model.graph)), path.as_ref().unwrap_or(&args.file))?;
+    let params = match &weights.formats {
+        Some(formats) => pipeline::params(&coded::graph(&model, formats)?),
+        None => pipeline::params(&model.graph),
+    };
+    weights.check(&parameters(&params), path.as_ref().unwrap_or(&args.file))?;
     if weights.preparation.is_none() {
         weights.preparation = match (args.with_preparation, model.data.as_ref()) {
             (true, _) => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
@@ -84,12 +83,21 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         (Some(_), false) => "takes prepared images",
         (None, _) => "takes numbers as they are",
     };
-    output::line(&format!("{}: {layers}, operator set {}; it {prepared}", args.out.display(), args.opset))
+    let formats = weights.formats.as_ref().map_or(String::new(), told);
+    output::line(&format!("{}: {layers}{formats}, operator set {}; it {prepared}", args.out.display(), args.opset))
+}
+
+/// Says how layers of quantised weights are written.
+fn told(formats: &Formats) -> String {
+    let count = |format| formats.layers.values().filter(|f| **f == format).count();
+    let bf16 = match count(LayerFormat::Bf16) {
+        0 => String::new(),
+        count => format!(", {count} of bf16 as floats"),
+    };
+    format!(", {} of int8{bf16}", count(LayerFormat::Int8))
 }
 
 fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {
-    let mut graph: Graph = model.graph.clone();
-    let mut tensors = weights.tensors.clone();
     let mut metadata = Vec::new();
     let json = |names: &[String]| serde_json::to_string(names).unwrap_or_default();
     let classes = if weights.classes.is_empty() { builtin(model) } else { weights.classes.clone() };
@@ -98,8 +106,6 @@ fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {
     }
     if let Some(preparation) = &weights.preparation {
         if args.with_preparation {
-            prepare::join(&mut graph, preparation.form(), DType::F32).map_err(|e| Error::new(e.to_string()))?;
-            tensors.extend(preparation.tensors());
             metadata.push((foreign::PREPARE.into(), "none".into()));
         } else if let Some(list) = list(preparation) {
             metadata.push((foreign::PREPARE.into(), list));
@@ -111,8 +117,19 @@ fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {
         let help = "`prepare` in the model's `data` says how images are prepared";
         return Err(usage("--with-preparation: neither the weights nor the model have one", help));
     }
-    let export = Export { model, graph: &graph, tensors: &tensors, opset: args.opset, metadata };
-    onnx::export(&export).map_err(|e| Failure::Error(Error::new(e.to_string())))
+    let inside = weights.preparation.as_ref().filter(|_| args.with_preparation);
+    let join = |graph: &mut Graph| inside.map_or(Ok(()), |inside| prepare::join(graph, inside.form(), DType::F32));
+    let mut tensors = weights.tensors.clone();
+    tensors.extend(inside.iter().flat_map(|inside| inside.tensors()));
+    let written = |export: Export| onnx::export(&export).map_err(|e| Failure::Error(Error::new(e.to_string())));
+    if let Some(formats) = &weights.formats {
+        let coded = Coded::new(model, formats, &tensors, join)?;
+        let (graph, tensors) = (&coded.graph, &coded.tensors);
+        return written(Export { model, graph, tensors, coded: Some(&coded), opset: args.opset, metadata });
+    }
+    let mut graph = model.graph.clone();
+    join(&mut graph).map_err(|e| e.of("prepare"))?;
+    written(Export { model, graph: &graph, tensors: &tensors, coded: None, opset: args.opset, metadata })
 }
 
 /// The preparation as the language writes it, where its numbers are few.

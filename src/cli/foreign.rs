@@ -11,8 +11,10 @@ use ninc::io::error::{ImportError, Refusal};
 use ninc::io::onnx;
 use ninc::io::torch::{self, StateDict, TorchError};
 use ninc::model::Model;
+use ninc::quantize::imported;
 use ninc_runtime::data::files;
 use ninc_runtime::foreign::recognise;
+use ninc_runtime::formats::Formats;
 use ninc_runtime::store;
 use ninc_runtime::weights::{Weights, few};
 use ninc_runtime::{Error, Tensor};
@@ -68,6 +70,8 @@ pub struct Foreign {
     pub tensors: BTreeMap<String, Tensor>,
     /// The names of its classes, where they are known.
     pub classes: Vec<String>,
+    /// Formats of its layers, where some multiply bytes.
+    pub formats: Option<Formats>,
     /// Whether it is said that numbers are taken as they are.
     pub unprepared: bool,
 }
@@ -190,7 +194,8 @@ pub fn weights(path: &Path) -> Done<Weights> {
         return Err(error.with_help("they are in a file beside it: `--weights NAME.caffemodel`").into());
     }
     let foreign = read(path, &ForeignOptions::default())?;
-    Ok(Weights { tensors: foreign.tensors.clone(), classes: foreign.classes.clone(), ..Weights::default() })
+    let (tensors, classes, formats) = (foreign.tensors.clone(), foreign.classes.clone(), foreign.formats.clone());
+    Ok(Weights { tensors, classes, formats, ..Weights::default() })
 }
 
 fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
@@ -214,7 +219,25 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
     let resize = resize.filter(|_| pictures);
     let text = text(path, &imported, prepare.as_deref(), resize, pictures);
     let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
-    Ok(Foreign { text, tensors: imported.written.tensors, classes, unprepared })
+    let mut tensors = imported.written.tensors;
+    let formats = match front::load(&text, "", &[]).0 {
+        Some(model) if imported.written.quantised > 0 => {
+            imported::formats(&model, &mut tensors, &imported.written.stated)?
+        }
+        _ => None,
+    };
+    note_floats(path, imported.written.quantised, formats.as_ref());
+    Ok(Foreign { text, tensors, classes, formats, unprepared })
+}
+
+/// Says where a quantised network is computed in floats.
+fn note_floats(path: &Path, quantised: usize, formats: Option<&Formats>) {
+    let whole = formats.map_or(0, |formats| formats.layers.len());
+    if whole < quantised {
+        let layers = format!("{} of its {}", quantised - whole, output::counted(quantised, "quantised layer"));
+        let what = "are computed in floats, with the ReLU that the lower end of bytes is";
+        output::note_once(&format!("note: {}: {layers} {what}", path.display()));
+    }
 }
 
 /// The whole model file.

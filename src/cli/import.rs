@@ -55,12 +55,13 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         write_atomically(&args.out, read.text.as_bytes(), &System)?;
         return output::line(&format!("{}: {layers}; its weights are for a training to find", args.out.display()));
     };
-    let classes = read.classes.clone();
-    let made = Weights { model: model.name.clone(), tensors, classes, preparation, ..Weights::default() };
+    let (classes, formats) = (read.classes.clone(), read.formats.clone());
+    let made = Weights { model: model.name.clone(), tensors, classes, preparation, formats, ..Weights::default() };
     made.write(&weights, &System)?;
     write_atomically(&args.out, read.text.as_bytes(), &System)?;
     let tensors = output::counted(made.tensors.len(), "tensor");
-    output::line(&format!("{}: {layers}; {}: {tensors}", args.out.display(), weights.display()))
+    let int8 = made.formats.map_or(String::new(), |formats| format!(", {} of int8", formats.layers.len()));
+    output::line(&format!("{}: {layers}{int8}; {}: {tensors}", args.out.display(), weights.display()))
 }
 
 /// The network's tensors: those in its file and, of Caffe, those beside it; `None` where nobody gives them.

@@ -107,7 +107,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Ok((of_text, program))
     };
     let (weights, made) = match &weights_path {
-        Some(path) if foreign::is_foreign(path) => (foreign::any_weights(path)?, work(None, None)),
+        Some(path) if foreign::is_foreign(path) => {
+            let weights = foreign::any_weights(path)?;
+            let made = work(None, weights.formats.as_ref());
+            (weights, made)
+        }
         Some(path) => Weights::read_beside(path, work)?,
         None => (Weights::default(), work(None, None)),
     };

@@ -66,7 +66,7 @@ fn layer(graph: &Graph, id: NodeId) -> Option<Layer> {
         }
         _ => return None,
     };
-    let name = weight_name(graph, w)?.strip_suffix(".weight")?.to_string();
+    let name = stem(graph, w)?.to_string();
     let relu = match graph.users(id).as_slice() {
         &[user] => match graph.op(user) {
             Operator::Activation(a) => a.function.limits().filter(|[low, _]| *low == Some(0.0)).map(|_| user),
@@ -76,6 +76,11 @@ fn layer(graph: &Graph, id: NodeId) -> Option<Layer> {
     };
     let fits = graph.ty(x).batched && weight[1..].iter().product::<usize>() < MOST_TERMS;
     fits.then_some(Layer { name, id, image, weight, window, relu })
+}
+
+/// The name of the layer whose weights these are.
+pub fn stem(graph: &Graph, weights: NodeId) -> Option<&str> {
+    weight_name(graph, weights)?.strip_suffix(".weight")
 }
 
 /// The parameter that the value is made of.
@@ -114,6 +119,18 @@ pub fn values(graph: &Graph, int8: &[Layer]) -> Vec<(String, NodeId)> {
     values
 }
 
+/// The values of bytes that formats state: those above, and results that are rounded whoever reads them.
+pub fn stated(graph: &Graph, int8: &[Layer], formats: &Formats) -> Vec<(String, NodeId)> {
+    let mut values = values(graph, int8);
+    let outputs = int8.iter().map(|layer| (format!("{}.output", layer.name), layer.output()));
+    for (name, id) in outputs.filter(|(name, _)| formats.zeros.contains_key(name)) {
+        if values.iter().all(|(_, other)| *other != id) {
+            values.push((name, id));
+        }
+    }
+    values
+}
+
 /// Gives the layers their formats.
 pub fn run(graph: &mut Graph, formats: &Formats) -> Result<(), PassError> {
     let all = layers(graph);
@@ -128,7 +145,7 @@ pub fn run(graph: &mut Graph, formats: &Formats) -> Result<(), PassError> {
         round::factors(graph, layer.id, Format::Bf16)?;
     }
     let int8: Vec<Layer> = layers(graph).into_iter().filter(|layer| of(&layer, LayerFormat::Int8)).collect();
-    let values = values(graph, &int8);
+    let values = stated(graph, &int8, formats);
     let mut work = Work { graph, formats, values, bytes: HashMap::new(), scales: HashMap::new() };
     for layer in &int8 {
         work.layer(layer)?;

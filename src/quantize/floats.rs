@@ -13,7 +13,7 @@ pub fn floats(model: &Model, weights: Weights) -> Result<Weights> {
     let Some(formats) = &weights.formats else { return Ok(weights) };
     let graph = simplified(model)?;
     let int8: Vec<Layer> = quantize::layers(&graph).into_iter().filter(|layer| formats.is_int8(&layer.name)).collect();
-    let values = quantize::values(&graph, &int8);
+    let values = quantize::stated(&graph, &int8, formats);
     let mut tensors = weights.tensors.clone();
     for layer in &int8 {
         let from = quantize::source(&graph, layer.image);

@@ -1,7 +1,9 @@
 //! Weights of bytes from float weights: ranges of values from images, whole numbers for layers, and a network with them
 //! to try. What is measured decides; nothing is drawn at random, so equal files give equal weights.
 
+pub mod coded;
 pub mod floats;
+pub mod imported;
 pub mod ranges;
 pub mod tensors;
 

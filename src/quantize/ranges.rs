@@ -46,6 +46,11 @@ pub struct Coding {
     pub zero: u8,
 }
 
+impl Coding {
+    /// Bytes that stand for themselves.
+    pub const PLAIN: Coding = Coding { scale: 1.0, zero: 0 };
+}
+
 /// How often a value had which numbers. Ends come first, then the counts of a second look.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -186,7 +191,7 @@ impl Histogram {
 fn coding(low: f32, high: f32) -> Coding {
     let scale = (high - low) / 255.0;
     if !(scale > f32::MIN_POSITIVE) {
-        return Coding { scale: 1.0, zero: 0 };
+        return Coding::PLAIN;
     }
     Coding { scale, zero: (-low / scale).round_ties_even().clamp(0.0, 255.0) as u8 }
 }

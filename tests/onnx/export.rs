@@ -221,7 +221,7 @@ fn texts() -> Vec<String> {
 }
 
 fn exported(model: &Model, weights: &Weights, opset: i64) -> Vec<u8> {
-    let export = Export { model, graph: &model.graph, tensors: &weights.tensors, opset, metadata: vec![] };
+    let export = Export { model, graph: &model.graph, tensors: &weights.tensors, coded: None, opset, metadata: vec![] };
     onnx::export(&export).expect("exported")
 }
 

@@ -39,7 +39,9 @@ impl Sheet {
             layer.operands.iter_mut().filter(|o| **o == at).for_each(|o| *o = other);
         }
         self.outputs.iter_mut().filter(|(_, id)| *id == at).for_each(|(_, id)| *id = other);
-        let name = self.layers[at].name.take();
+        let (name, coding) = (self.layers[at].name.take(), self.layers[at].bytes.coding);
+        let kept = &mut self.layers[other].bytes.coding;
+        *kept = coding.or(*kept);
         let free = self.layers[other].name.is_none();
         if free && other != 0 {
             self.layers[other].name = name;
@@ -91,28 +93,21 @@ impl Sheet {
         }
         // They are constants of the file, which no training there changed.
         args = args.with("frozen", Arg::Bool(true));
-        let Layer { operands, name, dims, .. } = self.layers[at].clone();
+        let Layer { operands, name, dims, bytes, .. } = self.layers[at].clone();
         if image {
-            self.layers[at] = Layer { function: "conv", args, operands, name, block: None, params, dims };
+            self.layers[at] = Layer { function: "conv", args, operands, name, params, dims, bytes, ..Layer::default() };
             return;
         }
         // Features become an image of one pixel: three layers where one was.
         self.insert(at, 2);
         let pixel = vec![count, 1, 1];
         let shape = Args::default().with("shape", Arg::Ints(pixel.clone()));
-        let plain = |function, args, operand, dims| Layer {
-            function,
-            args,
-            operands: vec![operand],
-            name: None,
-            block: None,
-            params: BTreeMap::new(),
-            dims,
-        };
+        let plain =
+            |function, args, operand, dims| Layer { function, args, operands: vec![operand], dims, ..Layer::default() };
         self.layers[at] = plain("reshape", shape, operands[0], pixel.clone());
         self.layers[at + 1] =
-            Layer { function: "conv", args, operands: vec![at], name, block: None, params, dims: pixel };
-        self.layers[at + 2] = plain("flatten", Args::default(), at + 1, dims);
+            Layer { function: "conv", args, operands: vec![at], name, params, dims: pixel, ..Layer::default() };
+        self.layers[at + 2] = Layer { bytes, ..plain("flatten", Args::default(), at + 1, dims) };
     }
 
     /// Makes room for this number of layers before the one at `at`; what read that one reads the last of them.

@@ -1,6 +1,6 @@
 //! Chains of a convolution and 1x1 convolutions, each with its activation, put together as `mlpconv`.
 
-use super::{Arg, Args, Layer, LayerId, Sheet};
+use super::{Arg, Args, Bytes, Layer, LayerId, Sheet, WEIGHT};
 use std::collections::BTreeMap;
 
 /// Suffixes of an `mlpconv`'s tensors.
@@ -146,7 +146,10 @@ impl Sheet {
         }
         args = args.unless("last_activation", Arg::Word(last), Arg::Word("relu"));
         let mut params = BTreeMap::new();
+        let mut bytes = Bytes { coding: self.layers[self.end(stages)].bytes.coding, ..Bytes::default() };
         for (i, stage) in stages.iter().enumerate() {
+            let stated = self.layers[stage.product].bytes.products.get(WEIGHT);
+            bytes.products.extend(stated.map(|stated| (WEIGHTS[i], stated.clone())));
             let own = &self.layers[stage.product].params;
             own.get("weight").into_iter().for_each(|t| drop(params.insert(WEIGHTS[i], t.clone())));
             own.get("bias").into_iter().for_each(|t| drop(params.insert(BIASES[i], t.clone())));
@@ -154,6 +157,6 @@ impl Sheet {
         let name = first.block.clone().or_else(|| first.name.clone());
         let dims = self.layers[self.end(stages)].dims.clone();
         let operands = first.operands.clone();
-        Layer { function: "mlpconv", args, operands, name, block: None, params, dims }
+        Layer { function: "mlpconv", args, operands, name, block: None, params, dims, bytes }
     }
 }

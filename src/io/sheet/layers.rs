@@ -70,6 +70,6 @@ impl Sheet {
             _ => ("reshape", Args::default().with("shape", Arg::Ints(dims.to_vec()))),
         };
         let (operands, params) = (vec![source], BTreeMap::new());
-        self.add(Layer { function, args, operands, name: None, block: None, params, dims: dims.to_vec() })
+        self.add(Layer { function, args, operands, params, dims: dims.to_vec(), ..Layer::default() })
     }
 }

@@ -3,14 +3,17 @@
 
 mod affine;
 mod blocks;
+mod bytes;
 mod layers;
 mod names;
 mod settings;
 mod text;
 
+pub use bytes::{Bytes, WEIGHT};
 pub use layers::convolution;
 pub use names::identifier;
 
+use crate::quantize::imported::Stated;
 use ninc_runtime::Tensor;
 use std::collections::BTreeMap;
 
@@ -59,7 +62,7 @@ impl Args {
 }
 
 /// A layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
     /// The language's function; `input` for the input.
     pub function: &'static str,
@@ -75,6 +78,8 @@ pub struct Layer {
     pub params: BTreeMap<&'static str, Tensor>,
     /// Its shape, without the batch.
     pub dims: Vec<usize>,
+    /// What is bytes of it, in files of quantised networks.
+    pub bytes: Bytes,
 }
 
 /// A network.
@@ -86,6 +91,8 @@ pub struct Sheet {
     pub layers: Vec<Layer>,
     /// Its results by name.
     pub outputs: Vec<(String, LayerId)>,
+    /// How many layers a file has with weights of whole numbers.
+    pub quantised: usize,
 }
 
 /// A model's text, with the tensors by their names in it.
@@ -95,6 +102,10 @@ pub struct Written {
     pub text: String,
     /// Its tensors.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Layers whose weights are whole numbers that stand for these tensors, by name.
+    pub stated: BTreeMap<String, Stated>,
+    /// How many layers the file has with weights of whole numbers.
+    pub quantised: usize,
 }
 
 impl Sheet {
@@ -111,6 +122,7 @@ impl Sheet {
         self.affines();
         self.computed();
         self.live();
+        self.codings();
         self.chains(join);
         self.live();
         text::write(self)
@@ -123,8 +135,7 @@ impl Sheet {
         }
         let dims = self.layers[0].dims.clone();
         let args = Args::default().with("shape", Arg::Ints(dims.clone()));
-        let (params, operands) = (BTreeMap::new(), vec![0]);
-        let same = self.add(Layer { function: "reshape", args, operands, name: None, block: None, params, dims });
+        let same = self.add(Layer { function: "reshape", args, operands: vec![0], dims, ..Layer::default() });
         self.outputs.iter_mut().filter(|(_, id)| *id == 0).for_each(|(_, id)| *id = same);
     }
 

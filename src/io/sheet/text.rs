@@ -1,7 +1,7 @@
 //! A network's text: one pipeline where values flow one after the other, `let` where a value has several users.
 
 use super::names::{Names, names};
-use super::{Arg, Args, Layer, LayerId, Sheet, Written};
+use super::{Arg, Args, Layer, LayerId, Sheet, WEIGHT, Written};
 use std::fmt::Write;
 
 /// Layers that begin a statement of their own: those with several users, results beside others, and operands of layers
@@ -68,10 +68,15 @@ pub fn write(mut sheet: Sheet) -> Written {
         }
     }
     text += "}\n";
+    let products = sheet.layers.iter().zip(&names.full).flat_map(|(layer, name)| {
+        let stem = move |weight: &str| format!("{name}.{weight}").trim_end_matches(WEIGHT).trim_end_matches('.').into();
+        layer.bytes.products.iter().map(move |(weight, stated)| (stem(weight), stated.clone()))
+    });
+    let stated = products.collect();
     let tensors = sheet.layers.iter_mut().zip(&names.full).flat_map(|(layer, name)| {
         std::mem::take(&mut layer.params).into_iter().map(move |(suffix, tensor)| (format!("{name}.{suffix}"), tensor))
     });
-    Written { text, tensors: tensors.collect() }
+    Written { text, tensors: tensors.collect(), stated, quantised: sheet.quantised }
 }
 
 fn pipeline(sheet: &Sheet, chain: &[LayerId], names: &Names) -> String {

@@ -244,7 +244,7 @@ impl Map<'_> {
         dims: Vec<usize>,
     ) -> LayerId {
         let params: BTreeMap<&'static str, Tensor> = BTreeMap::new();
-        self.sheet.add(sheet::Layer { function, args, operands, name, block: None, params, dims })
+        self.sheet.add(sheet::Layer { function, args, operands, name, params, dims, ..sheet::Layer::default() })
     }
 
     /// Adds a layer that takes each element for itself, or each channel.

@@ -52,6 +52,7 @@ impl Map<'_> {
         let name = names::of_weights(self.net, node, node.input(1));
         let dims = vec![outputs, window.size[0], window.size[1]];
         let layer = self.weighted(name, function, args, vec![layer], dims, params);
+        self.state(node, layer, 0);
         if node.doc == "mlpconv" {
             let stem = node.name.rsplit_once('.').map_or("", |(stem, _)| stem);
             self.sheet.layers[layer].block = crate::io::sheet::identifier(stem);

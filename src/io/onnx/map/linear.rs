@@ -32,6 +32,9 @@ impl Map<'_> {
             if fits { Ok(wide.collect()) } else { Err(format!("its bias is {:?} for {outputs} features", bias.dims)) }
         });
         let made = self.product_of(node, &x, (matrix, inputs, outputs), bias.transpose()?)?;
+        if alpha == 1.0 && beta == 1.0 {
+            self.state(node, made.layer, if transposed { 0 } else { 1 });
+        }
         if let Some(rate) = rate {
             let layer = &mut self.sheet.layers[made.layer];
             layer.function = "drop_connect";
@@ -50,7 +53,9 @@ impl Map<'_> {
         }
         let matrix = turned(&weights.as_floats(), rows, columns);
         if x.image().len() < 2 {
-            return self.product_of(node, &x, (matrix, rows, columns), None);
+            let made = self.product_of(node, &x, (matrix, rows, columns), None)?;
+            self.state(node, made.layer, weights.dims.len() - 1);
+            return Ok(made);
         }
         // The last axis of an image with its channels last: a 1x1 convolution.
         let last = x.shape.len() - 1;
@@ -70,6 +75,7 @@ impl Map<'_> {
         let name = names::of_weights(self.net, node, node.input(1));
         let params = vec![("weight", tensor(&[columns, rows, 1, 1], matrix))];
         let layer = self.weighted(name, "cccp", args, vec![operand], vec![columns, dims[1], dims[2]], params);
+        self.state(node, layer, weights.dims.len() - 1);
         Ok(x.with_channels(layer, last, columns))
     }
 

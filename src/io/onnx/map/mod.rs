@@ -4,6 +4,7 @@
 mod activation;
 mod affine;
 mod arithmetic;
+mod bytes;
 mod concat;
 mod conv;
 mod images;
@@ -77,6 +78,8 @@ struct Map<'n> {
     values: HashMap<&'n str, Value>,
     /// For constants with numbers that depend on the number of images: how each of their numbers does.
     marks: HashMap<&'n str, Rc<Const>>,
+    /// What is known of bytes.
+    bytes: bytes::Known<'n>,
     /// The node that makes each value.
     makers: HashMap<&'n str, usize>,
     /// Uses of each value; the graph's results count.
@@ -148,8 +151,8 @@ impl<'n> Map<'n> {
         let values = net.constants.iter().map(|(name, c)| (name.as_str(), Value::Const(c.clone()))).collect();
         let sheet = Sheet { name: names::network(net, file), ..Sheet::default() };
         let limit = SPARE + 8 * net.constants.values().map(|c| c.len()).sum::<usize>();
-        let (marks, reasons) = (HashMap::new(), BTreeMap::new());
-        Map { net, sheet, values, marks, makers, uses, reasons, made: 0, limit, too_large: false }
+        let (marks, reasons, bytes) = (HashMap::new(), BTreeMap::new(), bytes::Known::default());
+        Map { net, sheet, values, marks, bytes, makers, uses, reasons, made: 0, limit, too_large: false }
     }
 
     /// Is a result of the node beyond the first `count` used?
@@ -202,16 +205,7 @@ impl<'n> Map<'n> {
         let (dims, view) = self.lying(&port.name, &shape);
         let told = names::value(&port.name).filter(|name| !name.starts_with("input"));
         let name = Some(told.unwrap_or_else(|| "image".into()));
-        let layer = Layer {
-            function: "input",
-            args: Args::default(),
-            operands: vec![],
-            name,
-            block: None,
-            params: BTreeMap::new(),
-            dims,
-        };
-        self.sheet.add(layer);
+        self.sheet.add(Layer { function: "input", name, dims, ..Layer::default() });
         self.values.insert(&port.name, Value::View(view));
         Ok(())
     }
@@ -267,6 +261,7 @@ impl<'n> Map<'n> {
             .collect();
         if let Some(constants) = constants {
             let made = self.folded(node, &constants)?;
+            self.whole(node, &constants, &made);
             self.made += made.iter().map(Const::len).sum::<usize>();
             return Ok(made.into_iter().map(|c| Value::Const(Rc::new(c))).collect());
         }
@@ -279,6 +274,9 @@ impl<'n> Map<'n> {
         let mut outputs = Vec::new();
         for port in &self.net.outputs {
             match self.values.get(port.name.as_str()).cloned() {
+                Some(Value::View(_)) if self.bytes.is_bytes(&port.name) => {
+                    wrong.push(self.about(&port.name, "its result is bytes".into()));
+                }
                 Some(Value::View(view)) => match self.result(&view) {
                     Ok(id) => outputs.push((port.name.clone(), id)),
                     Err(Reason::Own(reason)) => wrong.push(self.about(&port.name, reason)),
@@ -390,7 +388,7 @@ impl<'n> Map<'n> {
         self.too_large |= elements.is_none_or(|n| n > super::read::tensor::MOST);
         self.made += params.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>();
         let params = params.into_iter().collect();
-        self.sheet.add(Layer { function, args, operands, name, block: None, params, dims })
+        self.sheet.add(Layer { function, args, operands, name, params, dims, ..Layer::default() })
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Map, Mapped, Value};
 use crate::io::sheet::{Arg, Layer};
 
 /// Operators that are translated, whatever their operands are.
-const KNOWN: [&str; 66] = [
+const KNOWN: [&str; 67] = [
     "Abs",
     "Add",
     "AveragePool",
@@ -49,6 +49,7 @@ const KNOWN: [&str; 66] = [
     "PRelu",
     "Pad",
     "Pow",
+    "QuantizeLinear",
     "Range",
     "ReduceMax",
     "ReduceMean",
@@ -107,6 +108,7 @@ impl<'n> Map<'n> {
         if !known(node) {
             return Err(unknown(node).into());
         }
+        self.refuse_bytes(node)?;
         let view = match node.op.as_str() {
             "Shape" | "Size" | "If" | "Split" => return self.special(node),
             "Identity" | "Dropout" | "Cast" | "CastLike" => self.unchanged(node)?,
@@ -127,8 +129,11 @@ impl<'n> Map<'n> {
             "Slice" | "Gather" => self.slice(node)?,
             "Resize" => self.resize(node)?,
             "PRelu" => self.prelu(node)?,
+            "QuantizeLinear" => self.quantize(node)?,
+            "DequantizeLinear" => self.dequantize(node)?,
             _ => self.activation(node)?,
         };
+        self.keep_bytes(node);
         Ok(vec![Value::View(view)])
     }
 }

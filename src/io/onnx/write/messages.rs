@@ -34,6 +34,21 @@ pub fn ints(name: &str, data: &[i64]) -> TensorProto {
     }
 }
 
+/// A tensor of whole numbers of one of the types that layers of bytes have.
+pub fn whole(name: &str, dims: &[usize], kind: DataType, data: &[i32]) -> TensorProto {
+    let bytes: Vec<u8> = match kind {
+        DataType::Int32 => data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        _ => data.iter().map(|&v| v as u8).collect(),
+    };
+    TensorProto {
+        name: Some(name.into()),
+        dims: dims.iter().map(|&d| d as i64).collect(),
+        data_type: Some(kind as i32),
+        raw_data: Some(bytes.into()),
+        ..TensorProto::default()
+    }
+}
+
 /// An input or a result of floats, for a batch of any size.
 pub fn port(name: &str, ty: &Type) -> ValueInfoProto {
     let dimension = |value| Dimension { value: Some(value), ..Dimension::default() };

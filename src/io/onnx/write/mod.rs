@@ -2,6 +2,7 @@
 //! a batch that is left open.
 
 mod blocks;
+mod coded;
 mod messages;
 mod nodes;
 
@@ -11,6 +12,7 @@ use super::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, String
 use crate::graph::{Graph, NodeId};
 use crate::model::Model;
 use crate::ops::Operator;
+use crate::quantize::coded::Coded;
 use messages::{floats, port};
 use ninc_runtime::Tensor;
 use prost::Message;
@@ -27,6 +29,8 @@ pub struct Export<'a> {
     pub graph: &'a Graph,
     /// Its tensors.
     pub tensors: &'a BTreeMap<String, Tensor>,
+    /// What of it is bytes, whose graph and tensors the above are.
+    pub coded: Option<&'a Coded>,
     /// The version of ONNX's operators.
     pub opset: i64,
     /// Texts of the file.
@@ -38,6 +42,8 @@ struct Writer<'a> {
     export: &'a Export<'a>,
     /// Names of values.
     names: HashMap<NodeId, String>,
+    /// Names of values that were rounded to bytes.
+    bytes: HashMap<NodeId, String>,
     /// The language's function of each layer's value.
     functions: HashMap<NodeId, &'a str>,
     nodes: Vec<NodeProto>,
@@ -52,7 +58,7 @@ pub fn export(export: &Export) -> Result<Vec<u8>, ExportError> {
         return Err(ExportError::Opset(export.opset));
     }
     let mut writer = Writer::new(export);
-    for id in needed(export.graph) {
+    for id in needed(export) {
         writer.node(id)?;
     }
     let (inputs, outputs) = writer.ports();
@@ -85,12 +91,15 @@ pub fn export(export: &Export) -> Result<Vec<u8>, ExportError> {
 }
 
 /// The values that results are made of, operands first.
-fn needed(graph: &Graph) -> Vec<NodeId> {
+fn needed(export: &Export) -> Vec<NodeId> {
+    let graph = export.graph;
     let mut open: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     while let Some(id) = open.pop() {
         if seen.insert(id) {
-            open.extend(graph.operands(id));
+            // Layers of bytes have their own weights.
+            let bytes = export.coded.is_some_and(|coded| coded.layer(id).is_some());
+            open.extend(graph.operands(id).iter().take(if bytes { 1 } else { usize::MAX }));
         }
     }
     graph.order().into_iter().filter(|id| seen.contains(id)).collect()
@@ -98,30 +107,20 @@ fn needed(graph: &Graph) -> Vec<NodeId> {
 
 impl<'a> Writer<'a> {
     fn new(export: &'a Export<'a>) -> Writer<'a> {
-        let graph = export.graph;
-        let mut names = HashMap::new();
-        for id in graph.ids() {
-            let own = match graph.op(id) {
-                Operator::Input(input) => Some(input.name.clone()),
-                Operator::Param(param) => Some(param.name.clone()),
-                _ => graph.node(id).name.clone(),
-            };
-            names.insert(id, own.unwrap_or_else(|| format!("value.{}", id.index())));
-        }
-        for layer in &export.model.layers {
-            if !matches!(graph.op(layer.value), Operator::Input(_)) {
-                names.insert(layer.value, layer.name.clone());
+        let (names, functions) = match export.coded {
+            Some(coded) => {
+                let names = coded::names(coded);
+                let functions = coded::functions(export, &coded.graph, &names);
+                (names, functions)
             }
-        }
-        // Prepared images would have the name of the input that they are made of.
-        let input = |id: &NodeId| matches!(graph.op(*id), Operator::Input(_));
-        let inputs: BTreeSet<String> = names.iter().filter(|(id, _)| input(id)).map(|(_, name)| name.clone()).collect();
-        let twice = names.iter_mut().filter(|(id, name)| !input(id) && inputs.contains(*name));
-        twice.for_each(|(_, name)| name.push_str(".prepared"));
-        let functions = export.model.layers.iter().map(|layer| (layer.value, layer.function.as_str())).collect();
-        Writer { export, names, functions, nodes: vec![], constants: vec![], known: BTreeSet::new() }
+            None => {
+                let functions = export.model.layers.iter().map(|l| (l.value, l.function.as_str())).collect();
+                (names(export), functions)
+            }
+        };
+        let (bytes, known) = (HashMap::new(), BTreeSet::new());
+        Writer { export, names, bytes, functions, nodes: vec![], constants: vec![], known }
     }
-
     fn graph(&self) -> &'a Graph {
         self.export.graph
     }
@@ -209,4 +208,29 @@ impl<'a> Writer<'a> {
             node.doc_string = Some(text.into());
         }
     }
+}
+
+/// Names the values of a network as its layers are.
+fn names(export: &Export) -> HashMap<NodeId, String> {
+    let graph = export.graph;
+    let mut names = HashMap::new();
+    for id in graph.ids() {
+        let own = match graph.op(id) {
+            Operator::Input(input) => Some(input.name.clone()),
+            Operator::Param(param) => Some(param.name.clone()),
+            _ => graph.node(id).name.clone(),
+        };
+        names.insert(id, own.unwrap_or_else(|| format!("value.{}", id.index())));
+    }
+    for layer in &export.model.layers {
+        if !matches!(graph.op(layer.value), Operator::Input(_)) {
+            names.insert(layer.value, layer.name.clone());
+        }
+    }
+    // Prepared images would have the name of the input that they are made of.
+    let input = |id: &NodeId| matches!(graph.op(*id), Operator::Input(_));
+    let inputs: BTreeSet<String> = names.iter().filter(|(id, _)| input(id)).map(|(_, name)| name.clone()).collect();
+    let twice = names.iter_mut().filter(|(id, name)| !input(id) && inputs.contains(*name));
+    twice.for_each(|(_, name)| name.push_str(".prepared"));
+    names
 }

@@ -22,34 +22,48 @@ pub fn windowed(window: &Window, image: [usize; 2], size: [usize; 2]) -> Vec<Att
 impl Writer<'_> {
     /// Writes the nodes of a value.
     pub(super) fn node(&mut self, id: NodeId) -> Result<(), ExportError> {
-        let graph = self.graph();
-        let (name, dims) = (self.name(id), graph.ty(id).dims.clone());
-        let operands: Vec<String> = graph.operands(id).iter().map(|&o| self.name(o)).collect();
+        let operands = self.operands(id)?;
         let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        self.node_on(id, &self.name(id), &operands)?;
+        self.rounded(id);
+        Ok(())
+    }
+
+    /// Writes a value's nodes under a name, on operands of these names.
+    pub(super) fn node_on(&mut self, id: NodeId, name: &str, operands: &[&str]) -> Result<(), ExportError> {
+        let graph = self.graph();
+        let dims = graph.ty(id).dims.clone();
         let first = graph.operands(id).first().map(|&o| graph.ty(o).dims.clone()).unwrap_or_default();
         let function = self.functions.get(&id).copied().unwrap_or_default();
-        let plain = |w: &mut Self, op: &str, attributes| drop(w.add(&name, op, &operands, &name, attributes));
+        let plain = |w: &mut Self, op: &str, attributes| drop(w.add(name, op, operands, name, attributes));
         match graph.op(id) {
             Operator::Input(_) => {}
             Operator::Param(_) => self.parameter(id)?,
+            Operator::Scale(op) => {
+                let factor = self.constant(&format!("{name}.factor"), &[], &[op.factor as f32]);
+                self.add(name, "Mul", &[operands[0], &factor], name, vec![]);
+            }
             Operator::Conv2d(op) => {
                 plain(self, "Conv", convolution(&op.window, op.groups));
-                if op.window == Window::ONE && op.groups == 1 {
+                if function == "mlpconv" || (op.window == Window::ONE && op.groups == 1) {
                     self.doc(function);
                 }
             }
-            Operator::MlpConv(op) => self.mlpconv(&name, op, &operands),
+            Operator::MlpConv(op) => self.mlpconv(name, op, operands),
             Operator::Linear(_) => plain(self, "Gemm", vec![int("transB", 1)]),
             Operator::DropConnect(op) => self.drop_connect(id, 1.0 - op.rate)?,
             Operator::LocalConv(_) => return Err(self.none(id, "its weights differ from place to place")),
-            Operator::Activation(op) => drop(self.activation(&name, op.function, operands[0], &name)),
-            Operator::Gelu(op) => self.gelu(&name, operands[0], op.approximate),
-            Operator::Silu(_) => {
-                let gate = self.add(&format!("{name}.gate"), "Sigmoid", &operands, &format!("{name}.gate"), vec![]);
-                self.add(&name, "Mul", &[operands[0], &gate], &name, vec![]);
+            Operator::Activation(op) => {
+                let label = self.label(id, name);
+                self.activation(&label, op.function, operands[0], name);
             }
-            Operator::Prelu(_) => self.prelu(&name, (operands[0], operands[1]), dims.len()),
-            Operator::Maxout(op) => self.maxout(&name, operands[0], op.pieces, &dims),
+            Operator::Gelu(op) => self.gelu(name, operands[0], op.approximate),
+            Operator::Silu(_) => {
+                let gate = self.add(&format!("{name}.gate"), "Sigmoid", operands, &format!("{name}.gate"), vec![]);
+                self.add(name, "Mul", &[operands[0], &gate], name, vec![]);
+            }
+            Operator::Prelu(_) => self.prelu(name, (operands[0], operands[1]), dims.len()),
+            Operator::Maxout(op) => self.maxout(name, operands[0], op.pieces, &dims),
             Operator::Softmax(_) => plain(self, "Softmax", vec![int("axis", 1)]),
             Operator::LogSoftmax(_) => plain(self, "LogSoftmax", vec![int("axis", 1)]),
             Operator::MaxPool(op) => {
@@ -62,14 +76,14 @@ impl Writer<'_> {
             }
             Operator::StochasticPool(op) => {
                 let own = windowed(&op.window, [first[1], first[2]], [dims[1], dims[2]]);
-                self.stochastic_pool(&name, operands[0], own);
+                self.stochastic_pool(name, operands[0], own);
             }
-            Operator::GlobalAvgPool(_) => self.global(&name, "GlobalAveragePool", operands[0]),
-            Operator::GlobalMaxPool(_) => self.global(&name, "GlobalMaxPool", operands[0]),
-            Operator::Dropout(op) => self.dropout(&name, operands[0], (op.rate, op.inverted)),
+            Operator::GlobalAvgPool(_) => self.global(name, "GlobalAveragePool", operands[0]),
+            Operator::GlobalMaxPool(_) => self.global(name, "GlobalMaxPool", operands[0]),
+            Operator::Dropout(op) => self.dropout(name, operands[0], (op.rate, op.inverted)),
             Operator::Lrn(op) => {
                 let numbers = [op.alpha, op.beta, op.k];
-                self.lrn(&name, operands[0], op.size, numbers, &dims);
+                self.lrn(name, operands[0], op.size, numbers, &dims);
             }
             Operator::BatchNorm(op) => {
                 plain(
@@ -81,37 +95,32 @@ impl Writer<'_> {
             Operator::Add(_) if self.part_of_sum(id) => {}
             Operator::Add(_) => {
                 let terms = self.terms(id);
-                let terms: Vec<String> =
-                    terms.into_iter().map(|term| self.broadcast(&name, term, dims.len())).collect();
+                let terms: Vec<String> = terms.into_iter().map(|term| self.broadcast(name, term, dims.len())).collect();
                 let terms: Vec<&str> = terms.iter().map(String::as_str).collect();
-                self.add(&name, if terms.len() > 2 { "Sum" } else { "Add" }, &terms, &name, vec![]);
+                self.add(name, if terms.len() > 2 { "Sum" } else { "Add" }, &terms, name, vec![]);
             }
             Operator::Mul(_) => {
                 let factors = graph.operands(id).to_vec();
-                let [a, b] = [0, 1].map(|i| self.broadcast(&name, factors[i], dims.len()));
-                self.add(&name, "Mul", &[&a, &b], &name, vec![]);
-            }
-            Operator::Scale(op) => {
-                let factor = self.constant(&format!("{name}.factor"), &[], &[op.factor as f32]);
-                self.add(&name, "Mul", &[operands[0], &factor], &name, vec![]);
+                let [a, b] = [0, 1].map(|i| self.broadcast(name, factors[i], dims.len()));
+                self.add(name, "Mul", &[&a, &b], name, vec![]);
             }
             Operator::Concat(_) => plain(self, "Concat", vec![int("axis", 1)]),
             Operator::Pad(op) => {
                 let sides = [0, 0, op.top, op.left, 0, 0, op.bottom, op.right].map(|side| side as i64);
                 let pads = self.ints(&format!("{name}.pads"), &sides);
                 let value = self.constant(&format!("{name}.value"), &[], &[op.value as f32]);
-                self.add(&name, "Pad", &[operands[0], &pads, &value], &name, vec![text("mode", "constant")]);
+                self.add(name, "Pad", &[operands[0], &pads, &value], name, vec![text("mode", "constant")]);
             }
             Operator::Reshape(_) => {
                 let target: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|&d| d as i64)).collect();
                 let shape = self.ints(&format!("{name}.shape"), &target);
-                self.add(&name, "Reshape", &[operands[0], &shape], &name, vec![]);
+                self.add(name, "Reshape", &[operands[0], &shape], name, vec![]);
             }
-            Operator::Pixelwise(op) => self.pixelwise(&name, op, &operands, first.len()),
+            Operator::Pixelwise(op) => self.pixelwise(name, op, operands, first.len()),
             Operator::GlobalContrast(_) => {
-                self.contrast(&name, (operands[0], operands[1]), first.len(), graph.ty(id).elements())
+                self.contrast(name, (operands[0], operands[1]), first.len(), graph.ty(id).elements())
             }
-            Operator::Fill(op) => drop(self.constant(&name, &op.dims, &vec![op.value as f32; graph.ty(id).elements()])),
+            Operator::Fill(op) => drop(self.constant(name, &op.dims, &vec![op.value as f32; graph.ty(id).elements()])),
             _ => return Err(self.none(id, "ONNX has no operator for it")),
         }
         Ok(())
@@ -165,7 +174,7 @@ impl Writer<'_> {
     }
 
     /// The error for a layer without a counterpart.
-    fn none(&self, id: NodeId, reason: &str) -> ExportError {
+    pub(super) fn none(&self, id: NodeId, reason: &str) -> ExportError {
         let operator = self.graph().op(id).name().to_string();
         ExportError::Operator { layer: self.name(id), operator, reason: reason.into() }
     }

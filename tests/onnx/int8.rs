@@ -1,0 +1,89 @@
+//! Quantised networks to ONNX and back: the same formats, whole numbers and bits. `tests/onnx/int8.py` measures on real
+//! data how often ONNX Runtime answers the same.
+
+use crate::int8::{NETS, fresh, images, load, quantise};
+use ninc::io::onnx::{self, Export};
+use ninc::model::Model;
+use ninc::pipeline::{self, Options};
+use ninc::quantize::Quantised;
+use ninc::quantize::coded::Coded;
+use ninc::quantize::imported;
+use ninc::quantize::ranges::Method;
+use ninc_runtime::formats::{Formats, LayerFormat};
+use ninc_runtime::weights::load as load_weights;
+use ninc_runtime::{Feed, Tensor};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Values that are read as bytes and as floats, means of bytes, normalisation and factors that fold into weights, a
+/// layer with groups, layers without bias.
+const MORE: [&str; 3] = [
+    "network c { input image: [4, 9, 9]
+        let a = image |> conv(channels = 6, kernel = 3, pad = 1, bias = false) |> batch_norm as norm |> relu
+        let p = a |> avg_pool(kernel = 2)  let q = p |> cccp(channels = 6) as q
+        let r = p |> max_pool(kernel = 2) |> cccp(channels = 3) as r |> relu |> global_avg_pool
+        concat(add(p, q) |> global_avg_pool |> linear(features = 5) as last, r) |> log_softmax }",
+    "network d { input image: [3, 12, 12]
+        image |> max_pool(kernel = 2) as pooled |> conv(channels = 8, kernel = 3) as first |> dropout(0.5, inverted = false)
+            |> conv(channels = 8, kernel = 1, groups = 4) as grouped |> relu |> cccp(channels = 4) as second |> relu
+            |> max_pool(kernel = 2) |> global_avg_pool |> softmax }",
+    "network e { input image: [12]
+        image |> linear(features = 9) as first |> relu |> linear(features = 4) as last |> log_softmax }",
+];
+
+fn written(model: &Model, quantised: &Quantised, opset: i64) -> Vec<u8> {
+    let coded = Coded::new(model, &quantised.formats, &quantised.tensors, |_| Ok(())).expect("coded");
+    let (graph, tensors) = (&coded.graph, &coded.tensors);
+    let export = Export { model, graph, tensors, coded: Some(&coded), opset, metadata: vec![] };
+    onnx::export(&export).expect("exported")
+}
+
+fn read(file: Vec<u8>) -> (Model, Quantised, String) {
+    let written = onnx::import(file, Path::new("net.onnx"), None).expect("imported").written;
+    let (model, mut tensors) = (load(&written.text), written.tensors);
+    let formats = imported::formats(&model, &mut tensors, &written.stated).expect("read");
+    (model, Quantised { formats: formats.unwrap_or_default(), tensors }, written.text)
+}
+
+/// Computes all results, whose names may be others.
+fn results(model: &Model, quantised: &Quantised, images: &[f32]) -> Vec<Tensor> {
+    let model = Model { formats: Some(quantised.formats.clone()), ..model.clone() };
+    let mut program = pipeline::inference(&model, &Options::default()).expect("compiled");
+    load_weights(&quantised.tensors, &mut *program.engine).expect("loaded");
+    let names: Vec<&str> = model.graph.outputs.iter().map(|(name, _)| name.as_str()).collect();
+    program.engine.run(9, &[("image", Feed::F32(images))], &names).expect("run")
+}
+
+#[test]
+fn quantised_networks_come_back_with_their_bits() {
+    for (i, text) in NETS.iter().chain(&MORE).enumerate() {
+        let model = load(text);
+        let (network, all) = quantise(&model, &fresh(&model), Method::MinMax);
+        let mut some = all.clone();
+        if let Some(first) = network.layers().into_iter().nth(i % 3) {
+            let layers = network.layers().into_iter().map(|name| {
+                let format = if name == first { LayerFormat::F32 } else { LayerFormat::Int8 };
+                (name, format)
+            });
+            some = network.quantised(&layers.collect(), Method::Mse).expect("quantised");
+        }
+        for quantised in [all, some] {
+            let file = written(&model, &quantised, [13, 17, 21][i % 3]);
+            let (again, back, again_text) = read(file);
+            let int8 = |formats: &Formats| -> Vec<String> {
+                formats.layers.keys().filter(|name| formats.is_int8(name)).cloned().collect()
+            };
+            assert_eq!(int8(&quantised.formats), int8(&back.formats), "{text}");
+            let stated = |name: &String| !back.formats.zeros.contains_key(name);
+            assert_eq!(quantised.formats.zeros.keys().find(|name| stated(name)), None, "{text}");
+            let whole = |tensors: &BTreeMap<String, Tensor>, name: &str| tensors.get(name).cloned();
+            for name in quantised.tensors.keys().filter(|name| quantised.formats.whole(name).is_some()) {
+                assert!(whole(&quantised.tensors, name) == whole(&back.tensors, name), "{text}: {name}");
+            }
+            let images = images(&model);
+            let (right, found) = (results(&model, &quantised, &images), results(&again, &back, &images));
+            let apart = right[0].data.iter().zip(&found[0].data).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+            assert!(right == found, "{text}: {apart:e} apart in {again_text}");
+        }
+    }
+}
