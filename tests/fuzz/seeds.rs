@@ -73,7 +73,7 @@ fn networks() -> Vec<Vec<u8>> {
         };
         let tensors = model.graph.ids().into_iter().filter_map(parameter).collect();
         let (graph, metadata) = (&model.graph, vec![("classes".into(), "[]".into())]);
-        let export = Export { model: &model, graph, tensors: &tensors, opset, metadata };
+        let export = Export { model: &model, graph, tensors: &tensors, coded: None, opset, metadata };
         seeds.push(export_onnx(&export).expect("exported"));
     }
     seeds
