@@ -14,7 +14,7 @@ use ninc_runtime::spec::{Length, Recipe};
 use ninc_runtime::train::schedule::{Clock, Hyper, Plateau, hyper};
 use ninc_runtime::train::step_inputs::StepInputs;
 use ninc_runtime::train::whiten;
-use ninc_runtime::{Feed, Tensor};
+use ninc_runtime::{Feed, Tensor, npy};
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -176,6 +176,63 @@ fn what_is_frozen_after_some_epochs_stays() {
     }
 }
 
+/// The product of two matrices; `depth` are the columns of the first.
+fn times(a: &[f64], b: &[f64], depth: usize) -> Vec<f64> {
+    let columns = b.len() / depth;
+    let cell = |i: usize| (0..depth).map(|k| a[i / columns * depth + k] * b[k * columns + i % columns]).sum();
+    (0..a.len() / depth * columns).map(cell).collect()
+}
+
+/// Three steps of Newton–Schulz's iteration from `x` over its norm.
+fn alike(x: &[f64], rows: usize) -> Vec<f64> {
+    let (norm, columns) = (x.iter().map(|v| v * v).sum::<f64>().sqrt() + 1e-7, x.len() / rows);
+    let mut x: Vec<f64> = x.iter().map(|v| v / norm).collect();
+    for _ in 0..3 {
+        let turned: Vec<f64> = (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
+        let a = times(&x, &turned, columns);
+        let square = times(&a, &a, rows);
+        let b: Vec<f64> = a.iter().zip(&square).map(|(a, square)| -4.775 * a + 2.0315 * square).collect();
+        x = x.iter().zip(times(&b, &x, rows)).map(|(x, bx)| 3.4445 * x + bx).collect();
+    }
+    x
+}
+
+/// Muon's formula in float64, from the gradients that a plain training at the same place shows; what is not the weight
+/// of a convolution goes by `optimizer`.
+#[test]
+fn muon_is_its_formula() {
+    let muon = "convolutions = muon(rate = 0.05, momentum = 0.6, steps = 3, decay = 0.1, unit = true)";
+    let sgd = "optimizer = sgd(rate = 2)  epochs = 4";
+    for device in [Device::Cpu, Device::Interp] {
+        let mut found = Trained::new(&load(LAYERS, &format!("{sgd}  {muon}")), device.clone());
+        let mut plain = Trained::new(&load(LAYERS, sgd), device);
+        let mut velocities = [vec![0.0; 6 * 27], vec![0.0; 5 * 6]];
+        for step in 0..2 {
+            let before = found.values();
+            for p in plain.program.params.clone() {
+                let tensor = Tensor { dims: p.dims, data: before[&p.name].clone() };
+                plain.program.engine.write(&p.name, &tensor).expect("a parameter");
+            }
+            found.step();
+            plain.step();
+            let (values, sgd) = (found.values(), plain.values());
+            for name in ["c1.bias", "c2.bias", "norm.bias", "norm.running_mean"] {
+                assert_eq!(values[name], sgd[name], "{name}");
+            }
+            for ((name, rows), v) in [("c1.weight", 6), ("c2.weight", 5)].into_iter().zip(&mut velocities) {
+                let w: Vec<f64> = before[name].iter().map(|&w| f64::from(w)).collect();
+                let g: Vec<f64> = w.iter().zip(&sgd[name]).map(|(w, next)| (w - f64::from(*next)) / 2.0).collect();
+                v.iter_mut().zip(&g).for_each(|(v, g)| *v = 0.6 * *v + g);
+                let ahead: Vec<f64> = v.iter().zip(&g).map(|(v, g)| g + 0.6 * v).collect();
+                let unit = (rows as f64).sqrt() / w.iter().map(|w| w * w).sum::<f64>().sqrt();
+                let next = |(w, x): (&f64, f64)| (unit * w - 0.05 * (x + 0.1 * unit * w)) as f32;
+                let right: Vec<f32> = w.iter().zip(alike(&ahead, rows)).map(next).collect();
+                near(&values[name], &right, &format!("step {step}, {name}"));
+            }
+        }
+    }
+}
+
 /// `numpy.linalg.eigh` of the second moments of all patches of 2 x 2, of these images.
 #[test]
 fn whitening_filters_are_numpys() {
@@ -239,6 +296,7 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
         schedule = triangle(peak = 0.2, start = 0.2, end = 0.1)
         groups = [group(\"norm.bias\", rate = 64, decay = 1/64), group(\"white.bias\", freeze_after = 1)]
         lookahead = ema(every = 5, decay = 0.95, power = 3)
+        convolutions = muon(rate = 0.05)
         precision = bf16
         batch = 100
         epochs = 2.1
@@ -255,4 +313,47 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
     assert_ne!(train("wide", &["--precision", "f32"]), whole);
     let kept = place.path("whole/tiny.step-00000011.checkpoint");
     assert_eq!(train("whole", &[&format!("--resume={}", kept.display())]), whole);
+}
+
+/// The mean of the logarithms of what the network answers to each view by itself, as `numpy.pad(…, "reflect")` makes them.
+#[test]
+fn answers_from_several_views_are_those_of_each_view() {
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--steps", "8"]);
+    let set = ninc_runtime::data::digits::load().expect("embedded").test;
+    let mut images = vec![0.0; 5 * 64];
+    images.chunks_exact_mut(64).enumerate().for_each(|(i, image)| set.copy(i, image).expect("in memory"));
+    // What lies outside is mirrored at the border: pixel -1 is pixel 1, pixel 8 is pixel 6.
+    let inside = |at: isize| (if at > 7 { 14 - at } else { at.abs() }) as usize;
+    let view = |by: isize, mirrored: bool| -> Vec<f32> {
+        let pixel = |image: usize, y: isize, x: isize| images[image * 64 + inside(y - by) * 8 + inside(x - by)];
+        let place = |i: usize| (i / 64, (i / 8 % 8) as isize, if mirrored { 7 - i % 8 } else { i % 8 } as isize);
+        (0..images.len()).map(|i| place(i)).map(|(image, y, x)| pixel(image, y, x)).collect()
+    };
+    let answers = |data: Vec<f32>, more: &[&str]| {
+        let array = npy::to_bytes(&Tensor { dims: vec![5, 1, 8, 8], data });
+        fs::write(place.path("in.npy"), array).expect("written");
+        place.good(&[&["run", "tiny.nin", "in.npy", "--output", "out.npy"][..], more].concat());
+        npy::array(&place.path("out.npy")).expect("an array").floats()
+    };
+    let both: [(isize, bool, f64); 6] =
+        [(0, false, 2.0), (0, true, 2.0), (1, false, 1.0), (1, true, 1.0), (-1, false, 1.0), (-1, true, 1.0)];
+    for (views, option) in [(&both[..2], "flip"), (&both[..], "flip,shift")] {
+        let all: f64 = views.iter().map(|(_, _, weight)| weight).sum();
+        let mut means = vec![0.0; 50];
+        for &(by, mirrored, weight) in views {
+            let found = answers(view(by, mirrored), &[]);
+            means.iter_mut().zip(found).for_each(|(mean, p)| *mean += weight / all * f64::from(p).ln());
+        }
+        let found = answers(images.clone(), &["--tta", option]);
+        for (found, means) in found.chunks_exact(10).zip(means.chunks_exact(10)) {
+            let sum: f64 = means.iter().map(|mean| mean.exp()).sum();
+            let right: Vec<f32> = means.iter().map(|mean| (mean.exp() / sum) as f32).collect();
+            assert!(found.iter().zip(&right).all(|(a, b)| (a - b).abs() < 1e-5), "{option}: {found:?} {right:?}");
+        }
+        assert!(found != answers(images.clone(), &[]));
+    }
+    assert!(place.good(&["eval", "tiny.nin", "--tta", "flip"]).contains("2 (flip)"));
+    assert!(place.good(&["eval", "tiny.nin", "--tta", "flip,shift", "--json"]).contains("6 (flip, shift)"));
+    assert!(!place.good(&["eval", "tiny.nin"]).contains("views"));
 }

@@ -396,6 +396,7 @@ pub fn recipe(number: usize) -> Recipe {
         ramp: None,
         balance: false,
         class_weights: None,
+        convolutions: None,
         lookahead: None,
         groups: vec![],
         precision: None,

@@ -121,6 +121,8 @@ pub enum Hyper {
     Step,
     /// Bound on the norm of all gradients.
     Clip,
+    /// The learning rate of convolutions' weights, where they have an optimiser of their own.
+    ConvolutionRate,
     /// Epochs that are done, fractions included.
     Epochs,
     /// Look-ahead: weight of the weights in their average; 0 in steps without one.
@@ -131,7 +133,7 @@ pub enum Hyper {
 
 impl Role {
     /// Every role there is.
-    pub const ALL: [Role; 21] = [
+    pub const ALL: [Role; 22] = [
         Role::Image,
         Role::Labels,
         Role::Partners,
@@ -149,6 +151,7 @@ impl Role {
         Role::Hyper(Hyper::Alpha),
         Role::Hyper(Hyper::Step),
         Role::Hyper(Hyper::Clip),
+        Role::Hyper(Hyper::ConvolutionRate),
         Role::Hyper(Hyper::Epochs),
         Role::Hyper(Hyper::Mix),
         Role::Hyper(Hyper::Sync),
@@ -175,6 +178,7 @@ impl Role {
             Role::Hyper(Hyper::Alpha) => "alpha",
             Role::Hyper(Hyper::Step) => "step",
             Role::Hyper(Hyper::Clip) => "clip",
+            Role::Hyper(Hyper::ConvolutionRate) => "convolution_rate",
             Role::Hyper(Hyper::Epochs) => "epochs",
             Role::Hyper(Hyper::Mix) => "mix",
             Role::Hyper(Hyper::Sync) => "sync",

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 mod train;
 
-pub use train::{AVERAGE, ClassWeights, Group, Length, Lookahead, Optimizer, Ramp, Recipe, SLOW, Schedule};
+pub use train::{AVERAGE, ClassWeights, Group, Length, Lookahead, Muon, Optimizer, Ramp, Recipe, SLOW, Schedule};
 
 /// `data { … }`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
 use super::preparation;
 use super::programs::{find_weights, show_dumps, use_weights};
+use super::tta::TtaArgs;
 use super::weights::Renames;
 use super::{classes, contents};
 use ninc_runtime::classes::Classes;
@@ -12,7 +13,7 @@ use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::look::Look;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Pixels, Sets, channel_order};
-use ninc_runtime::train::evaluate::{Evaluation, evaluate};
+use ninc_runtime::train::evaluate::{Evaluation, evaluate_views};
 use std::path::PathBuf;
 
 mod answers;
@@ -42,6 +43,8 @@ pub struct Args {
     /// Write the result as one page for a browser, with the confusion and the worst mistakes as pictures
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    tta: TtaArgs,
     #[command(flatten)]
     cache: contents::DataCache,
     /// Print JSON
@@ -109,7 +112,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     show_dumps(&program.dumps)?;
     use_weights(&mut program, &weights, from)?;
     let source = Source::plain(&set, None, args.batch as usize)?;
-    let evaluation = evaluate(&mut *program.engine, &source, &name, scores)?;
+    let views = args.tta.views(set.images.dims)?;
+    let evaluation = evaluate_views(&mut *program.engine, &source, &name, scores, views)?;
+    let views = TtaArgs::text(views);
     let top = args.top.map(|k| k as usize);
     if let Some(path) = &args.report {
         report::write(
@@ -123,13 +128,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
                 set: &set,
                 classes: &classes,
                 evaluation: &evaluation,
+                views: views.as_deref(),
                 top,
                 machine: global.machine(),
             },
         )?;
         output::note(&format!("report: {}", path.display()));
     }
-    print(args, &evaluation, &classes)
+    print(args, &evaluation, views.as_deref(), &classes)
 }
 
 /// Says that data of one folder or file were cut, and which part of them is tested.
@@ -150,10 +156,14 @@ fn note_order(set: &Dataset, preparation: &Preparation) -> Done {
 }
 
 /// Prints the result as the user asked for it.
-fn print(args: &Args, evaluation: &Evaluation, classes: &Classes) -> Done {
+fn print(args: &Args, evaluation: &Evaluation, views: Option<&str>, classes: &Classes) -> Done {
     let top = args.top.map(|k| k as usize);
     if args.json {
-        return output::json(&answers::json(evaluation, classes, top));
+        let mut answers = answers::json(evaluation, classes, top);
+        if let Some(views) = views {
+            answers["views"] = views.into();
+        }
+        return output::json(&answers);
     }
     let percent = |part: f64| format!("{:.2} %", part * 100.0);
     let row = |name: &str, value: String| vec![name.to_string(), value];
@@ -163,6 +173,7 @@ fn print(args: &Args, evaluation: &Evaluation, classes: &Classes) -> Done {
         row("accuracy", percent(evaluation.accuracy)),
         row("top 5", percent(evaluation.top5)),
     ];
+    rows.extend(views.map(|views| row("views", views.into())));
     rows.extend(top.map(|k| row(&format!("top {k}"), percent(evaluation.top(k)))));
     output::print(&(output::table(&rows) + &answers::text(evaluation, classes)))
 }

@@ -33,6 +33,7 @@ mod sheet;
 mod signals;
 mod sweep;
 mod train;
+mod tta;
 mod tune;
 mod weights;
 

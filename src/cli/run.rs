@@ -4,9 +4,10 @@ use super::classes;
 use super::foreign;
 use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure};
+use super::output::{self, Done, Failure, usage};
 use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
+use super::tta::TtaArgs;
 use super::weights::Renames;
 use inputs::Images;
 use ninc::model::Model;
@@ -69,6 +70,8 @@ pub struct Args {
     dump: Vec<(String, PathBuf)>,
     #[command(flatten)]
     maps: maps::MapArgs,
+    #[command(flatten)]
+    tta: TtaArgs,
 }
 
 fn dump(text: &str) -> Result<(String, PathBuf), String> {
@@ -132,7 +135,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
     let (name, _) = model.graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
     let names: Vec<&str> = [name].into_iter().chain(&wanted).map(String::as_str).collect();
-    let results = compute(&mut *program.engine, &images, &names)?;
+    let mut results = compute(&mut *program.engine, &images, &names)?;
+    let seen = fitted.map_or_else(|| image_dims(&dims), |fitted| Ok(fitted.dims()));
+    let scores = scored.as_ref().map(|(scores, _)| (name.as_str(), *scores));
+    look(args, &mut *program.engine, (&images, seen.as_ref().ok()), scores, &mut results[0])?;
     write_results(args, &images, name, &results)?;
     if let (Some(maps), Some(files), Some((scores, classes))) = (&maps, &files, &scored) {
         let run = maps::Run {
@@ -140,7 +146,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             model: &model,
             weights: &weights,
             preparation: fitted,
-            images: (&images, fitted.map_or_else(|| image_dims(&dims), |fitted| Ok(fitted.dims()))?),
+            images: (&images, seen?),
             result: &results[0],
             scores: *scores,
             classes,
@@ -237,6 +243,30 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
         }
     }
     Ok(all)
+}
+
+/// Puts the answers from several views in the place of the network's result, where `--tta` asks for that.
+fn look(
+    args: &Args,
+    engine: &mut dyn Engine,
+    (images, dims): (&Images, Option<&[usize; 3]>),
+    scores: Option<(&str, Scores)>,
+    result: &mut Tensor,
+) -> Done {
+    let dims = dims.copied().unwrap_or_default();
+    let views = args.tta.views(dims)?;
+    let Some(text) = TtaArgs::text(views) else { return Ok(()) };
+    let Some((name, scores)) = scores else {
+        let message = "--tta is for networks whose result is one number a class";
+        return Err(usage(message, "leave it out, or run each view by itself"));
+    };
+    output::note(&format!("note: each answer is the mean of views of the picture: {text}"));
+    let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
+    result.data.clear();
+    for some in images.feeds(BATCH) {
+        result.data.extend(views.scores(engine, (&input, name), (some, dims), scores)?);
+    }
+    Ok(())
 }
 
 fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: &Classes) -> Done {

@@ -9,7 +9,9 @@ use super::function::{Called, FunctionSpec, Table};
 use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
+use super::train::CONVOLUTIONS;
 use crate::ops::Operator;
+use crate::ops::matrix::is_convolution;
 use crate::ops::params::{Bounds, Param};
 use ninc_runtime::pattern::fits_parameter;
 use ninc_runtime::spec::{Group, Recipe};
@@ -49,6 +51,7 @@ fn group(called: &Called, sink: &mut Diagnostics) -> Option<Group> {
 
 /// Does each group fit a parameter that is trained?
 pub fn fit(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut Diagnostics) {
+    convolutions(section, recipe, expanded, sink);
     let Some(entry) = section.entries.iter().find(|entry| entry.key.text == GROUPS) else { return };
     let items = match &entry.value.kind {
         ExprKind::List(items) => items.as_slice(),
@@ -66,5 +69,19 @@ pub fn fit(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut D
             let d = Diagnostic::error(codes::UNKNOWN_NAME, item.span, message);
             sink.report(d.maybe_help(suggest::help(&group.pattern, &names, "parameters are")));
         }
+    }
+}
+
+/// Is there a weight for the optimiser of convolutions?
+fn convolutions(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut Diagnostics) {
+    let trained = |id| match expanded.graph.op(id) {
+        Operator::Param(param) => param.trainable && is_convolution(&param.dims),
+        _ => false,
+    };
+    let entry = section.entries.iter().find(|entry| entry.key.text == CONVOLUTIONS);
+    if let (Some(entry), Some(_), false) = (entry, recipe.convolutions, expanded.graph.ids().into_iter().any(trained)) {
+        let message = "the network has no convolution whose weights are trained";
+        let d = Diagnostic::error(codes::CONFLICT, entry.key.span, message);
+        sink.report(d.help("leave `convolutions` out: `optimizer` is for all parameters then"));
     }
 }

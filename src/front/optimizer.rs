@@ -5,7 +5,7 @@ use super::codes;
 use super::function::{Called, FunctionSpec, Table};
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param, ParamSpec};
-use ninc_runtime::spec::{Optimizer, Ramp};
+use ninc_runtime::spec::{Muon, Optimizer, Ramp};
 
 /// An optimiser, and how its momentum grows at the start.
 pub struct Optimized {
@@ -45,6 +45,25 @@ pub const OPTIMIZERS: Table<Optimized> = Table {
         FunctionSpec { name: "adamw", params: ADAM, make: |c, _| Some(adam(c, true)) },
         FunctionSpec { name: "rmsprop", params: RMSPROP, make: rmsprop },
     ],
+};
+
+const MUON_MOMENTUM: Param<f64> = Param::float("momentum", Bounds::BELOW_ONE, "Weight of the steps before.").or(0.6);
+const MUON_NESTEROV: Param<bool> = Param::bool("nesterov", "Nesterov's form of the momentum.").or(true);
+const MUON_STEPS: Param<usize> = Param::int("steps", 1, 20, "Steps of Newton–Schulz's iteration.").or(3);
+const UNIT: Param<bool> = Param::bool("unit", "Scales each weight to the norm √outputs before each step.").or(false);
+
+/// The optimisers for the weights of convolutions alone.
+pub const OF_CONVOLUTIONS: Table<Muon> = Table {
+    what: "an optimizer of convolutions",
+    callee: Callee::Function,
+    functions: &[FunctionSpec {
+        name: "muon",
+        params: &[RATE.spec, MUON_MOMENTUM.spec, MUON_NESTEROV.spec, MUON_STEPS.spec, DECAY.spec, UNIT.spec],
+        make: |c, _| {
+            let (rate, momentum, nesterov) = (c.get(RATE), c.get(MUON_MOMENTUM), c.get(MUON_NESTEROV));
+            Some(Muon { rate, momentum, nesterov, steps: c.get(MUON_STEPS), decay: c.get(DECAY), unit: c.get(UNIT) })
+        },
+    }],
 };
 
 fn sgd(called: &Called, sink: &mut Diagnostics) -> Option<Optimized> {

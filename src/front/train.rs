@@ -8,7 +8,7 @@ use super::diag::Diagnostic;
 use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
 use super::groups;
-use super::optimizer::{OPTIMIZERS, Optimized};
+use super::optimizer::{OF_CONVOLUTIONS, OPTIMIZERS, Optimized};
 use super::section::Reader;
 use super::sink::Diagnostics;
 use crate::ops::params::{Bounds, Param};
@@ -18,6 +18,8 @@ const LOSS: &str = "loss";
 const OPTIMIZER: &str = "optimizer";
 const SCHEDULE: &str = "schedule";
 const LOOKAHEAD: &str = "lookahead";
+/// The key of the optimiser for convolutions alone.
+pub const CONVOLUTIONS: &str = "convolutions";
 const WARMUP: Param<f64> =
     Param::float("warmup", Bounds::NOT_NEGATIVE, "Epochs over which the rate grows from 0.").or(0.0);
 const BATCH: Param<usize> = Param::int("batch", 1, 65_536, "Images in a batch.").or(128);
@@ -60,6 +62,7 @@ pub(super) const KEYS: &[&str] = &[
     BALANCE.spec.name,
     CLASS_WEIGHTS.spec.name,
     LOOKAHEAD,
+    CONVOLUTIONS,
     groups::GROUPS,
     PRECISION.spec.name,
 ];
@@ -188,6 +191,7 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
     let (seed, clip, accumulate) = (reader.constant(SEED), reader.constant(CLIP), reader.constant(ACCUMULATE));
     let (average, patience) = (reader.constant(AVERAGE), reader.constant(EARLY_STOP));
     let (balance, class_weights) = balance(section, &mut reader);
+    let convolutions = reader.function(CONVOLUTIONS, &OF_CONVOLUTIONS);
     let (lookahead, groups) =
         (reader.function(LOOKAHEAD, &LOOKAHEADS), reader.functions(groups::GROUPS, &groups::FUNCTIONS));
     let precision = reader.constant(PRECISION).filter(|word| *word != "auto").map(String::from);
@@ -208,6 +212,7 @@ pub fn train(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Opti
         ramp,
         balance,
         class_weights,
+        convolutions: convolutions.flatten(),
         lookahead: lookahead.flatten(),
         groups,
         precision,

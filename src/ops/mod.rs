@@ -36,6 +36,7 @@ pub mod int8;
 pub mod linear;
 pub mod local_conv;
 pub mod lrn;
+pub mod matrix;
 pub mod maxout;
 pub mod mlpconv;
 pub mod pad;
@@ -360,6 +361,8 @@ operators! {
     reduce::LossMean => "loss_mean",
     reduce::LossMeanGrad => "loss_mean_grad",
     reduce::SumSquares => "sum_squares",
+    matrix::Gram => "gram",
+    matrix::Times => "times",
     cross_entropy::CrossEntropy => "cross_entropy",
     cross_entropy::CrossEntropyGrad => "cross_entropy_grad",
     cross_entropy::OneHot => "one_hot",

@@ -6,12 +6,13 @@ use super::error::PassError;
 use super::{name_once, step_input};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
-use crate::ops::arithmetic::{Add, Mix, ScaleBy};
+use crate::ops::arithmetic::{Add, Mix, Scale, ScaleBy};
+use crate::ops::matrix::{Gram, Times, is_convolution};
 use crate::ops::reduce::SumSquares;
 use crate::ops::source::{Fill, Init, Param};
 use crate::ops::update::{ClipFactor, MaxNorm, Rule, Update};
 use ninc_runtime::plan::{Hyper, Role};
-use ninc_runtime::spec::{self, Optimizer, Recipe};
+use ninc_runtime::spec::{self, Muon, Optimizer, Recipe};
 
 /// Adds the updates of all `(parameter, gradient)`.
 pub fn run(graph: &mut Graph, recipe: &Recipe, gradients: &[(NodeId, NodeId)]) -> Result<(), PassError> {
@@ -120,12 +121,14 @@ impl Step<'_> {
     }
 
     fn update(&mut self, param: NodeId, gradient: NodeId) -> Result<(), PassError> {
-        let mut value = match self.recipe.optimizer {
-            Optimizer::Sgd { momentum, nesterov, rate_inside, .. } => {
+        let own = self.recipe.convolutions.filter(|_| is_convolution(&self.graph.ty(param).dims));
+        let mut value = match (own, &self.recipe.optimizer) {
+            (Some(muon), _) => self.muon(param, gradient, muon)?,
+            (None, &Optimizer::Sgd { momentum, nesterov, rate_inside, .. }) => {
                 self.sgd(param, gradient, momentum != 0.0, nesterov, rate_inside)?
             }
-            Optimizer::Adam { decoupled, .. } => self.adam(param, gradient, decoupled)?,
-            Optimizer::RmsProp { momentum, .. } => self.rmsprop(param, gradient, momentum != 0.0)?,
+            (None, &Optimizer::Adam { decoupled, .. }) => self.adam(param, gradient, decoupled)?,
+            (None, &Optimizer::RmsProp { momentum, .. }) => self.rmsprop(param, gradient, momentum != 0.0)?,
         };
         if let Some(limit) = self.param(param)?.max_norm {
             value = self.graph.add(MaxNorm { limit }, &[value])?;
@@ -188,6 +191,47 @@ impl Step<'_> {
             (true, false) => self.rule(Rule::NesterovStep, w, &[w, g, next, rate, momentum, decay]),
             (true, true) => self.rule(Rule::NesterovStepInside, w, &[w, v, next, momentum]),
         }
+    }
+
+    /// Adds Muon's update of a weight. Its matrices and sums are float32 in every precision.
+    fn muon(&mut self, w: NodeId, g: NodeId, muon: Muon) -> Result<NodeId, PassError> {
+        let rate = self.number(Hyper::ConvolutionRate)?;
+        let [zero, momentum, decay] = [0.0, muon.momentum, muon.decay]
+            .map(|value| self.graph.add(Fill { value, batched: false, dims: vec![] }, &[]));
+        let (zero, momentum, decay) = (zero?, momentum?, decay?);
+        let velocity = Update { rule: Rule::SgdVelocity, rate: 1.0, decay: 0.0 };
+        let v = self.state(w, "velocity")?;
+        let next = self.graph.add(velocity.clone(), &[w, g, v, momentum, zero])?;
+        self.write(v, next);
+        let step = if muon.nesterov { self.graph.add(velocity, &[w, g, next, momentum, zero])? } else { next };
+        // A step of zeros stays one.
+        let mut x = self.of_norm(step, 1.0, 1e-7)?;
+        for _ in 0..muon.steps {
+            x = self.newton_schulz(x)?;
+        }
+        let outputs = self.graph.ty(w).dims[0];
+        let from = if muon.unit { self.of_norm(w, (outputs as f64).sqrt(), f64::from(f32::MIN_POSITIVE))? } else { w };
+        self.rule(Rule::SgdPlain, w, &[from, x, rate, decay])
+    }
+
+    /// Adds `x·norm/(|x| + small)`.
+    fn of_norm(&mut self, x: NodeId, norm: f64, small: f64) -> Result<NodeId, PassError> {
+        let squares = self.graph.add(SumSquares { small: false }, &[x])?;
+        let factor = self.graph.add(Update { rule: Rule::InverseNorm, rate: norm, decay: small }, &[squares])?;
+        Ok(self.graph.add(ScaleBy {}, &[x, factor])?)
+    }
+
+    /// Adds a step of the iteration, `a·x + (b·A + c·A²)·x` with `A = x·xᵀ`: a polynomial of odd powers of x, which
+    /// brings singular values of at most 1 near 1 within few steps. The numbers are those of Jordan's Muon.
+    fn newton_schulz(&mut self, x: NodeId) -> Result<NodeId, PassError> {
+        const FACTORS: [f64; 3] = [3.4445, -4.775, 2.0315];
+        let a = self.graph.add(Gram {}, &[x])?;
+        let square = self.graph.add(Times {}, &[a, a])?;
+        let [first, third, fifth] = [(x, 0), (a, 1), (square, 2)]
+            .map(|(value, power)| self.graph.add(Scale { factor: FACTORS[power] }, &[value]));
+        let powers = self.graph.add(Add {}, &[third?, fifth?])?;
+        let rest = self.graph.add(Times {}, &[powers, x])?;
+        Ok(self.graph.add(Add {}, &[first?, rest])?)
     }
 
     /// Adds the gradient with the weight decay in it.

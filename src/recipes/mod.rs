@@ -22,4 +22,4 @@ pub mod softmax;
 
 pub use common::{Epilogue, Function, Reduction, Stage, Window};
 pub use common::{activation, elementwise, fold, gates, lrn, math, maxout, movement, pool, prepare, random, spread};
-pub use cpu::{contraction, local, peak};
+pub use cpu::{contraction, local, matrix, peak};

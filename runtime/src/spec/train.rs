@@ -44,6 +44,9 @@ pub struct Recipe {
     /// The number of training images over the number of classes times that of the class's images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
+    /// How the weights of convolutions are updated, where not as all other parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolutions: Option<Muon>,
     /// An average of the weights that now and then takes their place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookahead: Option<Lookahead>,
@@ -53,6 +56,24 @@ pub struct Recipe {
     /// What products multiply, in the command line's word; `None`: what the command line says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
+}
+
+/// Muon: `v = momentum·v + g`; the step is the matrix `[outputs, inputs · window]` of `v` (with Nesterov's momentum of
+/// `g + momentum·v`) whose singular values Newton–Schulz's iteration has brought near 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Muon {
+    /// Learning rate; the schedule's factor holds for it too.
+    pub rate: f64,
+    /// Weight of the past in `v`.
+    pub momentum: f64,
+    /// Looks ahead along `v` (Nesterov).
+    pub nesterov: bool,
+    /// Steps of the iteration.
+    pub steps: usize,
+    /// Weight decay, applied to the weight itself.
+    pub decay: f64,
+    /// Is the weight scaled to the L2 norm √outputs before each step?
+    pub unit: bool,
 }
 
 /// An average of the weights and running statistics: every `every` steps it takes up a part of them, and then their

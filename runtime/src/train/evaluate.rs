@@ -1,6 +1,7 @@
 //! How good a network is on a data set: loss, accuracy, confusion. Sums are in f64, on the host.
 
 use super::step_inputs;
+use super::views::Views;
 use crate::data::batches::Source;
 use crate::finite::first_broken;
 use crate::{Engine, Error, Result};
@@ -109,6 +110,17 @@ const WORST: usize = 24;
 
 /// Runs a whole data set through an inference program whose output `output` has one number a class.
 pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: Scores) -> Result<Evaluation> {
+    evaluate_views(engine, source, output, scores, Views::default())
+}
+
+/// The same with each image looked at in these views.
+pub fn evaluate_views(
+    engine: &mut dyn Engine,
+    source: &Source,
+    output: &str,
+    scores: Scores,
+    views: Views,
+) -> Result<Evaluation> {
     let port = engine.outputs().iter().find(|p| p.name == output);
     let classes =
         port.map(|p| p.elements()).ok_or_else(|| Error::new(format!("the program has no output `{output}`")))?;
@@ -120,8 +132,9 @@ pub fn evaluate(engine: &mut dyn Engine, source: &Source, output: &str, scores: 
     for batch in source.once()? {
         let batch = batch?;
         let images = batch.labels.len();
-        let results = engine.run(images, &[(&input, batch.images.feed())], &[output])?;
-        for (i, (scored, &label)) in results[0].data.chunks_exact(classes).zip(&batch.labels).enumerate() {
+        let seen = (batch.images.feed(), source.set.images.dims);
+        let results = views.scores(engine, (&input, output), seen, scores)?;
+        for (i, (scored, &label)) in results.chunks_exact(classes).zip(&batch.labels).enumerate() {
             if let Some((_, what)) = first_broken(scored) {
                 return Err(broken(output, what, &source.set.called(count + i)));
             }

@@ -13,6 +13,7 @@ pub mod state;
 mod step;
 pub mod step_inputs;
 pub mod trainer;
+pub mod views;
 pub mod whiten;
 
 pub use evaluate::{Evaluation, Scores, evaluate};

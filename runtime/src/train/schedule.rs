@@ -152,6 +152,7 @@ mod tests {
             ramp: None,
             balance: false,
             class_weights: None,
+            convolutions: None,
             lookahead: None,
             groups: vec![],
             precision: None,

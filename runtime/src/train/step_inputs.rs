@@ -87,6 +87,7 @@ pub fn hyper(recipe: &Recipe, schedule: schedule::Hyper, step: u64, hyper: Hyper
         (Hyper::Rate, optimizer) => Some(optimizer.rate() * schedule.factor),
         (Hyper::Step, _) => Some((step + 1) as f64),
         (Hyper::Clip, _) => recipe.clip,
+        (Hyper::ConvolutionRate, _) => recipe.convolutions.map(|muon| muon.rate * schedule.factor),
         (Hyper::Epochs, _) => Some(schedule.epochs),
         (Hyper::Mix, _) => recipe.lookahead.map(|_| schedule.mix.unwrap_or(0.0)),
         (Hyper::Sync, _) => recipe.lookahead.map(|_| f64::from(u8::from(schedule.mix.is_some()))),

@@ -24,6 +24,8 @@ pub struct Tested<'a> {
     /// What came of it, and the number of scores that were asked for.
     pub evaluation: &'a Evaluation,
     pub top: Option<usize>,
+    /// The views of each image, where they are more than one.
+    pub views: Option<&'a str>,
     /// What ran it.
     pub machine: String,
 }
@@ -52,7 +54,7 @@ pub fn write(path: &Path, tested: &Tested) -> Done {
     mistakes(&mut page, &names, evaluation, tested.set);
     page.section("What was tested", "");
     let row = |name: &str, value: String| vec![name.to_string(), value];
-    let facts = [
+    let mut facts = vec![
         vec![String::new(); 2],
         row("model file", tested.file.display().to_string()),
         row("weights", tested.weights.display().to_string()),
@@ -61,6 +63,7 @@ pub fn write(path: &Path, tested: &Tested) -> Done {
         row("version", env!("CARGO_PKG_VERSION").into()),
         row("machine", tested.machine.clone()),
     ];
+    facts.extend(tested.views.map(|views| row("views of each image", views.into())));
     page.table(&facts, "facts");
     Ok(write_atomically(path, page.finish().as_bytes(), &System)?)
 }

@@ -121,6 +121,8 @@ impl Arithmetic for Code<'_> {
 ///   step is 1), `w' = AdamStep`. AdamW (Loshchilov & Hutter, 2019): no `Decayed`, and `AdamwStep` at the end.
 /// * RMSProp: `g' = Decayed`, `s' = AdamSecond` with alpha for beta2, then `w' = RmspropStep`, or with momentum
 ///   `v' = RmspropVelocity`, `w' = SgdStep`.
+/// * Muon (Jordan et al., 2024): SGD's `v' = SgdVelocity`; of that divided by its norm (`InverseNorm`) Newton–Schulz's
+///   iteration makes an update for `SgdPlain`.
 /// * What a recipe freezes after some epochs: `w' = Until`, of the weight and what it would become.
 /// * Look-ahead (Zhang et al., 2019): `s' = Slow`, then `w' = Synced`; without a look-ahead both stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +157,8 @@ pub enum Rule {
     RmspropStep,
     /// `momentum·v + g/(sqrt(s') + epsilon)`
     RmspropVelocity,
+    /// `r/(sqrt(squares) + d)`
+    InverseNorm,
     /// `w'` while `epochs < last`, then `w`
     Until,
     /// `s + mix·(w' - s)`
@@ -165,7 +169,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Rule; 18] = [
+    pub const ALL: [Rule; 19] = [
         Rule::Decayed,
         Rule::SgdPlain,
         Rule::SgdVelocity,
@@ -181,6 +185,7 @@ impl Rule {
         Rule::AdamwStep,
         Rule::RmspropStep,
         Rule::RmspropVelocity,
+        Rule::InverseNorm,
         Rule::Until,
         Rule::Slow,
         Rule::Synced,
@@ -204,6 +209,7 @@ impl Rule {
             Rule::AdamwStep => ("adamw_step", &["w", "m'", "s'"], &["rate", "c1", "c2", "epsilon", "decay"]),
             Rule::RmspropStep => ("rmsprop_step", &["w", "g", "s'"], &["rate", "epsilon"]),
             Rule::RmspropVelocity => ("rmsprop_velocity", &["g", "s'", "v"], &["momentum", "epsilon"]),
+            Rule::InverseNorm => ("inverse_norm", &[], &["squares"]),
             Rule::Until => ("until", &["w", "w'"], &["epochs", "last"]),
             Rule::Slow => ("slow", &["s", "w'"], &["mix"]),
             Rule::Synced => ("synced", &["s'", "w'"], &["sync"]),
@@ -282,6 +288,11 @@ pub(super) fn formula<A: Arithmetic>(a: &mut A, rule: Rule, v: &[A::Number], r: 
             let step = normalised(a, g, s, epsilon);
             let kept = a.mul(momentum, v);
             a.add(kept, step)
+        }
+        (Rule::InverseNorm, &[squares]) => {
+            let (above, small, root) = (a.constant(r), a.constant(d), a.sqrt(squares));
+            let below = a.add(root, small);
+            a.div(above, below)
         }
         (Rule::Until, &[w, new, epochs, last]) => a.below(epochs, last, new, w),
         (Rule::Slow, &[slow, w, mix]) => {

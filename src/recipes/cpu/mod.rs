@@ -8,6 +8,7 @@ pub mod drop_connect;
 pub mod frame;
 pub mod linear;
 pub mod local;
+pub mod matrix;
 pub mod peak;
 pub mod reduce;
 pub mod softmax;
