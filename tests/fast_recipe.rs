@@ -315,7 +315,8 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
     assert_eq!(train("whole", &[&format!("--resume={}", kept.display())]), whole);
 }
 
-/// The mean of the logarithms of what the network answers to each view by itself, as `numpy.pad(…, "reflect")` makes them.
+/// The mean of the logarithms of what the network answers to each view by itself, as `numpy.pad(…, "reflect")` makes
+/// them.
 #[test]
 fn answers_from_several_views_are_those_of_each_view() {
     let place = Place::new();

@@ -5,8 +5,8 @@ use ninc_runtime::train::views::Views;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct TtaArgs {
-    /// Look at each picture in several views, and take the mean of the answers' logarithms: `flip` mirrored too, `shift`
-    /// moved by a pixel too, `flip,shift` both (six views)
+    /// Look at each picture in several views, and take the mean of the answers' logarithms: `flip` mirrored too,
+    /// `shift` moved by a pixel too, `flip,shift` both (six views)
     #[arg(long, value_name = "VIEWS", value_enum, value_delimiter = ',')]
     tta: Vec<Way>,
 }

@@ -61,7 +61,7 @@ class Scale(nn.Module):
 def network(images):
     """The network, its first layer fitted to 5,000 images."""
     white = nn.Conv2d(3, 24, 2)
-    patches = F.unfold(images[:: len(images) // 5000], 2).transpose(1, 2).reshape(-1, 12).double()
+    patches = F.unfold(images[:: max(1, len(images) // 5000)], 2).transpose(1, 2).reshape(-1, 12).double()
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
     filters = (vectors / (values + WHITE_EPSILON).sqrt()).T.flip(0).float().view(12, 3, 2, 2)
     white.weight.data = torch.cat([filters, -filters])
