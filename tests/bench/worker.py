@@ -16,7 +16,8 @@ def onnxruntime(path, x, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x": x})
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: x})
 
 
 def openvino(precision):

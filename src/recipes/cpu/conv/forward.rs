@@ -62,8 +62,11 @@ pub fn forward(
             return Ok(());
         }
     }
-    // Weights that do not stay in cache are better read once by all images than once by each iteration.
-    let heavy = chain.iter().any(|l| l.weight_bytes() > cx.target.cache[2] / 8);
+    // Weights that do not stay in cache are better read once by all images than once by each iteration. Of few images
+    // an iteration has some rows, for which it reads the weights of all 1x1 convolutions that follow.
+    let rest: usize = chain.iter().skip(1).map(Link::weight_bytes).sum();
+    let heavy = chain.iter().any(|l| l.weight_bytes() > cx.target.cache[2] / 8)
+        || cx.target.batch == Batch::Latency && rest > cx.target.cache[1];
     if heavy && chain.len() > 1 && pooling.is_none() {
         let mut from = x;
         for (i, link) in chain.iter().enumerate() {
