@@ -80,6 +80,9 @@ impl OperatorDef for Dropout {
 
     fn training(&self, cx: &mut TrainCx) -> Result<Option<NodeId>, TrainingError> {
         let &Dropout { rate, inverted, stream } = self;
+        if rate == 0.0 {
+            return Ok(Some(cx.operands[0]));
+        }
         Ok(Some(cx.graph.add(DropoutTrain { rate, inverted, stream }, &[cx.operands[0], cx.key])?))
     }
 

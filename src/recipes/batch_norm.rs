@@ -4,7 +4,7 @@ use super::common::sums::images;
 use super::reduce::{self, Mean};
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Unary, Val};
-use crate::lower::{BufferId, Constant, LowerCx, LowerError, Lowered, code};
+use crate::lower::{BufferId, Constant, LowerCx, LowerError, Lowered, Operand, code};
 use crate::recipes::Epilogue;
 use crate::recipes::common::names::elem_letters;
 use crate::recipes::common::partition::{KernelWithOperands, Partition, rows};
@@ -44,6 +44,36 @@ pub fn sample_variance(cx: &mut LowerCx, positions: usize) -> Lowered {
     });
     d.launch(cx);
     Ok(())
+}
+
+/// `(gamma, variance) -> gamma/sqrt(variance + epsilon)` per channel, the operands with these numbers: what the image is
+/// multiplied by, so that the large kernel neither divides nor takes roots.
+pub fn scale(cx: &mut LowerCx, epsilon: f32, operands: [usize; 2]) -> Operand {
+    let ty = cx.operands[operands[0]].ty.clone();
+    let (epsilon, lanes) = (Constant::from(epsilon), cx.target.lanes);
+    let buffer = cx.temp("scale", Elem::F32, ty.elements(), 0);
+    let mut d = KernelWithOperands::bare(cx, "batch_norm_scale");
+    let from = operands.map(|i| d.buffer("x", Elem::F32, Access::Read, cx.operands[i].buffer));
+    let to = d.buffer("scale", Elem::F32, Access::Write, buffer);
+    Partition::new(cx.target, false, ty.elements(), 1).run(&mut d.kernel, |k, piece| {
+        let name = format!("batch_norm_scale_{}_{epsilon}_v{lanes}", piece.count);
+        let params = (piece.count, epsilon, lanes);
+        let micro_kernel = cx.micro_kernel(code(name, params, |&(count, epsilon, lanes), b| {
+            let [gamma, variance] = ["gamma", "variance"].map(|name| b.pointer(name, Elem::F32, Access::Read));
+            let out = b.pointer("scale", Elem::F32, Access::Write);
+            b.elements(count, lanes, |b, i, lanes| {
+                let [gamma, variance] = [gamma, variance].map(|p| b.load(p, i.clone(), lanes));
+                let epsilon = b.f32(epsilon.get(), lanes);
+                let variance = b.add(variance, epsilon);
+                let deviation = b.unary(Unary::Sqrt, variance);
+                let factor = b.div(gamma, deviation);
+                b.store(out, i, factor);
+            });
+        }));
+        k.call(micro_kernel, [from[0].at(&piece.position), from[1].at(&piece.position), to.at(&piece.position)]);
+    });
+    d.launch(cx);
+    Operand { buffer, ty }
 }
 
 /// `1/sqrt(variance + epsilon)`

@@ -8,8 +8,7 @@ pub use statistics::{BatchMean, BatchVariance};
 
 use crate::graph::NodeId;
 use crate::graph::interp::{EvalCx, Real, Value};
-use crate::kernel::ir::Unary;
-use crate::lower::{Constant, LowerCx, Lowered};
+use crate::lower::{LowerCx, Lowered};
 use crate::ops::activation::Function;
 use crate::ops::arithmetic::Mix;
 use crate::ops::attr::attributes;
@@ -23,7 +22,7 @@ use crate::ops::schema::{LayerCx, LayerError, Schema};
 use crate::ops::source::{Fill, Init};
 use crate::ops::{Case, Draw, GradCx};
 use crate::ops::{Operator, OperatorDef, TrainCx, check};
-use crate::recipes::{Epilogue, elementwise};
+use crate::recipes::{Epilogue, batch_norm, elementwise};
 use crate::types::{Format, Type};
 
 const EPSILON: Param<f64> = Param::float("epsilon", Bounds::closed(1e-12, 1.0), "Added to the variance.").or(1e-5);
@@ -203,15 +202,13 @@ impl OperatorDef for BatchNorm {
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let end = self.epilogue().stored_as(cx.elem(cx.result.buffer));
-        let epsilon = Constant::from(self.epsilon as f32);
         let what = format!("batch_norm{}", end.name());
-        elementwise::map_with(cx, &what, (epsilon, end), |(epsilon, end), b, v, lanes| {
-            let epsilon = b.f32(epsilon.get(), lanes);
-            let variance = b.add(v[4], epsilon);
-            let deviation = b.unary(Unary::Sqrt, variance);
-            let factor = b.div(v[1], deviation);
+        // Gamma's place takes the whole factor, and the variance is done with.
+        cx.operands[1] = batch_norm::scale(cx, self.epsilon as f32, [1, 4]);
+        cx.operands.truncate(4);
+        elementwise::map_with(cx, &what, end, |end, b, v, _| {
             let centred = b.sub(v[0], v[3]);
-            let value = b.fma(centred, factor, v[2]);
+            let value = b.fma(centred, v[1], v[2]);
             end.apply(b, value)
         })
     }

@@ -22,12 +22,14 @@ pub struct Partition {
     batched: bool,
     /// Positions of one image, or in all.
     positions: usize,
-    /// Iterations of one image.
-    pub parts: usize,
+    /// Parts of one image.
+    parts: usize,
     /// Positions of a part; the last one may be smaller.
     part: usize,
     /// Images of an iteration; above 1 only where `parts` is 1.
     pub images: usize,
+    /// Parts of an image that an iteration works on one after another.
+    each: usize,
 }
 
 /// Numbers that a GPU's item reads or writes at once, where they come in rows of `count`.
@@ -52,7 +54,16 @@ impl Partition {
     /// Cuts `positions` positions, `width` elements each, per image if `batched`.
     pub fn new(target: &Target, batched: bool, positions: usize, width: usize) -> Partition {
         if target.is_gpu() {
-            return Partition { shares: 1, step: 0, batched, positions, parts: positions.max(1), part: 1, images: 1 };
+            return Partition {
+                shares: 1,
+                step: 0,
+                batched,
+                positions,
+                parts: positions.max(1),
+                part: 1,
+                images: 1,
+                each: 1,
+            };
         }
         Partition::large(batched, positions, width)
     }
@@ -67,7 +78,7 @@ impl Partition {
         }
         let parts = positions.div_ceil(part).max(1);
         let images = if batched && parts == 1 { (most / positions.max(1)).max(1) } else { 1 };
-        Partition { shares: 1, step: 0, batched, positions, parts, part, images }
+        Partition { shares: 1, step: 0, batched, positions, parts, part, images, each: 1 }
     }
 
     /// Cuts a value; `width` is 1 or the number of channels.
@@ -86,6 +97,7 @@ impl Partition {
             parts: positions.div_ceil(part).max(1),
             part,
             images: 1,
+            each: 1,
         }
     }
 
@@ -108,11 +120,22 @@ impl Partition {
         (Partition { shares: width / step, step, ..self }, step, step as u32)
     }
 
+    /// Lets an iteration work on up to `most` parts of an image, one after another, as evenly as they go.
+    pub fn together(self, most: usize) -> Partition {
+        let rows = self.parts.div_ceil(most.max(1)).max(1);
+        Partition { each: self.parts.div_ceil(rows), ..self }
+    }
+
+    /// Iterations of one image, or of the value.
+    pub fn rows(&self) -> usize {
+        self.parts.div_ceil(self.each)
+    }
+
     /// Iterations as the planner wants them: `fixed + each · ceil(batch / images)`.
     fn iterations(&self) -> Expr {
         match (self.batched, self.images) {
-            (false, _) => (self.parts * self.shares).into(),
-            (true, 1) => KVar::BATCH * (self.parts * self.shares),
+            (false, _) => (self.rows() * self.shares).into(),
+            (true, 1) => KVar::BATCH * (self.rows() * self.shares),
             (true, images) => Expr::BATCH.ceil_div(images as i64) * self.shares,
         }
     }
@@ -146,21 +169,29 @@ impl Partition {
                 let position = &iteration * positions;
                 return piece(k, &Piece { iteration, column, position, count: positions });
             }
-            let (image, number) =
-                if self.batched { (iteration.div(parts), iteration.rem(parts)) } else { (0.into(), iteration.clone()) };
-            let position = image * positions + &number * part;
-            let last = positions - (parts - 1) * part;
-            if last == part {
-                return piece(k, &Piece { iteration, column, position, count: part });
-            }
-            let at = |count| Piece {
-                iteration: iteration.clone(),
-                column: column.clone(),
-                position: position.clone(),
-                count,
+            let rows = self.rows();
+            let (image, row) =
+                if self.batched { (iteration.div(rows), iteration.rem(rows)) } else { (0.into(), iteration.clone()) };
+            let mut one = |k: &mut KernelBuilder, number: Expr| {
+                let position = &image * positions + &number * part;
+                let at = |count| Piece {
+                    iteration: iteration.clone(),
+                    column: column.clone(),
+                    position: position.clone(),
+                    count,
+                };
+                let last = positions - (parts - 1) * part;
+                if last == part {
+                    return piece(k, &at(part));
+                }
+                k.when(number.lt(parts - 1), |k| piece(k, &at(part)));
+                k.when(number.equals(parts - 1), |k| piece(k, &at(last)));
             };
-            k.when(number.lt(parts - 1), |k| piece(k, &at(part)));
-            k.when(number.equals(parts - 1), |k| piece(k, &at(last)));
+            if self.each == 1 {
+                return one(k, row);
+            }
+            let first = &row * self.each;
+            k.serial("part", (Expr::from(parts) - &first).min(self.each), |k, j| one(k, &first + j));
         });
     }
 }

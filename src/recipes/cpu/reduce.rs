@@ -12,6 +12,10 @@ use crate::recipes::common::partition::{KernelWithOperands, Partition, fill_micr
 use crate::recipes::common::sums::{Mean, SMALL, Sizes, SumEnd, and_before, clip_factor, images};
 use std::fmt::{self, Display};
 
+/// Parts of an image, at most, that are added to one row of partial sums: each row is read again, and memory is what
+/// large sums wait for.
+const PARTS: usize = 16;
+
 /// `result[c] = Σ over images and positions of term(operands)`, then what `end` says.
 pub fn sums<T, P: Params, F>(cx: &mut LowerCx, what: &str, sizes: &Sizes, term: T, end: SumEnd<P, F>)
 where
@@ -19,11 +23,11 @@ where
     F: Fn(&P, &mut MicroKernelBuilder, Val, &[Val], u32) -> Val + Stateless,
 {
     // Rows of the partial sums are many on any device: the second launch adds them up one by one.
-    let split = Partition::large(true, sizes.positions, sizes.channels);
-    let partial = cx.temp("partial", Elem::F32, 0, split.parts * sizes.channels);
+    let split = Partition::large(true, sizes.positions, sizes.channels).together(PARTS);
+    let partial = cx.temp("partial", Elem::F32, 0, split.rows() * sizes.channels);
     partial_sums(cx, what, sizes, &split, partial, term);
     // Iterations of the first launch are rows of the partial sums.
-    let count = if split.images > 1 { Expr::BATCH.ceil_div(split.images as i64) } else { Expr::BATCH * split.parts };
+    let count = if split.images > 1 { Expr::BATCH.ceil_div(split.images as i64) } else { Expr::BATCH * split.rows() };
     add_partial(cx, what, sizes, (partial, count), end);
 }
 
@@ -164,6 +168,9 @@ where
     d.launch(cx);
 }
 
+/// Vectors of channels that one loop over rows adds up.
+const ABREAST: usize = 4;
+
 /// Adds the terms of some rows to their sums: `(operands…, sums)`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Rows {
@@ -179,25 +186,59 @@ struct Rows {
 impl Rows {
     fn write<T>(&self, b: &mut MicroKernelBuilder, term: T)
     where
-        T: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val,
+        T: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val + Copy,
     {
         let elems = self.elems.iter().enumerate();
         let params: Vec<Param> = elems.map(|(i, elem)| b.pointer(&format!("x{i}"), *elem, Access::Read)).collect();
         let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
-        b.elements(self.channels, self.lanes, |b, at, lanes| {
-            let fixed: Vec<Option<Val>> =
-                (self.shared.iter().zip(&params)).map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes))).collect();
-            let start = b.load(sums, at.clone(), lanes);
-            let sum = b.repeat("p", self.count, &[start], |b, p, carried| {
+        // Whole lines of memory, and sums that do not wait for each other.
+        let wide = if self.lanes > 1 { ABREAST * self.lanes as usize } else { self.channels + 1 };
+        let blocks = self.channels / wide;
+        if blocks > 0 {
+            b.repeat("w", blocks, &[], |b, w, _| {
+                let at = Index::default().plus(w, wide as i64);
+                let vectors: Vec<Index> =
+                    (0..ABREAST).map(|v| at.clone().offset(i64::from(self.lanes) * v as i64)).collect();
+                self.columns(b, (&params, sums), &vectors, self.lanes, term);
+                vec![]
+            });
+        }
+        let done = blocks * wide;
+        b.elements(self.channels - done, self.lanes, |b, at, lanes| {
+            self.columns(b, (&params, sums), &[at.offset(done as i64)], lanes, term);
+        });
+    }
+
+    /// Adds the terms of the columns at each of `vectors`.
+    fn columns<T>(
+        &self,
+        b: &mut MicroKernelBuilder,
+        (params, sums): (&[Param], Param),
+        vectors: &[Index],
+        lanes: u32,
+        term: T,
+    ) where
+        T: Fn(&mut MicroKernelBuilder, &[Val], u32) -> Val,
+    {
+        let fixed: Vec<Vec<Option<Val>>> = (vectors.iter())
+            .map(|at| self.shared.iter().zip(params).map(|(s, p)| s.then(|| b.load(*p, at.clone(), lanes))).collect())
+            .collect();
+        let start: Vec<Val> = vectors.iter().map(|at| b.load(sums, at.clone(), lanes)).collect();
+        let all = b.repeat("p", self.count, &start, |b, p, carried| {
+            let mut next = Vec::new();
+            for ((at, fixed), sum) in vectors.iter().zip(&fixed).zip(carried) {
                 let place = at.clone().plus(p, self.channels as i64);
-                let values: Vec<Val> = (fixed.iter().zip(&params))
+                let values: Vec<Val> = (fixed.iter().zip(params))
                     .map(|(f, x)| f.unwrap_or_else(|| b.load(*x, place.clone(), lanes)))
                     .collect();
                 let value = term(b, &values, lanes);
-                vec![b.add(carried[0], value)]
-            });
-            b.store(sums, at, sum[0]);
+                next.push(b.add(*sum, value));
+            }
+            next
         });
+        for (at, sum) in vectors.iter().zip(all) {
+            b.store(sums, at.clone(), sum);
+        }
     }
 }
 
@@ -251,7 +292,7 @@ pub fn sum_batch(cx: &mut LowerCx) {
 pub fn sum_squares(cx: &mut LowerCx, small: bool) {
     let (elements, lanes) = (cx.operands[0].ty.elements(), cx.target.lanes);
     let split = Partition::large(false, elements, 1);
-    let partial = cx.temp("partial", Elem::F32, split.parts, 0);
+    let partial = cx.temp("partial", Elem::F32, split.rows(), 0);
     let mut d = KernelWithOperands::bare(cx, "squares_partial");
     let x = d.buffer("x", Elem::F32, Access::Read, cx.operands[0].buffer);
     let sums = d.buffer("partial", Elem::F32, Access::Write, partial);
@@ -278,7 +319,7 @@ pub fn sum_squares(cx: &mut LowerCx, small: bool) {
         b.store(y, 0i64, sum);
     }));
     d.kernel.parallel("i", 1, |k, _| {
-        k.call(micro_kernel, [sums.at(0), y.at(0), Arg::Int(split.parts.into())]);
+        k.call(micro_kernel, [sums.at(0), y.at(0), Arg::Int(split.rows().into())]);
     });
     d.launch(cx);
 }
