@@ -4,9 +4,10 @@ use super::foreign::{self, Foreign};
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::preparation::{self, Data};
-use super::programs::graph_parameters;
+use super::programs::parameters;
 use super::weights::Renames;
 use ninc::model::Model;
+use ninc::pipeline;
 use ninc_runtime::Tensor;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::{Weights, few};
@@ -76,7 +77,7 @@ fn tensors(args: &Args, model: &Model, read: &Foreign) -> Done<Option<BTreeMap<S
             )),
         };
     }
-    let wanted = graph_parameters(model);
+    let wanted = parameters(&pipeline::params(&model.graph));
     let Some(path) = &args.weights else {
         if let Some(name) = tensors.keys().next() {
             return Err(usage(

@@ -128,17 +128,6 @@ pub fn parameters(params: &[pipeline::ParamInfo]) -> Vec<Parameter> {
     params.iter().map(pipeline::ParamInfo::parameter).collect()
 }
 
-/// Returns a network's parameters before it is compiled.
-pub fn graph_parameters(model: &Model) -> Vec<Parameter> {
-    let parameter = |id| match model.graph.op(id) {
-        Operator::Param(p) => {
-            Some(Parameter { name: p.name.clone(), dims: p.dims.clone(), init: p.init, state: false })
-        }
-        _ => None,
-    };
-    model.graph.ids().into_iter().filter_map(parameter).collect()
-}
-
 /// Gives parameters the values that a training would start with, for programs that only have to run.
 pub fn initialise(program: &mut Program) -> Done {
     for parameter in parameters(&program.params) {

@@ -1,5 +1,6 @@
 //! Networks of Caffe: `.prototxt`, and the weights that lie beside them, `.caffemodel`.
 
+mod colours;
 mod input;
 mod map;
 mod net;

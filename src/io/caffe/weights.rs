@@ -1,7 +1,8 @@
 //! The tensors of a `.caffemodel`, by the names that the layers have in the language.
 
 use super::Channels;
-use super::net::{Layer, Links, Net, readers};
+use super::colours;
+use super::net::{Layer, Net, readers};
 use super::proto::BlobProto;
 use crate::io::error::ImportError;
 use crate::io::sheet::identifier;
@@ -12,25 +13,6 @@ use std::collections::BTreeMap;
 
 /// Most sizes of a blob, as Caffe bounds them.
 const MOST_SIZES: usize = 32;
-
-/// Types whose results have the channels of their operand.
-const EACH_CHANNEL: [&str; 15] = [
-    "ReLU",
-    "PReLU",
-    "ELU",
-    "Sigmoid",
-    "TanH",
-    "Power",
-    "Pooling",
-    "LRN",
-    "Dropout",
-    "Split",
-    "BatchNorm",
-    "Scale",
-    "Eltwise",
-    "Flatten",
-    "Reshape",
-];
 
 /// The weights of a network.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +41,7 @@ pub fn weights(bytes: Vec<u8>, channels: Channels) -> Result<CaffeWeights, Impor
         }
     }
     if channels == Channels::Bgr {
-        colours(&net, &links, &norms, &mut made)?;
+        colours::turn(&net, &links, &norms, &mut made)?;
     }
     Ok(made)
 }
@@ -155,91 +137,4 @@ fn turned(matrix: &Tensor) -> Tensor {
     let (rows, columns) = (matrix.dims[0], matrix.dims[1]);
     let data = (0..columns).flat_map(|c| (0..rows).map(move |r| matrix.data[r * columns + c])).collect();
     Tensor { dims: vec![columns, rows], data }
-}
-
-/// Turns the weights of layers that read the colours of an image: Caffe reads blue, green, red.
-fn colours(net: &Net, links: &Links, norms: &[Option<usize>], made: &mut CaffeWeights) -> Result<(), ImportError> {
-    // Whether the results of each layer have the image's colours as their channels.
-    let mut coloured = vec![false; net.layers.len()];
-    // Where no layer gives images, they are what the first layer reads that nothing makes.
-    let fed = net.layers.iter().any(Layer::is_source);
-    let absent = |i: usize| links[i].iter().zip(&net.layers[i].it.bottom).find(|(link, _)| link.is_none());
-    let image = (0..links.len()).find_map(absent).map(|(_, name)| name).filter(|_| !fed);
-    for (i, layer) in net.layers.iter().enumerate() {
-        let of = |(link, name): (&Option<(usize, usize)>, &String)| match link {
-            Some((from, k)) if net.layers[*from].is_source() => *k == 0,
-            Some((from, _)) => coloured[*from],
-            None => Some(name) == image,
-        };
-        let reads = links[i].iter().zip(&layer.it.bottom).any(of);
-        if layer.is_source() || layer.is_loss() || layer.is_measure() || !reads {
-            continue;
-        }
-        let name = identifier(&layer.label()).unwrap_or_else(|| layer.label());
-        let mixed = ImportError::tensor(
-            &name,
-            "reads the colours of an image, blue, green, red in Caffe, in a way that cannot be turned: `--channels \
-             rgb` takes the weights as they are",
-        );
-        let tensor = |made: &mut CaffeWeights, suffix: &str| made.tensors.remove(&format!("{name}.{suffix}"));
-        match layer.kind() {
-            "Convolution" => {
-                let groups = layer.it.convolution_param.as_ref().map_or(1, |p| p.group.unwrap_or(1) as usize);
-                let Some(mut weight) = tensor(made, "weight") else { continue };
-                if weight.dims[1].checked_mul(groups) == Some(3) {
-                    if groups != 1 {
-                        return Err(mixed);
-                    }
-                    reverse(&mut weight, 1);
-                    made.turned.push(name.clone());
-                }
-                made.tensors.insert(format!("{name}.weight"), weight);
-            }
-            "InnerProduct" => {
-                let Some(weight) = tensor(made, "weight") else { continue };
-                let source = links[i].first().copied().flatten();
-                let known = source.and_then(|(from, k)| channels(&net.layers[from], k));
-                if known == Some(3) || (known.is_none() && weight.dims[1].is_multiple_of(3)) {
-                    return Err(mixed);
-                }
-                made.tensors.insert(format!("{name}.weight"), weight);
-            }
-            kind if EACH_CHANNEL.contains(&kind) => {
-                coloured[i] = true;
-                if norms.contains(&Some(i)) {
-                    continue;
-                }
-                for suffix in ["weight", "bias", "running_mean", "running_var"] {
-                    let Some(mut own) = tensor(made, suffix) else { continue };
-                    if own.dims[0] == 3 {
-                        reverse(&mut own, 0);
-                        if made.turned.last() != Some(&name) {
-                            made.turned.push(name.clone());
-                        }
-                    }
-                    made.tensors.insert(format!("{name}.{suffix}"), own);
-                }
-            }
-            _ if layer.it.blobs.is_empty() => {}
-            _ => return Err(mixed),
-        }
-    }
-    Ok(())
-}
-
-/// Returns the channels of an image, where the layer that it comes from says them.
-fn channels(source: &Layer, top: usize) -> Option<i64> {
-    let shapes = source.it.input_param.as_ref().map(|p| &p.shape[..]).unwrap_or_default();
-    shapes.get(top).or(shapes.first()).and_then(|shape| shape.dim.get(1)).copied()
-}
-
-/// Reverses the order along an axis.
-fn reverse(tensor: &mut Tensor, axis: usize) {
-    let inner: usize = tensor.dims[axis + 1..].iter().product();
-    let size = tensor.dims[axis];
-    for part in tensor.data.chunks_mut((inner * size).max(1)) {
-        let old = part.to_vec();
-        (0..size)
-            .for_each(|k| part[k * inner..(k + 1) * inner].copy_from_slice(&old[(size - 1 - k) * inner..][..inner]));
-    }
 }
