@@ -14,16 +14,16 @@ struct Kind {
 const TORCH: &str = "save its tensors as safetensors: `python3 -c \"import torch; from safetensors.torch import \
     save_file; d = torch.load('FILE', map_location='cpu', weights_only=True); save_file({k: v.contiguous() for k, v in \
     d.items()}, 'FILE.safetensors')\"` (of a training's checkpoint, its `state_dict` or `model`)";
-const KERAS: &str = "Keras itself converts it, in Python (of `.weights.h5`, build the model and `load_weights`):
+const KERAS: &str = "Keras itself converts it, in Python (of `.weights.h5`, build the model and `load_weights`):\n\
     import keras, numpy; from safetensors.numpy import save_file; model = keras.saving.load_model('FILE'); names = \
     dict(kernel='weight', gamma='weight', alpha='weight', beta='bias', moving_mean='running_mean', \
-    moving_variance='running_var'); axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
+    moving_variance='running_var'); axes = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}\n\
     turned = lambda l, v: v.reshape(-1) if v.ndim == 3 else v.reshape(*v.shape[:2], 1, -1).transpose(axes[4]) if \
-    'Depthwise' in type(l).__name__ and v.ndim == 4 else v.transpose(axes[v.ndim])
+    'Depthwise' in type(l).__name__ and v.ndim == 4 else v.transpose(axes[v.ndim])\n\
     save_file({l.name + '.' + names.get(v.name, v.name): numpy.ascontiguousarray(turned(l, numpy.array(v))) for l in \
-    model.layers for v in l.weights}, 'FILE.safetensors')
-  rows of a Dense behind a Flatten stay in the order of row, column, channel, where `flatten` has channel, row, column: \
-    such networks come in as ONNX";
+    model.layers for v in l.weights}, 'FILE.safetensors')\n\
+    rows of a Dense behind a Flatten stay in the order of row, column, channel, where `flatten` has channel, row, \
+    column: such networks come in as ONNX";
 const NUMPY: &str = "save its arrays as safetensors: `python3 -c \"import numpy; from safetensors.numpy import \
     save_file; save_file({k: numpy.ascontiguousarray(v) for k, v in numpy.load('FILE').items()}, \
     'FILE.safetensors')\"`";
