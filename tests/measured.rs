@@ -81,3 +81,44 @@ fn what_is_tested_is_what_would_be_kept() {
     assert!(said.contains(&shown), "{shown}: {said}");
     place.bad(2, &["train", "tiny.nin", "--test-every", "0"], "--test-every");
 }
+
+#[test]
+fn a_rate_is_found_and_nothing_is_touched() {
+    let place = Place::new();
+    let train = ["train", "tiny.nin", "--threads", "2", "--out", "out"];
+    place.good(&[&train[..], &["--steps", "5"]].concat());
+    let read = |name: &str| fs::read(place.path("out").join(name)).expect("there");
+    let files = ["tiny.safetensors", "tiny.checkpoint", "tiny.log", "tiny.report.html"];
+    let before = files.map(read);
+    let said = place.good(&[&train[..], &["--find-rate", "--steps", "60"]].concat());
+    assert!(said.starts_with("suggested rate ") && said.contains("falls most steeply"), "{said}");
+    assert!(files.map(read) == before);
+
+    let csv = String::from_utf8(read("tiny.rates.csv")).expect("text");
+    let rows: Vec<Vec<f64>> =
+        csv.lines().skip(1).map(|row| row.split(',').map(|n| n.parse().expect("a number")).collect()).collect();
+    assert!((rows[0][0] - 1e-5).abs() < 1e-12 && rows.len() > 30, "{csv}");
+    // A constant factor from step to step; so little at first that the first loss is that of a training.
+    let factor = 1e6f64.powf(1.0 / 59.0);
+    assert!(rows.windows(2).all(|w| (w[1][0] / w[0][0] - factor).abs() < 1e-9), "{csv}");
+    let log = ["train", "tiny.nin", "--threads", "2", "--steps", "1", "--out", "first"];
+    place.good(&log);
+    assert!((rows[0][1] - number(&lines(&place, "first")[0]["loss"])).abs() < 1e-6);
+    // The suggestion lies where the loss falls: below its least, above where nothing happens.
+    let json: Value = {
+        let said = place.good(&[&train[..], &["--find-rate=1e-4,5", "--json", "--epochs", "2"]].concat());
+        serde_json::from_str(&said).expect("JSON")
+    };
+    let (rate, least) = (number(&json["rate"]), number(&json["least"]));
+    assert!(1e-3 < rate && rate < least && least <= 5.0, "{json}");
+    let page = String::from_utf8(read("tiny.rates.html")).expect("text");
+    assert!(
+        page.contains("loss by rate") && page.matches("<polyline").count() == 3 && page.contains(">1e-3<"),
+        "{page}"
+    );
+    for wrong in ["--find-rate=1", "--find-rate=1,0.1", "--find-rate=-1,1", "--find-rate=a,b"] {
+        place.bad(2, &[&train[..], &[wrong]].concat(), "two rates");
+    }
+    place.bad(2, &[&train[..], &["--find-rate", "--resume"]].concat(), "--resume");
+    place.bad_or_said(1, &[&train[..], &["--find-rate", "--steps", "1"]].concat(), "one step");
+}

@@ -198,6 +198,7 @@ fn make(
         options: train::Options { seed: Some(run.seed), ..args.options.clone() },
         resume: begun.then_some(None),
         preview: None,
+        find_rate: None,
         json: false,
     };
     let global = global.with(&combination.set, u16::try_from(threads).unwrap_or(u16::MAX));

@@ -30,6 +30,7 @@ mod few;
 mod finder;
 mod options;
 mod preview;
+mod rate;
 mod start;
 
 pub use options::Options;
@@ -56,6 +57,11 @@ pub struct Args {
     /// labels
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "json"])]
     pub preview: Option<PathBuf>,
+    /// Train nothing: raise the rate from LOW to HIGH (1e-5,10 unless said) over an epoch, or --epochs or --steps, and say
+    /// which one to begin with; the curve goes to DIR/NAME.rates.csv and .html
+    #[arg(long, value_name = "LOW,HIGH", num_args = 0..=1, require_equals = true, default_missing_value = "1e-5,10")]
+    #[arg(value_parser = rate::rates, conflicts_with_all = ["resume", "preview", "overwrite", "test_every"])]
+    pub find_rate: Option<[f64; 2]>,
     /// Epochs and the outcome as JSON lines on stdout
     #[arg(long)]
     pub json: bool,
@@ -76,6 +82,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     prepared(args, global, &mut |ready, classes| {
         if let Some(path) = &args.preview {
             return preview::preview(path, ready.job, classes.outputs(), &|class| classes.name(class));
+        }
+        if let Some(rates) = args.find_rate {
+            return rate::find(args, ready, rates);
         }
         let mut shown = Shown::new(args.json, global.verbose);
         let begin = Instant::now();
@@ -108,9 +117,9 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let begun = resumed.as_ref().map(|(state, from)| (state, from.as_path()));
-    let replaces = match args.preview {
-        Some(_) => vec![],
-        None => earlier::files(args, &global.set, &model, begun)?,
+    let replaces = match args.preview.is_some() || args.find_rate.is_some() {
+        true => vec![],
+        false => earlier::files(args, &global.set, &model, begun)?,
     };
     // A training that a version before began goes on with the split that it had.
     let former = resumed.as_ref().is_some_and(|(checkpoint, _)| checkpoint.classes.is_none());

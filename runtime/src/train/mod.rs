@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod events;
 pub mod job;
 pub mod log;
+pub mod rate_finder;
 pub mod saving;
 pub mod schedule;
 pub mod state;

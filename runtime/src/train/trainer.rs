@@ -19,7 +19,8 @@ use crate::plan::Port;
 use crate::weights::Weights;
 use crate::words::counted;
 use crate::{Engine, Error, Prefetch, Result};
-use first::{average_of, begin};
+use first::average_of;
+pub(super) use first::begin;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -82,7 +83,7 @@ pub fn train(
 }
 
 /// Returns the number of classes that a training program tells apart.
-fn outputs(trainer: &dyn Engine) -> Result<usize> {
+pub(super) fn outputs(trainer: &dyn Engine) -> Result<usize> {
     let logits = trainer.outputs().iter().find(|p| p.name == "logits");
     logits.map(Port::elements).ok_or_else(|| Error::new("the training program gives no `logits`"))
 }

@@ -8,7 +8,7 @@ use crate::weights::Weights;
 use crate::{Engine, Result};
 
 /// Gives all parameters the values that a training starts from, and their averages the same.
-pub(super) fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weights>) -> Result<()> {
+pub(in crate::train) fn begin(job: &Job, trainer: &mut dyn Engine, weights: Option<&Weights>) -> Result<()> {
     for parameter in &job.parameters {
         let first = match parameter.init {
             Init::Whiten { epsilon } => whiten::fit(&parameter.dims, epsilon, &job.sets.train, &job.preparer)?,

@@ -1,0 +1,108 @@
+//! `ninc train --find-rate`: the loss over a rising rate, as a curve and as a suggestion. Nothing of a training is touched.
+
+use super::{Args, Ready};
+use crate::cli::output::{self, Done, usage};
+use crate::cli::progress::Shown;
+use crate::cli::report::chart::{Chart, Series};
+use crate::cli::report::page::Page;
+use crate::cli::signals;
+use ninc_runtime::Error;
+use ninc_runtime::spec::Length;
+use ninc_runtime::store::{System, write_atomically};
+use ninc_runtime::train::rate_finder::{self, Point, Suggestion};
+use ninc_runtime::train::schedule::total_steps;
+use serde_json::json;
+
+/// What `--find-rate` takes: `LOW,HIGH`.
+pub fn rates(text: &str) -> Result<[f64; 2], String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[low, high]) if low > 0.0 && high > low && high.is_finite() => Ok([low, high]),
+        _ => Err("expected two rates, a small and a large one: 1e-5,10".into()),
+    }
+}
+
+/// Searches, writes the curve and prints the suggestion.
+pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
+    let job = ready.job;
+    let options = &args.options;
+    let asked = options.epochs.map(Length::Epochs).or(options.steps.map(Length::Steps));
+    let per_epoch = job.sets.train.len().div_ceil(job.recipe.batch * job.recipe.accumulate) as u64;
+    let steps = asked.map(|length| total_steps(length, per_epoch));
+    let mut shown = Shown::new(false, ready.global.verbose);
+    let points = rate_finder::find(job, ready.trainer, steps, (low, high), &mut shown, &signals::listen());
+    shown.finish();
+    let points = points?;
+    if points.is_empty() {
+        return Err(Error::new(format!("the loss of the first step, at the rate {low}, is not finite"))
+            .with_help("look at the data's preparation with --preview")
+            .into());
+    }
+    let found = rate_finder::suggest(&points);
+    std::fs::create_dir_all(&args.out).map_err(|e| Error::file("make the folder", &args.out, &e))?;
+    let place = |ending: &str| args.out.join(format!("{}.rates.{ending}", job.name));
+    let rows = points.iter().map(|p| format!("{:e},{:.6},{:.6}\n", p.rate, p.loss, p.smoothed));
+    let text: String = ["rate,loss,smoothed\n".to_string()].into_iter().chain(rows).collect();
+    write_atomically(&place("csv"), text.as_bytes(), &System)?;
+    write_atomically(&place("html"), page(&job.name, &points, found).as_bytes(), &System)?;
+    output::note(&format!("curve: {}, {}", place("csv").display(), place("html").display()));
+    if args.json {
+        return output::json(&json!({
+            "event": "rate", "rate": found.map(|f| f.rate), "least": found.map(|f| f.least), "steps": points.len(),
+            "low": low, "high": points.last().map(|p| p.rate),
+        }));
+    }
+    match found {
+        Some(found) => output::line(&words(&points, found)),
+        None => Err(usage(
+            format!("the loss falls nowhere between the rates {low} and {high}, so there is none to suggest"),
+            "more steps (`--steps N`), other rates (`--find-rate=LOW,HIGH`), or another start of the weights",
+        )),
+    }
+}
+
+/// The suggestion, and how it is found.
+fn words(points: &[Point], found: Suggestion) -> String {
+    let last = points.last().map_or(0.0, |p| p.rate);
+    format!(
+        "suggested rate {:.2e}: there the smoothed loss falls most steeply over the rate's logarithm; it is least at {:.2e}, \
+         and was followed to {last:.2e} in {}",
+        found.rate,
+        found.least,
+        output::counted(points.len(), "step")
+    )
+}
+
+fn page(name: &str, points: &[Point], found: Option<Suggestion>) -> String {
+    let mut page = Page::new(&format!("{name}: loss by learning rate"));
+    if let Some(found) = found {
+        page.figures(&[
+            (format!("{:.2e}", found.rate), "suggested: the steepest fall of the smoothed loss".into()),
+            (format!("{:.2e}", found.least), "least smoothed loss".into()),
+        ]);
+    }
+    let of = |name: &str, look: usize, value: fn(&Point) -> f64| Series {
+        name: name.into(),
+        look,
+        points: points.iter().map(|p| (p.rate.log10(), value(p))).collect(),
+    };
+    // What breaks at the end would flatten all that is before.
+    let least = points.iter().map(|p| p.smoothed).fold(f64::INFINITY, f64::min);
+    let most = points.first().map_or(least, |p| p.loss.max(p.smoothed)) * 1.2;
+    let shown = |series: Series| Series {
+        points: series.points.into_iter().map(|(x, y)| (x, y.clamp(least * 0.9, most))).collect(),
+        ..series
+    };
+    let chart = Chart { by: "rate", powers: true, ..Chart::new("loss") };
+    let mut series = vec![shown(of("each step", 5, |p| p.loss)), shown(of("smoothed", 0, |p| p.smoothed))];
+    if let Some(found) = found {
+        let at = found.rate.log10();
+        series.push(Series { name: "suggested".into(), look: 1, points: vec![(at, least * 0.9), (at, most)] });
+    }
+    page.section(
+        "Curve",
+        "the rate rises by a constant factor from step to step; values beyond the chart lie on its edge",
+    );
+    page.charts(&[chart.draw(&series)]);
+    page.finish()
+}
