@@ -197,3 +197,63 @@ fn new_models_of_other_folders() {
     assert!(!place.path("odd-model").exists());
     place.bad(2, &["new", "/", "--data", "many"], "gives the network no name");
 }
+
+/// The sheets of an evaluation's page are those that `run --maps` draws of the same pictures.
+#[test]
+fn an_evaluation_shows_where_classes_are_seen() {
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--epochs", "2"]);
+    place.good(&["eval", "tiny.nin", "--report", "r.html"]);
+    let page = fs::read_to_string(place.path("r.html")).expect("written");
+    let sheets: Vec<&str> = page.split("<figure class=\"sheet\">").skip(1).collect();
+    let mistakes =
+        page.matches("class=\"sheet\"").count() - sheets.iter().take_while(|s| !s.contains("taken for")).count();
+    assert!(sheets.len() > 15 && mistakes == 12, "{} sheets, {mistakes} mistakes", sheets.len());
+    // The first right answer: a digit of the test part, named by its number among all digits.
+    let text = sheets[0].split("alt=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a text");
+    let row: usize = text.split("image ").nth(1).and_then(|r| r.split(' ').next()?.parse().ok()).expect("a number");
+    let test = digits::load().expect("embedded").test;
+    let item = test.rows.iter().position(|&r| r as usize == row).expect("of the test part");
+    assert!(text.starts_with(&format!("{} (", test.label(item))), "{text}");
+    let mut digit = [0.0; 64];
+    test.copy(item, &mut digit).expect("in memory");
+    let pixel = |x: u32, y: u32| image::Luma([digit[(y * 8 + x) as usize] as u8]);
+    image::GrayImage::from_fn(8, 8, pixel).save(place.path("d.png")).expect("saved");
+    place.good(&["run", "tiny.nin", "d.png", "--maps", "m.png", "--top", "1"]);
+    let there = image::open(place.path("m.png")).expect("a picture").into_rgb8();
+    let url = sheets[0].split("base64,").nth(1).and_then(|rest| rest.split('"').next()).expect("a picture");
+    let shown = image::load_from_memory(&decoded(url)).expect("a picture").into_rgb8();
+    assert_eq!(shown.dimensions(), there.dimensions());
+    // The picture and its map; the words below them differ.
+    for (x, y) in (0..2 * 168).flat_map(|x| (0..160).map(move |y| (8 + x, 8 + y))) {
+        assert_eq!(shown.get_pixel(x, y), there.get_pixel(x, y), "{x}, {y}");
+    }
+    // A network without maps of its classes has a page all the same.
+    let flat = fs::read_to_string(place.path("tiny.nin")).expect("there");
+    let flat = flat.replace("|> global_avg_pool", "|> flatten |> linear(features = 10)");
+    fs::write(place.path("tiny.nin"), flat).expect("written");
+    place.good(&["train", "tiny.nin", "--steps", "3", "--out", "flat"]);
+    place.good(&["eval", "tiny.nin", "--weights", "flat/tiny.safetensors", "--report", "f.html"]);
+    assert!(!fs::read_to_string(place.path("f.html")).expect("written").contains("class=\"sheet\""));
+}
+
+/// Bytes from base64 (RFC 4648).
+fn decoded(text: &str) -> Vec<u8> {
+    let digit = |c: u8| match c {
+        b'A'..=b'Z' => c - b'A',
+        b'a'..=b'z' => c - b'a' + 26,
+        b'0'..=b'9' => c - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let (mut bytes, mut word, mut bits) = (vec![], 0u32, 0);
+    for c in text.bytes().filter(|&c| c != b'=') {
+        (word, bits) = (word << 6 | u32::from(digit(c)), bits + 6);
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((word >> bits) as u8);
+            word &= (1 << bits) - 1;
+        }
+    }
+    bytes
+}

@@ -17,6 +17,7 @@ use ninc_runtime::train::evaluate::{Evaluation, evaluate_views};
 use std::path::PathBuf;
 
 mod answers;
+mod maps;
 mod report;
 
 #[derive(clap::Args)]
@@ -117,22 +118,21 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let views = TtaArgs::text(views);
     let top = args.top.map(|k| k as usize);
     if let Some(path) = &args.report {
-        report::write(
-            path,
-            &report::Tested {
-                name: &model.name,
-                file: &args.file,
-                weights: from,
-                data: place.map_or("built in".into(), |path| path.display().to_string()),
-                part: args.part.word(),
-                set: &set,
-                classes: &classes,
-                evaluation: &evaluation,
-                views: views.as_deref(),
-                top,
-                machine: global.machine(),
-            },
-        )?;
+        let tested = report::Tested {
+            name: &model.name,
+            file: &args.file,
+            weights: from,
+            data: place.map_or("built in".into(), |path| path.display().to_string()),
+            part: args.part.word(),
+            set: &set,
+            classes: &classes,
+            evaluation: &evaluation,
+            views: views.as_deref(),
+            top,
+            machine: global.machine(),
+        };
+        let maps = maps::draw(global, &model, (&weights, &preparation), &tested)?;
+        report::write(path, &tested, maps.as_ref())?;
         output::note(&format!("report: {}", path.display()));
     }
     print(args, &evaluation, views.as_deref(), &classes)

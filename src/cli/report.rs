@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub mod answers;
 pub mod chart;
 pub mod page;
-mod picture;
+pub mod picture;
 
 /// What the page tells besides what the training's files say.
 pub struct Session<'a> {

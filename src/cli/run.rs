@@ -26,7 +26,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 mod inputs;
-mod maps;
+pub mod maps;
 
 /// Images per run of the program.
 const BATCH: usize = 64;

@@ -1,6 +1,7 @@
 //! Pictures that commands write: a white sheet with pixels and letters on it.
 
 use super::output::{Done, usage};
+use ninc_runtime::Result;
 use ninc_runtime::image::png;
 use ninc_runtime::store::{System, write_atomically};
 use std::path::Path;
@@ -44,9 +45,14 @@ impl Sheet {
         letters::write(text, x, y, &mut |x, y, grey| self.set(x, y, [grey; 3]));
     }
 
+    /// Encodes the sheet as PNG.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        png(self.width, self.height, 3, &self.bytes)
+    }
+
     /// Writes the sheet as a PNG file.
     pub fn save(&self, path: &Path) -> Done {
-        Ok(write_atomically(path, &png(self.width, self.height, 3, &self.bytes)?, &System)?)
+        Ok(write_atomically(path, &self.png()?, &System)?)
     }
 }
 

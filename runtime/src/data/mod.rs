@@ -206,6 +206,11 @@ impl Dataset {
         Ok(Dataset { labels: Arc::new(labels), ..self.clone() })
     }
 
+    /// Returns these items alone, in this order.
+    pub fn items(&self, items: &[usize]) -> Dataset {
+        self.part(items.iter().map(|&item| self.rows[item]).collect())
+    }
+
     /// Returns other rows of these images.
     fn part(&self, rows: Vec<u32>) -> Dataset {
         Dataset { rows: Arc::new(rows), ..self.clone() }

@@ -76,6 +76,9 @@ pub struct Evaluation {
     /// `confusion[label][answer]` counts the items.
     #[serde(skip)]
     pub confusion: Vec<Vec<u32>>,
+    /// The first item of each class whose answer was right, and the probability that the network gave to it.
+    #[serde(skip)]
+    pub right: Vec<Option<(usize, f64)>>,
     /// The wrong answers that were furthest from the label, worst first.
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
@@ -128,6 +131,7 @@ pub fn evaluate_views(
     let (mut count, mut loss) = (0, 0.0);
     let mut confusion = vec![vec![0; classes]; classes];
     let mut ranks = vec![0; classes + 1];
+    let mut right = vec![None; classes];
     let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in source.once()? {
         let batch = batch?;
@@ -145,8 +149,11 @@ pub fn evaluate_views(
             loss += one;
             let answer = best(scored);
             confusion[label][answer] += 1;
-            if rank != 0 {
-                let sure = scores.probabilities(scored)[answer];
+            let sure = || scores.probabilities(scored)[answer];
+            if rank == 0 {
+                right[label].get_or_insert_with(|| (count + i, sure()));
+            } else {
+                let sure = sure();
                 mistakes.push(Mistake { item: count + i, label, answer, loss: one, sure });
             }
         }
@@ -156,7 +163,7 @@ pub fn evaluate_views(
         count += images;
     }
     let loss = loss / count.max(1) as f64;
-    let evaluation = Evaluation { count, loss, accuracy: 0.0, top5: 0.0, ranks, confusion, mistakes };
+    let evaluation = Evaluation { count, loss, accuracy: 0.0, top5: 0.0, ranks, confusion, right, mistakes };
     Ok(Evaluation { accuracy: evaluation.top(1), top5: evaluation.top(5), ..evaluation })
 }
 

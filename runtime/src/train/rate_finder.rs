@@ -116,21 +116,22 @@ impl Smooth {
 }
 
 /// Suggests a rate: where the smoothed loss falls most steeply before its least value, measured by a line through a
-/// tenth of the steps around each. `None` where it falls nowhere.
+/// fifth of the steps around each. `None` where it falls nowhere.
 pub fn suggest(points: &[Point]) -> Option<Suggestion> {
     let least = (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
-    let reach = (points.len() / 20).max(1);
+    let reach = (points.len() / 10).max(1);
     let slope = |at: usize| {
-        let near = &points[at.saturating_sub(reach)..(at + reach + 1).min(points.len())];
+        let near = &points[at - reach..(at + reach + 1).min(points.len())];
         let count = near.len() as f64;
         let xs = near.iter().map(|p| p.rate.ln());
         let (x, y) = (xs.clone().sum::<f64>() / count, near.iter().map(|p| p.smoothed).sum::<f64>() / count);
         let along: f64 = xs.clone().zip(near).map(|(at, p)| (at - x) * (p.smoothed - y)).sum();
         along / xs.map(|at| (at - x) * (at - x)).sum::<f64>()
     };
-    let slopes: Vec<f64> = (0..least).map(slope).collect();
-    let steepest = (0..slopes.len()).min_by(|&a, &b| slopes[a].total_cmp(&slopes[b]))?;
-    (slopes[steepest] < 0.0).then(|| Suggestion { rate: points[steepest].rate, least: points[least].rate })
+    // The first averages are of few steps: no line begins before the first point.
+    let slopes = (reach..least).map(|at| (at, slope(at)));
+    let (steepest, fall) = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    (fall < 0.0).then(|| Suggestion { rate: points[steepest].rate, least: points[least].rate })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `ninc eval --report FILE.html`: what an evaluation found, as one page that needs nothing else.
 
 use super::answers;
+use super::maps::{self, Maps};
 use crate::cli::output::{Done, counted};
 use crate::cli::report::answers::{confusion, mistakes};
 use crate::cli::report::page::Page;
@@ -30,8 +31,8 @@ pub struct Tested<'a> {
     pub machine: String,
 }
 
-/// Writes the page.
-pub fn write(path: &Path, tested: &Tested) -> Done {
+/// Writes the page; `maps` are of networks that have maps of their classes.
+pub fn write(path: &Path, tested: &Tested, maps: Option<&Maps>) -> Done {
     let (evaluation, classes) = (tested.evaluation, tested.classes);
     let names: Vec<String> = (0..classes.outputs()).map(|class| classes.name(class)).collect();
     let mut page = Page::new(&format!("{}: evaluation on the {} images", tested.name, tested.part));
@@ -52,6 +53,9 @@ pub fn write(path: &Path, tested: &Tested) -> Done {
     page.table(&answers::rows(evaluation, classes), "classes");
     confusion(&mut page, &names, &evaluation.confusion);
     mistakes(&mut page, &names, evaluation, tested.set);
+    if let Some(maps) = maps {
+        maps::show(&mut page, maps);
+    }
     page.section("What was tested", "");
     let row = |name: &str, value: String| vec![name.to_string(), value];
     let mut facts = vec![

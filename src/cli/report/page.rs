@@ -171,6 +171,18 @@ impl Page {
         self.html.push_str("</div>\n");
     }
 
+    /// Adds wide pictures, each with a text.
+    pub fn sheets(&mut self, pictures: &[(String, String)]) {
+        self.html.push_str("<div class=\"sheets\">");
+        for (url, text) in pictures {
+            let (url, text) = (escape(url), escape(text));
+            self.add(format_args!(
+                "<figure class=\"sheet\"><img src=\"{url}\" alt=\"{text}\"><figcaption>{text}</figcaption></figure>"
+            ));
+        }
+        self.html.push_str("</div>\n");
+    }
+
     pub fn details(&mut self, summary: &str, text: &str) {
         self.add(format_args!("<details><summary>{}</summary><pre>{}</pre></details>", escape(summary), escape(text)));
     }

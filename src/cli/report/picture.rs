@@ -7,8 +7,12 @@ use ninc_runtime::weights::Weights;
 
 /// Encodes a PNG as a URL that holds it.
 fn url(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Option<String> {
-    let bytes = png(width, height, channels, pixels).ok()?;
-    Some(format!("data:image/png;base64,{}", base64(&bytes)))
+    png(width, height, channels, pixels).ok().map(|bytes| data_url(&bytes))
+}
+
+/// Returns a URL that holds a PNG.
+pub fn data_url(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", base64(png))
 }
 
 /// Encodes in base64 (RFC 4648), with padding.

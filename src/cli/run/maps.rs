@@ -18,7 +18,7 @@ use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor, npy};
 use std::path::{Path, PathBuf};
 
-mod drawing;
+pub mod drawing;
 mod grad_cam;
 mod occlusion;
 
@@ -94,11 +94,21 @@ pub struct Run<'a> {
 }
 
 /// The maps of one picture.
-struct Maps {
+pub struct Maps {
     /// Rows and columns of each.
     size: [usize; 2],
     /// What each is of, and its numbers.
     maps: Vec<(String, Vec<f32>)>,
+}
+
+/// Finds the maps whose means are the classes' scores, and returns the name of their value, which it gets if it has
+/// none.
+pub fn of_classes(model: &mut Model) -> Option<String> {
+    let graph = &mut model.graph;
+    let id = class_maps(graph)?;
+    let name = graph.node(id).name.clone().unwrap_or_else(|| UNNAMED.into());
+    graph.set_name(id, name.clone());
+    Some(name)
 }
 
 impl Wanted {
@@ -201,7 +211,7 @@ fn stem(name: &str) -> String {
 }
 
 /// These channels of an image's value [N, C, H, W].
-fn channels(value: &Tensor, image: usize, which: &[usize], label: impl Fn(usize) -> String) -> Maps {
+pub fn channels(value: &Tensor, image: usize, which: &[usize], label: impl Fn(usize) -> String) -> Maps {
     let size = [value.dims[2], value.dims[3]];
     let plane = size[0] * size[1];
     let map = |&c: &usize| (label(c), value.data[(image * value.dims[1] + c) * plane..][..plane].to_vec());
