@@ -29,10 +29,13 @@ pub struct Point {
 /// What a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Suggestion {
-    /// The rate at which the smoothed loss falls most steeply over the rate's logarithm.
+    /// A tenth of `least`: as much as a whole training bears, by experience.
     pub rate: f64,
     /// The rate of the least smoothed loss: beyond it training becomes worse.
     pub least: f64,
+    /// The rate at which the smoothed loss falls most steeply over the rate's logarithm. Where the first weights give
+    /// large scores, even small rates make the loss fall fast, and this one is too small.
+    pub steepest: f64,
 }
 
 /// Makes up to `steps` steps with rates from `rates.0` to `rates.1`; fewer where the loss breaks or somebody stops.
@@ -115,8 +118,8 @@ impl Smooth {
     }
 }
 
-/// Suggests a rate: where the smoothed loss falls most steeply before its least value, measured by a line through a
-/// fifth of the steps around each. `None` where it falls nowhere.
+/// Suggests a rate by that of the least smoothed loss; how steeply it falls before is measured by a line through a fifth
+/// of the steps around each. `None` where it falls nowhere.
 pub fn suggest(points: &[Point]) -> Option<Suggestion> {
     let least = (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
     let reach = (points.len() / 10).max(1);
@@ -131,7 +134,11 @@ pub fn suggest(points: &[Point]) -> Option<Suggestion> {
     // The first averages are of few steps: no line begins before the first point.
     let slopes = (reach..least).map(|at| (at, slope(at)));
     let (steepest, fall) = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    (fall < 0.0).then(|| Suggestion { rate: points[steepest].rate, least: points[least].rate })
+    (fall < 0.0).then(|| Suggestion {
+        rate: points[least].rate / 10.0,
+        least: points[least].rate,
+        steepest: points[steepest].rate,
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +147,7 @@ mod tests {
 
     /// The logistic curve -1/(1 + e^(-2(x - 3))) falls most steeply at x = 3; a parabola from x = 6 on rises again.
     #[test]
-    fn the_steepest_place_of_a_known_curve_is_suggested() {
+    fn the_places_of_a_known_curve_are_found() {
         let curve = |x: f64| 3.0 - 1.0 / (1.0 + (-2.0 * (x - 3.0)).exp()) + (x - 6.0).max(0.0).powi(2);
         let point = |i: i32| {
             let x = f64::from(i) / 20.0;
@@ -148,8 +155,9 @@ mod tests {
         };
         let points: Vec<Point> = (0..160).map(point).collect();
         let found = suggest(&points).expect("it falls");
-        assert!((found.rate / (1e-3 * 3f64.exp())).ln().abs() < 0.06, "{found:?}");
+        assert!((found.steepest / (1e-3 * 3f64.exp())).ln().abs() < 0.06, "{found:?}");
         assert!((found.least / (1e-3 * 6f64.exp())).ln().abs() < 0.06, "{found:?}");
+        assert!((found.rate * 10.0 / found.least - 1.0).abs() < 1e-12);
         let rising: Vec<Point> = points.iter().map(|p| Point { smoothed: p.rate, ..*p }).collect();
         assert_eq!((suggest(&rising), suggest(&[])), (None, None));
     }

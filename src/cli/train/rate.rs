@@ -48,7 +48,8 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
     output::note(&format!("curve: {}, {}", place("csv").display(), place("html").display()));
     if args.json {
         return output::json(&json!({
-            "event": "rate", "rate": found.map(|f| f.rate), "least": found.map(|f| f.least), "steps": points.len(),
+            "event": "rate", "rate": found.map(|f| f.rate), "least": found.map(|f| f.least),
+            "steepest": found.map(|f| f.steepest), "steps": points.len(),
             "low": low, "high": points.last().map(|p| p.rate),
         }));
     }
@@ -65,10 +66,11 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
 fn words(points: &[Point], found: Suggestion) -> String {
     let last = points.last().map_or(0.0, |p| p.rate);
     format!(
-        "suggested rate {:.2e}: there the smoothed loss falls most steeply over the rate's logarithm; it is least at {:.2e}, \
-         and was followed to {last:.2e} in {}",
+        "suggested rate {:.2e}: a tenth of {:.2e}, where the smoothed loss is least; it falls most steeply at {:.2e}, and \
+         was followed to {last:.2e} in {}",
         found.rate,
         found.least,
+        found.steepest,
         output::counted(points.len(), "step")
     )
 }
@@ -77,8 +79,9 @@ fn page(name: &str, points: &[Point], found: Option<Suggestion>) -> String {
     let mut page = Page::new(&format!("{name}: loss by learning rate"));
     if let Some(found) = found {
         page.figures(&[
-            (format!("{:.2e}", found.rate), "suggested: the steepest fall of the smoothed loss".into()),
+            (format!("{:.2e}", found.rate), "suggested: a tenth of the next".into()),
             (format!("{:.2e}", found.least), "least smoothed loss".into()),
+            (format!("{:.2e}", found.steepest), "steepest fall of the smoothed loss".into()),
         ]);
     }
     let of = |name: &str, look: usize, value: fn(&Point) -> f64| Series {
