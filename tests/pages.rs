@@ -226,7 +226,9 @@ fn an_evaluation_shows_where_classes_are_seen() {
     assert_eq!(shown.dimensions(), there.dimensions());
     // The picture and its map; the words below them differ.
     for (x, y) in (0..2 * 168).flat_map(|x| (0..160).map(move |y| (8 + x, 8 + y))) {
-        assert_eq!(shown.get_pixel(x, y), there.get_pixel(x, y), "{x}, {y}");
+        // One image and a batch may be computed in other ways, whose last bits differ.
+        let pairs = shown.get_pixel(x, y).0.into_iter().zip(there.get_pixel(x, y).0);
+        assert!(pairs.into_iter().all(|(a, b)| a.abs_diff(b) <= 1), "{x}, {y}");
     }
     // A network without maps of its classes has a page all the same.
     let flat = fs::read_to_string(place.path("tiny.nin")).expect("there");
