@@ -163,7 +163,7 @@ fn files_of_other_programs_give_the_values_beside_them() {
     for name in names {
         let model = folder.join(format!("{name}.onnx"));
         let model = model.to_str().expect("a path");
-        let refused = [("torch_maxpool_dilated", "`node_max_pool2d` (MaxPool)"), ("ort_qoperator", "(QLinearConv)")];
+        let refused = [("torch_maxpool_dilated", "`node_max_pool2d` (MaxPool)")];
         if let Some((_, says)) = refused.iter().find(|(refused, _)| *refused == name) {
             place.bad_or_said(1, &["inspect", model], says);
             continue;
@@ -173,7 +173,9 @@ fn files_of_other_programs_give_the_values_beside_them() {
         let input = if name.starts_with("keras") { channels_first(&place, &input) } else { input };
         let open: &[&str] = if name == "keras_tf_dynamic" { &["--shape", "32,32,3"] } else { &[] };
         let off = apart(&place, model, input.to_str().expect("a path"), &right, open);
-        assert!(off < 1e-5, "{name}: {off:e}");
+        // Means and probabilities are rounded to bytes there, and not here.
+        let most = if name == "ort_qoperator" { 2e-2 } else { 1e-5 };
+        assert!(off < most, "{name}: {off:e}");
     }
 }
 

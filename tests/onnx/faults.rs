@@ -209,6 +209,18 @@ fn damaged_nodes_are_refused_by_name() {
             vec![text_attribute("strides", "2")],
             "y (MaxPool): its attribute `strides` is not of the type INTS\n",
         ),
+        ("Flatten x -> y", vec![int("axis", 1), int("axis", 1)], "y (Flatten): its attribute `axis` is there twice\n"),
+        ("Flatten x -> y", vec![int("axes", 1)], "y (Flatten): its attribute `axes` is not of the type INTS\n"),
+        (
+            "Relu x -> y",
+            vec![int("axis", 1)],
+            "y (Relu): its attribute `axis` is none that this operator has in operator set 17\n",
+        ),
+        (
+            "Softmax x -> y",
+            vec![int("axis", 1), int("allowzero", 1)],
+            "y (Softmax): its attribute `allowzero` is none that this operator has in operator set 17\n",
+        ),
         ("LRN x -> y", vec![int("alpha", 1)], "y (LRN): its attribute `alpha` is not of the type FLOAT\n"),
     ] {
         assert_eq!(refused(import(None, Some(17), &[node(text, &attributes)])), says);

@@ -10,6 +10,7 @@ use ninc::quantize::coded::Coded;
 use ninc::quantize::imported;
 use ninc::quantize::ranges::Method;
 use ninc_runtime::formats::{Formats, LayerFormat};
+use ninc_runtime::npy;
 use ninc_runtime::weights::load as load_weights;
 use ninc_runtime::{Feed, Tensor};
 use std::collections::BTreeMap;
@@ -85,5 +86,28 @@ fn quantised_networks_come_back_with_their_bits() {
             let apart = right[0].data.iter().zip(&found[0].data).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
             assert!(right == found, "{text}: {apart:e} apart in {again_text}");
         }
+    }
+}
+
+/// Files of ONNX Runtime's quantiser, with its values: every layer is int8, the ReLUs that it hid are there again.
+#[test]
+fn files_of_a_quantiser_become_layers_of_bytes() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/onnx"));
+    let image = npy::read(&folder.join("small.in.npy")).expect("an array");
+    for form in ["qdq", "qoperator"] {
+        let file = std::fs::read(folder.join(format!("int8_{form}.onnx"))).expect("a file");
+        let (model, quantised, text) = read(file);
+        let int8: Vec<&String> = quantised.formats.layers.keys().collect();
+        assert_eq!(int8, ["fc", "features_0.cccp1", "features_0.conv"], "{form}: {text}");
+        assert!(text.contains("mlpconv(kernel = 3, pad = 1, channels = [6, 5]) as features_0"), "{text}");
+        let model = Model { formats: Some(quantised.formats.clone()), ..model };
+        let mut program = pipeline::inference(&model, &Options::default()).expect("compiled");
+        load_weights(&quantised.tensors, &mut *program.engine).expect("loaded");
+        let (input, name) = (model.graph.ids()[0], &model.graph.outputs[0].0);
+        let input = model.graph.node(input).name.clone().unwrap_or("x".into());
+        let found = program.engine.run(2, &[(&input, Feed::F32(&image.data))], &[name]).expect("run").remove(0);
+        let right = npy::read(&folder.join("int8.out.npy")).expect("an array");
+        let apart = found.data.iter().zip(&right.data).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(apart <= 1e-6 && found.data.len() == right.data.len(), "{form}: {apart:e}");
     }
 }

@@ -146,6 +146,17 @@ impl<'n> Map<'n> {
         Ok(x)
     }
 
+    /// Returns the name of a node's weights in the file, also where they are whole numbers.
+    pub(super) fn weights_name<'m>(&'m self, node: &'m Node) -> Option<&'m str> {
+        let name = node.input(1)?;
+        match self.makers.get(name).map(|&i| &self.net.nodes[i]) {
+            Some(maker) if maker.op == "DequantizeLinear" => {
+                maker.input(0).map(|whole| whole.strip_suffix("_quantized").unwrap_or(whole))
+            }
+            _ => Some(name),
+        }
+    }
+
     /// States what is whole of a product with weights whose outputs lie on an axis.
     pub(super) fn state(&mut self, node: &Node, layer: LayerId, outputs: usize) {
         let input = |i: usize| node.input(i).unwrap_or_default();

@@ -49,7 +49,7 @@ impl Map<'_> {
             Some(bias) => return Err(format!("its bias has {} numbers for {outputs} channels", bias.len()).into()),
             None => args = args.with("bias", Arg::Bool(false)),
         }
-        let name = names::of_weights(self.net, node, node.input(1));
+        let name = names::of_weights(self.net, node, self.weights_name(node));
         let dims = vec![outputs, window.size[0], window.size[1]];
         let layer = self.weighted(name, function, args, vec![layer], dims, params);
         self.state(node, layer, 0);

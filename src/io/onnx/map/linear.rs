@@ -72,7 +72,7 @@ impl Map<'_> {
         let matrix = self.permuted(&x, &[last], matrix, columns);
         let operand = self.shaped(x.layer, &dims);
         let args = Args::default().with("channels", Arg::Int(columns)).with("bias", Arg::Bool(false));
-        let name = names::of_weights(self.net, node, node.input(1));
+        let name = names::of_weights(self.net, node, self.weights_name(node));
         let params = vec![("weight", tensor(&[columns, rows, 1, 1], matrix))];
         let layer = self.weighted(name, "cccp", args, vec![operand], vec![columns, dims[1], dims[2]], params);
         self.state(node, layer, weights.dims.len() - 1);
@@ -102,7 +102,7 @@ impl Map<'_> {
             Some(bias) => params.push(("bias", tensor(&[outputs], bias))),
             None => args = args.with("bias", Arg::Bool(false)),
         }
-        let name = names::of_weights(self.net, node, node.input(1));
+        let name = names::of_weights(self.net, node, self.weights_name(node));
         let layer = self.weighted(name, "linear", args, vec![layer], vec![outputs], params);
         Ok(View::plain(layer, &[x.batch(), outputs]))
     }

@@ -52,14 +52,14 @@ const ATTRIBUTES: [(AttributeType, &str); 6] = [
     (AttributeType::Graph, "then_branch else_branch"),
 ];
 
-/// Lists the nodes that are damaged; `known` are values that no node makes.
-pub fn of(nodes: &[Node], known: impl Iterator<Item = String>) -> Vec<Refusal> {
+/// Lists the nodes that are damaged in this set of operators; `known` are values that no node makes.
+pub fn of(nodes: &[Node], known: impl Iterator<Item = String>, opset: i64) -> Vec<Refusal> {
     let mut made: HashSet<String> = known.collect();
     let mut faults = Vec::new();
     for node in nodes {
         let twice = node.outputs.iter().find(|name| !name.is_empty() && !made.insert((*name).clone()));
         let reason = twice.map(|name| format!("it makes `{name}`, which is there already"));
-        let reason = reason.or_else(|| operands(node)).or_else(|| attributes(node));
+        let reason = reason.or_else(|| operands(node)).or_else(|| attributes(node, opset));
         faults.extend(reason.map(|reason| Refusal { node: node.label(), operator: node.op.clone(), reason }));
     }
     faults
@@ -82,7 +82,10 @@ fn operands(node: &Node) -> Option<String> {
     Some(format!("its operand {} is left out, which it needs", absent + 1))
 }
 
-fn attributes(node: &Node) -> Option<String> {
+fn attributes(node: &Node, opset: i64) -> Option<String> {
+    if let Some(name) = &node.twice {
+        return Some(format!("its attribute `{name}` is there twice"));
+    }
     let of = |name: &str| match (node.op.as_str(), name) {
         ("Constant" | "ConstantOfShape", "value") => Some(AttributeType::Tensor),
         ("Pad", "value") => Some(AttributeType::Float),
@@ -93,7 +96,7 @@ fn attributes(node: &Node) -> Option<String> {
         let kind = of(name).filter(|kind| known && node.domain.is_empty() && !is(a, *kind))?;
         Some(format!("its attribute `{name}` is not of the type {}", kind.as_str_name()))
     };
-    node.all().find_map(wrong)
+    node.all().find_map(wrong).or_else(|| super::attributes::unknown(node, opset))
 }
 
 /// Is an attribute of this type? Old files do not state it.

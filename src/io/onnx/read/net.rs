@@ -9,7 +9,7 @@ use super::super::proto::{
 };
 use super::external::Files;
 use super::tensor::{self, Const};
-use super::{faults, functions};
+use super::{faults, functions, qoperators};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -37,6 +37,8 @@ pub struct Node {
     pub outputs: Vec<String>,
     /// What people are told about it.
     pub doc: String,
+    /// An attribute that is there twice.
+    pub twice: Option<String>,
     attributes: BTreeMap<String, AttributeProto>,
 }
 
@@ -44,7 +46,13 @@ impl Node {
     /// Takes a node of the file.
     pub fn new(node: NodeProto) -> Node {
         let domain = node.domain().trim_start_matches("ai.onnx").to_string();
-        let attributes = node.attribute.into_iter().map(|a| (a.name().to_string(), a)).collect();
+        let (mut attributes, mut twice) = (BTreeMap::new(), None);
+        for attribute in node.attribute {
+            let name = attribute.name().to_string();
+            if attributes.insert(name.clone(), attribute).is_some() {
+                twice = Some(name);
+            }
+        }
         Node {
             name: node.name.unwrap_or_default(),
             op: node.op_type.unwrap_or_default(),
@@ -52,6 +60,7 @@ impl Node {
             inputs: node.input,
             outputs: node.output,
             doc: node.doc_string.unwrap_or_default(),
+            twice,
             attributes,
         }
     }
@@ -173,9 +182,9 @@ impl Net {
         if !graph.sparse_initializer.is_empty() {
             return Err(ImportError::Ports("it holds sparse tensors, which are not read".into()));
         }
-        let nodes = functions::inlined(graph.node, &model.functions)?;
+        let nodes = qoperators::apart(functions::inlined(graph.node, &model.functions)?, opset);
         let known = graph.input.iter().map(|i| i.name().to_string()).chain(constants.keys().cloned());
-        let faults = faults::of(&nodes, known);
+        let faults = faults::of(&nodes, known, opset);
         if !faults.is_empty() {
             return Err(ImportError::Refused(faults));
         }
