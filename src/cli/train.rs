@@ -57,8 +57,8 @@ pub struct Args {
     /// labels
     #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "json"])]
     pub preview: Option<PathBuf>,
-    /// Train nothing: raise the rate from LOW to HIGH (1e-5,10 unless said) over an epoch, or --epochs or --steps, and say
-    /// which one to begin with; the curve goes to DIR/NAME.rates.csv and .html
+    /// Train nothing: raise the rate from LOW to HIGH (1e-5,10 unless said) over an epoch, or --epochs or --steps, and
+    /// say which one to begin with; the curve goes to DIR/NAME.rates.csv and .html
     #[arg(long, value_name = "LOW,HIGH", num_args = 0..=1, require_equals = true, default_missing_value = "1e-5,10")]
     #[arg(value_parser = rate::rates, conflicts_with_all = ["resume", "preview", "overwrite", "test_every"])]
     pub find_rate: Option<[f64; 2]>,

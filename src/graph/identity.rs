@@ -47,6 +47,7 @@ fn join(items: impl Iterator<Item = String>) -> String {
 /// The operator's attributes in version 1's order.
 fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
     let now: Vec<_> = op.attrs().into_iter().map(|a| (a.name, a.value)).collect();
+    let only = |names: &[&str]| now.iter().filter(|(n, _)| names.contains(n)).cloned().collect();
     let without = |name: &str| now.iter().filter(|(n, _)| *n != name).cloned().collect();
     match op {
         Operator::Input(op) => vec![
@@ -57,7 +58,10 @@ fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
         ],
         // The weights told the window.
         Operator::Conv2d(_) => without("kernel"),
-        Operator::LocalConv(_) => now.into_iter().filter(|(n, _)| ["stride", "pad"].contains(n)).collect(),
+        Operator::LocalConv(_) => only(&["stride", "pad"]),
+        // What passes of training join to them is not of the network.
+        Operator::BatchNorm(_) => only(&["epsilon", "momentum"]),
+        Operator::Gelu(_) => only(&["approximate"]),
         Operator::MaxPool(_) | Operator::AvgPool(_) | Operator::StochasticPool(_) => without("dilation"),
         Operator::Activation(op) => {
             let (name, parameter) = parts(Some(op.function));
@@ -71,12 +75,11 @@ fn attributes(op: &Operator) -> Vec<(&'static str, Attr)> {
 /// Name and parameter of an activation, 0 where it has none; of those with several their whole text.
 fn parts(function: Option<Function>) -> (String, f64) {
     let Some(function) = function else { return ("none".into(), 0.0) };
-    match function.parts() {
-        (name, parameters) => match parameters[..] {
-            [] => (name.into(), 0.0),
-            [Attr::Float(parameter)] => (name.into(), parameter),
-            _ => (shown(&function.to_attr()), 0.0),
-        },
+    let (name, parameters) = function.parts();
+    match parameters[..] {
+        [] => (name.into(), 0.0),
+        [Attr::Float(parameter)] => (name.into(), parameter),
+        _ => (shown(&function.to_attr()), 0.0),
     }
 }
 

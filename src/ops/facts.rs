@@ -11,8 +11,8 @@ pub enum Elements {
     Computed,
     /// Each was rounded to this format.
     Rounded(Format),
-    /// Each is an element of the first operand, unchanged.
-    Selected,
+    /// Each is an element of the operand of this number, unchanged, or 0.
+    Selected(usize),
 }
 
 /// How kernels can store a result whose elements are exact in bf16.
@@ -24,8 +24,8 @@ pub enum Storage {
     Bf16,
     /// As float32, or as bf16 by a training step on tiles.
     OnTiles,
-    /// As the first operand is stored.
-    AsOperand,
+    /// As the operand of this number is stored.
+    AsOperand(usize),
 }
 
 /// Whose kernels read a value.
@@ -85,6 +85,6 @@ pub fn exact(graph: &Graph, id: NodeId) -> Option<Format> {
     match graph.op(id).elements() {
         Elements::Computed => None,
         Elements::Rounded(to) => Some(to),
-        Elements::Selected => exact(graph, graph.operands(id)[0]),
+        Elements::Selected(from) => exact(graph, graph.operands(id)[from]),
     }
 }

@@ -177,7 +177,7 @@ impl OperatorDef for GlobalMaxPool {
     super::usual!(storage, reads_bf16, memory, folding);
 
     fn elements(&self) -> Elements {
-        Elements::Selected
+        Elements::Selected(0)
     }
 
     fn receptive(&self, _operands: &[Type]) -> Receptive {

@@ -156,11 +156,11 @@ impl OperatorDef for MaxPool {
     super::usual!(memory, folding);
 
     fn elements(&self) -> Elements {
-        Elements::Selected
+        Elements::Selected(0)
     }
 
     fn storage(&self) -> Storage {
-        Storage::AsOperand
+        Storage::AsOperand(0)
     }
 
     fn reads_bf16(&self, _operand: usize, _by: Reader) -> bool {
@@ -214,10 +214,18 @@ impl OperatorDef for MaxPoolGrad {
 
     super::no_products!();
 
-    super::usual!(elements, storage, receptive, memory, folding);
+    super::usual!(receptive, memory, folding);
 
-    fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
-        operand == 0 && by == Reader::Tiles
+    fn elements(&self) -> Elements {
+        if self.window.disjoint() { Elements::Selected(1) } else { Elements::Computed }
+    }
+
+    fn storage(&self) -> Storage {
+        if self.window.disjoint() { Storage::AsOperand(1) } else { Storage::Float32 }
+    }
+
+    fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
+        by == Reader::Tiles
     }
 
     fn cases() -> Vec<Case> {

@@ -105,7 +105,7 @@ impl OperatorDef for Reshape {
     super::usual!(storage, reads_bf16, receptive, memory, folding);
 
     fn elements(&self) -> Elements {
-        Elements::Selected
+        Elements::Selected(0)
     }
 
     fn cases() -> Vec<Case> {

@@ -48,10 +48,12 @@ pub fn factors(graph: &mut Graph, id: NodeId, to: Format) -> Result<(), PassErro
 /// stores.
 fn source(graph: &Graph, id: NodeId) -> NodeId {
     let mut id = id;
-    while graph.op(id).elements() == Elements::Selected
-        && !matches!(graph.op(graph.operands(id)[0]), Operator::Param(_))
-    {
-        id = graph.operands(id)[0];
+    while let Elements::Selected(from) = graph.op(id).elements() {
+        let from = graph.operands(id)[from];
+        if matches!(graph.op(from), Operator::Param(_)) {
+            break;
+        }
+        id = from;
     }
     id
 }

@@ -46,8 +46,8 @@ pub fn sample_variance(cx: &mut LowerCx, positions: usize) -> Lowered {
     Ok(())
 }
 
-/// `(gamma, variance) -> gamma/sqrt(variance + epsilon)` per channel, the operands with these numbers: what the image is
-/// multiplied by, so that the large kernel neither divides nor takes roots.
+/// `(gamma, variance) -> gamma/sqrt(variance + epsilon)` per channel, the operands with these numbers: what the image
+/// is multiplied by, so that the large kernel neither divides nor takes roots.
 pub fn scale(cx: &mut LowerCx, epsilon: f32, operands: [usize; 2]) -> Operand {
     let ty = cx.operands[operands[0]].ty.clone();
     let (epsilon, lanes) = (Constant::from(epsilon), cx.target.lanes);

@@ -38,7 +38,7 @@ fn makes(graph: &Graph, by: Reader, id: NodeId) -> bool {
         Storage::Float32 => false,
         Storage::Bf16 => exact(),
         Storage::OnTiles => by == Reader::Tiles && exact() && multiplies_bf16(graph, id),
-        Storage::AsOperand => kept(graph, by, graph.operands(id)[0]),
+        Storage::AsOperand(from) => kept(graph, by, graph.operands(id)[from]),
     }
 }
 

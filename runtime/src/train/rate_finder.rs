@@ -1,5 +1,5 @@
-//! Which learning rate to begin with: the rate rises from step to step by a constant factor, from so little that nothing
-//! happens to so much that the loss breaks (Smith, 2017), and the loss along the way says what each rate does.
+//! Which learning rate to begin with: the rate rises from step to step by a constant factor, from so little that
+//! nothing happens to so much that the loss breaks (Smith, 2017), and the loss along the way says what each rate does.
 //!
 //! Nothing is written: the parameters of the program change, and are thrown away.
 
@@ -118,8 +118,8 @@ impl Smooth {
     }
 }
 
-/// Suggests a rate by that of the least smoothed loss; how steeply it falls before is measured by a line through a fifth
-/// of the steps around each. `None` where it falls nowhere.
+/// Suggests a rate by that of the least smoothed loss; how steeply it falls before is measured by a line through a
+/// fifth of the steps around each. `None` where it falls nowhere.
 pub fn suggest(points: &[Point]) -> Option<Suggestion> {
     let least = (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
     let reach = (points.len() / 10).max(1);

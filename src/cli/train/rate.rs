@@ -1,4 +1,4 @@
-//! `ninc train --find-rate`: the loss over a rising rate, as a curve and as a suggestion. Nothing of a training is touched.
+//! `ninc train --find-rate`: the loss over a rising rate, as a curve and as a suggestion. No training is touched.
 
 use super::{Args, Ready};
 use crate::cli::output::{self, Done, usage};
@@ -66,8 +66,8 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
 fn words(points: &[Point], found: Suggestion) -> String {
     let last = points.last().map_or(0.0, |p| p.rate);
     format!(
-        "suggested rate {:.2e}: a tenth of {:.2e}, where the smoothed loss is least; it falls most steeply at {:.2e}, and \
-         was followed to {last:.2e} in {}",
+        "suggested rate {:.2e}: a tenth of {:.2e}, where the smoothed loss is least; it falls most steeply at {:.2e}, \
+         and was followed to {last:.2e} in {}",
         found.rate,
         found.least,
         found.steepest,

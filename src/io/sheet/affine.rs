@@ -1,5 +1,5 @@
-//! Factors and shifts of channels: into the product before them where nothing else uses it, else a convolution of one
-//! pixel whose groups are the channels.
+//! Factors and shifts of channels: one factor for all is a layer `scale`; others go into the product before them where
+//! nothing else uses it, else they are a convolution of one pixel whose groups are the channels.
 
 use super::{Arg, Args, Layer, LayerId, Sheet};
 use ninc_runtime::Tensor;
@@ -17,6 +17,13 @@ impl Sheet {
             }
             let before = self.layers[at].operands[0];
             let (scale, shift) = (self.number(at, "scale"), self.number(at, "shift"));
+            if let Some(factor) = self.one_factor(at, &scale, &shift) {
+                let layer = &mut self.layers[at];
+                (layer.function, layer.params) = ("scale", BTreeMap::new());
+                layer.args = Args::default().with("factor", Arg::Float(factor));
+                at += 1;
+                continue;
+            }
             let nothing = scale.iter().all(|v| *v == 1.0) && shift.iter().all(|v| *v == 0.0);
             if nothing || (uses[before] == 1 && self.absorb(before, &scale, &shift)) {
                 self.instead(at, before);
@@ -27,6 +34,14 @@ impl Sheet {
             }
             at += 1;
         }
+    }
+
+    /// The factor of a layer that multiplies by one number and does nothing else, unless a layer behind it takes it in.
+    fn one_factor(&self, at: LayerId, scale: &[f32], shift: &[f32]) -> Option<f32> {
+        let &factor = scale.first()?;
+        let alone = factor != 1.0 && scale.iter().all(|v| *v == factor) && shift.iter().all(|v| *v == 0.0);
+        let joins = |layer: &Layer| layer.function == "affine" && layer.operands.contains(&at);
+        (alone && factor.is_finite() && !self.layers.iter().any(joins)).then_some(factor)
     }
 
     fn number(&self, at: LayerId, name: &str) -> Vec<f32> {

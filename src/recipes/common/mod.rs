@@ -53,6 +53,11 @@ impl Window {
     pub fn reach(&self, d: usize, n: usize) -> usize {
         (n - 1) * self.stride[d] + self.dilation[d] * (self.kernel[d] - 1) + 1
     }
+
+    /// Is each cell in at most one window?
+    pub fn disjoint(&self) -> bool {
+        (0..2).all(|d| self.reach(d, 1) <= self.stride[d])
+    }
 }
 
 /// Activation functions that an epilogue or an elementwise kernel can apply.

@@ -94,7 +94,7 @@ pub fn pad(cx: &mut LowerCx, top: usize, left: usize, value: f32) -> Lowered {
     let inset = Inset::new(cx, &cx.operands[0].ty, &cx.result.ty, [top, left])?;
     let (channels, [height, width], lanes) = (inset.channels, inset.small, cx.target.lanes);
     let [rows, columns] = inset.large;
-    let fill = fill_micro_kernel(cx, lanes, columns * channels, value);
+    let fill = fill_micro_kernel(cx, Elem::F32, lanes, columns * channels, value);
     let copy = CopyRows::one(Elem::F32, lanes, width * channels).micro_kernel(cx);
     let mut d = KernelWithOperands::new(cx, "pad", Access::Write);
     let (x, y) = (d.operands[0], d.result);
@@ -271,7 +271,7 @@ pub fn fill(cx: &mut LowerCx, value: f32) -> Lowered {
     let y = d.result;
     let (split, _, lanes) = Partition::of(cx.target, &ty, 1).items(cx.target, 1);
     split.run(&mut d.kernel, |k, piece| {
-        let micro_kernel = fill_micro_kernel(cx, lanes, piece.count, value);
+        let micro_kernel = fill_micro_kernel(cx, Elem::F32, lanes, piece.count, value);
         k.call(micro_kernel, [y.at(&piece.position)]);
     });
     d.launch(cx);

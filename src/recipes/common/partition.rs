@@ -4,6 +4,7 @@ use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Elem, Expr, Index, KBuffer, KVar, Memory, MicroKernelId, Var};
 use crate::lower::target::Target;
 use crate::lower::{BufferId, Constant, LowerCx, Method, code};
+use crate::recipes::common::names::elem_letters;
 use crate::types::Type;
 
 /// Elements that one iteration works on, about: the pieces of a few operands then fit into a first-level cache, and
@@ -276,13 +277,13 @@ impl Row {
 }
 
 /// `y[0..count] = value` as a micro-kernel with the parameter `(y)`.
-pub fn fill_micro_kernel(cx: &mut LowerCx, lanes: u32, count: usize, value: f32) -> MicroKernelId {
+pub fn fill_micro_kernel(cx: &mut LowerCx, elem: Elem, lanes: u32, count: usize, value: f32) -> MicroKernelId {
     let value = Constant::from(value);
     cx.micro_kernel(code(
-        format!("fill_{count}_{value}_v{lanes}"),
-        (lanes, count, value),
-        |&(lanes, count, value), b| {
-            let y = b.pointer("y", Elem::F32, Access::Write);
+        format!("fill_{count}_{value}_v{lanes}{}", elem_letters("_", &[elem])),
+        (elem, lanes, count, value),
+        |&(elem, lanes, count, value), b| {
+            let y = b.pointer("y", elem, Access::Write);
             b.elements(count, lanes, |b, i, lanes| {
                 let value = b.f32(value.get(), lanes);
                 b.store(y, i, value);

@@ -148,7 +148,7 @@ where
         (cx.operands.iter().zip(&elems)).map(|(o, elem)| d.buffer("x", *elem, Access::Read, o.buffer)).collect();
     let sums = d.buffer("partial", Elem::F32, Access::ReadWrite, partial);
     let letters: String = sizes.shared.iter().map(|s| if *s { 'c' } else { 'e' }).collect();
-    let zero = fill_micro_kernel(cx, lanes, channels, 0.0);
+    let zero = fill_micro_kernel(cx, Elem::F32, lanes, channels, 0.0);
     split.run_after(
         &mut d.kernel,
         |k, iteration, _| k.call(zero, [sums.at(iteration * channels)]),

@@ -61,8 +61,8 @@ pub(in crate::recipes) fn max_grad_over(cx: &mut LowerCx, shape: &Pooling) -> Lo
     let mut d = KernelWithOperands::new(cx, "max_pool_grad", Access::ReadWrite);
     let pointers = [
         Side::image(d.operands[0], Access::Read).of(cx.elem(cx.operands[0].buffer)),
-        Side::output(d.operands[1], Access::Read),
-        Side::image(d.result, Access::ReadWrite),
+        Side::output(d.operands[1], Access::Read).of(cx.elem(cx.operands[1].buffer)),
+        Side::image(d.result, Access::ReadWrite).of(cx.elem(cx.result.buffer)),
     ];
     shape.gradient_kernel(cx, &mut d, "max_pool_grad", &pointers, false, None, |b, p, at, lanes| {
         let (start, first) = (b.f32(f32::NEG_INFINITY, lanes), b.i32(0, lanes));

@@ -5,6 +5,7 @@ use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Memory, MicroKernelId};
 use crate::lower::{LowerCx, LowerError, Stateless, code};
 use crate::recipes::common::Window;
+use crate::recipes::common::names::elem_letters;
 use crate::recipes::common::partition::{KernelWithOperands, fill_micro_kernel, run};
 use crate::recipes::common::random::{Units, UnitsOf};
 use std::ops::Range;
@@ -150,7 +151,7 @@ impl Pooling {
     ) {
         let (shares, share) = self.shares(cx, random);
         let micro_kernels = self.micro_kernels(cx, what, sides, counts, share, pixel);
-        let zero = self.zeros(cx, share);
+        let zero = self.zeros(cx, share, cx.elem(cx.result.buffer));
         let dx = d.result;
         d.kernel.parallel("image", Expr::BATCH * shares, |k, iteration| {
             let (image, channel) = (iteration.div(shares), iteration.rem(shares) * share.channels);
@@ -171,16 +172,16 @@ impl Pooling {
         }
     }
 
-    /// Sets `share` channels of an image to zero.
-    fn zeros(&self, cx: &mut LowerCx, share: Share) -> MicroKernelId {
+    /// Sets `share` channels of an image of such elements to zero.
+    fn zeros(&self, cx: &mut LowerCx, share: Share, elem: Elem) -> MicroKernelId {
         let (pixels, channels, Share { channels: share, lanes }) = (self.size[0] * self.size[1], self.channels, share);
         if share == channels {
-            return fill_micro_kernel(cx, lanes, self.image_len(), 0.0);
+            return fill_micro_kernel(cx, elem, lanes, self.image_len(), 0.0);
         }
-        let name = format!("zeros_{pixels}x{share}_of{channels}_v{lanes}");
-        let params = ([pixels, share, channels], lanes);
-        cx.micro_kernel(code(name, params, |&([pixels, share, channels], lanes), b| {
-            let y = b.pointer("y", Elem::F32, Access::Write);
+        let name = format!("zeros_{pixels}x{share}_of{channels}_v{lanes}{}", elem_letters("_", &[elem]));
+        let params = ([pixels, share, channels], lanes, elem);
+        cx.micro_kernel(code(name, params, |&([pixels, share, channels], lanes, elem), b| {
+            let y = b.pointer("y", elem, Access::Write);
             crate::recipes::common::partition::rows(b, pixels, |b, row| {
                 b.elements(share, lanes, |b, at, lanes| {
                     let zero = b.f32(0.0, lanes);
