@@ -329,7 +329,7 @@ fn answers_from_several_views_are_those_of_each_view() {
     let view = |by: isize, mirrored: bool| -> Vec<f32> {
         let pixel = |image: usize, y: isize, x: isize| images[image * 64 + inside(y - by) * 8 + inside(x - by)];
         let place = |i: usize| (i / 64, (i / 8 % 8) as isize, if mirrored { 7 - i % 8 } else { i % 8 } as isize);
-        (0..images.len()).map(|i| place(i)).map(|(image, y, x)| pixel(image, y, x)).collect()
+        (0..images.len()).map(place).map(|(image, y, x)| pixel(image, y, x)).collect()
     };
     let answers = |data: Vec<f32>, more: &[&str]| {
         let array = npy::to_bytes(&Tensor { dims: vec![5, 1, 8, 8], data });

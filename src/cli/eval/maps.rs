@@ -49,7 +49,8 @@ pub fn draw(
     });
     let all: Vec<(usize, Vec<usize>, String)> = right.iter().cloned().chain(wrong).collect();
     let some = set.items(&all.iter().map(|one| one.0).collect::<Vec<_>>());
-    let mut program = global.silent().inference_of(&model, Some(preparation), set.images.dtype(), &[value.clone()])?;
+    let mut program =
+        global.silent().inference_of(&model, Some(preparation), set.images.dtype(), std::slice::from_ref(&value))?;
     use_weights(&mut program, weights, tested.weights)?;
     let input = step_inputs::image(program.engine.inputs())?.name.clone();
     let exact = !matches!(set.images.pixels, Pixels::Floats(_));
