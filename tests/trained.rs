@@ -95,6 +95,9 @@ const PICTURES: &[(&str, &str, &str)] = &[
     ("cifar10", "cat.png", "cat"),
     ("cifar10", "horse.png", "horse"),
     ("cifar10", "ship.png", "ship"),
+    ("fast94", "cat.png", "cat"),
+    ("fast94", "horse.png", "horse"),
+    ("fast94", "ship.png", "ship"),
 ];
 
 /// From a fresh clone, before any training.
@@ -131,9 +134,12 @@ fn the_cards_tell_the_accuracy_of_the_shipped_weights() {
     let card = fs::read_to_string(root.join("models/README.md")).expect("there");
     // The data of the first is in the program; the others are checked where the data sets are.
     let shared = root.join("../shared/data").display().to_string();
-    for (model, data, count) in
-        [("digits", None, 360), ("mnist", Some(&shared), 10_000), ("cifar10", Some(&shared), 10_000)]
-    {
+    for (model, data, count) in [
+        ("digits", None, 360),
+        ("mnist", Some(&shared), 10_000),
+        ("cifar10", Some(&shared), 10_000),
+        ("fast94", Some(&shared), 10_000),
+    ] {
         if data.is_some_and(|data| !Path::new(data).is_dir()) {
             eprintln!("skipped: the accuracy of {model}, whose data set is not there");
             continue;
