@@ -4,7 +4,7 @@ use super::classes;
 use super::foreign;
 use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure, usage};
+use super::output::{self, Done, Failure, cell, usage};
 use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::tta::TtaArgs;
@@ -306,12 +306,4 @@ fn best(numbers: &[f64], count: usize) -> Vec<usize> {
     order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]).then(a.cmp(&b)));
     order.truncate(count);
     order
-}
-
-/// A text as a cell of comma-separated values, in quotes where it needs them (RFC 4180).
-fn cell(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.into(),
-    }
 }

@@ -79,3 +79,23 @@ impl ImportError {
         ImportError::External { location: location.into(), what: what.into() }
     }
 }
+
+/// Why a node or layer has no counterpart.
+pub(super) enum Reason {
+    /// In its own words.
+    Own(String),
+    /// It reads what has none.
+    Upstream,
+}
+
+impl From<String> for Reason {
+    fn from(reason: String) -> Reason {
+        Reason::Own(reason)
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(reason: &str) -> Reason {
+        Reason::Own(reason.into())
+    }
+}

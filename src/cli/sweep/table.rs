@@ -2,6 +2,7 @@
 
 use super::vary::Combination;
 use super::{Run, Sweep};
+use crate::cli::output::cell;
 use ninc_runtime::data::files;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::{Error, Result};
@@ -134,11 +135,7 @@ pub fn csv(sweep: &Sweep, rows: &[Row]) -> String {
         ];
         all.push([key(sweep, row.combination), numbers.to_vec()].concat());
     }
-    let quoted = |cell: &String| match cell.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell.clone(),
-    };
-    all.iter().map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n").collect()
+    all.iter().map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n").collect()
 }
 
 /// The table for people as Markdown.

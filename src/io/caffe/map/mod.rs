@@ -11,7 +11,7 @@ mod simple;
 use super::Channels;
 use super::input::{self, Input};
 use super::net::{Layer, Links, Net, readers};
-use crate::io::error::ImportError;
+use crate::io::error::{ImportError, Reason};
 use crate::io::sheet::{self, Args, LayerId, Sheet, identifier};
 use ninc_runtime::Tensor;
 use std::collections::BTreeMap;
@@ -33,26 +33,6 @@ enum Value {
     Label,
     /// A result of a layer that has no counterpart.
     Failed,
-}
-
-/// Why a layer has no counterpart.
-enum Reason {
-    /// In its own words.
-    Own(String),
-    /// It reads what has none.
-    Upstream,
-}
-
-impl From<String> for Reason {
-    fn from(reason: String) -> Reason {
-        Reason::Own(reason)
-    }
-}
-
-impl From<&str> for Reason {
-    fn from(reason: &str) -> Reason {
-        Reason::Own(reason.into())
-    }
 }
 
 type Mapped<T = View> = Result<T, Reason>;

@@ -24,6 +24,7 @@ mod window;
 
 use super::error::{ImportError, Refusal};
 use super::read::{Const, Net, Node};
+use crate::io::error::Reason;
 use crate::io::sheet::{Args, Layer, LayerId, Sheet};
 use ninc_runtime::Tensor;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -47,26 +48,6 @@ enum Value {
     View(View),
     /// A result of a node that has no counterpart.
     Failed,
-}
-
-/// Why a node has no counterpart.
-enum Reason {
-    /// In its own words.
-    Own(String),
-    /// It reads what has none.
-    Upstream,
-}
-
-impl From<String> for Reason {
-    fn from(reason: String) -> Reason {
-        Reason::Own(reason)
-    }
-}
-
-impl From<&str> for Reason {
-    fn from(reason: &str) -> Reason {
-        Reason::Own(reason.into())
-    }
 }
 
 type Mapped<T = View> = Result<T, Reason>;
