@@ -161,6 +161,14 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A text as a cell of comma-separated values, in quotes where it needs them (RFC 4180).
+pub fn cell(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::visible;
@@ -168,13 +176,5 @@ mod tests {
     #[test]
     fn control_characters_are_shown_as_text() {
         assert_eq!(visible("cat\x1b[2J\r\u{9b}1m\n\tgrün"), "cat\\u{1b}[2J\\u{d}\\u{9b}1m\n\tgrün");
-    }
-}
-
-/// A text as a cell of comma-separated values, in quotes where it needs them (RFC 4180).
-pub fn cell(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.into(),
     }
 }
