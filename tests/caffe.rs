@@ -231,7 +231,7 @@ fn windows_are_caffes() {
     assert!(told(5, "pool: MAX global_pooling: true").contains("image |> global_max_pool as p"));
     assert!(told(5, "kernel_size: 2 stride: 2 round_mode: FLOOR").contains("max_pool(kernel = 2, ceil = false)"));
     assert!(told(5, "kernel_size: 2 stride: 2 ceil_mode: false").contains("max_pool(kernel = 2, ceil = false)"));
-    // (5 + 2 - 2)/3 up is 2, so windows begin at -1, 2 and 5, of which the last is beyond 5 + 1 - 1.
+    // (5 + 2 - 2)/3 is rounded up to 2, so that windows begin at -1, 2 and 5; the last begins in the padding.
     let made = told(5, "pool: AVE kernel_size: 2 stride: 3 pad: 1");
     assert!(made.contains("|> pad(pixels = 1) |> avg_pool(kernel = 2, stride = 3"), "{made}");
     let error = pool(5, "kernel_size: 1 stride: 3").expect_err("a window behind the image");

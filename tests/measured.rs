@@ -26,7 +26,7 @@ fn testing_by_epoch_changes_no_bit_and_resumes() {
     assert!(read("plain", "tiny.safetensors") == read("tested", "tiny.safetensors"));
     let tensors = |out: &str| Checkpoint::read(&place.path(out).join("tiny.checkpoint")).expect("whole").tensors;
     assert!(tensors("plain") == tensors("tested"));
-    // No weights are kept as the best: there is no validation part.
+    // Without a validation part no file of the best weights is written.
     assert!(!place.path("tested/tiny.best.safetensors").exists());
 
     let (plain, tested) = (lines(&place, "plain"), lines(&place, "tested"));

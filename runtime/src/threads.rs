@@ -128,9 +128,8 @@ impl Worker<'_> {
     }
 }
 
-/// Keeps this thread, and those that it will start, on `count` of the cores that it may run on, behind the first
-/// `before`: for several programs' teams beside each other, each of which would take the first cores. Without effect
-/// where there are not so many cores.
+/// Keeps this thread, and those that it will start, on `count` of the cores that it may run on, without the first
+/// `before`, which other teams of threads use. Nothing happens on a machine with fewer than `before + count` cores.
 pub fn keep_to(before: usize, count: usize) {
     if let Some(cores) = pin::allowed().get(before..before + count) {
         pin::this_thread(cores);

@@ -23,6 +23,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+/// Where the weights of a network of Caffe are.
+pub const BESIDE: &str = "they are in a file beside it: `--weights NAME.caffemodel`";
+
 /// Most bytes of a file of classes.
 const MOST_CLASSES: u64 = 1 << 24;
 
@@ -191,7 +194,7 @@ pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
 pub fn weights(path: &Path) -> Done<Weights> {
     if !has_weights(path) {
         let error = Error::new(format!("{} is a network of Caffe without its weights", path.display()));
-        return Err(error.with_help("they are in a file beside it: `--weights NAME.caffemodel`").into());
+        return Err(error.with_help(BESIDE).into());
     }
     let foreign = read(path, &ForeignOptions::default())?;
     let (tensors, classes, formats) = (foreign.tensors.clone(), foreign.classes.clone(), foreign.formats.clone());

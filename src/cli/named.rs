@@ -68,16 +68,18 @@ pub enum Precision {
 impl Named<Precision> {
     /// The precision of this name, of those that a training can have.
     pub fn of_training(name: &str) -> Option<Named<Precision>> {
-        let format = || Format::ALL.into_iter().find(|format| format.name() == name);
-        match name {
-            "f32" => Some(Named { name: "f32", value: Precision::F32 }),
-            _ => format().map(|format| Named { name: format.name(), value: Precision::Rounded(format) }),
-        }
+        let learns = |precision| matches!(precision, Precision::F32 | Precision::Rounded(_));
+        precisions().into_iter().map(|(named, _)| named).find(|named| named.name == name && learns(named.value))
     }
 }
 
 /// Takes what products multiply.
 pub fn precision() -> impl TypedValueParser<Value = Named<Precision>> {
+    one_of(precisions())
+}
+
+/// Every precision, with what it means.
+fn precisions() -> Vec<(Named<Precision>, &'static str)> {
     let auto = "What the weights state (files of `ninc quantize`); float32 where they state nothing";
     let mut all = vec![
         (Named { name: "auto", value: Precision::Auto }, auto),
@@ -94,5 +96,5 @@ pub fn precision() -> impl TypedValueParser<Value = Named<Precision>> {
     }));
     let int8 = "Products of bytes, summed exactly; for `bench`, elsewhere `ninc quantize` makes weights that state it";
     all.push((Named { name: "int8", value: Precision::Int8 }, int8));
-    one_of(all)
+    all
 }

@@ -175,8 +175,7 @@ pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Op
         }
     }
     if foreign::is(file) {
-        let help = "they are in the file beside it: `--weights NAME.caffemodel`";
-        return Err(usage(format!("no weights for {}", file.display()), help));
+        return Err(usage(format!("no weights for {}", file.display()), foreign::BESIDE));
     }
     let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
     Err(usage(

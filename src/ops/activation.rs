@@ -2,7 +2,7 @@
 
 use super::attr::{Attr, AttrValue, attributes};
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Elements, Reader, Storage};
+use super::facts::Reader;
 use super::layer::blame;
 use super::params::{Bounds, Param, ParamSpec};
 use super::reference;
@@ -326,7 +326,7 @@ impl OperatorDef for ActivationGrad {
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
         let function = self.function.recipe();
         let what = format!("grad_{}", function.name());
-        let end = Epilogue { activation: None, round: self.round }.stored_as(cx.elem(cx.result.buffer));
+        let end = Epilogue::rounding(self.round).stored_as(cx.elem(cx.result.buffer));
         elementwise::map_with(cx, &(what + &end.name()), (function, end), |&(function, end), b, v, _| {
             let dx = activation::slope_times(b, function, [v[0], v[1]]);
             end.apply(b, dx)
@@ -335,18 +335,10 @@ impl OperatorDef for ActivationGrad {
 
     super::no_products!();
 
-    super::usual!(receptive, memory, folding);
+    super::usual!(rounds, receptive, memory, folding);
 
     fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
         by == Reader::Tiles
-    }
-
-    fn elements(&self) -> Elements {
-        self.round.map_or(Elements::Computed, Elements::Rounded)
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Bf16
     }
 
     fn cases() -> Vec<Case> {

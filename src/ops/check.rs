@@ -6,6 +6,9 @@ use crate::types::{DType, Type};
 /// The most elements of one value (per image or shared): 8 GiB of floats. Anything above is a slip in the model file.
 pub const MOST_ELEMENTS: usize = 1 << 31;
 
+/// The longest side of an input.
+pub const MOST_SIDE: usize = 65_536;
+
 /// Returns the operands, if there are exactly `N`.
 pub fn exactly<const N: usize>(operands: &[Type]) -> Result<&[Type; N], ShapeError> {
     operands.try_into().map_err(|_| count(&N.to_string(), operands.len()))

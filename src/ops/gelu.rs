@@ -3,7 +3,7 @@
 
 use super::attr::attributes;
 use super::error::{ShapeError, TrainingError};
-use super::facts::{Derivative, Elements, Reader, Storage};
+use super::facts::{Derivative, Reader};
 use super::params::{Param, ParamSpec};
 use super::reference;
 use super::schema::{LayerCx, LayerError, Schema};
@@ -31,11 +31,6 @@ fn tanh_gate(x: f64) -> (f64, f64) {
     let tanh = (FRAC_2_PI.sqrt() * (x + CUBE * x.powi(3))).tanh();
     let slope = FRAC_2_PI.sqrt() * (1.0 + 3.0 * CUBE * x * x);
     ((1.0 + tanh) / 2.0, (1.0 - tanh * tanh) * slope / 2.0)
-}
-
-/// Returns what is left of a rounding where the store of the result rounds by itself.
-fn rounding(cx: &LowerCx, round: Option<Format>) -> Epilogue {
-    Epilogue { activation: None, round }.stored_as(cx.elem(cx.result.buffer))
 }
 
 /// Both forms on an image and on a vector with a tail.
@@ -90,7 +85,7 @@ impl OperatorDef for Gelu {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let end = rounding(cx, self.round);
+        let end = Epilogue::rounding(self.round).stored_as(cx.elem(cx.result.buffer));
         let what = if self.approximate { "gelu_tanh" } else { "gelu" }.to_string() + &end.name();
         elementwise::map_with(cx, &what, (self.approximate, end), |&(approximate, end), b, v, _| {
             let y = if approximate { gates::gelu_tanh(b, v[0]) } else { gates::gelu(b, v[0]) };
@@ -99,15 +94,7 @@ impl OperatorDef for Gelu {
     }
 
     super::no_products!();
-    super::usual!(receptive, memory, folding);
-
-    fn elements(&self) -> Elements {
-        self.round.map_or(Elements::Computed, Elements::Rounded)
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Bf16
-    }
+    super::usual!(rounds, receptive, memory, folding);
 
     fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
         by == Reader::Tiles
@@ -158,7 +145,7 @@ impl OperatorDef for GeluGrad {
     super::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        let end = rounding(cx, self.round);
+        let end = Epilogue::rounding(self.round).stored_as(cx.elem(cx.result.buffer));
         let what = if self.approximate { "grad_gelu_tanh" } else { "grad_gelu" }.to_string() + &end.name();
         elementwise::map_with(cx, &what, (self.approximate, end), |&(approximate, end), b, v, _| {
             let slope = if approximate { gates::gelu_tanh_slope(b, v[0]) } else { gates::gelu_slope(b, v[0]) };
@@ -168,15 +155,7 @@ impl OperatorDef for GeluGrad {
     }
 
     super::no_products!();
-    super::usual!(receptive, memory, folding);
-
-    fn elements(&self) -> Elements {
-        self.round.map_or(Elements::Computed, Elements::Rounded)
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Bf16
-    }
+    super::usual!(rounds, receptive, memory, folding);
 
     fn reads_bf16(&self, _operand: usize, by: Reader) -> bool {
         by == Reader::Tiles

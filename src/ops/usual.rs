@@ -89,6 +89,16 @@ macro_rules! usual {
             crate::ops::facts::Storage::Float32
         }
     };
+    // Of operators with an attribute `round`: both duties above.
+    (rounds) => {
+        fn elements(&self) -> crate::ops::facts::Elements {
+            self.round.map_or(crate::ops::facts::Elements::Computed, crate::ops::facts::Elements::Rounded)
+        }
+
+        fn storage(&self) -> crate::ops::facts::Storage {
+            crate::ops::facts::Storage::Bf16
+        }
+    };
     (reads_bf16) => {
         fn reads_bf16(&self, _operand: usize, _by: crate::ops::facts::Reader) -> bool {
             false

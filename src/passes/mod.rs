@@ -76,7 +76,7 @@ pub const AFTER_TRAINING: &[Pass] = &[
     Pass { name: "cse", run: cse::run },
     // Only pairs: the backward pass needs every activation, so a chain would not save its memory.
     Pass { name: "fuse", run: fuse::pairs },
-    // What training normalises is no product that could take the activation in.
+    // In training a normalisation stands between a convolution and its activation, so that `fuse` does not join these.
     Pass { name: "fuse_batch_norm", run: fuse_batch_norm::run },
     // A gradient's way through a ReLU, or a rounding, costs as much memory traffic as a whole 1x1 convolution.
     Pass { name: "fuse_masks", run: fuse_masks::run },

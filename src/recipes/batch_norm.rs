@@ -63,9 +63,7 @@ pub fn scale(cx: &mut LowerCx, epsilon: f32, operands: [usize; 2]) -> Operand {
             let out = b.pointer("scale", Elem::F32, Access::Write);
             b.elements(count, lanes, |b, i, lanes| {
                 let [gamma, variance] = [gamma, variance].map(|p| b.load(p, i.clone(), lanes));
-                let epsilon = b.f32(epsilon.get(), lanes);
-                let variance = b.add(variance, epsilon);
-                let deviation = b.unary(Unary::Sqrt, variance);
+                let deviation = deviation(b, variance, epsilon.get());
                 let factor = b.div(gamma, deviation);
                 b.store(out, i, factor);
             });
@@ -78,11 +76,16 @@ pub fn scale(cx: &mut LowerCx, epsilon: f32, operands: [usize; 2]) -> Operand {
 
 /// `1/sqrt(variance + epsilon)`
 fn inverse_deviation(b: &mut MicroKernelBuilder, variance: Val, epsilon: f32) -> Val {
-    let lanes = b.ty(variance).lanes;
-    let (epsilon, one) = (b.f32(epsilon, lanes), b.f32(1.0, lanes));
-    let sum = b.add(variance, epsilon);
-    let root = b.unary(Unary::Sqrt, sum);
+    let one = b.f32(1.0, b.ty(variance).lanes);
+    let root = deviation(b, variance, epsilon);
     b.div(one, root)
+}
+
+/// `sqrt(variance + epsilon)`
+fn deviation(b: &mut MicroKernelBuilder, variance: Val, epsilon: f32) -> Val {
+    let epsilon = b.f32(epsilon, b.ty(variance).lanes);
+    let sum = b.add(variance, epsilon);
+    b.unary(Unary::Sqrt, sum)
 }
 
 /// `(x, mean, variance, dy) -> Σ dy · (x - mean)/sqrt(variance + epsilon)` per channel: the gradient of gamma.

@@ -128,8 +128,9 @@ fn one(step: &Augment, draws: &mut Draws, dims: [usize; 3], pixels: &mut Vec<f32
     }
 }
 
-fn mirror(width: usize, pixels: &mut [f32]) {
-    pixels.chunks_exact_mut(width).for_each(|row| row.reverse());
+/// Mirrors images left and right, whose rows are this wide.
+pub fn mirror<T>(width: usize, pixels: &mut [T]) {
+    pixels.chunks_exact_mut(width).for_each(<[T]>::reverse);
 }
 
 /// Moves the image by less than its size; what comes in from outside is the image mirrored at its outermost pixels,

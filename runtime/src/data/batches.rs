@@ -215,6 +215,13 @@ pub struct Reader {
     receiver: Receiver<Result<Batch>>,
 }
 
+impl Reader {
+    /// Takes the next batch of a training, which ends before its batches do.
+    pub fn take_next(&mut self) -> Result<Batch> {
+        self.next().ok_or_else(|| Error::new("the thread that loads the data has died"))?
+    }
+}
+
 impl Iterator for Reader {
     type Item = Result<Batch>;
 

@@ -70,8 +70,8 @@ pub struct Job<'a> {
     pub saving: Saving,
     /// Files of an earlier training that are to be replaced: they go once this one's first checkpoint is saved.
     pub replaces: Vec<PathBuf>,
-    /// The test part is evaluated after each so many whole epochs, which changes nothing of the training; `None`: only
-    /// at the end.
+    /// Whole epochs from one evaluation of the test part to the next, which change nothing of the training; `None`: it
+    /// is evaluated at the end only.
     pub test_every: Option<NonZeroU32>,
     /// A line in the log for each step.
     pub log_steps: bool,

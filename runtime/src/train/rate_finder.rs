@@ -67,7 +67,7 @@ pub fn find(
             epoch += 1;
             batches = source.start(epoch, 0)?;
         }
-        let batch = batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))??;
+        let batch = batches.take_next()?;
         let rate = rates.0 * (rates.1 / rates.0).powf(step as f64 / (total - 1) as f64);
         let usual = hyper(recipe, Clock { step, steps_per_epoch: per_epoch, total_steps: total }, &Plateau::default());
         let (factor, momentum) = (rate / recipe.optimizer.rate(), recipe.optimizer.momentum());

@@ -174,7 +174,7 @@ impl<'a, 'b> Run<'a, 'b> {
             self.end_epoch(watch)?;
         }
         let mut batches = self.source.start(self.cursor.epoch, self.cursor.batch)?;
-        let mut load = || batches.next().ok_or_else(|| Error::new("the thread that loads the data has died"))?;
+        let mut load = || batches.take_next();
         let mut due = Due::new(self.job.saving);
         let mut next = Next::default();
         while self.cursor.step < self.total && !self.stops_early() {

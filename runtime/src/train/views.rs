@@ -2,7 +2,7 @@
 
 use super::evaluate::Scores;
 use crate::data::Values;
-use crate::data::augment::window;
+use crate::data::augment::{mirror, window};
 use crate::{Engine, Feed, Result};
 
 /// Which views of a picture are looked at.
@@ -105,7 +105,7 @@ impl View {
                 window(dims, image, self.by, self.by);
             }
             if self.mirrored {
-                image.chunks_exact_mut(dims[2]).for_each(|row| row.reverse());
+                mirror(dims[2], image);
             }
         }
         changed

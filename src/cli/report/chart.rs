@@ -149,7 +149,7 @@ fn line(svg: &mut String, one: &Series, x: &Axis, y: &Axis) {
     };
 }
 
-/// Names the series beside the title; nothing where there is no room for all of them.
+/// Writes the names of the series beside the title; empty if they would not fit there.
 fn legend(series: &[&Series], title: &str) -> String {
     let (mut text, mut right) = (String::new(), WIDTH - RIGHT);
     for one in series.iter().rev() {

@@ -9,13 +9,14 @@ use crate::front::evaluate::Evaluator;
 use crate::front::scope::{Origin, Value, unused_warning};
 use crate::front::settings::Setting;
 use crate::front::suggest;
+use crate::ops::check::MOST_SIDE;
 use crate::ops::params::Param;
 use crate::ops::source;
 use crate::types::DType;
 use ninc_runtime::plan::Role;
 use std::collections::HashMap;
 
-const SIZES: Param<Vec<usize>> = Param::ints("shape", 1, 65_536, "Sizes of an input, without the batch.");
+const SIZES: Param<Vec<usize>> = Param::ints("shape", 1, MOST_SIDE as i64, "Sizes of an input, without the batch.");
 const COUNT: Param<usize> = Param::int("count", 0, MAX_LAYERS as i64, "Iterations of a `repeat`.");
 
 impl Expander<'_> {

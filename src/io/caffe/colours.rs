@@ -3,7 +3,6 @@
 use super::net::{Layer, Links, Net};
 use super::weights::CaffeWeights;
 use crate::io::error::ImportError;
-use crate::io::sheet::identifier;
 use ninc_runtime::Tensor;
 
 /// Types whose results have the channels of their operand.
@@ -63,7 +62,7 @@ pub fn turn(net: &Net, links: &Links, norms: &[Option<usize>], made: &mut CaffeW
         if layer.it.blobs.is_empty() || norms.contains(&Some(i)) {
             continue;
         }
-        let name = identifier(&layer.label()).unwrap_or_else(|| layer.label());
+        let name = layer.stem();
         let turned = match layer.kind() {
             _ if !whole => None,
             "Convolution" => convolution(layer, &name, made),

@@ -4,9 +4,7 @@ use super::Channels;
 use super::net::Layer;
 use super::proto::TransformationParameter;
 use crate::io::error::ImportError;
-
-/// Longest side of an input, as the language bounds it.
-const MOST_SIDE: usize = 65_536;
+use crate::ops::check::{MOST_ELEMENTS, MOST_SIDE};
 
 /// Sizes of an image, as far as a file says them.
 type Sizes = Option<Vec<Option<usize>>>;
@@ -48,7 +46,7 @@ pub fn input(layer: &Layer, top: usize, open: Option<&[usize]>, channels: Channe
     };
     let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let sides = dims.iter().all(|side| (1..=MOST_SIDE).contains(side));
-    if !(1..=3).contains(&dims.len()) || !sides || elements.is_none_or(|n| n > crate::ops::check::MOST_ELEMENTS) {
+    if !(1..=3).contains(&dims.len()) || !sides || elements.is_none_or(|n| n > MOST_ELEMENTS) {
         return Err(ImportError::Ports(format!("its input of {dims:?} is no image that a network takes")));
     }
     let mut input = Input { dims, batch, ..Input::default() };

@@ -7,6 +7,7 @@ use super::proto::{
 use super::read::Read;
 use super::text::{self, Field, Value};
 use crate::io::error::ImportError;
+use crate::io::sheet::identifier;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
@@ -84,6 +85,11 @@ impl Layer {
         let name = self.it.name();
         let top = || self.it.top.first().cloned().unwrap_or_default();
         if name.is_empty() { top() } else { name.into() }
+    }
+
+    /// Returns the name before its tensors' names: as an identifier, where one can be made of it.
+    pub fn stem(&self) -> String {
+        identifier(&self.label()).unwrap_or_else(|| self.label())
     }
 
     /// Do images come from it?

@@ -5,7 +5,7 @@ use super::colours;
 use super::net::{Layer, Net, readers};
 use super::proto::BlobProto;
 use crate::io::error::ImportError;
-use crate::io::sheet::identifier;
+use crate::io::sheet::turned;
 use crate::ops::check::MOST_ELEMENTS;
 use bytes::Bytes;
 use ninc_runtime::Tensor;
@@ -33,7 +33,7 @@ pub fn weights(bytes: Vec<u8>, channels: Channels) -> Result<CaffeWeights, Impor
         if norms.contains(&Some(i)) {
             continue;
         }
-        let name = identifier(&layer.label()).unwrap_or_else(|| layer.label());
+        let name = layer.stem();
         for (suffix, tensor) in tensors(layer, norms[i].map(|scale| &net.layers[scale]))? {
             if made.tensors.insert(format!("{name}.{suffix}"), tensor).is_some() {
                 return Err(ImportError::tensor(&name, "is there twice: two layers of the file have this name"));
@@ -66,8 +66,10 @@ fn tensors(layer: &Layer, scale: Option<&Layer>) -> Result<Vec<(String, Tensor)>
                 return wrong(format!("is no matrix: {:?}", weight.dims));
             }
             let transposed = layer.it.inner_product_param.as_ref().is_some_and(|p| p.transpose());
-            let matrix = Tensor { dims: vec![rows, columns], data: weight.data.clone() };
-            let matrix = if transposed { turned(&matrix) } else { matrix };
+            let matrix = match transposed {
+                true => Tensor { dims: vec![columns, rows], data: turned(&weight.data, rows, columns) },
+                false => Tensor { dims: vec![rows, columns], data: weight.data.clone() },
+            };
             let bias = rest.first().map(|bias| ("bias", list(bias)));
             named([("weight", matrix)].into_iter().chain(bias).collect())
         }
@@ -131,10 +133,4 @@ fn read(blob: &BlobProto, name: &str, k: usize) -> Result<Tensor, ImportError> {
         true => Ok(Tensor { dims, data }),
         false => Err(wrong("is cut within a number".into())),
     }
-}
-
-fn turned(matrix: &Tensor) -> Tensor {
-    let (rows, columns) = (matrix.dims[0], matrix.dims[1]);
-    let data = (0..columns).flat_map(|c| (0..rows).map(move |r| matrix.data[r * columns + c])).collect();
-    Tensor { dims: vec![columns, rows], data }
 }

@@ -50,6 +50,11 @@ pub fn convolution(outputs: usize, window: &Window, groups: usize, plain: bool) 
     ("conv", args.pair("dilation", dilation, 1).unless("groups", Arg::Int(groups), Arg::Int(1)))
 }
 
+/// Exchanges rows and columns.
+pub fn turned(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
+}
+
 impl Sheet {
     /// Returns a layer's value under the shape `dims`, adding a change of shape where it lies in another.
     pub fn shaped(&mut self, layer: LayerId, dims: &[usize]) -> LayerId {

@@ -10,7 +10,7 @@ mod settings;
 mod text;
 
 pub use bytes::{Bytes, WEIGHT};
-pub use layers::convolution;
+pub use layers::{convolution, turned};
 pub use names::identifier;
 
 use crate::quantize::imported::Stated;

@@ -5,7 +5,7 @@ use crate::graph::interp::{EvalCx, Real, Value};
 use crate::lower::{LowerCx, Lowered};
 use crate::ops::attr::attributes;
 use crate::ops::error::ShapeError;
-use crate::ops::facts::{Elements, Reader, Storage};
+use crate::ops::facts::Reader;
 use crate::ops::{Case, Draw, OperatorDef, check, reference};
 use crate::recipes::{Epilogue, batch_norm};
 use crate::types::{Format, Type};
@@ -112,20 +112,12 @@ impl OperatorDef for BatchNormGradInput {
     crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        batch_norm::grad_input(cx, self.epsilon as f32, Epilogue { activation: None, round: self.round })
+        batch_norm::grad_input(cx, self.epsilon as f32, Epilogue::rounding(self.round))
     }
 
     crate::ops::no_products!();
 
-    crate::ops::usual!(receptive, memory, folding);
-
-    fn elements(&self) -> Elements {
-        self.round.map_or(Elements::Computed, Elements::Rounded)
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Bf16
-    }
+    crate::ops::usual!(rounds, receptive, memory, folding);
 
     fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
         [0, Self::GRADIENT].contains(&operand) && by == Reader::Tiles

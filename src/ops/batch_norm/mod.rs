@@ -13,7 +13,7 @@ use crate::ops::activation::Function;
 use crate::ops::arithmetic::Mix;
 use crate::ops::attr::attributes;
 use crate::ops::error::{ShapeError, TrainingError};
-use crate::ops::facts::{Derivative, Elements, Reader, Storage};
+use crate::ops::facts::{Derivative, Reader};
 use crate::ops::params::{Bounds, Param, ParamSpec};
 use crate::ops::reduce::ChannelSum;
 use crate::ops::reference;
@@ -217,15 +217,7 @@ impl OperatorDef for BatchNorm {
         result.elements() as u64
     }
 
-    crate::ops::usual!(factors, receptive, memory, folding);
-
-    fn elements(&self) -> Elements {
-        self.round.map_or(Elements::Computed, Elements::Rounded)
-    }
-
-    fn storage(&self) -> Storage {
-        Storage::Bf16
-    }
+    crate::ops::usual!(rounds, factors, receptive, memory, folding);
 
     fn reads_bf16(&self, operand: usize, by: Reader) -> bool {
         operand == 0 && by == Reader::Tiles

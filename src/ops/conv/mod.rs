@@ -287,7 +287,7 @@ impl OperatorDef for Conv2dGradInput {
     crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        recipes::conv::grad_input(cx, &self.window, self.groups, Epilogue { activation: None, round: self.round })
+        recipes::conv::grad_input(cx, &self.window, self.groups, Epilogue::rounding(self.round))
     }
 
     fn multiply_adds(&self, operands: &[Type], _result: &Type) -> u64 {

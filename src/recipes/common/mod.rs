@@ -123,6 +123,11 @@ pub struct Stage {
 impl Epilogue {
     /// Leaves the result as it is.
     pub const NONE: Epilogue = Epilogue { activation: None, round: None };
+
+    /// Rounds the result to a format, if there is one.
+    pub fn rounding(round: Option<Format>) -> Epilogue {
+        Epilogue { activation: None, round }
+    }
 }
 
 impl From<Function> for Epilogue {

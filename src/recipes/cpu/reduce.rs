@@ -192,8 +192,8 @@ impl Rows {
         let params: Vec<Param> = elems.map(|(i, elem)| b.pointer(&format!("x{i}"), *elem, Access::Read)).collect();
         let sums = b.pointer("sums", Elem::F32, Access::ReadWrite);
         // Whole lines of memory, and sums that do not wait for each other.
-        let wide = if self.lanes > 1 { ABREAST * self.lanes as usize } else { self.channels + 1 };
-        let blocks = self.channels / wide;
+        let wide = ABREAST * self.lanes as usize;
+        let blocks = if self.lanes > 1 { self.channels / wide } else { 0 };
         if blocks > 0 {
             b.repeat("w", blocks, &[], |b, w, _| {
                 let at = Index::default().plus(w, wide as i64);

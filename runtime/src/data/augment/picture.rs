@@ -32,7 +32,7 @@ impl Picture {
 
     /// Mirrors left and right.
     pub fn mirrored(&mut self) {
-        self.bytes.chunks_exact_mut(self.dims[2]).for_each(<[u8]>::reverse);
+        super::mirror(self.dims[2], &mut self.bytes);
     }
 
     /// Cuts out a part and brings it to a size by the antialiased bilinear filter that all pictures are resized by.

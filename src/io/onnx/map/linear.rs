@@ -3,7 +3,7 @@
 use super::super::read::Node;
 use super::view::View;
 use super::{Map, Mapped, names, tensor};
-use crate::io::sheet::{Arg, Args};
+use crate::io::sheet::{Arg, Args, turned};
 
 impl Map<'_> {
     /// Translates Gemm.
@@ -122,9 +122,4 @@ impl Map<'_> {
         }
         moved
     }
-}
-
-/// Exchanges rows and columns.
-fn turned(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|c| (0..rows).map(move |r| matrix[r * columns + c])).collect()
 }

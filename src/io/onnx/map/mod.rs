@@ -26,6 +26,7 @@ use super::error::{ImportError, Refusal};
 use super::read::{Const, Net, Node};
 use crate::io::error::Reason;
 use crate::io::sheet::{Args, Layer, LayerId, Sheet};
+use crate::ops::check::MOST_SIDE;
 use ninc_runtime::Tensor;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -75,8 +76,6 @@ struct Map<'n> {
 
 /// Numbers that a file may become beyond eight times its own.
 const SPARE: usize = 1 << 22;
-/// Longest side of an input, as the language bounds it.
-const MOST_SIDE: usize = 65_536;
 
 /// Translates a graph whose nodes are sorted. `file` names it where it has no name; `open` are the
 /// sizes for an input that leaves some open.

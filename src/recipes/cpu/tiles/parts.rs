@@ -81,16 +81,19 @@ pub fn parts(b: &mut MicroKernelBuilder, unit: Unit, x: Val) -> Vec<Val> {
 
 /// The pairs of the parts of two vectors, a word each: `first` in the lower halves.
 pub fn pairs(b: &mut MicroKernelBuilder, unit: Unit, [first, second]: [Val; 2]) -> Vec<Val> {
-    let [first, second] = [first, second].map(|x| {
-        let own = parts(b, unit, x);
-        own.into_iter().map(|part| (b.unary(Unary::AsInt, part), unit.parts() > 1)).collect::<Vec<_>>()
-    });
-    let mut cut = |(bits, rest): (Val, bool)| {
-        let upper = b.i32(UPPER, b.ty(bits).lanes);
-        if rest { b.binary(Binary::And, bits, upper) } else { bits }
-    };
-    let second: Vec<Val> = second.into_iter().map(&mut cut).collect();
-    first.into_iter().zip(second).map(|((first, _), second)| pair(b, first, second)).collect()
+    let [first, second] = [first, second].map(|x| parts(b, unit, x));
+    let both = first.into_iter().zip(second);
+    both.map(|(first, second)| {
+        let [first, second] = [first, second].map(|part| b.unary(Unary::AsInt, part));
+        if unit.parts() == 1 {
+            return pair(b, first, second);
+        }
+        // What the first part leaves to the next ones.
+        let upper = b.i32(UPPER, b.ty(second).lanes);
+        let second = b.binary(Binary::And, second, upper);
+        pair(b, first, second)
+    })
+    .collect()
 }
 
 /// Words of the upper halves of two vectors of bits, the second one's lower halves 0: the first one's below.
