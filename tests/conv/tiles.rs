@@ -177,6 +177,22 @@ fn tiles_are_exact_on_integers() {
     }
 }
 
+/// Weights that do not stay in the cache while few images are computed: each link has a launch, and tiles.
+#[test]
+fn links_of_large_weights_stay_on_tiles() {
+    let target = target(Batch::Latency, [4 << 10, 8 << 10, 1 << 20]);
+    let chain = chain(&mut Draw::new(19), &(32, [3, 6], 3, 1, 1, 1, &[96, 64, 33]), Unit::Bf16, 1, true);
+    let got = run_as("large weights", &target, Unit::Bf16, &chain, |cx| {
+        recipes::conv::forward(cx, &chain.shape.window, 1, &chain.stages, None)?;
+        let origins = &cx.builder.origins.kernels;
+        let methods =
+            cx.builder.launches.iter().map(|l| origins[&cx.builder.module.kernels[l.kernel].name].method.to_string());
+        assert_eq!(methods.collect::<Vec<_>>(), ["tiles"; 3]);
+        Ok(())
+    });
+    assert_eq!(got, chain.expected);
+}
+
 /// Fully connected layers: whole and half filled blocks of images, features that fill no step.
 #[test]
 fn linear_layers_are_exact_on_integers() {

@@ -20,6 +20,7 @@ use crate::recipes::cpu::contraction::panels;
 use crate::recipes::cpu::frame::{Frame, Rows};
 use crate::recipes::cpu::tiles::{self, Unit};
 use crate::recipes::cpu::winograd::{self, Layer};
+use crate::types::Format;
 use elems::{Elems, between_elem, run};
 use iterations::{First, Iterations, Product};
 
@@ -80,10 +81,15 @@ pub fn forward(
     Ok(())
 }
 
-/// Memory for the result of link `i`.
+/// Memory for the result of link `i`, which says what the result is exact in, so that the next link may choose tiles.
 fn between(cx: &mut LowerCx, i: usize, chain: &[Link]) -> BufferId {
-    let g = &chain[i].geometry;
-    cx.temp(&format!("stage{i}"), between_elem(cx, &chain[i..i + 2]), 0, g.outputs * g.out[0] * g.out[1])
+    let (g, round) = (&chain[i].geometry, chain[i].epilogue.round);
+    let weights = cx.builder.exact.get(&chain[i + 1].weights);
+    let tiled = cx.target.cpu().tiles && [round.as_ref(), weights].iter().all(|f| *f == Some(&Format::Bf16));
+    let elem = if tiled { Elem::Bf16 } else { between_elem(cx, &chain[i..i + 2]) };
+    let buffer = cx.temp(&format!("stage{i}"), elem, 0, g.outputs * g.out[0] * g.out[1]);
+    cx.builder.exact.extend(round.map(|format| (buffer, format)));
+    buffer
 }
 
 /// Lowers a chain by the algorithm that suits it.
