@@ -206,3 +206,79 @@ fn networks_without_maps_of_their_own_say_what_helps() {
         assert!(fs::remove_file(place.path("m.png")).is_ok(), "{way}");
     }
 }
+
+/// An image of 8x8 numbers as `--tta` sees it: moved, what lies outside mirrored at the border, then mirrored itself.
+fn view(image: &[f32], by: isize, mirrored: bool) -> Vec<f32> {
+    let inside = |at: isize| (if at > 7 { 14 - at } else { at.abs() }) as usize;
+    let column = |i: usize| if mirrored { 7 - i % 8 } else { i % 8 } as isize;
+    (0..64).map(|i| image[inside((i / 8) as isize - by) * 8 + inside(column(i) - by)]).collect()
+}
+
+/// Each view is run by itself; its maps are turned and moved back by hand.
+#[test]
+fn maps_of_several_views_are_the_means_of_their_own() {
+    let place = place();
+    let seven = image::open(place.path(SEVEN)).expect("a picture").into_luma8();
+    let seven: Vec<f32> = seven.pixels().map(|p| f32::from(p.0[0])).collect();
+    let see = |by, mirrored| {
+        let array = npy::to_bytes(&Tensor { dims: vec![1, 1, 8, 8], data: view(&seven, by, mirrored) });
+        fs::write(place.path("in.npy"), array).expect("written");
+    };
+    // Maps of all classes by class, and what the command says.
+    let run = |way: &str, more: &[&str]| {
+        let all = ["run", DIGITS, "in.npy", "--top", "10", "--csv", "--maps", "m.npy", "--maps-by", way];
+        let said = answers(&place.good(&[&all[..], more].concat()));
+        let maps = tensor(&place, "m.npy");
+        let planes = maps.data.chunks_exact(maps.dims[1] * maps.dims[2]).map(<[f32]>::to_vec);
+        let mut of_class: Vec<_> = said.iter().zip(planes).map(|((class, p), map)| (*class, *p, map)).collect();
+        of_class.sort_by_key(|(class, ..)| *class);
+        (of_class, maps.dims[2])
+    };
+    for way in ["class", "grad-cam", "occlusion"] {
+        see(0, true);
+        let (mirrored, _) = run(way, &[]);
+        see(0, false);
+        let ((plain, columns), (both, _)) = (run(way, &[]), run(way, &["--tta", "flip"]));
+        for ((class, _, found), ((.., plain), (.., other))) in both.iter().zip(plain.iter().zip(&mirrored)) {
+            let other = other.chunks_exact(columns).flat_map(|row| row.iter().rev());
+            for ((found, plain), other) in found.iter().zip(plain).zip(other) {
+                let mean = (plain + other) / 2.0;
+                assert!((found - mean).abs() <= 1e-5 * mean.abs().max(0.1), "{way}, {class}: {found} {mean}");
+            }
+        }
+        // The mean of a class map is the score of all views, as it is of one.
+        if way == "class" {
+            let scores: Vec<f32> = both.iter().map(|(.., map)| map.iter().sum::<f32>() / map.len() as f32).collect();
+            let sum: f64 = scores.iter().map(|s| f64::from(s - scores[7]).exp()).sum();
+            for ((class, p, _), score) in both.iter().zip(&scores) {
+                let expected = f64::from(score - scores[7]).exp() / sum;
+                assert!((expected - p).abs() < 2e-6, "{class}: {expected}, {p}");
+            }
+        }
+    }
+    place.good(&["train", "tiny.nin", "--steps", "2"]);
+    let mut means = [0.0f32; 8 * 64];
+    let mut channels = 0;
+    for (by, mirrored, weight) in
+        [(0, false, 0.25), (0, true, 0.25), (1, false, 0.125), (1, true, 0.125), (-1, false, 0.125), (-1, true, 0.125)]
+    {
+        see(by, mirrored);
+        place.good(&["run", "tiny.nin", "in.npy", "--dump", "conv1=v.npy"]);
+        let value = tensor(&place, "v.npy");
+        assert_eq!(value.dims[2..], [8, 8]);
+        channels = value.dims[1];
+        for (i, mean) in means[..value.data.len()].iter_mut().enumerate() {
+            let at = |cell: usize| (cell as isize + by).clamp(0, 7) as usize;
+            let column = if mirrored { 7 - at(i % 8) } else { at(i % 8) };
+            *mean += weight * value.data[i / 64 * 64 + at(i / 8 % 8) * 8 + column];
+        }
+    }
+    see(0, false);
+    let more = ["--maps", "m.npy", "--maps-of", "conv1", "--tta", "flip,shift", "--top", "2"];
+    place.good(&[&["run", "tiny.nin", "in.npy"][..], &more].concat());
+    let mut planes: Vec<&[f32]> = means[..channels * 64].chunks_exact(64).collect();
+    planes.sort_by(|a, b| b.iter().sum::<f32>().total_cmp(&a.iter().sum::<f32>()));
+    let found = tensor(&place, "m.npy").data;
+    let far = found.iter().zip(planes[..2].concat()).find(|(a, b)| (*a - b).abs() > 1e-5);
+    assert!(found.len() == 128 && far.is_none(), "{far:?}");
+}

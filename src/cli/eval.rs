@@ -115,7 +115,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let source = Source::plain(&set, None, args.batch as usize)?;
     let views = args.tta.views(set.images.dims)?;
     let evaluation = evaluate_views(&mut *program.engine, &source, &name, scores, views)?;
-    let views = TtaArgs::text(views);
+    let text = TtaArgs::text(views);
     let top = args.top.map(|k| k as usize);
     if let Some(path) = &args.report {
         let tested = report::Tested {
@@ -127,15 +127,15 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             set: &set,
             classes: &classes,
             evaluation: &evaluation,
-            views: views.as_deref(),
+            views: text.as_deref(),
             top,
             machine: global.machine(),
         };
-        let maps = maps::draw(global, &model, (&weights, &preparation), &tested)?;
+        let maps = maps::draw(global, &model, (&weights, &preparation), views, &tested)?;
         report::write(path, &tested, maps.as_ref())?;
         output::note(&format!("report: {}", path.display()));
     }
-    print(args, &evaluation, views.as_deref(), &classes)
+    print(args, &evaluation, text.as_deref(), &classes)
 }
 
 /// Says that data of one folder or file were cut, and which part of them is tested.

@@ -4,7 +4,7 @@ use super::classes;
 use super::foreign;
 use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure, cell, usage};
+use super::output::{self, Done, Failure, cell};
 use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::tta::TtaArgs;
@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 mod inputs;
 pub mod maps;
+mod views;
 
 /// Images per run of the program.
 const BATCH: usize = 64;
@@ -135,10 +136,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
     let (name, _) = model.graph.outputs.first().ok_or_else(|| Error::new("the network has no result"))?;
     let names: Vec<&str> = [name].into_iter().chain(&wanted).map(String::as_str).collect();
-    let mut results = compute(&mut *program.engine, &images, &names)?;
     let seen = fitted.map_or_else(|| image_dims(&dims), |fitted| Ok(fitted.dims()));
-    let scores = scored.as_ref().map(|(scores, _)| (name.as_str(), *scores));
-    look(args, &mut *program.engine, (&images, seen.as_ref().ok()), scores, &mut results[0])?;
+    let looked = views::Looked {
+        images: (&images, seen.as_ref().ok().copied().unwrap_or_default()),
+        names: &names,
+        scores: scored.as_ref().map(|(scores, _)| *scores),
+        value: maps.iter().any(|maps| maps.value().is_some()),
+    };
+    let (results, looks) = looked.at(&args.tta, &mut *program.engine)?;
     write_results(args, &images, name, &results)?;
     if let (Some(maps), Some(files), Some((scores, classes))) = (&maps, &files, &scored) {
         let run = maps::Run {
@@ -147,13 +152,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             weights: &weights,
             preparation: fitted,
             images: (&images, seen?),
+            looks: &looks,
             result: &results[0],
             scores: *scores,
             classes,
             top: args.top as usize,
             files,
         };
-        maps.write(&run, &mut *program.engine, maps.value().and(results.last()))?;
+        maps.write(&run, &mut *program.engine)?;
     }
     if let Some((scores, classes)) = scored {
         show(args, &images.names, &results[0], scores, &classes)?;
@@ -243,30 +249,6 @@ fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec
         }
     }
     Ok(all)
-}
-
-/// Puts the answers from several views in the place of the network's result, where `--tta` asks for that.
-fn look(
-    args: &Args,
-    engine: &mut dyn Engine,
-    (images, dims): (&Images, Option<&[usize; 3]>),
-    scores: Option<(&str, Scores)>,
-    result: &mut Tensor,
-) -> Done {
-    let dims = dims.copied().unwrap_or_default();
-    let views = args.tta.views(dims)?;
-    let Some(text) = TtaArgs::text(views) else { return Ok(()) };
-    let Some((name, scores)) = scores else {
-        let message = "--tta is for networks whose result is one number a class";
-        return Err(usage(message, "leave it out, or run each view by itself"));
-    };
-    output::note(&format!("note: each answer is the mean of views of the picture: {text}"));
-    let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
-    result.data.clear();
-    for some in images.feeds(BATCH) {
-        result.data.extend(views.scores(engine, (&input, name), (some, dims), scores)?);
-    }
-    Ok(())
 }
 
 fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes: &Classes) -> Done {

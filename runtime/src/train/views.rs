@@ -15,11 +15,18 @@ pub struct Views {
 }
 
 /// A way to look at a picture.
-struct View {
+pub struct View {
     mirrored: bool,
     /// Pixels down and right; what comes in is the picture mirrored at its border.
     by: isize,
-    weight: f64,
+    /// Its share in a mean over all views.
+    pub weight: f64,
+}
+
+/// The mean of several views' answers on the same images.
+pub struct Mean {
+    scores: Scores,
+    sums: Vec<f64>,
 }
 
 impl Views {
@@ -29,7 +36,7 @@ impl Views {
     }
 
     /// Returns the views, the picture as it is first.
-    fn all(self) -> Vec<View> {
+    pub fn all(self) -> Vec<View> {
         let moved: &[(isize, f64)] = if self.shift { &[(0, 0.5), (1, 0.25), (-1, 0.25)] } else { &[(0, 1.0)] };
         let ways: &[bool] = if self.flip { &[false, true] } else { &[false] };
         let each = moved.iter().flat_map(|&(by, weight)| ways.iter().map(move |&mirrored| (mirrored, by, weight)));
@@ -46,7 +53,7 @@ impl Views {
         scores: Scores,
     ) -> Result<Vec<f32>> {
         let count = images.len() / dims.iter().product::<usize>().max(1);
-        let mut sums: Vec<f64> = Vec::new();
+        let mut mean = Mean::new(scores);
         let views = self.all();
         for view in &views {
             let seen = view.of(images, dims);
@@ -55,12 +62,30 @@ impl Views {
             if views.len() == 1 {
                 return Ok(data);
             }
-            sums.resize(data.len(), 0.0);
-            sums.iter_mut().zip(&data).for_each(|(sum, &v)| *sum += view.weight * logarithm(scores, v));
+            mean.add(view, &data);
         }
-        let classes = (sums.len() / count.max(1)).max(1);
-        sums.chunks_exact_mut(classes).for_each(|sums| finish(scores, sums));
-        Ok(sums.into_iter().map(|v| v as f32).collect())
+        Ok(mean.finish(count))
+    }
+}
+
+impl Mean {
+    /// Begins a mean of answers of this form.
+    pub fn new(scores: Scores) -> Mean {
+        Mean { scores, sums: vec![] }
+    }
+
+    /// Adds what the network said of one view of all images, one number a class.
+    pub fn add(&mut self, view: &View, answers: &[f32]) {
+        self.sums.resize(answers.len(), 0.0);
+        let sums = self.sums.iter_mut().zip(answers);
+        sums.for_each(|(sum, &v)| *sum += view.weight * logarithm(self.scores, v));
+    }
+
+    /// Returns the mean over the views of that many images, in the form of the network's result.
+    pub fn finish(mut self, images: usize) -> Vec<f32> {
+        let classes = (self.sums.len() / images.max(1)).max(1);
+        self.sums.chunks_exact_mut(classes).for_each(|sums| finish(self.scores, sums));
+        self.sums.into_iter().map(|v| v as f32).collect()
     }
 }
 
@@ -87,7 +112,7 @@ fn finish(scores: Scores, means: &mut [f64]) {
 
 impl View {
     /// Returns the images as they are seen; `None` where that is as they are.
-    fn of(&self, images: Feed, dims: [usize; 3]) -> Option<Values> {
+    pub fn of(&self, images: Feed, dims: [usize; 3]) -> Option<Values> {
         if (self.mirrored, self.by) == (false, 0) {
             return None;
         }
@@ -96,6 +121,34 @@ impl View {
             Feed::F32(floats) => Some(Values::Floats(self.changed(floats, dims))),
             Feed::I32(_) => None,
         }
+    }
+
+    /// Returns a map that was found in this view, its rows of `columns` numbers, as one of the pictures of `height` and
+    /// `width` pixels as they are: mirrored and moved back, between the middles of its cells where a pixel is less than
+    /// one. What the view does not show is as at its border.
+    pub fn undone(&self, map: &[f32], columns: usize, [height, width]: [usize; 2]) -> Vec<f32> {
+        let mut map = map.to_vec();
+        if self.mirrored {
+            map.chunks_exact_mut(columns.max(1)).for_each(<[f32]>::reverse);
+        }
+        if self.by == 0 {
+            return map;
+        }
+        let rows = map.len() / columns.max(1);
+        let place = |cell: usize, cells: usize, pixels: usize| {
+            let moved = self.by as f64 * cells as f64 / pixels as f64;
+            let at = (cell as f64 + moved).clamp(0.0, cells.saturating_sub(1) as f64);
+            let low = at as usize;
+            (low, (low + 1).min(cells - 1), at - low as f64)
+        };
+        let cell = |at: usize| {
+            let (top, bottom, down) = place(at / columns, rows, height);
+            let (left, right, along) = place(at % columns, columns, width);
+            let value = |y: usize, x: usize| f64::from(map[y * columns + x]);
+            let row = |y: usize| value(y, left) * (1.0 - along) + value(y, right) * along;
+            (row(top) * (1.0 - down) + row(bottom) * down) as f32
+        };
+        (0..map.len()).map(cell).collect()
     }
 
     fn changed<T: Copy>(&self, images: &[T], dims: [usize; 3]) -> Vec<T> {
@@ -134,6 +187,18 @@ mod tests {
             seen.iter().map(|(image, weight)| (&image[..], *weight)).collect::<Vec<_>>(),
             right.iter().map(|(image, weight)| (&image[..], *weight)).collect::<Vec<_>>()
         );
+        // A map of a number a pixel shows each where the picture has it; what was cut off is as its neighbour.
+        let seen = |view: usize| {
+            let view = &Views { flip: true, shift: true }.all()[view];
+            let map: Vec<f32> = view.changed(&image, [1, 2, 3]).into_iter().map(f32::from).collect();
+            view.undone(&map, 3, [2, 3])
+        };
+        let plain = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+        let (down, up) = ([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4.0, 4.0, 5.0, 4.0, 4.0, 5.0]);
+        assert_eq!([0, 1, 2, 3, 4, 5].map(seen), [plain, plain, down, down, up, up].map(|map| map.to_vec()));
+        // Two cells of four pixels: a pixel is half a cell.
+        let moved = View { mirrored: false, by: 1, weight: 1.0 };
+        assert_eq!(moved.undone(&[0.0, 8.0, 0.0, 8.0], 2, [4, 4]), [4.0, 8.0, 4.0, 8.0]);
         assert_eq!([Views::default().count(), Views { flip: true, shift: false }.count()], [1, 2]);
     }
 }

@@ -6,13 +6,14 @@ use crate::cli::output::Done;
 use crate::cli::programs::use_weights;
 use crate::cli::report::page::Page;
 use crate::cli::report::picture::data_url;
-use crate::cli::run::maps::{channels, drawing, of_classes};
+use crate::cli::run::maps::{channels, drawing, mean, of_classes};
 use crate::cli::sheet::bytes;
 use ninc::model::Model;
-use ninc_runtime::data::Pixels;
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
+use ninc_runtime::data::{Pixels, Values};
 use ninc_runtime::train::step_inputs;
+use ninc_runtime::train::views::Views;
 use ninc_runtime::weights::Weights;
 
 /// Images of each kind that are shown at most.
@@ -24,15 +25,17 @@ pub struct Maps {
     wrong: Vec<(String, String)>,
 }
 
-/// Draws class maps of some images of an evaluation; `None` for a network that has none.
+/// Draws class maps of some images of an evaluation, the means of these views; `None` for a network that has none.
 pub fn draw(
     global: &GlobalOptions,
     model: &Model,
     (weights, preparation): (&Weights, &Preparation),
+    views: Views,
     tested: &Tested,
 ) -> Done<Option<Maps>> {
     let mut model = model.clone();
     let Some(value) = of_classes(&mut model) else { return Ok(None) };
+    let views = views.all();
     let (evaluation, set) = (tested.evaluation, tested.set);
     let name = |class: usize| tested.classes.name(class);
     let percent = |part: f64| format!("{:.1} %", part * 100.0);
@@ -57,11 +60,19 @@ pub fn draw(
     let (mut sheets, mut image) = (Vec::new(), vec![0.0; set.images.size()]);
     for batch in Source::plain(&some, None, MOST)?.once()? {
         let batch = batch?;
-        let results = program.engine.run(batch.labels.len(), &[(&input, batch.images.feed())], &[&value])?;
+        let mut values = Vec::new();
+        for view in &views {
+            let seen = view.of(batch.images.feed(), set.images.dims);
+            let feed = seen.as_ref().map_or(batch.images.feed(), Values::feed);
+            values.push(program.engine.run(batch.labels.len(), &[(&input, feed)], &[&value])?.swap_remove(0));
+        }
+        let Some(value) = mean(&views.iter().zip(&values).collect::<Vec<_>>(), set.images.dims) else {
+            return Ok(None);
+        };
         for i in 0..batch.labels.len() {
             let (_, which, text) = &all[sheets.len()];
             some.copy(sheets.len(), &mut image)?;
-            let maps = channels(&results[0], i, which, name);
+            let maps = channels(&value, i, which, name);
             let sheet = drawing::sheet(&bytes(&image, exact), set.images.dims, &maps);
             sheets.push((data_url(&sheet.png()?), text.clone()));
         }

@@ -14,6 +14,7 @@ use ninc_runtime::data::range::{self, Range};
 use ninc_runtime::data::{Values, channel_order, folder, layout};
 use ninc_runtime::finite::first_broken;
 use ninc_runtime::image::picture;
+use ninc_runtime::train::views::View;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Feed, npy};
 use std::path::{Path, PathBuf};
@@ -197,6 +198,12 @@ impl Images {
             Values::Bytes(bytes) => bytes[image * self.size..][..self.size].to_vec(),
             Values::Floats(floats) => sheet::bytes(&floats[image * self.size..][..self.size], false),
         }
+    }
+
+    /// Returns these images of `dims` in a view; `None` where that is as they are.
+    pub fn view(&self, view: &View, dims: [usize; 3]) -> Option<Images> {
+        let values = view.of(self.values.feed(), dims)?;
+        Some(Images { names: vec![], values, size: self.size, failed: 0 })
     }
 
     /// What the program gets, at most `batch` images in a run.

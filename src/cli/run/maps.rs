@@ -1,6 +1,7 @@
 //! `ninc run --maps`: where in a picture the network sees each of its best classes (the paper's figure 4).
 
 use super::inputs::{Images, is_array};
+use super::views::Look;
 use super::{BATCH, best};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
@@ -14,6 +15,7 @@ use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Scores;
+use ninc_runtime::train::views::View;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor, npy};
 use std::path::{Path, PathBuf};
@@ -70,6 +72,7 @@ pub struct Wanted {
 }
 
 /// What maps are made from.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The command's options that stand for all commands.
     pub global: &'a GlobalOptions,
@@ -81,7 +84,9 @@ pub struct Run<'a> {
     pub preparation: Option<&'a Preparation>,
     /// The images, and what each consists of: channels, height, width.
     pub images: (&'a Images, [usize; 3]),
-    /// The network's results.
+    /// What each view of them gave.
+    pub looks: &'a [Look],
+    /// The network's results, those of all views.
     pub result: &'a Tensor,
     /// What they are.
     pub scores: Scores,
@@ -143,30 +148,30 @@ impl Wanted {
         self.value.as_deref().filter(|_| self.by == By::Class)
     }
 
-    /// Makes and writes the maps; `value` is what the program gave of [`Wanted::value`].
-    pub fn write(&self, run: &Run, engine: &mut dyn Engine, value: Option<&Tensor>) -> Done {
+    /// Makes and writes the maps: the mean of those of all views, as they lie in the picture as it is.
+    pub fn write(&self, run: &Run, engine: &mut dyn Engine) -> Done {
         let (images, dims) = run.images;
-        let probabilities: Vec<Vec<f64>> = run
-            .result
-            .data
-            .chunks_exact(run.classes.outputs())
-            .map(|scored| run.scores.probabilities(scored))
-            .collect();
+        let probabilities = probabilities(run);
         let best: Vec<Vec<usize>> = probabilities.iter().map(|p| best(p, run.top)).collect();
         let label = |image: usize, class: usize| {
             format!("{} {:.1}%", run.classes.name(class), probabilities[image][class] * 100.0)
         };
-        let all: Vec<Maps> = match (self.by, value, &self.value) {
-            (By::Class, Some(value), Some(name)) => {
+        let mut of_view = |run: &Run| match (self.by, &self.value) {
+            (By::GradCam, Some(name)) => grad_cam::maps(run, name, &best, &label),
+            (By::Occlusion, _) => occlusion::maps(run, engine, &self::probabilities(run), &best, &label),
+            _ => Err(nothing()),
+        };
+        let all: Vec<Maps> = match (self.by, &self.value) {
+            (By::Class, Some(name)) => {
+                let values: Vec<_> = run.looks.iter().filter_map(|l| Some((&l.view, l.value.as_ref()?))).collect();
+                let value = mean(&values, dims).ok_or_else(nothing)?;
                 let one = |i: usize| match self.of_classes {
-                    true => channels(value, i, &best[i], |class| label(i, class)),
-                    false => channels(value, i, &strongest(value, i, run.top), |c| format!("{name} {c}")),
+                    true => channels(&value, i, &best[i], |class| label(i, class)),
+                    false => channels(&value, i, &strongest(&value, i, run.top), |c| format!("{name} {c}")),
                 };
                 (0..run.files.len()).map(one).collect()
             }
-            (By::GradCam, _, Some(name)) => grad_cam::maps(run, name, &best, &label)?,
-            (By::Occlusion, ..) => occlusion::maps(run, engine, &probabilities, &best, &label)?,
-            _ => return Err(Error::new("the program gives nothing to make maps of").into()),
+            _ => views_mean(run, &mut of_view)?,
         };
         for ((maps, path), i) in all.iter().zip(run.files).zip(0..) {
             match is_array(path) {
@@ -191,6 +196,55 @@ impl Wanted {
         output::not_read(&maps.chain(outputs.iter().copied()).collect::<Vec<_>>(), read)?;
         Ok(files)
     }
+}
+
+/// The classes' probabilities of each image.
+fn probabilities(run: &Run) -> Vec<Vec<f64>> {
+    let scored = run.result.data.chunks_exact(run.classes.outputs());
+    scored.map(|scored| run.scores.probabilities(scored)).collect()
+}
+
+fn nothing() -> output::Failure {
+    Error::new("the program gives nothing to make maps of").into()
+}
+
+/// The mean of what views gave of a value [N, C, H, W] for images of `dims`, as it lies in the images as they are.
+pub fn mean(views: &[(&View, &Tensor)], [_, height, width]: [usize; 3]) -> Option<Tensor> {
+    let (_, first) = views.first()?;
+    let [.., rows, columns] = first.dims[..] else { return None };
+    let mut sums = vec![0.0f64; first.data.len()];
+    for (view, value) in views {
+        let maps = value.data.chunks_exact(rows * columns);
+        for (sums, map) in sums.chunks_exact_mut(rows * columns).zip(maps) {
+            let map = view.undone(map, columns, [height, width]);
+            sums.iter_mut().zip(map).for_each(|(sum, v)| *sum += view.weight * f64::from(v));
+        }
+    }
+    Some(Tensor { dims: first.dims.clone(), data: sums.into_iter().map(|v| v as f32).collect() })
+}
+
+/// The means of the maps that `of_view` finds in each view.
+fn views_mean(run: &Run, of_view: &mut dyn FnMut(&Run) -> Done<Vec<Maps>>) -> Done<Vec<Maps>> {
+    let (images, dims) = run.images;
+    let mut seen = Vec::new();
+    for look in run.looks {
+        let other = images.view(&look.view, dims);
+        let images = (other.as_ref().unwrap_or(images), dims);
+        seen.push((&look.view, of_view(&Run { images, result: &look.result, ..*run })?));
+    }
+    let one = |i: usize| {
+        let planes: Vec<(&View, Tensor)> = seen.iter().map(|(view, maps)| (*view, maps[i].tensor())).collect();
+        let planes: Vec<(&View, &Tensor)> = planes.iter().map(|(view, planes)| (*view, planes)).collect();
+        let mean = mean(&planes, dims).ok_or_else(nothing)?;
+        let (_, first) = seen.first().ok_or_else(nothing)?;
+        let Maps { size, ref maps } = first[i];
+        let planes = mean.data.chunks_exact(size[0] * size[1]);
+        Ok(Maps {
+            size,
+            maps: maps.iter().zip(planes).map(|((label, _), map)| (label.clone(), map.to_vec())).collect(),
+        })
+    };
+    (0..run.files.len()).map(one).collect()
 }
 
 impl Maps {
