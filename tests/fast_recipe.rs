@@ -1,7 +1,7 @@
 //! What fast trainings use, each against the plain formula or numbers from NumPy: starts of weights, groups of
 //! parameters, freezing, look-ahead, the triangle of the rate, and resuming with all of them.
 
-use crate::cli::{Place, texts};
+use crate::cli::{Place, json, texts};
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Options, Program};
 use ninc_runtime::data::batches::Batch;
@@ -311,6 +311,15 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
     let whole = train("whole", &["--keep", "3", "--threads", "1"]);
     assert_eq!(train("threads", &["--threads", "3"]), whole);
     assert_ne!(train("wide", &["--precision", "f32"]), whole);
+    // A measurement of a step is of the same precision, and says so.
+    for (more, said) in [
+        (&["--mode", "train"][..], "bf16"),
+        (&["--mode", "train", "--precision", "f32"][..], "f32"),
+        (&["--mode", "infer"][..], "f32"),
+    ] {
+        let bench = ["bench", "tiny.nin", "--json", "--no-peak", "--rounds", "1"];
+        assert_eq!(json(&place.good(&[&bench[..], more].concat()))["precision"], said);
+    }
     let kept = place.path("whole/tiny.step-00000011.checkpoint");
     assert_eq!(train("whole", &[&format!("--resume={}", kept.display())]), whole);
 }

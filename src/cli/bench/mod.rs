@@ -81,7 +81,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         Mode::Train if model.train.is_none() => {
             return Err(usage("the model has no `train { … }`", "add one, or measure with `--mode infer`"));
         }
-        Mode::Train => global.for_training().for_recipe(model.train.as_ref()).training(&model)?,
+        Mode::Train => {
+            // What is said of the run below is true of these.
+            *global = global.for_training().for_recipe(model.train.as_ref());
+            global.training(&model)?
+        }
     };
     show_dumps(&program.dumps)?;
     if args.explain {
