@@ -12,6 +12,7 @@ mod caffe;
 mod checkpoint;
 mod classes;
 mod cli;
+mod compared;
 mod conv;
 mod counts;
 mod data;

@@ -88,7 +88,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model(&args.file)?;
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let weights = args.renames.read_if_any(weights_path.as_ref())?;
+    let weights = args.renames.read_if_any(weights_path.as_ref(), &global.foreign)?;
     let from = weights_path.as_ref().unwrap_or(&args.file);
     let weights = global.with_numbers(&model, weights)?;
     let model = global.with_formats(&model, weights.formats.as_ref());

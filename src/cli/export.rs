@@ -61,7 +61,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
         return Err(usage(format!("--opset {} is not written", args.opset), format!("{first} to {last} are")));
     }
-    let mut weights = args.renames.read_if_any(path.as_ref())?;
+    let mut weights = args.renames.read_if_any(path.as_ref(), &global.foreign)?;
     let params = match &weights.formats {
         Some(formats) => pipeline::params(&coded::graph(&model, formats)?),
         None => pipeline::params(&model.graph),

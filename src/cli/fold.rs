@@ -41,7 +41,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let path = find_weights(args.weights.as_deref(), &from, &args.file)?;
     let read = [Some(&args.file), Some(&args.into), path.as_ref()].into_iter().flatten().map(PathBuf::as_path);
     output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
-    let weights = args.renames.read_if_any(path.as_ref())?;
+    let weights = args.renames.read_if_any(path.as_ref(), &global.foreign)?;
     let path = path.as_ref().unwrap_or(&args.file);
     if weights.formats.is_some() {
         let message = format!("{} is quantised: its normalisation is folded already", path.display());

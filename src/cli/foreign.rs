@@ -21,7 +21,7 @@ use ninc_runtime::{Error, Tensor};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the weights of a network of Caffe are.
 pub const BESIDE: &str = "they are in a file beside it: `--weights NAME.caffemodel`";
@@ -80,18 +80,11 @@ pub struct Foreign {
 }
 
 impl ForeignOptions {
+    /// The order of the colours in files of Caffe.
     fn order(&self) -> Channels {
         if self.channels.as_deref() == Some("rgb") { Channels::Rgb } else { Channels::Bgr }
     }
-
-    /// Keeps what weights are read by, which commands name by their path alone.
-    pub fn keep(&self) {
-        ORDER.get_or_init(|| self.order());
-    }
 }
-
-/// The order of the colours in files of Caffe.
-static ORDER: OnceLock<Channels> = OnceLock::new();
 
 fn ends(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending))
@@ -134,12 +127,12 @@ pub fn read(path: &Path, options: &ForeignOptions) -> Done<Arc<Foreign>> {
 
 /// Reads weights in any form that is known: ours, another program's safetensors, a whole network, or those of PyTorch
 /// and Caffe.
-pub fn any_weights(path: &Path) -> Done<Weights> {
+pub fn any_weights(path: &Path, options: &ForeignOptions) -> Done<Weights> {
     if is_caffe_weights(path) {
-        return Ok(Weights { tensors: of_caffe(path)?.tensors, ..Weights::default() });
+        return Ok(Weights { tensors: of_caffe(path, options.order())?.tensors, ..Weights::default() });
     }
     if is(path) {
-        return weights(path);
+        return weights(path, options);
     }
     match of_torch(path)? {
         Some(StateDict { tensors, others, .. }) => Ok(Weights { tensors, others, ..Weights::default() }),
@@ -153,9 +146,8 @@ pub fn is_foreign(path: &Path) -> bool {
 }
 
 /// Reads weights of Caffe, and says which were turned.
-fn of_caffe(path: &Path) -> Done<CaffeWeights> {
+fn of_caffe(path: &Path, order: Channels) -> Done<CaffeWeights> {
     let bytes = files::read(path, store::CAP)?;
-    let order = ORDER.get().copied().unwrap_or_default();
     let read = caffe::weights(bytes, order).map_err(|e| failure(path, e))?;
     if !read.turned.is_empty() {
         let names: Vec<&str> = read.turned.iter().map(String::as_str).collect();
@@ -191,12 +183,12 @@ pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
 }
 
 /// Returns the weights of a network of another program.
-pub fn weights(path: &Path) -> Done<Weights> {
+fn weights(path: &Path, options: &ForeignOptions) -> Done<Weights> {
     if !has_weights(path) {
         let error = Error::new(format!("{} is a network of Caffe without its weights", path.display()));
         return Err(error.with_help(BESIDE).into());
     }
-    let foreign = read(path, &ForeignOptions::default())?;
+    let foreign = read(path, options)?;
     let (tensors, classes, formats) = (foreign.tensors.clone(), foreign.classes.clone(), foreign.formats.clone());
     Ok(Weights { tensors, classes, formats, ..Weights::default() })
 }

@@ -52,7 +52,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let read = foreign::read(&args.file, &global.foreign)?;
     let preparation = preparation::of_text(&model, &args.file, Data::At(None), global)?;
     let layers = output::counted(model.layers.len(), "layer");
-    let Some(tensors) = tensors(args, &model, &read)? else {
+    let Some(tensors) = tensors(args, global, &model, &read)? else {
         write_atomically(&args.out, read.text.as_bytes(), &System)?;
         return output::line(&format!("{}: {layers}; its weights are for a training to find", args.out.display()));
     };
@@ -66,7 +66,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 }
 
 /// The network's tensors: those in its file and, of Caffe, those beside it; `None` where nobody gives them.
-fn tensors(args: &Args, model: &Model, read: &Foreign) -> Done<Option<BTreeMap<String, Tensor>>> {
+fn tensors(
+    args: &Args,
+    global: &GlobalOptions,
+    model: &Model,
+    read: &Foreign,
+) -> Done<Option<BTreeMap<String, Tensor>>> {
     let mut tensors = read.tensors.clone();
     if foreign::has_weights(&args.file) {
         return match &args.weights {
@@ -87,7 +92,7 @@ fn tensors(args: &Args, model: &Model, read: &Foreign) -> Done<Option<BTreeMap<S
         }
         return Ok(wanted.is_empty().then(BTreeMap::new));
     };
-    let mut weights = args.renames.read(path)?;
+    let mut weights = args.renames.read(path, &global.foreign)?;
     weights.tensors.append(&mut tensors);
     // A training has layers beside those of the network, as those of further losses.
     let further = |name: &String| !wanted.iter().any(|p| p.name == *name);

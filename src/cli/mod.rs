@@ -104,7 +104,6 @@ pub fn main() -> ExitCode {
         }
     };
     let global = &cli.global;
-    global.foreign.keep();
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let bench = matches!(cli.command, Command::Bench(_));
     let may = meaning::check(&given);
@@ -127,7 +126,7 @@ pub fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(args, global),
         Command::Import(args) => import::run(args, global),
         Command::Export(args) => export::run(args, global),
-        Command::Weights(args) => weights::run(args),
+        Command::Weights(args) => weights::run(args, global),
         Command::Devices(args) => devices::run(args, global),
     });
     if let Some(note) = profile::note() {

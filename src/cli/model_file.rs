@@ -8,6 +8,7 @@ use ninc::front::diag::{has_errors, render};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::ops::reshape::without_reshape;
+use ninc::ops::source::Input;
 use ninc::pipeline::Stage;
 use ninc::types::DType;
 use ninc_runtime::Error;
@@ -113,13 +114,22 @@ pub fn range(model: &Model, preparation: Option<&Form>) -> Option<Range> {
 
 /// Returns the shape of the network's input.
 pub fn input(model: &Model) -> Done<Vec<usize>> {
+    Ok(the_input(model)?.dims.clone())
+}
+
+/// Returns the name of the network's input.
+pub fn input_name(model: &Model) -> Done<String> {
+    Ok(the_input(model)?.name.clone())
+}
+
+fn the_input(model: &Model) -> Done<&Input> {
     let graph = &model.graph;
     let mut inputs = graph.ids().into_iter().filter_map(|id| match graph.op(id) {
-        Operator::Input(input) if input.batched && input.dtype == DType::F32 => Some(input.dims.clone()),
+        Operator::Input(input) if input.batched && input.dtype == DType::F32 => Some(input),
         _ => None,
     });
     match (inputs.next(), inputs.next()) {
-        (Some(dims), None) => Ok(dims),
+        (Some(input), None) => Ok(input),
         (None, _) => Err(Error::new(format!("network {} has no input", model.name)).into()),
         _ => Err(Error::new(format!("network {} has several inputs; pictures feed just one", model.name)).into()),
     }

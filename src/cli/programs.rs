@@ -67,6 +67,11 @@ impl GlobalOptions {
         Ok(pipeline::score_gradient(model, name, form, &self.options()?)?)
     }
 
+    /// Compiles a program that gives gradients of the network's loss, or of its result; see [`pipeline::gradients`].
+    pub fn gradients(&self, model: &Model, labelled: bool, form: Option<(&Form, DType)>) -> Done<Program> {
+        Ok(pipeline::gradients(model, labelled, form, &self.options()?)?)
+    }
+
     fn code_cache(&self) -> Option<PathBuf> {
         if self.no_cache { None } else { cache_folder::private() }
     }

@@ -104,7 +104,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     let read = [Some(&args.file), Some(&path), args.data.as_ref()].into_iter().flatten().map(PathBuf::as_path);
     output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
-    let weights = args.renames.read(&path)?;
+    let weights = args.renames.read(&path, &global.foreign)?;
     if weights.formats.is_some() {
         return Err(usage(
             format!("{} is quantised already", path.display()),

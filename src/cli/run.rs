@@ -112,7 +112,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     let (weights, made) = match &weights_path {
         Some(path) if foreign::is_foreign(path) => {
-            let weights = foreign::any_weights(path)?;
+            let weights = foreign::any_weights(path, &global.foreign)?;
             let made = work(None, weights.formats.as_ref());
             (weights, made)
         }

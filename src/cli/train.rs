@@ -134,7 +134,7 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     let mut infer = global.silent().inference(&model, &[])?;
     show_dumps(&trainer.dumps)?;
     let parameters = parameters(&trainer.params);
-    let start = start::start(args, &model, &parameters, resumed)?;
+    let start = start::start(args, &model, &parameters, resumed, &global.foreign)?;
     let classes = start::classes(args, outputs, &start, &parameters, &sets)?;
     sets.relabel(&classes)?;
     if !spec.allow_empty {

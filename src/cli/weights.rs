@@ -1,6 +1,7 @@
 //! `ninc weights`: what a file of weights holds, and the same under other names or with smaller numbers.
 
-use super::foreign;
+use super::foreign::{self, ForeignOptions};
+use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use ninc::io::torch::StateDict;
 use ninc_runtime::data::files;
@@ -43,8 +44,8 @@ enum Dtype {
     Bf16,
 }
 
-pub fn run(args: &Args) -> Done {
-    let (mut store, types) = read(&args.file)?;
+pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    let (mut store, types) = read(&args.file, &global.foreign)?;
     match &args.out {
         Some(out) => convert(args, store, out),
         None => {
@@ -56,12 +57,12 @@ pub fn run(args: &Args) -> Done {
 }
 
 /// Reads a file of any program that is known, with the type and shape of each tensor.
-fn read(path: &Path) -> Done<(Store, Types)> {
+fn read(path: &Path, options: &ForeignOptions) -> Done<(Store, Types)> {
     if let Some(StateDict { tensors, others, types }) = foreign::of_torch(path)? {
         return Ok((Store { tensors, others, ..Store::default() }, types));
     }
     if foreign::is_foreign(path) && !foreign::is_archive(path) {
-        let tensors = foreign::any_weights(path)?.tensors;
+        let tensors = foreign::any_weights(path, options)?.tensors;
         let of = |(name, tensor): (&String, &Tensor)| (name.clone(), ("F32".to_string(), tensor.dims.clone()));
         let types = tensors.iter().map(of).collect();
         return Ok((Store { tensors, ..Store::default() }, types));

@@ -20,6 +20,7 @@ pub mod fold_scale;
 pub mod fuse;
 pub mod fuse_batch_norm;
 pub mod fuse_masks;
+pub mod gradients;
 pub mod inference;
 pub mod optimizer;
 pub mod quantize;

@@ -27,8 +27,10 @@ pub use stage::{Dump, Emit, Stage};
 use crate::graph::Graph;
 use crate::lower::target::Target;
 use crate::model::Model;
-use crate::passes::score_gradient;
+use crate::passes::error::PassError;
+pub use crate::passes::gradients::GRADIENTS;
 pub use crate::passes::score_gradient::{GRADIENT, VALUE};
+use crate::passes::{gradients, score_gradient};
 use crate::prepare;
 use crate::types::DType;
 use backend::Backend;
@@ -98,14 +100,33 @@ pub fn graph(graph: &Graph, options: &Options) -> Result<Program> {
 /// Compiles a program that gives the value `name` and the gradient of each image's class with respect to it, under the
 /// names [`VALUE`] and [`GRADIENT`]; with a preparation it takes images of 0 to 255, of this type.
 pub fn score_gradient(model: &Model, name: &str, form: Option<(&Form, DType)>, options: &Options) -> Result<Program> {
+    differentiated(model, form, options, Mode::Inference, |graph| score_gradient::run(graph, name))
+}
+
+/// Compiles a program that gives gradients of the network as it is at inference, each under [`GRADIENTS`] and the name
+/// of the parameter or input that it is with respect to; with `labelled` of the mean cross-entropy with labels, which
+/// are an input, else of the sum of the result's scores. With a preparation it takes images of 0 to 255, of this type.
+pub fn gradients(model: &Model, labelled: bool, form: Option<(&Form, DType)>, options: &Options) -> Result<Program> {
+    // Sums over the batch are a training's.
+    differentiated(model, form, options, Mode::Training, |graph| gradients::run(graph, labelled))
+}
+
+/// Compiles what a pass makes of the network as written, in float32.
+fn differentiated(
+    model: &Model,
+    form: Option<(&Form, DType)>,
+    options: &Options,
+    mode: Mode,
+    pass: impl FnOnce(&mut Graph) -> std::result::Result<(), PassError>,
+) -> Result<Program> {
     let options = alone_options(options);
     let mut session = Session::new(&options);
     let mut graph = model.graph.clone();
-    session.step("score_gradient", &mut graph, |graph| score_gradient::run(graph, name))?;
+    session.step("gradients", &mut graph, pass)?;
     if let Some((form, dtype)) = form {
         session.step("prepare", &mut graph, |graph| prepare::join(graph, form, dtype))?;
     }
-    let mut program = session.finish(graph, Mode::Inference)?;
+    let mut program = session.finish(graph, mode)?;
     form.iter().for_each(|(form, _)| program.set_aside(form));
     Ok(program)
 }

@@ -1,4 +1,5 @@
-//! `.npz` archives: `x` [N, C, H, W] and `y` (labels); `x_test` and `y_test`, `x_valid` and `y_valid` if there are.
+//! `.npz` archives: as data `x` [N, C, H, W] and `y` (labels), `x_test` and `y_test`, `x_valid` and `y_valid` if there
+//! are; or any arrays by name.
 
 use super::range;
 use super::reading::Reading;
@@ -7,7 +8,7 @@ use super::together::Broken;
 use super::{Dataset, Images, Pixels, Sets, Values, files, labels};
 use crate::finite::first_broken;
 use crate::npy::{self, Array};
-use crate::{Error, Result};
+use crate::{Error, Result, Tensor};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,7 @@ const RATIO: u64 = 1100;
 /// Reads the arrays.
 pub fn load(path: &Path, order: Order) -> Result<Sets> {
     files::exists(path)?;
-    let mut archive = ZipArchive::new(files::open(path)?).map_err(|e| {
-        Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
-    })?;
+    let mut archive = open(path)?;
     let mut broken = Broken::default();
     let parts = ["", "_valid", "_test"].map(|part| pair(&mut archive, path, part, &mut broken));
     let names: Vec<String> = archive.file_names().flatten().map(|n| n.into_owned()).collect();
@@ -52,6 +51,27 @@ pub fn load(path: &Path, order: Order) -> Result<Sets> {
         }
     };
     Ok(Sets { train, valid, test, names: vec![], reading })
+}
+
+/// Reads all arrays, in the file's order, as float32.
+pub fn arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    files::exists(path)?;
+    let mut archive = open(path)?;
+    let names: Vec<String> = archive.file_names().flatten().map(|name| name.into_owned()).collect();
+    let one = |name: String| {
+        let stem = name.strip_suffix(".npy").map(str::to_string);
+        let stem = stem.ok_or_else(|| Error::new(format!("{} in {} is not an array", name, path.display())))?;
+        let array = member(&mut archive, path, &stem)?;
+        let array = array.ok_or_else(|| files::cut(path, &format!("{name} cannot be found")))?;
+        Ok((stem, Tensor::new(&array.dims, array.floats())?))
+    };
+    names.into_iter().map(one).collect()
+}
+
+fn open(path: &Path) -> Result<ZipArchive<File>> {
+    ZipArchive::new(files::open(path)?).map_err(|e| {
+        Error::new(format!("{} is not an .npz archive: {e}", path.display())).with_help("write it with `numpy.savez`")
+    })
 }
 
 /// Reads images and labels of a part, `x` and `y` with this behind them; `None` where there are none, or where they are

@@ -1,6 +1,7 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
+use crate::cli::foreign::ForeignOptions;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
@@ -25,6 +26,7 @@ pub fn start(
     model: &Model,
     parameters: &[Parameter],
     resumed: Option<(Checkpoint, PathBuf)>,
+    options: &ForeignOptions,
 ) -> Done<Start> {
     if let Some((checkpoint, path)) = resumed {
         return Ok(Start::Resume(Box::new(checkpoint), path));
@@ -32,7 +34,7 @@ pub fn start(
     match &args.options.weights {
         None => Ok(Start::Fresh),
         Some(path) => {
-            let weights = args.options.renames.read(path)?;
+            let weights = args.options.renames.read(path, options)?;
             if weights.formats.is_some() {
                 let message = format!("{} are quantised: whole numbers do not learn", path.display());
                 return Err(usage(message, "start from the float weights that they were made from"));

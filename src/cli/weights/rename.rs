@@ -1,6 +1,6 @@
 //! `--rename`: other programs' names of tensors become the network's.
 
-use crate::cli::foreign;
+use crate::cli::foreign::{self, ForeignOptions};
 use crate::cli::options;
 use crate::cli::output::{Done, usage};
 use ninc_runtime::weights::{Weights, closest};
@@ -51,13 +51,13 @@ impl Renames {
     }
 
     /// Reads weights, with their new names.
-    pub fn read(&self, path: &Path) -> Done<Weights> {
-        self.apply(foreign::any_weights(path)?, path)
+    pub fn read(&self, path: &Path, options: &ForeignOptions) -> Done<Weights> {
+        self.apply(foreign::any_weights(path, options)?, path)
     }
 
     /// Like [`Renames::read`]; a network without parameters has no file of weights.
-    pub fn read_if_any(&self, path: Option<&PathBuf>) -> Done<Weights> {
-        path.map_or_else(|| Ok(Weights::default()), |path| self.read(path))
+    pub fn read_if_any(&self, path: Option<&PathBuf>, options: &ForeignOptions) -> Done<Weights> {
+        path.map_or_else(|| Ok(Weights::default()), |path| self.read(path, options))
     }
 
     /// Gives weights from `path` their new names, one option after the other.

@@ -1,0 +1,130 @@
+//! A network that is compared: its weights, values and gradients.
+
+use super::Args;
+use super::images::Images;
+use super::sides::Gradients;
+use crate::cli::foreign;
+use crate::cli::options::GlobalOptions;
+use crate::cli::output::{Done, usage};
+use crate::cli::programs::{find_weights, initialise, use_weights};
+use ninc::model::Model;
+use ninc::prepare;
+use ninc_runtime::plan::Role;
+use ninc_runtime::train::step_inputs;
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Feed, Tensor};
+use std::path::{Path, PathBuf};
+
+/// Weights and the file that they came from.
+pub type Given = (PathBuf, Weights);
+
+/// A network with what it is computed by.
+#[derive(Clone)]
+pub struct Network {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its text.
+    pub model: Model,
+    /// Its weights; without them it is as it starts.
+    pub given: Option<Given>,
+    /// What computes it.
+    pub options: GlobalOptions,
+}
+
+impl Network {
+    /// Reads a network, with the weights that were given next or lie where `run` would find them. Only one that is
+    /// compared with itself can do without.
+    pub fn read<'a>(
+        args: &Args,
+        file: &Path,
+        global: &GlobalOptions,
+        side: usize,
+        left: &mut impl Iterator<Item = &'a PathBuf>,
+    ) -> Done<Network> {
+        let model = global.model(file)?;
+        let given = if foreign::has_weights(file) { None } else { left.next() };
+        let given = match find_weights(given.map(PathBuf::as_path), &model, file) {
+            Ok(path) => {
+                let read = |path: PathBuf| Ok((path.clone(), args.renames.read(&path, &global.foreign)?));
+                path.map(read).transpose()
+            }
+            Err(_) if given.is_none() && args.other.is_none() => Ok(None),
+            Err(e) => Err(e),
+        }?;
+        Ok(Network { file: file.to_path_buf(), model, given, options: global.side(side) })
+    }
+
+    /// The same network, computed in another way.
+    pub fn with(&self, options: GlobalOptions) -> Network {
+        Network { options, ..self.clone() }
+    }
+
+    /// Names of its results.
+    pub fn results(&self) -> Vec<String> {
+        self.model.graph.outputs.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Names of its layers.
+    pub fn layers(&self) -> impl Iterator<Item = String> {
+        self.model.layers.iter().map(|layer| layer.name.clone())
+    }
+
+    /// The number of elements of a layer's value for each image.
+    pub fn elements(&self, name: &str) -> Option<usize> {
+        let layer = self.model.layers.iter().find(|layer| layer.name == name)?;
+        Some(self.model.graph.ty(layer.value).elements())
+    }
+
+    /// Computes values; `dumps` are kept for it.
+    pub fn values(&self, images: &Images, dumps: &[String], names: &[String]) -> Done<Vec<Tensor>> {
+        let formats = self.given.as_ref().and_then(|(_, weights)| weights.formats.as_ref());
+        let own = self.options.with_formats(&self.model, formats);
+        let feed = images.values.feed();
+        let mut program = self.options.inference_of(&own, images.preparation.as_ref(), feed.dtype(), dumps)?;
+        match &self.given {
+            Some((path, weights)) => {
+                use_weights(&mut program, &self.options.with_numbers(&self.model, weights.clone())?, path)?;
+            }
+            None => initialise(&mut program)?,
+        }
+        let port = step_inputs::image(program.engine.inputs())?.clone();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Ok(program.engine.run(images.count, &[(&port.name, feed)], &names)?)
+    }
+
+    /// Computes gradients, in float32.
+    pub fn gradients(&self, images: &Images) -> Done<Gradients> {
+        if self.options.precision().is_some() {
+            return Err(usage("--grad compares gradients in float32", "leave --precision out"));
+        }
+        let quantised = self.given.as_ref().is_some_and(|(_, weights)| weights.formats.is_some());
+        if quantised && !self.options.asks_for_floats() {
+            return Err(usage(
+                "--grad needs gradients, and quantised weights have none",
+                "--precision f32 takes the numbers that their whole ones stand for",
+            ));
+        }
+        let feed = images.values.feed();
+        let form = images.preparation.as_ref().map(|preparation| (preparation.form(), feed.dtype()));
+        let mut program = self.options.gradients(&self.model, images.labels.is_some(), form)?;
+        match &self.given {
+            // The network's own program has checked them; this one lacks what no gradient depends on.
+            Some((_, weights)) => {
+                self.options.with_numbers(&self.model, weights.clone())?.load_into(&mut *program.engine)?;
+            }
+            None => initialise(&mut program)?,
+        }
+        let engine = &mut *program.engine;
+        images.preparation.as_ref().map_or(Ok(()), |preparation| prepare::write(engine, preparation))?;
+        let image = step_inputs::image(engine.inputs())?.name.clone();
+        let labels = engine.inputs().iter().find(|port| port.role == Role::Labels).map(|port| port.name.clone());
+        let mut inputs = vec![(image.as_str(), feed)];
+        if let (Some(name), Some(labels)) = (&labels, &images.labels) {
+            inputs.push((name, Feed::I32(labels)));
+        }
+        let names: Vec<String> = engine.outputs().iter().map(|port| port.name.clone()).collect();
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let values = engine.run(images.count, &inputs, &wanted)?;
+        Ok(names.into_iter().zip(values).collect())
+    }
+}
