@@ -215,6 +215,30 @@ fn settings_are_said_once() {
     assert_eq!(notes, ["the weights' filler `bilinear` of `d` has no counterpart: a training begins with `he`"]);
 }
 
+/// Weights lie in another file under their names: a repeat keeps these, or is none.
+#[test]
+fn repeats_keep_the_names_of_weights() {
+    let layer = |name: &str, below: &str| {
+        format!(
+            r#"layer {{ name: "{name}" type: "Convolution" bottom: "{below}" top: "{name}"
+                convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 }} }}
+            layer {{ name: "relu_{name}" type: "ReLU" bottom: "{name}" top: "{name}" }}"#
+        )
+    };
+    let net = |names: [&str; 3]| {
+        let input = r#"input: "data" input_dim: 1 input_dim: 4 input_dim: 12 input_dim: 12 "#;
+        let layers = names.iter().zip(["data"].iter().chain(&names)).map(|(name, below)| layer(name, below));
+        imported(&(input.to_string() + &layers.collect::<String>())).expect("imported").0
+    };
+    let text = net(["conv1_1", "conv1_2", "conv1_3"]);
+    assert!(text.contains("repeat 3 { conv(channels = 4, kernel = 3, pad = 1) as conv1_ |> relu"), "{text}");
+    let model = front::load(&text, "net", &[]).0.expect("a model");
+    let convs: Vec<&str> = model.layers.iter().filter(|l| l.function == "conv").map(|l| l.name.as_str()).collect();
+    assert_eq!(convs, ["conv1_1", "conv1_2", "conv1_3"]);
+    assert!(!net(["conv1_1", "conv1_2", "conv1_4"]).contains("repeat"));
+    assert!(!net(["first", "second", "third"]).contains("repeat"));
+}
+
 /// Means of windows in the padding, where Caffe leaves the last window out; values by hand.
 #[test]
 fn windows_are_caffes() {

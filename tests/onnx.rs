@@ -3,6 +3,7 @@
 mod export;
 mod faults;
 mod int8;
+mod repeats;
 
 use crate::cli::{Place, texts};
 use ninc_runtime::npy;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Makes numbers for a model's parameters, and gives its input's shape.
-fn random_weights(model: &Model) -> (Weights, Vec<usize>) {
+pub fn random_weights(model: &Model) -> (Weights, Vec<usize>) {
     let graph = &model.graph;
     let (mut weights, mut input) = (Weights::default(), vec![]);
     for id in graph.ids() {
@@ -36,13 +36,13 @@ fn random_weights(model: &Model) -> (Weights, Vec<usize>) {
     (weights, input)
 }
 
-fn load(text: &str) -> Model {
+pub fn load(text: &str) -> Model {
     let (model, diagnostics) = front::load(text, "model", &[]);
     model.unwrap_or_else(|| panic!("{text}: {diagnostics:?}"))
 }
 
 /// Makes two random images.
-fn random_images(dims: &[usize]) -> Tensor {
+pub fn random_images(dims: &[usize]) -> Tensor {
     let mut random = Stream::new(5, 0, 0);
     let dims = [&[2], dims].concat();
     let values = (0..dims.iter().product()).map(|_| random.normal()).collect();
@@ -220,12 +220,12 @@ fn texts() -> Vec<String> {
     layers.chain(NETWORKS.iter().map(|network| of(network))).collect()
 }
 
-fn exported(model: &Model, weights: &Weights, opset: i64) -> Vec<u8> {
+pub fn exported(model: &Model, weights: &Weights, opset: i64) -> Vec<u8> {
     let export = Export { model, graph: &model.graph, tensors: &weights.tensors, coded: None, opset, metadata: vec![] };
     onnx::export(&export).expect("exported")
 }
 
-fn results(model: &Model, weights: &Weights, images: &Tensor) -> Vec<Tensor> {
+pub fn results(model: &Model, weights: &Weights, images: &Tensor) -> Vec<Tensor> {
     let mut program = pipeline::inference(model, &Options::default()).expect("compiled");
     weights.load_into(&mut *program.engine).expect("loaded");
     let names: Vec<&str> = model.graph.outputs.iter().map(|(name, _)| name.as_str()).collect();

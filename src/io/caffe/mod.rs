@@ -14,6 +14,7 @@ pub use weights::{CaffeWeights, weights};
 
 use super::Imported;
 use super::error::ImportError;
+use super::sheet::Style;
 use net::Net;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,5 +40,5 @@ pub fn import(bytes: &[u8], path: &Path, open: Option<&[usize]>, channels: Chann
     let metadata: BTreeMap<String, String> =
         made.input.prepare.into_iter().map(|list| (PREPARE.to_string(), list)).collect();
     let input = made.sheet.layers[0].dims.clone();
-    Ok(Imported { written: made.sheet.write(false), input, metadata, notes: made.notes })
+    Ok(Imported { written: made.sheet.write(Style::Named), input, metadata, notes: made.notes })
 }

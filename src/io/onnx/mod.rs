@@ -11,6 +11,7 @@ mod write;
 pub use write::{Export, OPSETS, export};
 
 use super::Imported;
+use super::sheet::Style;
 use error::ImportError;
 use read::Net;
 use std::path::Path;
@@ -26,5 +27,5 @@ pub fn import(bytes: Vec<u8>, path: &Path, open: Option<&[usize]>) -> Result<Imp
     let metadata = std::mem::take(&mut net.metadata);
     drop(net);
     let input = sheet.layers.first().map(|layer| layer.dims.clone()).unwrap_or_default();
-    Ok(Imported { written: sheet.write(!ours), input, metadata, notes: vec![] })
+    Ok(Imported { written: sheet.write(if ours { Style::Plain } else { Style::Free }), input, metadata, notes: vec![] })
 }

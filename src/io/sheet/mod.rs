@@ -3,15 +3,20 @@
 
 mod affine;
 mod blocks;
+mod body;
 mod bytes;
+mod definitions;
 mod layers;
 mod names;
+mod repeats;
 mod settings;
 mod text;
+mod units;
 
 pub use bytes::{Bytes, WEIGHT};
 pub use layers::{convolution, turned};
 pub use names::identifier;
+pub use repeats::Style;
 
 use crate::quantize::imported::Stated;
 use ninc_runtime::Tensor;
@@ -115,17 +120,17 @@ impl Sheet {
         self.layers.len() - 1
     }
 
-    /// Writes the network. `join` puts chains of a convolution and 1x1 convolutions together that the file does not
-    /// name as one.
-    pub fn write(mut self, join: bool) -> Written {
+    /// Writes the network. Where names are free, chains of a convolution and 1x1 convolutions are put together that the
+    /// file does not name as one.
+    pub fn write(mut self, style: Style) -> Written {
         self.live();
         self.affines();
         self.computed();
         self.live();
         self.codings();
-        self.chains(join);
+        self.chains(style == Style::Free);
         self.live();
-        text::write(self)
+        text::write(self, style)
     }
 
     /// Makes a value of results that are the input as it is.

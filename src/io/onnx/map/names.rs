@@ -75,8 +75,11 @@ pub fn of_weights(net: &Net, node: &Node, tensor: Option<&str>) -> Option<String
 pub fn of_node(net: &Net, node: &Node, function: &str) -> Option<String> {
     let plain = identifier(&node.name).filter(|name| *name == node.name)?;
     let lower = plain.to_lowercase();
-    let numbered = [node.op.to_lowercase(), function.to_string(), "node_".into()];
-    (ours(net) || !numbered.iter().any(|start| lower.starts_with(start))).then_some(plain)
+    let kinds = [node.op.to_lowercase(), function.to_string(), "node_".into()];
+    // Nodes of functions are `n4` for each call.
+    let counts = plain.strip_prefix('n').is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '_'));
+    let numbered = counts || kinds.iter().any(|start| lower.starts_with(start));
+    (ours(net) || !numbered).then_some(plain)
 }
 
 /// Names the results; a layer without a name of its own takes that of the result it is.
@@ -94,6 +97,7 @@ pub fn results(net: &Net, sheet: &mut Sheet, outputs: Vec<(String, LayerId)>) {
 
 /// Is it a name that exporters give to values of this function?
 fn generated(name: &str, function: &str) -> bool {
+    let name = name.trim_start_matches('_');
     ["output", "result", "Identity", "val", "y", function].iter().any(|start| name.starts_with(start))
         || name.contains(|c: char| c.is_ascii_digit())
 }
