@@ -63,6 +63,7 @@ mod trace;
 mod trained;
 mod trouble;
 mod vectors;
+mod wasm;
 mod weights;
 mod work;
 #[cfg(target_arch = "x86_64")]

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod micro_kernels;
 pub mod training;
 pub mod vectors;
+pub mod wasm;
 
 /// The number of random cases: `usual`, or by hand `NINC_CASES` times as many.
 pub fn cases(usual: usize) -> usize {

@@ -66,7 +66,7 @@ impl Nest<'_, '_> {
         for stmt in body {
             match stmt {
                 Stmt::For { var, begin, end, body, .. } => {
-                    self.natural[*var] = self.is_natural(begin);
+                    self.natural[*var] = begin.is_natural(&self.natural);
                     let (begin, end) = (self.expr(begin), self.expr(end));
                     self.repeat(*var, begin, end, body);
                 }
@@ -143,7 +143,7 @@ impl Nest<'_, '_> {
             Expr::Var(v) => return self.vars[*v].expect("the verifier checks scopes"),
             Expr::Binary(op, l, r) => (*op, l, r),
         };
-        let natural = self.is_natural(left);
+        let natural = left.is_natural(&self.natural);
         let (l, r) = (self.expr(left), self.expr(right));
         match op {
             ExprOp::Add => self.b.ins().iadd(l, r),
@@ -173,17 +173,5 @@ impl Nest<'_, '_> {
     fn truth(&mut self, condition: IntCC, l: Value, r: Value) -> Value {
         let bit = self.b.ins().icmp(condition, l, r);
         self.b.ins().uextend(types::I64, bit)
-    }
-
-    /// Is it certainly not negative?
-    fn is_natural(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Const(value) => *value >= 0,
-            Expr::Var(v) => self.natural[*v],
-            Expr::Binary(ExprOp::Sub, ..) => false,
-            Expr::Binary(ExprOp::Rem | ExprOp::Lt | ExprOp::Eq, ..) => true,
-            Expr::Binary(ExprOp::Max, l, r) => self.is_natural(l) || self.is_natural(r),
-            Expr::Binary(_, l, r) => self.is_natural(l) && self.is_natural(r),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Index expressions of kernels: operators that fold constants, and evaluation.
 
-use super::{KVar, KVars};
+use super::{KVar, KVars, PrimaryMap};
 use std::ops;
 
 /// Integer expression of a kernel, 64-bit. Division rounds down; divisors are positive constants in practice.
@@ -149,6 +149,18 @@ impl Expr {
     /// Does one of the variables occur?
     pub fn mentions(&self, vars: &[KVar]) -> bool {
         self.any(&mut |e| matches!(e, Expr::Var(v) if vars.contains(v)))
+    }
+
+    /// Is it certainly not negative, where these variables are not?
+    pub fn is_natural(&self, natural: &PrimaryMap<KVar, bool>) -> bool {
+        match self {
+            Expr::Const(value) => *value >= 0,
+            Expr::Var(v) => natural[*v],
+            Expr::Binary(ExprOp::Sub, ..) => false,
+            Expr::Binary(ExprOp::Rem | ExprOp::Lt | ExprOp::Eq, ..) => true,
+            Expr::Binary(ExprOp::Max, l, r) => l.is_natural(natural) || r.is_natural(natural),
+            Expr::Binary(_, l, r) => l.is_natural(natural) && r.is_natural(natural),
+        }
     }
 
     /// The value where the variables have these values.
