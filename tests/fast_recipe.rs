@@ -18,7 +18,7 @@ use ninc_runtime::{Feed, Tensor, npy};
 use std::collections::BTreeMap;
 use std::fs;
 
-fn load(layers: &str, train: &str) -> Model {
+pub fn load(layers: &str, train: &str) -> Model {
     let source = format!(
         "network n {{ input image: [3, 6, 6]  image |> {layers} |> global_avg_pool |> softmax }}
         data {{ source = npz(\"d.npz\") }}
@@ -32,16 +32,21 @@ const LAYERS: &str =
     "conv(channels = 6, kernel = 3) as c1 |> batch_norm(scale = false) as norm |> relu |> cccp(5) as c2";
 
 /// A training program at given values, and its parameters after each of some steps.
-struct Trained {
-    program: Program,
+pub struct Trained {
+    pub program: Program,
     recipe: Recipe,
-    steps: u64,
+    pub steps: u64,
+    /// Images of a step.
+    pub batch: usize,
 }
 
 impl Trained {
     fn new(model: &Model, device: Device) -> Trained {
-        let options = Options { device, threads: 2, ..Options::default() };
-        let mut program = pipeline::training(model, &options).expect("it compiles");
+        Trained::with(model, &Options { device, threads: 2, ..Options::default() })
+    }
+
+    pub fn with(model: &Model, options: &Options) -> Trained {
+        let mut program = pipeline::training(model, options).expect("it compiles");
         let mut random = Stream::new(3, 2, 0);
         for parameter in program.params.clone().iter().filter(|p| !p.state) {
             let data = (0..parameter.dims.iter().product()).map(|_| 0.3 + 0.1 * random.normal()).collect();
@@ -52,26 +57,26 @@ impl Trained {
                 program.engine.write(&slow, &tensor).expect("a state");
             }
         }
-        Trained { program, recipe: model.train.clone().expect("a recipe"), steps: 0 }
+        Trained { program, recipe: model.train.clone().expect("a recipe"), steps: 0, batch: 4 }
     }
 
     /// Makes a step of two in an epoch and eight in all; returns the numbers that it was given.
-    fn step(&mut self) -> Hyper {
+    pub fn step(&mut self) -> Hyper {
         let mut random = Stream::new(5, 1, self.steps as u32);
-        let images: Vec<f32> = (0..4 * 108).map(|_| random.normal()).collect();
-        let labels: Vec<i32> = (0..4).map(|_| random.below(5) as i32).collect();
+        let images: Vec<f32> = (0..self.batch * 108).map(|_| random.normal()).collect();
+        let labels: Vec<i32> = (0..self.batch).map(|_| random.below(5) as i32).collect();
         let data = Batch::new(Values::Floats(images), labels);
         let clock = Clock { step: self.steps, steps_per_epoch: 2, total_steps: 8 };
         let numbers = hyper(&self.recipe, clock, &Plateau::default());
         let ports = self.program.engine.inputs().to_vec();
         let own = StepInputs::new(&ports, &self.recipe, numbers, 1.0, self.steps).expect("inputs");
         let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
-        self.program.engine.run(4, &fed, &["loss"]).expect("a step");
+        self.program.engine.run(self.batch, &fed, &["loss"]).expect("a step");
         self.steps += 1;
         numbers
     }
 
-    fn values(&self) -> BTreeMap<String, Vec<f32>> {
+    pub fn values(&self) -> BTreeMap<String, Vec<f32>> {
         let read = |name: &str| self.program.engine.read(name).expect("a parameter").data;
         self.program.params.iter().map(|p| (p.name.clone(), read(&p.name))).collect()
     }
@@ -320,8 +325,11 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
         let bench = ["bench", "tiny.nin", "--json", "--no-peak", "--rounds", "1"];
         assert_eq!(json(&place.good(&[&bench[..], more].concat()))["precision"], said);
     }
-    let kept = place.path("whole/tiny.step-00000011.checkpoint");
-    assert_eq!(train("whole", &[&format!("--resume={}", kept.display())]), whole);
+    // Before the bias freezes, after it, and backwards in one folder.
+    for step in [22, 11] {
+        let kept = place.path(&format!("whole/tiny.step-000000{step}.checkpoint"));
+        assert_eq!(train("whole", &[&format!("--resume={}", kept.display()), "--keep", "3"]), whole, "{step}");
+    }
 }
 
 /// The mean of the logarithms of what the network answers to each view by itself, as `numpy.pad(…, "reflect")` makes

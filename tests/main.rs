@@ -21,6 +21,7 @@ mod finite;
 mod fitted;
 mod fold;
 mod folders;
+mod freezing;
 mod front;
 mod golden;
 mod imported;

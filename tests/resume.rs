@@ -64,3 +64,33 @@ fn options_that_change_the_results_are_noticed() {
     let said = train(&place, "parts", "40", &["--resume"]);
     assert!(said.contains("began with --device cpu --algorithm auto --precision bf16"), "{said}");
 }
+
+/// Every optimiser, with what else a recipe keeps between steps: the parts of a training, on other numbers of threads,
+/// are the whole.
+#[test]
+fn every_optimiser_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    let text = fs::read_to_string(place.path("tiny.nin")).expect("there");
+    let (network, _) = text.split_once("train {").expect("a recipe");
+    let muon = "sgd(rate = 0.1, nesterov = true, momentum = 0.9)  convolutions = muon(rate = 0.02)
+        lookahead = ema(every = 2, decay = 0.8)  groups = [group(\"conv1\", rate = 2)]";
+    for (name, optimizer) in [
+        ("sgd", "sgd(rate = 0.1)  clip = 1"),
+        ("momentum", "sgd(rate = 0.1, momentum = 0.9, decay = 0.01, rate_inside = true, ramp = 1, ramp_from = 0.5)"),
+        ("adam", "adam(rate = 0.01, decay = 0.1)  average = 0.9"),
+        ("adamw", "adamw(rate = 0.01, decay = 0.1)  warmup = 2"),
+        ("rmsprop", "rmsprop(rate = 0.01, momentum = 0.5)  accumulate = 2"),
+        ("muon", muon),
+    ] {
+        fs::write(
+            place.path("tiny.nin"),
+            format!("{network}train {{ batch = 10  epochs = 1  optimizer = {optimizer} }}"),
+        )
+        .expect("written");
+        train(&place, name, "5", &["--checkpoint-every", "2", "--keep", "3", "--threads", "1"]);
+        let whole = weights(&place, name);
+        let kept = place.path(name).join("tiny.step-00000002.checkpoint");
+        train(&place, name, "5", &[&format!("--resume={}", kept.display()), "--threads", "3"]);
+        assert!(weights(&place, name) == whole, "{name}");
+    }
+}

@@ -78,6 +78,9 @@ pub trait Engine {
     /// Returns the bytes of working memory for a batch.
     fn arena_bytes(&self, batch: usize) -> usize;
 
+    /// Gives working memory back until the next run, where an engine can.
+    fn release(&mut self) {}
+
     /// Starts (or ends) measuring the time of each launch.
     fn set_profile(&mut self, on: bool);
 

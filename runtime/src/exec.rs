@@ -223,6 +223,10 @@ impl Engine for Executor {
         Ok(())
     }
 
+    fn release(&mut self) {
+        self.arena = Buffer::default();
+    }
+
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
         let whole = self.plan.clone();
         let plan = whole.for_batch(batch);

@@ -17,6 +17,7 @@ pub mod expand;
 pub mod fold_batch_norm;
 pub mod fold_constants;
 pub mod fold_scale;
+pub mod freeze;
 pub mod fuse;
 pub mod fuse_batch_norm;
 pub mod fuse_masks;
@@ -58,8 +59,12 @@ pub const INFERENCE: &[Pass] = &[
 
 /// The passes of inference up to fusion, which fold all they can into weights, and the rest.
 pub fn folds() -> (&'static [Pass], &'static [Pass]) {
-    let fuse = INFERENCE.iter().position(|pass| pass.name == "fuse").unwrap_or(INFERENCE.len());
-    INFERENCE.split_at(fuse)
+    up_to_fusion(INFERENCE)
+}
+
+/// Cuts a list of passes before fusion.
+pub fn up_to_fusion(list: &[Pass]) -> (&[Pass], &[Pass]) {
+    list.split_at(list.iter().position(|pass| pass.name == "fuse").unwrap_or(list.len()))
 }
 
 /// Before the training graph is built: gradients are defined for plain convolutions and activations only.

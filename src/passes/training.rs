@@ -40,7 +40,7 @@ pub fn run(graph: &mut Graph, recipe: &Recipe, mixed: bool) -> Result<(), PassEr
 }
 
 /// Does training change a parameter? A rate of 0 leaves it as it is.
-fn learns(recipe: &Recipe, param: &Param) -> bool {
+pub fn learns(recipe: &Recipe, param: &Param) -> bool {
     param.trainable && recipe.group_of(&param.name).rate.unwrap_or(param.rate) != 0.0
 }
 

@@ -10,6 +10,7 @@
 mod backend;
 mod cpu;
 mod device;
+mod freezing;
 mod opencl;
 mod options;
 mod program;
@@ -83,11 +84,11 @@ fn alone_options(options: &Options) -> Options {
     Options { emit: vec![], dumps: vec![], precision: None, ..options.clone() }
 }
 
-/// Compiles a program whose runs are one training step each.
+/// Compiles a program whose runs are one training step each; on a processor, steps after parameters froze do less.
 pub fn training(model: &Model, options: &Options) -> Result<Program> {
     let mut session = Session::new(options);
-    let graph = session.training_graph(model)?;
-    session.finish(graph, Mode::Training)
+    let graph = session.training_graph(model, None)?;
+    Ok(freezing::stages(model, options, session.finish(graph, Mode::Training)?))
 }
 
 /// Compiles a graph as it is, without any pass: for tests and tools that build graphs themselves.
@@ -141,7 +142,7 @@ pub fn inference_kernels(model: &Model, options: &Options) -> Result<Kernels> {
 /// Makes the kernels of [`training`] for a processor, before any machine code: for libraries.
 pub fn training_kernels(model: &Model, options: &Options) -> Result<Kernels> {
     let mut session = Session::new(options);
-    let graph = session.training_graph(model)?;
+    let graph = session.training_graph(model, None)?;
     session.library(&graph, Mode::Training)
 }
 
@@ -156,7 +157,7 @@ pub fn inference_variants(model: &Model, options: &Options, targets: &[Target]) 
 /// Like [`inference_variants`], for [`training`].
 pub fn training_variants(model: &Model, options: &Options, targets: &[Target]) -> Result<Vec<Kernels>> {
     let mut session = Session::new(options);
-    let graph = session.training_graph(model)?;
+    let graph = session.training_graph(model, None)?;
     session.variants(&graph, Mode::Training, targets)
 }
 

@@ -22,12 +22,19 @@ pub struct Session<'a> {
     options: &'a Options,
     dumps: Vec<Dump>,
     report: Report,
+    /// Images in a group of a training step (`None`: all at once), where another step decides that.
+    group: Option<Option<usize>>,
 }
 
 impl<'a> Session<'a> {
     /// Begins a compilation.
     pub fn new(options: &'a Options) -> Session<'a> {
-        Session { options, dumps: vec![], report: Report::default() }
+        Session { options, dumps: vec![], report: Report::default(), group: None }
+    }
+
+    /// Cuts batches as another program does, instead of by the caches.
+    pub fn in_groups(self, group: Option<usize>) -> Session<'a> {
+        Session { group: Some(group), ..self }
     }
 
     fn wants(&self, what: &Emit) -> bool {
@@ -50,10 +57,11 @@ impl<'a> Session<'a> {
     }
 
     fn passes(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
-        for pass in passes::with(self.options.precision, passes) {
-            self.step(pass.name, graph, pass.run)?;
-        }
-        Ok(())
+        self.run(graph, &passes::with(self.options.precision, passes))
+    }
+
+    fn run(&mut self, graph: &mut Graph, passes: &[Pass]) -> Result<()> {
+        passes.iter().try_for_each(|pass| self.step(pass.name, graph, pass.run))
     }
 
     /// Runs one pass: timed, dumped, checked.
@@ -94,8 +102,9 @@ impl<'a> Session<'a> {
         Ok(graph)
     }
 
-    /// The final graph of a training step.
-    pub fn training_graph(&mut self, model: &Model) -> Result<Graph> {
+    /// The final graph of a training step: for the time when that many `epochs` are done, if any are said, of what still
+    /// learns.
+    pub fn training_graph(&mut self, model: &Model, epochs: Option<f64>) -> Result<Graph> {
         let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
         let recipe = model.train.as_ref().ok_or_else(missing)?;
         let mut graph = self.begin(model)?;
@@ -104,7 +113,14 @@ impl<'a> Session<'a> {
         self.step("training", &mut graph, |graph| passes::training::run(graph, recipe, mixed))?;
         name_values(&mut graph, &self.options.dumps);
         self.emit(Stage::Grad, None, || text::print(&graph));
-        self.passes(&mut graph, passes::AFTER_TRAINING)?;
+        let list = passes::with(self.options.precision, passes::AFTER_TRAINING);
+        let (roundings, rest) = passes::up_to_fusion(&list);
+        self.run(&mut graph, roundings)?;
+        if let Some(epochs) = epochs {
+            // Behind the roundings, which backward passes decide; before fusion, which then joins more.
+            self.step("freeze", &mut graph, |graph| passes::freeze::run(graph, epochs))?;
+        }
+        self.run(&mut graph, rest)?;
         self.emit(Stage::Opt, None, || text::print(&graph));
         Ok(graph)
     }
@@ -156,7 +172,8 @@ impl<'a> Session<'a> {
             all.push(Session::new(&options).library(graph, mode)?);
         }
         let options = Options { target: Some(last.clone()), ..self.options.clone() };
-        all.push(Session { options: &options, dumps: self.dumps, report: self.report }.library(graph, mode)?);
+        let session = Session { options: &options, ..self };
+        all.push(session.library(graph, mode)?);
         Ok(all)
     }
 
@@ -211,8 +228,8 @@ impl<'a> Session<'a> {
         let options = plan::Options {
             name: graph.name.clone(),
             prepare_each_run: training,
-            group: None,
-            cache: (backend.grouping() == Grouping::Groups).then_some(cache),
+            group: self.group.flatten(),
+            cache: (self.group != Some(None) && backend.grouping() == Grouping::Groups).then_some(cache),
             shared: backend.grouping() == Grouping::Shared,
             updates,
         };

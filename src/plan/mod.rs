@@ -47,7 +47,8 @@ pub struct Options {
     pub name: String,
     /// Whether parameters change in each run: training.
     pub prepare_each_run: bool,
-    /// The most images in one run of the launches, of a program without updates.
+    /// The most images in one run of the launches: of a program without updates, or of a training step in groups, in
+    /// place of what fits `cache`.
     pub group: Option<usize>,
     /// Bytes of the last level of cache: the program runs in groups of images whose arena fits about this many, if the
     /// launches allow it.
@@ -111,11 +112,13 @@ fn lay_out(
     phases: Option<usize>,
 ) -> Result<Plan, PlanError> {
     let finish = phases.unwrap_or(builder.launches.len());
-    let grouped = options.group.is_some() || phases.is_some();
+    let grouped = (options.group.is_some() && !options.prepare_each_run) || phases.is_some();
     let lifetimes = lifetimes(builder, module, ports, grouped.then_some(finish))?;
     let (places, sizes) = place(builder, &lifetimes, aliases);
     let group = match (options.cache, phases) {
-        (Some(cache), Some(_)) => Some(phases::images(sizes[2], cache)),
+        (Some(cache), Some(_)) => options.group.or_else(|| Some(phases::images(sizes[2], cache))),
+        // Its sums cannot be cut.
+        (_, None) if options.prepare_each_run => None,
         _ => options.group,
     };
     let buffers = builder.buffers.iter().map(|(id, b)| {

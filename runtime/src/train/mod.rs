@@ -10,6 +10,7 @@ pub mod log;
 pub mod rate_finder;
 pub mod saving;
 pub mod schedule;
+pub mod stages;
 pub mod state;
 mod step;
 pub mod step_inputs;
