@@ -102,8 +102,8 @@ impl<'a> Session<'a> {
         Ok(graph)
     }
 
-    /// The final graph of a training step: for the time when that many `epochs` are done, if any are said, of what still
-    /// learns.
+    /// The final graph of a training step; with `epochs`, that of the time when so much is done and what the recipe
+    /// freezes by then is left out.
     pub fn training_graph(&mut self, model: &Model, epochs: Option<f64>) -> Result<Graph> {
         let missing = || Error::new(format!("network {} has no `train {{ … }}`", model.name));
         let recipe = model.train.as_ref().ok_or_else(missing)?;
