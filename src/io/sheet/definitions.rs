@@ -44,7 +44,7 @@ pub fn stem(names: &[&str]) -> Option<String> {
     let parts: Vec<Vec<&str>> = names.iter().map(|name| name.split('_').collect()).collect();
     let first = parts.first()?;
     let shared = (0..first.len()).take_while(|&i| parts.iter().all(|p| p.get(i) == Some(&first[i]))).count();
-    (shared > 0 && first[0] != "").then(|| first[..shared].join("_"))
+    (shared > 0 && !first[0].is_empty()).then(|| first[..shared].join("_"))
 }
 
 impl Sheet {
@@ -55,7 +55,7 @@ impl Sheet {
             let like = |runs: &&mut Runs| self.joined_alike(&units[runs[0].start].layers, &unit.layers, Layer::alike);
             match sets.iter_mut().find(like) {
                 Some(runs) => runs.push(at..at + 1),
-                None => sets.push(vec![at..at + 1]),
+                None => sets.push(Runs::from([at..at + 1])),
             }
         }
         sets.retain(|runs| runs.len() > 1);
