@@ -1,6 +1,7 @@
 //! ONNX files with faults, or with more than the language has: each is refused by its node's name, none is guessed.
 
 use crate::cli::{Place, texts};
+use ninc::front;
 use ninc::io::Imported;
 use ninc::io::onnx;
 use ninc::io::onnx::error::ImportError;
@@ -91,6 +92,82 @@ fn refused(made: Result<Imported, ImportError>) -> String {
             nodes.iter().map(|r| format!("{} ({}): {}\n", r.node, r.operator, r.reason)).collect()
         }
         Err(error) => error.to_string(),
+    }
+}
+
+/// An attribute with a graph of nodes without attributes, which makes `result`.
+fn branch(name: &str, nodes: &str, result: &str) -> Vec<u8> {
+    let nodes: Vec<u8> = nodes.split("; ").filter(|text| !text.is_empty()).flat_map(|text| node(text, &[])).collect();
+    let graph = [nodes, constant("flat", &[0, -1]), field(12, &field(1, result.as_bytes()))].concat();
+    field(5, &[field(1, name.as_bytes()), field(6, &graph), vec![0xa0, 0x01, 5]].concat())
+}
+
+/// What is computed of sizes decides when the file is read; what is computed of images is refused.
+#[test]
+fn conditions_are_known_or_refused() {
+    let made = |batch, before: &str, branches: [(&str, &str); 2]| {
+        let nodes: Vec<u8> = before.split("; ").flat_map(|text| node(text, &[])).collect();
+        let [yes, no] = [("then_branch", branches[0]), ("else_branch", branches[1])]
+            .map(|(name, (nodes, result))| branch(name, nodes, result));
+        let sizes = [constant(".1", &[1]), constant(".4", &[4]), constants()].concat();
+        import(batch, Some(17), &[nodes, node("If condition -> y", &[yes, no]), sizes])
+    };
+    let text = |before: &str, branches| made(None, before, branches).expect(before).written.text;
+    let functions = |text: &str| {
+        let model = front::load(text, "net", &[]).0.expect("a model");
+        model.layers.into_iter().map(|layer| layer.function).collect::<Vec<_>>()
+    };
+    let channels = "Shape x -> s; Gather s .1 -> c; ";
+    let relu_or_erf = [("Relu x -> a; Sigmoid a -> b", "b"), ("Erf x -> a; Tanh a -> b", "b")];
+    let four = format!("{channels}Equal c .4 -> condition");
+    assert_eq!(functions(&text(&four, relu_or_erf)), ["relu", "sigmoid"]);
+    // The other branch is named, and nothing of the one that is not taken.
+    let other = format!("{channels}Equal c .2 -> condition");
+    let said = refused(made(None, &other, relu_or_erf));
+    assert_eq!(said, "a (Erf): the language has no counterpart of this operator\n");
+    // Values of the graph around, constants of the branch, the input itself.
+    let outer = [("", "s4"), ("Reshape x flat -> c", "c")];
+    assert_eq!(functions(&text(&format!("Relu x -> s4; {four}"), outer)), ["relu"]);
+    let said = refused(made(None, "Relu x -> condition", relu_or_erf));
+    assert_eq!(said, "y (If): it chooses by what is computed of each image\n");
+    let batch = "Shape x -> s; Gather s .0 -> n; Equal n .2 -> condition";
+    assert!(refused(made(None, batch, relu_or_erf)).contains("y (If): its result depends on the number of images"));
+    assert!(made(Some(2), batch, relu_or_erf).is_ok());
+    let said = refused(made(None, "Shape x -> condition", relu_or_erf));
+    assert!(said.contains("y (If): "), "{said}");
+    let lacks =
+        import(None, Some(17), &[node("If .0 -> y", &[branch("then_branch", "Relu x -> a", "a")]), constants()]);
+    assert!(refused(lacks).contains("y (If): its `else_branch` is no graph with the node's results"));
+}
+
+/// Pools of whole maps and of single pixels, and what follows: features are features, images are images.
+#[test]
+fn results_have_the_shapes_of_the_file() {
+    let whole = |map: [i64; 2]| {
+        let list: Vec<u8> = map.iter().flat_map(|&side| number(8, side)).collect();
+        field(5, &[field(1, b"kernel_shape"), list, vec![0xa0, 0x01, 7]].concat())
+    };
+    let all = |from: &str, to: &str| {
+        let pools = ["GlobalAveragePool", "GlobalMaxPool"].map(|pool| node(&format!("{pool} {from} -> {to}"), &[]));
+        let kept = [0, 1].map(|kept| (kept, node(&format!("ReduceMean {from} map -> {to}"), &[int("keepdims", kept)])));
+        let map = if from == "x" { [7, 9] } else { [1, 1] };
+        let window = node(&format!("AveragePool {from} -> {to}"), &[whole(map)]);
+        let images = pools.into_iter().chain([window]).map(|node| (1, node));
+        images.chain(kept).collect::<Vec<_>>()
+    };
+    let dims = |parts: &[Vec<u8>]| {
+        let made = import(None, Some(18), &[parts.concat(), constant("map", &[2, 3]), constant("flat", &[0, -1])]);
+        let model = front::load(&made.expect("imported").written.text, "net", &[]).0.expect("a model");
+        model.graph.ty(model.graph.outputs[0].1).dims.clone()
+    };
+    let of_pixels =
+        all("p", "q").into_iter().map(|(kept, second)| (kept, [all("x", "p")[0].1.clone(), second].concat()));
+    for (kept, pool) in all("x", "q").into_iter().chain(of_pixels) {
+        let image = if kept == 1 { vec![4, 1, 1] } else { vec![4] };
+        assert_eq!(dims(&[pool.clone(), node("Identity q -> y", &[])]), image);
+        assert_eq!(dims(&[pool.clone(), node("Flatten q -> y", &[])]), [4]);
+        assert_eq!(dims(&[pool.clone(), node("Reshape q flat -> y", &[])]), [4]);
+        assert_eq!(dims(&[pool, node("Flatten q -> f", &[]), node("Relu f -> y", &[])]), [4]);
     }
 }
 

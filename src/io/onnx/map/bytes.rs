@@ -32,7 +32,17 @@ pub struct Known<'n> {
     wholes: HashMap<&'n str, Whole>,
 }
 
-impl Known<'_> {
+impl<'n> Known<'n> {
+    /// Knows of a value what is known of another, which it is.
+    pub fn carry(&mut self, from: &str, to: &'n str) {
+        if let Some(&coding) = self.codings.get(from) {
+            self.codings.insert(to, coding);
+        }
+        if self.is_bytes(from) {
+            self.bytes.insert(to);
+        }
+    }
+
     /// Is the value bytes?
     pub fn is_bytes(&self, name: &str) -> bool {
         self.bytes.contains(name)
@@ -70,12 +80,7 @@ impl<'n> Map<'n> {
     pub(super) fn keep_bytes(&mut self, node: &'n Node) {
         let (Some(from), Some(to)) = (node.inputs.first(), node.outputs.first()) else { return };
         if CARRIERS.contains(&node.op.as_str()) {
-            if let Some(&coding) = self.bytes.codings.get(from.as_str()) {
-                self.bytes.codings.insert(to, coding);
-            }
-            if self.bytes.is_bytes(from) {
-                self.bytes.bytes.insert(to);
-            }
+            self.bytes.carry(from, to);
         }
     }
 

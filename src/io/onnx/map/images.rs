@@ -16,7 +16,7 @@ const BATCH: i64 = 1;
 const OTHER: i64 = 2;
 
 /// Why a node is refused that needs the number of images.
-const DEPENDS: &str = "its result depends on the number of images, which the file leaves open";
+pub(super) const DEPENDS: &str = "its result depends on the number of images, which the file leaves open";
 
 impl<'n> Map<'n> {
     /// Marks a constant that states sizes of a view: the first `sizes` of them from the axis `start` on.

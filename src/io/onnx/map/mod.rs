@@ -6,6 +6,7 @@ mod affine;
 mod arithmetic;
 mod bytes;
 mod concat;
+mod condition;
 mod conv;
 mod images;
 mod linear;
@@ -224,6 +225,12 @@ impl<'n> Map<'n> {
 
     /// Translates a node.
     fn node(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
+        if self.left_out(node) {
+            return Err(Reason::Upstream);
+        }
+        if node.op == "If" && node.domain.is_empty() {
+            return self.condition(node);
+        }
         self.refuse_dependent(node)?;
         if let Some(view) = self.pattern(node) {
             return Ok(vec![Value::View(view?)]);
@@ -298,7 +305,7 @@ impl<'n> Map<'n> {
         }
         let told = |i: usize| {
             let node = &self.net.nodes[i];
-            let unknown = || (!operators::known(node)).then(|| operators::unknown(node));
+            let unknown = || (!operators::known(node) && !self.left_out(node)).then(|| operators::unknown(node));
             let reason = self.reasons.get(&i).cloned().or_else(unknown)?;
             Some(Refusal { node: node.label(), operator: node.op.clone(), reason })
         };

@@ -260,9 +260,12 @@ impl<'n> Map<'n> {
     pub(super) fn result(&mut self, view: &View) -> Mapped<usize> {
         let (layer, dims) = (view.layer, self.sheet.layers[view.layer].dims.clone());
         let ones = |dims: &[usize]| dims.iter().copied().filter(|&d| d != 1).collect::<Vec<_>>();
-        // Sizes of 1 more or less make no other result, and keep it one number a class.
+        // Sizes of 1 make no other value; features are features and images are images.
         if view.in_order() && ones(&dims) == ones(view.image()) {
-            return Ok(layer);
+            return Ok(match (view.image(), dims.len()) {
+                ([_], 3) | ([_, _, _], 1) => self.sheet.shaped(layer, view.image()),
+                _ => layer,
+            });
         }
         let dims = match view.image() {
             [] => vec![1],

@@ -110,7 +110,7 @@ impl<'n> Map<'n> {
         }
         self.refuse_bytes(node)?;
         let view = match node.op.as_str() {
-            "Shape" | "Size" | "If" | "Split" => return self.special(node),
+            "Shape" | "Size" | "Split" => return self.special(node),
             "Identity" | "Dropout" | "Cast" | "CastLike" => self.unchanged(node)?,
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Expand" => self.reshaping(node)?,
             "Conv" => self.conv(node)?,

@@ -126,14 +126,15 @@ impl<'n> Map<'n> {
         self.taken(&made, 1, &reversed)
     }
 
-    /// Follows a value through a change of shape that removes a dimension, also one that an `If` chooses.
+    /// Follows a value through a change of shape that removes a dimension, also one that a condition chooses.
     fn squeezed(&self, name: &'n str) -> Option<&'n str> {
-        if let Some(node) = self.maker(name, "Squeeze").or_else(|| self.maker(name, "Reshape")) {
-            return node.inputs.first().map(String::as_str);
+        match self.maker(name, "If") {
+            Some(node) => self.taken_branch(node)?.next(),
+            None => {
+                let node = self.maker(name, "Squeeze").or_else(|| self.maker(name, "Reshape"))?;
+                node.inputs.first().map(String::as_str)
+            }
         }
-        let chosen = self.maker(name, "If")?.graph("then_branch")?;
-        let inner = chosen.node.iter().find(|node| node.op_type() == "Squeeze")?;
-        inner.input.first().map(String::as_str)
     }
 
     /// Max of strided slices of the channels, which together are all: maxout.

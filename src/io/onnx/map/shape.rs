@@ -118,7 +118,6 @@ impl<'n> Map<'n> {
     /// Translates nodes whose results are no single value of the network.
     pub(super) fn special(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
         match node.op.as_str() {
-            "If" => Err("it chooses by what is computed".into()),
             "Split" => self.split(node),
             op => {
                 let x = self.view(node, 0)?;

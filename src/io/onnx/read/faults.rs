@@ -13,14 +13,14 @@ const OPERANDS: [(usize, usize, &str); 11] = [
         1,
         1,
         "Abs AveragePool Cast Ceil Celu ConstantOfShape Elu Erf Exp Flatten Floor Gelu GlobalAveragePool \
-         GlobalMaxPool HardSigmoid HardSwish Identity If LRN LeakyRelu Log LogSoftmax MaxPool Neg Not \
+         GlobalMaxPool HardSigmoid HardSwish Identity LRN LeakyRelu Log LogSoftmax MaxPool Neg Not \
          Reciprocal Relu Round Selu Shape Sigmoid Sign Size Softmax Sqrt Tanh Transpose",
     ),
     (1, 2, "ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape Split Squeeze Unsqueeze"),
     (1, 3, "Clip Dropout"),
     (1, 4, "Pad Resize"),
     (1, 5, "Slice"),
-    (1, usize::MAX, "Concat Max Mean Min Sum"),
+    (1, usize::MAX, "Concat If Max Mean Min Sum"),
     (
         2,
         2,

@@ -35,6 +35,8 @@ pub struct Node {
     pub inputs: Vec<String>,
     /// Names of its results.
     pub outputs: Vec<String>,
+    /// Conditions under which it is computed, by name.
+    pub when: Vec<(String, bool)>,
     /// What people are told about it.
     pub doc: String,
     /// An attribute that is there twice.
@@ -59,6 +61,7 @@ impl Node {
             domain,
             inputs: node.input,
             outputs: node.output,
+            when: vec![],
             doc: node.doc_string.unwrap_or_default(),
             twice,
             attributes,
@@ -201,7 +204,9 @@ impl Net {
         let mut waiting: HashMap<&str, Vec<usize>> = HashMap::new();
         let mut missing = vec![0usize; self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate() {
-            for name in node.inputs.iter().filter(|name| !known(name) && !ports.contains(name.as_str())) {
+            let conditions = node.when.iter().map(|(name, _)| name);
+            let needed = node.inputs.iter().chain(conditions);
+            for name in needed.filter(|name| !known(name) && !ports.contains(name.as_str())) {
                 waiting.entry(name).or_default().push(i);
                 missing[i] += 1;
             }
