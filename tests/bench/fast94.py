@@ -1,18 +1,37 @@
 #!/usr/bin/env python3
-"""Trains models/fast94.nin's network by the same recipe in PyTorch on the processor: the time to 94 % to compare with.
+"""The network and recipe of models/fast94.nin in PyTorch on the processor: the time to 94 % to compare with.
 
     pip install -r requirements.txt
-    python fast94.py cifar-10-binary.tar.gz [--threads 2] [--seed 0] [--bf16] [--compile] [--epochs 9.9]
+    cargo build --release
+    python fast94.py train cifar-10-binary.tar.gz [--threads 2] [--seed 0] [--bf16] [--compile] [--epochs 9.9]
+    python fast94.py steps cifar-10-binary.tar.gz [--rounds 5] ...
+    python fast94.py check cifar-10-binary.tar.gz
 
-Prints the accuracy on the test part after each epoch, of the averaged weights, and at the end that of six views, those
-of `ninc eval --tta flip,shift`. Seconds are those of training alone: testing does not count. The order of images
-and what is drawn differ from ninc's; everything else is the same recipe.
+`train` trains in PyTorch alone and prints the accuracy on the test part after each epoch, of the averaged weights, and
+at the end that of six views, those of `ninc eval --tta flip,shift`. Seconds are those of training alone: testing does
+not count. The order of images and what is drawn differ from ninc's; everything else is the same recipe.
+
+`steps` times single steps of both by turns, on a batch that is there already, and extrapolates: steps of the whole
+training times the median step. No training is made, so no accuracy is measured; `train` measures it.
+
+`check` gives both the same initial weights and the same batches, unchanged and in one order, in float32 on the
+processor's vectors, and compares the losses of all steps, through the freezing of the first layer's bias and several
+look-aheads, and the whitening that each fits by itself.
 """
 import argparse
+import json
 import math
+import os
+import re
+import statistics
+import struct
+import subprocess
+import sys
 import tarfile
+import tempfile
 import time
 
+import numpy
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,6 +41,10 @@ BATCH, NORM_BIAS, NORM_EPSILON, NORM_NEW = 1024, 64, 1e-12, 0.4
 PEAK, START, END = 0.23, 0.2, 0.07
 EVERY, PAST, POWER = 5, 0.95, 3
 WHITE_EPOCHS, WHITE_EPSILON = 3, 5e-4
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+MODEL = os.path.join(ROOT, "models", "fast94.nin")
+# Of `check`: images of a batch, batches of an epoch, epochs, and how far the losses may lie apart.
+CHECKED, CHECKED_BATCHES, CHECKED_EPOCHS, NEAR = 64, 4, 5, 2e-3
 
 
 def read(path):
@@ -71,15 +94,48 @@ def network(images):
                          nn.Flatten(), nn.Linear(256, 10, bias=False), Scale())
 
 
-def optimizer(net):
+def rate(batch):
+    """The rate on the mean loss, where airbench's is on the sum with a step of the momentum divided out."""
+    return RATE / (1 + 1 / (1 - MOMENTUM)) * batch / 1024
+
+
+def optimizer(net, batch=BATCH):
     """SGD on the mean loss; the pull of the decay is the same for all parameters, whatever their rate."""
     norms = {id(p) for layer in net.modules() if isinstance(layer, nn.BatchNorm2d) for p in layer.parameters()}
     learned = [p for p in net.parameters() if p.requires_grad]
-    rate, decay = RATE / (1 + 1 / (1 - MOMENTUM)), DECAY / RATE
-    groups = [{"params": [p for p in learned if id(p) not in norms], "lr": rate, "weight_decay": decay},
-              {"params": [p for p in learned if id(p) in norms], "lr": rate * NORM_BIAS,
-               "weight_decay": decay / NORM_BIAS}]
-    return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM, nesterov=True)
+    decay = DECAY / RATE
+    groups = [{"params": [p for p in learned if id(p) not in norms], "weight_decay": decay},
+              {"params": [p for p in learned if id(p) in norms], "weight_decay": decay / NORM_BIAS}]
+    return torch.optim.SGD(groups, lr=rate(batch), momentum=MOMENTUM, nesterov=True)
+
+
+class Training:
+    """A training under way: the network, its optimiser, and the average that look-aheads put in the weights' place."""
+
+    def __init__(self, net, total, args, batch=BATCH):
+        self.net, self.total, self.batch, self.bf16, self.step = net, total, batch, args.bf16, 0
+        self.sgd = optimizer(net, batch)
+        self.forward = torch.compile(net) if args.compile else net
+        self.slow = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def one(self, images, labels):
+        for group_, own in zip(self.sgd.param_groups, (1, NORM_BIAS)):
+            group_["lr"] = rate(self.batch) * own * factor(self.step / self.total)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            scores = self.forward(images)
+        loss = F.cross_entropy(scores.float(), labels, label_smoothing=SMOOTHING)
+        self.sgd.zero_grad(set_to_none=True)
+        loss.backward()
+        self.sgd.step()
+        self.step += 1
+        if self.step % EVERY == 0:
+            past = PAST**EVERY * (self.step / self.total) ** POWER
+            with torch.no_grad():
+                for name, value in self.net.state_dict().items():
+                    if value.is_floating_point():
+                        self.slow[name].lerp_(value, 1 - past)
+                        value.copy_(self.slow[name])
+        return loss.item()
 
 
 def factor(done):
@@ -109,62 +165,157 @@ def accuracy(net, state, test, tta=False):
     return right / len(test[1])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=float, default=9.9)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--compile", action="store_true")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+def prepared(*parts):
+    """The images of all parts, centred and scaled by the first one's channels."""
+    mean, deviation = parts[0].float().mean((0, 2, 3), True), parts[0].float().std((0, 2, 3), keepdim=True)
+    return [((part.float() - mean) / deviation).contiguous(memory_format=torch.channels_last) for part in parts]
 
+
+def train(args):
     (images, labels), (test_images, test_labels) = read(args.data)
-    mean, deviation = images.float().mean((0, 2, 3), True), images.float().std((0, 2, 3), keepdim=True)
-    prepare = lambda part: ((part.float() - mean) / deviation).contiguous(memory_format=torch.channels_last)
-    images, test = prepare(images), (prepare(test_images), test_labels)
+    images, test_images = prepared(images, test_images)
+    test = test_images, test_labels
     net = network(images).to(memory_format=torch.channels_last)
-    sgd = optimizer(net)
-    step_of = torch.compile(net) if args.compile else net
     mirrored = torch.rand(len(images)) < 0.5
     padded = F.pad(images, (2,) * 4, "reflect")
-    each = math.ceil(len(images) / BATCH)
-    total = args.steps or math.ceil(args.epochs * each)
-    slow = {name: value.clone() for name, value in net.state_dict().items()}
-    seconds, step, epoch = 0.0, 0, 0
-    while step < total:
+    total = args.steps or math.ceil(args.epochs * math.ceil(len(images) / BATCH))
+    training = Training(net, total, args)
+    seconds, epoch = 0.0, 0
+    while training.step < total:
         begin = time.perf_counter()
         net[0].bias.requires_grad = epoch < WHITE_EPOCHS
-        for batch in torch.randperm(len(images)).split(BATCH)[: total - step]:
+        for batch in torch.randperm(len(images)).split(BATCH)[: total - training.step]:
             y, x = torch.randint(5, (2, len(batch), 1, 1))
             rows, columns = y + torch.arange(32).view(1, 32, 1), x + torch.arange(32).view(1, 1, 32)
             seen = padded.permute(0, 2, 3, 1)[batch.view(-1, 1, 1), rows, columns].permute(0, 3, 1, 2)
             turned = (mirrored[batch] ^ bool(epoch % 2)).view(-1, 1, 1, 1)
             seen = torch.where(turned, seen.flip(-1), seen).contiguous(memory_format=torch.channels_last)
-            for group_, rate in zip(sgd.param_groups, (1, NORM_BIAS)):
-                group_["lr"] = RATE / (1 + 1 / (1 - MOMENTUM)) * rate * factor(step / total)
-            with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                scores = step_of(seen)
-            loss = F.cross_entropy(scores.float(), labels[batch], label_smoothing=SMOOTHING)
-            sgd.zero_grad(set_to_none=True)
-            loss.backward()
-            sgd.step()
-            step += 1
-            if step % EVERY == 0:
-                past = PAST**EVERY * (step / total) ** POWER
-                with torch.no_grad():
-                    for name, value in net.state_dict().items():
-                        if value.is_floating_point():
-                            slow[name].lerp_(value, 1 - past)
-                            value.copy_(slow[name])
+            loss = training.one(seen, labels[batch])
         epoch += 1
         seconds += time.perf_counter() - begin
-        right = accuracy(net, slow, test)
-        print(f"epoch {epoch}: step {step}, loss {loss.item():.4f}, test {right:.4f}, {seconds:.1f} s", flush=True)
-    print(f"six views: test {accuracy(net, slow, test, tta=True):.4f}; {step} steps in {seconds:.1f} s")
+        right = accuracy(net, training.slow, test)
+        print(f"epoch {epoch}: step {training.step}, loss {loss:.4f}, test {right:.4f}, {seconds:.1f} s", flush=True)
+    right = accuracy(net, training.slow, test, tta=True)
+    print(f"six views: test {right:.4f}; {training.step} steps in {seconds:.1f} s")
+
+
+def steps(args):
+    (images, labels), _ = read(args.data)
+    whole = math.ceil(args.epochs * math.ceil(len(images) / BATCH))
+    images, labels = prepared(images[:BATCH])[0], labels[:BATCH]
+    net = network(images).to(memory_format=torch.channels_last)
+    training = Training(net, whole, args)
+    training.one(images, labels)
+    precision = "bf16" if args.bf16 else "f32"
+    bench = [args.ninc, "bench", MODEL, "--mode", "train", "--batch", str(BATCH), "--threads", str(args.threads),
+             "--precision", precision, "--rounds", str(args.steps or 3), "--no-peak", "--json"]
+    ours, theirs = [], []
+    for _ in range(args.rounds):
+        said = subprocess.run(bench, capture_output=True, text=True, check=True).stdout
+        ours.append(json.loads(said)["median_ms"] / 1e3)
+        times = []
+        for _ in range(args.steps or 3):
+            begin = time.perf_counter()
+            training.one(images, labels)
+            times.append(time.perf_counter() - begin)
+        theirs.append(statistics.median(times))
+    print(f"steps of {BATCH} images, {precision}, {args.threads} threads, {args.rounds} rounds")
+    for name, times in [("ninc", ours), ("PyTorch", theirs)]:
+        step = statistics.median(times)
+        print(f"{name:8s} {step:8.3f} s a step ({min(times):.3f} to {max(times):.3f}); "
+              f"extrapolated, not trained: {whole} steps in {whole * step:.0f} s")
+    ratios = [their / our for our, their in zip(ours, theirs)]
+    print(f"ratio    x{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def names(net):
+    """The names of the network's parameters and statistics in models/fast94.nin, by those in PyTorch."""
+    numbered = {"0": "white"}
+    numbered.update({str(2 + 7 * i + at): f"group{i + 1}.{name}" for i in range(3)
+                     for at, name in [(0, "conv1"), (2, "norm1"), (4, "conv2"), (5, "norm2")]})
+    numbered.update({str(at): "linear1" for at, layer in enumerate(net) if isinstance(layer, nn.Linear)})
+    kept = [name for name in net.state_dict() if not name.endswith("num_batches_tracked")]
+    return {name: numbered[name.split(".")[0]] + "." + name.split(".")[1] for name in kept}
+
+
+def save(path, tensors):
+    """Writes float32 tensors as safetensors."""
+    header, data = {}, b""
+    for name, tensor in tensors.items():
+        own = tensor.contiguous().numpy().astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [len(data), len(data) + len(own)]}
+        data += own
+    header = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header + data)
+
+
+def load(path, name):
+    """Reads a float32 tensor of safetensors."""
+    with open(path, "rb") as file:
+        own = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))[name]
+        data = file.read()[slice(*own["data_offsets"])]
+    return torch.from_numpy(numpy.frombuffer(data, "<f4").reshape(own["shape"]).copy())
+
+
+def check(args):
+    (images, labels), _ = read(args.data)
+    count = CHECKED * CHECKED_BATCHES
+    raw, labels = images[:count], labels[:count]
+    images = prepared(raw)[0]
+    net = network(images)
+    total = CHECKED_BATCHES * CHECKED_EPOCHS
+    with tempfile.TemporaryDirectory() as folder:
+        text = re.sub(r"source .*", 'source = npz("d.npz")', open(MODEL, encoding="utf-8").read())
+        text = re.sub(r"    augment .*\n", "", text).replace("train {", "train {\n    shuffle = false", 1)
+        with open(os.path.join(folder, "fast94.nin"), "w", encoding="utf-8") as file:
+            file.write(text)
+        x, y = raw.numpy(), labels.numpy().astype(numpy.int64)
+        numpy.savez(os.path.join(folder, "d.npz"), x=x, y=y, x_test=x[:10], y_test=y[:10])
+        first = {own: net.state_dict()[name] for name, own in names(net).items()}
+        save(os.path.join(folder, "first.safetensors"), first)
+        train = [args.ninc, "train", "fast94.nin", "--set", f"batch={CHECKED}", "--set", f"epochs={CHECKED_EPOCHS}",
+                 "--precision", "f32", "--threads", str(args.threads), "-v", "--out"]
+        run = lambda *more: subprocess.run([*train, *more], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        run("own", "--steps", "1")
+        run("out", "--weights", "first.safetensors")
+        white = load(os.path.join(folder, "own", "fast94.safetensors"), "white.weight")
+        lines = [json.loads(line) for line in open(os.path.join(folder, "out", "fast94.log"), encoding="utf-8")]
+    ours = [line["loss"] for line in lines if line["event"] == "step"]
+    # A filter and its negative are both there, in either order.
+    theirs = net[0].weight.data
+    apart = torch.minimum(*((white[:12] - sign * theirs[:12]).abs().amax((1, 2, 3)) for sign in (1, -1)))
+    near = bool((apart < 1e-3 * theirs.abs().amax()).all())
+    print(f"whitening: filters differ by at most {apart.max():.2g} of {theirs.abs().max():.3g}")
+    training = Training(net, total, args, CHECKED)
+    for step, our in enumerate(ours):
+        net[0].bias.requires_grad = step < WHITE_EPOCHS * CHECKED_BATCHES
+        part = slice(step % CHECKED_BATCHES * CHECKED, (step % CHECKED_BATCHES + 1) * CHECKED)
+        their = training.one(images[part], labels[part])
+        near = near and abs(our - their) < NEAR * their
+        print(f"step {step + 1}: ninc {our:.6f}, PyTorch {their:.6f}")
+    near = near and len(ours) == total
+    print("the same" if near else f"NOT the same: beyond {NEAR} of the loss, or not {total} steps")
+    sys.exit(not near)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=["train", "steps", "check"])
+    parser.add_argument("data")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=float, default=9.9)
+    parser.add_argument("--steps", type=int, help="of the training, or of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--ninc", default=os.path.join(ROOT, "target", "release", "ninc"))
+    args = parser.parse_args()
+    args.ninc = os.path.abspath(args.ninc)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    {"train": train, "steps": steps, "check": check}[args.mode](args)
 
 
 if __name__ == "__main__":
