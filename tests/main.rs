@@ -40,6 +40,7 @@ mod onnx;
 mod opencl;
 mod ops;
 mod options;
+mod page;
 mod pages;
 mod passes;
 mod photos;

@@ -19,7 +19,7 @@ const SCRATCH: usize = 1 << 16;
 fn run(module: &Module, features: Features, blocks: &[Vec<u8>], iterations: i64) -> Vec<Vec<u8>> {
     let module = verify(module.clone()).unwrap_or_else(|e| panic!("{e:#?}"));
     let mut builder = Builder::new(features);
-    let kernels = builder.kernels(&module).unwrap_or_else(|e| panic!("{e}"));
+    let kernels = builder.kernels(&module, |_| true).unwrap_or_else(|e| panic!("{e}"));
     let mut end = SCRATCH;
     let mut starts = Vec::new();
     for block in blocks {
@@ -28,7 +28,7 @@ fn run(module: &Module, features: Features, blocks: &[Vec<u8>], iterations: i64)
         end += block.len().next_multiple_of(64);
     }
     builder.data(0, vec![0xff; SCRATCH]);
-    let call = Call { kernel: kernels[0], buffers: starts.clone(), scratch: 0, vars: [3, 0, 3], iterations };
+    let call = Call { kernel: kernels[&0], buffers: starts.clone(), scratch: 0, vars: [3, 0, 3], iterations };
     builder.sequence("run", &[call]);
     let mut running = Running::new(&builder.finish(end as u64).expect("a small memory"));
     running.call("run");
@@ -120,7 +120,7 @@ fn one_of_several_calls_can_be_chosen() {
                 kernel k(a: f32 readwrite) {\n parallel p = 0 to batch {\n call inc(a[4*p])\n }\n}\n";
     let module = verify(parse(text).expect("parses")).expect("verifies");
     let mut builder = Builder::new(Features::default());
-    let kernel = builder.kernels(&module).expect("small")[0];
+    let kernel = builder.kernels(&module, |_| true).expect("small")[&0];
     let call = |at| Call { kernel, buffers: vec![at], scratch: 0, vars: [1, 0, 1], iterations: 1 };
     builder.choice("choose", &[call(0), call(64), call(128)]);
     builder.sequence("all", &[call(0), call(64)]);
@@ -137,7 +137,7 @@ fn one_of_several_calls_can_be_chosen() {
 fn what_webassembly_has_not_is_said() {
     let emit = |text: &str| {
         let module = verify(parse(text).expect("parses")).expect("verifies");
-        Builder::new(Features::default()).kernels(&module).expect_err("refused")
+        Builder::new(Features::default()).kernels(&module, |_| true).expect_err("refused")
     };
     let tile = "micro_kernel t(x: f32 read, y: f32 write) {\n %0: f32x256 = load_tile x[0] pitch 16\n \
                 store_tile y[0], %0 pitch 16\n}\n\

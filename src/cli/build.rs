@@ -22,6 +22,8 @@ use ninc_runtime::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+mod web;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Model file, NAME.nin
@@ -52,7 +54,8 @@ pub struct Args {
     /// multiplies the network's int8 or bf16
     #[arg(long)]
     fat: bool,
-    /// The system that the library is for [default: this one]
+    /// The system that the library is for [default: this one]; `wasm32` makes a WebAssembly module with a script and a
+    /// page for browsers
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
     /// The training step too, so that a program can learn
@@ -61,6 +64,9 @@ pub struct Args {
     /// The weights inside the library instead of a file beside it
     #[arg(long)]
     embed: bool,
+    /// With `--target wasm32`: multiply-adds that round once where the browser can, which more engines lack
+    #[arg(long)]
+    relaxed: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -83,9 +89,14 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let options = global.options_of_libraries()?;
     let levels = levels(args, triple, &model, &options);
-    need_tiles(&levels, &options)?;
+    if triple != web::TARGET {
+        need_tiles(&levels, &options)?;
+    }
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
-    let library = files::build(&model, &request, &options)?;
+    let library = match triple {
+        web::TARGET => web::build(args, model.clone(), &request, &options)?,
+        _ => files::build(&model, &request, &options)?,
+    };
     global.times(&library.kernels.report);
     if let (Some(weights), Some(path)) = (&weights, &args.weights) {
         weights.check(&parameters(&library.kernels.params), path)?;
@@ -144,9 +155,15 @@ fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<We
 fn triple(args: &Args) -> Done<&str> {
     let triple = args.target.as_deref().unwrap_or(host_triple());
     if TRIPLES.contains(&triple) {
-        return Ok(triple);
+        return match args.relaxed {
+            true => Err(usage("--relaxed is about WebAssembly", format!("add `--target {}`", web::TARGET))),
+            false => Ok(triple),
+        };
     }
-    let help = format!("libraries can be built for {}", TRIPLES.join(", "));
+    if triple == web::TARGET {
+        return web::check(args).map(|()| triple);
+    }
+    let help = format!("libraries can be built for {}, and pages for {}", TRIPLES.join(", "), web::TARGET);
     Err(usage(format!("no library can be built for {triple}"), help))
 }
 

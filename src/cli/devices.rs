@@ -58,6 +58,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         }
     }
     output::print(&output::table(&rows))?;
+    output::line(&format!(
+        "`ninc build --target {}` runs all operators in browsers and Node, on one thread; kernels cannot have {}.",
+        ninc::library::web::TARGET,
+        ninc::library::web::UNSUPPORTED.join(", ")
+    ))?;
     if found.is_ok() {
         output::line(&format!(
             "OpenCL devices run all operators in float32; kernels cannot have {}.",

@@ -26,6 +26,7 @@ pub mod opencl;
 pub mod records;
 pub mod shared;
 pub mod table;
+pub mod web;
 mod worth;
 
 /// The driver's text, a page per subject.

@@ -4,7 +4,7 @@ use super::micro_kernel;
 use super::nest;
 use super::{Features, bug};
 use crate::back::EmitError;
-use crate::kernel::ir::{EntityRef, Kernel, MicroKernelId, Module};
+use crate::kernel::ir::{EntityRef, KernelId, MicroKernelId, Module};
 use crate::verified::Verified;
 use std::collections::BTreeMap;
 use wasm_encoder::{
@@ -46,24 +46,31 @@ impl Builder {
         Builder { features, ..Builder::default() }
     }
 
-    /// Adds the kernels of a module and the micro-kernels that they call. Returns the kernels' functions, in order.
-    pub fn kernels(&mut self, module: &Verified<Module>) -> Result<Vec<u32>, EmitError> {
+    /// Adds the kernels of a module whose numbers are `wanted`, and the micro-kernels that they call. Returns the
+    /// kernels' functions by number.
+    pub fn kernels(
+        &mut self,
+        module: &Verified<Module>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<BTreeMap<usize, u32>, EmitError> {
+        let wanted = |id: &KernelId| wanted(id.index());
+        let all = module.kernels.iter().filter(|(id, _)| wanted(id));
         let mut micro_kernels: BTreeMap<MicroKernelId, u32> =
-            module.kernels.values().flat_map(Kernel::calls).map(|id| (id, 0)).collect();
+            all.flat_map(|(_, kernel)| kernel.calls()).map(|id| (id, 0)).collect();
         for (id, function) in &mut micro_kernels {
             let micro_kernel = &module.micro_kernels[*id];
             let within = |e: EmitError| e.within(format_args!("micro-kernel {}", micro_kernel.name));
             let body = micro_kernel::function(micro_kernel, self.features).map_err(within)?;
             *function = self.add(micro_kernel::params(micro_kernel), vec![], body);
         }
-        let mut kernels = Vec::with_capacity(module.kernels.len());
-        for (_, kernel) in &module.kernels {
+        let mut kernels = BTreeMap::new();
+        for (number, kernel) in module.kernels.iter().filter(|(id, _)| wanted(id)) {
             let within = |e: EmitError| e.within(format_args!("kernel {}", kernel.name));
             let callee = |id: MicroKernelId| {
                 micro_kernels.get(&id).copied().ok_or_else(|| bug(format!("{} is not called", id.index())))
             };
             let body = nest::function(kernel, &callee).map_err(within)?;
-            kernels.push(self.add(nest::params(kernel), vec![], body));
+            kernels.insert(number.index(), self.add(nest::params(kernel), vec![], body));
         }
         Ok(kernels)
     }

@@ -1,0 +1,55 @@
+//! `ninc build --target wasm32`: what a page needs beyond a library's request.
+
+use super::Args;
+use crate::cli::model_file;
+use crate::cli::output::{self, Done, usage};
+use crate::cli::run::maps::of_classes;
+use ninc::library::files::{BuildRequest, Library};
+use ninc::library::web::{self, Page};
+use ninc::model::Model;
+use ninc::pipeline::{Options, Stage};
+use ninc_runtime::train::Scores;
+
+pub use ninc::library::web::TARGET;
+
+/// Refuses options that a page has no use for.
+pub fn check(args: &Args) -> Done {
+    let given = [
+        (args.cpu.is_some(), "--cpu", "a page runs on any processor: leave it out"),
+        (args.fat, "--fat", "a page runs on any processor: leave it out"),
+        (args.train, "--train", "pages only classify; build the training step for another target"),
+        (args.embed, "--embed", "the weights are inside the module anyway: leave it out"),
+    ];
+    match given.into_iter().find(|(given, ..)| *given) {
+        Some((_, option, help)) => Err(usage(format!("{option} does not go with --target {TARGET}"), help)),
+        None => Ok(()),
+    }
+}
+
+/// Builds the module, its script and the page.
+pub fn build(args: &Args, mut model: Model, request: &BuildRequest, options: &Options) -> Done<Library> {
+    if request.weights.is_none() {
+        return Err(usage("a page needs trained weights, and none are given", "add `--weights FILE`"));
+    }
+    if request.opencl {
+        return Err(usage(format!("--device opencl does not go with --target {TARGET}"), "leave it out"));
+    }
+    if options.emit.iter().any(|what| *what == Stage::Clif.into() || *what == Stage::Asm.into()) {
+        return Err(usage(
+            format!("--target {TARGET} has neither Cranelift's IR nor machine code of this processor"),
+            format!("look at the module with another program: `wasm-tools print {}.wasm`", model.name),
+        ));
+    }
+    let (_, scores, _) = model_file::result(&model)?;
+    let scores = match scores {
+        Scores::Logits => "logits",
+        Scores::Probabilities => "probabilities",
+        Scores::LogProbabilities => "log_probabilities",
+    };
+    let maps = of_classes(&mut model);
+    if request.picture.is_none() {
+        output::note("note: there is no page in it: the network takes no pictures, only numbers, by `NAME.js`");
+    }
+    let page = Page { relaxed: args.relaxed, maps: maps.as_deref(), scores };
+    Ok(web::build(&model, request, &page, options)?)
+}

@@ -1,0 +1,198 @@
+//! `ninc build --target wasm32`: a network as a WebAssembly module, a script around it, and a page that uses both.
+//!
+//! The module is the whole program, weights inside: code stands in front of them, so that a browser compiles it while
+//! they still arrive, and there is one file to fetch and none that can belong to another build. The script
+//! (`templates/`) reads pictures, as `runtime/src/image` does it, and calls the module.
+
+use super::error::LibraryError;
+use super::files::{BuildRequest, File, Library};
+use super::{header, table};
+use crate::back::wasm::Features;
+pub use crate::back::wasm::UNSUPPORTED;
+use crate::lower::target::Target;
+use crate::model::Model;
+use crate::pipeline::{self, Kernels, Options};
+use ninc_runtime::data::prepare::Form;
+use ninc_runtime::plan::Port;
+use ninc_runtime::spec::{Grey, Resize};
+use ninc_runtime::weights::Weights;
+use ninc_runtime::{Result, Tensor, store};
+use program::Program;
+use serde_json::{Value, json};
+
+mod program;
+
+/// The word of `--target`.
+pub const TARGET: &str = "wasm32";
+
+/// The script's parts, one behind the other.
+const SCRIPT: [&str; 3] =
+    [include_str!("templates/network.js"), include_str!("templates/pictures.js"), include_str!("templates/load.js")];
+const TYPES: &str = include_str!("templates/network.d.ts");
+const PAGE: &str = include_str!("templates/index.html");
+const STYLE: &str = include_str!("templates/page.css");
+const PAGE_SCRIPT: [&str; 3] =
+    [include_str!("templates/page.js"), include_str!("templates/canvas.js"), include_str!("templates/shown.js")];
+
+/// What a page is built of, beside the request.
+pub struct Page<'a> {
+    /// Multiply-adds may be rounded once, where the browser has them.
+    pub relaxed: bool,
+    /// The value whose channels are maps of the classes, which the program gives too.
+    pub maps: Option<&'a str>,
+    /// How the network's result becomes probabilities: `probabilities`, `logits` or `log_probabilities`.
+    pub scores: &'a str,
+}
+
+/// What kernels are written for: nothing that depends on the machine that builds.
+pub fn target(relaxed: bool, options: &Options) -> Target {
+    let algorithm = options.target.as_ref().map_or_else(Default::default, |target| target.algorithm);
+    Target { algorithm, ..Target::portable(relaxed) }
+}
+
+/// Compiles a network with its weights and makes all files of its page.
+pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Options) -> Result<Library> {
+    let weights = request.weights.ok_or_else(|| LibraryError::internal("a page without weights"))?;
+    let target = target(page.relaxed, options);
+    let options = Options { dumps: page.maps.iter().map(|name| name.to_string()).collect(), ..options.clone() };
+    let kernels = one(pipeline::inference_variants(model, &options, std::slice::from_ref(&target))?)?;
+    let mut program = Program::new(Features { relaxed: page.relaxed });
+    let of_weights = |name: &str| weights.tensors.get(name).cloned();
+    let places = program.add("run", &kernels, of_weights)?;
+    let mut description = description(model, request, page, &kernels, &places);
+    if let Some(dims) = request.picture {
+        let (preparation, places) = preparation(weights, dims, request.reading.1, &options, &target, &mut program)?;
+        description["pictures"] = pictures(request, dims, &preparation, &places);
+    }
+    let parameter_bytes = program.parameter_bytes;
+    let module = program.finish()?;
+    let code_bytes = module.len() - parameter_bytes;
+    description["bytes"] = json!({ "module": module.len(), "parameters": parameter_bytes });
+    let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
+    let files = files(model, request, description, module);
+    Ok(Library { files, rows, code_bytes, kernels })
+}
+
+/// The only one of the programs that were compiled for one target.
+fn one(mut variants: Vec<Kernels>) -> Result<Kernels> {
+    Ok(variants.pop().ok_or_else(|| LibraryError::internal("no program for a target"))?)
+}
+
+/// Adds the program that prepares pictures of these dimensions.
+fn preparation(
+    weights: &Weights,
+    dims: [usize; 3],
+    divisor: f32,
+    options: &Options,
+    target: &Target,
+    program: &mut Program,
+) -> Result<(Kernels, program::Places)> {
+    let own = weights.preparation.as_ref().map(|preparation| Ok(preparation.form().clone()));
+    let form = own.unwrap_or_else(|| Form::new(vec![], dims))?;
+    let kernels = one(pipeline::preparation_variants(&form, divisor, options, std::slice::from_ref(target))?)?;
+    let numbers = weights.preparation.as_ref().map(|preparation| preparation.numbers()).unwrap_or_default();
+    let number = |wanted: &str| {
+        let found = numbers.iter().find(|(name, ..)| name == wanted)?;
+        Some(Tensor { dims: found.1.to_vec(), data: found.2.to_vec() })
+    };
+    let places = program.add("prepare", &kernels, number)?;
+    Ok((kernels, places))
+}
+
+/// What the script must know of the network.
+fn description(
+    model: &Model,
+    request: &BuildRequest,
+    page: &Page,
+    kernels: &Kernels,
+    places: &program::Places,
+) -> Value {
+    let plan = kernels.plan.for_batch(1);
+    let output = |name: Option<&str>| {
+        let found = plan.outputs.iter().zip(&places.outputs);
+        found.into_iter().find(|(port, _)| name.is_none_or(|name| port.name == name)).map(|(p, &at)| value(p, at))
+    };
+    json!({
+        "name": model.name,
+        "ninc": env!("CARGO_PKG_VERSION"),
+        "relaxed": page.relaxed,
+        "classes": request.classes,
+        "input": value(&plan.inputs[0], places.inputs[0]),
+        "output": output(None),
+        "scores": page.scores,
+        "maps": page.maps.and_then(|name| output(Some(name))),
+        "pictures": null,
+        "layers": layers(model, kernels),
+    })
+}
+
+/// A value of the program: its shape, and where and in which order it lies in memory.
+fn value(port: &Port, at: usize) -> Value {
+    json!({ "name": port.name, "type": port.dtype.numpy(), "shape": port.dims, "order": port.order, "at": at })
+}
+
+/// How pictures become an input.
+fn pictures(
+    request: &BuildRequest,
+    [channels, height, width]: [usize; 3],
+    kernels: &Kernels,
+    places: &program::Places,
+) -> Value {
+    let plan = kernels.plan.for_batch(1);
+    let reading = request.reading.0;
+    json!({
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "crop": reading.resize == Resize::Crop,
+        "rec709": reading.grey == Grey::Rec709,
+        "background": reading.background,
+        "input": value(&plan.inputs[0], places.inputs[0]),
+        "output": value(&plan.outputs[0], places.outputs[0]),
+    })
+}
+
+/// A row for each launch: the value that it computes, its shape, how, and the network's own multiply-adds.
+fn layers(model: &Model, kernels: &Kernels) -> Vec<Value> {
+    let plan = kernels.plan.for_batch(1);
+    let rows = table::rows(plan, &kernels.module, &kernels.target, &kernels.report.origins);
+    let graph = &model.graph;
+    let shape = |name: &str| graph.named(name).map(|id| graph.ty(id).dims.clone());
+    let row = |row: &table::Row| {
+        json!({
+            "name": row.result, "algorithm": row.algorithm, "executed": row.executed,
+            "shape": shape(&row.result),
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+/// All files of the page. The description in words for programs has the checksums of the others, by which a later
+/// build knows them.
+fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<u8>) -> Vec<File> {
+    let name = header::identifier(&model.name);
+    let pretty = serde_json::to_string_pretty(&description).unwrap_or_default();
+    let fill = |text: &str| text.replace("@name@", &name).replace("@network@", &escaped(&model.name));
+    let script = fill(&SCRIPT.concat()).replace("@description@", &pretty);
+    let mut files = vec![
+        (format!("{name}.wasm"), module),
+        (format!("{name}.js"), script.into_bytes()),
+        (format!("{name}.d.ts"), fill(TYPES).into_bytes()),
+    ];
+    if request.picture.is_some() {
+        let page = fill(PAGE).replace("@style@", STYLE).replace("@script@", &fill(&PAGE_SCRIPT.concat()));
+        files.push(("index.html".into(), page.into_bytes()));
+    }
+    let sums: serde_json::Map<String, Value> =
+        files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
+    let mut about = description;
+    (about["target"], about["crc32"]) = (json!(TARGET), Value::Object(sums));
+    let text = serde_json::to_string_pretty(&about).unwrap_or_default() + "\n";
+    files.push((format!("{name}.json"), text.into_bytes()));
+    files
+}
+
+/// A text for HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}

@@ -1,0 +1,117 @@
+//! The program in a page's module: where everything lies in its memory, and the calls of kernels for one picture.
+//!
+//! Nothing is decided when it runs: the plan is that of a batch of one, so that every address and every count is a
+//! constant, and no driver is needed that reads a plan. What is left, pictures and numbers at the door, is `NAME.js`'s.
+
+use super::super::error::LibraryError;
+use crate::back::wasm::{Builder, Call, Features};
+use crate::pipeline::Kernels;
+use ninc_runtime::Tensor;
+use ninc_runtime::plan::{Home, Launch, Plan, Port};
+use ninc_runtime::tensor::to_memory;
+use std::collections::BTreeMap;
+
+/// A program's parts of the module's memory.
+struct Room<'a> {
+    plan: &'a Plan,
+    /// Start of what is kept between runs.
+    persistent: usize,
+    /// Start of the arena.
+    arena: usize,
+}
+
+/// A module under construction, with its memory.
+pub struct Program {
+    builder: Builder,
+    /// Bytes of memory that are given away.
+    end: usize,
+    /// Bytes of parameters.
+    pub parameter_bytes: usize,
+}
+
+/// What a page's script must know of a program.
+pub struct Places {
+    /// Addresses of the inputs.
+    pub inputs: Vec<usize>,
+    /// Addresses of the outputs.
+    pub outputs: Vec<usize>,
+}
+
+impl Program {
+    /// An empty module.
+    pub fn new(features: Features) -> Program {
+        Program { builder: Builder::new(features), end: 0, parameter_bytes: 0 }
+    }
+
+    fn take(&mut self, bytes: usize) -> usize {
+        let start = self.end;
+        self.end += bytes.next_multiple_of(64);
+        start
+    }
+
+    /// Adds a program with its parameters: the functions `NAME`, which runs it for one image, `NAME_prepare`, which
+    /// runs once before, and `NAME_launch`, which runs one launch by its number.
+    pub fn add(
+        &mut self,
+        name: &str,
+        kernels: &Kernels,
+        parameter: impl Fn(&str) -> Option<Tensor>,
+    ) -> Result<Places, LibraryError> {
+        let plan = kernels.plan.for_batch(1);
+        let launched = |number: usize| plan.every_launch().any(|launch| launch.kernel == number);
+        let functions = self.builder.kernels(&kernels.module, launched)?;
+        let persistent = self.take(plan.persistent_bytes);
+        let arena = self.take(plan.fixed_bytes + plan.image_bytes);
+        let scratch = self.take(plan.kernels.iter().map(|kernel| kernel.scratch_bytes).max().unwrap_or(0));
+        let room = Room { plan, persistent, arena };
+        for port in &plan.params {
+            let missing = || LibraryError::internal(format!("the parameter {} has no value", port.name));
+            let value = parameter(&port.name).ok_or_else(missing)?;
+            self.parameter_bytes += port.bytes();
+            self.builder.data(room.address(port.buffer) as u32, in_memory(port, &value)?);
+        }
+        let call = |launch: &Launch| room.call(&functions, launch, scratch);
+        let prepare = plan.prepare.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+        let launches = plan.launches.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+        self.builder.sequence(&format!("{name}_prepare"), &prepare);
+        self.builder.sequence(name, &launches);
+        self.builder.choice(&format!("{name}_launch"), &launches);
+        let addresses = |ports: &[Port]| ports.iter().map(|port| room.address(port.buffer)).collect();
+        Ok(Places { inputs: addresses(&plan.inputs), outputs: addresses(&plan.outputs) })
+    }
+
+    /// The module's bytes.
+    pub fn finish(self) -> Result<Vec<u8>, LibraryError> {
+        Ok(self.builder.finish(self.end as u64)?)
+    }
+}
+
+impl Room<'_> {
+    fn address(&self, buffer: usize) -> usize {
+        match self.plan.start(buffer, 1) {
+            (Home::Persistent, offset) => self.persistent + offset,
+            (Home::Arena, offset) => self.arena + offset,
+        }
+    }
+
+    fn call(&self, functions: &BTreeMap<usize, u32>, launch: &Launch, scratch: usize) -> Result<Call, LibraryError> {
+        let missing = || LibraryError::internal(format!("kernel {} has no function", launch.kernel));
+        Ok(Call {
+            kernel: *functions.get(&launch.kernel).ok_or_else(missing)?,
+            buffers: launch.buffers.iter().map(|&buffer| self.address(buffer) as u32).collect(),
+            scratch: scratch as u32,
+            vars: [1, 0, 1],
+            iterations: launch.iterations.count(1) as i64,
+        })
+    }
+}
+
+/// A parameter's bytes as they lie in memory.
+fn in_memory(port: &Port, value: &Tensor) -> Result<Vec<u8>, LibraryError> {
+    if value.dims != port.dims {
+        return Err(LibraryError::internal(format!("{} has the shape {:?}", port.name, value.dims)));
+    }
+    let mut numbers = vec![0.0f32; port.elements()];
+    to_memory(&port.dims, &port.order, &value.data, &mut numbers);
+    Ok(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+}

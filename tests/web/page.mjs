@@ -1,0 +1,114 @@
+// Drives built pages in headless Chromium: a picture is dropped, chosen and drawn, with a pointer and with the keyboard.
+//
+//     node page.mjs FOLDER SCREENSHOTS PAGE PICTURE CLASS …    (pages and pictures below FOLDER)
+//
+// Exit code 1 with a sentence as soon as something is not as it should be.
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { Browser, serve } from "./browser.mjs";
+
+const [folder, shots, ...cases] = process.argv.slice(2);
+const STATUS = "document.getElementById('status').textContent";
+const BARS = "[...document.querySelectorAll('#bars li')].map((bar) => bar.textContent)";
+
+/** Drops a picture of the server on the page, as a user does. */
+const dropped = (picture) => `(async () => {
+  const bytes = await (await fetch("/${picture}")).blob();
+  const data = new DataTransfer();
+  data.items.add(new File([bytes], "${picture}", { type: "image/png" }));
+  document.getElementById("drop").dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer: data }));
+})()`;
+
+async function answers(browser, picture, wanted) {
+  await browser.until(`${STATUS}.startsWith(${JSON.stringify(`${picture}: `)})`);
+  const bars = await browser.value(BARS);
+  assert.ok(bars.length > 1, "there are several bars");
+  assert.ok(bars[0].startsWith(wanted), `${picture}: ${wanted} is expected first, there are ${bars}`);
+}
+
+/** Draws strokes of points, in parts of the canvas's side. */
+async function draw(browser, strokes) {
+  const box = await browser.value(`(() => {
+    const canvas = document.getElementById("canvas");
+    canvas.scrollIntoView({ block: "center" });
+    const { left, top, width } = canvas.getBoundingClientRect();
+    return { left, top, width };
+  })()`);
+  const mouse = (type, [x, y]) =>
+    browser.send("Input.dispatchMouseEvent", {
+      type, x: box.left + x * box.width, y: box.top + y * box.width, button: "left", buttons: 1, clickCount: 1,
+    });
+  for (const [first, ...points] of strokes) {
+    await mouse("mousePressed", first);
+    for (const point of points) await mouse("mouseMoved", point);
+    await mouse("mouseReleased", points.at(-1));
+  }
+}
+
+async function key(browser, key, times = 1) {
+  for (let i = 0; i < times; i++) {
+    await browser.send("Input.dispatchKeyEvent", { type: "keyDown", key });
+    await browser.send("Input.dispatchKeyEvent", { type: "keyUp", key });
+  }
+}
+
+/** A one is a line from top to bottom. */
+async function drawings(browser) {
+  if (await browser.value("document.getElementById('drawing').hidden")) return;
+  await draw(browser, [[[0.5, 0.15], [0.5, 0.4], [0.5, 0.6], [0.5, 0.85]]]);
+  await answers(browser, "Your drawing", "1");
+  // The same with the keyboard: to the top with the pen up, to the bottom with the pen down.
+  await browser.value("document.getElementById('clear').click(), document.getElementById('canvas').focus()");
+  await key(browser, "ArrowUp", 14);
+  await key(browser, " ");
+  await key(browser, "ArrowDown", 14);
+  await key(browser, " ");
+  await answers(browser, "Your drawing", "1");
+}
+
+/** All that is to be used has a name, and Tab reaches it in the order of the page. */
+async function reachable(browser) {
+  const nameless = await browser.value(`[...document.querySelectorAll("input, button, canvas, section")]
+    .filter((e) => !(e.labels?.length || e.textContent.trim() || e.hasAttribute("aria-label") || e.hasAttribute("aria-labelledby")))
+    .map((e) => e.outerHTML)`);
+  assert.deepEqual(nameless, []);
+  const wide = await browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+  assert.equal(wide, 0, "the page is not wider than the screen");
+}
+
+async function check(browser, address, name, picture, wanted) {
+  const start = performance.now();
+  await browser.open(`${address}/${name}/`);
+  await browser.until(`document.readyState === "complete" && ${STATUS}.startsWith("Ready")`);
+  const ready = performance.now() - start;
+  await browser.value(dropped(picture));
+  await answers(browser, picture, wanted);
+  const first = performance.now() - start;
+  const { root } = await browser.send("DOM.getDocument");
+  const { nodeId } = await browser.send("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
+  await browser.value(`document.getElementById("status").textContent = ""`);
+  await browser.send("DOM.setFileInputFiles", { nodeId, files: [resolve(folder, picture)] });
+  await answers(browser, picture, wanted);
+  await browser.value("document.getElementById('measure').click()");
+  const total = await browser.until(`${STATUS}.match(/takes ([0-9.]+) ms/)?.[1]`);
+  for (const [screen, width, height] of [["wide", 1200, 900], ["narrow", 380, 800]]) {
+    for (const scheme of ["light", "dark"]) {
+      await writeFile(join(shots, `${name}-${screen}-${scheme}.png`), await browser.screenshot(width, height, scheme));
+      await reachable(browser);
+    }
+  }
+  await drawings(browser);
+  await writeFile(join(shots, `${name}-drawn.png`), await browser.screenshot(1200, 900, "light"));
+  assert.deepEqual(browser.problems, []);
+  console.log(`${name}: ready after ${ready.toFixed(0)} ms, answered after ${first.toFixed(0)} ms; a picture takes ${total} ms`);
+}
+
+const { server, address } = await serve(folder);
+const browser = await Browser.start();
+try {
+  for (let i = 0; i < cases.length; i += 3) await check(browser, address, ...cases.slice(i, i + 3));
+} finally {
+  await browser.close();
+  server.close();
+}
