@@ -1,9 +1,12 @@
 //! ONNX files, imported and run as they are: against values of other engines.
 
+mod engines;
 mod export;
 mod faults;
 mod int8;
 mod repeats;
+mod retrain;
+mod sources;
 
 use crate::cli::{Place, texts};
 use ninc_runtime::npy;

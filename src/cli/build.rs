@@ -77,7 +77,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if args.explain {
         global.emit.push(Stage::Explain.into());
     }
-    let model = global.model(&args.file)?;
+    let model = global.model_on(&args.file, args.data.as_deref())?;
     let start = Instant::now();
     let triple = triple(args)?;
     args.renames.need(args.weights.as_deref())?;

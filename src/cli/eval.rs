@@ -85,7 +85,7 @@ impl Part {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    let model = global.model(&args.file)?;
+    let model = global.model_on(&args.file, args.data.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = args.renames.read_if_any(weights_path.as_ref(), &global.foreign)?;

@@ -52,7 +52,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    let model = global.model(&args.file)?;
+    let model = global.model_on(&args.file, args.data.as_deref())?;
     let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let read: Vec<_> = [Some(&args.file), path.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
     output::not_read(&[("--out", &args.out)], &read)?;

@@ -1,27 +1,28 @@
 //! Networks of other programs as model files: read once, their text, tensors and classes kept for the command.
 
-use super::model_file::result;
-use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
 use ninc::front;
 use ninc::front::diag::{Diagnostic, Severity};
+use ninc::front::source_name;
 use ninc::io::Imported;
-use ninc::io::caffe::{self, CaffeWeights, Channels};
+use ninc::io::caffe;
 use ninc::io::error::{ImportError, Refusal};
 use ninc::io::onnx;
-use ninc::io::torch::{self, StateDict, TorchError};
-use ninc::model::Model;
 use ninc::quantize::imported;
-use ninc_runtime::data::files;
-use ninc_runtime::foreign::recognise;
+use ninc_runtime::data::{self, files};
 use ninc_runtime::formats::Formats;
 use ninc_runtime::store;
-use ninc_runtime::weights::{Weights, few};
 use ninc_runtime::{Error, Tensor};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+mod options;
+mod weights;
+
+pub use options::ForeignOptions;
+pub use weights::{any_weights, of_torch};
 
 /// Where the weights of a network of Caffe are.
 pub const BESIDE: &str = "they are in a file beside it: `--weights NAME.caffemodel`";
@@ -32,37 +33,6 @@ const MOST_CLASSES: u64 = 1 << 24;
 /// What our own files say of the preparation of their images, in the language, and of how pictures are resized.
 pub const PREPARE: &str = caffe::PREPARE;
 pub const RESIZE: &str = "ninc.resize";
-
-/// What files of other programs do not say.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct ForeignOptions {
-    /// Of a network of another program: how its images are prepared, as in `data`: `[scale(1/255), mean_std(mean =
-    /// [...], std = [...])]`; `none` for numbers as they are
-    #[arg(long, value_name = "LIST", global = true)]
-    pub prepare: Option<String>,
-    /// Of a network of another program: how pictures are brought to its size
-    #[arg(long, value_name = "HOW", value_parser = ["stretch", "crop"], global = true)]
-    pub resize: Option<String>,
-    /// Of a network of another program: the names of its classes, one a line
-    #[arg(long = "classes", value_name = "FILE", global = true)]
-    pub class_names: Option<PathBuf>,
-    /// Of a network of another program: the shape of an image where the file leaves it open: `3,224,224`
-    #[arg(long = "shape", value_name = "SIZES", global = true, value_parser = shape)]
-    pub open_shape: Option<Shape>,
-    /// Of files of Caffe: the order of the colours that the network was trained with. Caffe's tools read `bgr` (unless
-    /// said), and its weights are turned to red, green, blue; `rgb` takes them as they are
-    #[arg(long, value_name = "ORDER", value_parser = ["bgr", "rgb"], global = true)]
-    pub channels: Option<String>,
-}
-
-/// Sizes of an image.
-#[derive(Clone, Debug)]
-pub struct Shape(Vec<usize>);
-
-fn shape(text: &str) -> Result<Shape, String> {
-    let sizes: Option<Vec<usize>> = text.split(',').map(|size| size.trim().parse().ok().filter(|s| *s > 0)).collect();
-    Ok(Shape(sizes.ok_or("expected sizes like `3,224,224`")?))
-}
 
 /// A network of another program.
 #[derive(Debug)]
@@ -75,15 +45,8 @@ pub struct Foreign {
     pub classes: Vec<String>,
     /// Formats of its layers, where some multiply bytes.
     pub formats: Option<Formats>,
-    /// Whether it is said that numbers are taken as they are.
-    pub unprepared: bool,
-}
-
-impl ForeignOptions {
-    /// The order of the colours in files of Caffe.
-    fn order(&self) -> Channels {
-        if self.channels.as_deref() == Some("rgb") { Channels::Rgb } else { Channels::Bgr }
-    }
+    /// How its images are prepared, as far as that is said.
+    prepare: Option<String>,
 }
 
 fn ends(path: &Path, ending: &str) -> bool {
@@ -114,50 +77,20 @@ pub fn import_help(path: &Path) -> String {
 /// What was read already: commands ask for the model first and for its weights later.
 static READ: Mutex<Vec<(PathBuf, Arc<Foreign>)>> = Mutex::new(Vec::new());
 
-/// Reads a network; `options` say what the file does not.
-pub fn read(path: &Path, options: &ForeignOptions) -> Done<Arc<Foreign>> {
+/// Reads a network; `options` and the data that it meets, if it does, say what the file does not.
+pub fn read(path: &Path, options: &ForeignOptions, data: Option<&Path>) -> Done<Arc<Foreign>> {
     let mut kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, foreign)) = kept.iter().find(|(known, _)| known == path) {
         return Ok(foreign.clone());
     }
-    let foreign = Arc::new(import(path, options)?);
+    let foreign = Arc::new(import(path, options, data)?);
     kept.push((path.to_path_buf(), foreign.clone()));
     Ok(foreign)
-}
-
-/// Reads weights in any form that is known: ours, another program's safetensors, a whole network, or those of PyTorch
-/// and Caffe.
-pub fn any_weights(path: &Path, options: &ForeignOptions) -> Done<Weights> {
-    if is_caffe_weights(path) {
-        return Ok(Weights { tensors: of_caffe(path, options.order())?.tensors, ..Weights::default() });
-    }
-    if is(path) {
-        return weights(path, options);
-    }
-    match of_torch(path)? {
-        Some(StateDict { tensors, others, .. }) => Ok(Weights { tensors, others, ..Weights::default() }),
-        None => Ok(Weights::read(path)?),
-    }
 }
 
 /// Is it a file that is not read by its header first: a network, or an archive?
 pub fn is_foreign(path: &Path) -> bool {
     is(path) || is_caffe_weights(path) || is_archive(path)
-}
-
-/// Reads weights of Caffe, and says which were turned.
-fn of_caffe(path: &Path, order: Channels) -> Done<CaffeWeights> {
-    let bytes = files::read(path, store::CAP)?;
-    let read = caffe::weights(bytes, order).map_err(|e| failure(path, e))?;
-    if !read.turned.is_empty() {
-        let names: Vec<&str> = read.turned.iter().map(String::as_str).collect();
-        output::note_once(&format!(
-            "note: weights of {} that read colours are turned from Caffe's blue, green, red to red, green, blue: {}",
-            path.display(),
-            few(&names)
-        ));
-    }
-    Ok(read)
 }
 
 /// Is it a zip archive?
@@ -166,34 +99,13 @@ pub fn is_archive(path: &Path) -> bool {
     files::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok() && start == *b"PK\x03\x04")
 }
 
-/// Reads a file of PyTorch; `None` where it is something else.
-pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
-    if !is_archive(path) {
-        return Ok(None);
-    }
-    let bytes = files::read(path, store::CAP)?;
-    if !torch::is_torch(&bytes) {
-        return Ok(None);
-    }
-    let error = |e: TorchError| {
-        let known = recognise(path, &bytes).unwrap_or_else(|| Error::new(path.display().to_string()));
-        Error { message: format!("{}, and its tensors cannot be read: {e}", known.message), ..known }
-    };
-    Ok(Some(torch::read(&bytes).map_err(error)?))
+/// Does anybody say how images are prepared for a network that was read?
+pub fn says_preparation(path: &Path) -> bool {
+    let kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().any(|(known, foreign)| known == path && foreign.prepare.is_some())
 }
 
-/// Returns the weights of a network of another program.
-fn weights(path: &Path, options: &ForeignOptions) -> Done<Weights> {
-    if !has_weights(path) {
-        let error = Error::new(format!("{} is a network of Caffe without its weights", path.display()));
-        return Err(error.with_help(BESIDE).into());
-    }
-    let foreign = read(path, options)?;
-    let (tensors, classes, formats) = (foreign.tensors.clone(), foreign.classes.clone(), foreign.formats.clone());
-    Ok(Weights { tensors, classes, formats, ..Weights::default() })
-}
-
-fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
+fn import(path: &Path, options: &ForeignOptions, data: Option<&Path>) -> Done<Foreign> {
     let bytes = files::read(path, store::CAP)?;
     let open = options.open_shape.as_ref().map(|shape| &shape.0[..]);
     let imported = match has_weights(path) {
@@ -208,11 +120,10 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
         Some(file) => lines(file)?,
         None => imported.metadata.get("classes").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
     };
-    let unprepared = prepare.as_deref() == Some("none");
-    // Pictures are asked for by `--resize`; else numbers that can be none are read as arrays.
-    let pictures = matches!(imported.input[..], [1 | 3, _, _]) || options.resize.is_some();
-    let resize = resize.filter(|_| pictures);
-    let text = text(path, &imported, prepare.as_deref(), resize, pictures);
+    let source = source(&imported, options, resize.as_deref(), data)?;
+    // What is given is kept, too.
+    let data = prepare.is_some() || resize.is_some() || options.source.is_some();
+    let text = text(path, &imported, prepare.as_deref(), data.then_some(&*source));
     let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
     let mut tensors = imported.written.tensors;
     let formats = match front::load(&text, "", &[]).0 {
@@ -222,7 +133,7 @@ fn import(path: &Path, options: &ForeignOptions) -> Done<Foreign> {
         _ => None,
     };
     note_floats(path, imported.written.quantised, formats.as_ref());
-    Ok(Foreign { text, tensors, classes, formats, unprepared })
+    Ok(Foreign { text, tensors, classes, formats, prepare })
 }
 
 /// Says where a quantised network is computed in floats.
@@ -235,15 +146,42 @@ fn note_floats(path: &Path, quantised: usize, formats: Option<&Formats>) {
     }
 }
 
-/// The whole model file.
-fn text(path: &Path, imported: &Imported, prepare: Option<&str>, resize: Option<String>, pictures: bool) -> String {
+/// What the network's data are, in the language: as said, as `data` looks, or as the input is.
+fn source(imported: &Imported, options: &ForeignOptions, resize: Option<&str>, data: Option<&Path>) -> Done<String> {
+    if let Some(source) = &options.source {
+        return match &options.resize {
+            Some(how) => Err(usage(
+                format!("--resize {how} beside --source {source}"),
+                format!("say it in the source: `--source 'folder(resize = \"{how}\")'`"),
+            )),
+            None => Ok(source.clone()),
+        };
+    }
+    if let Some(known) = data.and_then(data::recognise) {
+        return match &options.resize {
+            Some(how) => Err(usage(
+                format!("--resize {how}: the data are {}, not a folder of pictures", source_name(&known)),
+                "leave it out: images must have the size of the network's input",
+            )),
+            None => Ok(source_name(&known).into()),
+        };
+    }
+    // Pictures are asked for by `--resize`; else numbers that can be none are read as arrays.
+    Ok(match (&imported.input[..], resize) {
+        ([1 | 3, _, _], None) => "folder(\"data\")".into(),
+        ([1 | 3, _, _], Some(how)) => format!("folder(\"data\", resize = \"{how}\")"),
+        _ if options.resize.is_some() => format!("folder(\"data\", resize = \"{}\")", resize.unwrap_or("stretch")),
+        _ => "npz(\"data.npz\")".into(),
+    })
+}
+
+/// The whole model file, with the source of its data where anything is known of them.
+fn text(path: &Path, imported: &Imported, prepare: Option<&str>, source: Option<&str>) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control(), " "));
     let mut text = format!("//! Imported from {}.\n\n{}", name.unwrap_or_default(), imported.written.text);
-    if prepare.is_some() || resize.is_some() {
-        let resize = resize.map(|how| format!(", resize = \"{how}\"")).unwrap_or_default();
-        let prepare =
-            prepare.filter(|list| *list != "none").map(|list| format!("prepare = {list}\n")).unwrap_or_default();
-        let source = if pictures { format!("folder(\"data\"{resize})") } else { "npz(\"data.npz\")".into() };
+    if let Some(source) = source {
+        let prepare = prepare.filter(|list| *list != "none");
+        let prepare = prepare.map(|list| format!("prepare = {list}\n")).unwrap_or_default();
         text += &format!("\ndata {{\nsource = {source}\n{prepare}}}\n");
     }
     text
@@ -297,49 +235,5 @@ fn failure(path: &Path, error: ImportError) -> Failure {
         ImportError::Open { .. } => usage(message, "give the shape of an image: `--shape 3,224,224`"),
         ImportError::Damaged(_) => Error::new(message).with_help("get the file again, or export it anew").into(),
         _ => Error::new(message).into(),
-    }
-}
-
-impl GlobalOptions {
-    /// Refuses `--classes` that names more or fewer classes than the network has outputs.
-    pub fn check_class_names(&self, path: &Path, model: &Model) -> Done {
-        let (Some(file), true) = (&self.foreign.class_names, is(path)) else { return Ok(()) };
-        let named = read(path, &self.foreign)?.classes.len();
-        match result(model) {
-            Ok((_, _, outputs)) if named != outputs => Err(usage(
-                format!("{} names {named} classes, but {} has {outputs} outputs", file.display(), path.display()),
-                "write a line for each output, in their order",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses options about networks of other programs for a model file.
-    pub fn refuse_foreign(&self, path: &Path) -> Done {
-        let ForeignOptions { prepare, resize, class_names, open_shape, .. } = &self.foreign;
-        let given = [
-            ("--prepare", prepare.is_some()),
-            ("--resize", resize.is_some()),
-            ("--classes", class_names.is_some()),
-            ("--shape", open_shape.is_some()),
-        ];
-        match given.into_iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(usage(
-                format!("{option} is for networks of other programs, and {} is a model file", path.display()),
-                "leave it out: the model's `data` and its weights say it",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses pictures where neither the network's file nor an option says how they are prepared.
-    pub fn need_preparation(&self, path: &Path, prepared: bool) -> Done {
-        if prepared || !is(path) || read(path, &self.foreign)?.unprepared {
-            return Ok(());
-        }
-        let message = format!("{} does not say how pictures are prepared for it", path.display());
-        let help = "say it as it was trained: `--prepare '[scale(1/255), mean_std(mean = [0.485, 0.456, 0.406], std = \
-                    [0.229, 0.224, 0.225])]'` is torchvision's; `--prepare none` gives it numbers of 0 to 255";
-        Err(usage(message, help))
     }
 }

@@ -49,7 +49,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     outputs.iter().try_for_each(|(_, path)| output::not_there(path, args.overwrite))?;
     args.renames.need(args.weights.as_deref())?;
     let model = global.model(&args.file)?;
-    let read = foreign::read(&args.file, &global.foreign)?;
+    let read = foreign::read(&args.file, &global.foreign, None)?;
     let preparation = preparation::of_text(&model, &args.file, Data::At(None), global)?;
     let layers = output::counted(model.layers.len(), "layer");
     let Some(tensors) = tensors(args, global, &model, &read)? else {

@@ -13,11 +13,13 @@ pub fn check(given: &ArgMatches) -> Done {
     let Some((command, given)) = given.subcommand() else { return Ok(()) };
     let typed = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let unused: &[&str] = match command {
-        "weights" => &["set", "emit", "prepare", "resize", "class_names", "open_shape"],
-        "new" | "fmt" | "devices" => &["set", "emit", "prepare", "resize", "class_names", "open_shape", "channels"],
-        "check" => &["emit", "prepare", "resize", "class_names", "open_shape"],
+        "weights" => &["set", "emit", "prepare", "resize", "source", "class_names", "open_shape"],
+        "new" | "fmt" | "devices" => {
+            &["set", "emit", "prepare", "resize", "source", "class_names", "open_shape", "channels"]
+        }
+        "check" => &["emit", "prepare", "resize", "source", "class_names", "open_shape"],
         "import" => &["set"],
-        "sweep" => &["emit", "prepare", "resize", "class_names", "open_shape"],
+        "sweep" => &["emit", "prepare", "resize", "source", "class_names", "open_shape"],
         _ => &[],
     };
     let compiles = !matches!(command, "new" | "check" | "fmt" | "inspect" | "import" | "weights" | "devices");

@@ -23,8 +23,13 @@ use std::path::{Path, PathBuf};
 impl GlobalOptions {
     /// Reads and checks a model file; what is wrong with it is shown.
     pub fn model(&self, path: &Path) -> Done<Model> {
+        self.model_on(path, None)
+    }
+
+    /// Like [`GlobalOptions::model`], for data that a network of another program does not know.
+    pub fn model_on(&self, path: &Path, data: Option<&Path>) -> Done<Model> {
         let text = match foreign::is(path) {
-            true => foreign::read(path, &self.foreign)?.text.clone(),
+            true => foreign::read(path, &self.foreign, data)?.text.clone(),
             false => {
                 self.refuse_foreign(path)?;
                 text(path)?
@@ -82,12 +87,12 @@ pub fn load_split(
     pictures: Pictures,
     former: bool,
 ) -> Done<(Sets, Option<PathBuf>)> {
+    if foreign::is(file) && !foreign::says_preparation(file) {
+        let message = format!("{} does not say how images are prepared for it", file.display());
+        let help = "`--prepare '[scale(1/255)]'` does, or `--prepare none`; `--data PLACE` holds the images";
+        return Err(Error::new(message).with_help(help).into());
+    }
     let spec = model.data.as_ref().ok_or_else(|| {
-        if foreign::is(file) {
-            return Error::new(format!("{} does not say how images are prepared for it", file.display())).with_help(
-                "`--prepare '[scale(1/255)]'` does, or `--prepare none`; `--data FOLDER` holds the pictures",
-            );
-        }
         Error::new(format!("{} has no `data {{ … }}`: there is nothing to train on or to test with", file.display()))
             .with_help("add for example `data { source = digits  prepare = [scale] }`")
     })?;

@@ -94,7 +94,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if global.precision().is_some() {
         return Err(usage("quantisation begins with float32", "leave --precision out"));
     }
-    let model = global.model(&args.file)?;
+    let model = global.model_on(&args.file, args.data.as_deref())?;
     result(&model)?;
     let Some(path) = find_weights(args.weights.as_deref(), &model, &args.file)? else {
         return Err(usage(

@@ -92,7 +92,7 @@ fn range(text: &str) -> Result<Range, String> {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let args = &Args { inputs: inputs::expanded(&args.inputs)?, ..args.clone() };
-    let mut model = global.model(&args.file)?;
+    let mut model = global.model_on(&args.file, args.data.as_deref())?;
     let maps = maps::Wanted::new(&args.maps, &mut model)?;
     let dims = input(&model)?;
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;

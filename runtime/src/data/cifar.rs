@@ -62,6 +62,12 @@ impl Cifar {
     pub fn class_names(&self) -> Vec<String> {
         self.names.split_whitespace().map(str::to_string).collect()
     }
+
+    /// Is it the data set's folder, or its archive under its usual name?
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        if path.is_file() { self.archives.iter().any(|known| name == *known) } else { place(path, self).is_ok() }
+    }
 }
 
 enum Place {

@@ -30,6 +30,11 @@ struct Part {
 /// `valid` is cut off the training part. `former` splits and sorts as versions before did.
 pub fn load(path: &Path, input: &[usize], how: Pictures, valid: Option<f64>, former: bool) -> Result<Sets> {
     files::exists(path)?;
+    if !path.is_dir() {
+        return Err(Error::new(format!("{} is not a folder of pictures", path.display())).with_help(
+            "a set in one file is another source: for a network of another program `--source cifar10` says what it is",
+        ));
+    }
     let &[channels, height, width] = input else {
         return Err(Error::new(format!(
             "a folder of pictures needs an input [channels, height, width], not {input:?}"

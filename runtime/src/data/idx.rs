@@ -22,6 +22,13 @@ impl Idx {
     pub fn class_names(&self) -> Vec<String> {
         self.names.iter().map(|name| name.to_string()).collect()
     }
+
+    /// Does a folder hold the files? Those of different sets are told apart by the folder's name.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let others = [MNIST, FASHION].into_iter().filter(|set| set.name != self.name);
+        let named = |set: &Idx, folder: &Path| set.folders.iter().any(|name| folder.ends_with(name));
+        folder(path, self).is_some_and(|folder| !others.into_iter().any(|set| named(&set, &folder)))
+    }
 }
 
 /// MNIST, handwritten digits.

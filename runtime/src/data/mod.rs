@@ -302,6 +302,21 @@ pub fn class_names(source: &Source) -> Vec<String> {
     }
 }
 
+/// Recognises a known data set by the names of its files; `None` where a file or folder is something else, such as a
+/// folder of pictures.
+pub fn recognise(path: &Path) -> Option<Source> {
+    let npz = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
+    let known = [
+        (npz && path.is_file(), Source::Npz),
+        (cifar::CIFAR10.is_at(path), Source::Cifar10),
+        (cifar::CIFAR100.is_at(path), Source::Cifar100),
+        (svhn::is_at(path), Source::Svhn { extra: false }),
+        (idx::MNIST.is_at(path), Source::Mnist),
+        (idx::FASHION.is_at(path), Source::FashionMnist),
+    ];
+    known.into_iter().find_map(|(there, source)| there.then_some(source))
+}
+
 /// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed
 /// would let weights be tested on images they were trained on.
 const SPLIT_SEED: u64 = 20_131_216;

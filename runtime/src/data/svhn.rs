@@ -31,6 +31,11 @@ pub fn load(path: &Path, extra: bool) -> Result<Sets> {
     })
 }
 
+/// Does a folder hold the test part?
+pub(super) fn is_at(path: &Path) -> bool {
+    files::find(path, &["test_32x32.mat"]).is_some()
+}
+
 fn part(folder: &Path, name: &str) -> Result<(Vec<u8>, Vec<u32>)> {
     let path = files::find(folder, &[&format!("{name}_32x32.mat")]).ok_or_else(|| {
         Error::new(format!("{} holds no {name}_32x32.mat", folder.display()))

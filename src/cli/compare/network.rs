@@ -41,7 +41,7 @@ impl Network {
         side: usize,
         left: &mut impl Iterator<Item = &'a PathBuf>,
     ) -> Done<Network> {
-        let model = global.model(file)?;
+        let model = global.model_on(file, args.data.as_deref())?;
         let given = if foreign::has_weights(file) { None } else { left.next() };
         let given = match find_weights(given.map(PathBuf::as_path), &model, file) {
             Ok(path) => {
