@@ -2,8 +2,12 @@
 
     tests/onnx/int8.py NINC MODEL.nin WEIGHTS DATA [--part 0.999]
 
-DATA is MNIST's t10k-images-idx3-ubyte.gz or cifar-10-binary.tar.gz; all its test images are answered. The file holds the
-preparation, so that both sides take numbers of 0 to 255, and it is imported again, to the same bits.
+`tests/slow.sh int8` quantises the networks with weights in `models/` and runs this on each, as far as there are data.
+
+WEIGHTS are of `ninc quantize`. DATA is MNIST's t10k-images-idx3-ubyte.gz or cifar-10-binary.tar.gz, whose test images are
+all answered, or runtime/data/digits.bin.z, of which all images are. The file holds the preparation, so that both sides take
+numbers of 0 to 255, and it is imported again, to the same bits. Exit code 1 where fewer answers agree than --part says, or
+bits are others.
 """
 
 import argparse
@@ -13,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 
 import numpy as np
 import onnx
@@ -35,6 +40,9 @@ def images(path):
             name = next(n for n in archive.getnames() if n.endswith("test_batch.bin"))
             rows = np.frombuffer(archive.extractfile(name).read(), np.uint8).reshape(-1, 3073)
         return rows[:, 1:].reshape(-1, 3, 32, 32)
+    if path.endswith("digits.bin.z"):
+        values = np.frombuffer(zlib.decompress(pathlib.Path(path).read_bytes()), np.uint8)[: 1797 * 64]
+        return np.floor(values * (255 / 16) + 0.5).astype(np.uint8).reshape(-1, 1, 8, 8)
     with gzip.open(path) as file:
         return np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
 
