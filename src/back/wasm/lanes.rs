@@ -11,16 +11,21 @@ pub(super) fn words(words: [u32; 4]) -> i128 {
     i128::from_le_bytes(bytes.try_into().expect("four words have 16 bytes"))
 }
 
+/// The word that a constant has in a lane; `None` for other operations.
+pub(super) fn constant(op: &Op, lane: u32) -> Option<u32> {
+    match op {
+        Op::ConstF32 { bits, .. } => Some(*bits),
+        Op::ConstI32 { value, .. } => Some(*value as u32),
+        Op::Iota { .. } => Some(lane),
+        _ => None,
+    }
+}
+
 impl Gen<'_> {
-    /// Emits an operation whose result has its locals.
+    /// Emits an operation whose result has its locals; constant vectors have theirs from the start.
     pub fn op(&mut self, result: Val, op: &Op) {
         match op {
-            Op::ConstF32 { bits, .. } => self.fill(result, |_| *bits),
-            Op::ConstI32 { value, .. } => {
-                self.constants.insert(result, *value);
-                self.fill(result, |_| *value as u32);
-            }
-            Op::Iota { .. } => self.fill(result, |lane| lane as u32),
+            Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } => self.fill(result, op),
             Op::IndexI32 { index, .. } => {
                 self.index(index);
                 self.spread(result);
@@ -78,15 +83,15 @@ impl Gen<'_> {
         }
     }
 
-    /// Emits constants, lane by lane.
-    fn fill(&mut self, result: Val, word: impl Fn(usize) -> u32) {
-        let ty = self.ty(result);
-        for (i, local) in self.values[result].clone().into_iter().enumerate() {
+    /// Emits constant scalars, lane by lane.
+    fn fill(&mut self, result: Val, op: &Op) {
+        let float = self.ty(result).elem == Elem::F32;
+        for (local, lane) in self.values[result].clone().into_iter().zip(0..) {
+            let word = constant(op, lane).unwrap_or_default();
             let mut out = self.sink();
-            match (ty.lanes >= 4, ty.elem) {
-                (true, _) => _ = out.v128_const(words([0, 1, 2, 3].map(|lane| word(4 * i + lane)))),
-                (_, Elem::F32) => _ = out.f32_const(f32::from_bits(word(i)).into()),
-                _ => _ = out.i32_const(word(i) as i32),
+            match float {
+                true => _ = out.f32_const(f32::from_bits(word).into()),
+                false => _ = out.i32_const(word as i32),
             }
             out.local_set(local);
         }

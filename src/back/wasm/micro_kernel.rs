@@ -4,11 +4,11 @@
 //! A value takes over the local of an operand that dies with it, and a loop's parameters and results share theirs, so
 //! that the sums of a register tile stay where they are.
 
-use super::Features;
 use super::locals::Locals;
+use super::{Features, lanes};
 use crate::back::EmitError;
 use crate::kernel::ir::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType};
 
 /// A pointer parameter plus terms, without the constant.
@@ -29,6 +29,9 @@ pub(super) struct Gen<'a> {
     pub uniform: HashSet<Val>,
     /// Integers that all lanes of a value hold.
     pub constants: HashMap<Val, i32>,
+    /// Locals that hold constant vectors from the start, by their words: engines would make them anew where they are
+    /// used, in every iteration.
+    vectors: BTreeMap<[u32; 4], u32>,
     vars: PrimaryMap<Var, u32>,
     /// Pointers at hand, a map for each open loop (they die with it).
     pointers: Vec<HashMap<Key, u32>>,
@@ -55,8 +58,10 @@ pub(super) fn function(micro_kernel: &MicroKernel, features: Features) -> Result
     let vars = micro_kernel.vars.keys().map(local).collect();
     let values = micro_kernel.values.keys().map(|_| Vec::new()).collect();
     let (code, uniform, pointers) = (Vec::new(), HashSet::new(), vec![HashMap::new()]);
-    let constants = HashMap::new();
-    let mut generator = Gen { code, micro_kernel, features, locals, values, uniform, constants, vars, pointers };
+    let (constants, vectors) = (HashMap::new(), BTreeMap::new());
+    let mut generator =
+        Gen { code, micro_kernel, features, locals, values, uniform, constants, vectors, vars, pointers };
+    generator.constant_vectors();
     generator.block(&micro_kernel.body, &[], &[]);
     let mut function = Function::new(generator.locals.runs());
     function.raw(generator.code);
@@ -84,6 +89,44 @@ impl Gen<'_> {
         self.micro_kernel.values[value]
     }
 
+    /// Gives all constant vectors of the micro-kernel their locals.
+    fn constant_vectors(&mut self) {
+        for inst in self.micro_kernel.instructions() {
+            let Inst::Let { result, op } = inst else { continue };
+            let Some(pieces) = self.constant_words(*result, op) else { continue };
+            for words in pieces {
+                let local = match self.vectors.get(&words) {
+                    Some(&local) => local,
+                    None => {
+                        let local = self.locals.take(ValType::V128);
+                        self.sink().v128_const(lanes::words(words)).local_set(local);
+                        self.vectors.insert(words, local);
+                        local
+                    }
+                };
+                self.values[*result].push(local);
+            }
+            if let Op::ConstI32 { value, .. } = op {
+                self.constants.insert(*result, *value);
+            }
+        }
+    }
+
+    /// The words of each vector of a constant; `None` for other operations, and for scalars.
+    fn constant_words(&self, result: Val, op: &Op) -> Option<Vec<[u32; 4]>> {
+        let (ValType::V128, pieces) = piece_type(self.ty(result)) else { return None };
+        let piece = |piece: u32| {
+            let words = [0, 1, 2, 3].map(|lane| lanes::constant(op, 4 * piece + lane));
+            words.iter().all(Option::is_some).then(|| words.map(Option::unwrap_or_default))
+        };
+        (0..pieces as u32).map(piece).collect()
+    }
+
+    /// Does a constant's local hold the value?
+    fn is_constant(&self, value: Val) -> bool {
+        self.values[value].first().is_some_and(|local| self.vectors.values().any(|constant| constant == local))
+    }
+
     /// Takes locals for a value.
     fn take(&mut self, value: Val) -> Vec<u32> {
         let (ty, count) = piece_type(self.ty(value));
@@ -95,6 +138,7 @@ impl Gen<'_> {
         let deaths = deaths(body, params, next);
         for (inst, deaths) in body.iter().zip(deaths) {
             let taken = match inst {
+                Inst::Let { result, op } if self.constant_words(*result, op).is_some() => vec![],
                 Inst::Let { result, op } => {
                     let taken = self.place(*result, op, &deaths);
                     self.op(*result, op);
@@ -112,6 +156,9 @@ impl Gen<'_> {
                 }
             };
             for value in deaths.into_iter().filter(|v| !taken.contains(v)) {
+                if self.is_constant(value) {
+                    continue;
+                }
                 let locals = std::mem::take(&mut self.values[value]);
                 locals.into_iter().for_each(|local| self.locals.give(local));
             }
@@ -127,7 +174,8 @@ impl Gen<'_> {
         if matches!(op, Op::Fma { .. }) {
             operands.reverse();
         }
-        let fits = |v: &Val| lanewise && deaths.contains(v) && piece_type(self.ty(*v)) == kind;
+        let dies = |v: &Val| deaths.contains(v) && !self.is_constant(*v);
+        let fits = |v: &Val| lanewise && dies(v) && piece_type(self.ty(*v)) == kind;
         let heir = operands.into_iter().find(fits);
         self.values[result] = match heir {
             Some(operand) => self.values[operand].clone(),
@@ -160,7 +208,8 @@ impl Gen<'_> {
         used.extend(next);
         let (mut taken, mut copies) = (Vec::new(), Vec::new());
         for (&from, &to) in init.iter().zip(params) {
-            if deaths.contains(&from) && !used.contains(&from) && !taken.contains(&from) {
+            let free = !used.contains(&from) && !taken.contains(&from) && !self.is_constant(from);
+            if deaths.contains(&from) && free {
                 taken.push(from);
                 self.values[to] = self.values[from].clone();
             } else {
