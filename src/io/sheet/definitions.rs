@@ -55,7 +55,7 @@ impl Sheet {
             let like = |runs: &&mut Runs| self.joined_alike(&units[runs[0].start].layers, &unit.layers, Layer::alike);
             match sets.iter_mut().find(like) {
                 Some(runs) => runs.push(at..at + 1),
-                None => sets.push(Runs::from([at..at + 1])),
+                None => sets.push(std::iter::once(at..at + 1).collect()),
             }
         }
         sets.retain(|runs| runs.len() > 1);
