@@ -1,5 +1,6 @@
 //! ONNX files, both ways.
 
+mod axes;
 pub mod error;
 mod fold;
 mod map;

@@ -1,6 +1,7 @@
 //! Layers that readers of different files write alike.
 
 use super::{Arg, Args, Layer, LayerId, Sheet};
+use crate::ops::check::MOST_ELEMENTS;
 use crate::ops::window::Window;
 use std::collections::BTreeMap;
 
@@ -56,6 +57,24 @@ pub fn turned(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 impl Sheet {
+    /// Refuses layers, from one on, that the language cannot hold or write.
+    pub fn writable(&self, from: LayerId) -> Result<(), String> {
+        for layer in &self.layers[from..] {
+            let elements = layer.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            if elements.is_none_or(|n| n > MOST_ELEMENTS) {
+                return Err(format!("its value has more than {MOST_ELEMENTS} elements"));
+            }
+            for (_, arg) in &layer.args.0 {
+                if let Arg::Float(number) = arg
+                    && !number.is_finite()
+                {
+                    return Err(format!("it needs the number {number}, which the language does not write"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Returns a layer's value under the shape `dims`, adding a change of shape where it lies in another.
     pub fn shaped(&mut self, layer: LayerId, dims: &[usize]) -> LayerId {
         if self.layers[layer].dims == dims {

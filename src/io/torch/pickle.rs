@@ -113,16 +113,12 @@ impl<'b> Machine<'b> {
         }
     }
 
-    fn text(&mut self, length: u64) -> Result<(), TorchError> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let text = String::from_utf8_lossy(self.take(length)?);
-        self.push(Value::Text(text.as_ref().into()))
-    }
-
-    fn tuple(&mut self, count: usize) -> Result<(), TorchError> {
-        let Some(from) = self.stack.len().checked_sub(count) else { return wrong("makes a tuple of nothing") };
-        let items = self.stack.split_off(from);
-        self.push(Value::Tuple(items.into()))
+    /// Takes this many values, in the order in which they were put there.
+    fn last(&mut self, count: usize) -> Result<Vec<Value>, TorchError> {
+        match self.stack.len().checked_sub(count) {
+            Some(from) => Ok(self.stack.split_off(from)),
+            None => wrong("takes a value where there is none"),
+        }
     }
 
     fn grow(&mut self, dictionary: bool) -> Result<(), TorchError> {
@@ -164,6 +160,16 @@ impl<'b> Machine<'b> {
         }
     }
 
+    /// Reads a length of as many bytes as the operation says, and the bytes behind it.
+    fn sized(&mut self, code: u8) -> Result<&'b [u8], TorchError> {
+        let length = self.number(match code {
+            b'X' | b'B' => 4,
+            0x8d | 0x8e => 8,
+            _ => 1,
+        })?;
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
     /// Carries out one operation; gives `false` at the end.
     fn step(&mut self) -> Result<bool, TorchError> {
         let code = self.take(1)?[0];
@@ -171,55 +177,7 @@ impl<'b> Machine<'b> {
             b'.' => return Ok(false),
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
-            b'}' => self.grow(true)?,
-            b']' => self.grow(false)?,
-            b')' => self.push(Value::Tuple(Rc::new(vec![])))?,
             b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.push(Value::Nothing)?,
-            0x88 | 0x89 => self.push(Value::Int(i64::from(code == 0x88)))?,
-            b'K' => {
-                let value = self.number(1)? as i64;
-                self.push(Value::Int(value))?;
-            }
-            b'M' => {
-                let value = self.number(2)? as i64;
-                self.push(Value::Int(value))?;
-            }
-            b'J' => {
-                let value = self.number(4)? as i32;
-                self.push(Value::Int(value.into()))?;
-            }
-            0x8a => self.long()?,
-            b'G' => {
-                self.take(8)?;
-                self.push(Value::Nothing)?;
-            }
-            b'X' | 0x8c | 0x8d => {
-                let length = self.number(if code == b'X' {
-                    4
-                } else if code == 0x8c {
-                    1
-                } else {
-                    8
-                })?;
-                self.text(length)?;
-            }
-            b'B' | b'C' | 0x8e => {
-                let length = self.number(if code == b'B' {
-                    4
-                } else if code == b'C' {
-                    1
-                } else {
-                    8
-                })?;
-                self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
-                self.push(Value::Nothing)?;
-            }
-            b't' => {
-                let items = self.marked()?;
-                self.push(Value::Tuple(items.into()))?;
-            }
-            0x85..=0x87 => self.tuple(usize::from(code - 0x84))?,
             b'q' | b'r' => {
                 let place = self.number(if code == b'q' { 1 } else { 4 })?;
                 self.memoize(place)?;
@@ -229,57 +187,79 @@ impl<'b> Machine<'b> {
                 let place = self.number(if code == b'h' { 1 } else { 4 })?;
                 self.recall(place)?;
             }
-            b's' => {
-                let (value, key) = (self.pop()?, self.pop()?);
-                self.add(vec![key, value])?;
-            }
-            b'u' | b'e' => {
-                let items = self.marked()?;
-                self.add(items)?;
-            }
-            b'a' => {
-                let item = self.pop()?;
-                self.add(vec![item])?;
-            }
-            b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
-                let name = format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name));
-                self.push(Value::Global(name.into()))?;
-            }
-            0x93 => match (self.pop()?, self.pop()?) {
-                (Value::Text(name), Value::Text(module)) => {
-                    self.push(Value::Global(format!("{module}.{name}").into()))?
-                }
-                _ => return wrong("names a function by what is not text"),
-            },
             b'R' | 0x81 => self.call()?,
             // The state of an object: nothing of it is needed.
-            b'b' => drop(self.pop()?),
-            b'Q' => match self.pop()? {
-                Value::Tuple(parts) => self.push(Value::Outside(parts))?,
-                _ => self.push(Value::Nothing)?,
-            },
-            b'0' => drop(self.pop()?),
+            b'b' | b'0' => drop(self.pop()?),
             b'1' => drop(self.marked()?),
-            b'2' => {
-                let Some(top) = self.stack.last().cloned() else { return wrong("doubles a value that is not there") };
-                self.push(top)?;
+            b's' | b'u' | b'e' | b'a' => {
+                let items = match code {
+                    b's' => self.last(2)?,
+                    b'a' => self.last(1)?,
+                    _ => self.marked()?,
+                };
+                self.add(items)?;
             }
-            other => return wrong(format!("has the operation {other:#04x}, which no tensors need")),
+            b'}' | b']' => self.grow(code == b'}')?,
+            _ => {
+                let value = self.value(code)?;
+                self.push(value)?;
+            }
         }
         Ok(true)
     }
 
+    /// Makes the value of an operation that makes one.
+    fn value(&mut self, code: u8) -> Result<Value, TorchError> {
+        Ok(match code {
+            b'N' => Value::Nothing,
+            0x88 | 0x89 => Value::Int(i64::from(code == 0x88)),
+            b'K' => Value::Int(self.number(1)? as i64),
+            b'M' => Value::Int(self.number(2)? as i64),
+            b'J' => Value::Int((self.number(4)? as i32).into()),
+            0x8a => self.long()?,
+            b'G' => {
+                self.take(8)?;
+                Value::Nothing
+            }
+            b'X' | 0x8c | 0x8d => Value::Text(String::from_utf8_lossy(self.sized(code)?).as_ref().into()),
+            b'B' | b'C' | 0x8e => {
+                self.sized(code)?;
+                Value::Nothing
+            }
+            b')' => Value::Tuple(Rc::new(vec![])),
+            b't' => Value::Tuple(self.marked()?.into()),
+            0x85..=0x87 => Value::Tuple(self.last(usize::from(code - 0x84))?.into()),
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                let name = format!("{}.{}", String::from_utf8_lossy(module), String::from_utf8_lossy(name));
+                Value::Global(name.into())
+            }
+            0x93 => match &self.last(2)?[..] {
+                [Value::Text(module), Value::Text(name)] => Value::Global(format!("{module}.{name}").into()),
+                _ => return wrong("names a function by what is not text"),
+            },
+            b'Q' => match self.pop()? {
+                Value::Tuple(parts) => Value::Outside(parts),
+                _ => Value::Nothing,
+            },
+            b'2' => match self.stack.last() {
+                Some(top) => top.clone(),
+                None => return wrong("doubles a value that is not there"),
+            },
+            other => return wrong(format!("has the operation {other:#04x}, which no tensors need")),
+        })
+    }
+
     /// Reads a whole number of up to eight bytes, negative ones by their complement.
-    fn long(&mut self) -> Result<(), TorchError> {
+    fn long(&mut self) -> Result<Value, TorchError> {
         let width = self.number(1)? as usize;
         let bytes = self.take(width)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         let mut whole = [if negative { 0xff } else { 0 }; 8];
         if width > whole.len() {
-            return self.push(Value::Nothing);
+            return Ok(Value::Nothing);
         }
         whole[..width].copy_from_slice(bytes);
-        self.push(Value::Int(i64::from_le_bytes(whole)))
+        Ok(Value::Int(i64::from_le_bytes(whole)))
     }
 }

@@ -124,7 +124,7 @@ impl Map<'_> {
     fn results_of(&mut self, i: usize) -> Vec<Value> {
         let layer = &self.net.layers[i];
         let before = self.sheet.layers.len();
-        let made = self.layer(i).and_then(|made| self.writable(before).map(|()| made)).and_then(|made| {
+        let made = self.layer(i).and_then(|made| Ok(self.sheet.writable(before).map(|()| made)?)).and_then(|made| {
             let more = |name: &str, k: usize| {
                 let read = |j: &usize| self.links[*j].contains(&Some((i, k)));
                 self.readers[i].iter().any(read).then(|| name.to_string())
@@ -188,21 +188,6 @@ impl Map<'_> {
             "Pooling" => self.pooling(i, x),
             _ => self.simple(i, x),
         }
-    }
-
-    /// Refuses layers, from one on, that the language cannot hold.
-    fn writable(&self, from: usize) -> Mapped<()> {
-        for layer in &self.sheet.layers[from..] {
-            let elements = layer.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-            if elements.is_none_or(|n| n > crate::ops::check::MOST_ELEMENTS) {
-                return Err("its value is too large".into());
-            }
-            let finite = |(_, arg): &(_, sheet::Arg)| !matches!(arg, sheet::Arg::Float(v) if !v.is_finite());
-            if !layer.args.0.iter().all(finite) {
-                return Err("it needs a number that is not finite".into());
-            }
-        }
-        Ok(())
     }
 
     fn it(&self, i: usize) -> &Layer {

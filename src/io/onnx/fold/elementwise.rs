@@ -1,5 +1,6 @@
 //! Functions of elements, with broadcasting, and reductions.
 
+use super::super::axes;
 use super::super::read::{Const, Data, Node};
 use super::{Folded, count, given, ints};
 use crate::io::onnx::proto::tensor_proto::DataType;
@@ -126,8 +127,7 @@ fn broadcast(a: &Const, b: &Const, f: impl Fn(f64, f64) -> f64, kind: Option<Dat
 
 fn reduce(op: &str, x: &Const, axes: &[i64], kept: bool) -> Folded {
     let rank = x.dims.len();
-    let axis = |&a: &i64| usize::try_from(if a < 0 { a + rank as i64 } else { a }).ok().filter(|a| *a < rank);
-    let mut axes: Vec<usize> = axes.iter().map(axis).collect::<Option<_>>().ok_or("its axes are wrong")?;
+    let mut axes = axes::axes(axes, rank)?;
     if axes.is_empty() {
         axes = (0..rank).collect();
     }

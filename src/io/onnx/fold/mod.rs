@@ -5,7 +5,6 @@ mod places;
 mod quantized;
 mod reshape;
 
-pub use places::range;
 pub use reshape::target_sizes;
 
 use super::proto::tensor_proto::DataType;
@@ -15,7 +14,7 @@ use super::read::{Const, Data, Node, tensor};
 use std::rc::Rc;
 
 /// Most elements that a node makes of fewer.
-const MOST: usize = 1 << 20;
+pub const MOST: usize = 1 << 20;
 
 type Folded<T = Const> = Result<T, String>;
 

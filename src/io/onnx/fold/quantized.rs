@@ -1,5 +1,6 @@
 //! Quantised constants.
 
+use super::super::axes::of_scales;
 use super::super::read::{Const, Data, Node};
 use super::{Folded, given};
 use crate::io::onnx::proto::tensor_proto::DataType;
@@ -9,9 +10,7 @@ use std::rc::Rc;
 pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
     let (x, scale) = (given(operands, 0)?, given(operands, 1)?);
     let zero = operands.get(2).cloned().flatten();
-    let rank = x.dims.len() as i64;
-    let axis = node.int("axis").unwrap_or(1);
-    let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).unwrap_or(0);
+    let axis = of_scales(node, x.dims.len());
     let scales = scale.as_floats();
     let zeros = zero.as_ref().map_or_else(|| vec![0.0; scales.len()], |z| z.as_floats());
     let single = scales.len() == 1;

@@ -1,5 +1,6 @@
 //! Shapes of constants, and constants of shapes.
 
+use super::super::axes;
 use super::super::read::{Const, Data, Node, tensor};
 use super::{Folded, count, given, ints};
 use crate::io::onnx::read::external::Files;
@@ -9,15 +10,9 @@ use std::rc::Rc;
 pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
     let first = given(operands, 0)?;
     let rank = first.dims.len();
-    let axis = |a: i64, rank: usize| usize::try_from(if a < 0 { a + rank as i64 } else { a }).ok();
     match node.op.as_str() {
         "Shape" => {
-            let end = |name: &str, default: i64| {
-                let at = node.int(name).unwrap_or(default);
-                (if at < 0 { at + rank as i64 } else { at }).clamp(0, rank as i64) as usize
-            };
-            let (start, end) = (end("start", 0), end("end", rank as i64));
-            let sizes: Vec<i64> = first.dims[start..end.max(start)].iter().map(|&d| d as i64).collect();
+            let sizes: Vec<i64> = first.dims[axes::stated(node, rank)].iter().map(|&d| d as i64).collect();
             Ok(Const::ints(&[sizes.len()], sizes))
         }
         "Size" => Ok(Const::ints(&[], vec![first.len() as i64])),
@@ -26,34 +21,21 @@ pub fn node(node: &Node, operands: &[Option<Rc<Const>>]) -> Folded {
             reshaped(&first, &target, node.int("allowzero").unwrap_or(0) != 0)
         }
         "Flatten" => {
-            let at = axis(node.int("axis").unwrap_or(1), rank).filter(|at| *at <= rank).ok_or("its axis is wrong")?;
+            let at = axes::front(node, rank)?;
             Ok(first.reshaped(&[first.dims[..at].iter().product(), first.dims[at..].iter().product()]))
         }
         "Squeeze" => {
-            let axes = ints(node, operands, 1, "axes")?;
-            let axes: Vec<usize> = match axes {
-                Some(axes) => axes.iter().filter_map(|&a| axis(a, rank)).collect(),
+            let axes = match ints(node, operands, 1, "axes")? {
+                Some(given) => axes::axes(&given, rank)?,
                 None => (0..rank).filter(|&a| first.dims[a] == 1).collect(),
             };
-            if axes.iter().any(|&a| first.dims.get(a) != Some(&1)) {
-                return Err("it removes dimensions that are not 1".into());
-            }
-            let kept: Vec<usize> = (0..rank).filter(|a| !axes.contains(a)).map(|a| first.dims[a]).collect();
-            Ok(first.reshaped(&kept))
+            Ok(first.reshaped(&axes::squeezed(&first.dims, &axes)?))
         }
         "Unsqueeze" => {
-            let axes = ints(node, operands, 1, "axes")?.ok_or("it has no axes")?;
-            let all = rank + axes.len();
-            let axes: Vec<usize> = axes.iter().filter_map(|&a| axis(a, all)).collect();
-            let mut sizes = first.dims.iter();
-            let dims = (0..all).map(|a| if axes.contains(&a) { 1 } else { sizes.next().copied().unwrap_or(1) });
-            let dims: Vec<usize> = dims.collect();
-            match dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(first.len()) {
-                true => Ok(first.reshaped(&dims)),
-                false => Err("its axes are wrong".into()),
-            }
+            let given = ints(node, operands, 1, "axes")?.ok_or("it has no axes")?;
+            Ok(first.reshaped(&axes::unsqueezed(&first.dims, &given)?))
         }
-        "Transpose" => transposed(&first, node.ints("perm")),
+        "Transpose" => transposed(&first, &axes::order(node, rank)?),
         "ConstantOfShape" => {
             let dims = sizes(first.as_ints())?;
             let value = node.tensor("value").map(|v| tensor::read(v, &mut Files::of(None)).map_err(|e| e.to_string()));
@@ -137,17 +119,8 @@ fn repeated(x: &Const, dims: &[usize]) -> Folded {
     })
 }
 
-fn transposed(x: &Const, perm: Option<&[i64]>) -> Folded {
+fn transposed(x: &Const, order: &[usize]) -> Folded {
     let rank = x.dims.len();
-    let order: Vec<usize> = match perm {
-        Some(perm) => perm.iter().map(|&a| usize::try_from(a).unwrap_or(rank)).collect(),
-        None => (0..rank).rev().collect(),
-    };
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    if sorted != (0..rank).collect::<Vec<_>>() {
-        return Err(format!("its axes are {order:?}"));
-    }
     let dims: Vec<usize> = order.iter().map(|&a| x.dims[a]).collect();
     picked(x, &dims, x.len(), |index| {
         let mut own = vec![0; rank];

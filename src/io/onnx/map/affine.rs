@@ -2,7 +2,7 @@
 //! have. It is taken into the product before it, or becomes a convolution of one pixel whose groups are the channels.
 
 use super::super::read::{Const, Data};
-use super::view::{Factor, View, product};
+use super::view::{Factor, View, image_dims, product};
 use super::{Map, Mapped, tensor};
 use crate::io::sheet::{Args, LayerId};
 
@@ -30,6 +30,14 @@ impl Map<'_> {
         }
     }
 
+    /// Like [`Map::dims_with`], always an image.
+    pub(super) fn image_with(&self, layer: LayerId, channels: usize, rest: usize) -> Vec<usize> {
+        match self.dims_with(layer, channels, rest) {
+            dims if dims.len() == 3 => dims,
+            _ => vec![channels, 1, rest],
+        }
+    }
+
     /// Returns the view's layer with its elements in the tensor's order, as `dims`.
     pub(super) fn plain(&mut self, view: &View, dims: &[usize]) -> Mapped<LayerId> {
         let view = self.ordered(view)?;
@@ -38,13 +46,7 @@ impl Map<'_> {
 
     /// Returns the view as an image `[channels, height, width]`, or as features where it has one size.
     pub(super) fn image(&mut self, view: &View) -> Mapped<(LayerId, Vec<usize>)> {
-        let dims = match view.image() {
-            [] => vec![1],
-            [features] => vec![*features],
-            [c, l] => vec![*c, 1, *l],
-            [c, h, w] => vec![*c, *h, *w],
-            [c, middle @ .., w] => vec![*c, product(middle), *w],
-        };
+        let dims = image_dims(view.image());
         Ok((self.plain(view, &dims)?, dims))
     }
 

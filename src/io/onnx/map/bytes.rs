@@ -1,6 +1,7 @@
 //! Networks with values of bytes. Their numbers are imported as the floats that the bytes stand for, with the ReLU that
 //! the lower end of the bytes is; what is known of the rounding goes along, so that layers may become layers of bytes.
 
+use super::super::axes::of_scales;
 use super::super::proto::tensor_proto::DataType;
 use super::super::read::{Const, Node};
 use super::{Map, Mapped};
@@ -59,8 +60,7 @@ impl<'n> Map<'n> {
         };
         let centred = zero.first().and_then(Option::as_ref).is_none_or(|z| z.as_floats().iter().all(|v| *v == 0.0));
         let signed = [DataType::Int8, DataType::Int32].contains(&numbers.kind);
-        let axis = node.int("axis").unwrap_or(1);
-        let axis = usize::try_from(if axis < 0 { axis + numbers.dims.len() as i64 } else { axis }).unwrap_or(0);
+        let axis = of_scales(node, numbers.dims.len());
         if centred && signed {
             let (numbers, scales, floats) = (numbers.clone(), scale.as_floats(), floats.as_floats());
             self.bytes.wholes.insert(output, Whole { numbers, scales, axis, floats });

@@ -1,7 +1,7 @@
 //! Values side by side.
 
+use super::super::axes::axis_of;
 use super::super::read::Node;
-use super::reduce::axes_of;
 use super::view::View;
 use super::{Map, Mapped};
 use crate::io::sheet::Args;
@@ -11,7 +11,7 @@ impl Map<'_> {
     pub(super) fn concat(&mut self, node: &Node) -> Mapped {
         let parts: Vec<View> = (0..node.inputs.len()).map(|i| self.view(node, i)).collect::<Mapped<_>>()?;
         let first = parts.first().ok_or("it has no operands")?.clone();
-        let axis = *axes_of(&[node.int("axis").unwrap_or(1)], first.shape.len())?.first().ok_or("it has no axis")?;
+        let axis = axis_of(node, 1, first.shape.len())?;
         if axis == 0 {
             return Err("it joins images to a larger batch".into());
         }

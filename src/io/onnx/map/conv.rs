@@ -57,8 +57,7 @@ impl Map<'_> {
             let stem = node.name.rsplit_once('.').map_or("", |(stem, _)| stem);
             self.sheet.layers[layer].block = crate::io::sheet::identifier(stem);
         }
-        let shape = [&[x.batch(), outputs], &window.size[2 - spatial.len()..]].concat();
-        Ok(View::plain(layer, &shape))
+        Ok(View::plain(layer, &window.shape(&x, outputs)))
     }
 
     /// Pads an image where both sides of a window's padding differ in what comes out.

@@ -65,10 +65,7 @@ impl Map<'_> {
         if channels != rows {
             return Err(format!("its weights have {rows} rows for {channels} channels").into());
         }
-        let dims = match self.sheet.layers[x.layer].dims[..] {
-            [c, h, w] if c == channels => vec![c, h, w],
-            _ => vec![channels, 1, rest],
-        };
+        let dims = self.image_with(x.layer, channels, rest);
         let matrix = self.permuted(&x, &[last], matrix, columns);
         let operand = self.shaped(x.layer, &dims);
         let args = Args::default().with("channels", Arg::Int(columns)).with("bias", Arg::Bool(false));

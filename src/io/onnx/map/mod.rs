@@ -71,8 +71,6 @@ struct Map<'n> {
     /// Numbers of constants and weights that were made, and how many may be.
     made: usize,
     limit: usize,
-    /// Whether a value has become too large.
-    too_large: bool,
 }
 
 /// Numbers that a file may become beyond eight times its own.
@@ -90,14 +88,8 @@ pub fn map(net: &Net, file: &str, open: Option<&[usize]>) -> Result<Sheet, Impor
         if map.made > map.limit {
             return Err(ImportError::Ports("it becomes more weights than its own make plausible".into()));
         }
-        if map.too_large {
-            return Err(ImportError::Ports(format!(
-                "its values have more than {} elements",
-                super::read::tensor::MOST
-            )));
-        }
         let before = map.sheet.layers.len();
-        let made = map.node(node).and_then(|values| map.writable(before).map(|()| values));
+        let made = map.node(node).and_then(|values| Ok(map.sheet.writable(before).map(|()| values)?));
         let made = made.and_then(|values| {
             match values.len() < node.outputs.iter().rposition(|o| !o.is_empty()).map_or(0, |p| p + 1) {
                 true if map.needed(node, values.len()) => Err("one of its further results is used".into()),
@@ -133,7 +125,7 @@ impl<'n> Map<'n> {
         let sheet = Sheet { name: names::network(net, file), ..Sheet::default() };
         let limit = SPARE + 8 * net.constants.values().map(|c| c.len()).sum::<usize>();
         let (marks, reasons, bytes) = (HashMap::new(), BTreeMap::new(), bytes::Known::default());
-        Map { net, sheet, values, marks, bytes, makers, uses, reasons, made: 0, limit, too_large: false }
+        Map { net, sheet, values, marks, bytes, makers, uses, reasons, made: 0, limit }
     }
 
     /// Is a result of the node beyond the first `count` used?
@@ -199,11 +191,7 @@ impl<'n> Map<'n> {
                 let view = View::plain(0, &[shape[0], c, h, w]).transposed(&[0, 2, 3, 1]);
                 (vec![c, h, w], view.unwrap_or(plain))
             }
-            [c, h, w] => (vec![c, h, w], plain),
-            [features] => (vec![features], plain),
-            [] => (vec![1], plain),
-            [c, l] => (vec![c, 1, l], plain),
-            [c, .., w] => (vec![c, view::product(&shape[2..shape.len() - 1]), w], plain),
+            _ => (view::image_dims(&shape[1..]), plain),
         }
     }
 
@@ -371,8 +359,6 @@ impl<'n> Map<'n> {
         dims: Vec<usize>,
         params: Vec<(&'static str, Tensor)>,
     ) -> LayerId {
-        let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        self.too_large |= elements.is_none_or(|n| n > super::read::tensor::MOST);
         self.made += params.iter().map(|(_, tensor)| tensor.data.len()).sum::<usize>();
         let params = params.into_iter().collect();
         self.sheet.add(Layer { function, args, operands, name, params, dims, ..Layer::default() })

@@ -1,10 +1,10 @@
 //! Elements in another order or number: paddings, slices, enlargements, exchanges of axes. Where the language has no
 //! layer for it, a convolution with fixed weights does it, for rows and then for columns.
 
+use super::super::axes::{Slice, axis_of, in_turn, parts, places};
 use super::super::read::Node;
 use super::pool::LOWEST;
-use super::reduce::axes_of;
-use super::view::{View, product};
+use super::view::{View, image_dims, product};
 use super::{Map, Mapped, Value, tensor};
 
 /// Most weights of a fixed map.
@@ -36,10 +36,7 @@ impl<'n> Map<'n> {
         head.factors[1] = sequence[..sequence.len() - still].to_vec();
         let mut weights = vec![0.0; count * count];
         head.places().into_iter().enumerate().for_each(|(i, place)| weights[i * count + place] = 1.0);
-        let dims = match self.dims_with(view.layer, count, rest) {
-            dims if dims.len() == 3 => dims,
-            _ => vec![count, 1, rest],
-        };
+        let dims = self.image_with(view.layer, count, rest);
         let operand = self.shaped(view.layer, &dims);
         let layer = self.fixed(operand, [1, 1], 1, tensor(&[count, count, 1, 1], weights));
         Ok(View::plain(layer, &view.shape))
@@ -73,7 +70,7 @@ impl<'n> Map<'n> {
         let given = self.ints(node, 1, if node.ints("pads").is_some() { "pads" } else { "paddings" })?;
         let given = given.ok_or("its pads are not given")?;
         let axes = match self.ints(node, 3, "axes")? {
-            Some(axes) => axes.iter().map(|&a| Ok(axes_of(&[a], rank)?[0])).collect::<Mapped<Vec<usize>>>()?,
+            Some(axes) => in_turn(&axes, rank)?,
             None => (0..rank).collect(),
         };
         if given.len() != 2 * axes.len() {
@@ -194,25 +191,14 @@ impl<'n> Map<'n> {
     pub(super) fn slice(&mut self, node: &Node) -> Mapped {
         let mut x = self.view(node, 0)?;
         if node.op == "Gather" {
-            let places = self.needed_constant(node, 1)?;
-            let axis = *axes_of(&[node.int("axis").unwrap_or(0)], x.shape.len())?.first().ok_or("it has no axis")?;
-            let size = x.shape[axis] as i64;
-            let ints = places.as_ints().ok_or("its places are no whole numbers")?;
-            let which: Vec<usize> = ints.iter().map(|&at| (if at < 0 { at + size } else { at }) as usize).collect();
-            let made = self.taken(&x, axis, &which)?;
-            let shape = [&made.shape[..axis], &places.dims[..], &made.shape[axis + 1..]].concat();
+            let given = self.needed_constant(node, 1)?;
+            let axis = axis_of(node, 0, x.shape.len())?;
+            let made = self.taken(&x, axis, &places(given.as_ints(), x.shape[axis])?)?;
+            let shape = [&made.shape[..axis], &given.dims[..], &made.shape[axis + 1..]].concat();
             return Ok(made.reshaped(&shape).ok_or("it takes images apart")?);
         }
-        let (starts, ends) = (self.ints(node, 1, "starts")?, self.ints(node, 2, "ends")?);
-        let (starts, ends) = starts.zip(ends).ok_or("its ends are not given")?;
-        let axes = self.ints(node, 3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = self.ints(node, 4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
-        if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
-            return Err("its starts, ends, axes and steps are not as many".into());
-        }
-        for i in 0..starts.len() {
-            let axis = axes_of(&axes[i..=i], x.shape.len())?[0];
-            let which = crate::io::onnx::fold::range(starts[i], ends[i], steps[i], x.shape[axis])?;
+        for slice in Slice::of(|i, name| self.ints(node, i, name))? {
+            let (axis, which) = slice.places(&x.shape)?;
             if axis == 0 && which.len() == x.shape[0] && which.is_sorted() {
                 continue;
             }
@@ -233,20 +219,9 @@ impl<'n> Map<'n> {
     /// Translates Split.
     pub(super) fn split(&mut self, node: &Node) -> Mapped<Vec<Value>> {
         let x = self.view(node, 0)?;
-        let axis = *axes_of(&[node.int("axis").unwrap_or(0)], x.shape.len())?.first().ok_or("it has no axis")?;
-        let size = x.shape[axis];
+        let axis = axis_of(node, 0, x.shape.len())?;
         self.movable(&x, axis)?;
-        let parts = match self.ints(node, 1, "split")? {
-            Some(parts) => parts.iter().map(|&p| usize::try_from(p).unwrap_or(0)).collect(),
-            None => {
-                let count = node.outputs.len();
-                let each = size.div_ceil(count.max(1));
-                (0..count).map(|i| each.min(size.saturating_sub(i * each))).collect::<Vec<_>>()
-            }
-        };
-        if parts.iter().try_fold(0usize, |n, &p| n.checked_add(p)) != Some(size) || parts.contains(&0) {
-            return Err(format!("its parts {parts:?} are not {size}").into());
-        }
+        let parts = parts(self.ints(node, 1, "split")?, node.outputs.len(), x.shape[axis])?;
         let mut at = 0;
         let mut made = Vec::new();
         for part in parts {
@@ -267,12 +242,6 @@ impl<'n> Map<'n> {
                 _ => layer,
             });
         }
-        let dims = match view.image() {
-            [] => vec![1],
-            [one] => vec![*one],
-            [c, l] => vec![*c, 1, *l],
-            [c, middle @ .., w] => vec![*c, product(middle), *w],
-        };
-        self.plain(view, &dims)
+        self.plain(view, &image_dims(view.image()))
     }
 }

@@ -2,7 +2,6 @@
 
 use super::super::read::Node;
 use super::{Map, Mapped, Value};
-use crate::io::sheet::{Arg, Layer};
 
 /// Operators that are translated, whatever their operands are.
 const KNOWN: [&str; 67] = [
@@ -89,20 +88,6 @@ pub fn unknown(node: &Node) -> String {
 }
 
 impl<'n> Map<'n> {
-    /// Refuses layers, from one on, with numbers that the language cannot write.
-    pub(super) fn writable(&self, from: usize) -> Mapped<()> {
-        let numbers = |layer: &Layer| {
-            layer.args.0.iter().find_map(|(_, arg)| match arg {
-                Arg::Float(v) if !v.is_finite() => Some(*v),
-                _ => None,
-            })
-        };
-        match self.sheet.layers[from..].iter().find_map(numbers) {
-            Some(number) => Err(format!("it needs the number {number}, which the language does not write").into()),
-            None => Ok(()),
-        }
-    }
-
     /// Translates a node that has a value of the network among its operands.
     pub(super) fn operator(&mut self, node: &'n Node) -> Mapped<Vec<Value>> {
         if !known(node) {

@@ -1,5 +1,6 @@
 //! Operators that exporters write as several nodes, known by their last one.
 
+use super::super::axes::order;
 use super::super::read::{Const, Node};
 use super::view::View;
 use super::{Map, Mapped, Value};
@@ -52,11 +53,7 @@ impl<'n> Map<'n> {
         let first = self.maker(node.inputs.first()?, "Transpose")?;
         let view = self.known_view(first.inputs.first()?)?;
         let rank = view.shape.len();
-        let order = |node: &Node| -> Option<Vec<usize>> {
-            let Some(perm) = node.ints("perm") else { return Some((0..rank).rev().collect()) };
-            perm.iter().map(|&axis| usize::try_from(axis).ok().filter(|a| *a < rank)).collect()
-        };
-        let (inner, outer) = (order(first)?, order(node)?);
+        let (inner, outer) = (order(first, rank).ok()?, order(node, rank).ok()?);
         let both: Option<Vec<usize>> = outer.iter().map(|&axis| inner.get(axis).copied()).collect();
         both.and_then(|both| view.transposed(&both)).map(Ok)
     }

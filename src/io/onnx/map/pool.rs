@@ -49,7 +49,7 @@ impl Map<'_> {
             };
         }
         let layer = self.pool_layer(Some(node), function, layer, channels, own, ceil);
-        Ok(View::plain(layer, &[&[x.batch(), channels], &own.size[2 - spatial.len()..]].concat()))
+        Ok(View::plain(layer, &own.shape(&x, channels)))
     }
 
     fn pool_layer(
@@ -84,8 +84,7 @@ impl Map<'_> {
             return Err("its windows have no counterpart".into());
         }
         let layer = self.pool_layer(None, "max_pool", layer, c, inner, false);
-        let spatial = x.image().len() - 1;
-        Ok(View::plain(layer, &[&[x.batch(), c], &own.size[2 - spatial..]].concat()))
+        Ok(View::plain(layer, &own.shape(x, c)))
     }
 
     /// A mean over windows that no pool of the language has: of rows, then of columns, each by fixed factors.
@@ -103,9 +102,7 @@ impl Map<'_> {
             };
             view = self.along(&view, 2 + i, &(0..own.size[i]).map(row).collect())?;
         }
-        let spatial = x.image().len() - 1;
-        let shape = [&[x.batch(), c], &own.size[2 - spatial..]].concat();
-        Ok(view.reshaped(&shape).ok_or("its windows have no counterpart")?)
+        Ok(view.reshaped(&own.shape(x, c)).ok_or("its windows have no counterpart")?)
     }
 
     /// Translates pools over the whole map.

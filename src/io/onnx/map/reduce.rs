@@ -1,5 +1,6 @@
 //! Means and maxima over axes: pools over whole maps, maxima over channels.
 
+use super::super::axes::axes;
 use super::super::read::Node;
 use super::view::View;
 use super::{Map, Mapped, tensor};
@@ -13,7 +14,7 @@ impl Map<'_> {
         if given.is_empty() && node.int("noop_with_empty_axes").unwrap_or(0) != 0 {
             return Ok(x);
         }
-        let axes = axes_of(&given, x.shape.len())?;
+        let axes = axes(&given, x.shape.len())?;
         let axes = if axes.is_empty() { (0..x.shape.len()).collect() } else { axes };
         if axes.contains(&0) {
             return Err("it reduces the batch".into());
@@ -52,18 +53,12 @@ impl Map<'_> {
             let args = Args::default().with("pieces", Arg::Int(run));
             self.weighted(name, "maxout", args, vec![x.layer], vec![before], vec![])
         } else if after == 1 {
-            let dims = match self.dims_with(x.layer, before, run) {
-                dims if dims.len() == 3 => dims,
-                _ => vec![before, 1, run],
-            };
+            let dims = self.image_with(x.layer, before, run);
             let operand = self.shaped(x.layer, &dims);
             let function = if kind == "max" { "global_max_pool" } else { "global_avg_pool" };
             self.weighted(name, function, Args::default(), vec![operand], vec![before], vec![])
         } else {
-            let dims = match self.dims_with(x.layer, before * run, after) {
-                dims if dims.len() == 3 => dims,
-                _ => vec![before * run, 1, after],
-            };
+            let dims = self.image_with(x.layer, before * run, after);
             let operand = self.shaped(x.layer, &dims);
             if kind == "max" {
                 let args = Args::default().with("pieces", Arg::Int(run));
@@ -75,17 +70,4 @@ impl Map<'_> {
         };
         Ok(x.without(layer, axes, kept))
     }
-}
-
-/// Returns axes counted from the front, each once, in order.
-pub(super) fn axes_of(given: &[i64], rank: usize) -> Result<Vec<usize>, String> {
-    let axis = |&axis: &i64| {
-        let from_front = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
-        from_front.and_then(|a| usize::try_from(a).ok()).filter(|a| *a < rank)
-    };
-    let axes: Option<Vec<usize>> = given.iter().map(axis).collect();
-    let mut axes = axes.ok_or_else(|| format!("its axes {given:?} are not those of {rank} dimensions"))?;
-    axes.sort_unstable();
-    axes.dedup();
-    Ok(axes)
 }

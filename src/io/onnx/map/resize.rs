@@ -1,8 +1,8 @@
 //! Enlarging and shrinking: each axis is a linear map with fixed factors.
 
+use super::super::axes::in_turn;
 use super::super::read::Node;
 use super::movement::Rows;
-use super::reduce::axes_of;
 use super::{Map, Mapped};
 
 /// How coordinates and values between cells are found.
@@ -21,7 +21,7 @@ impl Map<'_> {
         let mut x = self.view(node, 0)?;
         let rank = x.shape.len();
         let axes = match node.ints("axes") {
-            Some(axes) => axes.iter().map(|&a| Ok(axes_of(&[a], rank)?[0])).collect::<Mapped<Vec<usize>>>()?,
+            Some(axes) => in_turn(&axes, rank)?,
             None => (0..rank).collect(),
         };
         let old = self.net.opset < 11;

@@ -1,9 +1,8 @@
 //! Changes of shape, which cost nothing here, and what is known of shapes.
 
-use super::super::fold;
 use super::super::read::{Const, Node};
+use super::super::{axes, fold};
 use super::images::shown;
-use super::reduce::axes_of;
 use super::view::{View, product};
 use super::{Map, Mapped, Value};
 use crate::io::sheet::{Arg, Args};
@@ -56,46 +55,25 @@ impl<'n> Map<'n> {
         let rank = x.shape.len();
         let shape = match node.op.as_str() {
             "Transpose" => {
-                let order: Vec<usize> = match node.ints("perm") {
-                    Some(perm) => perm.iter().map(|&axis| usize::try_from(axis).unwrap_or(rank)).collect(),
-                    None => (0..rank).rev().collect(),
-                };
+                let order = axes::order(node, rank)?;
                 return Ok(x.transposed(&order).ok_or_else(|| format!("its axes {order:?} move the batch"))?);
             }
-            "Flatten" => {
-                let axis = node.int("axis").unwrap_or(1);
-                let axis = if axis < 0 { axis + rank as i64 } else { axis };
-                if axis != 1 {
-                    let flat = x.elements();
-                    let at = usize::try_from(axis).unwrap_or(0);
-                    if x.batch() != 1 || at == 0 || at > rank || product(&x.shape[1..at]) != 1 {
-                        return Err(format!("its axis is {axis}: it mixes images").into());
-                    }
-                    return Ok(x.reshaped(&[1, flat]).ok_or("it mixes images")?);
-                }
-                vec![x.batch(), x.elements()]
-            }
+            "Flatten" => match axes::front(node, rank)? {
+                1 => vec![x.batch(), x.elements()],
+                at if at > 1 && x.batch() == 1 && product(&x.shape[1..at]) == 1 => vec![1, x.elements()],
+                at => return Err(format!("its axis is {at}: it mixes images").into()),
+            },
             "Squeeze" => {
                 let axes = match self.ints(node, 1, "axes")? {
-                    Some(given) => axes_of(&given, rank)?,
+                    Some(given) => axes::axes(&given, rank)?,
                     None => (1..rank).filter(|&axis| x.shape[axis] == 1).collect(),
                 };
                 if axes.contains(&0) {
                     return Err("it would remove the batch, the dimension of the images".into());
                 }
-                if axes.iter().any(|&axis| x.shape[axis] != 1) {
-                    return Err("it removes dimensions that are not 1".into());
-                }
-                (0..rank).filter(|axis| !axes.contains(axis)).map(|axis| x.shape[axis]).collect()
+                axes::squeezed(&x.shape, &axes)?
             }
-            "Unsqueeze" => {
-                let given = self.ints(node, 1, "axes")?.ok_or("it has no axes")?;
-                let axes = axes_of(&given, rank + given.len())?;
-                let mut sizes = x.shape.iter();
-                (0..rank + given.len())
-                    .map(|axis| if axes.contains(&axis) { 1 } else { sizes.next().copied().unwrap_or(1) })
-                    .collect()
-            }
+            "Unsqueeze" => axes::unsqueezed(&x.shape, &self.ints(node, 1, "axes")?.ok_or("it has no axes")?)?,
             "Expand" => {
                 let target = self.needed_constant(node, 1)?;
                 let target = target.as_ints().ok_or("its shape is not a list of whole numbers")?.to_vec();
@@ -128,13 +106,9 @@ impl<'n> Map<'n> {
                         Const::ints(&[], vec![sizes.iter().fold(1i64, |n, &d| n.saturating_mul(d))])
                     }
                     _ => {
-                        let end = |name: &str, default: i64| {
-                            let at = node.int(name).unwrap_or(default);
-                            let at = if at < 0 { at + sizes.len() as i64 } else { at };
-                            at.clamp(0, sizes.len() as i64) as usize
-                        };
-                        let (start, end) = (end("start", 0), end("end", sizes.len() as i64));
-                        let part = sizes.get(start..end.max(start)).unwrap_or_default().to_vec();
+                        let stated = axes::stated(node, sizes.len());
+                        let start = stated.start;
+                        let part = sizes[stated].to_vec();
                         self.mark_sizes(node, &x, start, part.len());
                         Const::ints(&[part.len()], part)
                     }

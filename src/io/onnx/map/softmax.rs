@@ -1,7 +1,7 @@
 //! Softmax, whose axis means another thing since operator set 13.
 
+use super::super::axes::axis_of;
 use super::super::read::Node;
-use super::reduce::axes_of;
 use super::view::{View, product};
 use super::{Map, Mapped};
 use crate::io::sheet::Args;
@@ -12,8 +12,7 @@ impl Map<'_> {
         let x = self.view(node, 0)?;
         let rank = x.shape.len();
         let flattens = self.net.opset < 13;
-        let axis = node.int("axis").unwrap_or(if flattens { 1 } else { -1 });
-        let first = *axes_of(&[axis], rank)?.first().ok_or("it has no axis")?;
+        let first = axis_of(node, if flattens { 1 } else { -1 }, rank)?;
         if first == 0 {
             return Err("it is taken over the batch".into());
         }

@@ -10,6 +10,16 @@ pub fn product(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |n: usize, &size| n.saturating_mul(size))
 }
 
+/// Returns the sizes that the language has for an image of the file's: one for features, else those of channels, rows and
+/// columns.
+pub fn image_dims(image: &[usize]) -> Vec<usize> {
+    match image {
+        [] => vec![1],
+        [features] => vec![*features],
+        [c, middle @ .., w] => vec![*c, product(middle), *w],
+    }
+}
+
 /// A factor of a value's size: its place in memory (0 is the batch) and how many elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Factor {

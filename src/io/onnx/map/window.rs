@@ -2,6 +2,7 @@
 
 use super::super::read::Node;
 use super::Mapped;
+use super::view::View;
 
 /// A window over rows and columns; a row of a signal counts as an image of one row.
 #[derive(Clone, Copy, Debug)]
@@ -27,14 +28,11 @@ impl Window {
             let Some(given) = node.ints(name).filter(|given| !given.is_empty()) else {
                 return Ok(vec![default; count]);
             };
-            let sizes: Option<Vec<usize>> =
-                given.iter().map(|&v| usize::try_from(v).ok().filter(|v| *v < 1 << 20)).collect();
-            let sizes = sizes.filter(|sizes| sizes.len() == count);
+            let sizes = counts(given).filter(|sizes| sizes.len() == count);
             Ok(sizes.ok_or_else(|| format!("its {name} are {given:?}"))?)
         };
-        let kernel: Option<Vec<usize>> =
-            kernel.iter().map(|&v| usize::try_from(v).ok().filter(|v| (1..1 << 20).contains(v))).collect();
-        let kernel = kernel.filter(|k| k.len() == n).ok_or("its kernel does not fit its images")?;
+        let kernel = counts(kernel).filter(|k| k.len() == n && !k.contains(&0));
+        let kernel = kernel.ok_or("its kernel does not fit its images")?;
         let (strides, dilations) = (list("strides", n, 1)?, list("dilations", n, 1)?);
         let pads = list("pads", 2 * n, 0)?;
         if strides.contains(&0) || dilations.contains(&0) {
@@ -69,6 +67,11 @@ impl Window {
         Ok(window)
     }
 
+    /// Returns the sizes of the result for images of a view with other channels, a signal's where it is one.
+    pub fn shape(&self, x: &View, channels: usize) -> Vec<usize> {
+        [&[x.batch(), channels], &self.size[3 - x.image().len()..]].concat()
+    }
+
     /// Rows or columns that a window covers.
     pub fn span(&self, i: usize) -> usize {
         self.dilation[i] * (self.kernel[i] - 1) + 1
@@ -80,4 +83,9 @@ impl Window {
         let size = if ceil { room.div_ceil(self.stride[i]) } else { room / self.stride[i] } + 1;
         Some(if ceil && (size - 1) * self.stride[i] >= image + self.begin[i] { size - 1 } else { size })
     }
+}
+
+/// Returns what is given as numbers of pixels.
+fn counts(given: &[i64]) -> Option<Vec<usize>> {
+    given.iter().map(|&v| usize::try_from(v).ok().filter(|v| *v < 1 << 20)).collect()
 }

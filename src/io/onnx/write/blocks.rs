@@ -101,17 +101,54 @@ impl Writer<'_> {
 
     /// Maxima over an axis of pieces.
     pub(super) fn maxout(&mut self, name: &str, x: &str, pieces: usize, dims: &[usize]) {
-        let rest = dims[1..].iter().map(|&d| d as i64);
-        let target: Vec<i64> = [-1, dims[0] as i64, pieces as i64].into_iter().chain(rest).collect();
-        let shape = self.ints(&format!("{name}.shape"), &target);
-        let cut = self.step(name, "pieces", "Reshape", &[x, &shape], vec![]);
-        let kept = int("keepdims", 0);
-        if self.export.opset >= 18 {
-            let axes = self.ints(&format!("{name}.axes"), &[2]);
-            self.add(name, "ReduceMax", &[&cut, &axes], name, vec![kept]);
-        } else {
-            self.add(name, "ReduceMax", &[&cut], name, vec![list("axes", &[2]), kept]);
+        let cut = self.reshape(&format!("{name}.pieces"), x, &[&[dims[0], pieces], &dims[1..]].concat());
+        self.reduce(name, "ReduceMax", &cut, &[2], false);
+    }
+
+    /// A reduction over axes, which are an operand since set 18.
+    fn reduce(&mut self, name: &str, op: &str, x: &str, axes: &[usize], kept: bool) -> String {
+        let kept = int("keepdims", i64::from(kept));
+        if self.export.opset < 18 {
+            return self.add(name, op, &[x], name, vec![list("axes", axes), kept]);
         }
+        let axes: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
+        let axes = self.ints(&format!("{name}.axes"), &axes);
+        self.add(name, op, &[x, &axes], name, vec![kept])
+    }
+
+    /// A value under another shape of its images.
+    pub(super) fn reshape(&mut self, name: &str, x: &str, image: &[usize]) -> String {
+        let sizes: Vec<i64> = std::iter::once(-1).chain(image.iter().map(|&size| size as i64)).collect();
+        let shape = self.ints(&format!("{name}.shape"), &sizes);
+        self.add(name, "Reshape", &[x, &shape], name, vec![])
+    }
+
+    /// An unshared convolution: a convolution takes each window apart, and each place has a matrix for its windows of all
+    /// images.
+    pub(super) fn local_conv(
+        &mut self,
+        name: &str,
+        window: &Window,
+        operands: &[&str],
+        image: &[usize],
+        dims: &[usize],
+    ) {
+        let (inputs, taps, places) = (image[0], window.kernel[0] * window.kernel[1], dims[1] * dims[2]);
+        let mut unit = vec![0.0; inputs * taps * taps];
+        (0..inputs * taps).for_each(|i| unit[i * taps + i % taps] = 1.0);
+        let unit =
+            self.constant(&format!("{name}.taps"), &[inputs * taps, 1, window.kernel[0], window.kernel[1]], &unit);
+        let cells = self.step(name, "windows", "Conv", &[operands[0], &unit], convolution(window, inputs));
+        let cells = self.reshape(&format!("{name}.places"), &cells, &[inputs * taps, places]);
+        let turned = || vec![list("perm", &[2, 1, 0])];
+        let cells = self.step(name, "columns", "Transpose", &[&cells], turned());
+        let matrices = self.reshape(&format!("{name}.matrices"), operands[1], &[dims[0], inputs * taps]);
+        let made = self.step(name, "products", "MatMul", &[&matrices, &cells], vec![]);
+        let mut made = self.step(name, "rows", "Transpose", &[&made], turned());
+        if let Some(bias) = operands.get(2) {
+            made = self.step(name, "sums", "Add", &[&made, bias], vec![]);
+        }
+        self.reshape(name, &made, dims);
     }
 
     /// The mean of a window's values under the probabilities that they are themselves.
@@ -152,19 +189,16 @@ impl Writer<'_> {
             return;
         }
         let (before, after) = ((size - 1) / 2, size / 2);
-        let (channels, rest) = (dims[0] as i64, dims[1..].iter().product::<usize>() as i64);
-        let flat = self.ints(&format!("{name}.flat"), &[-1, 1, channels, rest]);
+        let rows = [1, dims[0], dims[1..].iter().product()];
         let pads = self.ints(&format!("{name}.pads"), &[0, 0, before as i64, 0, 0, 0, after as i64, 0]);
-        let back: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|&d| d as i64)).collect();
-        let back = self.ints(&format!("{name}.back"), &back);
         let number = |w: &mut Self, what: &str, value: f64| w.constant(&format!("{name}.{what}"), &[], &[value as f32]);
         let (alpha, k, beta) = (number(self, "alpha", alpha), number(self, "k", k), number(self, "beta", beta));
         let squares = self.step(name, "squares", "Mul", &[x, x], vec![]);
-        let squares = self.step(name, "rows", "Reshape", &[&squares, &flat], vec![]);
+        let squares = self.reshape(&format!("{name}.rows"), &squares, &rows);
         let squares = self.step(name, "padded", "Pad", &[&squares, &pads], vec![text("mode", "constant")]);
         let window = vec![list("kernel_shape", &[size, 1]), list("strides", &[1, 1])];
         let mean = self.step(name, "mean", "AveragePool", &[&squares], window);
-        let mean = self.step(name, "means", "Reshape", &[&mean, &back], vec![]);
+        let mean = self.reshape(&format!("{name}.means"), &mean, dims);
         let scaled = self.step(name, "scaled", "Mul", &[&mean, &alpha], vec![]);
         let base = self.step(name, "base", "Add", &[&scaled, &k], vec![]);
         let power = self.step(name, "power", "Pow", &[&base, &beta], vec![]);
@@ -204,15 +238,8 @@ impl Writer<'_> {
     /// Global contrast normalisation: minus the mean, to the norm `scale`; images of one colour become zeros.
     pub(super) fn contrast(&mut self, name: &str, (x, scale): (&str, &str), rank: usize, elements: usize) {
         let axes: Vec<usize> = (1..=rank).collect();
-        let reduce = |w: &mut Self, what: &str, op: &str, value: &str| {
-            if w.export.opset >= 18 {
-                let axes: Vec<i64> = axes.iter().map(|&a| a as i64).collect();
-                let axes = w.ints(&format!("{name}.{what}.axes"), &axes);
-                w.step(name, what, op, &[value, &axes], vec![int("keepdims", 1)])
-            } else {
-                w.step(name, what, op, &[value], vec![list("axes", &axes), int("keepdims", 1)])
-            }
-        };
+        let reduce =
+            |w: &mut Self, what: &str, op, value: &str| w.reduce(&format!("{name}.{what}"), op, value, &axes, true);
         let mean = reduce(self, "mean", "ReduceMean", x);
         let centred = self.step(name, "centred", "Sub", &[x, &mean], vec![]);
         let norm = reduce(self, "norm", "ReduceL2", &centred);

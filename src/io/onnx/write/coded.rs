@@ -5,7 +5,7 @@ use super::super::error::ExportError;
 use super::super::proto::tensor_proto::DataType;
 use super::messages::{int, whole};
 use super::nodes::activation;
-use super::{Export, Writer};
+use super::{Export, Writer, source, unnamed};
 use crate::graph::{Graph, NodeId};
 use crate::ops::Operator;
 use crate::quantize::coded::Coded;
@@ -26,13 +26,9 @@ pub fn names(coded: &Coded) -> HashMap<NodeId, String> {
             };
             Some(format!("{}.{word}", names.get(before)?))
         };
-        let own = match graph.op(id) {
-            Operator::Input(input) => Some(input.name.clone()),
-            Operator::Param(param) => Some(param.name.clone()),
-            _ => coded.product(id).map(String::from).or_else(|| graph.node(id).name.clone()).or_else(behind),
-        };
-        let own = own.filter(|name| taken.insert(name.clone()));
-        names.insert(id, own.unwrap_or_else(|| format!("value.{}", id.index())));
+        let layer = || coded.product(id).map(String::from).or_else(|| graph.node(id).name.clone()).or_else(behind);
+        let own = source(graph, id).or_else(layer).filter(|name| taken.insert(name.clone()));
+        names.insert(id, own.unwrap_or_else(|| unnamed(id)));
     }
     names
 }

@@ -210,17 +210,27 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Returns the name of an input or a parameter.
+fn source(graph: &Graph, id: NodeId) -> Option<String> {
+    match graph.op(id) {
+        Operator::Input(input) => Some(input.name.clone()),
+        Operator::Param(param) => Some(param.name.clone()),
+        _ => None,
+    }
+}
+
+/// Names a value that has no name.
+fn unnamed(id: NodeId) -> String {
+    format!("value.{}", id.index())
+}
+
 /// Names the values of a network as its layers are.
 fn names(export: &Export) -> HashMap<NodeId, String> {
     let graph = export.graph;
     let mut names = HashMap::new();
     for id in graph.ids() {
-        let own = match graph.op(id) {
-            Operator::Input(input) => Some(input.name.clone()),
-            Operator::Param(param) => Some(param.name.clone()),
-            _ => graph.node(id).name.clone(),
-        };
-        names.insert(id, own.unwrap_or_else(|| format!("value.{}", id.index())));
+        let own = source(graph, id).or_else(|| graph.node(id).name.clone());
+        names.insert(id, own.unwrap_or_else(|| unnamed(id)));
     }
     for layer in &export.model.layers {
         if !matches!(graph.op(layer.value), Operator::Input(_)) {

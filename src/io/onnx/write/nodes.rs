@@ -52,7 +52,7 @@ impl Writer<'_> {
             Operator::MlpConv(op) => self.mlpconv(name, op, operands),
             Operator::Linear(_) => plain(self, "Gemm", vec![int("transB", 1)]),
             Operator::DropConnect(op) => self.drop_connect(id, 1.0 - op.rate)?,
-            Operator::LocalConv(_) => return Err(self.none(id, "its weights differ from place to place")),
+            Operator::LocalConv(op) => self.local_conv(name, &op.window, operands, &first, &dims),
             Operator::Activation(op) => {
                 let label = self.label(id, name);
                 self.activation(&label, op.function, operands[0], name);
@@ -111,11 +111,7 @@ impl Writer<'_> {
                 let value = self.constant(&format!("{name}.value"), &[], &[op.value as f32]);
                 self.add(name, "Pad", &[operands[0], &pads, &value], name, vec![text("mode", "constant")]);
             }
-            Operator::Reshape(_) => {
-                let target: Vec<i64> = std::iter::once(-1).chain(dims.iter().map(|&d| d as i64)).collect();
-                let shape = self.ints(&format!("{name}.shape"), &target);
-                self.add(name, "Reshape", &[operands[0], &shape], name, vec![]);
-            }
+            Operator::Reshape(_) => drop(self.reshape(name, operands[0], &dims)),
             Operator::Pixelwise(op) => self.pixelwise(name, op, operands, first.len()),
             Operator::GlobalContrast(_) => {
                 self.contrast(name, (operands[0], operands[1]), first.len(), graph.ty(id).elements())
@@ -151,10 +147,7 @@ impl Writer<'_> {
         if dims.len() == rank {
             return name;
         }
-        let own = format!("{layer}.{name}");
-        let sizes: Vec<i64> = [-1, dims[0] as i64, 1, 1].to_vec();
-        let shape = self.ints(&format!("{own}.shape"), &sizes);
-        self.add(&own, "Reshape", &[&name, &shape], &own, vec![])
+        self.reshape(&format!("{layer}.{name}"), &name, &[dims[0], 1, 1])
     }
 
     /// Is it a sum of the first terms of a layer with more?

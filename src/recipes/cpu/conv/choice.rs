@@ -67,15 +67,15 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Weighs the launches of those after `convolution`.
-    pub fn new(cx: &mut LowerCx, convolution: &Link, rest: &[Link]) -> Rest {
+    /// Weighs the launches of those after `convolution`, which read their weights once for each of its iterations.
+    pub fn new(cx: &mut LowerCx, convolution: &Link, rest: &[Link], iterations: usize) -> Rest {
         let found = rest.first().and_then(|first| Some((first, tiles::unit_of(cx, first.weights, rest)?)));
         let rounded = convolution.epilogue.round == Some(Format::Tf32);
         let fits = |unit| unit == Unit::Split || unit == Unit::Tf32 && rounded;
         let Some((first, unit)) = found.filter(|(_, unit)| fits(*unit)) else { return Rest::default() };
         let (target, g) = (cx.target, first.geometry);
         let sum = |cycles: &dyn Fn(&Geometry) -> f64| -> f64 { rest.iter().map(|link| cycles(&link.geometry)).sum() };
-        let (whole, split) = (sum(&|g| direct(target, g, false)), sum(&|g| tiles::cycles(target, unit, g)));
+        let (whole, split) = (sum(&|g| direct(target, g, false, iterations)), sum(&|g| tiles::cycles(target, unit, g)));
         // Written, for which its lines are read first, and read again; what lies between is more than the second level
         // holds.
         let image = 3 * 4 * g.channels * g.image[0] * g.image[1];
@@ -103,7 +103,7 @@ fn sizes(r: usize, asked: bool) -> &'static [usize] {
 pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     let target = cx.target;
     let asked = target.algorithm == Algorithm::Winograd;
-    let mut found = vec![("direct".to_string(), direct(target, g, around.pairs), Form::Direct)];
+    let mut found = vec![("direct".to_string(), direct(target, g, around.pairs, 1), Form::Direct)];
     let direct_only = target.algorithm == Algorithm::Direct || target.batch == Batch::Training && !asked;
     if !direct_only && applies(g) {
         sizes(g.window.kernel[0], asked).iter().for_each(|&m| found.extend(candidates(target, g, m, around)));
@@ -166,8 +166,8 @@ fn candidates(target: &Target, g: &Geometry, m: usize, around: Around) -> Vec<(S
     found
 }
 
-/// Cycles of the direct form of an image.
-fn direct(target: &Target, g: &Geometry, pairs: bool) -> f64 {
+/// Cycles of the direct form of an image, which reads all weights `reads` times.
+fn direct(target: &Target, g: &Geometry, pairs: bool, reads: usize) -> f64 {
     let k = g.window.kernel[0] * g.window.kernel[1] * g.inner();
     // Pairs: two terms in a multiply-add.
     let k = if pairs { k.div_ceil(2) } else { k };
@@ -175,5 +175,5 @@ fn direct(target: &Target, g: &Geometry, pairs: bool) -> f64 {
     let row = cost::product(target, tile(target, g.out[1], columns), g.out[1], columns, k);
     let groups = if g.depthwise() { 1 } else { g.groups };
     let weights = 4 * k * g.outputs;
-    (row * (g.out[0] * groups) as f64).max(cost::stream(target, weights, weights))
+    (row * (g.out[0] * groups) as f64).max(cost::stream(target, reads * weights, weights))
 }
