@@ -140,8 +140,8 @@ fn what_is_exported_says_its_preparation_and_classes() {
     place.bad_or_said(1, &["compare", "digits.onnx", "whole.onnx"], "is the first value that differs");
     place.good(&["import", "digits.onnx", "-o", "back.nin"]);
     assert_eq!(place.good(&["run", "back.nin", seven, "--weights", "back.safetensors"]), right);
-    let lcn =
-        "network n { input image: [1, 8, 8]  image |> global_avg_pool } data { source = digits  prepare = [lcn] }";
+    let lcn = r#"network n { input image: [1, 8, 8]  image |> global_avg_pool }
+        data { source = folder("none")  prepare = [lcn] }"#;
     fs::write(place.path("lcn.nin"), lcn).expect("written");
     let refused = "(local_contrast) has no counterpart in ONNX";
     place.bad_or_said(1, &["export", "lcn.nin", "-o", "lcn.onnx", "--with-preparation"], refused);

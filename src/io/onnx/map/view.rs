@@ -10,8 +10,8 @@ pub fn product(sizes: &[usize]) -> usize {
     sizes.iter().fold(1, |n: usize, &size| n.saturating_mul(size))
 }
 
-/// Returns the sizes that the language has for an image of the file's: one for features, else those of channels, rows and
-/// columns.
+/// Returns the sizes that the language has for an image of the file's: one for features, else those of channels, rows
+/// and columns.
 pub fn image_dims(image: &[usize]) -> Vec<usize> {
     match image {
         [] => vec![1],

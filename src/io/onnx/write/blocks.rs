@@ -123,8 +123,8 @@ impl Writer<'_> {
         self.add(name, "Reshape", &[x, &shape], name, vec![])
     }
 
-    /// An unshared convolution: a convolution takes each window apart, and each place has a matrix for its windows of all
-    /// images.
+    /// An unshared convolution: a convolution takes each window apart, and each place has a matrix for its windows of
+    /// all images.
     pub(super) fn local_conv(
         &mut self,
         name: &str,
