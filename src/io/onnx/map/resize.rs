@@ -21,7 +21,7 @@ impl Map<'_> {
         let mut x = self.view(node, 0)?;
         let rank = x.shape.len();
         let axes = match node.ints("axes") {
-            Some(axes) => in_turn(&axes, rank)?,
+            Some(axes) => in_turn(axes, rank)?,
             None => (0..rank).collect(),
         };
         let old = self.net.opset < 11;
