@@ -9,8 +9,8 @@
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
-# NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch and onnxscript (onnx, int8); NINC_DATA a folder
-# with the files of MNIST and cifar-10-binary.tar.gz (int8), ../shared/data unless said.
+# NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch and onnxscript (onnx, int8); NINC_DATA a
+# folder with the files of MNIST and cifar-10-binary.tar.gz (int8), ../shared/data unless said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

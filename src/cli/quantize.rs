@@ -9,7 +9,7 @@ use super::programs::find_weights;
 use super::weights::Renames;
 use ninc::pipeline::Options;
 use ninc::quantize::ranges::Method;
-use ninc::quantize::{Image, Network, Quantised, SCORES};
+use ninc::quantize::{Image, Network, Quantised};
 use ninc_runtime::data::batches::Source;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::data::{Dataset, Sets};
@@ -77,13 +77,14 @@ struct Quality {
     /// Accuracy in per cent.
     accuracy: f64,
     /// Signal to noise of the scores against the float network's: squares of the scores over squares of the
-    /// differences, in decibels.
+    /// differences, in decibels; of several results the least.
     snr: f64,
 }
 
 /// The scores of a part of the data, with its classes.
 struct Scored {
-    scores: Vec<f32>,
+    /// Of each result; accuracy is that of the first.
+    scores: Vec<Vec<f32>>,
     labels: Vec<u32>,
 }
 
@@ -231,9 +232,11 @@ impl Bench<'_> {
     fn score(&self, quantised: Option<&Quantised>) -> Done<Scored> {
         let mut program = self.network.program(quantised, self.image, self.options)?;
         let part = &self.data.validation;
-        let mut scores = Vec::new();
-        self.data.each(part, &mut *program.engine, &[SCORES], &mut |results| {
-            scores.extend(&results[0].data);
+        let names = self.network.results();
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut scores = vec![Vec::new(); names.len()];
+        self.data.each(part, &mut *program.engine, &wanted, &mut |results| {
+            scores.iter_mut().zip(&results).for_each(|(all, some)| all.extend(&some.data));
             Ok(())
         })?;
         Ok(Scored { scores, labels: (0..part.len()).map(|item| part.label(item)).collect() })
@@ -242,10 +245,8 @@ impl Bench<'_> {
     fn quality(&self, quantised: &Quantised) -> Done<Quality> {
         let scored = self.score(Some(quantised))?;
         let float = self.float.as_ref().map_or(&[][..], |float| &float.scores);
-        let square = |v: f32| f64::from(v) * f64::from(v);
-        let signal: f64 = float.iter().map(|&v| square(v)).sum();
-        let noise: f64 = float.iter().zip(&scored.scores).map(|(a, b)| square(a - b)).sum();
-        Ok(Quality { accuracy: accuracy(&scored), snr: 10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10() })
+        let ratios = float.iter().zip(&scored.scores).map(|(float, found)| decibels(float, found));
+        Ok(Quality { accuracy: accuracy(&scored), snr: ratios.fold(f64::INFINITY, f64::min) })
     }
 
     /// The best method for all layers.
@@ -328,10 +329,19 @@ impl Bench<'_> {
     }
 }
 
+/// Returns the ratio of signal to noise in decibels.
+fn decibels(float: &[f32], found: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let signal: f64 = float.iter().map(|&v| square(v)).sum();
+    let noise: f64 = float.iter().zip(found).map(|(a, b)| square(a - b)).sum();
+    10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10()
+}
+
 /// Returns the accuracy in per cent.
 fn accuracy(scored: &Scored) -> f64 {
-    let outputs = (scored.scores.len() / scored.labels.len().max(1)).max(1);
+    let scores = scored.scores.first().map_or(&[][..], |scores| scores);
+    let outputs = (scores.len() / scored.labels.len().max(1)).max(1);
     let right = |(scores, label): &(&[f32], &u32)| evaluate::best(scores) == **label as usize;
-    let count = scored.scores.chunks_exact(outputs).zip(&scored.labels).filter(right).count();
+    let count = scores.chunks_exact(outputs).zip(&scored.labels).filter(right).count();
     100.0 * count as f64 / scored.labels.len().max(1) as f64
 }

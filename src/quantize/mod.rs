@@ -24,7 +24,8 @@ use ranges::{Coding, Histogram, Method};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tensors::{Floats, whole};
 
-/// Name of the value that networks are compared by: what the last softmax reads, or the result.
+/// Name of the value that networks are compared by: what the last softmax reads, or the result. Those of further
+/// results are called `@scores1` and so on.
 pub const SCORES: &str = "@scores";
 
 /// Runs a program on all calibration images: called with each batch's number of images and its results.
@@ -55,13 +56,17 @@ impl Network {
     /// Looks at a network with its weights; an error if no layer can multiply bytes.
     pub fn new(model: &Model, tensors: &BTreeMap<String, Tensor>) -> Result<Network> {
         let mut graph = simplified(model)?;
-        let missing = || Error::new(format!("network {} has no result", model.name));
-        let (_, result) = graph.outputs.first().cloned().ok_or_else(missing)?;
-        let scores = match graph.op(result) {
-            Operator::Softmax(_) | Operator::LogSoftmax(_) => graph.operands(result)[0],
-            _ => result,
+        if graph.outputs.is_empty() {
+            return Err(Error::new(format!("network {} has no result", model.name)));
+        }
+        let scores = |(i, &(_, result)): (usize, &(String, NodeId))| {
+            let name = if i == 0 { SCORES.into() } else { format!("{SCORES}{i}") };
+            match graph.op(result) {
+                Operator::Softmax(_) | Operator::LogSoftmax(_) => (name, graph.operands(result)[0]),
+                _ => (name, result),
+            }
         };
-        graph.outputs = vec![(SCORES.into(), scores)];
+        graph.outputs = graph.outputs.iter().enumerate().map(scores).collect();
         let layers = quantize::layers(&graph);
         if layers.is_empty() {
             return Err(Error::new(format!("network {} has no layer that can multiply bytes", model.name))
@@ -83,6 +88,11 @@ impl Network {
     /// Names of the layers that can multiply bytes.
     pub fn layers(&self) -> Vec<String> {
         self.layers.iter().map(|layer| layer.name.clone()).collect()
+    }
+
+    /// Names of the results of its programs, [`SCORES`] first.
+    pub fn results(&self) -> Vec<String> {
+        self.graph.outputs.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Measures ranges and means on images, which `feed` runs programs on. Twice: counts need the ends.

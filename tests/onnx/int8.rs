@@ -1,7 +1,10 @@
 //! Quantised networks to ONNX and back: the same formats, whole numbers and bits. `tests/onnx/int8.py` measures on real
 //! data how often ONNX Runtime answers the same.
 
+use super::export::random_weights;
+use crate::cli::Place;
 use crate::int8::{NETS, fresh, images, load, quantise};
+use crate::support::files::{npy_bytes, zip_bytes};
 use ninc::io::onnx::{self, Export};
 use ninc::model::Model;
 use ninc::pipeline::{self, Options};
@@ -11,14 +14,17 @@ use ninc::quantize::imported;
 use ninc::quantize::ranges::Method;
 use ninc_runtime::formats::{Formats, LayerFormat};
 use ninc_runtime::npy;
+use ninc_runtime::store::System;
 use ninc_runtime::weights::load as load_weights;
 use ninc_runtime::{Feed, Tensor};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 /// Values that are read as bytes and as floats, means of bytes, normalisation and factors that fold into weights, a
 /// layer with groups, layers without bias.
-const MORE: [&str; 3] = [
+const MORE: [&str; 4] = [
     "network c { input image: [4, 9, 9]
         let a = image |> conv(channels = 6, kernel = 3, pad = 1, bias = false) |> batch_norm as norm |> relu
         let p = a |> avg_pool(kernel = 2)  let q = p |> cccp(channels = 6) as q
@@ -30,7 +36,14 @@ const MORE: [&str; 3] = [
             |> max_pool(kernel = 2) |> global_avg_pool |> softmax }",
     "network e { input image: [12]
         image |> linear(features = 9) as first |> relu |> linear(features = 4) as last |> log_softmax }",
+    TWO,
 ];
+
+/// Two results; what only the second reads is quantised, too.
+const TWO: &str = "network f { input image: [1, 8, 8]
+        let stem = image |> conv(channels = 8, kernel = 3, pad = 1) as stem |> relu
+        output odds = stem |> conv(channels = 5, kernel = 3) as first |> global_avg_pool |> softmax
+        output side = stem |> conv(channels = 4, kernel = 3) as second |> global_avg_pool |> linear(features = 3) as last }";
 
 fn written(model: &Model, quantised: &Quantised, opset: i64) -> Vec<u8> {
     let coded = Coded::new(model, &quantised.formats, &quantised.tensors, |_| Ok(())).expect("coded");
@@ -87,6 +100,33 @@ fn quantised_networks_come_back_with_their_bits() {
             assert!(right == found, "{text}: {apart:e} apart in {again_text}");
         }
     }
+}
+
+/// `ninc quantize` measures all results, and what it writes runs and is exported.
+#[test]
+fn networks_of_several_results_are_quantised() {
+    let place = Place::new();
+    let model = load(TWO);
+    random_weights(&model).0.write(&place.path("two.safetensors"), &System).expect("written");
+    fs::write(place.path("two.nin"), format!("{TWO}\ndata {{ source = npz  prepare = [scale] }}\n")).expect("written");
+    let pixels: Vec<u8> = (0..40 * 64).map(|at| (at * at % 251) as u8).collect();
+    let labels: Vec<u8> = (0..40).map(|at| at % 5).collect();
+    let x = [("x.npy", npy_bytes("|u1", "(40, 1, 8, 8)", &pixels)), ("y.npy", npy_bytes("|u1", "(40,)", &labels))];
+    fs::write(place.path("d.npz"), zip_bytes(&x)).expect("written");
+    let weights = ["--weights", "q.safetensors"];
+    let told = ["quantize", "two.nin", "--data", "d.npz", "--max-drop", "100", "--out", "q.safetensors", "--json"];
+    let told: Value = serde_json::from_str(&place.good(&told)).expect("JSON");
+    let rows = told["layers"].as_array().expect("rows");
+    let named: Vec<&str> = rows.iter().filter_map(|row| row["layer"].as_str()).collect();
+    assert_eq!(named, ["stem", "first", "second", "last"]);
+    for row in rows {
+        // A layer that only the second result reads makes noise there.
+        assert!(row["snr_db"].as_f64().is_some_and(|db| (20.0..90.0).contains(&db)), "{row}");
+    }
+    let agree = [&["compare", "two.nin", "--device", "cpu", "--device", "interp", "--data", "d.npz"][..], &weights];
+    place.good(&agree.concat());
+    place.good(&[&["export", "two.nin", "-o", "q.onnx"][..], &weights].concat());
+    assert!(place.good(&[&["compare", "two.nin", "q.onnx"][..], &weights].concat()).contains("side"));
 }
 
 /// Files of ONNX Runtime's quantiser, with its values: every layer is int8, the ReLUs that it hid are there again.
