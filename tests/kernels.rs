@@ -1,5 +1,6 @@
 //! Kernel IR: the interpreter, the verifier, the text and the Cranelift back end against each other.
 
+use crate::support::memory::Guarded;
 use crate::support::micro_kernels::{
     every_access, every_operation, module_of, random_blocks, random_kernel, random_micro_kernel,
 };
@@ -14,12 +15,14 @@ use ninc_runtime::exec::Code;
 
 /// Runs kernel 0 of compiled code on blocks.
 #[allow(unsafe_code)]
-fn call(code: &dyn Code, blocks: &mut [Vec<u8>], rounds: i64) {
+fn call(code: &dyn Code, module: &Module, blocks: &mut [Vec<u8>], rounds: i64) {
     let pointers: Vec<*mut u8> = blocks.iter_mut().map(|b| b.as_mut_ptr()).collect();
-    let mut scratch = vec![0u8; 1 << 16];
+    let scratch = module.kernels[KernelId::from_u32(0)].scratch.values();
+    let (_, bytes) = interp::scratch_offsets(scratch.map(|s| (s.elem, s.len)));
+    let scratch = Guarded::new(&vec![0xff; bytes], true);
     let vars = [3i64, 0, 3];
     // SAFETY: the interpreter ran the same kernel on blocks of these sizes and reported no stray access.
-    unsafe { code.call(0, pointers.as_ptr(), vars.as_ptr(), 0, rounds, scratch.as_mut_ptr()) };
+    unsafe { code.call(0, pointers.as_ptr(), vars.as_ptr(), 0, rounds, scratch.pointer()) };
 }
 
 /// Equal bytes; any NaN equals any other.
@@ -41,7 +44,7 @@ fn differential(target: &Target, micro_kernel: MicroKernel, seed: u64) {
         interp::run_kernel(&module, KernelId::from_u32(0), &mut expected, &args, [3, 0, 3], 0..1)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let code = cranelift::compile(&module, target).unwrap_or_else(|e| panic!("{name}: {e}"));
-        call(&code, &mut got, 1);
+        call(&code, &module, &mut got, 1);
         for (i, buffer) in module.kernels[KernelId::from_u32(0)].buffers.values().enumerate() {
             if !same(buffer.elem, &expected[i], &got[i]) {
                 let at = expected[i].iter().zip(&got[i]).position(|(a, b)| a != b);
@@ -101,7 +104,7 @@ fn without_fused_multiply_add_products_are_rounded() {
     data[64..72].copy_from_slice(&numbers);
     let code = cranelift::compile(&module, &Target::portable(false)).expect("compiles");
     let mut blocks = vec![interp::f32_bytes(&data), vec![0; 800]];
-    call(&code, &mut blocks, 1);
+    call(&code, &module, &mut blocks, 1);
     let got = interp::to_f32(&blocks[1]);
     for i in 0..8 {
         assert_eq!(got[64 + 8 + i], numbers[i] * numbers[i] + numbers[i]);
@@ -130,7 +133,7 @@ fn random_kernels_survive_their_text_and_run_the_same_compiled_and_interpreted()
         interp::run_kernel(&module, KernelId::from_u32(0), &mut expected, &[0], [3, 0, 3], 0..6)
             .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         let code = cranelift::compile(&module, &Target::portable(false)).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-        call(&code, &mut got, 6);
+        call(&code, &module, &mut got, 6);
         assert_eq!(got, expected, "seed {seed}\n{text}");
     }
 }
@@ -285,7 +288,7 @@ fn a_micro_kernel_may_bring_its_own_machine_code() {
     let bytes = |_: &MicroKernel| Some(Ok(vec![0xc7, 0x07, 9, 0, 0, 0, 0xc3]));
     let code = cranelift::compile_with(&module, &Target::portable(false), &bytes, None).expect("compiles");
     let mut blocks = vec![vec![0; 12]];
-    call(&code, &mut blocks, 3);
+    call(&code, &module, &mut blocks, 3);
     assert_eq!(interp::to_i32(&blocks[0]), [9, 9, 9]);
     assert!(code.asm().contains("micro_kernel0_l: ; 7 bytes"), "{}", code.asm());
     assert!(cranelift::clif(&module, &Target::portable(false)).expect("text").contains("; kernel k"));

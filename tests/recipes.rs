@@ -191,13 +191,11 @@ fn execute(code: &dyn Code, module: &Verified<Module>, launch: &Launch, blocks: 
     let pointers: Vec<*mut u8> = launch.args.iter().map(|s| blocks[s.index()].pointer()).collect();
     let kernel = &module.kernels[launch.kernel];
     let (_, bytes) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
-    let mut scratch = vec![0xffu8; bytes + 64];
-    let aligned = scratch.as_ptr().align_offset(64);
+    // Behind what a thread has lies a page that may not be touched.
+    let scratch = Guarded::new(&vec![0xff; bytes], true);
     let end = iterations(module, launch, vars);
     // SAFETY: the interpreter ran the same launch on blocks of these sizes and found no access outside of them.
-    unsafe {
-        code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.as_mut_ptr().add(aligned))
-    };
+    unsafe { code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.pointer()) };
 }
 
 /// The planner knows iterations as `fixed + each · ceil(batch / images)`.

@@ -3,6 +3,7 @@
 
 use crate::support::memory::Guarded;
 use ninc::back::{cranelift, x86};
+use ninc::kernel::interp::scratch_offsets;
 use ninc::kernel::ir::{EntityRef, Stmt};
 use ninc::kernel::verify::verify;
 use ninc::lower::target::{Cpu, Isa, Target};
@@ -78,11 +79,11 @@ fn call_at(builder: &ProgramBuilder, code: &dyn Code, launch: &Launch, batch: us
     let kernel = &builder.module.kernels[launch.kernel];
     let vars = [batch as i64, 0, batch as i64];
     let [Stmt::For { end, .. }] = kernel.body.as_slice() else { panic!("one parallel loop") };
-    let scratch_bytes: usize = kernel.scratch.values().map(|s| s.len * s.elem.bytes() + 64).sum();
+    let (_, scratch_bytes) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
     let end = end.eval(&kernel.start(vars));
-    let mut scratch = vec![0u8; scratch_bytes + 64];
-    let aligned = scratch.as_mut_ptr().wrapping_add(scratch.as_ptr().align_offset(64));
+    // As much as a thread has, up to a page that may not be touched, and not zeros.
+    let scratch = Guarded::new(&vec![0xff; scratch_bytes], true);
     // SAFETY: the interpreter runs the same kernel on blocks of these sizes in another test and reports no stray
     // access.
-    unsafe { code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, aligned) };
+    unsafe { code.call(launch.kernel.index(), pointers.as_ptr(), vars.as_ptr(), 0, end, scratch.pointer()) };
 }

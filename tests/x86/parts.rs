@@ -63,6 +63,8 @@ fn three_parts_are_exact() {
                 "{x:e}"
             );
             assert_eq!(f64::from(high) + f64::from(middle) + f64::from(low), f64::from(*x), "{x:e}");
+            // What tiles take as 0 is 0: an infinity makes a NaN of it.
+            assert_eq!(high.abs() >= f32::MIN_POSITIVE, *x != 0.0, "{x:e}");
             // As tiles see them.
             if size >= 2f64.powi(-103) {
                 assert!(within(high, 0) && within(middle, -7) && within(low, -16), "{x:e}");
@@ -109,6 +111,9 @@ fn two_parts_of_tf32_are_exact_and_not_0() {
                 assert_eq!(f64::from(high) + f64::from(low), f64::from(*x), "{x:e}");
                 let ratio = low / high;
                 assert!(ratio > 0.0 && ratio <= 1.0 / 64.0 && low.abs() >= f32::MIN_POSITIVE, "{x:e}: {low:e}");
+            } else {
+                let tiny = |part: f32| part.signum() == x.signum() && part.abs() >= f32::MIN_POSITIVE;
+                assert!(tiny(high) && tiny(low) && (high + low - x).abs() <= 2.0 * f32::MIN_POSITIVE, "{x:e}");
             }
         }
     }

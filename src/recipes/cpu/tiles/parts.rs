@@ -4,14 +4,16 @@
 //! rest `r = x - high` has the lower 16 bits: the subtraction is exact. `middle` is r rounded to 8 bits, and
 //! `r - middle` is at most half a place of these, a whole number of places of x: at most 8 bits. So `low` is exact too,
 //! and `high + middle + low = x`, with `|middle| <= 2^-7 |x|` and `|low| <= 2^-16 |x|`. Tiles take parts below 2^-126
-//! as 0: below 2^-103 in x (1e-31) the last places get lost, below 2^-126 all of x.
+//! as 0: below 2^-103 in x (1e-31) the last places get lost. Below 2^-126 (denormal numbers) `high` is ±2^-126: tiles
+//! see that in place of x, or 0 for 0.
 //!
-//! An infinity or NaN is (±1, 0, x): it meets only `high` of the other factor, which is 0 where that is 0, and never
-//! the zeros in the other parts, which would make a NaN of an infinity. Two of them meet each other's ±1.
+//! An infinity or NaN is (±1, 0, x): it meets only `high` of the other factor, which is 0 where that is 0 and nowhere
+//! else, and never the zeros in the other parts, which would make a NaN of an infinity. Two of them meet each other's
+//! ±1.
 //!
 //! A number of tf32 has 11 bits. `high` is the largest number of 8 bits whose size is *below* its own, and `low` the
 //! rest: at most 4 bits, and never 0 unless the number is. So all four products may be made: an infinity (x, ±1) meets
-//! no zero but that of a 0. Parts below 2^-126 are 0 here too: below 2^-115 in x (2e-35) the last places get lost.
+//! no zero but that of a 0. Parts below 2^-126 are ±2^-126: below 2^-115 in x (2e-35) the last places get lost.
 
 use super::unit::Unit;
 use crate::kernel::build::MicroKernelBuilder;
@@ -27,6 +29,7 @@ pub fn three(b: &mut MicroKernelBuilder, x: Val) -> [Val; 3] {
     let upper = b.i32(UPPER, lanes);
     let high_bits = b.binary(Binary::And, bits, upper);
     let high = b.unary(Unary::AsFloat, high_bits);
+    let high = not_below(b, high, x);
     let rest = b.sub(x, high);
     // Half a place of bf16 more, then cut off: ties go away from 0.
     let rest_bits = b.unary(Unary::AsInt, rest);
@@ -58,7 +61,23 @@ pub fn two(b: &mut MicroKernelBuilder, x: Val) -> [Val; 2] {
     let (size, infinity) = (b.unary(Unary::Abs, x), b.f32(f32::INFINITY, lanes));
     let finite = b.compare(Compare::Lt, size, infinity);
     let one = one(b, bits);
-    [high, b.select(finite, low, one)]
+    let parts = [high, low].map(|part| not_below(b, part, x));
+    [b.select(finite, parts[0], high), b.select(finite, parts[1], one)]
+}
+
+/// The part of x, of its sign, at the least 2^-126, which tiles do not take as 0, unless x is 0.
+fn not_below(b: &mut MicroKernelBuilder, part: Val, x: Val) -> Val {
+    let lanes = b.ty(x).lanes;
+    let (least, zero) = (b.f32(f32::MIN_POSITIVE, lanes), b.f32(0.0, lanes));
+    let (own, size) = (b.unary(Unary::Abs, x), b.unary(Unary::Abs, part));
+    let some = b.compare(Compare::Lt, zero, own);
+    let least = b.select(some, least, zero);
+    let size = b.max(size, least);
+    let [size, bits] = [size, x].map(|v| b.unary(Unary::AsInt, v));
+    let sign = b.i32(i32::MIN, lanes);
+    let sign = b.binary(Binary::And, bits, sign);
+    let signed = b.binary(Binary::Or, size, sign);
+    b.unary(Unary::AsFloat, signed)
 }
 
 /// 1 with the sign of an infinity, whose bits these are.
