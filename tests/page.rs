@@ -163,6 +163,12 @@ fn what_no_page_can_have_is_said() {
     bad(&["--relaxed"], "add `--target wasm32`");
     bad(&["--target", "wasm64"], "pages for wasm32");
     place.bad(2, &["build", &model, "--target", "wasm32", "-o", "page"], "add `--weights FILE`");
+    let other = root("models/mnist.safetensors").display().to_string();
+    place.bad(
+        1,
+        &["build", &model, "--weights", &other, "--target", "wasm32", "-o", "page"],
+        "does not fit the network",
+    );
     assert!(!place.path("page").exists());
     // A page that was changed by hand is kept.
     let build = ["build", &model, "--weights", &weights, "--target", "wasm32", "-o", "page"];

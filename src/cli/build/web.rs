@@ -47,9 +47,9 @@ pub fn build(args: &Args, mut model: Model, request: &BuildRequest, options: &Op
         Scores::LogProbabilities => "log_probabilities",
     };
     let maps = of_classes(&mut model);
-    if request.picture.is_none() {
+    if web::picture(request).is_none() {
         output::note("note: there is no page in it: the network takes no pictures, only numbers, by `NAME.js`");
     }
-    let page = Page { relaxed: args.relaxed, maps: maps.as_deref(), scores };
+    let page = Page { relaxed: args.relaxed, maps: maps.as_deref(), path: args.weights.as_deref(), scores };
     Ok(web::build(&model, request, &page, options)?)
 }

@@ -19,6 +19,7 @@ use ninc_runtime::weights::Weights;
 use ninc_runtime::{Result, Tensor, store};
 use program::Program;
 use serde_json::{Value, json};
+use std::path::Path;
 
 mod program;
 
@@ -40,6 +41,8 @@ pub struct Page<'a> {
     pub relaxed: bool,
     /// The value whose channels are maps of the classes, which the program gives too.
     pub maps: Option<&'a str>,
+    /// Where the weights come from, for complaints.
+    pub path: Option<&'a Path>,
     /// How the network's result becomes probabilities: `probabilities`, `logits` or `log_probabilities`.
     pub scores: &'a str,
 }
@@ -56,11 +59,15 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
     let target = target(page.relaxed, options);
     let options = Options { dumps: page.maps.iter().map(|name| name.to_string()).collect(), ..options.clone() };
     let kernels = one(pipeline::inference_variants(model, &options, std::slice::from_ref(&target))?)?;
+    if let Some(path) = page.path {
+        let parameters: Vec<_> = kernels.params.iter().map(pipeline::ParamInfo::parameter).collect();
+        weights.check(&parameters, path)?;
+    }
     let mut program = Program::new(Features { relaxed: page.relaxed });
     let of_weights = |name: &str| weights.tensors.get(name).cloned();
     let places = program.add("run", &kernels, of_weights)?;
     let mut description = description(model, request, page, &kernels, &places);
-    if let Some(dims) = request.picture {
+    if let Some(dims) = picture(request) {
         let (preparation, places) = preparation(weights, dims, request.reading.1, &options, &target, &mut program)?;
         description["pictures"] = pictures(request, dims, &preparation, &places);
     }
@@ -71,6 +78,11 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
     let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
     let files = files(model, request, description, module);
     Ok(Library { files, rows, code_bytes, kernels })
+}
+
+/// Channels, height and width of pictures, where decoded ones fit: those are grey or of red, green and blue.
+pub fn picture(request: &BuildRequest) -> Option<[usize; 3]> {
+    request.picture.filter(|[channels, ..]| matches!(channels, 1 | 3))
 }
 
 /// The only one of the programs that were compiled for one target.
@@ -179,7 +191,7 @@ fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<
         (format!("{name}.js"), script.into_bytes()),
         (format!("{name}.d.ts"), fill(TYPES).into_bytes()),
     ];
-    if request.picture.is_some() {
+    if picture(request).is_some() {
         let page = fill(PAGE).replace("@style@", STYLE).replace("@script@", &fill(&PAGE_SCRIPT.concat()));
         files.push(("index.html".into(), page.into_bytes()));
     }
