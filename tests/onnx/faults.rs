@@ -171,6 +171,20 @@ fn results_have_the_shapes_of_the_file() {
     }
 }
 
+/// The least of all whole numbers has no counterpart above 0.
+#[test]
+fn numbers_without_end_are_refused() {
+    let pads = |pads: &[i64]| import(None, Some(17), &[node("Pad x pads -> y", &[]), constant("pads", pads)]);
+    for wild in [i64::MIN, i64::MAX] {
+        assert!(refused(pads(&[0, 0, 0, wild, 0, 0, 0, 0])).starts_with("y (Pad): its pads are ["));
+    }
+    assert!(pads(&[0, 0, 1, 0, 0, 0, 0, 2]).is_ok());
+    for text in ["Gather x least -> y", "Slice x least least -> y", "Squeeze x least -> y", "Unsqueeze x least -> y"] {
+        let least = constant("least", &[i64::MIN]);
+        assert!(refused(import(None, Some(17), &[node(text, &[]), least])).starts_with("y ("), "{text}");
+    }
+}
+
 /// Constants by which the graphs of sizes are made.
 fn constants() -> Vec<u8> {
     let numbers: [(&str, &[i64]); 6] =

@@ -88,7 +88,7 @@ impl<'n> Map<'n> {
         if sides[0] != (0, 0) {
             return Err("it adds images to the batch".into());
         }
-        if sides.iter().any(|&(a, b)| a.abs().max(b.abs()) > 1 << 20) {
+        if sides.iter().any(|&(a, b)| a.unsigned_abs().max(b.unsigned_abs()) > 1 << 20) {
             return Err(format!("its pads are {given:?}").into());
         }
         if mode != "constant" || sides.iter().any(|&(a, b)| a < 0 || b < 0) {
@@ -178,7 +178,10 @@ impl<'n> Map<'n> {
             return Err("it takes some images of a batch".into());
         }
         self.movable(x, axis)?;
-        if which.is_empty() || which.iter().any(|&at| at >= x.shape[axis]) {
+        if which.is_empty() {
+            return Err("it makes an empty value".into());
+        }
+        if which.iter().any(|&at| at >= x.shape[axis]) {
             return Err("it takes elements that are not there".into());
         }
         if which.len() == x.shape[axis] && which.is_sorted() {
