@@ -159,6 +159,7 @@ fn what_no_page_can_have_is_said() {
     bad(&["--target", "wasm32", "--fat"], "--fat does not go with --target wasm32");
     bad(&["--target", "wasm32", "--embed"], "the weights are inside the module anyway");
     bad(&["--target", "wasm32", "--train"], "pages only classify");
+    bad(&["--target", "wasm32", "--threads", "2"], "a page runs on one thread");
     bad(&["--target", "wasm32", "--emit", "asm"], "neither Cranelift's IR nor machine code");
     bad(&["--relaxed"], "add `--target wasm32`");
     bad(&["--target", "wasm64"], "pages for wasm32");

@@ -79,7 +79,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let model = global.model_on(&args.file, args.data.as_deref())?;
     let start = Instant::now();
-    let triple = triple(args)?;
+    let triple = triple(args, &global)?;
     args.renames.need(args.weights.as_deref())?;
     let weights = weights(args, &model, &global)?;
     let weights = weights.map(|weights| global.with_numbers(&model, weights)).transpose()?;
@@ -152,7 +152,7 @@ fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<We
 }
 
 /// Returns the system that the library is for.
-fn triple(args: &Args) -> Done<&str> {
+fn triple<'a>(args: &'a Args, global: &GlobalOptions) -> Done<&'a str> {
     let triple = args.target.as_deref().unwrap_or(host_triple());
     if TRIPLES.contains(&triple) {
         return match args.relaxed {
@@ -161,7 +161,7 @@ fn triple(args: &Args) -> Done<&str> {
         };
     }
     if triple == web::TARGET {
-        return web::check(args).map(|()| triple);
+        return web::check(args, global).map(|()| triple);
     }
     let help = format!("libraries can be built for {}, and pages for {}", TRIPLES.join(", "), web::TARGET);
     Err(usage(format!("no library can be built for {triple}"), help))

@@ -128,6 +128,11 @@ impl GlobalOptions {
         GlobalOptions { precisions, ..self.clone() }
     }
 
+    /// Returns the number of threads that was asked for; `None` where the machine decides.
+    pub fn threads_asked(&self) -> Option<u16> {
+        self.threads
+    }
+
     /// Returns these options with more parameters of the network set, and other threads.
     pub fn with(&self, set: &[(String, String)], threads: u16) -> GlobalOptions {
         let set = [&self.set[..], set].concat();

@@ -2,6 +2,7 @@
 
 use super::Args;
 use crate::cli::model_file;
+use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
 use crate::cli::run::maps::of_classes;
 use ninc::library::files::{BuildRequest, Library};
@@ -13,8 +14,10 @@ use ninc_runtime::train::Scores;
 pub use ninc::library::web::TARGET;
 
 /// Refuses options that a page has no use for.
-pub fn check(args: &Args) -> Done {
+pub fn check(args: &Args, global: &GlobalOptions) -> Done {
+    let threads = global.threads_asked().is_some_and(|threads| threads > 1);
     let given = [
+        (threads, "--threads", "a page runs on one thread, which needs no headers from the server: leave it out"),
         (args.cpu.is_some(), "--cpu", "a page runs on any processor: leave it out"),
         (args.fat, "--fat", "a page runs on any processor: leave it out"),
         (args.train, "--train", "pages only classify; build the training step for another target"),
