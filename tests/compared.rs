@@ -181,3 +181,28 @@ fn files_of_values_that_do_not_fit_are_refused() {
     fs::write(place.path("odd.npz"), zip_bytes(&[("a.txt", vec![1])])).expect("written");
     place.bad(1, &["compare", "net.nin", "odd.npz"], "a.txt in odd.npz is not an array");
 }
+
+/// The last layer of a block and the block are one value, which an `.npz` may call either.
+#[test]
+fn layers_of_blocks_are_compared() {
+    let (place, _) = place();
+    let text = "block unit(x) { return x |> conv(channels = 2, kernel = 1) |> relu }
+        network blocks { input image: [2, 2, 2]  image |> unit as one |> flatten |> flatten |> linear(features = 3)
+            |> softmax as odds }";
+    fs::write(place.path("blocks.nin"), text).expect("written");
+    let agree = place.good(&["compare", "blocks.nin", "--device", "cpu", "--device", "interp", "--grad"]);
+    assert!(agree.contains("one.relu1") && agree.contains("grad/one.conv1.weight"), "{agree}");
+    let tensors = [
+        ("one.conv1.weight", &[2, 2, 1, 1][..]),
+        ("one.conv1.bias", &[2]),
+        ("linear1.weight", &[3, 8]),
+        ("linear1.bias", &[3]),
+    ];
+    let tensors = tensors.iter().map(|(name, dims)| (name.to_string(), Tensor::zeros(dims)));
+    let weights = Weights { tensors: tensors.collect(), ..Weights::default() };
+    weights.write(&place.path("blocks.safetensors"), &System).expect("written");
+    let zeros = |name: &str| (name.to_string(), Tensor::zeros(&[1, 2, 2, 2]));
+    write(&place, "v.npz", &["image", "one", "one.relu1"].map(zeros).to_vec());
+    let agree = place.good(&["compare", "blocks.nin", "v.npz"]);
+    assert!(agree.contains("one.relu1") && agree.contains("\none "), "{agree}");
+}

@@ -7,7 +7,8 @@ use crate::cli::foreign;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{Done, usage};
 use crate::cli::programs::{find_weights, initialise, use_weights};
-use ninc::model::Model;
+use ninc::graph::NodeId;
+use ninc::model::{Layer, Model};
 use ninc::prepare;
 use ninc_runtime::plan::Role;
 use ninc_runtime::train::step_inputs;
@@ -69,18 +70,32 @@ impl Network {
         self.model.layers.iter().map(|layer| layer.name.clone())
     }
 
-    /// The number of elements of a layer's value for each image.
-    pub fn elements(&self, name: &str) -> Option<usize> {
-        let layer = self.model.layers.iter().find(|layer| layer.name == name)?;
-        Some(self.model.graph.ty(layer.value).elements())
+    /// Names of its layers, and of its blocks, each of which is the value of its last layer.
+    pub fn layers_and_blocks(&self) -> impl Iterator<Item = String> {
+        let block = |layer: &Layer| self.model.graph.node(layer.value).name.clone().filter(|name| *name != layer.name);
+        self.model.layers.iter().flat_map(move |layer| [Some(layer.name.clone()), block(layer)]).flatten()
     }
 
-    /// Computes values; `dumps` are kept for it.
-    pub fn values(&self, images: &Images, dumps: &[String], names: &[String]) -> Done<Vec<Tensor>> {
+    /// The value of a layer, or of a block.
+    fn value(&self, name: &str) -> Option<NodeId> {
+        let layer = self.model.layers.iter().find(|layer| layer.name == name).map(|layer| layer.value);
+        layer.or_else(|| self.model.graph.named(name))
+    }
+
+    /// The number of elements of a layer's value for each image.
+    pub fn elements(&self, name: &str) -> Option<usize> {
+        self.value(name).map(|value| self.model.graph.ty(value).elements())
+    }
+
+    /// Computes values; `kept` are kept for it.
+    pub fn values(&self, images: &Images, kept: &[String], names: &[String]) -> Done<Vec<Tensor>> {
         let formats = self.given.as_ref().and_then(|(_, weights)| weights.formats.as_ref());
-        let own = self.options.with_formats(&self.model, formats);
+        let mut own = self.options.with_formats(&self.model, formats);
+        // Layers at the end of a block have its name in the graph, not their own.
+        let values = kept.iter().filter_map(|name| Some((name.clone(), self.value(name)?)));
+        own.graph.outputs.extend(values);
         let feed = images.values.feed();
-        let mut program = self.options.inference_of(&own, images.preparation.as_ref(), feed.dtype(), dumps)?;
+        let mut program = self.options.inference_of(&own, images.preparation.as_ref(), feed.dtype(), &[])?;
         match &self.given {
             Some((path, weights)) => {
                 use_weights(&mut program, &self.options.with_numbers(&self.model, weights.clone())?, path)?;

@@ -49,11 +49,11 @@ pub fn read(args: &Args, global: &GlobalOptions) -> Done<[Side; 2]> {
 }
 
 impl Side {
-    /// Its values of these names; a network keeps `dumps` for that, which else may be fused.
-    pub fn values(&self, images: &Images, dumps: &[String], names: &[String]) -> Done<Vec<Tensor>> {
+    /// Its values of these names; a network keeps `kept` for that, which else may be fused.
+    pub fn values(&self, images: &Images, kept: &[String], names: &[String]) -> Done<Vec<Tensor>> {
         match self {
             _ if names.is_empty() => Ok(vec![]),
-            Side::Network(network) => network.values(images, dumps, names),
+            Side::Network(network) => network.values(images, kept, names),
             Side::Reference(reference) => Ok(names.iter().filter_map(|name| reference.get(name).cloned()).collect()),
         }
     }
@@ -114,7 +114,8 @@ impl Plan {
     fn with_reference(network: &Network, reference: &Reference, [net, file]: [&str; 2], grad: bool) -> Done<Plan> {
         let there = |name: &String| reference.get(name).is_some();
         let results: Vec<String> = network.results().into_iter().filter(there).collect();
-        let layers: Vec<String> = network.layers().filter(|name| there(name) && !results.contains(name)).collect();
+        let layers: Vec<String> =
+            network.layers_and_blocks().filter(|name| there(name) && !results.contains(name)).collect();
         if layers.is_empty() && results.is_empty() && !grad {
             let known = network.layers().collect::<Vec<_>>();
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
