@@ -3,11 +3,11 @@
 # multiply-adds, onnxruntime-web and TensorFlow.js (both WebAssembly), side by side; and the same code compiled for this
 # processor. Milliseconds, the median and the best of many runs.
 #
-#     tests/bench/web/run.sh [FOLDER]      everything stays in FOLDER (build/web unless given); NINC is the program
+#     tests/bench/web/run.sh [FOLDER]      everything stays in FOLDER (target/web unless given); NINC is the program
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 ninc=${NINC:-target/release/ninc}
-out=${1:-build/web}
+out=${1:-target/web}
 mkdir -p "$out"
 cp tests/bench/web/{package.json,*.html,*.mjs} "$out"
 model=(models/cifar10.nin --weights models/cifar10.safetensors)
