@@ -3,7 +3,7 @@
 use super::output::{self, Done, Failure, usage};
 use ninc::front;
 use ninc::front::diag::{Diagnostic, Severity};
-use ninc::front::source_name;
+use ninc::front::{examples, source_name};
 use ninc::io::Imported;
 use ninc::io::caffe;
 use ninc::io::error::{ImportError, Refusal};
@@ -11,6 +11,7 @@ use ninc::io::onnx;
 use ninc::quantize::imported;
 use ninc_runtime::data::{self, files};
 use ninc_runtime::formats::Formats;
+use ninc_runtime::spec::Source;
 use ninc_runtime::store;
 use ninc_runtime::{Error, Tensor};
 use std::collections::BTreeMap;
@@ -157,13 +158,16 @@ fn source(imported: &Imported, options: &ForeignOptions, resize: Option<&str>, d
             None => Ok(source.clone()),
         };
     }
-    if let Some(known) = data.and_then(data::recognise) {
+    let known = data.map(data::recognise).unwrap_or_default();
+    // A folder may hold several sets: the one with images of the network's size, else any, for the message.
+    let fits = |source: &&Source| examples(source).is_none_or(|(dims, _)| imported.input == dims);
+    if let Some(known) = known.iter().find(fits).or(known.first()) {
         return match &options.resize {
             Some(how) => Err(usage(
-                format!("--resize {how}: the data are {}, not a folder of pictures", source_name(&known)),
+                format!("--resize {how}: the data are {}, not a folder of pictures", source_name(known)),
                 "leave it out: images must have the size of the network's input",
             )),
-            None => Ok(source_name(&known).into()),
+            None => Ok(source_name(known).into()),
         };
     }
     // Pictures are asked for by `--resize`; else numbers that can be none are read as arrays.

@@ -92,6 +92,9 @@ fn sets_of_grey_pictures_and_arrays() {
     }
     networks(&place, "mnist", [1, 28, 28], 10);
     same(&place, &["--data", "idx"], &[]);
+    // Another set beside it has images of another size.
+    fs::write(place.path("idx/test_32x32.mat"), "").expect("written");
+    same(&place, &["--data", "idx"], &[]);
     networks(&place, "fashion_mnist", [1, 28, 28], 10);
     same(&place, &["--data", "fashion-mnist"], &[]);
     same(&place, &["--data", "idx"], &["--source", "fashion_mnist"]);

@@ -302,9 +302,9 @@ pub fn class_names(source: &Source) -> Vec<String> {
     }
 }
 
-/// Recognises a known data set by the names of its files; `None` where a file or folder is something else, such as a
-/// folder of pictures.
-pub fn recognise(path: &Path) -> Option<Source> {
+/// Recognises known data sets by the names of their files, of which a folder may hold several; none where a file or
+/// folder is something else, such as a folder of pictures.
+pub fn recognise(path: &Path) -> Vec<Source> {
     let npz = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let known = [
         (npz && path.is_file(), Source::Npz),
@@ -314,7 +314,7 @@ pub fn recognise(path: &Path) -> Option<Source> {
         (idx::MNIST.is_at(path), Source::Mnist),
         (idx::FASHION.is_at(path), Source::FashionMnist),
     ];
-    known.into_iter().find_map(|(there, source)| there.then_some(source))
+    known.into_iter().filter_map(|(there, source)| there.then_some(source)).collect()
 }
 
 /// Seed of the splits of sources that come in one piece. Fixed, because a split that moved with the training's seed
