@@ -89,8 +89,15 @@ impl<'n> Map<'n> {
                     Some(Value::Const(_)) => return None,
                     _ => pad.ints("pads")?.to_vec(),
                 };
-                // [N, 1, C, …]
-                before = usize::try_from(*pads.get(2)?).ok()?;
+                // [N, 1, C, …]: by channels alone, as many as windows reach over.
+                let ends = [2, pads.len() / 2 + 2];
+                let sides = ends.map(|i| pads.get(i).and_then(|&side| usize::try_from(side).ok()));
+                let [Some(begin), Some(end)] = sides else { return None };
+                let mut others = pads.iter().enumerate().filter(|(i, _)| !ends.contains(i));
+                if others.any(|(_, &side)| side != 0) || size.is_some_and(|size| begin + end + 1 != size) {
+                    return None;
+                }
+                before = begin;
                 name = pad.inputs.first()?;
             } else if let Some(reshape) = self.maker(name, "Reshape").or_else(|| self.maker(name, "Unsqueeze")) {
                 name = reshape.inputs.first()?;
