@@ -4,6 +4,7 @@ pub mod cranelift;
 pub mod driver;
 mod error;
 pub mod opencl;
+mod pointers;
 pub mod wasm;
 pub mod x86;
 

@@ -5,15 +5,13 @@
 //! not is computed in front of it.
 
 use super::emit::MicroKernelOptions;
+use crate::back::pointers::{Key, keys, without};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, Function, InstBuilder, Type, Value, types};
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
-
-/// A pointer parameter plus terms, without the constant.
-type Key = (Param, Vec<(Var, i64)>);
 
 /// A value: scalars for 1 or 2 lanes, vectors of 128 bits for more. A scalar mask is an i8 (1 or 0), a vector mask all
 /// ones or zero in each lane.
@@ -240,22 +238,4 @@ impl Gen<'_, '_> {
             (self.b.ins().iadd_imm_s(pointer, offset), 0)
         }
     }
-}
-
-fn without(key: &Key, var: Var) -> Key {
-    (key.0, key.1.iter().filter(|t| t.0 != var).copied().collect())
-}
-
-/// Collects the different pointers that a loop's body needs, as far as they are known at its start: terms of loops
-/// inside are left out (their variables have larger numbers). In order of first use.
-fn keys(body: &[Inst], var: Var) -> Vec<Key> {
-    let mut found = Vec::new();
-    for address in instructions(body).filter_map(Inst::address) {
-        let terms = address.index.terms.iter().filter(|t| t.0 <= var).copied().collect();
-        let key = (address.base, terms);
-        if !found.contains(&key) {
-            found.push(key);
-        }
-    }
-    found
 }

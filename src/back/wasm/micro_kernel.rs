@@ -7,12 +7,10 @@
 use super::locals::Locals;
 use super::{Features, lanes};
 use crate::back::EmitError;
+use crate::back::pointers::{Key, keys, without};
 use crate::kernel::ir::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType};
-
-/// A pointer parameter plus terms, without the constant.
-type Key = (Param, Vec<(Var, i64)>);
 
 pub(super) struct Gen<'a> {
     /// The code so far.
@@ -324,24 +322,6 @@ pub(super) struct Place {
     pub pointer: u32,
     /// Bytes between the pointer and it.
     pub offset: i64,
-}
-
-fn without(key: &Key, var: Var) -> Key {
-    (key.0, key.1.iter().filter(|t| t.0 != var).copied().collect())
-}
-
-/// Collects the different pointers that a loop's body needs, as far as they are known at its start: terms of loops
-/// inside are left out (their variables have larger numbers). In order of first use.
-fn keys(body: &[Inst], var: Var) -> Vec<Key> {
-    let mut found = Vec::new();
-    for address in instructions(body).filter_map(Inst::address) {
-        let terms = address.index.terms.iter().filter(|t| t.0 <= var).copied().collect();
-        let key = (address.base, terms);
-        if !found.contains(&key) {
-            found.push(key);
-        }
-    }
-    found
 }
 
 /// Adds all values that an instruction reads, those inside of it included.
