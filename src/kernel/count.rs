@@ -8,27 +8,33 @@ pub use super::ir::Work;
 
 /// The work of a whole launch of a kernel for `batch` images.
 pub fn kernel(module: &Module, kernel: &Kernel, batch: usize) -> Work {
-    count(module, kernel, batch, None)
+    counter(module, kernel, batch).stmts(&kernel.body)
 }
 
-/// The micro-kernel that does most multiply-adds in a launch of the kernel, or moves most bytes if none has any.
-pub fn main_micro_kernel(module: &Module, kernel: &Kernel, batch: usize) -> Option<MicroKernelId> {
+/// The work of a launch by the micro-kernels that do it, in the order of their first calls.
+pub fn by_micro_kernel(module: &Module, kernel: &Kernel, batch: usize) -> Vec<(MicroKernelId, Work)> {
     let mut calls: Vec<MicroKernelId> = Vec::new();
     for call in kernel.calls() {
         if !calls.contains(&call) {
             calls.push(call);
         }
     }
-    calls.into_iter().max_by_key(|&micro_kernel| {
-        let work = count(module, kernel, batch, Some(micro_kernel));
-        (work.multiply_adds, work.bytes)
-    })
+    let mut counter = counter(module, kernel, batch);
+    let one = |id| {
+        counter.only = Some(id);
+        (id, counter.stmts(&kernel.body))
+    };
+    calls.into_iter().map(one).collect()
 }
 
-fn count(module: &Module, kernel: &Kernel, batch: usize, only: Option<MicroKernelId>) -> Work {
+/// The micro-kernel that does most multiply-adds of these, or moves most bytes if none has any.
+pub fn main_micro_kernel(works: &[(MicroKernelId, Work)]) -> Option<MicroKernelId> {
+    works.iter().max_by_key(|(_, work)| (work.multiply_adds, work.bytes)).map(|(id, _)| *id)
+}
+
+fn counter<'a>(module: &'a Module, kernel: &Kernel, batch: usize) -> Counter<'a> {
     let vars = kernel.start([batch as i64, 0, batch as i64]);
-    let mut counter = Counter { module, only, vars, micro_kernels: HashMap::new() };
-    counter.stmts(&kernel.body)
+    Counter { module, only: None, vars, micro_kernels: HashMap::new() }
 }
 
 struct Counter<'a> {
@@ -176,6 +182,6 @@ mod tests {
         assert_eq!(work.bytes, 2 * 16 * (1 + 2 + 3 + 3));
         assert_eq!(work.flops(), 2 * work.multiply_adds);
         assert_eq!(kernel(&module, &k, 0), Work::default());
-        assert_eq!(main_micro_kernel(&module, &k, 2), Some(micro_kernel));
+        assert_eq!(main_micro_kernel(&by_micro_kernel(&module, &k, 2)), Some(micro_kernel));
     }
 }

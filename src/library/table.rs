@@ -1,11 +1,12 @@
 //! What a build did, a row per launch.
 
-use crate::kernel::count;
+use crate::kernel::count::{self, Work};
 use crate::kernel::ir::{Access, EntityRef, KernelId, Module};
 use crate::lower::target::Target;
 use crate::lower::{Origins, cost};
 use ninc_runtime::plan::{Launch, Plan};
 use serde::Serialize;
+use std::ops::Add;
 
 /// Images of the batch that rows are counted for: at least as many as kernels share an iteration between.
 const IMAGES: usize = 8;
@@ -36,8 +37,9 @@ pub fn rows(plan: &Plan, module: &Module, target: &Target, origins: &Origins) ->
 fn row(plan: &Plan, module: &Module, target: &Target, origins: &Origins, launch: &Launch) -> Row {
     let kernel = &module.kernels[KernelId::new(launch.kernel)];
     let images = plan.group_of(IMAGES);
-    let work = count::kernel(module, kernel, images) / images as u64;
-    let most = count::main_micro_kernel(module, kernel, images);
+    let works = count::by_micro_kernel(module, kernel, images);
+    let whole = works.iter().map(|(_, work)| *work).fold(Work::default(), Add::add);
+    let (work, most) = (whole / images as u64, count::main_micro_kernel(&works));
     let written = kernel.buffers.values().zip(&launch.buffers).rev().find(|(b, _)| b.access != Access::Read);
     let mut buffers = launch.buffers.clone();
     buffers.sort_unstable();

@@ -302,8 +302,8 @@ pub fn class_names(source: &Source) -> Vec<String> {
     }
 }
 
-/// Recognises known data sets by the names of their files, of which a folder may hold several; none where a file or
-/// folder is something else, such as a folder of pictures.
+/// Recognises known data sets by the names of their files. A folder may hold several sets; the list is empty for
+/// anything else, such as a folder of pictures.
 pub fn recognise(path: &Path) -> Vec<Source> {
     let npz = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let known = [

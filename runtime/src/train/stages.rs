@@ -1,11 +1,11 @@
-//! A training step that does less from the epoch on at which parameters freeze: a program for each such time, of which
-//! the step's own number of epochs picks one, so that steps that are made again, or go on elsewhere, take the same.
+//! A training step that does less once parameters are frozen: a program for each time at which some freeze. The epochs
+//! that a step is fed pick its program, so that a step that is made again, or after a resume, takes the same.
 
 use crate::plan::{Hyper, Port, Role};
 use crate::{Engine, Feed, Result, Tensor};
 use std::time::Duration;
 
-/// Compiles the step for the time when that many epochs are done; `None` where there is no shorter one.
+/// Compiles the step that runs from this epoch on; `None` where it would not be shorter.
 pub type Compile = Box<dyn Fn(f64) -> Result<Option<Box<dyn Engine + Send>>> + Send>;
 
 /// The whole step, and shorter ones in its place.
@@ -88,9 +88,10 @@ fn step(later: &mut [Later], stage: Option<usize>) -> Option<&mut Box<dyn Engine
 
 /// Brings all parameters and states that both have from one to the other.
 fn copy(from: &dyn Engine, to: &mut dyn Engine) -> Result<()> {
-    let names: Vec<String> = from.params().iter().map(|port| port.name.clone()).collect();
-    for name in names.iter().filter(|name| has(to, name)).cloned().collect::<Vec<_>>() {
-        to.write(&name, &from.read(&name)?)?;
+    for Port { name, .. } in from.params() {
+        if has(to, name) {
+            to.write(name, &from.read(name)?)?;
+        }
     }
     Ok(())
 }
@@ -130,7 +131,7 @@ impl Engine for Stages {
     fn run(&mut self, batch: usize, inputs: &[(&str, Feed)], outputs: &[&str]) -> Result<Vec<Tensor>> {
         self.turn(self.stage(inputs))?;
         let engine = self.engine_mut();
-        // What only frozen parameters need is no input any more.
+        // A shorter step lacks the inputs that only frozen parameters needed.
         let taken: Vec<String> = engine.inputs().iter().map(|port| port.name.clone()).collect();
         let fed: Vec<(&str, Feed)> =
             inputs.iter().filter(|(name, _)| taken.iter().any(|taken| taken == name)).copied().collect();

@@ -129,7 +129,7 @@ impl View {
     pub fn undone(&self, map: &[f32], columns: usize, [height, width]: [usize; 2]) -> Vec<f32> {
         let mut map = map.to_vec();
         if self.mirrored {
-            map.chunks_exact_mut(columns.max(1)).for_each(<[f32]>::reverse);
+            mirror(columns.max(1), &mut map);
         }
         if self.by == 0 {
             return map;

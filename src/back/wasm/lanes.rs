@@ -281,7 +281,7 @@ fn shift(out: &mut InstructionSink, op: &Op, amount: Amount, operands: &[u32]) {
     }
 }
 
-/// Shifts lanes by different numbers of bits, one by one: there is no instruction for all.
+/// Shifts each lane by its own number of bits, one lane after another: WebAssembly shifts all lanes by one number.
 fn shift_lanes(out: &mut InstructionSink, op: Binary, [l, r]: [u32; 2]) {
     out.local_get(l);
     for lane in 0..4 {

@@ -11,7 +11,7 @@ fn at_offset(offset: u64) -> MemArg {
 }
 
 impl Place {
-    /// The place so many bytes behind this one.
+    /// The place `bytes` bytes behind this one.
     fn plus(self, bytes: usize) -> Place {
         Place { offset: self.offset + bytes as i64, ..self }
     }

@@ -147,7 +147,7 @@ impl Gen<'_> {
                     vec![]
                 }
                 Inst::StoreTile { .. } => unreachable!("`function` lets no tiles pass"),
-                // There is no instruction for it.
+                // WebAssembly cannot prefetch.
                 Inst::Prefetch { .. } => vec![],
                 Inst::Loop { var, count, init, params, body, next, results } => {
                     self.repeat(*var, count, [init, params, next, results], body, &deaths)

@@ -116,7 +116,7 @@ impl Builder {
         self.functions.len() as u32 - 1
     }
 
-    /// The module's bytes, with a memory of so many that it exports as `memory`.
+    /// The module's bytes; its memory, of `memory` bytes, is exported as `memory`.
     pub fn finish(self, memory: u64) -> Result<Vec<u8>, EmitError> {
         // Engines take 4 GiB, but pointers and differences of pointers are numbers of 32 bits in many a program.
         if memory > 1 << 31 {

@@ -115,7 +115,7 @@ pub fn rows(program: &Program, batch: usize, rounds: usize, peak: Option<f64>) -
 /// Returns the name of the micro-kernel that does most of a kernel's work.
 fn main_micro_kernel(module: &Module, kernel: &str, batch: usize) -> Option<String> {
     let kernel = module.kernels.values().find(|k| k.name == kernel)?;
-    let micro_kernel = count::main_micro_kernel(module, kernel, batch)?;
+    let micro_kernel = count::main_micro_kernel(&count::by_micro_kernel(module, kernel, batch))?;
     Some(module.micro_kernels[micro_kernel].name.clone())
 }
 

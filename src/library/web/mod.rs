@@ -13,7 +13,7 @@ use crate::lower::target::Target;
 use crate::model::Model;
 use crate::pipeline::{self, Kernels, Options};
 use ninc_runtime::data::prepare::Form;
-use ninc_runtime::plan::Port;
+use ninc_runtime::plan::{Plan, Port};
 use ninc_runtime::spec::{Grey, Resize};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Result, Tensor, store};
@@ -66,7 +66,9 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
     let mut program = Program::new(Features { relaxed: page.relaxed });
     let of_weights = |name: &str| weights.tensors.get(name).cloned();
     let places = program.add("run", &kernels, of_weights)?;
-    let mut description = description(model, request, page, &kernels, &places);
+    let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
+    let mut description = description(model, request, page, kernels.plan.for_batch(1), &places);
+    description["layers"] = layers(model, &rows);
     if let Some(dims) = picture(request) {
         let (preparation, places) = preparation(weights, dims, request.reading.1, &options, &target, &mut program)?;
         description["pictures"] = pictures(request, dims, &preparation, &places);
@@ -75,7 +77,6 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
     let module = program.finish()?;
     let code_bytes = module.len() - parameter_bytes;
     description["bytes"] = json!({ "module": module.len(), "parameters": parameter_bytes });
-    let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
     let files = files(model, request, description, module);
     Ok(Library { files, rows, code_bytes, kernels })
 }
@@ -112,14 +113,7 @@ fn preparation(
 }
 
 /// What the script must know of the network.
-fn description(
-    model: &Model,
-    request: &BuildRequest,
-    page: &Page,
-    kernels: &Kernels,
-    places: &program::Places,
-) -> Value {
-    let plan = kernels.plan.for_batch(1);
+fn description(model: &Model, request: &BuildRequest, page: &Page, plan: &Plan, places: &program::Places) -> Value {
     let output = |name: Option<&str>| {
         let found = plan.outputs.iter().zip(&places.outputs);
         found.into_iter().find(|(port, _)| name.is_none_or(|name| port.name == name)).map(|(p, &at)| value(p, at))
@@ -134,7 +128,6 @@ fn description(
         "scores": page.scores,
         "maps": page.maps.and_then(|name| output(Some(name))),
         "pictures": null,
-        "layers": layers(model, kernels),
     })
 }
 
@@ -165,9 +158,7 @@ fn pictures(
 }
 
 /// A row for each launch: the value that it computes, its shape, how, and the network's own multiply-adds.
-fn layers(model: &Model, kernels: &Kernels) -> Vec<Value> {
-    let plan = kernels.plan.for_batch(1);
-    let rows = table::rows(plan, &kernels.module, &kernels.target, &kernels.report.origins);
+fn layers(model: &Model, rows: &[table::Row]) -> Value {
     let graph = &model.graph;
     let shape = |name: &str| graph.named(name).map(|id| graph.ty(id).dims.clone());
     let row = |row: &table::Row| {

@@ -99,8 +99,12 @@ fn lower(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[Link], pooling: Op
     let pairs = Elems::new(cx, [x, y], chain, (pooling.is_some(), &Form::Direct)).of(cx, chain, 0)[1] == Elem::I32;
     let tiles = if pooling.is_none() { tiles::unit_of(cx, x, chain) } else { None };
     let parts = pooling.is_none() && tiles != Some(Unit::Bf16);
-    let iterations = first.geometry.out[0].div_ceil(Cut::new(cx, chain, false, &Form::Direct).rows);
-    let after = if parts { Rest::new(cx, first, rest, iterations) } else { Rest::default() };
+    let after = if parts {
+        let iterations = first.geometry.out[0].div_ceil(Cut::new(cx, chain, false, &Form::Direct).rows);
+        Rest::new(cx, first, rest, iterations)
+    } else {
+        Rest::default()
+    };
     let chained = after.cut.is_none() && !rest.is_empty() || pooling.is_some();
     let around = Around { tiles, rest: after, chained, pooled: pooling.is_some(), widest, pairs };
     let form = choose(cx, &first.geometry, around);
