@@ -4,11 +4,14 @@
 mod builds;
 mod elf;
 mod learning;
+mod linked;
 pub mod loaded;
+mod neon;
 mod networks;
 mod opencl;
 mod pictures;
 mod programs;
+mod systems;
 mod threads;
 mod tiles;
 mod weights;

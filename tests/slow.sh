@@ -3,10 +3,10 @@
 # times the usual number, all models to ONNX and back, in other engines and through PyTorch, quantised networks in ONNX
 # Runtime, a hundred thousand random micro-kernels, OpenCL kernels of a whole network under oclgrind, a hundred thousand
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
-# headless Chromium.
+# headless Chromium, libraries for all systems that `ninc build --target` takes.
 #
 #     tests/slow.sh            all parts
-#     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages
+#     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch and onnxscript (onnx, int8); NINC_DATA a
@@ -42,7 +42,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -54,8 +54,11 @@ for part in "$@"; do
         damaged) NINC_FUZZ=100000 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test fuzz ;;
         rust-image) cargo test --locked --test all -- --ignored --nocapture the_rust_example ;;
         pages) cargo build --locked --release && tests/web/pages.sh ;;
+        # Emulators and linkers: apt-get install lld llvm qemu-user wine wine64 musl-tools gcc-mingw-w64-x86-64
+        # gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
+        systems) cargo test --locked --test all -- --include-ignored --nocapture library::linked:: library::systems:: ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems" >&2
             exit 2
             ;;
     esac

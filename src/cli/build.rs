@@ -10,7 +10,8 @@ use super::programs::{has_parameters, parameters, show_dumps};
 use super::weights::Renames;
 use ninc::library::files::{self, BuildRequest, Library};
 use ninc::library::header::identifier;
-use ninc::library::levels::{Level, TRIPLES, host_triple};
+use ninc::library::levels::Level;
+use ninc::library::systems::{self, SYSTEMS};
 use ninc::library::table::Row;
 use ninc::lower::target::Algorithm;
 use ninc::model::Model;
@@ -128,7 +129,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if !global.emit.is_empty() && args.output.is_none() {
         return Ok(());
     }
-    summary(&model, &library, seconds)?;
+    summary(&model, triple, &library, seconds)?;
     launches(&library.rows)
 }
 
@@ -153,8 +154,9 @@ fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<We
 
 /// Returns the system that the library is for.
 fn triple<'a>(args: &'a Args, global: &GlobalOptions) -> Done<&'a str> {
-    let triple = args.target.as_deref().unwrap_or(host_triple());
-    if TRIPLES.contains(&triple) {
+    let here = systems::System::host().map_or("this machine", |system| system.triple);
+    let triple = args.target.as_deref().unwrap_or(here);
+    if systems::System::named(triple).is_some() {
         return match args.relaxed {
             true => Err(usage("--relaxed is about WebAssembly", format!("add `--target {}`", web::TARGET))),
             false => Ok(triple),
@@ -163,18 +165,22 @@ fn triple<'a>(args: &'a Args, global: &GlobalOptions) -> Done<&'a str> {
     if triple == web::TARGET {
         return web::check(args, global).map(|()| triple);
     }
-    let help = format!("libraries can be built for {}, and pages for {}", TRIPLES.join(", "), web::TARGET);
+    let known = SYSTEMS.map(|system| system.triple).join(", ");
+    let help = format!("libraries can be built for {known}, and pages for {}", web::TARGET);
     Err(usage(format!("no library can be built for {triple}"), help))
 }
 
 /// Returns the levels of processors, from the least to the most demanding.
 fn levels(args: &Args, triple: &str, model: &Model, options: &Options) -> Vec<Level> {
-    let x86 = triple.starts_with("x86_64");
+    let x86 = systems::System::named(triple).filter(|system| system.x86());
     let algorithm = options.target.as_ref().map_or(Algorithm::Auto, |target| target.algorithm);
     match (args.cpu, args.fat) {
         (Some(level), _) => vec![level],
-        (None, true) if x86 => Level::fat(model.formats.is_some(), options.precision, algorithm),
-        (None, _) => vec![if x86 { Level::V3 } else { Level::BASELINE }],
+        (None, fat) => match x86 {
+            Some(system) if fat => Level::fat(*system, model.formats.is_some(), options.precision, algorithm),
+            Some(_) => vec![Level::V3],
+            None => vec![Level::BASELINE],
+        },
     }
 }
 
@@ -297,10 +303,13 @@ fn json(model: &Model, library: &Library, seconds: f64) -> Done {
 }
 
 /// Prints the totals of a network.
-fn summary(model: &Model, library: &Library, seconds: f64) -> Done {
+fn summary(model: &Model, triple: &str, library: &Library, seconds: f64) -> Done {
     let report = &library.kernels.report;
     let arena = library.kernels.plan.arena_bytes(1);
     let row = |name: &str, value: String| vec![name.to_string(), value];
+    // What is not for this machine says how far such libraries were tried.
+    let system = systems::System::named(triple).filter(|system| !system.is_native());
+    let system = system.map(|system| row("system", format!("{triple} (tests of ninc: {})", system.tested.words())));
     let rows = [
         row("network", model.name.clone()),
         row("layers", model.layers.len().to_string()),
@@ -311,6 +320,7 @@ fn summary(model: &Model, library: &Library, seconds: f64) -> Done {
         row("code bytes", grouped(library.code_bytes as u64)),
         row("compile time", format!("{:.0} ms", seconds * 1e3)),
     ];
+    let rows: Vec<_> = rows.into_iter().chain(system).collect();
     output::print(&output::table(&rows))
 }
 

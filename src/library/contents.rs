@@ -3,7 +3,6 @@
 use super::error::LibraryError;
 use super::files::BuildRequest;
 use super::image::{self, Extras, Feed, Training};
-use super::levels::host_triple;
 use super::{LibraryContents, ProgramVariants, Variant};
 use crate::lower::target::Target;
 use crate::model::Model;
@@ -118,11 +117,12 @@ fn compile(
     make: impl Fn(&Options, &[Target]) -> Result<Vec<Kernels>>,
 ) -> Result<Vec<Kernels>> {
     let host = options.target.clone().unwrap_or_else(Target::host);
-    if request.triple != host_triple() && emit.contains(&Stage::Asm.into()) {
+    let system = request.system()?;
+    if !system.is_native() && emit.contains(&Stage::Asm.into()) {
         return Err(Error::new("`--emit asm` shows instructions of this machine only")
             .with_help(format!("look at the object for {} with a disassembler", request.triple)));
     }
-    let targets = request.levels.iter().map(|level| level.target(request.triple, &host)).collect::<Result<Vec<_>>>()?;
+    let targets = request.levels.iter().map(|level| level.target(system, &host)).collect::<Result<Vec<_>>>()?;
     make(&Options { emit, ..options.clone() }, &targets)
 }
 

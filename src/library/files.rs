@@ -1,8 +1,10 @@
 //! All files of a library, a function for each kind of file.
 
 use super::contents::{self, Compiled};
+use super::error::LibraryError;
 use super::header::{self, About, identifier};
 use super::levels::Level;
+use super::systems::System;
 use super::table::{self, Row};
 use super::{archive, object, opencl, shared};
 use crate::model::Model;
@@ -16,7 +18,7 @@ use serde_json::json;
 
 /// What to build.
 pub struct BuildRequest<'a> {
-    /// The system that the library is for, one of `levels::TRIPLES`.
+    /// The system that the library is for, one of `systems::SYSTEMS`; `web::TARGET` for a page.
     pub triple: &'a str,
     /// The processors, from the least to the most demanding; at least one.
     pub levels: &'a [Level],
@@ -34,6 +36,14 @@ pub struct BuildRequest<'a> {
     pub embed: bool,
     /// Adds the kernels as OpenCL C with a table of their launches.
     pub opencl: bool,
+}
+
+impl BuildRequest<'_> {
+    /// Returns the system that the library is for.
+    pub(super) fn system(&self) -> Result<System> {
+        let system = System::named(self.triple).copied();
+        Ok(system.ok_or_else(|| LibraryError::internal(format!("a library for {}", self.triple)))?)
+    }
 }
 
 /// A built library.
@@ -56,6 +66,7 @@ struct Build<'a> {
     model: &'a Model,
     request: &'a BuildRequest<'a>,
     compiled: &'a Compiled,
+    system: System,
     /// The network's name in C.
     name: String,
 }
@@ -63,8 +74,9 @@ struct Build<'a> {
 /// Compiles a network and makes all files of its library.
 pub fn build(model: &Model, request: &BuildRequest, options: &Options) -> Result<Library> {
     let mut compiled = Compiled::new(model, request, options)?;
-    let build = Build { model, request, compiled: &compiled, name: identifier(&model.name) };
-    let (object, code_bytes) = object(&build.name, request.triple, contents::library(model, request, &compiled)?)?;
+    let system = request.system()?;
+    let build = Build { model, request, compiled: &compiled, system, name: identifier(&model.name) };
+    let (object, code_bytes) = object(&build.name, system, contents::library(model, request, &compiled)?)?;
     let mut files = build.texts();
     files.extend(build.binaries(object)?);
     files.extend(build.weights());
@@ -82,6 +94,7 @@ impl Build<'_> {
     fn texts(&self) -> Vec<File> {
         header::write(&About {
             name: &self.model.name,
+            system: self.system,
             plan: &self.compiled.last().plan,
             picture: contents::picture(self.request),
             classes: self.request.classes.len(),
@@ -92,14 +105,22 @@ impl Build<'_> {
         })
     }
 
-    /// The object, an archive of it, and a shared library.
-    fn binaries(&self, object: Vec<u8>) -> Result<[File; 3]> {
-        let name = &self.name;
-        Ok([
-            (format!("lib{name}.a"), archive::write(&format!("{name}.o"), &object)?),
-            (format!("lib{name}.so"), shared::write(&format!("lib{name}.so"), &object)?),
-            (format!("{name}.o"), object),
-        ])
+    /// The object, an archive of it, and a shared library where ninc writes one; where Windows' linkers make it, the
+    /// list of what it exports.
+    fn binaries(&self, object: Vec<u8>) -> Result<Vec<File>> {
+        let [own, archive, shared] = self.system.files(&self.name);
+        let mut files = vec![(archive, archive::write(&own, &object)?)];
+        if let Some(needs) = self.system.shared_needs() {
+            let bytes = shared::write(&shared, needs, &object)?;
+            files.push((shared, bytes));
+        }
+        if self.system.windows() {
+            let exports = archive::exported(&object)?;
+            let lines: String = exports.iter().map(|name| format!("    {name}\n")).collect();
+            files.push((format!("{}.def", self.name), format!("EXPORTS\n{lines}").into_bytes()));
+        }
+        files.push((own, object));
+        Ok(files)
     }
 
     /// The weights, and those that training starts with.
@@ -145,6 +166,7 @@ impl Build<'_> {
             "network": self.model.name,
             "ninc": env!("CARGO_PKG_VERSION"),
             "target": request.triple,
+            "tested": self.system.tested.words(),
             "cpu": request.levels.iter().map(|l| l.name()).collect::<Vec<_>>(),
             "inputs": ports(&plan.inputs),
             "outputs": ports(&plan.outputs),

@@ -2,6 +2,7 @@
 //! They are templates with the network's names and sizes filled in.
 
 use super::image;
+use super::systems::System;
 use ninc_runtime::plan::{Plan, Port};
 
 /// Names of files and their templates. `@name@` in names is the network's.
@@ -40,6 +41,8 @@ pub fn identifier(name: &str) -> String {
 pub struct About<'a> {
     /// The network's name, as in its text.
     pub name: &'a str,
+    /// The system that the library is for.
+    pub system: System,
     /// Its plan, which says the inputs and outputs.
     pub plan: &'a Plan,
     /// Channels, height and width of pictures, if the network takes any.
@@ -89,7 +92,16 @@ fn fill(text: &str, about: &About) -> String {
     let text = section(&text, "external", !about.embedded);
     let text = section(&text, "bytes", about.picture.is_some());
     let text = section(&text, "pictures", about.decoded().is_some());
+    let text = section(&text, "windows", about.system.windows());
+    let link = about.system.link_shared(&name);
+    let text = section(&text, "unlinked", link.is_some());
+    let [_, archive, shared] = about.system.files(&name);
     let values = [
+        ("@archive@", archive),
+        ("@shared@", shared),
+        ("@link@", link.unwrap_or_default()),
+        ("@compile@", about.system.compile_example(&name)),
+        ("@threads@", about.system.threads().into()),
         ("@inputs@", list(&about.plan.inputs)),
         ("@outputs@", list(&about.plan.outputs)),
         ("@input_size@", size(about.plan.inputs.first())),

@@ -1,5 +1,6 @@
 //! Processors to build for: what `--cpu` names.
 
+use super::systems::{Processor, System};
 use crate::back::x86::Features;
 use crate::lower::target::{Algorithm, Isa, Target};
 use crate::types::Format;
@@ -68,15 +69,16 @@ impl Level {
     pub const NATIVE: Level = Level { base: Base::Native, more: NONE };
 
     /// Returns the levels of a library for several of them, from the least to the most demanding: beside the widths of
-    /// vectors those with units for the network's numbers.
-    pub fn fat(whole: bool, precision: Option<Format>, algorithm: Algorithm) -> Vec<Level> {
+    /// vectors those with units for the network's numbers, where the system lets programs use them.
+    pub fn fat(system: System, whole: bool, precision: Option<Format>, algorithm: Algorithm) -> Vec<Level> {
         let mut levels = vec![Level::BASELINE, Level::V3];
         levels.extend(whole.then_some(Level::V3_VNNI));
         levels.push(Level::V4);
         levels.extend(whole.then_some(Level::V4_VNNI));
         let pairs = precision == Some(Format::Bf16);
         levels.extend(pairs.then_some(Level::V4_BF16));
-        levels.extend((whole || pairs || algorithm == Algorithm::Split).then_some(Level::V4_AMX));
+        let tiles = whole || pairs || algorithm == Algorithm::Split;
+        levels.extend((tiles && system.has_tiles()).then_some(Level::V4_AMX));
         levels
     }
 
@@ -118,11 +120,16 @@ impl Level {
     }
 
     /// What recipes are written for. Nothing but `native` depends on the machine that builds.
-    pub fn target(self, triple: &str, host: &Target) -> Result<Target> {
-        let x86 = triple.starts_with("x86_64");
-        let fixed = Target { algorithm: host.algorithm, ..Target::portable(!x86) };
+    pub fn target(self, system: System, host: &Target) -> Result<Target> {
+        let (triple, x86) = (system.triple, system.x86());
+        let least = match system.processor {
+            Processor::X86_64 => Target::portable(false),
+            Processor::Aarch64 => Target::neon(),
+            Processor::Riscv64 => Target::portable(true),
+        };
+        let fixed = Target { algorithm: host.algorithm, ..least };
         let isa = match self.base {
-            Base::Native if triple == host_triple() => return Ok(host.clone()),
+            Base::Native if system.is_native() => return Ok(host.clone()),
             Base::Native => return Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))),
             Base::Baseline => return Ok(fixed),
             Base::V3 | Base::V4 if !x86 => {
@@ -133,6 +140,10 @@ impl Level {
             Base::V4 => Isa::Avx512,
         };
         let Features { bf16, vnni, tiles } = self.more;
+        if tiles && !system.has_tiles() {
+            return Err(Error::new(format!("{} needs matrix units, which only Linux lets a library use", self.name()))
+                .with_help("build for a level without `+amx`"));
+        }
         // Those with tiles are Intel's, which multiply pairs at half the rate of float32.
         let target =
             fixed.with_vectors(isa).with_cpu(|cpu| (cpu.bf16, cpu.vnni, cpu.tiles) = (bf16 && !tiles, vnni, tiles));
@@ -142,15 +153,3 @@ impl Level {
 
 /// Sizes of caches of the processors with tiles: the first two are those of all of them.
 const WITH_TILES: [usize; 3] = [48 << 10, 2 << 20, 16 << 20];
-
-/// The targets that libraries can be built for.
-pub const TRIPLES: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
-
-/// Returns this machine's target, if libraries can be built for it; otherwise the first one.
-pub fn host_triple() -> &'static str {
-    match (cfg!(target_arch = "x86_64"), cfg!(target_arch = "aarch64")) {
-        (true, _) => TRIPLES[0],
-        (_, true) => TRIPLES[1],
-        _ => "this machine",
-    }
-}

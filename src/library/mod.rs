@@ -14,6 +14,7 @@ use cranelift_module::{DataId, FuncId};
 use error::LibraryError;
 use image::{Extras, Image};
 use ninc_runtime::plan::Plan;
+use systems::{Processor, System};
 
 pub mod archive;
 mod contents;
@@ -25,11 +26,12 @@ pub mod levels;
 pub mod opencl;
 pub mod records;
 pub mod shared;
+pub mod systems;
 pub mod table;
 pub mod web;
 mod worth;
 
-/// The driver's text, a page per subject.
+/// The driver's text, a page per subject. What differs between systems is in pages of `systems`.
 const DRIVER: [&str; 6] = [
     include_str!("driver/load.driver"),
     include_str!("driver/prepare.driver"),
@@ -41,6 +43,7 @@ const DRIVER: [&str; 6] = [
 const TRAIN: &str = include_str!("driver/train.driver");
 const EMBEDDED: &str = include_str!("driver/embedded.driver");
 const CPU_X86: &str = include_str!("driver/cpu_x86.driver");
+const TILES_LINUX: &str = include_str!("driver/tiles_linux.driver");
 
 /// A program compiled for one level of processors.
 pub struct Variant<'a> {
@@ -102,30 +105,30 @@ pub struct LibraryContents<'a> {
 struct Maker {
     object: Object,
     name: String,
-    x86: bool,
+    system: System,
     data: Vec<(String, DataId)>,
     text: String,
 }
 
 /// The object file of a network and the bytes of its machine code.
-pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Vec<u8>, usize), LibraryError> {
+pub fn object(name: &str, system: System, contents: LibraryContents) -> Result<(Vec<u8>, usize), LibraryError> {
     let least = contents.inference.variants.first();
     let least = least.ok_or_else(|| LibraryError::internal("a library without code"))?.target;
     let base = least.clone().with_vectors(Isa::Portable);
-    let object = Object::new(name, triple, &base)?;
-    let x86 = triple.starts_with("x86_64");
-    let mut maker = Maker { object, name: name.into(), x86, data: vec![], text: String::new() };
+    let object = Object::new(name, system.triple, &base)?;
+    let mut maker = Maker { object, name: name.into(), system, data: vec![], text: String::new() };
     maker.program("", &contents.inference)?;
     match &contents.preparation {
         Some(preparation) => maker.program("_prepare", preparation)?,
         None => maker.text += "fn choose_prepare() { return 0; }\n",
     }
-    DRIVER.into_iter().for_each(|page| maker.text += page);
+    DRIVER.into_iter().chain(system.driver(contents.training.is_some())).for_each(|page| maker.text += page);
     if let Some(training) = &contents.training {
         maker.program("_train", training)?;
         maker.text += TRAIN;
     }
     let mut constants = image::constants();
+    constants.extend(system.constants());
     if let Some(weights) = contents.embedded {
         constants.push(("WEIGHTS_BYTES".into(), weights.len() as i64));
         maker.data("weights", weights, &[])?;
@@ -133,11 +136,12 @@ pub fn object(name: &str, triple: &str, contents: LibraryContents) -> Result<(Ve
     }
     // Whole pages, however large they are, because the system clears whole ones in a child.
     constants.push(("TEAMS_BYTES".into(), TEAMS as i64));
-    let page = if x86 { 0x1000 } else { TEAMS as u64 };
+    let page = if system.pages_are_larger() { TEAMS as u64 } else { 0x1000 };
     let teams = maker.object.zeros(&format!("{name}.data.teams"), TEAMS, page)?;
     maker.data.push(("teams".into(), teams));
-    constants.push(("SYS_FUTEX".into(), if x86 { 202 } else { 98 }));
-    constants.push(("SYS_STATX".into(), if x86 { 332 } else { 291 }));
+    for name in system.linker_data() {
+        maker.data.push(((*name).into(), maker.object.import(name)?));
+    }
     maker.data("crc", crc_tables(), &[])?;
     maker.finish(&constants)
 }
@@ -156,7 +160,7 @@ impl Maker {
             let wide = x86::micro_kernel_code(variant.target);
             let none = |_: &MicroKernel| None;
             let prefix = format!("{}{suffix}.{i}.", self.name);
-            let code: &MicroKernelCode = if self.x86 { &wide } else { &none };
+            let code: &MicroKernelCode = if self.system.x86() { &wide } else { &none };
             let kernels = self.object.kernels(&prefix, variant.module, variant.target, code)?;
             let Image { bytes, kernels: places } =
                 image::build(variant.plan, variant.module, variant.target, &program.extras)?;
@@ -164,7 +168,7 @@ impl Maker {
             // Names, shapes and classes are the same at all levels: the first, least one is `@plan`.
             let plan = if i == 0 { format!("plan{suffix}") } else { format!("plan{suffix}{i}") };
             self.data(&plan, bytes, &places)?;
-            let mut need = if self.x86 { needs(variant.target) } else { 0 };
+            let mut need = if self.system.x86() { needs(variant.target) } else { 0 };
             // Where there is a choice, pairs have to be worth it.
             if program.variants.len() > 1 && variant.target.cpu().bf16 {
                 need |= FAST_PAIRS;
@@ -181,17 +185,23 @@ impl Maker {
     }
 
     fn finish(mut self, constants: &[(String, i64)]) -> Result<(Vec<u8>, usize), LibraryError> {
-        let pause = if self.x86 { &PAUSE_X86[..] } else { &YIELD_ARM[..] };
+        let pause = match self.system.processor {
+            Processor::X86_64 => &PAUSE_X86[..],
+            Processor::Aarch64 => &YIELD_ARM[..],
+            Processor::Riscv64 => &PAUSE_RISCV[..],
+        };
         let pause = self.object.bytes(&format!("{}.pause", self.name), 0, pause)?;
-        let mut names = driver::Names { prefix: &self.name, ..driver::Names::default() };
+        let (symbols, near) = (self.system.symbols(), self.system.windows());
+        let mut names = driver::Names { prefix: &self.name, symbols, near, ..driver::Names::default() };
         names.data.extend(self.data.iter().map(|(n, id)| (n.as_str(), *id)));
         names.constants.extend(constants.iter().map(|(n, v)| (n.as_str(), *v)));
         names.functions.push(("pause", pause));
-        if self.x86 {
+        if self.system.x86() {
             let name = |what: &str| format!("{}.{what}", self.name);
             names.functions.push(("cpuid", self.object.bytes(&name("cpuid"), 3, &CPUID)?));
             names.functions.push(("xgetbv", self.object.bytes(&name("xgetbv"), 0, &XGETBV)?));
             self.text += CPU_X86;
+            self.text += if self.system.has_tiles() { TILES_LINUX } else { "fn tiles_permitted() { return 0; }\n" };
         } else {
             self.text += "fn cpu() { return 0; }\n";
         }
@@ -216,6 +226,9 @@ const XGETBV: [u8; 13] = [0x31, 0xc9, 0x0f, 0x01, 0xd0, 0x48, 0xc1, 0xe2, 0x20, 
 
 /// `pause; ret`: a thread that polls leaves the core's units to others.
 const PAUSE_X86: [u8; 3] = [0xf3, 0x90, 0xc3];
+
+/// `pause; ret`, which older processors take for a fence.
+const PAUSE_RISCV: [u8; 8] = [0x0f, 0x00, 0x00, 0x01, 0x67, 0x80, 0x00, 0x00];
 
 /// `yield; ret`
 const YIELD_ARM: [u8; 8] = [0x3f, 0x20, 0x03, 0xd5, 0xc0, 0x03, 0x5f, 0xd6];

@@ -236,7 +236,9 @@ records! {
         threads: u64,
         /// How often a waiting thread polls before it yields.
         spins: u64,
-        apart: [u64; 3],
+        /// What its threads sleep by, where that needs memory.
+        place: u64,
+        apart: [u64; 2],
         /// Changes with each region: `number << 12 | threads`. How many sleep until it does, and the region.
         go: u64,
         idle: u64,

@@ -108,6 +108,23 @@ impl Target {
         }
     }
 
+    /// ARM with 64 bits: more registers than [`Target::portable`] has, multiply-adds that take a lane as a factor.
+    pub fn neon() -> Target {
+        Target { registers: 32, ..Target::portable(true) }
+    }
+
+    /// Do multiply-adds take a lane of a vector as a factor, so that one load brings four terms of a row? Of processors
+    /// without instructions of our own those with so many registers are ARM's.
+    pub fn by_lane(&self) -> bool {
+        self.cpu().isa == Isa::Portable && !self.is_gpu() && self.registers >= 32
+    }
+
+    /// The target for which algorithms are weighed where that is another: more registers make other tiles, and no other
+    /// bits.
+    pub fn rounds_like(&self) -> Option<Target> {
+        self.by_lane().then(|| Target { registers: Target::portable(true).registers, ..self.clone() })
+    }
+
     /// Any OpenCL 1.2 device: scalar work items, as much local memory as all of them have.
     pub fn gpu() -> Target {
         Target::gpu_with(GroupTile::ALL[0], Arc::default())
@@ -215,7 +232,8 @@ impl Target {
     /// The machine that this runs on, with vectors of `isa`, which it must have.
     pub fn host_with(isa: Isa) -> Target {
         let cache = host_caches().unwrap_or([32 << 10, 1 << 20, 16 << 20]);
-        let portable = Target { cache, ..Target::portable(host_fma()) };
+        let least = if cfg!(target_arch = "aarch64") { Target::neon() } else { Target::portable(host_fma()) };
+        let portable = Target { cache, ..least };
         let plain = Cpu { vnni: host_vnni(isa), ..Cpu::plain(isa) };
         let machine = match isa {
             Isa::Avx512 => Cpu { bf16: host_bf16(), tiles: host_tiles(), ..plain },

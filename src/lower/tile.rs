@@ -21,24 +21,30 @@ impl Tile {
 }
 
 /// Registers that accumulators, the row of B and one broadcast may take together. Cranelift's only form of the fused
-/// multiply-add overwrites a factor, so that each needs a register to move through.
+/// multiply-add on x86 overwrites a factor, so that each needs a register to move through.
 fn budget(target: &Target) -> usize {
-    let free = if target.cpu().isa == Isa::Portable { 3 } else { 1 };
+    let free = match target.cpu().isa {
+        Isa::Portable if target.by_lane() => 2,
+        Isa::Portable => 3,
+        _ => 1,
+    };
     (target.registers as usize).saturating_sub(free).max(4)
 }
 
 /// Time of one term of the sum in one tile, in multiply-adds of a vector. Loads go beside the arithmetic; fewer than
 /// ten independent accumulators wait for each other (two units of four cycles; measured: nine reach 90 %, ten 95 %).
-fn step(rows: usize, vectors: usize) -> f64 {
-    let (work, loads) = ((rows * vectors) as f64, (rows + vectors) as f64);
+/// A load brings `together` terms of a row.
+fn step(together: f64, rows: usize, vectors: usize) -> f64 {
+    let (work, loads) = ((rows * vectors) as f64, rows as f64 / together + vectors as f64);
     work.max(loads).max(10.0) + 0.1 * loads
 }
 
 /// Time of one term of the sums of `m` rows and `width` vectors, in multiply-adds of a vector.
-fn vectors_time(tile: Tile, m: usize, width: usize) -> f64 {
+fn vectors_time(together: f64, tile: Tile, m: usize, width: usize) -> f64 {
     let row_tiles = |v: usize| {
         let rest = m % tile.rows;
-        (m / tile.rows) as f64 * step(tile.rows, v) + if rest > 0 { step(rest, v) } else { 0.0 }
+        let last = if rest > 0 { step(together, rest, v) } else { 0.0 };
+        (m / tile.rows) as f64 * step(together, tile.rows, v) + last
     };
     let rest = width % tile.vectors;
     (width / tile.vectors) as f64 * row_tiles(tile.vectors) + if rest > 0 { row_tiles(rest) } else { 0.0 }
@@ -46,7 +52,7 @@ fn vectors_time(tile: Tile, m: usize, width: usize) -> f64 {
 
 /// Time of one term of the sums of `m` rows and `n` columns, in multiply-adds of a vector.
 pub fn tile_time(tile: Tile, m: usize, n: usize) -> f64 {
-    vectors_time(tile, m, n.div_ceil(tile.lanes as usize))
+    vectors_time(1.0, tile, m, n.div_ceil(tile.lanes as usize))
 }
 
 /// The tile that wastes least for `m` x `n` results: no spill, few loads, short remainders.
@@ -56,7 +62,8 @@ pub fn tile(target: &Target, m: usize, n: usize) -> Tile {
 
 /// Like [`tile`], where a tile has other costs too: `factor` of its time.
 pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64) -> Tile {
-    tile_within(target, m, n, budget(target), |rows, vectors| rows * vectors + vectors + 1, factor)
+    let broadcasts = |rows| if target.by_lane() { rows } else { 1 };
+    tile_within(target, m, n, budget(target), |rows, vectors| rows * vectors + vectors + broadcasts(rows), factor)
 }
 
 /// The tile for products of four bytes at a time, whose parts lie in registers where they are widened: even and odd
@@ -81,6 +88,7 @@ fn tile_within(
     factor: impl Fn(Tile) -> f64,
 ) -> Tile {
     let lanes = target.lanes;
+    let together = if target.by_lane() { lanes as f64 } else { 1.0 };
     let (m, width) = (m.max(1), n.div_ceil(lanes as usize).max(1));
     let mut best = (f64::INFINITY, Tile { rows: 1, vectors: 1, lanes });
     for vectors in 1..=width.min(8) {
@@ -89,7 +97,7 @@ fn tile_within(
                 break;
             }
             let tile = Tile { rows, vectors, lanes };
-            let time = vectors_time(tile, m, width) * factor(tile);
+            let time = vectors_time(together, tile, m, width) * factor(tile);
             if time < best.0 {
                 best = (time, tile);
             }
@@ -108,7 +116,7 @@ mod tests {
 
     #[test]
     fn tiles_fit_the_registers() {
-        for target in [Target::portable(true), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)] {
+        for target in [Target::portable(true), Target::neon(), wide(Isa::Avx2, 8, 16), wide(Isa::Avx512, 16, 32)] {
             for m in [1, 2, 3, 5, 8, 13, 32, 100] {
                 for n in [1, 3, 10, 16, 48, 96, 160, 192, 1000] {
                     let t = tile(&target, m, n);

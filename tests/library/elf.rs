@@ -129,14 +129,14 @@ fn what_cannot_become_a_library_is_an_error() {
     let x86 = |size| reaching(Architecture::X86_64, elf::R_X86_64_PC32, size);
     let arm = |size| reaching(Architecture::Aarch64, elf::R_AARCH64_ADR_PREL_PG_HI21, size);
     for (near, far) in [(x86(1 << 20), x86(3 << 30)), (arm(3 << 30), arm(5 << 30))] {
-        shared::write("libx.so", &near).expect("it is near enough");
-        let error = shared::write("libx.so", &far).expect_err("it is too far");
+        shared::write("libx.so", &[], &near).expect("it is near enough");
+        let error = shared::write("libx.so", &[], &far).expect_err("it is too far");
         assert!(matches!(error, LibraryError::Limit(_)) && error.to_string().contains("--embed"), "{error}");
     }
-    for error in [shared::write("libx.so", b"text"), archive::write("x.o", b"text")] {
+    for error in [shared::write("libx.so", &[], b"text"), archive::write("x.o", b"text")] {
         let error = error.expect_err("it is not an object");
         assert!(matches!(error, LibraryError::Internal(_)) && error.to_string().contains("report"), "{error}");
     }
     let riscv = reaching(Architecture::Riscv64, elf::R_RISCV_CALL, 8);
-    assert_eq!(shared::write("libx.so", &riscv), Err(LibraryError::Unsupported(Architecture::Riscv64)));
+    assert_eq!(shared::write("libx.so", &[], &riscv), Err(LibraryError::Unsupported(Architecture::Riscv64)));
 }

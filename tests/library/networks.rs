@@ -3,7 +3,8 @@
 use super::loaded::Loaded;
 use super::{Place, have};
 use ninc::library::files::{self, BuildRequest};
-use ninc::library::levels::{Level, host_triple};
+use ninc::library::levels::Level;
+use ninc::library::systems::System;
 use ninc::lower::target::Target;
 use ninc::model::Model;
 use ninc::pipeline::{self, Options, ParamInfo, Program};
@@ -119,7 +120,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     let group = plan.group.expect("groups");
     assert!(group < 300 && 600 % group != 0 && plan.finish < plan.launches.len(), "{group} {}", plan.finish);
     let request = BuildRequest {
-        triple: host_triple(),
+        triple: System::host().expect("a known one").triple,
         levels: &[Level::NATIVE],
         picture: None,
         reading: (Pictures::default(), 1.0),

@@ -4,7 +4,8 @@
 use super::loaded::Loaded;
 use super::{Place, have};
 use ninc::library::files::{self, BuildRequest, Library};
-use ninc::library::levels::{Level, host_triple};
+use ninc::library::levels::Level;
+use ninc::library::systems::{SYSTEMS, System};
 use ninc::lower::target::{Algorithm, Target};
 use ninc::model::Model;
 use ninc::pipeline::{self, Options};
@@ -47,7 +48,7 @@ fn build(place: &Place, levels: &[Level], how: How) -> Library {
     let values = params.iter().filter(|p| !p.state).map(|p| (p.name.clone(), init::values(&p.parameter(), 3)));
     let weights = Weights { model: model.name.clone(), tensors: values.collect(), ..Weights::default() };
     let request = BuildRequest {
-        triple: host_triple(),
+        triple: System::host().expect("a known one").triple,
         levels,
         picture: None,
         reading: (Pictures::default(), 1.0),
@@ -103,7 +104,9 @@ fn they_have_the_bits_of_the_runtime_with_the_same_instructions() {
             }
         };
         assert!(present(level), "{}", level.name());
-        let target = level.target(host_triple(), &options(how).target.expect("given")).expect("of this system");
+        let target = level
+            .target(*System::host().expect("a known one"), &options(how).target.expect("given"))
+            .expect("of this system");
         let options = Options { target: Some(target), threads: 2, ..options(how) };
         let mut program = pipeline::inference(&model(), &options).expect("compiles");
         Weights::read(&weights).expect("good").load_into(&mut *program.engine).expect("fits");
@@ -138,7 +141,7 @@ fn children_threads_and_signals_change_no_bit_and_a_small_stack_for_signals_is_r
     let text = run(&["refused"]);
     assert!(text.starts_with("5 this processor lacks instructions") && text.contains("system"), "{text}");
     // One for several levels takes another.
-    let levels = Level::fat(false, Some(Format::Bf16), Algorithm::Auto);
+    let levels = Level::fat(SYSTEMS[0], false, Some(Format::Bf16), Algorithm::Auto);
     assert_eq!(levels.last(), Some(&Level::V4_AMX));
     build(&place, &levels, BF16);
     compile();
@@ -165,9 +168,9 @@ fn names_of_levels_are_read_and_written() {
         assert_eq!(Level::named(text).expect_err("no level").to_string(), says, "{text}");
     }
     let names = |levels: Vec<Level>| levels.into_iter().map(Level::name).collect::<Vec<_>>().join(" ");
-    assert_eq!(names(Level::fat(false, None, Algorithm::Auto)), "baseline x86-64-v3 x86-64-v4");
+    assert_eq!(names(Level::fat(SYSTEMS[0], false, None, Algorithm::Auto)), "baseline x86-64-v3 x86-64-v4");
     let whole = "baseline x86-64-v3 x86-64-v3+vnni x86-64-v4 x86-64-v4+vnni x86-64-v4+amx";
-    assert_eq!(names(Level::fat(true, None, Algorithm::Auto)), whole);
+    assert_eq!(names(Level::fat(SYSTEMS[0], true, None, Algorithm::Auto)), whole);
 }
 
 #[test]

@@ -36,6 +36,10 @@ pub(super) struct MicroKernelOptions {
     pub fma: bool,
     /// `floor` and `nearest` exist for vectors.
     pub vector_round: bool,
+    /// There are vectors of 128 bits: RISC-V's are an extension that is not asked for.
+    pub vectors: bool,
+    /// A multiply-add takes a lane of a vector as a factor.
+    pub by_lane: bool,
 }
 
 pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<MicroKernelOptions, EmitError> {
@@ -43,7 +47,9 @@ pub(super) fn options(target: &Target, isa: &dyn TargetIsa) -> Result<MicroKerne
         let what = "the target has fused multiply-add, this machine has not";
         return Err(EmitError::Unsupported(what.into()));
     }
-    Ok(MicroKernelOptions { fma: target.fma, vector_round: has_feature(isa, "has_sse41") })
+    let vectors = isa.name() != "riscv64";
+    let by_lane = isa.name() == "aarch64";
+    Ok(MicroKernelOptions { fma: target.fma, vector_round: has_feature(isa, "has_sse41"), vectors, by_lane })
 }
 
 /// What `emit` gives: the micro-kernels that are called, the kernels in their order, and the code of all in the same

@@ -42,8 +42,8 @@ pub(super) fn compile(
     micro_kernel_code: &MicroKernelCode,
     folder: Option<&Path>,
 ) -> Result<JitCode, EmitError> {
-    let micro_kernel_isa = host_isa(Effort::MicroKernel, false)?;
-    let mut builder = JITBuilder::with_isa(host_isa(Effort::Kernel, false)?, cranelift_module::default_libcall_names());
+    let micro_kernel_isa = host_isa(Effort::MicroKernel)?;
+    let mut builder = JITBuilder::with_isa(host_isa(Effort::Kernel)?, cranelift_module::default_libcall_names());
     // Reserved, not used: a unit takes some kilobytes. The JIT's calls reach 2 GiB at most.
     let reserve = (16 << 20) + (128 << 10) * (module.micro_kernels.len() + module.kernels.len());
     let arena = ArenaMemoryProvider::new_with_size(reserve.min(1 << 30))

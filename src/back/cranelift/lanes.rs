@@ -1,6 +1,6 @@
-//! Operations on lanes. A value of more than four lanes is several vectors, all treated alike.
+//! Operations on lanes. A value of several vectors, or of several scalars, has all of them treated alike.
 
-use super::micro_kernel::{Gen, Pieces, piece_type};
+use super::micro_kernel::{Gen, Pieces};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;
@@ -64,6 +64,9 @@ impl Gen<'_, '_> {
             }
             Op::Load { from, ty, count } => self.load(from, *ty, *count),
             Op::Broadcast { from, ty } => {
+                if let Some(all) = self.neighbour(result) {
+                    return vec![all; self.piece_type(*ty).1];
+                }
                 let scalar = self.load(from, Ty { elem: ty.elem, lanes: 1 }, None)[0];
                 self.fill(result, *ty, scalar)
             }
@@ -95,7 +98,7 @@ impl Gen<'_, '_> {
 
     /// Emits constants, lane by lane.
     fn fill_words(&mut self, ty: Ty, word: impl Fn(usize) -> u32) -> Pieces {
-        let (piece, pieces) = piece_type(ty);
+        let (piece, pieces) = self.piece_type(ty);
         let scalar = |g: &mut Self, word: u32| match ty.elem {
             Elem::F32 => g.b.ins().f32const(Ieee32::with_bits(word)),
             _ => g.b.ins().iconst(types::I32, i64::from(word)),
@@ -103,7 +106,7 @@ impl Gen<'_, '_> {
         let mut made: Vec<([u32; 4], Value)> = Vec::new();
         let mut out = Vec::with_capacity(pieces);
         for i in 0..pieces {
-            if ty.lanes < 4 {
+            if !self.is_wide(ty) {
                 out.push(scalar(self, word(i)));
                 continue;
             }
@@ -121,8 +124,8 @@ impl Gen<'_, '_> {
     /// Emits a scalar in all lanes.
     fn fill(&mut self, result: Val, ty: Ty, scalar: Value) -> Pieces {
         self.uniform.insert(result, scalar);
-        let (piece, pieces) = piece_type(ty);
-        let one = if ty.lanes < 4 { scalar } else { self.b.ins().splat(piece, scalar) };
+        let (piece, pieces) = self.piece_type(ty);
+        let one = if self.is_wide(ty) { self.b.ins().splat(piece, scalar) } else { scalar };
         vec![one; pieces]
     }
 
@@ -319,6 +322,10 @@ impl Gen<'_, '_> {
 
     fn zip(&mut self, left: Val, right: Val, high: bool) -> Pieces {
         let pairs = self.pairs(left, right);
+        if !self.is_wide(self.ty(left)) {
+            let half = if high { &pairs[pairs.len() / 2..] } else { &pairs[..pairs.len() / 2] };
+            return half.iter().flat_map(|&(l, r)| [l, r]).collect();
+        }
         let first = if high { 2 * pairs.len() } else { 0 };
         let mut quarter = |lane: usize| {
             let ((l, r), begin) = (pairs[lane / 4], 4 * (lane % 4) as u8);

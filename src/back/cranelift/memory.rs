@@ -1,7 +1,7 @@
 //! Loads and stores of micro-kernels: widening, packed bytes, first lanes only. Memory is little-endian and not
 //! aligned.
 
-use super::micro_kernel::{Gen, Pieces, piece_type};
+use super::micro_kernel::{Gen, Pieces};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
@@ -56,8 +56,8 @@ impl Gen<'_, '_> {
 
     /// Loads the first `count` lanes by `load(lane, four at once?)`; the others are zero.
     fn gather(&mut self, ty: Ty, count: usize, load: impl Fn(&mut Self, usize, bool) -> Value) -> Pieces {
-        let (piece, pieces) = piece_type(ty);
-        if ty.lanes < 4 {
+        let (piece, pieces) = self.piece_type(ty);
+        if !self.is_wide(ty) {
             return (0..pieces).map(|i| if i < count { load(self, i, false) } else { self.zero(piece) }).collect();
         }
         let mut out = Vec::with_capacity(pieces);
@@ -129,7 +129,7 @@ impl Gen<'_, '_> {
         let count = count.unwrap_or(ty.lanes) as usize;
         let at = |lane: usize| start + (lane * elem.bytes()) as i32;
         for (i, piece) in self.pieces(value).into_iter().enumerate() {
-            if ty.lanes < 4 {
+            if !self.is_wide(ty) {
                 if i < count {
                     self.store_scalar(elem, piece, pointer, at(i));
                 }

@@ -5,6 +5,7 @@
 //! not is computed in front of it.
 
 use super::emit::MicroKernelOptions;
+use super::neighbours::Neighbours;
 use crate::back::pointers::{Key, keys, without};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -13,8 +14,8 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::collections::HashMap;
 
-/// A value: scalars for 1 or 2 lanes, vectors of 128 bits for more. A scalar mask is an i8 (1 or 0), a vector mask all
-/// ones or zero in each lane.
+/// A value: scalars for 1 or 2 lanes, vectors of 128 bits for more where the processor has them. A scalar mask is an
+/// i8 (1 or 0), a vector mask all ones or zero in each lane.
 pub(super) type Pieces = Vec<Value>;
 
 pub(super) struct Gen<'a, 'f> {
@@ -24,10 +25,12 @@ pub(super) struct Gen<'a, 'f> {
     pub micro_kernel: &'a MicroKernel,
     /// What the processor has.
     pub options: &'a MicroKernelOptions,
-    /// Vectors of at most four lanes that together hold each value.
+    /// Scalars or vectors of four lanes that together hold each value.
     pub values: PrimaryMap<Val, Pieces>,
     /// The scalar that all lanes of a value hold, where that is known.
     pub uniform: HashMap<Val, Value>,
+    /// Broadcasts of neighbours in memory, which one load brings where multiply-adds take a lane as a factor.
+    pub neighbours: Neighbours,
     params: PrimaryMap<Param, Value>,
     vars: PrimaryMap<Var, Option<Value>>,
     /// Pointers at hand, a map for each open loop (they die with it).
@@ -56,26 +59,32 @@ pub(super) fn build(
     }
     let values = micro_kernel.values.keys().map(|_| Vec::new()).collect();
     let pointers = vec![HashMap::new()];
-    let mut generator = Gen { b, micro_kernel, options, values, uniform: HashMap::new(), params, vars, pointers };
+    let (uniform, neighbours) = (HashMap::new(), Neighbours::default());
+    let mut generator = Gen { b, micro_kernel, options, values, uniform, neighbours, params, vars, pointers };
     generator.block(&micro_kernel.body);
     generator.b.ins().return_(&[]);
     generator.b.finalize(isa.frontend_config());
 }
 
-/// Returns the type of a value's pieces, and how many there are.
-pub(super) fn piece_type(ty: Ty) -> (Type, usize) {
-    let vector = ty.lanes >= 4;
-    let piece = match (ty.elem, vector) {
-        (Elem::F32, false) => types::F32,
-        (Elem::F32, true) => types::F32X4,
-        (Elem::Mask, false) => types::I8,
-        (_, false) => types::I32,
-        (_, true) => types::I32X4,
-    };
-    (piece, if vector { ty.lanes as usize / 4 } else { ty.lanes as usize })
-}
-
 impl Gen<'_, '_> {
+    /// Is a value of this type made of vectors?
+    pub fn is_wide(&self, ty: Ty) -> bool {
+        self.options.vectors && ty.lanes >= 4
+    }
+
+    /// Returns the type of a value's pieces, and how many there are.
+    pub fn piece_type(&self, ty: Ty) -> (Type, usize) {
+        let vector = self.is_wide(ty);
+        let piece = match (ty.elem, vector) {
+            (Elem::F32, false) => types::F32,
+            (Elem::F32, true) => types::F32X4,
+            (Elem::Mask, false) => types::I8,
+            (_, false) => types::I32,
+            (_, true) => types::I32X4,
+        };
+        (piece, if vector { ty.lanes as usize / 4 } else { ty.lanes as usize })
+    }
+
     /// Returns the type of a value.
     pub fn ty(&self, value: Val) -> Ty {
         self.micro_kernel.values[value]
@@ -87,6 +96,9 @@ impl Gen<'_, '_> {
     }
 
     fn block(&mut self, body: &[Inst]) {
+        if self.options.by_lane {
+            self.neighbours = Neighbours::of(body, |param| self.elem(param));
+        }
         for inst in body {
             match inst {
                 Inst::Let { result, op } => self.values[*result] = self.op(*result, op),
@@ -188,7 +200,7 @@ impl Gen<'_, '_> {
     /// Makes `values` parameters of a block.
     fn receive(&mut self, block: cranelift_codegen::ir::Block, values: &[Val]) {
         for &v in values {
-            let (ty, count) = piece_type(self.ty(v));
+            let (ty, count) = self.piece_type(self.ty(v));
             self.values[v] = (0..count).map(|_| self.b.append_block_param(block, ty)).collect();
         }
     }

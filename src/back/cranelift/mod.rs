@@ -19,6 +19,7 @@ mod jit;
 mod lanes;
 mod memory;
 mod micro_kernel;
+mod neighbours;
 mod nest;
 mod object;
 mod unwind;
@@ -46,7 +47,7 @@ pub fn compile_with(
 
 /// Writes the functions of a module as Cranelift IR, before any optimisation.
 pub fn clif(module: &Verified<Module>, target: &Target) -> Result<String, EmitError> {
-    let isa = host_isa(Effort::MicroKernel, false)?;
+    let isa = host_isa(Effort::MicroKernel)?;
     emit::clif(module, target, isa.as_ref())
 }
 
@@ -59,14 +60,32 @@ pub enum Effort {
     Kernel,
 }
 
-/// Returns Cranelift's settings. `pic`: for object files instead of the JIT.
-fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, EmitError> {
+/// Where code runs, as far as it matters to what Cranelift makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    /// In the memory of this process.
+    Jit,
+    /// In a file of ELF.
+    Unix,
+    /// In a file of Mach-O, whose functions all have a frame pointer.
+    Apple,
+    /// In a file of COFF: addresses are relative or filled in by the loader, not looked up in a table, and the stack
+    /// grows a page at a time.
+    Windows,
+}
+
+/// Returns Cranelift's settings.
+fn settings_for(effort: Effort, system: System) -> Result<settings::Flags, EmitError> {
     let mut flags = settings::builder();
+    let truth = |value: bool| if value { "true" } else { "false" };
     let settings = [
         ("opt_level", if effort == Effort::MicroKernel { "none" } else { "speed" }),
-        ("is_pic", if pic { "true" } else { "false" }),
+        ("is_pic", truth(matches!(system, System::Unix | System::Apple))),
         ("use_colocated_libcalls", "false"),
-        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("preserve_frame_pointers", truth(system == System::Apple)),
+        ("enable_probestack", truth(system == System::Windows)),
+        ("probestack_strategy", "inline"),
+        ("enable_verifier", truth(cfg!(debug_assertions))),
     ];
     for (name, value) in settings {
         flags.set(name, value).map_err(|e| bug(format!("flag {name}: {e}")))?;
@@ -74,11 +93,11 @@ fn settings_for(effort: Effort, pic: bool) -> Result<settings::Flags, EmitError>
     Ok(settings::Flags::new(flags))
 }
 
-/// Returns the machine that this runs on. `pic`: for object files instead of the JIT.
-pub fn host_isa(effort: Effort, pic: bool) -> Result<OwnedTargetIsa, EmitError> {
+/// Returns the machine that this runs on, for the JIT.
+pub fn host_isa(effort: Effort) -> Result<OwnedTargetIsa, EmitError> {
     let builder: isa::Builder = cranelift_native::builder()
         .map_err(|e| EmitError::Unsupported(format!("Cranelift does not know this machine: {e}")))?;
-    builder.finish(settings_for(effort, pic)?).map_err(failed)
+    builder.finish(settings_for(effort, System::Jit)?).map_err(failed)
 }
 
 /// Makes an error that no verified module leads to.

@@ -1,4 +1,5 @@
-//! `.eh_frame` of an object file: how to find the caller's frame at each instruction, for debuggers and profilers.
+//! How to find the caller's frame at each instruction, for debuggers and profilers: `.eh_frame` of ELF here, what COFF
+//! has in `unwind/windows`, what Mach-O has in `unwind/compact`.
 
 use super::bug;
 use crate::back::EmitError;
@@ -12,7 +13,10 @@ use cranelift_codegen::isa::TargetIsa;
 use cranelift_codegen::isa::unwind::UnwindInfo;
 use cranelift_module::FuncId;
 use cranelift_object::ObjectProduct;
-use object::{RelocationEncoding, RelocationFlags, RelocationKind};
+use object::{BinaryFormat, RelocationEncoding, RelocationFlags, RelocationKind};
+
+mod compact;
+mod windows;
 
 /// The frames of a function.
 pub enum Frames {
@@ -102,8 +106,21 @@ impl RelocateWriter for Section {
     }
 }
 
-/// Adds `.eh_frame` for these functions to an object. References are relative, so that nothing is left to the loader.
+/// Describes the frames of these functions in an object, as its format does.
 pub fn write(
+    product: &mut ObjectProduct,
+    isa: &dyn TargetIsa,
+    functions: Vec<(FuncId, Frames)>,
+) -> Result<(), EmitError> {
+    match product.object.format() {
+        BinaryFormat::Coff => windows::write(product, functions),
+        BinaryFormat::MachO => compact::write(product, functions),
+        _ => write_eh_frame(product, isa, functions),
+    }
+}
+
+/// Adds `.eh_frame` to an object. References are relative, so that nothing is left to the loader.
+fn write_eh_frame(
     product: &mut ObjectProduct,
     isa: &dyn TargetIsa,
     functions: Vec<(FuncId, Frames)>,
@@ -131,8 +148,12 @@ pub fn write(
             encoding: RelocationEncoding::Generic,
             size: 8 * relocation.size,
         };
-        let (offset, addend) = (relocation.offset as u64, relocation.addend);
-        let relocation = object::write::Relocation { offset, symbol: symbols[symbol], addend, flags };
+        // By the section: a linker that makes a shared library may give an exported symbol to another file.
+        let function = product.object.symbol(symbols[symbol]);
+        let (home, start) = (function.section.id().ok_or_else(|| bug("frames of an import"))?, function.value as i64);
+        let symbol = product.object.section_symbol(home);
+        let (offset, addend) = (relocation.offset as u64, start + relocation.addend);
+        let relocation = object::write::Relocation { offset, symbol, addend, flags };
         product.object.add_relocation(section, relocation).map_err(|e| bug(e.to_string()))?;
     }
     Ok(())

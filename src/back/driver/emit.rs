@@ -23,6 +23,10 @@ pub struct Names<'a> {
     pub functions: Vec<(&'a str, FuncId)>,
     /// Constants besides those of the text.
     pub constants: Vec<(&'a str, i64)>,
+    /// Functions of the C library that have other symbols than the names in the text.
+    pub symbols: &'a [(&'a str, &'a str)],
+    /// The linker brings functions of the C library within reach of a call, without a table of addresses.
+    pub near: bool,
 }
 
 /// Functions that were put into a module.
@@ -46,7 +50,7 @@ impl Emitted {
 /// Compiles the text's functions into `out`. Errors are mistakes in the text.
 pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted, DriverError> {
     let program = parse(text)?;
-    let mut globals = Globals { constants: HashMap::new(), functions: HashMap::new(), data: HashMap::new(), texts: 0 };
+    let mut globals = Globals::default();
     for (name, value) in &program.constants {
         globals.constants.insert(name.clone(), *value);
     }
@@ -54,14 +58,17 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted
     globals.data.extend(names.data.iter().map(|(n, d)| (n.to_string(), *d)));
     for (name, id) in &names.functions {
         let params = out.declarations().get_function_decl(*id).signature.params.len();
-        globals.functions.insert(name.to_string(), Callee { id: *id, params: vec![Ty::Int; params], int: false });
+        globals
+            .functions
+            .insert(name.to_string(), Callee { id: *id, params: vec![Ty::Int; params], int: false, near: false });
     }
     let mut emitted = Emitted::default();
     for e in &program.externs {
         let params = vec![Ty::Int; e.params];
         let signature = signature(out, &params, if e.int { types::I32 } else { types::I64 });
-        let id = out.declare_function(&e.name, Linkage::Import, &signature).map_err(|error| code(&e.name, error))?;
-        globals.functions.insert(e.name.clone(), Callee { id, params, int: e.int });
+        let symbol = names.symbols.iter().find(|(name, _)| *name == e.name).map_or(&*e.name, |(_, symbol)| symbol);
+        let id = out.declare_function(symbol, Linkage::Import, &signature).map_err(|error| code(&e.name, error))?;
+        globals.functions.insert(e.name.clone(), Callee { id, params, int: e.int, near: names.near });
     }
     for f in &program.functions {
         let params: Vec<Ty> = f.params.iter().map(|p| p.1).collect();
@@ -71,7 +78,7 @@ pub fn emit<M: Module>(out: &mut M, text: &str, names: &Names) -> Result<Emitted
             false => (format!("{}.{}", names.prefix, f.name), Linkage::Local),
         };
         let id = out.declare_function(&symbol, linkage, &signature).map_err(|error| code(&f.name, error))?;
-        globals.functions.insert(f.name.clone(), Callee { id, params, int: false });
+        globals.functions.insert(f.name.clone(), Callee { id, params, int: false, near: false });
         emitted.functions.push((f.name.clone(), id));
     }
     let mut frontend = FunctionBuilderContext::new();
@@ -128,8 +135,11 @@ pub(super) struct Callee {
     pub params: Vec<Ty>,
     /// Whether it returns 32 bits with a sign.
     pub int: bool,
+    /// Whether a call reaches it although it is defined elsewhere.
+    pub near: bool,
 }
 
+#[derive(Default)]
 pub(super) struct Globals {
     /// Constants by name.
     pub constants: HashMap<String, i64>,

@@ -177,6 +177,7 @@ impl<M: Module> Body<'_, '_, M> {
             values.push(self.typed(arg, *ty)?);
         }
         let reference = self.out.declare_func_in_func(callee.id, self.b.func);
+        self.b.func.dfg.ext_funcs[reference].colocated |= callee.near;
         let call = self.b.ins().call(reference, &values);
         let result = self.b.inst_results(call).first().copied();
         let result = result.ok_or_else(|| format!("`{name}` gives no value"))?;

@@ -11,10 +11,8 @@ use object::{Endianness, LittleEndian, elf};
 /// Program headers: three segments to load, the dynamic table, what becomes read-only, the frames' table, the note,
 /// the stack.
 const SEGMENTS: u32 = 8;
-/// Entries of the dynamic table.
-const DYNAMICS: usize = 16;
-/// What a program must load besides: before glibc 2.34 threads have a library of their own, which is still there.
-const NEEDED: [&[u8]; 2] = [b"libpthread.so.0", b"libc.so.6"];
+/// Entries of the dynamic table beside the libraries that are needed.
+const DYNAMICS: usize = 14;
 /// Header of the note with the build's number: sizes of the name and of the number, type, name.
 const NOTE: [u8; 16] = [4, 0, 0, 0, 16, 0, 0, 0, elf::NT_GNU_BUILD_ID as u8, 0, 0, 0, b'G', b'N', b'U', 0];
 /// The table by name: words of its filter, and its second hash's shift.
@@ -65,7 +63,7 @@ pub(super) fn write(
     link: Link,
     object: &ElfFile64<LittleEndian>,
     machine: &Machine,
-    name: &str,
+    (name, needs): (&str, &[&str]),
     id: [u8; 16],
 ) -> Result<Vec<u8>, LibraryError> {
     let names: [Vec<Vec<u8>>; 3] = [
@@ -77,7 +75,7 @@ pub(super) fn write(
     let mut w = Writer::new(Endianness::Little, true, &mut bytes);
     let names = Names {
         soname: w.add_dynamic_string(name.as_bytes()),
-        needed: NEEDED.iter().map(|n| w.add_dynamic_string(n)).collect(),
+        needed: needs.iter().map(|n| w.add_dynamic_string(n.as_bytes())).collect(),
         imports: names[0].iter().map(|n| w.add_dynamic_string(n)).collect(),
         exports: names[1].iter().map(|n| w.add_dynamic_string(n)).collect(),
         all: names[2].iter().map(|n| w.add_string(n)).collect(),
@@ -175,7 +173,7 @@ impl<'a> File<'a> {
         }
         self.slots.at = w.reserve(self.slots.size, 8);
         self.link.slots_at = self.slots.at;
-        self.dynamic_at = w.reserve_dynamic(DYNAMICS);
+        self.dynamic_at = w.reserve_dynamic(DYNAMICS + self.names.needed.len());
         // Zeros have addresses only, after the page in which the file's part of the segment ends.
         let zeros = &mut self.link.parts[Kind::Zeros as usize];
         zeros.address = w.reserved_len().next_multiple_of(page.max(zeros.align));
@@ -210,7 +208,7 @@ impl<'a> File<'a> {
         let (r, w, x) = (elf::PF_R, elf::PF_W, elf::PF_X);
         let page = self.machine.page;
         let (code, data) = (self.parts[Kind::Code as usize].at, self.parts[Kind::Data as usize].at);
-        let dynamic = 16 * DYNAMICS;
+        let dynamic = 16 * (DYNAMICS + self.names.needed.len());
         let last = self.dynamic_at + dynamic;
         // What is read-only after loading ends with its page; the zeros follow.
         let fixed = last.next_multiple_of(page) - data;
@@ -308,7 +306,7 @@ impl<'a> File<'a> {
             (elf::DT_FLAGS, elf::DF_BIND_NOW as usize),
             (elf::DT_NULL, 0),
         ];
-        debug_assert_eq!(entries.len() + NEEDED.len() + 1, DYNAMICS);
+        debug_assert_eq!(entries.len() + 1, DYNAMICS);
         entries.into_iter().try_for_each(|(tag, value)| w.write_dynamic(tag, value as u64))
     }
 

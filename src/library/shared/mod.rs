@@ -53,14 +53,14 @@ fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, LibraryError> {
     }
 }
 
-/// The shared library `name` (its `DT_SONAME`) of an object file.
-pub fn write(name: &str, object: &[u8]) -> Result<Vec<u8>, LibraryError> {
+/// The shared library `name` (its `DT_SONAME`) of an object file, which needs these libraries (`DT_NEEDED`).
+pub fn write(name: &str, needs: &[&str], object: &[u8]) -> Result<Vec<u8>, LibraryError> {
     let file = ElfFile64::<LittleEndian>::parse(object)?;
     let machine = machine(&file)?;
     let mut link = Link::default();
     link.symbols(&file)?;
     link.sections(&file, &machine)?;
-    file::write(link, &file, &machine, name, build_id(name, object))
+    file::write(link, &file, &machine, (name, needs), build_id(name, object))
 }
 
 /// A number for debuggers to tell builds apart by, from all that the file depends on: FNV-1a with 128 bits.

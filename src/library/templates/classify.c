@@ -1,6 +1,6 @@
 /* Classifies pictures of any size with the network @name@: PNG, JPEG, and binary PPM or PGM.
  *
- *   cc -O2 -DPNG -DJPEG classify.c lib@name@.a -lpng -ljpeg -lpthread -o classify
+ *   @compile@
  *   ./classify @weights@picture.png
  *
  * Without libpng or libjpeg leave out -DPNG and -lpng, or -DJPEG and -ljpeg.

@@ -4,6 +4,12 @@ Pictures of any size are read by Pillow; without it only binary PPM and PGM are:
 
     python3 classify.py @weights@picture.png
 
+/*unlinked<*/
+The shared library is made here by
+
+    @link@
+
+/*>unlinked*/
 With --raw in front, the numbers of the result are printed as their bits, which loses nothing.
 """
 import ctypes
@@ -18,7 +24,7 @@ CHANNELS, HEIGHT, WIDTH, RESULTS = @channels@, @height@, @width@, @output_size@
 class Network:
     """A created network. Any number of threads may call `run` at the same time."""
 
-    def __init__(self, @py_weights@library=pathlib.Path(__file__).with_name("lib@name@.so")):
+    def __init__(self, @py_weights@library=pathlib.Path(__file__).with_name("@shared@")):
         self.library = ctypes.CDLL(str(library))
         self.library.@name@_message.restype = ctypes.c_char_p
         self.library.@name@_class_name.restype = ctypes.c_char_p

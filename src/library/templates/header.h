@@ -57,7 +57,11 @@ enum {
 /* Creates the network from the weights that were written beside this header, or from others of the same network. All is
  * checked (names, shapes, checksums) before it is used. On failure *network is NULL, and `error` (if not NULL) holds
  * what is wrong, cut to error_size bytes with the 0 at its end. Large weights are read by up to four threads, which
- * end before the call does. */
+ * end before the call does.
+/*windows<*/
+ * A path is UTF-8; one that cannot be UTF-8 is of the system's code page.
+/*>windows*/
+ */
 int @name@_create(@name@ **network, const char *path, char *error, size_t error_size);
 
 /* Like @name@_create, from a weights file in memory, which is not used after the call. */

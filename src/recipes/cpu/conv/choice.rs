@@ -34,6 +34,11 @@ impl Form {
             Form::Tiles(unit) => unit.method(),
         }
     }
+
+    /// Has its result the bits of another form's?
+    fn rounds_like(&self, other: &Form) -> bool {
+        self.method() == other.method() && matches!(self, Form::Thin(_)) == matches!(other, Form::Thin(_))
+    }
 }
 
 /// What surrounds the convolution.
@@ -102,6 +107,24 @@ fn sizes(r: usize, asked: bool) -> &'static [usize] {
 /// The cheapest form for the target, by the cost model or as the user asked.
 pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     let target = cx.target;
+    let mut found = weigh(target, g, around);
+    if found.len() == 1 {
+        return Form::Direct;
+    }
+    let mut taken = cheapest(target, &found, around);
+    if let Some(plain) = target.rounds_like() {
+        let mut others = weigh(&plain, g, around);
+        let decided = others.swap_remove(cheapest(&plain, &others, around)).2;
+        let fits = found.iter().enumerate().filter(|(_, (.., form))| form.rounds_like(&decided));
+        taken = fits.min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1)).map_or(taken, |(at, _)| at);
+    }
+    let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
+    record(cx, g, list.collect(), taken);
+    found.swap_remove(taken).2
+}
+
+/// All forms with their names and predicted cycles, the direct one first.
+fn weigh(target: &Target, g: &Geometry, around: Around) -> Vec<(String, f64, Form)> {
     let asked = target.algorithm == Algorithm::Winograd;
     let mut found = vec![("direct".to_string(), direct(target, g, around.pairs, 1), Form::Direct)];
     let direct_only = target.algorithm == Algorithm::Direct || target.batch == Batch::Training && !asked;
@@ -114,19 +137,18 @@ pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     found.extend(
         tiles.map(|unit| (unit.word().into(), tiles::cycles(target, unit, g) + rest.after_split, Form::Tiles(unit))),
     );
-    if found.len() == 1 {
-        return Form::Direct;
-    }
-    // A form that the user asked for is used wherever it applies.
+    found
+}
+
+/// The index of the form that is taken: one that the user asked for wherever it applies.
+fn cheapest(target: &Target, found: &[(String, f64, Form)], around: Around) -> usize {
+    let asked = target.algorithm == Algorithm::Winograd;
     let first = match around.tiles {
         Some(Unit::Split | Unit::Tf32) if target.algorithm == Algorithm::Split => found.len() - 1,
         tiles => usize::from(asked && tiles.is_none()),
     };
     let cheapest = |a: &usize, b: &usize| found[*a].1.total_cmp(&found[*b].1);
-    let taken = (first..found.len()).min_by(cheapest).unwrap_or(0);
-    let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
-    record(cx, g, list.collect(), taken);
-    found.swap_remove(taken).2
+    (first..found.len()).min_by(cheapest).unwrap_or(0)
 }
 
 fn record(cx: &mut LowerCx, g: &Geometry, candidates: Vec<Candidate>, taken: usize) {
