@@ -101,6 +101,28 @@ fn the_whole_program_of_digits_gives_the_bits_of_portable_code() {
     assert_eq!(words(running.read(at, count)), expected);
 }
 
+#[test]
+fn several_threads_give_the_bits_of_one_in_node() {
+    if !have("node") {
+        return;
+    }
+    let place = Place::new();
+    let (model, weights) = (root("models/digits.nin"), root("models/digits.safetensors"));
+    let (model, weights) = (model.display().to_string(), weights.display().to_string());
+    let line = ["build", &model, "--weights", &weights, "--target", "wasm32", "-o", "page"];
+    place.good(&[&line[..], &["--threads", "4"]].concat());
+    let output = Command::new("node").arg(root("tests/web/threads.mjs")).arg(place.path("page/digits.js")).output();
+    let output = output.expect("node runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(said["threads"], 4);
+    // The module is what an engine with threads takes, and only that.
+    let module = fs::read(place.path("page/digits.wasm")).expect("written");
+    let valid = |features| wasmparser::Validator::new_with_features(features).validate_all(&module).is_ok();
+    let all = wasmparser::WasmFeatures::default() | wasmparser::WasmFeatures::THREADS;
+    assert!(valid(all) && !valid(all - wasmparser::WasmFeatures::THREADS));
+}
+
 /// What Node makes of pictures by the page's script.
 fn in_node(page: &Page, name: &str, pictures: &[PathBuf]) -> Value {
     let mut command = Command::new("node");
@@ -159,7 +181,7 @@ fn what_no_page_can_have_is_said() {
     bad(&["--target", "wasm32", "--fat"], "--fat does not go with --target wasm32");
     bad(&["--target", "wasm32", "--embed"], "the weights are inside the module anyway");
     bad(&["--target", "wasm32", "--train"], "pages only classify");
-    bad(&["--target", "wasm32", "--threads", "2"], "a page runs on one thread");
+    bad(&["--target", "wasm32", "--threads", "33"], "at most 32 threads");
     bad(&["--target", "wasm32", "--emit", "asm"], "neither Cranelift's IR nor machine code");
     bad(&["--relaxed"], "add `--target wasm32`");
     bad(&["--target", "wasm64"], "pages for wasm32");

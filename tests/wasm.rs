@@ -28,7 +28,14 @@ fn run(module: &Module, features: Features, blocks: &[Vec<u8>], iterations: i64)
         end += block.len().next_multiple_of(64);
     }
     builder.data(0, vec![0xff; SCRATCH]);
-    let call = Call { kernel: kernels[&0], buffers: starts.clone(), scratch: 0, vars: [3, 0, 3], iterations };
+    let call = Call {
+        kernel: kernels[&0],
+        buffers: starts.clone(),
+        scratch: 0,
+        scratch_bytes: 0,
+        vars: [3, 0, 3],
+        iterations,
+    };
     builder.sequence("run", &[call]);
     let mut running = Running::new(&builder.finish(end as u64).expect("a small memory"));
     running.call("run");
@@ -105,7 +112,7 @@ fn relaxed_code_multiplies_and_adds_in_one_instruction() {
     for lanes in [4, 8, 16] {
         let module = module_of(every_operation(lanes), 2);
         let blocks = random_blocks(&module, 3);
-        let got = run(&module, Features { relaxed: true }, &blocks, 1);
+        let got = run(&module, Features { relaxed: true, threads: None }, &blocks, 1);
         let expected = meaning(&module, &blocks, 1);
         assert!(same(Elem::F32, &expected[3], &got[3]), "{lanes} lanes");
         let apart = run(&module, Features::default(), &blocks, 1);
@@ -121,7 +128,7 @@ fn one_of_several_calls_can_be_chosen() {
     let module = verify(parse(text).expect("parses")).expect("verifies");
     let mut builder = Builder::new(Features::default());
     let kernel = builder.kernels(&module, |_| true).expect("small")[&0];
-    let call = |at| Call { kernel, buffers: vec![at], scratch: 0, vars: [1, 0, 1], iterations: 1 };
+    let call = |at| Call { kernel, buffers: vec![at], scratch: 0, scratch_bytes: 0, vars: [1, 0, 1], iterations: 1 };
     builder.choice("choose", &[call(0), call(64), call(128)]);
     builder.sequence("all", &[call(0), call(64)]);
     let mut running = Running::new(&builder.finish(256).expect("a small memory"));

@@ -95,7 +95,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = match triple {
-        web::TARGET => web::build(args, model.clone(), &request, &options)?,
+        web::TARGET => web::build(args, global.threads_asked(), model.clone(), &request, &options)?,
         _ => files::build(&model, &request, &options)?,
     };
     global.times(&library.kernels.report);

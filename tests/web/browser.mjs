@@ -7,14 +7,19 @@ import { extname, join, normalize } from "node:path";
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 
-/** Serves the files of a folder; returns the server and its address. */
+/** What lets a page's threads share memory. */
+const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
+/** Serves the files of a folder, isolated where their path says so; returns the server and its address. */
 export async function serve(folder) {
   const server = createServer(async (request, response) => {
-    const path = decodeURIComponent(new URL(request.url, "http://local").pathname);
+    const asked = decodeURIComponent(new URL(request.url, "http://local").pathname);
+    const path = asked.replace(/^\/isolated/, "");
+    const headers = path === asked ? {} : ISOLATED;
     const file = join(folder, normalize(path.endsWith("/") ? `${path}index.html` : path));
     try {
       const bytes = await readFile(file);
-      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
+      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", ...headers });
       response.end(bytes);
     } catch {
       response.writeHead(404).end();

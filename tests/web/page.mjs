@@ -104,10 +104,33 @@ async function check(browser, address, name, picture, wanted) {
   console.log(`${name}: ready after ${ready.toFixed(0)} ms, answered after ${first.toFixed(0)} ms; a picture takes ${total} ms`);
 }
 
+/** The page of several threads: without the headers it says what is missing, with them it has the bits of one thread. */
+async function threads(browser, address, name) {
+  await browser.open(`${address}/threads/`);
+  await browser.until(`document.readyState === "complete" && ${STATUS}.includes("Cross-Origin-Opener-Policy")`);
+  await browser.open(`${address}/isolated/threads/`);
+  await browser.until(`document.readyState === "complete" && ${STATUS}.startsWith("Ready")`);
+  const bits = (folder, options) => `(async () => {
+    const { about, load } = await import("${folder}/${name}.js");
+    const network = await load(undefined, ${options});
+    const input = Float32Array.from({ length: about.input.shape.reduce((a, b) => a * b) }, (_, i) => (i * 37 % 256) / 256);
+    const all = [network.threads, ...new Uint32Array(network.run(input).buffer)];
+    network.close();
+    return all;
+  })()`;
+  const [one, ...alone] = await browser.value(bits(`/isolated/${name}`, "{}"));
+  const [many, ...together] = await browser.value(bits("/isolated/threads", "{ threads: 3 }"));
+  assert.deepEqual([one, many], [1, 3]);
+  assert.deepEqual(together, alone, "three threads give other bits");
+  assert.deepEqual(browser.problems, []);
+  console.log(`${name}: three threads have the bits of one`);
+}
+
 const { server, address } = await serve(folder);
 const browser = await Browser.start();
 try {
   for (let i = 0; i < cases.length; i += 3) await check(browser, address, ...cases.slice(i, i + 3));
+  await threads(browser, address, "cifar10");
 } finally {
   await browser.close();
   server.close();

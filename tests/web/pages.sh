@@ -17,4 +17,5 @@ cp tests/data/*.png "$out"
 for name in digits mnist cifar10; do
     "$ninc" build "models/$name.nin" --weights "models/$name.safetensors" --target wasm32 -o "$out/$name" > /dev/null
 done
+"$ninc" build models/cifar10.nin --weights models/cifar10.safetensors --target wasm32 --threads 4 -o "$out/threads" > /dev/null
 node tests/web/page.mjs "$out" "$out/shots" digits digit-7.png 7 mnist mnist-7.png 7 cifar10 ship.png ship

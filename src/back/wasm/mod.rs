@@ -14,14 +14,18 @@ mod micro_kernel;
 mod module;
 mod nest;
 mod scalars;
+mod threads;
 
 pub use module::{Builder, Call};
+pub use threads::BYTES as MEETING_BYTES;
 
 /// What the engine may be asked for beyond 128-bit vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features {
     /// Relaxed vector instructions: a multiply-add rounds once or twice, whichever is faster where it runs.
     pub relaxed: bool,
+    /// Shared memory: where the bytes lie by which threads meet, [`MEETING_BYTES`] of them.
+    pub threads: Option<u32>,
 }
 
 /// What kernels for WebAssembly cannot have, by the names of kernel IR's features.

@@ -2,14 +2,15 @@
 
 use super::micro_kernel;
 use super::nest;
+use super::threads;
 use super::{Features, bug};
 use crate::back::EmitError;
 use crate::kernel::ir::{EntityRef, KernelId, MicroKernelId, Module};
 use crate::verified::Verified;
 use std::collections::BTreeMap;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection,
-    MemorySection, MemoryType, Module as Binary, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, TypeSection, ValType,
 };
 
 /// Bytes of a page of memory.
@@ -22,8 +23,10 @@ pub struct Call {
     pub kernel: u32,
     /// Addresses of its buffers.
     pub buffers: Vec<u32>,
-    /// Address of its scratch memory.
+    /// Address of its scratch memory, that of the first thread where there are several.
     pub scratch: u32,
+    /// Bytes from a thread's scratch memory to the next one's.
+    pub scratch_bytes: u32,
     /// Batch, first and total.
     pub vars: [i64; 3],
     /// Iterations of its parallel loop.
@@ -38,6 +41,9 @@ pub struct Builder {
     functions: Vec<(u32, Function)>,
     exports: Vec<(String, u32)>,
     data: Vec<(u32, Vec<u8>)>,
+    /// Where threads share the work: the function that waits for all of them, and each sequence's parts.
+    barrier: Option<u32>,
+    shares: Vec<u32>,
 }
 
 impl Builder {
@@ -69,19 +75,36 @@ impl Builder {
             let callee = |id: MicroKernelId| {
                 micro_kernels.get(&id).copied().ok_or_else(|| bug(format!("{} is not called", id.index())))
             };
-            let body = nest::function(kernel, &callee).map_err(within)?;
-            kernels.insert(number.index(), self.add(nest::params(kernel), vec![], body));
+            let shared = self.features.threads.is_some();
+            let body = nest::function(kernel, shared, &callee).map_err(within)?;
+            kernels.insert(number.index(), self.add(nest::params(kernel, shared), vec![], body));
         }
         Ok(kernels)
     }
 
-    /// Adds the function `name`, which makes all calls.
+    /// Adds the function `name`, which makes all calls; where threads share the work it takes their number.
     pub fn sequence(&mut self, name: &str, calls: &[Call]) {
+        if let Some(at) = self.features.threads {
+            return self.shared_sequence(name, calls, at);
+        }
         let mut body = Function::new([]);
-        calls.iter().for_each(|call| call.emit(&mut body));
+        calls.iter().for_each(|call| call.emit(false, &mut body));
         body.instructions().end();
         let function = self.add(vec![], vec![], body);
         self.exports.push((name.into(), function));
+    }
+
+    fn shared_sequence(&mut self, name: &str, calls: &[Call], at: u32) {
+        let two = vec![ValType::I32; 2];
+        let barrier = match self.barrier {
+            Some(barrier) => barrier,
+            None => self.add(two.clone(), vec![], threads::barrier(at)),
+        };
+        self.barrier = Some(barrier);
+        let share = self.add(two, vec![], threads::share(calls, barrier));
+        let order = self.add(vec![ValType::I32], vec![], threads::order(at, self.shares.len(), share));
+        self.shares.push(share);
+        self.exports.push((name.into(), order));
     }
 
     /// Adds the function `name`, which makes the call whose number it is given.
@@ -93,7 +116,7 @@ impl Builder {
         body.instructions().local_get(0).br_table(0..count, count);
         for (i, call) in calls.iter().enumerate() {
             body.instructions().end();
-            call.emit(&mut body);
+            call.emit(self.features.threads.is_some(), &mut body);
             body.instructions().br(count - 1 - i as u32);
         }
         body.instructions().end().end();
@@ -116,12 +139,27 @@ impl Builder {
         self.functions.len() as u32 - 1
     }
 
-    /// The module's bytes; its memory, of `memory` bytes, is exported as `memory`.
-    pub fn finish(self, memory: u64) -> Result<Vec<u8>, EmitError> {
+    /// Adds what threads need: `work`, which they run, and `fill`, which one of them calls once: memory that several
+    /// modules import has to get what it starts with by hand.
+    fn threads(&mut self, at: u32) {
+        let work = self.add(vec![ValType::I32], vec![], threads::work(at, &self.shares));
+        let mut body = Function::new([]);
+        for (segment, (at, bytes)) in self.data.iter().enumerate() {
+            let mut out = body.instructions();
+            out.i32_const(*at as i32).i32_const(0).i32_const(bytes.len() as i32).memory_init(0, segment as u32);
+        }
+        body.instructions().end();
+        let fill = self.add(vec![], vec![], body);
+        self.exports.extend([("work".into(), work), ("fill".into(), fill)]);
+    }
+
+    /// The module's bytes; its memory, of `memory` bytes, is exported as `memory`, or imported as that of `env`.
+    pub fn finish(mut self, memory: u64) -> Result<Vec<u8>, EmitError> {
         // Engines take 4 GiB, but pointers and differences of pointers are numbers of 32 bits in many a program.
         if memory > 1 << 31 {
             return Err(EmitError::Limit(format!("the program needs {memory} bytes of memory; 2 GiB is the most")));
         }
+        let shared = self.features.threads.inspect(|&at| self.threads(at)).is_some();
         let mut types = TypeSection::new();
         self.types.into_iter().for_each(|(params, results)| types.ty().function(params, results));
         let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
@@ -129,36 +167,56 @@ impl Builder {
             functions.function(*ty);
             code.function(body);
         }
-        let pages = memory.div_ceil(PAGE).max(1);
-        let mut memories = MemorySection::new();
-        memories.memory(MemoryType {
-            minimum: pages,
-            maximum: Some(pages),
-            memory64: false,
-            shared: false,
-            page_size_log2: None,
-        });
+        let memory = memory_type(memory, shared);
         let mut exports = ExportSection::new();
-        exports.export("memory", ExportKind::Memory, 0);
+        if !shared {
+            exports.export("memory", ExportKind::Memory, 0);
+        }
         for (name, function) in &self.exports {
             exports.export(name, ExportKind::Func, *function);
         }
-        let mut data = DataSection::new();
+        let (mut data, count) = (DataSection::new(), self.data.len() as u32);
         for (at, bytes) in self.data {
-            data.active(0, &ConstExpr::i32_const(at as i32), bytes);
+            if shared {
+                data.passive(bytes);
+            } else {
+                data.active(0, &ConstExpr::i32_const(at as i32), bytes);
+            }
         }
         let mut binary = Binary::new();
+        binary.section(&types);
+        if shared {
+            binary.section(ImportSection::new().import("env", "memory", EntityType::Memory(memory)));
+        }
+        binary.section(&functions);
+        if !shared {
+            binary.section(MemorySection::new().memory(memory));
+        }
+        binary.section(&exports);
+        if shared {
+            binary.section(&DataCountSection { count });
+        }
         // Code before data: engines compile it while they still read the weights.
-        binary.section(&types).section(&functions).section(&memories).section(&exports).section(&code).section(&data);
+        binary.section(&code).section(&data);
         Ok(binary.finish())
     }
 }
 
+/// Memory of this many bytes, which does not grow.
+fn memory_type(bytes: u64, shared: bool) -> MemoryType {
+    let pages = bytes.div_ceil(PAGE).max(1);
+    MemoryType { minimum: pages, maximum: Some(pages), memory64: false, shared, page_size_log2: None }
+}
+
 impl Call {
-    fn emit(&self, body: &mut Function) {
+    /// Emits the call for all iterations; `shared` says that the kernel takes the first one too.
+    fn emit(&self, shared: bool, body: &mut Function) {
         let mut out = body.instructions();
         self.buffers.iter().chain([&self.scratch]).for_each(|&at| _ = out.i32_const(at as i32));
-        self.vars.iter().chain([&self.iterations]).for_each(|&v| _ = out.i64_const(v));
-        out.call(self.kernel);
+        self.vars.iter().for_each(|&v| _ = out.i64_const(v));
+        if shared {
+            out.i64_const(0);
+        }
+        out.i64_const(self.iterations).call(self.kernel);
     }
 }

@@ -7,29 +7,34 @@ use crate::kernel::ir::*;
 use wasm_encoder::{BlockType, Function, InstructionSink, ValType};
 
 /// Types of a kernel's parameters: addresses of its buffers and of its scratch memory; batch, first and total, and how
-/// many iterations its parallel loop has.
-pub(super) fn params(kernel: &Kernel) -> Vec<ValType> {
+/// many iterations its parallel loop has. Where threads share them, the first one and the end of a thread's part.
+pub(super) fn params(kernel: &Kernel, shared: bool) -> Vec<ValType> {
     let addresses = kernel.buffers.len() + 1;
-    [vec![ValType::I32; addresses], vec![ValType::I64; 4]].concat()
+    [vec![ValType::I32; addresses], vec![ValType::I64; if shared { 5 } else { 4 }]].concat()
 }
 
 /// The function of a kernel; `callee` gives those of micro-kernels.
 pub(super) fn function(
     kernel: &Kernel,
+    shared: bool,
     callee: &dyn Fn(MicroKernelId) -> Result<u32, EmitError>,
 ) -> Result<Function, EmitError> {
     let gpu_only = || EmitError::Unsupported("GPU kernels do not run in WebAssembly".into());
     let (var, body) = kernel.parallel().ok_or_else(gpu_only)?;
     let buffers = kernel.buffers.len() as u32;
-    let mut locals = Locals::new(params(kernel));
+    let mut locals = Locals::new(params(kernel, shared));
     let given = |v: KVar| buffers + 1 + v.index() as u32;
     let mut var_local = |v: KVar| if v.is_given() { given(v) } else { locals.take(ValType::I64) };
     let vars = kernel.vars.keys().map(&mut var_local).collect();
     let natural = kernel.vars.keys().map(|v| v.is_given() || v == var).collect();
     let (scratch, _) = scratch_offsets(kernel.scratch.values().map(|s| (s.elem, s.len)));
     let mut nest = Nest { code: Vec::new(), kernel, callee, locals, vars, natural, scratch };
-    nest.sink().i64_const(0);
-    nest.repeat(var, buffers + 4, body)?;
+    if shared {
+        nest.sink().local_get(buffers + 4);
+    } else {
+        nest.sink().i64_const(0);
+    }
+    nest.repeat(var, if shared { buffers + 5 } else { buffers + 4 }, body)?;
     let mut function = Function::new(nest.locals.runs());
     function.raw(nest.code);
     function.instructions().end();

@@ -13,11 +13,14 @@ use ninc_runtime::train::Scores;
 
 pub use ninc::library::web::TARGET;
 
+/// The most threads of a page.
+const MOST_THREADS: u16 = 32;
+
 /// Refuses options that a page has no use for.
 pub fn check(args: &Args, global: &GlobalOptions) -> Done {
-    let threads = global.threads_asked().is_some_and(|threads| threads > 1);
+    let many = global.threads_asked().is_some_and(|threads| threads > MOST_THREADS);
     let given = [
-        (threads, "--threads", "a page runs on one thread, which needs no headers from the server: leave it out"),
+        (many, "--threads", "a page has at most 32 threads"),
         (args.cpu.is_some(), "--cpu", "a page runs on any processor: leave it out"),
         (args.fat, "--fat", "a page runs on any processor: leave it out"),
         (args.train, "--train", "pages only classify; build the training step for another target"),
@@ -30,7 +33,13 @@ pub fn check(args: &Args, global: &GlobalOptions) -> Done {
 }
 
 /// Builds the module, its script and the page.
-pub fn build(args: &Args, mut model: Model, request: &BuildRequest, options: &Options) -> Done<Library> {
+pub fn build(
+    args: &Args,
+    threads: Option<u16>,
+    mut model: Model,
+    request: &BuildRequest,
+    options: &Options,
+) -> Done<Library> {
     if request.weights.is_none() {
         return Err(usage("a page needs trained weights, and none are given", "add `--weights FILE`"));
     }
@@ -53,6 +62,13 @@ pub fn build(args: &Args, mut model: Model, request: &BuildRequest, options: &Op
     if web::picture(request).is_none() {
         output::note("note: there is no page in it: the network takes no pictures, only numbers, by `NAME.js`");
     }
-    let page = Page { relaxed: args.relaxed, maps: maps.as_deref(), path: args.weights.as_deref(), scores };
+    let threads = usize::from(threads.unwrap_or(1).max(1));
+    if threads > 1 {
+        output::note(
+            "note: a page with threads needs two headers from its server: Cross-Origin-Opener-Policy: same-origin and \
+             Cross-Origin-Embedder-Policy: require-corp",
+        );
+    }
+    let page = Page { relaxed: args.relaxed, threads, maps: maps.as_deref(), path: args.weights.as_deref(), scores };
     Ok(web::build(&model, request, &page, options)?)
 }

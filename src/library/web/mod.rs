@@ -7,7 +7,6 @@
 use super::error::LibraryError;
 use super::files::{BuildRequest, File, Library};
 use super::{header, table};
-use crate::back::wasm::Features;
 pub use crate::back::wasm::UNSUPPORTED;
 use crate::lower::target::Target;
 use crate::model::Model;
@@ -29,6 +28,7 @@ pub const TARGET: &str = "wasm32";
 /// The script's parts, one behind the other.
 const SCRIPT: [&str; 3] =
     [include_str!("templates/network.js"), include_str!("templates/pictures.js"), include_str!("templates/load.js")];
+const WORKER: &str = include_str!("templates/worker.js");
 const TYPES: &str = include_str!("templates/network.d.ts");
 const PAGE: &str = include_str!("templates/index.html");
 const STYLE: &str = include_str!("templates/page.css");
@@ -39,6 +39,8 @@ const PAGE_SCRIPT: [&str; 3] =
 pub struct Page<'a> {
     /// Multiply-adds may be rounded once, where the browser has them.
     pub relaxed: bool,
+    /// The most threads that share a run; 1 for a page that needs no headers from its server.
+    pub threads: usize,
     /// The value whose channels are maps of the classes, which the program gives too.
     pub maps: Option<&'a str>,
     /// Where the weights come from, for complaints.
@@ -63,7 +65,7 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
         let parameters: Vec<_> = kernels.params.iter().map(pipeline::ParamInfo::parameter).collect();
         weights.check(&parameters, path)?;
     }
-    let mut program = Program::new(Features { relaxed: page.relaxed });
+    let mut program = Program::new(page.relaxed, page.threads);
     let of_weights = |name: &str| weights.tensors.get(name).cloned();
     let places = program.add("run", &kernels, of_weights)?;
     let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
@@ -73,7 +75,8 @@ pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Optio
         let (preparation, places) = preparation(weights, dims, request.reading.1, &options, &target, &mut program)?;
         description["pictures"] = pictures(request, dims, &preparation, &places);
     }
-    let parameter_bytes = program.parameter_bytes;
+    let (parameter_bytes, memory) = (program.parameter_bytes, program.memory_bytes());
+    description["memory"] = json!(memory);
     let module = program.finish()?;
     let code_bytes = module.len() - parameter_bytes;
     description["bytes"] = json!({ "module": module.len(), "parameters": parameter_bytes });
@@ -122,6 +125,7 @@ fn description(model: &Model, request: &BuildRequest, page: &Page, plan: &Plan, 
         "name": model.name,
         "ninc": env!("CARGO_PKG_VERSION"),
         "relaxed": page.relaxed,
+        "threads": page.threads,
         "classes": request.classes,
         "input": value(&plan.inputs[0], places.inputs[0]),
         "output": output(None),
@@ -182,6 +186,9 @@ fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<
         (format!("{name}.js"), script.into_bytes()),
         (format!("{name}.d.ts"), fill(TYPES).into_bytes()),
     ];
+    if description["threads"].as_u64() > Some(1) {
+        files.push((format!("{name}.worker.js"), fill(WORKER).into_bytes()));
+    }
     if picture(request).is_some() {
         let page = fill(PAGE).replace("@style@", STYLE).replace("@script@", &fill(&PAGE_SCRIPT.concat()));
         files.push(("index.html".into(), page.into_bytes()));

@@ -4,7 +4,7 @@
 //! constant, and no driver is needed that reads a plan. What is left, pictures and numbers at the door, is `NAME.js`'s.
 
 use super::super::error::LibraryError;
-use crate::back::wasm::{Builder, Call, Features};
+use crate::back::wasm::{Builder, Call, Features, MEETING_BYTES};
 use crate::pipeline::Kernels;
 use ninc_runtime::Tensor;
 use ninc_runtime::plan::{Home, Launch, Plan, Port};
@@ -18,6 +18,8 @@ struct Room<'a> {
     persistent: usize,
     /// Start of the arena.
     arena: usize,
+    /// Start of the first thread's scratch memory, and bytes from one thread's to the next one's.
+    scratch: [usize; 2],
 }
 
 /// A module under construction, with its memory.
@@ -25,6 +27,8 @@ pub struct Program {
     builder: Builder,
     /// Bytes of memory that are given away.
     end: usize,
+    /// The most threads that share a run.
+    threads: usize,
     /// Bytes of parameters.
     pub parameter_bytes: usize,
 }
@@ -38,9 +42,17 @@ pub struct Places {
 }
 
 impl Program {
-    /// An empty module.
-    pub fn new(features: Features) -> Program {
-        Program { builder: Builder::new(features), end: 0, parameter_bytes: 0 }
+    /// An empty module for so many threads at most.
+    pub fn new(relaxed: bool, threads: usize) -> Program {
+        // They meet at the start of memory.
+        let (at, end) = if threads > 1 { (Some(0), MEETING_BYTES as usize) } else { (None, 0) };
+        let builder = Builder::new(Features { relaxed, threads: at });
+        Program { builder, end, threads, parameter_bytes: 0 }
+    }
+
+    /// Bytes of memory that the module needs so far.
+    pub fn memory_bytes(&self) -> usize {
+        self.end
     }
 
     fn take(&mut self, bytes: usize) -> usize {
@@ -62,15 +74,16 @@ impl Program {
         let functions = self.builder.kernels(&kernels.module, launched)?;
         let persistent = self.take(plan.persistent_bytes);
         let arena = self.take(plan.fixed_bytes + plan.image_bytes);
-        let scratch = self.take(plan.kernels.iter().map(|kernel| kernel.scratch_bytes).max().unwrap_or(0));
-        let room = Room { plan, persistent, arena };
+        let scratch = plan.kernels.iter().map(|kernel| kernel.scratch_bytes).max().unwrap_or(0).next_multiple_of(64);
+        let scratch = [self.take(scratch * self.threads), scratch];
+        let room = Room { plan, persistent, arena, scratch };
         for port in &plan.params {
             let missing = || LibraryError::internal(format!("the parameter {} has no value", port.name));
             let value = parameter(&port.name).ok_or_else(missing)?;
             self.parameter_bytes += port.bytes();
             self.builder.data(room.address(port.buffer) as u32, in_memory(port, &value)?);
         }
-        let call = |launch: &Launch| room.call(&functions, launch, scratch);
+        let call = |launch: &Launch| room.call(&functions, launch);
         let prepare = plan.prepare.iter().map(call).collect::<Result<Vec<_>, _>>()?;
         let launches = plan.launches.iter().map(call).collect::<Result<Vec<_>, _>>()?;
         self.builder.sequence(&format!("{name}_prepare"), &prepare);
@@ -94,12 +107,13 @@ impl Room<'_> {
         }
     }
 
-    fn call(&self, functions: &BTreeMap<usize, u32>, launch: &Launch, scratch: usize) -> Result<Call, LibraryError> {
+    fn call(&self, functions: &BTreeMap<usize, u32>, launch: &Launch) -> Result<Call, LibraryError> {
         let missing = || LibraryError::internal(format!("kernel {} has no function", launch.kernel));
         Ok(Call {
             kernel: *functions.get(&launch.kernel).ok_or_else(missing)?,
             buffers: launch.buffers.iter().map(|&buffer| self.address(buffer) as u32).collect(),
-            scratch: scratch as u32,
+            scratch: self.scratch[0] as u32,
+            scratch_bytes: self.scratch[1] as u32,
             vars: [1, 0, 1],
             iterations: launch.iterations.count(1) as i64,
         })

@@ -26,6 +26,8 @@ export const about: {
   ninc: string;
   /** May multiply-adds be rounded once? */
   relaxed: boolean;
+  /** The most threads that share a run; more than 1 need two headers from the page's server. */
+  threads: number;
   classes: string[];
   input: Value;
   output: Value;
@@ -65,12 +67,22 @@ export class Network {
   run(numbers: Float32Array): Float32Array;
   /** Where the last input looks like a class: the map whose mean is the class's score; null where there is none. */
   map(index: number): { height: number; width: number; values: Float32Array } | null;
-  /** Milliseconds that each of `about.layers` takes, the mean of so many runs. Maps of the last input are gone then. */
+  /** The threads that share a run, the caller's counted. */
+  readonly threads: number;
+  /** Ends the threads beside the caller's; runs go on without them. */
+  close(): void;
+  /** Milliseconds that each of `about.layers` takes on one thread, the mean of so many runs. Maps of the last input are gone then. */
   profile(runs?: number): number[];
 }
 
 /** The bytes of a picture at the network's size: row by row, the channels of a pixel together. */
 export function read(picture: Picture): Uint8Array;
 
-/** Compiles the module at an address, or its bytes; by default @name@.wasm beside the script. */
-export function load(source?: string | URL | BufferSource | WebAssembly.Module): Promise<Network>;
+/**
+ * Compiles the module at an address, or its bytes; by default @name@.wasm beside the script. `threads` share each run,
+ * `about.threads` at most; by default as many as the machine has.
+ */
+export function load(
+  source?: string | URL | BufferSource | WebAssembly.Module,
+  options?: { threads?: number },
+): Promise<Network>;

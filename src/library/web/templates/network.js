@@ -64,16 +64,29 @@ export class Network {
   #output;
   #maps;
   #picture;
+  #workers;
 
-  constructor(exports) {
-    const value = (of) => of && new Value(exports.memory, of);
+  constructor(exports, memory, workers) {
+    const value = (of) => of && new Value(memory, of);
     this.#code = exports;
+    this.#workers = workers;
     this.#input = value(about.input);
     this.#output = value(about.output);
     this.#maps = value(about.maps);
     this.#picture = about.pictures && { input: value(about.pictures.input), output: value(about.pictures.output) };
-    exports.run_prepare();
-    exports.prepare_prepare?.();
+    exports.run_prepare(this.threads);
+    exports.prepare_prepare?.(1);
+  }
+
+  /** The threads that share a run, this one counted. */
+  get threads() {
+    return this.#workers.length + 1;
+  }
+
+  /** Ends the threads beside this one; runs go on without them. */
+  close() {
+    this.#workers.forEach((worker) => worker.terminate());
+    this.#workers = [];
   }
 
   /** The numbers that the network gets for a picture (an ImageData, or pixels of 1 to 4 channels). */
@@ -82,7 +95,7 @@ export class Network {
     const bytes = read(picture);
     // Bytes lie as the program reads them: row by row, the channels of a pixel together.
     this.#picture.input.memory.set(bytes);
-    this.#code.prepare();
+    this.#code.prepare(1);
     return this.#picture.output.read();
   }
 
@@ -95,7 +108,7 @@ export class Network {
     }
     finite(numbers, "the input holds a number that is not finite");
     this.#input.write(numbers);
-    this.#code.run();
+    this.#code.run(this.threads);
     const result = this.#output.read();
     finite(result, "the result is not finite: values within the network overflow");
     return result;
@@ -117,7 +130,7 @@ export class Network {
     return { height, width, values: this.#maps.read().slice(index * height * width, (index + 1) * height * width) };
   }
 
-  /** Milliseconds that each of `about.layers` takes, the mean of so many runs. Maps of the last input are gone then. */
+  /** Milliseconds that each of `about.layers` takes on one thread, the mean of so many runs. Maps of the last input are gone then. */
   profile(runs = 20) {
     return about.layers.map((_, i) => {
       const start = performance.now();
