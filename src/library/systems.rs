@@ -184,11 +184,10 @@ impl System {
     /// Returns what a shared library says it needs, where ninc writes one: before glibc 2.34 threads have a library of
     /// their own, which is still there.
     pub fn shared_needs(&self) -> Option<&'static [&'static str]> {
-        match (self.family, self.processor) {
-            (_, Riscv64) => None,
-            (Gnu, _) => Some(&["libpthread.so.0", "libc.so.6"]),
-            (Musl | Android, _) => Some(&["libc.so"]),
-            (Apple | WindowsGnu | WindowsMsvc, _) => None,
+        match self.family {
+            Gnu => Some(&["libpthread.so.0", "libc.so.6"]),
+            Musl | Android => Some(&["libc.so"]),
+            Apple | WindowsGnu | WindowsMsvc => None,
         }
     }
 

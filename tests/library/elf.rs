@@ -137,6 +137,6 @@ fn what_cannot_become_a_library_is_an_error() {
         let error = error.expect_err("it is not an object");
         assert!(matches!(error, LibraryError::Internal(_)) && error.to_string().contains("report"), "{error}");
     }
-    let riscv = reaching(Architecture::Riscv64, elf::R_RISCV_CALL, 8);
-    assert_eq!(shared::write("libx.so", &[], &riscv), Err(LibraryError::Unsupported(Architecture::Riscv64)));
+    let other = reaching(Architecture::LoongArch64, elf::R_LARCH_B26, 8);
+    assert_eq!(shared::write("libx.so", &[], &other), Err(LibraryError::Unsupported(Architecture::LoongArch64)));
 }

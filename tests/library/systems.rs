@@ -244,6 +244,12 @@ fn same_bits(triple: &str, compile: &[&str], run: &[&str]) {
         _ => portable(&place),
     };
     assert_eq!(got, expected, "{triple}");
+    // By the shared library, where the emulator finds the system's loader.
+    if system.processor == Processor::Riscv64 {
+        place.good(compile[0], &["-O1", "lib/classify.c", "-Llib", "-lsmall", "-o", "shared"]);
+        let loader = ["-L", "/usr/riscv64-linux-gnu", "-E", "LD_LIBRARY_PATH=lib", "./shared"];
+        assert_eq!(numbers(&place.good(run[0], &[&loader[..], &raw].concat())), expected, "{triple}: shared");
+    }
 }
 
 /// The bits of `ninc run --isa portable` for the picture.

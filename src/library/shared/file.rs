@@ -201,7 +201,7 @@ impl<'a> File<'a> {
             e_type: elf::ET_DYN,
             e_machine: self.machine.code,
             e_entry: 0,
-            e_flags: 0,
+            e_flags: self.machine.flags,
         };
         self.w.write_file_header(&header)?;
         self.w.write_align_program_headers();

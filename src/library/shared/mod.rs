@@ -9,7 +9,7 @@ use super::error::LibraryError;
 use object::elf;
 use object::read::elf::{ElfFile64, Sym};
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolIndex};
-use object::{Architecture, LittleEndian, SectionIndex, SectionKind};
+use object::{Architecture, FileFlags, LittleEndian, SectionIndex, SectionKind};
 use std::collections::HashMap;
 
 mod file;
@@ -19,6 +19,8 @@ mod relocate;
 /// What differs between processors.
 struct Machine {
     code: u16,
+    /// Flags of the file's header, as in the object's: how floats are passed, for RISC-V.
+    flags: u32,
     /// Segments start at multiples of this: the largest pages that Linux has there.
     page: usize,
     /// Type of the loader's relocation for an address in the library.
@@ -32,9 +34,14 @@ struct Machine {
 }
 
 fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, LibraryError> {
+    let flags = match file.flags() {
+        FileFlags::Elf { e_flags, .. } => e_flags,
+        _ => 0,
+    };
     match file.architecture() {
         Architecture::X86_64 => Ok(Machine {
             code: elf::EM_X86_64,
+            flags,
             page: 0x1000,
             relative: elf::R_X86_64_RELATIVE,
             imported: elf::R_X86_64_GLOB_DAT,
@@ -43,11 +50,21 @@ fn machine(file: &ElfFile64<LittleEndian>) -> Result<Machine, LibraryError> {
         }),
         Architecture::Aarch64 => Ok(Machine {
             code: elf::EM_AARCH64,
+            flags,
             page: 0x10000,
             relative: elf::R_AARCH64_RELATIVE,
             imported: elf::R_AARCH64_GLOB_DAT,
             absolute: elf::R_AARCH64_ABS64,
             through_slot: &[elf::R_AARCH64_ADR_GOT_PAGE, elf::R_AARCH64_LD64_GOT_LO12_NC],
+        }),
+        Architecture::Riscv64 => Ok(Machine {
+            code: elf::EM_RISCV,
+            flags,
+            page: 0x1000,
+            relative: elf::R_RISCV_RELATIVE,
+            imported: elf::R_RISCV_64,
+            absolute: elf::R_RISCV_64,
+            through_slot: &[elf::R_RISCV_GOT_HI20],
         }),
         other => Err(LibraryError::Unsupported(other)),
     }

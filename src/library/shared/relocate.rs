@@ -6,6 +6,7 @@ use super::{Kind, Link, Machine};
 use object::read::elf::ElfFile64;
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SymbolIndex};
 use object::{LittleEndian, SectionIndex, elf};
+use std::collections::HashMap;
 
 /// A relocation for the loader.
 pub(super) struct Dynamic {
@@ -37,6 +38,8 @@ impl Link {
         machine: &Machine,
     ) -> Result<Vec<Dynamic>, LibraryError> {
         let mut dynamic: Vec<Dynamic> = Vec::new();
+        // For each instruction that makes the upper part of a distance, that distance.
+        let mut uppers: HashMap<i64, i64> = HashMap::new();
         for section in file.sections() {
             let Some(&(kind, start)) = self.homes.get(&section.index()) else { continue };
             for (offset, relocation) in section.relocations() {
@@ -55,7 +58,11 @@ impl Link {
                     dynamic.push(Dynamic { place, symbol: 0, kind: machine.relative, addend });
                 } else {
                     let slot = self.slots.iter().position(|&s| s == index).map(|i| self.slots_at + 8 * i);
-                    self.patch(kind, at, machine, r_type, &Reference { place: place as i64, target, slot, addend })?;
+                    let to = Reference { place: place as i64, target, slot, addend };
+                    match machine.code {
+                        elf::EM_RISCV => self.patch_riscv(kind, at, r_type, &to, &mut uppers)?,
+                        _ => self.patch(kind, at, machine, r_type, &to)?,
+                    }
                 }
             }
         }
@@ -92,6 +99,50 @@ impl Link {
             _ => to.arm(r_type, word)?,
         };
         bytes.copy_from_slice(&patched.to_le_bytes());
+        Ok(())
+    }
+}
+
+impl Link {
+    /// RISC-V's references are of two instructions: `auipc` adds the upper part of a distance to its own address, the
+    /// next one has the lower part, with a sign. Where they have a relocation each, the second names the first.
+    fn patch_riscv(
+        &mut self,
+        kind: Kind,
+        at: usize,
+        r_type: u32,
+        to: &Reference,
+        uppers: &mut HashMap<i64, i64>,
+    ) -> Result<(), LibraryError> {
+        let bytes = &mut self.part(kind).bytes;
+        let mut set = |at: usize, part: u32| {
+            let word = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            bytes[at..at + 4].copy_from_slice(&(word | part).to_le_bytes());
+        };
+        // Both parts of a distance, where they stand in the instructions.
+        let split = |distance: i64| match i32::try_from(distance + 0x800) {
+            Ok(upper) => Ok((upper as u32 & 0xffff_f000, (distance as u32 & 0xfff) << 20)),
+            Err(_) => Err(LibraryError::Limit(FAR.into())),
+        };
+        match r_type {
+            elf::R_RISCV_32_PCREL => set(at, to.distance(to.direct()?)?),
+            elf::R_RISCV_CALL_PLT => {
+                let (upper, lower) = split(to.direct()? + to.addend - to.place)?;
+                set(at, upper);
+                set(at + 4, lower);
+            }
+            elf::R_RISCV_GOT_HI20 => {
+                let distance = to.slot()? + to.addend - to.place;
+                uppers.insert(to.place, distance);
+                set(at, split(distance)?.0);
+            }
+            elf::R_RISCV_PCREL_LO12_I => {
+                let upper = uppers.get(&to.direct()?);
+                let distance = upper.ok_or_else(|| LibraryError::internal("a lower part without an upper one"))?;
+                set(at, split(*distance)?.1);
+            }
+            _ => return Err(unknown(r_type)),
+        }
         Ok(())
     }
 }
