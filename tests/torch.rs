@@ -1,5 +1,7 @@
 //! State dicts of PyTorch as weights: `tests/data/torch`, which `make.py` there makes with torch 2.15.0.
 
+mod order;
+
 use crate::cli::Place;
 use ninc::io::torch;
 use ninc_runtime::store::Store;

@@ -2,6 +2,7 @@
 
 use super::output::{self, Done, Failure, usage};
 use ninc::front;
+use ninc::front::codes;
 use ninc::front::diag::{Diagnostic, Severity};
 use ninc::front::{examples, source_name};
 use ninc::io::Imported;
@@ -27,6 +28,10 @@ pub use weights::{any_weights, of_torch};
 
 /// Where the weights of a network of Caffe are.
 pub const BESIDE: &str = "they are in a file beside it: `--weights NAME.caffemodel`";
+
+/// What helps where data and network do not fit.
+const OTHER_DATA: &str = "`--data` must hold images and classes as the network's; `--source` says what they are: a \
+                          known set, or `npz` and `folder` for your own";
 
 /// Most bytes of a file of classes.
 const MOST_CLASSES: u64 = 1 << 24;
@@ -125,7 +130,7 @@ fn import(path: &Path, options: &ForeignOptions, data: Option<&Path>) -> Done<Fo
     // What is given is kept, too.
     let data = prepare.is_some() || resize.is_some() || options.source.is_some();
     let text = text(path, &imported, prepare.as_deref(), data.then_some(&*source));
-    let text = front::format(&text).map_err(|d| unreadable(path, &text, &format!("{d:?}")))?;
+    let text = front::format(&text).map_err(|d| unreadable(path, options, &d))?;
     let mut tensors = imported.written.tensors;
     let formats = match front::load(&text, "", &[]).0 {
         Some(model) if imported.written.quantised > 0 => {
@@ -198,6 +203,9 @@ pub fn told(file: &str, text: &str, diagnostics: &[Diagnostic]) -> String {
         let first = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
         let line = text.get(first..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let line = line.trim().trim_start_matches("|> ").split_whitespace().collect::<Vec<_>>().join(" ");
+        if d.code == codes::DATA_SHAPE && d.severity == Severity::Error && line.starts_with("source") {
+            return format!("error: {file} does not fit the data: {}\n  help: {OTHER_DATA}\n", d.message);
+        }
         let help = d.help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
         match d.severity {
             Severity::Error => format!("error: {file} cannot be imported: `{line}`: {}{help}\n", d.message),
@@ -215,10 +223,19 @@ fn lines(path: &Path) -> Done<Vec<String>> {
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
 }
 
-/// `--prepare` may be wrong; nothing else of the text is the user's.
-fn unreadable(path: &Path, text: &str, what: &str) -> Failure {
-    let error = Error::new(format!("the model made of {} is not valid: {what}", path.display()));
-    error.with_help(format!("is `--prepare` a list of the language? The whole text:\n{text}")).into()
+/// What options say may not be the language; everything else of the text is made here.
+fn unreadable(path: &Path, options: &ForeignOptions, diagnostics: &[Diagnostic]) -> Failure {
+    let given = [("--source", &options.source), ("--prepare", &options.prepare)];
+    let given = given.iter().filter_map(|(option, text)| text.as_ref().map(|text| format!("`{option} '{text}'`")));
+    let given = given.collect::<Vec<_>>().join(" and ");
+    let what = diagnostics.iter().map(|d| d.message.as_str()).collect::<Vec<_>>().join("; ");
+    if given.is_empty() {
+        return Error::new(format!("the text made of {} is not the language, a bug in ninc: {what}", path.display()))
+            .into();
+    }
+    let help =
+        "each is written as in the section `data`: `--source 'svhn(extra = true)'`, `--prepare '[scale(1/255)]'`";
+    usage(format!("{given}: {what}"), help)
 }
 
 /// The error with the way out; nodes that have no counterpart are listed.

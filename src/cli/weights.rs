@@ -12,6 +12,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+mod order;
 mod rename;
 
 pub use rename::Renames;
@@ -26,6 +27,10 @@ pub struct Args {
     file: PathBuf,
     #[command(flatten)]
     renames: Renames,
+    /// Find the layers of a state dict (.pt, .pth) for those of this network by their order, and show which is which;
+    /// with --out the tensors are written under the network's names
+    #[arg(long = "for", value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// Numbers of the file that is written
     #[arg(long, value_name = "TYPE", value_enum, requires = "out")]
     dtype: Option<Dtype>,
@@ -45,11 +50,14 @@ enum Dtype {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    let (mut store, types) = read(&args.file, &global.foreign)?;
+    if let Some(model) = &args.model {
+        return order::run(args, model, global);
+    }
+    let (store, types) = read(&args.file, &global.foreign)?;
     match &args.out {
-        Some(out) => convert(args, store, out),
+        Some(out) => convert(args, store, out, renamed),
         None => {
-            store = renamed(args, store)?;
+            let store = renamed(args, store)?;
             let types = types.into_iter().map(|(name, kind)| (args.renames.target(name), kind)).collect();
             list(&store, &types, args.json)
         }
@@ -58,7 +66,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
 /// Reads a file of any program that is known, with the type and shape of each tensor.
 fn read(path: &Path, options: &ForeignOptions) -> Done<(Store, Types)> {
-    if let Some(StateDict { tensors, others, types }) = foreign::of_torch(path)? {
+    if let Some(StateDict { tensors, others, types, .. }) = foreign::of_torch(path)? {
         return Ok((Store { tensors, others, ..Store::default() }, types));
     }
     if foreign::is_foreign(path) && !foreign::is_archive(path) {
@@ -82,7 +90,8 @@ fn renamed(args: &Args, mut store: Store) -> Done<Store> {
     Ok(Store { tensors: some.tensors, others: some.others, ..store })
 }
 
-fn convert(args: &Args, store: Store, out: &Path) -> Done {
+/// Writes the store's tensors, by the names that `named` gives them.
+fn convert(args: &Args, store: Store, out: &Path, named: impl FnOnce(&Args, Store) -> Done<Store>) -> Done {
     let file = args.file.display();
     if store.metadata.get("format").is_some_and(|format| format.starts_with("ninc-checkpoint")) {
         let help = "its weights are the .safetensors file beside it; `train --resume` brings it to its end";
@@ -104,7 +113,7 @@ fn convert(args: &Args, store: Store, out: &Path) -> Done {
         let names: Vec<&str> = store.wide.keys().map(String::as_str).collect();
         output::note(&format!("note: float64 is rounded to float32: {}", few(&names)));
     }
-    let store = renamed(args, store)?;
+    let store = named(args, store)?;
     let numbers = match args.dtype {
         None | Some(Dtype::F32) => Numbers::F32,
         Some(Dtype::F16) => Numbers::F16,

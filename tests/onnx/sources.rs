@@ -48,6 +48,13 @@ fn sets_of_colour_pictures() {
     same(&place, &["--data", "renamed.tar"], &["--source", "cifar10"]);
     let eval = ["eval", "net.onnx", "--prepare", "none", "--data"];
     place.bad_or_said(1, &[&eval[..], &["renamed.tar"]].concat(), "`--source cifar10` says what it is");
+    // A file of the set by itself, and its name does not say what it is.
+    fs::write(place.path("batch.bin"), &bytes).expect("written");
+    let says = [
+        "batch.bin is not a tar archive",
+        "a folder with data_batch_1.bin and test_batch.bin, whose records have 3073",
+    ];
+    says.map(|says| place.bad_or_said(1, &[&eval[..], &["batch.bin", "--source", "cifar10"]].concat(), says));
     place.bad_or_said(
         2,
         &[&eval[..], &["cifar-10-binary.tar", "--resize", "crop"]].concat(),
@@ -100,6 +107,19 @@ fn sets_of_grey_pictures_and_arrays() {
     same(&place, &["--data", "idx"], &["--source", "fashion_mnist"]);
     networks(&place, "digits", [1, 8, 8], 10);
     same(&place, &[], &["--source", "digits"]);
+
+    let eval = ["eval", "net.onnx", "--prepare", "none", "--data", "idx", "--source"];
+    place.bad_or_said(
+        1,
+        &[&eval[..], &["mnist"]].concat(),
+        "net.onnx does not fit the data: `mnist` gives images of the",
+    );
+    place.bad_or_said(1, &[&eval[..], &["mnist"]].concat(), "`--source` says what they are");
+    place.bad_or_said(
+        2,
+        &[&eval[..], &["svhn("]].concat(),
+        "`--source 'svhn('` and `--prepare 'none'`: this `(` is not",
+    );
 
     let pixels: Vec<u8> = (0..10 * 24).collect();
     let arrays = [

@@ -84,7 +84,18 @@ pub fn load(path: &Path, set: &Cifar) -> Result<Sets> {
         Place::Folder(_) => HashMap::new(),
         Place::Archive(archive) => {
             let wanted: Vec<String> = set.train.iter().chain([&set.test]).map(|name| member(name)).collect();
-            tar::members(archive, &wanted, CAP)?
+            tar::members(archive, &wanted, CAP).map_err(|error| match archive.extension() {
+                Some(ending) if ending == "gz" || ending == "tar" => error,
+                // A single file of the set, or something else.
+                _ => error.with_help(format!(
+                    "{} is the archive {}, or a folder with {} and {}, whose records have {} bytes",
+                    set.name,
+                    set.archives[0],
+                    set.train[0],
+                    set.test,
+                    set.label_bytes + PIXELS
+                )),
+            })?
         }
     };
     let mut bytes = |name: &str| match &place {

@@ -96,6 +96,12 @@ fn refused(kind: EntryType, sparse: bool) -> Option<&'static str> {
 
 /// Describes an archive that cannot be read on.
 fn damaged(path: &Path, cause: &io::Error) -> Error {
+    let cause = cause.to_string();
+    // What should be a number is quoted, whatever its bytes are.
+    let cause = match cause.starts_with("numeric field") {
+        true => "a header has something else where a size or sum is",
+        false => &cause,
+    };
     Error::new(format!("{} is not a tar archive, or it is damaged: {cause}", path.display()))
         .with_help("expected a .tar or .tar.gz file")
 }

@@ -2,6 +2,7 @@
 //! by an interpreter that knows what tensors need, and runs nothing.
 
 mod error;
+pub mod order;
 mod pickle;
 mod tensors;
 
@@ -18,6 +19,8 @@ const SPARE: usize = 1 << 23;
 /// What a file holds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
+    /// The names of all tensors, in the file's order.
+    pub order: Vec<String>,
     /// Tensors of floats, by name.
     pub tensors: BTreeMap<String, Tensor>,
     /// Types of the other tensors, which are not read.
@@ -58,6 +61,7 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, TorchError> {
     // Tensors of one storage often follow each other, as views of it.
     let mut last: Option<(String, Vec<u8>)> = None;
     for (name, view) in found {
+        state.order.push(name.clone());
         state.types.insert(name.clone(), (view.kind.name().into(), view.size.clone()));
         if !view.kind.is_float() {
             state.others.insert(name, view.kind.name().into());

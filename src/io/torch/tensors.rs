@@ -3,7 +3,7 @@
 use super::error::TorchError;
 use super::pickle::{Pickle, Value};
 use half::{bf16, f16};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// Keys under which checkpoints of trainings keep the tensors.
 const INNER: [&str; 4] = ["state_dict", "model_state_dict", "model", "model_ema"];
@@ -125,8 +125,9 @@ fn number(kind: Kind, bytes: &[u8]) -> f32 {
     }
 }
 
-/// Finds the tensors by name: those of the dictionary itself, or of the one in it that a training's checkpoint has.
-pub fn named(pickle: &Pickle) -> Result<BTreeMap<String, View>, TorchError> {
+/// Finds the tensors with their names, in order: those of the dictionary itself, or of the one in it that a training's
+/// checkpoint has.
+pub fn named(pickle: &Pickle) -> Result<Vec<(String, View)>, TorchError> {
     let Some(entries) = entries(pickle, &pickle.value) else {
         return Err(TorchError::Contents(match &pickle.value {
             Value::Call(name, _) if name.starts_with("torch.nn.") || !name.starts_with("torch.") => "a whole module",
@@ -161,11 +162,18 @@ fn entries<'p>(pickle: &'p Pickle, value: &Value) -> Option<Vec<(String, &'p Val
     Some(grown.items.chunks_exact(2).filter_map(entry).collect())
 }
 
-fn views(entries: &[(String, &Value)]) -> Result<BTreeMap<String, View>, TorchError> {
-    let mut views = BTreeMap::new();
+fn views(entries: &[(String, &Value)]) -> Result<Vec<(String, View)>, TorchError> {
+    let mut views: Vec<(String, View)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, value) in entries {
         if let Some(view) = view(value, 0) {
-            views.insert(name.clone(), view.map_err(|what| TorchError::Tensor(name.clone(), what.into()))?);
+            let view = view.map_err(|what| TorchError::Tensor(name.clone(), what.into()))?;
+            // As in Python, a key that comes again keeps its place and has the last value.
+            let at = *places.entry(name).or_insert(views.len());
+            match views.get_mut(at) {
+                Some(earlier) => earlier.1 = view,
+                None => views.push((name.clone(), view)),
+            }
         }
     }
     Ok(views)

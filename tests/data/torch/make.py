@@ -1,4 +1,5 @@
-"""Makes the files beside it with torch 2.15.0, and the tensors that are in them as right.safetensors."""
+"""Makes the files beside it with torch 2.15.0: state dicts, the tensors that are in them as right.safetensors, and a
+network of blocks whose layers are found by their order (blocks.pt), with images and results."""
 
 import json
 import struct
@@ -43,3 +44,51 @@ for name, value in floats.items():
 text = json.dumps(header).encode()
 text += b" " * (-len(text) % 8)
 open("right.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + data)
+
+
+class Block(torch.nn.Module):
+    """A block whose short branch has a convolution of the same shape as its last one, as in the first of ResNet-50."""
+
+    def __init__(self, channels, wide, stride=1):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(channels)
+        self.conv2 = torch.nn.Conv2d(channels, wide, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(wide)
+        self.downsample = None
+        if channels != wide or stride != 1:
+            short = torch.nn.Conv2d(channels, wide, 1, stride, bias=False)
+            self.downsample = torch.nn.Sequential(short, torch.nn.BatchNorm2d(wide))
+
+    def forward(self, x):
+        short = x if self.downsample is None else self.downsample(x)
+        inner = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(inner + short)
+
+
+class Blocks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(4)
+        self.layer1 = torch.nn.Sequential(Block(4, 4), Block(4, 4))
+        self.layer2 = torch.nn.Sequential(Block(4, 6, 2), Block(6, 6))
+        self.fc = torch.nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return self.fc(self.layer2(self.layer1(x)).mean((2, 3)))
+
+
+torch.manual_seed(2)
+net = Blocks().eval()
+for module in net.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        for values in [module.weight.data, module.running_var]:
+            values.uniform_(0.5, 1.5)
+        for values in [module.bias.data, module.running_mean]:
+            values.uniform_(-0.3, 0.3)
+torch.save(net.state_dict(), "blocks.pt")
+image = torch.randn(2, 3, 8, 8)
+np.save("blocks.in.npy", image.numpy())
+np.save("blocks.out.npy", net(image).detach().numpy())
