@@ -45,6 +45,9 @@ fn commands_take_them_as_weights() {
     assert!(listed.contains("conv1.weight") && listed.contains("BF16"), "{listed}");
     // What the network does not have is said, as of other files.
     place.bad_or_said(1, &["run", "net.nin", "x.npy", "--weights", state, "--raw"], "not in the network: `brain`");
+    let other = ["run", "net.nin", "x.npy", "--raw", "--weights", state, "--rename", "conv1=c", "--rename", "fc=f"];
+    place.bad_or_said(1, &other, "--for NAME.nin -o NAME.safetensors` finds layers");
+    place.bad(2, &["import", state, "-o", "a.nin"], "tensors by name, without their network");
     let mut store = Store::read(&place.path("all.safetensors"), false).expect("tensors");
     store.tensors.retain(|name, _| ["conv1", "batch_norm1", "fc"].iter().any(|layer| name.starts_with(layer)));
     let system = ninc_runtime::store::System;

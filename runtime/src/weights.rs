@@ -178,6 +178,11 @@ impl Weights {
             _ if let Some(prefix) = missing.first().and_then(prefix) => {
                 error.with_help(format!("its names have a prefix that the network's have not: `--rename {prefix}=`"))
             }
+            // Other names altogether.
+            _ if missing.len() > 1 && of_torch(path) => error.with_help(format!(
+                "`ninc weights {} --for NAME.nin -o NAME.safetensors` finds layers by their order",
+                path.display()
+            )),
             Some((wanted, found)) => error.with_help(format!("did `{found}` mean `{wanted}`?")),
             None => error.with_help("are these the weights of this model, with the same `--set`?"),
         })
@@ -230,6 +235,12 @@ fn stated(header: &Header) -> Option<Option<Form>> {
     let form = Form::new(spec, dims).ok()?.of_range(range);
     let there = form.shapes().iter().all(|(name, shape)| header.shapes.get(name) == Some(shape));
     there.then_some(Some(form))
+}
+
+/// Is the file PyTorch's, by its name?
+fn of_torch(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    [".pt", ".pth", ".pth.tar"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Lists the first few names, and how many more there are.

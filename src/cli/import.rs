@@ -32,6 +32,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    if foreign::of_torch(&args.file)?.is_some() {
+        let file = args.file.display();
+        let help = format!(
+            "`torch.onnx.export(net, image, \"net.onnx\")` writes both; for a network in the language \
+             `ninc weights {file} --for NAME.nin` finds its layers"
+        );
+        return Err(usage(format!("{file} is a state dict of PyTorch: tensors by name, without their network"), help));
+    }
     if !foreign::is(&args.file) {
         let message = format!("{} is not a network that is imported, by its name", args.file.display());
         return Err(usage(message, "give a file NAME.onnx or NAME.prototxt"));
