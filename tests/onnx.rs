@@ -1,6 +1,6 @@
 //! ONNX files, imported and run as they are: against values of other engines.
 
-mod engines;
+pub mod engines;
 mod export;
 mod faults;
 mod int8;

@@ -9,8 +9,8 @@
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
-# NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch and onnxscript (onnx, int8); NINC_DATA a
-# folder with the files of MNIST and cifar-10-binary.tar.gz (int8), ../shared/data unless said.
+# NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
+# int8); NINC_DATA a folder with the files of MNIST and cifar-10-binary.tar.gz (int8), ../shared/data unless said.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,7 +47,7 @@ for part in "$@"; do
     echo "== $part"
     case $part in
         cases) NINC_CASES=4 cargo test --locked --test all -- conv:: random:: ;;
-        onnx) cargo test --locked --release --test all -- --ignored --nocapture onnx:: ;;
+        onnx) cargo test --locked --release --test all -- --ignored --nocapture onnx:: torch:: ;;
         int8) int8 ;;
         micro-kernels) cargo test --locked --release --test all -- --ignored a_hundred_thousand ;;
         oclgrind) cargo test --locked --test all -- --ignored --nocapture oclgrind ;;

@@ -54,7 +54,9 @@ fn sets_of_colour_pictures() {
         "batch.bin is not a tar archive",
         "a folder with data_batch_1.bin and test_batch.bin, whose records have 3073",
     ];
-    says.map(|says| place.bad_or_said(1, &[&eval[..], &["batch.bin", "--source", "cifar10"]].concat(), says));
+    for says in says {
+        place.bad_or_said(1, &[&eval[..], &["batch.bin", "--source", "cifar10"]].concat(), says);
+    }
     place.bad_or_said(
         2,
         &[&eval[..], &["cifar-10-binary.tar", "--resize", "crop"]].concat(),

@@ -3,9 +3,11 @@
 
 use super::own;
 use crate::cli::Place;
+use crate::onnx::engines::able;
 use ninc_runtime::npy;
 use serde_json::Value;
 use std::fs;
+use std::process::Command;
 
 /// The network of `make.py` in the language, with names of its own. `short` and `inner` are written in either order.
 fn network(first_short: bool) -> String {
@@ -128,4 +130,41 @@ fn another_head_stays_alone() {
     let image = own("blocks.in.npy");
     let image = image.to_str().expect("a path");
     place.bad_or_said(1, &["run", "net.nin", image, "--raw", "--weights", "net.safetensors"], "head.weight");
+}
+
+/// Networks of torchvision and timm with random weights, beside the same written in the language. Part of
+/// `tests/slow.sh`.
+#[test]
+#[ignore = "slow: PyTorch"]
+fn networks_of_torchvision_and_timm() {
+    let Some(python) = able("torch, torchvision, timm, numpy") else { return };
+    let place = Place::new();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/networks.py");
+    let all = [
+        ("resnet18", "torchvision.resnet18", 41),
+        ("resnet18", "timm.resnet18", 41),
+        ("resnet50", "torchvision.resnet50", 107),
+        ("resnet50", "timm.resnet50", 107),
+        ("mobilenet_v2", "torchvision.mobilenet_v2", 105),
+        ("mobilenet_v2", "timm.mobilenetv2_100", 105),
+        ("densenet121", "torchvision.densenet121", 242),
+    ];
+    for (name, source, layers) in all {
+        let word = format!("net={source}");
+        let ran = Command::new(&python).arg("-B").arg(script).arg(place.path("")).arg(word).output().expect("runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let model = own("networks").join(format!("{name}.nin"));
+        let model = model.to_str().expect("a path");
+        let said = place.good(&["weights", "net.pth", "--for", model, "-o", "net.safetensors"]);
+        assert!(said.contains(&format!("{layers} layers found by order; 0 layers of the file and 0 ")), "{said}");
+        place.good(&["run", model, "image.npy", "--raw", "--weights", "net.safetensors", "--output", "out.npy"]);
+        let out = npy::read(&place.path("out.npy")).expect("an array");
+        let right = npy::read(&place.path("net.npy")).expect("an array");
+        let largest = right.data.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let apart = out.data.iter().zip(&right.data).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / largest;
+        println!("{source}: {apart:.1e} of the largest number");
+        assert!(apart < 1e-5 && out.data.len() == right.data.len(), "{source}: {apart:e}");
+        fs::remove_file(place.path("net.safetensors")).expect("there");
+        fs::remove_file(place.path("out.npy")).expect("there");
+    }
 }
