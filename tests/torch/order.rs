@@ -114,6 +114,21 @@ fn what_is_not_certain_is_refused() {
     place.good(&["weights", &file, "--for", "net.nin", "-o", "own.safetensors"]);
     let read = |name: &str| fs::read(place.path(name)).expect("weights");
     assert!(read("named.safetensors") == read("own.safetensors"));
+    // Names that are equal by chance say nothing: here `conv1` is the short branch, `conv2` the module's `conv1`.
+    let chance = "network n { input image: [3, 8, 8]
+        let short = image |> conv(channels = 3, kernel = 3, pad = 1, bias = false)
+        let inner = image |> relu |> conv(channels = 3, kernel = 3, pad = 1, bias = false)
+        short + inner }";
+    fs::write(place.path("chance.nin"), chance).expect("written");
+    let twins = own("twins.pt");
+    let twins = twins.to_str().expect("a path");
+    place.bad(
+        1,
+        &["weights", twins, "--for", "chance.nin"],
+        "`conv1` and `conv2` of the network have tensors of the same",
+    );
+    let said = ["--rename", "conv1=conv2", "--rename", "side=conv1"];
+    place.good(&[&["weights", twins, "--for", "chance.nin"][..], &said].concat());
     // Its tensors are in another order.
     place.bad(2, &["weights", "own.safetensors", "--for", "net.nin"], "is not a state dict of PyTorch");
 }

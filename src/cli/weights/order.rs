@@ -5,12 +5,12 @@ use crate::cli::foreign;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::io::torch::StateDict;
-use ninc::io::torch::order::{Layer, Matching, matching};
+use ninc::io::torch::order::{Layer, Matching, matching, split};
 use ninc_runtime::Error;
 use ninc_runtime::store::Store;
 use ninc_runtime::weights::Weights;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub fn run(args: &Args, model: &Path, global: &GlobalOptions) -> Done {
@@ -19,18 +19,27 @@ pub fn run(args: &Args, model: &Path, global: &GlobalOptions) -> Done {
         let help = "other files keep tensors in an order of their own: `torch.save(net.state_dict(), \"net.pth\")`";
         return Err(usage(format!("--for {path}: {file} is not a state dict of PyTorch"), help));
     };
+    if args.json && args.out.is_some() {
+        return Err(usage("--json shows what --for finds, and --out writes it", "leave one of them out"));
+    }
     let network = global.model(model)?;
     if let Some(out) = &args.out {
         output::not_read(&[("--out", out)], &[&args.file, model])?;
     }
     let some = args.renames.apply(Weights { tensors, others, ..Weights::default() }, &args.file)?;
-    let order = order.into_iter().map(|name| args.renames.target(name)).collect();
+    let order: Vec<String> = order.into_iter().map(|name| args.renames.target(name)).collect();
+    let said = order.iter().map(|name| split(name).0).filter(|name| args.renames.say(name));
+    let said: BTreeSet<String> = said.map(String::from).collect();
     let state = StateDict { order, tensors: some.tensors, others: some.others, types };
-    let found = matching(&state, &network).map_err(|e| {
+    let found = matching(&state, &network, &said).map_err(|e| {
         let message = format!("the layers of {file} are not found for {path}: {e}");
         Failure::Error(Error::new(message).with_help(e.help()))
     })?;
     show(&found, args.json)?;
+    output::note(&format!(
+        "note: layers of the same shapes are taken in the order in which {file} has them, which is that of the \
+         computation in most modules; `ninc compare {path} values.npz --weights FILE` holds the values to PyTorch's"
+    ));
     let Some(out) = &args.out else { return Ok(()) };
     let mut tensors = BTreeMap::new();
     for (theirs, ours) in &found.pairs {

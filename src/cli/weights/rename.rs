@@ -31,6 +31,11 @@ impl Renames {
         self.list.iter().map(|(old, new)| format!("{old}={new}")).collect::<Vec<_>>().join(" ")
     }
 
+    /// Does an option give a layer this name, and no other one?
+    pub fn say(&self, layer: &str) -> bool {
+        self.list.iter().any(|(_, new)| new == layer)
+    }
+
     /// Returns a tensor's new name.
     pub fn target(&self, name: String) -> String {
         self.list.iter().fold(name, |name, (old, new)| renamed(&name, old, new).unwrap_or(name))

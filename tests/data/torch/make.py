@@ -1,5 +1,6 @@
 """Makes the files beside it with torch 2.15.0: state dicts, the tensors that are in them as right.safetensors, and a
-network of blocks whose layers are found by their order (blocks.pt), with images and results."""
+network of blocks whose layers are found by their order (blocks.pt), with images and results, and two layers that are
+alike (twins.pt)."""
 
 import json
 import struct
@@ -80,6 +81,9 @@ class Blocks(torch.nn.Module):
         return self.fc(self.layer2(self.layer1(x)).mean((2, 3)))
 
 
+torch.manual_seed(2)
+twins = {"conv1.weight": torch.randn(3, 3, 3, 3), "side.weight": torch.randn(3, 3, 3, 3)}
+torch.save(twins, "twins.pt")
 torch.manual_seed(2)
 net = Blocks().eval()
 for module in net.modules():

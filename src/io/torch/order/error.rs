@@ -69,7 +69,9 @@ impl MatchError {
                 "write the network with a batch_norm at each of these places; `ninc fold` makes weights of it for the \
                  network without"
             }
-            MatchError::Others { .. } => "`bias = false` makes a layer without bias",
+            MatchError::Others { .. } => {
+                "the layers must have the same tensors: `bias = false` makes a layer without bias"
+            }
             MatchError::Branches(..) | MatchError::Norm { .. } => {
                 "`--rename 'LAYER OF THE FILE=LAYER OF THE NETWORK'` says which is which"
             }

@@ -14,7 +14,7 @@ use super::StateDict;
 use crate::graph::NodeId;
 use crate::model::Model;
 use crate::ops::Operator;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Parts of names by which networks call the branch of a block that reads what the block reads. Its layers are made
 /// behind the others, and computed from an earlier value.
@@ -42,9 +42,15 @@ pub struct Matching {
     pub lacking: Vec<Layer>,
 }
 
-/// Finds the layers of the file for those of the network.
-pub fn matching(state: &StateDict, model: &Model) -> Result<Matching, MatchError> {
-    search::run(of_file(state), of_network(model), &model.graph)
+/// Finds the layers of the file for those of the network. Those that are `said` are each other's by name; other names
+/// may be equal by chance.
+pub fn matching(state: &StateDict, model: &Model, said: &BTreeSet<String>) -> Result<Matching, MatchError> {
+    search::run(of_file(state), of_network(model), &model.graph, said)
+}
+
+/// Splits a tensor's name into that of its layer and the rest.
+pub fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("", name))
 }
 
 impl Layer {
@@ -87,7 +93,7 @@ fn layers<'n>(tensors: impl Iterator<Item = (&'n str, &'n [usize])>) -> Vec<Laye
     let mut layers: Vec<Layer> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, dims) in tensors {
-        let (stem, part) = name.rsplit_once('.').unwrap_or(("", name));
+        let (stem, part) = split(name);
         let at = *places.entry(stem).or_insert(layers.len());
         if at == layers.len() {
             layers.push(Layer { name: stem.into(), parts: BTreeMap::new() });

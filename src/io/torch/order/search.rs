@@ -15,14 +15,14 @@ struct Search {
 }
 
 /// Matches the layers.
-pub fn run(file: Vec<Layer>, net: Vec<Placed>, graph: &Graph) -> Result<Matching, MatchError> {
+pub fn run(file: Vec<Layer>, net: Vec<Placed>, graph: &Graph, said: &BTreeSet<String>) -> Result<Matching, MatchError> {
     let norm = file.iter().find(|layer| layer.is_norm());
     if let Some(norm) = norm.filter(|_| net.iter().all(|placed| !placed.layer.is_norm())) {
         return Err(MatchError::Folded(norm.name.clone()));
     }
     let (of, sources) = (vec![None; net.len()], sources(graph));
     let mut search = Search { file, net, sources, of };
-    search.by_name();
+    search.by_name(said)?;
     search.by_order(false)?;
     search.norms()?;
     search.by_order(true)?;
@@ -47,11 +47,22 @@ impl Search {
         self.of.contains(&Some(file))
     }
 
-    /// Layers of one name and kind are each other's.
-    fn by_name(&mut self) {
-        for (at, placed) in self.net.iter().enumerate() {
-            self.of[at] = self.file.iter().position(|layer| *layer == placed.layer);
+    /// Matches the layers that are said to be each other's.
+    fn by_name(&mut self, said: &BTreeSet<String>) -> Result<(), MatchError> {
+        for name in said {
+            let Some(at) = self.net.iter().position(|placed| placed.layer.name == *name) else { continue };
+            let Some(file) = self.file.iter().position(|layer| layer.name == *name) else { continue };
+            if self.file[file].parts != self.net[at].layer.parts {
+                return Err(MatchError::Others {
+                    net: name.clone(),
+                    wants: self.net[at].layer.tensors(),
+                    file: name.clone(),
+                    has: self.file[file].tensors(),
+                });
+            }
+            self.of[at] = Some(file);
         }
+        Ok(())
     }
 
     /// Matches what is left of either normalisations or other layers, kind by kind.
@@ -141,7 +152,8 @@ impl Search {
             for (i, &a) in net[..j].iter().enumerate() {
                 let pair = [&self.net[a], &self.net[b]];
                 let named = self.file[file[i]].short().is_some() && self.file[file[j]].short().is_none();
-                if !self.follows(pair) && !(named && self.later(pair)) {
+                let certain = self.follows(pair) || (named && self.later(pair));
+                if !certain {
                     let [a, b] = pair.map(|placed| placed.layer.name.clone());
                     return Err(MatchError::Branches(a, b));
                 }
