@@ -168,3 +168,26 @@ fn names_follow_the_text() {
     }
     assert!(repeats > 20, "{repeats}");
 }
+
+/// Branches whose layers a file has by turns are written one after the other, and names are counted so.
+#[test]
+fn names_are_counted_in_the_order_of_the_text() {
+    let conv = "conv(channels = 4, kernel = 3, pad = 1)";
+    let turns = |from: &str, to: &str| {
+        format!(
+            "let a{to} = {from} |> {conv}  let b{to} = {from} |> {conv}  let c{to} = a{to} |> relu |> {conv}
+             let d{to} = b{to} |> tanh |> {conv}  let {to} = concat(c{to}, d{to}) |> cccp(channels = 4) |> relu\n"
+        )
+    };
+    let once = format!("network net {{ input image: [4, 6, 6]  {} one |> global_avg_pool }}", turns("image", "one"));
+    let both = turns("image", "one") + &turns("one", "two");
+    let twice = format!("network net {{ input image: [4, 6, 6]  {both} two |> global_avg_pool }}");
+    for text in [once, twice] {
+        let model = load(&text);
+        let (weights, dims) = random_weights(&model);
+        let made = foreign(&model, &weights).written;
+        let (images, tensors) = (random_images(&dims), Weights { tensors: made.tensors, ..Weights::default() });
+        let right = results(&model, &weights, &images);
+        assert!(right == results(&load(&made.text), &tensors, &images), "{text}: other bits\n{}", made.text);
+    }
+}

@@ -71,8 +71,11 @@ pub fn name(
             namer.reserved.insert(input.to_string());
         }
         namer.unique(body);
-        let steps = body.entries.iter_mut().skip(1).map(|entry| namer.step(&mut entry.step, "", false));
-        let values = std::iter::once(input.to_string()).chain(steps.collect::<Vec<_>>()).collect();
+        // The language counts in the order of the text.
+        let mut values = vec![input.to_string(); body.entries.len()];
+        for at in body.statements().into_iter().flatten() {
+            values[at] = namer.step(&mut body.entries[at].step, "", false);
+        }
         (namer.names, values)
     };
     // Names of a repeat's layers stay clear of those that stand in the text, which the first round finds.
