@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod back;
+pub mod drawing;
 pub mod fold;
 pub mod front;
 pub mod graph;
@@ -10,6 +11,7 @@ pub mod io;
 pub mod kernel;
 pub mod library;
 pub mod lower;
+pub mod lsp;
 pub mod model;
 pub mod ops;
 pub mod passes;
@@ -19,6 +21,7 @@ pub mod prepare;
 pub mod quantize;
 pub mod recipes;
 pub mod schedule;
+pub mod sizes;
 pub mod translate;
 pub mod types;
 pub mod verified;

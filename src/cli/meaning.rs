@@ -14,7 +14,7 @@ pub fn check(given: &ArgMatches) -> Done {
     let typed = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
     let unused: &[&str] = match command {
         "weights" => &["set", "emit", "prepare", "resize", "source", "class_names", "open_shape"],
-        "new" | "fmt" | "devices" => {
+        "new" | "fmt" | "devices" | "lsp" | "completions" | "man" | "help" => {
             &["set", "emit", "prepare", "resize", "source", "class_names", "open_shape", "channels"]
         }
         "check" => &["emit", "prepare", "resize", "source", "class_names", "open_shape"],
@@ -22,7 +22,10 @@ pub fn check(given: &ArgMatches) -> Done {
         "sweep" => &["emit", "prepare", "resize", "source", "class_names", "open_shape"],
         _ => &[],
     };
-    let compiles = !matches!(command, "new" | "check" | "fmt" | "inspect" | "import" | "weights" | "devices");
+    let compiles = !matches!(
+        command,
+        "new" | "check" | "fmt" | "inspect" | "import" | "weights" | "devices" | "lsp" | "completions" | "man" | "help"
+    );
     let compiling = COMPILING.iter().filter(|_| !compiles);
     if let Some(id) = unused.iter().chain(compiling).find(|id| typed(id)) {
         let option = option(id);

@@ -7,6 +7,7 @@ mod check;
 mod classes;
 mod command_line;
 mod compare;
+mod completions;
 mod contents;
 mod devices;
 mod eval;
@@ -15,8 +16,12 @@ mod fmt;
 mod fold;
 mod foreign;
 mod glob;
+mod graph;
+mod help;
 mod import;
 mod inspect;
+mod lsp;
+mod man;
 mod meaning;
 mod model_file;
 mod named;
@@ -44,7 +49,12 @@ use output::Failure;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "ninc", version, about = "A compiler for Network-In-Network style convolutional networks")]
+#[command(
+    name = "ninc",
+    version,
+    disable_help_subcommand = true,
+    about = "A compiler for Network-In-Network style convolutional networks"
+)]
 struct Cli {
     #[command(flatten)]
     global: GlobalOptions,
@@ -62,6 +72,8 @@ enum Command {
     Fmt(fmt::Args),
     /// A row per layer: shape, parameters, multiply-adds, bytes, receptive field
     Inspect(inspect::Args),
+    /// Draw a network: SVG, Graphviz, or a page
+    Graph(graph::Args),
     /// Compile a network for inference and report the result, or write a library
     Build(build::Args),
     /// Classify pictures
@@ -90,9 +102,18 @@ enum Command {
     Weights(weights::Args),
     /// What programs can run on
     Devices(devices::Args),
+    /// Serve an editor: diagnostics, shapes, completion, names (Language Server Protocol over stdin and stdout)
+    Lsp(lsp::Args),
+    /// Print what a shell needs to complete commands, options, files and names of a model
+    Completions(completions::Args),
+    /// Write manual pages
+    Man(man::Args),
+    /// Explain a command, a layer or another word of model files, or the code of a message
+    Help(help::Args),
 }
 
 pub fn main() -> ExitCode {
+    completions::answer(Cli::command);
     signals::limit_is_an_error();
     let parsed = Cli::command().try_get_matches();
     let (cli, given) = match parsed.and_then(|given| Ok((Cli::from_arg_matches(&given)?, given))) {
@@ -128,6 +149,11 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args, global),
         Command::Weights(args) => weights::run(args, global),
         Command::Devices(args) => devices::run(args, global),
+        Command::Lsp(args) => lsp::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, Cli::command()),
+        Command::Help(args) => help::run(args, Cli::command()),
+        Command::Graph(args) => graph::run(args, global),
     });
     if let Some(note) = profile::note() {
         output::note(&format!("note: {note}"));

@@ -1,9 +1,11 @@
 //! Options that all commands share.
 
+use super::completions;
 use super::foreign::ForeignOptions;
 use super::named::{Named, Precision, algorithm, isa, last, precision};
 use super::output::{Done, counted, usage};
 use clap::ValueEnum;
+use clap_complete::engine::ArgValueCompleter;
 use ninc::lower::target::{self, Algorithm, Cpu, Isa, Target};
 use ninc::pipeline::{Device, Emit, Options};
 use ninc::types::Format;
@@ -50,6 +52,7 @@ pub struct GlobalOptions {
     training: bool,
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
+    #[arg(add = ArgValueCompleter::new(completions::parameters))]
     pub set: Vec<(String, String)>,
     /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl;
     /// `opt:PASS` after a pass

@@ -1,6 +1,7 @@
 //! `ninc run`: classify pictures.
 
 use super::classes;
+use super::completions;
 use super::foreign;
 use super::model_file::{image_dims, input, result};
 use super::options::GlobalOptions;
@@ -9,6 +10,7 @@ use super::preparation::{self, Data};
 use super::programs::{find_weights, show_dumps, use_weights};
 use super::tta::TtaArgs;
 use super::weights::Renames;
+use clap_complete::engine::ArgValueCompleter;
 use inputs::Images;
 use ninc::model::Model;
 use ninc::prepare;
@@ -67,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "OUT.npy")]
     output: Option<PathBuf>,
     /// Write any named value of the network, [N, …]
-    #[arg(long, value_name = "VALUE=OUT.npy", value_parser = dump)]
+    #[arg(long, value_name = "VALUE=OUT.npy", value_parser = dump, add = ArgValueCompleter::new(completions::values))]
     dump: Vec<(String, PathBuf)>,
     #[command(flatten)]
     maps: maps::MapArgs,

@@ -1,9 +1,11 @@
 //! `ninc sweep`: one training for each combination of parameters and each seed, and a table of what came of them.
 
 use super::command_line;
+use super::completions;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::{signals, train};
+use clap_complete::engine::ArgValueCompleter;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Control;
 use ninc_runtime::train::job::checkpoint_path;
@@ -33,6 +35,7 @@ pub struct Args {
     /// Values of a parameter of the networks; commas within brackets do not separate. With several parameters all
     /// combinations are trained
     #[arg(long, value_name = "NAME=A,B,…", value_parser = vary::parse)]
+    #[arg(add = ArgValueCompleter::new(completions::parameters))]
     pub vary: Vec<Vary>,
     /// Trainings of each combination: with the recipe's seed (or --seed) and those after it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]

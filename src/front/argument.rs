@@ -3,10 +3,11 @@
 use super::codes;
 use super::constant::Const;
 use super::diag::{Diagnostic, Span};
-use super::suggest;
+use super::suggest::{self, Suggestion};
 use crate::ops::params::{Arg, Bounds, Kind};
 
-fn words(bounds: &Bounds) -> String {
+/// Writes bounds: "at least 0 and below 1".
+pub fn words(bounds: &Bounds) -> String {
     let low = match (bounds.low == f64::NEG_INFINITY, bounds.open_low) {
         (true, _) => None,
         (_, true) => Some(format!("above {}", number(bounds.low))),
@@ -54,7 +55,7 @@ pub fn check(kind: Kind, value: &Const, span: Span, what: &str) -> Result<Arg, D
     };
     match (kind, value) {
         (Kind::Int(low, high), Const::Int(v)) => whole(*v, low, high, span, what).map(Arg::Int),
-        (Kind::Int(..), Const::Float(_)) => Err(wrong().maybe_help(rounding(value))),
+        (Kind::Int(..), Const::Float(_)) => Err(wrong().suggest(rounding(value))),
         (Kind::Float(bounds), Const::Int(_) | Const::Float(_)) => fraction(value, bounds, span, what).map(Arg::Float),
         (Kind::Bool, Const::Bool(v)) => Ok(Arg::Bool(*v)),
         (Kind::Text, Const::Text(v)) => Ok(Arg::Text(v.to_string())),
@@ -70,7 +71,7 @@ pub fn check(kind: Kind, value: &Const, span: Span, what: &str) -> Result<Arg, D
         (Kind::Ints(low, high), Const::List(items)) if !items.is_empty() => {
             let mut out = Vec::new();
             for item in items.iter() {
-                let Const::Int(v) = item else { return Err(wrong().maybe_help(rounding(item))) };
+                let Const::Int(v) = item else { return Err(wrong().maybe_help(rounding(item).map(|s| s.help))) };
                 out.push(whole(*v, low, high, span, what)?);
             }
             Ok(Arg::Ints(out))
@@ -86,19 +87,22 @@ pub fn check(kind: Kind, value: &Const, span: Span, what: &str) -> Result<Arg, D
             Ok(Arg::Floats(out))
         }
         (Kind::Ints(..) | Kind::Floats(_), Const::Int(_) | Const::Float(_)) => {
-            Err(wrong().help(format!("a list of one is written `[{}]`", value.describe())))
+            let list = format!("[{}]", value.describe());
+            Err(wrong().help(format!("a list of one is written `{list}`")).fix(span, list))
         }
-        (Kind::Bool, Const::Int(0 | 1)) => Err(wrong().help("write `true` for 1 and `false` for 0")),
+        (Kind::Bool, Const::Int(v @ (0 | 1))) => {
+            Err(wrong().help("write `true` for 1 and `false` for 0").fix(span, (*v == 1).to_string()))
+        }
         _ => Err(wrong()),
     }
 }
 
-fn rounding(value: &Const) -> Option<String> {
+fn rounding(value: &Const) -> Option<Suggestion> {
     let Const::Float(v) = value else { return None };
-    let whole = v.fract() == 0.0;
-    whole
-        .then(|| format!("write `{v:.0}`"))
-        .or_else(|| Some("`/` gives a fraction where it does not divide evenly".into()))
+    Some(match v.fract() == 0.0 {
+        true => Suggestion { help: format!("write `{v:.0}`"), near: Some(format!("{v:.0}")) },
+        false => suggest::sentence("`/` gives a fraction where it does not divide evenly".into()),
+    })
 }
 
 fn whole(v: i64, low: i64, high: i64, span: Span, what: &str) -> Result<i64, Diagnostic> {
@@ -134,6 +138,6 @@ fn fraction(value: &Const, bounds: Bounds, span: Span, what: &str) -> Result<f64
 pub fn word(v: &str, words: &'static [&'static str], span: Span, what: &str) -> Result<&'static str, Diagnostic> {
     words.iter().find(|w| **w == v).copied().ok_or_else(|| {
         let message = format!("{what} cannot be `{}`", super::split::shorten(v));
-        Diagnostic::error(codes::UNKNOWN_WORD, span, message).maybe_help(suggest::help(v, words, "possible are"))
+        Diagnostic::error(codes::UNKNOWN_WORD, span, message).suggest(suggest::help(v, words, "possible are"))
     })
 }

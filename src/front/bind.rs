@@ -10,7 +10,7 @@ use super::scope::Value;
 use super::settings::Setting;
 use super::sink::Diagnostics;
 use super::split::shorten;
-use super::suggest;
+use super::suggest::{self, Suggestion};
 use crate::ops::params::{Fallback, ParamSpec};
 use std::collections::HashMap;
 
@@ -114,8 +114,8 @@ pub fn bind<'e>(
                     bound.arguments[i] = Some(given);
                 }
                 None => {
-                    let help = signature.could_be(&given, &bound);
-                    bound.reject(signature.one_more(argument.value.span).maybe_help(help), sink);
+                    let meant = signature.could_be(&given, &bound);
+                    bound.reject(signature.one_more(argument.value.span).suggest(meant), sink);
                 }
             }
             continue;
@@ -218,16 +218,18 @@ impl<'s> Signature<'s> {
     }
 
     /// Finds the parameter of a layer that a constant without a name could be meant for.
-    fn could_be(&self, given: &Given, bound: &Bound) -> Option<String> {
+    fn could_be(&self, given: &Given, bound: &Bound) -> Option<Suggestion> {
         let (Callee::Layer { .. }, Some(Value::Const(value))) = (self.callee, &given.value) else { return None };
         let takes = |p: &ParamSpec| argument::check(p.kind, value, Span::default(), "").is_ok();
         let mut open = self.params.iter().zip(&bound.arguments).filter(|(_, bound)| bound.is_none());
         let (param, _) = open.find(|(param, _)| takes(param))?;
         let shown = match value {
-            Const::List(_) => "[…]".to_string(),
+            Const::List(_) => {
+                return Some(suggest::sentence(format!("did you mean `{} = […]`?", param.name)));
+            }
             other => other.describe().trim_matches('`').to_string(),
         };
-        Some(format!("did you mean `{} = {shown}`?", param.name))
+        Some(suggest::meant(&format!("{} = {shown}", param.name)))
     }
 
     /// Makes the error for an argument whose name no parameter has.
@@ -239,7 +241,7 @@ impl<'s> Signature<'s> {
         match (self.callee, names.as_slice()) {
             (Callee::Block(defined), names) => error(format!("the block `{name}` has no parameter `{wrong}`"))
                 .label(defined, "defined here")
-                .maybe_help(suggest::help(&given.text, names, "its parameters are")),
+                .suggest(suggest::help(&given.text, names, "its parameters are")),
             (Callee::Initialisation, []) => self.one_more(argument.value.span),
             (Callee::Initialisation, names) => {
                 no_argument().help(format!("its only argument is {}", suggest::listed(names)))
@@ -252,8 +254,8 @@ impl<'s> Signature<'s> {
             (Callee::Layer { .. } | Callee::Function, names) => {
                 // The nearest of all that could be meant, or else the function's own if they are few.
                 let near = suggest::nearest(&given.text, self.slots.iter().map(|slot| slot.name));
-                let near = near.map(|n| format!("did you mean `{n}`?"));
-                no_argument().maybe_help(near.or(suggest::help(&given.text, names, "its arguments are")))
+                let near = near.map(suggest::meant);
+                no_argument().suggest(near.or_else(|| suggest::help(&given.text, names, "its arguments are")))
             }
         }
     }

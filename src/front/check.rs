@@ -15,6 +15,7 @@ use super::scope::{Blocks, CalledFunctions, Origin, Value};
 use super::sink::Diagnostics;
 use super::split::shorten;
 use super::suggest;
+use super::trace::Trace;
 use super::train::train;
 use super::visit::{Visitor, walk_expr};
 use crate::graph::NodeId;
@@ -87,8 +88,13 @@ impl<'a> Visitor<'a> for Names<'a> {
     }
 }
 
-/// Makes the model; what is wrong beyond syntax is reported.
-pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<Model>, Vec<Diagnostic>) {
+/// Makes the model; what is wrong beyond syntax is reported. A trace, where one is given, is filled.
+pub fn model(
+    parsed: &Parsed,
+    file: &str,
+    set: &[(String, String)],
+    trace: &mut Option<Trace>,
+) -> (Option<Model>, Vec<Diagnostic>) {
     let schemas: HashMap<&'static str, Schema> = crate::ops::schemas().into_iter().map(|s| (s.name, s)).collect();
     let mut sink = Diagnostics::default();
     let items = sort(parsed, &schemas, &mut sink);
@@ -103,7 +109,7 @@ pub fn model(parsed: &Parsed, file: &str, set: &[(String, String)]) -> (Option<M
         for section in items.data.iter().chain(&items.train) {
             section.entries.iter().for_each(|entry| elsewhere.entry(entry));
         }
-        expand(network, &set, &elsewhere.0, &schemas, &items.blocks, &mut sink)
+        expand(network, &set, &elsewhere.0, &schemas, &items.blocks, &mut sink, trace)
     });
     if let (Some(network), Some(expanded)) = (items.network, &mut expanded) {
         results(network, expanded, &mut sink);
@@ -157,7 +163,7 @@ fn settings_of(network: &Network, set: &[(String, String)], sink: &mut Diagnosti
         let Some(parameter) = network.parameters.iter().find(|p| p.name.text == *name) else {
             let message = format!("the network `{}` has no parameter `{name}` for --set", network.name.text);
             let d = Diagnostic::error(codes::BAD_SET, network.name.span, message);
-            let help = suggest::help(name, &known, "its parameters are");
+            let help = suggest::help(name, &known, "its parameters are").map(|s| s.help);
             sink.report(d.maybe_help(help.or(Some("it has no parameters".into()))));
             continue;
         };

@@ -49,3 +49,12 @@ codes! {
     UNUSED = "unused": "Warning: a value, parameter or block that nothing uses.",
     NO_DATA = "no-data": "Warning: a train section in a file without data.",
 }
+
+/// What each code means at length, with a wrong and a right example: a part for each, under its name.
+const EXPLAINED: &str = include_str!("codes.md");
+
+/// The long text of a code: sentences, an example that is refused (marked `nin,wrong`) and the same put right.
+pub fn explained(code: &str) -> Option<&'static str> {
+    let parts = EXPLAINED.split("## ").skip(1).filter_map(|part| part.split_once('\n'));
+    parts.into_iter().find(|(name, _)| *name == code).map(|(_, text)| text)
+}

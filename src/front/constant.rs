@@ -34,6 +34,17 @@ impl Const {
         }
     }
 
+    /// Writes it as the language does.
+    pub fn written(&self) -> String {
+        match self {
+            Const::Text(v) => format!("\"{}\"", v.escape_debug()),
+            Const::List(items) => {
+                format!("[{}]", items.iter().map(Const::written).collect::<Vec<_>>().join(", "))
+            }
+            other => other.describe().trim_matches('`').to_string(),
+        }
+    }
+
     /// Returns the number, if it is one.
     pub fn number(&self) -> Option<f64> {
         match self {

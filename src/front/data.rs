@@ -3,6 +3,7 @@
 use super::ast::Section;
 use super::bind::Callee;
 use super::codes;
+use super::described::{Key, Takes};
 use super::diag::Diagnostic;
 use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
@@ -24,8 +25,23 @@ const ALLOW_EMPTY: Param<bool> = Param::bool("allow_empty", "Trains outputs with
 const GREY: Param<Grey> = Param::word("grey", "How colours become grey.").or_word("rec601");
 const BACKGROUND: Param<Option<Vec<usize>>> =
     Param::ints("background", 0, 255, "What shows through transparent pixels: red, green, blue.").optional();
-pub(super) const KEYS: &[&str] =
-    &[SOURCE, PREPARE, AUGMENT, VALID.spec.name, ALLOW_EMPTY.spec.name, GREY.spec.name, BACKGROUND.spec.name];
+pub(super) const KEYS: &[Key] = &[
+    Key { name: SOURCE, doc: "Where the examples come from.", takes: Takes::Function(|| SOURCES.described()) },
+    Key {
+        name: PREPARE,
+        doc: "How images are prepared, step by step; fitted on the training part.",
+        takes: Takes::Functions(|| PREPARATIONS.described()),
+    },
+    Key {
+        name: AUGMENT,
+        doc: "How training images are changed at random.",
+        takes: Takes::Functions(|| AUGMENTATIONS.described()),
+    },
+    Key::constant(&[VALID.spec]),
+    Key::constant(&[ALLOW_EMPTY.spec]),
+    Key::constant(&[GREY.spec]),
+    Key::constant(&[BACKGROUND.spec]),
+];
 
 impl Word for Resize {
     const WORDS: &'static [&'static str] = &["stretch", "crop"];
@@ -59,30 +75,45 @@ const RESIZE: Param<Resize> = Param::word("resize", "How pictures are brought to
 /// A source with the path of its files.
 type Located = (Source, Option<String>);
 
-const fn located(name: &'static str, make: fn(&Called, &mut Diagnostics) -> Option<Located>) -> FunctionSpec<Located> {
-    FunctionSpec { name, params: &[PATH.spec], make }
+const fn located(
+    name: &'static str,
+    doc: &'static str,
+    make: fn(&Called, &mut Diagnostics) -> Option<Located>,
+) -> FunctionSpec<Located> {
+    FunctionSpec { name, doc, params: &[PATH.spec], make }
 }
 
 const SOURCES: Table<Located> = Table {
     what: "a source",
     callee: Callee::Function,
     functions: &[
-        FunctionSpec { name: "digits", params: &[], make: |_, _| Some((Source::Digits, None)) },
-        located("mnist", |c, _| Some((Source::Mnist, c.get(PATH)))),
-        located("fashion_mnist", |c, _| Some((Source::FashionMnist, c.get(PATH)))),
-        located("cifar10", |c, _| Some((Source::Cifar10, c.get(PATH)))),
-        located("cifar100", |c, _| Some((Source::Cifar100, c.get(PATH)))),
+        FunctionSpec {
+            name: "digits",
+            doc: "The 1,797 handwritten digits of 8 x 8 pixels that come with ninc.",
+            params: &[],
+            make: |_, _| Some((Source::Digits, None)),
+        },
+        located("mnist", "Handwritten digits, 28 x 28 pixels, 10 classes.", |c, _| Some((Source::Mnist, c.get(PATH)))),
+        located("fashion_mnist", "Pieces of clothing, 28 x 28 pixels, 10 classes.", |c, _| {
+            Some((Source::FashionMnist, c.get(PATH)))
+        }),
+        located("cifar10", "Photographs of 32 x 32 pixels, 10 classes.", |c, _| Some((Source::Cifar10, c.get(PATH)))),
+        located("cifar100", "Photographs of 32 x 32 pixels, 100 classes.", |c, _| {
+            Some((Source::Cifar100, c.get(PATH)))
+        }),
         FunctionSpec {
             name: "svhn",
+            doc: "Street View House Numbers, 32 x 32 pixels, 10 classes.",
             params: &[PATH.spec, EXTRA.spec],
             make: |c, _| Some((Source::Svhn { extra: c.get(EXTRA) }, c.get(PATH))),
         },
         FunctionSpec {
             name: "folder",
+            doc: "A folder of pictures, with a folder for each class.",
             params: &[PATH.spec, RESIZE.spec],
             make: |c, _| Some((Source::Folder { resize: c.get(RESIZE) }, c.get(PATH))),
         },
-        located("npz", |c, _| Some((Source::Npz, c.get(PATH)))),
+        located("npz", "Arrays of images and labels in a file of NumPy.", |c, _| Some((Source::Npz, c.get(PATH)))),
     ],
 };
 
@@ -100,21 +131,34 @@ const PREPARATIONS: Table<Prepare> = Table {
     functions: &[
         FunctionSpec {
             name: "scale",
+            doc: "Multiplies all numbers by a factor.",
             params: &[FACTOR.spec],
             make: |c, _| Some(Prepare::Scale { factor: c.get(FACTOR) }),
         },
         FunctionSpec {
             name: "mean_std",
+            doc: "Subtracts each channel's mean and divides by its standard deviation; fitted where not given.",
             params: &[MEAN.spec, STD.spec],
             make: |c, _| Some(Prepare::MeanStd { mean: c.get(MEAN), std: c.get(STD) }),
         },
-        FunctionSpec { name: "gcn", params: &[SCALE.spec], make: |c, _| Some(Prepare::Gcn { scale: c.get(SCALE) }) },
+        FunctionSpec {
+            name: "gcn",
+            doc: "Global contrast normalisation: centres each image and scales it to a norm.",
+            params: &[SCALE.spec],
+            make: |c, _| Some(Prepare::Gcn { scale: c.get(SCALE) }),
+        },
         FunctionSpec {
             name: "zca",
+            doc: "Whitens the images (ZCA), fitted on the training part.",
             params: &[EPSILON.spec],
             make: |c, _| Some(Prepare::Zca { epsilon: c.get(EPSILON) }),
         },
-        FunctionSpec { name: "lcn", params: &[], make: |_, _| Some(Prepare::Lcn) },
+        FunctionSpec {
+            name: "lcn",
+            doc: "Local contrast normalisation: centres and scales each pixel by its neighbourhood.",
+            params: &[],
+            make: |_, _| Some(Prepare::Lcn),
+        },
     ],
 };
 
@@ -147,47 +191,61 @@ const AUGMENTATIONS: Table<Augment> = Table {
     functions: &[
         FunctionSpec {
             name: "pad_crop",
+            doc: "Cuts a window of the image's size out of the image with a border around it.",
             params: &[PIXELS.spec, MODE.spec],
             make: |c, _| Some(Augment::PadCrop { pixels: c.get(PIXELS), reflect: c.get(MODE) == "reflect" }),
         },
         FunctionSpec {
             name: "shift",
+            doc: "Moves the image by a random number of pixels.",
             params: PIXELS_ONLY,
             make: |c, _| Some(Augment::Shift { pixels: c.get(PIXELS) }),
         },
         FunctionSpec {
             name: "flip",
+            doc: "Mirrors the image from left to right with probability 1/2.",
             params: &[ALTERNATING.spec],
             make: |c, _| Some(if c.get(ALTERNATING) { Augment::AlternatingFlip } else { Augment::Flip }),
         },
         FunctionSpec {
             name: "rotate",
+            doc: "Turns the image by a random angle.",
             params: &[DEGREES.spec],
             make: |c, _| Some(Augment::Rotate { degrees: c.get(DEGREES) }),
         },
         FunctionSpec {
             name: "brightness_contrast",
+            doc: "Adds a random number to all pixels and changes the contrast.",
             params: &[BRIGHTNESS.spec, CONTRAST.spec],
             make: |c, _| Some(Augment::BrightnessContrast { brightness: c.get(BRIGHTNESS), contrast: c.get(CONTRAST) }),
         },
         FunctionSpec {
             name: "cutout",
+            doc: "Sets a random square to 0.",
             params: PIXELS_ONLY,
             make: |c, _| Some(Augment::Cutout { pixels: c.get(PIXELS) }),
         },
         FunctionSpec {
             name: "mixup",
+            doc: "Mixes images and labels of a batch in pairs.",
             params: &[ALPHA.spec],
             make: |c, _| Some(Augment::Mixup { alpha: c.get(ALPHA) }),
         },
-        FunctionSpec { name: "random_resized_crop", params: &[PART.spec, RATIO.spec], make: resized_crop },
+        FunctionSpec {
+            name: "random_resized_crop",
+            doc: "Cuts a random part out of the picture and brings it to the input's size.",
+            params: &[PART.spec, RATIO.spec],
+            make: resized_crop,
+        },
         FunctionSpec {
             name: "color_jitter",
+            doc: "Changes brightness, contrast, saturation and hue at random.",
             params: &[LIGHT.spec, CONTRASTS.spec, SATURATION.spec, HUE.spec],
             make: jitter,
         },
         FunctionSpec {
             name: "rand_augment",
+            doc: "Does a few operations drawn from a list of changes of pictures.",
             params: &[OPS.spec, MAGNITUDE.spec],
             make: |c, _| Some(Augment::RandAugment { ops: c.get(OPS), magnitude: c.get(MAGNITUDE) }),
         },
@@ -256,7 +314,7 @@ pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Optio
 }
 
 fn elsewhere(key: &str) -> Option<String> {
-    let train = || train::KEYS.contains(&key).then(|| format!("`{key}` is a key of `train`"));
+    let train = || train::KEYS.iter().any(|k| k.name == key).then(|| format!("`{key}` is a key of `train`"));
     train().or_else(|| SOURCES.parameter(key, SOURCE))
 }
 

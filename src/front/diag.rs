@@ -1,5 +1,6 @@
 //! Diagnostics: what is wrong with a model file, where, and the way out. One type feeds terminal, JSON and editors.
 
+use super::suggest::Suggestion;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -54,12 +55,15 @@ pub struct Diagnostic {
     pub labels: Vec<(Span, String)>,
     /// The way out: "did you mean `max_pool`?"
     pub help: Option<String>,
+    /// The help as an editor can carry it out: this text in the place of what stands there.
+    pub fix: Option<Box<(Span, String)>>,
 }
 
 impl Diagnostic {
     /// Makes an error at a place.
     pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code, severity: Severity::Error, message: message.into(), span, labels: vec![], help: None }
+        let (severity, message) = (Severity::Error, message.into());
+        Diagnostic { code, severity, message, span, labels: vec![], help: None, fix: None }
     }
 
     /// Makes a warning at a place.
@@ -71,6 +75,23 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
         self
+    }
+
+    /// Sets a text that puts it right in the place of what stands at `span`.
+    pub fn fix(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
+        self.fix = Some(Box::new((span, text.into())));
+        self
+    }
+
+    /// Adds what is suggested, if anything is; a nearest name can take the marked place.
+    pub fn suggest(self, suggestion: Option<Suggestion>) -> Diagnostic {
+        let Some(Suggestion { help, near }) = suggestion else { return self };
+        let span = self.span;
+        let diagnostic = self.help(help);
+        match near {
+            Some(near) => diagnostic.fix(span, near),
+            None => diagnostic,
+        }
     }
 
     /// Adds the help if there is any.

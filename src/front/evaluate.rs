@@ -173,8 +173,7 @@ impl Evaluator for ConstEvaluator<'_> {
             }
             ExprKind::Call(call) if !self.consts.functions.contains(&call.function.text.as_str()) => {
                 let near = suggest::nearest(&call.function.text, self.consts.functions.iter().copied());
-                let help = near.map(|n| format!("did you mean `{n}`?"));
-                self.fail(unknown_function(&call.function.text, call.function.span).maybe_help(help))
+                self.fail(unknown_function(&call.function.text, call.function.span).suggest(near.map(suggest::meant)))
             }
             ExprKind::Call(_) | ExprKind::Pipe { .. } => {
                 let message = "a constant must stand here, not a value of the network";
@@ -199,7 +198,7 @@ pub fn unknown_name(name: &str, span: Span, function: bool, known: &[&str]) -> D
     if function {
         return d.help(format!("`{name}` is a function: write `x |> {name}` or `{name}(x)`"));
     }
-    d.maybe_help(suggest::help(name, known, "known here are"))
+    d.suggest(suggest::help(name, known, "known here are"))
 }
 
 /// Makes the error for a call of something that is not a function.

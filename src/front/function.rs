@@ -3,6 +3,7 @@
 use super::ast::{Expr, ExprKind};
 use super::bind::{Callee, Given, Signature, bind};
 use super::codes;
+use super::described::Described;
 use super::diag::{Diagnostic, Span};
 use super::evaluate::Evaluator;
 use super::sink::Diagnostics;
@@ -15,6 +16,8 @@ use std::collections::HashMap;
 pub struct FunctionSpec<T: 'static> {
     /// Its name in the language.
     pub name: &'static str,
+    /// One sentence for editors and `ninc help`.
+    pub doc: &'static str,
     /// Its parameters.
     pub params: &'static [ParamSpec],
     /// Makes the value from a call's arguments; `None` where it reports that they exclude each other.
@@ -57,6 +60,12 @@ pub struct Table<T: 'static> {
 }
 
 impl<T> Table<T> {
+    /// The functions as editors and `ninc help` show them.
+    pub fn described(&self) -> Vec<Described> {
+        let one = |f: &FunctionSpec<T>| Described { name: f.name, doc: f.doc, params: f.params, operands: None };
+        self.functions.iter().map(one).collect()
+    }
+
     fn names(&self) -> Vec<&'static str> {
         self.functions.iter().map(|f| f.name).collect()
     }
@@ -125,7 +134,7 @@ impl<T> Table<T> {
             Callee::Initialisation => format!("there is no initialisation `{}`", shorten(name)),
             _ => format!("{} cannot be `{}`", self.what, shorten(name)),
         };
-        Diagnostic::error(codes::UNKNOWN_FUNCTION, span, message).maybe_help(suggest::help(
+        Diagnostic::error(codes::UNKNOWN_FUNCTION, span, message).suggest(suggest::help(
             name,
             &self.names(),
             "possible are",

@@ -1,9 +1,9 @@
 //! `groups` in a `train` section: what holds for parameters of certain names.
 
-use super::ast::{ExprKind, Section};
+use super::ast::{Argument, Expr, ExprKind, Section};
 use super::bind::Callee;
 use super::codes;
-use super::diag::Diagnostic;
+use super::diag::{Diagnostic, Span};
 use super::expand::Expanded;
 use super::function::{Called, FunctionSpec, Table};
 use super::sink::Diagnostics;
@@ -32,6 +32,7 @@ pub const FUNCTIONS: Table<Group> = Table {
     callee: Callee::Function,
     functions: &[FunctionSpec {
         name: "group",
+        doc: "What holds for the parameters whose names fit a pattern.",
         params: &[PATTERN.spec, RATE.spec, DECAY.spec, FREEZE_AFTER.spec],
         make: group,
     }],
@@ -67,9 +68,22 @@ pub fn fit(section: &Section, recipe: &Recipe, expanded: &Expanded, sink: &mut D
         if !names.iter().any(|name| fits_parameter(&group.pattern, name)) {
             let message = format!("the group `{}` fits no parameter that is trained", shorten(&group.pattern));
             let d = Diagnostic::error(codes::UNKNOWN_NAME, item.span, message);
-            sink.report(d.maybe_help(suggest::help(&group.pattern, &names, "parameters are")));
+            let suggestion = suggest::help(&group.pattern, &names, "parameters are");
+            let fix = suggestion.as_ref().and_then(|s| Some((pattern_of(item)?, format!("\"{}\"", s.near.as_ref()?))));
+            let d = d.maybe_help(suggestion.map(|s| s.help));
+            sink.report(match fix {
+                Some((span, text)) => d.fix(span, text),
+                None => d,
+            });
         }
     }
+}
+
+/// Where the pattern of a group is written as a string.
+fn pattern_of(item: &Expr) -> Option<Span> {
+    let ExprKind::Call(call) = &item.kind else { return None };
+    let text = |argument: &&Argument| matches!(argument.value.kind, ExprKind::Text(_));
+    call.arguments.iter().find(text).map(|argument| argument.value.span)
 }
 
 /// Is there a weight for the optimiser of convolutions?

@@ -166,7 +166,15 @@ fn bad_character(text: &str, span: Span) -> Diagnostic {
         c if c.is_alphabetic() => "names consist of the letters a to z and A to Z, digits and `_`",
         _ => "remove it; in comments and strings any visible character may stand",
     };
-    Diagnostic::error(codes::BAD_CHARACTER, span, format!("{shown} cannot stand here")).help(help)
+    let d = Diagnostic::error(codes::BAD_CHARACTER, span, format!("{shown} cannot stand here")).help(help);
+    match c {
+        '\u{201C}' | '\u{201D}' | '\u{201E}' => d.fix(span, "\""),
+        '\u{2212}' | '\u{2013}' | '\u{2014}' => d.fix(span, "-"),
+        '\u{00D7}' => d.fix(span, "*"),
+        c if is_hidden(c) || c == '\u{200B}' => d.fix(span, ""),
+        c if c.is_whitespace() => d.fix(span, " "),
+        _ => d,
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! syntax (`parse`); then names, arguments and shapes while the graph is built (`expand`), for only an expansion knows
 //! the shapes; then `data` and `train`, and what must hold between them and the network (`check`).
 
+pub mod analysis;
 mod argument;
 pub mod ast;
 mod bind;
@@ -11,6 +12,7 @@ mod check;
 pub mod codes;
 mod constant;
 mod data;
+pub mod described;
 pub mod diag;
 mod evaluate;
 mod expand;
@@ -18,16 +20,18 @@ mod fit;
 mod fmt;
 mod function;
 mod groups;
-mod lex;
+pub mod lex;
 mod optimizer;
+pub mod outline;
 mod parse;
 mod scope;
 mod section;
 mod settings;
 mod sink;
-mod split;
-mod suggest;
-mod syntax;
+pub mod split;
+pub mod suggest;
+pub mod syntax;
+pub mod trace;
 mod train;
 mod visit;
 
@@ -77,16 +81,22 @@ fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 pub fn load(text: &str, file: &str, set: &[(String, String)]) -> (Option<Model>, Vec<Diagnostic>) {
     with_stack(|| {
         let parsed = parse(text);
-        let (model, mut diagnostics) = check::model(&parsed, file, set);
+        let (model, mut diagnostics) = check::model(&parsed, file, set, &mut None);
         diagnostics.splice(0..0, parsed.diagnostics);
-        // What nothing uses, beside an error, is most often what the error kept from being used.
-        if has_errors(&diagnostics) {
-            diagnostics.retain(|d| d.severity == Severity::Error);
-        }
-        diagnostics.sort_by_key(|d| (d.severity, d.span.start, d.span.end));
+        let diagnostics = finish(diagnostics);
         let model = model.filter(|_| !has_errors(&diagnostics));
         (model, diagnostics)
     })
+}
+
+/// Sorts what is wrong, and leaves out what is said by more than one.
+fn finish(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    // What nothing uses, beside an error, is most often what the error kept from being used.
+    if has_errors(&diagnostics) {
+        diagnostics.retain(|d| d.severity == Severity::Error);
+    }
+    diagnostics.sort_by_key(|d| (d.severity, d.span.start, d.span.end));
+    diagnostics
 }
 
 /// The file in the one layout; comments stay where they are.

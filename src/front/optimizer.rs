@@ -40,10 +40,30 @@ pub const OPTIMIZERS: Table<Optimized> = Table {
     what: "an optimizer",
     callee: Callee::Function,
     functions: &[
-        FunctionSpec { name: "sgd", params: SGD, make: sgd },
-        FunctionSpec { name: "adam", params: ADAM, make: |c, _| Some(adam(c, false)) },
-        FunctionSpec { name: "adamw", params: ADAM, make: |c, _| Some(adam(c, true)) },
-        FunctionSpec { name: "rmsprop", params: RMSPROP, make: rmsprop },
+        FunctionSpec {
+            name: "sgd",
+            doc: "Stochastic gradient descent, with momentum if that is given.",
+            params: SGD,
+            make: sgd,
+        },
+        FunctionSpec {
+            name: "adam",
+            doc: "Adam: rates by running means of gradients and their squares.",
+            params: ADAM,
+            make: |c, _| Some(adam(c, false)),
+        },
+        FunctionSpec {
+            name: "adamw",
+            doc: "Adam whose weight decay is apart from the gradient.",
+            params: ADAM,
+            make: |c, _| Some(adam(c, true)),
+        },
+        FunctionSpec {
+            name: "rmsprop",
+            doc: "RMSprop: rates by a running mean of squared gradients.",
+            params: RMSPROP,
+            make: rmsprop,
+        },
     ],
 };
 
@@ -58,6 +78,7 @@ pub const OF_CONVOLUTIONS: Table<Muon> = Table {
     callee: Callee::Function,
     functions: &[FunctionSpec {
         name: "muon",
+        doc: "Muon: updates a convolution's weights as a matrix whose singular values are brought near 1.",
         params: &[RATE.spec, MUON_MOMENTUM.spec, MUON_NESTEROV.spec, MUON_STEPS.spec, DECAY.spec, UNIT.spec],
         make: |c, _| {
             let (rate, momentum, nesterov) = (c.get(RATE), c.get(MUON_MOMENTUM), c.get(MUON_NESTEROV));

@@ -3,6 +3,7 @@
 use super::ast::{Entry, Section};
 use super::bind::given_twice;
 use super::codes;
+use super::described::Key;
 use super::diag::Diagnostic;
 use super::evaluate::{ConstEvaluator, Consts, Evaluator as _};
 use super::function::Table;
@@ -24,18 +25,20 @@ impl<'e> Reader<'e> {
     pub fn new(
         section: &'e Section,
         word: &str,
-        known: &[&'static str],
+        known: &'static [Key],
         elsewhere: fn(&str) -> Option<String>,
         consts: &'e Consts<'e>,
         sink: &'e mut Diagnostics,
     ) -> Reader<'e> {
         let mut entries: HashMap<&'static str, &Entry> = HashMap::new();
+        let names: Vec<&'static str> = known.iter().map(|key| key.name).collect();
         for entry in &section.entries {
             let text = entry.key.text.as_str();
-            let Some(key) = known.iter().find(|k| **k == text) else {
+            let Some(key) = names.iter().find(|name| **name == text) else {
                 let message = format!("`{word}` has no key `{}`", shorten(text));
                 let d = Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message);
-                sink.report(d.maybe_help(elsewhere(text).or_else(|| suggest::help(text, known, "its keys are"))));
+                let elsewhere = elsewhere(text).map(suggest::sentence);
+                sink.report(d.suggest(elsewhere.or_else(|| suggest::help(text, &names, "its keys are"))));
                 continue;
             };
             match entries.get(key) {

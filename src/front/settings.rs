@@ -2,6 +2,7 @@
 
 use super::ast::Expr;
 use super::bind::Callee;
+use super::described::{Key, Takes};
 use super::evaluate::Evaluator;
 use super::function::{FunctionSpec, Table};
 use crate::ops::params::{Bounds, Param};
@@ -41,22 +42,45 @@ const INITS: Table<Init> = Table {
     what: "one of the initialisations",
     callee: Callee::Initialisation,
     functions: &[
-        FunctionSpec { name: "normal", params: &[STD.spec], make: |c, _| Some(Init::Normal { std: c.get(STD) }) },
+        FunctionSpec {
+            name: "normal",
+            doc: "Draws from a normal distribution of mean 0.",
+            params: &[STD.spec],
+            make: |c, _| Some(Init::Normal { std: c.get(STD) }),
+        },
         FunctionSpec {
             name: "uniform",
+            doc: "Draws evenly between -limit and limit.",
             params: &[LIMIT.spec],
             make: |c, _| Some(Init::Uniform { limit: c.get(LIMIT) }),
         },
-        FunctionSpec { name: "xavier", params: &[], make: |_, _| Some(Init::Xavier) },
-        FunctionSpec { name: "he", params: &[], make: |_, _| Some(Init::He) },
+        FunctionSpec {
+            name: "xavier",
+            doc: "Glorot's initialisation: uniform, by inputs and outputs.",
+            params: &[],
+            make: |_, _| Some(Init::Xavier),
+        },
+        FunctionSpec {
+            name: "he",
+            doc: "He's initialisation: normal, by inputs, for layers followed by ReLU.",
+            params: &[],
+            make: |_, _| Some(Init::He),
+        },
         FunctionSpec {
             name: "constant",
+            doc: "Every weight has the same value.",
             params: &[VALUE.spec],
             make: |c, _| Some(Init::Constant { value: c.get(VALUE) }),
         },
-        FunctionSpec { name: "dirac", params: &[], make: |_, _| Some(Init::Dirac) },
+        FunctionSpec {
+            name: "dirac",
+            doc: "The first outputs give the inputs of their number unchanged.",
+            params: &[],
+            make: |_, _| Some(Init::Dirac),
+        },
         FunctionSpec {
             name: "whiten",
+            doc: "Filters that whiten patches of the training images, fitted before the first step.",
             params: &[EPSILON.spec],
             make: |c, _| Some(Init::Whiten { epsilon: c.get(EPSILON) }),
         },
@@ -93,6 +117,22 @@ impl Setting {
             Setting::BiasDecay => BIAS_DECAY.spec.name,
             Setting::MaxNorm => MAX_NORM.spec.name,
             Setting::Frozen => FROZEN.spec.name,
+        }
+    }
+
+    /// The setting as editors and `ninc help` show it.
+    pub fn described(self) -> Key {
+        match self {
+            Setting::Init => {
+                let doc = "How weights start.";
+                Key { name: self.name(), doc, takes: Takes::Function(|| INITS.described()) }
+            }
+            Setting::Rate => Key::constant(&[RATE.spec]),
+            Setting::BiasRate => Key::constant(&[BIAS_RATE.spec]),
+            Setting::Decay => Key::constant(&[DECAY.spec]),
+            Setting::BiasDecay => Key::constant(&[BIAS_DECAY.spec]),
+            Setting::MaxNorm => Key::constant(&[MAX_NORM.spec]),
+            Setting::Frozen => Key::constant(&[FROZEN.spec]),
         }
     }
 

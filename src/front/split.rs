@@ -219,12 +219,9 @@ impl Splitter<'_> {
             }
             _ => {
                 let message = format!("`{}` does not start an item of a model file", shorten(&word));
-                let near = suggest::nearest(&word, ITEM_WORDS);
-                let help = near.map_or_else(
-                    || format!("a file consists of {} items", suggest::listed(&ITEM_WORDS)),
-                    |n| format!("did you mean `{n}`?"),
-                );
-                Diagnostic::error(codes::UNKNOWN_ITEM, span, message).help(help)
+                let items = || suggest::sentence(format!("a file consists of {} items", suggest::listed(&ITEM_WORDS)));
+                let near = suggest::nearest(&word, ITEM_WORDS).map_or_else(items, suggest::meant);
+                Diagnostic::error(codes::UNKNOWN_ITEM, span, message).suggest(Some(near))
             }
         };
         self.out.diagnostics.push(diagnostic);

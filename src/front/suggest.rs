@@ -68,12 +68,30 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     best.map(|(_, candidate)| candidate)
 }
 
+/// The way out of an unknown name.
+pub struct Suggestion {
+    /// The sentence.
+    pub help: String,
+    /// The name that can take the place of the unknown one.
+    pub near: Option<String>,
+}
+
+/// "Did you mean …?"
+pub fn meant(near: &str) -> Suggestion {
+    Suggestion { help: format!("did you mean `{near}`?"), near: Some(near.into()) }
+}
+
+/// A sentence without a name to put in.
+pub fn sentence(help: String) -> Suggestion {
+    Suggestion { help, near: None }
+}
+
 /// The help for an unknown name: the nearest known one, or all of them if they are few.
-pub fn help(name: &str, known: &[&str], what: &str) -> Option<String> {
+pub fn help(name: &str, known: &[&str], what: &str) -> Option<Suggestion> {
     match nearest(name, known.iter().copied()) {
-        Some(near) => Some(format!("did you mean `{near}`?")),
+        Some(near) => Some(meant(near)),
         None if known.is_empty() => None,
-        None if known.len() <= 16 => Some(format!("{what}: {}", listed(known))),
+        None if known.len() <= 16 => Some(sentence(format!("{what}: {}", listed(known)))),
         None => None,
     }
 }

@@ -4,6 +4,7 @@ use super::ast::{ExprKind, Section};
 use super::bind::Callee;
 use super::codes;
 use super::data;
+use super::described::{Key, Takes};
 use super::diag::Diagnostic;
 use super::evaluate::Consts;
 use super::function::{Called, FunctionSpec, Table};
@@ -45,26 +46,38 @@ pub const CLASS_WEIGHTS: Param<Option<Vec<f64>>> =
 const BALANCED: Param<Option<&str>> =
     Param::one_of("class_weights", &["balanced"], "Factors by the numbers of the classes' images.").optional();
 
-pub(super) const KEYS: &[&str] = &[
-    LOSS,
-    OPTIMIZER,
-    SCHEDULE,
-    WARMUP.spec.name,
-    BATCH.spec.name,
-    EPOCHS.spec.name,
-    STEPS.spec.name,
-    SHUFFLE.spec.name,
-    SEED.spec.name,
-    CLIP.spec.name,
-    ACCUMULATE.spec.name,
-    AVERAGE.spec.name,
-    EARLY_STOP.spec.name,
-    BALANCE.spec.name,
-    CLASS_WEIGHTS.spec.name,
-    LOOKAHEAD,
-    CONVOLUTIONS,
-    groups::GROUPS,
-    PRECISION.spec.name,
+pub(super) const KEYS: &[Key] = &[
+    Key { name: LOSS, doc: "What training makes small.", takes: Takes::Function(|| LOSSES.described()) },
+    Key { name: OPTIMIZER, doc: "How weights are updated.", takes: Takes::Function(|| OPTIMIZERS.described()) },
+    Key { name: SCHEDULE, doc: "How the rate changes.", takes: Takes::Function(|| SCHEDULES.described()) },
+    Key::constant(&[WARMUP.spec]),
+    Key::constant(&[BATCH.spec]),
+    Key::constant(&[EPOCHS.spec]),
+    Key::constant(&[STEPS.spec]),
+    Key::constant(&[SHUFFLE.spec]),
+    Key::constant(&[SEED.spec]),
+    Key::constant(&[CLIP.spec]),
+    Key::constant(&[ACCUMULATE.spec]),
+    Key::constant(&[AVERAGE.spec]),
+    Key::constant(&[EARLY_STOP.spec]),
+    Key::constant(&[BALANCE.spec]),
+    Key::constant(&[CLASS_WEIGHTS.spec, BALANCED.spec]),
+    Key {
+        name: LOOKAHEAD,
+        doc: "An average of the weights that now and then takes their place.",
+        takes: Takes::Function(|| LOOKAHEADS.described()),
+    },
+    Key {
+        name: CONVOLUTIONS,
+        doc: "How weights of convolutions are updated, if not as all others.",
+        takes: Takes::Function(|| OF_CONVOLUTIONS.described()),
+    },
+    Key {
+        name: groups::GROUPS,
+        doc: "What holds for parameters by their names.",
+        takes: Takes::Functions(|| groups::FUNCTIONS.described()),
+    },
+    Key::constant(&[PRECISION.spec]),
 ];
 
 const SMOOTHING: Param<f64> =
@@ -76,6 +89,7 @@ const LOSSES: Table<f64> = Table {
     callee: Callee::Function,
     functions: &[FunctionSpec {
         name: "cross_entropy",
+        doc: "Cross entropy between the network's probabilities and the labels.",
         params: &[SMOOTHING.spec],
         make: |c, _| Some(c.get(SMOOTHING)),
     }],
@@ -91,6 +105,7 @@ const LOOKAHEADS: Table<Lookahead> = Table {
     callee: Callee::Function,
     functions: &[FunctionSpec {
         name: "ema",
+        doc: "An average of the weights that takes their place every few steps.",
         params: &[EVERY.spec, PAST.spec, POWER.spec],
         make: |c, _| Some(Lookahead { every: c.get(EVERY) as u64, decay: c.get(PAST), power: c.get(POWER) }),
     }],
@@ -120,20 +135,33 @@ const SCHEDULES: Table<Schedule> = Table {
     what: "a schedule",
     callee: Callee::Function,
     functions: &[
-        FunctionSpec { name: "constant", params: &[], make: |_, _| Some(Schedule::Constant) },
-        FunctionSpec { name: "steps", params: &[AT.spec, STEP_FACTOR.spec], make: steps },
+        FunctionSpec {
+            name: "constant",
+            doc: "The rate stays as it is.",
+            params: &[],
+            make: |_, _| Some(Schedule::Constant),
+        },
+        FunctionSpec {
+            name: "steps",
+            doc: "The rate shrinks by a factor at given epochs.",
+            params: &[AT.spec, STEP_FACTOR.spec],
+            make: steps,
+        },
         FunctionSpec {
             name: "exponential",
+            doc: "The rate shrinks by a factor after each epoch.",
             params: &[EPOCH_FACTOR.spec],
             make: |c, _| Some(Schedule::Exponential { factor: c.get(EPOCH_FACTOR) }),
         },
         FunctionSpec {
             name: "cosine",
+            doc: "The rate follows half a cosine down to the floor.",
             params: &[FLOOR.spec],
             make: |c, _| Some(Schedule::Cosine { floor: c.get(FLOOR) }),
         },
         FunctionSpec {
             name: "one_cycle",
+            doc: "The rate grows to its peak and falls again, along cosines.",
             params: &[PEAK.spec, START.spec, END.spec, PEAK_MOMENTUM.spec],
             make: |c, _| {
                 let (peak, start, end, momentum) = (c.get(PEAK), c.get(START), c.get(END), c.get(PEAK_MOMENTUM));
@@ -142,6 +170,7 @@ const SCHEDULES: Table<Schedule> = Table {
         },
         FunctionSpec {
             name: "triangle",
+            doc: "The rate grows linearly to its peak and falls linearly.",
             params: &[PEAK.spec, TRIANGLE_START.spec, TRIANGLE_END.spec],
             make: |c, _| {
                 let (peak, start, end) = (c.get(PEAK), c.get(TRIANGLE_START), c.get(TRIANGLE_END));
@@ -150,6 +179,7 @@ const SCHEDULES: Table<Schedule> = Table {
         },
         FunctionSpec {
             name: "plateau",
+            doc: "The rate shrinks when the accuracy stops growing.",
             params: &[PLATEAU_FACTOR.spec, PATIENCE.spec, THRESHOLD.spec, TIMES.spec],
             make: |c, _| {
                 let (factor, patience) = (c.get(PLATEAU_FACTOR), c.get(PATIENCE));
@@ -169,7 +199,7 @@ fn steps(called: &Called, sink: &mut Diagnostics) -> Option<Schedule> {
 }
 
 fn elsewhere(key: &str) -> Option<String> {
-    let data = || data::KEYS.contains(&key).then(|| format!("`{key}` is a key of `data`"));
+    let data = || data::KEYS.iter().any(|k| k.name == key).then(|| format!("`{key}` is a key of `data`"));
     data().or_else(|| OPTIMIZERS.parameter(key, OPTIMIZER)).or_else(|| SCHEDULES.parameter(key, SCHEDULE))
 }
 

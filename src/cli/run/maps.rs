@@ -3,9 +3,11 @@
 use super::inputs::{Images, is_array};
 use super::views::Look;
 use super::{BATCH, best};
+use crate::cli::completions;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
 use crate::cli::sheet;
+use clap_complete::engine::ArgValueCompleter;
 use ninc::graph::{Graph, NodeId};
 use ninc::model::Model;
 use ninc::ops::Operator;
@@ -36,7 +38,7 @@ pub struct MapArgs {
     #[arg(long, value_name = "FILE.png")]
     maps: Option<PathBuf>,
     /// Maps of this value of the network: its channels with the highest means, or where grad-cam looks
-    #[arg(long, value_name = "VALUE", requires = "maps")]
+    #[arg(long, value_name = "VALUE", requires = "maps", add = ArgValueCompleter::new(completions::maps))]
     maps_of: Option<String>,
     /// How maps are found
     #[arg(long, value_enum, value_name = "WAY", default_value = "class", requires = "maps")]

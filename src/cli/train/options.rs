@@ -2,7 +2,8 @@
 
 use crate::cli::output::{Done, usage};
 use crate::cli::weights::Renames;
-use crate::cli::{contents, foreign};
+use crate::cli::{completions, contents, foreign};
+use clap_complete::engine::ArgValueCompleter;
 use ninc::model::Model;
 use ninc_runtime::spec::Length;
 use ninc_runtime::train::Saving;
@@ -30,7 +31,7 @@ pub struct Options {
     #[command(flatten)]
     pub renames: Renames,
     /// Leave these layers or parameters as they are: `block1`, `*.bias`, `conv*`
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", add = ArgValueCompleter::new(completions::patterns))]
     pub freeze: Vec<String>,
     /// Seed of all random numbers, instead of the recipe's
     #[arg(long, value_name = "S")]

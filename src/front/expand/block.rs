@@ -45,6 +45,9 @@ impl Expander<'_> {
         self.warn_unused();
         self.sink.leave();
         let inner = std::mem::replace(&mut self.out.scope, outer);
+        if let Some(trace) = self.trace {
+            trace.block(call.span, &own, before..self.out.layers.len(), inner.result.as_ref());
+        }
         match inner.result {
             Some(Value::Node(value)) => {
                 // The value that leaves the block carries the call's name, if it was made within.

@@ -135,6 +135,7 @@ impl Expander<'_> {
                 self.duplicate(name, first);
             }
         }
+        self.note(name, &value);
         self.out.scope.bind(name, value, Origin::Alias);
     }
 
@@ -158,9 +159,11 @@ impl Expander<'_> {
         let mut known: Vec<&str> = schemas.keys().copied().chain(blocks.good.keys().copied()).collect();
         known.sort_unstable();
         let help = match (suggest::nearest(name, known), self.has_name(name)) {
-            (None, true) => Some(format!("`{name}` is a value; a pipeline continues with a function")),
-            (near, _) => near.map(|n| format!("did you mean `{n}`?")),
+            (None, true) => {
+                Some(suggest::sentence(format!("`{name}` is a value; a pipeline continues with a function")))
+            }
+            (near, _) => near.map(suggest::meant),
         };
-        self.fail(unknown_function(name, call.function.span).maybe_help(help))
+        self.fail(unknown_function(name, call.function.span).suggest(help))
     }
 }

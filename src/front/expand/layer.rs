@@ -200,6 +200,9 @@ impl Expander<'_> {
             graph.set_name(value, name.clone());
             self.out.places.insert(value, span);
         }
+        if let Some(trace) = self.trace {
+            trace.layers.push(span);
+        }
         self.out.layers.push(Layer { name, function: schema.name.to_string(), value, operands, params });
         Value::Node(value)
     }

@@ -13,6 +13,7 @@ use super::diag::{Diagnostic, Span};
 use super::evaluate::Evaluator;
 use super::scope::{Blocks, Origin, Scope, Value};
 use super::sink::Diagnostics;
+use super::trace::Trace;
 use crate::graph::{Graph, NodeId};
 use crate::model::Layer;
 use crate::ops::check;
@@ -60,9 +61,12 @@ struct Expander<'a> {
     /// The last number given to a layer, by the stem of its name.
     counters: HashMap<String, usize>,
     fuel: u64,
+    /// What editors ask for.
+    trace: &'a mut Option<Trace>,
 }
 
 /// Expands the network with `set` in place of its parameters' defaults; `elsewhere` are names that other sections use.
+/// A trace, where one is given, is filled.
 pub fn expand(
     network: &Network,
     set: &HashMap<String, Const>,
@@ -70,6 +74,7 @@ pub fn expand(
     schemas: &HashMap<&'static str, Schema>,
     blocks: &Blocks,
     sink: &mut Diagnostics,
+    trace: &mut Option<Trace>,
 ) -> Expanded {
     let out = Expanded {
         graph: Graph::new(&network.name.text),
@@ -82,7 +87,7 @@ pub fn expand(
         scope: Scope::new(String::new(), Settings::default(), &network.body, false),
     };
     let (names, counters) = (HashMap::new(), HashMap::new());
-    let mut expander = Expander { schemas, blocks, sink, out, names, counters, fuel: FUEL };
+    let mut expander = Expander { schemas, blocks, sink, out, names, counters, fuel: FUEL, trace };
     expander.network(network, set, elsewhere);
     expander.out
 }
@@ -112,8 +117,16 @@ impl Expander<'_> {
     }
 
     fn bind_parameter(&mut self, name: &Name, value: Value) {
+        self.note(name, &value);
         if let Some(before) = self.out.scope.bind(name, value, Origin::Parameter) {
             self.duplicate(name, before.span);
+        }
+    }
+
+    /// Notes what a name stands for, for editors.
+    fn note(&mut self, name: &Name, value: &Value) {
+        if let Some(trace) = self.trace {
+            trace.name(name.span, value);
         }
     }
 

@@ -95,6 +95,7 @@ impl Expander<'_> {
             }
             _ => {}
         }
+        self.note(name, &value);
         self.out.scope.bind(name, value, Origin::Let);
     }
 
@@ -109,7 +110,7 @@ impl Expander<'_> {
             let Some(setting) = Setting::named(key) else {
                 let message = format!("`defaults` has no `{key}`");
                 let d = Diagnostic::error(codes::UNKNOWN_KEY, entry.key.span, message);
-                self.sink.report(d.maybe_help(suggest::help(key, &Setting::names(), "possible are")));
+                self.sink.report(d.suggest(suggest::help(key, &Setting::names(), "possible are")));
                 continue;
             };
             let mut settings = self.out.scope.settings.clone();
@@ -126,7 +127,11 @@ impl Expander<'_> {
             return;
         }
         let value = self.input_node(name, dims);
+        self.note(name, &value);
         if let Value::Node(id) = value {
+            if let Some(trace) = self.trace {
+                trace.inputs.push((name.span, id));
+            }
             self.out.places.insert(id, name.span);
             self.out.inputs.push((name.clone(), id));
             self.names.insert(name.text.clone(), name.span);
@@ -170,7 +175,9 @@ impl Expander<'_> {
             let first = first.span;
             self.duplicate(name, first);
         }
-        match self.evaluate(value) {
+        let value_of = self.evaluate(value);
+        self.note(name, &value_of);
+        match value_of {
             Value::Node(id) => self.out.scope.outputs.push((name.clone(), id)),
             Value::Const(c) => {
                 let message = format!("an output must be a value of the network, not {}", c.describe());

@@ -1,0 +1,8 @@
+[
+  (body)
+  (entries)
+  (arguments)
+  (list)
+  (repeat_steps)
+] @fold
+(comment)+ @fold

@@ -1,0 +1,14 @@
+//! A language server: what editors ask about a model file while somebody writes it, over the Language Server Protocol.
+
+mod actions;
+mod complete;
+mod document;
+mod encoding;
+mod hints;
+mod hover;
+mod names;
+mod server;
+mod symbols;
+mod tokens;
+
+pub use server::{End, serve};
