@@ -8,10 +8,18 @@ const GAP: f64 = 28.0;
 /// Room for an edge that passes a rank.
 const PASSING: f64 = 14.0;
 
+/// Rounds in which items move; a network of thousands of layers is laid out in a moment.
+const ROUNDS: usize = 120;
+/// What straight lines weigh between points of a long edge, and between two frames that have only each other.
+const PASSING_WEIGHT: f64 = 8.0;
+const CHAIN_WEIGHT: f64 = 4.0;
+
 /// What has a place: a frame, or a point that a long edge passes.
 struct Item {
     rank: usize,
     width: f64,
+    /// Whether it is a point of a long edge.
+    passing: bool,
     /// The middle.
     x: f64,
     /// Items of the ranks before and behind that edges lead to.
@@ -31,16 +39,18 @@ pub(super) struct Layout {
     pub(super) ranks: usize,
 }
 
-/// Lays out frames of these widths.
-pub(super) fn layout(drawing: &Drawing, widths: &[f64]) -> Layout {
+/// Lays out frames of these widths; a long edge has room for its label, of this width, in its middle.
+pub(super) fn layout(drawing: &Drawing, widths: &[f64], label: impl Fn(&[usize]) -> f64) -> Layout {
     let ranks = ranks(drawing);
-    let mut items: Vec<Item> = ranks.iter().zip(widths).map(|(&rank, &width)| item(rank, width)).collect();
+    let mut items: Vec<Item> = ranks.iter().zip(widths).map(|(&rank, &width)| item(rank, width, false)).collect();
     let mut chains = vec![];
     for edge in &drawing.edges {
         let mut chain = vec![edge.from];
         for rank in ranks[edge.from] + 1..ranks[edge.to] {
             chain.push(items.len());
-            items.push(item(rank, PASSING));
+            // The place that `Layout::edges` has in its middle.
+            let middle = rank - ranks[edge.from] == (ranks[edge.to] - ranks[edge.from]).div_ceil(2);
+            items.push(item(rank, if middle { label(&edge.shape) } else { PASSING }, true));
         }
         chain.push(edge.to);
         for pair in chain.windows(2) {
@@ -54,6 +64,7 @@ pub(super) fn layout(drawing: &Drawing, widths: &[f64]) -> Layout {
         (0..count).map(|rank| (0..items.len()).filter(|&i| items[i].rank == rank).collect()).collect();
     order(&items, &mut rows);
     place(&mut items, &rows);
+    straighten(&mut items, &rows);
     let left = items.iter().map(|i| i.x - i.width / 2.0).fold(f64::INFINITY, f64::min);
     let right = items.iter().map(|i| i.x + i.width / 2.0).fold(0.0, f64::max);
     items.iter_mut().for_each(|i| i.x -= left);
@@ -66,8 +77,8 @@ pub(super) fn layout(drawing: &Drawing, widths: &[f64]) -> Layout {
     }
 }
 
-fn item(rank: usize, width: f64) -> Item {
-    Item { rank, width, x: 0.0, above: vec![], below: vec![] }
+fn item(rank: usize, width: f64, passing: bool) -> Item {
+    Item { rank, width, passing, x: 0.0, above: vec![], below: vec![] }
 }
 
 /// The rank of each frame: behind all that it reads. Frames stand in such an order.
@@ -120,7 +131,7 @@ fn place(items: &mut [Item], rows: &[Vec<usize>]) {
         let middle = (x - GAP) / 2.0;
         row.iter().for_each(|&i| items[i].x -= middle);
     }
-    for round in 0..24 {
+    for round in 0..ROUNDS {
         for step in 0..rows.len() {
             let row = &rows[if round % 2 == 0 { step } else { rows.len() - 1 - step }];
             let wanted: Vec<f64> = row.iter().map(|&i| wanted(items, i)).collect();
@@ -139,11 +150,34 @@ fn place(items: &mut [Item], rows: &[Vec<usize>]) {
     }
 }
 
+/// Puts what is alone in its rank right below or above the one that it is joined to, if that has no other on that side.
+fn straighten(items: &mut [Item], rows: &[Vec<usize>]) {
+    for row in rows {
+        if let [i] = row[..]
+            && let [above] = items[i].above[..]
+            && items[above].below.len() == 1
+        {
+            items[i].x = items[above].x;
+        }
+    }
+    for row in rows.iter().rev() {
+        if let [i] = row[..]
+            && let ([], [below]) = (&items[i].above[..], &items[i].below[..])
+        {
+            items[i].x = items[*below].x;
+        }
+    }
+}
+
 /// The middle of the neighbours; straight lines matter most to what only passes.
 fn wanted(items: &[Item], i: usize) -> f64 {
-    let near: Vec<f64> = items[i].above.iter().chain(&items[i].below).map(|&n| items[n].x).collect();
-    match near.is_empty() {
-        true => items[i].x,
-        false => near.iter().sum::<f64>() / near.len() as f64,
-    }
+    let weight = |upper: usize, lower: usize| match items[upper].below.len() == 1 && items[lower].above.len() == 1 {
+        true if items[upper].passing && items[lower].passing => PASSING_WEIGHT,
+        true => CHAIN_WEIGHT,
+        false => 1.0,
+    };
+    let above = items[i].above.iter().map(|&n| (weight(n, i), items[n].x));
+    let below = items[i].below.iter().map(|&n| (weight(i, n), items[n].x));
+    let (weights, sum) = above.chain(below).fold((0.0, 0.0), |(w, s), (weight, x)| (w + weight, s + weight * x));
+    if weights > 0.0 { sum / weights } else { items[i].x }
 }

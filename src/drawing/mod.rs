@@ -23,6 +23,8 @@ pub struct Drawing {
     pub name: String,
     /// Inputs, kernels and outputs, each behind those that it reads.
     pub frames: Vec<Frame>,
+    /// Whether frames are kernels, not layers.
+    pub kernels: bool,
     /// Values that go from one frame to another.
     pub edges: Vec<Edge>,
 }
@@ -74,7 +76,8 @@ impl Drawing {
         let kept: Vec<usize> =
             (0..rows.len()).filter(|&i| !model.layers[i].operands.contains(&model.layers[i].value)).collect();
         let owners = owners(graph, &model.layers, &kept, results);
-        let mut drawing = Drawing { name: model.name.clone(), frames: vec![], edges: vec![] };
+        let kernels = results.is_some();
+        let mut drawing = Drawing { name: model.name.clone(), frames: vec![], kernels, edges: vec![] };
         let mut made: HashMap<NodeId, usize> = HashMap::new();
         for id in graph.ids() {
             if let Operator::Input(input) = graph.op(id) {

@@ -1,7 +1,7 @@
 //! A drawing as an SVG: light or dark as the viewer prefers.
 
 use super::layout::layout;
-use super::{Drawing, Frame};
+use super::{Drawing, Frame, Line};
 use ninc_runtime::words::grouped;
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ const HEADING: f64 = 24.0;
 const LINE: f64 = 17.0;
 const BETWEEN: f64 = 44.0;
 /// Width of a character, about.
-const CHARACTER: f64 = 6.7;
+const CHARACTER: f64 = 7.1;
 /// Space around the whole, and within a frame.
 const MARGIN: f64 = 20.0;
 const PADDING: f64 = 10.0;
@@ -37,7 +37,7 @@ const STYLE: &str = "
 /// its value, on a scale of logarithms.
 pub fn svg(drawing: &Drawing) -> String {
     let (texts, heights): (Vec<f64>, Vec<f64>) = drawing.frames.iter().map(size).unzip();
-    let layout = layout(drawing, &texts);
+    let layout = layout(drawing, &texts, |shape| label_width(&label(shape)));
     let mut tops = vec![0.0; layout.ranks];
     let tallest = |rank: usize| {
         let of = layout.frames.iter().zip(&heights).filter(|((_, r), _)| *r == rank);
@@ -64,7 +64,8 @@ pub fn svg(drawing: &Drawing) -> String {
     );
     let _ = writeln!(out, "  {}", text(MARGIN, MARGIN + 14.0, "text large", &drawing.name));
     let _ = writeln!(out, "  {}", text(MARGIN, MARGIN + 33.0, "quiet", &heading));
-    let legend = "A frame is a kernel, its bar the part of all multiply-adds.";
+    let what = if drawing.kernels { "kernel" } else { "layer" };
+    let legend = &format!("A frame is a {what}, its bar the part of all multiply-adds.");
     let _ = writeln!(out, "  {}", text(MARGIN, MARGIN + 49.0, "quiet", legend));
     for (edge, way) in drawing.edges.iter().zip(&layout.edges) {
         let bottom = |frame: usize| tops[layout.frames[frame].1] + heights[frame];
@@ -85,13 +86,16 @@ pub fn svg(drawing: &Drawing) -> String {
         let _ = writeln!(out, "  <path class=\"tip\" d=\"M{x:.1} {y:.1} l-4 -7 h8 z\"/>");
     }
     for (edge, way) in drawing.edges.iter().zip(&layout.edges) {
-        shape_of_edge(
-            &mut out,
-            &edge.shape,
-            way[way.len() - 1].0 + shift,
-            way[way.len() - 2].0 + shift,
-            tops[way[way.len() - 1].1],
-        );
+        let only = drawing.edges.iter().filter(|other| other.from == edge.from).count() == 1;
+        let bottom = tops[layout.frames[edge.from].1] + heights[edge.from];
+        let (before, last) = (way[way.len() - 2], way[way.len() - 1]);
+        // Where lines are apart: below the frame that only this one leaves, beside a long line, or above its end.
+        let (x, y) = match way.len() {
+            _ if only => (way[0].0 + (way[1].0 - way[0].0) * 0.18, bottom + BETWEEN * 0.4),
+            2 => (last.0 + (before.0 - last.0) * 0.32, tops[last.1] - BETWEEN * 0.42),
+            length => (way[length / 2].0, tops[way[length / 2].1] + tallest(way[length / 2].1) / 2.0),
+        };
+        shape_of_edge(&mut out, &edge.shape, x + shift, y);
     }
     for ((frame, &(x, rank)), (&width, &height)) in
         drawing.frames.iter().zip(&layout.frames).zip(texts.iter().zip(&heights))
@@ -111,12 +115,18 @@ fn curve(path: &mut String, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
     };
 }
 
-/// The shape beside the end of an edge, on a plate that keeps lines away.
-fn shape_of_edge(out: &mut String, shape: &[usize], x: f64, from: f64, y: f64) {
-    let label = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × ");
-    let width = label.chars().count() as f64 * CHARACTER * 0.92 + 6.0;
-    // Half of the way, where lines that come from different sides are apart.
-    let (middle, at) = (x + (from - x) * 0.32, y - BETWEEN * 0.42);
+fn label(shape: &[usize]) -> String {
+    shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" × ")
+}
+
+fn label_width(label: &str) -> f64 {
+    label.chars().count() as f64 * CHARACTER * 0.9 + 6.0
+}
+
+/// The shape on an edge, on a plate that keeps lines away.
+fn shape_of_edge(out: &mut String, shape: &[usize], middle: f64, at: f64) {
+    let label = label(shape);
+    let width = label_width(&label);
     let left = middle - width / 2.0;
     let _ = writeln!(
         out,
@@ -137,6 +147,11 @@ fn name(frame: &Frame) -> String {
     }
 }
 
+/// The name of a layer, where the heading does not say it.
+fn own_name<'l>(frame: &Frame, line: &'l Line) -> &'l str {
+    if line.name == frame.title { "" } else { &line.name }
+}
+
 fn percent(share: f64) -> String {
     if share < 0.0005 { "< 0.1 %".into() } else { format!("{:.1} %", 100.0 * share) }
 }
@@ -145,7 +160,7 @@ fn percent(share: f64) -> String {
 fn size(frame: &Frame) -> (f64, f64) {
     let letters = |text: &str| text.chars().count() as f64 * CHARACTER;
     let title = letters(&name(frame)) * 1.06;
-    let lines = frame.rows.iter().map(|line| letters(&line.what) + letters(&line.name) + 14.0);
+    let lines = frame.rows.iter().map(|line| letters(&line.what) + letters(own_name(frame, line)) + 18.0);
     let maps = if frame.rows.is_empty() { 0.0 } else { MAPS };
     let width = lines.fold(title.max(60.0), f64::max) + 2.0 * PADDING + maps;
     let bar = if frame.cost > 0 { 9.0 } else { 0.0 };
@@ -177,7 +192,7 @@ fn draw(out: &mut String, frame: &Frame, (x, y): (f64, f64), (width, height): (f
             out,
             "    <text class=\"quiet\" text-anchor=\"end\" x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
             x + width - PADDING,
-            escaped(&line.name)
+            escaped(own_name(frame, line))
         );
     }
     if frame.cost > 0 {
