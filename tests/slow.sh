@@ -3,10 +3,12 @@
 # times the usual number, all models to ONNX and back, in other engines and through PyTorch, quantised networks in ONNX
 # Runtime, a hundred thousand random micro-kernels, OpenCL kernels of a whole network under oclgrind, a hundred thousand
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
-# headless Chromium, libraries for all systems that `ninc build --target` takes.
+# headless Chromium, libraries for all systems that `ninc build --target` takes, the extension for Visual Studio Code and
+# the tree-sitter grammar.
 #
 #     tests/slow.sh            all parts
-#     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems
+#     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems,
+#                              editors
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
@@ -42,7 +44,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -57,8 +59,9 @@ for part in "$@"; do
         # Emulators and linkers: apt-get install lld llvm qemu-user wine wine64 musl-tools gcc-mingw-w64-x86-64
         # gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
         systems) cargo test --locked --test all -- --include-ignored --nocapture library::linked:: library::systems:: ;;
+        editors) cargo build --locked --release && grammar/editors/check.sh ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors" >&2
             exit 2
             ;;
     esac
