@@ -53,6 +53,7 @@ mod plans;
 mod precision;
 mod prepare;
 mod random;
+mod ranks;
 mod readme;
 mod recipes;
 mod resume;

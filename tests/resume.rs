@@ -41,6 +41,24 @@ fn a_training_that_moves_to_another_machine_keeps_its_bits() {
     assert!(!said.contains("note: goes on") && !said.contains("the training began"), "{said}");
 }
 
+/// Versions before added up sums in groups of images, which the caches decide: their trainings go on so.
+#[test]
+fn a_training_that_began_in_groups_goes_on_in_groups() {
+    let place = Place::new();
+    train(&place, "whole", "40", &[]);
+    train(&place, "parts", "20", &[]);
+    let path = place.path("parts/tiny.checkpoint");
+    let mut checkpoint = Checkpoint::read(&path).expect("whole");
+    let processor = checkpoint.compiled_for.as_mut().and_then(|c| c.processor.as_mut()).expect("a processor");
+    assert!(processor.shares);
+    processor.shares = false;
+    checkpoint.write(&path, &ninc_runtime::store::System).expect("written");
+    let said = train(&place, "parts", "40", &["--resume"]);
+    assert!(said.contains("goes on as on the processor") && said.contains("(sums in groups of images)"), "{said}");
+    assert_ne!(weights(&place, "parts"), weights(&place, "whole"));
+    assert!(!Checkpoint::read(&path).expect("whole").compiled_for.expect("kept").processor.expect("one").shares);
+}
+
 /// Versions before did not write what a training was compiled for.
 #[test]
 fn a_checkpoint_without_its_processor_goes_on_with_this_one() {

@@ -4,11 +4,11 @@
 # Runtime, a hundred thousand random micro-kernels, OpenCL kernels of a whole network under oclgrind, a hundred thousand
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
 # headless Chromium, libraries for all systems that `ninc build --target` takes, the extension for Visual Studio Code and
-# the tree-sitter grammar.
+# the tree-sitter grammar, trainings over MPI.
 #
 #     tests/slow.sh            all parts
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems,
-#                              editors
+#                              editors, mpi
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
@@ -44,7 +44,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -55,13 +55,14 @@ for part in "$@"; do
         oclgrind) cargo test --locked --test all -- --ignored --nocapture oclgrind ;;
         damaged) NINC_FUZZ=100000 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test fuzz ;;
         rust-image) cargo test --locked --test all -- --ignored --nocapture the_rust_example ;;
+        mpi) cargo build --locked --release && NINC=target/release/ninc tests/mpi/run.sh digits cifar10 refused killed ;;
         pages) cargo build --locked --release && tests/web/pages.sh ;;
         # Emulators and linkers: apt-get install lld llvm qemu-user wine wine64 musl-tools gcc-mingw-w64-x86-64
         # gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
         systems) cargo test --locked --test all -- --include-ignored --nocapture library::linked:: library::systems:: ;;
         editors) cargo build --locked --release && grammar/editors/check.sh ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi" >&2
             exit 2
             ;;
     esac

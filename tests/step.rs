@@ -37,7 +37,7 @@ train {
 }
 ";
 
-fn load(source: &str) -> Model {
+pub(crate) fn load(source: &str) -> Model {
     let (model, diagnostics) = ninc::front::load(source, "step.nin", &[]);
     model.unwrap_or_else(|| panic!("{diagnostics:#?}"))
 }
@@ -61,7 +61,7 @@ fn program(model: &Model, training: bool, options: Options) -> Program {
 }
 
 /// Writes parameters.
-fn start(engine: &mut dyn Engine, params: &[ParamInfo]) {
+pub(crate) fn start(engine: &mut dyn Engine, params: &[ParamInfo]) {
     let mut random = Stream::new(3, 2, 0);
     for parameter in params.iter().cloned() {
         let size: usize = parameter.dims.iter().product();
@@ -76,7 +76,7 @@ fn train(model: &Model, program: &mut Program, batch: usize) -> Vec<Vec<f32>> {
     steps(model, &mut *program.engine, &program.params, batch)
 }
 
-fn steps(model: &Model, engine: &mut dyn Engine, params: &[ParamInfo], batch: usize) -> Vec<Vec<f32>> {
+pub(crate) fn steps(model: &Model, engine: &mut dyn Engine, params: &[ParamInfo], batch: usize) -> Vec<Vec<f32>> {
     let mut random = Stream::new(5, 1, 0);
     let ports = engine.inputs().to_vec();
     let each: usize = ports.iter().find(|p| p.name == "image").expect("the images").elements();
@@ -98,7 +98,7 @@ fn steps(model: &Model, engine: &mut dyn Engine, params: &[ParamInfo], batch: us
     results
 }
 
-fn close(a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
+pub(crate) fn close(a: &[Vec<f32>], b: &[Vec<f32>], what: &str) {
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         let scale = b.iter().fold(1e-3, |m: f32, v| m.max(v.abs()));
         let distance = a.iter().zip(b).fold(0.0, |m: f32, (a, b)| m.max((a - b).abs())) / scale;

@@ -196,6 +196,7 @@ const UNSAFE: &[&str] = &[
     "src/back/cranelift/",           // the JIT's function pointers
     "runtime/src/buffer.rs",         // disjoint views of aligned memory
     "runtime/src/exec.rs",           // calls into compiled code
+    "runtime/src/mpi/library.rs",    // calls of MPI
     "runtime/src/opencl/context.rs", // calls of OpenCL
     "runtime/opencl-loader/src/",    // OpenCL's functions, forwarded
     "runtime/src/threads.rs",        // sharing a run with the pool, pinning

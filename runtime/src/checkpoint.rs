@@ -91,21 +91,25 @@ pub struct Processor {
     /// Tiles, where the precision is one that is multiplied on them.
     #[serde(default)]
     pub tiles: bool,
-    /// Bytes of the first, second and last level of data cache: they decide the form of convolutions and the images of
-    /// a group, whose sums are added up group by group.
+    /// Whether sums over the batch are those of shares, added up by a tree; trainings by former versions added them up
+    /// group by group, whose images the caches decide.
+    #[serde(default)]
+    pub shares: bool,
+    /// Bytes of the first, second and last level of data cache: they decide the form of convolutions.
     pub caches: [usize; 3],
 }
 
 impl fmt::Display for CompiledFor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "--device {} --algorithm {} --precision {}", self.device, self.algorithm, self.precision)?;
-        let Some(Processor { isa, fma, bf16, tiles, caches: [first, second, last] }) = &self.processor else {
+        let Some(Processor { isa, fma, bf16, tiles, shares, caches: [first, second, last] }) = &self.processor else {
             return Ok(());
         };
         let able = |able: bool, name: &'static str| if able { name } else { "" };
         let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));
         let tiles = able(*tiles, " on tiles");
-        write!(f, " --isa {isa}{fma}{bf16}{tiles} --caches {first},{second},{last}")
+        write!(f, " --isa {isa}{fma}{bf16}{tiles} --caches {first},{second},{last}")?;
+        f.write_str(if *shares { "" } else { " (sums in groups of images)" })
     }
 }
 

@@ -4,14 +4,20 @@
 
 use crate::buffer::Buffer;
 use crate::plan::{Home, Launch, Plan, Port};
+use crate::ranks::Ranks;
 use crate::threads::Pool;
 use crate::{Engine, Error, Feed, Result, Tensor};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tree::Tree;
 
 mod apart;
 pub(crate) mod ports;
+mod shares;
+mod tree;
+
+pub use shares::bundles;
 
 /// Compiled kernels, by index.
 pub trait Code: Send + Sync {
@@ -67,6 +73,10 @@ pub struct Executor {
     args: Addresses,
     scratch_args: Addresses,
     profile: Option<Vec<Duration>>,
+    /// In a step in shares: what waits of each of its sums.
+    trees: Vec<Tree>,
+    /// The processes that share each batch.
+    ranks: Option<Arc<Ranks>>,
 }
 
 impl Executor {
@@ -94,6 +104,8 @@ impl Executor {
             args: Addresses(vec![]),
             scratch_args,
             profile: None,
+            trees: vec![],
+            ranks: None,
             plan,
             batch: 0,
             code,
@@ -107,8 +119,13 @@ impl Executor {
         let bytes = plan.room(images).ok_or_else(|| Error::new(format!("a batch of {images} is too large")))?;
         self.enlarge(bytes)?;
         let persistent = self.persistent.bytes_mut().as_mut_ptr();
-        self.args = arguments(plan, images, persistent, self.arena.bytes_mut().as_mut_ptr());
+        self.args = arguments(plan, images, 0, persistent, self.arena.bytes_mut().as_mut_ptr());
         Ok(())
+    }
+
+    /// Computes one rank's part of each batch from now on, where a step goes in shares.
+    pub fn join(&mut self, ranks: Option<Arc<Ranks>>) {
+        self.ranks = ranks;
     }
 
     /// Makes the arena as large as this.
@@ -130,10 +147,23 @@ impl Executor {
 
     /// Runs some of all launches.
     fn together(&mut self, plan: &Plan, launches: Range<usize>, images: Range<usize>, total: usize) -> Result<()> {
+        self.together_at(None, plan, launches, images, total)
+    }
+
+    /// Runs some of all launches, whose buffers are at these places.
+    fn together_at(
+        &mut self,
+        places: Option<&Addresses>,
+        plan: &Plan,
+        launches: Range<usize>,
+        images: Range<usize>,
+        total: usize,
+    ) -> Result<()> {
         let batch = images.len();
         let vars = [batch as i64, images.start as i64, total as i64];
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
-        let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
+        let args = places.unwrap_or(&self.args);
+        let region = Region { code: &*self.code, vars, batch, args, scratch: &self.scratch_args };
         self.threads.run(&|worker| {
             let mut at = 0;
             for (i, launch) in plan.every_launch().take(launches.end).enumerate() {
@@ -158,11 +188,11 @@ impl Executor {
     }
 }
 
-/// Where all launches' buffers are in a run of `images` images.
-fn arguments(plan: &Plan, images: usize, persistent: *mut u8, arena: *mut u8) -> Addresses {
+/// Where all launches' buffers are with `images` images in memory, from image `first` on.
+fn arguments(plan: &Plan, images: usize, first: usize, persistent: *mut u8, arena: *mut u8) -> Addresses {
     let place = |&buffer: &usize| match plan.start(buffer, images) {
         (Home::Persistent, offset) => persistent.wrapping_add(offset),
-        (Home::Arena, offset) => arena.wrapping_add(offset),
+        (Home::Arena, offset) => arena.wrapping_add(offset + first * plan.buffers[buffer].per_image),
     };
     Addresses(plan.every_launch().flat_map(|launch| launch.buffers.iter().map(place)).collect())
 }
@@ -239,6 +269,10 @@ impl Engine for Executor {
                 self.stale = false;
             }
             self.run_apart(plan, &mut call, batch, most)?;
+            return Ok(call.into_results());
+        }
+        if let Some(shares) = &plan.shares {
+            self.run_shares(plan, shares, &mut call, batch)?;
             return Ok(call.into_results());
         }
         let group = plan.group_of(batch);

@@ -15,11 +15,15 @@ pub mod foreign;
 pub mod formats;
 pub mod image;
 pub mod init;
+#[cfg(unix)]
+pub mod mpi;
 pub mod npy;
 pub mod opencl;
 pub mod pattern;
 pub mod philox;
 pub mod plan;
+pub mod ranks;
+pub mod shares;
 pub mod spec;
 pub mod store;
 pub mod tensor;

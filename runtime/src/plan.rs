@@ -1,5 +1,6 @@
 //! A compiled program as data: launches, and every buffer's place, decided at compile time.
 
+use crate::shares::{self, Shares};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -309,6 +310,8 @@ pub struct Plan {
     pub all_reduces: Vec<(usize, usize)>,
     /// Launches and buffers that they add to, but for the run with the first image of the batch, which overwrites them.
     pub accumulates: Vec<(usize, usize)>,
+    /// How sums over the batch are cut into shares; `None`: they are made in groups, or at once.
+    pub shares: Option<Shares>,
     /// What callers must feed.
     pub inputs: Vec<Port>,
     /// What callers can ask for.
@@ -343,7 +346,11 @@ impl Plan {
 
     /// Returns the number of images in one run of the launches.
     pub fn group_of(&self, batch: usize) -> usize {
-        self.group.map_or(batch, |g| g.clamp(1, batch.max(1)))
+        let group = match &self.shares {
+            Some(shares) if !shares.whole => Some(shares::images(batch)),
+            _ => self.group,
+        };
+        group.map_or(batch, |g| g.clamp(1, batch.max(1)))
     }
 
     /// Returns where a buffer starts in a run of `images` images.
@@ -384,6 +391,6 @@ impl Plan {
     /// Returns the bytes of the arena for a batch (of one group, if the plan has groups).
     pub fn arena_bytes(&self, batch: usize) -> usize {
         let plan = self.for_batch(batch);
-        plan.fixed_bytes + plan.image_bytes * plan.group.map_or(batch, |g| g.min(batch))
+        plan.fixed_bytes + plan.image_bytes * plan.group_of(batch)
     }
 }

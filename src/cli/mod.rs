@@ -2,6 +2,7 @@
 //! usage.
 
 mod bench;
+mod beside;
 mod build;
 mod check;
 mod classes;

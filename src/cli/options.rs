@@ -1,5 +1,6 @@
 //! Options that all commands share.
 
+use super::beside;
 use super::completions;
 use super::foreign::ForeignOptions;
 use super::named::{Named, Precision, algorithm, isa, last, precision};
@@ -11,8 +12,10 @@ use ninc::pipeline::{Device, Emit, Options};
 use ninc::types::Format;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::{CompiledFor, Processor};
+use ninc_runtime::ranks::Ranks;
 use ninc_runtime::spec::Recipe;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Color {
@@ -50,6 +53,12 @@ pub struct GlobalOptions {
     /// Whether these are the options of a training.
     #[arg(skip)]
     training: bool,
+    /// Whether a training adds up sums in groups of images, as versions before did.
+    #[arg(skip)]
+    in_groups: bool,
+    /// The processes that share each batch of a training.
+    #[arg(skip)]
+    pub ranks: Option<Arc<Ranks>>,
     /// Set a parameter of the network
     #[arg(long = "set", value_name = "NAME=VALUE", global = true, value_parser = pair)]
     #[arg(add = ArgValueCompleter::new(completions::parameters))]
@@ -120,6 +129,16 @@ impl GlobalOptions {
     /// bits that every processor with the same instructions has.
     pub fn for_training(&self) -> GlobalOptions {
         GlobalOptions { training: true, ..self.clone() }
+    }
+
+    /// Returns these options for one of several processes that share each batch.
+    pub fn shared_by(&self, ranks: &Arc<Ranks>) -> GlobalOptions {
+        GlobalOptions { ranks: Some(ranks.clone()), ..self.clone() }
+    }
+
+    /// Returns these options for one process that shares nothing.
+    pub fn alone(&self) -> GlobalOptions {
+        GlobalOptions { ranks: None, threads: Some(self.threads() as u16), ..self.clone() }
     }
 
     /// Returns these options with the precision that a recipe asks for, unless the command line names one.
@@ -227,7 +246,8 @@ impl GlobalOptions {
 
     pub fn threads(&self) -> usize {
         let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
-        self.threads.map_or_else(all, usize::from)
+        let own = || if self.ranks.is_some() { beside::processors(all()) } else { all() };
+        self.threads.map_or_else(own, usize::from)
     }
 
     /// Describes what runs the programs, for people.
@@ -290,6 +310,8 @@ impl GlobalOptions {
             precision: self.precision(),
             device: self.device(),
             threads: self.threads(),
+            in_shares: self.training && !self.in_groups,
+            ranks: self.ranks.clone(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
             ..Options::default()
@@ -302,7 +324,14 @@ impl GlobalOptions {
         let Cpu { isa, bf16, tiles, .. } = target.cpu();
         let Target { fma, cache: caches, .. } = target;
         let used = tiles && self.precision() == Some(Format::Bf16);
-        let processor = Processor { isa: isa.name().into(), fma, bf16: bf16 || tiles, tiles: used, caches };
+        let processor = Processor {
+            isa: isa.name().into(),
+            fma,
+            bf16: bf16 || tiles,
+            tiles: used,
+            caches,
+            shares: !self.in_groups,
+        };
         Ok(CompiledFor {
             device: self.device().to_string(),
             algorithm: last(&self.algorithms).name.into(),
@@ -318,6 +347,6 @@ impl GlobalOptions {
             Some(isa) if last(&self.isas).value.is_none() => vec![Named { name: isa.name(), value: Some(isa) }],
             _ => self.isas.clone(),
         };
-        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), ..self.clone() }
+        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), in_groups: !began.shares, ..self.clone() }
     }
 }

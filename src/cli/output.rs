@@ -5,6 +5,7 @@ pub use ninc_runtime::words::{counted, grouped};
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 pub enum Failure {
@@ -50,8 +51,19 @@ fn visible(text: &str) -> Cow<'_, str> {
     text.chars().map(one).collect::<String>().into()
 }
 
+/// Whether another process speaks for this one.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from now on but errors.
+pub fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
 /// Prints a result, on stdout.
 pub fn print(text: &str) -> Done {
+    if HUSHED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     out.write_all(visible(text).as_bytes())?;
     out.flush()?;
@@ -74,6 +86,9 @@ pub fn note(text: &str) {
 
 /// Shows a text with colours, which are control characters, on stderr.
 pub fn coloured(text: &str) {
+    if HUSHED.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -99,7 +114,7 @@ pub fn complain(error: &Error, color: bool) {
     if let Some(help) = &error.help {
         text += &format!("\n  help: {}", visible(help));
     }
-    coloured(&text);
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Refuses to write where the same command reads, and to write two results to one place. Outputs come with their

@@ -102,7 +102,8 @@ impl GlobalOptions {
 
     /// Compiles a training step whose named values are outputs too, as far as a training has them.
     pub fn traced(&self, model: &Model, values: &[String]) -> Done<Program> {
-        let options = Options { emit: vec![], dumps: values.to_vec(), ..self.options()? };
+        // One process looks alone.
+        let options = Options { emit: vec![], dumps: values.to_vec(), ranks: None, ..self.options()? };
         Ok(pipeline::training(model, &options)?)
     }
 

@@ -2,10 +2,10 @@
 
 use super::model_file::{load_split, pictures, result};
 use super::options::GlobalOptions;
-use super::output::{self, Done, Failure};
+use super::output::{self, Done, Failure, usage};
 use super::programs::{parameters, show_dumps};
 use super::progress::Shown;
-use super::{classes, command_line, contents, preparation};
+use super::{classes, command_line, contents};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
@@ -30,6 +30,7 @@ mod few;
 mod finder;
 mod options;
 mod preview;
+pub mod ranks;
 mod rate;
 mod start;
 
@@ -79,6 +80,13 @@ struct Ready<'a> {
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    ranks::together(global, |global| alone(args, global))
+}
+
+fn alone(args: &Args, global: &GlobalOptions) -> Done {
+    if global.ranks.is_some() && (args.preview.is_some() || args.find_rate.is_some()) {
+        return Err(usage("--preview and --find-rate are work for one process", "start it without mpirun"));
+    }
     prepared(args, global, &mut |ready, classes| {
         if let Some(path) = &args.preview {
             return preview::preview(path, ready.job, classes.outputs(), &|class| classes.name(class));
@@ -86,8 +94,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         if let Some(rates) = args.find_rate {
             return rate::find(args, ready, rates);
         }
-        let mut shown = Shown::new(args.json, global.verbose);
         let begin = Instant::now();
+        if !ready.job.writes() {
+            let outcome = carry_out(args, ready, &mut ranks::Silent, &signals::listen())?;
+            return if outcome.stopped { Err(Failure::Interrupted) } else { Ok(()) };
+        }
+        let mut shown = Shown::new(args.json, global.verbose);
         let outcome = carry_out(args, ready, &mut shown, &signals::listen());
         shown.finish();
         finish(args, ready, &outcome?, begin.elapsed())
@@ -117,7 +129,8 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;
     let begun = resumed.as_ref().map(|(state, from)| (state, from.as_path()));
-    let replaces = match args.preview.is_some() || args.find_rate.is_some() {
+    let others = global.ranks.as_ref().is_some_and(|ranks| ranks.rank() > 0);
+    let replaces = match args.preview.is_some() || args.find_rate.is_some() || others {
         true => vec![],
         false => earlier::files(args, &global.set, &model, begun)?,
     };
@@ -129,6 +142,7 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     few::check(&model, &recipe, sets.train.len())?;
 
     let global = &start::as_it_began(global, resumed.as_ref().map(|(checkpoint, _)| checkpoint))?;
+    let global = &ranks::agreed(global)?;
     let mut trainer = global.training(&model)?;
     // Texts are those of the training step.
     let mut infer = global.silent().inference(&model, &[])?;
@@ -142,7 +156,7 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     }
     say_weights(&recipe, &sets.train, &classes)?;
     let compile = global.silent().compile_preparations()?;
-    let preparation = Arc::new(preparation::fit(&spec, &sets.train, &compile)?);
+    let preparation = Arc::new(ranks::fitted(global, &spec, &sets.train, &compile)?);
     let preparer = Arc::new(Preparer::new(&preparation, sets.train.images.dtype(), &compile)?);
     let finder = finder::Layers { model: &model, global };
     let job = Job {
@@ -165,6 +179,7 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
         test_every: args.options.test_every,
         log_steps: global.verbose,
         disk: &System,
+        ranks: global.ranks.clone(),
         finder: Some(&finder),
     };
     check(&job, &*trainer.engine)?;
@@ -190,6 +205,9 @@ fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -
 /// Trains, as the only one under the network's name in the folder of its files.
 fn carry_out(args: &Args, ready: &mut Ready, watch: &mut dyn Watch, control: &Control) -> Done<Outcome> {
     let (job, model) = (ready.job, ready.model);
+    if !job.writes() {
+        return Ok(train(job, ready.trainer, ready.infer, watch, control)?);
+    }
     let _lock = lock(&args.out, &model.name)?;
     // Who had the lock before may have ended since the files were looked at.
     let resumed = match &job.start {

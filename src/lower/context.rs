@@ -5,7 +5,7 @@ use super::program::{BufferId, Launch, Packing, ProgramBuilder, Role};
 use super::provenance::Provenance;
 use super::spec::MicroKernelSpec;
 use super::target::Target;
-use crate::kernel::ir::{Elem, Kernel, MicroKernelId};
+use crate::kernel::ir::{Elem, Expr, Kernel, MicroKernelId};
 use crate::types::Type;
 use thiserror::Error;
 
@@ -50,6 +50,11 @@ impl LowerCx<'_> {
     /// What the buffer holds: float32 values may be kept as bf16 where they are exact in it.
     pub fn elem(&self, buffer: BufferId) -> Elem {
         self.builder.buffers[buffer].elem
+    }
+
+    /// 0 where there is nothing to add to: before the first images of a sum.
+    pub fn images_before(&self) -> Expr {
+        if self.target.shares { 0.into() } else { Expr::FIRST }
     }
 
     /// A buffer that lives within this run only.

@@ -12,6 +12,6 @@ pub mod target;
 pub mod tile;
 
 pub use context::{LowerCx, LowerError, Lowered, Operand};
-pub use program::{Buffer, BufferId, Launch, Packing, ProgramBuilder, Role};
+pub use program::{Buffer, BufferId, Launch, Packing, PartialSum, ProgramBuilder, Role};
 pub use provenance::{Method, Origins, Provenance, Tunable};
 pub use spec::{Code, Constant, MicroKernelSpec, Params, Pure, Stateless, code};

@@ -66,6 +66,17 @@ pub trait Packing: Eq + Hash + Display + Send + Sync + 'static {
     fn kernel(&self, builder: &mut ProgramBuilder) -> Kernel;
 }
 
+/// A value that is a sum over the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartialSum {
+    /// The first of the launches that compute it, which follow each other.
+    pub begin: usize,
+    /// The last one: after it the buffer holds the sum over the images that the launches saw.
+    pub last: usize,
+    /// The buffer.
+    pub buffer: BufferId,
+}
+
 /// A program under construction: kernels, buffers and the order of launches.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramBuilder {
@@ -77,9 +88,8 @@ pub struct ProgramBuilder {
     pub prepare: Vec<Launch>,
     /// Launches in the order of a run.
     pub launches: Vec<Launch>,
-    /// Values shared by the batch that are made from values per image, each with the launch after which it is a sum
-    /// over the device's images.
-    pub partial_sums: Vec<(usize, BufferId)>,
+    /// Values shared by the batch that are made from values per image.
+    pub partial_sums: Vec<PartialSum>,
     /// Launches that replace `launches` where the batch is small; they make the same values.
     pub small_batch: Option<Vec<Launch>>,
     /// Choices of algorithms, for whoever wants to know.

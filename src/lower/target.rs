@@ -58,6 +58,9 @@ pub struct Target {
     pub algorithm: Algorithm,
     /// The batches that kernels are for.
     pub batch: Batch,
+    /// Whether launches of a training step see a share of the batch at a time, whose sums are added up elsewhere: then
+    /// they overwrite what former images left of a sum, else they add to it.
+    pub shares: bool,
     /// The kind of machine, with what only that kind has.
     pub machine: Machine,
 }
@@ -104,6 +107,7 @@ impl Target {
             cache: [32 << 10, 1 << 20, 16 << 20],
             algorithm: Algorithm::Auto,
             batch: Batch::Throughput,
+            shares: false,
             machine: Machine::Cpu(Cpu::plain(Isa::Portable)),
         }
     }

@@ -16,6 +16,8 @@ pub enum Grouping {
     Whole,
     /// Groups of images whose values fit a cache, one after the other.
     Groups,
+    /// A training step goes in shares of the batch that the number of images decides; else as `Groups`.
+    Shares,
     /// Several devices share the batch.
     Shared,
 }

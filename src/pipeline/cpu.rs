@@ -34,11 +34,12 @@ impl<'a> Cpu<'a> {
 impl Backend for Cpu<'_> {
     fn target(&self, mode: Mode) -> Target {
         let batch = if mode == Mode::Training { Batch::Training } else { Batch::Throughput };
-        Target { batch, ..self.options.target.clone().unwrap_or_else(Target::host) }
+        let shares = mode == Mode::Training && self.grouping() == Grouping::Shares;
+        Target { batch, shares, ..self.options.target.clone().unwrap_or_else(Target::host) }
     }
 
     fn grouping(&self) -> Grouping {
-        Grouping::Groups
+        if self.options.in_shares { Grouping::Shares } else { Grouping::Groups }
     }
 
     fn stages(&self) -> &'static [Stage] {
@@ -58,7 +59,11 @@ impl Backend for Cpu<'_> {
         let code = session.time("code", || code(&module, &target, cache))?;
         let threads = Pool::new(self.options.threads)?;
         let (plan, code) = (Arc::new(plan), Arc::new(code));
-        let engine = Box::new(Executor::new(plan.clone(), code.clone(), Arc::new(threads))?);
+        let mut engine = Executor::new(plan.clone(), code.clone(), Arc::new(threads))?;
+        if plan.shares.is_some() {
+            engine.join(self.options.ranks.clone());
+        }
+        let engine = Box::new(engine);
         Ok(Built { engine, compiled: Some(Compiled { plan, module, code }) })
     }
 

@@ -3,7 +3,9 @@
 use super::{Device, Emit};
 use crate::lower::target::Target;
 use crate::types::Format;
+use ninc_runtime::ranks::Ranks;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Options of a compilation; by default one thread of this processor, float32, with all checks.
 #[derive(Clone, Debug)]
@@ -22,6 +24,11 @@ pub struct Options {
     pub target: Option<Target>,
     /// What products multiply: never less than float32 unless asked for.
     pub precision: Option<Format>,
+    /// Whether a training step's sums over the batch are made share by share, so that they have the same bits for any
+    /// number of ranks; else in groups of images that fit the caches, as libraries make them. Of processors.
+    pub in_shares: bool,
+    /// The processes that share each batch; they need `in_shares`.
+    pub ranks: Option<Arc<Ranks>>,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
     /// Whether OpenCL drivers optimise kernels. Those for processors need minutes for large networks, and half of that
@@ -39,6 +46,8 @@ impl Default for Options {
             dumps: vec![],
             target: None,
             precision: None,
+            in_shares: false,
+            ranks: None,
             cache: None,
             optimise: true,
         }

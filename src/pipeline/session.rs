@@ -225,11 +225,13 @@ impl<'a> Session<'a> {
         // For inference half of it: weights pass by as well. Devices run the whole batch at once: their memory is no
         // cache.
         let cache = if training { target.cache[2] } else { target.cache[2] / 2 };
+        let cut = matches!(backend.grouping(), Grouping::Groups | Grouping::Shares);
         let options = plan::Options {
             name: graph.name.clone(),
             prepare_each_run: training,
             group: self.group.flatten(),
-            cache: (self.group != Some(None) && backend.grouping() == Grouping::Groups).then_some(cache),
+            cache: (self.group != Some(None) && cut).then_some(cache),
+            in_shares: backend.grouping() == Grouping::Shares,
             shared: backend.grouping() == Grouping::Shared,
             updates,
         };

@@ -11,6 +11,7 @@ use crate::kernel::verify::verify;
 use crate::lower::{self, Buffer, BufferId, Origins, ProgramBuilder, Role};
 use crate::verified::Verified;
 use ninc_runtime::plan::{self as runtime, Kernel, Launch, Place, Plan, Port};
+use ninc_runtime::shares::Shares;
 use std::sync::Arc;
 
 mod arena;
@@ -55,6 +56,8 @@ pub struct Options {
     pub cache: Option<usize>,
     /// Whether several devices share each batch.
     pub shared: bool,
+    /// Whether a training step's sums over the batch are made share by share, in place of groups that fit `cache`.
+    pub in_shares: bool,
     /// A parameter and the value that it has after the run.
     pub updates: Vec<(BufferId, BufferId)>,
 }
@@ -76,8 +79,17 @@ pub fn plan(
     if options.shared {
         share::sort(&mut builder, &module, &aliases)?;
     }
-    let phases = options.cache.filter(|_| step).and_then(|_| phases::split(&mut builder, &module, &aliases));
+    let in_shares = options.in_shares && step;
+    let phases = match options.cache {
+        _ if in_shares => share::in_shares(&mut builder, &module, &aliases)?,
+        Some(_) if step => phases::split(&mut builder, &module, &aliases),
+        _ => None,
+    };
     let mut plan = lay_out(&builder, &module, &ports, &options, &aliases, phases)?;
+    if in_shares {
+        plan.shares = Some(Shares { whole: phases.is_none(), sums: share::sums(&plan, &builder) });
+        plan.group = None;
+    }
     if options.shared {
         share::mark(&mut plan, &builder, &module);
     }
@@ -113,7 +125,7 @@ fn lay_out(
 ) -> Result<Plan, PlanError> {
     let finish = phases.unwrap_or(builder.launches.len());
     let grouped = (options.group.is_some() && !options.prepare_each_run) || phases.is_some();
-    let lifetimes = lifetimes(builder, module, ports, grouped.then_some(finish))?;
+    let lifetimes = lifetimes(builder, module, ports, grouped.then_some(finish), options.in_shares)?;
     let (places, sizes) = place(builder, &lifetimes, aliases);
     let group = match (options.cache, phases) {
         (Some(cache), Some(_)) => options.group.or_else(|| Some(phases::images(sizes[2], cache))),
@@ -143,6 +155,7 @@ fn lay_out(
         finish,
         all_reduces: vec![],
         accumulates: vec![],
+        shares: None,
         inputs: ports.inputs.clone(),
         outputs: ports.outputs.clone(),
         params: ports.params.clone(),
@@ -194,6 +207,7 @@ fn lifetimes(
     module: &Module,
     ports: &Ports,
     groups: Option<usize>,
+    in_shares: bool,
 ) -> Result<Lifetimes, PlanError> {
     let end = builder.launches.len();
     let mut lives: Lifetimes = builder.buffers.keys().map(|_| None).collect();
@@ -229,6 +243,15 @@ fn lifetimes(
         {
             // Sums over the images are added to in each group.
             *life = Lifetime { first: 0, last: life.last.max(finish) };
+        }
+    }
+    if in_shares {
+        // Launches of a sum run for one share after the other: nothing that they use makes room for anything else.
+        for sum in &builder.partial_sums {
+            let within = |at: usize| (sum.begin..=sum.last).contains(&at);
+            for life in lives.values_mut().flatten().filter(|life| within(life.first) || within(life.last)) {
+                *life = Lifetime { first: life.first.min(sum.begin), last: life.last.max(sum.last) };
+            }
         }
     }
     port_lifetimes(builder, ports, end, &mut lives)?;

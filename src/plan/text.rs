@@ -14,6 +14,11 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
     writeln!(out, "{} launches", plan.launches.len())?;
     let each = if plan.prepare_each_run { ", in each run" } else { "" };
     writeln!(out, "plan {}: {} to prepare{each}", plan.name, plan.prepare.len())?;
+    if let Some(shares) = &plan.shares {
+        let (sums, last) = (shares.sums.len(), plan.launches.len() - plan.finish);
+        let how = if shares.whole { "launch by launch".into() } else { format!("{last} launches after the last") };
+        writeln!(out, "shares of the batch, {how}, {sums} sums")?;
+    }
     if let Some(group) = plan.group {
         let last = plan.launches.len() - plan.finish;
         writeln!(out, "groups of {group} images, {last} launches after the last")?;

@@ -5,7 +5,7 @@ use crate::graph::engine::{input_port, port};
 use crate::graph::{Graph, NodeId};
 use crate::kernel::ir::EntityRef;
 use crate::lower::target::{Batch, Target};
-use crate::lower::{BufferId, LowerCx, LowerError, Operand, ProgramBuilder, Role};
+use crate::lower::{BufferId, LowerCx, LowerError, Operand, PartialSum, ProgramBuilder, Role};
 use crate::ops::Operator;
 use crate::ops::facts::exact;
 use crate::plan::Ports;
@@ -138,7 +138,7 @@ impl Driver<'_> {
         self.write(self.target, id, name, buffer)?;
         let end = self.program.builder.launches.len();
         if !ty.batched && graph.operands(id).iter().any(|&o| graph.ty(o).batched) && end > begin {
-            self.program.builder.partial_sums.push((end - 1, buffer));
+            self.program.builder.partial_sums.push(PartialSum { begin, last: end - 1, buffer });
         }
         if prepared {
             let launches = self.program.builder.launches.split_off(begin);

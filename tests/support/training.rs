@@ -50,6 +50,7 @@ pub fn job<'d>(model: &Model, params: &[ParamInfo], folder: &Path, disk: &'d dyn
         test_every: None,
         log_steps: false,
         disk,
+        ranks: None,
         finder: None,
     }
 }

@@ -7,8 +7,10 @@ use super::preparer::Preparer;
 use super::{Dataset, Purpose, Values, augment, stream};
 use crate::finite::first_broken;
 use crate::philox::Stream;
+use crate::shares;
 use crate::spec::Augment;
 use crate::{Error, Result};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -34,6 +36,9 @@ pub struct Source {
     pub class_weights: Vec<f32>,
     /// Seed of the order and of the changes.
     pub seed: u64,
+    /// Rank and number of ranks that share each batch: the images of others are zeros. Not where images are mixed with
+    /// any of the batch.
+    pub part: Option<(usize, usize)>,
 }
 
 /// Images one after the other, `[count, channels, height, width]`.
@@ -74,7 +79,17 @@ impl Source {
     pub fn plain(set: &Dataset, preparer: Option<&Arc<Preparer>>, batch: usize) -> Result<Source> {
         let (set, preparer) = Source::prepared(set, preparer, &[])?;
         let (batch, class_weights) = (batch.max(1), vec![]);
-        Ok(Source { set, preparer, augment: vec![], batch, shuffle: false, balance: false, class_weights, seed: 0 })
+        Ok(Source {
+            set,
+            preparer,
+            augment: vec![],
+            batch,
+            shuffle: false,
+            balance: false,
+            class_weights,
+            seed: 0,
+            part: None,
+        })
     }
 
     /// Makes a part a source: prepared whole where that costs more than a network's work and nothing is to be changed
@@ -108,7 +123,8 @@ impl Source {
     }
 
     fn make(&self, epoch: u32, drawn: &[Drawn]) -> Result<Batch> {
-        let size = self.set.images.size();
+        let (size, own, all) = (self.set.images.size(), self.own(drawn.len()), drawn);
+        let drawn = &all[own.clone()];
         let mut images = self.read(epoch, drawn)?;
         if let Some(preparer) = &self.preparer {
             images = Values::Floats(preparer.apply(images)?);
@@ -133,6 +149,8 @@ impl Source {
                     .with_help("its numbers are too large, or not numbers once they are prepared: leave it out"));
             }
         }
+        let images = images.among(own.start * size, all.len() * size);
+        let drawn = all;
         let labels = drawn.iter().map(|drawn| self.set.label(drawn.item as usize) as i32).collect();
         let mut batch = Batch::new(images, labels);
         if !self.class_weights.is_empty() {
@@ -146,6 +164,15 @@ impl Source {
             }
         }
         Ok(batch)
+    }
+
+    /// Returns which of the images of a batch are made.
+    fn own(&self, images: usize) -> Range<usize> {
+        let mixes = self.augment.iter().any(|step| matches!(step, Augment::Mixup { .. }));
+        let own = |(rank, ranks)| shares::images_of(shares::of_rank(shares::count(images), rank, ranks), images);
+        let own = self.part.filter(|_| !mixes).map_or(0..images, own);
+        // Who has none makes one: an empty batch is nothing that can be prepared.
+        if own.is_empty() { 0..images.min(1) } else { own }
     }
 
     /// Reads images, and changes those that are changed before they are prepared.

@@ -95,6 +95,22 @@ impl Values {
         }
     }
 
+    /// Puts them behind `before` zeros and fills up with zeros to `total` numbers.
+    pub(crate) fn among(self, before: usize, total: usize) -> Values {
+        fn widened<T: Copy + Default>(own: Vec<T>, before: usize, total: usize) -> Vec<T> {
+            if own.len() == total {
+                return own;
+            }
+            let mut all = vec![T::default(); total];
+            all[before..][..own.len()].copy_from_slice(&own);
+            all
+        }
+        match self {
+            Values::Bytes(bytes) => Values::Bytes(widened(bytes, before, total)),
+            Values::Floats(floats) => Values::Floats(widened(floats, before, total)),
+        }
+    }
+
     /// Converts all to floats.
     pub fn into_floats(self) -> Vec<f32> {
         match self {

@@ -87,7 +87,7 @@ impl Executor {
             while let Some(group) = run.queue.take() {
                 if group.len() != images {
                     images = group.len();
-                    args = super::arguments(plan, images, persistent.get(0), memory.as_mut_ptr());
+                    args = super::arguments(plan, images, 0, persistent.get(0), memory.as_mut_ptr());
                 }
                 run.feed(&group, &mut memory);
                 let vars = [images as i64, group.start as i64, batch as i64];

@@ -40,6 +40,12 @@ pub(crate) fn check(plan: &Plan) -> Result<()> {
             return wrong("a sum over the images of something else".into());
         }
     }
+    for sum in plan.shares.iter().flat_map(|shares| &shares.sums) {
+        let whole = sum.begin <= sum.last && sum.last < plan.launches.len();
+        if !whole || plan.buffers.get(sum.buffer).is_none_or(|b| b.per_image > 0) {
+            return wrong("a sum over the shares of something else".into());
+        }
+    }
     if plan.group.is_some() && !plan.all_reduces.is_empty() {
         return wrong("groups of images in a batch that devices share".into());
     }

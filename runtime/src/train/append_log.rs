@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// A file that grows at its end.
 pub struct AppendLog {
     path: PathBuf,
-    file: File,
+    /// `None`: nothing is kept.
+    file: Option<File>,
     /// Bytes in the file.
     length: u64,
     /// What comes after them.
@@ -34,23 +35,30 @@ impl AppendLog {
         }
         file.set_len(length).map_err(failed)?;
         file.seek(SeekFrom::Start(length)).map_err(failed)?;
-        Ok(AppendLog { path: path.to_path_buf(), file, length, pending: vec![] })
+        Ok(AppendLog { path: path.to_path_buf(), file: Some(file), length, pending: vec![] })
+    }
+
+    /// Makes one that keeps nothing, for whoever leaves files to others.
+    pub fn nowhere() -> AppendLog {
+        AppendLog { path: PathBuf::new(), file: None, length: 0, pending: vec![] }
     }
 
     /// Adds to the end, in memory.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
+        if self.file.is_some() {
+            self.pending.extend_from_slice(bytes);
+        }
     }
 
     /// Writes what is pending; where that fails, it stays so.
     pub fn flush(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
+        let Some(file) = self.file.as_mut().filter(|_| !self.pending.is_empty()) else {
             return Ok(());
-        }
+        };
         let mut write = || {
             // A write that failed half way is written over.
-            self.file.seek(SeekFrom::Start(self.length))?;
-            self.file.write_all(&self.pending)
+            file.seek(SeekFrom::Start(self.length))?;
+            file.write_all(&self.pending)
         };
         write().map_err(|e| Error::file("write", &self.path, &e))?;
         self.length += self.pending.len() as u64;
@@ -61,16 +69,19 @@ impl AppendLog {
     /// Writes what is pending and waits until it is on the disk; returns the bytes of the file.
     pub fn sync(&mut self) -> Result<u64> {
         self.flush()?;
-        self.file.sync_data().map_err(|e| Error::file("write", &self.path, &e))?;
+        if let Some(file) = &self.file {
+            file.sync_data().map_err(|e| Error::file("write", &self.path, &e))?;
+        }
         Ok(self.length)
     }
 
     /// Copies everything so far into another file, for when this one's place is gone.
     pub fn copy_to(&mut self, path: &Path) -> Result<()> {
         let failed = |e| Error::file("copy", &self.path, &e);
-        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut bytes = Vec::new();
-        (&mut self.file).take(self.length).read_to_end(&mut bytes).map_err(failed)?;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        file.take(self.length).read_to_end(&mut bytes).map_err(failed)?;
         bytes.extend_from_slice(&self.pending);
         std::fs::write(path, bytes).map_err(|e| Error::file("write", path, &e))
     }

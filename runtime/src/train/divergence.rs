@@ -68,6 +68,8 @@ pub fn broken(
 ) -> Result<Error> {
     let step = replay_log.step + replay_log.hypers.len() as u64;
     let hyper = replay_log.hypers.last().copied().unwrap_or(Hyper { factor: 1.0, ..Hyper::default() });
+    // Who looks at the batch sees all of it.
+    let source = &Source { part: None, ..source.clone() };
     let place = match replay_log.back(engine, source, run)? {
         Some(batch) => {
             let (epoch, number) = source.batch_of(replay_log.epoch, replay_log.batch, replay_log.hypers.len() - 1);

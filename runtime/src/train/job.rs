@@ -9,6 +9,7 @@ use crate::data::prepare::Preparation;
 use crate::data::preparer::Preparer;
 use crate::data::{Pixels, Sets};
 use crate::init::Parameter;
+use crate::ranks::Ranks;
 use crate::spec::{Augment, Recipe};
 use crate::store::Disk;
 use crate::weights::Weights;
@@ -75,6 +76,8 @@ pub struct Job<'a> {
     pub test_every: Option<NonZeroU32>,
     /// A line in the log for each step.
     pub log_steps: bool,
+    /// The processes that share each batch: the first writes all files, the others none.
+    pub ranks: Option<Arc<Ranks>>,
     /// Where files are written.
     pub disk: &'a dyn Disk,
     /// Asked which value broke first when a loss is not finite.
@@ -82,6 +85,11 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Is this the process that writes the files?
+    pub fn writes(&self) -> bool {
+        self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0)
+    }
+
     /// Returns the batches of the training, for a network with this number of outputs.
     pub fn source(&self, outputs: usize) -> Result<Source> {
         let (recipe, train) = (&self.recipe, &self.sets.train);
@@ -96,6 +104,7 @@ impl Job<'_> {
             balance: recipe.balance,
             class_weights: class_weights.into_iter().map(|weight| weight as f32).collect(),
             seed: recipe.seed,
+            part: self.ranks.as_ref().map(|ranks| (ranks.rank(), ranks.count())),
         })
     }
 

@@ -23,8 +23,9 @@ use first::average_of;
 pub(super) use first::begin;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
+mod agreed;
+mod asked;
 mod first;
 mod measured;
 mod saved;
@@ -61,7 +62,9 @@ pub fn train(
     control: &Control,
 ) -> Result<Outcome> {
     check(job, trainer)?;
-    std::fs::create_dir_all(&job.folder).map_err(|e| Error::file("make the folder", &job.folder, &e))?;
+    if job.writes() {
+        std::fs::create_dir_all(&job.folder).map_err(|e| Error::file("make the folder", &job.folder, &e))?;
+    }
     let mut run = Run::new(job, trainer, infer)?;
     let stopped = run.steps(watch, control).map_err(|e| run.saved_before(e))?;
     run.checkpoint().map_err(|e| run.rescue(e))?;
@@ -69,7 +72,7 @@ pub fn train(
     let (steps, data) = (run.cursor.step, run.identity.data.clone());
     let early = run.stops_early();
     let mut outcome = Outcome { stopped, early, steps, test: None, weights, best: None, checkpoint, data };
-    if !stopped {
+    if !stopped && job.writes() {
         let best = run.best().unwrap_or_else(|e| {
             watch.note(&format!("the weights that are kept are those of the last step, not of the best epoch: {e}"));
             None
@@ -142,10 +145,17 @@ impl<'a, 'b> Run<'a, 'b> {
             Start::Fresh => begin(job, trainer, None)?,
             Start::Weights(weights) => begin(job, trainer, Some(weights))?,
         }
+        agreed::check(job, &identity, &origin, cursor.step)?;
+        agreed::start(job, trainer)?;
         let source = job.source(outputs(trainer)?)?;
         let total = total_steps(recipe.length, source.batches() as u64);
-        let log = AppendLog::open(&log_path(&job.folder, &job.name), cursor.log)?;
-        let events = Events::open(&events::path(&job.folder, &job.name), cursor.events)?;
+        let (log, events) = match job.writes() {
+            false => (AppendLog::nowhere(), Events::nowhere()),
+            true => (
+                AppendLog::open(&log_path(&job.folder, &job.name), cursor.log)?,
+                Events::open(&events::path(&job.folder, &job.name), cursor.events)?,
+            ),
+        };
         let replay_log = ReplayLog::default();
         let (begun, replaces) = (cursor.step, job.replaces.clone());
         Ok(Run {
@@ -179,19 +189,22 @@ impl<'a, 'b> Run<'a, 'b> {
         let mut next = Next::default();
         while self.cursor.step < self.total && !self.stops_early() {
             let batch = next.loaded.take().unwrap_or_else(&mut load)?;
+            self.announce(control);
             self.step(&batch, &mut next, &mut load, watch)?;
+            let (stop, asked) = self.asked(control);
             if self.cursor.batch == self.source.batches() || self.cursor.step == self.total {
                 self.end_epoch(watch)?;
             }
-            if control.stop.load(Ordering::Relaxed) && self.cursor.step < self.total {
+            if stop && self.cursor.step < self.total {
                 return Ok(true);
             }
-            let asked = control.save.swap(false, Ordering::Relaxed);
             if due.now(self.cursor.step) || asked {
                 // A full disk must not end days of work: the old checkpoint is still there.
                 match self.checkpoint() {
                     Err(e) => watch.note(&format!("the checkpoint was not saved, training goes on: {e}")),
-                    Ok(()) if asked => watch.note(&format!("saved after step {}", self.cursor.step)),
+                    Ok(()) if asked && self.job.writes() => {
+                        watch.note(&format!("saved after step {}", self.cursor.step))
+                    }
                     Ok(()) => {}
                 }
             }
@@ -304,6 +317,7 @@ impl<'a, 'b> Run<'a, 'b> {
         if whole
             && self.cursor.improves(line.valid_accuracy.unwrap_or(accuracy), line.valid_loss.unwrap_or(loss))
             && let Some(weights) = validated
+            && job.writes()
         {
             let best = best_path(&job.folder, &job.name);
             match weights.write(&best, job.disk) {

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 /// The most rounds that count.
 const ROUNDS: usize = 30;
-const WARM: usize = 3;
+/// Rounds before those that count.
+pub const WARM: usize = 3;
 const LONGEST: Duration = Duration::from_secs(10);
 const LEAST: usize = 5;
 /// Runs of the yardstick at a time, a few milliseconds.

@@ -3,6 +3,7 @@
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::{initialise, show_dumps};
+use super::train;
 use clap::ValueEnum;
 use ninc::model::Model;
 use ninc::pipeline::{Program, Stage};
@@ -17,6 +18,7 @@ pub(super) mod measure;
 mod memory;
 mod profile;
 mod saved;
+mod scaling;
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Mode {
@@ -55,12 +57,40 @@ pub struct Args {
     /// Write the result to a file, for `--compare`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// With `--mode train`: predict steps that so many processes share, from steps of this one and what their network
+    /// does: `ranks=64,latency=2us,bandwidth=12GB/s`
+    #[arg(long, value_name = "CLUSTER", value_parser = scaling::cluster, conflicts_with_all = ["json", "profile", "save", "compare"])]
+    plan: Option<scaling::Cluster>,
     /// Compare with a run that `--save` wrote
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
+    if args.mode == Mode::Infer {
+        return match args.plan {
+            Some(_) => Err(usage("--plan is about training", "add `--mode train`")),
+            None => one(args, global),
+        };
+    }
+    train::ranks::together(global, |global| match (&global.ranks, args.plan) {
+        (Some(_), Some(_)) => Err(usage("--plan predicts from one process", "start it without mpirun")),
+        (None, None) => one(args, global),
+        (_, cluster) => {
+            let model = global.model(&args.file)?;
+            if model.train.is_none() {
+                return Err(usage("the model has no `train { … }`", "add one"));
+            }
+            let global = global.for_training().for_recipe(model.train.as_ref());
+            match cluster {
+                Some(cluster) => scaling::plan(args, &global, &model, cluster),
+                None => scaling::measure(args, &train::ranks::agreed(&global)?, &model),
+            }
+        }
+    })
+}
+
+fn one(args: &Args, global: &GlobalOptions) -> Done {
     let global = &mut global.clone();
     if args.explain {
         if args.json {

@@ -162,7 +162,9 @@ pub fn grad_weight(cx: &mut LowerCx) -> Lowered {
                     Arg::Int(Expr::BATCH.div(unroll)),
                     Arg::Int(Expr::BATCH.rem(unroll)),
                 ];
-                k.when(Expr::FIRST.equals(0), |k| k.call(zero_rows(cx, [rows, columns], outputs), [args[2].clone()]));
+                k.when(cx.images_before().equals(0), |k| {
+                    k.call(zero_rows(cx, [rows, columns], outputs), [args[2].clone()])
+                });
                 k.call(cx.micro_kernel(contraction), args);
             });
         });

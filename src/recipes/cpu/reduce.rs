@@ -68,7 +68,7 @@ fn add_partial<P: Params, F>(
         args.extend(shared.iter().map(|s| s.at(&piece.position)));
         args.extend([y.at(&piece.position), Arg::Int(count.clone())]);
         args.extend(divisor.map(|_| Arg::Int(Expr::TOTAL)));
-        args.extend(end.accumulates.then(|| Arg::Int(Expr::FIRST.min(1))));
+        args.extend(end.accumulates.then(|| Arg::Int(cx.images_before().min(1))));
         k.call(micro_kernel, args);
     });
     if end.accumulates { d.launch_accumulating(cx) } else { d.launch(cx) }
@@ -257,7 +257,7 @@ pub fn batch_mean(cx: &mut LowerCx) {
     }));
     let (x, y) = (d.operands[0], d.result);
     d.kernel.parallel("i", 1, |k, _| {
-        let groups = Arg::Int(Expr::FIRST.min(1));
+        let groups = Arg::Int(cx.images_before().min(1));
         k.call(micro_kernel, [x.at(0), y.at(0), Arg::Int(Expr::BATCH), Arg::Int(Expr::TOTAL), groups]);
     });
     d.launch_accumulating(cx);
@@ -282,7 +282,7 @@ pub fn sum_batch(cx: &mut LowerCx) {
                     b.store(y, at, sum);
                 });
             }));
-        let [count, groups] = [Expr::BATCH, Expr::FIRST.min(1)].map(Arg::Int);
+        let [count, groups] = [Expr::BATCH, cx.images_before().min(1)].map(Arg::Int);
         k.call(micro_kernel, [x.at(&piece.position), y.at(&piece.position), count, groups]);
     });
     d.launch_accumulating(cx);

@@ -26,6 +26,9 @@ impl Run<'_, '_> {
 
     /// Saves the state; what it is asked to replace goes after that.
     pub(super) fn checkpoint(&mut self) -> Result<()> {
+        if !self.job.writes() {
+            return Ok(());
+        }
         self.cursor.log = self.log.sync()?;
         self.cursor.events = self.events.sync()?;
         let (job, state) = (self.job, self.state()?);
@@ -40,7 +43,7 @@ impl Run<'_, '_> {
     /// Saves the last whole step before an error ends the training that no step caused; returns the error with what to
     /// do.
     pub(super) fn saved_before(&mut self, cause: Error) -> Error {
-        if self.within || self.cursor.step == self.begun {
+        if self.within || self.cursor.step == self.begun || !self.job.writes() {
             return cause;
         }
         match self.checkpoint() {
@@ -54,6 +57,9 @@ impl Run<'_, '_> {
 
     /// Saves the work in another place: the last save failed, and the program is about to end, whatever the cause.
     pub(super) fn rescue(&mut self, cause: Error) -> Error {
+        if !self.job.writes() {
+            return cause;
+        }
         match self.save_elsewhere() {
             Ok(folder) => cause.with_help(format!(
                 "nothing is lost: the state is in {0}. Go on with `--out {0} --resume`",

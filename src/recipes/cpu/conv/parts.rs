@@ -138,7 +138,7 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, x: BufferId, dy: BufferId) -> 
     let padded = plan.frame.map(|f| (Rows::new(cx, f), kernel.scratch("padded", Elem::F32, height_in * f.pitch())));
     let clear = zero(cx, len);
     kernel.parallel("part", PARTS, |k, part| {
-        k.when(Expr::FIRST.equals(0), |k| k.call(clear, [sums.at(&part * len)]));
+        k.when(cx.images_before().equals(0), |k| k.call(clear, [sums.at(&part * len)]));
         let border = |part: Expr| (part * Expr::BATCH).div(PARTS);
         k.range("n", LoopKind::Serial, border(part.clone()), border(&part + 1), |k, n| {
             let (from, from_at, pitch) = match &padded {

@@ -93,7 +93,7 @@ pub fn grad_weight(cx: &mut LowerCx, window: &Window, groups: usize) -> Lowered 
         let (group, tap) = (rest.rem(plan.groups), rest.div(plan.groups));
         let owner = Owner { group, row, column, target, tap: &tap };
         let spans = [span(&g, 0, &tap.div(kw)), span(&g, 1, &tap.rem(kw))];
-        k.when(Expr::FIRST.equals(0), |k| plan.zero(cx, k, &owner));
+        k.when(cx.images_before().equals(0), |k| plan.zero(cx, k, &owner));
         k.serial("n", Expr::BATCH, |k, n| plan.image(cx, k, &owner, &spans, &n, (source, gradient)));
     });
     let kernel = kernel.finish();

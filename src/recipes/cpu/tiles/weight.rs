@@ -196,7 +196,7 @@ impl Plan {
         let tiles = channels.div_ceil(TILE) * self.columns();
         let first = (part * self.g.outputs.div_ceil(TILE) + slice * self.share) * (self.columns() * WORDS);
         let clear = zero(cx, tiles * WORDS);
-        k.when(Expr::FIRST.equals(0), |k| k.call(clear, [m.sums.at(&first)]));
+        k.when(cx.images_before().equals(0), |k| k.call(clear, [m.sums.at(&first)]));
         let all = Expr::BATCH.ceil_div(2 * self.pairs as i64);
         let border = |part: Expr| (part * all.clone()).div(self.parts);
         let (begin, end) = (border(part.clone()), border(part + 1));

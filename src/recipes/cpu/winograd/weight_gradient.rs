@@ -213,7 +213,7 @@ fn products(cx: &mut LowerCx, f: &Transforms, sides: &[Side; 2], buffers: [Buffe
         epilogue: Epilogue::NONE,
     };
     kernel.parallel("f", f.frequencies(), |k, frequency| {
-        k.when(Expr::FIRST.equals(0), |k| k.call(clear, [to.at(&frequency * (c * o))]));
+        k.when(cx.images_before().equals(0), |k| k.call(clear, [to.at(&frequency * (c * o))]));
         k.range("block", LoopKind::Serial, 0, Expr::BATCH.ceil_div(images as i64), |k, block| {
             let first = &block * images;
             let present = (Expr::BATCH - first.clone()).min(images);

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Trainings that several processes share over MPI: the same weights for any number of ranks, with each MPI that this machine
+# has, and refusals and ends that leave a checkpoint.
+#
+#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, refused, killed; core unless said
+#
+# NINC names the program (target/debug/ninc unless said), NINC_DATA a folder with cifar-10-binary.tar.gz. Exit code 1 as soon
+# as anything differs.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+ninc=$(realpath "${NINC:-target/debug/ninc}")
+data=${NINC_DATA:-../shared/data}/cifar-10-binary.tar.gz
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+
+# Each launcher, with what lets it start as root, and more processes than there are cores.
+launchers=()
+command -v mpirun.openmpi >/dev/null && launchers+=("mpirun.openmpi --allow-run-as-root --oversubscribe")
+command -v mpirun.mpich >/dev/null && launchers+=("mpirun.mpich")
+if [ ${#launchers[@]} = 0 ]; then
+    echo "SKIPPED: there is neither mpirun.openmpi nor mpirun.mpich (Debian: openmpi-bin, mpich)"
+    exit 0
+fi
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# hash OUT: of the weights.
+hash() { sha256sum <"$1"/*.safetensors; }
+
+# train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone.
+train() {
+    local out=$1 ranks=$2 start=()
+    shift 2
+    [ "$ranks" = 0 ] || start=($launcher -n "$ranks")
+    "${start[@]}" "$ninc" train "$@" --out "$out" >>"$place/said" 2>&1 || { cat "$place/said" >&2; return 1; }
+}
+
+# same MODEL STEPS RANKS… -- OPTION…: hashes of all, and of a training that goes from four ranks to three.
+same() {
+    local model=$1 steps=$2 ranks=() expected found launcher out=$place/out
+    shift 2
+    while [ "$1" != -- ]; do ranks+=("$1"); shift; done
+    shift
+    local options=("models/$model.nin" --batch 64 --threads 1 "$@")
+    rm -rf "$out"
+    train "$out" 0 "${options[@]}" --steps "$steps" --threads 2
+    expected=$(hash "$out")
+    echo "$model, $steps steps, one process: $expected"
+    for launcher in "${launchers[@]}"; do
+        for count in "${ranks[@]}"; do
+            rm -rf "$out"
+            train "$out" "$count" "${options[@]}" --steps "$steps"
+            found=$(hash "$out")
+            [ "$found" = "$expected" ] || fail "$launcher, $count ranks: $found"
+            echo "${launcher%% *}: $count ranks have the same weights"
+        done
+        rm -rf "$out"
+        train "$out" 4 "${options[@]}" --steps "$steps" --checkpoint-every $((steps / 2)) --keep 3
+        rm "$out/$model.safetensors"
+        train "$out" 3 "${options[@]}" --steps "$steps" \
+            --resume="$out/$model.step-$(printf %08d $((steps / 2))).checkpoint"
+        [ "$(hash "$out")" = "$expected" ] || fail "$launcher, from 4 ranks to 3"
+        echo "${launcher%% *}: from 4 ranks to 3 in the middle, the same weights"
+    done
+}
+
+# Ranks that would make another training end before the first step, with one sentence.
+refused() {
+    local launcher said options=(--steps 5 --threads 1 --out "$place/refused")
+    for launcher in "${launchers[@]}"; do
+        said=$($launcher -n 1 "$ninc" train models/digits.nin "${options[@]}" : \
+            -n 1 "$ninc" train models/digits.nin "${options[@]}" --seed 9 2>&1) && fail "another recipe was taken"
+        grep -q "rank 1 has another recipe than rank 0" <<<"$said" || fail "$said"
+        [ "$(grep -c "^error" <<<"$said")" = 1 ] || fail "more than one error: $said"
+        [ ! -e "$place/refused/digits.checkpoint" ] || fail "a checkpoint of a training that was refused"
+        said=$($launcher -n 1 "$ninc" train models/digits.nin "${options[@]}" : \
+            -n 1 "$ninc" train "$place/nothing.nin" "${options[@]}" 2>&1) && fail "a missing model was taken"
+        grep -q "rank 1: " <<<"$said" || fail "$said"
+        echo "${launcher%% *}: ranks with other files or options are refused"
+    done
+}
+
+# killed TIMES: a random rank dies at a random moment; what is resumed ends like what was not interrupted.
+killed() {
+    local times=$1 launcher expected out=$place/killed begin pids
+    local options=(models/digits.nin --batch 64 --threads 1 --steps 300 --checkpoint-every 5)
+    launcher=${launchers[0]}
+    rm -rf "$out"
+    train "$out" 0 "${options[@]}"
+    expected=$(hash "$out")
+    for launcher in "${launchers[@]}"; do
+        rm -rf "$out"
+        for ((i = 0; i < times; i++)); do
+            resume=()
+            [ ! -e "$out/digits.checkpoint" ] || resume=(--resume)
+            $launcher -n 3 "$ninc" train "${options[@]}" --out "$out" "${resume[@]}" >"$place/said" 2>&1 &
+            started=$!
+            sleep "$((RANDOM % 3)).$((RANDOM % 10))"
+            pids=($(pgrep -f "^$ninc train models/digits.nin .*--out $out" || true))
+            begin=$SECONDS
+            [ ${#pids[@]} = 0 ] || kill -9 "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || true
+            wait "$started" || true
+            [ $((SECONDS - begin)) -le 30 ] || fail "$launcher: it took $((SECONDS - begin)) s to end"
+        done
+        resume=()
+        [ ! -e "$out/digits.checkpoint" ] || resume=(--resume)
+        train "$out" 2 "${options[@]}" "${resume[@]}"
+        [ "$(hash "$out")" = "$expected" ] || fail "$launcher: other weights after $times kills"
+        echo "${launcher%% *}: the same weights after $times kills"
+    done
+}
+
+[ $# -gt 0 ] || set -- core
+for part in "$@"; do
+    case $part in
+        core) same digits 12 2 3 -- && refused ;;
+        digits) same digits 50 1 2 3 4 8 -- ;;
+        cifar10)
+            if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
+            ;;
+        refused) refused ;;
+        killed) killed 15 ;;
+        *) echo "unknown part '$part'; parts: core, digits, cifar10, refused, killed" >&2; exit 2 ;;
+    esac
+done

@@ -1,0 +1,85 @@
+//! A batch that several processes share: the same bits for any number of ranks, which are threads here that exchange
+//! through memory. `tests/mpi/run.sh` does it with processes and MPI.
+
+use crate::step::{close, load, start, steps};
+use ninc::model::Model;
+use ninc::pipeline::{self, Device, Options};
+use ninc::types::Format;
+use ninc_runtime::ranks::{Ranks, threads};
+
+/// All kinds of sums: gradients in the Winograd domain and in parts, of biases and slopes, the loss; random masks.
+const PLAIN: &str = "conv(kernel = 5, pad = 2, channels = 20) |> relu |> dropout(0.3)
+        |> mlpconv(kernel = 3, pad = 1, channels = [24, 16]) as block1
+        |> max_pool(kernel = 3, stride = 2)
+        |> conv(kernel = 3, pad = 1, channels = 17) |> prelu
+        |> conv(kernel = 3, stride = 2, channels = 9) |> relu
+        |> flatten |> linear(classes) |> softmax";
+/// Statistics of the batch, which values of images depend on.
+const NORMED: &str = "conv(kernel = 5, pad = 2, channels = 20) |> batch_norm |> relu |> dropout(0.3)
+        |> conv(kernel = 3, pad = 1, channels = 16) |> batch_norm |> relu
+        |> max_pool(kernel = 3, stride = 2)
+        |> conv(kernel = 3, stride = 2, channels = 9) |> relu
+        |> flatten |> linear(classes) |> softmax";
+
+fn model(layers: &str, train: &str) -> Model {
+    load(&format!(
+        "network shared(classes = 5) {{ input image: [3, 12, 12]  image |> {layers} }}
+        train {{ loss = cross_entropy  {train}  batch = 64  steps = 3 }}"
+    ))
+}
+
+/// What each of these ranks has after three steps: losses and all parameters.
+fn trained(model: &Model, options: &Options, ranks: usize, batch: usize) -> Vec<Vec<Vec<f32>>> {
+    std::thread::scope(|scope| {
+        let rank = |link| {
+            scope.spawn(move || {
+                let ranks = Some(Ranks::start(move |_| Ok(link)).expect("a thread"));
+                one(model, &Options { ranks, ..options.clone() }, batch)
+            })
+        };
+        let threads: Vec<_> = threads::links(ranks).into_iter().map(rank).collect();
+        threads.into_iter().map(|thread| thread.join().expect("trains")).collect()
+    })
+}
+
+fn one(model: &Model, options: &Options, batch: usize) -> Vec<Vec<f32>> {
+    let mut program = pipeline::training(model, options).expect("it compiles");
+    start(&mut *program.engine, &program.params);
+    steps(model, &mut *program.engine, &program.params, batch)
+}
+
+fn same_bits(layers: &str, train: &str, precision: Option<Format>, batches: &[usize]) {
+    let model = model(layers, train);
+    let options = Options { in_shares: true, precision, ..Options::default() };
+    for &batch in batches {
+        let alone = one(&model, &options, batch);
+        let threads = Options { threads: 3, ..options.clone() };
+        assert!(one(&model, &threads, batch) == alone, "{train}: batch {batch}, threads");
+        if precision.is_none() {
+            let interpreter = Options { device: Device::Interp, ..options.clone() };
+            close(&alone, &one(&model, &interpreter, batch), &format!("{train}: interpreter, batch {batch}"));
+            let groups = Options { in_shares: false, ..options.clone() };
+            close(&alone, &one(&model, &groups, batch), &format!("{train}: in groups, batch {batch}"));
+        }
+        for ranks in [1, 2, 3, 4, 8] {
+            for (rank, found) in trained(&model, &options, ranks, batch).into_iter().enumerate() {
+                assert!(found == alone, "{train}: batch {batch}, rank {rank} of {ranks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_have_the_bits_of_one_process() {
+    let sgd = "optimizer = sgd(rate = 0.01, momentum = 0.9, decay = 1e-4)  clip = 5.0";
+    // Fewer shares than ranks, a last share that is not full, and one share alone.
+    same_bits(PLAIN, sgd, None, &[64, 21, 5]);
+    same_bits(PLAIN, "optimizer = adam(rate = 0.01)  average = 0.9", Some(Format::Bf16), &[64]);
+}
+
+#[test]
+fn statistics_are_those_of_the_whole_batch() {
+    let sgd = "optimizer = sgd(rate = 0.01, momentum = 0.9)";
+    same_bits(NORMED, sgd, None, &[64, 21, 5]);
+    same_bits(NORMED, &format!("{sgd}  convolutions = muon(rate = 0.02)"), Some(Format::Bf16), &[36]);
+}
