@@ -247,7 +247,7 @@ impl Functions {
 }
 
 impl Request {
-    fn new(sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
+    fn new(mut sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
         let large = || Error::new("too many bytes for one message of MPI").with_help("take more ranks");
         let number = |bytes: usize| c_int::try_from(bytes).map_err(|_| large());
         let numbers = |sizes: &[usize]| -> Result<[Vec<c_int>; 2]> {
@@ -264,7 +264,10 @@ impl Request {
         if sizes != sent.len() {
             return Err(Error::new("a message to the other ranks has another length than was said"));
         }
-        let received = vec![0; from.iter().sum()];
+        let mut received = vec![0; from.iter().sum()];
+        // Without memory the address would be 1, by which Open MPI means something else (`MPI_IN_PLACE`).
+        sent.reserve(1);
+        received.reserve(1);
         Ok(Box::new(Request { handle: 0, numbers: [counts, starts, from_counts, from_starts], sent, received }))
     }
 }
