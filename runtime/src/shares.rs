@@ -11,7 +11,7 @@ const LEAST: usize = 8;
 /// Images of a share that larger batches get before they get more shares.
 const USUAL: usize = 32;
 /// Shares of a batch that are aimed at, and the most.
-const SHARES: usize = 16;
+const SHARES: usize = 8;
 const MOST: usize = 64;
 
 /// Returns the images of a share of a batch; the last share may have fewer.
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn shares_are_a_function_of_the_batch() {
         let sizes = [1, 21, 64, 128, 200, 512, 1024, 2048, 4096, 65536].map(|batch| (images(batch), count(batch)));
-        let expected = [(8, 1), (8, 3), (8, 8), (8, 16), (16, 13), (32, 16), (32, 32), (32, 64), (64, 64), (1024, 64)];
+        let expected = [(8, 1), (8, 3), (8, 8), (16, 8), (32, 7), (32, 16), (32, 32), (32, 64), (64, 64), (1024, 64)];
         assert_eq!(sizes, expected);
         for batch in [1, 7, 64, 100, 129] {
             for ranks in 1..9 {
