@@ -41,9 +41,10 @@ same() {
     shift 2
     while [ "$1" != -- ]; do ranks+=("$1"); shift; done
     shift
-    local options=("models/$model.nin" --batch 64 --threads 1 "$@")
+    local options=("models/$model.nin" --batch 64 "$@")
     rm -rf "$out"
     train "$out" 0 "${options[@]}" --steps "$steps" --threads 2
+    options+=(--threads 1)
     expected=$(hash "$out")
     echo "$model, $steps steps, one process: $expected"
     for launcher in "${launchers[@]}"; do
@@ -113,7 +114,10 @@ killed() {
 [ $# -gt 0 ] || set -- core
 for part in "$@"; do
     case $part in
-        core) same digits 12 2 3 -- && refused ;;
+        core)
+            same digits 12 2 3 --
+            refused
+            ;;
         digits) same digits 50 1 2 3 4 8 -- ;;
         cifar10)
             if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
