@@ -207,7 +207,7 @@ impl Ranks {
         Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect())
     }
 
-    /// Gives up exchanges that take longer than this from now on.
+    /// Gives up exchanges that take longer than this from now on; 0 is no limit.
     pub fn limit(&self, time: Duration) {
         self.limit.0.store(time.as_millis() as u64, Ordering::Relaxed);
     }

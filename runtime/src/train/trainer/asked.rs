@@ -28,7 +28,14 @@ impl Run<'_, '_> {
     /// Returns whether to stop, and whether to save, after this step.
     pub(super) fn asked(&self, control: &Control) -> (bool, bool) {
         match &self.job.ranks {
-            Some(ranks) => (ranks.heard() & STOP != 0, ranks.heard() & SAVE != 0),
+            Some(ranks) => {
+                let (stop, save) = (ranks.heard() & STOP != 0, ranks.heard() & SAVE != 0);
+                if stop {
+                    // The others now wait for the first one's save, however long that takes.
+                    ranks.limit(Duration::ZERO);
+                }
+                (stop, save)
+            }
             None => (control.stop.load(Ordering::Relaxed), control.save.swap(false, Ordering::Relaxed)),
         }
     }
