@@ -5,8 +5,8 @@ use std::fs;
 /// How the launchers tell how many processes there are on this machine.
 const LOCAL: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"];
 
-/// Returns how many threads this process has by default, of `allowed` processors: all where the launcher has bound it to
-/// some, else its part of them.
+/// Returns how many threads this process has by default, of `allowed` processors: all where the launcher has bound it
+/// to some, else its part of them.
 pub fn processors(allowed: usize) -> usize {
     let number = |name: &&str| std::env::var(name).ok()?.parse::<usize>().ok();
     let local = LOCAL.iter().find_map(number).unwrap_or(1).max(1);

@@ -47,7 +47,7 @@ pub struct GlobalOptions {
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Compile for data caches of these sizes (first, second and last level) instead of this machine's: `48K,2M,32M`.
-    /// They decide how convolutions are computed and which images are trained together, and so the last bits of results
+    /// They decide how convolutions are computed, and so the last bits of results
     #[arg(long, value_name = "SIZES", global = true, value_parser = caches)]
     caches: Option<[usize; 3]>,
     /// Whether these are the options of a training.

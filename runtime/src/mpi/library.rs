@@ -1,4 +1,5 @@
-//! The machine's MPI library, found when the program runs: Open MPI, or MPICH and its family (Intel MPI, MVAPICH, Cray).
+//! The machine's MPI library, found when the program runs: Open MPI, or MPICH and its family (Intel MPI, MVAPICH,
+//! Cray).
 //!
 //! The two differ in what handles are: addresses of the library's symbols, or numbers. Both are passed as a register of
 //! the machine's width here, whose lower half is the number. One of the named places of `unsafe`: calls of MPI.
@@ -113,8 +114,8 @@ fn open(launcher: Launcher) -> Result<Library> {
     let mut problems = Vec::new();
     for name in launcher.names() {
         // Open MPI's own modules look for the symbols of what is loaded already.
-        // SAFETY: opening a library runs its initialisers; the system's MPI, or the one that the user names, is trusted as
-        // the system's C library is.
+        // SAFETY: opening a library runs its initialisers; the system's MPI, or the one that the user names, is
+        // trusted as the system's C library is.
         #[allow(unsafe_code)]
         let opened = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_GLOBAL) };
         match opened {
@@ -132,9 +133,9 @@ impl Functions {
     pub fn init(launcher: Launcher) -> Result<Functions> {
         let library = open(launcher)?;
         let lacks = |e: libloading::Error| Error::new(format!("the MPI library lacks a function: {e}"));
-        // SAFETY: the types are those of the functions in both families' headers, with handles as wide as a register, in
-        // whose lower half the calling conventions of x86-64 and AArch64 pass numbers; addresses of symbols are only
-        // passed on. The functions are dropped before the library.
+        // SAFETY: the types are those of the functions in both families' headers, with handles as wide as a register,
+        // in whose lower half the calling conventions of x86-64 and AArch64 pass numbers; addresses of symbols are
+        // only passed on. The functions are dropped before the library.
         #[allow(unsafe_code)]
         unsafe {
             let address = |name: &str| library.get::<*mut c_void>(name.as_bytes()).ok().map(|s| s.into_raw() as Handle);
@@ -170,8 +171,8 @@ impl Functions {
     pub fn all_to_all(&self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
         let mut request = Request::new(sent, counts, from)?;
         let Request { handle, numbers: [counts, starts, from, from_starts], sent, received } = &mut *request;
-        // SAFETY: the request holds all memory until the operation is done: both buffers are as long as their counts say
-        // (`Request::new`), which are as many as there are processes.
+        // SAFETY: the request holds all memory until the operation is done: both buffers are as long as their counts
+        // say (`Request::new`), which are as many as there are processes.
         #[allow(unsafe_code)]
         let answer = unsafe {
             (self.all_to_all)(

@@ -1,8 +1,8 @@
 //! Ranks that are processes started by `mpirun` or `srun`, over MPI. A program that was started alone loads nothing.
 //!
-//! The crate `mpi` (rsmpi 0.8) binds one implementation, chosen when it is built, whose headers libclang reads: a binary
-//! for each. The dozen functions that are needed are looked up here instead, so that one binary works with what a machine
-//! has. MPI 5's standard ABI will make one family of the two; no distribution has a library of it yet.
+//! The crate `mpi` (rsmpi 0.8) binds one implementation, chosen when it is built, whose headers libclang reads: a
+//! binary for each. The dozen functions that are needed are looked up here instead, so that one binary works with
+//! what a machine has. MPI 5's standard ABI, which will make one family of the two, is not tried.
 
 use crate::ranks::{Limit, Link, Ranks};
 use crate::{Error, Result};

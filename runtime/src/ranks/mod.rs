@@ -25,8 +25,8 @@ pub trait Link {
     fn rank(&self) -> usize;
     /// Returns how many ranks there are.
     fn count(&self) -> usize;
-    /// Sends each rank its part of `sent`, whose lengths are `counts`; returns what they sent to this one, of the lengths
-    /// `from`.
+    /// Sends each rank its part of `sent`, whose lengths are `counts`; returns what they sent to this one, of the
+    /// lengths `from`.
     fn all_to_all(&mut self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Vec<u8>>;
     /// Returns what each rank gives, of the lengths `counts`.
     fn all_gather(&mut self, own: Vec<u8>, counts: &[usize]) -> Result<Vec<u8>>;

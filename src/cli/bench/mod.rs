@@ -59,7 +59,8 @@ pub struct Args {
     save: Option<PathBuf>,
     /// With `--mode train`: predict steps that so many processes share, from steps of this one and what their network
     /// does: `ranks=64,latency=2us,bandwidth=12GB/s`
-    #[arg(long, value_name = "CLUSTER", value_parser = scaling::cluster, conflicts_with_all = ["json", "profile", "save", "compare"])]
+    #[arg(long, value_name = "CLUSTER", value_parser = scaling::cluster)]
+    #[arg(conflicts_with_all = ["json", "profile", "save", "compare"])]
     plan: Option<scaling::Cluster>,
     /// Compare with a run that `--save` wrote
     #[arg(long, value_name = "FILE")]

@@ -73,8 +73,8 @@ pub fn together(global: &GlobalOptions, work: impl FnOnce(&GlobalOptions) -> Don
     }
 }
 
-/// Returns the options with which all ranks compile for the same processor: the narrowest instructions of all, the caches
-/// of the first.
+/// Returns the options with which all ranks compile for the same processor: the narrowest instructions of all, the
+/// caches of the first.
 pub fn agreed(global: &GlobalOptions) -> Done<GlobalOptions> {
     let Some(ranks) = &global.ranks else { return Ok(global.clone()) };
     let all = processors(ranks, &global.compiled_for()?)?;
