@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn any_number_of_ranks_adds_by_the_same_tree() {
-        for count in 1..=40 {
+        for count in 1..=40usize {
             let expected = tree(0, count.next_power_of_two(), count);
             for ranks in [1, 2, 3, 4, 5, 8, 16] {
                 let (mut all, mut values) = (Waiting::default(), Vec::new());
