@@ -159,7 +159,7 @@ mod tests {
                     }
                 }
                 merge(&mut values, all.end());
-                assert_eq!(values, [expected.clone()], "{count} shares, {ranks} ranks");
+                assert_eq!(values, std::slice::from_ref(&expected), "{count} shares, {ranks} ranks");
             }
         }
     }
