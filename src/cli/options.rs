@@ -136,6 +136,11 @@ impl GlobalOptions {
         GlobalOptions { ranks: Some(ranks.clone()), ..self.clone() }
     }
 
+    /// Returns these options for a training of a version that added up sums in groups of images.
+    pub fn as_before(&self) -> GlobalOptions {
+        GlobalOptions { in_groups: true, ..self.clone() }
+    }
+
     /// Returns these options for one process that shares nothing.
     pub fn alone(&self) -> GlobalOptions {
         GlobalOptions { ranks: None, threads: Some(self.threads() as u16), ..self.clone() }

@@ -103,7 +103,9 @@ pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBu
 /// The options with which a resumed training goes on to the same bits: it is compiled for the processor that it began
 /// on. Says so where that is another than this one, and where it cannot be.
 pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> Done<GlobalOptions> {
-    let Some(began) = checkpoint.and_then(|c| c.compiled_for.as_ref()) else { return Ok(global.clone()) };
+    let Some(checkpoint) = checkpoint else { return Ok(global.clone()) };
+    // Versions that did not write it added up in groups.
+    let Some(began) = &checkpoint.compiled_for else { return Ok(global.as_before()) };
     let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
     let now = same.compiled_for()?;
     if now != *began {
