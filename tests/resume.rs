@@ -41,40 +41,46 @@ fn a_training_that_moves_to_another_machine_keeps_its_bits() {
     assert!(!said.contains("note: goes on") && !said.contains("the training began"), "{said}");
 }
 
-/// Versions before added up sums in groups of images, which the caches decide: their trainings go on so.
+/// One process adds up in groups of images, which others cannot continue, unless it was begun with --shares.
 #[test]
-fn a_training_that_began_in_groups_goes_on_in_groups() {
+fn sums_by_shares_are_remembered() {
     let place = Place::new();
-    train(&place, "whole", "40", &[]);
-    train(&place, "parts", "20", &[]);
-    let path = place.path("parts/tiny.checkpoint");
-    let mut checkpoint = Checkpoint::read(&path).expect("whole");
-    let processor = checkpoint.compiled_for.as_mut().and_then(|c| c.processor.as_mut()).expect("a processor");
-    assert!(processor.shares);
-    processor.shares = false;
-    checkpoint.write(&path, &ninc_runtime::store::System).expect("written");
+    let shares = |out: &str| {
+        let checkpoint = Checkpoint::read(&place.path(out).join("tiny.checkpoint")).expect("whole");
+        checkpoint.compiled_for.and_then(|c| c.processor).expect("a processor").shares
+    };
+    train(&place, "whole", "40", &["--shares"]);
+    train(&place, "parts", "20", &["--shares"]);
+    assert!(shares("whole") && shares("parts"));
     let said = train(&place, "parts", "40", &["--resume"]);
-    assert!(said.contains("goes on as on the processor") && said.contains("(sums in groups of images)"), "{said}");
-    assert_ne!(weights(&place, "parts"), weights(&place, "whole"));
-    assert!(!Checkpoint::read(&path).expect("whole").compiled_for.expect("kept").processor.expect("one").shares);
+    assert!(said.contains("goes on as on the processor") && said.contains(" --shares"), "{said}");
+    assert!(shares("parts"));
+    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
+
+    train(&place, "groups", "20", &[]);
+    assert!(!shares("groups"));
+    let options = ["train", "tiny.nin", "--steps", "40", "--out", "groups", "--resume", "--shares"];
+    let output = place.ninc(&options);
+    let (_, said) = texts(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("adds up in groups of images"), "{said}");
+    train(&place, "groups", "40", &["--resume"]);
+    assert!(!shares("groups"));
 }
 
 /// Versions before did not write what a training was compiled for.
 #[test]
 fn a_checkpoint_without_its_processor_goes_on_with_this_one() {
     let place = Place::new();
+    train(&place, "whole", "40", &[]);
     train(&place, "parts", "20", &[]);
     let path = place.path("parts/tiny.checkpoint");
     let mut checkpoint = Checkpoint::read(&path).expect("whole");
     assert!(checkpoint.compiled_for.take().is_some_and(|c| c.processor.is_some()));
     checkpoint.write(&path, &ninc_runtime::store::System).expect("written");
     assert_eq!(Checkpoint::read(&path).expect("whole"), checkpoint);
-    let saved = fs::read(&path).expect("there");
     train(&place, "parts", "40", &["--resume"]);
-    let once = weights(&place, "parts");
-    fs::write(&path, saved).expect("written");
-    train(&place, "parts", "40", &["--resume", "--threads", "3"]);
-    assert_eq!(weights(&place, "parts"), once);
+    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
 }
 
 /// Forgotten options change what a training computes; a checkpoint remembers them.

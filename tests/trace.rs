@@ -54,8 +54,7 @@ pub fn check(device: Device) {
         case["attrs"]["losses"].as_array().expect("losses").iter().map(|v| v.as_f64().expect("a number")).collect();
     let (model, diagnostics) = ninc::front::load(NETWORK, "trace.nin", &[]);
     let model: Model = model.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-    // As `ninc train` compiles.
-    let options = Options { device: device.clone(), threads: 2, in_shares: true, ..Options::default() };
+    let options = Options { device: device.clone(), threads: 2, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("it compiles");
     let weights: Vec<String> = program.params.iter().filter(|p| !p.state).map(|p| p.name.clone()).collect();
     assert_eq!(weights.len(), 18, "weights and biases of nine convolutions");

@@ -91,8 +91,8 @@ pub struct Processor {
     /// Tiles, where the precision is one that is multiplied on them.
     #[serde(default)]
     pub tiles: bool,
-    /// Whether sums over the batch are those of shares, added up by a tree; trainings by former versions added them up
-    /// group by group, whose images the caches decide.
+    /// Whether sums over the batch are those of shares, added up by a tree; else they are added up group by group, whose
+    /// images the caches decide.
     #[serde(default)]
     pub shares: bool,
     /// Bytes of the first, second and last level of data cache: they decide the form of convolutions.
@@ -109,7 +109,7 @@ impl fmt::Display for CompiledFor {
         let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));
         let tiles = able(*tiles, " on tiles");
         write!(f, " --isa {isa}{fma}{bf16}{tiles} --caches {first},{second},{last}")?;
-        f.write_str(if *shares { "" } else { " (sums in groups of images)" })
+        f.write_str(if *shares { " --shares" } else { "" })
     }
 }
 

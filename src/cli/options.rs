@@ -53,9 +53,9 @@ pub struct GlobalOptions {
     /// Whether these are the options of a training.
     #[arg(skip)]
     training: bool,
-    /// Whether a training adds up sums in groups of images, as versions before did.
+    /// Whether a training of one process adds up its sums as several processes do, by shares of the batch.
     #[arg(skip)]
-    in_groups: bool,
+    shares: bool,
     /// The processes that share each batch of a training.
     #[arg(skip)]
     pub ranks: Option<Arc<Ranks>>,
@@ -136,9 +136,14 @@ impl GlobalOptions {
         GlobalOptions { ranks: Some(ranks.clone()), ..self.clone() }
     }
 
-    /// Returns these options for a training of a version that added up sums in groups of images.
-    pub fn as_before(&self) -> GlobalOptions {
-        GlobalOptions { in_groups: true, ..self.clone() }
+    /// Returns these options for a training whose sums are those of shares of the batch, where that is asked for.
+    pub fn with_shares(&self, asked: bool) -> GlobalOptions {
+        GlobalOptions { shares: self.shares || asked, ..self.clone() }
+    }
+
+    /// Does a training add up its sums by shares of the batch? Several processes have nothing else in common.
+    pub fn in_shares(&self) -> bool {
+        self.shares || self.ranks.is_some()
     }
 
     /// Returns these options for one process that shares nothing.
@@ -315,7 +320,7 @@ impl GlobalOptions {
             precision: self.precision(),
             device: self.device(),
             threads: self.threads(),
-            in_shares: self.training && !self.in_groups,
+            in_shares: self.training && self.in_shares(),
             ranks: self.ranks.clone(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
@@ -335,7 +340,7 @@ impl GlobalOptions {
             bf16: bf16 || tiles,
             tiles: used,
             caches,
-            shares: !self.in_groups,
+            shares: self.in_shares(),
         };
         Ok(CompiledFor {
             device: self.device().to_string(),
@@ -352,6 +357,6 @@ impl GlobalOptions {
             Some(isa) if last(&self.isas).value.is_none() => vec![Named { name: isa.name(), value: Some(isa) }],
             _ => self.isas.clone(),
         };
-        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), in_groups: !began.shares, ..self.clone() }
+        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), shares: began.shares, ..self.clone() }
     }
 }

@@ -120,7 +120,7 @@ pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch
 
 /// Reads and compiles what a training needs, and hands it on, with the meaning of the network's outputs.
 fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Ready, &Classes) -> Done<T>) -> Done<T> {
-    let global = &global.for_training();
+    let global = &global.for_training().with_shares(args.options.shares);
     let mut model = global.model(&args.file)?;
     args.options.change(&args.file, &mut model)?;
     let global = &global.for_recipe(model.train.as_ref());

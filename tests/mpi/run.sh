@@ -27,11 +27,12 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 # hash OUT: of the weights.
 hash() { sha256sum <"$1"/*.safetensors; }
 
-# train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone.
+# train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone that adds up as several do.
 train() {
     local out=$1 ranks=$2 start=()
     shift 2
     [ "$ranks" = 0 ] || start=($launcher -n "$ranks")
+    [ "$ranks" -gt 1 ] || set -- "$@" --shares
     "${start[@]}" "$ninc" train "$@" --out "$out" >>"$place/said" 2>&1 || { cat "$place/said" >&2; return 1; }
 }
 

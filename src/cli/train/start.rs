@@ -105,7 +105,14 @@ pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBu
 pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> Done<GlobalOptions> {
     let Some(checkpoint) = checkpoint else { return Ok(global.clone()) };
     // Versions that did not write it added up in groups.
-    let Some(began) = &checkpoint.compiled_for else { return Ok(global.as_before()) };
+    let shares = checkpoint.compiled_for.as_ref().and_then(|c| c.processor.as_ref()).is_some_and(|p| p.shares);
+    if global.in_shares() && !shares {
+        return Err(usage(
+            "the training began in one process that adds up in groups of images, which others cannot continue",
+            "go on without mpirun and without --shares; a new training with --shares may change between them",
+        ));
+    }
+    let Some(began) = &checkpoint.compiled_for else { return Ok(global.clone()) };
     let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
     let now = same.compiled_for()?;
     if now != *began {
