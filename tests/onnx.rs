@@ -99,7 +99,11 @@ fn a_file_is_a_model_with_its_weights() {
     place.bad_or_said(2, &few, "few.txt names 2 classes, but");
     place.bad_or_said(1, &["check", &file], "is a network in ONNX, not the text of a model");
     place.bad_or_said(2, &["train", &file], "ninc import");
-    place.bad_or_said(1, &["run", &file, &cat, "--prepare", "[scale(]"], "is `--prepare` a list of the language?");
+    place.bad_or_said(
+        2,
+        &["run", &file, &cat, "--prepare", "[scale(]"],
+        "`--prepare '[scale(]'`: this `(` is not closed",
+    );
     place.bad_or_said(2, &["run", "tiny.nin", &cat, "--prepare", "[scale]"], "--prepare is for networks of other");
     fs::write(place.path("m.onnx"), [0x08, 0x0a, 0x12, 0x07, b'p', b'y', b't', b'o', b'r', b'c', b'h'])
         .expect("written");
