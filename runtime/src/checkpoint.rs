@@ -91,8 +91,8 @@ pub struct Processor {
     /// Tiles, where the precision is one that is multiplied on them.
     #[serde(default)]
     pub tiles: bool,
-    /// Whether sums over the batch are those of shares, added up by a tree; else they are added up group by group, whose
-    /// images the caches decide.
+    /// Whether sums over the batch are those of shares, added up by a tree; else they are added up group by group, and
+    /// the caches decide how many images a group has.
     #[serde(default)]
     pub shares: bool,
     /// Bytes of the first, second and last level of data cache: they decide the form of convolutions.
