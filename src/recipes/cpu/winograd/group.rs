@@ -11,8 +11,9 @@ use crate::recipes::common::loops::panel_loop;
 use crate::recipes::common::winograd::applies;
 
 /// Tiles, about, that should share a read of the weights, for vectors of this many numbers. Wide ones are done with 16
-/// rows of a product before the next weights are there (measured on a Xeon: 64 tiles gain x1.05 with AVX-512, and lose
-/// as much with AVX2, where they only fill the second level).
+/// rows of a product before the next weights are there (measured on a Xeon: 64 tiles gain x1.02 with AVX-512 on two
+/// threads alone, x1.05 where others use the caches too, and lose as much with AVX2, where they only fill the second
+/// level).
 fn tiles(lanes: u32) -> usize {
     if lanes >= 16 { 64 } else { 16 }
 }
