@@ -64,6 +64,8 @@ fn sums_by_shares_are_remembered() {
     let (_, said) = texts(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("adds up in groups of images"), "{said}");
+    let (_, said) = texts(&place.ninc(&["train", "tiny.nin", "--shares", "--device", "interp"]));
+    assert!(said.contains("only processors add up by shares of the batch"), "{said}");
     train(&place, "groups", "40", &["--resume"]);
     assert!(!shares("groups"));
 }

@@ -1,4 +1,4 @@
-//! Numbers and counted things as messages write them.
+//! Numbers and counted things as messages write them, and text for pages.
 
 /// Writes `1234567` as `1,234,567`.
 pub fn grouped(n: u64) -> String {
@@ -22,6 +22,23 @@ pub fn counted(n: impl TryInto<u64>, noun: &str) -> String {
         _ => "s",
     };
     format!("{} {noun}{plural}", grouped(n))
+}
+
+/// Escapes text, so that it means itself in elements and in quoted attributes of HTML and SVG.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c if c.is_control() && c != '\n' && c != '\t' => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 #[cfg(test)]

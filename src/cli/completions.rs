@@ -60,6 +60,11 @@ fn model() -> Option<String> {
     std::fs::read_to_string(typed("nin")?).ok()
 }
 
+/// What is known of the model that is typed.
+fn analysis() -> Option<Analysis> {
+    model().map(|text| analyse(&text, ""))
+}
+
 fn matching(current: &OsStr, names: impl IntoIterator<Item = String>, behind: &str) -> Vec<CompletionCandidate> {
     let start = current.to_string_lossy();
     let names: BTreeSet<String> = names.into_iter().filter(|name| name.starts_with(&*start)).collect();
@@ -77,21 +82,21 @@ pub fn parameters(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Named values of the network, for `--dump`.
 pub fn values(current: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(Analysis { graph, layers, .. }) = model().map(|text| analyse(&text, "")) else { return vec![] };
+    let Some(Analysis { graph, layers, .. }) = analysis() else { return vec![] };
     let name = |id: NodeId| graph.node(id).name.clone();
     matching(current, layers.iter().filter_map(|layer| name(layer.value)), "=")
 }
 
 /// Named values of the network, for `--maps-of`.
 pub fn maps(current: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(Analysis { graph, layers, .. }) = model().map(|text| analyse(&text, "")) else { return vec![] };
+    let Some(Analysis { graph, layers, .. }) = analysis() else { return vec![] };
     let images = layers.iter().filter(|layer| graph.ty(layer.value).dims.len() == 3);
     matching(current, images.filter_map(|layer| graph.node(layer.value).name.clone()), "")
 }
 
 /// Layers and parameters of the network, for `--freeze`.
 pub fn patterns(current: &OsStr) -> Vec<CompletionCandidate> {
-    let Some(Analysis { graph, layers, .. }) = model().map(|text| analyse(&text, "")) else { return vec![] };
+    let Some(Analysis { graph, layers, .. }) = analysis() else { return vec![] };
     let parameter = |id: NodeId| match graph.op(id) {
         Operator::Param(param) if param.trainable => Some(param.name.clone()),
         _ => None,

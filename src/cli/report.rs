@@ -14,6 +14,7 @@ use ninc_runtime::train::job::log_path;
 use ninc_runtime::train::log::{self, Line};
 use ninc_runtime::train::{Job, Outcome};
 use ninc_runtime::weights::Weights;
+use ninc_runtime::words::escape;
 use std::path::PathBuf;
 
 pub mod answers;
@@ -49,7 +50,7 @@ pub fn write(session: &Session) -> Done<PathBuf> {
     if let Some(filters) = picture::filters(&job.parameters, &weights, job.sets.test.images.dims) {
         page.section(
             "First layer",
-            &format!("{} of <code>{}</code>", counted(filters.count, "filter"), page::escape(&filters.name)),
+            &format!("{} of <code>{}</code>", counted(filters.count, "filter"), escape(&filters.name)),
         );
         page.picture(&filters.url, "filters of the first layer", filters.width, "filters");
     }

@@ -1,8 +1,8 @@
 //! A drawing as a page with the layers' figures beside it.
 
 use super::Drawing;
-use super::svg::{escaped, svg};
-use ninc_runtime::words::grouped;
+use super::svg::svg;
+use ninc_runtime::words::{escape, grouped};
 use std::fmt::Write;
 
 const STYLE: &str = "
@@ -26,7 +26,7 @@ pub fn page(drawing: &Drawing) -> String {
          <tr><th>layer<th>function<th class=\"number\">shape<th class=\"number\">parameters\
          <th class=\"number\">multiply-adds\
          <th class=\"number\">receptive field\n",
-        escaped(&drawing.name),
+        escape(&drawing.name),
         svg(drawing)
     );
     for line in drawing.frames.iter().flat_map(|frame| &frame.rows) {
@@ -35,7 +35,7 @@ pub fn page(drawing: &Drawing) -> String {
         let [height, width] = row.receptive_field;
         let numbers = [shape, grouped(row.parameters), grouped(row.multiply_adds), format!("{height} × {width}")];
         let numbers: String = numbers.iter().map(|n| format!("<td class=\"number\">{n}")).collect();
-        let _ = writeln!(out, "<tr><td>{}<td>{}{numbers}", escaped(&line.name), escaped(&line.what));
+        let _ = writeln!(out, "<tr><td>{}<td>{}{numbers}", escape(&line.name), escape(&line.what));
     }
     out += "</table></div>\n</html>\n";
     out

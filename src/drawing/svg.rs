@@ -2,7 +2,7 @@
 
 use super::layout::layout;
 use super::{Drawing, Frame, Line};
-use ninc_runtime::words::grouped;
+use ninc_runtime::words::{escape, grouped};
 use std::fmt::Write;
 
 /// Heights of a heading, of a line, and of the space between ranks.
@@ -60,7 +60,7 @@ pub fn svg(drawing: &Drawing) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n  <title>{}</title>\n  <style>{STYLE}  </style>\n  \
          <rect class=\"ground\" width=\"100%\" height=\"100%\"/>",
-        escaped(&drawing.name)
+        escape(&drawing.name)
     );
     let _ = writeln!(out, "  {}", text(MARGIN, MARGIN + 14.0, "text large", &drawing.name));
     let _ = writeln!(out, "  {}", text(MARGIN, MARGIN + 33.0, "quiet", &heading));
@@ -178,7 +178,7 @@ fn draw(out: &mut String, frame: &Frame, (x, y): (f64, f64), (width, height): (f
             "    <text class=\"text title\" text-anchor=\"middle\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n  </g>",
             x + width / 2.0,
             y + 19.0,
-            escaped(&frame.title)
+            escape(&frame.title)
         );
         return;
     }
@@ -192,7 +192,7 @@ fn draw(out: &mut String, frame: &Frame, (x, y): (f64, f64), (width, height): (f
             out,
             "    <text class=\"quiet\" text-anchor=\"end\" x=\"{:.1}\" y=\"{at:.1}\">{}</text>",
             x + width - PADDING,
-            escaped(own_name(frame, line))
+            escape(own_name(frame, line))
         );
     }
     if frame.cost > 0 {
@@ -235,10 +235,5 @@ fn maps(out: &mut String, shape: &[usize], x: f64, middle: f64) {
 }
 
 fn text(x: f64, y: f64, class: &str, text: &str) -> String {
-    format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" xml:space=\"preserve\">{}</text>", escaped(text))
-}
-
-/// A text within XML.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" xml:space=\"preserve\">{}</text>", escape(text))
 }

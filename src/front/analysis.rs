@@ -1,7 +1,8 @@
 //! What an editor asks about a text that may be wrong in places: the diagnostics, and all that is known of the rest.
 
 use super::ast::Item;
-use super::diag::{Diagnostic, Span, has_errors};
+use super::diag::{Diagnostic, has_errors};
+use super::parse::line_of;
 use super::trace::Trace;
 use super::{check, codes, finish, parse, with_stack};
 use crate::graph::Graph;
@@ -63,18 +64,10 @@ fn repaired(text: &str) -> Option<String> {
             return (blanked > 0).then_some(text);
         }
         let wrong = parsed.diagnostics.iter().filter(|d| d.code != codes::TOO_LARGE);
-        let line = wrong.map(|d| line_of(&text, d.span)).find(|line| !text[line.clone()].trim().is_empty());
+        let line = wrong.map(|d| line_of(&text, d.span.start)).find(|line| !text[line.clone()].trim().is_empty());
         let line = line.filter(|_| blanked < MAX_BLANKED)?;
         let blank = " ".repeat(line.len());
         text.replace_range(line, &blank);
     }
     None
-}
-
-/// Returns the line that a place begins in.
-fn line_of(text: &str, span: Span) -> std::ops::Range<usize> {
-    let at = (0..=span.start.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let start = text[..at].rfind(['\n', '\r']).map_or(0, |i| i + 1);
-    let end = text[at..].find(['\n', '\r']).map_or(text.len(), |i| at + i);
-    start..end
 }

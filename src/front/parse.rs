@@ -68,10 +68,11 @@ pub fn constant(text: &str) -> Option<Expr> {
     builder.diagnostics.is_empty().then_some(expr)
 }
 
-fn line_of(source: &str, at: usize) -> std::ops::Range<usize> {
-    let at = at.min(source.len());
-    let start = source[..at].rfind('\n').map_or(0, |i| i + 1);
-    let end = source[at..].find('\n').map_or(source.len(), |i| at + i);
+/// Returns the line that holds a place, without its break.
+pub(super) fn line_of(source: &str, at: usize) -> std::ops::Range<usize> {
+    let at = source.floor_char_boundary(at);
+    let start = source[..at].rfind(['\n', '\r']).map_or(0, |i| i + 1);
+    let end = source[at..].find(['\n', '\r']).map_or(source.len(), |i| at + i);
     start..end
 }
 

@@ -117,8 +117,8 @@ impl Target {
         Target { registers: 32, ..Target::portable(true) }
     }
 
-    /// Do multiply-adds take a lane of a vector as a factor, so that one load brings four terms of a row? Of processors
-    /// without instructions of our own those with so many registers are ARM's.
+    /// Do multiply-adds take a lane of a vector as a factor, so that one load brings four terms of a row? Only
+    /// [`Target::neon`] has 32 registers among the targets without instructions of our own.
     pub fn by_lane(&self) -> bool {
         self.cpu().isa == Isa::Portable && !self.is_gpu() && self.registers >= 32
     }

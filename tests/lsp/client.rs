@@ -1,26 +1,25 @@
 //! A client that is a test.
 
+use crate::front::{files, name};
 use lsp_server::{Connection, Message, Notification, Request, RequestId};
 use ninc::lsp::{End, serve};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-/// Texts of models and of the reference's examples, with names.
+/// Texts of models, with names.
 pub fn models() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
-    let mut all = vec![];
-    for folder in [folder.clone(), folder.join("paper")] {
-        for entry in std::fs::read_dir(folder).expect("models") {
-            let path = entry.expect("an entry").path();
-            if path.extension().is_some_and(|e| e == "nin") {
-                let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-                all.push((name, std::fs::read_to_string(path).expect("a model")));
-            }
-        }
-    }
+    let mut all: Vec<_> = ["models", "models/paper"].into_iter().flat_map(named).collect();
     all.sort();
     all
+}
+
+/// Texts of the corpus of diagnostics, with names.
+pub fn corpus() -> Vec<(String, String)> {
+    named("tests/diagnostics")
+}
+
+fn named(folder: &str) -> Vec<(String, String)> {
+    files(folder, "nin").into_iter().map(|(path, text)| (name(&path), text)).collect()
 }
 
 pub struct Client {

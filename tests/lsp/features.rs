@@ -1,6 +1,6 @@
 //! Every feature on every model.
 
-use super::client::{Client, edited, models, position, uri};
+use super::client::{Client, corpus, edited, models, position, uri};
 use ninc::front::{self, outline};
 use ninc::sizes;
 use serde_json::{Value, json};
@@ -39,15 +39,8 @@ fn diagnostics_are_those_of_check() {
     for (name, text) in models() {
         assert_eq!(client.open(&uri(&name), &text), Vec::<Value>::new(), "{name}");
     }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/diagnostics");
     let mut several = 0;
-    for entry in std::fs::read_dir(folder).expect("the corpus") {
-        let path = entry.expect("an entry").path();
-        let Some(text) = std::fs::read_to_string(&path).ok().filter(|_| path.extension().is_some_and(|e| e == "nin"))
-        else {
-            continue;
-        };
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    for (name, text) in corpus() {
         let told = client.open(&uri(&name), &text);
         let (_, expected) = front::load(&text, &name, &[]);
         assert_eq!(told.len(), expected.len(), "{name}");
@@ -68,14 +61,7 @@ fn diagnostics_are_those_of_check() {
 fn code_actions_put_right_what_the_help_says() {
     let (mut client, _) = Client::new(&["utf-8"]);
     let mut fixed = 0;
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/diagnostics");
-    for entry in std::fs::read_dir(folder).expect("the corpus") {
-        let path = entry.expect("an entry").path();
-        let Some(text) = std::fs::read_to_string(&path).ok().filter(|_| path.extension().is_some_and(|e| e == "nin"))
-        else {
-            continue;
-        };
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    for (name, text) in corpus() {
         let told = client.open(&uri(&name), &text);
         let helps = told
             .iter()

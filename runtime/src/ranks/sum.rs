@@ -5,7 +5,7 @@ use crate::Result;
 use crate::shares::{Waiting, nodes, of_rank};
 use std::ops::Range;
 
-/// Bytes of which a slice is a multiple: a cache line.
+/// Slices begin at multiples of this many bytes, a cache line.
 const LINE: usize = 64;
 
 /// What a rank holds of a value that is a sum over a batch: the sums of the nodes that its shares make.

@@ -57,8 +57,8 @@ pub struct Args {
     /// Write the result to a file, for `--compare`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// With `--mode train`: predict steps that so many processes share, from steps of this one and what their network
-    /// does: `ranks=64,latency=2us,bandwidth=12GB/s`
+    /// With `--mode train`: measure steps of this process and predict those of several that share a batch, from their
+    /// number and their network: `ranks=64,latency=2us,bandwidth=12GB/s`
     #[arg(long, value_name = "CLUSTER", value_parser = scaling::cluster)]
     #[arg(conflicts_with_all = ["json", "profile", "save", "compare"])]
     plan: Option<scaling::Cluster>,

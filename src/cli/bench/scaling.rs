@@ -186,8 +186,8 @@ fn predicted(plan: &Plan, batch: usize, (beside, share): (f64, f64), cluster: Cl
     let bytes = held as f64 * (length as f64 - own) + own * (ranks - 1) as f64;
     let each = 2.0 * (ranks - 1) as f64 * latency;
     let exchanged = bytes / bandwidth + messages.len() as f64 * each;
-    // What is complete before the last share is through travels beside it, two thirds of which are the way back; where
-    // images wait for statistics, nothing does.
+    // Sums that are complete before the last share ends travel during its backward pass, two thirds of a share's time.
+    // Where images wait for statistics of the batch, nothing travels beside computation.
     let beside_shares = if plan.shares.as_ref().is_some_and(|shares| shares.whole) { 0.0 } else { share * 2.0 / 3.0 };
     let last = messages.last().map_or(0.0, |last| bytes * *last as f64 / length.max(1) as f64 / bandwidth + each);
     let waited = (exchanged - beside_shares).max(last) + each;

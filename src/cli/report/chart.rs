@@ -1,7 +1,7 @@
 //! Curves as SVG: two axes with round numbers, a line for each series. Sized for a phone's width; a wide page shows
 //! several side by side.
 
-use super::page::escape;
+use ninc_runtime::words::escape;
 use std::fmt::Write;
 
 /// A line of a chart.

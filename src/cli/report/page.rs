@@ -1,6 +1,7 @@
 //! The page's parts as HTML. Every text that comes from outside passes through [`escape`].
 
 use super::chart;
+use ninc_runtime::words::escape;
 use std::fmt::Write;
 
 /// Classes up to which the confusion matrix is a table of numbers.
@@ -9,23 +10,6 @@ pub const LARGEST_MATRIX: usize = 24;
 pub struct Page {
     html: String,
     open: bool,
-}
-
-/// Escapes text, so that it means itself in elements and in quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if c.is_control() && c != '\n' && c != '\t' => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 const STYLE: &str = include_str!("style.css");

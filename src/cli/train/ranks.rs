@@ -83,7 +83,7 @@ pub fn agreed(global: &GlobalOptions) -> Done<GlobalOptions> {
     };
     let width = |processor: &Processor| Isa::ALL.iter().position(|isa| isa.name() == processor.isa);
     let narrowest = all.iter().min_by_key(|processor| width(processor)).unwrap_or(first);
-    let common = Processor { caches: first.caches, shares: first.shares, ..narrowest.clone() };
+    let common = Processor { caches: first.caches, ..narrowest.clone() };
     let global = global.like(&common);
     let now = global.compiled_for()?;
     for (rank, other) in processors(ranks, &now)?.iter().enumerate() {

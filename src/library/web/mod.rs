@@ -15,6 +15,7 @@ use ninc_runtime::data::prepare::Form;
 use ninc_runtime::plan::{Plan, Port};
 use ninc_runtime::spec::{Grey, Resize};
 use ninc_runtime::weights::Weights;
+use ninc_runtime::words::escape;
 use ninc_runtime::{Result, Tensor, store};
 use program::Program;
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ fn layers(model: &Model, rows: &[table::Row]) -> Value {
 fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<u8>) -> Vec<File> {
     let name = header::identifier(&model.name);
     let pretty = serde_json::to_string_pretty(&description).unwrap_or_default();
-    let fill = |text: &str| text.replace("@name@", &name).replace("@network@", &escaped(&model.name));
+    let fill = |text: &str| text.replace("@name@", &name).replace("@network@", &escape(&model.name));
     let script = fill(&SCRIPT.concat()).replace("@description@", &pretty);
     let mut files = vec![
         (format!("{name}.wasm"), module),
@@ -200,9 +201,4 @@ fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<
     let text = serde_json::to_string_pretty(&about).unwrap_or_default() + "\n";
     files.push((format!("{name}.json"), text.into_bytes()));
     files
-}
-
-/// A text for HTML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }

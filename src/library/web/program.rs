@@ -42,7 +42,7 @@ pub struct Places {
 }
 
 impl Program {
-    /// An empty module for so many threads at most.
+    /// An empty module for up to this many threads.
     pub fn new(relaxed: bool, threads: usize) -> Program {
         // They meet at the start of memory.
         let (at, end) = if threads > 1 { (Some(0), MEETING_BYTES as usize) } else { (None, 0) };

@@ -71,7 +71,7 @@ export class Network {
   readonly threads: number;
   /** Ends the threads beside the caller's; runs go on without them. */
   close(): void;
-  /** Milliseconds that each of `about.layers` takes on one thread, the mean of so many runs. Maps of the last input are gone then. */
+  /** Milliseconds that each of `about.layers` takes on one thread, the mean of `runs` runs. Maps of the last input are gone then. */
   profile(runs?: number): number[];
 }
 

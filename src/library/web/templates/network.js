@@ -130,7 +130,7 @@ export class Network {
     return { height, width, values: this.#maps.read().slice(index * height * width, (index + 1) * height * width) };
   }
 
-  /** Milliseconds that each of `about.layers` takes on one thread, the mean of so many runs. Maps of the last input are gone then. */
+  /** Milliseconds that each of `about.layers` takes on one thread, the mean of `runs` runs. Maps of the last input are gone then. */
   profile(runs = 20) {
     return about.layers.map((_, i) => {
       const start = performance.now();
