@@ -2,7 +2,11 @@
 
 #![warn(missing_docs)]
 
+// The command line names the rooms as other programs do.
+extern crate self as ninc;
+
 pub mod back;
+pub mod cli;
 pub mod drawing;
 pub mod fold;
 pub mod front;

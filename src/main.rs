@@ -1,7 +1,5 @@
-//! The command line: arguments in, exit code out.
-
-mod cli;
+//! The program: arguments in, exit code out.
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    ninc::cli::main(std::env::args_os().collect()).into()
 }

@@ -22,6 +22,7 @@ pub mod opencl;
 pub mod pattern;
 pub mod philox;
 pub mod plan;
+pub mod program;
 pub mod ranks;
 pub mod shares;
 pub mod spec;

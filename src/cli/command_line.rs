@@ -1,10 +1,24 @@
 //! Commands as lines for a shell: messages give what one can type.
 
-use std::env::args_os;
+use std::ffi::OsString;
+use std::sync::OnceLock;
+
+/// The words of the command that runs, the program's own name first.
+static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Keeps the words of this process's command.
+pub fn begin(words: Vec<OsString>) {
+    let _ = WORDS.set(words);
+}
+
+/// The words of this process's command; none where another program calls functions of this one.
+pub fn words() -> &'static [OsString] {
+    WORDS.get().map_or(&[], Vec::as_slice)
+}
 
 /// The command that runs, with these words behind it.
 pub fn again(more: &[&str]) -> String {
-    let own = args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    let own = words().iter().skip(1).map(|word| quoted(&word.to_string_lossy()));
     let all: Vec<String> = own.chain(more.iter().map(|word| quoted(word))).collect();
     format!("ninc {}", all.join(" "))
 }

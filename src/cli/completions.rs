@@ -1,5 +1,6 @@
 //! `ninc completions`: what a shell asks while somebody types a command, with names that stand in the files.
 
+use super::command_line;
 use super::output::{self, Done, usage};
 use clap::{Command, ValueEnum};
 use clap_complete::CompleteEnv;
@@ -11,7 +12,7 @@ use ninc::graph::NodeId;
 use ninc::ops::Operator;
 use ninc_runtime::Error;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The variable by which a shell asks.
@@ -45,13 +46,19 @@ pub fn run(args: &Args) -> Done {
 }
 
 /// Answers a shell, if one asks, and ends the program.
-pub fn answer(command: fn() -> Command) {
-    CompleteEnv::with_factory(command).var(VARIABLE).complete();
+pub fn answer(command: fn() -> Command, words: Vec<OsString>) {
+    let here = std::env::current_dir().ok();
+    let answered = CompleteEnv::with_factory(command).var(VARIABLE).try_complete(words, here.as_deref());
+    match answered {
+        Ok(false) => {}
+        Ok(true) => std::process::exit(0),
+        Err(e) => e.exit(),
+    }
 }
 
 /// The file among the typed words that ends so.
 fn typed(ending: &str) -> Option<PathBuf> {
-    let words = std::env::args_os().map(PathBuf::from);
+    let words = command_line::words().iter().map(PathBuf::from);
     words.filter(|word| word.extension().is_some_and(|e| e == ending)).find(|word| word.is_file())
 }
 

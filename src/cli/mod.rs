@@ -47,7 +47,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use ninc_runtime::image::profile;
 use options::GlobalOptions;
 use output::Failure;
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 #[derive(Parser)]
 #[command(
@@ -113,16 +113,18 @@ enum Command {
     Help(help::Args),
 }
 
-pub fn main() -> ExitCode {
-    completions::answer(Cli::command);
+/// Does what these words ask for, the program's own name first, and returns its exit code.
+pub fn main(words: Vec<OsString>) -> u8 {
+    command_line::begin(words.clone());
+    completions::answer(Cli::command, words.clone());
     signals::limit_is_an_error();
-    let parsed = Cli::command().try_get_matches();
+    let parsed = Cli::command().try_get_matches_from(words);
     let (cli, given) = match parsed.and_then(|given| Ok((Cli::from_arg_matches(&given)?, given))) {
         Ok(parsed) => parsed,
         Err(e) => {
             // Help and version go to stdout with code 0, errors to stderr with 2; a closed pipe changes neither.
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+            return if e.use_stderr() { 2 } else { 0 };
         }
     };
     let global = &cli.global;
@@ -161,16 +163,16 @@ pub fn main() -> ExitCode {
     }
     match done {
         // Who closed the pipe has read enough: `ninc inspect … | head`.
-        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Shown) => ExitCode::FAILURE,
-        Err(Failure::Interrupted) => ExitCode::from(130),
+        Ok(()) | Err(Failure::Closed) => 0,
+        Err(Failure::Shown) => 1,
+        Err(Failure::Interrupted) => 130,
         Err(Failure::Error(e)) => {
             output::complain(&e, global.color_stderr());
-            ExitCode::FAILURE
+            1
         }
         Err(Failure::Usage(e)) => {
             output::complain(&e, global.color_stderr());
-            ExitCode::from(2)
+            2
         }
     }
 }

@@ -15,6 +15,7 @@ use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module as _};
 use ninc_runtime::exec::Code;
+use ninc_runtime::program;
 use std::fmt::Write;
 use std::hash::Hash;
 use std::path::Path;
@@ -75,7 +76,8 @@ fn key(module: &Module, target: &Target, micro_kernel: &OwnedTargetIsa, kernel: 
         format!("{} {} {}", isa.name(), isa.flags(), own.join(" "))
     };
     // Two builds of one version may emit different code: the program's own file tells them apart.
-    let build = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| Ok((m.len(), m.modified()?))).ok();
+    let build = program::file().and_then(|file| std::fs::metadata(file).ok());
+    let build = build.and_then(|m| Some((m.len(), m.modified().ok()?)));
     let mut key = Key::default();
     (env!("CARGO_PKG_VERSION"), build, target, flags(micro_kernel.as_ref()), flags(kernel), module).hash(&mut key);
     key

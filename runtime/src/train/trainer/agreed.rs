@@ -2,6 +2,7 @@
 
 use super::Job;
 use crate::checkpoint::Identity;
+use crate::program;
 use crate::{Engine, Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ struct Hello {
 /// Refuses a rank that would make another training than the first one.
 pub(super) fn check(job: &Job, identity: &Identity, origin: &str, step: u64) -> Result<()> {
     let Some(ranks) = &job.ranks else { return Ok(()) };
-    let own = Hello { program: program(), identity: identity.clone(), origin: origin.into(), step };
+    let own = Hello { program: build(), identity: identity.clone(), origin: origin.into(), step };
     let text = serde_json::to_vec(&own).map_err(|e| Error::new(format!("a greeting cannot be written: {e}")))?;
     let mut all = Vec::new();
     for (rank, said) in ranks.tell(&text)?.iter().enumerate() {
@@ -66,7 +67,7 @@ fn another(rank: usize, what: &str) -> Error {
 }
 
 /// Makes a checksum of this program's file; empty where it cannot be read.
-fn program() -> String {
-    let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
+fn build() -> String {
+    let bytes = program::file().and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
     if bytes.is_empty() { String::new() } else { format!("{:08x}", crc32fast::hash(&bytes)) }
 }
