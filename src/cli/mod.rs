@@ -1,6 +1,7 @@
 //! The command line of `ninc`: results on stdout, everything else on stderr; exit code 0, 1 for a failure, 2 for wrong
 //! usage.
 
+mod answers;
 mod bench;
 mod beside;
 mod build;
@@ -27,6 +28,8 @@ mod meaning;
 mod model_file;
 mod named;
 mod new;
+mod numbers;
+mod opened;
 mod options;
 mod output;
 mod preparation;

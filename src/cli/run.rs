@@ -1,30 +1,27 @@
 //! `ninc run`: classify pictures.
 
+use super::answers;
 use super::classes;
 use super::completions;
-use super::foreign;
 use super::model_file::{image_dims, input, result};
+use super::numbers;
+use super::opened::{Opened, Opening};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, cell};
-use super::preparation::{self, Data};
-use super::programs::{find_weights, show_dumps, use_weights};
+use super::programs::{find_weights, show_dumps};
 use super::tta::TtaArgs;
 use super::weights::Renames;
 use clap_complete::engine::ArgValueCompleter;
 use inputs::Images;
 use ninc::model::Model;
-use ninc::prepare;
 use ninc_runtime::classes::Classes;
-use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::Range;
 use ninc_runtime::finite::first_broken;
-use ninc_runtime::formats::Formats;
 use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::{Scores, evaluate};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Tensor};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 mod inputs;
@@ -46,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     raw: bool,
     /// What the numbers of the training data ran from and to, where the weights do not say it: `0,255` or `0,1`
-    #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "raw")]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::range, conflicts_with = "raw")]
     range: Option<Range>,
     /// The weights; without it they are looked for beside the model and in out/
     #[arg(long)]
@@ -84,14 +81,6 @@ fn dump(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-fn range(text: &str) -> Result<Range, String> {
-    let ends = text.split_once(',').and_then(|(low, high)| Some((low.trim().parse().ok()?, high.trim().parse().ok()?)));
-    match ends {
-        Some((low, high)) if f32::is_finite(low) && f32::is_finite(high) && low < high => Ok(Range { low, high }),
-        _ => Err("expected LOW,HIGH like `0,255`".into()),
-    }
-}
-
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let args = &Args { inputs: inputs::expanded(&args.inputs)?, ..args.clone() };
     let mut model = global.model_on(&args.file, args.data.as_deref())?;
@@ -101,38 +90,20 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let dumped = args.dump.iter().map(|(value, _)| value.as_str());
     let wanted: Vec<String> = dumped.chain(maps.iter().filter_map(|maps| maps.value())).map(String::from).collect();
     let read = checked(args, &model, weights_path.as_deref(), global)?;
-    let work = |stated: Option<&Form>, formats: Option<&Formats>| -> Done<_> {
-        let model = global.with_formats(&model, formats);
-        let of_text = match stated {
-            None if !args.raw => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
-            _ => None,
-        };
-        let form = stated.or(of_text.as_ref().map(Preparation::form)).filter(|_| !args.raw);
-        form.map_or(Ok(()), |form| of_size(form, &dims))?;
-        let program = global.inference_behind(&model, form, inputs::dtype(args, &model, form), &wanted)?;
-        Ok((of_text, program))
+    let opening = Opening {
+        file: &args.file,
+        weights: weights_path.as_deref(),
+        renames: &args.renames,
+        data: args.data.as_deref(),
+        raw: args.raw,
+        values: &wanted,
     };
-    let (weights, made) = match &weights_path {
-        Some(path) if foreign::is_foreign(path) => {
-            let weights = foreign::any_weights(path, &global.foreign)?;
-            let made = work(None, weights.formats.as_ref());
-            (weights, made)
-        }
-        Some(path) => Weights::read_beside(path, work)?,
-        None => (Weights::default(), work(None, None)),
-    };
-    let from = weights_path.as_ref().unwrap_or(&args.file);
-    let mut weights = global.with_numbers(&model, args.renames.apply(weights, from)?)?;
-    let (of_text, mut program) = made?;
-    if weights.preparation.is_none() && !args.raw && !foreign::is(from) {
-        weights_path.iter().for_each(|_| preparation::note(&args.file, of_text.as_ref()));
-    }
-    weights.preparation = weights.preparation.or(of_text);
-    let scored = scored(args, &model, &weights, from)?;
-    show_dumps(&program.dumps)?;
-    use_weights(&mut program, &weights, from)?;
+    let mut opened = opening.open(&model, &dims, |model, form| inputs::dtype(args, model, form), global)?;
+    let scored = scored(args, &model, &opened.weights, &opened.from)?;
+    show_dumps(&opened.program.dumps)?;
+    opened.fill(args.raw)?;
+    let Opened { weights, mut program, .. } = opened;
     let fitted = weights.preparation.as_ref().filter(|_| !args.raw);
-    fitted.map_or(Ok(()), |fitted| prepare::write(&mut *program.engine, fitted))?;
     let images = Images::read(args, &model, &dims, &weights, global.color_stderr())?;
     let files = maps.iter().map(|maps| maps.files(&images.names, &arrays(args), &read)).next().transpose()?;
 
@@ -220,16 +191,6 @@ fn write_results(args: &Args, images: &Images, name: &str, results: &[Tensor]) -
     Ok(())
 }
 
-/// Weights that were trained on images of another size than the network's input are an error.
-fn of_size(fitted: &Form, dims: &[usize]) -> Done {
-    let fitted = fitted.dims();
-    if fitted.iter().product::<usize>() == dims.iter().product::<usize>() {
-        return Ok(());
-    }
-    let message = format!("the weights were trained on images of {fitted:?}, the input is {dims:?}");
-    Err(Error::new(message).with_help("whitening and means are for one size").into())
-}
-
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {
     let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
     // Values that are not one per image are the same for every batch.
@@ -261,13 +222,9 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
     }
     for (image, scored) in images.iter().zip(result.data.chunks_exact(outputs)) {
         let probabilities = scores.probabilities(scored);
-        let order = best(&probabilities, args.top as usize);
+        let order = answers::best(&probabilities, args.top as usize);
         if args.json {
-            let top: Vec<_> = order
-                .iter()
-                .map(|&c| json!({ "class": c, "name": name(c), "probability": probabilities[c] }))
-                .collect();
-            output::json(&json!({ "input": image, "top": top }))?;
+            output::json(&answers::json(image, &order, &probabilities, classes))?;
             continue;
         }
         if args.csv {
@@ -282,12 +239,4 @@ fn show(args: &Args, images: &[String], result: &Tensor, scores: Scores, classes
         }
     }
     Ok(())
-}
-
-/// The places of the highest numbers, highest first.
-fn best(numbers: &[f64], count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..numbers.len()).collect();
-    order.sort_by(|&a, &b| numbers[b].total_cmp(&numbers[a]).then(a.cmp(&b)));
-    order.truncate(count);
-    order
 }

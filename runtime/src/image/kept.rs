@@ -6,7 +6,7 @@
 
 use super::disk::{self, Cache};
 use super::print::{self, Print, State};
-use super::{of_bytes, read};
+use super::{contents, of_contents};
 use crate::Result;
 use crate::spec::Pictures;
 use std::collections::HashMap;
@@ -69,20 +69,20 @@ pub fn copy(path: &Path, dims: [usize; 3], pictures: &Pictures, target: &mut [u8
 fn fill(path: &Path, state: State, dims: [usize; 3], pictures: &Pictures, target: &mut [u8]) -> Result<()> {
     let disk = DISK.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| state.0 >= disk::WORTH);
     let Some(disk) = disk else {
-        target.copy_from_slice(&of_bytes(&read(path)?, path, dims, pictures)?);
+        target.copy_from_slice(&of_contents(&contents(path)?, path, dims, pictures)?);
         return Ok(());
     };
     let mut bytes = None;
     let print = match Print::recall(path, state) {
         Some(print) => print,
-        None => Print::remember(path, state, bytes.insert(read(path)?)),
+        None => Print::remember(path, state, bytes.insert(contents(path)?)),
     };
     let key = disk::key(&print, dims, pictures);
     if disk.read(&key, target) {
         return Ok(());
     }
-    let bytes = bytes.map_or_else(|| read(path), Ok)?;
-    let pixels = of_bytes(&bytes, path, dims, pictures)?;
+    let bytes = bytes.map_or_else(|| contents(path), Ok)?;
+    let pixels = of_contents(&bytes, path, dims, pictures)?;
     target.copy_from_slice(&pixels);
     // The key is that of other contents where the file changed after it was looked at.
     if Print::remember(path, state, &bytes) == print {

@@ -34,15 +34,16 @@ const WORK: u64 = 32 << 20;
 
 /// Reads a picture (its format told by its contents) as `[channels, height, width]`.
 pub fn picture(path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
-    of_bytes(&read(path)?, path, dims, pictures)
+    of_contents(&contents(path)?, path, dims, pictures)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads a picture's file, as large as one may be.
+pub fn contents(path: &Path) -> Result<Vec<u8>> {
     files::read(path, BYTES)
 }
 
-/// Like [`picture`], of a file's contents.
-fn of_bytes(bytes: &[u8], path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
+/// Like [`picture`], of a file's contents; `path` is for messages.
+pub fn of_contents(bytes: &[u8], path: &Path, dims: [usize; 3], pictures: &Pictures) -> Result<Vec<u8>> {
     let image = decode(bytes, path)?;
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }
@@ -60,7 +61,7 @@ pub struct Seen {
 
 /// Decodes a picture to say what it is like.
 pub fn survey(path: &Path) -> Result<Seen> {
-    let image = decode(&read(path)?, path)?;
+    let image = decode(&contents(path)?, path)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     // A compressed grey picture is a little off grey.
     let far = |p: &image::Rgb<u8>| p.0.iter().max().zip(p.0.iter().min()).is_some_and(|(high, low)| high - low > 16);
@@ -76,7 +77,7 @@ pub fn look(path: &Path, how: Look) -> Result<()> {
         return ends_of(path);
     }
     let state = print::state(path)?;
-    let bytes = read(path)?;
+    let bytes = contents(path)?;
     Print::remember(path, state, &bytes);
     let (start, end) = (&bytes[..bytes.len().min(START)], &bytes[bytes.len().saturating_sub(END)..]);
     let head = |format| opened(Cursor::new(&bytes), format).is_ok();
@@ -102,7 +103,7 @@ fn ends_of(path: &Path) -> Result<()> {
     };
     let (start, end) = (part(&mut file, 0, START)?, part(&mut file, length.saturating_sub(END as u64), END)?);
     let head = |format| file.rewind().is_ok() && opened(BufReader::new(&file), format).is_ok();
-    if is_usual(&start, &end, length, head) { Ok(()) } else { decode(&read(path)?, path).map(|_| ()) }
+    if is_usual(&start, &end, length, head) { Ok(()) } else { decode(&contents(path)?, path).map(|_| ()) }
 }
 
 /// Does a file have a usual end, and a `head` that a decoder takes?

@@ -3,7 +3,7 @@
 use super::Args;
 use crate::cli::contents;
 use crate::cli::glob;
-use crate::cli::model_file::{self, image_dims};
+use crate::cli::numbers::{self, Reader};
 use crate::cli::output::{self, Done, Failure, usage};
 use crate::cli::preparation;
 use crate::cli::sheet;
@@ -11,12 +11,10 @@ use ninc::model::Model;
 use ninc::types::DType;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::{self, Range};
-use ninc_runtime::data::{Values, channel_order, folder, layout};
-use ninc_runtime::finite::first_broken;
-use ninc_runtime::image::picture;
+use ninc_runtime::data::{Values, channel_order, folder};
 use ninc_runtime::train::views::View;
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Feed, npy};
+use ninc_runtime::{Feed, image, npy};
 use std::path::{Path, PathBuf};
 
 /// All images as the program takes them, and what each is called.
@@ -65,19 +63,12 @@ pub fn expanded(inputs: &[PathBuf]) -> Done<Vec<PathBuf>> {
 /// What a program behind this preparation takes: bytes where all inputs are pictures and the training data's numbers
 /// were theirs.
 pub fn dtype(args: &Args, model: &Model, preparation: Option<&Form>) -> DType {
-    let learned = learned(args, model, preparation).unwrap_or(Range::BYTES);
+    let learned = numbers::learned(args.range, model, preparation).unwrap_or(Range::BYTES);
     let pictures = !args.inputs.iter().any(|path| is_array(path));
     match preparation.is_some() && pictures && learned.divisor() == Some(1.0) {
         true => DType::U8,
         false => DType::F32,
     }
-}
-
-/// The range of the training data's numbers: as the weights state it, else as `--range` does, else as the model and its
-/// preparation suggest.
-fn learned(args: &Args, model: &Model, preparation: Option<&Form>) -> Option<Range> {
-    let stated = preparation.and_then(Form::stated_range);
-    stated.or(args.range).or_else(|| model_file::range(model, preparation))
 }
 
 /// Options that contradict the inputs are refused before anything is computed.
@@ -91,74 +82,31 @@ pub fn check(args: &Args) -> Done {
     }
 }
 
-/// What a number of an input means.
-struct Meaning<'a> {
-    args: &'a Args,
-    /// Of an image, before preparation.
-    image: [usize; 3],
-    /// The network's own input.
-    dims: &'a [usize],
-    /// What the program does to images; `None` where they are prepared already, or nobody knows how.
-    preparation: Option<&'a Preparation>,
-    /// The range of the training data, where it is known.
-    learned: Option<Range>,
-}
-
-/// Refuses a range that contradicts the one that the weights state.
-fn check_range(args: &Args, form: Option<&Form>) -> Done {
-    if let (Some(given), Some(stated)) = (args.range, form.and_then(Form::stated_range))
-        && given.unlike(stated).is_some()
-    {
-        return Err(usage(
-            format!("the weights learned from numbers of {stated}, not of {given} as --range says"),
-            "leave --range out: it is for weights that do not say it",
-        ));
-    }
-    Ok(())
-}
-
 impl Images {
     /// Reads all inputs for a network with the input `dims`; errors are shown in colour or not.
     pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights, color: bool) -> Done<Images> {
         let preparation = weights.preparation.as_ref();
-        // A network on flat features still gets images of the shape that its training data had.
-        let image = preparation.map_or_else(|| image_dims(dims), |p| Ok(p.dims()));
-        let form = preparation.map(Preparation::form);
-        check_range(args, form)?;
-        let learned = learned(args, model, form);
-        // Without steps, and without anybody who knows better, numbers mean themselves.
-        let steps = preparation.is_some_and(|p| !p.spec().is_empty());
-        let prepared = preparation.is_some() && !args.raw && (steps || learned.is_some());
-        let pictures = model_file::pictures(model, Some(weights));
-        let values = match dtype(args, model, form) {
+        let reader = Reader::new(model, dims, weights, args.range, (args.raw, "`--raw`"))?;
+        let values = match dtype(args, model, preparation.map(Preparation::form)) {
             DType::U8 => Values::Bytes(vec![]),
             _ => Values::Floats(vec![]),
         };
-        let size = dims.iter().product();
-        let mut images = Images { names: vec![], values, size, failed: 0 };
+        let mut images = Images { names: vec![], values, size: reader.size(), failed: 0 };
         let one = |path: &Path| -> Done<(Vec<String>, Values)> {
             let shown = path.display().to_string();
-            if is_array(path) {
-                // Networks without pictures still have arrays.
-                let image = image.as_ref().map_or([1, 1, size], |image| *image);
-                let preparation = preparation.filter(|_| prepared);
-                let meaning = Meaning { args, image, dims, preparation, learned };
-                let (count, values) = meaning.array(path)?;
-                let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
-                return Ok(((0..count).map(name).collect(), Values::Floats(values)));
+            if !is_array(path) {
+                // A network without pictures says so before the file is looked at.
+                reader.image()?;
+                return Ok((vec![shown], reader.picture(&image::contents(path)?, path)?));
             }
-            let shape = image.as_ref().map_or_else(|_| image_dims(dims), |shape| Ok(*shape))?;
-            let divisor = learned.unwrap_or(Range::BYTES).divisor().ok_or_else(|| {
-                let range = learned.unwrap_or(Range::BYTES);
-                Error::new(format!("{shown} is a picture, but the weights learned from numbers of {range}"))
-                    .with_help("how pictures became such numbers is not known: do it to them, and give .npy arrays")
-            })?;
-            let bytes = picture(path, shape, &pictures)?;
-            let values = match divisor == 1.0 {
-                true => Values::Bytes(bytes),
-                false => Values::Floats(bytes.into_iter().map(|v| f32::from(v) / divisor).collect()),
-            };
-            Ok((vec![shown], values))
+            let array = npy::array(path)?;
+            let (count, values) = reader.numbers(&shown, &array.dims.clone(), range::numbers(array))?;
+            if let (Some(preparation), Ok([3, ..]), true) = (preparation, reader.image(), reader.prepares()) {
+                let images = values.chunks_exact(values.len() / count);
+                preparation::note_order(&shown, preparation, &images.map(channel_order::means).collect::<Vec<_>>());
+            }
+            let name = |i: usize| if count == 1 { shown.clone() } else { format!("{shown}[{i}]") };
+            Ok(((0..count).map(name).collect(), Values::Floats(values)))
         };
         for path in &args.inputs {
             match one(path) {
@@ -213,68 +161,4 @@ impl Images {
             Values::Floats(floats) => floats.chunks(batch * self.size).map(Feed::F32).collect(),
         }
     }
-}
-
-impl Meaning<'_> {
-    /// The number of images in an array, and their numbers.
-    fn array(&self, path: &Path) -> Done<(usize, Vec<f32>)> {
-        let shown = path.display().to_string();
-        let array = npy::array(path)?;
-        // Raw arrays have the shape of the network's own input.
-        let raw = array.dims == self.dims || array.dims.get(1..) == Some(self.dims);
-        let count = match raw {
-            true if array.dims == self.dims => 1,
-            true => array.dims[0],
-            false => layout::count(&shown, &array.dims, self.image)?,
-        };
-        if count == 0 {
-            return Err(usage(format!("{shown} holds no images"), "give at least one image"));
-        }
-        // Prepared ones mean themselves.
-        let Some(preparation) = self.preparation else {
-            let values = array.floats();
-            finite(&shown, count, &values)?;
-            return Ok((count, values));
-        };
-        let values = range::numbers(array);
-        let bytes = matches!(values, Values::Bytes(_));
-        let mut values = values.into_floats();
-        finite(&shown, count, &values)?;
-        let divisor =
-            self.divisor(&shown, bytes, if bytes { Range::BYTES } else { Range::of(values.iter().copied()) })?;
-        if divisor != 1.0 {
-            values.iter_mut().for_each(|v| *v /= divisor);
-        }
-        if self.image[0] == 3 {
-            let images = values.chunks_exact(values.len() / count);
-            preparation::note_order(&shown, preparation, &images.map(channel_order::means).collect::<Vec<_>>());
-        }
-        Ok((count, values))
-    }
-
-    /// What the numbers of an array are divided by, which run from and to `found`.
-    fn divisor(&self, shown: &str, bytes: bool, found: Range) -> Done<f32> {
-        match (self.args.range, self.learned) {
-            (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
-                Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond --range"))
-                    .with_help("--range LOW,HIGH is what the numbers of the training data ran from and to")
-                    .into())
-            }
-            // Whoever says it vouches for the array.
-            (Some(_), _) if !bytes => Ok(1.0),
-            (_, Some(learned)) => Ok(found.taken(bytes, shown, learned)?),
-            (_, None) => Err(usage(
-                format!("the weights do not say from which range of numbers they learned, and {shown} has {found}"),
-                "say it with `--range 0,255` or `--range 0,1`, or with `--raw` that the array is prepared already",
-            )),
-        }
-    }
-}
-
-/// An image of an array that holds a value which is not finite is an error.
-fn finite(shown: &str, count: usize, values: &[f32]) -> Done {
-    let Some((at, what)) = first_broken(values) else { return Ok(()) };
-    let image = if count == 1 { String::new() } else { format!("[{}]", at / (values.len() / count).max(1)) };
-    let error = Error::new(format!("{shown}{image} holds a value that is {what}"));
-    Err(error.with_help("a network takes numbers: NaN and infinities give none").into())
 }

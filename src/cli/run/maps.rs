@@ -2,7 +2,8 @@
 
 use super::inputs::{Images, is_array};
 use super::views::Look;
-use super::{BATCH, best};
+use super::BATCH;
+use crate::cli::answers;
 use crate::cli::completions;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
@@ -154,7 +155,7 @@ impl Wanted {
     pub fn write(&self, run: &Run, engine: &mut dyn Engine) -> Done {
         let (images, dims) = run.images;
         let probabilities = probabilities(run);
-        let best: Vec<Vec<usize>> = probabilities.iter().map(|p| best(p, run.top)).collect();
+        let best: Vec<Vec<usize>> = probabilities.iter().map(|p| answers::best(p, run.top)).collect();
         let label = |image: usize, class: usize| {
             format!("{} {:.1}%", run.classes.name(class), probabilities[image][class] * 100.0)
         };
@@ -279,7 +280,7 @@ fn strongest(value: &Tensor, image: usize, count: usize) -> Vec<usize> {
     let plane = value.dims[2] * value.dims[3];
     let all = &value.data[image * value.dims[1] * plane..][..value.dims[1] * plane];
     let sums: Vec<f64> = all.chunks_exact(plane).map(|c| c.iter().copied().map(f64::from).sum()).collect();
-    best(&sums, count)
+    answers::best(&sums, count)
 }
 
 /// Is the value of an image one of planes?
