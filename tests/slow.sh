@@ -4,11 +4,11 @@
 # Runtime, a hundred thousand random micro-kernels, OpenCL kernels of a whole network under oclgrind, a hundred thousand
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
 # headless Chromium, libraries for all systems that `ninc build --target` takes, the extension for Visual Studio Code and
-# the tree-sitter grammar, trainings over MPI.
+# the tree-sitter grammar, trainings over MPI, the wheel.
 #
 #     tests/slow.sh            all parts
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems,
-#                              editors, mpi
+#                              editors, mpi, python
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
@@ -44,7 +44,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi python
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -60,9 +60,12 @@ for part in "$@"; do
         # Emulators and linkers: apt-get install lld llvm qemu-user wine wine64 musl-tools gcc-mingw-w64-x86-64
         # gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu
         systems) cargo test --locked --test all -- --include-ignored --nocapture library::linked:: library::systems:: ;;
+        # NINC_PYTHONS names Pythons that it is installed in, as the oldest and the newest.
+        # shellcheck disable=SC2086
+        python) runtime/python/check.sh ${NINC_PYTHONS:-python3} ;;
         editors) cargo build --locked --release && grammar/editors/check.sh ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi, python" >&2
             exit 2
             ;;
     esac

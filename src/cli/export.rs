@@ -20,7 +20,7 @@ use ninc_runtime::spec::{Prepare, Resize};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The operator set that is written unless said: the newest that the engines of today all read.
 const OPSET: i64 = 17;
@@ -54,28 +54,45 @@ pub struct Args {
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model_on(&args.file, args.data.as_deref())?;
     let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let read: Vec<_> = [Some(&args.file), path.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    check(args, path.as_deref())?;
+    let weights = args.renames.read_if_any(path.as_ref(), &global.foreign)?;
+    output::line(&write(args, &model, weights, path.as_deref(), global)?)
+}
+
+/// Refuses options that cannot be, before anything is computed; `weights` is the file that they are read from.
+pub fn check(args: &Args, weights: Option<&Path>) -> Done {
+    let read: Vec<&Path> = [Some(&*args.file), weights].into_iter().flatten().collect();
     output::not_read(&[("--out", &args.out)], &read)?;
     output::not_there(&args.out, args.overwrite)?;
     if !onnx::OPSETS.contains(&args.opset) {
         let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
         return Err(usage(format!("--opset {} is not written", args.opset), format!("{first} to {last} are")));
     }
-    let mut weights = args.renames.read_if_any(path.as_ref(), &global.foreign)?;
+    Ok(())
+}
+
+/// Writes the file, and says what is in it.
+pub fn write(
+    args: &Args,
+    model: &Model,
+    mut weights: Weights,
+    from: Option<&Path>,
+    global: &GlobalOptions,
+) -> Done<String> {
     let params = match &weights.formats {
-        Some(formats) => pipeline::params(&coded::graph(&model, formats)?),
+        Some(formats) => pipeline::params(&coded::graph(model, formats)?),
         None => pipeline::params(&model.graph),
     };
-    weights.check(&parameters(&params), path.as_ref().unwrap_or(&args.file))?;
+    weights.check(&parameters(&params), from.unwrap_or(&args.file))?;
     if weights.preparation.is_none() {
         weights.preparation = match (args.with_preparation, model.data.as_ref()) {
-            (true, _) => preparation::of_text(&model, &args.file, Data::At(args.data.as_deref()), global)?,
+            (true, _) => preparation::of_text(model, &args.file, Data::At(args.data.as_deref()), global)?,
             // What is not in the file need not be fitted.
-            (false, Some(spec)) if !spec.prepare.is_empty() => preparation::given(&model, spec)?,
+            (false, Some(spec)) if !spec.prepare.is_empty() => preparation::given(model, spec)?,
             (false, _) => None,
         };
     }
-    let bytes = onnx_of(args, &model, &weights)?;
+    let bytes = onnx_of(args, model, &weights)?;
     write_atomically(&args.out, &bytes, &System)?;
     let layers = output::counted(model.layers.len(), "layer");
     let prepared = match (&weights.preparation, args.with_preparation) {
@@ -84,7 +101,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         (None, _) => "takes numbers as they are",
     };
     let formats = weights.formats.as_ref().map_or(String::new(), told);
-    output::line(&format!("{}: {layers}{formats}, operator set {}; it {prepared}", args.out.display(), args.opset))
+    Ok(format!("{}: {layers}{formats}, operator set {}; it {prepared}", args.out.display(), args.opset))
 }
 
 /// Says how layers of quantised weights are written.

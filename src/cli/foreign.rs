@@ -15,10 +15,11 @@ use ninc_runtime::formats::Formats;
 use ninc_runtime::spec::Source;
 use ninc_runtime::store;
 use ninc_runtime::{Error, Tensor};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 mod options;
 mod weights;
@@ -80,17 +81,28 @@ pub fn import_help(path: &Path) -> String {
     format!("`ninc import {} -o {}` makes a model file of it", path.display(), name.unwrap_or_default())
 }
 
-/// What was read already: commands ask for the model first and for its weights later.
-static READ: Mutex<Vec<(PathBuf, Arc<Foreign>)>> = Mutex::new(Vec::new());
+thread_local! {
+    /// What this thread's command has read already: commands ask for the model first and for its weights later.
+    static READ: RefCell<Vec<(PathBuf, Arc<Foreign>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns what was read of a file.
+fn known(path: &Path) -> Option<Arc<Foreign>> {
+    READ.with_borrow(|kept| kept.iter().find(|(known, _)| known == path).map(|(_, foreign)| foreign.clone()))
+}
+
+/// Forgets what was read: files change between calls of a program that stays.
+pub fn forget() {
+    READ.with_borrow_mut(Vec::clear);
+}
 
 /// Reads a network; `options` and the data that it meets, if it does, say what the file does not.
 pub fn read(path: &Path, options: &ForeignOptions, data: Option<&Path>) -> Done<Arc<Foreign>> {
-    let mut kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, foreign)) = kept.iter().find(|(known, _)| known == path) {
-        return Ok(foreign.clone());
+    if let Some(foreign) = known(path) {
+        return Ok(foreign);
     }
     let foreign = Arc::new(import(path, options, data)?);
-    kept.push((path.to_path_buf(), foreign.clone()));
+    READ.with_borrow_mut(|kept| kept.push((path.to_path_buf(), foreign.clone())));
     Ok(foreign)
 }
 
@@ -107,8 +119,7 @@ pub fn is_archive(path: &Path) -> bool {
 
 /// Does anybody say how images are prepared for a network that was read?
 pub fn says_preparation(path: &Path) -> bool {
-    let kept = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.iter().any(|(known, foreign)| known == path && foreign.prepare.is_some())
+    known(path).is_some_and(|foreign| foreign.prepare.is_some())
 }
 
 fn import(path: &Path, options: &ForeignOptions, data: Option<&Path>) -> Done<Foreign> {

@@ -3,6 +3,7 @@
 use super::options::GlobalOptions;
 use super::output::{self, Done, not_read, usage};
 use ninc::drawing::{self, Drawing};
+use ninc::model::Model;
 use ninc::pipeline;
 use ninc_runtime::store::{System, write_atomically};
 use std::collections::HashSet;
@@ -32,18 +33,22 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         }
     };
     not_read(&[("-o", args.output.as_path())], &[args.file.as_path()])?;
-    let model = global.model(&args.file)?;
-    let results = match args.layers {
+    let drawing = drawing(&global.model(&args.file)?, args.layers, global)?;
+    write_atomically(&args.output, write(&drawing).as_bytes(), &System)?;
+    output::note(&format!("{}: {} frames", args.output.display(), drawing.frames.len()));
+    Ok(())
+}
+
+/// Draws a network: a frame for each layer, or for what becomes one kernel.
+pub fn drawing(model: &Model, layers: bool, global: &GlobalOptions) -> Done<Drawing> {
+    let results = match layers {
         true => None,
         false => {
-            let kernels = pipeline::inference_kernels(&model, &global.options()?)?;
+            let kernels = pipeline::inference_kernels(model, &global.options()?)?;
             let plan = kernels.plan.for_batch(1);
             let buffers = plan.launches.iter().flat_map(|launch| &launch.buffers);
             Some(buffers.map(|&buffer| plan.buffers[buffer].name.clone()).collect::<HashSet<_>>())
         }
     };
-    let drawing = Drawing::new(&model, results.as_ref());
-    write_atomically(&args.output, write(&drawing).as_bytes(), &System)?;
-    output::note(&format!("{}: {} frames", args.output.display(), drawing.frames.len()));
-    Ok(())
+    Ok(Drawing::new(model, results.as_ref()))
 }

@@ -12,6 +12,7 @@ mod compare;
 mod completions;
 mod contents;
 mod devices;
+pub mod embedded;
 mod eval;
 mod export;
 mod fmt;

@@ -4,7 +4,7 @@ use super::foreign;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use ninc::front;
-use ninc::front::diag::{has_errors, render};
+use ninc::front::diag::{Diagnostic, has_errors, render};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::ops::reshape::without_reshape;
@@ -20,14 +20,19 @@ use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use std::path::{Path, PathBuf};
 
-impl GlobalOptions {
-    /// Reads and checks a model file; what is wrong with it is shown.
-    pub fn model(&self, path: &Path) -> Done<Model> {
-        self.model_on(path, None)
-    }
+/// A model file that was read and checked.
+pub struct Checked {
+    /// Its text.
+    pub text: String,
+    /// The model, if the text is right.
+    pub model: Option<Model>,
+    /// What is wrong with the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
 
-    /// Like [`GlobalOptions::model`], for data that a network of another program does not know.
-    pub fn model_on(&self, path: &Path, data: Option<&Path>) -> Done<Model> {
+impl GlobalOptions {
+    /// Reads and checks a model file, or a network of another program for data that it does not know.
+    pub fn checked(&self, path: &Path, data: Option<&Path>) -> Done<Checked> {
         let text = match foreign::is(path) {
             true => foreign::read(path, &self.foreign, data)?.text.clone(),
             false => {
@@ -35,11 +40,22 @@ impl GlobalOptions {
                 text(path)?
             }
         };
+        let (model, diagnostics) = front::load(&text, &path.display().to_string(), &self.set);
+        Ok(Checked { text, model, diagnostics })
+    }
+
+    /// Reads and checks a model file; what is wrong with it is shown.
+    pub fn model(&self, path: &Path) -> Done<Model> {
+        self.model_on(path, None)
+    }
+
+    /// Like [`GlobalOptions::model`], for data that a network of another program does not know.
+    pub fn model_on(&self, path: &Path, data: Option<&Path>) -> Done<Model> {
+        let Checked { text, model, diagnostics } = self.checked(path, data)?;
         if self.emit.iter().any(|e| e.stage == Stage::Ast) {
             output::print(&format!("{:#?}\n", front::syntax_tree(&text).0))?;
         }
         let file = path.display().to_string();
-        let (model, diagnostics) = front::load(&text, &file, &self.set);
         if !diagnostics.is_empty() {
             let told = match foreign::is(path) {
                 true => foreign::told(&file, &text, &diagnostics),

@@ -120,6 +120,18 @@ impl Reader {
 
     /// Returns the number of images in an array of this shape, and their numbers as the program takes them.
     pub fn numbers(&self, shown: &str, dims: &[usize], values: Values) -> Done<(usize, Vec<f32>)> {
+        let count = self.count(shown, dims)?;
+        let bytes = matches!(values, Values::Bytes(_));
+        let mut values = values.into_floats();
+        let divisor = self.meaning(shown, count, &values, bytes)?;
+        if divisor != 1.0 {
+            values.iter_mut().for_each(|v| *v /= divisor);
+        }
+        Ok((count, values))
+    }
+
+    /// Returns the number of images in an array of this shape.
+    pub fn count(&self, shown: &str, dims: &[usize]) -> Done<usize> {
         // Networks without pictures still have arrays.
         let image = self.image.unwrap_or([1, 1, self.size()]);
         // Raw arrays have the shape of the network's own input.
@@ -132,19 +144,18 @@ impl Reader {
         if count == 0 {
             return Err(usage(format!("{shown} holds no images"), "give at least one image"));
         }
-        let bytes = matches!(values, Values::Bytes(_));
-        let mut values = values.into_floats();
-        finite(shown, count, &values)?;
+        Ok(count)
+    }
+
+    /// Returns what the numbers of `count` images are divided by; of `bytes` none need be given.
+    pub fn meaning(&self, shown: &str, count: usize, values: &[f32], bytes: bool) -> Done<f32> {
+        finite(shown, count, values)?;
         // Prepared ones mean themselves.
         if !self.prepared {
-            return Ok((count, values));
+            return Ok(1.0);
         }
         let found = if bytes { Range::BYTES } else { Range::of(values.iter().copied()) };
-        let divisor = self.divisor(shown, bytes, found)?;
-        if divisor != 1.0 {
-            values.iter_mut().for_each(|v| *v /= divisor);
-        }
-        Ok((count, values))
+        self.divisor(shown, bytes, found)
     }
 
     /// What the numbers of an array are divided by, which run from and to `found`.

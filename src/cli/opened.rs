@@ -92,6 +92,22 @@ impl Opened {
     }
 }
 
+/// Compiles a program of a network whose weights came from `from`, with these values as outputs too and the numbers in
+/// it. Images are prepared already unless there is a preparation; then the program takes them as `dtype`.
+pub fn filled(
+    model: &Model,
+    (weights, from): (&Weights, &Path),
+    preparation: Option<&Preparation>,
+    dtype: DType,
+    values: &[String],
+    global: &GlobalOptions,
+) -> Done<Program> {
+    let model = global.with_formats(model, weights.formats.as_ref());
+    let mut program = global.inference_of(&model, preparation, dtype, values)?;
+    use_weights(&mut program, weights, from)?;
+    Ok(program)
+}
+
 /// Weights that were trained on images of another size than the network's input are an error.
 fn of_size(fitted: &Form, dims: &[usize]) -> Done {
     let fitted = fitted.dims();

@@ -54,6 +54,30 @@ fn visible(text: &str) -> Cow<'_, str> {
 /// Whether another process speaks for this one.
 static HUSHED: AtomicBool = AtomicBool::new(false);
 
+/// What was said, where another program calls functions of this one and asks for it: [`listen`].
+static HEARD: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// Keeps what is said from now on, for [`heard`], in the place of stdout and stderr.
+pub fn listen() {
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+}
+
+/// Takes what was said since the last call.
+pub fn heard() -> Vec<String> {
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(std::mem::take).unwrap_or_default()
+}
+
+/// Keeps a text, if anybody listens; several steps may find out the same.
+fn kept(text: &str) -> bool {
+    let mut heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(heard) = heard.as_mut() else { return false };
+    let text = text.trim_end();
+    if !text.is_empty() && !heard.iter().any(|known| known == text) {
+        heard.push(text.into());
+    }
+    true
+}
+
 /// Says nothing from now on but errors.
 pub fn hush() {
     HUSHED.store(true, Ordering::Relaxed);
@@ -61,7 +85,7 @@ pub fn hush() {
 
 /// Prints a result, on stdout.
 pub fn print(text: &str) -> Done {
-    if HUSHED.load(Ordering::Relaxed) {
+    if HUSHED.load(Ordering::Relaxed) || kept(text) {
         return Ok(());
     }
     let mut out = io::stdout().lock();
@@ -86,7 +110,7 @@ pub fn note(text: &str) {
 
 /// Shows a text with colours, which are control characters, on stderr.
 pub fn coloured(text: &str) {
-    if HUSHED.load(Ordering::Relaxed) {
+    if HUSHED.load(Ordering::Relaxed) || kept(text) {
         return;
     }
     let _ = writeln!(io::stderr(), "{text}");
@@ -100,6 +124,9 @@ pub fn note_once(text: &str) {
 /// Shows a text with colours, which several steps of a command find out, once.
 pub fn coloured_once(text: &str) {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    if kept(text) {
+        return;
+    }
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.iter().any(|s| s == text) {
         coloured(text);
@@ -109,12 +136,15 @@ pub fn coloured_once(text: &str) {
 
 /// Shows an error on stderr, with the way out.
 pub fn complain(error: &Error, color: bool) {
+    let color = color && HEARD.lock().unwrap_or_else(PoisonError::into_inner).is_none();
     let (red, bold, plain) = if color { ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let mut text = format!("{red}error{plain}{bold}: {}{plain}", visible(&error.message));
     if let Some(help) = &error.help {
         text += &format!("\n  help: {}", visible(help));
     }
-    let _ = writeln!(io::stderr(), "{text}");
+    if !kept(&text) {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
 }
 
 /// Refuses to write where the same command reads, and to write two results to one place. Outputs come with their

@@ -21,15 +21,15 @@ use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::{Scores, evaluate};
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Engine, Error, Tensor};
+use ninc_runtime::{Engine, Error, Feed, Tensor};
 use std::path::{Path, PathBuf};
 
-mod inputs;
+pub mod inputs;
 pub mod maps;
-mod views;
+pub mod views;
 
 /// Images per run of the program.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 #[derive(clap::Args, Clone)]
 pub struct Args {
@@ -192,13 +192,27 @@ fn write_results(args: &Args, images: &Images, name: &str, results: &[Tensor]) -
 }
 
 fn compute(engine: &mut dyn Engine, images: &Images, names: &[&str]) -> Done<Vec<Tensor>> {
+    compute_of(engine, images.feeds(BATCH), images.size, names, &mut || Ok(()))
+}
+
+/// Runs the program on these parts of all images, of `size` numbers each, and asks between them whether to go on.
+pub fn compute_of(
+    engine: &mut dyn Engine,
+    feeds: Vec<Feed>,
+    size: usize,
+    names: &[&str],
+    go_on: &mut dyn FnMut() -> Done,
+) -> Done<Vec<Tensor>> {
     let input = ninc_runtime::train::step_inputs::image(engine.inputs())?.name.clone();
     // Values that are not one per image are the same for every batch.
     let per_image = |name: &&str| engine.outputs().iter().any(|port| port.name == **name && port.batched);
     let per_image: Vec<bool> = names.iter().map(per_image).collect();
     let mut all: Vec<Tensor> = Vec::new();
-    for some in images.feeds(BATCH) {
-        let count = some.len() / images.size;
+    for (i, some) in feeds.into_iter().enumerate() {
+        if i > 0 {
+            go_on()?;
+        }
+        let count = some.len() / size;
         let results = engine.run(count, &[(&input, some)], names)?;
         if all.is_empty() {
             all = results;

@@ -207,10 +207,11 @@ fn make(
     let global = global.with(&combination.set, u16::try_from(threads).unwrap_or(u16::MAX));
     let begin = Instant::now();
     let mut told = Told::new(&run.label, global.verbose);
-    let outcome = train::one_of_several(&own, &global, &mut told, control).map_err(|failure| match failure {
+    let made = train::one_of_several(&own, &global, &mut told, control).map_err(|failure| match failure {
         Failure::Error(e) | Failure::Usage(e) => e,
         Failure::Shown | Failure::Interrupted | Failure::Closed => Error::new("what is wrong is said above"),
     })?;
+    let outcome = made.outcome;
     let Some(test) = &outcome.test else { return Ok(()) };
     let done = table::Done {
         steps: outcome.steps,

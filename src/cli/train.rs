@@ -107,15 +107,29 @@ fn alone(args: &Args, global: &GlobalOptions) -> Done {
     })
 }
 
-/// Makes a training of several, which reports to `watch`; its page is written beside the weights.
-pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch, control: &Control) -> Done<Outcome> {
-    prepared(args, global, &mut |ready, _| {
+/// A training that was made.
+pub struct Made {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The network's name.
+    pub name: String,
+    /// The names of its outputs.
+    pub classes: Vec<String>,
+    /// The page about it, where it reached its end.
+    pub report: Option<PathBuf>,
+}
+
+/// Makes a training that reports to `watch`; its page is written beside the weights.
+pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch, control: &Control) -> Done<Made> {
+    prepared(args, global, &mut |ready, classes| {
         let begin = Instant::now();
         let outcome = carry_out(args, ready, watch, control)?;
-        if let Some(test) = &outcome.test {
-            write_report(args, ready, (&outcome, test), begin.elapsed())?;
-        }
-        Ok(outcome)
+        let report = match &outcome.test {
+            Some(test) => write_report(args, ready, (&outcome, test), begin.elapsed())?,
+            None => None,
+        };
+        let classes = (0..classes.outputs()).map(|output| classes.name(output)).collect();
+        Ok(Made { outcome, name: ready.model.name.clone(), classes, report })
     })
 }
 

@@ -129,7 +129,7 @@ impl Images {
     }
 
     /// Adds numbers.
-    fn add(&mut self, more: Values) {
+    pub fn add(&mut self, more: Values) {
         match (&mut self.values, more) {
             (Values::Bytes(all), Values::Bytes(more)) => all.extend(more),
             (own, more) => {

@@ -1,8 +1,8 @@
 //! `ninc run --maps`: where in a picture the network sees each of its best classes (the paper's figure 4).
 
+use super::BATCH;
 use super::inputs::{Images, is_array};
 use super::views::Look;
-use super::BATCH;
 use crate::cli::answers;
 use crate::cli::completions;
 use crate::cli::options::GlobalOptions;
@@ -151,8 +151,21 @@ impl Wanted {
         self.value.as_deref().filter(|_| self.by == By::Class)
     }
 
-    /// Makes and writes the maps: the mean of those of all views, as they lie in the picture as it is.
+    /// Makes and writes the maps.
     pub fn write(&self, run: &Run, engine: &mut dyn Engine) -> Done {
+        let (images, dims) = run.images;
+        let all = self.make(run, engine)?;
+        for ((maps, path), i) in all.iter().zip(run.files).zip(0..) {
+            match is_array(path) {
+                true => write_atomically(path, &npy::to_bytes(&maps.tensor()), &System)?,
+                false => drawing::sheet(&images.shown(i), dims, maps).save(path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the maps of each image: the mean of those of all views, as they lie in the picture as it is.
+    pub fn make(&self, run: &Run, engine: &mut dyn Engine) -> Done<Vec<Maps>> {
         let (images, dims) = run.images;
         let probabilities = probabilities(run);
         let best: Vec<Vec<usize>> = probabilities.iter().map(|p| answers::best(p, run.top)).collect();
@@ -164,7 +177,7 @@ impl Wanted {
             (By::Occlusion, _) => occlusion::maps(run, engine, &self::probabilities(run), &best, &label),
             _ => Err(nothing()),
         };
-        let all: Vec<Maps> = match (self.by, &self.value) {
+        match (self.by, &self.value) {
             (By::Class, Some(name)) => {
                 let values: Vec<_> = run.looks.iter().filter_map(|l| Some((&l.view, l.value.as_ref()?))).collect();
                 let value = mean(&values, dims).ok_or_else(nothing)?;
@@ -172,17 +185,10 @@ impl Wanted {
                     true => channels(&value, i, &best[i], |class| label(i, class)),
                     false => channels(&value, i, &strongest(&value, i, run.top), |c| format!("{name} {c}")),
                 };
-                (0..run.files.len()).map(one).collect()
+                Ok((0..images.names.len()).map(one).collect())
             }
-            _ => views_mean(run, &mut of_view)?,
-        };
-        for ((maps, path), i) in all.iter().zip(run.files).zip(0..) {
-            match is_array(path) {
-                true => write_atomically(path, &npy::to_bytes(&maps.tensor()), &System)?,
-                false => drawing::sheet(&images.shown(i), dims, maps).save(path)?,
-            }
+            _ => views_mean(run, &mut of_view),
         }
-        Ok(())
     }
 
     /// The file of each picture, which is none of those that the command reads or writes otherwise.
@@ -247,10 +253,15 @@ fn views_mean(run: &Run, of_view: &mut dyn FnMut(&Run) -> Done<Vec<Maps>>) -> Do
             maps: maps.iter().zip(planes).map(|((label, _), map)| (label.clone(), map.to_vec())).collect(),
         })
     };
-    (0..run.files.len()).map(one).collect()
+    (0..images.names.len()).map(one).collect()
 }
 
 impl Maps {
+    /// Returns rows and columns of each, and what each is of with its numbers.
+    pub fn into_parts(self) -> ([usize; 2], Vec<(String, Vec<f32>)>) {
+        (self.size, self.maps)
+    }
+
     fn tensor(&self) -> Tensor {
         let data = self.maps.iter().flat_map(|(_, map)| map.iter().copied()).collect();
         Tensor { dims: [&[self.maps.len()][..], &self.size].concat(), data }

@@ -1,0 +1,5 @@
+"""`python -m ninc` is the command `ninc`."""
+
+from ninc._command import main
+
+main()
