@@ -37,10 +37,11 @@ fi
 [ $# -gt 0 ] || set -- python3
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
-if ! environment python3 "$tools/build" 'maturin>=1.16,<2' 'ziglang>=0.15'; then
+if ! environment python3 "$tools/build" 'maturin>=1.16,<2' 'ziglang>=0.15' mypy numpy; then
     echo "SKIPPED: the wheel: there is no python3 with venv, or no maturin to be had"
     exit 0
 fi
+"$tools/build/bin/mypy" --strict --python-version 3.10 runtime/python/ninc
 (cd runtime/python && PATH=$tools/build/bin:$PATH maturin build --release --locked --zig \
     --compatibility manylinux_2_28 --out "$target/wheels")
 wheel=$(ls -t "$target"/wheels/ninc-*.whl | head -n 1)

@@ -11,15 +11,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import sys
 
 from . import _ninc
-from ._errors import Diagnostic, Error, Interrupted, Label, Note, Span, UsageError
-from ._errors import diagnostics as _diagnostics
-from ._model import Answer, Guess, Layer, Map, Model, load
-from ._options import text as _text
-from ._training import Training, train
+
+# Parts are imported when they are asked for: a command should not wait for them.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._check import check
+    from ._errors import Diagnostic, Error, Interrupted, Label, Note, Span, UsageError
+    from ._model import Answer, Guess, Layer, Map, Model, load
+    from ._training import Training, train
 
 __version__: str = _ninc.__version__
 
@@ -44,13 +46,23 @@ __all__ = [
     "train",
 ]
 
+_PARTS = {
+    "_check": ["check"],
+    "_errors": ["Diagnostic", "Error", "Interrupted", "Label", "Note", "Span", "UsageError"],
+    "_model": ["Answer", "Guess", "Layer", "Map", "Model", "load"],
+    "_training": ["Training", "train"],
+}
 
-def check(text: str, *, set: Mapping[str, Any] | None = None) -> list[Diagnostic]:
-    """Returns all that is wrong with the text of a model file, or odd; nothing where it is right.
 
-    Args:
-        text: the text.
-        set: parameters of the network that are given values: `{"width": 96}`.
-    """
-    pairs = [(name, _text(value)) for name, value in (set or {}).items()]
-    return list(_diagnostics(_ninc.check(text, pairs)))
+def __getattr__(name: str) -> object:
+    for part, names in _PARTS.items():
+        if name in names:
+            __import__(f"{__name__}.{part}")
+            value = getattr(sys.modules[f"{__name__}.{part}"], name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
