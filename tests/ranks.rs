@@ -21,9 +21,9 @@ const NORMED: &str = "conv(kernel = 5, pad = 2, channels = 20) |> batch_norm |> 
         |> conv(kernel = 3, stride = 2, channels = 9) |> relu
         |> flatten |> linear(classes) |> softmax";
 
-fn model(layers: &str, train: &str) -> Model {
+fn model(layers: &str, train: &str, side: usize) -> Model {
     load(&format!(
-        "network shared(classes = 5) {{ input image: [3, 12, 12]  image |> {layers} }}
+        "network shared(classes = 5) {{ input image: [3, {side}, {side}]  image |> {layers} }}
         train {{ loss = cross_entropy  {train}  batch = 64  steps = 3 }}"
     ))
 }
@@ -49,7 +49,7 @@ fn one(model: &Model, options: &Options, batch: usize) -> Vec<Vec<f32>> {
 }
 
 fn same_bits(layers: &str, train: &str, precision: Option<Format>, batches: &[usize]) {
-    let model = model(layers, train);
+    let model = model(layers, train, 12);
     let options = Options { in_shares: true, precision, ..Options::default() };
     for &batch in batches {
         let alone = one(&model, &options, batch);
@@ -75,6 +75,32 @@ fn ranks_have_the_bits_of_one_process() {
     // Fewer shares than ranks, a last share that is not full, and one share alone.
     same_bits(PLAIN, sgd, None, &[64, 21, 5]);
     same_bits(PLAIN, "optimizer = adam(rate = 0.01)  average = 0.9", Some(Format::Bf16), &[64]);
+}
+
+/// Images so large that not all of a share are in memory together: sums go on from group to group.
+#[test]
+fn groups_of_a_share_have_the_bits_of_one_process() {
+    let model = model(PLAIN, "optimizer = sgd(rate = 0.01, momentum = 0.9)", 60);
+    for precision in [None, Some(Format::Bf16)] {
+        let options = Options { in_shares: true, precision, ..Options::default() };
+        let program = pipeline::training(&model, &options).expect("it compiles");
+        let shares = program.compiled.and_then(|compiled| compiled.plan.shares.clone()).expect("shares");
+        assert!(shares.group.is_some_and(|group| group < 8) && !shares.clears.is_empty() && !shares.late.is_empty());
+        // Shares of 8, 8 and 5 images: the last group of each has another number of images.
+        let alone = one(&model, &options, 21);
+        let threads = Options { threads: 3, ..options.clone() };
+        assert!(one(&model, &threads, 21) == alone, "threads");
+        if precision.is_none() {
+            let groups = Options { in_shares: false, ..options.clone() };
+            close(&alone, &one(&model, &groups, 21), "in groups of the batch");
+        }
+        for ranks in [2, 4] {
+            let threads = Options { threads: 2, ..options.clone() };
+            for found in trained(&model, &threads, ranks, 21) {
+                assert!(found == alone, "{ranks} ranks");
+            }
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tree::Tree;
 
 mod apart;
+mod lanes;
 pub(crate) mod ports;
 mod shares;
 mod tree;
@@ -40,6 +41,7 @@ pub trait Code: Send + Sync {
 }
 
 /// Addresses in the executor's memory.
+#[derive(Default)]
 struct Addresses(Vec<*mut u8>);
 
 // SAFETY: they point into buffers that the executor owns and that do not move while it runs; who writes where is
@@ -101,7 +103,7 @@ impl Executor {
             arena: Buffer::default(),
             scratch,
             stale: true,
-            args: Addresses(vec![]),
+            args: Addresses::default(),
             scratch_args,
             profile: None,
             trees: vec![],
@@ -145,25 +147,12 @@ impl Executor {
         self.together(plan, skip..plan.prepare.len() + last, images, total)
     }
 
-    /// Runs some of all launches.
+    /// Runs some of all launches, each by all threads.
     fn together(&mut self, plan: &Plan, launches: Range<usize>, images: Range<usize>, total: usize) -> Result<()> {
-        self.together_at(None, plan, launches, images, total)
-    }
-
-    /// Runs some of all launches, whose buffers are at these places.
-    fn together_at(
-        &mut self,
-        places: Option<&Addresses>,
-        plan: &Plan,
-        launches: Range<usize>,
-        images: Range<usize>,
-        total: usize,
-    ) -> Result<()> {
         let batch = images.len();
         let vars = [batch as i64, images.start as i64, total as i64];
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
-        let args = places.unwrap_or(&self.args);
-        let region = Region { code: &*self.code, vars, batch, args, scratch: &self.scratch_args };
+        let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
         self.threads.run(&|worker| {
             let mut at = 0;
             for (i, launch) in plan.every_launch().take(launches.end).enumerate() {
@@ -222,6 +211,16 @@ impl Region<'_> {
         unsafe {
             self.code.call(launch.kernel, args.as_ptr(), self.vars.as_ptr(), begin, end, scratch)
         };
+    }
+
+    /// Sets a buffer of a launch, whose arguments start at `at`, to zeros.
+    fn clear(&self, launch: &Launch, at: usize, buffer: usize, bytes: usize) {
+        let Some(argument) = launch.buffers.iter().position(|other| *other == buffer) else { return };
+        // SAFETY: as above: the place is as large as the plan says, and a share's own.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.args.get(at + argument).write_bytes(0, bytes);
+        }
     }
 }
 
@@ -301,7 +300,7 @@ impl Engine for Executor {
     fn arena_bytes(&self, batch: usize) -> usize {
         let plan = self.plan.for_batch(batch);
         let apart = self.apart(plan, batch).and_then(|most| plan.room(most)?.checked_mul(self.threads.count()));
-        apart.unwrap_or_else(|| plan.arena_bytes(batch))
+        apart.unwrap_or_else(|| self.shares_bytes(plan, batch).unwrap_or_else(|| plan.arena_bytes(batch)))
     }
 
     fn set_profile(&mut self, on: bool) {

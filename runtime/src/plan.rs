@@ -347,7 +347,7 @@ impl Plan {
     /// Returns the number of images in one run of the launches.
     pub fn group_of(&self, batch: usize) -> usize {
         let group = match &self.shares {
-            Some(shares) if !shares.whole => Some(shares::images(batch)),
+            Some(shares) if !shares.whole => Some(shares.group.unwrap_or(usize::MAX).min(shares::images(batch))),
             _ => self.group,
         };
         group.map_or(batch, |g| g.clamp(1, batch.max(1)))

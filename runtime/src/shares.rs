@@ -105,6 +105,9 @@ pub struct Sum {
     pub last: usize,
     /// The buffer, of floats.
     pub buffer: usize,
+    /// What these launches write that is not of images, the sum included: shares that are computed at a time have such
+    /// buffers of their own.
+    pub own: Vec<usize>,
 }
 
 /// How a plan's batch is cut into shares.
@@ -113,8 +116,15 @@ pub struct Shares {
     /// Whether all images are in memory together, because values of images depend on sums over the batch: then launches
     /// run one after the other for all shares, else share after share.
     pub whole: bool,
+    /// Images of a share that are in memory together, where shares go one after the other; a share may have fewer.
+    /// `None`: all of them.
+    pub group: Option<usize>,
     /// The sums, by their last launches.
     pub sums: Vec<Sum>,
+    /// Launches and buffers that they add to, which are zeros before a share's first images.
+    pub clears: Vec<(usize, usize)>,
+    /// Launches of sums that run after a share's last images only, because they read no images themselves.
+    pub late: Vec<usize>,
 }
 
 #[cfg(test)]

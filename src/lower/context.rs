@@ -52,9 +52,9 @@ impl LowerCx<'_> {
         self.builder.buffers[buffer].elem
     }
 
-    /// 0 where there is nothing to add to: before the first images of a sum.
+    /// 0 where there is nothing to add to: before the first images of a sum. Of a share sums are zeros then.
     pub fn images_before(&self) -> Expr {
-        if self.target.shares { 0.into() } else { Expr::FIRST }
+        if self.target.shares { 1.into() } else { Expr::FIRST }
     }
 
     /// A buffer that lives within this run only.

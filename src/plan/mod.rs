@@ -11,7 +11,6 @@ use crate::kernel::verify::verify;
 use crate::lower::{self, Buffer, BufferId, Origins, ProgramBuilder, Role};
 use crate::verified::Verified;
 use ninc_runtime::plan::{self as runtime, Kernel, Launch, Place, Plan, Port};
-use ninc_runtime::shares::Shares;
 use std::sync::Arc;
 
 mod arena;
@@ -87,7 +86,7 @@ pub fn plan(
     };
     let mut plan = lay_out(&builder, &module, &ports, &options, &aliases, phases)?;
     if in_shares {
-        plan.shares = Some(Shares { whole: phases.is_none(), sums: share::sums(&plan, &builder) });
+        plan.shares = Some(share::shares(&plan, &builder, &module, phases));
         plan.group = None;
     }
     if options.shared {

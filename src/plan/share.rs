@@ -10,7 +10,7 @@ use super::PlanError;
 use crate::kernel::ir::{Access, Elem, EntityRef, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 use ninc_runtime::plan::{Place, Plan};
-use ninc_runtime::shares::Sum;
+use ninc_runtime::shares::{Shares, Sum};
 
 /// When a value is complete, as a number of all-reduces.
 #[derive(Clone, Copy, Default)]
@@ -113,10 +113,49 @@ pub(super) fn in_shares(
     Ok(Some(finish))
 }
 
+/// Bytes, about, of the values of a group of images. They decide the order of sums, so that no cache may.
+const GROUP: usize = 8 << 20;
+
+/// Returns how a plan's batch is cut; `finish` is what [`in_shares`] gave.
+pub(super) fn shares(plan: &Plan, builder: &ProgramBuilder, module: &Module, finish: Option<usize>) -> Shares {
+    let sums = sums(plan, builder, module);
+    let params = |i: usize| {
+        let launch = &builder.launches[i];
+        launch.args.iter().copied().zip(module.kernels[launch.kernel].buffers.values())
+    };
+    let batched = |buffer: BufferId| builder.buffers[buffer].per_image > 0;
+    let mut clears: Vec<(usize, usize)> = Vec::new();
+    for i in (0..builder.launches.len()).filter(|i| builder.launches[*i].accumulates) {
+        let added = params(i).filter(|(buffer, param)| param.access == Access::ReadWrite && !batched(*buffer));
+        clears.extend(added.map(|(buffer, _)| (i, buffer.index())));
+    }
+    let mut late: Vec<usize> = Vec::new();
+    for sum in &builder.partial_sums {
+        late.extend((sum.begin..=sum.last).rev().take_while(|i| params(*i).all(|(buffer, _)| !batched(buffer))));
+    }
+    late.sort();
+    // What makes something of several images must add to it, or read what is complete.
+    let cut = (0..finish.unwrap_or(0)).all(|i| {
+        let reduces = params(i).any(|(buffer, param)| param.access != Access::Read && !batched(buffer));
+        builder.launches[i].accumulates || !reduces || !params(i).any(|(buffer, _)| batched(buffer))
+    });
+    let fitting = (GROUP / plan.image_bytes.max(1)).clamp(4, 1 << 12);
+    let group = (cut && finish.is_some()).then(|| 1 << fitting.ilog2());
+    Shares { whole: finish.is_none(), group, sums, clears, late }
+}
+
 /// Returns the sums of a plan that shares add up, by their launches.
-pub(super) fn sums(plan: &Plan, builder: &ProgramBuilder) -> Vec<Sum> {
+fn sums(plan: &Plan, builder: &ProgramBuilder, module: &Module) -> Vec<Sum> {
     let sums = builder.partial_sums.iter();
-    let sums = sums.map(|sum| Sum { begin: sum.begin, last: sum.last, buffer: sum.buffer.index() });
+    let sums = sums.map(|sum| {
+        let launches = builder.launches[sum.begin..=sum.last].iter();
+        let args = launches.flat_map(|l| l.args.iter().zip(module.kernels[l.kernel].buffers.values()));
+        let written = args.filter(|(b, param)| param.access != Access::Read && builder.buffers[**b].per_image == 0);
+        let mut own: Vec<usize> = written.map(|(buffer, _)| buffer.index()).collect();
+        own.sort();
+        own.dedup();
+        Sum { begin: sum.begin, last: sum.last, buffer: sum.buffer.index(), own }
+    });
     let mut sums: Vec<Sum> = sums.filter(|sum| wanted(plan, sum.last, sum.buffer)).collect();
     sums.sort_by_key(|sum| sum.last);
     sums

@@ -18,6 +18,9 @@ fn write(plan: &Plan, out: &mut String) -> fmt::Result {
         let (sums, last) = (shares.sums.len(), plan.launches.len() - plan.finish);
         let how = if shares.whole { "launch by launch".into() } else { format!("{last} launches after the last") };
         writeln!(out, "shares of the batch, {how}, {sums} sums")?;
+        if let Some(group) = shares.group {
+            writeln!(out, "groups of {group} images in a share")?;
+        }
     }
     if let Some(group) = plan.group {
         let last = plan.launches.len() - plan.finish;

@@ -5,13 +5,14 @@
 //! share. Else all images of this process are in memory, and launches that sum run once for each share. In the last
 //! share a sum travels to the other ranks as soon as it is complete here, beside the launches that follow.
 
+use super::lanes::{Lane, Turn};
 use super::ports::{self, Call};
 use super::tree::{self, Tree};
 use super::{Addresses, Executor};
 use crate::buffer::Buffer;
 use crate::plan::{Home, Plan};
 use crate::ranks::{Partial, Pending};
-use crate::shares::{self, Node, Shares, Sum, images_of, of_rank};
+use crate::shares::{self, Shares, Sum, images_of, of_rank};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -51,41 +52,70 @@ impl Executor {
         self.gather(call, batch)
     }
 
-    /// All launches for one share, then for the next.
+    /// All launches for as many shares as there are threads, then for the next.
     fn share_by_share(&mut self, step: &Step, call: &mut Call) -> Result<()> {
         let Step { plan, shares, own, batch } = step;
-        let (before, sums) = (plan.prepare.len(), shares.sums.len());
+        let (before, finish, sums) = (plan.prepare.len(), plan.prepare.len() + plan.finish, shares.sums.len());
         let mut sent = Sent::new();
+        let abreast = self.threads.count().min(own.len()).max(1);
+        let (group, room) = group(plan, *batch)?;
+        self.enlarge(room.checked_mul(abreast).ok_or_else(|| too_large(*batch))?)?;
+        self.reserve(plan, group)?;
+        self.together(plan, 0..before, 0..0, *batch)?;
         if own.is_empty() {
-            self.feed(step, call, 0..0)?;
-            self.together(plan, 0..before, 0..0, *batch)?;
+            self.feed(plan, call, 0..0)?;
             for bundle in together(plan, &shares.sums) {
                 self.send(step, bundle, &mut sent)?;
             }
         }
-        for share in own.clone() {
-            let images = images_of(share..share + 1, *batch);
-            self.feed(step, call, images.clone())?;
-            let mut from = if share == own.start { 0 } else { before };
-            if share + 1 == own.end && self.ranks.is_some() {
+        for first in own.clone().step_by(abreast) {
+            let lanes = self.lanes(step, first..own.end.min(first + abreast), (group, room));
+            let groups = lanes.iter().map(Lane::groups).max().unwrap_or(0);
+            let turn = |launches: Range<usize>, groups: Range<usize>| Turn {
+                plan,
+                shares,
+                feed: launches.start == before,
+                fetch: launches.end == finish,
+                launches,
+                groups,
+                total: *batch,
+            };
+            if first + lanes.len() == own.end && self.ranks.is_some() {
+                self.beside(&turn(before..finish, 0..groups - 1), &lanes, call)?;
+                let mut from = before;
                 for bundle in together(plan, &shares.sums) {
                     let end = before + shares.sums[bundle.end - 1].last + 1;
-                    self.together(plan, from..end, images.clone(), *batch)?;
+                    self.beside(&turn(from..end, groups - 1..groups), &lanes, call)?;
                     from = end;
-                    self.push(step, bundle.clone(), share)?;
+                    self.push(step, bundle.clone(), first, &lanes)?;
                     self.send(step, bundle, &mut sent)?;
                 }
-                self.together(plan, from..before + plan.finish, images.clone(), *batch)?;
+                self.beside(&turn(from..finish, groups - 1..groups), &lanes, call)?;
             } else {
-                self.together(plan, from..before + plan.finish, images.clone(), *batch)?;
-                self.push(step, 0..sums, share)?;
-            }
-            for (port, result) in call.results(images.clone()).filter(|(port, _)| port.batched) {
-                ports::fetch(port, self.memory(plan, port, images.len()), result);
+                self.beside(&turn(before..finish, 0..groups), &lanes, call)?;
+                self.push(step, 0..sums, first, &lanes)?;
             }
         }
         self.complete(step, 0..sums, &mut sent)?;
-        self.together(plan, before + plan.finish..before + plan.launches.len(), 0..*batch, *batch)
+        self.together(plan, finish..before + plan.launches.len(), 0..*batch, *batch)
+    }
+
+    /// Bytes of the arena for a batch in shares.
+    pub(super) fn shares_bytes(&self, plan: &Plan, batch: usize) -> Option<usize> {
+        plan.shares.as_ref().filter(|shares| !shares.whole)?;
+        Some(group(plan, batch).ok()?.1 * self.threads.count().min(shares::count(batch)))
+    }
+
+    /// The next shares, each with its place.
+    fn lanes(&mut self, step: &Step, shares: Range<usize>, (group, room): (usize, usize)) -> Vec<Lane> {
+        let (persistent, arena) = (self.persistent.bytes_mut().as_mut_ptr(), self.arena.bytes_mut().as_mut_ptr());
+        let lane = |(i, share): (usize, usize)| {
+            let (images, offset) = (images_of(share..share + 1, step.batch), i * room);
+            let args = |images| super::arguments(step.plan, images, 0, persistent, arena.wrapping_add(offset));
+            let rest = args(images.len() - (images.len() - 1) / group * group);
+            Lane { images, group, offset, args: args(group), rest }
+        };
+        shares.enumerate().map(lane).collect()
     }
 
     /// Each launch for all images of this process, then the next; those that sum for one share after the other.
@@ -93,8 +123,13 @@ impl Executor {
         let Step { plan, shares, own, batch } = step;
         let (before, launches) = (plan.prepare.len(), plan.launches.len());
         let images = images_of(own.clone(), *batch);
-        self.feed(step, call, images.clone())?;
-        let places: Vec<Addresses> = own.clone().map(|share| self.places(step, &images, share)).collect();
+        let abreast = self.threads.count().min(own.len()).max(1);
+        let room = plan.room(images.len().max(1)).and_then(|room| room.checked_add((abreast - 1) * plan.fixed_bytes));
+        self.enlarge(room.ok_or_else(|| too_large(*batch))?)?;
+        self.reserve(plan, images.len().max(1))?;
+        self.feed(plan, call, images.clone())?;
+        let lanes: Vec<Lane> =
+            own.clone().map(|share| self.within(step, &images, share, (share - own.start) % abreast)).collect();
         let mut sent = Sent::new();
         // Sums that are not complete yet.
         let mut open = 0..0;
@@ -115,11 +150,14 @@ impl Executor {
                 self.complete(step, open.clone(), &mut sent)?;
                 open.start = open.end;
             }
-            if sum.is_some() {
-                for (share, places) in own.clone().zip(&places) {
-                    let images = images_of(share..share + 1, *batch);
-                    self.together_at(Some(places), plan, from..before + end + 1, images, *batch)?;
-                    self.push(step, open.end..open.end + 1, share)?;
+            if let Some(sum) = sum {
+                let apart = sum.own.iter().all(|&buffer| plan.start(buffer, 0).0 == Home::Arena);
+                let most = if apart { abreast } else { 1 };
+                for (i, lanes) in lanes.chunks(most).enumerate() {
+                    let launches = from..before + end + 1;
+                    let turn = Turn { plan, shares, launches, groups: 0..1, total: *batch, feed: false, fetch: false };
+                    self.beside(&turn, lanes, call)?;
+                    self.push(step, open.end..open.end + 1, own.start + i * most, lanes)?;
                 }
                 if self.ranks.is_some() {
                     self.send(step, open.end..open.end + 1, &mut sent)?;
@@ -134,31 +172,49 @@ impl Executor {
         Ok(())
     }
 
-    /// Makes room for these images and copies them, and what all images share, to their places.
-    fn feed(&mut self, step: &Step, call: &Call, images: Range<usize>) -> Result<()> {
-        self.reserve(step.plan, images.len().max(1))?;
+    /// Copies these images, and what all images share, to their places.
+    fn feed(&mut self, plan: &Plan, call: &Call, images: Range<usize>) -> Result<()> {
         for (port, feed) in call.feeds(images.clone()) {
             let threads = self.threads.clone();
-            ports::feed_images(&threads, port, feed, self.memory_mut(step.plan, port, images.len()))?;
+            ports::feed_images(&threads, port, feed, self.memory_mut(plan, port, images.len()))?;
         }
         Ok(())
     }
 
-    /// Where the launches find a share, with all images of this process in memory.
-    fn places(&mut self, step: &Step, images: &Range<usize>, share: usize) -> Addresses {
-        let first = images_of(share..share + 1, step.batch).start - images.start;
-        let (persistent, arena) = (self.persistent.bytes_mut(), self.arena.bytes_mut());
-        super::arguments(step.plan, images.len().max(1), first, persistent.as_mut_ptr(), arena.as_mut_ptr())
+    /// Where the launches find a share with all images of this process in memory. What launches of a sum write for all
+    /// images lies behind the rest, for each lane but the first.
+    fn within(&mut self, step: &Step, images: &Range<usize>, share: usize, lane: usize) -> Lane {
+        let Step { plan, shares, batch, .. } = step;
+        let (persistent, arena) = (self.persistent.bytes_mut().as_mut_ptr(), self.arena.bytes_mut().as_mut_ptr());
+        let own = images_of(share..share + 1, *batch);
+        let count = images.len().max(1);
+        let offset = if lane == 0 { 0 } else { plan.room(count).unwrap_or(0) + (lane - 1) * plan.fixed_bytes };
+        let mut args = super::arguments(plan, count, own.start - images.start, persistent, arena).0;
+        let mut at: usize = plan.prepare.iter().map(|launch| launch.buffers.len()).sum();
+        for (i, launch) in plan.launches.iter().enumerate() {
+            let sum = shares.sums.iter().find(|sum| (sum.begin..=sum.last).contains(&i));
+            for &buffer in &launch.buffers {
+                if sum.is_some_and(|sum| sum.own.contains(&buffer)) && plan.start(buffer, 0).0 == Home::Arena {
+                    args[at] = args[at].wrapping_add(offset);
+                }
+                at += 1;
+            }
+        }
+        let group = shares::images(*batch);
+        Lane { images: own, group, offset, rest: Addresses(args.clone()), args: Addresses(args) }
     }
 
-    /// Adds what a share gave of these sums to the trees.
-    fn push(&mut self, step: &Step, sums: Range<usize>, share: usize) -> Result<()> {
-        let (persistent, arena, node) = (&self.persistent, &self.arena, Node { level: 0, number: share });
+    /// Adds what shares from `first` on gave of these sums to the trees.
+    fn push(&mut self, step: &Step, sums: Range<usize>, first: usize, lanes: &[Lane]) -> Result<()> {
+        let (persistent, arena) = (&self.persistent, &self.arena);
         let mut work = Vec::new();
         for (sum, tree) in step.shares.sums[sums.clone()].iter().zip(&mut self.trees[sums]) {
             let (home, place) = place(step.plan, sum.buffer);
-            let memory = if home == Home::Persistent { persistent } else { arena };
-            tree.push(node, &memory.bytes()[place], &mut work)?;
+            let value = |lane: &Lane| match home {
+                Home::Persistent => &persistent.bytes()[place.clone()],
+                Home::Arena => &arena.bytes()[lane.offset..][place.clone()],
+            };
+            tree.push(first, lanes.iter().map(value).collect(), &mut work)?;
         }
         tree::carry_out(&self.threads, work)
     }
@@ -236,6 +292,16 @@ impl Executor {
     }
 }
 
+/// Images of a group in a share, and the bytes that they need.
+fn group(plan: &Plan, batch: usize) -> Result<(usize, usize)> {
+    let group = plan.group_of(batch);
+    Ok((group, plan.room(group).ok_or_else(|| too_large(batch))?))
+}
+
+fn too_large(batch: usize) -> Error {
+    Error::new(format!("a batch of {batch} is too large"))
+}
+
 /// Where a value that all images share lies.
 fn place(plan: &Plan, buffer: usize) -> (Home, Range<usize>) {
     let (home, start) = plan.start(buffer, 0);
@@ -244,7 +310,7 @@ fn place(plan: &Plan, buffer: usize) -> (Home, Range<usize>) {
 
 /// Returns the bytes of the sums that travel together, in the order in which they do.
 pub fn bundles(plan: &Plan) -> Vec<usize> {
-    let Some(Shares { whole, sums }) = &plan.shares else { return vec![] };
+    let Some(Shares { whole, sums, .. }) = &plan.shares else { return vec![] };
     let bytes = |i: usize| place(plan, sums[i].buffer).1.len();
     match whole {
         true => (0..sums.len()).map(bytes).collect(),

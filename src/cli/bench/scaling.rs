@@ -147,19 +147,22 @@ pub fn plan(args: &Args, global: &GlobalOptions, model: &Model, cluster: Cluster
     let plan = shared.ok_or_else(|| usage("only a processor's training is shared", "leave out --device"))?;
     let whole = run(model, batch, args.rounds).measure(&mut program)?.median();
     let (count, size) = (shares::count(batch), shares::images(batch));
-    // Another batch with shares of the same size says what a step costs beside its shares.
-    let less = (count * 9).div_ceil(16);
-    let mut share = whole / count as f64;
-    if less < count && shares::images(less * size) == size {
-        let part = run(model, less * size, args.rounds).measure(&mut program)?.median();
-        share = ((whole - part) / (count - less) as f64).clamp(0.0, share);
+    // Threads compute a share each at a time. Another batch with shares of the same size says what a step costs beside
+    // its shares.
+    let abreast = global.threads().min(count);
+    let turns = count.div_ceil(abreast);
+    let less = (turns * 9).div_ceil(16);
+    let mut turn = whole / turns as f64;
+    if less < turns && shares::images(less * abreast * size) == size {
+        let part = run(model, less * abreast * size, args.rounds).measure(&mut program)?.median();
+        turn = ((whole - part) / (turns - less) as f64).clamp(0.0, turn);
     }
-    let beside = whole - share * count as f64;
+    let beside = whole - turn * turns as f64;
     let mut rows = vec![Row { ranks: 1, step: whole, exchanged: 0.0, waited: 0.0, bytes: 0.0 }];
     let mut ranks = 2;
     while rows.last().is_some_and(|row| row.ranks < cluster.ranks) {
         let most = Cluster { ranks: ranks.min(cluster.ranks), ..cluster };
-        rows.push(predicted(&plan, batch, (beside, share), most));
+        rows.push(predicted(&plan, batch, (beside, turn, abreast), most));
         ranks *= 2;
     }
     let network = format!("{} us, {} GB/s", cluster.latency * 1e6, cluster.bandwidth / 1e9);
@@ -175,8 +178,8 @@ pub fn plan(args: &Args, global: &GlobalOptions, model: &Model, cluster: Cluster
     Ok(())
 }
 
-/// A step on these ranks, from seconds beside the shares and of a share.
-fn predicted(plan: &Plan, batch: usize, (beside, share): (f64, f64), cluster: Cluster) -> Row {
+/// A step on these ranks, from seconds beside the shares and of a turn of so many shares at a time.
+fn predicted(plan: &Plan, batch: usize, (beside, turn, abreast): (f64, f64, usize), cluster: Cluster) -> Row {
     let (count, Cluster { ranks, latency, bandwidth }) = (shares::count(batch), cluster);
     let messages = bundles(plan);
     let length: usize = messages.iter().sum();
@@ -186,12 +189,14 @@ fn predicted(plan: &Plan, batch: usize, (beside, share): (f64, f64), cluster: Cl
     let bytes = held as f64 * (length as f64 - own) + own * (ranks - 1) as f64;
     let each = 2.0 * (ranks - 1) as f64 * latency;
     let exchanged = bytes / bandwidth + messages.len() as f64 * each;
-    // Sums that are complete before the last share ends travel during its backward pass, two thirds of a share's time.
+    // Sums that are complete before the last share ends travel during its backward pass, two thirds of a turn's time.
     // Where images wait for statistics of the batch, nothing travels beside computation.
-    let beside_shares = if plan.shares.as_ref().is_some_and(|shares| shares.whole) { 0.0 } else { share * 2.0 / 3.0 };
+    let beside_shares = if plan.shares.as_ref().is_some_and(|shares| shares.whole) { 0.0 } else { turn * 2.0 / 3.0 };
     let last = messages.last().map_or(0.0, |last| bytes * *last as f64 / length.max(1) as f64 / bandwidth + each);
     let waited = (exchanged - beside_shares).max(last) + each;
-    Row { ranks, step: beside + share * most as f64 + waited, exchanged, waited, bytes }
+    // With fewer shares than threads, several threads compute one.
+    let turns = if most < abreast { most as f64 / abreast as f64 } else { most.div_ceil(abreast) as f64 };
+    Row { ranks, step: beside + turn * turns + waited, exchanged, waited, bytes }
 }
 
 #[cfg(test)]

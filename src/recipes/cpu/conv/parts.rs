@@ -1,5 +1,6 @@
 //! Gradient of weights that are few beside the images: each iteration sums a part of the batch into sums of its own,
-//! which stay in its cache while x and dy are read once; then the parts are added in order.
+//! which stay in its cache while x and dy are read once; then the parts are added in order. A share of the batch is one
+//! part: shares are computed beside each other.
 //!
 //! The kw taps of a row are kw·C consecutive numbers of the padded image, so that they are rows of one product:
 //! `dw[ky][kx·C + ci][co] = Σ_pixels x[pixel·C + (kx·C + ci)] · dy[pixel][co]`. With few channels this is what fills
@@ -14,12 +15,15 @@ use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{for_each, panel_loop, pieces};
 use crate::recipes::common::partition::Partition;
 use crate::recipes::cpu::contraction::{Contraction, Count, Init};
-use crate::recipes::cpu::frame::{Frame, Rows, zero};
+use crate::recipes::cpu::frame::{Frame, Rows, zero, zero_rows};
 use crate::types::Type;
 
 /// Parts of the batch. They decide the order of the sums, so they are the same on every machine; more threads than
 /// parts do not help.
 pub const PARTS: usize = 16;
+
+/// Slices of the outputs of a share, for threads that have no share to themselves: each reads the images.
+const SLICES: usize = 2;
 
 /// Pixels of dy, about, that one block sums before the sums go back to memory: long sums, operands that fit the cache.
 const PIXELS: usize = 128;
@@ -33,6 +37,9 @@ struct Sums {
     block: usize,
     /// The padded copy of an image, where one is needed.
     frame: Option<Frame>,
+    /// Parts of the images, and slices of the outputs.
+    parts: usize,
+    slices: usize,
 }
 
 impl Sums {
@@ -54,24 +61,44 @@ impl Sums {
         }
         let rows = w.kernel[1] * g.channels;
         let block = (PIXELS / g.out[1]).clamp(1, g.out[0]);
-        Some(Sums { geometry: g, tile: tile(cx.target, rows, g.outputs), rows, block, frame })
+        let tile = tile(cx.target, rows, g.outputs);
+        let panels = g.outputs.div_ceil(tile.columns());
+        let (parts, slices) = if cx.target.shares { (1, panels.min(SLICES)) } else { (PARTS, 1) };
+        Some(Sums { geometry: g, tile, rows, block, frame, parts, slices })
     }
 
     fn name(&self) -> String {
         let (g, w) = (&self.geometry, &self.geometry.window);
         let [k, s, p] = [w.kernel, w.stride, w.pad].map(|v| format!("{}x{}", v[0], v[1]));
         let [c, h, x, o] = [g.channels, g.image[0], g.image[1], g.outputs];
-        format!("conv_grad_weight_parts_v{}_{c}x{h}x{x}_{k}s{s}p{p}_{o}", self.tile.lanes)
+        let slices = if self.slices > 1 { format!("_{}slices", self.slices) } else { String::new() };
+        format!("conv_grad_weight_parts_v{}_{c}x{h}x{x}_{k}s{s}p{p}_{o}{slices}", self.tile.lanes)
     }
 
     fn len(&self) -> usize {
         self.geometry.window.kernel[0] * self.rows * self.geometry.outputs
     }
 
+    /// Sets a part's sums of a slice, which begin there, to 0.
+    fn clear(&self, cx: &mut LowerCx, k: &mut KernelBuilder, sums: Memory, (at, slice): (Expr, &Expr)) {
+        if self.slices == 1 {
+            let clear = zero(cx, self.len());
+            return k.call(clear, [sums.at(at)]);
+        }
+        let outputs = self.geometry.outputs;
+        panel_loop(k, outputs, self.tile.columns(), (slice, self.slices), |k, panel, columns| {
+            let column = panel * self.tile.columns();
+            pieces(k, "r", self.len() / outputs, self.tile.rows, |k, row, rows| {
+                let clear = zero_rows(cx, [rows, columns], outputs);
+                k.call(clear, [sums.at(&at + row * outputs + &column)]);
+            });
+        });
+    }
+
     /// Adds rows `y ..` of one image, `height` of them: `from` is its (padded) image, `dy` row y of its gradient.
     fn block(&self, cx: &mut LowerCx, k: &mut KernelBuilder, at: &Block, height: usize) {
         let (g, w) = (&self.geometry, &self.geometry.window);
-        panel_loop(k, g.outputs, self.tile.columns(), (&0.into(), 1), |k, panel, columns| {
+        panel_loop(k, g.outputs, self.tile.columns(), (&at.slice, self.slices), |k, panel, columns| {
             let column = panel * self.tile.columns();
             for_each(k, "ky", w.kernel[0], |k, ky| {
                 pieces(k, "r", self.rows, self.tile.rows, |k, row, rows| {
@@ -118,6 +145,8 @@ struct Block {
     dy_at: Expr,
     sums: Memory,
     sums_at: Expr,
+    /// The slice of the outputs.
+    slice: Expr,
 }
 
 /// Does this way suit the shape?
@@ -128,18 +157,18 @@ pub fn short_sums(cx: &LowerCx, g: Geometry) -> bool {
 /// Writes the launches `(x, dy) -> dw` if this way suits the shape.
 pub fn grad_weight(cx: &mut LowerCx, g: Geometry, x: BufferId, dy: BufferId) -> bool {
     let Some(plan) = Sums::new(cx, g) else { return false };
-    let (len, w) = (plan.len(), g.window);
-    let partial = cx.temp("parts", Elem::F32, PARTS * len, 0);
+    let (len, w, parts, result) = (plan.len(), g.window, plan.parts, cx.result.buffer);
+    let partial = if parts == 1 { result } else { cx.temp("parts", Elem::F32, parts * len, 0) };
     let mut kernel = KernelBuilder::new(plan.name());
     let source = kernel.buffer("x", Elem::F32, Access::Read);
     let gradient = kernel.buffer("dy", Elem::F32, Access::Read);
     let sums = kernel.buffer("parts", Elem::F32, Access::ReadWrite);
     let height_in = (g.out[0] - 1) * w.stride[0] + w.kernel[0];
     let padded = plan.frame.map(|f| (Rows::new(cx, f), kernel.scratch("padded", Elem::F32, height_in * f.pitch())));
-    let clear = zero(cx, len);
-    kernel.parallel("part", PARTS, |k, part| {
-        k.when(cx.images_before().equals(0), |k| k.call(clear, [sums.at(&part * len)]));
-        let border = |part: Expr| (part * Expr::BATCH).div(PARTS);
+    kernel.parallel("part", parts * plan.slices, |k, t| {
+        let (part, slice) = (t.div(plan.slices), t.rem(plan.slices));
+        k.when(cx.images_before().equals(0), |k| plan.clear(cx, k, sums, (&part * len, &slice)));
+        let border = |part: Expr| (part * Expr::BATCH).div(parts);
         k.range("n", LoopKind::Serial, border(part.clone()), border(&part + 1), |k, n| {
             let (from, from_at, pitch) = match &padded {
                 Some((rows, scratch)) => {
@@ -157,6 +186,7 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, x: BufferId, dy: BufferId) -> 
                     dy_at: (&n * g.out[0] + &y) * (g.out[1] * g.outputs),
                     sums,
                     sums_at: &part * len,
+                    slice: slice.clone(),
                 };
                 plan.block(cx, k, &at, height);
             });
@@ -164,7 +194,9 @@ pub fn grad_weight(cx: &mut LowerCx, g: Geometry, x: BufferId, dy: BufferId) -> 
     });
     let kernel = kernel.finish();
     cx.launch_accumulating(Method::Direct, kernel, &[x, dy, partial]);
-    add_parts(cx, partial, PARTS, len);
+    if parts > 1 {
+        add_parts(cx, partial, parts, len);
+    }
     true
 }
 

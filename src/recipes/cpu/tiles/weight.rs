@@ -24,8 +24,6 @@ use crate::recipes::cpu::frame::zero;
 
 /// Iterations, about, that share the images and channels: more threads do not help.
 const SHARES: usize = 16;
-/// Parts at most where they are added up for each share of the batch: each is cleared and read again for it.
-const PARTS_OF_SHARE: usize = 4;
 /// Bundles of images whose products are added in registers.
 const BUNDLES: usize = 4;
 
@@ -107,7 +105,8 @@ impl Plan {
         // Sums and operands of an iteration stay in the second level of cache together.
         let even = cache / 4 / (4 * plan.columns() * WORDS) / 2 * 2;
         plan.share = even.clamp(2, 64).min(g.outputs.div_ceil(TILE));
-        let most = if cx.target.shares { PARTS_OF_SHARE } else { SHARES };
+        // Shares of the batch are computed beside each other: each is one part.
+        let most = if cx.target.shares { 1 } else { SHARES };
         plan.parts = SHARES.div_ceil(plan.slices()).next_power_of_two().min(most);
         let room = cache * 3 / 8 / 4;
         let fits = |plan: &Plan| plan.bundles * plan.map_size() + plan.share * plan.turned_size() <= room;
