@@ -25,6 +25,7 @@ pub mod prepare;
 pub mod quantize;
 pub mod recipes;
 pub mod schedule;
+pub mod serve;
 pub mod sizes;
 pub mod translate;
 pub mod types;

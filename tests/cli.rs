@@ -55,7 +55,7 @@ impl Place {
         self.command(arguments).output().expect("ninc starts")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
         command.args(arguments).current_dir(self.folder.path()).env_remove("NO_COLOR");
         command.env("XDG_CACHE_HOME", self.path("cache"));

@@ -58,6 +58,7 @@ mod readme;
 mod recipes;
 mod resume;
 mod saved;
+mod serve;
 mod shell;
 mod step;
 mod support;

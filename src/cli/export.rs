@@ -150,7 +150,7 @@ fn onnx_of(args: &Args, model: &Model, weights: &Weights) -> Done<Vec<u8>> {
 }
 
 /// The preparation as the language writes it, where its numbers are few.
-fn list(preparation: &Preparation) -> Option<String> {
+pub fn list(preparation: &Preparation) -> Option<String> {
     let tensors = preparation.tensors();
     let numbers = |i: usize, what: &str| -> Option<&Tensor> {
         let name = format!("prepare.{i}.{what}");

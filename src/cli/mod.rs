@@ -39,6 +39,7 @@ mod progress;
 mod quantize;
 mod report;
 mod run;
+mod serve;
 mod sheet;
 mod signals;
 mod sweep;
@@ -83,6 +84,8 @@ enum Command {
     Build(build::Args),
     /// Classify pictures
     Run(run::Args),
+    /// Answer over HTTP: classify pictures and arrays that programs and a page send
+    Serve(serve::Args),
     /// Train on data
     Train(train::Args),
     /// Train all combinations of parameters, with several seeds, and write a table
@@ -144,6 +147,7 @@ pub fn main(words: Vec<OsString>) -> u8 {
         Command::Inspect(args) => inspect::run(args, global),
         Command::Build(args) => build::run(args, global),
         Command::Run(args) => run::run(args, global),
+        Command::Serve(args) => serve::run(args, global),
         Command::Train(args) => train::run(args, global),
         Command::Sweep(args) => sweep::run(args, global),
         Command::Eval(args) => eval::run(args, global),

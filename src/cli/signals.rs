@@ -1,4 +1,5 @@
-//! Signals. During training the first SIGINT or SIGTERM finishes the step and saves, the second stops at once; SIGHUP
+//! Signals. A server ends with the first SIGINT or SIGTERM once it has answered what it has, and at once with the second.
+//! During training the first SIGINT or SIGTERM finishes the step and saves, the second stops at once; SIGHUP
 //! saves and goes on.
 
 use ninc_runtime::train::Control;
@@ -28,6 +29,29 @@ pub fn listen_for(count: usize) -> Vec<Control> {
         Control { save, ..control.clone() }
     };
     (0..count).map(own).collect()
+}
+
+/// Calls `stop` on the first SIGINT or SIGTERM; the second ends the program.
+#[cfg(unix)]
+pub fn on_stop(stop: impl Fn() + Send + 'static) -> ninc_runtime::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::{flag, iterator::Signals};
+    let failed = |e: std::io::Error| ninc_runtime::Error::new(format!("cannot listen for signals: {e}"));
+    let stopped = Arc::default();
+    for signal in [SIGINT, SIGTERM] {
+        // As above: in this order.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped)).map_err(failed)?;
+        flag::register(signal, Arc::clone(&stopped)).map_err(failed)?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let listen = move || signals.forever().for_each(|_| stop());
+    std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub fn on_stop(_stop: impl Fn() + Send + 'static) -> ninc_runtime::Result<()> {
+    Ok(())
 }
 
 /// Lets a file that grows beyond the limit of its size (`ulimit -f`) be an error of its write, as any other, instead of

@@ -1,0 +1,182 @@
+//! Connections: one thread accepts them and speaks HTTP with all, within the limits of the server.
+
+use super::metrics::Metrics;
+use super::queue::Queue;
+use super::refusal::Refusal;
+use super::routes::{self, Shared};
+use super::stream::Watched;
+use super::{Limits, Network};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ninc_runtime::{Error, Result};
+use std::future::{Future, poll_fn};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+/// Bytes of a request's head at most.
+const HEAD: usize = 64 << 10;
+/// Refused connections that are told so at once, and how long each is listened to.
+const REFUSED: usize = 64;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Ends a server, from any thread.
+#[derive(Clone)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop(watch::Sender::new(false))
+    }
+}
+
+impl Stop {
+    /// Lets the server accept nothing more, answer what it has, and end.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        // The sender lives in `self`.
+        let _ = self.0.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+/// What a server did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Requests for classes that were answered.
+    pub requests: u64,
+    /// Those of them with results; the others were refused.
+    pub good: u64,
+    /// Connections that were given up because their clients were too slow when the server ended.
+    pub given_up: usize,
+}
+
+/// Serves a network until it is stopped.
+pub fn serve(listener: TcpListener, network: Arc<dyn Network>, limits: Limits, stop: Stop) -> Result<Served> {
+    let failed = |e: std::io::Error| Error::new(format!("cannot serve: {e}"));
+    listener.set_nonblocking(true).map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(failed)?;
+    let metrics = Arc::new(Metrics::new());
+    let queue = Arc::new(Queue::new(network.clone(), limits.clone(), metrics.clone()));
+    let mut workers = Vec::new();
+    for i in 0..limits.workers.max(1) {
+        let queue = queue.clone();
+        let worker = std::thread::Builder::new().name(format!("serve {i}")).spawn(move || queue.work());
+        workers.push(worker.map_err(|e| Error::new(format!("cannot start a thread: {e}")))?);
+    }
+    let shared = Arc::new(Shared {
+        network,
+        queue: queue.clone(),
+        limits,
+        metrics: metrics.clone(),
+        bodies: AtomicUsize::new(0),
+    });
+    let given_up = runtime.block_on(connections(listener, &shared, &stop)).map_err(failed);
+    // A worker catches the panics of its work.
+    queue.stop();
+    workers.into_iter().for_each(|worker| drop(worker.join()));
+    let (requests, good) = metrics.classified();
+    Ok(Served { requests, good, given_up: given_up? })
+}
+
+/// Accepts connections until the server is stopped, and waits for those that are open. Returns how many were given up.
+async fn connections(listener: TcpListener, shared: &Arc<Shared>, stop: &Stop) -> std::io::Result<usize> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let most = shared.limits.connections;
+    let (slots, refused) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSED)));
+    let mut stopped = pin!(stop.stopped());
+    loop {
+        let next = poll_fn(|cx| match stopped.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => listener.poll_accept(cx).map(Some),
+        });
+        let stream = match next.await {
+            None => break,
+            Some(Ok((stream, _))) => stream,
+            Some(Err(_)) => {
+                // The client has gone, or there are no more files: these come back.
+                sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        if let Ok(slot) = slots.clone().try_acquire_owned() {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            tokio::spawn(async move {
+                shared.metrics.connections.fetch_add(1, Relaxed);
+                connection(stream, &shared, &stop).await;
+                shared.metrics.connections.fetch_sub(1, Relaxed);
+                drop(slot);
+            });
+        } else {
+            shared.metrics.refused.fetch_add(1, Relaxed);
+            if let Ok(slot) = refused.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    let refusal = Refusal::new(503, format!("{most} connections are open already"));
+                    let _ = timeout(LINGER, tell(stream, &refusal.with_help("try again later"))).await;
+                    drop(slot);
+                });
+            }
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    let done = timeout(shared.limits.patience, slots.acquire_many(all)).await;
+    Ok(if done.is_ok() { 0 } else { most - slots.available_permits() })
+}
+
+/// Answers the requests of one connection.
+async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
+    // Answers are small, and wait for nothing.
+    let _ = stream.set_nodelay(true);
+    let patience = shared.limits.patience;
+    let mut stream = Watched::new(stream, patience);
+    let begun = stream.begun.clone();
+    let ended = {
+        let service = service_fn(|request| {
+            begun.store(false, Relaxed);
+            routes::answer(shared.clone(), request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut stream), service));
+        let (mut stopped, mut told) = (pin!(stop.stopped()), false);
+        poll_fn(|cx| {
+            if !told && stopped.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+    };
+    // An idle connection is closed without a word; who began a request is told.
+    if ended.is_err_and(|e| e.is_timeout()) && begun.load(Relaxed) {
+        let message = format!("the head of the request did not come within {} seconds", patience.as_secs_f64());
+        let _ = timeout(LINGER, tell(stream, &Refusal::new(408, message))).await;
+        shared.metrics.answer("other", 408, patience);
+    }
+}
+
+/// Refuses what a client may be sending, and closes the connection.
+async fn tell<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    mut stream: S,
+    refusal: &Refusal,
+) -> std::io::Result<()> {
+    stream.write_all(&routes::plain(refusal)).await?;
+    stream.shutdown().await?;
+    // A connection that is closed with bytes unread would take the answer with it.
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
