@@ -231,7 +231,7 @@ fn it_starts_where_it_can_and_ends_in_order() {
         &["serve", &serving.model, "--host", "192.0.2.1", "--weights", &serving.weights],
         "cannot listen on",
     );
-    serving.place.bad(2, &["serve", &serving.model], "no weights for");
+    serving.place.bad(2, &["serve", "tiny.nin"], "no weights for");
     serving.place.bad(2, &["serve", &serving.model, "--limit", "lots"], "expected a size like `16MB`");
     #[cfg(unix)]
     {

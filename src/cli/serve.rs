@@ -42,6 +42,9 @@ pub struct Args {
     /// image by itself
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8))]
     batch: u16,
+    /// Runs of the network that go on at once, each on its part of the threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    engines: Option<u16>,
     /// How long an image waits for others that share its run
     #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
     wait: u64,
@@ -88,9 +91,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         raw: false,
         values: &[],
     };
+    let engines = args.engines.map_or(1, usize::from);
     // Before the rest, which takes longer.
     let listener = listen(args)?;
-    let network = network::Served::open(&opening, model, args.range, global)?;
+    let network = network::Served::open(&opening, model, args.range, engines, global)?;
     show_dumps(&network.dumps)?;
     let address = listener.local_addr().map_err(|e| Error::new(format!("cannot serve: {e}")))?;
     let body = args.limit;
@@ -102,7 +106,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         connections: args.connections as usize,
         patience: Duration::from_secs_f64(args.timeout),
         wait: Duration::from_millis(args.wait),
-        workers: global.threads(),
+        workers: global.threads().max(engines),
         log: args.log,
     };
     let stop = Stop::default();

@@ -6,9 +6,11 @@ use crate::kernel::count::{self, Work};
 use crate::kernel::ir::{EntityRef, Module};
 use crate::lower::target::Target;
 use crate::verified::Verified;
-use ninc_runtime::Engine;
 use ninc_runtime::data::prepare::Form;
+use ninc_runtime::exec::Executor;
 use ninc_runtime::plan::Plan;
+use ninc_runtime::threads::Pool;
+use ninc_runtime::{Engine, Result};
 use std::sync::Arc;
 
 /// A program that runs, with what its compilation reported.
@@ -44,6 +46,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Makes another engine of the same code, with threads and memory of its own and without any numbers yet.
+    pub fn engine(&self, threads: usize) -> Result<Box<dyn Engine + Send>> {
+        let threads = Arc::new(Pool::new(threads)?);
+        Ok(Box::new(Executor::new(self.plan.clone(), self.code.clone(), threads)?))
+    }
+
     /// Work of a launch of the kernel with this name, and the bytes of its buffers, for a batch.
     pub fn work(&self, kernel: &str, batch: usize) -> Option<(Work, usize)> {
         let (id, kernel) = self.module.kernels.iter().find(|(_, k)| k.name == kernel)?;

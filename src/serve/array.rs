@@ -1,5 +1,5 @@
-//! Arrays in JSON: nested lists of numbers, or a flat list with its shape. Numbers become float32 while they are read, so
-//! that a body takes no more than twice its bytes.
+//! Arrays in JSON: nested lists of numbers, or a flat list with its shape. Numbers become float32 while they are read,
+//! so that a body takes no more than twice its bytes.
 
 use ninc_runtime::data::Values;
 use ninc_runtime::{Error, Result};

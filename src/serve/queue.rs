@@ -1,6 +1,6 @@
 //! What waits: requests whose images are to be read, and images that are to be computed. Each worker does what is
 //! next: it reads while a batch is not full, then runs the network on what is there, as soon as an engine is free. So a
-//! single request is read and computed by one thread without any wait, and those that come meanwhile share the next run.
+//! single request is read and computed by one thread without any wait, and what comes meanwhile shares the next run.
 
 use super::metrics::Metrics;
 use super::refusal::Refusal;
@@ -92,10 +92,16 @@ impl State {
         self.unread.len() + self.lines.iter().map(Line::len).sum::<usize>()
     }
 
-    /// Images of the longest line, as far as a batch is concerned.
-    fn ready(&self, batch: usize) -> usize {
-        let images = |line: &Line| line.iter().map(|(job, next)| job.images.names.len() - next).take(batch).sum();
-        self.lines.iter().map(images).max().unwrap_or(0)
+    /// Requests with images of one meaning that wait to be computed.
+    fn jobs(&self) -> usize {
+        self.lines.iter().map(Line::len).max().unwrap_or(0)
+    }
+
+    /// Are there images for a whole batch?
+    fn full(&self, batch: usize) -> bool {
+        let images =
+            |line: &Line| line.iter().take(batch).map(|(job, next)| job.images.names.len() - next).sum::<usize>();
+        self.lines.iter().any(|line| images(line) >= batch)
     }
 
     /// Since when the first of the lines waits.
@@ -160,8 +166,9 @@ impl Queue {
     pub fn work(&self) {
         let mut state = lock(&self.state);
         loop {
-            let full = state.ready(self.limits.batch) >= self.limits.batch;
-            if let Some((body, request)) = if full { None } else { state.unread.pop_front() } {
+            // A request with many images keeps no other from being read.
+            let enough = state.jobs() >= self.limits.batch;
+            if let Some((body, request)) = if enough { None } else { state.unread.pop_front() } {
                 state.busy += 1;
                 drop(state);
                 let job = self.read(&body, request);
@@ -176,7 +183,7 @@ impl Queue {
             }
             let now = Instant::now();
             let due = state.oldest().map(|since| since + self.limits.wait);
-            let may = full || state.stopped || due.is_some_and(|due| due <= now);
+            let may = state.full(self.limits.batch) || state.stopped || due.is_some_and(|due| due <= now);
             if may
                 && !state.free.is_empty()
                 && let Some(batch) = state.batch(self.limits.batch)

@@ -47,11 +47,18 @@ class Client:
 
     async def good(self):
         body, expected = self.random.choice(self.right)
-        if self.stream is None:
-            self.stream = await self.connect()
+        kept = self.stream is not None
+        self.stream = self.stream or await self.connect()
         reader, writer = self.stream
-        writer.write(head(len(body)) + body)
-        status, text = await answer(reader)
+        try:
+            writer.write(head(len(body)) + body)
+            status, text = await answer(reader)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            # An idle connection that the server has closed: another one, once.
+            if not kept:
+                raise
+            self.stream = None
+            return await self.good()
         if status == 503:
             self.counts["503"] = self.counts.get("503", 0) + 1
             return

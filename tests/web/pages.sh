@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the pages of three networks and drives them in headless Chromium (page.mjs).
+# Builds the pages of three networks and drives them in headless Chromium (page.mjs), and the page of `ninc serve`
+# (served.mjs).
 #
 #     tests/web/pages.sh [FOLDER]      pages and screenshots stay in FOLDER, if one is given
 #
@@ -19,3 +20,4 @@ for name in digits mnist cifar10; do
 done
 "$ninc" build models/cifar10.nin --weights models/cifar10.safetensors --target wasm32 --threads 4 -o "$out/threads" > /dev/null
 node tests/web/page.mjs "$out" "$out/shots" digits digit-7.png 7 mnist mnist-7.png 7 cifar10 ship.png ship
+node tests/web/served.mjs "$ninc" "$out/shots" digits digit-7.png 7 cifar10 cat.png cat

@@ -7,9 +7,10 @@ use crate::cli::model_file::{input, result};
 use crate::cli::numbers::Reader;
 use crate::cli::opened::Opening;
 use crate::cli::options::GlobalOptions;
-use crate::cli::output::{Done, Failure};
+use crate::cli::output::{Done, Failure, usage};
 use ninc::model::Model;
 use ninc::pipeline::Dump;
+use ninc::prepare;
 use ninc::serve::{self, Array, Body, Images, Kind, Meaning, Network, Refusal, array};
 use ninc::types::DType;
 use ninc_runtime::classes::Classes;
@@ -44,8 +45,17 @@ pub struct Served {
 }
 
 impl Served {
-    /// Opens a network whose result is one number a class.
-    pub fn open(opening: &Opening, model: Model, range: Option<Range>, global: &GlobalOptions) -> Done<Served> {
+    /// Opens a network whose result is one number a class, for runs by several engines at once.
+    pub fn open(
+        opening: &Opening,
+        model: Model,
+        range: Option<Range>,
+        count: usize,
+        global: &GlobalOptions,
+    ) -> Done<Served> {
+        let machine = global.machine();
+        let threads = (global.threads() / count).max(1);
+        let global = &global.with(&[], threads as u16);
         let (dims, (output, scores, outputs)) = (input(&model)?, result(&model)?);
         let mut opened = opening.open(&model, &dims, |_, _| DType::F32, global)?;
         let classes = classes::of_weights(&model, &opened.weights, &opened.from)?;
@@ -65,11 +75,20 @@ impl Served {
             "preparation": preparation,
             "image": plain.image().ok(),
             "weights": opened.from.display().to_string(),
-            "machine": global.machine(),
+            "machine": machine,
             "version": env!("CARGO_PKG_VERSION"),
         });
-        let engine = opened.program.engine;
-        let ports = (step_inputs::image(engine.inputs())?.name.clone(), output);
+        let mut engines = vec![opened.program.engine];
+        for _ in 1..count {
+            let compiled = opened.program.compiled.as_ref().ok_or_else(|| {
+                usage("--engines is for processors", "leave it out: a device runs one batch after the other")
+            })?;
+            let mut engine = compiled.engine(threads)?;
+            weights.load_into(&mut *engine)?;
+            weights.preparation.as_ref().map_or(Ok(()), |fitted| prepare::write(&mut *engine, fitted))?;
+            engines.push(engine);
+        }
+        let ports = (step_inputs::image(engines[0].inputs())?.name.clone(), output);
         let name = model.name.clone();
         let make_prepared = weights.preparation.is_some().then(|| make_prepared(model, weights, global));
         Ok(Served {
@@ -78,8 +97,8 @@ impl Served {
             about,
             plain,
             prepared,
-            engines: vec![Mutex::new(engine)],
-            engines_prepared: vec![Mutex::new(None)],
+            engines: engines.into_iter().map(Mutex::new).collect(),
+            engines_prepared: (0..count).map(|_| Mutex::new(None)).collect(),
             make_prepared,
             ports,
             scores,
