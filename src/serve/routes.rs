@@ -44,8 +44,8 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
     let start = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_string());
     let (known, answer) = match route(&method, &path) {
-        Ok(known) => (known, reply(known, &shared, request).await.unwrap_or_else(|refusal| refuse(&refusal))),
-        Err((known, answer)) => (known, answer),
+        (known, None) => (known, reply(known, &shared, request).await.unwrap_or_else(|refusal| refuse(&refusal))),
+        (known, Some(answer)) => (known, answer),
     };
     let (status, took) = (answer.status().as_u16(), start.elapsed());
     shared.metrics.answer(known, status, took);
@@ -58,8 +58,8 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
     Ok(answer)
 }
 
-/// Finds what a request is for; the error is its answer.
-fn route(method: &Method, path: &str) -> Result<&'static str, (&'static str, Answer)> {
+/// Finds what a request is for, or the answer that there is nothing of the kind.
+fn route(method: &Method, path: &str) -> (&'static str, Option<Answer>) {
     let read = ["/", "/model", "/health", "/metrics"].into_iter().find(|known| *known == path);
     let (known, allowed) = match read {
         Some(known) => (known, "GET, HEAD"),
@@ -67,16 +67,16 @@ fn route(method: &Method, path: &str) -> Result<&'static str, (&'static str, Ans
         None => {
             let refusal = Refusal::new(404, format!("there is nothing at {path}"));
             let help = "POST /classify classifies; GET /, /model, /health and /metrics are there";
-            return Err(("other", refuse(&refusal.with_help(help))));
+            return ("other", Some(refuse(&refusal.with_help(help))));
         }
     };
     match allowed.split(", ").any(|allowed| allowed == method.as_str()) {
-        true => Ok(known),
+        true => (known, None),
         false => {
             let refusal = Refusal::new(405, format!("{known} does not take {method}"));
             let mut answer = refuse(&refusal.with_help(format!("it takes {allowed}")));
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            Err((known, answer))
+            (known, Some(answer))
         }
     }
 }
