@@ -193,7 +193,7 @@ fn what_is_wrong_with_a_request_is_one_sentence() {
         let said = serving.classify(query, kind, body).refused(status);
         assert!(said.contains(says) && !said.contains('\n'), "{said}");
     };
-    bad(400, "", "image/png", &bytes[..bytes.len() / 2], "body is incomplete");
+    bad(400, "", "image/png", &bytes[..bytes.len() / 2], "body is damaged or cut short");
     bad(400, "", "image/png", b"no picture", "body is not a picture in a known format");
     bad(400, "", "image/png", b"", "no body");
     bad(400, "?top=0", "image/png", &bytes, "the query has \"top=0\"");

@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use super::routes::{self, Shared};
 use super::stream::Watched;
 use super::{Limits, Network};
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,11 +15,10 @@ use std::future::{Future, poll_fn};
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -141,11 +141,15 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
     let _ = stream.set_nodelay(true);
     let patience = shared.limits.patience;
     let mut stream = Watched::new(stream, patience);
-    let begun = stream.begun.clone();
+    let (begun, unread) = (stream.begun.clone(), Arc::new(AtomicBool::new(false)));
     let ended = {
         let service = service_fn(|request| {
             begun.store(false, Relaxed);
-            routes::answer(shared.clone(), request)
+            let (shared, unread) = (shared.clone(), unread.clone());
+            async move {
+                let answer = routes::answer(shared, request).await;
+                answer.inspect(|answer| unread.store(answer.headers().contains_key(CONNECTION), Relaxed))
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD);
@@ -160,6 +164,9 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
         })
         .await
     };
+    if unread.load(Relaxed) {
+        let _ = timeout(LINGER, drain(&mut stream)).await;
+    }
     // An idle connection is closed without a word; who began a request is told.
     if ended.is_err_and(|e| e.is_timeout()) && begun.load(Relaxed) {
         let message = format!("the head of the request did not come within {} seconds", patience.as_secs_f64());
@@ -169,13 +176,14 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
 }
 
 /// Refuses what a client may be sending, and closes the connection.
-async fn tell<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-    mut stream: S,
-    refusal: &Refusal,
-) -> std::io::Result<()> {
+async fn tell<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, refusal: &Refusal) -> std::io::Result<()> {
     stream.write_all(&routes::plain(refusal)).await?;
     stream.shutdown().await?;
-    // A connection that is closed with bytes unread would take the answer with it.
+    drain(&mut stream).await
+}
+
+/// Reads what a client still sends: a connection that is closed with bytes unread may take the answer with it.
+async fn drain<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<()> {
     let mut unread = [0; 4096];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
