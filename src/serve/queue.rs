@@ -115,19 +115,22 @@ impl State {
         let other = 1 - self.turn;
         let which = if self.lines[other].is_empty() { self.turn } else { other };
         let line = &mut self.lines[which];
-        let meaning = line.front()?.0.images.meaning;
+        let meaning = if which == 1 { Meaning::Prepared } else { Meaning::Plain };
         let mut images = Vec::new();
-        while let Some((job, next)) = line.pop_front().filter(|_| images.len() < most) {
+        while images.len() < most
+            && let Some((job, next)) = line.pop_front()
+        {
+            // Who asked has gone, or was told of a failure.
+            if lock(&job.progress).request.as_ref().is_none_or(|request| request.reply.is_closed()) {
+                continue;
+            }
             if next + 1 < job.images.names.len() {
                 line.push_back((job.clone(), next + 1));
             }
             images.push((job, next));
-            if images.len() == most {
-                break;
-            }
         }
         self.turn = which;
-        Some(Batch { meaning, images })
+        (!images.is_empty()).then_some(Batch { meaning, images })
     }
 }
 
@@ -170,32 +173,29 @@ impl Queue {
             let enough = state.jobs() >= self.limits.batch;
             if let Some((body, request)) = if enough { None } else { state.unread.pop_front() } {
                 state.busy += 1;
-                drop(state);
+                self.leave(state);
                 let job = self.read(&body, request);
                 state = lock(&self.state);
                 state.busy -= 1;
                 if let Some(job) = job {
                     let line = usize::from(job.images.meaning == Meaning::Prepared);
                     state.lines[line].push_back((job, 0));
-                    self.news.notify_one();
                 }
                 continue;
             }
             let now = Instant::now();
-            let due = state.oldest().map(|since| since + self.limits.wait);
-            let may = state.full(self.limits.batch) || state.stopped || due.is_some_and(|due| due <= now);
-            if may
-                && !state.free.is_empty()
-                && let Some(batch) = state.batch(self.limits.batch)
-            {
+            let wait = Some(self.limits.wait).filter(|wait| !wait.is_zero());
+            let due = wait.and_then(|wait| Some(state.oldest()? + wait));
+            let may = state.full(self.limits.batch) || state.stopped || due.is_none_or(|due| due <= now);
+            if may && !state.free.is_empty() && state.jobs() > 0 {
+                let Some(batch) = state.batch(self.limits.batch) else { continue };
                 let engine = state.free.pop().expect("just looked at");
                 state.busy += 1;
-                drop(state);
+                self.leave(state);
                 self.compute(engine, batch);
                 state = lock(&self.state);
                 state.busy -= 1;
                 state.free.push(engine);
-                self.news.notify_one();
                 continue;
             }
             if state.stopped && state.waiting() == 0 && state.busy == 0 {
@@ -206,6 +206,15 @@ impl Queue {
                 Some(due) => self.sleep(state, due.saturating_duration_since(now)),
                 None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
+        }
+    }
+
+    /// Lets go of the state for some work; who sleeps is woken where there is more than that.
+    fn leave(&self, state: MutexGuard<State>) {
+        let more = !state.unread.is_empty() || state.jobs() > 0 && !state.free.is_empty();
+        drop(state);
+        if more {
+            self.news.notify_one();
         }
     }
 
