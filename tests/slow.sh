@@ -4,11 +4,12 @@
 # Runtime, a hundred thousand random micro-kernels, OpenCL kernels of a whole network under oclgrind, a hundred thousand
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
 # headless Chromium, libraries for all systems that `ninc build --target` takes, the extension for Visual Studio Code and
-# the tree-sitter grammar, trainings over MPI, the wheel.
+# the tree-sitter grammar, trainings over MPI, the wheel, 50,000 requests
+# to a server with broken, huge and slow ones among them.
 #
 #     tests/slow.sh            all parts
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems,
-#                              editors, mpi, python
+#                              editors, mpi, python, serve
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
@@ -44,7 +45,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi python
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi python serve
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -63,9 +64,10 @@ for part in "$@"; do
         # NINC_PYTHONS names Pythons that it is installed in, as the oldest and the newest.
         # shellcheck disable=SC2086
         python) runtime/python/check.sh ${NINC_PYTHONS:-python3} ;;
+        serve) cargo build --locked --release && for name in digits cifar10; do tests/serve/load.py --network $name; done ;;
         editors) cargo build --locked --release && grammar/editors/check.sh ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi, python" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi, python, serve" >&2
             exit 2
             ;;
     esac
