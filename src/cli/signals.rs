@@ -1,4 +1,4 @@
-//! Signals. A server ends with the first SIGINT or SIGTERM once it has answered what it has, and at once with the second.
+//! Signals. A server ends with the first SIGINT or SIGTERM once it has answered what it has, with the second at once.
 //! During training the first SIGINT or SIGTERM finishes the step and saves, the second stops at once; SIGHUP
 //! saves and goes on.
 
