@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 fn main() {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
-    for name in ["libOpenCL.a", "OpenCL.lib"] {
+    // Zig's linker takes no `.a` for a library that may be shared; what a file is, linkers see from its first bytes.
+    for name in ["libOpenCL.a", "libOpenCL.so", "OpenCL.lib"] {
         // An archive without members.
         std::fs::write(folder.join(name), b"!<arch>\n").expect("OUT_DIR can be written");
     }
