@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ MODELS = ROOT / "models"
 DIGITS = MODELS / "digits.nin"
 SEVEN = ROOT / "tests" / "data" / "digit-7.png"
 CAT = ROOT / "tests" / "data" / "cat.png"
+
+# A shell makes commands in the background deaf to interrupts, and what they start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Another program than the one that the package holds, to compare with: NINC names it.
 NINC = [os.environ["NINC"]] if "NINC" in os.environ else [sys.executable, "-m", "ninc"]
