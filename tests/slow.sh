@@ -5,11 +5,11 @@
 # damaged files of each kind, the Rust example of built libraries with the crate `image`, pages of three networks in
 # headless Chromium, libraries for all systems that `ninc build --target` takes, the extension for Visual Studio Code and
 # the tree-sitter grammar, trainings over MPI, the wheel, 50,000 requests
-# to a server with broken, huge and slow ones among them.
+# to a server with broken, huge and slow ones among them, packages in empty environments.
 #
 #     tests/slow.sh            all parts
 #     tests/slow.sh PART…      some: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems,
-#                              editors, mpi, python, serve
+#                              editors, mpi, python, serve, packages
 #
 # An hour on two cores. Exit code 1 as soon as a part fails; a part whose programs are missing says that it is skipped.
 # NINC_PYTHON names a Python with numpy, onnx, onnxruntime, openvino, torch, torchvision, timm and onnxscript (onnx,
@@ -45,7 +45,7 @@ END
     rm -r "$out"
 }
 
-[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi python serve
+[ $# -gt 0 ] || set -- cases onnx int8 micro-kernels oclgrind damaged rust-image pages systems editors mpi python serve packages
 for part in "$@"; do
     echo "== $part"
     case $part in
@@ -66,8 +66,9 @@ for part in "$@"; do
         python) runtime/python/check.sh ${NINC_PYTHONS:-python3} ;;
         serve) cargo build --locked --release && for name in digits cifar10; do tests/serve/load.py --network $name; done ;;
         editors) cargo build --locked --release && grammar/editors/check.sh ;;
+        packages) runtime/packages/check.sh ;;
         *)
-            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi, python, serve" >&2
+            echo "unknown part '$part'; parts: cases, onnx, int8, micro-kernels, oclgrind, damaged, rust-image, pages, systems, editors, mpi, python, serve, packages" >&2
             exit 2
             ;;
     esac

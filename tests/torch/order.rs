@@ -131,6 +131,10 @@ fn what_is_not_certain_is_refused() {
     place.good(&[&["weights", twins, "--for", "chance.nin"][..], &said].concat());
     // Its tensors are in another order.
     place.bad(2, &["weights", "own.safetensors", "--for", "net.nin"], "is not a state dict of PyTorch");
+    // A file that a copy cut off is a damaged one, not another kind.
+    let whole = fs::read(state()).expect("read");
+    fs::write(place.path("cut.pth"), &whole[..whole.len() / 2]).expect("written");
+    place.bad(1, &["weights", "cut.pth", "--for", "net.nin"], "the archive is damaged or cut off");
 }
 
 /// A head for other classes has no counterpart: it is said, and left to training.

@@ -31,10 +31,22 @@ pub struct StateDict {
 
 type Archive<'b> = ZipArchive<Cursor<&'b [u8]>>;
 
-/// Is it an archive with a pickle of tensors?
+/// Is it an archive with a pickle of tensors, or the beginning of one?
 pub fn is_torch(bytes: &[u8]) -> bool {
-    let archive = || ZipArchive::new(Cursor::new(bytes)).ok();
-    bytes.starts_with(b"PK\x03\x04") && archive().is_some_and(|archive| folder(&archive).is_some())
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return false;
+    }
+    match ZipArchive::new(Cursor::new(bytes)) {
+        Ok(archive) => folder(&archive).is_some(),
+        // A file that was cut off has lost its list of members, but PyTorch writes the pickle first.
+        Err(_) => first(bytes).is_some_and(|name| name.ends_with(b"data.pkl")),
+    }
+}
+
+/// The name of an archive's first member.
+fn first(bytes: &[u8]) -> Option<&[u8]> {
+    let length = u16::from_le_bytes(bytes.get(26..28)?.try_into().ok()?);
+    bytes.get(30..)?.get(..usize::from(length))
 }
 
 /// The folder in which the pickle lies: it is named after the file that was written first.
@@ -44,7 +56,8 @@ fn folder(archive: &Archive) -> Option<String> {
 
 /// Reads the tensors of a file's bytes.
 pub fn read(bytes: &[u8]) -> Result<StateDict, TorchError> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| TorchError::Archive(e.to_string()))?;
+    let damaged = |e| TorchError::Archive(format!("the archive is damaged or cut off ({e})"));
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
     let folder = folder(&archive).ok_or_else(|| TorchError::Archive("it holds no data.pkl".into()))?;
     let order = member(&mut archive, &format!("{folder}byteorder"), bytes.len()).unwrap_or_default();
     if order.trim_ascii() == b"big" {
