@@ -20,7 +20,7 @@ fn tiles(lanes: u32) -> usize {
 
 impl Winograd {
     /// Whole images, as many as make enough tiles and fit the cache; `None` where one alone has enough. A power of two,
-    /// as batches are: an iteration computes the products of images that it lacks.
+    /// as batches are, so that few iterations lack some.
     pub fn group(target: &Target, g: Geometry, m: usize) -> Option<Winograd> {
         if !applies(&g) {
             return None;
@@ -39,7 +39,7 @@ impl Winograd {
     }
 
     /// Products and transforms back for the `present` images of an iteration, whose results follow each other from
-    /// `to_at` on. The products of missing ones go nowhere.
+    /// `to_at` on. What the last register tile computes of missing ones goes nowhere.
     pub fn group_product(
         &self,
         cx: &mut LowerCx,
@@ -49,8 +49,9 @@ impl Winograd {
         present: &Expr,
     ) {
         let g = &self.geometry;
+        let tiles = present * (self.tile_rows() * self.tiles[1]);
         panel_loop(k, g.outputs, self.tile.columns(), (&0.into(), 1), |k, panel, columns| {
-            self.panel(cx, k, (p.weights, memories.v, memories.m), &0.into(), (&panel, columns));
+            self.panel(cx, k, (p.weights, memories.v, memories.m), &0.into(), (&panel, columns), Some(&tiles));
             k.serial("n", present.clone(), |k, n| {
                 let first = &n * (self.tile_rows() * self.tiles[1]);
                 let to_at = &p.to_at + &n * (g.out[0] * g.out[1] * g.outputs);

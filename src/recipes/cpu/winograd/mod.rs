@@ -210,7 +210,7 @@ impl Winograd {
         let g = &self.geometry;
         self.transform(cx, k, p.from, memories, &0.into());
         panel_loop(k, g.outputs, self.tile.columns(), (&0.into(), 1), |k, panel, columns| {
-            self.panel(cx, k, (p.weights, memories.v, memories.m), &0.into(), (&panel, columns));
+            self.panel(cx, k, (p.weights, memories.v, memories.m), &0.into(), (&panel, columns), None);
             self.back(cx, k, p, memories, (&panel, columns), &0.into(), &p.to_at, left);
         });
     }
@@ -228,7 +228,8 @@ impl Winograd {
         });
     }
 
-    /// The products of one panel, frequency by frequency, from V (at `v_at`) to M.
+    /// The products of one panel, frequency by frequency, from V (at `v_at`) to M. Where `present` says how many tiles
+    /// there are, those that follow are left out as far as whole register tiles allow.
     fn panel(
         &self,
         cx: &mut LowerCx,
@@ -236,17 +237,23 @@ impl Winograd {
         (weights, v, m): (Memory, Memory, Memory),
         v_at: &Expr,
         (panel, columns): (&Expr, usize),
+        present: Option<&Expr>,
     ) {
         let (f, c, lanes) = (&self.transforms, self.geometry.channels, self.tile.lanes as usize);
         let width = self.tile.columns();
         k.serial("f", f.frequencies(), |k, frequency| {
             let u = weights.at((panel * f.frequencies() + &frequency) * (c * width));
-            pieces(k, "m", self.count(), self.tile.rows, |k, tile, rows| {
+            let mut product = |k: &mut KernelBuilder, tile: Expr, rows: usize| {
                 let micro_kernel = cx.micro_kernel(self.contraction(rows, columns));
                 let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
                 let at = &tile * self.tile_pitch() + &frequency * lanes;
                 k.call(micro_kernel, [v, u.clone(), m.at(at)]);
-            });
+            };
+            let rows = self.tile.rows;
+            match present.filter(|_| self.count().is_multiple_of(rows)) {
+                Some(tiles) => k.serial("m", tiles.clone().ceil_div(rows as i64), |k, m| product(k, m * rows, rows)),
+                None => pieces(k, "m", self.count(), rows, product),
+            }
         });
     }
 

@@ -95,7 +95,7 @@ impl Winograd {
             let to_at = &n * (g.out[0] * g.out[1] * g.outputs);
             let p = Operands { from: tiles, weights: u, bias: b, epilogue, to, elem, to_at: to_at.clone() };
             piece(k, &panel, g.outputs, width, |k, columns| {
-                self.panel(cx, k, (u, tiles, memories.m), &(&n * len), (&panel, columns));
+                self.panel(cx, k, (u, tiles, memories.m), &(&n * len), (&panel, columns), None);
                 self.back(cx, k, &p, memories, (&panel, columns), &0.into(), &to_at, &g.out[0].into());
             });
         });
