@@ -20,6 +20,9 @@ mod tree;
 
 pub use shares::bundles;
 
+/// Images whose launches are short.
+const FEW: usize = 8;
+
 /// Compiled kernels, by index.
 pub trait Code: Send + Sync {
     /// Runs iterations `begin..end` of a kernel's parallel loop.
@@ -45,7 +48,7 @@ pub trait Code: Send + Sync {
 struct Addresses(Vec<*mut u8>);
 
 // SAFETY: they point into buffers that the executor owns and that do not move while it runs; who writes where is
-// decided by the plan, whose launches are separated by barriers.
+// decided by the plan, whose launches are rounds that follow each other.
 #[allow(unsafe_code)]
 unsafe impl Send for Addresses {}
 // SAFETY: as above.
@@ -151,29 +154,32 @@ impl Executor {
     fn together(&mut self, plan: &Plan, launches: Range<usize>, images: Range<usize>, total: usize) -> Result<()> {
         let batch = images.len();
         let vars = [batch as i64, images.start as i64, total as i64];
+        let mut some = Vec::with_capacity(launches.len());
+        let mut at = 0;
+        for launch in plan.every_launch().take(launches.end) {
+            some.push((launch, at));
+            at += launch.buffers.len();
+        }
+        let some = &some[launches.start..];
+        let lengths: Vec<usize> = some.iter().map(|(launch, _)| launch.iterations.count(batch)).collect();
         let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
         let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
-        self.threads.run(&|worker| {
-            let mut at = 0;
-            for (i, launch) in plan.every_launch().take(launches.end).enumerate() {
-                if i >= launches.start {
-                    region.run(worker.index(), launch, at, worker.share(launch.iterations.count(batch)));
-                    if worker.barrier().is_err() {
-                        return;
-                    }
-                    if worker.index() == 0
-                        && let Some(times) = &times
-                    {
-                        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                        let now = Instant::now();
-                        let took = now - times.1;
-                        times.0[i] += took;
-                        times.1 = now;
-                    }
-                }
-                at += launch.buffers.len();
+        let work = |worker: usize, round: usize, iterations: Range<usize>| {
+            let (launch, at) = some[round];
+            region.run(worker, launch, at, iterations);
+        };
+        let after = |round: usize| {
+            if let Some(times) = &times {
+                let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                let took = now - times.1;
+                times.0[launches.start + round] += took;
+                times.1 = now;
             }
-        })
+        };
+        // Each piece is a call, which sets up matrix units: a few of them are a part of a single image's time.
+        let pieces = if batch < FEW { 2 } else { 4 };
+        self.threads.rounds(&lengths, pieces, &work, &after)
     }
 }
 
@@ -206,7 +212,7 @@ impl Region<'_> {
         let (begin, end) = (iterations.start as i64, iterations.end as i64);
         // SAFETY: `arguments` are memory of the sizes in the plan for this batch; the scratch memory is this worker's
         // and as large as the largest kernel asks for; workers have different iterations, which the kernel's parallel
-        // loop makes independent, and barriers separate the launches; or they have different memory.
+        // loop makes independent, and a launch is a round of its own; or they have different memory.
         #[allow(unsafe_code)]
         unsafe {
             self.code.call(launch.kernel, args.as_ptr(), self.vars.as_ptr(), begin, end, scratch)

@@ -1,12 +1,12 @@
 //! A fixed team of threads. The caller is worker 0; the others wait for the next region: they poll for a short time,
-//! then sleep.  A region is one piece of work done by all workers, with barriers inside it; a run of a plan is one
-//! region, so that no launch pays for waking threads. Which worker does what depends on its number alone.  One of the
-//! named places of `unsafe`: workers borrow the region's closure from the caller's stack, and threads are pinned to
-//! cores through the C library.
+//! then sleep. A region is work that is done by whoever comes before it is finished (the caller always), so that nobody
+//! waits for a thread that the system lets wait; a run of a plan is one region, in rounds (`rounds.rs`), so that no
+//! launch pays for waking threads. One of the named places of `unsafe`: workers borrow the region's closure from the
+//! caller's stack, and threads are pinned to cores through the C library.
 
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -59,6 +59,8 @@ impl Parker {
     }
 }
 
+mod rounds;
+
 type Task = dyn Fn(&Worker) + Sync;
 
 /// The region's closure. Valid from its publication until all workers are done with it.
@@ -72,20 +74,60 @@ unsafe impl Send for Borrowed {}
 struct Shared {
     count: usize,
     spins: usize,
-    /// Number of regions started so far; a new one starts when it changes.
-    region: AtomicUsize,
+    /// The door of the region.
+    door: AtomicU64,
     task: Mutex<Option<Borrowed>>,
     start: Parker,
-    /// Workers (without the caller) that are not done with the region.
-    busy: AtomicUsize,
     done: Parker,
-    arrived: AtomicUsize,
-    /// Barriers passed so far.
-    phase: AtomicUsize,
-    barrier: Parker,
+    /// Where workers wait for a round.
+    round: Parker,
     /// A worker panicked in this region.
     broken: AtomicBool,
     stop: AtomicBool,
+}
+
+/// Who may come into a region, in one number, so that a late worker cannot come into another one than it saw: above 32
+/// bits the region's number, then whether it is open, then how many workers (without the caller) are inside.
+struct Door(u64);
+
+const OPEN: u64 = 1 << 31;
+
+impl Door {
+    fn number(&self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn inside(&self) -> u64 {
+        self.0 & (OPEN - 1)
+    }
+
+    /// Opens the next region.
+    fn next(&self) -> u64 {
+        (self.number() + 1) << 32 | OPEN
+    }
+
+    /// May a worker come in that was in region `last` before?
+    fn lets_in(&self, last: u64) -> bool {
+        self.0 & OPEN != 0 && self.number() != last
+    }
+}
+
+impl Shared {
+    fn door(&self) -> Door {
+        Door(self.door.load(SeqCst))
+    }
+
+    /// Comes into the region, if it is open and another one than `last`, and returns its number.
+    fn enter(&self, last: u64) -> Option<u64> {
+        let one_more = |door: u64| Door(door).lets_in(last).then_some(door + 1);
+        self.door.fetch_update(SeqCst, SeqCst, one_more).ok().map(|door| Door(door).number())
+    }
+
+    fn leave(&self) {
+        if Door(self.door.fetch_sub(1, SeqCst)).inside() == 1 {
+            self.done.wake();
+        }
+    }
 }
 
 /// One thread's view of a region.
@@ -94,37 +136,10 @@ pub struct Worker<'a> {
     index: usize,
 }
 
-/// A worker panicked: the region is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
-
 impl Worker<'_> {
     /// Returns its number; 0 is the caller.
     pub fn index(&self) -> usize {
         self.index
-    }
-
-    /// Returns this worker's part of `0..count`.
-    pub fn share(&self, count: usize) -> std::ops::Range<usize> {
-        let (index, workers) = (self.index as u128, self.shared.count as u128);
-        let at = |i: u128| (i * count as u128 / workers) as usize;
-        at(index)..at(index + 1)
-    }
-
-    /// Waits for all workers; all writes before it are visible to all after it.
-    pub fn barrier(&self) -> std::result::Result<(), Broken> {
-        let s = self.shared;
-        if s.count > 1 {
-            let phase = s.phase.load(SeqCst);
-            if s.arrived.fetch_add(1, SeqCst) + 1 == s.count {
-                s.arrived.store(0, SeqCst);
-                s.phase.store(phase.wrapping_add(1), SeqCst);
-                s.barrier.wake();
-            } else {
-                s.barrier.wait(s.spins, || s.phase.load(SeqCst) != phase || s.broken.load(SeqCst));
-            }
-        }
-        if s.broken.load(SeqCst) { Err(Broken) } else { Ok(()) }
     }
 }
 
@@ -155,14 +170,11 @@ impl Pool {
         let shared = Arc::new(Shared {
             count,
             spins: if count <= available { SPINS } else { 0 },
-            region: AtomicUsize::new(0),
+            door: AtomicU64::new(0),
             task: Mutex::new(None),
             start: Parker::default(),
-            busy: AtomicUsize::new(0),
             done: Parker::default(),
-            arrived: AtomicUsize::new(0),
-            phase: AtomicUsize::new(0),
-            barrier: Parker::default(),
+            round: Parker::default(),
             broken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -188,21 +200,19 @@ impl Pool {
         self.shared.count
     }
 
-    /// Runs `task` once on each thread and waits for all.
+    /// Runs `task` on this thread, and once on each of the others that comes before this one is done with it.
     pub fn run(&self, task: &(dyn Fn(&Worker) + Sync)) -> Result<()> {
         let cores = lock(&self.turn);
         let s = &*self.shared;
         s.broken.store(false, SeqCst);
-        s.arrived.store(0, SeqCst);
         if s.count > 1 {
-            // SAFETY: the lifetime ends when this function returns, which it does only after `busy` fell to 0, when no
-            // worker uses the closure any more.
+            // SAFETY: the lifetime ends when this function returns, which it does only when the door is closed and
+            // nobody is inside: no worker uses the closure any more.
             #[allow(unsafe_code)]
             let borrowed =
                 Borrowed(unsafe { std::mem::transmute::<*const (dyn Fn(&Worker) + Sync + '_), *const Task>(task) });
             *lock(&s.task) = Some(borrowed);
-            s.busy.store(s.count - 1, SeqCst);
-            s.region.fetch_add(1, SeqCst);
+            s.door.store(s.door().next(), SeqCst);
             s.start.wake();
         }
         // The caller is pinned in the region only: threads that it starts elsewhere must not inherit the pin.
@@ -212,7 +222,8 @@ impl Pool {
             allowed
         });
         perform(s, 0, task);
-        s.done.wait(s.spins, || s.busy.load(SeqCst) == 0);
+        s.door.fetch_and(!OPEN, SeqCst);
+        s.done.wait(s.spins, || s.door().inside() == 0);
         if let Some(allowed) = free {
             pin::this_thread(&allowed);
         }
@@ -226,25 +237,30 @@ impl Pool {
 fn perform(shared: &Shared, index: usize, task: &(dyn Fn(&Worker) + Sync)) {
     if catch_unwind(AssertUnwindSafe(|| task(&Worker { shared, index }))).is_err() {
         shared.broken.store(true, SeqCst);
-        shared.barrier.wake();
+        shared.round.wake();
     }
 }
 
 fn work(shared: &Shared, index: usize) {
-    let mut seen = 0;
+    let mut last = 0;
     loop {
-        shared.start.wait(shared.spins, || shared.region.load(SeqCst) != seen || shared.stop.load(SeqCst));
+        shared.start.wait(shared.spins, || shared.door().number() != last || shared.stop.load(SeqCst));
         if shared.stop.load(SeqCst) {
             return;
         }
-        seen = shared.region.load(SeqCst);
-        let task = lock(&shared.task).expect("published before the region's number");
-        // SAFETY: `Pool::run` waits for `busy` to fall to 0 before the closure's borrow ends.
+        let door = shared.door();
+        if !door.lets_in(last) {
+            // Too late for this one: polls for the next.
+            last = door.number();
+            continue;
+        }
+        let Some(number) = shared.enter(last) else { continue };
+        last = number;
+        let task = lock(&shared.task).expect("published before the door opens");
+        // SAFETY: this worker is inside, and `Pool::run` waits for it before the closure's borrow ends.
         #[allow(unsafe_code)]
         perform(shared, index, unsafe { &*task.0 });
-        if shared.busy.fetch_sub(1, SeqCst) == 1 {
-            shared.done.wake();
-        }
+        shared.leave();
     }
 }
 
@@ -308,19 +324,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_run_on_all_workers_with_barriers() {
+    fn the_caller_and_those_who_come_are_in_a_region_once() {
         for count in [1, 2, 3, 7] {
             let pool = Pool::new(count).expect("threads");
             for _ in 0..50 {
-                let sums: Vec<AtomicUsize> = (0..20).map(|_| AtomicUsize::new(0)).collect();
+                let came: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                let come = |worker: &Worker| came[worker.index()].fetch_add(1, SeqCst);
                 pool.run(&|worker| {
-                    for (i, sum) in sums.iter().enumerate() {
-                        sum.fetch_add(worker.share(100).len(), SeqCst);
-                        worker.barrier().expect("nobody panics");
-                        assert_eq!(sums[i].load(SeqCst), 100);
+                    come(worker);
+                    // The caller waits for all: each of them comes where it has the time.
+                    while worker.index() == 0 && came.iter().any(|n| n.load(SeqCst) == 0) {
+                        std::thread::yield_now();
                     }
                 })
                 .expect("nobody panics");
+                assert!(came.into_iter().all(|n| n.into_inner() == 1));
             }
         }
     }
@@ -328,16 +346,23 @@ mod tests {
     #[test]
     fn a_panic_ends_the_region_and_the_pool_lives_on() {
         let pool = Pool::new(3).expect("threads");
-        let result = pool.run(&|worker| {
-            assert!(worker.index() != 1, "on purpose");
-            while worker.barrier().is_ok() {}
-        });
+        let at = AtomicUsize::new(0);
+        let result = pool.rounds(
+            &[1, 3, 1],
+            1,
+            &|_, round, _| {
+                at.fetch_max(round, SeqCst);
+                assert!(round == 0, "on purpose");
+            },
+            &|_| (),
+        );
         assert!(result.is_err());
+        assert_eq!(at.into_inner(), 1, "no round follows");
         let ran = AtomicUsize::new(0);
-        pool.run(&|_| {
-            ran.fetch_add(1, SeqCst);
-        })
-        .expect("a new region");
-        assert_eq!(ran.into_inner(), 3);
+        let count = |_: usize, _: usize, part: std::ops::Range<usize>| {
+            ran.fetch_add(part.len(), SeqCst);
+        };
+        pool.rounds(&[100], 4, &count, &|_| ()).expect("a new region");
+        assert_eq!(ran.into_inner(), 100);
     }
 }

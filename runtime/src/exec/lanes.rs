@@ -2,13 +2,13 @@
 //! cache, to the sums that its images have one after the other. A thread that has a share to itself waits for nobody.
 
 use super::ports::{self, Call};
-use super::{Addresses, Executor, Region};
-use crate::plan::Plan;
+use super::{Addresses, Code, Executor, Region};
+use crate::plan::{Launch, Plan};
 use crate::shares::Shares;
 use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A share that is computed beside others.
 pub(super) struct Lane {
@@ -52,95 +52,208 @@ impl Lane {
 }
 
 impl Executor {
-    /// Runs some launches for some shares; there are not more of them than threads, which they share as equally as it
-    /// goes.
+    /// Runs some launches for some shares, of which there are not more than threads: a share for each thread, or each
+    /// launch of all shares by all threads.
     pub(super) fn beside(&mut self, turn: &Turn, lanes: &[Lane], call: &mut Call) -> Result<()> {
-        let Turn { plan, shares, launches, total, .. } = turn;
-        let groups = lanes.iter().map(Lane::groups).max().unwrap_or(0);
-        let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
-        let (workers, code, scratch) = (self.threads.count(), &*self.code, &self.scratch_args);
-        // The locks are never contended: a lane's first thread copies.
+        let Turn { plan, total, .. } = turn;
+        // The locks are never contended: one thread copies for a lane.
         let mut rooms: Vec<Mutex<&mut [u8]>> = Vec::new();
         if turn.feed || turn.fetch {
             let room = lanes.first().and_then(|lane| plan.room(lane.group));
             let room = room.ok_or_else(|| Error::new(format!("a batch of {total} is too large")))?;
             rooms.extend(self.arena.bytes_mut().chunks_exact_mut(room.max(1)).map(Mutex::new));
         }
-        let call = Mutex::new(call);
-        let first = |lane: usize| (lane * workers).div_ceil(lanes.len());
-        let prepare = plan.prepare.len();
-        self.threads.run(&|worker| {
-            let own = worker.index() * lanes.len() / workers;
-            let (lane, team) = (&lanes[own], first(own)..first(own + 1));
-            let (alone, leads) = (lanes.len() == workers, worker.index() == team.start);
-            let wait = || alone || worker.barrier().is_ok();
-            for group in turn.groups.clone() {
-                let images = lane.images_of(group, groups).unwrap_or(0..0);
-                let present = !images.is_empty();
-                let args = if images.len() == lane.group { &lane.args } else { &lane.rest };
-                let (begins, ends) = (images.start == lane.images.start, images.end == lane.images.end);
-                let vars = [images.len() as i64, images.start as i64, *total as i64];
-                let region = Region { code, vars, batch: images.len(), args, scratch };
-                if turn.feed {
-                    if leads && present {
-                        feed(plan, &call, &images, &mut rooms[own].lock().unwrap_or_else(PoisonError::into_inner));
-                    }
-                    if !wait() {
-                        return;
-                    }
-                }
-                let mut at = 0;
-                for (i, launch) in plan.every_launch().take(launches.end).enumerate() {
-                    if i >= launches.start {
-                        let number = i - prepare;
-                        let clears = shares.clears.partition_point(|clear| clear.0 < number);
-                        let clears = shares.clears[clears..].iter().take_while(|clear| clear.0 == number);
-                        let mut cleared = false;
-                        for &(_, buffer) in clears {
-                            if leads && present && begins {
-                                region.clear(launch, at, buffer, plan.bytes(buffer, 0));
-                            }
-                            cleared = true;
-                        }
-                        if cleared && !wait() {
-                            return;
-                        }
-                        if present && (ends || shares.late.binary_search(&number).is_err()) {
-                            let iterations = share(launch.iterations.count(images.len()), worker.index(), &team);
-                            region.run(worker.index(), launch, at, iterations);
-                        }
-                        if !wait() {
-                            return;
-                        }
-                        if worker.index() == 0
-                            && let Some(times) = &times
-                        {
-                            let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                            let now = Instant::now();
-                            let took = now - times.1;
-                            times.0[i] += took;
-                            times.1 = now;
-                        }
-                    }
-                    at += launch.buffers.len();
-                }
-                if turn.fetch {
-                    if leads && present {
-                        fetch(plan, &call, images, &rooms[own].lock().unwrap_or_else(PoisonError::into_inner));
-                    }
-                    if !wait() {
-                        return;
-                    }
-                }
+        let mut at = 0;
+        let mut launches = Vec::with_capacity(turn.launches.len());
+        for (i, launch) in plan.every_launch().take(turn.launches.end).enumerate() {
+            if i >= turn.launches.start {
+                launches.push((i, launch, at));
             }
-        })
+            at += launch.buffers.len();
+        }
+        let run = Run {
+            turn,
+            lanes,
+            launches,
+            rooms,
+            call: Mutex::new(call),
+            code: &*self.code,
+            scratch: &self.scratch_args,
+            times: self.profile.as_mut().map(|times| Mutex::new((times, Instant::now()))),
+        };
+        if lanes.len() == self.threads.count() {
+            let work = |worker: usize, _: usize, some: Range<usize>| some.for_each(|lane| run.alone(worker, lane));
+            return self.threads.rounds(&[lanes.len()], 1, &work, &|_| ());
+        }
+        let stages: Vec<Stage> = turn.groups.clone().flat_map(|group| run.stages(group)).collect();
+        let lengths: Vec<usize> = stages.iter().map(|stage| run.length(stage)).collect();
+        let work = |worker: usize, round: usize, some: Range<usize>| run.part(worker, &stages[round], some);
+        self.threads.rounds(&lengths, PIECES, &work, &|round| run.timed(&stages[round]))
     }
 }
 
-/// The iterations of `0..count` that one worker of a team does.
-fn share(count: usize, worker: usize, team: &Range<usize>) -> Range<usize> {
-    let at = |worker: usize| ((worker - team.start) as u128 * count as u128 / team.len() as u128) as usize;
-    at(worker)..at(worker + 1)
+/// Pieces of a thread's part of a launch.
+const PIECES: usize = 4;
+
+/// What all lanes do before they go on: with a group of images, some with one of the launches.
+#[derive(Clone, Copy)]
+enum Stage {
+    Feed(usize),
+    Clear(usize, usize),
+    Launch(usize, usize),
+    Fetch(usize),
+}
+
+/// What all threads share in a turn.
+struct Run<'a, 'p, 'f> {
+    turn: &'a Turn<'a>,
+    lanes: &'a [Lane],
+    /// Number, launch, and where its arguments start.
+    launches: Vec<(usize, &'a Launch, usize)>,
+    rooms: Vec<Mutex<&'a mut [u8]>>,
+    call: Mutex<&'a mut Call<'p, 'f>>,
+    code: &'a dyn Code,
+    scratch: &'a Addresses,
+    times: Option<Mutex<(&'a mut Vec<Duration>, Instant)>>,
+}
+
+impl Run<'_, '_, '_> {
+    fn stages(&self, group: usize) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        stages.extend(self.turn.feed.then_some(Stage::Feed(group)));
+        for i in 0..self.launches.len() {
+            stages.extend((!self.clears(i).is_empty()).then_some(Stage::Clear(group, i)));
+            stages.push(Stage::Launch(group, i));
+        }
+        stages.extend(self.turn.fetch.then_some(Stage::Fetch(group)));
+        stages
+    }
+
+    /// Iterations of a stage: those of a launch of one lane after the other's, or one for each lane.
+    fn length(&self, stage: &Stage) -> usize {
+        match *stage {
+            Stage::Launch(group, i) => (0..self.lanes.len()).map(|lane| self.iterations(lane, group, i)).sum(),
+            _ => self.lanes.len(),
+        }
+    }
+
+    /// Does some iterations of a stage.
+    fn part(&self, worker: usize, stage: &Stage, some: Range<usize>) {
+        match *stage {
+            Stage::Feed(group) => some.for_each(|lane| self.feed(lane, group)),
+            Stage::Clear(group, i) => some.for_each(|lane| self.clear(lane, group, i)),
+            Stage::Fetch(group) => some.for_each(|lane| self.fetch(lane, group)),
+            Stage::Launch(group, i) => {
+                let mut begin = 0;
+                for lane in 0..self.lanes.len() {
+                    let end = begin + self.iterations(lane, group, i);
+                    let part = some.start.clamp(begin, end) - begin..some.end.clamp(begin, end) - begin;
+                    self.launch(worker, lane, group, i, part);
+                    begin = end;
+                }
+            }
+        }
+    }
+
+    /// All of a lane, by one thread.
+    fn alone(&self, worker: usize, lane: usize) {
+        let mut began = Instant::now();
+        for group in self.turn.groups.clone() {
+            if self.turn.feed {
+                self.feed(lane, group);
+            }
+            for i in 0..self.launches.len() {
+                self.clear(lane, group, i);
+                self.launch(worker, lane, group, i, 0..self.iterations(lane, group, i));
+                if let Some(times) = &self.times {
+                    let now = Instant::now();
+                    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                    times.0[self.launches[i].0] += (now - began) / self.lanes.len() as u32;
+                    began = now;
+                }
+            }
+            if self.turn.fetch {
+                self.fetch(lane, group);
+            }
+        }
+    }
+
+    /// Takes down the time of a stage that all threads are done with.
+    fn timed(&self, stage: &Stage) {
+        if let Some(times) = &self.times {
+            let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            if let Stage::Launch(_, i) = stage {
+                let took = now - times.1;
+                times.0[self.launches[*i].0] += took;
+            }
+            times.1 = now;
+        }
+    }
+
+    /// A lane's images of a group; it may have none.
+    fn images(&self, lane: usize, group: usize) -> Range<usize> {
+        let groups = self.lanes.iter().map(Lane::groups).max().unwrap_or(0);
+        self.lanes[lane].images_of(group, groups).unwrap_or(0..0)
+    }
+
+    fn region(&self, lane: usize, images: &Range<usize>) -> Region<'_> {
+        let lane = &self.lanes[lane];
+        let args = if images.len() == lane.group { &lane.args } else { &lane.rest };
+        let vars = [images.len() as i64, images.start as i64, self.turn.total as i64];
+        Region { code: self.code, vars, batch: images.len(), args, scratch: self.scratch }
+    }
+
+    /// The buffers that are zeros before a launch, for a lane's first images.
+    fn clears(&self, i: usize) -> &[(usize, usize)] {
+        let clears = &self.turn.shares.clears;
+        let Some(number) = self.launches[i].0.checked_sub(self.turn.plan.prepare.len()) else { return &[] };
+        let begin = clears.partition_point(|clear| clear.0 < number);
+        let end = clears.partition_point(|clear| clear.0 <= number);
+        &clears[begin..end]
+    }
+
+    /// Iterations of a launch for a lane's images of a group.
+    fn iterations(&self, lane: usize, group: usize, i: usize) -> usize {
+        let (number, launch, _) = self.launches[i];
+        let images = self.images(lane, group);
+        let late = number.checked_sub(self.turn.plan.prepare.len());
+        let late = late.is_some_and(|number| self.turn.shares.late.binary_search(&number).is_ok());
+        let ends = images.end == self.lanes[lane].images.end;
+        if images.is_empty() || late && !ends { 0 } else { launch.iterations.count(images.len()) }
+    }
+
+    fn launch(&self, worker: usize, lane: usize, group: usize, i: usize, part: Range<usize>) {
+        let (_, launch, at) = self.launches[i];
+        self.region(lane, &self.images(lane, group)).run(worker, launch, at, part);
+    }
+
+    fn clear(&self, lane: usize, group: usize, i: usize) {
+        let images = self.images(lane, group);
+        if images.is_empty() || images.start != self.lanes[lane].images.start {
+            return;
+        }
+        let (_, launch, at) = self.launches[i];
+        for &(_, buffer) in self.clears(i) {
+            self.region(lane, &images).clear(launch, at, buffer, self.turn.plan.bytes(buffer, 0));
+        }
+    }
+
+    fn feed(&self, lane: usize, group: usize) {
+        let images = self.images(lane, group);
+        if !images.is_empty() {
+            let mut memory = self.rooms[lane].lock().unwrap_or_else(PoisonError::into_inner);
+            feed(self.turn.plan, &self.call, &images, &mut memory);
+        }
+    }
+
+    fn fetch(&self, lane: usize, group: usize) {
+        let images = self.images(lane, group);
+        if !images.is_empty() {
+            let memory = self.rooms[lane].lock().unwrap_or_else(PoisonError::into_inner);
+            fetch(self.turn.plan, &self.call, images, &memory);
+        }
+    }
 }
 
 /// Copies a group's images, and what all images share, into a lane's memory.

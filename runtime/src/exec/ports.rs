@@ -198,7 +198,7 @@ pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut 
         self::feed(port, feed, memory);
         return Ok(());
     }
-    // Each worker takes the part with its number; the locks are never contended.
+    // Each part is taken once, so the locks are never contended.
     let mut parts = Vec::new();
     let mut rest = memory;
     let mut first = 0;
@@ -208,11 +208,14 @@ pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut 
         parts.push(Mutex::new((slice(feed, size, first, end - first), part)));
         (rest, first) = (others, end);
     }
-    threads.run(&|worker| {
-        let mut part = parts[worker.index()].lock().unwrap_or_else(PoisonError::into_inner);
-        let (feed, memory) = &mut *part;
-        self::feed(port, *feed, memory);
-    })
+    let work = |_: usize, _: usize, some: Range<usize>| {
+        for part in &parts[some] {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let (feed, memory) = &mut *part;
+            self::feed(port, *feed, memory);
+        }
+    };
+    threads.rounds(&[parts.len()], 1, &work, &|_| ())
 }
 
 /// Copies a feed (any number of images) into memory.

@@ -5,6 +5,7 @@ use crate::buffer::Buffer;
 use crate::ranks::add;
 use crate::shares::{Node, Waiting};
 use crate::threads::Pool;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are added at a time: all that takes part fits the first cache.
@@ -159,7 +160,7 @@ pub(super) fn carry_out(threads: &Pool, work: Vec<Addition>) -> Result<()> {
         pieces.for_each(|mut piece| piece.carry_out());
         return Ok(());
     }
-    // Each worker takes the part with its number; the locks are never contended.
+    // Each part is taken once, so the locks are never contended.
     let each = bytes.div_ceil(threads.count());
     let mut parts: Vec<Mutex<Vec<Addition>>> = Vec::new();
     for _ in 0..threads.count() {
@@ -172,8 +173,11 @@ pub(super) fn carry_out(threads: &Pool, work: Vec<Addition>) -> Result<()> {
         }
         parts.push(Mutex::new(part));
     }
-    threads.run(&|worker| {
-        let mut part = parts[worker.index()].lock().unwrap_or_else(PoisonError::into_inner);
-        part.iter_mut().for_each(Addition::carry_out);
-    })
+    let work = |_: usize, _: usize, some: Range<usize>| {
+        for part in &parts[some] {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.iter_mut().for_each(Addition::carry_out);
+        }
+    };
+    threads.rounds(&[parts.len()], 1, &work, &|_| ())
 }
