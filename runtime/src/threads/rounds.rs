@@ -1,7 +1,7 @@
-//! Work in rounds: each is cut into pieces, which whoever is free takes, and the next begins when the last piece is done.
-//! Nobody waits for a thread that has none. A piece belongs to a worker, who takes it first, so that the same thread finds
-//! in its cache what it made in the round before; others take it from the far end of what is left. Who runs a piece
-//! changes nothing of its result, as nothing else does: the pieces are independent.
+//! Work in rounds: each is cut into pieces, which whoever is free takes, and the next begins when the last piece is
+//! done. Nobody waits for a thread that has none. A piece belongs to a worker, who takes it first, so that the same
+//! thread finds in its cache what it made in the round before; others take it from the far end of what is left. Who
+//! runs a piece changes nothing of its result, as nothing else does: the pieces are independent.
 
 use super::{Error, Pool, Result, Shared, Worker};
 use std::ops::Range;
