@@ -196,7 +196,7 @@ fn what_is_wrong_with_a_request_is_one_sentence() {
     bad(400, "", "image/png", &bytes[..bytes.len() / 2], "body is damaged or cut short");
     bad(400, "", "image/png", b"no picture", "body is not a picture in a known format");
     bad(400, "", "image/png", b"", "no body");
-    bad(400, "?top=0", "image/png", &bytes, "the query has \"top=0\"");
+    bad(400, "?top=0", "image/png", &bytes, "?top=0 is not a whole number from 1");
     bad(400, "?topp=3", "image/png", &bytes, "the query has \"topp=3\"");
     bad(400, "?prepared=true", "image/png", &bytes, "is for arrays");
     bad(400, "", "application/json", b"[[1, 2], [3]]", "lists of 2 and of 1 elements");
@@ -240,6 +240,17 @@ fn it_starts_where_it_can_and_ends_in_order() {
         assert!(said.ends_with("served 1 request\n"), "{said}");
         assert!(said.contains("POST /classify 200 ") && said.contains("GET /a%0Ab 404 "), "{said}");
     }
+}
+
+/// Whoever does not read the log holds up nobody.
+#[test]
+fn a_log_that_nobody_reads_is_left_out() {
+    let serving = Serving::of("digits", &["--log"]);
+    let path = format!("/{}", "a".repeat(199));
+    for _ in 0..3000 {
+        assert_eq!(get(serving.address, &path).status, 404);
+    }
+    assert_eq!(get(serving.address, "/health").status, 200);
 }
 
 /// A network whose result is no classes is refused before anything listens.

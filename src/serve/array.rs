@@ -26,7 +26,8 @@ pub fn array(text: &[u8]) -> Result<Array> {
     let damaged = |e: serde_json::Error| {
         let place = format!(" (line {}, column {})", e.line(), e.column());
         let what = e.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default();
+        // What it names may be as long as the body.
+        let what: String = what.split(" at line ").next().unwrap_or_default().chars().take(120).collect();
         Error::new(format!("the body is not an array in JSON: {what}{place}")).with_help(
             "send nested lists of numbers like [[[0.5, …], …], …], or {\"shape\": [3, 32, 32], \"data\": [0.5, …]}",
         )

@@ -1,5 +1,6 @@
 //! Connections: one thread accepts them and speaks HTTP with all, within the limits of the server.
 
+use super::log::{Log, Written};
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::refusal::Refusal;
@@ -75,17 +76,24 @@ pub fn serve(listener: TcpListener, network: Arc<dyn Network>, limits: Limits, s
         let worker = std::thread::Builder::new().name(format!("serve {i}")).spawn(move || queue.work());
         workers.push(worker.map_err(|e| Error::new(format!("cannot start a thread: {e}")))?);
     }
+    let (log, written) = match limits.log {
+        true => Log::start().map(|(log, written)| (Some(log), Some(written))).map_err(failed)?,
+        false => (None, None),
+    };
     let shared = Arc::new(Shared {
         network,
         queue: queue.clone(),
         limits,
         metrics: metrics.clone(),
         bodies: AtomicUsize::new(0),
+        log,
     });
     let given_up = runtime.block_on(connections(listener, &shared, &stop)).map_err(failed);
     // A worker catches the panics of its work.
     queue.stop();
     workers.into_iter().for_each(|worker| drop(worker.join()));
+    drop((runtime, shared));
+    written.into_iter().for_each(Written::wait);
     let (requests, good) = metrics.classified();
     Ok(Served { requests, good, given_up: given_up? })
 }

@@ -4,6 +4,7 @@
 mod array;
 mod body;
 mod http;
+mod log;
 mod metrics;
 mod multipart;
 mod queue;

@@ -12,6 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// Images of a request at most: each has names and numbers in the answer.
+const IMAGES: usize = 1024;
+
 /// The text of an answer.
 pub type Answer = Result<String, Refusal>;
 
@@ -229,6 +232,11 @@ impl Queue {
             return None;
         }
         match guarded(|| self.network.read(body)) {
+            Ok(images) if images.names.len() > IMAGES => {
+                let message = format!("the body holds {} images, and a request may have {IMAGES}", images.names.len());
+                let _ = request.reply.send(Err(Refusal::new(413, message).with_help("send them in several requests")));
+                None
+            }
             Ok(images) if !images.names.is_empty() => {
                 let count = images.names.len();
                 let progress = Progress { results: vec![vec![]; count], left: count, request: Some(request) };

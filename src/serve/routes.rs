@@ -1,6 +1,7 @@
 //! Paths and their answers.
 
 use super::body::{Body, Kind};
+use super::log::Log;
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::refusal::Refusal;
@@ -26,6 +27,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const TOP: usize = 5;
 /// Seconds after which who was refused may ask again.
 const AFTER: u16 = 1;
+/// Bytes of a body that large ones, which may come slowly, take no memory from.
+const SMALL: usize = 64 << 10;
 
 /// What all connections share.
 pub struct Shared {
@@ -35,6 +38,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Bytes of bodies that are in memory.
     pub bodies: AtomicUsize,
+    /// Takes a line for each request, if they are wanted.
+    pub log: Option<Log>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -43,17 +48,22 @@ type Answer = Response<Full<Bytes>>;
 pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let start = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_string());
-    let (known, answer) = match route(&method, &path) {
-        (known, None) => (known, reply(known, &shared, request).await.unwrap_or_else(|refusal| refuse(&refusal))),
+    let mut read = request.body().is_end_stream();
+    let (known, mut answer) = match route(&method, &path) {
+        (known, None) => {
+            (known, reply(known, &shared, request, &mut read).await.unwrap_or_else(|refusal| refuse(&refusal)))
+        }
         (known, Some(answer)) => (known, answer),
     };
+    // What comes of the body is not waited for.
+    if !read {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, took) = (answer.status().as_u16(), start.elapsed());
     shared.metrics.answer(known, status, took);
-    if shared.limits.log {
-        // Where stderr is closed there is nobody to tell.
-        use std::io::Write;
+    if let Some(log) = &shared.log {
         let path: String = path.chars().take(200).flat_map(char::escape_default).collect();
-        let _ = writeln!(std::io::stderr(), "{method} {path} {status} {:.1} ms", took.as_secs_f64() * 1e3);
+        log.say(format!("{method} {path} {status} {:.1} ms", took.as_secs_f64() * 1e3));
     }
     Ok(answer)
 }
@@ -81,7 +91,8 @@ fn route(method: &Method, path: &str) -> (&'static str, Option<Answer>) {
     }
 }
 
-async fn reply(known: &str, shared: &Shared, request: Request<Incoming>) -> Result<Answer, Refusal> {
+/// Answers a request for something that is there; `read` becomes true where its body was received.
+async fn reply(known: &str, shared: &Shared, request: Request<Incoming>, read: &mut bool) -> Result<Answer, Refusal> {
     Ok(match known {
         "/" => {
             let page = PAGE.replacen("@style@", STYLE, 1);
@@ -92,7 +103,7 @@ async fn reply(known: &str, shared: &Shared, request: Request<Incoming>) -> Resu
         "/model" => text(JSON, shared.network.about().to_string()),
         "/health" => text(JSON, serde_json::json!({ "status": "ok", "model": shared.network.name() }).to_string()),
         "/metrics" => text("text/plain; version=0.0.4", metrics(shared)),
-        _ => text(JSON, classify(shared, request).await?),
+        _ => text(JSON, classify(shared, request, read).await?),
     })
 }
 
@@ -119,10 +130,6 @@ fn refuse(refusal: &Refusal) -> Answer {
     if refusal.status == 503 {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(AFTER));
     }
-    // What comes of the body is not waited for.
-    if matches!(refusal.status, 408 | 413) {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     answer
 }
 
@@ -143,7 +150,10 @@ fn asked(query: Option<&str>) -> Result<(usize, Meaning), Refusal> {
         let wrong =
             || Refusal::new(400, format!("the query has {part:?}")).with_help("?top=K and ?prepared=true are known");
         match part.split_once('=').ok_or_else(wrong)? {
-            ("top", count) => top = count.parse().ok().filter(|&count| count > 0).ok_or_else(wrong)?,
+            ("top", count) => {
+                let number = || Refusal::new(400, format!("?top={count} is not a whole number from 1"));
+                top = count.parse().ok().filter(|&count| count > 0).ok_or_else(number)?;
+            }
             ("prepared", "true") => meaning = Meaning::Prepared,
             ("prepared", "false") => meaning = Meaning::Plain,
             _ => return Err(wrong()),
@@ -161,7 +171,7 @@ struct Held<'a> {
 impl Held<'_> {
     fn add(&mut self, bytes: usize, most: usize) -> Result<(), Refusal> {
         self.bytes += bytes;
-        match self.all.fetch_add(bytes, Relaxed) + bytes > most {
+        match self.all.fetch_add(bytes, Relaxed) + bytes > most && self.bytes > SMALL {
             true => Err(Refusal::new(503, "other requests have taken the memory for bodies")
                 .with_help("ask again after the seconds of Retry-After")),
             false => Ok(()),
@@ -175,7 +185,7 @@ impl Drop for Held<'_> {
     }
 }
 
-async fn classify(shared: &Shared, request: Request<Incoming>) -> Result<String, Refusal> {
+async fn classify(shared: &Shared, request: Request<Incoming>, read: &mut bool) -> Result<String, Refusal> {
     let limits = &shared.limits;
     let (top, meaning) = asked(request.uri().query())?;
     let content_type = request.headers().get(CONTENT_TYPE).cloned();
@@ -187,6 +197,7 @@ async fn classify(shared: &Shared, request: Request<Incoming>) -> Result<String,
         let patience = limits.patience.as_secs_f64();
         Err(Refusal::new(408, format!("the body of the request did not come within {patience} seconds")))
     })?;
+    *read = true;
     if bytes.is_empty() {
         return Err(Refusal::new(400, "the request has no body").with_help("send a picture or an array as its body"));
     }

@@ -253,28 +253,51 @@ fn connections_beyond_the_most_are_refused() {
 
 #[test]
 fn bodies_are_held_within_bounds() {
-    let server = start(Limits { body: 1000, bodies: 1500, ..limits() });
-    let large = ask(server.address, "POST", "/classify", "", &[1; 1001]);
-    assert!(large.refused(413).contains("larger than 1000 bytes"));
+    let server = start(Limits { body: 300_000, bodies: 450_000, ..limits() });
+    let large = ask(server.address, "POST", "/classify", "", &[1; 300_001]);
+    assert!(large.refused(413).contains("larger than 300000 bytes"));
     // In pieces, without a length beforehand.
     let mut chunked = connect(server.address);
     chunked.write_all(b"POST /classify HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
     for _ in 0..2 {
-        chunked.write_all(format!("1f5\r\n{}\r\n", "x".repeat(501)).as_bytes()).expect("sent");
+        chunked.write_all(format!("24a00\r\n{}\r\n", "x".repeat(0x24a00)).as_bytes()).expect("sent");
     }
-    assert!(read(&mut chunked).refused(413).contains("larger than 1000 bytes"));
+    assert!(read(&mut chunked).refused(413).contains("larger than 300000 bytes"));
     // A client that has sent a part leaves no room for another.
     let mut part = connect(server.address);
-    let whole = request("POST", "/classify", "", &[1; 900]);
-    part.write_all(&whole[..whole.len() - 100]).expect("sent");
-    wait_for(server.address, "ninc_body_bytes 800");
-    let other = ask(server.address, "POST", "/classify", "", &[2; 701]);
+    let whole = request("POST", "/classify", "", &[1; 300_000]);
+    part.write_all(&whole[..whole.len() - 10_000]).expect("sent");
+    wait_for(server.address, "ninc_body_bytes 290000");
+    let other = ask(server.address, "POST", "/classify", "", &[2; 170_000]);
     assert!(other.refused(503).contains("other requests have taken the memory for bodies"));
+    // A small one always has room.
+    server.go.send(()).unwrap();
+    assert_eq!(results(server.asks(&[3]).join().unwrap()), [3.0]);
     drop(part);
     wait_for(server.address, "ninc_body_bytes 0");
     server.go.send(()).unwrap();
     (0..112).for_each(|_| server.go.send(()).unwrap());
     assert_eq!(results(server.asks(&[2; 900]).join().unwrap()), [2.0; 900]);
+    server.end();
+}
+
+/// A client that is refused before its body was read gets to read why.
+#[test]
+fn who_is_refused_early_may_send_the_rest() {
+    let server = start(limits());
+    for (path, kind, status) in [("/classify?a=b", "", 400), ("/classify", "video/mp4", 415), ("/x", "", 404)] {
+        let mut stream = connect(server.address);
+        stream.write_all(&request("POST", path, kind, &[1; 8 << 20])).expect("taken");
+        let answer = read(&mut stream);
+        answer.refused(status);
+        assert!(answer.head.contains("connection: close"), "{}", answer.head);
+    }
+    // A request that was read leaves the connection open.
+    let mut stream = connect(server.address);
+    for _ in 0..2 {
+        stream.write_all(&request("POST", "/classify", "", &[1; 1025])).expect("sent");
+        assert!(read(&mut stream).refused(413).contains("1025 images, and a request may have 1024"));
+    }
     server.end();
 }
 
