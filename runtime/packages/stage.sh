@@ -21,9 +21,8 @@ completions fish "$prefix/share/fish/vendor_completions.d/ninc.fish"
 
 install -D -m 644 -t "$prefix/share/ninc/models" models/*.nin models/*.safetensors models/README.md
 install -D -m 644 -t "$prefix/share/ninc/pictures" tests/data/digit-7.png tests/data/cat.png tests/data/mnist-7.png
-install -D -m 644 -t "$prefix/share/doc/ninc" README.md grammar/README.md LICENSE
-mv "$prefix/share/doc/ninc/README.md" "$prefix/share/doc/ninc/reference.md"
-install -m 644 README.md "$prefix/share/doc/ninc/README.md"
+install -D -m 644 -t "$prefix/share/doc/ninc" README.md LICENSE
+install -m 644 grammar/README.md "$prefix/share/doc/ninc/reference.md"
 gzip -9 -n -c CHANGELOG.md >"$prefix/share/doc/ninc/changelog.gz"
 python3 runtime/packages/licences.py >"$prefix/share/doc/ninc/THIRD-PARTY.txt"
 chmod -R u=rwX,go=rX "$prefix"
