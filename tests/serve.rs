@@ -253,7 +253,7 @@ fn a_log_that_nobody_reads_is_left_out() {
     assert_eq!(get(serving.address, "/health").status, 200);
 }
 
-/// A network whose result is no classes is refused before anything listens.
+/// A network that does not classify is refused before the port is opened.
 #[test]
 fn a_network_without_classes_is_refused() {
     let place = Place::new();

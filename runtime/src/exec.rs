@@ -7,12 +7,14 @@ use crate::plan::{Home, Launch, Plan, Port};
 use crate::ranks::Ranks;
 use crate::threads::Pool;
 use crate::{Engine, Error, Feed, Result, Tensor};
+use clock::{Clock, placed};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use tree::Tree;
 
 mod apart;
+mod clock;
 mod lanes;
 pub(crate) mod ports;
 mod shares;
@@ -22,6 +24,8 @@ pub use shares::bundles;
 
 /// Images whose launches are short.
 const FEW: usize = 8;
+/// Pieces of a thread's part of a launch.
+const PIECES: usize = 4;
 
 /// Compiled kernels, by index.
 pub trait Code: Send + Sync {
@@ -121,7 +125,7 @@ impl Executor {
     /// Makes room for a run of `images` images (a group's, if the plan has groups) and points the launches' arguments
     /// to it.
     fn reserve(&mut self, plan: &Plan, images: usize) -> Result<()> {
-        let bytes = plan.room(images).ok_or_else(|| Error::new(format!("a batch of {images} is too large")))?;
+        let bytes = plan.room(images).ok_or_else(|| too_large(images))?;
         self.enlarge(bytes)?;
         let persistent = self.persistent.bytes_mut().as_mut_ptr();
         self.args = arguments(plan, images, 0, persistent, self.arena.bytes_mut().as_mut_ptr());
@@ -154,33 +158,23 @@ impl Executor {
     fn together(&mut self, plan: &Plan, launches: Range<usize>, images: Range<usize>, total: usize) -> Result<()> {
         let batch = images.len();
         let vars = [batch as i64, images.start as i64, total as i64];
-        let mut some = Vec::with_capacity(launches.len());
-        let mut at = 0;
-        for launch in plan.every_launch().take(launches.end) {
-            some.push((launch, at));
-            at += launch.buffers.len();
-        }
-        let some = &some[launches.start..];
-        let lengths: Vec<usize> = some.iter().map(|(launch, _)| launch.iterations.count(batch)).collect();
-        let times = self.profile.as_mut().map(|times| Mutex::new((times, Instant::now())));
+        let some = placed(plan, launches);
+        let lengths: Vec<usize> = some.iter().map(|(_, launch, _)| launch.iterations.count(batch)).collect();
+        let clock = Clock::start(&mut self.profile);
         let region = Region { code: &*self.code, vars, batch, args: &self.args, scratch: &self.scratch_args };
         let work = |worker: usize, round: usize, iterations: Range<usize>| {
-            let (launch, at) = some[round];
+            let (_, launch, at) = some[round];
             region.run(worker, launch, at, iterations);
         };
-        let after = |round: usize| {
-            if let Some(times) = &times {
-                let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                let now = Instant::now();
-                let took = now - times.1;
-                times.0[launches.start + round] += took;
-                times.1 = now;
-            }
-        };
+        let after = |round: usize| clock.iter().for_each(|clock| clock.took(Some(some[round].0)));
         // Each piece is a call, which sets up matrix units: a few of them are a part of a single image's time.
-        let pieces = if batch < FEW { 2 } else { 4 };
+        let pieces = if batch < FEW { 2 } else { PIECES };
         self.threads.rounds(&lengths, pieces, &work, &after)
     }
+}
+
+fn too_large(batch: usize) -> Error {
+    Error::new(format!("a batch of {batch} is too large"))
 }
 
 /// Where all launches' buffers are with `images` images in memory, from image `first` on.

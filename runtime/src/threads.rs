@@ -117,10 +117,13 @@ impl Shared {
         Door(self.door.load(SeqCst))
     }
 
-    /// Comes into the region, if it is open and another one than `last`, and returns its number.
-    fn enter(&self, last: u64) -> Option<u64> {
+    /// Comes into the region, if it is open and another one than `last`. Returns whether it did, and the region's number.
+    fn enter(&self, last: u64) -> (bool, u64) {
         let one_more = |door: u64| Door(door).lets_in(last).then_some(door + 1);
-        self.door.fetch_update(SeqCst, SeqCst, one_more).ok().map(|door| Door(door).number())
+        match self.door.fetch_update(SeqCst, SeqCst, one_more) {
+            Ok(door) => (true, Door(door).number()),
+            Err(door) => (false, Door(door).number()),
+        }
     }
 
     fn leave(&self) {
@@ -248,14 +251,12 @@ fn work(shared: &Shared, index: usize) {
         if shared.stop.load(SeqCst) {
             return;
         }
-        let door = shared.door();
-        if !door.lets_in(last) {
+        let (inside, number) = shared.enter(last);
+        last = number;
+        if !inside {
             // Too late for this one: polls for the next.
-            last = door.number();
             continue;
         }
-        let Some(number) = shared.enter(last) else { continue };
-        last = number;
         let task = lock(&shared.task).expect("published before the door opens");
         // SAFETY: this worker is inside, and `Pool::run` waits for it before the closure's borrow ends.
         #[allow(unsafe_code)]

@@ -98,6 +98,11 @@ impl Reader {
         self.prepared
     }
 
+    /// Returns the shape of the network's own input.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
     /// Numbers of an image.
     pub fn size(&self) -> usize {
         self.dims.iter().product()

@@ -4,7 +4,7 @@ use super::foreign;
 use super::options::GlobalOptions;
 use super::output::Done;
 use super::preparation::{self, Data};
-use super::programs::use_weights;
+use super::programs::{find_weights, use_weights};
 use super::weights::Renames;
 use ninc::model::Model;
 use ninc::pipeline::Program;
@@ -16,20 +16,56 @@ use ninc_runtime::formats::Formats;
 use ninc_runtime::weights::Weights;
 use std::path::{Path, PathBuf};
 
+/// Where the numbers of a network come from.
+#[derive(clap::Args, Clone)]
+pub struct GivenWeights {
+    /// The weights; without it they are looked for beside the model and in out/
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    renames: Renames,
+    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+}
+
+impl GivenWeights {
+    /// Returns the data that a preparation may be fitted to.
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// Finds the weights of a network; `None` where it has no parameters.
+    pub fn find(&self, model: &Model, file: &Path) -> Done<Option<PathBuf>> {
+        find_weights(self.weights.as_deref(), model, file)
+    }
+
+    /// What to open: a network in a file, with the weights that were found, which gives these values too.
+    pub fn opening<'a>(
+        &'a self,
+        file: &'a Path,
+        weights: Option<&'a Path>,
+        raw: bool,
+        values: &'a [String],
+    ) -> Opening<'a> {
+        Opening { file, weights, renames: &self.renames, data: self.data(), raw, values }
+    }
+}
+
 /// What is to be opened.
 pub struct Opening<'a> {
     /// The model's file.
-    pub file: &'a Path,
+    file: &'a Path,
     /// Where its weights are; `None` for a network without parameters.
-    pub weights: Option<&'a Path>,
+    weights: Option<&'a Path>,
     /// Other names of tensors.
-    pub renames: &'a Renames,
+    renames: &'a Renames,
     /// The data that a preparation is fitted to where the weights hold none.
-    pub data: Option<&'a Path>,
+    data: Option<&'a Path>,
     /// Does the program take images that are prepared already?
-    pub raw: bool,
+    raw: bool,
     /// Named values that are outputs too.
-    pub values: &'a [String],
+    values: &'a [String],
 }
 
 /// What was opened.

@@ -5,21 +5,19 @@ use super::classes;
 use super::completions;
 use super::model_file::{image_dims, input, result};
 use super::numbers;
-use super::opened::{Opened, Opening};
+use super::opened::{GivenWeights, Opened};
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, cell};
-use super::programs::{find_weights, show_dumps};
+use super::programs::show_dumps;
 use super::tta::TtaArgs;
-use super::weights::Renames;
 use clap_complete::engine::ArgValueCompleter;
 use inputs::Images;
 use ninc::model::Model;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::range::Range;
-use ninc_runtime::finite::first_broken;
 use ninc_runtime::npy;
 use ninc_runtime::store::{System, write_atomically};
-use ninc_runtime::train::{Scores, evaluate};
+use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, Tensor};
 use std::path::{Path, PathBuf};
@@ -45,14 +43,8 @@ pub struct Args {
     /// What the numbers of the training data ran from and to, where the weights do not say it: `0,255` or `0,1`
     #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::range, conflicts_with = "raw")]
     range: Option<Range>,
-    /// The weights; without it they are looked for beside the model and in out/
-    #[arg(long)]
-    weights: Option<PathBuf>,
     #[command(flatten)]
-    renames: Renames,
-    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    given: GivenWeights,
     /// How many classes to show
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
@@ -83,21 +75,14 @@ fn dump(text: &str) -> Result<(String, PathBuf), String> {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let args = &Args { inputs: inputs::expanded(&args.inputs)?, ..args.clone() };
-    let mut model = global.model_on(&args.file, args.data.as_deref())?;
+    let mut model = global.model_on(&args.file, args.given.data())?;
     let maps = maps::Wanted::new(&args.maps, &mut model)?;
     let dims = input(&model)?;
-    let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
+    let weights_path = args.given.find(&model, &args.file)?;
     let dumped = args.dump.iter().map(|(value, _)| value.as_str());
     let wanted: Vec<String> = dumped.chain(maps.iter().filter_map(|maps| maps.value())).map(String::from).collect();
     let read = checked(args, &model, weights_path.as_deref(), global)?;
-    let opening = Opening {
-        file: &args.file,
-        weights: weights_path.as_deref(),
-        renames: &args.renames,
-        data: args.data.as_deref(),
-        raw: args.raw,
-        values: &wanted,
-    };
+    let opening = args.given.opening(&args.file, weights_path.as_deref(), args.raw, &wanted);
     let mut opened = opening.open(&model, &dims, |model, form| inputs::dtype(args, model, form), global)?;
     let scored = scored(args, &model, &opened.weights, &opened.from)?;
     show_dumps(&opened.program.dumps)?;
@@ -152,7 +137,7 @@ fn checked<'a>(
         let stated = model.data.as_ref().is_some_and(|data| !data.prepare.is_empty());
         global.need_preparation(&args.file, stated)?;
     }
-    let read = args.inputs.iter().chain([&args.file]).chain(&args.data).map(PathBuf::as_path);
+    let read = args.inputs.iter().chain([&args.file]).map(PathBuf::as_path).chain(args.given.data());
     let read: Vec<_> = read.chain(weights).collect();
     output::not_read(&arrays(args), &read)?;
     Ok(read)
@@ -181,10 +166,7 @@ fn write_results(args: &Args, images: &Images, name: &str, results: &[Tensor]) -
     for (path, tensor) in args.dump.iter().map(|(_, path)| path).zip(&results[1..]) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }
-    if let Some((at, what)) = first_broken(&results[0].data) {
-        let image = at / (results[0].data.len() / images.names.len()).max(1);
-        return Err(evaluate::broken(name, what, &images.names[image]).into());
-    }
+    answers::finite(name, &results[0].data, images.names.len(), |image| images.names[image].clone())?;
     for (path, tensor) in args.output.iter().zip(results) {
         write_atomically(path, &npy::to_bytes(tensor), &System)?;
     }

@@ -1,16 +1,15 @@
 //! `ninc serve`: a network behind HTTP.
 
 use super::numbers;
-use super::opened::Opening;
+use super::opened::GivenWeights;
 use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
-use super::programs::{find_weights, show_dumps};
+use super::programs::show_dumps;
 use super::signals;
-use super::weights::Renames;
 use ninc::serve::{self, Limits, Stop};
 use ninc_runtime::Error;
 use ninc_runtime::data::range::Range;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,14 +20,8 @@ mod network;
 pub struct Args {
     /// Model file, NAME.nin
     file: PathBuf,
-    /// The weights; without it they are looked for beside the model and in out/
-    #[arg(long)]
-    weights: Option<PathBuf>,
     #[command(flatten)]
-    renames: Renames,
-    /// File or folder of the data, to which `prepare` is fitted where the weights hold no preparation
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    given: GivenWeights,
     /// What the numbers of the training data ran from and to, where the weights do not say it: `0,255` or `0,1`
     #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::range)]
     range: Option<Range>,
@@ -81,16 +74,9 @@ fn size(text: &str) -> Result<usize, String> {
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let start = Instant::now();
-    let model = global.model_on(&args.file, args.data.as_deref())?;
-    let weights = find_weights(args.weights.as_deref(), &model, &args.file)?;
-    let opening = Opening {
-        file: &args.file,
-        weights: weights.as_deref(),
-        renames: &args.renames,
-        data: args.data.as_deref(),
-        raw: false,
-        values: &[],
-    };
+    let model = global.model_on(&args.file, args.given.data())?;
+    let weights = args.given.find(&model, &args.file)?;
+    let opening = args.given.opening(&args.file, weights.as_deref(), false, &[]);
     let engines = args.engines.map_or(1, usize::from);
     // Before the rest, which takes longer.
     let listener = listen(args)?;
@@ -130,13 +116,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 
 /// An address as it stands in a browser's line.
 fn shown(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
-        true => SocketAddr::new(
-            if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { [0u16, 0, 0, 0, 0, 0, 0, 1].into() },
-            address.port(),
-        ),
-        false => address,
-    }
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn listen(args: &Args) -> Done<TcpListener> {

@@ -5,6 +5,8 @@
 use ninc_runtime::train::Control;
 #[cfg(unix)]
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::atomic::AtomicBool;
 
 /// Listens for one training.
 pub fn listen() -> Control {
@@ -14,15 +16,11 @@ pub fn listen() -> Control {
 /// Listens for trainings that are made beside each other: what stops one stops all, and each saves.
 #[cfg(unix)]
 pub fn listen_for(count: usize) -> Vec<Control> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::SIGHUP;
     use signal_hook::flag;
     let control = Control::default();
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the second signal finds the flag set by the first. A handler that cannot be installed leaves
-        // the system's own, which ends the program; the last checkpoint is there.
-        let _ = flag::register_conditional_shutdown(signal, 130, control.stop.clone());
-        let _ = flag::register(signal, control.stop.clone());
-    }
+    // A handler that cannot be installed leaves the system's own, which ends the program; the last checkpoint is there.
+    let _ = second_ends(&control.stop);
     let own = |_| {
         let save = Arc::default();
         let _ = flag::register(SIGHUP, Arc::clone(&save));
@@ -31,18 +29,26 @@ pub fn listen_for(count: usize) -> Vec<Control> {
     (0..count).map(own).collect()
 }
 
+/// Sets the flag on the first SIGINT or SIGTERM, and ends the program on the second.
+#[cfg(unix)]
+fn second_ends(stopped: &Arc<AtomicBool>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::flag;
+    let both = [SIGINT, SIGTERM].map(|signal| {
+        // In this order: the second signal finds the flag set by the first.
+        let ends = flag::register_conditional_shutdown(signal, 130, stopped.clone());
+        flag::register(signal, stopped.clone()).and(ends)
+    });
+    both.into_iter().try_for_each(|done| done.map(|_| ()))
+}
+
 /// Calls `stop` on the first SIGINT or SIGTERM; the second ends the program.
 #[cfg(unix)]
 pub fn on_stop(stop: impl Fn() + Send + 'static) -> ninc_runtime::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    use signal_hook::{flag, iterator::Signals};
+    use signal_hook::iterator::Signals;
     let failed = |e: std::io::Error| ninc_runtime::Error::new(format!("cannot listen for signals: {e}"));
-    let stopped = Arc::default();
-    for signal in [SIGINT, SIGTERM] {
-        // As above: in this order.
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopped)).map_err(failed)?;
-        flag::register(signal, Arc::clone(&stopped)).map_err(failed)?;
-    }
+    second_ends(&Arc::default()).map_err(failed)?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let listen = move || signals.forever().for_each(|_| stop());
     std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;

@@ -2,14 +2,15 @@
 //! the next group as soon as it is free. So a thread that has its core for half of the time does half as much, and
 //! nobody waits for it but at the end. An image's numbers do not depend on its group.
 
+use super::clock::{Clock, placed};
 use super::ports::{self, Call};
-use super::{Addresses, Executor, Region};
-use crate::plan::{Home, Plan, Port};
-use crate::{Error, Result};
+use super::{Addresses, Executor, Region, too_large};
+use crate::Result;
+use crate::plan::{Home, Launch, Plan, Port};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Groups that each thread takes, about: a thread that is held up does fewer.
 const TURNS: usize = 8;
@@ -41,10 +42,10 @@ impl Queue {
 /// What all threads share in a run.
 struct Run<'a, 'p, 'f> {
     plan: &'a Plan,
+    launches: Vec<(usize, &'a Launch, usize)>,
     queue: Queue,
     call: Mutex<&'a mut Call<'p, 'f>>,
-    /// Of each launch, all threads' together.
-    times: Option<Mutex<Vec<Duration>>>,
+    clock: Option<Clock<'a>>,
 }
 
 impl Executor {
@@ -66,18 +67,19 @@ impl Executor {
     /// Runs all images; the values of parameters are prepared.
     pub(super) fn run_apart(&mut self, plan: &Plan, call: &mut Call, batch: usize, most: usize) -> Result<()> {
         let threads = self.threads.count();
-        let too_large = || Error::new(format!("a batch of {batch} is too large"));
-        let room = plan.room(most).ok_or_else(too_large)?;
-        self.enlarge(room.checked_mul(threads).ok_or_else(too_large)?)?;
+        let room = plan.room(most).ok_or_else(|| too_large(batch))?;
+        self.enlarge(room.checked_mul(threads).ok_or_else(|| too_large(batch))?)?;
         let (persistent, arena) = (&mut self.persistent, &mut self.arena);
         let persistent = Addresses(vec![persistent.bytes_mut().as_mut_ptr()]);
         // The locks are never contended.
         let rooms: Vec<Mutex<&mut [u8]>> = arena.bytes_mut().chunks_exact_mut(room.max(1)).map(Mutex::new).collect();
+        let before = plan.prepare.len();
         let run = Run {
             plan,
+            launches: placed(plan, before..before + plan.launches.len()),
             queue: Queue { next: AtomicUsize::new(0), batch, most, threads },
             call: Mutex::new(call),
-            times: self.profile.as_ref().map(|times| Mutex::new(vec![Duration::ZERO; times.len()])),
+            clock: Clock::start(&mut self.profile),
         };
         let (code, scratch) = (&*self.code, &self.scratch_args);
         self.threads.run(&|worker| {
@@ -89,53 +91,26 @@ impl Executor {
                     images = group.len();
                     args = super::arguments(plan, images, 0, persistent.get(0), memory.as_mut_ptr());
                 }
-                run.feed(&group, &mut memory);
+                ports::feed_group(run.plan, &run.call, &group, &mut memory);
                 let vars = [images as i64, group.start as i64, batch as i64];
                 run.launches(&Region { code, vars, batch: images, args: &args, scratch }, worker.index());
-                run.fetch(group, &memory);
+                ports::fetch_group(run.plan, &run.call, group, &memory);
             }
-        })?;
-        if let (Some(total), Some(times)) = (&mut self.profile, run.times) {
-            let times = times.into_inner().unwrap_or_else(PoisonError::into_inner);
-            total.iter_mut().zip(times).for_each(|(total, time)| *total += time / threads as u32);
-        }
-        Ok(())
+        })
     }
 }
 
 impl Run<'_, '_, '_> {
-    /// Copies the inputs of a group into a thread's memory.
-    fn feed(&self, group: &Range<usize>, memory: &mut [u8]) {
-        let feeds: Vec<_> = self.call.lock().unwrap_or_else(PoisonError::into_inner).feeds(group.clone()).collect();
-        for (port, feed) in feeds {
-            let start = self.plan.start(port.buffer, group.len()).1;
-            ports::feed(port, feed, &mut memory[start..][..self.plan.bytes(port.buffer, group.len())]);
-        }
-    }
-
     /// Runs all launches for a group.
     fn launches(&self, region: &Region, worker: usize) {
-        let prepare = self.plan.prepare.len();
-        let mut at = self.plan.prepare.iter().map(|launch| launch.buffers.len()).sum();
-        let mut begin = self.times.as_ref().map(|_| Instant::now());
-        for (i, launch) in self.plan.launches.iter().enumerate() {
-            region.run(worker, launch, at, 0..launch.iterations.count(region.batch));
-            at += launch.buffers.len();
-            if let (Some(times), Some(begin)) = (&self.times, &mut begin) {
+        let mut begin = self.clock.as_ref().map(|_| Instant::now());
+        for (number, launch, at) in &self.launches {
+            region.run(worker, launch, *at, 0..launch.iterations.count(region.batch));
+            if let (Some(clock), Some(begin)) = (&self.clock, &mut begin) {
                 let now = Instant::now();
-                times.lock().unwrap_or_else(PoisonError::into_inner)[prepare + i] += now - *begin;
+                clock.add(*number, (now - *begin) / self.queue.threads as u32);
                 *begin = now;
             }
-        }
-    }
-
-    /// Copies the results of a group from a thread's memory.
-    fn fetch(&self, group: Range<usize>, memory: &[u8]) {
-        let images = group.len();
-        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
-        for (port, result) in call.results(group) {
-            let start = self.plan.start(port.buffer, images).1;
-            ports::fetch(port, &memory[start..][..self.plan.bytes(port.buffer, images)], result);
         }
     }
 }

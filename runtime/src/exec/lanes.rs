@@ -1,14 +1,15 @@
 //! Shares of a batch that are computed at a time: each by threads of its own, in groups of images whose values fit a
 //! cache, to the sums that its images have one after the other. A thread that has a share to itself waits for nobody.
 
+use super::clock::{Clock, placed};
 use super::ports::{self, Call};
-use super::{Addresses, Code, Executor, Region};
+use super::{Addresses, Code, Executor, PIECES, Region, too_large};
+use crate::Result;
 use crate::plan::{Launch, Plan};
 use crate::shares::Shares;
-use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A share that is computed beside others.
 pub(super) struct Lane {
@@ -52,34 +53,27 @@ impl Lane {
 }
 
 impl Executor {
-    /// Runs some launches for some shares, of which there are not more than threads: a share for each thread, or each
-    /// launch of all shares by all threads.
+    /// Runs some launches for several shares, at most as many as there are threads. With as many, each thread computes a
+    /// share by itself; with fewer, all threads work on each launch.
     pub(super) fn beside(&mut self, turn: &Turn, lanes: &[Lane], call: &mut Call) -> Result<()> {
         let Turn { plan, total, .. } = turn;
         // The locks are never contended: one thread copies for a lane.
         let mut rooms: Vec<Mutex<&mut [u8]>> = Vec::new();
         if turn.feed || turn.fetch {
             let room = lanes.first().and_then(|lane| plan.room(lane.group));
-            let room = room.ok_or_else(|| Error::new(format!("a batch of {total} is too large")))?;
+            let room = room.ok_or_else(|| too_large(*total))?;
             rooms.extend(self.arena.bytes_mut().chunks_exact_mut(room.max(1)).map(Mutex::new));
-        }
-        let mut at = 0;
-        let mut launches = Vec::with_capacity(turn.launches.len());
-        for (i, launch) in plan.every_launch().take(turn.launches.end).enumerate() {
-            if i >= turn.launches.start {
-                launches.push((i, launch, at));
-            }
-            at += launch.buffers.len();
         }
         let run = Run {
             turn,
             lanes,
-            launches,
+            groups: lanes.iter().map(Lane::groups).max().unwrap_or(0),
+            launches: placed(plan, turn.launches.clone()),
             rooms,
             call: Mutex::new(call),
             code: &*self.code,
             scratch: &self.scratch_args,
-            times: self.profile.as_mut().map(|times| Mutex::new((times, Instant::now()))),
+            clock: Clock::start(&mut self.profile),
         };
         if lanes.len() == self.threads.count() {
             let work = |worker: usize, _: usize, some: Range<usize>| some.for_each(|lane| run.alone(worker, lane));
@@ -91,9 +85,6 @@ impl Executor {
         self.threads.rounds(&lengths, PIECES, &work, &|round| run.timed(&stages[round]))
     }
 }
-
-/// Pieces of a thread's part of a launch.
-const PIECES: usize = 4;
 
 /// What all lanes do before they go on: with a group of images, some with one of the launches.
 #[derive(Clone, Copy)]
@@ -108,13 +99,15 @@ enum Stage {
 struct Run<'a, 'p, 'f> {
     turn: &'a Turn<'a>,
     lanes: &'a [Lane],
+    /// Groups of the longest lane.
+    groups: usize,
     /// Number, launch, and where its arguments start.
     launches: Vec<(usize, &'a Launch, usize)>,
     rooms: Vec<Mutex<&'a mut [u8]>>,
     call: Mutex<&'a mut Call<'p, 'f>>,
     code: &'a dyn Code,
     scratch: &'a Addresses,
-    times: Option<Mutex<(&'a mut Vec<Duration>, Instant)>>,
+    clock: Option<Clock<'a>>,
 }
 
 impl Run<'_, '_, '_> {
@@ -165,10 +158,9 @@ impl Run<'_, '_, '_> {
             for i in 0..self.launches.len() {
                 self.clear(lane, group, i);
                 self.launch(worker, lane, group, i, 0..self.iterations(lane, group, i));
-                if let Some(times) = &self.times {
+                if let Some(clock) = &self.clock {
                     let now = Instant::now();
-                    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                    times.0[self.launches[i].0] += (now - began) / self.lanes.len() as u32;
+                    clock.add(self.launches[i].0, (now - began) / self.lanes.len() as u32);
                     began = now;
                 }
             }
@@ -180,21 +172,14 @@ impl Run<'_, '_, '_> {
 
     /// Takes down the time of a stage that all threads are done with.
     fn timed(&self, stage: &Stage) {
-        if let Some(times) = &self.times {
-            let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            if let Stage::Launch(_, i) = stage {
-                let took = now - times.1;
-                times.0[self.launches[*i].0] += took;
-            }
-            times.1 = now;
+        if let Some(clock) = &self.clock {
+            clock.took(if let Stage::Launch(_, i) = stage { Some(self.launches[*i].0) } else { None });
         }
     }
 
     /// A lane's images of a group; it may have none.
     fn images(&self, lane: usize, group: usize) -> Range<usize> {
-        let groups = self.lanes.iter().map(Lane::groups).max().unwrap_or(0);
-        self.lanes[lane].images_of(group, groups).unwrap_or(0..0)
+        self.lanes[lane].images_of(group, self.groups).unwrap_or(0..0)
     }
 
     fn region(&self, lane: usize, images: &Range<usize>) -> Region<'_> {
@@ -204,10 +189,15 @@ impl Run<'_, '_, '_> {
         Region { code: self.code, vars, batch: images.len(), args, scratch: self.scratch }
     }
 
+    /// The number of a launch among those behind the preparation, which are all that lanes run.
+    fn number(&self, i: usize) -> usize {
+        self.launches[i].0 - self.turn.plan.prepare.len()
+    }
+
     /// The buffers that are zeros before a launch, for a lane's first images.
     fn clears(&self, i: usize) -> &[(usize, usize)] {
         let clears = &self.turn.shares.clears;
-        let Some(number) = self.launches[i].0.checked_sub(self.turn.plan.prepare.len()) else { return &[] };
+        let number = self.number(i);
         let begin = clears.partition_point(|clear| clear.0 < number);
         let end = clears.partition_point(|clear| clear.0 <= number);
         &clears[begin..end]
@@ -215,10 +205,9 @@ impl Run<'_, '_, '_> {
 
     /// Iterations of a launch for a lane's images of a group.
     fn iterations(&self, lane: usize, group: usize, i: usize) -> usize {
-        let (number, launch, _) = self.launches[i];
+        let (_, launch, _) = self.launches[i];
         let images = self.images(lane, group);
-        let late = number.checked_sub(self.turn.plan.prepare.len());
-        let late = late.is_some_and(|number| self.turn.shares.late.binary_search(&number).is_ok());
+        let late = self.turn.shares.late.binary_search(&self.number(i)).is_ok();
         let ends = images.end == self.lanes[lane].images.end;
         if images.is_empty() || late && !ends { 0 } else { launch.iterations.count(images.len()) }
     }
@@ -243,7 +232,7 @@ impl Run<'_, '_, '_> {
         let images = self.images(lane, group);
         if !images.is_empty() {
             let mut memory = self.rooms[lane].lock().unwrap_or_else(PoisonError::into_inner);
-            feed(self.turn.plan, &self.call, &images, &mut memory);
+            ports::feed_group(self.turn.plan, &self.call, &images, &mut memory);
         }
     }
 
@@ -251,26 +240,7 @@ impl Run<'_, '_, '_> {
         let images = self.images(lane, group);
         if !images.is_empty() {
             let memory = self.rooms[lane].lock().unwrap_or_else(PoisonError::into_inner);
-            fetch(self.turn.plan, &self.call, images, &memory);
+            ports::fetch_group(self.turn.plan, &self.call, images, &memory);
         }
-    }
-}
-
-/// Copies a group's images, and what all images share, into a lane's memory.
-fn feed(plan: &Plan, call: &Mutex<&mut Call>, images: &Range<usize>, memory: &mut [u8]) {
-    let feeds: Vec<_> = call.lock().unwrap_or_else(PoisonError::into_inner).feeds(images.clone()).collect();
-    for (port, feed) in feeds {
-        let start = plan.start(port.buffer, images.len()).1;
-        ports::feed(port, feed, &mut memory[start..][..plan.bytes(port.buffer, images.len())]);
-    }
-}
-
-/// Copies a group's results from a lane's memory.
-fn fetch(plan: &Plan, call: &Mutex<&mut Call>, images: Range<usize>, memory: &[u8]) {
-    let count = images.len();
-    let mut call = call.lock().unwrap_or_else(PoisonError::into_inner);
-    for (port, result) in call.results(images).filter(|(port, _)| port.batched) {
-        let start = plan.start(port.buffer, count).1;
-        ports::fetch(port, &memory[start..][..plan.bytes(port.buffer, count)], result);
     }
 }

@@ -198,24 +198,35 @@ pub(crate) fn feed_images(threads: &Pool, port: &Port, feed: Feed, memory: &mut 
         self::feed(port, feed, memory);
         return Ok(());
     }
-    // Each part is taken once, so the locks are never contended.
     let mut parts = Vec::new();
     let mut rest = memory;
     let mut first = 0;
     for worker in 1..=threads.count() {
         let end = images * worker / threads.count();
         let (part, others) = rest.split_at_mut((end - first) * port.bytes());
-        parts.push(Mutex::new((slice(feed, size, first, end - first), part)));
+        parts.push((slice(feed, size, first, end - first), part));
         (rest, first) = (others, end);
     }
-    let work = |_: usize, _: usize, some: Range<usize>| {
-        for part in &parts[some] {
-            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            let (feed, memory) = &mut *part;
-            self::feed(port, *feed, memory);
-        }
-    };
-    threads.rounds(&[parts.len()], 1, &work, &|_| ())
+    threads.each(parts, &|(feed, memory)| self::feed(port, *feed, memory))
+}
+
+/// Copies a group's images, and what all images share, into a thread's memory.
+pub(super) fn feed_group(plan: &Plan, call: &Mutex<&mut Call>, images: &Range<usize>, memory: &mut [u8]) {
+    let feeds: Vec<_> = call.lock().unwrap_or_else(PoisonError::into_inner).feeds(images.clone()).collect();
+    for (port, feed) in feeds {
+        let start = plan.start(port.buffer, images.len()).1;
+        self::feed(port, feed, &mut memory[start..][..plan.bytes(port.buffer, images.len())]);
+    }
+}
+
+/// Copies a group's results from a thread's memory.
+pub(super) fn fetch_group(plan: &Plan, call: &Mutex<&mut Call>, images: Range<usize>, memory: &[u8]) {
+    let count = images.len();
+    let mut call = call.lock().unwrap_or_else(PoisonError::into_inner);
+    for (port, result) in call.results(images).filter(|(port, _)| port.batched) {
+        let start = plan.start(port.buffer, count).1;
+        self::fetch(port, &memory[start..][..plan.bytes(port.buffer, count)], result);
+    }
 }
 
 /// Copies a feed (any number of images) into memory.

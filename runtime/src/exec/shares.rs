@@ -8,7 +8,7 @@
 use super::lanes::{Lane, Turn};
 use super::ports::{self, Call};
 use super::tree::{self, Tree};
-use super::{Addresses, Executor};
+use super::{Addresses, Executor, too_large};
 use crate::buffer::Buffer;
 use crate::plan::{Home, Plan};
 use crate::ranks::{Partial, Pending};
@@ -296,10 +296,6 @@ impl Executor {
 fn group(plan: &Plan, batch: usize) -> Result<(usize, usize)> {
     let group = plan.group_of(batch);
     Ok((group, plan.room(group).ok_or_else(|| too_large(batch))?))
-}
-
-fn too_large(batch: usize) -> Error {
-    Error::new(format!("a batch of {batch} is too large"))
 }
 
 /// Where a value that all images share lies.

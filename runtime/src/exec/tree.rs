@@ -5,8 +5,6 @@ use crate::buffer::Buffer;
 use crate::ranks::add;
 use crate::shares::{Node, Waiting};
 use crate::threads::Pool;
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are added at a time: all that takes part fits the first cache.
 const PIECE: usize = 4 << 10;
@@ -160,9 +158,8 @@ pub(super) fn carry_out(threads: &Pool, work: Vec<Addition>) -> Result<()> {
         pieces.for_each(|mut piece| piece.carry_out());
         return Ok(());
     }
-    // Each part is taken once, so the locks are never contended.
     let each = bytes.div_ceil(threads.count());
-    let mut parts: Vec<Mutex<Vec<Addition>>> = Vec::new();
+    let mut parts: Vec<Vec<Addition>> = Vec::new();
     for _ in 0..threads.count() {
         let (mut part, mut taken) = (Vec::new(), 0);
         while taken < each
@@ -171,13 +168,7 @@ pub(super) fn carry_out(threads: &Pool, work: Vec<Addition>) -> Result<()> {
             taken += piece.len();
             part.push(piece);
         }
-        parts.push(Mutex::new(part));
+        parts.push(part);
     }
-    let work = |_: usize, _: usize, some: Range<usize>| {
-        for part in &parts[some] {
-            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            part.iter_mut().for_each(Addition::carry_out);
-        }
-    };
-    threads.rounds(&[parts.len()], 1, &work, &|_| ())
+    threads.each(parts, &|part| part.iter_mut().for_each(Addition::carry_out))
 }

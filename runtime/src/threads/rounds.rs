@@ -3,13 +3,14 @@
 //! thread finds in its cache what it made in the round before; others take it from the far end of what is left. Who
 //! runs a piece changes nothing of its result, as nothing else does: the pieces are independent.
 
-use super::{Error, Pool, Result, Shared, Worker};
+use super::{Error, Pool, Result, Shared, Worker, lock};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
-/// The end of `rounds`: all are done.
+/// Is called with the number of a round that is done.
 type After<'a> = &'a (dyn Fn(usize) + Sync);
-/// Worker, round, and which of its iterations.
+/// Is called with a worker, a round and some of its iterations.
 type Work<'a> = &'a (dyn Fn(usize, usize, Range<usize>) + Sync);
 
 impl Pool {
@@ -29,6 +30,14 @@ impl Pool {
         }
         let board = Board::new(self.count(), lengths, pieces.clamp(1, 1000), after)?;
         self.run(&|worker| board.play(worker, work))
+    }
+
+    /// Runs `work` once on each of the items.
+    pub fn each<T: Send>(&self, items: Vec<T>, work: &(dyn Fn(&mut T) + Sync)) -> Result<()> {
+        // Each is taken once, so the locks are never contended.
+        let items: Vec<Mutex<T>> = items.into_iter().map(Mutex::new).collect();
+        let some = |_: usize, _: usize, some: Range<usize>| items[some].iter().for_each(|item| work(&mut lock(item)));
+        self.rounds(&[items.len()], 1, &some, &|_| ())
     }
 }
 

@@ -178,7 +178,8 @@ pub fn plan(args: &Args, global: &GlobalOptions, model: &Model, cluster: Cluster
     Ok(())
 }
 
-/// A step on these ranks, from seconds beside the shares and of a turn of so many shares at a time.
+/// Predicts a step of several processes from two times in seconds: `beside` passes outside shares, and `turn` while one
+/// process computes `abreast` shares at once.
 fn predicted(plan: &Plan, batch: usize, (beside, turn, abreast): (f64, f64, usize), cluster: Cluster) -> Row {
     let (count, Cluster { ranks, latency, bandwidth }) = (shares::count(batch), cluster);
     let messages = bundles(plan);

@@ -3,13 +3,11 @@
 use super::fault::Fault;
 use super::{begin, parsed};
 use crate::cli::numbers::{self, Reader};
-use crate::cli::opened::{Opened, Opening, filled};
+use crate::cli::opened::{GivenWeights, Opened, filled};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
-use crate::cli::programs::find_weights;
 use crate::cli::run::inputs::Images;
 use crate::cli::run::{BATCH, compute_of};
-use crate::cli::weights::Renames;
 use crate::cli::{answers, classes, export, foreign, graph, inspect, model_file, preparation};
 use given::Fed;
 use ninc::drawing;
@@ -21,8 +19,7 @@ use ninc_runtime::classes::Classes;
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::range::Range;
 use ninc_runtime::data::{Values, channel_order};
-use ninc_runtime::finite::first_broken;
-use ninc_runtime::train::{Scores, evaluate};
+use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor, image};
 use serde_json::{Value, json};
@@ -48,12 +45,8 @@ struct Words {
     raw: bool,
     #[arg(long, value_name = "LOW,HIGH", value_parser = numbers::range, conflicts_with = "raw")]
     range: Option<Range>,
-    #[arg(long)]
-    weights: Option<PathBuf>,
     #[command(flatten)]
-    renames: Renames,
-    #[arg(long, value_name = "PATH")]
-    data: Option<PathBuf>,
+    given: GivenWeights,
 }
 
 #[derive(clap::Parser)]
@@ -104,24 +97,17 @@ pub struct Network {
 impl Network {
     /// Opens what `ninc run` opens with these words behind it, which end before the pictures.
     pub fn open(words: &[String]) -> Result<Network, Fault> {
-        let Words { global, file, raw, range, weights, renames, data } = parsed(words)?;
+        let Words { global, file, raw, range, given } = parsed(words)?;
         begin();
         global.at_most(1)?;
         global.refuse_int8()?;
-        let checked = global.checked(&file, data.as_deref())?;
+        let checked = global.checked(&file, given.data())?;
         let shown = file.display().to_string();
         let model = checked.model.ok_or_else(|| Fault::of_text(&checked.diagnostics, &checked.text, &shown))?;
         global.check_class_names(&file, &model)?;
         let dims = model_file::input(&model)?;
-        let weights = find_weights(weights.as_deref(), &model, &file)?;
-        let opening = Opening {
-            file: &file,
-            weights: weights.as_deref(),
-            renames: &renames,
-            data: data.as_deref(),
-            raw,
-            values: &[],
-        };
+        let weights = given.find(&model, &file)?;
+        let opening = given.opening(&file, weights.as_deref(), raw, &[]);
         let dtype = |model: &Model, form: Option<&Form>| dtype(range, model, form);
         let mut opened = opening.open(&model, &dims, dtype, &global)?;
         opened.fill(raw)?;
@@ -175,12 +161,8 @@ impl Network {
     pub fn answer(&mut self, dims: &[usize], given: Given, go_on: &mut dyn FnMut() -> bool) -> Result<Answer, Fault> {
         let mut results = self.results(dims, given, &[], go_on)?;
         let result = results.swap_remove(0);
-        let images = result.dims.first().copied().unwrap_or(1).max(1);
-        if let Some((at, what)) = first_broken(&result.data) {
-            let name = self.model.graph.outputs.first().map_or("", |(name, _)| name);
-            let image = at / (result.data.len() / images).max(1);
-            return Err(evaluate::broken(name, what, &format!("image {image}")).into());
-        }
+        let images = result.dims.first().copied().unwrap_or(1);
+        answers::finite(&self.result_name()?, &result.data, images, |image| format!("image {image}"))?;
         Ok(match &self.scored {
             Some((scores, classes)) => {
                 let rows = result.data.chunks_exact(classes.outputs());
@@ -337,13 +319,8 @@ impl Network {
         let mut results = compute_of(&mut *program.engine, feeds, images.size, &[&name], &mut asked(go_on))?;
         let none = || Tensor { dims: vec![0], data: vec![] };
         let result = if results.is_empty() { none() } else { results.swap_remove(0) };
-        match first_broken(&result.data) {
-            Some((at, what)) => {
-                let image = at / (result.data.len() / images.names.len()).max(1);
-                Err(evaluate::broken(&name, what, &images.names[image]).into())
-            }
-            None => Ok(result),
-        }
+        answers::finite(&name, &result.data, images.names.len(), |image| images.names[image].clone())?;
+        Ok(result)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::cli::classes;
 use crate::cli::export;
 use crate::cli::model_file::{input, result};
 use crate::cli::numbers::Reader;
-use crate::cli::opened::Opening;
+use crate::cli::opened::{Opening, filled};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{Done, Failure, usage};
 use ninc::model::Model;
@@ -14,13 +14,13 @@ use ninc::prepare;
 use ninc::serve::{self, Array, Body, Images, Kind, Meaning, Network, Refusal, array};
 use ninc::types::DType;
 use ninc_runtime::classes::Classes;
+use ninc_runtime::data::Values;
 use ninc_runtime::data::range::{self, Range};
-use ninc_runtime::finite::first_broken;
-use ninc_runtime::train::{Scores, evaluate, step_inputs};
+use ninc_runtime::train::{Scores, step_inputs};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Engine, Error, Feed, npy};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 type Boxed = Box<dyn Engine + Send>;
@@ -90,7 +90,7 @@ impl Served {
         }
         let ports = (step_inputs::image(engines[0].inputs())?.name.clone(), output);
         let name = model.name.clone();
-        let make_prepared = weights.preparation.is_some().then(|| make_prepared(model, weights, global));
+        let make_prepared = weights.preparation.is_some().then(|| make_prepared(model, weights, opened.from, global));
         Ok(Served {
             name,
             dumps: opened.program.dumps,
@@ -125,14 +125,14 @@ impl Served {
 const BODY: &str = "body";
 
 /// Compiles the network without a preparation and gives it its weights.
-fn make_prepared(model: Model, weights: Weights, global: &GlobalOptions) -> Box<dyn Fn() -> Done<Boxed> + Send + Sync> {
+fn make_prepared(
+    model: Model,
+    weights: Weights,
+    from: PathBuf,
+    global: &GlobalOptions,
+) -> Box<dyn Fn() -> Done<Boxed> + Send + Sync> {
     let global = global.silent();
-    Box::new(move || {
-        let model = global.with_formats(&model, weights.formats.as_ref());
-        let mut program = global.inference(&model, &[])?;
-        weights.load_into(&mut *program.engine)?;
-        Ok(program.engine)
-    })
+    Box::new(move || Ok(filled(&model, (&weights, &from), None, DType::F32, &[], &global)?.engine))
 }
 
 fn refusal(failure: Failure) -> Refusal {
@@ -186,11 +186,8 @@ impl Network for Served {
                 }
                 let (words, _) = body.bytes.as_chunks::<4>();
                 let values = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
-                let mut dims = vec![bytes / (4 * size)];
-                dims.extend(
-                    self.about["input"].as_array().into_iter().flatten().filter_map(Value::as_u64).map(|d| d as usize),
-                );
-                self.numbers(meaning, Array { dims, values: ninc_runtime::data::Values::Floats(values) })
+                let dims = [&[bytes / (4 * size)], self.plain.dims()].concat();
+                self.numbers(meaning, Array { dims, values: Values::Floats(values) })
             }
         }
     }
@@ -214,9 +211,7 @@ impl Network for Served {
     }
 
     fn answer(&self, name: &str, results: &[f32], top: usize) -> Result<Value, Refusal> {
-        if let Some((_, what)) = first_broken(results) {
-            return Err(Refusal::failed(evaluate::broken(&self.ports.1, what, name)));
-        }
+        answers::finite(&self.ports.1, results, 1, |_| name.into()).map_err(Refusal::failed)?;
         let probabilities = self.scores.probabilities(results);
         Ok(answers::json(name, &answers::best(&probabilities, top), &probabilities, &self.classes))
     }
