@@ -117,7 +117,8 @@ impl Shared {
         Door(self.door.load(SeqCst))
     }
 
-    /// Comes into the region, if it is open and another one than `last`. Returns whether it did, and the region's number.
+    /// Comes into the region, if it is open and another one than `last`. Returns whether it did, and the region's
+    /// number.
     fn enter(&self, last: u64) -> (bool, u64) {
         let one_more = |door: u64| Door(door).lets_in(last).then_some(door + 1);
         match self.door.fetch_update(SeqCst, SeqCst, one_more) {

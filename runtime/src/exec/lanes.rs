@@ -53,8 +53,8 @@ impl Lane {
 }
 
 impl Executor {
-    /// Runs some launches for several shares, at most as many as there are threads. With as many, each thread computes a
-    /// share by itself; with fewer, all threads work on each launch.
+    /// Runs some launches for several shares, at most as many as there are threads. With as many, each thread computes
+    /// a share by itself; with fewer, all threads work on each launch.
     pub(super) fn beside(&mut self, turn: &Turn, lanes: &[Lane], call: &mut Call) -> Result<()> {
         let Turn { plan, total, .. } = turn;
         // The locks are never contended: one thread copies for a lane.
