@@ -224,7 +224,7 @@ impl Executor {
         let Some(ranks) = &self.ranks else { return Ok(()) };
         let trees = &self.trees[sums.clone()];
         let depth = trees.first().map_or(0, Tree::depth);
-        let node = |i: usize| trees.iter().flat_map(|tree| tree.bytes(i)).copied().collect();
+        let node = |i: usize| trees.iter().map(|tree| tree.bytes(i)).collect::<Vec<_>>().concat();
         let length = step.shares.sums[sums.clone()].iter().map(|sum| place(step.plan, sum.buffer).1.len()).sum();
         let partial = Partial { nodes: (0..depth).map(node).collect(), length, shares: shares::count(step.batch) };
         sent.push((sums, ranks.sum(partial)));
