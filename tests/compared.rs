@@ -206,3 +206,26 @@ fn layers_of_blocks_are_compared() {
     let agree = place.good(&["compare", "blocks.nin", "v.npz"]);
     assert!(agree.contains("one.relu1") && agree.contains("\none "), "{agree}");
 }
+
+/// A file with the preparation in it takes numbers of 0 to 255, the model file prepared ones: each gets its own.
+#[test]
+fn networks_may_prepare_images_in_different_places() {
+    let place = Place::new();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.nin");
+    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/models/digits.safetensors");
+    place.good(&["export", model, "--weights", weights, "-o", "inside.onnx", "--with-preparation"]);
+    place.good(&["export", model, "--weights", weights, "-o", "outside.onnx"]);
+    let said = "note: each network prepares images of 0 to 255 as it states";
+    for (a, b, apart) in [
+        (model, "inside.onnx", true),
+        ("inside.onnx", model, true),
+        (model, "outside.onnx", false),
+        ("inside.onnx", "outside.onnx", true),
+    ] {
+        let given: &[&str] = if [a, b].contains(&model) { &["--weights", weights] } else { &[] };
+        let output = place.ninc(&[&["compare", a, b, "--grad", "--tolerance", "1e-5"][..], given].concat());
+        let (rows, notes) = texts(&output);
+        assert!(output.status.success() && rows.contains("grad/block1.conv.weight"), "{a} {b}: {rows}{notes}");
+        assert_eq!((notes.contains(said), rows.contains("grad/image")), (apart, !apart), "{a} {b}: {rows}{notes}");
+    }
+}

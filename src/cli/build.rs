@@ -100,7 +100,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     global.times(&library.kernels.report);
     if let (Some(weights), Some(path)) = (&weights, &args.weights) {
-        weights.check(&parameters(&library.kernels.params), path)?;
+        foreign::folded::check(weights, &parameters(&library.kernels.params), path)?;
     }
     let seconds = start.elapsed().as_secs_f64();
     match &args.output {

@@ -83,7 +83,7 @@ pub fn write(
         Some(formats) => pipeline::params(&coded::graph(model, formats)?),
         None => pipeline::params(&model.graph),
     };
-    weights.check(&parameters(&params), from.unwrap_or(&args.file))?;
+    foreign::folded::check(&weights, &parameters(&params), from.unwrap_or(&args.file))?;
     if weights.preparation.is_none() {
         weights.preparation = match (args.with_preparation, model.data.as_ref()) {
             (true, _) => preparation::of_text(model, &args.file, Data::At(args.data.as_deref()), global)?,

@@ -21,6 +21,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod folded;
 mod options;
 mod weights;
 
@@ -158,7 +159,8 @@ fn note_floats(path: &Path, quantised: usize, formats: Option<&Formats>) {
     let whole = formats.map_or(0, |formats| formats.layers.len());
     if whole < quantised {
         let layers = format!("{} of its {}", quantised - whole, output::counted(quantised, "quantised layer"));
-        let what = "are computed in floats, with the ReLU that the lower end of bytes is";
+        let what = "are computed in floats, with the ReLU that the lower end of bytes is; numbers beyond what bytes \
+                    hold are not cut off";
         output::note_once(&format!("note: {}: {layers} {what}", path.display()));
     }
 }

@@ -144,7 +144,7 @@ pub fn initialise(program: &mut Program) -> Done {
 
 /// Loads weights that came from `path` into a program.
 pub fn use_weights(program: &mut Program, weights: &Weights, path: &Path) -> Done {
-    weights.check(&parameters(&program.params), path)?;
+    foreign::folded::check(weights, &parameters(&program.params), path)?;
     Ok(weights.load_into(&mut *program.engine)?)
 }
 

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// A field of a message that holds bytes.
-fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
+pub fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
     let mut made = vec![tag << 3 | 2];
     let mut length = bytes.len();
     while length >= 128 {
@@ -24,7 +24,7 @@ fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A field of a message that holds a number.
-fn number(tag: u8, value: i64) -> Vec<u8> {
+pub fn number(tag: u8, value: i64) -> Vec<u8> {
     let mut made = vec![tag << 3];
     let mut rest = value as u64;
     while rest >= 128 {
@@ -41,12 +41,12 @@ fn int(name: &str, value: i64) -> Vec<u8> {
 }
 
 /// An attribute with a text.
-fn text_attribute(name: &str, text: &str) -> Vec<u8> {
+pub fn text_attribute(name: &str, text: &str) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), field(4, text.as_bytes()), vec![0xa0, 0x01, 3]].concat())
 }
 
 /// A node: `Operator operand … -> result`, which is its name as well; `_` is an operand that is left out.
-fn node(text: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+pub fn node(text: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let (call, result) = text.split_once(" -> ").expect("a node");
     let mut words = call.split(' ');
     let mut made = field(4, words.next().expect("an operator").as_bytes());
@@ -77,7 +77,7 @@ fn import(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Result<I
 }
 
 /// The file of such a graph.
-fn model(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn model(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Vec<u8> {
     let ports = [port(11, "x", batch, &[4, 7, 9]), port(12, "y", batch, &[4, 7, 9])].concat();
     let graph = field(7, &[parts.concat(), ports].concat());
     let sets = opset.map_or_else(Vec::new, |version| field(8, &number(2, version)));

@@ -12,7 +12,6 @@ use crate::cli::preparation;
 use ninc_runtime::data::Values;
 use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::philox::Stream;
-use ninc_runtime::spec::Source;
 use ninc_runtime::weights::{Weights, few};
 use ninc_runtime::{Error, Tensor};
 
@@ -57,7 +56,9 @@ impl Images {
                     let message = format!("{first} takes images of {own:?}, {second} of {other:?}");
                     return Err(Error::new(message).into());
                 }
-                of_network(args, a)?
+                // Numbers of 0 to 255 are anybody's.
+                let raw = a.own.is_some();
+                of_network(args, if raw && !a.embedded() && b.embedded() { b } else { a }, raw)?
             }
             _ => Images::new(Values::Floats(vec![]), 0, None),
         })
@@ -120,15 +121,15 @@ fn labels(array: &Tensor, count: usize, outputs: usize, file: &str) -> Done<Vec<
     Ok(array.data.iter().map(|&v| v as i32).collect())
 }
 
-/// Prepared images, or of 0 to 255 with their preparation.
-fn of_network(args: &Args, network: &Network) -> Done<Images> {
-    let Network { file, model, given, options } = network;
+/// Prepared images, or with `raw` or of data those of 0 to 255 with their preparation.
+fn of_network(args: &Args, network: &Network, raw: bool) -> Done<Images> {
+    let Network { file, model, given, options, .. } = network;
     let size: usize = input(model)?.iter().product();
     let count = args.images.unwrap_or(4) as usize;
-    let embedded = model.data.as_ref().is_some_and(|spec| spec.source == Source::Digits);
-    if args.data.is_none() && !embedded {
+    if args.data.is_none() && !network.embedded() {
         let mut random = Stream::new(1, 0, 0);
-        let values = Values::Floats((0..count * size).map(|_| random.normal()).collect());
+        let mut number = || if raw { random.below(256) as f32 } else { random.normal() };
+        let values = Values::Floats((0..count * size).map(|_| number()).collect());
         return Ok(Images::new(values, count, None));
     }
     let sets = load_data(model, file, args.data.as_deref(), given.as_ref().map(|(_, weights)| weights))?;

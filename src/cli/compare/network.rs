@@ -4,13 +4,18 @@ use super::Args;
 use super::images::Images;
 use super::sides::Gradients;
 use crate::cli::foreign;
+use crate::cli::model_file::{image_dims, input};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{Done, usage};
+use crate::cli::preparation;
 use crate::cli::programs::{find_weights, initialise, use_weights};
 use ninc::graph::NodeId;
 use ninc::model::{Layer, Model};
+use ninc::pipeline::GRADIENTS;
 use ninc::prepare;
+use ninc_runtime::data::prepare::Preparation;
 use ninc_runtime::plan::Role;
+use ninc_runtime::spec::Source;
 use ninc_runtime::train::step_inputs;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Feed, Tensor};
@@ -30,6 +35,8 @@ pub struct Network {
     pub given: Option<Given>,
     /// What computes it.
     pub options: GlobalOptions,
+    /// What is done to images of 0 to 255 for it, where that is other than for the network beside it.
+    pub own: Option<Preparation>,
 }
 
 impl Network {
@@ -52,12 +59,38 @@ impl Network {
             Err(_) if given.is_none() && args.other.is_none() => Ok(None),
             Err(e) => Err(e),
         }?;
-        Ok(Network { file: file.to_path_buf(), model, given, options: global.side(side) })
+        Ok(Network { file: file.to_path_buf(), model, given, options: global.side(side), own: None })
     }
 
     /// The same network, computed in another way.
     pub fn with(&self, options: GlobalOptions) -> Network {
         Network { options, ..self.clone() }
+    }
+
+    /// The preparation that the network states, where that takes no data; a file of another program without one states
+    /// none.
+    pub fn stated(&self) -> Done<Option<Preparation>> {
+        if let Some(stated) = self.given.as_ref().and_then(|(_, weights)| weights.preparation.as_ref()) {
+            return Ok(Some(stated.clone()));
+        }
+        let steps = self.model.data.as_ref().filter(|spec| !spec.prepare.is_empty());
+        match steps {
+            Some(spec) => preparation::given(&self.model, spec),
+            None if foreign::says_preparation(&self.file) => {
+                Ok(Some(Preparation::without_steps(image_dims(&input(&self.model)?)?)?))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Do its data come with this program?
+    pub fn embedded(&self) -> bool {
+        self.model.data.as_ref().is_some_and(|spec| spec.source == Source::Digits)
+    }
+
+    /// What is done to the images first.
+    fn preparation<'a>(&'a self, images: &'a Images) -> Option<&'a Preparation> {
+        self.own.as_ref().or(images.preparation.as_ref())
     }
 
     /// Names of its results.
@@ -95,7 +128,7 @@ impl Network {
         let values = kept.iter().filter_map(|name| Some((name.clone(), self.value(name)?)));
         own.graph.outputs.extend(values);
         let feed = images.values.feed();
-        let mut program = self.options.inference_of(&own, images.preparation.as_ref(), feed.dtype(), &[])?;
+        let mut program = self.options.inference_of(&own, self.preparation(images), feed.dtype(), &[])?;
         match &self.given {
             Some((path, weights)) => {
                 use_weights(&mut program, &self.options.with_numbers(&self.model, weights.clone())?, path)?;
@@ -120,7 +153,8 @@ impl Network {
             ));
         }
         let feed = images.values.feed();
-        let form = images.preparation.as_ref().map(|preparation| (preparation.form(), feed.dtype()));
+        let preparation = self.preparation(images);
+        let form = preparation.map(|preparation| (preparation.form(), feed.dtype()));
         let mut program = self.options.gradients(&self.model, images.labels.is_some(), form)?;
         match &self.given {
             // The network's own program has checked them; this one lacks what no gradient depends on.
@@ -130,14 +164,16 @@ impl Network {
             None => initialise(&mut program)?,
         }
         let engine = &mut *program.engine;
-        images.preparation.as_ref().map_or(Ok(()), |preparation| prepare::write(engine, preparation))?;
+        preparation.map_or(Ok(()), |preparation| prepare::write(engine, preparation))?;
         let image = step_inputs::image(engine.inputs())?.name.clone();
         let labels = engine.inputs().iter().find(|port| port.role == Role::Labels).map(|port| port.name.clone());
         let mut inputs = vec![(image.as_str(), feed)];
         if let (Some(name), Some(labels)) = (&labels, &images.labels) {
             inputs.push((name, Feed::I32(labels)));
         }
-        let names: Vec<String> = engine.outputs().iter().map(|port| port.name.clone()).collect();
+        // Two networks that prepare images in different ways have no gradient of an image in common.
+        let image_too = |name: &String| self.own.is_none() || *name != format!("{GRADIENTS}{image}");
+        let names: Vec<String> = engine.outputs().iter().map(|port| port.name.clone()).filter(image_too).collect();
         let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         let values = engine.run(images.count, &inputs, &wanted)?;
         Ok(names.into_iter().zip(values).collect())

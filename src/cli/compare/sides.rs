@@ -4,6 +4,8 @@ use super::Args;
 use super::images::Images;
 use super::network::Network;
 use super::reference::Reference;
+use crate::cli::export::list;
+use crate::cli::foreign;
 use crate::cli::model_file::input_name;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, usage};
@@ -42,10 +44,30 @@ pub fn read(args: &Args, global: &GlobalOptions) -> Done<[Side; 2]> {
             return Err(usage(format!("{file} alone is compared with nothing"), help));
         }
     };
-    match left.next() {
-        Some(more) => Err(usage(format!("--weights {} is for no network", more.display()), "leave it out")),
-        None => Ok([first, second]),
+    if let Some(more) = left.next() {
+        return Err(usage(format!("--weights {} is for no network", more.display()), "leave it out"));
     }
+    let mut sides = [first, second];
+    if args.other.is_some() {
+        prepare_apart(&mut sides)?;
+    }
+    Ok(sides)
+}
+
+/// Lets two networks prepare images themselves where a file of another program states another preparation, as one
+/// with the preparation in it does.
+fn prepare_apart(sides: &mut [Side; 2]) -> Done {
+    let [Side::Network(a), Side::Network(b)] = sides else { return Ok(()) };
+    if !(foreign::says_preparation(&a.file) || foreign::says_preparation(&b.file)) {
+        return Ok(());
+    }
+    let (Some(first), Some(second)) = (a.stated()?, b.stated()?) else { return Ok(()) };
+    // Numbers that were fitted and the same that were given are one preparation.
+    if list(&first) != list(&second) || first.tensors() != second.tensors() {
+        output::note("note: each network prepares images of 0 to 255 as it states");
+        (a.own, b.own) = (Some(first), Some(second));
+    }
+    Ok(())
 }
 
 impl Side {

@@ -1,7 +1,7 @@
 //! What a training starts from: nothing, weights that may belong to a similar network, or a checkpoint.
 
 use super::Args;
-use crate::cli::foreign::ForeignOptions;
+use crate::cli::foreign::{ForeignOptions, folded};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use ninc::model::Model;
@@ -46,6 +46,7 @@ pub fn start(
                     "note: {path} learned from images prepared in another way than {file} prepares them"
                 ));
             }
+            folded::refuse(model, &weights, path)?;
             Ok(Start::Weights(Box::new(fit(weights, parameters, path)?)))
         }
     }

@@ -165,8 +165,9 @@ impl<'n> Map<'n> {
     /// States what is whole of a product with weights whose outputs lie on an axis.
     pub(super) fn state(&mut self, node: &Node, layer: LayerId, outputs: usize) {
         let input = |i: usize| node.input(i).unwrap_or_default();
+        let whole = self.makers.get(input(1)).is_some_and(|&i| self.net.nodes[i].op == "DequantizeLinear");
+        self.sheet.quantised += usize::from(whole);
         let Some(weights) = self.bytes.wholes.get(input(1)) else { return };
-        self.sheet.quantised += 1;
         let Some(&coding) = self.bytes.codings.get(input(0)) else { return };
         let (scales, params) = (weights.scales.clone(), &self.sheet.layers[layer].params);
         let bias = self.bytes.wholes.get(input(2));

@@ -4,7 +4,7 @@ use super::super::read::Node;
 use super::{Map, Mapped, Value};
 
 /// Operators that are translated, whatever their operands are.
-const KNOWN: [&str; 67] = [
+const KNOWN: [&str; 68] = [
     "Abs",
     "Add",
     "AveragePool",
@@ -72,6 +72,7 @@ const KNOWN: [&str; 67] = [
     "Tanh",
     "Transpose",
     "Unsqueeze",
+    "Upsample",
 ];
 
 /// Is the node's operator translated?
@@ -112,7 +113,7 @@ impl<'n> Map<'n> {
             "Concat" => self.concat(node)?,
             "Pad" => self.pad(node)?,
             "Slice" | "Gather" => self.slice(node)?,
-            "Resize" => self.resize(node)?,
+            "Resize" | "Upsample" => self.resize(node)?,
             "PRelu" => self.prelu(node)?,
             "QuantizeLinear" => self.quantize(node)?,
             "DequantizeLinear" => self.dequantize(node)?,

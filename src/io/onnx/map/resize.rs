@@ -37,9 +37,13 @@ impl Map<'_> {
         if text("keep_aspect_ratio_policy", "stretch") != "stretch" {
             return Err("it keeps the aspect ratio".into());
         }
-        let scales = self.constant(node, if old { 1 } else { 2 })?.filter(|c| !c.is_empty());
-        let sizes = if old { None } else { self.constant(node, 3)?.filter(|c| !c.is_empty()) };
-        let count = scales.as_ref().or(sizes.as_ref()).map_or(0, |c| c.len());
+        let list = |at: usize| -> Mapped<_> { Ok(self.constant(node, at)?.filter(|list| !list.is_empty())) };
+        let scales = match node.floats("scales") {
+            Some(scales) => Some(scales.to_vec()),
+            None => list(if old { 1 } else { 2 })?.map(|list| list.as_floats()),
+        };
+        let sizes = if old { None } else { list(3)? };
+        let count = scales.as_ref().map(Vec::len).or(sizes.as_ref().map(|list| list.len())).unwrap_or(0);
         if count != axes.len() {
             return Err(format!("it has {count} scales for {} dimensions", axes.len()).into());
         }
@@ -50,7 +54,7 @@ impl Map<'_> {
             }
             let (scale, wanted) = match (&scales, &sizes) {
                 (Some(scales), _) => {
-                    let scale = f64::from(scales.as_floats()[i]);
+                    let scale = f64::from(scales[i]);
                     (scale, (size as f64 * scale).floor() as usize)
                 }
                 (_, Some(sizes)) => {
@@ -64,6 +68,10 @@ impl Map<'_> {
             }
             if axis == 0 {
                 return Err("it changes the number of images".into());
+            }
+            // Of an axis that stays, engines take each cell as it is, whatever the coordinates say.
+            if wanted == size && scale == 1.0 {
+                continue;
             }
             if wanted == 0 || wanted > 1 << 16 || !scale.is_finite() {
                 return Err(format!("it makes {wanted} of {size}").into());
@@ -79,31 +87,27 @@ impl Map<'_> {
     }
 }
 
-/// The factors of each result of an axis.
+/// The factors of each result of an axis. Coordinates are computed in single precision as engines do, which decides
+/// where one lies in the middle of two cells.
 fn rows(way: &Way, size: usize, wanted: usize, scale: f64) -> Result<Rows, String> {
-    let (size_f, wanted_f) = (size as f64, wanted as f64);
-    let source = |i: f64| {
+    let (size_f, wanted_f, scale_f) = (size as f32, wanted as f32, scale as f32);
+    let source = |i: f32| {
+        let half = (i + 0.5) / scale_f;
         Ok(match way.coordinates.as_str() {
-            "half_pixel" => (i + 0.5) / scale - 0.5,
+            "half_pixel" => half - 0.5,
             "half_pixel_symmetric" => {
-                let adjustment = wanted_f / (size_f * scale);
-                size_f / 2.0 * (1.0 - adjustment) + (i + 0.5) / scale - 0.5
+                let adjustment = wanted_f / (size_f * scale_f);
+                size_f / 2.0 * (1.0 - adjustment) + half - 0.5
             }
-            "pytorch_half_pixel" => {
-                if wanted > 1 {
-                    (i + 0.5) / scale - 0.5
-                } else {
-                    0.0
-                }
-            }
+            "pytorch_half_pixel" if wanted > 1 => half - 0.5,
             "align_corners" if wanted > 1 => i * (size_f - 1.0) / (wanted_f - 1.0),
-            "align_corners" => 0.0,
-            "asymmetric" => i / scale,
-            "tf_half_pixel_for_nn" => (i + 0.5) / scale,
+            "align_corners" | "pytorch_half_pixel" => 0.0,
+            "asymmetric" => i / scale_f,
+            "tf_half_pixel_for_nn" => half,
             other => return Err(format!("its coordinates are `{other}`")),
         })
     };
-    (0..wanted).map(|i| row(way, size, source(i as f64)?, scale)).collect()
+    (0..wanted).map(|i| row(way, size, f64::from(source(i as f32)?), scale)).collect()
 }
 
 fn row(way: &Way, size: usize, at: f64, scale: f64) -> Result<Vec<(usize, f32)>, String> {

@@ -106,6 +106,11 @@ impl Node {
         self.attribute(name).map(|a| &a.ints[..])
     }
 
+    /// Returns a list of floats.
+    pub fn floats(&self, name: &str) -> Option<&[f32]> {
+        self.attribute(name).map(|a| &a.floats[..])
+    }
+
     /// Returns a text.
     pub fn text(&self, name: &str) -> Option<String> {
         let bytes = self.attribute(name)?.s.as_ref()?;

@@ -1,0 +1,72 @@
+//! Resize and Upsample, whose results are cells of the image or lie between two: which, by the operators' formulas.
+
+use super::faults::{field, model, node, number, text_attribute};
+use crate::cli::Place;
+use ninc_runtime::{Tensor, npy};
+use std::fs;
+
+/// A constant of floats.
+fn floats(name: &str, numbers: &[f32]) -> Vec<u8> {
+    let data: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+    field(5, &[number(1, numbers.len() as i64), number(2, 1), field(4, &data), field(8, name.as_bytes())].concat())
+}
+
+/// An attribute with a list of floats.
+fn list(name: &str, numbers: &[f32]) -> Vec<u8> {
+    let data: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+    field(5, &[field(1, name.as_bytes()), field(7, &data), vec![0xa0, 0x01, 6]].concat())
+}
+
+/// Runs a graph on two images `[4, 7, 9]` whose numbers are 100 times the channel and the column; gives a row of each
+/// channel, less that number.
+fn columns(opset: i64, parts: &[Vec<u8>]) -> [Vec<f32>; 4] {
+    let place = Place::new();
+    let pixels = (0..2 * 4 * 7 * 9).map(|i| (i / 63 % 4 * 100 + i % 9) as f32).collect();
+    let images = Tensor::new(&[2, 4, 7, 9], pixels).expect("fits");
+    fs::write(place.path("x.npy"), npy::to_bytes(&images)).expect("written");
+    fs::write(place.path("net.onnx"), model(None, Some(opset), parts)).expect("written");
+    place.good(&["run", "net.onnx", "x.npy", "--raw", "--output", "y.npy"]);
+    let made = npy::read(&place.path("y.npy")).expect("an array");
+    let [2, 4, 7, width] = made.dims[..] else { panic!("{:?}", made.dims) };
+    [0, 1, 2, 3].map(|c| made.data[c * 7 * width..][..width].iter().map(|v| v - 100.0 * c as f32).collect())
+}
+
+/// Every channel has this row.
+fn each(row: impl Iterator<Item = i32>) -> [Vec<f32>; 4] {
+    let row: Vec<f32> = row.map(|at| at.clamp(0, 8) as f32).collect();
+    [0; 4].map(|_| row.clone())
+}
+
+/// Before set 10, Upsample: its scales are an attribute, later an operand.
+#[test]
+fn upsample_takes_the_cell_before() {
+    for mode in ["nearest", "linear"] {
+        let scales = [1.0, 1.0, 1.0, 2.0];
+        let mode_is = text_attribute("mode", mode);
+        let older = columns(7, &[node("Upsample x -> y", &[mode_is.clone(), list("scales", &scales)])]);
+        let newer = columns(9, &[node("Upsample x scales -> y", &[mode_is]), floats("scales", &scales)]);
+        assert_eq!(older, newer);
+        match mode {
+            "nearest" => assert_eq!(newer, each((0..18).map(|i| i / 2))),
+            _ => assert_eq!(newer[3], (0..18).map(|i| (i as f32 / 2.0).min(8.0)).collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// Nine columns become 18, 20 or four, by places that are told exactly: where two cells are equally near, the first.
+#[test]
+fn coordinates_are_exact_where_cells_are_equally_near() {
+    let resize = |opset: i64, scale: f32, coordinates: &str, nearest: &str| {
+        let attributes = [("coordinate_transformation_mode", coordinates), ("nearest_mode", nearest)]
+            .map(|(n, v)| text_attribute(n, v));
+        columns(opset, &[node("Resize x _ scales -> y", &attributes), floats("scales", &[1.0, 1.0, 1.0, scale])])
+    };
+    // (i + 1/2)/2.3 - 1/2 is (20·i - 13)/46; the nearest is (20·i - 36)/46, rounded up.
+    let right = each((0..20).map(|i| (20 * i - 36 + 45_i32).div_euclid(46)));
+    assert_eq!(resize(13, 2.3, "half_pixel", "round_prefer_floor"), right);
+    // (i + 1/2)/2, rounded up; the channels' axis stays, though 1/2 of a cell is added there, too.
+    assert_eq!(resize(11, 2.0, "tf_half_pixel_for_nn", "ceil"), each((0..18).map(|i| (2 * i + 1 + 3) / 4)));
+    // Of nine columns the middle eight: 2·i + 1.
+    assert_eq!(resize(19, 0.5, "half_pixel_symmetric", "ceil"), each((0..4).map(|i| 2 * i + 1)));
+    assert_eq!(resize(19, 0.5, "half_pixel_symmetric", "floor"), each((0..4).map(|i| 2 * i + 1)));
+}
