@@ -56,7 +56,7 @@ pub fn node(text: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A constant of whole numbers; a scalar where it begins with `.`.
-fn constant(name: &str, numbers: &[i64]) -> Vec<u8> {
+pub fn constant(name: &str, numbers: &[i64]) -> Vec<u8> {
     let scalar = name.starts_with('.');
     let dims = if scalar { vec![] } else { number(1, numbers.len() as i64) };
     let data: Vec<u8> = numbers.iter().flat_map(|&v| number(7, v)).collect();
@@ -72,7 +72,7 @@ fn port(tag: u8, name: &str, batch: Option<i64>, image: &[i64]) -> Vec<u8> {
 }
 
 /// Imports a graph from `x`, images `[4, 7, 9]`, to `y`.
-fn import(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Result<Imported, ImportError> {
+pub fn import(batch: Option<i64>, opset: Option<i64>, parts: &[Vec<u8>]) -> Result<Imported, ImportError> {
     onnx::import(model(batch, opset, parts), Path::new("net.onnx"), None)
 }
 

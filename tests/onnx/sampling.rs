@@ -1,6 +1,6 @@
 //! Resize and Upsample, whose results are cells of the image or lie between two: which, by the operators' formulas.
 
-use super::faults::{field, model, node, number, text_attribute};
+use super::faults::{constant, field, import, model, node, number, text_attribute};
 use crate::cli::Place;
 use ninc_runtime::{Tensor, npy};
 use std::fs;
@@ -20,15 +20,24 @@ fn list(name: &str, numbers: &[f32]) -> Vec<u8> {
 /// Runs a graph on two images `[4, 7, 9]` whose numbers are 100 times the channel and the column; gives a row of each
 /// channel, less that number.
 fn columns(opset: i64, parts: &[Vec<u8>]) -> [Vec<f32>; 4] {
+    let made = run(opset, parts, |i| i / 63 % 4 * 100 + i % 9);
+    let [2, 4, 7, width] = made.dims[..] else { panic!("{:?}", made.dims) };
+    [0, 1, 2, 3].map(|c| made.data[c * 7 * width..][..width].iter().map(|v| v - 100.0 * c as f32).collect())
+}
+
+/// Runs a graph on two images of numbers that are all different.
+fn pixels(opset: i64, parts: &[Vec<u8>]) -> Tensor {
+    run(opset, parts, |i| i + 1)
+}
+
+fn run(opset: i64, parts: &[Vec<u8>], pixel: impl Fn(usize) -> usize) -> Tensor {
     let place = Place::new();
-    let pixels = (0..2 * 4 * 7 * 9).map(|i| (i / 63 % 4 * 100 + i % 9) as f32).collect();
-    let images = Tensor::new(&[2, 4, 7, 9], pixels).expect("fits");
+    let images = (0..2 * 4 * 7 * 9).map(|i| pixel(i) as f32).collect();
+    let images = Tensor::new(&[2, 4, 7, 9], images).expect("fits");
     fs::write(place.path("x.npy"), npy::to_bytes(&images)).expect("written");
     fs::write(place.path("net.onnx"), model(None, Some(opset), parts)).expect("written");
     place.good(&["run", "net.onnx", "x.npy", "--raw", "--output", "y.npy"]);
-    let made = npy::read(&place.path("y.npy")).expect("an array");
-    let [2, 4, 7, width] = made.dims[..] else { panic!("{:?}", made.dims) };
-    [0, 1, 2, 3].map(|c| made.data[c * 7 * width..][..width].iter().map(|v| v - 100.0 * c as f32).collect())
+    npy::read(&place.path("y.npy")).expect("an array")
 }
 
 /// Every channel has this row.
@@ -69,4 +78,62 @@ fn coordinates_are_exact_where_cells_are_equally_near() {
     // Of nine columns the middle eight: 2·i + 1.
     assert_eq!(resize(19, 0.5, "half_pixel_symmetric", "ceil"), each((0..4).map(|i| 2 * i + 1)));
     assert_eq!(resize(19, 0.5, "half_pixel_symmetric", "floor"), each((0..4).map(|i| 2 * i + 1)));
+}
+
+/// An attribute with a list of whole numbers.
+fn axes(name: &str, numbers: &[i64]) -> Vec<u8> {
+    let data: Vec<u8> = numbers.iter().flat_map(|&v| number(8, v)).collect();
+    field(5, &[field(1, name.as_bytes()), data, vec![0xa0, 0x01, 7]].concat())
+}
+
+/// Images whose channels are last for a while are padded, cut and enlarged where they lie, not brought in order first.
+#[test]
+fn channels_that_are_last_stay_where_they_are() {
+    let around = |middle: &[Vec<u8>]| {
+        let forth = node("Transpose x -> a", &[axes("perm", &[0, 2, 3, 1])]);
+        let back = node("Transpose b -> y", &[axes("perm", &[0, 3, 1, 2])]);
+        [&[forth], middle, &[back]].concat()
+    };
+    let cases = [
+        (
+            vec![node("Pad a sides -> b", &[]), constant("sides", &[0, 2, 1, 0, 0, 0, 3, 0])],
+            vec![node("Pad x sides -> y", &[]), constant("sides", &[0, 0, 2, 1, 0, 0, 0, 3])],
+            0,
+        ),
+        (
+            vec![
+                node("Slice a from to axes -> b", &[]),
+                constant("from", &[2, 1]),
+                constant("to", &[7, 4]),
+                constant("axes", &[2, 3]),
+            ],
+            vec![
+                node("Slice x from to axes -> y", &[]),
+                constant("from", &[2, 1]),
+                constant("to", &[7, 4]),
+                constant("axes", &[3, 1]),
+            ],
+            // Of each factor between two axes of four channels, nine columns: five of them, then three channels.
+            7 * 4 * 9 * 5 + 3 * 4,
+        ),
+    ];
+    for (last, first, most) in cases {
+        let (last, made) = (around(&last), import(None, Some(13), &around(&last)).expect("imported"));
+        let weights: usize = made.written.tensors.values().map(|tensor| tensor.data.len()).sum();
+        assert!(weights <= most, "{weights}: {}", made.written.text);
+        assert_eq!(pixels(13, &last), pixels(13, &first));
+    }
+}
+
+/// An input with its channels last that is padded before they are brought forward is one of channels first all the same.
+#[test]
+fn padded_inputs_have_their_channels_first() {
+    let parts = [
+        node("Pad x sides -> a", &[]),
+        node("Transpose a -> b", &[axes("perm", &[0, 3, 1, 2])]),
+        node("Relu b -> y", &[]),
+        constant("sides", &[0, 1, 1, 0, 0, 1, 1, 0]),
+    ];
+    let made = import(None, Some(13), &parts).expect("imported").written;
+    assert!(made.text.contains("input x: [9, 4, 7]") && made.tensors.is_empty(), "{}", made.text);
 }

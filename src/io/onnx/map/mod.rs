@@ -195,20 +195,24 @@ impl<'n> Map<'n> {
         }
     }
 
-    /// Does the file bring the channels of this value forward before it computes with it?
+    /// Does the file bring the channels of this value forward before it computes with it, wherever it goes?
     fn channels_last(&self, name: &str) -> bool {
-        let mut name = name;
-        loop {
-            let mut users = self.net.nodes.iter().filter(|node| node.inputs.iter().any(|i| i == name));
-            match (users.next(), users.next()) {
-                (Some(node), None) if node.op == "Transpose" => return node.ints("perm") == Some(&[0, 3, 1, 2]),
-                (Some(node), None) if ["Cast", "Identity", "Sub", "Mul", "Div", "Add"].contains(&node.op.as_str()) => {
-                    let Some(output) = node.outputs.first() else { return false };
-                    name = output;
+        let (mut open, mut brought) = (vec![name], 0);
+        while let Some(name) = open.pop() {
+            let before = brought + open.len();
+            for node in self.net.nodes.iter().filter(|node| node.inputs.iter().any(|i| i == name)) {
+                match (node.op.as_str(), node.outputs.first()) {
+                    ("Transpose", _) if node.ints("perm") == Some(&[0, 3, 1, 2]) => brought += 1,
+                    ("Cast" | "Identity" | "Sub" | "Mul" | "Div" | "Add" | "Pad", Some(output)) => open.push(output),
+                    ("Shape", _) => {}
+                    _ => return false,
                 }
-                _ => return false,
+            }
+            if brought + open.len() == before || open.len() > 16 {
+                return false;
             }
         }
+        brought > 0
     }
 
     /// Translates a node.

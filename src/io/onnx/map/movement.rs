@@ -44,6 +44,10 @@ impl<'n> Map<'n> {
 
     /// Applies a map to an axis of a view.
     pub(super) fn along(&mut self, view: &View, axis: usize, rows: &Rows) -> Mapped {
+        if let Some(order) = view.order_in_memory() {
+            let at = order.iter().position(|&a| a == axis).unwrap_or(axis);
+            return as_it_lies(view, &order, |view| self.along(view, at, rows));
+        }
         let view = self.ordered(view)?;
         let size = view.shape[axis];
         let before: usize = product(&view.shape[1..axis]);
@@ -108,6 +112,10 @@ impl<'n> Map<'n> {
     fn bordered(&mut self, x: &View, sides: &[(i64, i64)], value: f32) -> Mapped {
         let padded: Vec<usize> = (0..sides.len()).filter(|&axis| sides[axis] != (0, 0)).collect();
         let Some((&first, &last)) = padded.first().zip(padded.last()) else { return Ok(x.clone()) };
+        if let Some(order) = x.order_in_memory() {
+            let sides: Vec<(i64, i64)> = order.iter().map(|&axis| sides[axis]).collect();
+            return as_it_lies(x, &order, |x| self.bordered(x, &sides, value));
+        }
         let shape: Vec<usize> =
             x.shape.iter().zip(sides).map(|(&size, &(a, b))| size + a as usize + b as usize).collect();
         if last - first > 1 {
@@ -247,4 +255,11 @@ impl<'n> Map<'n> {
         }
         self.plain(view, &image_dims(view.image()))
     }
+}
+
+/// Does something to a tensor with its axes in another order, and exchanges them back.
+fn as_it_lies(view: &View, order: &[usize], f: impl FnOnce(&View) -> Mapped) -> Mapped {
+    let made = f(&view.transposed(order).ok_or("its axes are wrong")?)?;
+    let back: Vec<usize> = (0..order.len()).filter_map(|a| order.iter().position(|&o| o == a)).collect();
+    Ok(made.transposed(&back).ok_or("its axes are wrong")?)
 }

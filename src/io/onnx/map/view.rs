@@ -94,6 +94,19 @@ impl View {
         Some(View { layer: self.layer, shape, factors })
     }
 
+    /// The order of axes in which the tensor lies as the value does, where it is another than the tensor's; `None` where
+    /// it lies so already, or in no order of axes. Sizes of 1 stay beside their neighbours.
+    pub fn order_in_memory(&self) -> Option<Vec<usize>> {
+        let place = |axis: usize| {
+            let known = |axis: &usize| self.factors[*axis].first().map(|f| f.place);
+            (1..=axis).rev().find_map(|a| known(&a)).or_else(|| (axis..self.shape.len()).find_map(|a| known(&a)))
+        };
+        let mut order: Vec<usize> = (1..self.shape.len()).collect();
+        order.sort_by_key(|&axis| place(axis));
+        order.insert(0, 0);
+        (!self.in_order() && self.transposed(&order)?.in_order()).then_some(order)
+    }
+
     /// The tensor under another shape with the same batch; `None` where a size of it is made of parts that do not
     /// divide.
     pub fn reshaped(&self, shape: &[usize]) -> Option<View> {
@@ -226,6 +239,10 @@ mod tests {
         assert_eq!(view.shape, [2, 2, 2, 3]);
         let flat = view.reshaped(&[2, 12]).expect("fits");
         assert_eq!(flat.places(), [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
+        assert_eq!(view.order_in_memory(), Some(vec![0, 3, 1, 2]));
+        assert_eq!(flat.order_in_memory(), None);
+        let row = View::plain(0, &[2, 3, 1, 2]).transposed(&[0, 2, 3, 1]).expect("fits");
+        assert_eq!(row.order_in_memory(), Some(vec![0, 3, 1, 2]));
         let back = flat.reshaped(&[2, 4, 3]).expect("fits").transposed(&[0, 2, 1]).expect("fits");
         assert!(back.in_order() && back.reshaped(&[2, 3, 2, 2]).is_some_and(|v| v.in_order()));
     }
