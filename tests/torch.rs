@@ -48,6 +48,11 @@ fn commands_take_them_as_weights() {
     let other = ["run", "net.nin", "x.npy", "--raw", "--weights", state, "--rename", "conv1=c", "--rename", "fc=f"];
     place.bad_or_said(1, &other, "--for NAME.nin -o NAME.safetensors` finds layers");
     place.bad(2, &["import", state, "-o", "a.nin"], "tensors by name, without their network");
+    let module = own("module.pt");
+    let module = module.to_str().expect("a path");
+    place.bad(1, &["weights", module], "`torch.save(net.state_dict(), 'NAME.pth')` writes its tensors by name");
+    fs::write(place.path("net.h5"), b"\x89HDF\r\n\x1a\n").expect("written");
+    place.bad(2, &["import", "net.h5", "-o", "a.nin"], "load_model('net.h5').export('NAME.onnx', format='onnx')");
     let mut store = Store::read(&place.path("all.safetensors"), false).expect("tensors");
     store.tensors.retain(|name, _| ["conv1", "batch_norm1", "fc"].iter().any(|layer| name.starts_with(layer)));
     let system = ninc_runtime::store::System;

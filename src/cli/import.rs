@@ -42,7 +42,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     if !foreign::is(&args.file) {
         let message = format!("{} is not a network that is imported, by its name", args.file.display());
-        return Err(usage(message, "give a file NAME.onnx or NAME.prototxt"));
+        return Err(usage(message, not_imported(&args.file)));
     }
     let weights = args.out.with_extension("safetensors");
     if weights == args.out {
@@ -71,6 +71,18 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let tensors = output::counted(made.tensors.len(), "tensor");
     let int8 = made.formats.map_or(String::new(), |formats| format!(", {} of int8", formats.layers.len()));
     output::line(&format!("{}: {layers}{int8}; {}: {tensors}", args.out.display(), weights.display()))
+}
+
+/// What to do with a file that is no network in a form that is read.
+fn not_imported(path: &Path) -> String {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    match ending.as_str() {
+        "keras" | "h5" | "hdf5" => format!(
+            "Keras makes a file that is: `keras.saving.load_model('{}').export('NAME.onnx', format='onnx')`",
+            path.display()
+        ),
+        _ => "give a file NAME.onnx or NAME.prototxt".into(),
+    }
 }
 
 /// The network's tensors: those in its file and, of Caffe, those beside it; `None` where nobody gives them.

@@ -125,7 +125,7 @@ fn channels_that_are_last_stay_where_they_are() {
     }
 }
 
-/// An input with its channels last that is padded before they are brought forward is one of channels first all the same.
+/// An input with its channels last that is padded before they are brought forward comes in with channels first, too.
 #[test]
 fn padded_inputs_have_their_channels_first() {
     let parts = [

@@ -52,7 +52,14 @@ pub fn of_torch(path: &Path) -> Done<Option<StateDict>> {
     }
     let error = |e: TorchError| {
         let known = recognise(path, &bytes).unwrap_or_else(|| Error::new(path.display().to_string()));
-        Error { message: format!("{}, and its tensors cannot be read: {e}", known.message), ..known }
+        let help = match e {
+            // What reads tensors by name reads no more than we do.
+            TorchError::Contents(_) => {
+                Some("`torch.save(net.state_dict(), 'NAME.pth')` writes its tensors by name".into())
+            }
+            _ => known.help,
+        };
+        Error { message: format!("{}, and its tensors cannot be read: {e}", known.message), help }
     };
     Ok(Some(torch::read(&bytes).map_err(error)?))
 }
