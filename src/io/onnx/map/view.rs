@@ -94,8 +94,8 @@ impl View {
         Some(View { layer: self.layer, shape, factors })
     }
 
-    /// The order of axes in which the tensor lies as the value does, where that is not the tensor's own; `None` where it
-    /// lies so already, or in no order of axes. Sizes of 1 stay beside their neighbours.
+    /// The order of axes in which the tensor lies as the value does; `None` where it lies so already, or in no order of
+    /// axes. Sizes of 1 stay beside their neighbours.
     pub fn order_in_memory(&self) -> Option<Vec<usize>> {
         let place = |axis: usize| {
             let known = |axis: &usize| self.factors[*axis].first().map(|f| f.place);
