@@ -1,11 +1,13 @@
 //! `ninc serve`: the numbers of `ninc run`, whoever asks at the same time; what is wrong with a request; its end.
 
 mod client;
+mod endings;
+mod heads;
 mod limits;
 
 use crate::cli::{Place, json};
 use client::{Answer, ask, get};
-use ninc_runtime::{Tensor, npy};
+use ninc_runtime::{Tensor, image, npy};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -51,14 +53,19 @@ impl Serving {
         self.place.good(&arguments).lines().map(|line| json(line)["top"].clone()).collect()
     }
 
-    /// Ends it as a terminal does; returns its exit code and what it said.
     #[cfg(unix)]
-    fn end(mut self) -> (Option<i32>, String) {
+    fn signal(&self) {
         // SAFETY: the process is a child that nobody has waited for.
         #[allow(unsafe_code)]
         unsafe {
             libc::kill(self.process.id() as i32, libc::SIGTERM)
         };
+    }
+
+    /// Ends it as a terminal does; returns its exit code and what it said.
+    #[cfg(unix)]
+    fn end(mut self) -> (Option<i32>, String) {
+        self.signal();
         let status = self.process.wait().expect("ends");
         let mut said = String::new();
         self.process.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
@@ -190,8 +197,12 @@ fn what_is_wrong_with_a_request_is_one_sentence() {
     let serving = Serving::of("digits", &["--limit", "20KB"]);
     let bytes = fs::read(root("tests/data/digit-7.png")).expect("there");
     let bad = |status: u16, query: &str, kind: &str, body: &[u8], says: &str| {
-        let said = serving.classify(query, kind, body).refused(status);
+        let answer = serving.classify(query, kind, body);
+        let said = answer.refused(status);
         assert!(said.contains(says) && !said.contains('\n'), "{said}");
+        // Who asks over HTTP has no options.
+        let text = answer.body.replace("`ninc serve --", "");
+        assert!(!text.contains("`--") && !text.contains(" --r"), "{text}");
     };
     bad(400, "", "image/png", &bytes[..bytes.len() / 2], "body is damaged or cut short");
     bad(400, "", "image/png", b"no picture", "body is not a picture in a known format");
@@ -204,6 +215,7 @@ fn what_is_wrong_with_a_request_is_one_sentence() {
     bad(400, "", "application/octet-stream", &[0; 255], "255 bytes are no whole images of 64 float32 numbers");
     bad(400, "", "application/octet-stream", &f32::NAN.to_le_bytes().repeat(64), "is NaN");
     bad(400, "", "application/octet-stream", &1e9f32.to_le_bytes().repeat(64), "the weights learned from");
+    bad(400, "", "application/octet-stream", &(-3f32).to_le_bytes().repeat(64), "the weights learned from");
     bad(400, "", "application/x-npy", b"\x93NUMPY", "not a valid .npy array");
     bad(400, "", "multipart/form-data; boundary=b", b"--b--", "it holds no file");
     bad(400, "", "multipart/form-data", b"x", "names no boundary");
@@ -251,6 +263,38 @@ fn a_log_that_nobody_reads_is_left_out() {
         assert_eq!(get(serving.address, &path).status, 404);
     }
     assert_eq!(get(serving.address, "/health").status, 200);
+    // Nor the end.
+    #[cfg(unix)]
+    {
+        let (code, said) = serving.end();
+        assert!(code == Some(0) && !said.contains("served"), "{code:?} {said}");
+    }
+}
+
+/// A small file may hold a picture that takes long to decode: what its head says is enough to refuse it.
+#[test]
+fn pictures_of_too_many_pixels_are_not_decoded() {
+    let serving = Serving::of("digits", &["--pixels", "10K"]);
+    let small = image::png(50, 100, 1, &[100; 5000]).expect("a picture");
+    let large = image::png(100, 101, 1, &[100; 10_100]).expect("a picture");
+    assert_eq!(tops(&serving.classify("", "image/png", &small)).len(), 1);
+    // Its data are cut off.
+    let answer = serving.classify("", "image/png", &large[..50]);
+    let said = answer.refused(413);
+    assert!(said.contains("the request have 10100 pixels, and 10000 are the most"), "{said}");
+    let part = |name: &str| format!("\r\n--b\r\nContent-Disposition: form-data; {name}\r\n\r\n").into_bytes();
+    let form = |names: &[&str]| {
+        let parts = names.iter().flat_map(|name| [part(name), small.clone()].concat());
+        [&b"x"[..], &parts.collect::<Vec<u8>>(), b"\r\n--b--\r\n"].concat()
+    };
+    let kind = "multipart/form-data; boundary=b";
+    let names = ["filename=a.png", "filename*=UTF-8''%C3%BC.png", r#"filename="a\"b.png""#];
+    let answer = serving.classify("", kind, &form(&names[1..]));
+    assert_eq!(tops(&answer).len(), 2);
+    let named = answer.json()["results"].as_array().expect("a list").iter().map(|one| one["input"].clone()).collect();
+    assert_eq!(Value::Array(named), json!(["ü.png", "a\"b.png"]));
+    let said = serving.classify("", kind, &form(&names)).refused(413);
+    assert!(said.contains("15000 pixels"), "{said}");
 }
 
 /// A network that does not classify is refused before the port is opened.

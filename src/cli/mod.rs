@@ -85,6 +85,9 @@ enum Command {
     /// Classify pictures
     Run(run::Args),
     /// Answer over HTTP: classify pictures and arrays that programs and a page send
+    ///
+    /// Ctrl-C or SIGTERM stops it: it takes nothing new, answers what it has, however long that takes, and ends. A
+    /// second one ends it at once.
     Serve(serve::Args),
     /// Train on data
     Train(train::Args),

@@ -13,10 +13,21 @@ use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, image};
 use std::path::Path;
 
+/// How whoever gives the numbers says what they mean, for messages.
+#[derive(Clone, Copy)]
+pub struct Words {
+    /// That they are prepared already.
+    pub raw: &'static str,
+    /// What those of the training data ran from and to.
+    pub range: &'static str,
+}
+
+/// The words of commands.
+pub const OPTIONS: Words = Words { raw: "`--raw`", range: "`--range 0,255`" };
+
 /// Reads images for one network.
 pub struct Reader {
-    /// What says that numbers are prepared already, for messages.
-    raw: &'static str,
+    words: Words,
     /// The network's own input.
     dims: Vec<usize>,
     /// Of an image, before preparation; `None` for networks that take no pictures.
@@ -62,13 +73,13 @@ fn check_range(given: Option<Range>, form: Option<&Form>) -> Done {
 
 impl Reader {
     /// Makes a reader for a network with the input `dims` and weights that hold their preparation. Numbers are prepared
-    /// already where `raw` names what says so.
+    /// already where `raw` says so.
     pub fn new(
         model: &Model,
         dims: &[usize],
         weights: &Weights,
         given: Option<Range>,
-        (is_raw, raw): (bool, &'static str),
+        (is_raw, words): (bool, Words),
     ) -> Done<Reader> {
         let preparation = weights.preparation.as_ref();
         let form = preparation.map(Preparation::form);
@@ -77,7 +88,7 @@ impl Reader {
         // Without steps, and without anybody who knows better, numbers mean themselves.
         let steps = preparation.is_some_and(|p| !p.spec().is_empty());
         Ok(Reader {
-            raw,
+            words,
             dims: dims.to_vec(),
             // A network on flat features still gets images of the shape that its training data had.
             image: preparation.map_or_else(|| image_dims(dims).ok(), |p| Some(p.dims())),
@@ -167,21 +178,31 @@ impl Reader {
     fn divisor(&self, shown: &str, bytes: bool, found: Range) -> Done<f32> {
         match (self.given, self.learned) {
             (Some(given), _) if !bytes && (found.low < given.low || found.high > given.high) => {
-                Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond --range"))
-                    .with_help("--range LOW,HIGH is what the numbers of the training data ran from and to")
+                Err(Error::new(format!("{shown} holds numbers from {found}, which is beyond {given}"))
+                    .with_help(format!("{} says what the training data's ran from and to", self.words.range))
                     .into())
             }
             // Whoever says it vouches for the array.
             (Some(_), _) if !bytes => Ok(1.0),
-            (_, Some(learned)) => Ok(found.taken(bytes, shown, learned)?),
+            (_, Some(learned)) => Ok(found.taken(bytes, shown, learned).map_err(|e| self.or_said(e))?),
             (_, None) => Err(usage(
                 format!("the weights do not say from which range of numbers they learned, and {shown} has {found}"),
                 format!(
-                    "say it with `--range 0,255` or `--range 0,1`, or with {} that the array is prepared already",
-                    self.raw
+                    "say it with {} or the like, or with {} that the array is prepared already",
+                    self.words.range, self.words.raw
                 ),
             )),
         }
+    }
+
+    /// Adds how to say that refused numbers are right all the same.
+    fn or_said(&self, e: Error) -> Error {
+        let help = e.help.clone().unwrap_or_default();
+        let Words { raw, range } = self.words;
+        e.with_help(format!(
+            "{help}; where they are right, say with {raw} that they are prepared, or with {range} or the like what the \
+             training data's ran from and to"
+        ))
     }
 }
 

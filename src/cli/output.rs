@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 pub enum Failure {
     Error(Error),
@@ -106,6 +107,22 @@ pub fn json(value: &impl serde::Serialize) -> Done {
 /// Tells something, on stderr. Where that is closed there is nobody to tell.
 pub fn note(text: &str) {
     coloured(&visible(text));
+}
+
+/// Tells the last words of a program that is to end, on stderr: whoever does not read them holds it up for half a
+/// second, and nothing is told any more.
+pub fn last(text: String) {
+    let (told, heard) = std::sync::mpsc::sync_channel(1);
+    let tell = move || {
+        note(&text);
+        // Nobody waits any more where it took too long.
+        let _ = told.send(());
+    };
+    // Where there is no thread there is no answer either.
+    let _ = std::thread::Builder::new().spawn(tell);
+    if heard.recv_timeout(Duration::from_millis(500)).is_err() {
+        hush();
+    }
 }
 
 /// Shows a text with colours, which are control characters, on stderr.

@@ -47,10 +47,14 @@ pub struct Args {
     /// Bytes of a request at most: `16MB`, `500KB`
     #[arg(long, default_value = "16MB", value_name = "SIZE", value_parser = size)]
     limit: usize,
+    /// Pixels of a request's pictures at most, all together: `25M`, `500K`. They are counted before anything is decoded
+    #[arg(long, default_value = "25M", value_name = "N", value_parser = pixels)]
+    pixels: u64,
     /// Connections at most
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     connections: u32,
-    /// Seconds that a client may take to send a request's head, and its body, and that an idle connection stays open
+    /// Seconds that a client may take to send a request's head, and its body, and that an idle connection stays open.
+    /// What the network takes does not count
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = super::options::number(0.01, 86_400.0))]
     timeout: f64,
     /// Say each request
@@ -58,18 +62,31 @@ pub struct Args {
     log: bool,
 }
 
-/// Reads a number of bytes: `500KB`, `16MB`, `1GB`, in powers of 1000.
-fn size(text: &str) -> Result<usize, String> {
+/// Reads a number with a unit behind it: powers of 1000.
+fn counted(text: &str, units: &[(&str, usize)]) -> Option<usize> {
     let text = text.trim();
-    let units = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)];
-    let found = units.into_iter().find_map(|(unit, factor)| {
+    units.iter().find_map(|(unit, factor)| {
         let digits = text.strip_suffix(unit)?.trim_end();
-        digits.parse::<usize>().ok()?.checked_mul(factor)
-    });
+        digits.parse::<usize>().ok()?.checked_mul(*factor)
+    })
+}
+
+/// Reads a number of bytes: `500KB`, `16MB`, `1GB`.
+fn size(text: &str) -> Result<usize, String> {
+    let found = counted(text, &[("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1), ("", 1)]);
     // A picture's file has the same bound elsewhere.
     found
         .filter(|bytes| (1..=1 << 29).contains(bytes))
         .ok_or_else(|| "expected a size like `16MB`, at most `536MB`".into())
+}
+
+/// Reads a number of pixels: `500K`, `25M`.
+fn pixels(text: &str) -> Result<u64, String> {
+    let found = counted(text, &[("K", 1_000), ("M", 1_000_000), ("", 1)]);
+    found
+        .filter(|pixels| (1..=1_000_000_000).contains(pixels))
+        .map(|pixels| pixels as u64)
+        .ok_or_else(|| "expected a number like `25M`, at most `1000M`".into())
 }
 
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
@@ -80,7 +97,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let engines = args.engines.map_or(1, usize::from);
     // Before the rest, which takes longer.
     let listener = listen(args)?;
-    let network = network::Served::open(&opening, model, args.range, engines, global)?;
+    let network = network::Served::open(&opening, model, args.range, (engines, args.pixels), global)?;
     show_dumps(&network.dumps)?;
     let address = listener.local_addr().map_err(|e| Error::new(format!("cannot serve: {e}")))?;
     let body = args.limit;
@@ -110,7 +127,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         count => format!("; {} given up, too slow", output::counted(count, "connection")),
     };
     let count = output::counted(served.requests as usize, "request");
-    output::note(&format!("served {count}{refused}{given_up}"));
+    output::last(format!("served {count}{refused}{given_up}"));
     Ok(())
 }
 

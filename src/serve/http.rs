@@ -19,13 +19,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 /// Bytes of a request's head at most.
 const HEAD: usize = 64 << 10;
+/// Connections that the system may have made when the server is stopped.
+const BACKLOG: usize = 4096;
 /// Refused connections that are told so at once, and how long each is listened to.
 const REFUSED: usize = 64;
 const LINGER: Duration = Duration::from_secs(1);
@@ -104,12 +106,19 @@ async fn connections(listener: TcpListener, shared: &Arc<Shared>, stop: &Stop) -
     let most = shared.limits.connections;
     let (slots, refused) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSED)));
     let mut stopped = pin!(stop.stopped());
+    let (mut closing, mut last) = (false, BACKLOG);
     loop {
-        let next = poll_fn(|cx| match stopped.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => listener.poll_accept(cx).map(Some),
+        // Who had connected before the stop is still let in.
+        let next = poll_fn(|cx| {
+            closing = closing || stopped.as_mut().poll(cx).is_ready();
+            match listener.poll_accept(cx) {
+                Poll::Pending if closing => Poll::Ready(None),
+                next => next.map(Some),
+            }
         });
-        let stream = match next.await {
+        let next = next.await.filter(|_| last > 0);
+        last = last.saturating_sub(usize::from(closing));
+        let stream = match next {
             None => break,
             Some(Ok((stream, _))) => stream,
             Some(Err(_)) => {
@@ -138,9 +147,18 @@ async fn connections(listener: TcpListener, shared: &Arc<Shared>, stop: &Stop) -
         }
     }
     drop(listener);
+    shared.queue.hurry();
     let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let done = timeout(shared.limits.patience, slots.acquire_many(all)).await;
-    Ok(if done.is_ok() { 0 } else { most - slots.available_permits() })
+    loop {
+        let answered = shared.metrics.answers();
+        if timeout(shared.limits.patience, slots.acquire_many(all)).await.is_ok() {
+            return Ok(0);
+        }
+        // Work may take its time; a client that takes its answer drop by drop may not.
+        if shared.metrics.answering.load(Relaxed) == 0 && shared.metrics.answers() == answered {
+            return Ok(most - slots.available_permits());
+        }
+    }
 }
 
 /// Answers the requests of one connection.
@@ -148,8 +166,8 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
     // Answers are small, and wait for nothing.
     let _ = stream.set_nodelay(true);
     let patience = shared.limits.patience;
-    let mut stream = Watched::new(stream, patience);
-    let (begun, unread) = (stream.begun.clone(), Arc::new(AtomicBool::new(false)));
+    let mut watched = Watched::new(stream, patience);
+    let (begun, unread) = (watched.begun.clone(), Arc::new(AtomicBool::new(false)));
     let ended = {
         let service = service_fn(|request| {
             begun.store(false, Relaxed);
@@ -160,38 +178,72 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
             }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut stream), service));
+        // Who closes its sending side waits for the answer. Who has gone looks the same, and is answered in vain.
+        builder.half_close(true).timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut watched), service));
         let (mut stopped, mut told) = (pin!(stop.stopped()), false);
         poll_fn(|cx| {
             if !told && stopped.as_mut().poll(cx).is_ready() {
                 told = true;
+                // What has come already is read first.
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(ended);
+                }
                 connection.as_mut().graceful_shutdown();
             }
             connection.as_mut().poll(cx)
         })
         .await
     };
-    if unread.load(Relaxed) {
-        let _ = timeout(LINGER, drain(&mut stream)).await;
+    let refused = watched.refused;
+    let mut stream = watched.into_inner();
+    match ended.err().and_then(|e| unasked(&e, refused, begun.load(Relaxed), patience)) {
+        Some(refusal) => {
+            shared.refused(refusal.status);
+            let _ = timeout(LINGER, tell(stream, &refusal)).await;
+        }
+        None => {
+            let _ = stream.shutdown().await;
+            if unread.load(Relaxed) {
+                let _ = timeout(LINGER, drain(&mut stream)).await;
+            }
+        }
     }
-    // An idle connection is closed without a word; who began a request is told.
-    if ended.is_err_and(|e| e.is_timeout()) && begun.load(Relaxed) {
-        let message = format!("the head of the request did not come within {} seconds", patience.as_secs_f64());
-        let _ = timeout(LINGER, tell(stream, &Refusal::new(408, message))).await;
-        shared.metrics.answer("other", 408, patience);
+}
+
+/// What is said to a client whose connection ended before its request had a whole head. An idle connection is closed
+/// without a word.
+fn unasked(e: &hyper::Error, refused: Option<u16>, begun: bool, patience: Duration) -> Option<Refusal> {
+    let refusal = |status, message: &str| Some(Refusal::new(status, message));
+    match refused {
+        _ if e.is_timeout() && begun => {
+            let message = format!("the head of the request did not come within {} seconds", patience.as_secs_f64());
+            refusal(408, &message)
+        }
+        _ if e.is_incomplete_message() && begun => refusal(400, "the request ends before its head does"),
+        Some(431) => {
+            let message = format!("the head of the request has more than {} KiB or 100 fields", HEAD >> 10);
+            refusal(431, &message)
+        }
+        Some(414) => refusal(414, "the address of the request is too long"),
+        Some(status) => Refusal::new(status, format!("this is not a request of HTTP/1.1: {e}"))
+            .with_help("it is spoken here without encryption: an address starts with http://")
+            .into(),
+        // HTTP/2, said without asking.
+        None if e.is_parse() => refusal(505, "this server speaks HTTP/1.1"),
+        None => None,
     }
 }
 
 /// Refuses what a client may be sending, and closes the connection.
-async fn tell<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, refusal: &Refusal) -> std::io::Result<()> {
+async fn tell(mut stream: TcpStream, refusal: &Refusal) -> std::io::Result<()> {
     stream.write_all(&routes::plain(refusal)).await?;
     stream.shutdown().await?;
     drain(&mut stream).await
 }
 
 /// Reads what a client still sends: a connection that is closed with bytes unread may take the answer with it.
-async fn drain<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<()> {
+async fn drain(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut unread = [0; 4096];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())

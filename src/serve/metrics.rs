@@ -50,6 +50,8 @@ pub struct Metrics {
     /// Of `POST /classify`, from its head to its answer.
     seconds: Histogram,
     batches: Histogram,
+    /// Requests that are being received or answered.
+    pub answering: AtomicUsize,
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Connections that were refused because too many were open.
@@ -62,6 +64,7 @@ impl Metrics {
             answers: Mutex::default(),
             seconds: Histogram::new(&SECONDS),
             batches: Histogram::new(&IMAGES),
+            answering: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
         }
@@ -78,6 +81,11 @@ impl Metrics {
     /// Counts a run of the network.
     pub fn batch(&self, images: usize) {
         self.batches.add(images as f64);
+    }
+
+    /// Returns the number of all answers.
+    pub fn answers(&self) -> u64 {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
     /// Returns the answers of `POST /classify`: all, and those with results.

@@ -7,6 +7,7 @@ mod http;
 mod log;
 mod metrics;
 mod multipart;
+mod parameters;
 mod queue;
 mod refusal;
 mod routes;

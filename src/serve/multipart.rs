@@ -1,5 +1,6 @@
 //! Files of a form (`multipart/form-data`, RFC 7578) in a body that is there as a whole.
 
+use super::parameters::{file_name, parameters};
 use super::refusal::Refusal;
 use hyper::body::Bytes;
 
@@ -22,11 +23,8 @@ fn broken(what: &str) -> Refusal {
 
 /// Returns what stands between the parts, of the type of a form.
 pub fn boundary(content_type: &str) -> Result<Vec<u8>, Refusal> {
-    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.trim().split_once('='));
-    let named = |(name, value): (&str, &str)| {
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').as_bytes().to_vec())
-    };
-    let found = parameters.into_iter().find_map(named);
+    let named = parameters(content_type).into_iter().flatten().find(|(name, _)| name == "boundary");
+    let found = named.map(|(_, text)| text.into_bytes());
     found.filter(|boundary| (1..=70).contains(&boundary.len())).ok_or_else(|| broken("its type names no boundary"))
 }
 
@@ -60,8 +58,11 @@ pub fn parts(body: &Bytes, boundary: &[u8]) -> Result<Vec<Part>, Refusal> {
         let head = find(rest, b"\r\n\r\n").ok_or_else(|| broken("a part has no end of its head"))?;
         let contents = start + head + 4;
         let end = find(&body[contents..], &between).ok_or_else(|| broken("its last boundary is missing"))? + contents;
-        if let Some(name) = file_name(&body[start..start + head]) {
-            files.push(Part { name, bytes: body.slice(contents..end) });
+        match name(&body[start..start + head])? {
+            // What browsers send of a choice of files where none was chosen.
+            Some(name) if name.is_empty() && contents == end => {}
+            Some(name) => files.push(Part { name, bytes: body.slice(contents..end) }),
+            None => {}
         }
         if files.len() > PARTS {
             return Err(
@@ -76,14 +77,18 @@ pub fn parts(body: &Bytes, boundary: &[u8]) -> Result<Vec<Part>, Refusal> {
     }
 }
 
-/// Returns the name of a part's file; `None` for a field that is none.
-fn file_name(head: &[u8]) -> Option<String> {
+/// Returns the name of a part's file, or of its field where a picture has none; `None` for a field that is no file.
+fn name(head: &[u8]) -> Result<Option<String>, Refusal> {
     let head = String::from_utf8_lossy(head);
-    let disposition = head.split("\r\n").find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
-    let (_, rest) = disposition.split_once("filename=\"")?;
-    let name = rest.split('"').next().unwrap_or_default();
-    // Browsers of old sent whole paths.
-    Some(name.rsplit(['/', '\\']).next().unwrap_or(name).to_string())
+    let value = |name: &str| {
+        let mut fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
+        fields.find(|(own, _)| own.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    };
+    let Some(disposition) = value("content-disposition") else { return Ok(None) };
+    let parameters = parameters(disposition).ok_or_else(|| broken("a quote in the head of a part has no end"))?;
+    let picture = value("content-type").is_some_and(|kind| kind.to_ascii_lowercase().starts_with("image/"));
+    let field = || parameters.iter().find(|(name, _)| name == "name").map(|(_, text)| text.clone());
+    Ok(file_name(&parameters).or_else(|| picture.then(field).flatten()))
 }
 
 #[cfg(test)]
@@ -99,11 +104,15 @@ mod tests {
         let head = "Content-Disposition: form-data; name=";
         let text = format!(
             "before\n--xx\n{head}\"a\"; filename=\"C:\\b\\cat.png\"\nContent-Type: image/png\n\nab\n--x\nc\n--xx\n\
-             {head}\"n\"\n\nfield\n--xx\n{head}\"c\"; filename=\"\"\n\n\n--xx--\nbehind"
+             {head}\"n\"\n\nfield\n--xx\n{head}\"c\"; filename=\"\"\n\n\n--xx\n{head}\"d\"; filename=\"\"\n\nx\n\
+             --xx\nCONTENT-TYPE: Image/png\n{head}e\n\ny\n--xx--\nbehind"
         );
         let files = form(&text).expect("a form");
         let named = |name: &str, bytes: &'static [u8]| Part { name: name.into(), bytes: Bytes::from(bytes) };
-        assert_eq!(files, [named("cat.png", b"ab\r\n--x\r\nc"), named("", b"")]);
+        let first = named("C:\\b\\cat.png", b"ab\r\n--x\r\nc");
+        assert_eq!(files, [first, named("", b"x"), named("e", b"y")]);
+        let open = format!("--xx\n{head}\"a\"; filename=\"b\n\nabc\n--xx--");
+        assert!(form(&open).expect_err("open").error.message.contains("has no end"));
     }
 
     #[test]
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_boundary_stands_in_the_type() {
-        assert_eq!(boundary("multipart/form-data; charset=x; Boundary=\"a b\"").expect("named"), b"a b");
+        assert_eq!(boundary("multipart/form-data; charset=x; Boundary=\"a;b\"").expect("named"), b"a;b");
         assert!(boundary("multipart/form-data").is_err() && boundary("multipart/form-data; boundary=").is_err());
     }
 }

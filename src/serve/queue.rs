@@ -63,6 +63,8 @@ struct State {
     free: Vec<usize>,
     /// Workers that read or compute.
     busy: usize,
+    /// Nobody new comes: nothing waits for others any more.
+    hurried: bool,
     stopped: bool,
 }
 
@@ -162,6 +164,12 @@ impl Queue {
         Ok(answer)
     }
 
+    /// Computes what is there without waiting for more.
+    pub fn hurry(&self) {
+        lock(&self.state).hurried = true;
+        self.news.notify_all();
+    }
+
     /// Lets the workers end once nothing waits.
     pub fn stop(&self) {
         lock(&self.state).stopped = true;
@@ -189,7 +197,8 @@ impl Queue {
             let now = Instant::now();
             let wait = Some(self.limits.wait).filter(|wait| !wait.is_zero());
             let due = wait.and_then(|wait| Some(state.oldest()? + wait));
-            let may = state.full(self.limits.batch) || state.stopped || due.is_none_or(|due| due <= now);
+            let may =
+                state.full(self.limits.batch) || state.hurried || state.stopped || due.is_none_or(|due| due <= now);
             if may && !state.free.is_empty() && state.jobs() > 0 {
                 let Some(batch) = state.batch(self.limits.batch) else { continue };
                 let engine = state.free.pop().expect("just looked at");

@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// The page, and how it looks: as pages of `ninc build --target wasm32` do.
@@ -44,10 +44,33 @@ pub struct Shared {
 
 type Answer = Response<Full<Bytes>>;
 
+impl Shared {
+    /// Counts and logs a refusal of what was no request.
+    pub fn refused(&self, status: u16) {
+        self.metrics.answer("other", status, Duration::ZERO);
+        if let Some(log) = &self.log {
+            log.say(format!("(no request) {status}"));
+        }
+    }
+}
+
+/// A request that is being received or answered; it may be dropped where its client has gone.
+struct Answering<'a>(&'a AtomicUsize);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Answers a request.
 pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let start = Instant::now();
-    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    shared.metrics.answering.fetch_add(1, Relaxed);
+    let _answering = Answering(&shared.metrics.answering);
+    let (method, uri) = (request.method().clone(), request.uri());
+    // Addresses of proxies have no path.
+    let path = if uri.path().is_empty() { uri.to_string() } else { uri.path().to_string() };
     let mut read = request.body().is_end_stream();
     let (known, mut answer) = match route(&method, &path) {
         (known, None) => {
@@ -211,7 +234,7 @@ async fn whole(mut body: Incoming, limits: &Limits, held: &mut Held<'_>) -> Resu
     let declared = body.size_hint();
     let too_large = || {
         Refusal::new(413, format!("the body is larger than {} bytes", limits.body))
-            .with_help("make the picture smaller, or start the server with a larger --limit")
+            .with_help("make the picture smaller; `ninc serve --limit` sets the limit")
     };
     if declared.lower() > limits.body as u64 {
         return Err(too_large());

@@ -52,15 +52,15 @@ impl Network for Held {
 }
 
 /// A server in this process.
-struct Server {
-    address: SocketAddr,
-    runs: Receiver<usize>,
-    go: Sender<()>,
-    stop: Stop,
+pub struct Server {
+    pub address: SocketAddr,
+    pub runs: Receiver<usize>,
+    pub go: Sender<()>,
+    pub stop: Stop,
     thread: JoinHandle<Served>,
 }
 
-fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits {
         batch: 8,
         queue: 100,
@@ -74,7 +74,7 @@ fn limits() -> Limits {
     }
 }
 
-fn start(limits: Limits) -> Server {
+pub fn start(limits: Limits) -> Server {
     start_with(limits, 0)
 }
 
@@ -90,7 +90,7 @@ fn start_with(limits: Limits, padding: usize) -> Server {
 
 impl Server {
     /// Asks from a thread of its own.
-    fn asks(&self, body: &[u8]) -> JoinHandle<(u16, Value)> {
+    pub fn asks(&self, body: &[u8]) -> JoinHandle<(u16, Value)> {
         let (address, body) = (self.address, body.to_vec());
         thread::spawn(move || {
             let answer = ask(address, "POST", "/classify", "", &body);
@@ -98,14 +98,14 @@ impl Server {
         })
     }
 
-    fn end(self) -> Served {
+    pub fn end(self) -> Served {
         self.stop.stop();
         self.thread.join().expect("ends")
     }
 }
 
 /// The results of an answer.
-fn results(answer: (u16, Value)) -> Vec<f64> {
+pub fn results(answer: (u16, Value)) -> Vec<f64> {
     assert_eq!(answer.0, 200, "{}", answer.1);
     answer.1["results"].as_array().unwrap().iter().map(|image| image["result"].as_f64().unwrap()).collect()
 }

@@ -80,7 +80,7 @@ impl Range {
     pub fn check(self, what: &str, learned: Range) -> Result<()> {
         let Some(help) = self.unlike(learned) else { return Ok(()) };
         Err(Error::new(format!("{what} holds numbers from {self}, but the weights learned from {learned}"))
-            .with_help(format!("{help}; where it is right all the same, `ninc run` takes `--range LOW,HIGH`")))
+            .with_help(help))
     }
 
     /// Says what to do to numbers that cannot have been made as those of the other range; `None` where they can.
@@ -96,7 +96,7 @@ impl Range {
             (Looks::Large, Looks::Bytes) => Some("it looks like 16 bits: give `x / 257`"),
             (Looks::Large, Looks::Unit) => Some("it looks like 16 bits: give `x / 65535`"),
             (Looks::Signed, Looks::Bytes | Looks::Unit) => {
-                Some("it looks prepared already: give the images as they were before, or, with `ninc run`, `--raw`")
+                Some("it looks prepared already: give the images as they were before")
             }
             _ => Some("do to it what was done to the training data"),
         }

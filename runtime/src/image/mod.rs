@@ -48,6 +48,13 @@ pub fn of_contents(bytes: &[u8], path: &Path, dims: [usize; 3], pictures: &Pictu
     fit(image, dims, pictures).map_err(|e| Error::new(format!("{}: {}", path.display(), e.message)))
 }
 
+/// Returns the width and the height that a picture's head states, without decoding it; `None` where none is readable.
+pub fn extent(bytes: &[u8]) -> Option<[u64; 2]> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), image::guess_format(bytes).ok()?);
+    let (width, height) = reader.into_decoder().ok()?.dimensions();
+    Some([u64::from(width), u64::from(height)])
+}
+
 /// What a picture is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {

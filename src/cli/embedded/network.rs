@@ -113,7 +113,7 @@ impl Network {
         opened.fill(raw)?;
         let Opened { weights, from, program } = opened;
         let taken = dtype(&model, weights.preparation.as_ref().filter(|_| !raw).map(Preparation::form));
-        let reader = Reader::new(&model, &dims, &weights, range, (raw, "`--raw`"))?;
+        let reader = Reader::new(&model, &dims, &weights, range, (raw, numbers::OPTIONS))?;
         let scored = match model_file::result(&model) {
             Ok((_, scores, _)) => Some((scores, classes::of_weights(&model, &weights, &from)?)),
             Err(_) => None,

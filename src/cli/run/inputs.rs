@@ -86,7 +86,7 @@ impl Images {
     /// Reads all inputs for a network with the input `dims`; errors are shown in colour or not.
     pub fn read(args: &Args, model: &Model, dims: &[usize], weights: &Weights, color: bool) -> Done<Images> {
         let preparation = weights.preparation.as_ref();
-        let reader = Reader::new(model, dims, weights, args.range, (args.raw, "`--raw`"))?;
+        let reader = Reader::new(model, dims, weights, args.range, (args.raw, numbers::OPTIONS))?;
         let values = match dtype(args, model, preparation.map(Preparation::form)) {
             DType::U8 => Values::Bytes(vec![]),
             _ => Values::Floats(vec![]),

@@ -4,7 +4,7 @@ use crate::cli::answers;
 use crate::cli::classes;
 use crate::cli::export;
 use crate::cli::model_file::{input, result};
-use crate::cli::numbers::Reader;
+use crate::cli::numbers::{Reader, Words};
 use crate::cli::opened::{Opening, filled};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{Done, Failure, usage};
@@ -18,7 +18,7 @@ use ninc_runtime::data::Values;
 use ninc_runtime::data::range::{self, Range};
 use ninc_runtime::train::{Scores, step_inputs};
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Engine, Error, Feed, npy};
+use ninc_runtime::{Engine, Error, Feed, image, npy};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -42,15 +42,18 @@ pub struct Served {
     ports: (String, String),
     scores: Scores,
     classes: Classes,
+    /// Pixels of a request's pictures at most.
+    pixels: u64,
 }
 
 impl Served {
-    /// Opens a network whose result is one number a class, for runs by several engines at once.
+    /// Opens a network whose result is one number a class, for runs by several engines at once; a request's pictures
+    /// may have that number of pixels.
     pub fn open(
         opening: &Opening,
         model: Model,
         range: Option<Range>,
-        count: usize,
+        (count, pixels): (usize, u64),
         global: &GlobalOptions,
     ) -> Done<Served> {
         let machine = global.machine();
@@ -61,7 +64,7 @@ impl Served {
         let classes = classes::of_weights(&model, &opened.weights, &opened.from)?;
         opened.fill(false)?;
         let weights = opened.weights;
-        let read = |raw| Reader::new(&model, &dims, &weights, range, (raw, "`?prepared=true`"));
+        let read = |raw| Reader::new(&model, &dims, &weights, range, (raw, WORDS));
         let (plain, prepared) = (read(false)?, read(true)?);
         let preparation = match &weights.preparation {
             None => "none: numbers are used as they are, pixels as 0 to 255".to_string(),
@@ -103,7 +106,19 @@ impl Served {
             ports,
             scores,
             classes,
+            pixels,
         })
+    }
+
+    /// Refuses pictures of too many pixels, before any of them is decoded.
+    fn check_pixels<'a>(&self, pictures: impl Iterator<Item = &'a [u8]>) -> Result<(), Refusal> {
+        let sizes = pictures.filter_map(image::extent);
+        let sum = sizes.map(|[width, height]| width.saturating_mul(height)).fold(0u64, u64::saturating_add);
+        if sum <= self.pixels {
+            return Ok(());
+        }
+        let message = format!("the pictures of the request have {sum} pixels, and {} are the most", self.pixels);
+        Err(Refusal::new(413, message).with_help("make them smaller; `ninc serve --pixels` sets the limit"))
     }
 
     /// Reads one picture.
@@ -120,6 +135,9 @@ impl Served {
         Ok(Images { meaning, names: (0..count).map(name).collect(), values })
     }
 }
+
+/// How clients say what numbers mean; the range is for the server to know.
+const WORDS: Words = Words { raw: "`?prepared=true`", range: "`ninc serve --range 0,255`" };
 
 /// What a body is called.
 const BODY: &str = "body";
@@ -162,10 +180,15 @@ impl Network for Served {
                 .with_help("pictures are prepared as the training data were: leave it out"));
         }
         match &body.kind {
-            Kind::Picture => Ok(Images { meaning, names: vec![BODY.into()], values: self.picture(&body.bytes, BODY)? }),
+            Kind::Picture => {
+                self.check_pixels([&body.bytes[..]].into_iter())?;
+                Ok(Images { meaning, names: vec![BODY.into()], values: self.picture(&body.bytes, BODY)? })
+            }
             Kind::Form(boundary) => {
                 let mut images = Images { meaning, names: vec![], values: vec![] };
-                for part in serve::parts(&body.bytes, boundary)? {
+                let parts = serve::parts(&body.bytes, boundary)?;
+                self.check_pixels(parts.iter().map(|part| &part.bytes[..]))?;
+                for part in parts {
                     let name = if part.name.is_empty() { BODY.to_string() } else { part.name };
                     images.values.extend(self.picture(&part.bytes, &name)?);
                     images.names.push(name);

@@ -1,0 +1,43 @@
+//! What is no request: everybody is told in one sentence.
+
+use super::client::{connect, get, read};
+use super::limits::{limits, start};
+use std::io::{Read, Write};
+
+#[test]
+fn what_is_not_http_is_told_so() {
+    let server = start(limits());
+    let fields = "A: b\r\n".repeat(101);
+    let cases = [
+        (400, "this is not a request of HTTP/1.1", "nonsense\r\n\r\n".to_string()),
+        (400, "this is not a request of HTTP/1.1", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\r\n\r\n".into()),
+        (400, "version", "GET / HTTP/3.0\r\n\r\n".into()),
+        (404, "nothing at nowhere", "GET nowhere HTTP/1.1\r\nConnection: close\r\n\r\n".into()),
+        (400, "header", "GET / HTTP/1.1\r\nno field\r\n\r\n".into()),
+        (400, "content-length", "POST /classify HTTP/1.1\r\nContent-Length: many\r\n\r\n".into()),
+        (400, "transfer-encoding", "POST /classify HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n".into()),
+        (431, "more than 64 KiB or 100 fields", format!("GET / HTTP/1.1\r\n{fields}\r\n")),
+        (431, "more than 64 KiB or 100 fields", format!("GET / HTTP/1.1\r\nA: {}", "b".repeat(1 << 17))),
+        (505, "speaks HTTP/1.1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into()),
+    ];
+    for (status, says, text) in &cases {
+        let mut stream = connect(server.address);
+        stream.write_all(text.as_bytes()).expect("sent");
+        let answer = read(&mut stream);
+        let said = answer.refused(*status);
+        assert!(said.contains(says) && answer.head.contains("connection: close"), "{said}: {}", answer.head);
+        drop(stream.shutdown(std::net::Shutdown::Write));
+        assert_eq!(stream.read(&mut [0; 1]).expect("closed in order"), 0, "{text:.40}");
+    }
+    // Behind a request that is one.
+    let mut stream = connect(server.address);
+    stream.write_all(b"GET /health HTTP/1.1\r\n\r\nnonsense\r\n\r\n").expect("sent");
+    assert_eq!(read(&mut stream).status, 200);
+    assert!(read(&mut stream).refused(400).contains("this is not a request"));
+    let metrics = get(server.address, "/metrics").body;
+    for (status, count) in [(400, 7), (404, 1), (431, 2), (505, 1)] {
+        let line = format!("ninc_requests_total{{path=\"other\",status=\"{status}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    server.end();
+}
