@@ -137,3 +137,12 @@ fn padded_inputs_have_their_channels_first() {
     let made = import(None, Some(13), &parts).expect("imported").written;
     assert!(made.text.contains("input x: [9, 4, 7]") && made.tensors.is_empty(), "{}", made.text);
 }
+
+/// Of nine columns nine are taken, in order, but the third twice and the fourth never.
+#[test]
+fn columns_may_be_taken_twice() {
+    let which = constant("which", &[0, 1, 2, 2, 4, 5, 6, 7, 8]);
+    let gather =
+        node("Gather x which -> y", &[field(5, &[field(1, b"axis"), number(3, 3), vec![0xa0, 0x01, 2]].concat())]);
+    assert_eq!(columns(13, &[gather, which]), each([0, 1, 2, 2, 4, 5, 6, 7, 8].into_iter()));
+}
