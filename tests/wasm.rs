@@ -140,6 +140,32 @@ fn one_of_several_calls_can_be_chosen() {
     assert_eq!([0, 64, 128].map(first), [1.0, 5.5, 1.0]);
 }
 
+/// Every finite number of both formats of 16 bits, an odd count of them, is the same float32 when the module starts.
+#[test]
+fn parameters_of_16_bits_lose_nothing() {
+    let all = |wide: fn(u16) -> f32| -> Vec<f32> { (0..u16::MAX).map(wide).filter(|v| v.is_finite()).collect() };
+    let half = |bits: u16| half::f16::from_bits(bits).to_f32();
+    let upper = |bits: u16| f32::from_bits(u32::from(bits) << 16);
+    let wide: Vec<f32> = (0..300).map(|i| i as f32 / 3.0).collect();
+    let lists = [all(half), all(upper), wide.clone(), wide[..9].to_vec()];
+    let mut builder = Builder::new(Features::default());
+    let mut at = 4;
+    let mut places = Vec::new();
+    for numbers in &lists {
+        let bytes = builder.floats(at, numbers);
+        places.push((at as usize, bytes));
+        at += 4 * numbers.len() as u32;
+    }
+    let running = Running::new(&builder.finish(u64::from(at)).expect("a small memory"));
+    for (numbers, (at, bytes)) in lists.iter().zip(places) {
+        let each = if numbers.contains(&(1.0 / 3.0)) || numbers.len() < 10 { 4 } else { 2 };
+        assert_eq!(bytes, each * numbers.len());
+        let got = running.read(at, 4 * numbers.len());
+        let expected: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert!(got == expected, "{} numbers of {each} bytes", numbers.len());
+    }
+}
+
 #[test]
 fn what_webassembly_has_not_is_said() {
     let emit = |text: &str| {

@@ -16,7 +16,9 @@ out=${1:-$(mktemp -d)}
 mkdir -p "$out/shots"
 cp tests/data/*.png "$out"
 for name in digits mnist cifar10; do
+    begin=${EPOCHREALTIME/[.,]/}
     "$ninc" build "models/$name.nin" --weights "models/$name.safetensors" --target wasm32 -o "$out/$name" > /dev/null
+    echo "$name: built in $(((${EPOCHREALTIME/[.,]/} - begin) / 1000)) ms"
 done
 "$ninc" build models/cifar10.nin --weights models/cifar10.safetensors --target wasm32 --threads 4 -o "$out/threads" > /dev/null
 node tests/web/page.mjs "$out" "$out/shots" digits digit-7.png 7 mnist mnist-7.png 7 cifar10 ship.png ship

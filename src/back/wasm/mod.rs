@@ -12,11 +12,13 @@ mod locals;
 mod memory;
 mod micro_kernel;
 mod module;
+mod narrow;
 mod nest;
 mod scalars;
 mod threads;
 
 pub use module::{Builder, Call};
+pub use narrow::Narrow;
 pub use threads::BYTES as MEETING_BYTES;
 
 /// What the engine may be asked for beyond 128-bit vectors.

@@ -1,6 +1,7 @@
 //! A whole WebAssembly module: functions, the memory with what it starts with, and the calls that are a program.
 
 use super::micro_kernel;
+use super::narrow::Narrow;
 use super::nest;
 use super::threads;
 use super::{Features, bug};
@@ -10,7 +11,7 @@ use crate::verified::Verified;
 use std::collections::BTreeMap;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, TypeSection, ValType,
+    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, StartSection, TypeSection, ValType,
 };
 
 /// Bytes of a page of memory.
@@ -41,6 +42,8 @@ pub struct Builder {
     functions: Vec<(u32, Function)>,
     exports: Vec<(String, u32)>,
     data: Vec<(u32, Vec<u8>)>,
+    /// Room of floats that begins as 16 bits each: where, of which format, and how many.
+    narrow: Vec<(u32, Narrow, u32)>,
     /// Where threads share the work: the function that waits for all of them, and each sequence's parts.
     barrier: Option<u32>,
     shares: Vec<u32>,
@@ -129,6 +132,30 @@ impl Builder {
         self.data.push((at, bytes));
     }
 
+    /// Puts floats into the memory that the module starts with. Returns the bytes that they take in the module.
+    pub fn floats(&mut self, at: u32, numbers: &[f32]) -> usize {
+        let (at, bytes) = match Narrow::of(numbers) {
+            Some((format, bytes)) => {
+                self.narrow.push((at, format, numbers.len() as u32));
+                (at + 2 * numbers.len() as u32, bytes)
+            }
+            None => (at, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+        };
+        let count = bytes.len();
+        self.data(at, bytes);
+        count
+    }
+
+    /// Emits what makes floats of all that begins as 16 bits each.
+    fn widen(&mut self, body: &mut Function) {
+        let mut functions = BTreeMap::new();
+        for (at, format, count) in std::mem::take(&mut self.narrow) {
+            let function =
+                *functions.entry(format).or_insert_with(|| self.add(vec![ValType::I32; 2], vec![], format.widen()));
+            body.instructions().i32_const(at as i32).i32_const(count as i32).call(function);
+        }
+    }
+
     fn add(&mut self, params: Vec<ValType>, results: Vec<ValType>, body: Function) -> u32 {
         let ty = (params, results);
         let number = self.types.iter().position(|t| *t == ty).unwrap_or_else(|| {
@@ -148,6 +175,7 @@ impl Builder {
             let mut out = body.instructions();
             out.i32_const(*at as i32).i32_const(0).i32_const(bytes.len() as i32).memory_init(0, segment as u32);
         }
+        self.widen(&mut body);
         body.instructions().end();
         let fill = self.add(vec![], vec![], body);
         self.exports.extend([("work".into(), work), ("fill".into(), fill)]);
@@ -160,6 +188,12 @@ impl Builder {
             return Err(EmitError::Limit(format!("the program needs {memory} bytes of memory; 2 GiB is the most")));
         }
         let shared = self.features.threads.inspect(|&at| self.threads(at)).is_some();
+        let start = (!shared && !self.narrow.is_empty()).then(|| {
+            let mut body = Function::new([]);
+            self.widen(&mut body);
+            body.instructions().end();
+            self.add(vec![], vec![], body)
+        });
         let mut types = TypeSection::new();
         self.types.into_iter().for_each(|(params, results)| types.ty().function(params, results));
         let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
@@ -193,6 +227,9 @@ impl Builder {
             binary.section(MemorySection::new().memory(memory));
         }
         binary.section(&exports);
+        if let Some(function_index) = start {
+            binary.section(&StartSection { function_index });
+        }
         if shared {
             binary.section(&DataCountSection { count });
         }

@@ -29,7 +29,7 @@ pub struct Program {
     end: usize,
     /// The most threads that share a run.
     threads: usize,
-    /// Bytes of parameters.
+    /// Bytes of parameters in the module.
     pub parameter_bytes: usize,
 }
 
@@ -80,8 +80,7 @@ impl Program {
         for port in &plan.params {
             let missing = || LibraryError::internal(format!("the parameter {} has no value", port.name));
             let value = parameter(&port.name).ok_or_else(missing)?;
-            self.parameter_bytes += port.bytes();
-            self.builder.data(room.address(port.buffer) as u32, in_memory(port, &value)?);
+            self.parameter_bytes += self.builder.floats(room.address(port.buffer) as u32, &in_memory(port, &value)?);
         }
         let call = |launch: &Launch| room.call(&functions, launch);
         let prepare = plan.prepare.iter().map(call).collect::<Result<Vec<_>, _>>()?;
@@ -120,12 +119,12 @@ impl Room<'_> {
     }
 }
 
-/// A parameter's bytes as they lie in memory.
-fn in_memory(port: &Port, value: &Tensor) -> Result<Vec<u8>, LibraryError> {
+/// A parameter's numbers as they lie in memory.
+fn in_memory(port: &Port, value: &Tensor) -> Result<Vec<f32>, LibraryError> {
     if value.dims != port.dims {
         return Err(LibraryError::internal(format!("{} has the shape {:?}", port.name, value.dims)));
     }
     let mut numbers = vec![0.0f32; port.elements()];
     to_memory(&port.dims, &port.order, &value.data, &mut numbers);
-    Ok(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+    Ok(numbers)
 }

@@ -3,6 +3,7 @@ import { about, load, read } from "./@name@.js";
 const part = (id) => document.getElementById(id);
 const whole = (number) => number.toLocaleString("en");
 let network;
+let drawn = 0;
 
 function say(sentence, wrong = false) {
   part("status").textContent = sentence;
@@ -18,7 +19,10 @@ function answer(picture, name) {
   say(`${name}: ${top[0].name}, ${(100 * top[0].probability).toFixed(1)} %`);
   part("bars").replaceChildren(...top.map(bar));
   part("time").textContent = `${took.toFixed(1)} ms, the picture's preparation included`;
-  showMaps(picture, top);
+  // The next run overwrites the maps; they are drawn once the answer can be seen.
+  const maps = top.slice(0, 3).map(({ index, name }) => ({ name, map: network.map(index) })).filter(({ map }) => map);
+  clearTimeout(drawn);
+  drawn = setTimeout(() => showMaps(picture, maps));
 }
 
 function bar({ name, probability }) {

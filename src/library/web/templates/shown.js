@@ -45,13 +45,12 @@ function figure(caption, draw) {
   return whole;
 }
 
-/** Shows the picture as the network gets it, and over it where it looks like its best classes. */
-function showMaps(picture, top) {
+/** Shows the picture as the network gets it, and over it the maps of classes: where it looks like them. */
+function showMaps(picture, maps) {
   const { channels } = about.pictures;
   const bytes = read(picture);
   const pixel = (at) => [0, 1, 2].map((c) => bytes[at * channels + (channels === 3 ? c : 0)]);
   const figures = [figure(`${about.pictures.width} × ${about.pictures.height} pixels`, pixel)];
-  const maps = top.slice(0, 3).map(({ index, name }) => ({ name, map: network.map(index) })).filter(({ map }) => map);
   // 0 is among the numbers, so that a flat map looks flat.
   const all = maps.flatMap(({ map }) => [...map.values]);
   const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];

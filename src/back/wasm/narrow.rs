@@ -1,0 +1,97 @@
+//! Parameters that lie in a module as numbers of 16 bits where nothing is lost by it: half of the bytes to fetch.
+
+use half::{bf16, f16};
+use wasm_encoder::{BlockType, Function, InstructionSink, MemArg, MemArgTarget, ValType};
+
+/// Numbers from which on two bytes each are worth a loop.
+const WORTH: usize = 256;
+
+/// A format of 16 bits, whose numbers are all numbers of float32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Narrow {
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a float32.
+    Bf16,
+}
+
+impl Narrow {
+    /// Finds the format that holds these numbers exactly, and gives their bytes in it; `None` where there is none, or
+    /// they are few.
+    pub fn of(numbers: &[f32]) -> Option<(Narrow, Vec<u8>)> {
+        let halves = |narrow: fn(f32) -> ([u8; 2], f32)| -> Option<Vec<u8>> {
+            let exact = |&number: &f32| {
+                let (bytes, wide) = narrow(number);
+                (number.is_finite() && wide.to_bits() == number.to_bits()).then_some(bytes)
+            };
+            Some(numbers.iter().map(exact).collect::<Option<Vec<_>>>()?.concat())
+        };
+        if numbers.len() < WORTH {
+            return None;
+        }
+        let half = |number: f32| (f16::from_f32(number).to_le_bytes(), f16::from_f32(number).to_f32());
+        let upper = |number: f32| (bf16::from_f32(number).to_le_bytes(), bf16::from_f32(number).to_f32());
+        None.or_else(|| Some((Narrow::F16, halves(half)?))).or_else(|| Some((Narrow::Bf16, halves(upper)?)))
+    }
+
+    /// `widen(at, count)`: `count` numbers in the upper half of the room at `at` become floats in all of it. In rising
+    /// order none is overwritten before it is read.
+    pub(super) fn widen(self) -> Function {
+        let [at, count, from, to, end] = [0, 1, 2, 3, 4];
+        let mut body = Function::new([(4, ValType::I32), (1, ValType::V128)]);
+        let mut out = body.instructions();
+        out.local_get(at).local_tee(to).local_get(count).i32_const(1).i32_shl().i32_add().local_set(from);
+        for lanes in [4, 1] {
+            out.local_get(at).local_get(count).i32_const(-lanes).i32_and().i32_const(2).i32_shl().i32_add();
+            out.local_set(end).block(BlockType::Empty).loop_(BlockType::Empty);
+            out.local_get(to).local_get(end).i32_ge_u().br_if(1);
+            out.local_get(to).local_get(from);
+            if lanes == 4 {
+                self.four(&mut out)
+            } else {
+                self.one(&mut out)
+            }
+            out.local_get(to).i32_const(4 * lanes).i32_add().local_set(to);
+            out.local_get(from).i32_const(2 * lanes).i32_add().local_set(from);
+            out.br(0).end().end();
+        }
+        out.end();
+        body
+    }
+
+    /// With a float's address and that of its 16 bits on the stack: takes these, stores the float.
+    fn one(self, out: &mut InstructionSink) {
+        out.i32_load16_u(near(1));
+        if self == Narrow::Bf16 {
+            out.i32_const(16).i32_shl().i32_store(near(2));
+            return;
+        }
+        // Sign and the rest to their places; then the exponent counts from 127 instead of 15. Numbers below the
+        // smallest normal one come out right too, because float32 has them and the product is exact.
+        out.local_set(5);
+        out.local_get(5).i32_const(0x8000).i32_and().i32_const(16).i32_shl();
+        out.local_get(5).i32_const(0x7fff).i32_and().i32_const(13).i32_shl().i32_or();
+        out.f32_reinterpret_i32().f32_const(SCALE.into()).f32_mul().f32_store(near(2));
+    }
+
+    /// The same for four numbers.
+    fn four(self, out: &mut InstructionSink) {
+        out.v128_load16x4_u(near(1));
+        if self == Narrow::Bf16 {
+            out.i32_const(16).i32x4_shl().v128_store(near(2));
+            return;
+        }
+        out.local_set(6);
+        out.local_get(6).i32_const(0x8000).i32x4_splat().v128_and().i32_const(16).i32x4_shl();
+        out.local_get(6).i32_const(0x7fff).i32x4_splat().v128_and().i32_const(13).i32x4_shl().v128_or();
+        out.f32_const(SCALE.into()).f32x4_splat().f32x4_mul().v128_store(near(2));
+    }
+}
+
+/// 2^112, from the exponents of half precision to those of float32.
+const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+
+/// An address as it is, aligned to 2^`align` bytes.
+fn near(align: u32) -> MemArg {
+    MemArg { offset: 0, align, target: MemArgTarget::default(), ordering: None }
+}
