@@ -58,7 +58,8 @@ pub fn svg(drawing: &Drawing) -> String {
     let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
-         width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n  <title>{}</title>\n  <style>{STYLE}  </style>\n  \
+         width=\"{width:.0}\" height=\"{height:.0}\" style=\"--own:{width:.0}px\" role=\"img\">\n  \
+         <title>{}</title>\n  <style>{STYLE}  </style>\n  \
          <rect class=\"ground\" width=\"100%\" height=\"100%\"/>",
         escape(&drawing.name)
     );

@@ -226,9 +226,14 @@ fn unasked(e: &hyper::Error, refused: Option<u16>, begun: bool, patience: Durati
             refusal(431, &message)
         }
         Some(414) => refusal(414, "the address of the request is too long"),
-        Some(status) => Refusal::new(status, format!("this is not a request of HTTP/1.1: {e}"))
-            .with_help("it is spoken here without encryption: an address starts with http://")
-            .into(),
+        Some(status) => {
+            let message = format!("this is not a request of HTTP/1.1: {e}");
+            // As encrypted ones look.
+            let method = message.contains("method");
+            let refusal = Refusal::new(status, message);
+            let help = "it is spoken here without encryption: an address starts with http://";
+            Some(if method { refusal.with_help(help) } else { refusal })
+        }
         // HTTP/2, said without asking.
         None if e.is_parse() => refusal(505, "this server speaks HTTP/1.1"),
         None => None,

@@ -6,6 +6,8 @@ use hyper::body::Bytes;
 
 /// Parts of a form at most.
 const PARTS: usize = 1024;
+/// Bytes of a part's head at most: its name stands in answers.
+const HEAD: usize = 8192;
 
 /// A file of a form.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +58,9 @@ pub fn parts(body: &Bytes, boundary: &[u8]) -> Result<Vec<Part>, Refusal> {
         let rest = body[at..].strip_prefix(b"\r\n").ok_or_else(|| broken("a boundary is not the end of its line"))?;
         let start = body.len() - rest.len();
         let head = find(rest, b"\r\n\r\n").ok_or_else(|| broken("a part has no end of its head"))?;
+        if head > HEAD {
+            return Err(broken("the head of a part is longer than 8192 bytes"));
+        }
         let contents = start + head + 4;
         let end = find(&body[contents..], &between).ok_or_else(|| broken("its last boundary is missing"))? + contents;
         match name(&body[start..start + head])? {

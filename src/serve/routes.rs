@@ -8,10 +8,13 @@ use super::refusal::Refusal;
 use super::{Limits, Meaning, Network};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+};
 use hyper::header::{RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -25,6 +28,8 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
                       img-src blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Classes of an answer, unless it is asked for more or fewer.
 const TOP: usize = 5;
+/// Characters of a path that are shown.
+const SHOWN: usize = 200;
 /// Seconds after which who was refused may ask again.
 const AFTER: u16 = 1;
 /// Bytes of a body that large ones, which may come slowly, take no memory from.
@@ -85,7 +90,7 @@ pub async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<A
     let (status, took) = (answer.status().as_u16(), start.elapsed());
     shared.metrics.answer(known, status, took);
     if let Some(log) = &shared.log {
-        let path: String = path.chars().take(200).flat_map(char::escape_default).collect();
+        let path: String = path.chars().take(SHOWN).flat_map(char::escape_default).collect();
         log.say(format!("{method} {path} {status} {:.1} ms", took.as_secs_f64() * 1e3));
     }
     Ok(answer)
@@ -98,7 +103,8 @@ fn route(method: &Method, path: &str) -> (&'static str, Option<Answer>) {
         Some(known) => (known, "GET, HEAD"),
         None if path == "/classify" => ("/classify", "POST"),
         None => {
-            let refusal = Refusal::new(404, format!("there is nothing at {path}"));
+            let shown: String = path.chars().take(SHOWN).collect();
+            let refusal = Refusal::new(404, format!("there is nothing at {shown}"));
             let help = "POST /classify classifies; GET /, /model, /health and /metrics are there";
             return ("other", Some(refuse(&refusal.with_help(help))));
         }
@@ -212,6 +218,9 @@ async fn classify(shared: &Shared, request: Request<Incoming>, read: &mut bool) 
     let limits = &shared.limits;
     let (top, meaning) = asked(request.uri().query())?;
     let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    if request.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(Refusal::new(415, "the body is compressed (Content-Encoding)").with_help("send it as it is"));
+    }
     // A type that nobody reads needs no body.
     Kind::of(content_type.as_ref(), &[])?;
     let mut held = Held { all: &shared.bodies, bytes: 0 };
@@ -229,6 +238,13 @@ async fn classify(shared: &Shared, request: Request<Incoming>, read: &mut bool) 
     answer.await.unwrap_or_else(|_| Err(Refusal::new(500, "the server lost this request, which is a bug in ninc")))
 }
 
+/// What is wrong with a body that does not come whole.
+fn broken(e: hyper::Error) -> Refusal {
+    let source = std::iter::successors(e.source(), |e| (*e).source()).last();
+    let what = source.map_or_else(|| e.to_string(), ToString::to_string);
+    Refusal::new(400, format!("the body of the request is broken: {what}"))
+}
+
 /// Receives a body, as long as it stays within the limits.
 async fn whole(mut body: Incoming, limits: &Limits, held: &mut Held<'_>) -> Result<Bytes, Refusal> {
     let declared = body.size_hint();
@@ -242,7 +258,7 @@ async fn whole(mut body: Incoming, limits: &Limits, held: &mut Held<'_>) -> Resu
     // A copy: what was received in small pieces would hold on to the larger buffers that they came in.
     let mut bytes = Vec::with_capacity(usize::try_from(declared.lower()).unwrap_or(0).min(1 << 16));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| Refusal::new(400, format!("the body of the request is broken: {e}")))?;
+        let frame = frame.map_err(broken)?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limits.body {
             return Err(too_large());

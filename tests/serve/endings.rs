@@ -21,7 +21,7 @@ fn who_has_sent_all_gets_the_answer() {
     let answer = read(&mut stream);
     assert_eq!(results((answer.status, answer.json())), [7.0]);
     let whole = request("POST", "/classify", "", &[7; 100]);
-    for (cut, says) in [(whole.len() - 1, "the body of the request is broken"), (20, "ends before its head does")] {
+    for (cut, says) in [(whole.len() - 1, "before message length reached"), (20, "ends before its head does")] {
         let mut stream = connect(server.address);
         stream.write_all(&whole[..cut]).expect("sent");
         stream.shutdown(Shutdown::Write).expect("open");

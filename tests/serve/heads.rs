@@ -29,6 +29,17 @@ fn what_is_not_http_is_told_so() {
         drop(stream.shutdown(std::net::Shutdown::Write));
         assert_eq!(stream.read(&mut [0; 1]).expect("closed in order"), 0, "{text:.40}");
     }
+    // Bodies that are none.
+    let head = "POST /classify HTTP/1.1\r\nTransfer-Encoding: chunked\r\n";
+    for (status, says, rest) in [
+        (400, "the body of the request is broken: Invalid chunk size line", "\r\nzz\r\n"),
+        (415, "the body is compressed", "Content-Encoding: gzip\r\n\r\n"),
+    ] {
+        let mut stream = connect(server.address);
+        write!(stream, "{head}{rest}").expect("sent");
+        let said = read(&mut stream).refused(status);
+        assert!(said.contains(says), "{said}");
+    }
     // Behind a request that is one.
     let mut stream = connect(server.address);
     stream.write_all(b"GET /health HTTP/1.1\r\n\r\nnonsense\r\n\r\n").expect("sent");

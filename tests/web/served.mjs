@@ -33,7 +33,7 @@ async function reachable(browser) {
 
 /** Tab reaches what is to be used, in the order of the page. */
 async function tabs(browser) {
-  for (const wanted of [/id="file"/, /id="line"/]) {
+  for (const wanted of [/id="file"/]) {
     const key = { key: "Tab", code: "Tab", windowsVirtualKeyCode: 9 };
     for (const type of ["rawKeyDown", "keyUp"]) await browser.send("Input.dispatchKeyEvent", { type, ...key });
     assert.match(await browser.value("document.activeElement.outerHTML.slice(0, 80)"), wanted);
@@ -51,7 +51,7 @@ async function check(browser, name, picture, wanted) {
     await tabs(browser);
     const bytes = (await readFile(join("tests/data", picture))).toString("base64");
     await browser.value(dropped([[picture, bytes, "image/png"], ["no-picture.png", btoa("none"), "image/png"]]));
-    await browser.until(`${STATUS}.startsWith("no-picture.png: body is not a picture in a known format")`);
+    await browser.until(`${STATUS}.startsWith("no-picture.png: this file is not a picture in a known format")`);
     assert.equal(await browser.value("document.querySelectorAll('#list > li').length"), 2);
     const { root } = await browser.send("DOM.getDocument");
     const { nodeId } = await browser.send("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
