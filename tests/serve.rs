@@ -297,6 +297,27 @@ fn pictures_of_too_many_pixels_are_not_decoded() {
     assert!(said.contains("15000 pixels"), "{said}");
 }
 
+/// So may a small file a colour profile, of 600 MB.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_picture_holds_beside_its_pixels_is_bounded() {
+    let serving = Serving::of("digits", &[]);
+    let mut part = Vec::with_capacity(1 << 16);
+    let mut deflate = flate2::Compress::new(flate2::Compression::best(), false);
+    deflate.compress_vec(&[0; 1 << 20], &mut part, flate2::FlushCompress::Full).expect("room");
+    let profile = [&b"iCCPx\0\0\x78\xda"[..], &part.repeat(600), &[3, 0, 0, 0, 0, 0]].concat();
+    let mut sum = flate2::Crc::new();
+    sum.update(&profile);
+    let chunk = [&(profile.len() as u32 - 4).to_be_bytes()[..], &profile, &sum.sum().to_be_bytes()].concat();
+    let plain = image::png(8, 8, 1, &[100; 64]).expect("a picture");
+    let picture = [&plain[..33], &chunk, &plain[33..]].concat();
+    assert!(picture.len() < 1 << 20);
+    assert_eq!(tops(&serving.classify("", "image/png", &picture)), tops(&serving.classify("", "image/png", &plain)));
+    let status = fs::read_to_string(format!("/proc/{}/status", serving.process.id())).expect("there");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB")?.trim().parse().ok());
+    assert!(most.is_some_and(|kilobytes: u64| kilobytes < 400_000), "{status}");
+}
+
 /// A network that does not classify is refused before the port is opened.
 #[test]
 fn a_network_without_classes_is_refused() {

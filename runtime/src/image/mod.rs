@@ -50,8 +50,7 @@ pub fn of_contents(bytes: &[u8], path: &Path, dims: [usize; 3], pictures: &Pictu
 
 /// Returns the width and the height that a picture's head states, without decoding it; `None` where none is readable.
 pub fn extent(bytes: &[u8]) -> Option<[u64; 2]> {
-    let reader = ImageReader::with_format(Cursor::new(bytes), image::guess_format(bytes).ok()?);
-    let (width, height) = reader.into_decoder().ok()?.dimensions();
+    let (width, height) = headed(Cursor::new(bytes), image::guess_format(bytes).ok()?).ok()?.dimensions();
     Some([u64::from(width), u64::from(height)])
 }
 
@@ -119,13 +118,20 @@ fn is_usual(start: &[u8], end: &[u8], length: u64, head: impl FnOnce(ImageFormat
     length <= BYTES && image::guess_format(start).is_ok_and(sound)
 }
 
-/// Makes a decoder with bounds on size and memory, of a picture with pixels.
-fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
+/// Makes a decoder that has read a picture's head: a small file may hold a colour profile that takes all memory.
+fn headed<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
     let mut reader = ImageReader::with_format(from, format);
     let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height, limits.max_alloc) = (Some(SIDE), Some(SIDE), Some(BYTES));
-    reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder()?;
+    limits.max_alloc = Some(WORK);
+    reader.limits(limits);
+    reader.into_decoder()
+}
+
+/// Makes a decoder with bounds on size and memory, of a picture with pixels.
+fn opened<'a, R: BufRead + Seek + 'a>(from: R, format: ImageFormat) -> image::ImageResult<impl ImageDecoder + 'a> {
+    let mut decoder = headed(from, format)?;
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(SIDE), Some(SIDE));
     // What is declared besides the size, as that of a TIFF's strips, explains no more memory than the size does.
     let pixels = decoder.total_bytes();
     limits.max_alloc = Some(pixels.saturating_add(pixels.max(WORK)));
