@@ -151,7 +151,7 @@ fn what_is_exported_says_its_preparation_and_classes() {
 }
 
 /// Layers of the language, each behind an image of 4 x 7 x 6.
-const LAYERS: [&str; 51] = [
+const LAYERS: [&str; 55] = [
     "conv(channels = 6, kernel = 3)",
     "conv(channels = 6, kernel = [3, 2], stride = [2, 1], pad = [1, 0], bias = false)",
     "conv(channels = 8, kernel = 3, pad = 2, dilation = 2, groups = 2)",
@@ -203,10 +203,16 @@ const LAYERS: [&str; 51] = [
     "batch_norm(epsilon = 1e-3, momentum = 0.01)",
     "pad(pixels = 1)",
     "pad(top = 1, left = 2, value = 0.5)",
+    "pad(left = 2)",
+    "pad(right = 1, value = 0.5)",
+    "pad(bottom = 1)",
+    "pad(left = 1, right = 2) |> conv(channels = 3, kernel = [1, 3], stride = [1, 2])",
 ];
 
 /// Networks whose values have several users or results.
-const NETWORKS: [&str; 5] = [
+const NETWORKS: [&str; 7] = [
+    "let gate = image |> sigmoid  image * gate",
+    "let gate = image |> sigmoid  gate * image |> silu",
     "let a = image |> relu  let b = image |> tanh  a + b |> sigmoid",
     "let a = image |> relu  concat(a, image, a * image) |> conv(channels = 3, kernel = 3)",
     "let a = image |> conv(channels = 4, kernel = 3, pad = 1) as stem  add(a, image, stem |> relu) |> global_avg_pool",

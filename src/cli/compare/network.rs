@@ -2,6 +2,7 @@
 
 use super::Args;
 use super::images::Images;
+use super::rows::without_ones;
 use super::sides::Gradients;
 use crate::cli::foreign;
 use crate::cli::model_file::{image_dims, input};
@@ -115,9 +116,9 @@ impl Network {
         layer.or_else(|| self.model.graph.named(name))
     }
 
-    /// The number of elements of a layer's value for each image.
-    pub fn elements(&self, name: &str) -> Option<usize> {
-        self.value(name).map(|value| self.model.graph.ty(value).elements())
+    /// The sizes of a layer's value for each image, dimensions of 1 apart.
+    pub fn sizes(&self, name: &str) -> Option<Vec<usize>> {
+        self.value(name).map(|value| without_ones(&self.model.graph.ty(value).dims))
     }
 
     /// Computes values; `kept` are kept for it.

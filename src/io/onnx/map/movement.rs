@@ -140,9 +140,13 @@ impl<'n> Map<'n> {
                 let x = self.bordered(&view, &part, value)?;
                 return self.bordered(&x, &rest, value);
             }
+            // Columns of rows, of an image or a signal.
+            (true, 1) if first > 1 => {
+                (if first > 2 { view.shape[first - 1] } else { 1 }, view.shape[first], [(0, 0), sides[first]])
+            }
             (true, _) => (view.shape[first], behind, [sides[first], (0, 0)]),
         };
-        let before: usize = product(&view.shape[1..first]);
+        let before = view.elements() / (rows * columns);
         let operand = self.shaped(view.layer, &[before, rows, columns]);
         let begin = own.map(|(a, _)| a as usize);
         let end = own.map(|(_, b)| b as usize);

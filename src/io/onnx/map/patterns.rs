@@ -12,12 +12,15 @@ impl<'n> Map<'n> {
         if !node.domain.is_empty() {
             return None;
         }
+        // Ours say what they were: a product or a sum that looks like a pattern was written as one.
+        let ours = super::names::ours(self.net);
         match node.op.as_str() {
             "Div" => self.lrn_chain(node),
             "Transpose" => self.there_and_back(node),
             "Max" => self.strided_maximum(node),
+            "Mul" if ours && node.doc != "silu" => self.gelu(node),
             "Mul" => self.silu(node).or_else(|| self.gelu(node)),
-            "Add" => self.two_relus(node),
+            "Add" if !ours => self.two_relus(node),
             _ => None,
         }
     }

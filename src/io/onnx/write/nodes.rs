@@ -61,6 +61,7 @@ impl Writer<'_> {
             Operator::Silu(_) => {
                 let gate = self.add(&format!("{name}.gate"), "Sigmoid", operands, &format!("{name}.gate"), vec![]);
                 self.add(name, "Mul", &[operands[0], &gate], name, vec![]);
+                self.doc("silu");
             }
             Operator::Prelu(_) => self.prelu(name, (operands[0], operands[1]), dims.len()),
             Operator::Maxout(op) => self.maxout(name, operands[0], op.pieces, &dims),
