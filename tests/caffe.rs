@@ -63,6 +63,13 @@ fn values_are_those_of_opencv() {
     let run = ["run", "new.nin", &input, "--weights", "new.safetensors"];
     assert!(apart(&place, &run, &own("new.out.npy")) < 1e-6);
     assert_eq!(place.good(&["fmt", "--check", "new.nin"]), "");
+    // As it is, too: some of its numbers are in the network's file.
+    let colours = ["--channels", "rgb"];
+    let run = [&["run", &net, &input, "--weights", &weights], &colours[..]].concat();
+    assert!(apart(&place, &run, &own("new.out.npy")) < 1e-6);
+    let both = ["compare", "new.nin", &net, "--weights", "new.safetensors", "--weights", &weights, "--tolerance", "0"];
+    place.good(&[&both, &colours[..]].concat());
+    place.good(&[&["export", &net, "--weights", &weights, "-o", "new.onnx"], &colours[..]].concat());
 
     // As it is, with the colours turned: so is the input.
     let mut x = npy::read(&own("old.in.npy")).expect("an array");

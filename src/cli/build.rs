@@ -138,7 +138,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<Weights>> {
     let own = Some(&args.file).filter(|file| foreign::has_weights(file));
     let mut weights = match args.weights.as_ref().or(own) {
-        Some(path) => args.renames.read(path, &global.foreign)?,
+        Some(path) => foreign::with_fixed(&args.file, args.renames.read(path, &global.foreign)?),
         None if !has_parameters(model) => Weights::default(),
         None if args.embed => {
             return Err(usage("--embed is about weights, and none are given", "add `--weights FILE`"));

@@ -1,5 +1,6 @@
 //! `ninc eval`: test weights on data.
 
+use super::foreign;
 use super::model_file::{input, load_split, pictures, result};
 use super::options::GlobalOptions;
 use super::output::{self, Done, grouped, usage};
@@ -90,7 +91,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let weights_path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     let weights = args.renames.read_if_any(weights_path.as_ref(), &global.foreign)?;
     let from = weights_path.as_ref().unwrap_or(&args.file);
-    let weights = global.with_numbers(&model, weights)?;
+    let weights = global.with_numbers(&model, foreign::with_fixed(&args.file, weights))?;
     let model = global.with_formats(&model, weights.formats.as_ref());
     let (sets, place) = load_split(&model, &args.file, args.data.as_deref(), pictures(&model, Some(&weights)), false)?;
     let report: Vec<_> = args.report.iter().map(|path| ("--report", path.as_path())).collect();

@@ -56,6 +56,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let path = find_weights(args.weights.as_deref(), &model, &args.file)?;
     check(args, path.as_deref())?;
     let weights = args.renames.read_if_any(path.as_ref(), &global.foreign)?;
+    let weights = foreign::with_fixed(&args.file, weights);
     output::line(&write(args, &model, weights, path.as_deref(), global)?)
 }
 

@@ -14,6 +14,7 @@ use ninc_runtime::data::{self, files};
 use ninc_runtime::formats::Formats;
 use ninc_runtime::spec::Source;
 use ninc_runtime::store;
+use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -90,6 +91,15 @@ thread_local! {
 /// Returns what was read of a file.
 fn known(path: &Path) -> Option<Arc<Foreign>> {
     READ.with_borrow(|kept| kept.iter().find(|(known, _)| known == path).map(|(_, foreign)| foreign.clone()))
+}
+
+/// Completes weights for a network of another program by the fixed numbers that its own file holds, as Caffe's do.
+pub fn with_fixed(file: &Path, mut weights: Weights) -> Weights {
+    let known = known(file).filter(|_| !has_weights(file));
+    for (name, tensor) in known.iter().flat_map(|foreign| &foreign.tensors) {
+        weights.tensors.entry(name.clone()).or_insert_with(|| tensor.clone());
+    }
+    weights
 }
 
 /// Forgets what was read: files change between calls of a program that stays.

@@ -109,7 +109,8 @@ impl Opening<'_> {
             None => (Weights::default(), work(None, None)),
         };
         let from = self.weights.unwrap_or(self.file);
-        let mut weights = global.with_numbers(model, self.renames.apply(weights, from)?)?;
+        let weights = foreign::with_fixed(self.file, self.renames.apply(weights, from)?);
+        let mut weights = global.with_numbers(model, weights)?;
         let (of_text, program) = made?;
         if weights.preparation.is_none() && !self.raw && !foreign::is(from) {
             self.weights.iter().for_each(|_| preparation::note(self.file, of_text.as_ref()));

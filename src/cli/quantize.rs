@@ -1,6 +1,7 @@
 //! `ninc quantize`: float weights become bytes where that costs little accuracy.
 
 use super::classes;
+use super::foreign;
 use super::model_file::{input, load_data, result};
 use super::options::{GlobalOptions, number};
 use super::output::{self, Done, usage};
@@ -105,7 +106,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     let read = [Some(&args.file), Some(&path), args.data.as_ref()].into_iter().flatten().map(PathBuf::as_path);
     output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
-    let weights = args.renames.read(&path, &global.foreign)?;
+    let weights = foreign::with_fixed(&args.file, args.renames.read(&path, &global.foreign)?);
     if weights.formats.is_some() {
         return Err(usage(
             format!("{} is quantised already", path.display()),

@@ -54,7 +54,10 @@ impl Network {
         let given = if foreign::has_weights(file) { None } else { left.next() };
         let given = match find_weights(given.map(PathBuf::as_path), &model, file) {
             Ok(path) => {
-                let read = |path: PathBuf| Ok((path.clone(), args.renames.read(&path, &global.foreign)?));
+                let read = |path: PathBuf| {
+                    let weights = args.renames.read(&path, &global.foreign)?;
+                    Ok((path, foreign::with_fixed(file, weights)))
+                };
                 path.map(read).transpose()
             }
             Err(_) if given.is_none() && args.other.is_none() => Ok(None),
