@@ -37,7 +37,7 @@ fi
 [ $# -gt 0 ] || set -- python3
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
-if ! environment python3 "$tools/build" 'maturin>=1.16,<2' 'ziglang>=0.15' mypy numpy; then
+if ! environment python3 "$tools/build" 'maturin>=1.16,<2' 'ziglang>=0.15' mypy numpy pillow; then
     echo "SKIPPED: the wheel: there is no python3 with venv, or no maturin to be had"
     exit 0
 fi
