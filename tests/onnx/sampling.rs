@@ -1,4 +1,5 @@
-//! Resize and Upsample, whose results are cells of the image or lie between two: which, by the operators' formulas.
+//! Resize and Upsample, whose results are cells of the image or lie between two, and windows with holes: which cells,
+//! by the operators' formulas.
 
 use super::faults::{constant, field, import, model, node, number, text_attribute};
 use crate::cli::Place;
@@ -145,4 +146,25 @@ fn columns_may_be_taken_twice() {
     let gather =
         node("Gather x which -> y", &[field(5, &[field(1, b"axis"), number(3, 3), vec![0xa0, 0x01, 2]].concat())]);
     assert_eq!(columns(13, &[gather, which]), each([0, 1, 2, 2, 4, 5, 6, 7, 8].into_iter()));
+}
+
+/// ONNX Runtime 1.32 gives a smaller image here, as if the window had no holes, and onnx.reference 1.22 other means.
+#[test]
+fn a_window_with_holes_keeps_the_size() {
+    let twice = |name: &str, value: i64| {
+        field(5, &[field(1, name.as_bytes()), number(8, value), number(8, value), vec![0xa0, 0x01, 7]].concat())
+    };
+    let attributes = [twice("kernel_shape", 3), twice("dilations", 2), text_attribute("auto_pad", "SAME_UPPER")];
+    let made = pixels(19, &[node("AveragePool x -> y", &attributes)]);
+    assert_eq!(made.dims, [2, 4, 7, 9]);
+    let near = |at: usize, side: usize| {
+        (0..3).map(move |i| at + 2 * i).filter(move |i| (2..side + 2).contains(i)).map(|i| i - 2)
+    };
+    for (at, &mean) in made.data.iter().enumerate() {
+        let (image, row, column) = (at / 63, at / 9 % 7, at % 9);
+        let cells: Vec<usize> =
+            near(row, 7).flat_map(|y| near(column, 9).map(move |x| 63 * image + 9 * y + x + 1)).collect();
+        let expected = cells.iter().sum::<usize>() as f32 / cells.len() as f32;
+        assert!((mean - expected).abs() <= 1e-6 * expected, "{at}: {mean} for {expected}");
+    }
 }
