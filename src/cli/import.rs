@@ -73,7 +73,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     output::line(&format!("{}: {layers}{int8}; {}: {tensors}", args.out.display(), weights.display()))
 }
 
-/// What to do with a file that is no network in a form that is read.
+/// Says how to convert a network file whose format cannot be read.
 fn not_imported(path: &Path) -> String {
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match ending.as_str() {

@@ -118,7 +118,7 @@ pub fn last(text: String) {
         // Nobody waits any more where it took too long.
         let _ = told.send(());
     };
-    // Where there is no thread there is no answer either.
+    // If no thread can be started, the sender is dropped, and the wait below ends at once.
     let _ = std::thread::Builder::new().spawn(tell);
     if heard.recv_timeout(Duration::from_millis(500)).is_err() {
         hush();

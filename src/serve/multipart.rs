@@ -82,7 +82,7 @@ pub fn parts(body: &Bytes, boundary: &[u8]) -> Result<Vec<Part>, Refusal> {
     }
 }
 
-/// Returns the name of a part's file, or of its field where a picture has none; `None` for a field that is no file.
+/// Returns a part's file name, or its field's name if it is a picture without one; `None` for a field of plain text.
 fn name(head: &[u8]) -> Result<Option<String>, Refusal> {
     let head = String::from_utf8_lossy(head);
     let value = |name: &str| {

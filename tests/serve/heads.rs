@@ -1,4 +1,4 @@
-//! What is no request: everybody is told in one sentence.
+//! Malformed requests: each is refused with one sentence.
 
 use super::client::{connect, get, read};
 use super::limits::{limits, start};

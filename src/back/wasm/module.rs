@@ -42,7 +42,7 @@ pub struct Builder {
     functions: Vec<(u32, Function)>,
     exports: Vec<(String, u32)>,
     data: Vec<(u32, Vec<u8>)>,
-    /// Room of floats that begins as 16 bits each: where, of which format, and how many.
+    /// Floats that a module stores in 16 bits each: their address, format and count.
     narrow: Vec<(u32, Narrow, u32)>,
     /// Where threads share the work: the function that waits for all of them, and each sequence's parts.
     barrier: Option<u32>,
@@ -146,7 +146,7 @@ impl Builder {
         count
     }
 
-    /// Emits what makes floats of all that begins as 16 bits each.
+    /// Emits calls that turn all numbers stored in 16 bits into floats.
     fn widen(&mut self, body: &mut Function) {
         let mut functions = BTreeMap::new();
         for (at, format, count) in std::mem::take(&mut self.narrow) {

@@ -8,7 +8,7 @@ const WORTH: usize = 256;
 
 /// A format of 16 bits, whose numbers are all numbers of float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Narrow {
+pub(super) enum Narrow {
     /// IEEE half precision.
     F16,
     /// The upper half of a float32.
@@ -31,14 +31,15 @@ impl Narrow {
         }
         let half = |number: f32| (f16::from_f32(number).to_le_bytes(), f16::from_f32(number).to_f32());
         let upper = |number: f32| (bf16::from_f32(number).to_le_bytes(), bf16::from_f32(number).to_f32());
-        None.or_else(|| Some((Narrow::F16, halves(half)?))).or_else(|| Some((Narrow::Bf16, halves(upper)?)))
+        let as_half = halves(half).map(|bytes| (Narrow::F16, bytes));
+        as_half.or_else(|| halves(upper).map(|bytes| (Narrow::Bf16, bytes)))
     }
 
     /// `widen(at, count)`: `count` numbers in the upper half of the room at `at` become floats in all of it. In rising
     /// order none is overwritten before it is read.
     pub(super) fn widen(self) -> Function {
         let [at, count, from, to, end] = [0, 1, 2, 3, 4];
-        let mut body = Function::new([(4, ValType::I32), (1, ValType::V128)]);
+        let mut body = Function::new([(3, ValType::I32), (1, ValType::V128)]);
         let mut out = body.instructions();
         out.local_get(at).local_tee(to).local_get(count).i32_const(1).i32_shl().i32_add().local_set(from);
         for lanes in [4, 1] {
@@ -47,9 +48,15 @@ impl Narrow {
             out.local_get(to).local_get(end).i32_ge_u().br_if(1);
             out.local_get(to).local_get(from);
             if lanes == 4 {
-                self.four(&mut out)
+                out.v128_load16x4_u(near(1));
             } else {
-                self.one(&mut out)
+                out.i32_load16_u(near(1)).i32x4_splat();
+            }
+            self.floats(&mut out);
+            if lanes == 4 {
+                out.v128_store(near(2));
+            } else {
+                out.v128_store32_lane(near(2), 0);
             }
             out.local_get(to).i32_const(4 * lanes).i32_add().local_set(to);
             out.local_get(from).i32_const(2 * lanes).i32_add().local_set(from);
@@ -59,34 +66,23 @@ impl Narrow {
         body
     }
 
-    /// With a float's address and that of its 16 bits on the stack: takes these, stores the float.
-    fn one(self, out: &mut InstructionSink) {
-        out.i32_load16_u(near(1));
+    /// Turns four words that hold 16 bits each, on the stack, into floats.
+    fn floats(self, out: &mut InstructionSink) {
         if self == Narrow::Bf16 {
-            out.i32_const(16).i32_shl().i32_store(near(2));
+            out.i32_const(16).i32x4_shl();
             return;
         }
         // Sign and the rest to their places; then the exponent counts from 127 instead of 15. Numbers below the
         // smallest normal one come out right too, because float32 has them and the product is exact.
-        out.local_set(5);
-        out.local_get(5).i32_const(0x8000).i32_and().i32_const(16).i32_shl();
-        out.local_get(5).i32_const(0x7fff).i32_and().i32_const(13).i32_shl().i32_or();
-        out.f32_reinterpret_i32().f32_const(SCALE.into()).f32_mul().f32_store(near(2));
-    }
-
-    /// The same for four numbers.
-    fn four(self, out: &mut InstructionSink) {
-        out.v128_load16x4_u(near(1));
-        if self == Narrow::Bf16 {
-            out.i32_const(16).i32x4_shl().v128_store(near(2));
-            return;
-        }
-        out.local_set(6);
-        out.local_get(6).i32_const(0x8000).i32x4_splat().v128_and().i32_const(16).i32x4_shl();
-        out.local_get(6).i32_const(0x7fff).i32x4_splat().v128_and().i32_const(13).i32x4_shl().v128_or();
-        out.f32_const(SCALE.into()).f32x4_splat().f32x4_mul().v128_store(near(2));
+        out.local_set(WORDS);
+        out.local_get(WORDS).i32_const(0x8000).i32x4_splat().v128_and().i32_const(16).i32x4_shl();
+        out.local_get(WORDS).i32_const(0x7fff).i32x4_splat().v128_and().i32_const(13).i32x4_shl().v128_or();
+        out.f32_const(SCALE.into()).f32x4_splat().f32x4_mul();
     }
 }
+
+/// The local of `widen` that holds four numbers of 16 bits.
+const WORDS: u32 = 5;
 
 /// 2^112, from the exponents of half precision to those of float32.
 const SCALE: f32 = f32::from_bits((127 + 112) << 23);
