@@ -6,6 +6,7 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, usage};
 use super::programs::show_dumps;
 use super::signals;
+use ninc::pipeline::Device;
 use ninc::serve::{self, Limits, Stop};
 use ninc_runtime::Error;
 use ninc_runtime::data::range::Range;
@@ -35,7 +36,8 @@ pub struct Args {
     /// image by itself
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8))]
     batch: u16,
-    /// Runs of the network that go on at once, each on its part of the threads
+    /// Runs of the network that go on at once, each on its part of the threads: 2 on a processor with two threads or
+    /// more, otherwise 1, unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     engines: Option<u16>,
     /// How long an image waits for others that share its run
@@ -94,7 +96,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let model = global.model_on(&args.file, args.given.data())?;
     let weights = args.given.find(&model, &args.file)?;
     let opening = args.given.opening(&args.file, weights.as_deref(), false, &[]);
-    let engines = args.engines.map_or(1, usize::from);
+    // Two at once answer x1.3 to x1.4 as many requests of the CIFAR-10 network on two cores, and a lone client as soon:
+    // reading and answering take the time that a second thread saves.
+    let usual = if global.device() == Device::Cpu { global.threads().clamp(1, 2) } else { 1 };
+    let engines = args.engines.map_or(usual, usize::from);
     // Before the rest, which takes longer.
     let listener = listen(args)?;
     let network = network::Served::open(&opening, model, args.range, (engines, args.pixels), global)?;

@@ -86,7 +86,7 @@ def load(url, script, connections, seconds):
     if wrong:
         sys.exit(f"{url}: {wrong.group()}")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-    times = [milliseconds(re.search(rf"{part}%\s+(\S+)", text).group(1)) for part in (50, 99)]
+    times = [milliseconds(re.search(rf"^\s+{part}%\s+(\S+)", text, re.MULTILINE).group(1)) for part in (50, 99)]
     return [rate, *times]
 
 
