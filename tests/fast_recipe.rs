@@ -19,8 +19,13 @@ use std::collections::BTreeMap;
 use std::fs;
 
 pub fn load(layers: &str, train: &str) -> Model {
+    load_of(6, layers, train)
+}
+
+/// The network for images of this many rows and columns.
+pub fn load_of(side: usize, layers: &str, train: &str) -> Model {
     let source = format!(
-        "network n {{ input image: [3, 6, 6]  image |> {layers} |> global_avg_pool |> softmax }}
+        "network n {{ input image: [3, {side}, {side}]  image |> {layers} |> global_avg_pool |> softmax }}
         data {{ source = npz(\"d.npz\") }}
         train {{ batch = 4  {train} }}"
     );
@@ -63,12 +68,13 @@ impl Trained {
     /// Makes a step of two in an epoch and eight in all; returns the numbers that it was given.
     pub fn step(&mut self) -> Hyper {
         let mut random = Stream::new(5, 1, self.steps as u32);
-        let images: Vec<f32> = (0..self.batch * 108).map(|_| random.normal()).collect();
+        let ports = self.program.engine.inputs().to_vec();
+        let each: usize = ports.iter().find(|port| port.name == "image").expect("the images").elements();
+        let images: Vec<f32> = (0..self.batch * each).map(|_| random.normal()).collect();
         let labels: Vec<i32> = (0..self.batch).map(|_| random.below(5) as i32).collect();
         let data = Batch::new(Values::Floats(images), labels);
         let clock = Clock { step: self.steps, steps_per_epoch: 2, total_steps: 8 };
         let numbers = hyper(&self.recipe, clock, &Plateau::default());
-        let ports = self.program.engine.inputs().to_vec();
         let own = StepInputs::new(&ports, &self.recipe, numbers, 1.0, self.steps).expect("inputs");
         let fed: Vec<(&str, Feed)> = own.with(&ports, &data);
         self.program.engine.run(self.batch, &fed, &["loss"]).expect("a step");

@@ -1,8 +1,9 @@
 //! Steps after parameters froze leave out what only these need: all others keep the bits of the whole step.
 
-use crate::fast_recipe::{Trained, load};
+use crate::fast_recipe::{Trained, load, load_of};
 use ninc::lower::target::Target;
-use ninc::pipeline::Options;
+use ninc::model::Model;
+use ninc::pipeline::{self, Options};
 use ninc::types::Format;
 use std::collections::BTreeMap;
 
@@ -20,9 +21,12 @@ fn whole(options: &Options) -> Options {
 
 /// Steps of both, with other images in each; returns the launches of each step of the shorter one.
 fn compared(layers: &str, train: &str, options: &Options, batch: usize) -> Vec<usize> {
-    let model = load(layers, &format!("{train}  {GROUPS}"));
-    let mut found = Trained::with(&model, options);
-    let mut right = Trained::with(&model, &whole(options));
+    compared_of(&load(layers, &format!("{train}  {GROUPS}")), train, options, batch)
+}
+
+fn compared_of(model: &Model, train: &str, options: &Options, batch: usize) -> Vec<usize> {
+    let mut found = Trained::with(model, options);
+    let mut right = Trained::with(model, &whole(options));
     (found.batch, right.batch) = (batch, batch);
     let mut launches = Vec::new();
     let learns = |name: &str, step: u64| match name.split('.').next() {
@@ -53,7 +57,8 @@ fn shorter_steps_keep_the_bits_of_what_learns() {
     let bf16 = Options { precision: Some(Format::Bf16), threads: 2, ..Options::default() };
     // So little cache that a batch goes in two groups of eight images.
     let small = Target { cache: [1 << 10, 1 << 12, 1 << 14], ..Target::portable(true) };
-    let small = Options { target: Some(small), threads: 2, ..Options::default() };
+    let small = Options { target: Some(small), threads: 2, in_shares: false, ..Options::default() };
+    let shares = Options { in_shares: true, ..small.clone() };
     let plain = format!("{LAYERS} |> {REST}");
     let ahead = format!("{sgd}  lookahead = ema(every = 2, decay = 0.8, power = 2)");
     let adam = "optimizer = adam(rate = 0.01, decay = 0.1)  average = 0.9";
@@ -64,6 +69,7 @@ fn shorter_steps_keep_the_bits_of_what_learns() {
         (&plain, &muon, &Options::default(), 4),
         (&plain, sgd, &small, 16),
         (&plain, &ahead, &small, 16),
+        (&plain, &ahead, &shares, 16),
     ] {
         let launches = compared(layers, train, options, batch);
         let (early, middle, late) = (launches[2], launches[3], launches[4]);
@@ -71,6 +77,24 @@ fn shorter_steps_keep_the_bits_of_what_learns() {
     }
     // The norm of all gradients has those of what is frozen in it, which are computed for that.
     compared(&plain, &format!("{sgd}  clip = 0.5"), &Options::default(), 4);
+}
+
+/// Images so large that a share goes in groups, and a shorter step would have larger ones of its own.
+#[test]
+fn shorter_steps_keep_the_groups_of_shares() {
+    let sgd = "optimizer = sgd(rate = 0.1, momentum = 0.9)";
+    let layers = format!("{LAYERS} |> {REST}");
+    let model = load_of(64, &layers, &format!("{sgd}  {GROUPS}"));
+    let options = Options { target: Some(Target::portable(true)), threads: 2, ..Options::default() };
+    let group = |model: &Model| {
+        let program = pipeline::training(model, &whole(&options)).expect("it compiles");
+        program.compiled.expect("for a processor").plan.shares.clone().expect("shares").group
+    };
+    let frozen = layers.replace("init = dirac) as white", "init = dirac, frozen = true) as white");
+    let frozen = frozen.replace("pad = 1) as c1", "pad = 1, frozen = true) as c1");
+    let natural = group(&load_of(64, &frozen, &format!("{sgd}  epochs = 4")));
+    assert_eq!((group(&model), natural), (Some(8), Some(16)));
+    compared_of(&model, sgd, &options, 128);
 }
 
 /// A broken loss is looked for by going back.

@@ -50,7 +50,7 @@ fn one(model: &Model, options: &Options, batch: usize) -> Vec<Vec<f32>> {
 
 fn same_bits(layers: &str, train: &str, precision: Option<Format>, batches: &[usize]) {
     let model = model(layers, train, 12);
-    let options = Options { in_shares: true, precision, ..Options::default() };
+    let options = Options { precision, ..Options::default() };
     for &batch in batches {
         let alone = one(&model, &options, batch);
         let threads = Options { threads: 3, ..options.clone() };
@@ -82,7 +82,7 @@ fn ranks_have_the_bits_of_one_process() {
 fn groups_of_a_share_have_the_bits_of_one_process() {
     let model = model(PLAIN, "optimizer = sgd(rate = 0.01, momentum = 0.9)", 60);
     for precision in [None, Some(Format::Bf16)] {
-        let options = Options { in_shares: true, precision, ..Options::default() };
+        let options = Options { precision, ..Options::default() };
         let program = pipeline::training(&model, &options).expect("it compiles");
         let shares = program.compiled.and_then(|compiled| compiled.plan.shares.clone()).expect("shares");
         assert!(shares.group.is_some_and(|group| group < 8) && !shares.clears.is_empty() && !shares.late.is_empty());

@@ -3,8 +3,9 @@
 use crate::cli::{Place, texts};
 use ninc_runtime::checkpoint::Checkpoint;
 use std::fs;
+use std::path::Path;
 
-/// Caches so small that a batch is trained in groups of images, unlike on any machine that runs this.
+/// Caches so small that a former version trained a batch in groups of images, unlike on any machine that runs this.
 const BEGAN: &str = "1K,4K,4K";
 
 fn train(place: &Place, out: &str, steps: &str, more: &[&str]) -> String {
@@ -21,19 +22,29 @@ fn weights(place: &Place, out: &str) -> Vec<u8> {
 #[test]
 fn a_training_that_moves_to_another_machine_keeps_its_bits() {
     let place = Place::new();
-    train(&place, "whole", "40", &["--caches", BEGAN]);
-    train(&place, "parts", "20", &["--caches", BEGAN]);
+    for (out, steps) in [("whole", "40"), ("parts", "20")] {
+        train(&place, out, "2", &["--caches", BEGAN]);
+        in_groups(&place.path(out).join("tiny.checkpoint"));
+        train(&place, out, steps, &["--caches", BEGAN, "--resume"]);
+    }
     let checkpoint = place.path("parts/tiny.checkpoint");
     let saved = fs::read(&checkpoint).expect("written");
     let said = train(&place, "parts", "40", &["--resume"]);
     assert!(said.contains("goes on as on the processor") && said.contains("--caches 1024,4096,4096"), "{said}");
-    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
+    assert!(weights(&place, "parts") == weights(&place, "whole"));
 
     // Who asks for this machine's own groups gets them, and hears what they cost.
     fs::write(&checkpoint, &saved).expect("written");
     let said = train(&place, "parts", "40", &["--resume", "--caches", "48K,1M,16M"]);
     assert!(said.contains("its results differ"), "{said}");
-    assert_ne!(weights(&place, "parts"), weights(&place, "whole"));
+    assert!(weights(&place, "parts") != weights(&place, "whole"));
+
+    // Shares of a batch know no caches, which still decide the form of convolutions.
+    train(&place, "shares", "40", &["--caches", BEGAN]);
+    train(&place, "moved", "20", &["--caches", BEGAN]);
+    let said = train(&place, "moved", "40", &["--resume"]);
+    assert!(said.contains("goes on as on the processor") && said.contains("--caches 1024,4096,4096"), "{said}");
+    assert!(weights(&place, "moved") == weights(&place, "shares"));
 
     // Nothing is said where nothing changes.
     train(&place, "here", "20", &[]);
@@ -41,48 +52,50 @@ fn a_training_that_moves_to_another_machine_keeps_its_bits() {
     assert!(!said.contains("note: goes on") && !said.contains("the training began"), "{said}");
 }
 
-/// One process adds up in groups of images, which others cannot continue, unless it was begun with --shares.
+/// Makes a checkpoint one of the versions before sums were those of shares.
+fn in_groups(path: &Path) {
+    let mut checkpoint = Checkpoint::read(path).expect("whole");
+    let processor = checkpoint.compiled_for.as_mut().and_then(|c| c.processor.as_mut());
+    processor.expect("a processor").shares = false;
+    checkpoint.write(path, &ninc_runtime::store::System).expect("written");
+}
+
+/// A checkpoint of a version that added up in groups of images goes on in them, in one process.
 #[test]
-fn sums_by_shares_are_remembered() {
+fn sums_in_groups_of_images_go_on() {
     let place = Place::new();
     let shares = |out: &str| {
         let checkpoint = Checkpoint::read(&place.path(out).join("tiny.checkpoint")).expect("whole");
         checkpoint.compiled_for.and_then(|c| c.processor).expect("a processor").shares
     };
-    train(&place, "whole", "40", &["--shares"]);
-    train(&place, "parts", "20", &["--shares"]);
-    assert!(shares("whole") && shares("parts"));
-    let said = train(&place, "parts", "40", &["--resume"]);
-    assert!(said.contains("goes on as on the processor") && said.contains(" --shares"), "{said}");
-    assert!(shares("parts"));
-    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
-
+    train(&place, "whole", "40", &[]);
     train(&place, "groups", "20", &[]);
+    assert!(shares("whole") && shares("groups"));
+    in_groups(&place.path("groups/tiny.checkpoint"));
+    let said = train(&place, "groups", "30", &["--resume"]);
+    assert!(said.contains("goes on as on the processor") && said.contains(", sums in groups of images"), "{said}");
     assert!(!shares("groups"));
-    let options = ["train", "tiny.nin", "--steps", "40", "--out", "groups", "--resume", "--shares"];
-    let output = place.ninc(&options);
-    let (_, said) = texts(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("adds up in groups of images"), "{said}");
-    let (_, said) = texts(&place.ninc(&["train", "tiny.nin", "--shares", "--device", "interp"]));
-    assert!(said.contains("only processors add up by shares of the batch"), "{said}");
-    train(&place, "groups", "40", &["--resume"]);
+    let said = train(&place, "groups", "40", &["--resume"]);
+    assert!(said.contains(", sums in groups of images"), "{said}");
     assert!(!shares("groups"));
+    assert!(weights(&place, "groups") != weights(&place, "whole"));
 }
 
 /// Versions before did not write what a training was compiled for.
 #[test]
 fn a_checkpoint_without_its_processor_goes_on_with_this_one() {
     let place = Place::new();
-    train(&place, "whole", "40", &[]);
     train(&place, "parts", "20", &[]);
+    train(&place, "others", "20", &[]);
+    in_groups(&place.path("others/tiny.checkpoint"));
     let path = place.path("parts/tiny.checkpoint");
     let mut checkpoint = Checkpoint::read(&path).expect("whole");
     assert!(checkpoint.compiled_for.take().is_some_and(|c| c.processor.is_some()));
     checkpoint.write(&path, &ninc_runtime::store::System).expect("written");
     assert_eq!(Checkpoint::read(&path).expect("whole"), checkpoint);
     train(&place, "parts", "40", &["--resume"]);
-    assert_eq!(weights(&place, "parts"), weights(&place, "whole"));
+    train(&place, "others", "40", &["--resume"]);
+    assert!(weights(&place, "parts") == weights(&place, "others"), "such versions added up in groups of images");
 }
 
 /// Forgotten options change what a training computes; a checkpoint remembers them.

@@ -1,5 +1,5 @@
-//! A training step in groups of images: the same step as with the whole batch at once, the same bits for any number of
-//! threads.
+//! A training step in groups of images, as libraries make it: the same step as with the whole batch at once; and the
+//! same bits for any number of threads, in shares too.
 
 use ninc::kernel::interp::InterpCode;
 use ninc::kernel::ir::Elem;
@@ -46,7 +46,7 @@ pub(crate) fn load(source: &str) -> Model {
 fn compiled(model: &Model, device: Device, threads: usize, cache: usize) -> Program {
     let mut target = Target::host();
     target.cache[2] = cache;
-    program(model, true, Options { device, threads, target: Some(target), ..Options::default() })
+    program(model, true, Options { device, threads, target: Some(target), in_shares: false, ..Options::default() })
 }
 
 /// A training step, or the network, with parameters.
@@ -129,7 +129,8 @@ fn a_step_on_tiles_means_what_the_graph_says() {
     let model = load(NETWORK);
     let target = Target::portable(true).with_vectors(Isa::Avx512).with_cpu(|cpu| cpu.tiles = true);
     let target = Target { cache: [48 << 10, 96 << 10, 4 << 10], ..target };
-    let options = Options { precision: Some(Format::Bf16), target: Some(target), ..Options::default() };
+    let precision = Some(Format::Bf16);
+    let options = Options { precision, target: Some(target), in_shares: false, ..Options::default() };
     let Kernels { plan, module, params, .. } = pipeline::training_kernels(&model, &options).expect("it compiles");
     let narrow = module.kernels.values().filter(|k| k.buffers.values().any(|b| b.elem == Elem::Bf16)).count();
     let tiles = module.kernels.values().filter(|k| k.name.starts_with("tiles_")).count();
@@ -170,18 +171,21 @@ fn infer(program: &mut Program) -> Vec<Vec<f32>> {
 fn threads_give_the_same_bits() {
     let model = load(NETWORK);
     for isa in Isa::ALL.into_iter().filter(|isa| isa.present()) {
-        for precision in [None, Some(Format::Bf16)] {
+        for (precision, in_shares) in
+            [(None, true), (None, false), (Some(Format::Bf16), true), (Some(Format::Bf16), false)]
+        {
             let mut target = Target::host_with(isa);
             target.cache[2] = 1 << 12;
             let run = |threads: usize| {
-                let options = Options { threads, target: Some(target.clone()), precision, ..Options::default() };
+                let target = Some(target.clone());
+                let options = Options { threads, target, precision, in_shares, ..Options::default() };
                 let trained = train(&model, &mut program(&model, true, options.clone()), 21);
                 [trained, infer(&mut program(&model, false, options))].concat()
             };
             let expected = run(1);
-            assert!(expected.iter().flatten().all(|v| v.is_finite()), "{isa:?} {precision:?}");
+            assert!(expected.iter().flatten().all(|v| v.is_finite()), "{isa:?} {precision:?} {in_shares}");
             for threads in [2, 3, 4, 7, 16] {
-                assert!(run(threads) == expected, "{isa:?} {precision:?}, {threads} threads");
+                assert!(run(threads) == expected, "{isa:?} {precision:?} {in_shares}, {threads} threads");
             }
         }
     }

@@ -109,7 +109,7 @@ impl fmt::Display for CompiledFor {
         let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));
         let tiles = able(*tiles, " on tiles");
         write!(f, " --isa {isa}{fma}{bf16}{tiles} --caches {first},{second},{last}")?;
-        f.write_str(if *shares { " --shares" } else { "" })
+        f.write_str(if *shares { "" } else { ", sums in groups of images" })
     }
 }
 

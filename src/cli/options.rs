@@ -53,9 +53,9 @@ pub struct GlobalOptions {
     /// Whether these are the options of a training.
     #[arg(skip)]
     training: bool,
-    /// Whether a training of one process adds up its sums as several processes do, by shares of the batch.
+    /// Whether a training adds up its sums in groups of images, as one that an earlier version began.
     #[arg(skip)]
-    shares: bool,
+    groups: bool,
     /// The processes that share each batch of a training.
     #[arg(skip)]
     pub ranks: Option<Arc<Ranks>>,
@@ -126,7 +126,7 @@ impl GlobalOptions {
     }
 
     /// Returns these options for a command that trains: compiled for the caches that are this machine's own, and for
-    /// bits that every processor with the same instructions has.
+    /// bits that every processor with the same instructions has, alone or with others.
     pub fn for_training(&self) -> GlobalOptions {
         GlobalOptions { training: true, ..self.clone() }
     }
@@ -136,14 +136,9 @@ impl GlobalOptions {
         GlobalOptions { ranks: Some(ranks.clone()), ..self.clone() }
     }
 
-    /// Returns these options for a training whose sums are those of shares of the batch, where that is asked for.
-    pub fn with_shares(&self, asked: bool) -> GlobalOptions {
-        GlobalOptions { shares: self.shares || asked, ..self.clone() }
-    }
-
-    /// Does a training add up its sums by shares of the batch? Several processes have nothing else in common.
-    pub fn in_shares(&self) -> bool {
-        self.shares || self.ranks.is_some()
+    /// Returns these options for a training that an earlier version began, which added up in groups of images.
+    pub fn in_groups(&self) -> GlobalOptions {
+        GlobalOptions { groups: true, ..self.clone() }
     }
 
     /// Returns these options for one process that shares nothing.
@@ -320,7 +315,7 @@ impl GlobalOptions {
             precision: self.precision(),
             device: self.device(),
             threads: self.threads(),
-            in_shares: self.training && self.in_shares(),
+            in_shares: !self.groups,
             ranks: self.ranks.clone(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
@@ -334,14 +329,8 @@ impl GlobalOptions {
         let Cpu { isa, bf16, tiles, .. } = target.cpu();
         let Target { fma, cache: caches, .. } = target;
         let used = tiles && self.precision() == Some(Format::Bf16);
-        let processor = Processor {
-            isa: isa.name().into(),
-            fma,
-            bf16: bf16 || tiles,
-            tiles: used,
-            caches,
-            shares: self.in_shares(),
-        };
+        let processor =
+            Processor { isa: isa.name().into(), fma, bf16: bf16 || tiles, tiles: used, caches, shares: !self.groups };
         Ok(CompiledFor {
             device: self.device().to_string(),
             algorithm: last(&self.algorithms).name.into(),
@@ -357,6 +346,6 @@ impl GlobalOptions {
             Some(isa) if last(&self.isas).value.is_none() => vec![Named { name: isa.name(), value: Some(isa) }],
             _ => self.isas.clone(),
         };
-        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), shares: began.shares, ..self.clone() }
+        GlobalOptions { isas, caches: self.caches.or(Some(began.caches)), groups: !began.shares, ..self.clone() }
     }
 }

@@ -9,7 +9,6 @@ use super::{classes, command_line, contents};
 use super::{report, signals};
 use ninc::graph::identity;
 use ninc::model::Model;
-use ninc::pipeline::Device;
 use ninc_runtime::Engine;
 use ninc_runtime::classes::Classes;
 use ninc_runtime::data::look::Look;
@@ -135,11 +134,7 @@ pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch
 
 /// Reads and compiles what a training needs, and hands it on, with the meaning of the network's outputs.
 fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Ready, &Classes) -> Done<T>) -> Done<T> {
-    if args.options.shares && global.device() != Device::Cpu {
-        let what = format!("--shares with --device {}: only processors add up by shares of the batch", global.device());
-        return Err(usage(what, "leave out one of them"));
-    }
-    let global = &global.for_training().with_shares(args.options.shares);
+    let global = &global.for_training();
     let mut model = global.model(&args.file)?;
     args.options.change(&args.file, &mut model)?;
     let global = &global.for_recipe(model.train.as_ref());

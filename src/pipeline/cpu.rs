@@ -22,12 +22,18 @@ use std::sync::Arc;
 /// This machine's processor.
 pub struct Cpu<'a> {
     options: &'a Options,
+    grouping: Grouping,
 }
 
 impl<'a> Cpu<'a> {
     /// Takes target, threads and cache from the options.
     pub fn new(options: &'a Options) -> Cpu<'a> {
-        Cpu { options }
+        Cpu { options, grouping: if options.in_shares { Grouping::Shares } else { Grouping::Groups } }
+    }
+
+    /// Takes the same for a library, whose driver knows groups of images alone.
+    pub fn of_library(options: &'a Options) -> Cpu<'a> {
+        Cpu { options, grouping: Grouping::Groups }
     }
 }
 
@@ -39,7 +45,7 @@ impl Backend for Cpu<'_> {
     }
 
     fn grouping(&self) -> Grouping {
-        if self.options.in_shares { Grouping::Shares } else { Grouping::Groups }
+        self.grouping
     }
 
     fn stages(&self) -> &'static [Stage] {

@@ -7,6 +7,7 @@ use crate::model::Model;
 use crate::ops::Operator;
 use crate::ops::source::Param;
 use crate::passes::training::learns;
+use ninc_runtime::plan::Plan;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::train::stages::Stages;
 use ninc_runtime::{Engine, Result};
@@ -20,7 +21,7 @@ pub fn stages(model: &Model, options: &Options, program: Program) -> Program {
     if times.is_empty() {
         return program;
     }
-    let group = compiled.plan.group;
+    let group = group(&compiled.plan);
     let (model, options) = (model.clone(), Options { emit: vec![], ..options.clone() });
     let compile = Box::new(move |epochs| shorter(&model, &options, group, epochs));
     Program { engine: Box::new(Stages::new(program.engine, &times, compile)), ..program }
@@ -57,6 +58,11 @@ fn shorter(
     let graph = session.training_graph(model, Some(epochs))?;
     let program = session.finish(graph, Mode::Training)?;
     // One that could not keep the groups would have other digits.
-    let same = program.compiled.as_ref().is_some_and(|compiled| compiled.plan.group == group);
+    let same = program.compiled.as_ref().is_some_and(|compiled| self::group(&compiled.plan) == group);
     Ok(same.then_some(program.engine))
+}
+
+/// Images of the batch, or of a share, that are in memory together.
+fn group(plan: &Plan) -> Option<usize> {
+    plan.shares.as_ref().map_or(plan.group, |shares| shares.group)
 }

@@ -25,7 +25,8 @@ pub struct Options {
     /// What products multiply: never less than float32 unless asked for.
     pub precision: Option<Format>,
     /// Whether a training step's sums over the batch are made share by share, so that they have the same bits for any
-    /// number of ranks; else in groups of images that fit the caches, as libraries make them. Of processors.
+    /// number of ranks; else in groups of images that fit the caches, as trainings of earlier versions go on. Of
+    /// processors.
     pub in_shares: bool,
     /// The processes that share each batch; they need `in_shares`.
     pub ranks: Option<Arc<Ranks>>,
@@ -46,7 +47,7 @@ impl Default for Options {
             dumps: vec![],
             target: None,
             precision: None,
-            in_shares: false,
+            in_shares: true,
             ranks: None,
             cache: None,
             optimise: true,

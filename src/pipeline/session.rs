@@ -22,7 +22,7 @@ pub struct Session<'a> {
     options: &'a Options,
     dumps: Vec<Dump>,
     report: Report,
-    /// Images in a group of a training step (`None`: all at once), where another step decides that.
+    /// Images in a group of a training step (`None`: all at once, or a share's), where another step decides that.
     group: Option<Option<usize>>,
 }
 
@@ -154,11 +154,11 @@ impl<'a> Session<'a> {
         backend.compile(planned, self)
     }
 
-    /// The final graph's kernels for a processor. They run in groups of images as the runtime does it, for the caches
-    /// of the target: those of this machine for `--cpu native` only.
+    /// The final graph's kernels for a processor. They run in groups of images, training too, for the caches of the
+    /// target: those of this machine for `--cpu native` only.
     pub fn library(mut self, graph: &Graph, mode: Mode) -> Result<Kernels> {
         let params = self.count(graph);
-        let Planned { plan, module, target } = self.kernels(graph, mode, &Cpu::new(self.options))?;
+        let Planned { plan, module, target } = self.kernels(graph, mode, &Cpu::of_library(self.options))?;
         self.all_shown(mode)?;
         Ok(Kernels { plan, module, target, params, report: self.report, dumps: self.dumps })
     }
@@ -231,7 +231,7 @@ impl<'a> Session<'a> {
             prepare_each_run: training,
             group: self.group.flatten(),
             cache: (self.group != Some(None) && cut).then_some(cache),
-            in_shares: backend.grouping() == Grouping::Shares,
+            in_shares: training && backend.grouping() == Grouping::Shares,
             shared: backend.grouping() == Grouping::Shared,
             updates,
         };

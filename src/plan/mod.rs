@@ -47,11 +47,11 @@ pub struct Options {
     pub name: String,
     /// Whether parameters change in each run: training.
     pub prepare_each_run: bool,
-    /// The most images in one run of the launches: of a program without updates, or of a training step in groups, in
-    /// place of what fits `cache`.
+    /// The most images in one run of the launches: of a program without updates, or of a training step in groups or
+    /// shares, in place of what fits.
     pub group: Option<usize>,
     /// Bytes of the last level of cache: the program runs in groups of images whose arena fits about this many, if the
-    /// launches allow it.
+    /// launches allow it. `None`: all images at once, or those of a share.
     pub cache: Option<usize>,
     /// Whether several devices share each batch.
     pub shared: bool,
@@ -78,15 +78,14 @@ pub fn plan(
     if options.shared {
         share::sort(&mut builder, &module, &aliases)?;
     }
-    let in_shares = options.in_shares && step;
     let phases = match options.cache {
-        _ if in_shares => share::in_shares(&mut builder, &module, &aliases)?,
+        _ if options.in_shares => share::in_shares(&mut builder, &module, &aliases)?,
         Some(_) if step => phases::split(&mut builder, &module, &aliases),
         _ => None,
     };
     let mut plan = lay_out(&builder, &module, &ports, &options, &aliases, phases)?;
-    if in_shares {
-        plan.shares = Some(share::shares(&plan, &builder, &module, phases));
+    if options.in_shares {
+        plan.shares = Some(share::shares(&plan, &builder, &module, phases, &options));
         plan.group = None;
     }
     if options.shared {

@@ -6,7 +6,7 @@
 //! number of all-reduces that they need before them: a network without statistics of the batch has one, between its
 //! gradients and the updates.
 
-use super::PlanError;
+use super::{Options, PlanError};
 use crate::kernel::ir::{Access, Elem, EntityRef, Module, PrimaryMap};
 use crate::lower::{BufferId, Launch, ProgramBuilder, Role};
 use ninc_runtime::plan::{Place, Plan};
@@ -117,7 +117,13 @@ pub(super) fn in_shares(
 const GROUP: usize = 8 << 20;
 
 /// Returns how a plan's batch is cut; `finish` is what [`in_shares`] gave.
-pub(super) fn shares(plan: &Plan, builder: &ProgramBuilder, module: &Module, finish: Option<usize>) -> Shares {
+pub(super) fn shares(
+    plan: &Plan,
+    builder: &ProgramBuilder,
+    module: &Module,
+    finish: Option<usize>,
+    options: &Options,
+) -> Shares {
     let sums = sums(plan, builder, module);
     let params = |i: usize| {
         let launch = &builder.launches[i];
@@ -140,7 +146,9 @@ pub(super) fn shares(plan: &Plan, builder: &ProgramBuilder, module: &Module, fin
         builder.launches[i].accumulates || !reduces || !params(i).any(|(buffer, _)| batched(buffer))
     });
     let fitting = (GROUP / plan.image_bytes.max(1)).clamp(4, 1 << 12);
-    let group = (cut && finish.is_some()).then(|| 1 << fitting.ilog2());
+    // The step that this one takes over from may have had all images of a share in memory.
+    let cut = cut && finish.is_some() && options.cache.is_some();
+    let group = cut.then(|| options.group.unwrap_or(1 << fitting.ilog2()));
     Shares { whole: finish.is_none(), group, sums, clears, late }
 }
 

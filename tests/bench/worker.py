@@ -45,20 +45,26 @@ def mnn(path, x, threads):
     return lambda: net.forward(expr.convert(value, expr.NC4HW4)).read()
 
 
-def torch_train(bf16):
+def torch_model(network):
+    import torch
+    from torch import nn
+    layers = []
+    for layer in convolutions(network):
+        if layer[0] == "conv":
+            layers += [nn.Conv2d(*layer[1:4], stride=layer[4], padding=layer[5]), nn.ReLU()]
+        elif layer[0] == "max":
+            layers += [nn.MaxPool2d(layer[1], layer[2], ceil_mode=True), nn.Dropout(0.5)]
+        else:
+            layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers).train().to(memory_format=torch.channels_last)
+
+
+def torch_train(bf16, wrap=lambda model: model):
     def prepare(network, batch, threads):
         import torch
         from torch import nn
         torch.set_num_threads(threads)
-        layers, pools = [], 0
-        for layer in convolutions(network):
-            if layer[0] == "conv":
-                layers += [nn.Conv2d(*layer[1:4], stride=layer[4], padding=layer[5]), nn.ReLU()]
-            elif layer[0] == "max":
-                layers += [nn.MaxPool2d(layer[1], layer[2], ceil_mode=True), nn.Dropout(0.5)]
-            else:
-                layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        model = nn.Sequential(*layers).train().to(memory_format=torch.channels_last)
+        model = wrap(torch_model(network))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
         x = torch.randn(batch, *NETWORKS[network][0]).to(memory_format=torch.channels_last)
         y = torch.randint(0, 10, (batch,))

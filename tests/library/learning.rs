@@ -11,7 +11,8 @@ fn a_library_learns_as_the_runtime_does() {
     place.build("lib", &["--cpu", "native", "--train"]);
     let text = fs::read_to_string(place.path("small.nin")).expect("there");
     let model = ninc::front::load(&text, "small.nin", &[]).0.expect("a model");
-    let options = Options { target: Some(ninc::lower::target::Target::host()), ..Options::default() };
+    let target = Some(ninc::lower::target::Target::host());
+    let options = Options { target, in_shares: false, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("compiles");
     let weights = ninc_runtime::weights::Weights::read(&place.path("w/small.safetensors")).expect("good");
     weights.load_into(&mut *program.engine).expect("fits");

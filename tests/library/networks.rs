@@ -76,7 +76,7 @@ pub fn same_steps(
 
 #[test]
 fn libraries_for_this_machine_have_the_plans_of_the_runtime() {
-    let options = Options { target: Some(Target::host()), ..Options::default() };
+    let options = Options { target: Some(Target::host()), in_shares: false, ..Options::default() };
     for name in ["digits.nin", "lenet5.nin", "cifar10.nin"] {
         let model = shipped(name);
         let run = pipeline::inference(&model, &options).expect("compiles").compiled.expect("for a processor");
@@ -114,7 +114,7 @@ fn a_library_learns_in_the_groups_of_the_runtime() {
     let place = Place::new();
     let model = load(LARGE);
     let target = Target { cache: [32 << 10, 512 << 10, 1 << 20], ..Target::host() };
-    let options = Options { target: Some(target), threads: 2, ..Options::default() };
+    let options = Options { target: Some(target), threads: 2, in_shares: false, ..Options::default() };
     let mut program = pipeline::training(&model, &options).expect("compiles");
     let plan = program.compiled.as_ref().expect("for a processor").plan.clone();
     let group = plan.group.expect("groups");

@@ -4,6 +4,7 @@
 #
 #     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, refused, killed; core unless said
 #
+# killed=30 kills 30 ranks with each MPI, killed 15.
 # NINC names the program (target/debug/ninc unless said), NINC_DATA a folder with cifar-10-binary.tar.gz. Exit code 1 as soon
 # as anything differs.
 set -euo pipefail
@@ -27,12 +28,11 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 # hash OUT: of the weights.
 hash() { sha256sum <"$1"/*.safetensors; }
 
-# train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone that adds up as several do.
+# train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone.
 train() {
     local out=$1 ranks=$2 start=()
     shift 2
     [ "$ranks" = 0 ] || start=($launcher -n "$ranks")
-    [ "$ranks" -gt 1 ] || set -- "$@" --shares
     "${start[@]}" "$ninc" train "$@" --out "$out" >>"$place/said" 2>&1 || { cat "$place/said" >&2; return 1; }
 }
 
@@ -78,21 +78,27 @@ refused() {
         said=$($launcher -n 1 "$ninc" train models/digits.nin "${options[@]}" : \
             -n 1 "$ninc" train "$place/nothing.nin" "${options[@]}" 2>&1) && fail "a missing model was taken"
         grep -q "rank 1: " <<<"$said" || fail "$said"
+        # A training of a version whose sums depended on caches.
+        cp -r tests/data/checkpoint/out "$place/older"
+        said=$($launcher -n 2 "$ninc" train tests/data/checkpoint/small.nin --threads 1 --steps 6 --resume \
+            --out "$place/older" 2>&1) && fail "sums in groups of images went on in two processes"
+        grep -q "added up in groups of images: several processes cannot continue that" <<<"$said" || fail "$said"
+        rm -r "$place/older"
         echo "${launcher%% *}: ranks with other files or options are refused"
     done
 }
 
-# killed TIMES: a random rank dies at a random moment; what is resumed ends like what was not interrupted.
+# killed TIMES: a random rank dies at a random moment, as often as that; what is resumed ends like what was not interrupted.
 killed() {
-    local times=$1 launcher expected out=$place/killed begin pids
-    local options=(models/digits.nin --batch 64 --threads 1 --steps 300 --checkpoint-every 5)
-    launcher=${launchers[0]}
+    local times=$1 launcher expected out=$place/killed begin pids resume started done ends
+    local options=(models/digits.nin --batch 64 --threads 1 --steps 900 --checkpoint-every 5)
     rm -rf "$out"
     train "$out" 0 "${options[@]}"
     expected=$(hash "$out")
     for launcher in "${launchers[@]}"; do
         rm -rf "$out"
-        for ((i = 0; i < times; i++)); do
+        done=0 ends=0
+        while [ "$done" -lt "$times" ]; do
             resume=()
             [ ! -e "$out/digits.checkpoint" ] || resume=(--resume)
             $launcher -n 3 "$ninc" train "${options[@]}" --out "$out" "${resume[@]}" >"$place/said" 2>&1 &
@@ -100,15 +106,24 @@ killed() {
             sleep "$((RANDOM % 3)).$((RANDOM % 10))"
             pids=($(pgrep -f "^$ninc train models/digits.nin .*--out $out" || true))
             begin=$SECONDS
-            [ ${#pids[@]} = 0 ] || kill -9 "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || true
+            if [ ${#pids[@]} -gt 0 ] && kill -9 "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null; then
+                wait "$started" || true
+                [ $((SECONDS - begin)) -le 30 ] || fail "$launcher: it took $((SECONDS - begin)) s to end"
+                done=$((done + 1))
+            fi
             wait "$started" || true
-            [ $((SECONDS - begin)) -le 30 ] || fail "$launcher: it took $((SECONDS - begin)) s to end"
+            # One that was faster than its killer is done, and another begins.
+            if [ -e "$out/digits.safetensors" ]; then
+                [ "$(hash "$out")" = "$expected" ] || fail "$launcher: other weights after $done kills"
+                ends=$((ends + 1))
+                rm -rf "$out"
+            fi
         done
         resume=()
         [ ! -e "$out/digits.checkpoint" ] || resume=(--resume)
         train "$out" 2 "${options[@]}" "${resume[@]}"
         [ "$(hash "$out")" = "$expected" ] || fail "$launcher: other weights after $times kills"
-        echo "${launcher%% *}: the same weights after $times kills"
+        echo "${launcher%% *}: the same weights after $times kills, in $((ends + 1)) trainings"
     done
 }
 
@@ -124,7 +139,7 @@ for part in "$@"; do
             if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
             ;;
         refused) refused ;;
-        killed) killed 15 ;;
+        killed | killed=*) times=${part#killed} && times=${times#=} && killed "${times:-15}" ;;
         *) echo "unknown part '$part'; parts: core, digits, cifar10, refused, killed" >&2; exit 2 ;;
     esac
 done

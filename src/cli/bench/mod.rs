@@ -84,7 +84,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             }
             let global = global.for_training().for_recipe(model.train.as_ref());
             match cluster {
-                Some(cluster) => scaling::plan(args, &global.with_shares(true), &model, cluster),
+                Some(cluster) => scaling::plan(args, &global, &model, cluster),
                 None => scaling::measure(args, &train::ranks::agreed(&global)?, &model),
             }
         }

@@ -53,7 +53,6 @@ impl Plan {
         add("--seed", number(options.seed.map(|n| n.to_string())));
         add("--test-every", number(options.test_every.map(|n| n.to_string())));
         add("--freeze", options.freeze.join(" "));
-        add("--shares", if options.shares { "yes".into() } else { String::new() });
         add("--weights", path(&options.weights));
         if let Some(weights) = &options.weights {
             add("the weights' CRC-32", checksum(weights)?);

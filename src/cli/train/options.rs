@@ -36,10 +36,6 @@ pub struct Options {
     /// Seed of all random numbers, instead of the recipe's
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Add up as several processes over MPI do, by shares of each batch: to their bits, and slower than in groups of
-    /// images that fit the caches
-    #[arg(long)]
-    pub shares: bool,
     /// Test after each N epochs too, and show it beside the training's numbers; it changes nothing of the training
     #[arg(long, value_name = "N")]
     pub test_every: Option<NonZeroU32>,
