@@ -106,15 +106,15 @@ pub fn checkpoint(args: &Args, model: &Model) -> Done<Option<(Checkpoint, PathBu
 pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> Done<GlobalOptions> {
     let Some(checkpoint) = checkpoint else { return Ok(global.clone()) };
     // Versions that did not write it added up in groups.
-    let processor = checkpoint.compiled_for.as_ref().map(|began| &began.processor);
-    let groups = processor.is_none_or(|processor| processor.as_ref().is_some_and(|p| !p.shares));
+    let began = checkpoint.compiled_for.as_ref();
+    let groups = began.is_none_or(|began| began.processor.as_ref().is_some_and(|p| !p.shares));
     if global.ranks.is_some() && groups {
         return Err(usage(
             "the training began in a version that added up in groups of images: several processes cannot continue that",
             "go on in one process, without mpirun; a training that begins now goes on in any number of them",
         ));
     }
-    let Some(began) = &checkpoint.compiled_for else { return Ok(global.in_groups()) };
+    let Some(began) = began else { return Ok(global.in_groups()) };
     let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
     let now = same.compiled_for()?;
     if now != *began {
