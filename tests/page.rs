@@ -138,7 +138,7 @@ fn in_node(page: &Page, name: &str, pictures: &[PathBuf]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn answers_in_node(name: &str, pictures: &[&str], sizes: [u64; 2]) {
+fn answers_in_node(name: &str, pictures: &[&str], sizes: [u64; 3]) {
     let page = Page::of(name);
     let bytes = |key: &str| page.about["bytes"][key].as_u64().expect("a number");
     let own = bytes("module") - bytes("parameters");
@@ -146,6 +146,8 @@ fn answers_in_node(name: &str, pictures: &[&str], sizes: [u64; 2]) {
     let length = |file: &str| fs::metadata(page.file(file)).expect("written").len();
     let all = own + length(&format!("{name}.js")) + length("index.html");
     assert!(all <= sizes[1], "the page of {name} has {all} bytes without its weights");
+    let memory = page.about["memory"].as_u64().expect("a number");
+    assert!(memory <= sizes[2], "{name} takes {memory} bytes of memory");
     if !have("node") {
         return;
     }
@@ -215,15 +217,15 @@ fn relaxed_pages_use_relaxed_instructions() {
 
 #[test]
 fn digits_in_node() {
-    answers_in_node("digits", &["digit-7.png"], [60_000, 60_000]);
+    answers_in_node("digits", &["digit-7.png"], [60_000, 60_000, 1_000_000]);
 }
 
 #[test]
 fn mnist_in_node() {
-    answers_in_node("mnist", &["mnist-7.png"], [120_000, 160_000]);
+    answers_in_node("mnist", &["mnist-7.png"], [120_000, 160_000, 4_000_000]);
 }
 
 #[test]
 fn cifar10_in_node() {
-    answers_in_node("cifar10", &["cat.png", "horse.png", "ship.png"], [120_000, 160_000]);
+    answers_in_node("cifar10", &["cat.png", "horse.png", "ship.png"], [120_000, 160_000, 12_500_000]);
 }

@@ -6,7 +6,7 @@ use crate::support::micro_kernels::{
 };
 use crate::support::wasm::{Running, rounded_apart};
 use ninc::back::EmitError;
-use ninc::back::wasm::{Builder, Call, Features};
+use ninc::back::wasm::{Builder, Call, Features, Floats};
 use ninc::kernel::interp;
 use ninc::kernel::ir::*;
 use ninc::kernel::text::parse;
@@ -152,7 +152,7 @@ fn parameters_of_16_bits_lose_nothing() {
     let mut at = 4;
     let mut places = Vec::new();
     for numbers in &lists {
-        let bytes = builder.floats(at, numbers);
+        let bytes = builder.floats(at, Floats::new(&[numbers.len()], &[0], numbers));
         places.push((at as usize, bytes));
         at += 4 * numbers.len() as u32;
     }

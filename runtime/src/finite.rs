@@ -6,8 +6,10 @@ use std::path::Path;
 
 /// Finds the first value that is not finite: its place, and `NaN`, `infinite` or `minus infinite`.
 pub fn first_broken(values: &[f32]) -> Option<(usize, &'static str)> {
-    // Without a branch for each value, so that it runs in vectors.
-    let broken = |some: &[f32]| some.iter().fold(false, |any, v| any | !v.is_finite());
+    // Without a branch for each value, so that it runs in vectors: one more in the exponent carries into the sign where
+    // all of its bits are set, in what is not finite and in nothing else.
+    let carry = |v: &f32| v.abs().to_bits() + (1 << 23);
+    let broken = |some: &[f32]| some.iter().fold(0, |any, v| any | carry(v)) >> 31 == 1;
     let block = values.chunks(1024).position(broken)? * 1024;
     let at = block + values[block..].iter().position(|v| !v.is_finite())?;
     Some((at, name_of(values[at])))

@@ -15,7 +15,7 @@ use std::path::Path;
 mod disk;
 mod numbers;
 
-pub use disk::{Disk, System, write_atomically};
+pub use disk::{Disk, System, write_atomically, write_together};
 pub use numbers::Numbers;
 use numbers::{floats, whole};
 

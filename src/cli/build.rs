@@ -15,9 +15,10 @@ use ninc::library::systems::{self, SYSTEMS};
 use ninc::library::table::Row;
 use ninc::lower::target::Algorithm;
 use ninc::model::Model;
-use ninc::pipeline::{Device, Options, Stage};
+use ninc::pipeline::{Device, Dump, Options, Stage};
 use ninc_runtime::data::range::Range;
-use ninc_runtime::store::{System, crc32, write_atomically};
+use ninc_runtime::formats::Formats;
+use ninc_runtime::store::{System, crc32, write_together};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -82,20 +83,28 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let start = Instant::now();
     let triple = triple(args, &global)?;
     args.renames.need(args.weights.as_deref())?;
-    let weights = weights(args, &model, &global)?;
+    let options = global.options_of_libraries()?;
+    let mut compiled = None;
+    let beside = |formats: Option<&Formats>| {
+        let model = global.with_formats(&model, formats);
+        compiled = (triple == web::TARGET).then(|| web::compile(args, model, &options));
+    };
+    let weights = weights(args, &model, &global, beside)?;
     let weights = weights.map(|weights| global.with_numbers(&model, weights)).transpose()?;
     let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()));
     if model.formats.is_some() && args.train {
         return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
     }
-    let options = global.options_of_libraries()?;
     let levels = levels(args, triple, &model, &options);
     if triple != web::TARGET {
         need_tiles(&levels, &options)?;
     }
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = match triple {
-        web::TARGET => web::build(args, global.threads_asked(), model.clone(), &request, &options)?,
+        web::TARGET => {
+            let compiled = compiled.unwrap_or_else(|| web::compile(args, model.clone(), &options));
+            web::build(args, global.threads_asked(), compiled, &request, &options)?
+        }
         _ => files::build(&model, &request, &options)?,
     };
     global.times(&library.kernels.report);
@@ -134,11 +143,22 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
 }
 
 /// The weights, with the preparation of the model's text where they hold none. A network without parameters has them
-/// without a file.
-fn weights(args: &Args, model: &Model, global: &GlobalOptions) -> Done<Option<Weights>> {
+/// without a file. `beside` runs while numbers of our own files are read, with the formats that these state.
+fn weights(
+    args: &Args,
+    model: &Model,
+    global: &GlobalOptions,
+    beside: impl FnOnce(Option<&Formats>),
+) -> Done<Option<Weights>> {
     let own = Some(&args.file).filter(|file| foreign::has_weights(file));
     let mut weights = match args.weights.as_ref().or(own) {
-        Some(path) => foreign::with_fixed(&args.file, args.renames.read(path, &global.foreign)?),
+        Some(path) if foreign::is_foreign(path) => {
+            foreign::with_fixed(&args.file, args.renames.read(path, &global.foreign)?)
+        }
+        Some(path) => {
+            let (weights, ()) = Weights::read_beside(path, |_, formats| beside(formats))?;
+            foreign::with_fixed(&args.file, args.renames.apply(weights, path)?)
+        }
         None if !has_parameters(model) => Weights::default(),
         None if args.embed => {
             return Err(usage("--embed is about weights, and none are given", "add `--weights FILE`"));
@@ -276,14 +296,10 @@ fn descriptions(folder: &Path) -> Vec<(String, serde_json::Map<String, serde_jso
 /// Writes the dumps and the library's files.
 fn write(folder: &Path, model: &Model, library: &Library) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
-    for dump in &library.kernels.dumps {
-        let name = format!("{}.{}", model.name, dump.what.to_string().replace(':', "-"));
-        write_atomically(&folder.join(name), dump.text.as_bytes(), &System)?;
-    }
-    for (name, bytes) in &library.files {
-        write_atomically(&folder.join(name), bytes, &System)?;
-    }
-    Ok(())
+    let dump = |dump: &Dump| folder.join(format!("{}.{}", model.name, dump.what.to_string().replace(':', "-")));
+    let dumps = library.kernels.dumps.iter().map(|text| (dump(text), text.text.as_bytes()));
+    let files = library.files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice()));
+    write_together(&dumps.chain(files).collect::<Vec<_>>(), &System)
 }
 
 /// Prints the result for programs.

@@ -1,7 +1,5 @@
 //! Memory of the arena: buffers whose lifetimes do not overlap may share it.
 
-use crate::lower::BufferId;
-
 /// A buffer's lifetime: from the launch that first writes it to the one that last uses it, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
@@ -18,15 +16,15 @@ impl Lifetime {
     }
 }
 
-/// Gives each `(buffer, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes
+/// Gives each `(part, size, lifetime)` an offset and returns the size of the whole. Large ones come first; each goes
 /// into the smallest gap, between those already placed that live at the same time, which holds it, or after them.
-pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl FnMut(BufferId, usize)) -> usize {
-    let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].1), i));
+pub fn assign<T: Copy>(parts: &[(T, usize, Lifetime)], mut place: impl FnMut(T, usize)) -> usize {
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(parts[i].1), i));
     let mut placed: Vec<(usize, usize, Lifetime)> = Vec::new();
     let mut total = 0;
     for i in order {
-        let (buffer, size, life) = buffers[i];
+        let (part, size, life) = parts[i];
         let mut gap: Option<(usize, usize)> = None;
         let mut end = 0;
         // `placed` is sorted by offset.
@@ -38,7 +36,7 @@ pub(super) fn assign(buffers: &[(BufferId, usize, Lifetime)], mut place: impl Fn
             debug_assert!(lives.overlaps(life));
         }
         let offset = gap.map_or(end, |g| g.0);
-        place(buffer, offset);
+        place(part, offset);
         total = total.max(offset + size);
         let at = placed.partition_point(|p| p.0 <= offset);
         placed.insert(at, (offset, size, life));

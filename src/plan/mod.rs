@@ -21,7 +21,7 @@ mod share;
 pub mod text;
 mod update;
 
-pub use arena::Lifetime;
+pub use arena::{Lifetime, assign};
 pub use error::PlanError;
 pub use iterations::fit as fit_iterations;
 

@@ -5,7 +5,7 @@ use super::{Place, have};
 use ninc::library::systems::{Family, Processor, SYSTEMS, System};
 use object::read::archive::ArchiveFile;
 use object::read::{Object, ObjectSection, ObjectSymbol, RelocationFlags};
-use object::{Architecture, BinaryFormat, elf, macho, pe};
+use object::{Architecture, BinaryFormat, SymbolKind, elf, macho, pe};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -138,6 +138,11 @@ fn look_at(system: &System, bytes: &[u8], training: bool) {
     for name in sections {
         let section = file.section_by_name(name).unwrap_or_else(|| panic!("{triple}: no section {name}"));
         assert!(section.size() > 0, "{triple}: {name}");
+        // An entry of 32 bytes for each function, those of our own emitter too.
+        if *name == "__compact_unwind" {
+            let functions = file.symbols().filter(|s| s.is_definition() && s.kind() == SymbolKind::Text).count();
+            assert_eq!(section.size(), 32 * functions as u64, "{triple}");
+        }
     }
 }
 

@@ -86,8 +86,18 @@ async function reachable(browser) {
   assert.equal(wide, 0, "the page is not wider than the screen");
 }
 
-async function check(browser, address, name, picture, wanted) {
-  await browser.open(`${address}/${name}/`);
+async function screenshots(browser, name) {
+  for (const [screen, width, height] of [["wide", 1200, 900], ["narrow", 380, 800]]) {
+    for (const scheme of ["light", "dark"]) {
+      await writeFile(join(shots, `${name}-${screen}-${scheme}.png`), await browser.screenshot(width, height, scheme));
+      await reachable(browser);
+    }
+  }
+}
+
+/** Drives the page at a path of the server; `name` is that of its screenshots. */
+async function check(browser, address, path, picture, wanted, name = path) {
+  await browser.open(`${address}/${path}/`);
   await browser.until(`document.readyState === "complete" && ${STATUS}.startsWith("Ready")`);
   await browser.value(dropped(picture));
   await answers(browser, picture, wanted);
@@ -99,12 +109,7 @@ async function check(browser, address, name, picture, wanted) {
   await answers(browser, picture, wanted);
   await browser.value("document.getElementById('measure').click()");
   const total = await browser.until(`${STATUS}.match(/takes ([0-9.]+) ms/)?.[1]`);
-  for (const [screen, width, height] of [["wide", 1200, 900], ["narrow", 380, 800]]) {
-    for (const scheme of ["light", "dark"]) {
-      await writeFile(join(shots, `${name}-${screen}-${scheme}.png`), await browser.screenshot(width, height, scheme));
-      await reachable(browser);
-    }
-  }
+  await screenshots(browser, name);
   await drawings(browser);
   await writeFile(join(shots, `${name}-drawn.png`), await browser.screenshot(1200, 900, "light"));
   assert.deepEqual(browser.problems, []);
@@ -116,8 +121,12 @@ async function check(browser, address, name, picture, wanted) {
 async function threads(browser, address, name) {
   await browser.open(`${address}/threads/`);
   await browser.until(`document.readyState === "complete" && ${STATUS}.includes("Cross-Origin-Opener-Policy")`);
-  await browser.open(`${address}/isolated/threads/`);
-  await browser.until(`document.readyState === "complete" && ${STATUS}.startsWith("Ready")`);
+  await screenshots(browser, "refused");
+  // Whoever drops a picture all the same reads it again.
+  await browser.value(`document.getElementById("status").textContent = ""`);
+  await browser.value(dropped("ship.png"));
+  await browser.until(`${STATUS}.includes("Cross-Origin-Opener-Policy")`);
+  await check(browser, address, "isolated/threads", "ship.png", "ship", "threads");
   const bits = (folder, options) => `(async () => {
     const { about, load } = await import("${folder}/${name}.js");
     const network = await load(undefined, ${options});

@@ -1,5 +1,6 @@
 //! Numbers as they lie in files.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
@@ -60,9 +61,21 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         Dtype::F64 => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
         Dtype::BF16 => bytes.as_chunks::<2>().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
-        Dtype::F16 => bytes.as_chunks::<2>().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::F16 => halves(bytes.as_chunks::<2>().0),
         _ => return None,
     })
+}
+
+/// Numbers of half precision as float32, many at once.
+fn halves(words: &[[u8; 2]]) -> Vec<f32> {
+    let mut wide = vec![0.0; words.len()];
+    let mut piece = [f16::ZERO; 1024];
+    for (words, wide) in words.chunks(piece.len()).zip(wide.chunks_mut(piece.len())) {
+        let piece = &mut piece[..words.len()];
+        piece.iter_mut().zip(words).for_each(|(number, &word)| *number = f16::from_le_bytes(word));
+        piece.convert_to_f32_slice(wide);
+    }
+    wide
 }
 
 /// Is one of these float64 numbers finite, but beyond float32? `None` for other types.

@@ -18,6 +18,7 @@ mod scalars;
 mod threads;
 
 pub use module::{Builder, Call};
+pub use narrow::{Floats, Narrow};
 pub use threads::BYTES as MEETING_BYTES;
 
 /// What the engine may be asked for beyond 128-bit vectors.

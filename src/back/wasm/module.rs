@@ -1,7 +1,7 @@
 //! A whole WebAssembly module: functions, the memory with what it starts with, and the calls that are a program.
 
 use super::micro_kernel;
-use super::narrow::Narrow;
+use super::narrow::{Floats, Narrow};
 use super::nest;
 use super::threads;
 use super::{Features, bug};
@@ -10,8 +10,9 @@ use crate::kernel::ir::{EntityRef, KernelId, MicroKernelId, Module};
 use crate::verified::Verified;
 use std::collections::BTreeMap;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, StartSection, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, DataCountSection, Encode, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, Section, SectionId, StartSection,
+    TypeSection, ValType,
 };
 
 /// Bytes of a page of memory.
@@ -133,17 +134,19 @@ impl Builder {
     }
 
     /// Puts floats into the memory that the module starts with. Returns the bytes that they take in the module.
-    pub fn floats(&mut self, at: u32, numbers: &[f32]) -> usize {
-        let (at, bytes) = match Narrow::of(numbers) {
-            Some((format, bytes)) => {
-                self.narrow.push((at, format, numbers.len() as u32));
-                (at + 2 * numbers.len() as u32, bytes)
+    pub fn floats(&mut self, at: u32, numbers: Floats) -> usize {
+        let (at, bytes) = match numbers {
+            Floats::Narrow(format, words) => {
+                let count = words.len() as u32;
+                self.narrow.push((at, format, count));
+                // In the upper half of their room.
+                (at + 2 * count, words.into_flattened())
             }
-            None => (at, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
+            Floats::Wide(words) => (at, words.into_flattened()),
         };
-        let count = bytes.len();
+        let length = bytes.len();
         self.data(at, bytes);
-        count
+        length
     }
 
     /// Emits calls that turn all numbers stored in 16 bits into floats.
@@ -209,14 +212,8 @@ impl Builder {
         for (name, function) in &self.exports {
             exports.export(name, ExportKind::Func, *function);
         }
-        let (mut data, count) = (DataSection::new(), self.data.len() as u32);
-        for (at, bytes) in self.data {
-            if shared {
-                data.passive(bytes);
-            } else {
-                data.active(0, &ConstExpr::i32_const(at as i32), bytes);
-            }
-        }
+        let data = Segments { segments: self.data, passive: shared };
+        let count = data.segments.len() as u32;
         let mut binary = Binary::new();
         binary.section(&types);
         if shared {
@@ -236,6 +233,44 @@ impl Builder {
         // Code before data: engines compile it while they still read the weights.
         binary.section(&code).section(&data);
         Ok(binary.finish())
+    }
+}
+
+/// The data section, written without a copy of it: weights are most of a module.
+struct Segments {
+    segments: Vec<(u32, Vec<u8>)>,
+    /// Are they put into memory by code?
+    passive: bool,
+}
+
+impl Encode for Segments {
+    fn encode(&self, sink: &mut Vec<u8>) {
+        let head = |at: u32, bytes: &[u8]| {
+            let mut head = vec![u8::from(self.passive)];
+            if !self.passive {
+                ConstExpr::i32_const(at as i32).encode(&mut head);
+            }
+            (bytes.len() as u32).encode(&mut head);
+            head
+        };
+        let heads: Vec<Vec<u8>> = self.segments.iter().map(|(at, bytes)| head(*at, bytes)).collect();
+        let mut count = vec![];
+        (self.segments.len() as u32).encode(&mut count);
+        let all = heads.iter().zip(&self.segments).map(|(head, (_, bytes))| head.len() + bytes.len());
+        let length = count.len() + all.sum::<usize>();
+        (length as u32).encode(sink);
+        sink.reserve_exact(length);
+        sink.extend(count);
+        for (head, (_, bytes)) in heads.iter().zip(&self.segments) {
+            sink.extend_from_slice(head);
+            sink.extend_from_slice(bytes);
+        }
+    }
+}
+
+impl Section for Segments {
+    fn id(&self) -> u8 {
+        SectionId::Data.into()
     }
 }
 

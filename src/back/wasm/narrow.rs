@@ -1,38 +1,61 @@
 //! Parameters that lie in a module as numbers of 16 bits where nothing is lost by it: half of the bytes to fetch.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use ninc_runtime::finite;
+use ninc_runtime::tensor::{convert_to_memory, to_memory};
 use wasm_encoder::{BlockType, Function, InstructionSink, MemArg, MemArgTarget, ValType};
 
 /// Numbers from which on two bytes each are worth a loop.
 const WORTH: usize = 256;
+/// Numbers that are converted at once: they stay in the nearest cache until they are compared.
+const PIECE: usize = 1024;
 
 /// A format of 16 bits, whose numbers are all numbers of float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Narrow {
+pub enum Narrow {
     /// IEEE half precision.
     F16,
     /// The upper half of a float32.
     Bf16,
 }
 
+/// Floats as a module holds them.
+pub enum Floats {
+    /// Numbers of 16 bits, which are widened when the module starts.
+    Narrow(Narrow, Vec<[u8; 2]>),
+    /// As they are.
+    Wide(Vec<[u8; 4]>),
+}
+
+impl Floats {
+    /// Narrows floats where a format of 16 bits holds them exactly, unless they are few. They are given in their
+    /// logical order and lie in the module as in memory: dimension `order[i]` at place i.
+    pub fn new(dims: &[usize], order: &[usize], numbers: &[f32]) -> Floats {
+        match Narrow::of(numbers) {
+            Some((format, words)) => {
+                let mut memory = vec![[0; 2]; numbers.len()];
+                to_memory(dims, order, &words, &mut memory);
+                Floats::Narrow(format, memory)
+            }
+            None => {
+                let mut memory = vec![[0; 4]; numbers.len()];
+                convert_to_memory(dims, order, numbers, &mut memory, f32::to_le_bytes);
+                Floats::Wide(memory)
+            }
+        }
+    }
+}
+
 impl Narrow {
     /// Finds the format that holds these numbers exactly, and gives their bytes in it; `None` where there is none, or
     /// they are few.
-    pub fn of(numbers: &[f32]) -> Option<(Narrow, Vec<u8>)> {
-        let halves = |narrow: fn(f32) -> ([u8; 2], f32)| -> Option<Vec<u8>> {
-            let exact = |&number: &f32| {
-                let (bytes, wide) = narrow(number);
-                (number.is_finite() && wide.to_bits() == number.to_bits()).then_some(bytes)
-            };
-            Some(numbers.iter().map(exact).collect::<Option<Vec<_>>>()?.concat())
-        };
+    fn of(numbers: &[f32]) -> Option<(Narrow, Vec<[u8; 2]>)> {
         if numbers.len() < WORTH {
             return None;
         }
-        let half = |number: f32| (f16::from_f32(number).to_le_bytes(), f16::from_f32(number).to_f32());
-        let upper = |number: f32| (bf16::from_f32(number).to_le_bytes(), bf16::from_f32(number).to_f32());
-        let as_half = halves(half).map(|bytes| (Narrow::F16, bytes));
-        as_half.or_else(|| halves(upper).map(|bytes| (Narrow::Bf16, bytes)))
+        let as_half = exact::<f16>(numbers).map(|words| (Narrow::F16, words));
+        as_half.or_else(|| exact::<bf16>(numbers).map(|words| (Narrow::Bf16, words)))
     }
 
     /// `widen(at, count)`: `count` numbers in the upper half of the room at `at` become floats in all of it. In rising
@@ -79,6 +102,27 @@ impl Narrow {
         out.local_get(WORDS).i32_const(0x7fff).i32x4_splat().v128_and().i32_const(13).i32x4_shl().v128_or();
         out.f32_const(SCALE.into()).f32x4_splat().f32x4_mul();
     }
+}
+
+/// Gives the bytes of these numbers in a format of 16 bits; `None` unless it holds all of them, which are finite.
+fn exact<Half: Copy + Default>(numbers: &[f32]) -> Option<Vec<[u8; 2]>>
+where
+    [Half]: HalfFloatSliceExt,
+{
+    let mut words = vec![[0; 2]; numbers.len()];
+    let (mut halves, mut wide) = ([Half::default(); PIECE], [0.0; PIECE]);
+    for (numbers, words) in numbers.chunks(PIECE).zip(words.chunks_mut(PIECE)) {
+        let (halves, wide) = (&mut halves[..numbers.len()], &mut wide[..numbers.len()]);
+        halves.convert_from_f32_slice(numbers);
+        halves.convert_to_f32_slice(wide);
+        // All of the piece at once, not up to the first one that differs.
+        let other = |(a, b): (&f32, &f32)| a.to_bits() ^ b.to_bits();
+        if numbers.iter().zip(&*wide).fold(0, |any, pair| any | other(pair)) != 0 {
+            return None;
+        }
+        words.iter_mut().zip(halves.reinterpret_cast()).for_each(|(word, half)| *word = half.to_le_bytes());
+    }
+    finite::first_broken(numbers).is_none().then_some(words)
 }
 
 /// The local of `widen` that holds four numbers of 16 bits.

@@ -8,7 +8,8 @@ use crate::cli::run::maps::of_classes;
 use ninc::library::files::{BuildRequest, Library};
 use ninc::library::web::{self, Page};
 use ninc::model::Model;
-use ninc::pipeline::{Options, Stage};
+use ninc::pipeline::{Kernels, Options, Stage};
+use ninc_runtime::Result;
 use ninc_runtime::train::Scores;
 
 pub use ninc::library::web::TARGET;
@@ -32,14 +33,31 @@ pub fn check(args: &Args, global: &GlobalOptions) -> Done {
     }
 }
 
+/// A network that is compiled for a page.
+pub struct Compiled {
+    /// The network, in which the value of the maps has a name.
+    model: Model,
+    maps: Option<String>,
+    kernels: Result<Kernels>,
+}
+
+/// Compiles a network for a page. What is wrong with it is said when the page is built, behind what is wrong with the
+/// weights, beside which this runs.
+pub fn compile(args: &Args, mut model: Model, options: &Options) -> Compiled {
+    let maps = of_classes(&mut model);
+    let kernels = web::compile(&model, args.relaxed, maps.as_deref(), options);
+    Compiled { model, maps, kernels }
+}
+
 /// Builds the module, its script and the page.
 pub fn build(
     args: &Args,
     threads: Option<u16>,
-    mut model: Model,
+    compiled: Compiled,
     request: &BuildRequest,
     options: &Options,
 ) -> Done<Library> {
+    let Compiled { model, maps, kernels } = compiled;
     if request.weights.is_none() {
         return Err(usage("a page needs trained weights, and none are given", "add `--weights FILE`"));
     }
@@ -58,7 +76,6 @@ pub fn build(
         Scores::Probabilities => "probabilities",
         Scores::LogProbabilities => "log_probabilities",
     };
-    let maps = of_classes(&mut model);
     if web::picture(request).is_none() {
         output::note("note: there is no page in it: the network takes no pictures, only numbers, by `NAME.js`");
     }
@@ -70,5 +87,5 @@ pub fn build(
         );
     }
     let page = Page { relaxed: args.relaxed, threads, maps: maps.as_deref(), path: args.weights.as_deref(), scores };
-    Ok(web::build(&model, request, &page, options)?)
+    Ok(web::build(&model, request, &page, options, kernels?)?)
 }

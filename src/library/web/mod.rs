@@ -16,11 +16,12 @@ use ninc_runtime::plan::{Plan, Port};
 use ninc_runtime::spec::{Grey, Resize};
 use ninc_runtime::weights::Weights;
 use ninc_runtime::words::escape;
-use ninc_runtime::{Result, Tensor, store};
+use ninc_runtime::{Result, store};
 use program::Program;
 use serde_json::{Value, json};
 use std::path::Path;
 
+mod layout;
 mod program;
 
 /// The word of `--target`.
@@ -56,24 +57,36 @@ pub fn target(relaxed: bool, options: &Options) -> Target {
     Target { algorithm, ..Target::portable(relaxed) }
 }
 
-/// Compiles a network with its weights and makes all files of its page.
-pub fn build(model: &Model, request: &BuildRequest, page: &Page, options: &Options) -> Result<Library> {
+/// Compiles a network for a page, for which its weights need not be known; its result and the value `maps` are what the
+/// program gives.
+pub fn compile(model: &Model, relaxed: bool, maps: Option<&str>, options: &Options) -> Result<Kernels> {
+    let target = target(relaxed, options);
+    let options = Options { dumps: maps.iter().map(|name| name.to_string()).collect(), ..options.clone() };
+    one(pipeline::inference_variants(model, &options, std::slice::from_ref(&target))?)
+}
+
+/// Makes all files of a page of a network that was compiled for it.
+pub fn build(
+    model: &Model,
+    request: &BuildRequest,
+    page: &Page,
+    options: &Options,
+    kernels: Kernels,
+) -> Result<Library> {
     let weights = request.weights.ok_or_else(|| LibraryError::internal("a page without weights"))?;
     let target = target(page.relaxed, options);
-    let options = Options { dumps: page.maps.iter().map(|name| name.to_string()).collect(), ..options.clone() };
-    let kernels = one(pipeline::inference_variants(model, &options, std::slice::from_ref(&target))?)?;
     if let Some(path) = page.path {
         let parameters: Vec<_> = kernels.params.iter().map(pipeline::ParamInfo::parameter).collect();
         weights.check(&parameters, path)?;
     }
     let mut program = Program::new(page.relaxed, page.threads);
-    let of_weights = |name: &str| weights.tensors.get(name).cloned();
+    let of_weights = |name: &str| weights.tensors.get(name).map(|t| (t.dims.as_slice(), t.data.as_slice()));
     let places = program.add("run", &kernels, of_weights)?;
     let rows = table::rows(kernels.plan.for_batch(1), &kernels.module, &target, &kernels.report.origins);
     let mut description = description(model, request, page, kernels.plan.for_batch(1), &places);
     description["layers"] = layers(model, &rows);
     if let Some(dims) = picture(request) {
-        let (preparation, places) = preparation(weights, dims, request.reading.1, &options, &target, &mut program)?;
+        let (preparation, places) = preparation(weights, dims, request.reading.1, options, &target, &mut program)?;
         description["pictures"] = pictures(request, dims, &preparation, &places);
     }
     let (parameter_bytes, memory) = (program.parameter_bytes, program.memory_bytes());
@@ -110,7 +123,7 @@ fn preparation(
     let numbers = weights.preparation.as_ref().map(|preparation| preparation.numbers()).unwrap_or_default();
     let number = |wanted: &str| {
         let found = numbers.iter().find(|(name, ..)| name == wanted)?;
-        Some(Tensor { dims: found.1.to_vec(), data: found.2.to_vec() })
+        Some((found.1.as_ref(), found.2))
     };
     let places = program.add("prepare", &kernels, number)?;
     Ok((kernels, places))

@@ -4,23 +4,11 @@
 //! constant, and no driver is needed that reads a plan. What is left, pictures and numbers at the door, is `NAME.js`'s.
 
 use super::super::error::LibraryError;
-use crate::back::wasm::{Builder, Call, Features, MEETING_BYTES};
+use super::layout::Layout;
+use crate::back::wasm::{Builder, Call, Features, Floats, MEETING_BYTES};
 use crate::pipeline::Kernels;
-use ninc_runtime::Tensor;
-use ninc_runtime::plan::{Home, Launch, Plan, Port};
-use ninc_runtime::tensor::to_memory;
+use ninc_runtime::plan::{Launch, Port};
 use std::collections::BTreeMap;
-
-/// A program's parts of the module's memory.
-struct Room<'a> {
-    plan: &'a Plan,
-    /// Start of what is kept between runs.
-    persistent: usize,
-    /// Start of the arena.
-    arena: usize,
-    /// Start of the first thread's scratch memory, and bytes from one thread's to the next one's.
-    scratch: [usize; 2],
-}
 
 /// A module under construction, with its memory.
 pub struct Program {
@@ -55,41 +43,39 @@ impl Program {
         self.end
     }
 
-    fn take(&mut self, bytes: usize) -> usize {
-        let start = self.end;
-        self.end += bytes.next_multiple_of(64);
-        start
-    }
-
-    /// Adds a program with its parameters: the functions `NAME`, which runs it for one image, `NAME_prepare`, which
-    /// runs once before, and `NAME_launch`, which runs one launch by its number.
-    pub fn add(
+    /// Adds a program with its parameters, given by their names as shape and numbers: the functions `NAME`, which runs
+    /// it for one image, `NAME_prepare`, which runs once before, and `NAME_launch`, which runs one launch by its
+    /// number.
+    pub fn add<'n>(
         &mut self,
         name: &str,
         kernels: &Kernels,
-        parameter: impl Fn(&str) -> Option<Tensor>,
+        parameter: impl Fn(&str) -> Option<(&'n [usize], &'n [f32])> + Sync,
     ) -> Result<Places, LibraryError> {
         let plan = kernels.plan.for_batch(1);
-        let launched = |number: usize| plan.every_launch().any(|launch| launch.kernel == number);
-        let functions = self.builder.kernels(&kernels.module, launched)?;
-        let persistent = self.take(plan.persistent_bytes);
-        let arena = self.take(plan.fixed_bytes + plan.image_bytes);
-        let scratch = plan.kernels.iter().map(|kernel| kernel.scratch_bytes).max().unwrap_or(0).next_multiple_of(64);
-        let scratch = [self.take(scratch * self.threads), scratch];
-        let room = Room { plan, persistent, arena, scratch };
-        for port in &plan.params {
-            let missing = || LibraryError::internal(format!("the parameter {} has no value", port.name));
-            let value = parameter(&port.name).ok_or_else(missing)?;
-            self.parameter_bytes += self.builder.floats(room.address(port.buffer) as u32, &in_memory(port, &value)?);
+        let layout = Layout::new(plan, &kernels.module, self.end, self.threads);
+        self.end += layout.bytes;
+        let launched =
+            |number: usize| layout.prepare.iter().copied().chain(&plan.launches).any(|launch| launch.kernel == number);
+        let placed = || plan.params.iter().filter_map(|port| Some((port, layout.address(port.buffer)?)));
+        // Numbers are converted while code is emitted.
+        let (functions, numbers) = std::thread::scope(|scope| {
+            let numbers = scope.spawn(|| placed().map(|(port, _)| floats(port, &parameter)).collect::<Vec<_>>());
+            let functions = self.builder.kernels(&kernels.module, launched);
+            let failed = |_| LibraryError::internal("the conversion of parameters panics");
+            Ok::<_, LibraryError>((functions?, numbers.join().map_err(failed)?))
+        })?;
+        for ((_, at), numbers) in placed().zip(numbers) {
+            self.parameter_bytes += self.builder.floats(at as u32, numbers?);
         }
-        let call = |launch: &Launch| room.call(&functions, launch);
-        let prepare = plan.prepare.iter().map(call).collect::<Result<Vec<_>, _>>()?;
-        let launches = plan.launches.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+        let prepare = calls(&layout, &functions, layout.prepare.iter().copied(), 0)?;
+        let launches = calls(&layout, &functions, &plan.launches, 1)?;
         self.builder.sequence(&format!("{name}_prepare"), &prepare);
         self.builder.sequence(name, &launches);
         self.builder.choice(&format!("{name}_launch"), &launches);
-        let addresses = |ports: &[Port]| ports.iter().map(|port| room.address(port.buffer)).collect();
-        Ok(Places { inputs: addresses(&plan.inputs), outputs: addresses(&plan.outputs) })
+        let addresses =
+            |ports: &[Port]| ports.iter().map(|port| address(&layout, port.buffer)).collect::<Result<_, _>>();
+        Ok(Places { inputs: addresses(&plan.inputs)?, outputs: addresses(&plan.outputs)? })
     }
 
     /// The module's bytes.
@@ -98,33 +84,42 @@ impl Program {
     }
 }
 
-impl Room<'_> {
-    fn address(&self, buffer: usize) -> usize {
-        match self.plan.start(buffer, 1) {
-            (Home::Persistent, offset) => self.persistent + offset,
-            (Home::Arena, offset) => self.arena + offset,
-        }
-    }
+fn address(layout: &Layout, buffer: usize) -> Result<usize, LibraryError> {
+    layout.address(buffer).ok_or_else(|| LibraryError::internal(format!("buffer {buffer} has no place")))
+}
 
-    fn call(&self, functions: &BTreeMap<usize, u32>, launch: &Launch) -> Result<Call, LibraryError> {
+/// The calls of launches, whose scratch memory is the layout's of this number.
+fn calls<'l>(
+    layout: &Layout,
+    functions: &BTreeMap<usize, u32>,
+    launches: impl IntoIterator<Item = &'l Launch>,
+    scratch: usize,
+) -> Result<Vec<Call>, LibraryError> {
+    let [scratch, scratch_bytes] = layout.scratch[scratch];
+    let call = |launch: &Launch| {
         let missing = || LibraryError::internal(format!("kernel {} has no function", launch.kernel));
+        let buffers = launch.buffers.iter().map(|&buffer| Ok(address(layout, buffer)? as u32));
         Ok(Call {
             kernel: *functions.get(&launch.kernel).ok_or_else(missing)?,
-            buffers: launch.buffers.iter().map(|&buffer| self.address(buffer) as u32).collect(),
-            scratch: self.scratch[0] as u32,
-            scratch_bytes: self.scratch[1] as u32,
+            buffers: buffers.collect::<Result<_, LibraryError>>()?,
+            scratch: scratch as u32,
+            scratch_bytes: scratch_bytes as u32,
             vars: [1, 0, 1],
             iterations: launch.iterations.count(1) as i64,
         })
-    }
+    };
+    launches.into_iter().map(call).collect()
 }
 
 /// A parameter's numbers as they lie in memory.
-fn in_memory(port: &Port, value: &Tensor) -> Result<Vec<f32>, LibraryError> {
-    if value.dims != port.dims {
-        return Err(LibraryError::internal(format!("{} has the shape {:?}", port.name, value.dims)));
+fn floats<'n>(
+    port: &Port,
+    parameter: &impl Fn(&str) -> Option<(&'n [usize], &'n [f32])>,
+) -> Result<Floats, LibraryError> {
+    let missing = || LibraryError::internal(format!("the parameter {} has no value", port.name));
+    let (dims, numbers) = parameter(&port.name).ok_or_else(missing)?;
+    if dims != port.dims {
+        return Err(LibraryError::internal(format!("{} has the shape {dims:?}", port.name)));
     }
-    let mut numbers = vec![0.0f32; port.elements()];
-    to_memory(&port.dims, &port.order, &value.data, &mut numbers);
-    Ok(numbers)
+    Ok(Floats::new(&port.dims, &port.order, numbers))
 }

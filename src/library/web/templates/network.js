@@ -15,11 +15,13 @@ const count = (shape) => shape.reduce((product, side) => product * side, 1);
 /** For each place in memory of a value, the place of its number in the order that callers see. */
 function order(value) {
   const strides = value.shape.map((_, i) => count(value.shape.slice(i + 1)));
-  let places = [0];
+  let places = Int32Array.of(0);
   for (const d of value.order) {
-    places = places.flatMap((place) => Array.from({ length: value.shape[d] }, (_, i) => place + i * strides[d]));
+    const [side, before] = [value.shape[d], places];
+    places = new Int32Array(before.length * side);
+    for (let i = 0; i < places.length; i++) places[i] = before[Math.floor(i / side)] + (i % side) * strides[d];
   }
-  return Int32Array.from(places);
+  return places;
 }
 
 /** A value in the module's memory. */

@@ -3,6 +3,7 @@ import { about, load, read } from "./@name@.js";
 const part = (id) => document.getElementById(id);
 const whole = (number) => number.toLocaleString("en");
 let network;
+let missing = "The network is not loaded yet.";
 let drawn = 0;
 
 function say(sentence, wrong = false) {
@@ -12,7 +13,7 @@ function say(sentence, wrong = false) {
 
 /** Classifies a picture and shows what comes out. */
 function answer(picture, name) {
-  if (!network) return say("The network is not loaded yet.", true);
+  if (!network) return say(missing, true);
   const start = performance.now();
   const { top } = network.classify(picture, { top: 5 });
   const took = performance.now() - start;
@@ -96,6 +97,9 @@ function measure() {
 }
 
 async function start() {
+  const began = performance.now();
+  // Compiled while the page is made.
+  const loading = load();
   const { input, bytes, layers } = about;
   const code = Math.round((bytes.module - bytes.parameters) / 1000);
   part("about").textContent =
@@ -104,13 +108,13 @@ async function start() {
   part("layers").replaceChildren(...layers.map(layer));
   listen();
   if (about.pictures.channels === 1) drawing(part("canvas"), answer);
-  const began = performance.now();
   try {
-    network = await load();
+    network = await loading;
     part("measure").disabled = false;
-    say(`Ready after ${(performance.now() - began).toFixed(0)} ms. Choose, photograph or draw a picture.`);
+    const threads = network.threads > 1 ? ` on ${network.threads} threads` : "";
+    say(`Ready${threads} after ${(performance.now() - began).toFixed(0)} ms. Choose, photograph or draw a picture.`);
   } catch (error) {
-    say(error.message, true);
+    say((missing = error.message), true);
   }
 }
 
