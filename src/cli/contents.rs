@@ -95,14 +95,18 @@ impl DataCache {
     }
 }
 
-/// Looks at all pictures; those that are broken end the command together. Where it decodes them there is a bar.
+/// Looks at all pictures; those that are broken end the command together.
 pub fn look<'a>(parts: impl IntoIterator<Item = &'a Dataset>, how: Look, global: &GlobalOptions) -> Done {
-    let files = look::files(parts);
+    look_at(&look::files(parts), how, global)
+}
+
+/// Looks at these pictures. Where it decodes them there is a bar.
+pub fn look_at(files: &[&Path], how: Look, global: &GlobalOptions) -> Done {
     let bar = (how == Look::Whole && std::io::stderr().is_terminal()).then(|| {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} pictures decoded  {eta} left");
         ProgressBar::new(files.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    let seen = look::look(&files, how, global.threads(), &|| bar.iter().for_each(|bar| bar.inc(1)));
+    let seen = look::look(files, how, global.threads(), &|| bar.iter().for_each(|bar| bar.inc(1)));
     bar.iter().for_each(ProgressBar::finish_and_clear);
     Ok(seen?)
 }

@@ -210,7 +210,7 @@ fn read_data(args: &Args, global: &GlobalOptions, model: &Model, former: bool) -
     output::note_once(contents::text(model, place.as_deref(), &sets).trim_end());
     // Their contents are part of what a checkpoint remembers, and find decoded ones.
     let how = if args.options.check_data { Look::Whole } else { Look::Contents };
-    contents::look(sets.parts().into_iter().map(|(_, set)| set), how, global)?;
+    ranks::look(&sets, how, global)?;
     args.options.cache.open();
     classes::check_data(model, &sets)?;
     Ok(sets)

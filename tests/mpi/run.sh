@@ -2,7 +2,8 @@
 # Trainings that several processes share over MPI: the same weights for any number of ranks, with each MPI that this machine
 # has, and refusals and ends that leave a checkpoint.
 #
-#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, refused, killed; core unless said
+#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, pictures, refused, killed; core unless
+#                                 said
 #
 # killed=30 kills 30 ranks with each MPI, killed 15.
 # NINC names the program (target/debug/ninc unless said), NINC_DATA a folder with cifar-10-binary.tar.gz. Exit code 1 as soon
@@ -88,6 +89,51 @@ refused() {
     done
 }
 
+# A folder of pictures, of which each rank reads a part before the first step and decodes its own images; copies, which each
+# rank reads whole; a copy that differs.
+pictures() {
+    local launcher expected out=$place/out photos=$place/photos copy=$place/copy class i
+    local options=("$place/pictures.nin" --no-data-cache --threads 1) all
+    cat >"$place/pictures.nin" <<'END'
+network pictures(classes = 2) {
+    input image: [3, 16, 16]
+    image |> conv(kernel = 3, pad = 1, channels = 8) |> relu |> conv(kernel = 3, pad = 1, channels = classes)
+        |> global_avg_pool |> softmax
+}
+data { source = folder("photos")  prepare = [mean_std]  augment = [flip]  valid = 0.2 }
+train { loss = cross_entropy  optimizer = sgd(rate = 0.1, momentum = 0.9)  batch = 24  epochs = 3  seed = 1 }
+END
+    mkdir -p "$photos/animal" "$photos/other"
+    for i in {10..39}; do
+        class=$([ $((i % 3)) = 0 ] && echo cat || echo horse)
+        cp "tests/data/$class.png" "$photos/animal/$i.png"
+        class=$([ $((i % 4)) = 0 ] && echo digit-7 || echo ship)
+        cp "tests/data/$class.png" "$photos/other/$i.png"
+    done
+    cp -r "$photos" "$copy"
+    rm -rf "$out"
+    train "$out" 0 "${options[@]}"
+    expected=$(hash "$out")
+    for launcher in "${launchers[@]}"; do
+        for i in 2 3; do
+            rm -rf "$out"
+            train "$out" "$i" "${options[@]}"
+            [ "$(hash "$out")" = "$expected" ] || fail "$launcher: pictures on $i ranks"
+        done
+        rm -rf "$out"
+        all=("${options[@]}" --out "$out")
+        $launcher -n 1 "$ninc" train "${all[@]}" : -n 1 "$ninc" train "${all[@]}" --data "$copy" >>"$place/said" 2>&1 ||
+            fail "$launcher: copies of pictures: $(tail -3 "$place/said")"
+        [ "$(hash "$out")" = "$expected" ] || fail "$launcher: copies of pictures"
+        cp tests/data/horse.png "$copy/animal/21.png"
+        said=$($launcher -n 1 "$ninc" train "${all[@]}" --overwrite : \
+            -n 1 "$ninc" train "${all[@]}" --overwrite --data "$copy" 2>&1) && fail "other pictures were taken"
+        grep -q "rank 1 has other training data than rank 0" <<<"$said" || fail "$said"
+        cp tests/data/cat.png "$copy/animal/21.png"
+        echo "${launcher%% *}: pictures in one folder and in copies"
+    done
+}
+
 # killed TIMES: a random rank dies at a random moment, as often as that; what is resumed ends like what was not interrupted.
 killed() {
     local times=$1 launcher expected out=$place/killed begin pids resume started done ends i
@@ -140,14 +186,16 @@ for part in "$@"; do
     case $part in
         core)
             same digits 12 2 3 --
+            pictures
             refused
             ;;
         digits) same digits 50 1 2 3 4 8 -- ;;
         cifar10)
             if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
             ;;
+        pictures) pictures ;;
         refused) refused ;;
         killed | killed=*) times=${part#killed} && times=${times#=} && killed "${times:-15}" ;;
-        *) echo "unknown part '$part'; parts: core, digits, cifar10, refused, killed" >&2; exit 2 ;;
+        *) echo "unknown part '$part'; parts: core, digits, cifar10, pictures, refused, killed" >&2; exit 2 ;;
     esac
 done

@@ -4,6 +4,8 @@ use super::together::listed;
 use super::{Dataset, Pixels};
 use crate::image;
 use crate::{Error, Result};
+use std::fs::Metadata;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +31,28 @@ pub fn files<'a>(parts: impl IntoIterator<Item = &'a Dataset>) -> Vec<&'a Path> 
     }
     files.sort_unstable();
     files
+}
+
+/// Returns a number that processes have in common where these files are the same ones, in one folder that they share.
+pub fn seen(files: &[&Path]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    for file in files {
+        let about = std::fs::metadata(file).ok();
+        let number = about.as_ref().map(|about| number(about));
+        (file, number, about.map(|about| (about.len(), about.modified().ok()))).hash(&mut hash);
+    }
+    hash.finish()
+}
+
+/// The system's number of a file, which a copy has not.
+#[cfg(unix)]
+fn number(about: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(about)
+}
+
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> u64 {
+    0
 }
 
 /// Looks at files with `threads` threads and names all that are broken in one error. `each` hears of every file.

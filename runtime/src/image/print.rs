@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use crc32fast::Hasher as Crc;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
@@ -19,7 +20,7 @@ pub fn state(path: &Path) -> Result<State> {
 }
 
 /// What tells contents from all others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Print {
     /// Bytes.
     pub length: u64,
@@ -37,8 +38,13 @@ impl Print {
         let mut hash = DefaultHasher::new();
         hash.write(bytes);
         let print = Print { length: bytes.len() as u64, crc: crc32fast::hash(bytes), hash: hash.finish() };
-        SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_path_buf(), (state, print));
+        print.learn(path, state);
         print
+    }
+
+    /// Remembers what another process found in a file that has this state.
+    pub fn learn(self, path: &Path, state: State) {
+        SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_path_buf(), (state, self));
     }
 
     /// Returns what was remembered, if the file has this state still.

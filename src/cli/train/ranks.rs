@@ -3,20 +3,24 @@
 
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
-use crate::cli::preparation;
+use crate::cli::{contents, preparation};
 use ninc::lower::target::Isa;
 use ninc::pipeline::Device;
 use ninc_runtime::checkpoint::{CompiledFor, Processor};
-use ninc_runtime::data::Dataset;
+use ninc_runtime::data::look::{self, Look};
 use ninc_runtime::data::prepare::{Form, Preparation};
 use ninc_runtime::data::preparer::Compile;
+use ninc_runtime::data::{Dataset, Sets};
+use ninc_runtime::image::print::{self, Print};
 use ninc_runtime::ranks::Ranks;
+use ninc_runtime::shares::of_rank;
 use ninc_runtime::spec::DataSpec;
 use ninc_runtime::train::Watch;
 use ninc_runtime::train::job::Progress;
 use ninc_runtime::train::log::Line;
 use ninc_runtime::{Error, Result, Tensor};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +109,30 @@ fn processors(ranks: &Ranks, own: &CompiledFor) -> Result<Vec<Processor>> {
         processor.ok_or_else(|| Error::new("a rank says something else than what it compiles for"))
     };
     ranks.tell(&text)?.into_iter().map(read).collect()
+}
+
+/// Looks at all pictures of a training. Where all ranks have them in one folder, each reads a part of them and tells
+/// the others what it found.
+pub fn look(sets: &Sets, how: Look, global: &GlobalOptions) -> Done {
+    let files = look::files(sets.parts().into_iter().map(|(_, set)| set));
+    let Some(ranks) = &global.ranks else { return contents::look_at(&files, how, global) };
+    let seen = ranks.tell(&look::seen(&files).to_ne_bytes())?;
+    if seen.iter().any(|other| *other != seen[0]) {
+        return contents::look_at(&files, how, global);
+    }
+    let part = |rank: usize| &files[of_rank(files.len(), rank, ranks.count())];
+    contents::look_at(part(ranks.rank()), how, global)?;
+    let print = |file: &&Path| Print::recall(file, print::state(file).ok()?);
+    let own: Vec<Option<Print>> = part(ranks.rank()).iter().map(print).collect();
+    let own = serde_json::to_vec(&own).map_err(|e| Error::new(e.to_string()))?;
+    for (rank, said) in ranks.tell(&own)?.into_iter().enumerate() {
+        let prints: Vec<Option<Print>> = serde_json::from_slice(&said)
+            .map_err(|_| Error::new(format!("rank {rank} says something else than files")))?;
+        for (file, print) in part(rank).iter().zip(prints) {
+            print.into_iter().try_for_each(|print| Ok::<_, Error>(print.learn(file, print::state(file)?)))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fits the preparation on the first rank, for all: by its instructions, and once.
