@@ -336,6 +336,11 @@ fn trainings_with_all_of_it_resume_to_the_same_bits() {
         let kept = place.path(&format!("whole/tiny.step-000000{step}.checkpoint"));
         assert_eq!(train("whole", &[&format!("--resume={}", kept.display()), "--keep", "3"]), whole, "{step}");
     }
+    // A library makes single steps and sees no images before them.
+    place.bad(2, &["build", "tiny.nin", "--train", "-o", "lib"], "`white.weight` starts as filters that whiten");
+    let weights = ["build", "tiny.nin", "--train", "--weights", "whole/tiny.safetensors", "-o", "lib"];
+    let said = texts(&place.ninc(&weights)).1;
+    assert!(said.contains("leaves out `lookahead`, `freeze_after` of the recipe"), "{said}");
 }
 
 /// The mean of the logarithms of what the network answers to each view by itself, as `numpy.pad(…, "reflect")` makes

@@ -120,5 +120,13 @@ fn a_rate_is_found_and_nothing_is_touched() {
         place.bad(2, &[&train[..], &[wrong]].concat(), "two rates");
     }
     place.bad(2, &[&train[..], &["--find-rate", "--resume"]].concat(), "--resume");
+    // A range that ends too soon, with the same words and the same exit code for people and for programs.
+    for more in [&[][..], &["--json"]] {
+        place.bad_or_said(
+            2,
+            &[&train[..], &["--find-rate=1e-5,1e-3", "--epochs", "2"], more].concat(),
+            "larger rates may be better",
+        );
+    }
     place.bad_or_said(1, &[&train[..], &["--find-rate", "--steps", "1"]].concat(), "one step");
 }

@@ -174,6 +174,51 @@ fn a_training_that_fails_does_not_take_the_others_along() {
     assert!(said.starts_with("file") && said.contains("\nother.nin"), "{said}");
 }
 
+/// One table is of one data set; a line that nothing came of may be put right; a lost log costs curves alone.
+#[test]
+fn a_sweep_is_of_one_data_set() {
+    let place = Place::new();
+    let text = fs::read_to_string(place.path("tiny.nin")).expect("there");
+    let (start, end) = (text.find("data {").expect("data"), text.find("train {").expect("train"));
+    let data = "data { source = folder(\"photos\")  prepare = [scale] }\n";
+    let network = text[..start].replace("10", "2");
+    let train = text[end..].replace("batch = 50", "batch = 4");
+    fs::write(place.path("tiny.nin"), format!("{network}{data}{train}")).expect("written");
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let copy = |from: &str, to: String| _ = fs::copy(pictures.join(from), place.path(&to)).expect("copied");
+    for (class, from) in [("cat", "cat.png"), ("ship", "ship.png")] {
+        fs::create_dir_all(place.path("photos").join(class)).expect("made");
+        (0..20).for_each(|i| copy(from, format!("photos/{class}/{i}.png")));
+    }
+    let sweep = ["sweep", "tiny.nin", "--seeds", "2", "--steps", "4", "--threads", "1", "--out", "s"];
+    place.bad(1, &[&sweep[..], &["--data", "phots"]].concat(), "phots");
+    assert!(!place.path("s").exists());
+    fs::create_dir(place.path("empty")).expect("made");
+    place.bad_or_said(1, &[&sweep[..], &["--data", "empty"]].concat(), "2 of 2 trainings failed");
+    place.good(&sweep);
+    let folders = || {
+        let runs = fs::read_dir(place.path("s/runs")).expect("runs").map(|run| run.expect("an entry").path());
+        let mut runs: Vec<PathBuf> = runs.collect();
+        runs.sort();
+        runs
+    };
+    let results = || folders().iter().map(|run| fs::read(run.join("result.json")).ok()).collect::<Vec<_>>();
+    let whole = results();
+    assert!(whole.len() == 2 && whole.iter().all(Option::is_some));
+    place.bad(1, &[&sweep[..], &["--batch", "5"]].concat(), "began with other options");
+
+    fs::remove_file(folders()[0].join("tiny.log")).expect("removed");
+    assert!(texts(&place.ninc(&sweep)).1.contains("has no curves in the report"));
+
+    fs::remove_dir_all(&folders()[1]).expect("removed");
+    copy("horse.png", "photos/cat/3.png".into());
+    place.bad_or_said(1, &sweep, "the data have changed since the training tiny.nin seed=3");
+    assert_eq!(results().get(1).cloned().flatten(), None);
+    copy("cat.png", "photos/cat/3.png".into());
+    place.good(&sweep);
+    assert_eq!(results(), whole);
+}
+
 /// The commands of `models/paper/README.md` name files and parameters that are there, in every arm.
 #[test]
 fn the_papers_sweeps_can_be_begun() {

@@ -24,6 +24,7 @@ use ninc_runtime::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+mod training;
 mod web;
 
 #[derive(clap::Args)]
@@ -95,6 +96,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     if model.formats.is_some() && args.train {
         return Err(usage("quantised weights do not learn", "build the training step from the float weights"));
     }
+    training::check(args, &model, weights.as_ref())?;
     let levels = levels(args, triple, &model, &options);
     if triple != web::TARGET {
         need_tiles(&levels, &options)?;
@@ -162,6 +164,12 @@ fn weights(
         None if !has_parameters(model) => Weights::default(),
         None if args.embed => {
             return Err(usage("--embed is about weights, and none are given", "add `--weights FILE`"));
+        }
+        None if args.data.is_some() => {
+            return Err(usage(
+                "--data is for weights that hold no preparation, and none are given",
+                "add `--weights FILE`",
+            ));
         }
         None => return Ok(None),
     };

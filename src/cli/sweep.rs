@@ -6,12 +6,16 @@ use super::options::GlobalOptions;
 use super::output::{self, Done, Failure};
 use super::{signals, train};
 use clap_complete::engine::ArgValueCompleter;
+use data::Data;
+use ninc::model::Model;
+use ninc_runtime::data::Sets;
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Control;
 use ninc_runtime::train::job::checkpoint_path;
 use ninc_runtime::{Error, threads};
 use plan::Plan;
 use serde_json::json;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -21,6 +25,7 @@ use std::time::Instant;
 use vary::{Combination, Vary};
 use watch::Told;
 
+mod data;
 mod page;
 mod plan;
 mod table;
@@ -110,6 +115,9 @@ impl Sweep {
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     args.options.renames.need(args.options.weights.as_deref())?;
     let sweep = Sweep::new(args, global)?;
+    if let Some(data) = &args.options.data {
+        std::fs::metadata(data).map_err(|e| Error::file("read", data, &e))?;
+    }
     let _lock = sweep.plan.open(&args.out)?;
     let mut left = VecDeque::new();
     for run in &sweep.runs {
@@ -124,16 +132,17 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let jobs = usize::from(args.jobs).min(left.len()).max(1);
     let controls = signals::listen_for(jobs);
     let failures = train_all(args, global, &sweep, left, &controls);
+    // Before the tables, which a full disk may keep from being written.
+    for (label, error) in &failures {
+        let error = Error { message: format!("{label}: {}", error.message), help: error.help.clone() };
+        output::complain(&error, global.color_stderr());
+    }
     let rows = table::rows(&sweep)?;
     show(args, &sweep, &rows)?;
     let open = rows.iter().flat_map(|row| &row.runs).any(|(_, done)| done.is_none());
     if open && controls.iter().any(|control| control.stop.load(Ordering::Relaxed)) {
         output::note(&format!("stopped; what was begun is saved. Go on: {}", command_line::again(&[])));
         return Err(Failure::Interrupted);
-    }
-    for (label, error) in &failures {
-        let error = Error { message: format!("{label}: {}", error.message), help: error.help.clone() };
-        output::complain(&error, global.color_stderr());
     }
     if failures.is_empty() {
         return Ok(());
@@ -207,18 +216,29 @@ fn make(
     let global = global.with(&combination.set, u16::try_from(threads).unwrap_or(u16::MAX));
     let begin = Instant::now();
     let mut told = Told::new(&run.label, global.verbose);
-    let made = train::one_of_several(&own, &global, &mut told, control).map_err(|failure| match failure {
+    let seen = RefCell::new(None);
+    let check = |model: &Model, sets: &Sets| {
+        let data = Data::new(&combination.file, model, sets)?;
+        data.check(&sweep.runs)?;
+        seen.replace(Some(data));
+        Ok(())
+    };
+    let made = train::one_of_several(&own, &global, &mut told, control, &check).map_err(|failure| match failure {
         Failure::Error(e) | Failure::Usage(e) => e,
         Failure::Shown | Failure::Interrupted | Failure::Closed => Error::new("what is wrong is said above"),
     })?;
     let outcome = made.outcome;
     let Some(test) = &outcome.test else { return Ok(()) };
+    // Others may have ended in the meantime.
+    let data = seen.into_inner();
+    data.iter().try_for_each(|data| data.check(&sweep.runs))?;
     let done = table::Done {
         steps: outcome.steps,
         count: test.count,
         test_loss: test.loss,
         test_error: 1.0 - test.accuracy,
         best_epoch: outcome.best,
+        data,
     };
     done.write(&run.folder)?;
     let (error, seconds) = (done.test_error * 100.0, begin.elapsed().as_secs_f64());

@@ -118,9 +118,16 @@ pub struct Made {
     pub report: Option<PathBuf>,
 }
 
-/// Makes a training that reports to `watch`; its page is written beside the weights.
-pub fn one_of_several(args: &Args, global: &GlobalOptions, watch: &mut dyn Watch, control: &Control) -> Done<Made> {
+/// Makes a training that reports to `watch`; its page is written beside the weights. `check` looks at the data first.
+pub fn one_of_several(
+    args: &Args,
+    global: &GlobalOptions,
+    watch: &mut dyn Watch,
+    control: &Control,
+    check: &dyn Fn(&Model, &Sets) -> ninc_runtime::Result<()>,
+) -> Done<Made> {
     prepared(args, global, &mut |ready, classes| {
+        check(ready.model, &ready.job.sets)?;
         let begin = Instant::now();
         let outcome = carry_out(args, ready, watch, control)?;
         let report = match &outcome.test {

@@ -294,12 +294,23 @@ fn ordered(augment: &[Augment], reader: &mut Reader) {
     }
 }
 
+/// An image is flipped or not: a second flip would take back what the first one does.
+fn flipped_once(augment: &[Augment], reader: &mut Reader) {
+    let flips = augment.iter().filter(|step| matches!(step, Augment::Flip | Augment::AlternatingFlip)).count();
+    if let (2.., Some(entry)) = (flips, reader.entry(AUGMENT)) {
+        let message = "`flip` is given twice: the second takes back what the first one does";
+        let d = Diagnostic::error(codes::CONFLICT, entry.value.span, message);
+        reader.report(d.help("leave one of them out"));
+    }
+}
+
 /// Reads a `data` section; `None` if it has no usable source, which is reported.
 pub fn data(section: &Section, consts: &Consts, sink: &mut Diagnostics) -> Option<DataSpec> {
     let mut reader = Reader::new(section, "data", KEYS, elsewhere, consts, sink);
     let prepare = reader.functions(PREPARE, &PREPARATIONS);
     let augment = reader.functions(AUGMENT, &AUGMENTATIONS);
     ordered(&augment, &mut reader);
+    flipped_once(&augment, &mut reader);
     let valid = valid(&mut reader);
     let allow_empty = reader.constant(ALLOW_EMPTY);
     let grey = reader.constant(GREY);

@@ -118,10 +118,22 @@ impl Smooth {
     }
 }
 
+/// Why a search suggests nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The loss falls nowhere.
+    Rising,
+    /// The loss is least where the range of rates ends: larger ones may be better.
+    TooLow,
+    /// The loss is least at less than ten times the rate at which the range begins: smaller ones may be better.
+    TooHigh,
+}
+
 /// Suggests a rate by that of the least smoothed loss; how steeply it falls before is measured by a line through a
-/// fifth of the steps around each. `None` where it falls nowhere.
-pub fn suggest(points: &[Point]) -> Option<Suggestion> {
-    let least = (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed))?;
+/// fifth of the steps around each. `whole` says that the search reached the end of its rates.
+pub fn suggest(points: &[Point], whole: bool) -> std::result::Result<Suggestion, Unknown> {
+    let least = (0..points.len()).min_by(|&a, &b| points[a].smoothed.total_cmp(&points[b].smoothed));
+    let least = least.ok_or(Unknown::Rising)?;
     let reach = (points.len() / 10).max(1);
     let slope = |at: usize| {
         let near = &points[at - reach..(at + reach + 1).min(points.len())];
@@ -133,12 +145,17 @@ pub fn suggest(points: &[Point]) -> Option<Suggestion> {
     };
     // The first averages are of few steps: no line begins before the first point.
     let slopes = (reach..least).map(|at| (at, slope(at)));
-    let (steepest, fall) = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    (fall < 0.0).then(|| Suggestion {
-        rate: points[least].rate / 10.0,
-        least: points[least].rate,
-        steepest: points[steepest].rate,
-    })
+    let (steepest, _) =
+        slopes.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|slope| slope.1 < 0.0).ok_or(Unknown::Rising)?;
+    let found =
+        Suggestion { rate: points[least].rate / 10.0, least: points[least].rate, steepest: points[steepest].rate };
+    if whole && least + reach >= points.len() {
+        return Err(Unknown::TooLow);
+    }
+    if found.rate < points[0].rate {
+        return Err(Unknown::TooHigh);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -154,12 +171,16 @@ mod tests {
             Point { rate: 1e-3 * x.exp(), loss: curve(x), smoothed: curve(x) }
         };
         let points: Vec<Point> = (0..160).map(point).collect();
-        let found = suggest(&points).expect("it falls");
+        let found = suggest(&points, true).expect("it falls");
         assert!((found.steepest / (1e-3 * 3f64.exp())).ln().abs() < 0.06, "{found:?}");
         assert!((found.least / (1e-3 * 6f64.exp())).ln().abs() < 0.06, "{found:?}");
         assert!((found.rate * 10.0 / found.least - 1.0).abs() < 1e-12);
         let rising: Vec<Point> = points.iter().map(|p| Point { smoothed: p.rate, ..*p }).collect();
-        assert_eq!((suggest(&rising), suggest(&[])), (None, None));
+        assert_eq!((suggest(&rising, true), suggest(&[], false)), (Err(Unknown::Rising), Err(Unknown::Rising)));
+        // Ranges that end before the least loss, or begin where its tenth lies below them.
+        assert_eq!(suggest(&points[..110], true), Err(Unknown::TooLow));
+        assert!(suggest(&points[..110], false).is_ok(), "the loss was not finite afterwards");
+        assert_eq!(suggest(&points[80..], true), Err(Unknown::TooHigh));
     }
 
     #[test]

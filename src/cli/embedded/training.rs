@@ -33,7 +33,7 @@ pub fn train(words: &[String], watch: &mut dyn Watch, control: &Control) -> Resu
     if checked.model.is_none() || has_errors(&checked.diagnostics) {
         return Err(Fault::of_text(&checked.diagnostics, &checked.text, &args.file.display().to_string()));
     }
-    let made = train::one_of_several(&args, &global, watch, control)?;
+    let made = train::one_of_several(&args, &global, watch, control, &|_, _| Ok(()))?;
     let (outcome, test) = (&made.outcome, made.outcome.test.as_ref());
     let shown = |path: &std::path::PathBuf| path.display().to_string();
     Ok(json!({

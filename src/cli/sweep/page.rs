@@ -2,6 +2,7 @@
 
 use super::table::{self, Row};
 use super::{Run, Sweep};
+use crate::cli::output;
 use crate::cli::report::chart::{Chart, LOOKS, Series};
 use crate::cli::report::page::Page;
 use ninc_runtime::Result;
@@ -47,7 +48,13 @@ fn curves(page: &mut Page, rows: &[Row], looks: &[Option<usize>]) -> Result<()> 
     let mut logs: Vec<(usize, &Run, Vec<Line>)> = Vec::new();
     for (row, look) in rows.iter().zip(looks) {
         for (run, _) in row.runs.iter().filter(|(_, done)| done.is_some()) {
-            let lines = log::read(&log_path(&run.folder, &run.model))?;
+            let lines = match log::read(&log_path(&run.folder, &run.model)) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    output::note(&format!("note: {} has no curves in the report: {error}", run.label));
+                    continue;
+                }
+            };
             let epochs = lines.into_iter().filter(|line| line.event == "epoch");
             logs.extend(look.map(|look| (look, *run, epochs.collect())));
         }

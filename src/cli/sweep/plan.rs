@@ -17,6 +17,35 @@ use std::path::{Path, PathBuf};
 const FORMAT: &str = "ninc-sweep-1";
 /// Bytes that it has at most.
 const CAP: u64 = 1 << 26;
+/// The way out where a folder's sweep is not to be gone on with.
+const ANOTHER: &str = "take another folder with --out DIR";
+
+/// Keeps the folder of a sweep to one process, as long as the file is open.
+fn lock(path: &Path, folder: &Path) -> Result<File> {
+    let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::file("write", path, &e))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Error::new(format!("another sweep runs in {}", folder.display()))
+            .with_help("wait until it has ended, or take another folder: --out DIR")),
+        // Some file systems have no locks, and sweeps all the same.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Has any training of a sweep left something to go on with?
+fn begun(folder: &Path) -> Result<bool> {
+    let entries = |folder: &Path| match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|e| e.path())).collect(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(vec![]),
+        Err(e) => Err(e),
+    };
+    let failed = |e| Error::file("read", folder, &e);
+    for run in entries(&folder.join("runs")).map_err(failed)? {
+        if run.is_dir() && !entries(&run).map_err(failed)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// All that decides a sweep's table.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -69,31 +98,35 @@ impl Plan {
         std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
         let path = path(folder);
         if path.exists() {
-            Plan::read(&path)?.check(self, folder)?;
+            let lock = lock(&path, folder)?;
+            match Plan::read(&path)?.check(self, folder) {
+                Ok(()) => return Ok(lock),
+                Err(other) if begun(folder)? => return Err(other),
+                // Nothing came of it, perhaps because of a slip in the line: it begins anew.
+                Err(_) => self.write(&path)?,
+            }
         } else {
             let mut entries = std::fs::read_dir(folder).map_err(|e| Error::file("read", folder, &e))?;
             if entries.next().is_some() {
                 return Err(Error::new(format!("{} holds files, but no sweep", folder.display()))
                     .with_help("give a new folder with --out DIR"));
             }
-            let text = serde_json::to_string_pretty(self).map_err(|e| Error::new(format!("the plan: {e}")))?;
-            write_atomically(&path, (text + "\n").as_bytes(), &System)?;
+            self.write(&path)?;
         }
-        let file = OpenOptions::new().append(true).open(&path).map_err(|e| Error::file("write", &path, &e))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Error::new(format!("another sweep runs in {}", folder.display()))
-                .with_help("wait until it has ended, or take another folder: --out DIR")),
-            // Some file systems have no locks, and sweeps all the same.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
-        }
+        lock(&path, folder)
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::new(format!("the plan: {e}")))?;
+        write_atomically(path, (text + "\n").as_bytes(), &System)
     }
 
     fn read(path: &Path) -> Result<Plan> {
         let plan: Plan = serde_json::from_slice(&files::read(path, CAP)?)
-            .map_err(|e| Error::new(format!("{} cannot be read: {e}", path.display())))?;
+            .map_err(|e| Error::new(format!("{} cannot be read: {e}", path.display())).with_help(ANOTHER))?;
         match plan.format == FORMAT {
             true => Ok(plan),
-            false => Err(Error::new(format!("{} is not a sweep of this version", path.display()))),
+            false => Err(Error::new(format!("{} is not a sweep of this version", path.display())).with_help(ANOTHER)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A sweep's table: mean, deviation and best of each combination, as rows, CSV and Markdown.
 
+use super::data::Data;
 use super::vary::Combination;
 use super::{Run, Sweep};
 use crate::cli::output::cell;
@@ -25,6 +26,9 @@ pub struct Done {
     pub test_error: f64,
     /// The epoch that did best on the validation part, whose weights were tested.
     pub best_epoch: Option<u64>,
+    /// The data; versions before did not write them down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
 }
 
 fn path(folder: &Path) -> PathBuf {

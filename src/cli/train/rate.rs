@@ -1,7 +1,7 @@
 //! `ninc train --find-rate`: the loss over a rising rate, as a curve and as a suggestion. No training is touched.
 
 use super::{Args, Ready};
-use crate::cli::output::{self, Done, usage};
+use crate::cli::output::{self, Done, Failure, usage};
 use crate::cli::progress::Shown;
 use crate::cli::report::chart::{Chart, Series};
 use crate::cli::report::page::Page;
@@ -9,9 +9,10 @@ use crate::cli::signals;
 use ninc_runtime::Error;
 use ninc_runtime::spec::Length;
 use ninc_runtime::store::{System, write_atomically};
-use ninc_runtime::train::rate_finder::{self, Point, Suggestion};
+use ninc_runtime::train::rate_finder::{self, Point, Suggestion, Unknown};
 use ninc_runtime::train::schedule::total_steps;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 
 /// What `--find-rate` takes: `LOW,HIGH`.
 pub fn rates(text: &str) -> Result<[f64; 2], String> {
@@ -28,9 +29,10 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
     let options = &args.options;
     let asked = options.epochs.map(Length::Epochs).or(options.steps.map(Length::Steps));
     let per_epoch = job.sets.train.len().div_ceil(job.recipe.batch * job.recipe.accumulate) as u64;
-    let steps = asked.map(|length| total_steps(length, per_epoch));
+    let steps = asked.map_or(per_epoch, |length| total_steps(length, per_epoch));
     let mut shown = Shown::new(false, ready.global.verbose);
-    let points = rate_finder::find(job, ready.trainer, steps, (low, high), &mut shown, &signals::listen());
+    let control = signals::listen();
+    let points = rate_finder::find(job, ready.trainer, Some(steps), (low, high), &mut shown, &control);
     shown.finish();
     let points = points?;
     if points.is_empty() {
@@ -38,28 +40,46 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
             .with_help("look at the data's preparation with --preview")
             .into());
     }
-    let found = rate_finder::suggest(&points);
+    // Fewer steps are those of a loss that broke, or of a user who broke it off.
+    let whole = points.len() as u64 == steps || control.stop.load(Ordering::Relaxed);
+    let found = rate_finder::suggest(&points, whole);
     std::fs::create_dir_all(&args.out).map_err(|e| Error::file("make the folder", &args.out, &e))?;
     let place = |ending: &str| args.out.join(format!("{}.rates.{ending}", job.name));
     let rows = points.iter().map(|p| format!("{:e},{:.6},{:.6}\n", p.rate, p.loss, p.smoothed));
     let text: String = ["rate,loss,smoothed\n".to_string()].into_iter().chain(rows).collect();
     write_atomically(&place("csv"), text.as_bytes(), &System)?;
-    write_atomically(&place("html"), page(&job.name, &points, found).as_bytes(), &System)?;
+    write_atomically(&place("html"), page(&job.name, &points, found.ok()).as_bytes(), &System)?;
     output::note(&format!("curve: {}, {}", place("csv").display(), place("html").display()));
+    let last = points.last().map_or(low, |p| p.rate);
     if args.json {
-        return output::json(&json!({
+        let found = found.ok();
+        output::json(&json!({
             "event": "rate", "rate": found.map(|f| f.rate), "least": found.map(|f| f.least),
-            "steepest": found.map(|f| f.steepest), "steps": points.len(),
-            "low": low, "high": points.last().map(|p| p.rate),
-        }));
+            "steepest": found.map(|f| f.steepest), "steps": points.len(), "low": low, "high": last,
+        }))?;
+    } else if let Ok(found) = found {
+        output::line(&words(&points, found))?;
     }
-    match found {
-        Some(found) => output::line(&words(&points, found)),
-        None => Err(usage(
-            format!("the loss falls nowhere between the rates {low} and {high}, so there is none to suggest"),
+    found.map(|_| ()).map_err(|why| nothing(why, low, last))
+}
+
+/// Says why there is no rate to suggest.
+fn nothing(why: Unknown, low: f64, last: f64) -> Failure {
+    let (message, help) = match why {
+        Unknown::Rising => (
+            format!("the loss falls nowhere between the rates {low:.2e} and {last:.2e}, where the search ended"),
             "more steps (`--steps N`), other rates (`--find-rate=LOW,HIGH`), or another start of the weights",
-        )),
-    }
+        ),
+        Unknown::TooLow => (
+            format!("the loss is least at the end of the range, {last:.2e}: larger rates may be better"),
+            "search up to a larger rate: `--find-rate=LOW,HIGH`",
+        ),
+        Unknown::TooHigh => (
+            format!("the loss is least at less than ten times {low:.2e}: smaller rates may be better"),
+            "search from a smaller rate on: `--find-rate=LOW,HIGH`",
+        ),
+    };
+    usage(format!("{message}; none is suggested"), help)
 }
 
 /// The suggestion, and how it is found.
