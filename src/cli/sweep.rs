@@ -256,7 +256,7 @@ fn show(args: &Args, sweep: &Sweep, rows: &[table::Row]) -> Done {
     };
     write("sweep.csv", table::csv(sweep, rows))?;
     write("sweep.md", table::markdown(&text))?;
-    let page = write("sweep.html", page::page(sweep, rows)?)?;
+    let page = write("sweep.html", page::page(sweep, rows))?;
     output::note(&format!("report: {}", page.display()));
     if !args.json {
         return output::print(&output::table(&text));

@@ -26,8 +26,8 @@ fi
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-# hash OUT: of the weights.
-hash() { sha256sum <"$1"/*.safetensors; }
+# hash OUT: of the weights, those of the best epoch included.
+hash() { cat "$1"/*.safetensors | sha256sum; }
 
 # train OUT RANKS OPTION…: with the launcher in $launcher; 0 ranks are a process alone.
 train() {

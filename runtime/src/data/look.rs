@@ -38,7 +38,7 @@ pub fn seen(files: &[&Path]) -> u64 {
     let mut hash = DefaultHasher::new();
     for file in files {
         let about = std::fs::metadata(file).ok();
-        let number = about.as_ref().map(|about| number(about));
+        let number = about.as_ref().map(number);
         (file, number, about.map(|about| (about.len(), about.modified().ok()))).hash(&mut hash);
     }
     hash.finish()

@@ -5,12 +5,11 @@ use super::{Run, Sweep};
 use crate::cli::output;
 use crate::cli::report::chart::{Chart, LOOKS, Series};
 use crate::cli::report::page::Page;
-use ninc_runtime::Result;
 use ninc_runtime::train::job::log_path;
 use ninc_runtime::train::log::{self, Line};
 
 /// Draws the page; the same results give the same bytes.
-pub fn page(sweep: &Sweep, rows: &[Row]) -> Result<String> {
+pub fn page(sweep: &Sweep, rows: &[Row]) -> String {
     let mut page = Page::new(&format!("Sweep of {}", sweep.title()));
     let ended = rows.iter().map(|row| row.numbers(|_| 1.0).len()).sum::<usize>();
     let mut figures = vec![(format!("{ended} of {}", sweep.runs.len()), "trainings have ended".to_string())];
@@ -27,13 +26,13 @@ pub fn page(sweep: &Sweep, rows: &[Row]) -> Result<String> {
     drawn.iter().enumerate().for_each(|(look, &row)| looks[row] = Some(look));
     page.section("Table", "test error of the weights that each training keeps; deviation of a sample");
     page.keys(&table::text(sweep, rows), &looks);
-    curves(&mut page, rows, &looks)?;
+    curves(&mut page, rows, &looks);
     page.section("Trainings", "");
     page.table(&trainings(sweep, rows), "classes");
     page.section("What it was begun with", "");
     let facts = sweep.plan.given.iter().map(|(name, value)| vec![name.clone(), value.clone()]);
     page.table(&[vec![vec![String::new(); 2]], facts.collect()].concat(), "facts");
-    Ok(page.finish())
+    page.finish()
 }
 
 /// The rows that have results, those of the least mean error first; of equal ones the first.
@@ -44,7 +43,8 @@ fn best_first(rows: &[Row]) -> Vec<usize> {
     order.into_iter().map(|(_, row)| row).collect()
 }
 
-fn curves(page: &mut Page, rows: &[Row], looks: &[Option<usize>]) -> Result<()> {
+/// Draws the curves of trainings that have ended. One whose log is gone or damaged has its row all the same.
+fn curves(page: &mut Page, rows: &[Row], looks: &[Option<usize>]) {
     let mut logs: Vec<(usize, &Run, Vec<Line>)> = Vec::new();
     for (row, look) in rows.iter().zip(looks) {
         for (run, _) in row.runs.iter().filter(|(_, done)| done.is_some()) {
@@ -87,7 +87,6 @@ fn curves(page: &mut Page, rows: &[Row], looks: &[Option<usize>]) -> Result<()> 
     if test.iter().all(|one| one.points.is_empty()) {
         page.text("The test part was measured at the end only: --test-every N measures it by epoch.");
     }
-    Ok(())
 }
 
 /// A row for each training.

@@ -1,6 +1,7 @@
-//! Batches with one value per channel: nothing that batch normalisation could learn from.
+//! Too few to learn from: batches with one value per channel of a batch normalisation, steps before the first
+//! look-ahead.
 
-use crate::cli::output::{Done, usage};
+use crate::cli::output::{self, Done, usage};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc_runtime::spec::Recipe;
@@ -8,12 +9,20 @@ use ninc_runtime::train::schedule::total_steps;
 
 /// Refuses a training where a batch has one value for each channel of a batch normalisation: the value is its own mean,
 /// so the layer gives its shift whatever comes in, and the running variance learns nothing. An epoch has `images`.
+/// Says where no look-ahead comes before the end.
 pub fn check(model: &Model, recipe: &Recipe, images: usize) -> Done {
-    let Some(name) = one_position(model) else { return Ok(()) };
     let batch = recipe.batch * recipe.accumulate;
     let batches = images.div_ceil(batch);
+    let steps = total_steps(recipe.length, batches as u64);
+    if let Some(every) = recipe.lookahead.map(|ahead| ahead.every).filter(|&every| every > steps) {
+        output::note(&format!(
+            "note: `lookahead` takes over what was learned every {every} steps, and there are {steps}: the weights \
+             that are kept stay as they begin"
+        ));
+    }
+    let Some(name) = one_position(model) else { return Ok(()) };
     let last = images - (batches.max(1) - 1) * batch;
-    let reached = total_steps(recipe.length, batches as u64) >= batches as u64;
+    let reached = steps >= batches as u64;
     let what = match (batch, last) {
         (1, _) => "a batch has one image".to_string(),
         (_, 1) if batches == 1 => "the training part has one image".to_string(),

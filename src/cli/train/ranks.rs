@@ -129,7 +129,9 @@ pub fn look(sets: &Sets, how: Look, global: &GlobalOptions) -> Done {
         let prints: Vec<Option<Print>> = serde_json::from_slice(&said)
             .map_err(|_| Error::new(format!("rank {rank} says something else than files")))?;
         for (file, print) in part(rank).iter().zip(prints) {
-            print.into_iter().try_for_each(|print| Ok::<_, Error>(print.learn(file, print::state(file)?)))?;
+            if let Some(print) = print {
+                print.learn(file, print::state(file)?);
+            }
         }
     }
     Ok(())
