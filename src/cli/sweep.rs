@@ -8,7 +8,7 @@ use super::{signals, train};
 use clap_complete::engine::ArgValueCompleter;
 use data::Data;
 use ninc::model::Model;
-use ninc_runtime::data::Sets;
+use ninc_runtime::data::{Sets, files};
 use ninc_runtime::store::{System, write_atomically};
 use ninc_runtime::train::Control;
 use ninc_runtime::train::job::checkpoint_path;
@@ -116,7 +116,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     args.options.renames.need(args.options.weights.as_deref())?;
     let sweep = Sweep::new(args, global)?;
     if let Some(data) = &args.options.data {
-        std::fs::metadata(data).map_err(|e| Error::file("read", data, &e))?;
+        files::exists(data)?;
     }
     let _lock = sweep.plan.open(&args.out)?;
     let mut left = VecDeque::new();

@@ -167,15 +167,9 @@ fn settings_of(network: &Network, set: &[(String, String)], sink: &mut Diagnosti
             sink.report(d.maybe_help(help.or(Some("it has no parameters".into()))));
             continue;
         };
-        let word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && text.starts_with(|c: char| c.is_ascii_alphabetic());
-        match set_constant(text) {
+        match setting(text) {
             Some(value) => {
                 out.insert(name.clone(), value);
-            }
-            // A bare word: a shell eats the quotes of a string.
-            None if word => {
-                out.insert(name.clone(), Const::Text(text.as_str().into()));
             }
             None => {
                 let message = format!("--set {name}={} does not give a constant", shorten(text));
@@ -185,6 +179,21 @@ fn settings_of(network: &Network, set: &[(String, String)], sink: &mut Diagnosti
         }
     }
     out
+}
+
+/// Do two texts give a parameter the same value? Each is read as `--set` reads it; what gives none is compared as text.
+pub fn same_setting(a: &str, b: &str) -> bool {
+    match (setting(a), setting(b)) {
+        (Some(a), Some(b)) => a.same(&b),
+        _ => a == b,
+    }
+}
+
+/// Reads what `--set` gives: a constant, or a bare word, since a shell eats the quotes of a string.
+fn setting(text: &str) -> Option<Const> {
+    let word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    set_constant(text).or_else(|| word.then(|| Const::Text(text.into())))
 }
 
 /// Reads the constant that a text is, if it is one. What is wrong with it is reported by the caller, who knows the

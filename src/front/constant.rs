@@ -19,6 +19,15 @@ pub enum Const {
 }
 
 impl Const {
+    /// Is it the same value? A whole number is the same as one with a fraction of zero.
+    pub fn same(&self, other: &Const) -> bool {
+        match (self, other) {
+            (Const::Int(a), Const::Float(b)) | (Const::Float(b), Const::Int(a)) => *a as f64 == *b,
+            (Const::List(a), Const::List(b)) => a.len() == b.len() && a.iter().zip(&**b).all(|(a, b)| a.same(b)),
+            (a, b) => a == b,
+        }
+    }
+
     /// Says what it is, for "must be …, not …".
     pub fn describe(&self) -> String {
         match self {

@@ -35,6 +35,7 @@ pub mod trace;
 mod train;
 mod visit;
 
+pub use check::same_setting;
 pub use data::{examples, source_name};
 
 use crate::model::Model;

@@ -155,7 +155,8 @@ fn together(begun: &[(&Path, Begun)], work: impl Fn(&Begun) -> io::Result<()> + 
     })
 }
 
-/// Writes the contents under a temporary name; `None` where the path is no regular file and all is done.
+/// Writes the contents under a temporary name. `None` where the path does not name a regular file: it is written by
+/// then.
 fn begin(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<Option<Begun>> {
     let failed = |e: io::Error| Error::file("write", path, &e);
     let (target, old) = match Place::of(path).map_err(failed)? {

@@ -38,11 +38,11 @@ pub struct Suggestion {
     pub steepest: f64,
 }
 
-/// Makes up to `steps` steps with rates from `rates.0` to `rates.1`; fewer where the loss breaks or somebody stops.
+/// Makes up to `total` steps with rates from `rates.0` to `rates.1`; fewer where the loss breaks or somebody stops.
 pub fn find(
     job: &Job,
     trainer: &mut dyn Engine,
-    steps: Option<u64>,
+    total: u64,
     rates: (f64, f64),
     watch: &mut dyn Watch,
     control: &Control,
@@ -55,7 +55,6 @@ pub fn find(
     begin(job, trainer, weights)?;
     let source = job.source(outputs(trainer)?)?;
     let per_epoch = source.batches() as u64;
-    let total = steps.unwrap_or(per_epoch);
     if total < 2 {
         return Err(Error::new("one step shows nothing of the rate").with_help("give more with `--steps N`"));
     }

@@ -1,6 +1,7 @@
 //! What a sweep's trainings differ in: model files, values of parameters, seeds.
 
 use crate::cli::output::{Done, usage};
+use ninc::front::same_setting;
 use std::path::{Path, PathBuf};
 
 /// The values that a parameter takes.
@@ -54,27 +55,10 @@ pub fn parse(text: &str) -> Result<Vary, String> {
     if name.is_empty() || values.iter().any(String::is_empty) {
         return Err("expected NAME=A,B,… with a value before and after each comma".into());
     }
-    let plain: Vec<String> = values.iter().map(|value| plain(value)).collect();
-    match (1..values.len()).find(|&i| plain[..i].contains(&plain[i])) {
+    match (1..values.len()).find(|&i| values[..i].iter().any(|value| same_setting(value, &values[i]))) {
         Some(again) => Err(format!("the value `{}` is given twice", values[again])),
         None => Ok(Vary { name, values }),
     }
-}
-
-/// A value as two ways of writing it have it in common: `0.1` and `1e-1`, `[8,8]` and `[8, 8]`, `he` and `"he"`.
-fn plain(value: &str) -> String {
-    let words = value.split_inclusive([',', '[', ']', '(', ')', ':']);
-    let word = |word: &str| {
-        let (text, mark) = match word.char_indices().next_back() {
-            Some((at, mark)) if ",[]():".contains(mark) => (&word[..at], &word[at..]),
-            _ => (word, ""),
-        };
-        let text = text.trim().trim_matches('"');
-        let number =
-            text.parse::<f64>().ok().filter(|_| text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c)));
-        number.map_or(text.to_string(), |number| number.to_string()) + mark
-    };
-    words.map(word).collect()
 }
 
 /// All files with all values; the last parameter changes fastest. `set` are parameters with one value for all.

@@ -32,7 +32,7 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
     let steps = asked.map_or(per_epoch, |length| total_steps(length, per_epoch));
     let mut shown = Shown::new(false, ready.global.verbose);
     let control = signals::listen();
-    let points = rate_finder::find(job, ready.trainer, Some(steps), (low, high), &mut shown, &control);
+    let points = rate_finder::find(job, ready.trainer, steps, (low, high), &mut shown, &control);
     shown.finish();
     let points = points?;
     if points.is_empty() {
@@ -63,7 +63,7 @@ pub fn find(args: &Args, ready: &mut Ready, [low, high]: [f64; 2]) -> Done {
     found.map(|_| ()).map_err(|why| nothing(why, low, last))
 }
 
-/// Says why there is no rate to suggest.
+/// The error where no rate is suggested, with its reason.
 fn nothing(why: Unknown, low: f64, last: f64) -> Failure {
     let (message, help) = match why {
         Unknown::Rising => (

@@ -14,8 +14,9 @@ use object::{Architecture, RelocationEncoding, RelocationFlags, RelocationKind, 
 /// A frame pointer, and nothing said of other registers.
 const ARM64_FRAME: u32 = 0x0400_0000;
 const X86_64_FRAME: u32 = 0x0100_0000;
-/// No frame pointer: on ARM64 in a function that leaves the stack pointer alone, on x86-64 in a frame of so many words,
-/// or of as many bytes as the instruction says that makes room for it.
+/// No frame pointer. ARM64's is for a function that leaves the stack pointer alone. X86-64's first word holds the
+/// frame's size, in words of 8 bytes; the second, for larger frames, holds where the instruction that makes room states
+/// its bytes.
 const ARM64_FRAMELESS: u32 = 0x0200_0000;
 const X86_64_FRAMELESS: u32 = 0x0200_0000;
 const X86_64_FRAMELESS_LARGE: u32 = 0x0300_0000;
@@ -29,22 +30,12 @@ pub(super) fn write(product: &mut ObjectProduct, functions: Vec<(FuncId, Frames)
     let section = product.object.add_section(b"__LD".to_vec(), b"__compact_unwind".to_vec(), SectionKind::Other);
     product.object.section_mut(section).flags = SectionFlags::MachO { flags: S_REGULAR | S_ATTR_DEBUG };
     for (function, frames) in functions {
-        let word = match frames {
-            Frames::Known(_) => {
-                if arm {
-                    ARM64_FRAME
-                } else {
-                    X86_64_FRAME
-                }
-            }
-            Frames::None(_) => {
-                if arm {
-                    ARM64_FRAMELESS
-                } else {
-                    frameless(&[])?
-                }
-            }
-            Frames::Code(bytes) => frameless(&bytes)?,
+        let word = match (frames, arm) {
+            (Frames::Known(_), true) => ARM64_FRAME,
+            (Frames::Known(_), false) => X86_64_FRAME,
+            (Frames::None(_), true) => ARM64_FRAMELESS,
+            (Frames::None(_), false) => frameless(&[])?,
+            (Frames::Code(bytes), _) => frameless(&bytes)?,
         };
         let symbol = product.function_symbol(function);
         let size = product.object.symbol(symbol).size as u32;
