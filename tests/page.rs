@@ -138,6 +138,48 @@ fn in_node(page: &Page, name: &str, pictures: &[PathBuf]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+#[test]
+fn what_belongs_to_another_build_and_what_is_no_picture_is_refused() {
+    if !have("node") {
+        return;
+    }
+    let page = Page::of("digits");
+    let (model, weights) = (root("models/digits.nin"), root("models/digits.safetensors"));
+    let (model, weights) = (model.display().to_string(), weights.display().to_string());
+    let line = ["build", &model, "--weights", &weights, "--target", "wasm32", "--precision", "bf16", "-o", "other"];
+    page.place.good(&line);
+    let mut command = Command::new("node");
+    command.arg(root("tests/web/refused.mjs")).arg(page.file("digits.js")).arg(page.place.path("other/digits.wasm"));
+    let output = command.output().expect("node runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let bytes = "bytes as its data (Uint8Array or Uint8ClampedArray), not";
+    let mut expected = vec![
+        ("cut", "Error: digits.wasm is not whole: 900 of ".to_owned()),
+        ("empty", "Error: digits.wasm is not whole: 0 of ".to_owned()),
+        ("html", "Error: digits.wasm is not a module of WebAssembly".to_owned()),
+        ("floats", format!("{bytes} Float32Array")),
+        ("words", format!("{bytes} Uint16Array")),
+        ("list", format!("{bytes} object")),
+        ("half", "whole numbers of at most 32768".to_owned()),
+        ("negative", "not 64 bytes for -8 x -8 pixels".to_owned()),
+        ("doubles_run", "TypeError: prepared numbers come in a Float32Array, not Float64Array".to_owned()),
+        ("top", "RangeError: top is".to_owned()),
+        ("runs", "RangeError: runs are 1 or more, not 0".to_owned()),
+        ("map_after_profile", "no maps before a run".to_owned()),
+        ("map_beyond", "RangeError: maps have the numbers 0 to 9, not 10".to_owned()),
+        ("map_below", "RangeError: maps have the numbers 0 to 9, not -1".to_owned()),
+    ];
+    let other = ["other", "other_bytes", "other_module"];
+    expected.extend(other.map(|name| (name, "digits.wasm is of another build than digits.js".to_owned())));
+    expected.extend(["nothing", "doubles", "read"].map(|name| (name, format!("{bytes} undefined; prepared numbers"))));
+    for (name, sentence) in &expected {
+        assert!(said[name].as_str().is_some_and(|own| own.contains(sentence)), "{name}: {}", said[name]);
+    }
+    assert_eq!(said.as_object().expect("a table").len(), expected.len() + 1);
+    assert_eq!(numbers(&said["good"]), [5, 16]);
+}
+
 fn answers_in_node(name: &str, pictures: &[&str], sizes: [u64; 3]) {
     let page = Page::of(name);
     let bytes = |key: &str| page.about["bytes"][key].as_u64().expect("a number");

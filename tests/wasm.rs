@@ -37,7 +37,7 @@ fn run(module: &Module, features: Features, blocks: &[Vec<u8>], iterations: i64)
         iterations,
     };
     builder.sequence("run", &[call]);
-    let mut running = Running::new(&builder.finish(end as u64).expect("a small memory"));
+    let mut running = Running::new(&builder.finish(end as u64, "").expect("a small memory"));
     running.call("run");
     starts.iter().zip(blocks).map(|(&at, block)| running.read(at as usize, block.len())).collect()
 }
@@ -131,7 +131,7 @@ fn one_of_several_calls_can_be_chosen() {
     let call = |at| Call { kernel, buffers: vec![at], scratch: 0, scratch_bytes: 0, vars: [1, 0, 1], iterations: 1 };
     builder.choice("choose", &[call(0), call(64), call(128)]);
     builder.sequence("all", &[call(0), call(64)]);
-    let mut running = Running::new(&builder.finish(256).expect("a small memory"));
+    let mut running = Running::new(&builder.finish(256, "").expect("a small memory"));
     running.write(64, &2.5f32.to_le_bytes());
     // Beyond the last one there is nothing to do.
     [1, 1, 2, 3, -1].into_iter().for_each(|which| running.call_with("choose", which));
@@ -156,7 +156,7 @@ fn parameters_of_16_bits_lose_nothing() {
         places.push((at as usize, bytes));
         at += 4 * numbers.len() as u32;
     }
-    let running = Running::new(&builder.finish(u64::from(at)).expect("a small memory"));
+    let running = Running::new(&builder.finish(u64::from(at), "").expect("a small memory"));
     for (numbers, (at, bytes)) in lists.iter().zip(places) {
         let each = if numbers.contains(&(1.0 / 3.0)) || numbers.len() < 10 { 4 } else { 2 };
         assert_eq!(bytes, each * numbers.len());
@@ -176,6 +176,6 @@ fn what_webassembly_has_not_is_said() {
                 store_tile y[0], %0 pitch 16\n}\n\
                 kernel k(a: f32 read, b: f32 write) {\n parallel p = 0 to batch {\n call t(a[0], b[0])\n }\n}\n";
     assert_eq!(emit(tile), EmitError::Unsupported("micro-kernel t: WebAssembly has no tiles".into()));
-    let memory = Builder::new(Features::default()).finish(3 << 30).expect_err("too large");
+    let memory = Builder::new(Features::default()).finish(3 << 30, "").expect_err("too large");
     assert!(matches!(&memory, EmitError::Limit(what) if what.contains("2 GiB")), "{memory}");
 }

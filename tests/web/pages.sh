@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the pages of three networks and drives them in headless Chromium (page.mjs), and the page of `ninc serve`
-# (served.mjs).
+# Builds the pages of three networks and drives them in headless Chromium (page.mjs), also where something is wrong
+# (wrong.mjs), and the page of `ninc serve` (served.mjs).
 #
 #     tests/web/pages.sh [FOLDER]      pages and screenshots stay in FOLDER, if one is given
 #
@@ -21,5 +21,7 @@ for name in digits mnist cifar10; do
     echo "$name: built in $(((${EPOCHREALTIME/[.,]/} - begin) / 1000)) ms"
 done
 "$ninc" build models/cifar10.nin --weights models/cifar10.safetensors --target wasm32 --threads 4 -o "$out/threads" > /dev/null
+"$ninc" build models/digits.nin --weights models/digits.safetensors --target wasm32 --precision bf16 -o "$out/other" > /dev/null
+node tests/web/wrong.mjs "$out"
 node tests/web/page.mjs "$out" "$out/shots" digits digit-7.png 7 mnist mnist-7.png 7 cifar10 ship.png ship
 node tests/web/served.mjs "$ninc" "$out/shots" digits digit-7.png 7 cifar10 cat.png cat

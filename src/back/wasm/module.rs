@@ -10,9 +10,9 @@ use crate::kernel::ir::{EntityRef, KernelId, MicroKernelId, Module};
 use crate::verified::Verified;
 use std::collections::BTreeMap;
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, DataCountSection, Encode, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, Section, SectionId, StartSection,
-    TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, CustomSection, DataCountSection, Encode, EntityType, ExportKind, ExportSection,
+    Function, FunctionSection, ImportSection, MemorySection, MemoryType, Module as Binary, Section, SectionId,
+    StartSection, TypeSection, ValType,
 };
 
 /// Bytes of a page of memory.
@@ -184,8 +184,9 @@ impl Builder {
         self.exports.extend([("work".into(), work), ("fill".into(), fill)]);
     }
 
-    /// The module's bytes; its memory, of `memory` bytes, is exported as `memory`, or imported as that of `env`.
-    pub fn finish(mut self, memory: u64) -> Result<Vec<u8>, EmitError> {
+    /// The module's bytes; its memory, of `memory` bytes, is exported as `memory`, or imported as that of `env`. `note`
+    /// stands in a section of the name `ninc`, for who loads it.
+    pub fn finish(mut self, memory: u64, note: &str) -> Result<Vec<u8>, EmitError> {
         // Engines take 4 GiB, but pointers and differences of pointers are numbers of 32 bits in many a program.
         if memory > 1 << 31 {
             return Err(EmitError::Limit(format!("the program needs {memory} bytes of memory; 2 GiB is the most")));
@@ -215,6 +216,7 @@ impl Builder {
         let data = Segments { segments: self.data, passive: shared };
         let count = data.segments.len() as u32;
         let mut binary = Binary::new();
+        binary.section(&CustomSection { name: "ninc".into(), data: note.as_bytes().into() });
         binary.section(&types);
         if shared {
             binary.section(ImportSection::new().import("env", "memory", EntityType::Memory(memory)));

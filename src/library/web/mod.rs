@@ -1,8 +1,9 @@
 //! `ninc build --target wasm32`: a network as a WebAssembly module, a script around it, and a page that uses both.
 //!
 //! The module is the whole program, weights inside: code stands in front of them, so that a browser compiles it while
-//! they still arrive, and there is one file to fetch and none that can belong to another build. The script
-//! (`templates/`) reads pictures, as `runtime/src/image` does it, and calls the module.
+//! they still arrive, and there is one file to fetch. The script (`templates/`) reads pictures, as `runtime/src/image`
+//! does it, and calls the module, whose addresses it knows: both hold the checksum of the description that they share,
+//! and the script refuses a module with another one.
 
 use super::error::LibraryError;
 use super::files::{BuildRequest, File, Library};
@@ -91,7 +92,8 @@ pub fn build(
     }
     let (parameter_bytes, memory) = (program.parameter_bytes, program.memory_bytes());
     description["memory"] = json!(memory);
-    let module = program.finish()?;
+    description["build"] = json!(sum((SCRIPT.concat() + &description.to_string()).as_bytes()));
+    let module = program.finish(description["build"].as_str().unwrap_or_default())?;
     let code_bytes = module.len() - parameter_bytes;
     description["bytes"] = json!({ "module": module.len(), "parameters": parameter_bytes });
     let files = files(model, request, description, module);
@@ -188,13 +190,22 @@ fn layers(model: &Model, rows: &[table::Row]) -> Value {
     rows.iter().map(row).collect()
 }
 
+/// A checksum in words.
+fn sum(bytes: &[u8]) -> String {
+    format!("{:08x}", store::crc32(bytes))
+}
+
 /// All files of the page. The description in words for programs has the checksums of the others, by which a later
 /// build knows them.
 fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<u8>) -> Vec<File> {
     let name = header::identifier(&model.name);
     let pretty = serde_json::to_string_pretty(&description).unwrap_or_default();
     let fill = |text: &str| text.replace("@name@", &name).replace("@network@", &escape(&model.name));
-    let script = fill(&SCRIPT.concat()).replace("@description@", &pretty);
+    // Addresses say what they are of, so that no cache gives what belongs to another build.
+    let script = fill(&SCRIPT.concat()).replace("@module-sum@", &sum(&module)).replace("@description@", &pretty);
+    let addressed =
+        |text: &str| fill(text).replace("@module-sum@", &sum(&module)).replace("@script-sum@", &sum(script.as_bytes()));
+    let page = addressed(PAGE).replace("@style@", STYLE).replace("@script@", &addressed(&PAGE_SCRIPT.concat()));
     let mut files = vec![
         (format!("{name}.wasm"), module),
         (format!("{name}.js"), script.into_bytes()),
@@ -204,11 +215,10 @@ fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<
         files.push((format!("{name}.worker.js"), fill(WORKER).into_bytes()));
     }
     if picture(request).is_some() {
-        let page = fill(PAGE).replace("@style@", STYLE).replace("@script@", &fill(&PAGE_SCRIPT.concat()));
         files.push(("index.html".into(), page.into_bytes()));
     }
     let sums: serde_json::Map<String, Value> =
-        files.iter().map(|(name, bytes)| (name.clone(), json!(format!("{:08x}", store::crc32(bytes))))).collect();
+        files.iter().map(|(name, bytes)| (name.clone(), json!(sum(bytes)))).collect();
     let mut about = description;
     (about["target"], about["crc32"]) = (json!(TARGET), Value::Object(sums));
     let text = serde_json::to_string_pretty(&about).unwrap_or_default() + "\n";

@@ -78,9 +78,9 @@ impl Program {
         Ok(Places { inputs: addresses(&plan.inputs)?, outputs: addresses(&plan.outputs)? })
     }
 
-    /// The module's bytes.
-    pub fn finish(self) -> Result<Vec<u8>, LibraryError> {
-        Ok(self.builder.finish(self.end as u64)?)
+    /// The module's bytes, by which build it is marked.
+    pub fn finish(self, build: &str) -> Result<Vec<u8>, LibraryError> {
+        Ok(self.builder.finish(self.end as u64, build)?)
     }
 }
 

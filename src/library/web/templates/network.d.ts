@@ -22,6 +22,8 @@ export interface Layer {
 /** What the network is. */
 export const about: {
   name: string;
+  /** What script and module share: those of two builds do not go together. */
+  build: string;
   /** The version of ninc that compiled it. */
   ninc: string;
   /** May multiply-adds be rounded once? */
@@ -59,13 +61,18 @@ export interface Answer {
 
 /** A network that is ready. */
 export class Network {
+  /** `load` makes one. */
+  private constructor();
   /** The classes of a picture, or of numbers that are prepared; the best `top` first. */
   classify(input: Picture | Float32Array, options?: { top?: number }): { top: Answer[]; probabilities: number[] };
   /** The numbers that the network gets for a picture. */
   prepare(picture: Picture): Float32Array;
   /** The network's result for numbers that are prepared, in the shape of `about.input`. */
   run(numbers: Float32Array): Float32Array;
-  /** Where the last input looks like a class: the map whose mean is the class's score; null where there is none. */
+  /**
+   * Where the last input looks like a class: the map whose mean is the class's score; null for a network without maps.
+   * Throws before the first run, behind `profile`, and for an index that no class has.
+   */
   map(index: number): { height: number; width: number; values: Float32Array } | null;
   /** The threads that share a run, the caller's counted. */
   readonly threads: number;

@@ -12,6 +12,9 @@ export const classes = about.classes;
 
 const count = (shape) => shape.reduce((product, side) => product * side, 1);
 
+/** The name of a typed array's type, also of one that another frame made, or of any other value's. */
+const kind = (value) => (ArrayBuffer.isView(value) ? value[Symbol.toStringTag] : value === null ? "null" : typeof value);
+
 /** For each place in memory of a value, the place of its number in the order that callers see. */
 function order(value) {
   const strides = value.shape.map((_, i) => count(value.shape.slice(i + 1)));
@@ -49,7 +52,7 @@ function probabilities(scores) {
   const wide = Array.from(scores);
   if (about.scores === "probabilities") return wide;
   if (about.scores === "log_probabilities") return wide.map(Math.exp);
-  const largest = Math.max(...wide);
+  const largest = wide.reduce((a, b) => Math.max(a, b));
   const powers = wide.map((score) => Math.exp(score - largest));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / sum);
@@ -67,6 +70,8 @@ export class Network {
   #maps;
   #picture;
   #workers;
+  /** Do the maps in memory belong to the last input? */
+  #fresh = false;
 
   constructor(exports, memory, workers) {
     const value = (of) => of && new Value(memory, of);
@@ -93,9 +98,8 @@ export class Network {
 
   /** The numbers that the network gets for a picture (an ImageData, or pixels of 1 to 4 channels). */
   prepare(picture) {
-    if (!this.#picture) throw new TypeError(`${about.name} takes no pictures: give it a Float32Array`);
     const bytes = read(picture);
-    // Bytes lie as the program reads them: row by row, the channels of a pixel together.
+    // They lie as the program reads them: row by row, the channels of a pixel together.
     this.#picture.input.memory.set(bytes);
     this.#code.prepare(1);
     return this.#picture.output.read();
@@ -104,21 +108,27 @@ export class Network {
   /** The network's result for numbers that are prepared, in the shape of `about.input`. */
   run(numbers) {
     const wanted = this.#input.memory.length;
+    if (kind(numbers) !== "Float32Array") {
+      throw new TypeError(`prepared numbers come in a Float32Array, not ${kind(numbers)}`);
+    }
     if (numbers.length !== wanted) {
       const shape = about.input.shape.join(" x ");
       throw new TypeError(`${about.name} takes ${wanted} numbers (${shape}), not ${numbers.length}`);
     }
     finite(numbers, "the input holds a number that is not finite");
+    this.#fresh = false;
     this.#input.write(numbers);
     this.#code.run(this.threads);
     const result = this.#output.read();
     finite(result, "the result is not finite: values within the network overflow");
+    this.#fresh = true;
     return result;
   }
 
   /** The classes of a picture or of prepared numbers, the best ones first. */
   classify(input, { top = 5 } = {}) {
-    const numbers = input instanceof Float32Array ? input : this.prepare(input);
+    if (!(top >= 0)) throw new RangeError(`top is the number of classes that are wanted, not ${top}`);
+    const numbers = kind(input) === "Float32Array" ? input : this.prepare(input);
     const all = probabilities(this.run(numbers));
     const best = all.map((probability, index) => ({ index, name: classes[index] ?? String(index), probability }));
     best.sort((a, b) => b.probability - a.probability || a.index - b.index);
@@ -128,12 +138,18 @@ export class Network {
   /** Where the last input looks like a class: the map whose mean is the class's score; null where there is none. */
   map(index) {
     if (!this.#maps) return null;
-    const [, height, width] = this.#maps.shape;
+    const [classes, height, width] = this.#maps.shape;
+    if (!this.#fresh) throw new Error("there are no maps before a run, and none after `profile`");
+    if (!Number.isInteger(index) || index < 0 || index >= classes) {
+      throw new RangeError(`maps have the numbers 0 to ${classes - 1}, not ${index}`);
+    }
     return { height, width, values: this.#maps.read().slice(index * height * width, (index + 1) * height * width) };
   }
 
   /** Milliseconds that each of `about.layers` takes on one thread, the mean of `runs` runs. Maps of the last input are gone then. */
   profile(runs = 20) {
+    if (!(runs >= 1)) throw new RangeError(`runs are 1 or more, not ${runs}`);
+    this.#fresh = false;
     return about.layers.map((_, i) => {
       const start = performance.now();
       // One layer again and again: clocks of browsers are coarse. Its inputs may be gone, its work is the same.

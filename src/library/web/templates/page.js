@@ -1,19 +1,46 @@
-import { about, load, read } from "./@name@.js";
+import { about, load, read } from "./@name@.js?v=@script-sum@";
 
 const part = (id) => document.getElementById(id);
 const whole = (number) => number.toLocaleString("en");
 let network;
 let missing = "The network is not loaded yet.";
 let drawn = 0;
+// The newest picture's number: what an older one becomes later is not shown.
+let newest = 0;
 
 function say(sentence, wrong = false) {
   part("status").textContent = sentence;
   part("status").classList.toggle("wrong", wrong);
 }
 
-/** Classifies a picture and shows what comes out. */
+/** Takes away what is shown of the last picture. */
+function empty() {
+  newest++;
+  clearTimeout(drawn);
+  part("bars").replaceChildren();
+  part("maps").replaceChildren();
+  part("time").textContent = "";
+  part("seen").hidden = true;
+}
+
+/** Says why a picture has no answer. */
+function fail(sentence) {
+  empty();
+  say(sentence, true);
+}
+
+/** Classifies a picture and shows what comes out, or why nothing does. */
 function answer(picture, name) {
-  if (!network) return say(missing, true);
+  newest++;
+  try {
+    show(picture, name);
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+function show(picture, name) {
+  if (!network) return fail(missing);
   const start = performance.now();
   const { top } = network.classify(picture, { top: 5 });
   const took = performance.now() - start;
@@ -23,7 +50,13 @@ function answer(picture, name) {
   // The next run overwrites the maps; they are drawn once the answer can be seen.
   const maps = top.slice(0, 3).map(({ index, name }) => ({ name, map: network.map(index) })).filter(({ map }) => map);
   clearTimeout(drawn);
-  drawn = setTimeout(() => showMaps(picture, maps));
+  drawn = setTimeout(() => {
+    try {
+      showMaps(picture, maps);
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
 }
 
 function bar({ name, probability }) {
@@ -39,9 +72,11 @@ function bar({ name, probability }) {
 /** Decodes a file as it is to be shown, without changes of its colours, and classifies it. */
 async function open(file) {
   if (!file) return;
+  const own = ++newest;
   try {
     const options = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
     const bitmap = await createImageBitmap(file, options);
+    if (own !== newest) return;
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -49,7 +84,7 @@ async function open(file) {
     answer(context.getImageData(0, 0, canvas.width, canvas.height), file.name || "picture");
   } catch (error) {
     const unreadable = error instanceof DOMException;
-    say(unreadable ? `${file.name}: the browser cannot read this as a picture` : error.message, true);
+    if (own === newest) fail(unreadable ? `${file.name}: the browser cannot read this as a picture` : error.message);
   }
 }
 

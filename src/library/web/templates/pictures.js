@@ -43,11 +43,20 @@ function grey(red, green, blue) {
 }
 
 /** The bytes of a picture at the network's size: row by row, the channels of a pixel together. */
-export function read({ width, height, data }) {
+export function read(picture) {
+  if (!about.pictures) throw new TypeError(`${about.name} takes no pictures: give it a Float32Array`);
   const { channels, height: h, width: w, crop } = about.pictures;
-  const given = data?.length / (width * height);
-  if (![1, 2, 3, 4].includes(given) || Math.max(width, height) > 0x8000) {
-    throw new TypeError("a picture has a width and a height, at most 32768 each, and 1 to 4 bytes for each pixel");
+  const { width, height, data } = picture ?? {};
+  if (!["Uint8Array", "Uint8ClampedArray"].includes(kind(data))) {
+    const bytes = "bytes as its data (Uint8Array or Uint8ClampedArray)";
+    const other = "prepared numbers come in a Float32Array";
+    throw new TypeError(`a picture is { width, height, data } with ${bytes}, not ${kind(data)}; ${other}`);
+  }
+  const given = data.length / (width * height);
+  const side = (pixels) => Number.isInteger(pixels) && pixels >= 1 && pixels <= 0x8000;
+  if (!side(width) || !side(height) || ![1, 2, 3, 4].includes(given)) {
+    const wanted = "a width and a height, whole numbers of at most 32768, and 1 to 4 bytes for each pixel";
+    throw new TypeError(`a picture has ${wanted}, not ${data.length} bytes for ${width} x ${height} pixels`);
   }
   // The size before cutting.
   let [wide, high] = [w, h];

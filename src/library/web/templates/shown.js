@@ -52,8 +52,10 @@ function showMaps(picture, maps) {
   const pixel = (at) => [0, 1, 2].map((c) => bytes[at * channels + (channels === 3 ? c : 0)]);
   const figures = [figure(`${about.pictures.width} × ${about.pictures.height} pixels`, pixel)];
   // 0 is among the numbers, so that a flat map looks flat.
-  const all = maps.flatMap(({ map }) => [...map.values]);
-  const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];
+  let [low, high] = [0, 0];
+  for (const { map } of maps) {
+    for (const value of map.values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  }
   for (const { name, map } of maps) {
     figures.push(figure(name, (at, y, x, { height, width }) => {
       const [red, green, blue] = pixel(at);
