@@ -60,6 +60,8 @@ mod resume;
 mod saved;
 mod serve;
 mod shell;
+#[cfg(unix)]
+mod signals;
 mod step;
 mod support;
 mod sweep;

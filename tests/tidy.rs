@@ -206,6 +206,7 @@ const UNSAFE: &[&str] = &[
     "runtime/opencl-loader/src/",    // OpenCL's functions, forwarded
     "runtime/src/threads.rs",        // sharing a run with the pool, pinning
     "runtime/src/tiles.rs",          // asking the system for tile registers
+    "src/cli/signals.rs",            // asking whether a signal is ignored
     "src/kernel/interp/",            // the interpreter behind the same interface as compiled code
 ];
 

@@ -140,6 +140,9 @@ pub fn main(words: Vec<OsString>) -> u8 {
     let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let bench = matches!(cli.command, Command::Bench(_));
+    if matches!(cli.command, Command::Serve(_) | Command::Train(_) | Command::Sweep(_)) {
+        signals::begin();
+    }
     let may = meaning::check(&given);
     let may = may.and_then(|()| global.at_most(sides));
     let may = may.and_then(|()| if bench { Ok(()) } else { global.refuse_int8() });

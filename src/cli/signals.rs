@@ -1,12 +1,49 @@
 //! Signals. A server ends with the first SIGINT or SIGTERM once it has answered what it has, with the second at once.
 //! During training the first SIGINT or SIGTERM finishes the step and saves, the second stops at once; SIGHUP
-//! saves and goes on.
+//! saves and goes on. Commands that listen say so before they open anything ([`begin`]).
 
 use ninc_runtime::train::Control;
 #[cfg(unix)]
 use std::sync::Arc;
 #[cfg(unix)]
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Does nothing of this program listen to signals yet?
+#[cfg(unix)]
+static UNHEARD: AtomicBool = AtomicBool::new(true);
+
+/// Takes the place of the first handler of this process; until something listens, signals do what they did. Drivers of
+/// devices bring handlers (LLVM's, which remove its files). These call what was there before them, and would end the
+/// program where that was nothing.
+#[cfg(unix)]
+pub fn begin() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::flag;
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        // Without a handler it is as it was.
+        let _ = match ignored(signal) {
+            true => flag::register(signal, Arc::<AtomicBool>::default()),
+            false => flag::register_conditional_default(signal, &UNHEARD),
+        };
+    }
+}
+
+#[cfg(not(unix))]
+pub fn begin() {}
+
+/// Was this process started deaf to the signal, as by `nohup`?
+#[cfg(unix)]
+fn ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only writes the present one to the place that it is given, and zeros are an
+    // action too, should it fail.
+    #[allow(unsafe_code)]
+    let action = unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
 
 /// Listens for one training.
 pub fn listen() -> Control {
@@ -26,7 +63,9 @@ pub fn listen_for(count: usize) -> Vec<Control> {
         let _ = flag::register(SIGHUP, Arc::clone(&save));
         Control { save, ..control.clone() }
     };
-    (0..count).map(own).collect()
+    let controls = (0..count).map(own).collect();
+    UNHEARD.store(false, Ordering::SeqCst);
+    controls
 }
 
 /// Sets the flag on the first SIGINT or SIGTERM, and ends the program on the second.
@@ -52,6 +91,7 @@ pub fn on_stop(stop: impl Fn() + Send + 'static) -> ninc_runtime::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
     let listen = move || signals.forever().for_each(|_| stop());
     std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
+    UNHEARD.store(false, Ordering::SeqCst);
     Ok(())
 }
 

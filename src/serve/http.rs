@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ninc_runtime::{Error, Result};
 use std::future::{Future, poll_fn};
 use std::net::TcpListener;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
@@ -22,14 +22,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Bytes of a request's head at most.
 const HEAD: usize = 64 << 10;
 /// Connections that the system may have made when the server is stopped.
 const BACKLOG: usize = 4096;
-/// Refused connections that are told so at once, and how long each is listened to.
+/// Refused connections that are told so at once.
 const REFUSED: usize = 64;
+/// How long a connection is listened to on which nothing will be answered any more.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends a server, from any thread.
@@ -168,12 +169,16 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
     let patience = shared.limits.patience;
     let mut watched = Watched::new(stream, patience);
     let (begun, unread) = (watched.begun.clone(), Arc::new(AtomicBool::new(false)));
+    let asked = AtomicBool::new(false);
     let ended = {
         let service = service_fn(|request| {
             begun.store(false, Relaxed);
-            let (shared, unread) = (shared.clone(), unread.clone());
+            asked.store(true, Relaxed);
+            let (shared, unread, begun) = (shared.clone(), unread.clone(), begun.clone());
             async move {
                 let answer = routes::answer(shared, request).await;
+                // What came meanwhile was the body.
+                begun.store(false, Relaxed);
                 answer.inspect(|answer| unread.store(answer.headers().contains_key(CONNECTION), Relaxed))
             }
         });
@@ -181,17 +186,24 @@ async fn connection(stream: TcpStream, shared: &Arc<Shared>, stop: &Stop) {
         // Who closes its sending side waits for the answer. Who has gone looks the same, and is answered in vain.
         builder.half_close(true).timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEAD);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(&mut watched), service));
-        let (mut stopped, mut told) = (pin!(stop.stopped()), false);
+        let mut stopped = pin!(stop.stopped());
+        // Runs since the stop.
+        let mut last: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
-            if !told && stopped.as_mut().poll(cx).is_ready() {
-                told = true;
+            if last.is_none() && stopped.as_mut().poll(cx).is_ready() {
                 // What has come already is read first.
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     return Poll::Ready(ended);
                 }
                 connection.as_mut().graceful_shutdown();
+                last = Some(Box::pin(sleep(LINGER)));
             }
-            connection.as_mut().poll(cx)
+            let polled = connection.as_mut().poll(cx);
+            match &mut last {
+                // The rest of a first request's head is not waited for as long as an answer.
+                Some(last) if polled.is_pending() && !asked.load(Relaxed) => last.as_mut().poll(cx).map(Ok),
+                _ => polled,
+            }
         })
         .await
     };

@@ -16,7 +16,7 @@ pub struct Watched {
     patience: Duration,
     /// Runs while the client takes nothing.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Has the client sent anything since the last request?
+    /// Has the client sent anything since the last answer was made?
     pub begun: Arc<AtomicBool>,
     /// The status of a refusal that hyper made by itself, and that was kept back.
     pub refused: Option<u16>,

@@ -68,6 +68,22 @@ fn a_server_that_is_stopped_waits_for_no_others() {
     assert_eq!(server.end().good, 1);
 }
 
+/// Who has asked nothing yet, or not with a whole head, holds the end up for a moment only; who has is answered.
+#[test]
+fn a_server_that_is_stopped_waits_for_no_heads() {
+    let server = start(limits());
+    let health = b"GET /health HTTP/1.1\r\n\r\n";
+    let [mut half, mut whole, silent] = [0; 3].map(|_| connect(server.address));
+    half.write_all(&health[..10]).expect("sent");
+    whole.write_all(&health[..10]).expect("sent");
+    wait_for(server.address, "ninc_connections 4");
+    whole.write_all(&health[10..]).expect("sent");
+    server.stop.stop();
+    assert_eq!(read(&mut whole).status, 200);
+    assert_eq!(server.end(), Served { requests: 0, good: 0, given_up: 0 });
+    drop((half, silent));
+}
+
 /// The first signal lets a client send the rest of its request, the second does not.
 #[cfg(unix)]
 #[test]
@@ -84,4 +100,29 @@ fn a_second_signal_ends_at_once() {
     assert_eq!(serving.process.try_wait().expect("a child"), None);
     let (code, said) = serving.end();
     assert_eq!((code, &said[..]), (Some(130), ""));
+}
+
+/// LLVM within a driver has handlers of its own, which would end the program.
+#[cfg(unix)]
+#[test]
+fn a_server_on_a_device_ends_in_order() {
+    if !crate::opencl::present() {
+        return;
+    }
+    let serving = Serving::of("digits", &["--device", "opencl"]);
+    let bytes = std::fs::read(super::root("tests/data/digit-7.png")).expect("there");
+    assert_eq!(super::tops(&serving.classify("", "image/png", &bytes)).len(), 1);
+    let whole = request("POST", "/classify", "image/png", &bytes);
+    let (begin, rest) = whole.split_at(whole.len() - 10);
+    let mut part = connect(serving.address);
+    part.write_all(begin).expect("sent");
+    wait_for(serving.address, &format!("ninc_body_bytes {}", bytes.len() - 10));
+    serving.signal();
+    while TcpStream::connect(serving.address).is_ok() {
+        thread::yield_now();
+    }
+    part.write_all(rest).expect("sent");
+    assert_eq!(read(&mut part).status, 200);
+    let (code, said) = serving.end();
+    assert!(code == Some(0) && said.ends_with("served 2 requests\n"), "{code:?} {said}");
 }

@@ -1,8 +1,10 @@
 //! Malformed requests: each is refused with one sentence.
 
-use super::client::{connect, get, read};
+use super::client::{connect, get, read, request, wait_for};
 use super::limits::{limits, start};
+use ninc::serve::Limits;
 use std::io::{Read, Write};
+use std::time::Duration;
 
 #[test]
 fn what_is_not_http_is_told_so() {
@@ -50,5 +52,35 @@ fn what_is_not_http_is_told_so() {
         let line = format!("ninc_requests_total{{path=\"other\",status=\"{status}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+    server.end();
+}
+
+/// A connection on which nothing more is asked ends without a word, whether the last body came with its head or after
+/// it: a refusal would be taken for the answer to the next request.
+#[test]
+fn a_connection_that_is_kept_for_nothing_is_told_nothing() {
+    let server = start(Limits { patience: Duration::from_secs(2), ..limits() });
+    let whole = request("POST", "/classify", "", &[7; 100]);
+    for parts in [&[whole.len()][..], &[whole.len() - 100, 40, 60]] {
+        let mut stream = connect(server.address);
+        let mut rest = &whole[..];
+        for &part in parts {
+            let (now, later) = rest.split_at(part);
+            stream.write_all(now).expect("sent");
+            rest = later;
+            // The server has read this part before the next one comes.
+            if !rest.is_empty() {
+                wait_for(server.address, &format!("ninc_body_bytes {}", 100 - rest.len()));
+            }
+        }
+        (0..13).for_each(|_| server.go.send(()).unwrap());
+        assert_eq!(read(&mut stream).status, 200);
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("closed in order");
+        assert_eq!(said, "");
+    }
+    let mut stream = connect(server.address);
+    stream.write_all(&whole[..20]).expect("sent");
+    assert!(read(&mut stream).refused(408).contains("the head of the request did not come within 2 seconds"));
     server.end();
 }
