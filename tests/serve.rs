@@ -219,6 +219,15 @@ fn what_is_wrong_with_a_request_is_one_sentence() {
     bad(400, "", "application/x-npy", b"\x93NUMPY", "not a valid .npy array");
     bad(400, "", "multipart/form-data; boundary=b", b"--b--", "it holds no file");
     bad(400, "", "multipart/form-data", b"x", "names no boundary");
+    let array = b"--b\r\nContent-Disposition: form-data; name=a; filename=x.npy\r\n\r\n\x93NUMPY\r\n--b--";
+    bad(
+        400,
+        "",
+        "multipart/form-data; boundary=b",
+        array,
+        "x.npy is an array of NumPy, and files of a form are pictures",
+    );
+    bad(400, "", "image/png", b"\x93NUMPY", "body is an array of NumPy, not a picture");
     bad(413, "", "image/png", &[0; 20_001], "larger than 20000 bytes");
     bad(415, "", "video/mp4", &bytes, "\"video/mp4\" is not read");
     assert!(get(serving.address, "/nothing").refused(404).contains("nothing at /nothing"));
@@ -243,6 +252,8 @@ fn it_starts_where_it_can_and_ends_in_order() {
         &["serve", &serving.model, "--host", "192.0.2.1", "--weights", &serving.weights],
         "cannot listen on",
     );
+    serving.place.bad(2, &[&again[..4], &["--port", &port, "--host", "localhost"]].concat(), "of 127.0.0.1 is taken");
+    serving.place.bad(2, &["serve", &serving.model, "--host", "here"], "expected an address in numbers: 127.0.0.1");
     serving.place.bad(2, &["serve", "tiny.nin"], "no weights for");
     serving.place.bad(2, &["serve", &serving.model, "--limit", "lots"], "expected a size like `16MB`");
     #[cfg(unix)]

@@ -5,7 +5,8 @@ use crate::data::files;
 use crate::{Error, Result, Tensor};
 use std::path::Path;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// How such a file begins.
+pub const MAGIC: &[u8] = b"\x93NUMPY";
 const RANKS: usize = 8;
 
 /// An array of any numeric type, with its numbers still as bytes.

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, default_value_t = 8000, value_name = "P")]
     port: u16,
     /// Address to listen on; 0.0.0.0 lets other machines in, which nothing here keeps out
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS")]
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDRESS", value_parser = address)]
     host: IpAddr,
     /// Images of a run of the network at most: what waits is put together. More would have other last bits than an
     /// image by itself
@@ -71,6 +71,16 @@ fn counted(text: &str, units: &[(&str, usize)]) -> Option<usize> {
         let digits = text.strip_suffix(unit)?.trim_end();
         digits.parse::<usize>().ok()?.checked_mul(*factor)
     })
+}
+
+/// Reads an address of this machine.
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| {
+            "expected an address in numbers: 127.0.0.1 (`localhost`), ::1, or 0.0.0.0 for all of this machine".into()
+        }),
+    }
 }
 
 /// Reads a number of bytes: `500KB`, `16MB`, `1GB`.

@@ -128,6 +128,38 @@ impl<'de> Visitor<'de> for Nested<'_> {
     }
 }
 
+/// The shape that a body states.
+struct Sizes;
+
+impl<'de> DeserializeSeed<'de> for Sizes {
+    type Value = Vec<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> std::result::Result<Vec<usize>, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sizes {
+    type Value = Vec<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of sizes, whole numbers from 0 on")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<usize>, A::Error> {
+        let mut sizes = Vec::new();
+        while let Some(size) = list.next_element::<serde_json::Number>()? {
+            let whole = size.as_u64().and_then(|size| usize::try_from(size).ok());
+            let what = || A::Error::custom(format!("the shape has {size}, and sizes are whole numbers from 0 on"));
+            sizes.push(whole.ok_or_else(what)?);
+            if sizes.len() > RANKS {
+                return Err(A::Error::custom(format!("a shape of more than {RANKS} dimensions")));
+            }
+        }
+        Ok(sizes)
+    }
+}
+
 /// The whole body. Its value is the shape, where the body states it.
 struct Whole<'a>(&'a mut Numbers);
 
@@ -155,7 +187,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
         let (mut shape, mut data) = (None, false);
         while let Some(key) = map.next_key::<String>()? {
             match &key[..] {
-                "shape" if shape.is_none() => shape = Some(map.next_value::<Vec<usize>>()?),
+                "shape" if shape.is_none() => shape = Some(map.next_value_seed(Sizes)?),
                 "data" if !data => {
                     map.next_value_seed(Nested(self.0, 0))?;
                     data = true;
@@ -202,6 +234,10 @@ mod tests {
             ("[1] x", "trailing characters"),
             ("7", "invalid type: integer `7`, expected a list of numbers, or an object with `shape` and `data`"),
             (r#"{"shape": [2, 2], "data": [1, 2]}"#, "2 numbers do not fill the shape [2, 2]"),
+            (r#"{"shape": [-1, 2], "data": [1, 2]}"#, "the shape has -1, and sizes are whole numbers from 0 on"),
+            (r#"{"shape": [1.5], "data": [1]}"#, "the shape has 1.5, and sizes are whole numbers from 0 on"),
+            (r#"{"shape": 2, "data": [1, 2]}"#, "integer `2`, expected a list of sizes, whole numbers from 0 on"),
+            (r#"{"shape": [1, 1, 1, 1, 1, 1, 1, 1, 1], "data": [1]}"#, "a shape of more than 8 dimensions"),
             (r#"{"shape": [2]}"#, "`shape` and `data` belong together"),
             (r#"{"shape": [], "data": [1]}"#, "a shape of 0 dimensions"),
             (r#"{"image": [2]}"#, "`image` is neither `shape` nor `data`"),

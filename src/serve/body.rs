@@ -5,6 +5,7 @@ use super::multipart;
 use super::refusal::Refusal;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use ninc_runtime::npy;
 
 /// The body of a request.
 #[derive(Clone, Debug)]
@@ -32,9 +33,6 @@ pub enum Kind {
     Form(Vec<u8>),
 }
 
-/// How a NumPy array starts.
-const NPY: &[u8] = b"\x93NUMPY";
-
 impl Kind {
     /// Says what a body of this type is; programs that say nothing (`curl --data-binary` says that it is a form) send
     /// pictures or arrays of NumPy.
@@ -43,7 +41,7 @@ impl Kind {
             return Err(Refusal::new(415, "the type of the body is not text").with_help(HELP));
         };
         let word = full.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let npy = bytes.starts_with(NPY);
+        let npy = bytes.starts_with(npy::MAGIC);
         match &word[..] {
             "application/json" => Ok(Kind::Json),
             "multipart/form-data" => multipart::boundary(full).map(Kind::Form),

@@ -26,7 +26,8 @@ pub fn count(what: &str, found: &[usize], image: [usize; 3]) -> Result<usize> {
 /// What an array of another shape looks like, and how to mend it with NumPy.
 pub fn help(found: &[usize], [c, h, w]: [usize; 3]) -> String {
     let (many, inside) = match found.len() {
-        4.. => (true, &found[found.len() - 3..]),
+        5.. => return "an array of images has four dimensions at most: [N, C, H, W]".into(),
+        4 => (true, &found[1..]),
         _ => (false, found),
     };
     let turn = |several: &str, one: &str| format!("`x.transpose({})`", if many { several } else { one });
@@ -47,5 +48,27 @@ pub fn help(found: &[usize], [c, h, w]: [usize; 3]) -> String {
         }
         [_, b, d] if c == 3 && [b, d] == [h, w] => "it looks grey: give `x[:, None].repeat(3, axis=1)`".into(),
         _ => "channels, height, width: change `input` in the model, or take data of its size".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_of_another_layout_is_told_how_to_mend_it() {
+        let colour = [3, 16, 8];
+        for (found, image, says) in [
+            (&[5, 16, 8, 3][..], colour, "`x.transpose(0, 3, 1, 2)`"),
+            (&[16, 8, 3], colour, "`x.transpose(2, 0, 1)`"),
+            (&[5, 3, 8, 16], colour, "`x.transpose(0, 1, 3, 2)`"),
+            (&[5, 16, 8], colour, "`x[:, None].repeat(3, axis=1)`"),
+            (&[1, 5, 1, 16, 8], [1, 16, 8], "four dimensions at most"),
+            (&[2, 5, 3, 8, 16], colour, "four dimensions at most"),
+            (&[5, 3, 4, 4], colour, "change `input` in the model"),
+        ] {
+            let error = count("x", found, image).expect_err("another layout");
+            assert!(error.help.as_ref().is_some_and(|help| help.contains(says)), "{found:?}: {error:?}");
+        }
     }
 }

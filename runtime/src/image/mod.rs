@@ -11,7 +11,7 @@ pub mod resize;
 use crate::data::files;
 use crate::data::look::Look;
 use crate::spec::{Grey, Pictures, Resize};
-use crate::{Error, Result};
+use crate::{Error, Result, npy};
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{
@@ -177,8 +177,11 @@ fn unreadable(path: &Path, error: &ImageError) -> Error {
 /// Decodes the whole picture, turned as its file says that it is to be shown. `path` is for messages.
 fn decode(bytes: &[u8], path: &Path) -> Result<DynamicImage> {
     let Ok(format) = image::guess_format(bytes) else {
-        return Err(Error::new(format!("{} is not a picture in a known format", path.display()))
-            .with_help(format!("{KINDS} are, and .npy arrays of numbers")));
+        let what = match bytes.starts_with(npy::MAGIC) {
+            true => "is an array of NumPy, not a picture",
+            false => "is not a picture in a known format",
+        };
+        return Err(Error::new(format!("{} {what}", path.display())).with_help(format!("{KINDS} are")));
     };
     let mut turned = None;
     match format {

@@ -190,6 +190,11 @@ impl Network for Served {
                 self.check_pixels(parts.iter().map(|part| &part.bytes[..]))?;
                 for part in parts {
                     let name = if part.name.is_empty() { BODY.to_string() } else { part.name };
+                    if part.bytes.starts_with(npy::MAGIC) {
+                        let message = format!("{name} is an array of NumPy, and files of a form are pictures");
+                        return Err(Refusal::new(400, message)
+                            .with_help("send an array as the whole body, with the type application/x-npy"));
+                    }
                     images.values.extend(self.picture(&part.bytes, &name)?);
                     images.names.push(name);
                 }
