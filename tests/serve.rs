@@ -64,8 +64,14 @@ impl Serving {
 
     /// Ends it as a terminal does; returns its exit code and what it said.
     #[cfg(unix)]
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(self) -> (Option<i32>, String) {
         self.signal();
+        self.ended()
+    }
+
+    /// Waits for its end; returns its exit code and what it said.
+    #[cfg(unix)]
+    fn ended(mut self) -> (Option<i32>, String) {
         let status = self.process.wait().expect("ends");
         let mut said = String::new();
         self.process.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");

@@ -123,6 +123,6 @@ fn a_server_on_a_device_ends_in_order() {
     }
     part.write_all(rest).expect("sent");
     assert_eq!(read(&mut part).status, 200);
-    let (code, said) = serving.end();
+    let (code, said) = serving.ended();
     assert!(code == Some(0) && said.ends_with("served 2 requests\n"), "{code:?} {said}");
 }
