@@ -8,6 +8,7 @@ mod archives;
 mod augment;
 mod balance;
 mod batch_norm;
+mod built;
 mod caffe;
 mod checkpoint;
 mod classes;

@@ -13,9 +13,11 @@ use std::io::Read;
 use std::path::Path;
 
 mod disk;
+mod lock;
 mod numbers;
 
 pub use disk::{Disk, System, write_atomically, write_together};
+pub use lock::alone;
 pub use numbers::Numbers;
 use numbers::{floats, whole};
 

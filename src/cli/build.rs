@@ -2,9 +2,10 @@
 
 use super::classes;
 use super::foreign;
-use super::model_file::{self, image_dims, input, result};
+use super::model_file::{self, input, picture_dims, result};
+use super::opened::of_size;
 use super::options::GlobalOptions;
-use super::output::{self, Done, grouped, usage};
+use super::output::{self, Done, Failure, grouped, usage};
 use super::preparation::{self, Data};
 use super::programs::{has_parameters, parameters, show_dumps};
 use super::weights::Renames;
@@ -15,16 +16,16 @@ use ninc::library::systems::{self, SYSTEMS};
 use ninc::library::table::Row;
 use ninc::lower::target::Algorithm;
 use ninc::model::Model;
-use ninc::pipeline::{Device, Dump, Options, Stage};
+use ninc::pipeline::{Device, Options, Stage};
 use ninc_runtime::data::range::Range;
 use ninc_runtime::formats::Formats;
-use ninc_runtime::store::{System, crc32, write_together};
 use ninc_runtime::weights::Weights;
-use ninc_runtime::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
+mod folder;
 mod training;
+mod unused;
 mod web;
 
 #[derive(clap::Args)]
@@ -85,12 +86,16 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let triple = triple(args, &global)?;
     args.renames.need(args.weights.as_deref())?;
     let options = global.options_of_libraries()?;
+    unused::check(args, &global, triple, &options)?;
     let mut compiled = None;
     let beside = |formats: Option<&Formats>| {
         let model = global.with_formats(&model, formats);
         compiled = (triple == web::TARGET).then(|| web::compile(args, model, &options));
     };
     let weights = weights(args, &model, &global, beside)?;
+    if let Some(fitted) = weights.as_ref().and_then(|weights| weights.preparation.as_ref()) {
+        of_size(fitted.form(), &input(&model)?)?;
+    }
     let weights = weights.map(|weights| global.with_numbers(&model, weights)).transpose()?;
     let model = global.with_formats(&model, weights.as_ref().and_then(|w| w.formats.as_ref()));
     if model.formats.is_some() && args.train {
@@ -99,7 +104,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     training::check(args, &model, weights.as_ref())?;
     let levels = levels(args, triple, &model, &options);
     if triple != web::TARGET {
-        need_tiles(&levels, &options)?;
+        unused::need_tiles(&levels, triple, &options)?;
     }
     let request = request(args, &global, &model, (triple, &levels), weights.as_ref())?;
     let library = match triple {
@@ -117,10 +122,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     match &args.output {
         None => show_dumps(&library.kernels.dumps)?,
         Some(folder) => {
-            if !args.overwrite {
-                spare(folder, &library)?;
-            }
-            write(folder, &model, &library)?;
+            folder::fill(folder, &model, &library, args.overwrite)?;
             let name = identifier(&model.name);
             if name != model.name {
                 output::note(&format!(
@@ -173,6 +175,9 @@ fn weights(
         }
         None => return Ok(None),
     };
+    let steps = model.data.as_ref().filter(|data| !data.prepare.is_empty());
+    let fits = steps.map_or(Ok(false), |spec| Ok::<_, Failure>(preparation::given(model, spec)?.is_none()))?;
+    unused::data(args, weights.preparation.is_some(), fits)?;
     if weights.preparation.is_none() {
         weights.preparation = preparation::of_text(model, &args.file, Data::At(args.data.as_deref()), global)?;
         args.weights.iter().for_each(|_| preparation::note(&args.file, weights.preparation.as_ref()));
@@ -212,20 +217,6 @@ fn levels(args: &Args, triple: &str, model: &Model, options: &Options) -> Vec<Le
     }
 }
 
-/// Refuses `--algorithm split` for levels without matrix units.
-fn need_tiles(levels: &[Level], options: &Options) -> Done {
-    let Some(target) = options.target.as_ref().filter(|target| target.algorithm == Algorithm::Split) else {
-        return Ok(());
-    };
-    if levels.iter().any(|level| level.has_tiles(target)) {
-        return Ok(());
-    }
-    Err(usage(
-        "--algorithm split needs matrix units for bf16 (AMX), and the library is for processors without",
-        format!("build it for those that have them: --cpu {}, or --fat", Level::V4_AMX.name()),
-    ))
-}
-
 /// Makes the request: what to build. Pictures and classes are those of the weights, where these know them.
 fn request<'a>(
     args: &Args,
@@ -243,14 +234,11 @@ fn request<'a>(
              these is not known"
         ));
     }
-    let picture = match preparation {
-        Some(preparation) => Some(preparation.dims()),
-        None => image_dims(&dims).ok(),
-    };
+    let picture = picture_dims(&dims, preparation.map(|p| p.dims())).ok();
     let picture = picture.filter(|_| range.divisor().is_some());
-    if let (Some([channels, ..]), true) =
-        (picture.filter(|[channels, ..]| !matches!(channels, 1 | 3)), weights.is_some())
-    {
+    // A page says itself why there is none.
+    let said = weights.is_some() && triple != web::TARGET;
+    if let Some([channels, ..]) = picture.filter(|[channels, ..]| said && !matches!(channels, 1 | 3)) {
         output::note(&format!(
             "note: there are no examples in it: decoded pictures have 1 or 3 channels, and the images have {channels}"
         ));
@@ -263,7 +251,7 @@ fn request<'a>(
     Ok(BuildRequest {
         triple,
         levels,
-        picture: picture.filter(|p| p.iter().product::<usize>() == dims.iter().product::<usize>()),
+        picture,
         reading: (model_file::pictures(model, weights), range.divisor().unwrap_or(1.0)),
         classes,
         weights,
@@ -273,50 +261,13 @@ fn request<'a>(
     })
 }
 
-/// Refuses to replace files that hold work: those which no earlier build wrote, by the checksums that it left, such as
-/// weights that were trained into the same folder, and those that were changed since.
-fn spare(folder: &Path, library: &Library) -> Done {
-    let described = descriptions(folder);
-    let built = |name: &str, bytes: &[u8]| {
-        let sum = format!("{:08x}", crc32(bytes));
-        described.iter().any(|(own, sums)| own == name || sums.get(name).is_some_and(|known| *known == *sum))
-    };
-    let kept = |(name, new): &&files::File| {
-        std::fs::read(folder.join(name)).is_ok_and(|old| old != *new && !built(name, &old))
-    };
-    let Some((name, _)) = library.files.iter().find(kept) else { return Ok(()) };
-    let message = format!("{} would be replaced, and no build wrote it as it is", folder.join(name).display());
-    Err(Error::new(message).with_help("build into another folder, or let it be replaced: --overwrite").into())
-}
-
-/// Names of a folder's descriptions of libraries, and the checksums of files that each states. Libraries in one folder
-/// share files.
-fn descriptions(folder: &Path) -> Vec<(String, serde_json::Map<String, serde_json::Value>)> {
-    let read = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().into_string().ok().filter(|name| name.ends_with(".json"))?;
-        let text = std::fs::read(entry.path()).ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        Some((name, value["crc32"].as_object().filter(|_| value["ninc"].is_string())?.clone()))
-    };
-    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(read).collect()
-}
-
-/// Writes the dumps and the library's files.
-fn write(folder: &Path, model: &Model, library: &Library) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::file("make the folder", folder, &e))?;
-    let dump = |dump: &Dump| folder.join(format!("{}.{}", model.name, dump.what.to_string().replace(':', "-")));
-    let dumps = library.kernels.dumps.iter().map(|text| (dump(text), text.text.as_bytes()));
-    let files = library.files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice()));
-    write_together(&dumps.chain(files).collect::<Vec<_>>(), &System)
-}
-
 /// Prints the result for programs.
 fn json(model: &Model, library: &Library, seconds: f64) -> Done {
     let report = &library.kernels.report;
     output::json(&serde_json::json!({
         "network": model.name,
         "layers": model.layers.len(),
-        "launches": report.launches,
+        "launches": library.rows.len(),
         "multiply_adds": report.multiply_adds,
         "parameters": report.parameters,
         "arena_bytes": library.kernels.plan.arena_bytes(1),
@@ -337,7 +288,7 @@ fn summary(model: &Model, triple: &str, library: &Library, seconds: f64) -> Done
     let rows = [
         row("network", model.name.clone()),
         row("layers", model.layers.len().to_string()),
-        row("kernel launches", report.launches.to_string()),
+        row("kernel launches", library.rows.len().to_string()),
         row("multiply-adds", grouped(report.multiply_adds)),
         row("parameters", grouped(report.parameters as u64)),
         row("arena bytes", format!("{} for one image", grouped(arena as u64))),

@@ -77,6 +77,11 @@ fn is_caffe_weights(path: &Path) -> bool {
     ends(path, "caffemodel")
 }
 
+/// Is the file a network of Caffe, or weights of one?
+pub fn is_of_caffe(path: &Path) -> bool {
+    ends(path, "prototxt") || is_caffe_weights(path)
+}
+
 /// Says how a network becomes a model file, for what only these can have.
 pub fn import_help(path: &Path) -> String {
     let name = path.with_extension("nin").file_name().map(|name| name.to_string_lossy().into_owned());

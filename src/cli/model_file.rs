@@ -165,6 +165,20 @@ pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
     }
 }
 
+/// Returns the dimensions of pictures for this input: those of the images that weights learned from, where these are
+/// known. A list of numbers is no picture unless it was made of one.
+pub fn picture_dims(input: &[usize], learned: Option<[usize; 3]>) -> Done<[usize; 3]> {
+    match (input, learned) {
+        (&[n], None | Some([1, 1, _])) => {
+            Err(Error::new(format!("the network takes no pictures: its input is a list of {n} numbers"))
+                .with_help("give the numbers, as arrays")
+                .into())
+        }
+        (_, Some(learned)) => Ok(learned),
+        (_, None) => image_dims(input),
+    }
+}
+
 /// Finds the network's result with one number a class: its name, what it holds, and how many classes there are.
 pub fn result(model: &Model) -> Done<(String, Scores, usize)> {
     let graph = &model.graph;

@@ -1,7 +1,7 @@
 //! What numbers and pictures that come from outside mean to a network: which shape they have, what they are divided by,
 //! and whether they are like those that the weights learned from.
 
-use super::model_file::{self, image_dims};
+use super::model_file::{self, image_dims, picture_dims};
 use super::output::{Done, usage};
 use ninc::model::Model;
 use ninc_runtime::data::prepare::{Form, Preparation};
@@ -104,6 +104,11 @@ impl Reader {
         self.image.map_or_else(|| image_dims(&self.dims), Ok)
     }
 
+    /// Returns the same for pictures, which not all networks take.
+    pub fn pictured(&self) -> Done<[usize; 3]> {
+        picture_dims(&self.dims, self.image)
+    }
+
     /// Is something done to numbers before the network gets them?
     pub fn prepares(&self) -> bool {
         self.prepared
@@ -121,7 +126,7 @@ impl Reader {
 
     /// Decodes a picture into bytes, or into numbers where the training data were no bytes. `shown` is its name.
     pub fn picture(&self, bytes: &[u8], shown: &Path) -> Done<Values> {
-        let shape = self.image()?;
+        let shape = self.pictured()?;
         let learned = self.learned.unwrap_or(Range::BYTES);
         let divisor = learned.divisor().ok_or_else(|| {
             Error::new(format!("{} is a picture, but the weights learned from numbers of {learned}", shown.display()))

@@ -146,7 +146,7 @@ pub fn filled(
 }
 
 /// Weights that were trained on images of another size than the network's input are an error.
-fn of_size(fitted: &Form, dims: &[usize]) -> Done {
+pub fn of_size(fitted: &Form, dims: &[usize]) -> Done {
     let fitted = fitted.dims();
     if fitted.iter().product::<usize>() == dims.iter().product::<usize>() {
         return Ok(());

@@ -180,6 +180,12 @@ impl GlobalOptions {
         given.chain(self.set.iter().map(|(name, value)| (format!("--set {name}"), value.clone()))).collect()
     }
 
+    /// Returns an option that was given and describes the machine that runs what is compiled.
+    pub fn about_this_machine(&self) -> Option<&'static str> {
+        let isa = last(&self.isas).value.map(|_| "--isa");
+        isa.or(self.caches.map(|_| "--caches"))
+    }
+
     /// Returns these options without `--emit`: for a second program beside the one that shows texts.
     pub fn silent(&self) -> GlobalOptions {
         GlobalOptions { emit: vec![], ..self.clone() }

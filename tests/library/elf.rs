@@ -29,6 +29,12 @@ fn shared_libraries_have_what_tools_read() {
     let id = |file: &object::File| file.build_id().expect("readable").expect("there").to_vec();
     assert_eq!(id(&file).len(), 16);
     assert_ne!(id(&file), id(&second));
+    // The same object with another C library is another build.
+    place.build("musl", &["--cpu", "x86-64-v3", "--target", "x86_64-unknown-linux-musl"]);
+    place.build("gnu", &["--cpu", "x86-64-v3", "--target", "x86_64-unknown-linux-gnu"]);
+    let (gnu, musl) = (read("gnu"), read("musl"));
+    let built = |bytes: &[u8]| id(&object::File::parse(bytes).expect("ELF"));
+    assert_ne!(built(&gnu), built(&musl));
     // Exported functions for programs, all of them for debuggers, in the object as well.
     let exported: Vec<_> = file.dynamic_symbols().filter(|s| s.is_definition()).collect();
     assert!(exported.iter().all(|s| s.name().is_ok_and(|n| n.starts_with("small_"))) && exported.len() >= 20);

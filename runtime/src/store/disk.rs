@@ -1,5 +1,6 @@
 //! How files are written: whole or not at all, at the place that a path means.
 
+use super::lock;
 use crate::{Error, Result};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The file operations of a save, so that tests can let any of them fail.
 pub trait Disk {
-    /// Makes an empty file.
+    /// Makes an empty file, which no other process writes or removes while it has this name and is open.
     fn create(&self, path: &Path) -> io::Result<File>;
     /// Writes all bytes.
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
@@ -29,11 +30,7 @@ pub struct System;
 
 impl Disk for System {
     fn create(&self, path: &Path) -> io::Result<File> {
-        // Anew: what lies there may be a link to something else.
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => File::create_new(path),
-        }
+        lock::create(path)
     }
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)
@@ -97,21 +94,41 @@ impl Place {
     }
 }
 
-/// A file whose contents are written, under a name of its own beside the target.
+/// A file whose contents are written, under a name of its own beside the target; without the target's name in the end
+/// it is removed.
 struct Begun {
     file: File,
     temporary: PathBuf,
     target: PathBuf,
     folder: PathBuf,
+    named: bool,
+}
+
+impl Begun {
+    /// Gives the file the target's name.
+    fn name(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        disk.rename(&self.temporary, &self.target)?;
+        self.named = true;
+        Ok(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.named {
+            // Best effort: the save has failed already, and that is what the user must hear.
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// Writes beside the target, syncs, renames, syncs the folder: whatever fails, the old file or the new one is there,
-/// whole. A link stays and its target is written, with the owner and permissions that it had; a write-protected file is
-/// an error. A path that does not name a regular file (a pipe, `/dev/stdout`, a device) is written to in place.
+/// whole. Two writers of one file take turns. A link stays and its target is written, with the owner and permissions
+/// that it had; a write-protected file is an error. A path that does not name a regular file (a pipe, `/dev/stdout`, a
+/// device) is written to in place.
 pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()> {
-    let Some(begun) = begin(path, bytes, disk)? else { return Ok(()) };
-    let named = disk.sync(&begun.file).and_then(|()| disk.rename(&begun.temporary, &begun.target));
-    named.map_err(|e| begun.give_up(path, e))?;
+    let Some(mut begun) = begin(path, bytes, disk)? else { return Ok(()) };
+    disk.sync(&begun.file).and_then(|()| begun.name(disk)).map_err(|e| failed(path, e))?;
     disk.sync_folder(&begun.folder).map_err(|e| Error::file("make sure of", path, &e))
 }
 
@@ -119,30 +136,22 @@ pub fn write_atomically(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<()
 /// disk is waited for once.
 pub fn write_together(files: &[(PathBuf, &[u8])], disk: &(dyn Disk + Sync)) -> Result<()> {
     let mut begun: Vec<(&Path, Begun)> = Vec::new();
-    let written = (|| {
-        for (path, bytes) in files {
-            begun.extend(begin(path, bytes, disk)?.map(|begun| (path.as_path(), begun)));
-        }
-        let synced = together(&begun, |begun| disk.sync(&begun.file));
-        for ((path, begun), synced) in begun.iter().zip(synced) {
-            synced.map_err(|e| begun.give_up(path, e))?;
-        }
-        for (path, begun) in &begun {
-            disk.rename(&begun.temporary, &begun.target).map_err(|e| begun.give_up(path, e))?;
-        }
-        let mut folders: Vec<(&Path, &Path)> = begun.iter().map(|(path, begun)| (&*begun.folder, *path)).collect();
-        folders.sort();
-        folders.dedup_by_key(|(folder, _)| *folder);
-        let sync = |(folder, path): (&Path, &Path)| {
-            disk.sync_folder(folder).map_err(|e| Error::file("make sure of", path, &e))
-        };
-        folders.into_iter().try_for_each(sync)
-    })();
-    if written.is_err() {
-        // Those that have their names already are not found under these.
-        begun.iter().for_each(|(_, begun)| _ = std::fs::remove_file(&begun.temporary));
+    for (path, bytes) in files {
+        begun.extend(begin(path, bytes, disk)?.map(|begun| (path.as_path(), begun)));
     }
-    written
+    let synced = together(&begun, |begun| disk.sync(&begun.file));
+    for ((path, _), synced) in begun.iter().zip(synced) {
+        synced.map_err(|e| failed(path, e))?;
+    }
+    for (path, begun) in &mut begun {
+        begun.name(disk).map_err(|e| failed(path, e))?;
+    }
+    let mut folders: Vec<(&Path, &Path)> = begun.iter().map(|(path, begun)| (&*begun.folder, *path)).collect();
+    folders.sort();
+    folders.dedup_by_key(|(folder, _)| *folder);
+    let sync =
+        |(folder, path): (&Path, &Path)| disk.sync_folder(folder).map_err(|e| Error::file("make sure of", path, &e));
+    folders.into_iter().try_for_each(sync)
 }
 
 /// Does something with all files at once, each on a thread: a disk is faster with several requests.
@@ -158,9 +167,9 @@ fn together(begun: &[(&Path, Begun)], work: impl Fn(&Begun) -> io::Result<()> + 
 /// Writes the contents under a temporary name. `None` where the path does not name a regular file: it is written by
 /// then.
 fn begin(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<Option<Begun>> {
-    let failed = |e: io::Error| Error::file("write", path, &e);
-    let (target, old) = match Place::of(path).map_err(failed)? {
-        Place::Stream(place) => return stream(&place, bytes).map(|()| None).map_err(failed),
+    let refused = |e: io::Error| Error::file("write", path, &e);
+    let (target, old) = match Place::of(path).map_err(refused)? {
+        Place::Stream(place) => return stream(&place, bytes).map(|()| None).map_err(refused),
         Place::File(target, old) => (target, old),
     };
     let name = target.file_name().ok_or_else(|| Error::new(format!("{} names no file", path.display())))?;
@@ -174,32 +183,22 @@ fn begin(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<Option<Begun>> {
     };
     // A fixed name: what a killed process left is overwritten by the next save, and nothing piles up.
     let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    let written = (|| {
-        let mut file = disk.create(&temporary)?;
-        old.map_or(Ok(()), |old| become_like(&file, &old))?;
-        for chunk in bytes.chunks(CHUNK) {
-            disk.write(&mut file, chunk)?;
-        }
-        Ok(file)
-    })();
-    match written {
-        Ok(file) => Ok(Some(Begun { file, temporary, target, folder })),
-        Err(e) => Err(give_up(&temporary, path, e)),
-    }
+    let file = disk.create(&temporary).map_err(|e| failed(path, e))?;
+    let mut begun = Begun { file, temporary, target, folder, named: false };
+    let write = || {
+        old.map_or(Ok(()), |old| become_like(&begun.file, &old))?;
+        bytes.chunks(CHUNK).try_for_each(|chunk| disk.write(&mut begun.file, chunk))
+    };
+    write().map_err(|e| failed(path, e))?;
+    Ok(Some(begun))
 }
 
-impl Begun {
-    fn give_up(&self, path: &Path, e: io::Error) -> Error {
-        give_up(&self.temporary, path, e)
-    }
-}
-
-/// Removes the temporary file of a save that failed, and says why it did.
-fn give_up(temporary: &Path, path: &Path, e: io::Error) -> Error {
-    // Best effort: the save has failed already, and that is what the user must hear.
-    let _ = std::fs::remove_file(temporary);
-    Error::file("write", path, &e)
-        .with_help("is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched")
+/// Says why a save failed.
+fn failed(path: &Path, e: io::Error) -> Error {
+    Error::file("write", path, &e).with_help(match e.kind() {
+        io::ErrorKind::ResourceBusy => "wait until it has ended, or give another name",
+        _ => "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
+    })
 }
 
 /// Gives a new file the permissions of the one that it replaces, and its owner where that is allowed.

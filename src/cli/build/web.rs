@@ -77,7 +77,11 @@ pub fn build(
         Scores::LogProbabilities => "log_probabilities",
     };
     if web::picture(request).is_none() {
-        output::note("note: there is no page in it: the network takes no pictures, only numbers, by `NAME.js`");
+        let why = match request.picture {
+            Some([channels, ..]) => format!("decoded pictures have 1 or 3 channels, and the images have {channels}"),
+            None => "the network takes no pictures, only numbers, by `NAME.js`".into(),
+        };
+        output::note(&format!("note: there is no page in it: {why}"));
     }
     let threads = usize::from(threads.unwrap_or(1).max(1));
     if threads > 1 {

@@ -299,7 +299,7 @@ impl Network {
         let mut images = Images { names: vec![], values, size: self.reader.size(), failed: 0 };
         for (name, picture) in pictures {
             // A network without pictures says so before any file is looked at.
-            self.reader.image()?;
+            self.reader.pictured()?;
             let shown = Path::new(name);
             let values = match picture {
                 Picture::File(path) => self.reader.picture(&image::contents(path)?, shown)?,

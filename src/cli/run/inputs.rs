@@ -96,7 +96,7 @@ impl Images {
             let shown = path.display().to_string();
             if !is_array(path) {
                 // A network without pictures says so before the file is looked at.
-                reader.image()?;
+                reader.pictured()?;
                 return Ok((vec![shown], reader.picture(&image::contents(path)?, path)?));
             }
             let array = npy::array(path)?;

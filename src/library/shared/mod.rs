@@ -1,5 +1,6 @@
 //! Shared libraries without a linker: the object's sections laid out, its references resolved, the tables of a dynamic
-//! ELF file around them. The file depends on the object and its name alone.
+//! ELF file around them. The file depends on the object, its name and the names of
+//! the libraries that it needs alone.
 //!
 //! Three segments: tables and constants (read), code (read and execute), what the loader fills in (addresses of
 //! kernels in the plan, of the C library's functions; read-only after loading) with the memory that the code changes
@@ -77,15 +78,17 @@ pub fn write(name: &str, needs: &[&str], object: &[u8]) -> Result<Vec<u8>, Libra
     let mut link = Link::default();
     link.symbols(&file)?;
     link.sections(&file, &machine)?;
-    file::write(link, &file, &machine, (name, needs), build_id(name, object))
+    file::write(link, &file, &machine, (name, needs), build_id(name, needs, object))
 }
 
 /// A number for debuggers to tell builds apart by, from all that the file depends on: FNV-1a with 128 bits.
-fn build_id(name: &str, object: &[u8]) -> [u8; 16] {
+fn build_id(name: &str, needs: &[&str], object: &[u8]) -> [u8; 16] {
     let start = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
     let step =
         |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-    name.as_bytes().iter().chain(object).fold(start, step).to_be_bytes()
+    // Names end with a zero.
+    let names = [name].into_iter().chain(needs.iter().copied()).flat_map(|name| name.as_bytes().iter().chain(&[0]));
+    names.chain(object).fold(start, step).to_be_bytes()
 }
 
 /// A section of the library that sections of the object become.

@@ -210,6 +210,8 @@ fn files(model: &Model, request: &BuildRequest, description: Value, module: Vec<
         (format!("{name}.wasm"), module),
         (format!("{name}.js"), script.into_bytes()),
         (format!("{name}.d.ts"), fill(TYPES).into_bytes()),
+        // Node looks here for what the script is.
+        ("package.json".into(), b"{ \"type\": \"module\" }\n".to_vec()),
     ];
     if description["threads"].as_u64() > Some(1) {
         files.push((format!("{name}.worker.js"), fill(WORKER).into_bytes()));
