@@ -11,7 +11,7 @@ use super::tree::{self, Tree};
 use super::{Addresses, Executor, too_large};
 use crate::buffer::Buffer;
 use crate::plan::{Home, Plan};
-use crate::ranks::{Partial, Pending};
+use crate::ranks::Pending;
 use crate::shares::{self, Shares, Sum, images_of, of_rank};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -224,10 +224,10 @@ impl Executor {
         let Some(ranks) = &self.ranks else { return Ok(()) };
         let trees = &self.trees[sums.clone()];
         let depth = trees.first().map_or(0, Tree::depth);
-        let node = |i: usize| trees.iter().map(|tree| tree.bytes(i)).collect::<Vec<_>>().concat();
+        let node = |i: usize| trees.iter().map(|tree| tree.bytes(i)).collect();
+        let nodes: Vec<Vec<&[u8]>> = (0..depth).map(node).collect();
         let length = step.shares.sums[sums.clone()].iter().map(|sum| place(step.plan, sum.buffer).1.len()).sum();
-        let partial = Partial { nodes: (0..depth).map(node).collect(), length, shares: shares::count(step.batch) };
-        sent.push((sums, ranks.sum(partial)));
+        sent.push((sums, ranks.sum(&nodes, length, shares::count(step.batch))));
         Ok(())
     }
 

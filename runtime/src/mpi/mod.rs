@@ -4,7 +4,7 @@
 //! binary for each. The dozen functions that are needed are looked up here instead, so that one binary works with
 //! what a machine has. MPI 5's standard ABI, which will make one family of the two, is not tried.
 
-use crate::ranks::{Limit, Link, Ranks};
+use crate::ranks::{Link, Ranks, Terms};
 use crate::{Error, Result};
 pub use library::Launcher;
 use library::{Functions, Request};
@@ -13,15 +13,19 @@ use std::time::{Duration, Instant};
 
 mod library;
 
-/// How often a request is asked about before the thread gives way, and before it sleeps in between.
-const SPINS: u32 = 200;
+/// How often a request is asked about at once: where computation waits for it, and where it goes on, on processors that
+/// are its own.
+const SPINS: [u32; 2] = [200, 10];
+/// How often the thread then gives way in between, where computation waits, before it sleeps in between.
 const YIELDS: u32 = 2000;
+/// How long it sleeps at least and at most: longer the longer it has waited, some per cent of that.
 const SLEEP: Duration = Duration::from_micros(50);
+const LONGEST: Duration = Duration::from_millis(1);
 
 /// This process among those that MPI started.
 struct Mpi {
     functions: Functions,
-    limit: Arc<Limit>,
+    terms: Arc<Terms>,
     /// An exchange was given up: MPI may still write to its memory.
     broken: bool,
 }
@@ -29,14 +33,14 @@ struct Mpi {
 /// Joins the other processes; `None` where this one was started alone.
 pub fn connect() -> Result<Option<Arc<Ranks>>> {
     let Some(launcher) = Launcher::found() else { return Ok(None) };
-    let ranks = Ranks::start(move |limit| {
+    let ranks = Ranks::start(move |terms| {
         let functions = Functions::init(launcher)?;
         if functions.count == 1 {
             functions.finalize();
             return Err(Error::new("several processes were started, but this one's MPI library knows no other")
                 .with_help("the library is not that of this `mpirun`: name its file with NINC_MPI=/path/libmpi.so"));
         }
-        Ok(Mpi { functions, limit, broken: false })
+        Ok(Mpi { functions, terms, broken: false })
     });
     ranks.map(Some)
 }
@@ -45,7 +49,7 @@ impl Mpi {
     /// Waits for a request.
     fn wait(&mut self, mut request: Box<Request>) -> Result<Vec<u8>> {
         let begin = Instant::now();
-        let mut asked = 0;
+        let (mut asked, mut yields) = (0, 0);
         let failed = loop {
             match self.functions.test(&mut request) {
                 Ok(true) => return Ok(std::mem::take(&mut request.received)),
@@ -53,15 +57,21 @@ impl Mpi {
                 Err(e) => break e,
             }
             asked += 1;
-            if asked > YIELDS {
-                if self.limit.passed(begin) {
-                    let seconds = begin.elapsed().as_secs();
-                    break Error::new(format!("the other ranks have not answered for {seconds} s: one has ended"));
-                }
-                std::thread::sleep(SLEEP);
-            } else if asked > SPINS {
-                std::thread::yield_now();
+            let awaited = self.terms.awaited();
+            if asked <= SPINS[usize::from(!awaited)] {
+                continue;
             }
+            if awaited && yields < YIELDS {
+                yields += 1;
+                std::thread::yield_now();
+                continue;
+            }
+            if self.terms.passed(begin) {
+                let seconds = begin.elapsed().as_secs();
+                break Error::new(format!("the other ranks have not answered for {seconds} s: one has ended"));
+            }
+            // Computation that comes to wait wakes it.
+            std::thread::park_timeout((begin.elapsed() / 16).clamp(SLEEP, LONGEST));
         };
         self.broken = true;
         // Its memory stays: MPI may still use it.
@@ -98,6 +108,6 @@ impl Link for Mpi {
 
 impl Drop for Mpi {
     fn drop(&mut self) {
-        if self.broken || self.limit.abandoned() { self.functions.abort() } else { self.functions.finalize() }
+        if self.broken || self.terms.abandoned() { self.functions.abort() } else { self.functions.finalize() }
     }
 }

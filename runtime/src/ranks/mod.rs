@@ -10,13 +10,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 mod sum;
 pub mod threads;
 
-pub use sum::Partial;
 pub(crate) use sum::add;
 
 /// Connects this rank with the others. Calls are made by one thread, in the same order on all ranks.
@@ -40,26 +39,36 @@ pub struct Ranks {
     count: usize,
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    limit: Arc<Limit>,
+    terms: Arc<Terms>,
     /// What this rank wants all to know after the next step, and what all said after the last.
     raised: AtomicU32,
     heard: AtomicU32,
     traffic: Arc<Traffic>,
 }
 
-/// How long an exchange may take; without a limit at first, because others may be slow.
+/// What computation asks of the exchanges beside it.
 #[derive(Debug, Default)]
-pub struct Limit(AtomicU64, AtomicBool);
+pub struct Terms {
+    /// Milliseconds that an exchange may take; 0 at first, without a limit, because others may be slow.
+    limit: AtomicU64,
+    abandoned: AtomicBool,
+    awaited: AtomicBool,
+}
 
-impl Limit {
+impl Terms {
     /// Has this rank given up the others?
     pub fn abandoned(&self) -> bool {
-        self.1.load(Ordering::SeqCst)
+        self.abandoned.load(Ordering::SeqCst)
+    }
+
+    /// Does computation wait for an exchange? Else it needs the processor more than they do.
+    pub fn awaited(&self) -> bool {
+        self.awaited.load(Ordering::SeqCst)
     }
 
     /// Has an exchange that began then taken too long?
     pub fn passed(&self, begin: Instant) -> bool {
-        let limit = self.0.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
         self.abandoned() || limit > 0 && begin.elapsed() > Duration::from_millis(limit)
     }
 }
@@ -88,13 +97,22 @@ pub struct Cost {
 pub struct Pending<T> {
     result: Receiver<Result<T>>,
     traffic: Arc<Traffic>,
+    terms: Arc<Terms>,
+    /// Makes the exchanges.
+    thread: Option<Thread>,
 }
 
 impl<T> Pending<T> {
     /// Waits for it.
     pub fn wait(self) -> Result<T> {
+        if let Ok(result) = self.result.try_recv() {
+            return result;
+        }
         let begin = Instant::now();
+        self.terms.awaited.store(true, Ordering::SeqCst);
+        self.thread.iter().for_each(Thread::unpark);
         let result = self.result.recv();
+        self.terms.awaited.store(false, Ordering::SeqCst);
         self.traffic.waited.fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
         result.unwrap_or_else(|_| Err(Error::new("the thread that talks to the other ranks has died")))
     }
@@ -103,10 +121,10 @@ impl<T> Pending<T> {
 impl Ranks {
     /// Starts the thread that exchanges; `connect` runs on it.
     pub fn start<L: Link + 'static>(
-        connect: impl FnOnce(Arc<Limit>) -> Result<L> + Send + 'static,
+        connect: impl FnOnce(Arc<Terms>) -> Result<L> + Send + 'static,
     ) -> Result<Arc<Ranks>> {
-        let limit = Arc::new(Limit::default());
-        let given = limit.clone();
+        let terms = Arc::new(Terms::default());
+        let given = terms.clone();
         let (jobs, queue) = channel::<Job>();
         let (ready, connected) = channel();
         let work = move || {
@@ -126,7 +144,7 @@ impl Ranks {
             count,
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
-            limit,
+            terms,
             raised: AtomicU32::new(0),
             heard: AtomicU32::new(0),
             traffic: Arc::default(),
@@ -163,7 +181,9 @@ impl Ranks {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the thread is gone the job is dropped, and with it what the waiting would hear from.
         let _ = jobs.as_ref().map(|jobs| jobs.send(job));
-        Pending { result, traffic }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = thread.as_ref().map(|thread| thread.thread().clone());
+        Pending { result, traffic, terms: self.terms.clone(), thread }
     }
 
     /// Starts to gather what each rank gives, whose lengths all ranks know.
@@ -202,12 +222,12 @@ impl Ranks {
 
     /// Gives up exchanges that take longer than this from now on; 0 sets no limit.
     pub fn limit(&self, time: Duration) {
-        self.limit.0.store(time.as_millis() as u64, Ordering::Relaxed);
+        self.terms.limit.store(time.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Gives up what is under way: leaving ends all ranks.
     pub fn abandon(&self) {
-        self.limit.1.store(true, Ordering::SeqCst);
+        self.terms.abandoned.store(true, Ordering::SeqCst);
     }
 
     /// Lets all ranks hear these flags after the next step.

@@ -8,23 +8,40 @@ use std::ops::Range;
 /// Slices begin at multiples of this many bytes, a cache line.
 const LINE: usize = 64;
 
-/// What a rank holds of a value that is a sum over a batch: the sums of the nodes that its shares make.
-#[derive(Clone, Debug, Default)]
-pub struct Partial {
-    /// Floats as bytes, for each node; all have the same length.
-    pub nodes: Vec<Vec<u8>>,
+/// A sum over a batch that ranks add up.
+struct Sum {
+    /// Nodes of the tree that this rank holds.
+    nodes: usize,
     /// Bytes of the value.
-    pub length: usize,
+    length: usize,
     /// Shares of the whole batch.
-    pub shares: usize,
+    shares: usize,
 }
 
 impl Ranks {
-    /// Starts to add up what all ranks hold; all get the sum.
-    pub fn sum(&self, partial: Partial) -> Pending<Vec<u8>> {
-        let (own, count) = (slice(partial.length, self.rank, self.count).len(), self.count);
-        let sent = partial.nodes.len() * (partial.length - own) + own * (count - 1);
-        self.begin(sent, move |link| add_up(link, partial))
+    /// Starts to add up what all ranks hold of a value of `length` bytes, a sum over a batch with this many shares; all
+    /// get the sum. Of each node that its shares make this rank gives the floats, as bytes, in pieces that follow each
+    /// other.
+    pub fn sum(&self, nodes: &[Vec<&[u8]>], length: usize, shares: usize) -> Pending<Vec<u8>> {
+        let mut letters = Vec::with_capacity(nodes.len() * length);
+        for to in 0..self.count {
+            let part = slice(length, to, self.count);
+            nodes.iter().for_each(|node| copy(node, part.clone(), &mut letters));
+        }
+        let sum = Sum { nodes: nodes.len(), length, shares };
+        let own = slice(length, self.rank, self.count).len();
+        let sent = nodes.len() * (length - own) + own * (self.count - 1);
+        self.begin(sent, move |link| add_up(link, &sum, letters))
+    }
+}
+
+/// Appends a part of what these pieces are together.
+fn copy(pieces: &[&[u8]], part: Range<usize>, to: &mut Vec<u8>) {
+    let mut begin = 0;
+    for piece in pieces {
+        let at = |place: usize| place.clamp(begin, begin + piece.len()) - begin;
+        to.extend(&piece[at(part.start)..at(part.end)]);
+        begin += piece.len();
     }
 }
 
@@ -34,33 +51,32 @@ fn slice(length: usize, rank: usize, ranks: usize) -> Range<usize> {
     at(rank)..if rank + 1 == ranks { length } else { at(rank + 1) }
 }
 
-fn add_up(link: &mut dyn Link, partial: Partial) -> Result<Vec<u8>> {
-    let (rank, ranks, length) = (link.rank(), link.count(), partial.length);
-    let mut sent = Vec::with_capacity(partial.nodes.len() * length);
-    for to in 0..ranks {
-        partial.nodes.iter().for_each(|node| sent.extend(&node[slice(length, to, ranks)]));
-    }
-    let own = slice(length, rank, ranks).len();
-    let lengths: Vec<usize> = (0..ranks).map(|to| slice(length, to, ranks).len()).collect();
-    let counts: Vec<usize> = lengths.iter().map(|length| length * partial.nodes.len()).collect();
-    let held: Vec<_> = (0..ranks).map(|from| nodes(of_rank(partial.shares, from, ranks))).collect();
+/// `sent` holds for each rank its slice of each node.
+fn add_up(link: &mut dyn Link, sum: &Sum, sent: Vec<u8>) -> Result<Vec<u8>> {
+    let (rank, ranks) = (link.rank(), link.count());
+    let lengths: Vec<usize> = (0..ranks).map(|to| slice(sum.length, to, ranks).len()).collect();
+    let counts: Vec<usize> = lengths.iter().map(|length| length * sum.nodes).collect();
+    let held: Vec<_> = (0..ranks).map(|from| nodes(of_rank(sum.shares, from, ranks))).collect();
+    let own = lengths[rank];
     let from: Vec<usize> = held.iter().map(|nodes| nodes.len() * own).collect();
-    let received = link.all_to_all(sent, &counts, &from)?;
+    let mut received = link.all_to_all(sent, &counts, &from)?;
     let mut waiting = Waiting::default();
-    let mut sums: Vec<Vec<u8>> = Vec::new();
-    for (i, node) in held.iter().flatten().enumerate() {
-        sums.push(received[i * own..][..own].to_vec());
+    // Sums stay where the left one lay: the last one is at the front.
+    let mut sums: Vec<&mut [u8]> = Vec::new();
+    for (node, value) in held.iter().flatten().zip(received.chunks_exact_mut(own.max(1))) {
+        sums.push(value);
         let merged = waiting.push(*node);
         merge(&mut sums, merged);
     }
     merge(&mut sums, waiting.end());
-    link.all_gather(sums.pop().unwrap_or_default(), &lengths)
+    received.truncate(own);
+    link.all_gather(received, &lengths)
 }
 
-fn merge(sums: &mut Vec<Vec<u8>>, times: usize) {
+fn merge(sums: &mut Vec<&mut [u8]>, times: usize) {
     for _ in 0..times {
         if let (Some(right), Some(left)) = (sums.pop(), sums.last_mut()) {
-            add(left, &right);
+            add(left, right);
         }
     }
 }

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// How long other ranks leave the word to the first, which may have the same error, and to the launcher.
 const POLITE: Duration = Duration::from_secs(5);
+/// How long the launcher has to read what was said before it is told to end all: MPICH's drops what it has not read.
+const HEARD: Duration = Duration::from_millis(300);
 
 /// Joins the other processes, if there are any.
 #[cfg(unix)]
@@ -67,10 +69,12 @@ pub fn together(global: &GlobalOptions, work: impl FnOnce(&GlobalOptions) -> Don
             } else {
                 output::complain(&e, global.color_stderr());
             }
+            std::thread::sleep(HEARD);
             ranks.abandon();
             Err(Failure::Shown)
         }
         Err(Failure::Shown) => {
+            std::thread::sleep(HEARD);
             ranks.abandon();
             Err(Failure::Shown)
         }
