@@ -1,6 +1,7 @@
 //! A batch that several processes share: the same bits for any number of ranks, which are threads here that exchange
 //! through memory. `tests/mpi/run.sh` does it with processes and MPI.
 
+use crate::opencl;
 use crate::step::{close, load, start, steps};
 use ninc::model::Model;
 use ninc::pipeline::{self, Device, Options};
@@ -46,6 +47,14 @@ fn one(model: &Model, options: &Options, batch: usize) -> Vec<Vec<f32>> {
     let mut program = pipeline::training(model, options).expect("it compiles");
     start(&mut *program.engine, &program.params);
     steps(model, &mut *program.engine, &program.params, batch)
+}
+
+/// The same after steps of batches of these sizes.
+fn steps_of(model: &Model, options: &Options, batches: [usize; 2]) -> Vec<Vec<f32>> {
+    let mut program = pipeline::training(model, options).expect("it compiles");
+    start(&mut *program.engine, &program.params);
+    let [first, second] = batches.map(|batch| steps(model, &mut *program.engine, &program.params, batch));
+    first.into_iter().chain(second).collect()
 }
 
 fn same_bits(layers: &str, train: &str, precision: Option<Format>, batches: &[usize]) {
@@ -100,6 +109,31 @@ fn groups_of_a_share_have_the_bits_of_one_process() {
                 assert!(found == alone, "{ranks} ranks");
             }
         }
+    }
+}
+
+/// Devices add up the whole batch at once where one process has them; in shares, several give the bits of one.
+#[test]
+fn devices_of_ranks_have_the_bits_of_one_process() {
+    if !opencl::present() {
+        return;
+    }
+    let sgd = "optimizer = sgd(rate = 0.01, momentum = 0.9, decay = 1e-4)";
+    for (layers, numbers) in [(PLAIN, &[2, 4][..]), (NORMED, &[2])] {
+        let batch = 21;
+        let model = model(layers, sgd, 12);
+        let whole = one(&model, &opencl::options(), batch);
+        let options = Options { devices_in_shares: true, ..opencl::options() };
+        let alone = one(&model, &options, batch);
+        close(&whole, &alone, "in shares");
+        // Three shares: one of four ranks has none.
+        for &ranks in numbers {
+            for (rank, found) in trained(&model, &options, ranks, batch).into_iter().enumerate() {
+                assert!(found == alone, "rank {rank} of {ranks}");
+            }
+        }
+        // A smaller batch leaves programs without images.
+        close(&steps_of(&model, &opencl::options(), [21, 5]), &steps_of(&model, &options, [21, 5]), "other batches");
     }
 }
 

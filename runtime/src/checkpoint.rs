@@ -77,6 +77,9 @@ pub struct CompiledFor {
     pub precision: String,
     /// Where the device is a processor.
     pub processor: Option<Processor>,
+    /// Whether OpenCL devices add up sums over the batch in shares.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares: bool,
 }
 
 /// What decides roundings of a processor's programs.
@@ -103,7 +106,7 @@ impl fmt::Display for CompiledFor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "--device {} --algorithm {} --precision {}", self.device, self.algorithm, self.precision)?;
         let Some(Processor { isa, fma, bf16, tiles, shares, caches: [first, second, last] }) = &self.processor else {
-            return Ok(());
+            return f.write_str(if self.shares { ", sums in shares" } else { "" });
         };
         let able = |able: bool, name: &'static str| if able { name } else { "" };
         let (fma, bf16) = (able(*fma, " with fused multiply-add"), able(*bf16, " with bf16 products"));

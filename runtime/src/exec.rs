@@ -15,6 +15,7 @@ use tree::Tree;
 
 mod apart;
 mod clock;
+pub(crate) mod gather;
 mod lanes;
 pub(crate) mod ports;
 mod shares;

@@ -5,6 +5,9 @@ use std::fs;
 /// How the launchers tell how many processes there are on this machine.
 const LOCAL: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"];
 
+/// How they tell each its number there.
+const NUMBER: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
+
 /// Returns how many threads this process has by default, of `allowed` processors: all where the launcher has bound it
 /// to some, else its part of them.
 pub fn processors(allowed: usize) -> usize {
@@ -14,6 +17,11 @@ pub fn processors(allowed: usize) -> usize {
         Some(online) if allowed < online => allowed,
         _ => (allowed / local).max(1),
     }
+}
+
+/// Returns the number of this process among those on this machine, from 0.
+pub fn number() -> usize {
+    NUMBER.iter().find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// Counts the numbers of a list like `0-3,8`.

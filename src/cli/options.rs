@@ -12,6 +12,7 @@ use ninc::pipeline::{Device, Emit, Options};
 use ninc::types::Format;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::{CompiledFor, Processor};
+use ninc_runtime::opencl;
 use ninc_runtime::ranks::Ranks;
 use ninc_runtime::spec::Recipe;
 use std::io::IsTerminal;
@@ -56,6 +57,9 @@ pub struct GlobalOptions {
     /// Whether a training adds up its sums in groups of images, as one that an earlier version began.
     #[arg(skip)]
     groups: bool,
+    /// Whether a training on OpenCL devices adds them up in shares of the batch, as several processes do.
+    #[arg(skip)]
+    device_shares: bool,
     /// The processes that share each batch of a training.
     #[arg(skip)]
     pub ranks: Option<Arc<Ranks>>,
@@ -133,12 +137,17 @@ impl GlobalOptions {
 
     /// Returns these options for one of several processes that share each batch.
     pub fn shared_by(&self, ranks: &Arc<Ranks>) -> GlobalOptions {
-        GlobalOptions { ranks: Some(ranks.clone()), ..self.clone() }
+        GlobalOptions { ranks: Some(ranks.clone()), device_shares: true, ..self.clone() }
     }
 
     /// Returns these options for a training that an earlier version began, which added up in groups of images.
     pub fn in_groups(&self) -> GlobalOptions {
         GlobalOptions { groups: true, ..self.clone() }
+    }
+
+    /// Returns these options for a training on OpenCL devices that several processes began.
+    pub fn in_device_shares(&self) -> GlobalOptions {
+        GlobalOptions { device_shares: true, ..self.clone() }
     }
 
     /// Returns these options for one process that shares nothing.
@@ -319,14 +328,25 @@ impl GlobalOptions {
         Ok(Options {
             target: Some(Target { algorithm, cache: self.caches.unwrap_or(cache), ..host }),
             precision: self.precision(),
-            device: self.device(),
+            device: self.own_device()?,
             threads: self.threads(),
             in_shares: !self.groups,
+            devices_in_shares: self.device_shares,
             ranks: self.ranks.clone(),
             verify: !self.no_verify,
             emit: self.emit.clone(),
             ..Options::default()
         })
+    }
+
+    /// Returns the device of this process: those on one machine have one each, where none is named.
+    fn own_device(&self) -> Done<Device> {
+        match self.device() {
+            Device::OpenCl(choices) if choices.is_empty() && self.ranks.is_some() => {
+                Ok(Device::OpenCl(vec![opencl::of_process(beside::number())?]))
+            }
+            device => Ok(device),
+        }
     }
 
     /// Returns what programs are compiled for, as far as it decides roundings.
@@ -342,6 +362,7 @@ impl GlobalOptions {
             algorithm: last(&self.algorithms).name.into(),
             precision: self.precision_name().into(),
             processor: (self.device() == Device::Cpu).then_some(processor),
+            shares: self.device_shares && matches!(self.device(), Device::OpenCl(_)),
         })
     }
 

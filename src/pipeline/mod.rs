@@ -38,7 +38,7 @@ use backend::Backend;
 use cpu::Cpu;
 use ninc_runtime::Result;
 use ninc_runtime::data::prepare::{Form, Preparation};
-use ninc_runtime::opencl::Source;
+use ninc_runtime::opencl::{Choice, Source};
 use ninc_runtime::plan::Plan;
 use opencl::OpenCl;
 use session::Session;
@@ -175,6 +175,11 @@ pub fn opencl_inference(model: &Model, options: &Options) -> Result<(Plan, Sourc
     let planned = session.planned(&graph, Mode::Inference, &OpenCl::portable(options))?;
     let source = opencl::source(&planned)?;
     Ok((planned.plan, source))
+}
+
+/// Returns what decides the bits of a training in shares on these OpenCL devices.
+pub fn identity_of_devices(options: &Options, devices: &[Choice]) -> Result<String> {
+    Ok(OpenCl::open(options, devices, &mut vec![])?.identity())
 }
 
 /// Lists what kernels for a device cannot have, by the names of kernel IR's features; recipes do without them there.

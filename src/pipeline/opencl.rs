@@ -7,6 +7,7 @@ use crate::back::opencl as emitter;
 use crate::lower::target::{GroupTile, Measured, Target};
 use crate::types::Format;
 use ninc_runtime::opencl::{self, Choice, Info, Source};
+use ninc_runtime::ranks::Ranks;
 use ninc_runtime::{Error, Result};
 use std::sync::Arc;
 
@@ -16,13 +17,16 @@ pub struct OpenCl {
     /// The devices; none where only the text is wanted.
     devices: Vec<Info>,
     optimise: bool,
+    /// Whether trainings go in shares, and the processes that share them.
+    in_shares: bool,
+    ranks: Option<Arc<Ranks>>,
 }
 
 impl OpenCl {
     /// Makes a back end for any device: it has texts, but compiles nothing that runs.
     pub fn portable(options: &Options) -> OpenCl {
         let target = given(options).unwrap_or_else(Target::gpu);
-        OpenCl { target, devices: vec![], optimise: options.optimise }
+        OpenCl::with(target, vec![], options)
     }
 
     /// Opens these devices of this machine. Notes are for the user: measured tiles that no longer apply.
@@ -36,7 +40,18 @@ impl OpenCl {
                 target(options, &devices, measured)
             }
         };
-        Ok(OpenCl { target, devices, optimise: options.optimise })
+        Ok(OpenCl::with(target, devices, options))
+    }
+
+    fn with(target: Target, devices: Vec<Info>, options: &Options) -> OpenCl {
+        let Options { optimise, devices_in_shares: in_shares, ranks, .. } = options;
+        OpenCl { target, devices, optimise: *optimise, in_shares: *in_shares, ranks: ranks.clone() }
+    }
+
+    /// Returns what decides the bits of a training in shares: kinds and drivers of the devices, forms of kernels.
+    pub fn identity(&self) -> String {
+        let devices: Vec<String> = self.devices.iter().map(Info::identity).collect();
+        format!("{}\n{:?}", devices.join("\n"), self.target)
     }
 }
 
@@ -46,7 +61,7 @@ impl Backend for OpenCl {
     }
 
     fn grouping(&self) -> Grouping {
-        if self.devices.len() > 1 { Grouping::Shared } else { Grouping::Whole }
+        if self.devices.len() > 1 || self.in_shares { Grouping::Shared } else { Grouping::Whole }
     }
 
     fn stages(&self) -> &'static [Stage] {
@@ -61,7 +76,12 @@ impl Backend for OpenCl {
         let source = session.time("opencl", || source(&planned))?;
         let source = Arc::new(Source { optimise: self.optimise, ..source });
         let (plan, devices) = (Arc::new(planned.plan), self.devices.clone());
-        let engine = session.time("driver", || opencl::OpenCl::new(plan, source, devices))?;
+        // Only a training step changes parameters.
+        let in_shares = self.in_shares && plan.prepare_each_run;
+        let mut engine = session.time("driver", || opencl::OpenCl::new(plan, source, devices))?;
+        if in_shares {
+            engine.in_shares(self.ranks.clone());
+        }
         Ok(Built { engine: Box::new(engine), compiled: None })
     }
 

@@ -28,7 +28,9 @@ pub struct Options {
     /// number of ranks; else in groups of images that fit the caches, as trainings of earlier versions go on. Of
     /// processors.
     pub in_shares: bool,
-    /// The processes that share each batch; they need `in_shares`.
+    /// The same on OpenCL devices, which else compute the whole batch, or a part each.
+    pub devices_in_shares: bool,
+    /// The processes that share each batch; they need `in_shares`, or `devices_in_shares`.
     pub ranks: Option<Arc<Ranks>>,
     /// A folder that keeps machine code for the next start.
     pub cache: Option<PathBuf>,
@@ -48,6 +50,7 @@ impl Default for Options {
             target: None,
             precision: None,
             in_shares: true,
+            devices_in_shares: false,
             ranks: None,
             cache: None,
             optimise: true,

@@ -2,8 +2,8 @@
 # Trainings that several processes share over MPI: the same weights for any number of ranks, with each MPI that this machine
 # has, and refusals and ends that leave a checkpoint.
 #
-#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, pictures, refused, killed; core unless
-#                                 said
+#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, devices, pictures, refused, killed; core
+#                                 unless said
 #
 # killed=30 kills 30 ranks with each MPI, killed 15.
 # NINC names the program (target/debug/ninc unless said), NINC_DATA a folder with cifar-10-binary.tar.gz. Exit code 1 as soon
@@ -64,6 +64,27 @@ same() {
             --resume="$out/$model.step-$(printf %08d $((steps / 2))).checkpoint"
         [ "$(hash "$out")" = "$expected" ] || fail "$launcher, from 4 ranks to 3"
         echo "${launcher%% *}: from 4 ranks to 3 in the middle, the same weights"
+    done
+}
+
+# OpenCL devices of several processes have the same weights for any number, and one process goes on to them.
+devices() {
+    local launcher ranks expected= out=$place/out options=(models/digits.nin --device opencl --batch 64 --steps 8)
+    if ! "$ninc" devices | grep -q '^opencl:0'; then
+        echo "SKIPPED: no OpenCL device (Debian: pocl-opencl-icd)"
+        return
+    fi
+    for launcher in "${launchers[@]}"; do
+        for ranks in 2 3; do
+            rm -rf "$out"
+            train "$out" "$ranks" "${options[@]}" --checkpoint-every 4 --keep 3
+            expected=${expected:-$(hash "$out")}
+            [ "$(hash "$out")" = "$expected" ] || fail "$launcher, OpenCL on $ranks ranks"
+        done
+        rm "$out/digits.safetensors"
+        train "$out" 0 "${options[@]}" --resume="$out/digits.step-00000004.checkpoint"
+        [ "$(hash "$out")" = "$expected" ] || fail "$launcher, OpenCL from 3 ranks to one process"
+        echo "${launcher%% *}: OpenCL devices of 2 and 3 ranks, and one process from the middle on"
     done
 }
 
@@ -187,15 +208,17 @@ for part in "$@"; do
         core)
             same digits 12 2 3 --
             pictures
+            devices
             refused
             ;;
         digits) same digits 50 1 2 3 4 8 -- ;;
         cifar10)
             if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
             ;;
+        devices) devices ;;
         pictures) pictures ;;
         refused) refused ;;
         killed | killed=*) times=${part#killed} && times=${times#=} && killed "${times:-15}" ;;
-        *) echo "unknown part '$part'; parts: core, digits, cifar10, pictures, refused, killed" >&2; exit 2 ;;
+        *) echo "unknown part '$part'; parts: core, digits, cifar10, devices, pictures, refused, killed" >&2; exit 2 ;;
     esac
 done

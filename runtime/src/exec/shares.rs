@@ -5,6 +5,7 @@
 //! share. Else all images of this process are in memory, and launches that sum run once for each share. In the last
 //! share a sum travels to the other ranks as soon as it is complete here, beside the launches that follow.
 
+use super::gather::gather;
 use super::lanes::{Lane, Turn};
 use super::ports::{self, Call};
 use super::tree::{self, Tree};
@@ -49,7 +50,7 @@ impl Executor {
         for (port, result) in call.results(0..0).filter(|(port, _)| !port.batched) {
             ports::fetch(port, self.memory(plan, port, 1), result);
         }
-        self.gather(call, batch)
+        self.ranks.as_ref().map_or(Ok(()), |ranks| gather(ranks, call, batch))
     }
 
     /// All launches for as many shares as there are threads, then for the next.
@@ -265,30 +266,6 @@ impl Executor {
     fn bytes_mut(&mut self, home: Home) -> &mut [u8] {
         let memory: &mut Buffer = if home == Home::Persistent { &mut self.persistent } else { &mut self.arena };
         memory.bytes_mut()
-    }
-
-    /// Gets the other ranks' results for their images, and what they have to say.
-    fn gather(&mut self, call: &mut Call, batch: usize) -> Result<()> {
-        let Some(ranks) = self.ranks.clone() else { return Ok(()) };
-        let images = |rank: usize| images_of(of_rank(shares::count(batch), rank, ranks.count()), batch);
-        let flags = ranks.take_raised();
-        let mut own = flags.to_ne_bytes().to_vec();
-        for (_, values) in call.results(images(ranks.rank())).filter(|(port, _)| port.batched) {
-            own.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
-        }
-        let each: usize = call.results(0..1).filter(|(port, _)| port.batched).map(|(_, values)| 4 * values.len()).sum();
-        let counts = (0..ranks.count()).map(|rank| 4 + each * images(rank).len()).collect();
-        let all = ranks.gather(own, counts).wait()?;
-        let mut numbers = all.as_chunks::<4>().0.iter();
-        let mut heard = 0;
-        for rank in 0..ranks.count() {
-            heard |= numbers.next().map_or(0, |flags| u32::from_ne_bytes(*flags));
-            for (_, values) in call.results(images(rank)).filter(|(port, _)| port.batched) {
-                values.iter_mut().zip(&mut numbers).for_each(|(value, bytes)| *value = f32::from_ne_bytes(*bytes));
-            }
-        }
-        ranks.hear(heard);
-        Ok(())
     }
 }
 

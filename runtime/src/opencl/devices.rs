@@ -71,7 +71,7 @@ impl Info {
     }
 
     /// Returns what decides the code that it runs.
-    pub(super) fn identity(&self) -> String {
+    pub fn identity(&self) -> String {
         [&self.platform, &self.vendor, &self.name, &self.driver, &self.version].map(String::as_str).join("\n")
     }
 }
@@ -128,6 +128,14 @@ pub fn choose(choices: &[Choice]) -> Result<Vec<Info>> {
         }
     }
     Ok(chosen)
+}
+
+/// Returns the device of a process that shares a machine with others, by its number among them: the devices that are of
+/// the kind of [`pick`]'s, one after the other.
+pub fn of_process(number: usize) -> Result<Choice> {
+    let kind = pick(None)?.kind;
+    let alike: Vec<Info> = list()?.into_iter().filter(|device| device.kind == kind).collect();
+    Ok(Choice { index: alike[number % alike.len()].index, parts: 1 })
 }
 
 /// Lists all devices of all platforms. An error if there is no OpenCL at all.

@@ -6,13 +6,17 @@
 //! would draw. A value that is a sum over the images (a gradient, the loss, the statistics of batch normalisation; the
 //! plan lists them) is added up on the host in the devices' order before anything reads it, and goes back to all of
 //! them. So statistics are those of the whole batch, all devices make the same update, and nothing depends on which of
-//! them is faster. With another number of devices sums are rounded in another order.
+//! them is faster. With another number of devices sums are rounded in another order, unless a step goes in shares
+//! (`shared`).
 
 use super::context::duration;
 use super::device_program::DeviceProgram;
+use super::shared::Sharing;
 use super::{Fault, Info, Source};
+use crate::exec::gather::gather;
 use crate::exec::ports::{self, Call};
 use crate::plan::{Plan, Port};
+use crate::ranks::add;
 use crate::{Engine, Error, Feed, Prefetch, Result, Tensor};
 use ocl::core::Event;
 use std::ops::Range;
@@ -21,8 +25,13 @@ use std::time::Duration;
 
 /// A plan with its kernels and its memory on each device.
 pub struct OpenCl {
-    plan: Arc<Plan>,
-    programs: Vec<DeviceProgram>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) source: Arc<Source>,
+    pub(super) devices: Vec<Info>,
+    /// One for each device; in shares, one for each share of a batch too.
+    pub(super) programs: Vec<DeviceProgram>,
+    /// Where a step goes in shares.
+    pub(super) sharing: Option<Sharing>,
     /// Whether the devices are of one kind and driver: equal numbers make equal updates.
     alike: bool,
     /// Parameters were written since the last preparation.
@@ -42,9 +51,10 @@ impl OpenCl {
         }
         let Some(first) = devices.first() else { return Err(Error::new("a program for no device at all")) };
         let alike = devices.iter().all(|d| d.identity() == first.identity());
-        let program = |device| DeviceProgram::new(plan.clone(), source.clone(), device);
-        let programs = devices.into_iter().map(program).collect::<Result<Vec<_>>>()?;
-        Ok(OpenCl { plan, programs, alike, stale: true, early: None, profile: None })
+        let program = |device: &Info| DeviceProgram::new(plan.clone(), source.clone(), device.clone());
+        let programs = devices.iter().map(program).collect::<Result<Vec<_>>>()?;
+        let (sharing, early, profile) = (None, None, None);
+        Ok(OpenCl { plan, source, devices, programs, sharing, alike, stale: true, early, profile })
     }
 
     /// Returns the plan.
@@ -62,16 +72,27 @@ impl OpenCl {
         self.programs[device].context.inject(fault);
     }
 
+    /// The images of each program, round after round.
+    fn rounds(&mut self, batch: usize) -> Result<Vec<Vec<Range<usize>>>> {
+        if let Some(sharing) = self.sharing.clone() {
+            return Ok(vec![self.shares_of(&sharing, batch)?]);
+        }
+        let devices = self.programs.len();
+        let together = devices * self.plan.group_of(batch.div_ceil(devices));
+        let round = |first| shares(first..batch.min(first + together), devices);
+        Ok((0..batch).step_by(together).map(round).collect())
+    }
+
     /// Runs the launches (after the preparations, if they are due); each device has its share of the images.
     fn launch(&mut self, prepare: bool, shares: &[Range<usize>], total: usize) -> Result<()> {
         let plan = self.plan.clone();
-        let (before, several) = (plan.prepare.len(), self.programs.len() > 1);
+        let (before, several) = (plan.prepare.len(), self.programs.len() > 1 || self.sharing.is_some());
         let mut events: Vec<(usize, Vec<Event>)> = Vec::new();
         // Sums that are still in parts, one on each device.
         let mut open: Vec<usize> = Vec::new();
         for (i, launch) in plan.every_launch().enumerate().skip(if prepare { 0 } else { before }) {
             if launch.buffers.iter().any(|b| open.contains(b)) {
-                self.join(&mut open, shares)?;
+                self.join(&mut open, shares, total)?;
             }
             let mut measured = Vec::new();
             for (program, share) in self.programs.iter().zip(shares) {
@@ -87,7 +108,7 @@ impl OpenCl {
             }
             events.push((i, measured));
         }
-        self.join(&mut open, shares)?;
+        self.join(&mut open, shares, total)?;
         let Some(times) = &mut self.profile else { return Ok(()) };
         for program in &mut self.programs {
             program.context.finish()?;
@@ -100,10 +121,13 @@ impl OpenCl {
     }
 
     /// Adds up the parts that the devices have of these sums, in the devices' order, and gives the sums to all of them.
-    fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>]) -> Result<()> {
+    fn join(&mut self, open: &mut Vec<usize>, shares: &[Range<usize>], total: usize) -> Result<()> {
         if self.programs.len() > 1 {
             // All of them start before the first is waited for.
             self.programs.iter().try_for_each(|program| program.context.flush())?;
+        }
+        if let Some(sharing) = self.sharing.clone() {
+            return self.add_up_shares(&sharing, std::mem::take(open), shares, total);
         }
         for buffer in open.drain(..) {
             let mut sum: Vec<u8> = Vec::new();
@@ -131,13 +155,6 @@ impl OpenCl {
     }
 }
 
-/// Adds floats to floats, in bytes.
-fn add(sum: &mut [u8], part: &[u8]) {
-    for (a, b) in sum.as_chunks_mut::<4>().0.iter_mut().zip(part.as_chunks::<4>().0) {
-        *a = (f32::from_ne_bytes(*a) + f32::from_ne_bytes(*b)).to_ne_bytes();
-    }
-}
-
 /// Divides the images among the devices, as equally as they go: the first devices have one more where they differ.
 fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
     let start = |device: usize| images.start + (images.len() * device).div_ceil(devices);
@@ -146,13 +163,12 @@ fn shares(images: Range<usize>, devices: usize) -> Vec<Range<usize>> {
 
 impl Prefetch for OpenCl {
     fn put(&mut self, batch: usize, inputs: &[(&str, Feed)]) -> Result<bool> {
-        let (plan, devices) = (self.plan.clone(), self.programs.len());
+        let plan = self.plan.clone();
         let feeds = ports::match_feeds(&plan, batch, inputs)?;
         // A batch that is run in groups takes each group's images in its turn.
-        if plan.group_of(batch.div_ceil(devices)) * devices < batch {
-            return Ok(false);
-        }
-        for (program, share) in self.programs.iter_mut().zip(shares(0..batch, devices)) {
+        let rounds = self.rounds(batch)?;
+        let [parts] = &rounds[..] else { return Ok(false) };
+        for (program, share) in self.programs.iter_mut().zip(parts) {
             program.discard();
             for &(port, feed) in &feeds {
                 let mut bytes = vec![0; plan.bytes(port.buffer, share.len())];
@@ -213,11 +229,9 @@ impl Engine for OpenCl {
         let (_, mut early) = self.early.take().filter(|(images, _)| *images == batch).unwrap_or_default();
         early.retain(|port| inputs.iter().all(|(name, _)| *name != port.name));
         let mut call = Call::without(&plan, batch, inputs, outputs, &early)?;
-        let devices = self.programs.len();
-        let together = devices * plan.group_of(batch.div_ceil(devices));
-        for first in (0..batch).step_by(together) {
-            let shares = shares(first..batch.min(first + together), devices);
-            for (program, share) in self.programs.iter_mut().zip(&shares) {
+        let rounds = self.rounds(batch)?;
+        for (round, shares) in rounds.iter().enumerate() {
+            for (program, share) in self.programs.iter_mut().zip(shares) {
                 program.reserve(share.len(), batch)?;
                 early.iter().try_for_each(|port| program.finish_upload(port.buffer, share.len()))?;
                 program.discard();
@@ -227,13 +241,13 @@ impl Engine for OpenCl {
                     program.send(port.buffer, share.len(), bytes)?;
                 }
             }
-            let prepare = first == 0 && (self.stale || plan.prepare_each_run);
-            self.launch(prepare, &shares, batch)?;
-            if first + together >= batch {
+            let prepare = round == 0 && (self.stale || plan.prepare_each_run);
+            self.launch(prepare, shares, batch)?;
+            if round + 1 == rounds.len() {
                 self.programs.iter().try_for_each(|program| program.context.flush())?;
                 overlapped(self)?;
             }
-            for (i, (program, share)) in self.programs.iter_mut().zip(&shares).enumerate() {
+            for (i, (program, share)) in self.programs.iter_mut().zip(shares).enumerate() {
                 for (port, result) in call.results(share.clone()).filter(|(port, _)| port.batched || i == 0) {
                     ports::fetch(port, &program.fetch(port.buffer, share.len())?, result);
                 }
@@ -246,6 +260,9 @@ impl Engine for OpenCl {
         // Only a training step changes parameters.
         if !self.alike && plan.prepare_each_run {
             self.spread()?;
+        }
+        if let Some(Sharing(Some(ranks))) = &self.sharing {
+            gather(ranks, &mut call, batch)?;
         }
         Ok(call.into_results())
     }

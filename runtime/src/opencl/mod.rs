@@ -9,11 +9,12 @@ mod device_program;
 mod devices;
 mod engine;
 mod program;
+mod shared;
 pub mod tensor;
 
 pub use cache::{keep_tuned, tuned};
 pub use context::{DeviceContext, Fault};
-pub use devices::{Choice, Info, choose, list, pick};
+pub use devices::{Choice, Info, choose, list, of_process, pick};
 pub use engine::OpenCl;
 
 /// A module as OpenCL C, and what there is to know of its kernels, in the order of the plan's.

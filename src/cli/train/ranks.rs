@@ -5,7 +5,7 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done, Failure, usage};
 use crate::cli::{contents, preparation};
 use ninc::lower::target::Isa;
-use ninc::pipeline::Device;
+use ninc::pipeline::{Device, identity_of_devices};
 use ninc_runtime::checkpoint::{CompiledFor, Processor};
 use ninc_runtime::data::look::{self, Look};
 use ninc_runtime::data::prepare::{Form, Preparation};
@@ -47,10 +47,10 @@ pub fn together(global: &GlobalOptions, work: impl FnOnce(&GlobalOptions) -> Don
         output::hush();
     }
     let done = match global.device() {
-        Device::Cpu => work(&global.shared_by(&ranks)),
-        other => Err(usage(
-            format!("--device {other}: only processors share a batch over MPI"),
-            "leave out --device, or train on the device alone, without mpirun",
+        Device::Cpu | Device::OpenCl(_) => work(&global.shared_by(&ranks)),
+        Device::Interp => Err(usage(
+            "--device interp: the interpreter shares no batch over MPI",
+            "leave out --device, or train without mpirun",
         )),
     };
     match done {
@@ -85,6 +85,17 @@ pub fn together(global: &GlobalOptions, work: impl FnOnce(&GlobalOptions) -> Don
 /// caches of the first.
 pub fn agreed(global: &GlobalOptions) -> Done<GlobalOptions> {
     let Some(ranks) = &global.ranks else { return Ok(global.clone()) };
+    if let Device::OpenCl(choices) = global.options()?.device {
+        let own = identity_of_devices(&global.options()?, &choices)?;
+        let all = ranks.tell(own.as_bytes())?;
+        return match all.iter().position(|other| *other != all[0]) {
+            None => Ok(global.clone()),
+            Some(rank) => Err(usage(
+                format!("rank {rank} has another kind of device or driver than rank 0, or was tuned otherwise"),
+                "give all ranks devices of one kind, with one driver and the same results of `ninc tune`, or none",
+            )),
+        };
+    }
     let all = processors(ranks, &global.compiled_for()?)?;
     let Some(first) = all.first().filter(|first| all.iter().any(|other| other != *first)) else {
         return Ok(global.clone());

@@ -115,7 +115,11 @@ pub fn as_it_began(global: &GlobalOptions, checkpoint: Option<&Checkpoint>) -> D
         ));
     }
     let Some(began) = began else { return Ok(global.in_groups()) };
-    let same = began.processor.as_ref().map_or_else(|| global.clone(), |processor| global.like(processor));
+    let same = match &began.processor {
+        Some(processor) => global.like(processor),
+        None if began.shares => global.in_device_shares(),
+        None => global.clone(),
+    };
     let now = same.compiled_for()?;
     if now != *began {
         output::note(&format!(
