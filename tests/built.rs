@@ -190,7 +190,9 @@ fn weights_for_another_size_are_refused_as_by_run() {
         let line = ["build", "wide.nin", "--weights", "w/wide.safetensors", "-o", "lib"];
         place.bad(1, &[&line[..], target].concat(), "trained on images of [1, 8, 8], the input is [1, 12, 12]");
     }
-    assert!(!place.path("lib").exists());
+    let line = ["export", "wide.nin", "--weights", "w/wide.safetensors", "-o", "wide.onnx"];
+    place.bad(1, &line, "trained on images of [1, 8, 8], the input is [1, 12, 12]");
+    assert!(!place.path("lib").exists() && !place.path("wide.onnx").exists());
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct Args {
     /// A folder for the library, and for the dumps that `--emit` asks for; without it nothing is written
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Replace files there that no build wrote, or that were changed since
+    /// Replace files there that no build wrote, or that were changed since, and the page of another network
     #[arg(long, requires = "output")]
     overwrite: bool,
     /// Show for each convolution which algorithms were weighed, the time predicted for each, and which was taken

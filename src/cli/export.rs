@@ -2,6 +2,8 @@
 
 use super::classes::builtin;
 use super::foreign;
+use super::model_file::input;
+use super::opened::of_size;
 use super::options::GlobalOptions;
 use super::output::{self, Done, Failure, usage};
 use super::preparation::{self, Data};
@@ -92,6 +94,9 @@ pub fn write(
             (false, Some(spec)) if !spec.prepare.is_empty() => preparation::given(model, spec)?,
             (false, _) => None,
         };
+    }
+    if let Some(fitted) = &weights.preparation {
+        of_size(fitted.form(), &input(model)?)?;
     }
     let bytes = onnx_of(args, model, &weights)?;
     write_atomically(&args.out, &bytes, &System)?;
