@@ -4,3 +4,4 @@ mod broken;
 mod client;
 mod features;
 mod pipes;
+mod renames;

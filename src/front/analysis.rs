@@ -17,6 +17,8 @@ pub struct Analysis {
     pub diagnostics: Vec<Diagnostic>,
     /// The items, without the lines that cannot be read.
     pub items: Vec<Item>,
+    /// Whether the network is all there, with nothing wrong with it.
+    pub complete: bool,
     /// The network as far as it could be expanded.
     pub graph: Graph,
     /// Its layers.
@@ -31,6 +33,7 @@ pub fn analyse(text: &str, file: &str) -> Analysis {
     with_stack(|| {
         let mut parsed = parse(text);
         let first = std::mem::take(&mut parsed.diagnostics);
+        let readable = first.is_empty();
         let mut trace = Some(Trace::default());
         let (mut model, diagnostics) = match first.is_empty() {
             true => check::model(&parsed, file, &[], &mut trace),
@@ -50,7 +53,8 @@ pub fn analyse(text: &str, file: &str) -> Analysis {
         }
         let (graph, layers) = model.map_or_else(|| (Graph::new(""), vec![]), |model| (model.graph, model.layers));
         let trace = trace.unwrap_or_default();
-        Analysis { diagnostics: finish(diagnostics), items: parsed.items, graph, layers, trace }
+        let complete = readable && trace.complete;
+        Analysis { diagnostics: finish(diagnostics), items: parsed.items, complete, graph, layers, trace }
     })
 }
 

@@ -111,6 +111,9 @@ pub fn model(
         }
         expand(network, &set, &elsewhere.0, &schemas, &items.blocks, &mut sink, trace)
     });
+    // Of a network with mistakes some layers are missing.
+    let complete = !sink.has_errors() && items.blocks.broken.is_empty();
+    trace.iter_mut().for_each(|trace| trace.complete = complete && items.network.is_some());
     if let (Some(network), Some(expanded)) = (items.network, &mut expanded) {
         results(network, expanded, &mut sink);
         unused_blocks(&items, &mut sink);
@@ -118,7 +121,8 @@ pub fn model(
     let mut functions: Vec<&str> = schemas.keys().copied().chain(items.blocks.good.keys().copied()).collect();
     functions.sort_unstable();
     let values = expanded.as_ref().map(|expanded| expanded.parameters.clone()).unwrap_or_default();
-    let consts = Consts { functions, values };
+    let unread = parsed.has_network && items.network.is_none();
+    let consts = Consts { functions, values, unread };
     let data = items.data.and_then(|section| data(section, &consts, &mut sink));
     let train = items.train.and_then(|section| train(section, &consts, &mut sink));
     if let (Some(section), None, Some(network)) = (items.train, items.data, items.network) {
@@ -140,7 +144,9 @@ pub fn model(
         }
         if let (Some(section), Some(recipe)) = (items.train, &train) {
             fit::class_weights(section, recipe, expanded, &mut sink);
-            groups::fit(section, recipe, expanded, &mut sink);
+            if complete {
+                groups::fit(section, recipe, expanded, &mut sink);
+            }
         }
     }
     let name = items.network.map_or("", |n| n.name.text.as_str()).to_string();

@@ -32,6 +32,40 @@ pub struct Key {
     pub takes: Takes,
 }
 
+/// A word of the language itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyword {
+    /// The word.
+    pub name: &'static str,
+    /// How it is written, with what belongs to it.
+    pub form: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// The words of items, statements and pipelines, and those that are values.
+pub const KEYWORDS: &[Keyword] = &[
+    word("nin", "nin 1", "The version of the language, in the first line of a file; it may be left out."),
+    word("network", "network name(width = 8) { … }", "The network of the file: its inputs, its layers, its results."),
+    word("block", "block name(x, channels = 8) { … return … }", "Steps under a name, expanded where it is called."),
+    word("data", "data { source = … }", "What the network is trained and tested on."),
+    word("train", "train { optimizer = …  epochs = … }", "How the network is trained."),
+    word("input", "input image: [3, 32, 32]", "An input of the network, without the batch: channels, height, width."),
+    word("let", "let name = …", "Gives a value or a constant a name."),
+    word("output", "output name = …", "A result of the network; without one its last value is the result."),
+    word("return", "return …", "The value of a block, at its end."),
+    word("repeat", "repeat 3 { … }", "Repeats statements or the steps of a pipeline a known number of times."),
+    word("defaults", "defaults { init = he }", "Settings of the weights of all layers that follow in its body."),
+    word("as", "x |> conv(…) as name", "Names a value and the parameters of the layer that makes it."),
+    word("true", "bias = true", "The value that says yes."),
+    word("false", "bias = false", "The value that says no."),
+    word("none", "stride = none", "In signatures: what holds where an argument is left out, which is then not there."),
+];
+
+const fn word(name: &'static str, form: &'static str, doc: &'static str) -> Keyword {
+    Keyword { name, form, doc }
+}
+
 /// What the value of a key may be.
 #[derive(Clone, Copy)]
 pub enum Takes {

@@ -128,6 +128,8 @@ pub struct Consts<'a> {
     pub functions: Vec<&'a str>,
     /// The network's parameters.
     pub values: HashMap<String, Value>,
+    /// The network cannot be read: any name may be one of its parameters.
+    pub unread: bool,
 }
 
 /// Evaluates constants.
@@ -166,6 +168,9 @@ impl Evaluator for ConstEvaluator<'_> {
                 if let Some(value) = self.consts.values.get(name) {
                     return value.clone();
                 }
+                if self.consts.unread {
+                    return Value::Poison;
+                }
                 let function = self.consts.functions.contains(&name.as_str());
                 let mut known: Vec<&str> = self.consts.values.keys().map(String::as_str).collect();
                 known.sort_unstable();
@@ -198,7 +203,10 @@ pub fn unknown_name(name: &str, span: Span, function: bool, known: &[&str]) -> D
     if function {
         return d.help(format!("`{name}` is a function: write `x |> {name}` or `{name}(x)`"));
     }
-    d.suggest(suggest::help(name, known, "known here are"))
+    // What is mistyped may be a word of the language that stands where names do.
+    let words = known.iter().copied().chain(["true", "false", "return"]);
+    let near = suggest::nearest(name, words).map(suggest::meant);
+    d.suggest(near.or_else(|| suggest::help(name, known, "known here are")))
 }
 
 /// Makes the error for a call of something that is not a function.

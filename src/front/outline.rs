@@ -110,8 +110,8 @@ pub struct Word {
     pub expects: Expects,
     /// The item around it, by its number.
     pub item: Option<usize>,
-    /// The call around it: the innermost function's name.
-    pub call: Option<String>,
+    /// The call around it: the innermost function's word, by its number.
+    pub caller: Option<usize>,
 }
 
 impl Word {
@@ -141,8 +141,8 @@ pub struct Before {
     pub expects: Expects,
     /// The item around it, by its number.
     pub item: Option<usize>,
-    /// The innermost call around it.
-    pub call: Option<String>,
+    /// The function of the innermost call around it.
+    pub caller: Option<Word>,
     /// Arguments that the call has already by name, or keys of the section.
     pub given: Vec<String>,
     /// The part of a word before the place.

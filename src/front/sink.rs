@@ -11,12 +11,16 @@ pub struct Diagnostics {
     reported: HashSet<(&'static str, Span)>,
     /// Blocks being expanded with the place of their call, the outermost first.
     calls: Vec<(String, Span)>,
+    /// Warnings are left out: what is odd depends on more than is known.
+    pub errors_only: bool,
 }
 
 impl Diagnostics {
     /// Adds a diagnostic, with the block's call that is being expanded, unless one of the same code and place is there.
     pub fn report(&mut self, mut diagnostic: Diagnostic) {
-        if !self.reported.insert((diagnostic.code, diagnostic.span)) {
+        if self.errors_only && diagnostic.severity != Severity::Error
+            || !self.reported.insert((diagnostic.code, diagnostic.span))
+        {
             return;
         }
         if let Some((block, call)) = self.calls.last().filter(|_| diagnostic.severity == Severity::Error) {

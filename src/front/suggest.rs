@@ -47,6 +47,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("normalize", "mean_std"),
     ("horizontal_flip", "flip"),
     ("random_crop", "pad_crop"),
+    ("var", "let"),
+    ("val", "let"),
+    ("const", "let"),
+    ("loop", "repeat"),
 ];
 
 /// The known name nearest to `name`, if it is near enough to be meant.

@@ -5,6 +5,7 @@ use super::diag::{Diagnostic, Span};
 use super::lex::{Token, TokenKind};
 use super::parse::Rule;
 use super::split::shorten;
+use super::suggest;
 use pest::error::{Error, ErrorVariant, InputLocation};
 
 /// Words of the language, which cannot be names.
@@ -104,6 +105,11 @@ pub fn diagnose(error: &Error<Rule>, text: &str, tokens: &[Token], offset: usize
         return Diagnostic::error(codes::SYNTAX, word.span, message)
             .help("`repeat 3 { … }` repeats steps or statements");
     }
+    if positives.iter().any(|rule| words(*rule).is_some_and(|(_, what)| what == "a statement"))
+        && let Some(d) = statement(&tokens[..index], found, text)
+    {
+        return d;
+    }
     let message = format!("expected {}, found `{}`", expected(positives), shorten(found));
     Diagnostic::error(codes::SYNTAX, token.span, message).maybe_help(help(token, found, [previous, next], positives))
 }
@@ -113,6 +119,35 @@ pub fn diagnose(error: &Error<Rule>, text: &str, tokens: &[Token], offset: usize
 fn foreign<'t>(tokens: &'t [Token], text: &str) -> Option<&'t Token> {
     let first = tokens.iter().rev().find(|t| t.newlines > 0)?;
     matches!(first.text(text), "if" | "for" | "while" | "def" | "fn" | "import").then_some(first)
+}
+
+/// A mistyped word that begins a statement, or a forgotten `let`: as names they are read without complaint, and then
+/// `found`, which follows the tokens, is unexpected.
+fn statement(before: &[Token], found: &str, text: &str) -> Option<Diagnostic> {
+    let mut back = before.iter().rev().filter(|t| t.kind != TokenKind::Comment);
+    let (last, previous) = (back.next()?, back.next());
+    let first = before.iter().rev().find(|t| t.newlines > 0);
+    let is_name = |t: &&Token| t.kind == TokenKind::Word && !KEYWORDS.contains(&t.text(text));
+    let meant = |token: Option<&Token>, statements: &[&'static str]| {
+        let token = token.filter(is_name)?;
+        let near = suggest::nearest(token.text(text), statements.iter().copied())?;
+        let message = format!("there is no statement `{}`", shorten(token.text(text)));
+        Some(Diagnostic::error(codes::SYNTAX, token.span, message).suggest(Some(suggest::meant(near))))
+    };
+    match found {
+        "{" => meant(Some(last), &["defaults"])
+            .or_else(|| meant(first, &["repeat"]))
+            .or_else(|| meant(previous, &["repeat"])),
+        ":" => meant(previous, &["input"]),
+        "=" if !is_name(&last) || previous.is_some_and(|t| matches!(t.text(text), "as" | "|>")) => None,
+        "=" => meant(previous, &["let", "output"]).or_else(|| {
+            let name = last.text(text);
+            let d =
+                Diagnostic::error(codes::SYNTAX, last.span, format!("`{}` gets a value without `let`", shorten(name)));
+            Some(d.help(format!("write `let {} = …`", shorten(name))).fix(last.span, format!("let {name}")))
+        }),
+        _ => None,
+    }
 }
 
 /// A number token that is not a number of the language.
@@ -132,7 +167,7 @@ fn help(token: &Token, found: &str, [previous, next]: [&str; 2], positives: &[Ru
     Some(match found {
         ";" => "statements end where the next one begins, without `;`".into(),
         ":" if wants(Rule::equals) => "values are given with `=`".into(),
-        "=" if wants(Rule::colon) => "an input's shape follows a colon: `input image: [3, 32, 32]`".into(),
+        "=" | "[" | "(" if wants(Rule::colon) => "an input's shape follows a colon: `input image: [3, 32, 32]`".into(),
         "=" if previous == "=" || next == "=" => "one `=` gives a value; the language compares nothing".into(),
         "|" | ">" if wants(Rule::pipe) || previous == "-" => "a pipeline is written `|>`".into(),
         "." => "numbers have a digit before the point: `0.5`; arguments stand in parentheses".into(),

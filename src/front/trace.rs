@@ -8,6 +8,8 @@ use std::ops::Range;
 /// Places of what was expanded, in the order of the expansion: a text within a `repeat` or a block has several entries.
 #[derive(Debug, Default)]
 pub struct Trace {
+    /// Whether the network could be expanded without an error.
+    pub complete: bool,
     /// For each of the network's layers the place of its call.
     pub layers: Vec<Span>,
     /// Calls of blocks.

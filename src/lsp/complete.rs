@@ -107,7 +107,7 @@ impl Place<'_> {
 
     fn proposals(&self) -> Vec<Proposal> {
         match &self.before.expects {
-            Expects::Item => ITEM_WORDS.map(|word| plain(word, CompletionItemKind::KEYWORD)).into(),
+            Expects::Item => self.items(),
             Expects::Name | Expects::Nothing => vec![],
             Expects::Key(section) => self.keys(described::keys(*section)),
             Expects::Setting => self.keys(&described::settings()),
@@ -125,6 +125,15 @@ impl Place<'_> {
             Expects::ArgumentValue(function, param) => self.argument_value(function, param),
             Expects::Value => self.variables().into_iter().chain(self.value_functions()).collect(),
         }
+    }
+
+    /// The words that begin items; the version comes before all of them.
+    fn items(&self) -> Vec<Proposal> {
+        let words = &self.document.outline().words;
+        let first = words.first().is_none_or(|word| self.before.word.start <= word.span.start);
+        let version = first.then(|| keyword("nin", "nin ${1:1}"));
+        let items = ITEM_WORDS.map(|word| plain(word, CompletionItemKind::KEYWORD));
+        items.into_iter().chain(version).collect()
     }
 
     fn setting(&self, name: &str) -> Vec<Proposal> {
@@ -149,6 +158,10 @@ impl Place<'_> {
         }
         all.push(keyword("repeat", "repeat ${1:2} {\n\t$0\n}"));
         all.push(keyword("defaults", "defaults { $0 }"));
+        // Behind a value or a step, which may get a name.
+        if !self.document.text[..self.before.word.start].trim_end().ends_with(['{', '}']) {
+            all.push(keyword("as", "as ${1:name}"));
+        }
         self.variables().into_iter().chain(all).chain(self.value_functions()).collect()
     }
 
@@ -196,9 +209,19 @@ impl Place<'_> {
         names.into_iter().map(|name| plain(name, CompletionItemKind::VARIABLE)).collect()
     }
 
+    /// The block whose argument stands here, by its number.
+    fn block(&self) -> Option<usize> {
+        names::called_block(self.document, self.before.caller.as_ref()?)
+    }
+
+    /// The functions of the language whose argument may stand here.
+    fn called(&self, function: &str) -> Vec<Described> {
+        if self.block().is_some() { vec![] } else { candidates(self.kind(), function) }
+    }
+
     fn arguments(&self, function: &str) -> Vec<Proposal> {
         let new = |name: &str| !self.before.given.iter().any(|given| given == name);
-        let functions = candidates(self.kind(), function);
+        let (functions, block) = (self.called(function), self.block());
         let mut all: Vec<Proposal> = vec![];
         if let Some(f) = functions.first() {
             let params = f.params.iter().filter(|p| new(p.name));
@@ -206,7 +229,7 @@ impl Place<'_> {
             // The only word that stands without a name.
             all.extend(f.params.iter().filter(|p| p.positional).flat_map(|p| words(&p.kind)));
         }
-        if let Some(block) = names::block(self.document, function).filter(|_| functions.is_empty()) {
+        if let Some(block) = block {
             let outline = self.document.outline();
             let parameters =
                 outline.words.iter().filter(|word| word.item == Some(block) && word.role == Role::Parameter);
@@ -224,7 +247,7 @@ impl Place<'_> {
     }
 
     fn argument_value(&self, function: &str, param: &str) -> Vec<Proposal> {
-        let functions = candidates(self.kind(), function);
+        let functions = self.called(function);
         let spec = functions.iter().find_map(|f| f.param(param));
         let mut all = match spec {
             Some(spec) => words(&spec.kind),

@@ -46,6 +46,11 @@ impl Document {
         *self = Document::new(text, version, std::mem::take(&mut self.name), self.encoding);
     }
 
+    /// The same document with another text.
+    pub fn with(&self, text: String) -> Document {
+        Document::new(text, self.version, self.name.clone(), self.encoding)
+    }
+
     /// What the front end says of it.
     pub fn analysis(&self) -> &Analysis {
         self.analysis.get_or_init(|| analyse(&self.text, &self.name))
@@ -92,10 +97,5 @@ impl Document {
     /// The number of the line of an offset.
     pub fn line(&self, offset: usize) -> usize {
         self.lines.line(offset)
-    }
-
-    /// Its name in messages.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 }

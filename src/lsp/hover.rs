@@ -3,7 +3,7 @@
 use super::document::Document;
 use super::hints::{joined, shape};
 use super::names;
-use crate::front::described::{self, Described, Key};
+use crate::front::described::{self, Described, Key, Keyword};
 use crate::front::diag::Span;
 use crate::front::outline::{Expects, ItemKind, Role, Word};
 use crate::front::trace::Stands;
@@ -30,7 +30,7 @@ fn text(document: &Document, word: &Word) -> Option<String> {
             let parts = [
                 figures(document, word),
                 function(document, word, name).map(|f| documentation(&f)),
-                block(document, name),
+                names::called_block(document, word).and_then(|_| block(document, name)),
             ];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             (!parts.is_empty()).then(|| parts.join("\n\n---\n\n"))
@@ -48,7 +48,8 @@ fn text(document: &Document, word: &Word) -> Option<String> {
             ItemKind::Network => Some(network(document, name)),
             _ => block(document, name),
         },
-        Role::Item | Role::Keyword | Role::Stray => None,
+        Role::Item | Role::Keyword => described::KEYWORDS.iter().find(|word| word.name == name).map(about_keyword),
+        Role::Stray => None,
     }
 }
 
@@ -127,11 +128,11 @@ fn block(document: &Document, name: &str) -> Option<String> {
 /// The function that a word of its place means.
 pub fn function(document: &Document, word: &Word, name: &str) -> Option<Described> {
     let kind = word.item.map(|item| document.outline().items[item].kind);
-    functions_at(kind, &word.expects, word.call.as_deref()).into_iter().find(|f| f.name == name)
+    functions_at(kind, &word.expects, word.caller.is_some()).into_iter().find(|f| f.name == name)
 }
 
 /// All functions that can be called at a place.
-pub fn functions_at(item: Option<ItemKind>, expects: &Expects, call: Option<&str>) -> Vec<Described> {
+pub fn functions_at(item: Option<ItemKind>, expects: &Expects, within_call: bool) -> Vec<Described> {
     match (item, expects) {
         (_, Expects::KeyValue(section, key)) => {
             let keys = described::keys(*section).iter().filter(|k| k.name == *key);
@@ -143,7 +144,7 @@ pub fn functions_at(item: Option<ItemKind>, expects: &Expects, call: Option<&str
         {
             described::settings().iter().filter(|setting| setting.name == *key).flat_map(Key::functions).collect()
         }
-        (Some(ItemKind::Section(section)), _) if call.is_some() => {
+        (Some(ItemKind::Section(section)), _) if within_call => {
             described::keys(section).iter().flat_map(Key::functions).collect()
         }
         _ => described::layers(),
@@ -152,8 +153,11 @@ pub fn functions_at(item: Option<ItemKind>, expects: &Expects, call: Option<&str
 
 /// The function whose argument a word is.
 fn called(document: &Document, word: &Word) -> Vec<Described> {
-    let name = word.call.as_deref().unwrap_or("");
-    candidates(word.item.map(|item| document.outline().items[item].kind), name)
+    let outline = document.outline();
+    let caller = word.caller.and_then(|caller| outline.words.get(caller));
+    let caller = caller.filter(|caller| names::called_block(document, caller).is_none());
+    let kind = word.item.map(|item| outline.items[item].kind);
+    caller.map_or(vec![], |caller| candidates(kind, caller.text(&document.text)))
 }
 
 /// The functions of a name in an item: layers and initialisations, or what the keys of a section take.
@@ -215,6 +219,11 @@ pub fn documentation(f: &Described) -> String {
 /// A parameter, as markdown.
 pub fn about_param(param: &ParamSpec) -> String {
     format!("`{}`: {}\n\n{}", param.name, param.doc, described::param(param))
+}
+
+/// A word of the language, as markdown.
+fn about_keyword(word: &Keyword) -> String {
+    format!("```nin\n{}\n```\n\n{}", word.form, word.doc)
 }
 
 /// A key or setting, as markdown.

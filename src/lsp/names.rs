@@ -1,12 +1,9 @@
-//! What names stand for: definitions, uses, and new names for both.
+//! What names stand for: definitions and uses.
 
 use super::document::Document;
-use crate::front::analysis::analyse;
-use crate::front::described;
-use crate::front::diag::{Severity, Span};
-use crate::front::lex::TokenKind;
-use crate::front::outline::{ItemKind, Outline, Role, Word};
-use crate::front::syntax::KEYWORDS;
+use crate::front::described::{self, Key};
+use crate::front::diag::Span;
+use crate::front::outline::{Expects, ItemKind, Outline, Role, Word};
 
 /// What a name stands for. Items go by their numbers in the outline.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +18,7 @@ pub enum Symbol {
     Network(usize),
 }
 
-fn is_network(outline: &Outline, item: usize) -> bool {
+pub(super) fn is_network(outline: &Outline, item: usize) -> bool {
     outline.items[item].kind == ItemKind::Network
 }
 
@@ -36,10 +33,46 @@ fn network(outline: &Outline) -> Option<usize> {
     outline.items.iter().position(|item| item.kind == ItemKind::Network)
 }
 
+/// Does a word stand in a `data` or `train` section?
+pub(super) fn in_section(outline: &Outline, word: &Word) -> bool {
+    word.item.is_some_and(|item| matches!(outline.items[item].kind, ItemKind::Section(_)))
+}
+
 /// Does an item define a variable of that name?
-fn defines(document: &Document, item: usize, name: &str, roles: fn(Role) -> bool) -> bool {
+pub(super) fn defines(document: &Document, item: usize, name: &str, roles: fn(Role) -> bool) -> bool {
     let words = &document.outline().words;
     words.iter().any(|word| word.item == Some(item) && roles(word.role) && word.text(&document.text) == name)
+}
+
+/// Is a word the value of `init` or of a key that takes functions? It has a name of the language then, whatever else
+/// has the same.
+fn of_the_language(document: &Document, word: &Word) -> bool {
+    match &word.expects {
+        Expects::SettingValue(setting) => setting == "init",
+        // A block may have a parameter of that name.
+        Expects::ArgumentValue(function, name) => name == "init" && block(document, function).is_none(),
+        Expects::KeyValue(section, key) => {
+            let functions = |key: &Key| !key.functions().is_empty();
+            described::keys(*section).iter().find(|known| known.name == *key).is_some_and(functions)
+        }
+        _ => false,
+    }
+}
+
+/// Does a word that is called mean a layer or a block?
+pub(super) fn calls_layers(document: &Document, word: &Word) -> bool {
+    !in_section(document.outline(), word) && !of_the_language(document, word)
+}
+
+/// The block that is called around a word, by its number.
+pub fn block_around(document: &Document, word: &Word) -> Option<usize> {
+    called_block(document, document.outline().words.get(word.caller?)?)
+}
+
+/// The block that a word calls, by its number.
+pub fn called_block(document: &Document, word: &Word) -> Option<usize> {
+    let calls = word.role == Role::Function && calls_layers(document, word);
+    block(document, word.text(&document.text)).filter(|_| calls)
 }
 
 /// What a word stands for.
@@ -51,11 +84,12 @@ pub fn symbol(document: &Document, word: &Word) -> Option<Symbol> {
         Role::Output => Some(Symbol::Output(item, text.into())),
         Role::ItemName if is_network(outline, item) => Some(Symbol::Network(item)),
         Role::ItemName => Some(Symbol::Block(text.into())),
-        Role::Function => block(document, text).map(|_| Symbol::Block(text.into())),
+        Role::Function => called_block(document, word).map(|_| Symbol::Block(text.into())),
         Role::Argument => {
-            let block = block(document, word.call.as_deref()?)?;
+            let block = block_around(document, word)?;
             defines(document, block, text, |role| role == Role::Parameter).then(|| Symbol::Variable(block, text.into()))
         }
+        Role::Value if of_the_language(document, word) => None,
         Role::Value => match outline.items[item].kind {
             // Sections know the network's parameters, and nothing else.
             ItemKind::Section(_) => {
@@ -87,104 +121,16 @@ pub fn name(document: &Document, symbol: &Symbol) -> Option<String> {
     }
 }
 
+/// Does the word define what it stands for?
+pub fn defining(word: &Word) -> bool {
+    word.role.defines() || matches!(word.role, Role::ItemName | Role::Output)
+}
+
 /// Where what a word stands for is defined: a value that is given again, where it was given last before the word.
 pub fn definition(document: &Document, word: &Word) -> Option<Span> {
     let symbol = symbol(document, word)?;
-    let definition = |word: &&&Word| word.role.defines() || matches!(word.role, Role::ItemName | Role::Output);
+    let definition = |word: &&&Word| defining(word);
     let all = occurrences(document, &symbol);
     let before = all.iter().rev().filter(definition).find(|found| found.span.start <= word.span.start);
     before.or_else(|| all.iter().find(definition)).map(|found| found.span)
-}
-
-/// The places that a new name changes, or one sentence that says why there can be none.
-pub fn rename(document: &Document, word: &Word, new: &str) -> Result<Vec<Span>, String> {
-    let symbol = symbol(document, word).ok_or_else(|| "this is not a name that the file gives".to_string())?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if !new.chars().all(plain) || !new.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        return Err("names consist of the letters a to z and A to Z, digits and `_`".into());
-    }
-    if KEYWORDS.contains(&new) {
-        return Err(format!("`{new}` is a word of the language"));
-    }
-    if name(document, &symbol).as_deref() == Some(new) {
-        return Ok(vec![]);
-    }
-    if let Some(taken) = taken(document, &symbol, new) {
-        return Err(taken);
-    }
-    let mut spans: Vec<Span> = occurrences(document, &symbol).iter().map(|word| word.span).collect();
-    spans.extend(patterns(document, &symbol));
-    spans.sort_by_key(|span| span.start);
-    breaks(document, &spans, new).map_or(Ok(spans), Err)
-}
-
-/// Says where the new name is in use already, if it is.
-fn taken(document: &Document, symbol: &Symbol, new: &str) -> Option<String> {
-    let outline = document.outline();
-    let same = |word: &&Word| word.text(&document.text) == new;
-    let clash = || Some(format!("the name `{new}` is in use"));
-    match symbol {
-        Symbol::Variable(item, _) | Symbol::Output(item, _) => {
-            // A bare word of an argument would become the variable.
-            let here = |word: &&Word| {
-                let section = word.item.is_some_and(|i| matches!(outline.items[i].kind, ItemKind::Section(_)));
-                word.item == Some(*item) || is_network(outline, *item) && section
-            };
-            let name = |word: &&Word| word.role == Role::Value || word.role.defines() || word.role == Role::Output;
-            outline.words.iter().filter(same).filter(here).find(name).and_then(|_| clash())
-        }
-        Symbol::Block(_) if described::layers().iter().any(|layer| layer.name == new) => {
-            Some(format!("`{new}` is a layer of the language"))
-        }
-        Symbol::Block(_) => {
-            let name = |word: &&Word| matches!(word.role, Role::Function | Role::ItemName);
-            outline.words.iter().filter(same).find(name).and_then(|_| clash())
-        }
-        Symbol::Network(_) => None,
-    }
-}
-
-/// Names of layers in the patterns of `groups`: the part before the first point of strings in a call of `group`.
-fn patterns(document: &Document, symbol: &Symbol) -> Vec<Span> {
-    let outline = document.outline();
-    let Symbol::Variable(item, name) = symbol else { return vec![] };
-    if !is_network(outline, *item) || !defines(document, *item, name, |role| role == Role::Alias) {
-        return vec![];
-    }
-    let groups: Vec<&Word> = outline
-        .words
-        .iter()
-        .filter(|word| word.role == Role::Function && word.text(&document.text) == "group")
-        .filter(|word| word.item.is_some_and(|i| matches!(outline.items[i].kind, ItemKind::Section(_))))
-        .collect();
-    let mut found = vec![];
-    for group in groups {
-        let rest = outline.tokens.partition_point(|token| token.span.start < group.span.end);
-        let inside = outline.tokens[rest..].iter().take_while(|token| token.text(&document.text) != ")");
-        for token in inside.filter(|token| token.kind == TokenKind::Text) {
-            let start = token.span.start + 1;
-            let pattern = token.text(&document.text).trim_matches('"');
-            let first = pattern.split('.').next().unwrap_or("");
-            if first == name {
-                found.push(Span::new(start, start + first.len()));
-            }
-        }
-    }
-    found
-}
-
-/// Says what would be wrong with the text after the change that is right with it now.
-fn breaks(document: &Document, spans: &[Span], new: &str) -> Option<String> {
-    let mut text = document.text.clone();
-    for span in spans.iter().rev() {
-        text.replace_range(span.range(), new);
-    }
-    let errors = |diagnostics: &[crate::front::diag::Diagnostic]| {
-        diagnostics.iter().filter(|d| d.severity == Severity::Error).count()
-    };
-    let before = errors(&document.analysis().diagnostics);
-    let after = analyse(&text, document.name());
-    let more = errors(&after.diagnostics) > before;
-    let first = after.diagnostics.iter().find(|d| d.severity == Severity::Error).filter(|_| more)?;
-    Some(format!("the file would be wrong then: {}", first.message))
 }

@@ -1,8 +1,9 @@
 //! The conversation: requests are answered one after the other, diagnostics follow when nothing else waits.
 
+use super::address::Addresses;
 use super::document::Document;
 use super::encoding::Encoding;
-use super::{actions, complete, hints, hover, names, symbols, tokens};
+use super::{actions, complete, hints, hover, names, rename, symbols, tokens};
 use crate::front;
 use crate::front::outline::Word;
 use lsp_server::{Connection, ErrorCode, Message, Notification, Request, Response};
@@ -49,6 +50,7 @@ struct Server {
     phase: Phase,
     encoding: Encoding,
     client: Client,
+    addresses: Addresses,
     documents: HashMap<String, Document>,
     /// Texts whose diagnostics have not been told yet.
     changed: BTreeSet<String>,
@@ -65,6 +67,7 @@ pub fn serve(connection: &Connection) -> End {
         phase: Phase::Before,
         encoding: Encoding::Utf16,
         client: Client::default(),
+        addresses: Addresses::default(),
         documents: HashMap::new(),
         changed: BTreeSet::new(),
     };
@@ -119,7 +122,8 @@ fn json_of(value: impl serde::Serialize) -> Answer {
 }
 
 impl Server {
-    fn respond(&mut self, Request { id, method, params }: Request) -> Response {
+    fn respond(&mut self, Request { id, method, mut params }: Request) -> Response {
+        self.addresses.enter(&mut params);
         let answer = match (self.phase, method.as_str()) {
             (Phase::Before, request::Initialize::METHOD) => self.initialize(params),
             (Phase::Before, _) => Err(Refusal(ErrorCode::ServerNotInitialized, "`initialize` comes first".into())),
@@ -131,7 +135,10 @@ impl Server {
             (Phase::Running, _) => guarded(|| self.answer(&method, params)).and_then(|answer| answer),
         };
         match answer {
-            Ok(value) => Response::new_ok(id, value),
+            Ok(mut value) => {
+                self.addresses.leave(&mut value);
+                Response::new_ok(id, value)
+            }
             Err(Refusal(code, message)) => Response::new_err(id, code as i32, message),
         }
     }
@@ -188,10 +195,11 @@ impl Server {
     }
 
     /// Takes over what a notification says; one that makes no sense is left, as the protocol wants it.
-    fn hear(&mut self, Notification { method, params: value }: Notification) {
+    fn hear(&mut self, Notification { method, params: mut value }: Notification) {
         if self.phase != Phase::Running {
             return;
         }
+        self.addresses.enter(&mut value);
         match method.as_str() {
             DidOpenTextDocument::METHOD => {
                 let Ok(DidOpenTextDocumentParams { text_document: opened }) = params(value) else { return };
@@ -226,7 +234,8 @@ impl Server {
         let list = |document: &Document| guarded(|| actions::diagnostics(document, &uri, self.client)).ok();
         let diagnostics = document.map_or(Some(vec![]), list)?;
         let version = document.and_then(|document| document.version);
-        let params = PublishDiagnosticsParams { uri, diagnostics, version };
+        let mut params = json_of(PublishDiagnosticsParams { uri, diagnostics, version }).ok()?;
+        self.addresses.leave(&mut params);
         Some(Notification::new(PublishDiagnostics::METHOD.into(), params).into())
     }
 
@@ -270,13 +279,14 @@ impl Server {
                 let (document, word) = self.word(&p.text_document_position)?;
                 let uri = p.text_document_position.text_document.uri;
                 let location = |range| Location::new(uri.clone(), range);
-                json_of(symbols::uses(document, word).into_iter().map(location).collect::<Vec<_>>())
+                let definitions = p.context.include_declaration;
+                json_of(symbols::uses(document, word, definitions).into_iter().map(location).collect::<Vec<_>>())
             }
             request::DocumentHighlightRequest::METHOD => {
                 let p: DocumentHighlightParams = params(value)?;
                 let (document, word) = self.word(&p.text_document_position_params)?;
                 let highlight = |range| DocumentHighlight { range, kind: None };
-                json_of(symbols::uses(document, word).into_iter().map(highlight).collect::<Vec<_>>())
+                json_of(symbols::uses(document, word, true).into_iter().map(highlight).collect::<Vec<_>>())
             }
             request::PrepareRenameRequest::METHOD => {
                 let p: TextDocumentPositionParams = params(value)?;
@@ -288,7 +298,7 @@ impl Server {
                 let p: RenameParams = params(value)?;
                 let (document, word) = self.word(&p.text_document_position)?;
                 let nothing = || Refusal(ErrorCode::InvalidRequest, "there is no name here".into());
-                let spans = names::rename(document, word.ok_or_else(nothing)?, &p.new_name)
+                let spans = rename::rename(document, word.ok_or_else(nothing)?, &p.new_name)
                     .map_err(|why| Refusal(ErrorCode::InvalidRequest, why))?;
                 let edit = |span| TextEdit::new(document.range(span), p.new_name.clone());
                 let edits = spans.into_iter().map(edit).collect();

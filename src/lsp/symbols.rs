@@ -100,9 +100,13 @@ pub fn folds(document: &Document) -> Vec<FoldingRange> {
     folds
 }
 
-/// The places of all words that stand for what the word stands for.
-pub fn uses(document: &Document, word: Option<&Word>) -> Vec<Range> {
+/// The places of all words that stand for what the word stands for, with or without those that define it.
+pub fn uses(document: &Document, word: Option<&Word>, definitions: bool) -> Vec<Range> {
     let symbol = word.and_then(|word| names::symbol(document, word));
     let spans = symbol.map_or(vec![], |symbol| names::occurrences(document, &symbol));
-    spans.into_iter().map(|word| document.range(word.span)).collect()
+    spans
+        .into_iter()
+        .filter(|word| definitions || !names::defining(word))
+        .map(|word| document.range(word.span))
+        .collect()
 }

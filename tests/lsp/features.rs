@@ -246,6 +246,7 @@ fn hover_and_completion_know_the_language() {
     assert!(hover(&mut client, &uri, text, "optimizer").contains("`adamw(rate, "));
     assert!(hover(&mut client, &uri, text, "= cifar10").contains("Photographs of 32 x 32 pixels"));
     assert_eq!(hover(&mut client, &uri, text, "let first"), "`first` = `[16, 16, 16]`");
+    assert!(hover(&mut client, &uri, text, "    let").contains("Gives a value or a constant a name."));
     assert_eq!(hover(&mut client, &uri, text, "0.1 / width"), "`width` = `8`");
     assert_eq!(hover(&mut client, &uri, text, "down(channels"), "`channels` = `8 · 16`");
     assert!(hover(&mut client, &uri, text, "network sample").contains("network **sample**: 7 layers"));
@@ -270,12 +271,45 @@ fn hover_and_completion_know_the_language() {
     after(text, "optimizer = ", &["sgd", "adamw"], &["flip"]);
     after(text, "sgd(", &["rate =", "momentum =", "width"], &["channels ="]);
     after(text, "epochs    = 1\n", &["schedule =", "batch ="], &["epochs =", "source ="]);
-    after(text, "}\n\n", &["network", "block"], &["conv"]);
+    after(text, "}\n\n", &["network", "block"], &["conv", "nin"]);
+    after("// A file.\nn", "file.\n", &["nin", "network"], &["conv"]);
+    after(text, "inner |> relu\n", &["as", "let"], &[]);
     after(text, "    let ", &[], &["conv", "let"]);
     after(text, "16, 16]\n\n", &["let", "output", "image", "concat"], &["return", "relu"]);
+    after(text, "8, act = \"relu\") {\n", &["let", "input"], &["as"]);
     // While somebody types, nothing is closed.
     let typing = &text[..text.find("|> global").expect("there")];
     after(&format!("{typing} |> conv(init = "), "conv(init = ", &["he", "normal", "width"], &["conv"]);
     after(&format!("{typing} |> ma"), "|> ma", &["max_pool", "maxout"], &[]);
+    client.close();
+}
+
+#[test]
+fn uses_come_with_and_without_the_definition() {
+    let (mut client, _) = Client::new(&["utf-8"]);
+    let uri = uri("sample.nin");
+    client.open(&uri, TEXT);
+    let mut uses = |declaration: bool| {
+        let mut params = at(&uri, TEXT, TEXT.find("first |>").expect("there"));
+        params["context"] = json!({ "includeDeclaration": declaration });
+        client.get("textDocument/references", params).as_array().expect("a list").len()
+    };
+    assert_eq!((uses(true), uses(false)), (2, 1));
+    client.close();
+}
+
+/// Editors that do not encode their addresses are answered under the same ones.
+#[test]
+fn addresses_may_be_plain() {
+    let (mut client, _) = Client::new(&["utf-8"]);
+    for uri in ["file:///a b/ü.nin", "file:///a%20b/%C3%BC.nin", "file:///50%/[x].nin"] {
+        assert_eq!(client.open(uri, &TEXT.replace("softmax", "sotfmax"))[0]["code"], "unknown-function", "{uri}");
+        let place = at(uri, TEXT, TEXT.find("first |>").expect("there"));
+        assert_eq!(client.get("textDocument/definition", place.clone())["uri"], uri);
+        let mut params = place;
+        params["newName"] = json!("begin");
+        let edit = client.get("textDocument/rename", params);
+        assert_eq!(edit["changes"][uri].as_array().map(Vec::len), Some(2), "{edit}");
+    }
     client.close();
 }

@@ -71,4 +71,25 @@ fn other_ends_are_failures() {
     let output = child.wait_with_output().expect("an end");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Language Server Protocol"));
+    // A length that no memory holds.
+    let mut child = start();
+    child.stdin.as_mut().expect("an input").write_all(b"Content-Length: 99999999999999\r\n\r\n{").expect("sent");
+    let output = child.wait_with_output().expect("an end");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("a message of 99999999999999 bytes"));
+}
+
+/// An output that takes nothing is said, and not that the input were wrong.
+#[test]
+#[cfg(target_os = "linux")]
+fn answers_that_cannot_be_written() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the device");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ninc"));
+    command.arg("lsp").stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("ninc starts");
+    send(&mut child, json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": { "capabilities": {} } }));
+    let output = child.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("answers cannot be written") && !said.contains("Protocol"), "{said}");
 }

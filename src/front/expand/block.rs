@@ -28,6 +28,9 @@ impl Expander<'_> {
             return self.fail(Diagnostic::error(codes::TOO_DEEP, call.function.span, message));
         }
         let Some(given) = self.block_arguments(block, call, piped) else { return Value::Poison };
+        if self.names_only && !self.walked.insert(block.name.span) {
+            return Value::Poison;
+        }
         let own = self.layer_name(name, alias);
         let inner = Scope::new(format!("{own}."), self.out.scope.settings.clone(), &block.body, true);
         let outer = std::mem::replace(&mut self.out.scope, inner);

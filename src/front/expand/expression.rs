@@ -1,6 +1,7 @@
 //! Expressions: names, arithmetic, pipelines.
 
 use super::Expander;
+use super::unreached::Given;
 use crate::front::ast::{BinOp, Call, Expr, ExprKind, Name, Step, StepKind};
 use crate::front::codes;
 use crate::front::constant::Const;
@@ -50,7 +51,7 @@ impl Expander<'_> {
     fn variable(&mut self, name: &str, span: Span) -> Value {
         if let Some(variable) = self.out.scope.variables.get_mut(name) {
             variable.used = true;
-            return variable.value.clone();
+            return if self.names_only { Value::Poison } else { variable.value.clone() };
         }
         let mut known: Vec<&str> = self.out.scope.variables.keys().map(String::as_str).collect();
         known.sort_unstable();
@@ -111,6 +112,11 @@ impl Expander<'_> {
     /// Expands a repeat within a pipeline. Its alias is the first part of the names of the layers within.
     fn repeat(&mut self, count: usize, piped: (Value, Span), steps: &[Step], alias: Option<&Name>) -> Value {
         let (mut value, span) = piped;
+        if count == 0 {
+            let place = steps.first().map_or(span, |step| step.span);
+            self.unreached(place, Given::by_steps(steps), |this| drop(this.steps(Value::Poison, span, steps)));
+            return value;
+        }
         let prefix = self.out.scope.prefix.clone();
         if let Some(alias) = alias {
             self.out.scope.prefix = format!("{}.", self.layer_name(&alias.text, Some(alias)));

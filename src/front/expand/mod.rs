@@ -5,6 +5,7 @@ mod block;
 mod expression;
 mod layer;
 mod statement;
+mod unreached;
 
 use super::ast::{Expr, Name, Network};
 use super::codes;
@@ -61,6 +62,11 @@ struct Expander<'a> {
     /// The last number given to a layer, by the stem of its name.
     counters: HashMap<String, usize>,
     fuel: u64,
+    /// Nothing of what is walked comes to be: names stand for nothing, and only what is wrong with the text itself is
+    /// reported.
+    names_only: bool,
+    /// What has been walked so.
+    walked: HashSet<Span>,
     /// What editors ask for.
     trace: &'a mut Option<Trace>,
 }
@@ -87,7 +93,8 @@ pub fn expand(
         scope: Scope::new(String::new(), Settings::default(), &network.body, false),
     };
     let (names, counters) = (HashMap::new(), HashMap::new());
-    let mut expander = Expander { schemas, blocks, sink, out, names, counters, fuel: FUEL, trace };
+    let (names_only, walked) = (false, HashSet::new());
+    let mut expander = Expander { schemas, blocks, sink, out, names, counters, fuel: FUEL, names_only, walked, trace };
     expander.network(network, set, elsewhere);
     expander.out
 }

@@ -1,5 +1,6 @@
 //! Statements of a network or a block.
 
+use super::unreached::Given;
 use super::{Expander, MAX_ELEMENTS, MAX_LAYERS};
 use crate::front::ast::{Entry, Expr, ExprKind, Name, Stmt, StmtKind};
 use crate::front::bind::given_twice;
@@ -47,6 +48,9 @@ impl Expander<'_> {
             StmtKind::Return(value) => self.returned(value, statement.span),
             StmtKind::Repeat { count, body } => {
                 let Some(count) = self.count(count) else { return };
+                if count == 0 {
+                    return self.unreached(statement.span, Given::by_body(body), |this| this.statements(body));
+                }
                 self.out.scope.repeats += 1;
                 for _ in 0..count {
                     if !self.spend(statement.span) {
@@ -187,9 +191,10 @@ impl Expander<'_> {
         }
     }
 
-    /// Evaluates the iterations of a repeat.
+    /// Evaluates the iterations of a repeat: one where nothing comes to be anyway.
     pub(super) fn count(&mut self, count: &Expr) -> Option<usize> {
-        self.read(COUNT, count, "the count of `repeat`")
+        let count = self.read(COUNT, count, "the count of `repeat`");
+        if self.names_only { Some(1) } else { count }
     }
 }
 

@@ -31,6 +31,8 @@ enum Frame {
 struct Open {
     frame: Frame,
     span: Span,
+    /// The number of the word that is called.
+    caller: Option<usize>,
     /// Names of arguments or keys so far.
     given: Vec<String>,
     /// The key or argument whose value is being read.
@@ -94,14 +96,13 @@ impl<'t> Walker<'t> {
     /// Says what can stand where the walk has come to.
     pub(super) fn place(&self, word: Span) -> Before {
         let given = self.stack.last().map_or(vec![], |open| open.given.clone());
-        Before { expects: self.expects(), item: self.item, call: self.call(), given, word }
+        let caller = self.caller().map(|caller| self.out.words[caller].clone());
+        Before { expects: self.expects(), item: self.item, caller, given, word }
     }
 
-    fn call(&self) -> Option<String> {
-        self.stack.iter().rev().find_map(|open| match &open.frame {
-            Frame::Call(function) => Some(function.clone()),
-            _ => None,
-        })
+    /// The word that the innermost open call is of, by its number.
+    fn caller(&self) -> Option<usize> {
+        self.stack.iter().rev().find_map(|open| open.caller)
     }
 
     /// Does the token begin an item at the start of a line, even if brackets are still open?
@@ -196,7 +197,7 @@ impl<'t> Walker<'t> {
             Role::Keyword if text == "defaults" => self.pending = Some(Frame::Defaults),
             _ => {}
         }
-        self.out.words.push(Word { span: token.span, role, expects, item: self.item, call: self.call() });
+        self.out.words.push(Word { span: token.span, role, expects, item: self.item, caller: self.caller() });
     }
 
     fn name_role(&self) -> Role {
@@ -225,7 +226,9 @@ impl<'t> Walker<'t> {
         match token.text(self.text) {
             "(" | "[" | "{" => {
                 let frame = self.opened(token);
-                self.stack.push(Open { frame, span: token.span, given: vec![], key: None });
+                // A call's function is the last word.
+                let caller = matches!(frame, Frame::Call(_)).then(|| self.out.words.len().checked_sub(1)).flatten();
+                self.stack.push(Open { frame, span: token.span, caller, given: vec![], key: None });
             }
             sign @ (")" | "]" | "}") => {
                 let own = self.stack.iter().rposition(|open| closer(&self.text[open.span.range()]) == sign);
