@@ -63,6 +63,26 @@ fn kernels_are_frames() {
     assert_eq!(edges, [(0, 1, &[3, 8, 8][..]), (1, 2, &[4, 6, 6]), (2, 3, &[4]), (3, 4, &[4])]);
 }
 
+/// What no result needs is not compiled: nothing of it is drawn among kernels, nor counted.
+#[test]
+fn kernels_are_of_what_is_needed() {
+    let text = "network n {
+    input image: [3, 8, 8]
+
+    let unused = image |> conv(channels = 64, kernel = 3) as q
+    image |> conv(channels = 4, kernel = 3) as c |> global_avg_pool as g
+}
+";
+    let results: HashSet<String> = ["c", "g"].map(String::from).into();
+    let cost = |drawing: &Drawing| drawing.frames.iter().map(|f| f.cost).sum::<u64>();
+    let kernels = Drawing::new(&model(text), Some(&results));
+    assert!(kernels.frames.iter().all(|frame| frame.title != "q"), "{kernels:?}");
+    // 36 places, 4 channels, windows of 3 x 3 x 3.
+    assert_eq!(cost(&kernels), 36 * 4 * 27);
+    let layers = Drawing::new(&model(text), None);
+    assert_eq!(cost(&layers), 36 * 68 * 27);
+}
+
 /// Numbers of attributes in a text.
 fn numbers(text: &str, attribute: &str) -> Vec<f64> {
     let start = format!(" {attribute}=\"");

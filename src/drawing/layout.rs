@@ -60,8 +60,8 @@ pub(super) fn layout(drawing: &Drawing, widths: &[f64], label: impl Fn(&[usize])
         chains.push(chain);
     }
     let count = ranks.iter().max().map_or(0, |most| most + 1);
-    let mut rows: Vec<Vec<usize>> =
-        (0..count).map(|rank| (0..items.len()).filter(|&i| items[i].rank == rank).collect()).collect();
+    let mut rows: Vec<Vec<usize>> = vec![vec![]; count];
+    items.iter().enumerate().for_each(|(i, item)| rows[item.rank].push(i));
     order(&items, &mut rows);
     place(&mut items, &rows);
     straighten(&mut items, &rows);
@@ -84,13 +84,17 @@ fn item(rank: usize, width: f64, passing: bool) -> Item {
 /// The rank of each frame: behind all that it reads. Frames stand in such an order.
 fn ranks(drawing: &Drawing) -> Vec<usize> {
     let mut ranks = vec![0usize; drawing.frames.len()];
+    let (mut reads, mut read) = (vec![vec![]; ranks.len()], vec![vec![]; ranks.len()]);
+    for edge in &drawing.edges {
+        reads[edge.to].push(edge.from);
+        read[edge.from].push(edge.to);
+    }
     for to in 0..ranks.len() {
-        let before = drawing.edges.iter().filter(|e| e.to == to).map(|e| ranks[e.from] + 1);
-        ranks[to] = before.max().unwrap_or(0);
+        ranks[to] = reads[to].iter().map(|&from| ranks[from] + 1).max().unwrap_or(0);
     }
     // An input stands right above what reads it first.
-    for from in (0..ranks.len()).filter(|&i| drawing.edges.iter().all(|e| e.to != i)) {
-        let first = drawing.edges.iter().filter(|e| e.from == from).map(|e| ranks[e.to]).min();
+    for from in (0..ranks.len()).filter(|&i| reads[i].is_empty()) {
+        let first = read[from].iter().map(|&to| ranks[to]).min();
         ranks[from] = first.map_or(0, |first| first.saturating_sub(1));
     }
     ranks

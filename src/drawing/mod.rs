@@ -56,7 +56,7 @@ pub struct Line {
 }
 
 /// A value that one frame reads of another.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Edge {
     /// The frame that makes it.
     pub from: usize,
@@ -68,13 +68,18 @@ pub struct Edge {
 
 impl Drawing {
     /// Draws a model. `results` are the names of the values that kernels leave: a layer whose value has none of these
-    /// names belongs to the frame of the one that reads it. Without them each layer has a frame of its own.
+    /// names belongs to the frame of the one that reads it, and a layer that no output needs becomes no kernel. Without
+    /// them each layer has a frame of its own.
     pub fn new(model: &Model, results: Option<&HashSet<String>>) -> Drawing {
         let graph = &model.graph;
         let rows = sizes::rows(graph, &model.layers);
         // A layer that gives back what it was given is nothing to draw.
-        let kept: Vec<usize> =
-            (0..rows.len()).filter(|&i| !model.layers[i].operands.contains(&model.layers[i].value)).collect();
+        let needed = results.map(|_| needed(graph));
+        let drawn = |layer: &Layer| {
+            let compiled = needed.as_ref().is_none_or(|needed| needed.contains(&layer.value));
+            compiled && !layer.operands.contains(&layer.value)
+        };
+        let kept: Vec<usize> = (0..rows.len()).filter(|&i| drawn(&model.layers[i])).collect();
         let owners = owners(graph, &model.layers, &kept, results);
         let kernels = results.is_some();
         let mut drawing = Drawing { name: model.name.clone(), frames: vec![], kernels, edges: vec![] };
@@ -87,8 +92,10 @@ impl Drawing {
         }
         // A frame comes where its last layer does, behind all that it reads.
         let mut numbers: HashMap<usize, usize> = HashMap::new();
+        let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
+        kept.iter().for_each(|i| members.entry(owners[i]).or_default().push(*i));
         for &last in kept.iter().filter(|&&i| owners[&i] == i) {
-            let members: Vec<usize> = kept.iter().copied().filter(|i| owners[i] == last).collect();
+            let members = &members[&last];
             let value = model.layers[last].value;
             let title = graph.node(value).name.clone().unwrap_or_else(|| rows[last].name.clone());
             let mut frame = frame(graph, value, title);
@@ -98,11 +105,12 @@ impl Drawing {
             made.extend(members.iter().map(|&i| (model.layers[i].value, drawing.frames.len())));
             drawing.frames.push(frame);
         }
+        let mut seen = HashSet::new();
         for &i in &kept {
             let to = numbers[&owners[&i]];
             for operand in &model.layers[i].operands {
                 if let Some(&from) = made.get(operand).filter(|&&from| from != to) {
-                    drawing.edge(graph, from, to, *operand);
+                    drawing.edge(graph, from, to, *operand, &mut seen);
                 }
             }
         }
@@ -110,7 +118,7 @@ impl Drawing {
             if let Some(&from) = made.get(id) {
                 let to = drawing.frames.len();
                 drawing.frames.push(self::frame(graph, *id, name.clone()));
-                drawing.edge(graph, from, to, *id);
+                drawing.edge(graph, from, to, *id, &mut seen);
             }
         }
         let whole: u64 = drawing.frames.iter().map(|f| f.cost).sum();
@@ -118,12 +126,24 @@ impl Drawing {
         drawing
     }
 
-    fn edge(&mut self, graph: &Graph, from: usize, to: usize, value: NodeId) {
+    fn edge(&mut self, graph: &Graph, from: usize, to: usize, value: NodeId, seen: &mut HashSet<Edge>) {
         let edge = Edge { from, to, shape: graph.ty(value).dims.clone() };
-        if !self.edges.contains(&edge) {
+        if seen.insert(edge.clone()) {
             self.edges.push(edge);
         }
     }
+}
+
+/// The values that the outputs are computed from.
+fn needed(graph: &Graph) -> HashSet<NodeId> {
+    let mut open: Vec<NodeId> = graph.outputs.iter().map(|(_, id)| *id).collect();
+    let mut needed = HashSet::new();
+    while let Some(id) = open.pop() {
+        if needed.insert(id) {
+            open.extend(graph.operands(id));
+        }
+    }
+    needed
 }
 
 fn frame(graph: &Graph, value: NodeId, title: String) -> Frame {

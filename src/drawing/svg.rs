@@ -39,15 +39,15 @@ pub fn svg(drawing: &Drawing) -> String {
     let (texts, heights): (Vec<f64>, Vec<f64>) = drawing.frames.iter().map(size).unzip();
     let layout = layout(drawing, &texts, |shape| label_width(&label(shape)));
     let mut tops = vec![0.0; layout.ranks];
-    let tallest = |rank: usize| {
-        let of = layout.frames.iter().zip(&heights).filter(|((_, r), _)| *r == rank);
-        of.map(|(_, height)| *height).fold(0.0, f64::max)
-    };
+    let mut tallest = vec![0.0f64; layout.ranks];
+    layout.frames.iter().zip(&heights).for_each(|(&(_, rank), &height)| tallest[rank] = tallest[rank].max(height));
     let mut y = MARGIN + TOP;
-    for (rank, top) in tops.iter_mut().enumerate() {
+    for (top, tallest) in tops.iter_mut().zip(&tallest) {
         *top = y;
-        y += tallest(rank) + BETWEEN;
+        y += tallest + BETWEEN;
     }
+    let mut leaving = vec![0; drawing.frames.len()];
+    drawing.edges.iter().for_each(|edge| leaving[edge.from] += 1);
     let total: u64 = drawing.frames.iter().map(|f| f.cost).sum();
     let parameters: u64 = drawing.frames.iter().flat_map(|f| &f.rows).map(|line| line.row.parameters).sum();
     let heading = format!("{} multiply-adds an image, {} parameters", grouped(total), grouped(parameters));
@@ -78,7 +78,7 @@ pub fn svg(drawing: &Drawing) -> String {
             from = to;
             // Straight through the rank that is only passed.
             if step + 2 < way.len() {
-                from.1 += tallest(way[step + 1].1);
+                from.1 += tallest[way[step + 1].1];
                 let _ = write!(path, " L{:.1} {:.1}", from.0, from.1);
             }
         }
@@ -87,14 +87,14 @@ pub fn svg(drawing: &Drawing) -> String {
         let _ = writeln!(out, "  <path class=\"tip\" d=\"M{x:.1} {y:.1} l-4 -7 h8 z\"/>");
     }
     for (edge, way) in drawing.edges.iter().zip(&layout.edges) {
-        let only = drawing.edges.iter().filter(|other| other.from == edge.from).count() == 1;
+        let only = leaving[edge.from] == 1;
         let bottom = tops[layout.frames[edge.from].1] + heights[edge.from];
         let (before, last) = (way[way.len() - 2], way[way.len() - 1]);
         // Where lines are apart: below the frame that only this one leaves, beside a long line, or above its end.
         let (x, y) = match way.len() {
             _ if only => (way[0].0 + (way[1].0 - way[0].0) * 0.18, bottom + BETWEEN * 0.4),
             2 => (last.0 + (before.0 - last.0) * 0.32, tops[last.1] - BETWEEN * 0.42),
-            length => (way[length / 2].0, tops[way[length / 2].1] + tallest(way[length / 2].1) / 2.0),
+            length => (way[length / 2].0, tops[way[length / 2].1] + tallest[way[length / 2].1] / 2.0),
         };
         shape_of_edge(&mut out, &edge.shape, x + shift, y);
     }

@@ -24,6 +24,7 @@ pub fn pairs(graph: &mut Graph) -> Result<(), PassError> {
 }
 
 fn run(graph: &mut Graph, most: usize) -> Result<(), PassError> {
+    let mut clean = false;
     for id in graph.order() {
         // A chain that began earlier has swallowed this one, if it is gone.
         if !graph.contains(id) {
@@ -36,7 +37,12 @@ fn run(graph: &mut Graph, most: usize) -> Result<(), PassError> {
         }
         let fused = graph.add(chain.operator(graph, &first), &chain.operands(graph, id))?;
         graph.replace(chain.last, fused);
-        dce::run(graph)?;
+        // What else is dead goes with the first chain; then each leaves nothing but itself behind.
+        match clean {
+            true => chain.nodes.iter().rev().for_each(|node| graph.remove(*node)),
+            false => dce::run(graph)?,
+        }
+        clean = true;
     }
     Ok(())
 }
@@ -50,12 +56,14 @@ struct Link {
 
 struct Chain {
     links: Vec<Link>,
+    /// What it consists of, each behind what it reads.
+    nodes: Vec<NodeId>,
     /// The value that the chain computes.
     last: NodeId,
 }
 
 fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
-    let mut chain = Chain { links: vec![], last: first };
+    let mut chain = Chain { links: vec![], nodes: vec![first], last: first };
     loop {
         let conv = chain.last;
         let mut activation = None;
@@ -63,18 +71,18 @@ fn follow(graph: &Graph, first: NodeId, most: usize) -> Chain {
             && let &Operator::Activation(Activation { function }) = graph.op(user)
         {
             activation = Some(function);
-            chain.last = user;
+            chain.step(user);
         }
         let mut round = None;
         if let Some(user) = only_user(graph, chain.last)
             && let &Operator::Round(Round { to }) = graph.op(user)
         {
             round = Some(to);
-            chain.last = user;
+            chain.step(user);
         }
         chain.links.push(Link { conv, activation, round });
         match only_user(graph, chain.last) {
-            Some(next) if chain.links.len() < most && joins(graph, next, chain.last) => chain.last = next,
+            Some(next) if chain.links.len() < most && joins(graph, next, chain.last) => chain.step(next),
             _ => return chain,
         }
     }
@@ -92,6 +100,12 @@ fn joins(graph: &Graph, id: NodeId, x: NodeId) -> bool {
 }
 
 impl Chain {
+    /// Goes on to the value that is computed of the last one.
+    fn step(&mut self, next: NodeId) {
+        self.nodes.push(next);
+        self.last = next;
+    }
+
     fn operator(&self, graph: &Graph, first: &Conv2d) -> MlpConv {
         let stage = |link: &Link| {
             let bias = graph.operands(link.conv).len() == 3;
