@@ -1,19 +1,23 @@
 //! `ninc completions`: what a shell asks while somebody types a command, with names that stand in the files.
 
+mod line;
+
 use super::command_line;
+use super::help;
 use super::output::{self, Done, usage};
-use clap::{Command, ValueEnum};
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::CompleteEnv;
-use clap_complete::engine::CompletionCandidate;
+use clap_complete::engine::{self, CompletionCandidate};
 use clap_complete::env::Shells;
 use ninc::front::analysis::{Analysis, analyse};
 use ninc::front::outline::{Role, outline};
 use ninc::graph::NodeId;
 use ninc::ops::Operator;
-use ninc_runtime::Error;
+use ninc::pipeline::{Emit, Stage};
+use ninc_runtime::{Error, opencl};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The variable by which a shell asks.
 const VARIABLE: &str = "NINC_COMPLETE";
@@ -35,6 +39,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Done {
+    // These two need more than clap's own texts do: the words of the line without their quotes, and parts of them.
+    match args.shell {
+        Shell::Bash => return output::print(include_str!("completions/ninc.bash")),
+        Shell::Zsh => return output::print(include_str!("completions/ninc.zsh")),
+        Shell::Fish | Shell::Elvish | Shell::Powershell => {}
+    }
     let name = args.shell.to_possible_value().map_or(String::new(), |value| value.get_name().to_string());
     let shells = Shells::builtins();
     let shell = shells.completer(&name).ok_or_else(|| usage("this shell is unknown", "take bash"))?;
@@ -46,9 +56,15 @@ pub fn run(args: &Args) -> Done {
 }
 
 /// Answers a shell, if one asks, and ends the program.
-pub fn answer(command: fn() -> Command, words: Vec<OsString>) {
+pub fn answer(command: fn() -> Command, words: &[OsString]) {
+    if let (Some(_), Some(line)) = (std::env::var_os(VARIABLE), std::env::var_os("NINC_LINE")) {
+        let breaks = std::env::var("NINC_BREAKS").unwrap_or_default();
+        print!("{}", bash(command(), &line::read(&line.to_string_lossy(), &breaks)));
+        std::process::exit(0);
+    }
+    command_line::begin(words.to_vec());
     let here = std::env::current_dir().ok();
-    let answered = CompleteEnv::with_factory(command).var(VARIABLE).try_complete(words, here.as_deref());
+    let answered = CompleteEnv::with_factory(command).var(VARIABLE).try_complete(words.to_vec(), here.as_deref());
     match answered {
         Ok(false) => {}
         Ok(true) => std::process::exit(0),
@@ -56,10 +72,46 @@ pub fn answer(command: fn() -> Command, words: Vec<OsString>) {
     }
 }
 
-/// The file among the typed words that ends so.
+/// What bash may put in: in the first line `files` or `names`, then in each a text for what it replaces.
+fn bash(mut command: Command, line: &line::Line) -> String {
+    let mut words: Vec<OsString> = line.words.iter().map(OsString::from).collect();
+    let typed = line.words.last().map_or("", String::as_str);
+    // Bash shows the short form.
+    let home = std::env::var("HOME").ok().map(|home| format!("{home}/")).filter(|_| typed.starts_with("~/"));
+    if let (Some(home), Some(last)) = (&home, words.last_mut()) {
+        *last = typed.replacen("~/", home, 1).into();
+    }
+    command_line::begin(words.clone());
+    let (index, here) = (words.len() - 1, std::env::current_dir().ok());
+    let candidates = engine::complete(&mut command, words, index, here.as_deref()).unwrap_or_default();
+    let option = typed.starts_with("--").then(|| typed.find('=')).flatten().map_or(0, |at| at + 1);
+    let is_file = |candidate: &CompletionCandidate| {
+        let value = candidate.get_value().to_string_lossy();
+        let path = value.get(option..).unwrap_or("");
+        path.ends_with('/') || candidate.get_help().is_none() && Path::new(path).is_file()
+    };
+    let files = !candidates.is_empty() && candidates.iter().all(is_file);
+    let mut text = String::from(if files { "files\n" } else { "names\n" });
+    for candidate in candidates {
+        let value = candidate.get_value().to_string_lossy().into_owned();
+        let value = home.as_ref().map_or(value.clone(), |home| value.replacen(home.as_str(), "~/", 1));
+        // What is there already is nothing to put in.
+        let Some(rest) = value.get(line.kept..).filter(|rest| !rest.is_empty()) else { continue };
+        // Bash adds the sign of a folder.
+        text += if files { rest.strip_suffix('/').unwrap_or(rest) } else { rest };
+        text.push('\n');
+    }
+    text
+}
+
+/// The file among the typed words that ends so; a shell has not put the home folder in yet.
 fn typed(ending: &str) -> Option<PathBuf> {
-    let words = command_line::words().iter().map(PathBuf::from);
-    words.filter(|word| word.extension().is_some_and(|e| e == ending)).find(|word| word.is_file())
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let words = command_line::words().iter().map(|word| match (Path::new(word).strip_prefix("~"), &home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(word),
+    });
+    words.into_iter().filter(|word| word.extension().is_some_and(|e| e == ending)).find(|word| word.is_file())
 }
 
 /// The text of the model that is typed.
@@ -110,4 +162,29 @@ pub fn patterns(current: &OsStr) -> Vec<CompletionCandidate> {
     };
     let weighted = layers.iter().filter(|layer| !layer.params.is_empty()).map(|layer| layer.name.clone());
     matching(current, weighted.chain(graph.ids().into_iter().filter_map(parameter)), "")
+}
+
+/// Commands, words of the language and codes, for `help`.
+pub fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+    matching(current, help::topics(&super::Cli::command()), "")
+}
+
+/// Stages, and passes behind `opt:`, for `--emit`.
+pub fn stages(current: &OsStr) -> Vec<CompletionCandidate> {
+    let passes = current.to_string_lossy().starts_with("opt:");
+    let names: Vec<String> = match passes {
+        true => Emit::passes().into_iter().map(|pass| format!("opt:{pass}")).collect(),
+        false => Stage::ALL.map(|stage| stage.name().to_string()).into(),
+    };
+    matching(current, names, "")
+}
+
+/// What programs can run on, for `--device`. OpenCL's devices are looked for only where they are asked for.
+pub fn devices(current: &OsStr) -> Vec<CompletionCandidate> {
+    let found = match current.to_string_lossy().starts_with("opencl") {
+        true => opencl::list().unwrap_or_default(),
+        false => vec![],
+    };
+    let numbered = found.iter().map(|device| format!("opencl:{}", device.index));
+    matching(current, ["cpu", "interp", "opencl"].map(String::from).into_iter().chain(numbered), "")
 }

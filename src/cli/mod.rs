@@ -125,8 +125,7 @@ enum Command {
 
 /// Does what these words ask for, the program's own name first, and returns its exit code.
 pub fn main(words: Vec<OsString>) -> u8 {
-    command_line::begin(words.clone());
-    completions::answer(Cli::command, words.clone());
+    completions::answer(Cli::command, &words);
     signals::limit_is_an_error();
     let parsed = Cli::command().try_get_matches_from(words);
     let (cli, given) = match parsed.and_then(|given| Ok((Cli::from_arg_matches(&given)?, given))) {

@@ -30,6 +30,7 @@ pub struct GlobalOptions {
     /// What runs the program: cpu, interp (the reference interpreter: slow), opencl, opencl:1 (see `ninc devices`), or
     /// several that share each batch: opencl:0,opencl:1; `compare` takes two
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu", global = true)]
+    #[arg(add = ArgValueCompleter::new(completions::devices))]
     devices: Vec<Device>,
     /// Vector instructions to use; auto takes the widest that this machine has
     #[arg(long = "isa", value_name = "ISA", value_parser = isa(), default_value = "auto", global = true)]
@@ -70,6 +71,7 @@ pub struct GlobalOptions {
     /// Show the program after stages of compilation: ast, graph, grad, opt, explain, kernel, plan, clif, asm, opencl;
     /// `opt:PASS` after a pass
     #[arg(long, value_name = "STAGE,…", value_delimiter = ',', global = true)]
+    #[arg(add = ArgValueCompleter::new(completions::stages))]
     pub emit: Vec<Emit>,
     /// Show how long each step of compilation takes
     #[arg(long, global = true)]

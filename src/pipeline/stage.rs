@@ -3,6 +3,7 @@
 use crate::passes;
 use crate::types::Format;
 use ninc_runtime::{Error, Result};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The stages of compilation: the single list behind `--emit`, golden headers, `--time-passes` and error context.
@@ -85,6 +86,16 @@ impl Emit {
     }
 }
 
+impl Emit {
+    /// The passes that can stand behind `opt:`, in the order of their names.
+    pub fn passes() -> Vec<&'static str> {
+        let rounds = Format::ALL.map(passes::round::pass);
+        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &rounds].concat();
+        let names: BTreeSet<&str> = all.iter().map(|pass| pass.name).collect();
+        names.into_iter().collect()
+    }
+}
+
 impl fmt::Display for Emit {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.pass {
@@ -106,14 +117,10 @@ impl std::str::FromStr for Emit {
         let found = Stage::ALL.into_iter().find(|s| s.name() == stage);
         let stage =
             found.ok_or_else(|| Error::new(format!("unknown stage `{text}`")).with_help(format!("stages: {names}")))?;
-        let rounds = Format::ALL.map(passes::round::pass);
-        let all = [passes::INFERENCE, passes::BEFORE_TRAINING, passes::AFTER_TRAINING, &rounds].concat();
+        let known = Emit::passes();
         if let Some(pass) = pass
-            && (stage != Stage::Opt || all.iter().all(|p| p.name != pass))
+            && (stage != Stage::Opt || !known.contains(&pass))
         {
-            let mut known: Vec<&str> = all.iter().map(|p| p.name).collect();
-            known.sort();
-            known.dedup();
             let help = format!("`opt:` takes one of {}", known.join(", "));
             return Err(Error::new(format!("unknown pass in `{text}`")).with_help(help));
         }
