@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Any, Union
 
 from ._errors import Error, UsageError
@@ -28,6 +29,8 @@ def array(images: Any) -> NDArray[Any]:
         found = np.asarray(images)
     except (TypeError, ValueError) as e:
         raise Error(f"this is no array of numbers: {e}", "give one array of shape [N, C, H, W]") from e
+    if found.dtype.kind == "O":
+        raise Error(f"{kind(images)} holds no numbers that networks take", "give one array of shape [N, C, H, W]")
     if found.dtype.kind not in "fiub" or found.dtype.itemsize > 8:
         raise Error(
             f"an array of {found.dtype} holds no numbers that networks take",
@@ -47,28 +50,73 @@ def given(images: NDArray[Any]) -> NDArray[Any] | bytes:
     return file.getvalue()
 
 
-def picture(image: Any, number: int) -> tuple[str, str | bytes]:
-    """Returns a picture's name and the path of its file or its bytes: of a path, the bytes of a file, an image of
-    Pillow, or an array of uint8 [H, W], [H, W, 1] or [H, W, 3], in the order red, green, blue."""
-    import os
+def kind(thing: Any) -> str:
+    """Says of what type something is."""
+    return "None" if thing is None else f"an object of the type {type(thing).__qualname__}"
 
+
+def picture(image: Any, number: int) -> tuple[str, str | bytes]:
+    """Returns a picture's name and the path of its file or its bytes: of a path, the bytes of a file, an open file, an
+    image of Pillow, or an array of uint8 [H, W], [H, W, 1] or [H, W, 3], in the order red, green, blue."""
     if isinstance(image, (str, os.PathLike)):
-        path = os.fspath(image)
-        path = os.fsdecode(path) if isinstance(path, bytes) else path
+        path = os.fsdecode(image)
         return path, path
     name = f"image {number}"
     if isinstance(image, (bytes, bytearray, memoryview)):
         return name, bytes(image)
     if hasattr(image, "save") and hasattr(image, "getexif"):
-        from PIL import ImageOps
-
         if getattr(image, "filename", ""):
-            name = str(image.filename)
-        file = io.BytesIO()
-        # Without a loss, and upright: an image of Pillow keeps what its file says of how it is turned.
-        ImageOps.exif_transpose(image).save(file, "PNG", compress_level=1)
-        return name, file.getvalue()
+            name = os.fsdecode(image.filename)
+        return name, of_pillow(image, name)
+    if hasattr(image, "read"):
+        found = image.read()
+        if not isinstance(found, (bytes, bytearray, memoryview)):
+            raise UsageError(f"{name} is an open file that gives no bytes", 'open it with `open(path, "rb")`')
+        called = getattr(image, "name", None)
+        return called if isinstance(called, str) else name, bytes(found)
+    if not (hasattr(image, "__array__") or hasattr(image, "__array_interface__") or hasattr(image, "__dlpack__")):
+        raise UsageError(
+            f"{kind(image)} is no picture",
+            "give a path, bytes, an open file, an image of Pillow, or an array of uint8 [H, W] or [H, W, 3]",
+        )
     return name, of_pixels(image)
+
+
+# What PNG has no form for, and the form that says the same.
+_COLOURS = {mode: "RGB" for mode in ("CMYK", "YCbCr", "HSV", "LAB", "RGBX")}
+_MODES = {**_COLOURS, "RGBa": "RGBA", "PA": "RGBA", "La": "LA"}
+_KEPT = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def of_pillow(image: Any, name: str) -> bytes:
+    """Returns the PNG of an image of Pillow: without a loss, and upright, as its file says that it is to be shown."""
+    from PIL import ImageOps
+
+    file = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)
+        mode, more = upright.mode, {}
+        if mode in _MODES:
+            # A profile of other colours is none of these.
+            upright, more = upright.convert(_MODES[mode]), {"icc_profile": None}
+        elif mode.startswith("I") and mode != "I;16" and image.format is not None:
+            # Shades of 16 bits, as some versions have them.
+            least: Any
+            most: Any
+            least, most = upright.convert("I").getextrema()
+            if 0 <= least and most <= 0xFFFF:
+                upright = upright.convert("I").convert("I;16")
+        if upright.mode in _KEPT:
+            upright.save(file, "PNG", compress_level=1, **more)
+    except Exception as e:
+        # Whatever Pillow finds while it reads the file.
+        raise Error(f"{name} is not a readable picture: {e}", "give its path, or an image that Pillow can load") from e
+    if upright.mode not in _KEPT:
+        raise UsageError(
+            f"{name} is an image of Pillow's mode {mode}, whose numbers are no shades that are known",
+            'bring it to colours or shades of 0 to 255: `image.convert("RGB")`, or uint8 of [H, W]',
+        )
+    return file.getvalue()
 
 
 def of_pixels(image: Any) -> bytes:
@@ -79,7 +127,7 @@ def of_pixels(image: Any) -> bytes:
 
     pixels = array(image)
     picture_like = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3))
-    if pixels.dtype != np.uint8 or not picture_like:
+    if pixels.dtype != np.uint8 or not picture_like or pixels.size == 0:
         shape = list(pixels.shape)
         raise UsageError(
             f"an array of {pixels.dtype} of the shape {shape} is no picture",

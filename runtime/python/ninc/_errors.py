@@ -96,27 +96,74 @@ class Note(UserWarning):
     """Something that a person should know: how images are prepared where the weights do not say it, and the like."""
 
 
-_OPTION = re.compile(r"'?--([a-z][a-z-]*)(?:[ =]<?([A-Z][A-Za-z0-9,.=-]*…?)>?)?'?")
-_COMMAND = re.compile(r"(`ninc [^`]*`)")
+# An option in prose: a value behind it is in capital letters or a number; `[=<VALUE>]` may be left out.
+_OPTION = re.compile(
+    r"'?--(?P<name>[a-z][a-z-]*)(?:\[=<[^>]*>\]|[ =]<(?P<meta>[^>]*)>"
+    r"| (?P<value>[A-Z][A-Z0-9,.=-]*…?|-?\d[\d.,e-]*(?<![,.]))|=(?P<joined>[^\s'`,;]+))?'?"
+)
+_QUOTED = re.compile(r"(`[^`]*`)")
+_BARE = re.compile(r"[A-Z<][A-Za-z0-9,.=<>…-]*|-?[0-9][0-9.,e-]*")
+
+# What is there or not.
+_FLAGS = {"overwrite", "raw", "resume", "with_preparation", "check_data"}
+# What functions call otherwise.
+_NAMES = {"maps_by": "by", "maps_of": "of"}
 
 
 def words(text: str) -> str:
-    """Returns a message of the program with options as arguments of functions: `--weights FILE` is `weights=FILE`."""
+    """Returns a message of the program with options as arguments of functions: `--weights FILE` is `weights=FILE`,
+    `--overwrite` is `overwrite=True`, `--set width=96` is `set={"width": 96}`."""
 
-    def argument(found: re.Match[str]) -> str:
-        return f"{found[1].replace('-', '_')}={found[2] or ''}"
+    def prose(found: re.Match[str]) -> str:
+        return _argument(found["name"], found["meta"] or found["value"] or found["joined"])
 
-    # Commands stay what a shell takes.
-    parts = _COMMAND.split(text)
-    return "".join(part if part.startswith("`ninc ") else _OPTION.sub(argument, part) for part in parts)
+    def part(text: str) -> str:
+        # Commands stay what a shell takes.
+        if text.startswith("`ninc "):
+            return text
+        return f"`{_arguments(text[1:-1])}`" if text.startswith("`--") else _OPTION.sub(prose, text)
+
+    return "".join(map(part, _QUOTED.split(text)))
+
+
+def _arguments(line: str) -> str:
+    """Returns words of a command line as arguments."""
+    import shlex
+
+    parts: list[str] = []
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    while words:
+        name, sign, value = words.pop(0).partition("=")
+        if not sign and words and not words[0].startswith("--"):
+            value = words.pop(0)
+        parts.append(_argument(name.removeprefix("--"), value))
+    return ", ".join(parts)
+
+
+def _argument(option: str, value: str | None) -> str:
+    """Returns an option as an argument."""
+    name = option.replace("-", "_")
+    name = _NAMES.get(name, name)
+    if not value:
+        return f"{name}=True" if name in _FLAGS else name
+    key, sign, of_key = value.partition("=")
+    if name in ("set", "rename") and sign:
+        return f'{name}={{"{key}": {of_key if _BARE.fullmatch(of_key) else json.dumps(of_key)}}}'
+    if not _BARE.fullmatch(value):
+        return f"{name}={json.dumps(value, ensure_ascii=False)}"
+    return f"{name}=({value.replace(',', ', ')})" if "," in value else f"{name}={value}"
 
 
 def diagnostics(text: str) -> tuple[Diagnostic, ...]:
     """Reads diagnostics that were written as JSON."""
 
     def one(d: dict[str, Any]) -> Diagnostic:
-        labels = tuple(Label(Span(**label["span"]), label["message"]) for label in d["labels"])
-        return Diagnostic(d["code"], d["severity"], d["message"], Span(**d["span"]), labels, d["help"])
+        labels = tuple(Label(Span(**label["span"]), words(label["message"])) for label in d["labels"])
+        way_out = words(d["help"]) if d["help"] else None
+        return Diagnostic(d["code"], d["severity"], words(d["message"]), Span(**d["span"]), labels, way_out)
 
     return tuple(map(one, json.loads(text)))
 

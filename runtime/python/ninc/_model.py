@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union, overload
 
 from . import _ninc
 from ._arrays import array, given, picture
+from ._errors import UsageError
 from ._notes import told
-from ._options import file_word, option_words
+from ._options import file_word, found_path, option_words, pair
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Path = Union[str, "os.PathLike[str]"]
+    Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
 class Guess(NamedTuple):
@@ -74,14 +76,16 @@ class Model:
     """A network with its weights, compiled for this machine. `load` makes it.
 
     It may be called from several threads, which take turns, and lets other threads of Python run while it computes.
+    Another process gets it as its files' names and its options (`pickle`), and loads it anew.
     """
 
-    def __init__(self, network: _ninc.Network) -> None:
+    def __init__(self, network: _ninc.Network, words: list[str]) -> None:
         self._network = network
+        self._words = words
         facts = json.loads(network.facts())
         self.name: str = facts["name"]
         """The network's name."""
-        self.weights: str | None = facts["weights"]
+        self.weights: str | None = found_path(facts["weights"])
         """The file of the weights; `None` for a network without parameters."""
         self.input_shape: tuple[int, ...] = tuple(facts["input_shape"])
         """The shape of an image as the network gets it, prepared: (channels, height, width), or (features,)."""
@@ -106,6 +110,14 @@ class Model:
         shape = "x".join(map(str, self.image_shape))
         what = f"{len(self.classes)} classes" if self.classes else f"result {list(self.output_shape)}"
         return f"<ninc.Model {self.name}: {shape} -> {what}, {self.parameters:,} parameters>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        words = list(self._words)
+        # What was looked for is what was found.
+        own = self.weights is None or os.path.normpath(self.weights) == os.path.normpath(words[0])
+        if not own and not any(word.startswith("--weights=") for word in words):
+            words.append(f"--weights={self.weights}")
+        return opened, (words,)
 
     def __call__(self, images: Any) -> NDArray[np.float64]:
         """Returns the classes' probabilities for images.
@@ -160,17 +172,20 @@ class Model:
         """Says what is in pictures.
 
         Args:
-            pictures: the path of a picture, its bytes, an image of Pillow, or an array of uint8 of shape [H, W] or
-                [H, W, 3] (red, green, blue) of any size; or a list of these.
-            top: how many classes are named.
+            pictures: the path of a picture, its bytes, an open file, an image of Pillow, or an array of uint8 of shape
+                [H, W] or [H, W, 3] (red, green, blue) of any size; or a list of these.
+            top: how many classes are named, 1 or more.
 
         Returns:
             The best classes with their probabilities; for a list a list.
         """
         several = isinstance(pictures, (list, tuple))
-        found = self._network.classify(self._pictures(pictures), top)
-        told()
-        answers = [Answer(name, tuple(Guess(*guess) for guess in guesses)) for name, guesses in found]
+        read = self._pictures(pictures)
+        try:
+            found = self._network.classify(read, _count(top))
+        finally:
+            told()
+        answers = [Answer(name, tuple(Guess(*guess) for guess in one)) for (name, _), one in zip(read, found)]
         return answers if several else answers[0]
 
     def maps(self, pictures: Any, by: str = "class", of: str | None = None, top: int = 5) -> Any:
@@ -181,15 +196,17 @@ class Model:
             by: `"class"` for the network's own maps, whose means are the classes' scores; `"grad-cam"` or `"occlusion"`
                 for any network.
             of: maps of this value: its channels with the highest means, or where grad-cam looks.
-            top: how many maps a picture gets.
+            top: how many maps a picture gets, 1 or more.
 
         Returns:
             For each picture a list of `Map`; for a list of pictures a list of these.
         """
         several = isinstance(pictures, (list, tuple))
         words = option_words({"maps_by": by, "maps_of": of})
-        found = self._network.maps(self._pictures(pictures), words, top)
-        told()
+        try:
+            found = self._network.maps(self._pictures(pictures), words, _count(top))
+        finally:
+            told()
         maps = [[Map(label, values) for label, values in one] for one in found]
         return maps if several else maps[0]
 
@@ -209,10 +226,12 @@ class Model:
             with_preparation: put the preparation of images in front, so that the file takes numbers of 0 to 255.
             overwrite: replace a file that is there.
         """
-        name = os.fsdecode(os.fspath(path))
-        options = {"opset": opset, "with_preparation": with_preparation, "overwrite": overwrite}
-        self._network.export(["--out", name, *option_words(options)])
-        told()
+        name = os.fsdecode(path)
+        options = {"out": name, "opset": opset, "with_preparation": with_preparation, "overwrite": overwrite}
+        try:
+            self._network.export(option_words(options))
+        finally:
+            told()
         return name
 
     def summary(self) -> str:
@@ -240,6 +259,26 @@ class Model:
         return tuple(shape) not in single
 
 
+def _count(top: Any) -> int:
+    """Returns how many answers are wanted."""
+    try:
+        count = operator.index(top)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise UsageError(f"top={top!r} is not a whole number from 1", "5 unless said; `len(model.classes)` are all")
+    return min(count, 1 << 31)
+
+
+def opened(words: list[str]) -> Model:
+    """Opens what `ninc run` opens with these words behind it."""
+    try:
+        network = _ninc.Network(words)
+    finally:
+        told()
+    return Model(network, words)
+
+
 def load(
     file: Path,
     *,
@@ -249,7 +288,7 @@ def load(
     set: Mapping[str, Any] | None = None,
     data: Path | None = None,
     raw: bool = False,
-    range: Iterable[float] | None = None,
+    range: Iterable[float] | str | None = None,
     rename: Mapping[str, str] | None = None,
     device: str | None = None,
     **options: Any,
@@ -279,13 +318,9 @@ def load(
         "set": set,
         "data": data,
         "raw": raw,
-        "range": tuple(range) if range is not None else None,
+        "range": pair(range),
         "rename": rename,
         "device": device,
         **options,
     }
-    try:
-        network = _ninc.Network([file_word(file), *option_words(given_options)])
-    finally:
-        told()
-    return Model(network)
+    return opened([file_word(file), *option_words(given_options)])

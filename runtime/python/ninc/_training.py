@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from . import _ninc, _progress
-from ._errors import Interrupted
+from ._errors import Error, Interrupted, UsageError
 from ._notes import told
-from ._options import file_word, option_words
+from ._options import file_word, found_path, option_words, several
 
 if TYPE_CHECKING:
     from ._model import Model
 
-    Path = Union[str, "os.PathLike[str]"]
+    Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 
 class Training:
@@ -23,14 +23,15 @@ class Training:
 
     Attributes:
         epochs: a dictionary for each epoch: `epoch`, `step`, `loss`, `accuracy`, `rate`, and, where they are measured,
-            `valid_loss`, `valid_accuracy`, `test_loss`, `test_error`.
+            `valid_loss`, `valid_accuracy`, `test_loss`, `test_error`; after a resume those before it too.
         stopped: the callback stopped it before its end: `train(…, resume=True)` goes on.
         early: it ended before its length because the recipe's `early_stop` says so.
         steps: steps that were made, those before a resume included.
         accuracy, top5, loss: of the test part: fractions from 0 to 1, mean cross-entropy; `None` where it was stopped.
         confusion: how many images of the test part with the label [row] got the answer [column].
         classes: what rows and columns are called.
-        weights: the file of the weights: those of the best epoch on the validation part, where there is one.
+        weights: the file of the weights: those of the best epoch on the validation part, where there is one; `None`
+            where it was stopped.
         best_epoch: that epoch, counted from 1.
         checkpoint: the file that `resume` goes on from.
         report: the page about the training.
@@ -53,10 +54,10 @@ class Training:
         self.count: int = found["count"]
         self.confusion: list[list[int]] = found["confusion"]
         self.classes: tuple[str, ...] = tuple(found["classes"])
-        self.weights: str = found["weights"]
+        self.weights: str | None = found_path(found["weights"])
         self.best_epoch: int | None = found["best_epoch"]
-        self.checkpoint: str = found["checkpoint"]
-        self.report: str | None = found["report"]
+        self.checkpoint: str = found_path(found["checkpoint"])
+        self.report: str | None = found_path(found["report"])
 
     @property
     def history(self) -> dict[str, list[Any]]:
@@ -68,6 +69,8 @@ class Training:
         """Returns the network with the weights that it learned, ready to answer; options are those of `load`."""
         from ._model import load
 
+        if self.weights is None and "weights" not in options:
+            raise Error("the training was stopped before it had weights", "`train(…, resume=True)` goes on with it")
         return load(self._file, **{"weights": self.weights, **self._options, **options})
 
     def __repr__(self) -> str:
@@ -89,7 +92,7 @@ def train(
     batch: int | None = None,
     seed: int | None = None,
     weights: Path | None = None,
-    freeze: Sequence[str] | None = None,
+    freeze: Sequence[str] | str | None = None,
     resume: bool | Path = False,
     overwrite: bool = False,
     set: Mapping[str, Any] | None = None,
@@ -117,13 +120,16 @@ def train(
         overwrite: replace what an earlier training left in `out` under the network's name.
         set: parameters of the network: `{"width": 96}`.
         threads, precision, device: as in `load`; precision unless said as the recipe has it.
-        callback: called after each epoch with its numbers, a dictionary as in `Training.epochs`. If it returns `True`
-            the training is saved and stops; what it raises is raised here, when the training has been saved.
+        callback: called after each epoch with its numbers, a dictionary as in `Training.epochs`. If what it returns is
+            true, the training is saved and stops; what it raises is raised here, when the training has been saved.
         on_step: the same after each step: `step`, `total_steps`, `steps_per_epoch`, `images`, `step_loss`, `loss`,
             `accuracy`, `rate`.
         progress: show how it goes; unless said in a notebook and on a terminal.
         options: further options of `ninc train`: `test_every=1`, `checkpoint_every="10min"`, `keep=3`.
     """
+    for name, called in (("callback", callback), ("on_step", on_step)):
+        if called is not None and not callable(called):
+            raise UsageError(f"{name}={called!r} cannot be called", "give a function of one argument, a dictionary")
     given = {
         "data": data,
         "out": out,
@@ -132,7 +138,7 @@ def train(
         "batch": batch,
         "seed": seed,
         "weights": weights,
-        "freeze": list(freeze) if freeze is not None else None,
+        "freeze": several(freeze),
         "resume": resume,
         "overwrite": overwrite,
         "set": set,
@@ -155,11 +161,11 @@ def train(
         numbers = json.loads(text)
         if event == "step":
             shown.step(numbers)
-            return on_step is not None and on_step(numbers) is True
+            return on_step is not None and bool(on_step(numbers))
         numbers.pop("event", None)
         done.append(numbers)
         shown.epoch(done)
-        return callback is not None and callback(dict(numbers)) is True
+        return callback is not None and bool(callback(dict(numbers)))
 
     try:
         found = json.loads(_ninc.train([file_word(file), *option_words(given)], watch, on_step is not None))
@@ -168,5 +174,9 @@ def train(
             shown.say(line)
         shown.end(done)
     if found["interrupted"]:
-        raise Interrupted(found["steps"], found["checkpoint"])
+        raise Interrupted(found["steps"], found_path(found["checkpoint"]))
+    if resume:
+        first = done[0]["step"] if done else found["steps"] + 1
+        earlier = ({k: v for k, v in epoch.items() if k != "event"} for epoch in found["epochs"])
+        done = [epoch for epoch in earlier if epoch["step"] < first] + done
     return Training(file, given, done, found)

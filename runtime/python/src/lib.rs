@@ -5,6 +5,7 @@ mod arrays;
 mod errors;
 mod network;
 mod training;
+mod turns;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;

@@ -2,20 +2,21 @@
 
 use crate::arrays::Numbers;
 use crate::errors::raised;
+use crate::turns::{Busy, Turns};
 use ninc::cli::embedded::{self, Answer, Fault, Guess, Picture};
 use ninc_runtime::Tensor;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::prelude::*;
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 /// A network with its weights. Threads take turns.
 #[pyclass(frozen, module = "ninc._ninc")]
-pub struct Network(Mutex<embedded::Network>);
+pub struct Network(Turns<embedded::Network>);
 
 /// A picture's name, with the path of its file or its bytes.
 #[derive(FromPyObject)]
-struct Named(String, PathOrBytes);
+struct Named(OsString, PathOrBytes);
 
 #[derive(FromPyObject)]
 enum PathOrBytes {
@@ -27,9 +28,12 @@ enum PathOrBytes {
 type Labelled<'py> = (String, Bound<'py, PyArrayDyn<f32>>);
 
 fn pictures(given: Vec<Named>) -> Vec<(String, Picture)> {
-    let one = |Named(name, picture)| match picture {
-        PathOrBytes::Path(path) => (name, Picture::File(path)),
-        PathOrBytes::Bytes(bytes) => (name, Picture::Bytes(bytes)),
+    let one = |Named(name, picture): Named| {
+        let picture = match picture {
+            PathOrBytes::Path(path) => Picture::File(path),
+            PathOrBytes::Bytes(bytes) => Picture::Bytes(bytes),
+        };
+        (name.to_string_lossy().into_owned(), picture)
     };
     given.into_iter().map(one).collect()
 }
@@ -42,7 +46,6 @@ fn working<T: Send>(
     work: impl FnOnce(&mut embedded::Network, &mut dyn FnMut() -> bool) -> Result<T, Fault> + Send,
 ) -> PyResult<T> {
     let (done, raised_by) = py.detach(|| {
-        let mut network = network.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut signal = None;
         let mut go_on = || match Python::attach(|py| py.check_signals()) {
             Ok(()) => true,
@@ -51,12 +54,28 @@ fn working<T: Send>(
                 false
             }
         };
-        (work(&mut network, &mut go_on), signal)
+        let done = network.0.take(|network| work(network, &mut go_on));
+        (done.unwrap_or_else(|busy| Err(fault(busy))), signal)
     });
     match raised_by {
         Some(signal) => Err(signal),
         None => done.map_err(|fault| raised(py, &fault)),
     }
+}
+
+/// Says why it is nobody's turn.
+fn fault(busy: Busy) -> Fault {
+    let (message, help) = match busy {
+        Busy::Here => (
+            "the model is computing already, in this thread",
+            "what is called meanwhile, as the handler of a signal, may use another model: `ninc.load` it again",
+        ),
+        Busy::Elsewhere => (
+            "this process is a copy (`os.fork`) that was made while the model computed, and has half of its state",
+            "load the model again in the copy, or start processes with \"spawn\"",
+        ),
+    };
+    Fault { usage: false, message: message.into(), help: Some(help.into()), diagnostics: "[]".into() }
 }
 
 fn array(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>> {
@@ -67,9 +86,9 @@ fn array(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>>
 impl Network {
     /// Opens what `ninc run` opens with these words behind it.
     #[new]
-    fn new(py: Python<'_>, words: Vec<String>) -> PyResult<Network> {
+    fn new(py: Python<'_>, words: Vec<OsString>) -> PyResult<Network> {
         let opened = py.detach(|| embedded::Network::open(&words));
-        opened.map(|network| Network(Mutex::new(network))).map_err(|fault| raised(py, &fault))
+        opened.map(|network| Network(Turns::new(network))).map_err(|fault| raised(py, &fault))
     }
 
     /// Says what the network is, as JSON.
@@ -107,7 +126,7 @@ impl Network {
     }
 
     /// Names the best classes of pictures.
-    fn classify(&self, py: Python<'_>, given: Vec<Named>, top: usize) -> PyResult<Vec<(String, Vec<Guess>)>> {
+    fn classify(&self, py: Python<'_>, given: Vec<Named>, top: usize) -> PyResult<Vec<Vec<Guess>>> {
         let given = pictures(given);
         working(py, self, |network, go_on| network.classify(&given, top, go_on))
     }
@@ -117,7 +136,7 @@ impl Network {
         &self,
         py: Python<'py>,
         given: Vec<Named>,
-        words: Vec<String>,
+        words: Vec<OsString>,
         top: usize,
     ) -> PyResult<Vec<Vec<Labelled<'py>>>> {
         let given = pictures(given);
@@ -127,7 +146,7 @@ impl Network {
     }
 
     /// Writes an ONNX file.
-    fn export(&self, py: Python<'_>, words: Vec<String>) -> PyResult<String> {
+    fn export(&self, py: Python<'_>, words: Vec<OsString>) -> PyResult<String> {
         working(py, self, |network, _| network.export(&words))
     }
 

@@ -7,6 +7,7 @@ use ninc_runtime::train::log::Line;
 use ninc_runtime::train::{Control, Watch};
 use pyo3::prelude::*;
 use serde_json::json;
+use std::ffi::OsString;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Watch for Teller<'_> {
 /// training by returning `True`. What it raises, and `KeyboardInterrupt`, has the training saved first. Returns how it
 /// ended, as JSON.
 #[pyfunction]
-pub fn train(py: Python<'_>, words: Vec<String>, watch: Py<PyAny>, each_step: bool) -> PyResult<String> {
+pub fn train(py: Python<'_>, words: Vec<OsString>, watch: Py<PyAny>, each_step: bool) -> PyResult<String> {
     let control = Control::default();
     let mut teller = Teller { watch: &watch, each_step, control: control.clone(), raised: None, last: None };
     let made = py.detach(|| embedded::train(&words, &mut teller, &control));

@@ -67,6 +67,25 @@ def test_arguments_that_are_wrong(words, says):
     assert "--" not in caught.value.message
 
 
+def test_the_way_out_is_one_of_python(tmp_path):
+    with pytest.raises(ninc.UsageError, match="foo") as caught:
+        ninc.load(DIGITS, foo=1)
+    assert caught.value.help is None
+    with pytest.raises(ninc.UsageError, match="'nix' for by=WAY"):
+        ninc.load(DIGITS, weights=MODELS / "digits.safetensors").maps(ROOT / "tests" / "data" / "digit-7.png", by="nix")
+    with pytest.raises(ninc.Error, match="^freeze nothing fits no layer"):
+        ninc.train(DIGITS, out=tmp_path, freeze="nothing", progress=False)
+    (found,) = ninc.check((MODELS / "cifar10.nin").read_text(), set={"with": 96})
+    assert "--" not in str(found)
+
+
+def test_a_text_is_one_value():
+    with pytest.raises(ninc.Error, match="'0;255' for range="):
+        ninc.load(DIGITS, weights=MODELS / "digits.safetensors", range="0;255")
+    with pytest.raises(ninc.Error, match="none.safetensors"):
+        ninc.load(DIGITS, weights=b"none.safetensors")
+
+
 def test_missing_files(tmp_path):
     with pytest.raises(ninc.Error, match="none.nin"):
         ninc.load(tmp_path / "none.nin")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import array as arrays
+import io
+import os
+import pickle
 import subprocess
 import sys
+import warnings
 import xml.dom.minidom
 
 import numpy as np
@@ -163,6 +167,88 @@ def test_an_image_of_pillow_is_upright_as_its_file(cifar10, tmp_path):
     assert cifar10.classify(path).top != cifar10.classify(CAT).top
 
 
+@pytest.mark.parametrize("mode", "1 L LA La P PA RGB RGBA RGBa RGBX CMYK YCbCr HSV".split())
+def test_an_image_of_pillow_may_have_any_colours(cifar10, mode, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    cat = images.open(CAT).convert("RGB")
+    if mode.endswith(("A", "a")):
+        cat.putalpha(images.linear_gradient("L").resize(cat.size))
+    # What Pillow turns into a mode by one step only.
+    steps = {"La": ["LA"], "RGBa": ["RGBA"], "PA": ["P"]}.get(mode, [])
+    for step in [*steps, mode]:
+        cat = cat.convert(step)
+    cat.info["icc_profile"] = b"of other colours"
+    shown = cat.convert("LA") if mode == "La" else cat
+    shown = shown.convert("RGBA" if mode.endswith(("A", "a")) else "RGB")
+    shown.info.clear()
+    shown.save(tmp_path / "cat.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ninc.Note)
+        assert cifar10.classify(cat).top == cifar10.classify(tmp_path / "cat.png").top
+
+
+def test_an_image_of_pillow_with_16_bits_is_its_file(cifar10, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    grey = np.asarray(images.open(CAT).convert("L")).astype(np.uint16) * 257
+    images.fromarray(grey).save(tmp_path / "deep.png")
+    assert cifar10.classify(images.open(tmp_path / "deep.png")).top == cifar10.classify(tmp_path / "deep.png").top
+
+
+def test_an_image_of_pillow_that_is_none_is_an_error(digits, tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    with pytest.raises(ninc.UsageError, match="mode F"):
+        digits.classify(images.new("F", (8, 8)))
+    # From 0 to 255, or to 65535? A file says so.
+    with pytest.raises(ninc.UsageError, match="mode I,"):
+        digits.classify(images.new("I", (8, 8)))
+    (tmp_path / "cut.png").write_bytes(CAT.read_bytes()[:-500])
+    with pytest.raises(ninc.Error, match="cut.png is not a readable picture"):
+        digits.classify(images.open(tmp_path / "cut.png"))
+    closed = images.open(SEVEN)
+    closed.close()
+    with pytest.raises(ninc.Error, match="is not a readable picture"):
+        digits.classify(closed)
+
+
+def test_open_files_are_pictures(digits):
+    right = digits.classify(SEVEN)
+    with open(SEVEN, "rb") as file:
+        assert digits.classify(file) == right
+    found = digits.classify(io.BytesIO(SEVEN.read_bytes()))
+    assert (found.input, found.top) == ("image 0", right.top)
+    with pytest.raises(ninc.UsageError, match="gives no bytes"):
+        digits.classify(io.StringIO("text"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of files may be bytes")
+def test_paths_that_are_no_text(digits, images, tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    for name, file in ((b"digits.nin", DIGITS), (b"digits.safetensors", digits.weights), (b"seven.png", SEVEN)):
+        with open(folder + b"/" + name, "wb") as copy, open(file, "rb") as original:
+            copy.write(original.read())
+    model = ninc.load(folder + b"/digits.nin", weights=folder + b"/digits.safetensors")
+    assert os.fsencode(model.weights) == folder + b"/digits.safetensors"
+    np.testing.assert_array_equal(model(images), digits(images))
+    picture = os.fsdecode(folder + b"/seven.png")
+    answer = model.classify(picture)
+    assert answer.input == picture and answer.top == digits.classify(SEVEN).top
+    assert len(model.maps(picture, top=2)) == 2
+    assert os.path.isfile(model.export_onnx(folder + b"/x.onnx"))
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model))(images), digits(images))
+    made = ninc.train(folder + b"/digits.nin", out=folder, steps=2, overwrite=True, progress=False)
+    assert os.path.isfile(made.weights) and os.path.isfile(made.checkpoint) and os.path.isfile(made.report)
+    assert made.model()(images).shape == (5, 10)
+
+
+@pytest.mark.parametrize("top", [0, -1, 1.5, "3", None])
+def test_how_many_answers(digits, top):
+    for ask in (digits.classify, digits.maps):
+        with pytest.raises(ninc.UsageError, match="top=.* is not a whole number from 1"):
+            ask(SEVEN, top=top)
+    assert len(digits.classify(SEVEN, top=np.int64(1)).top) == 1 and len(digits.classify(SEVEN, top=1 << 70).top) == 10
+
+
 def test_what_is_no_picture_is_an_error(digits, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     for wrong, says in [
@@ -171,6 +257,9 @@ def test_what_is_no_picture_is_an_error(digits, tmp_path):
         (b"", "image 0"),
         (np.zeros((8, 8)), "no picture"),
         (np.zeros((8, 8, 4), np.uint8), "no picture"),
+        (np.zeros((0, 0), np.uint8), "no picture"),
+        (None, "None is no picture"),
+        ((one for one in [SEVEN]), "type generator is no picture"),
     ]:
         with pytest.raises(ninc.Error, match=says):
             digits.classify(wrong)
@@ -204,7 +293,7 @@ def test_maps_of_a_value(cifar10):
         cifar10.maps(CAT, by="guess")
 
 
-def test_onnx_there_and_back(digits, images, tmp_path):
+def test_onnx_there_and_back(digits, images, tmp_path, monkeypatch):
     path = tmp_path / "digits.onnx"
     assert digits.export_onnx(path) == str(path)
     back = ninc.load(path)
@@ -214,6 +303,8 @@ def test_onnx_there_and_back(digits, images, tmp_path):
         digits.export_onnx(path)
     # A file that changes is read again.
     digits.export_onnx(path, with_preparation=True, overwrite=True, opset=18)
+    monkeypatch.chdir(tmp_path)
+    assert digits.export_onnx("-o.onnx") == "-o.onnx" and (tmp_path / "-o.onnx").is_file()
     np.testing.assert_allclose(ninc.load(path)(images), digits(images), atol=1e-6)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import ninc
 from ninc import _ninc
 from ninc._errors import words
-from ninc._options import file_word, option_words
+from ninc._options import file_word, option_words, pair, several
 
 
 def test_the_stub_names_what_the_native_module_has():
@@ -37,15 +37,31 @@ def test_everything_public_is_documented():
 
 def test_arguments_become_options():
     options = {"freeze": ["a", "*.bias"], "overwrite": True, "data": None, "raw": False, "range": (0, 1.5)}
-    assert option_words(options) == ["--freeze", "a", "--freeze", "*.bias", "--overwrite", "--range=0,1.5"]
-    assert option_words({"set": {"width": 96, "wide": True}}) == ["--set", "width=96", "--set", "wide=true"]
+    assert option_words(options) == ["--freeze=a", "--freeze=*.bias", "--overwrite", "--range=0,1.5"]
+    assert option_words({"set": {"width": 96, "wide": True}}) == ["--set=width=96", "--set=wide=true"]
     assert option_words({"test_every": 2, "out": Path("a b")}) == ["--test-every=2", "--out=a b"]
+    assert option_words({"weights": b"a b", "freeze": ["-x"]}) == ["--weights=a b", "--freeze=-x"]
+    assert (several("block1"), several(("a", "b")), several(None)) == ("block1", ["a", "b"], None)
+    assert (pair("0,255"), pair([0, 255]), pair(None)) == ("0,255", (0, 255), None)
     assert file_word("-x.nin") == "./-x.nin" and file_word(Path("x.nin")) == "x.nin"
 
 
 def test_messages_speak_of_arguments():
     assert words("say it with `--weights FILE`") == "say it with `weights=FILE`"
     assert words("invalid value 'x' for '--test-every <N>'") == "invalid value 'x' for test_every=N"
+    for said, right in [
+        ("'--overwrite' cannot be used with '--find-rate[=<L,H>]'", "overwrite=True cannot be used with find_rate"),
+        ("say with `--raw` that", "say with `raw=True` that"),
+        ("give `--range 0,255`", "give `range=(0, 255)`"),
+        ("as --range says", "as range says"),
+        ("--opset 9 is not written", "opset=9 is not written"),
+        ("--freeze b fits no layer", "freeze b fits no layer"),
+        ("go on with `--out /a --resume --epochs 4`", 'go on with `out="/a", resume=True, epochs=4`'),
+        ("`--set width=96`", '`set={"width": 96}`'),
+        ("`--prepare '[scale(1/255)]'` does", '`prepare="[scale(1/255)]"` does'),
+        ("'nix' for '--maps-by <WAY>'", "'nix' for by=WAY"),
+    ]:
+        assert words(said).endswith(right) and "--" not in words(said), words(said)
     command = "train them with `ninc train x.nin --out y`"
     assert words(command) == command
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
+import signal
 import sys
 import threading
 import time
@@ -10,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import SEVEN
+from conftest import MODELS, SEVEN
+
+import ninc
 
 
 def test_a_thousand_calls_from_eight_threads_agree(digits, images):
@@ -83,3 +88,46 @@ def test_memory_is_steady_over_many_calls(digits, images):
     calls(count)
     # A leak of one image a call would be 640 kB of bytes, of a batch as floats 13 MB.
     assert resident() - before < 2 << 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_copy_made_while_a_network_computes_is_told_so(cifar10):
+    """A signal's handler runs within the call that it interrupts, or between two."""
+    images = np.random.default_rng(4).integers(0, 256, (300, 3, 32, 32), dtype=np.uint8)
+    within = []
+
+    def copy(*_):
+        child = os.fork()
+        if child == 0:
+            try:
+                cifar10(images[:1])
+                os._exit(0)
+            except ninc.Error as e:
+                os._exit(3 if "os.fork" in e.message else 4)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            cifar10(images[:1])
+            assert code == 0
+        except ninc.Error as e:
+            assert "in this thread" in e.message and code == 3
+            within.append(code)
+
+    before = signal.signal(signal.SIGALRM, copy)
+    try:
+        while not within:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            cifar10(images)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert cifar10(images[:1]).shape == (1, 10)
+
+
+def test_another_process_loads_the_same_network(digits, images):
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(digits, (images,)), digits(images))
+    found = pickle.loads(pickle.dumps(ninc.load(MODELS / "digits.nin", threads=1, raw=True)))
+    assert found.weights == str(MODELS / "digits.safetensors")
+    np.testing.assert_array_equal(found(images), ninc.load(MODELS / "digits.nin", raw=True)(images))

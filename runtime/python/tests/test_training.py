@@ -44,10 +44,38 @@ def test_a_callback_stops_a_training_that_goes_on_to_the_same_bits(tmp_path):
     whole = ninc.train(DIGITS, out=tmp_path / "whole", progress=False, **QUICK)
     stopped = ninc.train(DIGITS, out=tmp_path / "parts", progress=False, on_step=lambda s: s["step"] == 17, **QUICK)
     assert stopped.stopped and stopped.steps == 17 and stopped.accuracy is None
+    assert stopped.weights is None and stopped.report is None and Path(stopped.checkpoint).is_file()
+    with pytest.raises(ninc.Error, match="stopped before it had weights"):
+        stopped.model()
     assert "stopped" in repr(stopped)
     resumed = ninc.train(DIGITS, out=tmp_path / "parts", progress=False, resume=True, **QUICK)
     assert not resumed.stopped and resumed.steps == whole.steps
     assert Path(whole.weights).read_bytes() == Path(resumed.weights).read_bytes()
+
+
+@pytest.mark.parametrize("answer", [np.True_, 1, [0]])
+def test_whatever_is_true_stops_a_training(tmp_path, answer):
+    made = ninc.train(DIGITS, out=tmp_path, progress=False, callback=lambda epoch: answer, epochs=5)
+    assert made.stopped and len(made.epochs) == 1
+
+
+@pytest.mark.parametrize("name", ["callback", "on_step"])
+def test_what_cannot_be_called_is_refused_before_the_training(tmp_path, name):
+    with pytest.raises(ninc.UsageError, match=f"{name}=3 cannot be called"):
+        ninc.train(DIGITS, out=tmp_path / "none", progress=False, **{name: 3})
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_training_that_goes_on_knows_its_epochs(tmp_path):
+    words = {"progress": False, "epochs": 4, "test_every": 1}
+    whole = ninc.train(DIGITS, out=tmp_path / "whole", **words)
+    first = ninc.train(DIGITS, out=tmp_path / "parts", callback=lambda e: round(e["epoch"]) == 2, **words)
+    assert first.epochs == whole.epochs[:2]
+    seen = []
+    second = ninc.train(DIGITS, out=tmp_path / "parts", resume=True, callback=seen.append, **words)
+    assert second.epochs == whole.epochs and seen == whole.epochs[2:]
+    again = ninc.train(DIGITS, out=tmp_path / "parts", resume=True, **words)
+    assert again.epochs == whole.epochs and again.history == whole.history
 
 
 def test_what_a_callback_raises_comes_out_when_the_training_is_saved(tmp_path):
@@ -78,8 +106,10 @@ def test_an_interrupt_saves(tmp_path):
 
 def test_work_is_not_overwritten(tmp_path):
     ninc.train(DIGITS, out=tmp_path, progress=False, **QUICK)
-    with pytest.raises(ninc.Error, match="digits"):
+    with pytest.raises(ninc.Error, match="digits") as caught:
         ninc.train(DIGITS, out=tmp_path, progress=False, **QUICK)
+    assert "to replace it: `overwrite=True`" in caught.value.help and "--" not in caught.value.help
+    assert "ninc" not in caught.value.help.replace(str(tmp_path), "")
     ninc.train(DIGITS, out=tmp_path, progress=False, overwrite=True, **QUICK)
 
 
@@ -91,6 +121,7 @@ def test_work_is_not_overwritten(tmp_path):
         ({"resume": True}, "no checkpoint"),
         ({"preview": "x.png"}, "preview"),
         ({"freeze": ["nothing"]}, "nothing"),
+        ({"freeze": ["-x"]}, "freeze -x fits no layer"),
         ({"hurry": True}, "hurry"),
     ],
 )

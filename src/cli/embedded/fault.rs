@@ -68,7 +68,9 @@ pub(super) fn of_clap(error: &clap::Error) -> Fault {
     let mut parts = text.trim_start_matches("error: ").splitn(2, "\n\n");
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let message = one_line(parts.next().unwrap_or_default());
+    // What clap says of words behind `--` is for shells.
     let help = parts.next().map(|help| one_line(help.trim().trim_start_matches("tip: ")));
+    let help = help.filter(|help| !help.contains("use '-- "));
     Fault::new(true, Error { message, help })
 }
 

@@ -13,6 +13,9 @@ use super::output;
 use fault::of_clap;
 use ninc::front;
 use ninc::front::diag::to_json;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::Path;
 
 /// Takes what was said since the last call: notes start with `note: `.
 pub fn heard() -> Vec<String> {
@@ -27,8 +30,18 @@ pub fn check(text: &str, set: &[(String, String)]) -> String {
 }
 
 /// Reads options as they are typed.
-fn parsed<T: clap::Parser>(words: &[String]) -> Result<T, Fault> {
+fn parsed<T: clap::Parser>(words: &[OsString]) -> Result<T, Fault> {
     T::try_parse_from(words).map_err(|e| of_clap(&e))
+}
+
+/// A path as JSON: its text, or its bytes where it is none.
+fn path(path: &Path) -> Value {
+    #[cfg(unix)]
+    if path.to_str().is_none() {
+        use std::os::unix::ffi::OsStrExt;
+        return json!(path.as_os_str().as_bytes());
+    }
+    json!(path.to_string_lossy())
 }
 
 /// Begins a call that reads files, which may have changed since the last one, and keeps what it says.

@@ -1,7 +1,7 @@
 //! `ninc run` as a network that stays open and answers again and again.
 
 use super::fault::Fault;
-use super::{begin, parsed};
+use super::{begin, parsed, path};
 use crate::cli::numbers::{self, Reader};
 use crate::cli::opened::{GivenWeights, Opened, filled};
 use crate::cli::options::GlobalOptions;
@@ -23,6 +23,7 @@ use ninc_runtime::train::Scores;
 use ninc_runtime::weights::Weights;
 use ninc_runtime::{Error, Tensor, image};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ pub struct Network {
 
 impl Network {
     /// Opens what `ninc run` opens with these words behind it, which end before the pictures.
-    pub fn open(words: &[String]) -> Result<Network, Fault> {
+    pub fn open(words: &[OsString]) -> Result<Network, Fault> {
         let Words { global, file, raw, range, given } = parsed(words)?;
         begin();
         global.at_most(1)?;
@@ -136,8 +137,7 @@ impl Network {
             Some((_, classes)) => (0..classes.outputs()).map(|output| classes.name(output)).collect(),
             None => vec![],
         };
-        let weights =
-            (self.from != self.file || foreign::has_weights(&self.file)).then(|| self.from.display().to_string());
+        let weights = (self.from != self.file || foreign::has_weights(&self.file)).then(|| path(&self.from));
         json!({
             "name": self.model.name,
             "weights": weights,
@@ -184,13 +184,13 @@ impl Network {
         Ok(results.split_off(1))
     }
 
-    /// Names the best classes of pictures, which have names for messages.
+    /// Names the best classes of each picture; pictures have names for messages.
     pub fn classify(
         &mut self,
         pictures: &[(String, Picture)],
         top: usize,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Vec<(String, Vec<Guess>)>, Fault> {
+    ) -> Result<Vec<Vec<Guess>>, Fault> {
         let (scores, classes) = self.scored()?;
         let images = self.images(pictures)?;
         let result = self.compute(&images, go_on)?;
@@ -200,13 +200,13 @@ impl Network {
             let order = answers::best(&probabilities, top);
             order.into_iter().map(|class| (classes.name(class), probabilities[class], class)).collect()
         };
-        Ok(images.names.into_iter().zip(rows.map(guesses)).collect())
+        Ok(rows.map(guesses).collect())
     }
 
     /// Writes an ONNX file, as `ninc export` with these words behind it, and says what is in it.
-    pub fn export(&self, words: &[String]) -> Result<String, Fault> {
-        let file = self.file.display().to_string();
-        let words: Vec<String> = [file].into_iter().chain(words.iter().cloned()).collect();
+    pub fn export(&self, words: &[OsString]) -> Result<String, Fault> {
+        let file = self.file.clone().into_os_string();
+        let words: Vec<OsString> = [file].into_iter().chain(words.iter().cloned()).collect();
         let ExportWords { args } = parsed(&words)?;
         let from = self.from.as_path();
         export::check(&args, Some(from))?;

@@ -1,13 +1,15 @@
 //! `ninc train` as a function.
 
 use super::fault::Fault;
-use super::{begin, parsed};
+use super::{begin, parsed, path};
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::usage;
 use crate::cli::train;
 use ninc::front::diag::has_errors;
-use ninc_runtime::train::{Control, Watch};
+use ninc_runtime::train::job::log_path;
+use ninc_runtime::train::{Control, Watch, log};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 
 #[derive(clap::Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
@@ -19,9 +21,9 @@ struct Words {
 }
 
 /// Trains as `ninc train` with these words behind it, reporting to `watch`, and gives how it ended: `name`, `stopped`,
-/// `early`, `steps`, `count`, `loss`, `accuracy`, `top5`, `confusion` (of the test part), `classes`, `weights`,
-/// `best_epoch`, `checkpoint` and `report`. Who sets `control.stop` has it saved and stopped.
-pub fn train(words: &[String], watch: &mut dyn Watch, control: &Control) -> Result<Value, Fault> {
+/// `early`, `steps`, `count`, `loss`, `accuracy`, `top5`, `confusion` (of the test part), `classes`, `weights` (none
+/// where it was stopped), `best_epoch`, `checkpoint`, `report`, and `epochs` (lines of the log). Who sets `control.stop` has it saved and stopped.
+pub fn train(words: &[OsString], watch: &mut dyn Watch, control: &Control) -> Result<Value, Fault> {
     let Words { global, args } = parsed(words)?;
     begin();
     if args.preview.is_some() || args.find_rate.is_some() || args.json {
@@ -35,7 +37,9 @@ pub fn train(words: &[String], watch: &mut dyn Watch, control: &Control) -> Resu
     }
     let made = train::one_of_several(&args, &global, watch, control, &|_, _| Ok(()))?;
     let (outcome, test) = (&made.outcome, made.outcome.test.as_ref());
-    let shown = |path: &std::path::PathBuf| path.display().to_string();
+    // What another program did to the log is its own affair.
+    let log = log::read(&log_path(&args.out, &made.name)).unwrap_or_default();
+    let epochs: Vec<Value> = log.iter().filter(|line| line.event == "epoch").map(|line| json!(line)).collect();
     Ok(json!({
         "name": made.name,
         "stopped": outcome.stopped,
@@ -47,9 +51,10 @@ pub fn train(words: &[String], watch: &mut dyn Watch, control: &Control) -> Resu
         "top5": test.map(|test| test.top5),
         "confusion": test.map(|test| test.confusion.clone()).unwrap_or_default(),
         "classes": made.classes,
-        "weights": shown(&outcome.weights),
+        "weights": test.map(|_| path(&outcome.weights)),
         "best_epoch": outcome.best,
-        "checkpoint": shown(&outcome.checkpoint),
-        "report": made.report.as_ref().map(shown),
+        "checkpoint": path(&outcome.checkpoint),
+        "report": made.report.as_deref().map(path),
+        "epochs": epochs,
     }))
 }

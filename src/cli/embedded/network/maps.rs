@@ -9,6 +9,7 @@ use crate::cli::run::views::Looked;
 use crate::cli::tta::TtaArgs;
 use ninc_runtime::Error;
 use ninc_runtime::data::prepare::Preparation;
+use std::ffi::OsString;
 
 /// A map: what it is of, its rows and columns, and its numbers.
 pub struct Map {
@@ -34,11 +35,11 @@ impl Network {
     pub fn maps(
         &mut self,
         pictures: &[(String, Picture)],
-        words: &[String],
+        words: &[OsString],
         top: usize,
     ) -> Result<Vec<Vec<Map>>, Fault> {
         // Nothing is written: the name says that numbers are wanted.
-        let words: Vec<String> = ["--maps=maps.npy".into()].into_iter().chain(words.iter().cloned()).collect();
+        let words: Vec<OsString> = ["--maps=maps.npy".into()].into_iter().chain(words.iter().cloned()).collect();
         let Words { maps, tta } = parsed(&words)?;
         let mut model = self.model.clone();
         let wanted = Wanted::new(&maps, &mut model)?.ok_or_else(|| usage("no maps are asked for", "ask for maps"))?;
