@@ -82,6 +82,42 @@ fn an_earlier_training_stays_until_the_next_one_has_saved() {
     assert_eq!(fs::read(place.path("out/tiny.safetensors")).expect("there"), weights);
 }
 
+/// Nor are its weights gone before the next one has some, which may be stopped on its way.
+#[cfg(unix)]
+#[test]
+fn weights_of_an_earlier_training_stay_until_there_are_new_ones() {
+    use std::io::{BufRead, BufReader};
+    let place = Place::new();
+    place.good(&["train", "tiny.nin", "--steps", "4"]);
+    let [now, before] = ["tiny.safetensors", "tiny.before.safetensors"].map(|name| place.path("out").join(name));
+    let weights = fs::read(&now).expect("there");
+    let mut steps = String::new();
+    // The second one finds a checkpoint and no weights, and leaves those of the first.
+    for _ in 0..2 {
+        let mut command = place.command(&["train", "tiny.nin", "--epochs", "100000", "--overwrite"]);
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let epoch = lines.by_ref().find(|line| line.as_ref().is_ok_and(|line| line.starts_with("epoch ")));
+        assert!(epoch.is_some());
+        let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let said = lines.map(|line| line.expect("text") + "\n").collect::<String>();
+        assert_eq!(child.wait().expect("ends").code(), Some(130), "{said}");
+        assert!(said.contains("the earlier training's weights are in out/tiny.before.safetensors"), "{said}");
+        steps = line(&said, "stopped after step ")[0].trim_end_matches(';').into();
+        assert!(!now.exists() && fs::read(&before).expect("kept") == weights);
+    }
+    // Nobody takes them for new ones, and they count as work.
+    let seven = format!("{}/tests/data/digit-7.png", env!("CARGO_MANIFEST_DIR"));
+    place.bad(2, &["run", "tiny.nin", &seven], "out/tiny.before.safetensors has those of the training before");
+    fs::rename(place.path("out/tiny.checkpoint"), place.path("aside")).expect("there");
+    place.bad(1, &["train", "tiny.nin"], "tiny.before.safetensors comes from an earlier training");
+    fs::rename(place.path("aside"), place.path("out/tiny.checkpoint")).expect("there");
+    let more = (steps.parse::<u64>().expect("a number") + 3).to_string();
+    place.good(&["train", "tiny.nin", "--resume", "--steps", &more]);
+    assert!(!before.exists() && fs::read(&now).expect("new") != weights);
+}
+
 #[test]
 fn other_models_in_the_folder_are_no_obstacle() {
     let place = Place::new();

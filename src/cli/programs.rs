@@ -183,9 +183,19 @@ pub fn find_weights(given: Option<&Path>, model: &Model, file: &Path) -> Done<Op
     if foreign::is(file) {
         return Err(usage(format!("no weights for {}", file.display()), foreign::BESIDE));
     }
+    let before = looked.iter().map(|path| path.with_extension("before.safetensors")).find(|path| path.is_file());
     let looked: Vec<String> = looked.iter().map(|p| p.display().to_string()).collect();
+    let message = format!("no weights for {}: looked for {}", file.display(), looked.join(", "));
+    if let Some(before) = before {
+        let help = format!(
+            "{} has those of the training before one that has not ended: go on with that by `ninc train --resume`, or \
+             give these with `--weights`",
+            before.display()
+        );
+        return Err(usage(message, help));
+    }
     Err(usage(
-        format!("no weights for {}: looked for {}", file.display(), looked.join(", ")),
+        message,
         format!("train them with `ninc train {}`, or say where they are with `--weights FILE`", file.display()),
     ))
 }

@@ -17,7 +17,7 @@ use ninc_runtime::data::{Dataset, Sets, balance};
 use ninc_runtime::init::fnv;
 use ninc_runtime::spec::Recipe;
 use ninc_runtime::store::System;
-use ninc_runtime::train::job::{Outcome, Start, lock};
+use ninc_runtime::train::job::{Outcome, Start, before_path, lock};
 use ninc_runtime::train::trainer::check;
 use ninc_runtime::train::{Control, Evaluation, Job, Watch, train};
 use serde_json::json;
@@ -46,7 +46,8 @@ pub struct Args {
     /// Where weights, log and checkpoint go
     #[arg(long, default_value = OUT, value_name = "DIR")]
     pub out: PathBuf,
-    /// Replace what an earlier training left there under the network's name
+    /// Replace what an earlier training left there under the network's name; its weights are NAME.before.safetensors
+    /// until there are new ones
     #[arg(long)]
     pub overwrite: bool,
     #[command(flatten)]
@@ -243,8 +244,13 @@ fn carry_out(args: &Args, ready: &mut Ready, watch: &mut dyn Watch, control: &Co
 fn finish(args: &Args, ready: &Ready, outcome: &Outcome, time: Duration) -> Done {
     let Some(test) = &outcome.test else {
         let resume: &[&str] = if args.resume.is_some() { &[] } else { &["--resume"] };
+        let before = before_path(&args.out, &ready.model.name);
+        let earlier = match before.is_file() {
+            true => format!("; the earlier training's weights are in {} until this one has ended", before.display()),
+            false => String::new(),
+        };
         output::note(&format!(
-            "stopped after step {}; saved {}. Go on: {}",
+            "stopped after step {}; saved {}{earlier}. Go on: {}",
             outcome.steps,
             outcome.checkpoint.display(),
             command_line::again(resume)

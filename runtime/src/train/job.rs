@@ -69,7 +69,8 @@ pub struct Job<'a> {
     pub start: Start,
     /// When to save.
     pub saving: Saving,
-    /// Files of an earlier training that are to be replaced: they go once this one's first checkpoint is saved.
+    /// Files of an earlier training that are to be replaced: they go once this one's first checkpoint is saved, but its
+    /// weights only get another name ([`before_path`]) until this one has some.
     pub replaces: Vec<PathBuf>,
     /// Whole epochs from one evaluation of the test part to the next, which change nothing of the training; `None`: it
     /// is evaluated at the end only.
@@ -227,6 +228,11 @@ pub struct Outcome {
 /// Names the weights of the last step.
 pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.safetensors"))
+}
+
+/// Names the weights of an earlier training while the one in its place has none yet.
+pub fn before_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.before.safetensors"))
 }
 
 /// Names the weights that did best on the validation part.

@@ -80,6 +80,7 @@ pub fn train(
         outcome.best = best.as_ref().map(|best| best.epoch);
         let kept = best.map_or_else(|| run.weights(), Ok)?;
         kept.write(&outcome.weights, job.disk)?;
+        run.replaced()?;
         outcome.test = Some(run.evaluate(&kept, &job.sets.test)?);
     }
     Ok(outcome)

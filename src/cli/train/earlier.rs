@@ -1,13 +1,13 @@
 //! Work of an earlier training where this one would write: it is replaced only where that is asked for.
 
 use super::Args;
-use crate::cli::command_line::{again, quoted};
+use crate::cli::command_line::{self, again, quoted};
 use crate::cli::output::{Done, Failure};
 use ninc::model::Model;
 use ninc_runtime::Error;
 use ninc_runtime::checkpoint::{Checkpoint, Origin};
 use ninc_runtime::spec::Recipe;
-use ninc_runtime::train::job::{best_path, checkpoint_path, weights_path};
+use ninc_runtime::train::job::{before_path, best_path, checkpoint_path, weights_path};
 use ninc_runtime::train::saving;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,8 @@ pub fn files(
     let last = checkpoint_path(folder, name);
     let kept = saving::kept(folder, name).into_iter().map(|(_, path)| path);
     let states: Vec<PathBuf> = std::iter::once(last.clone()).chain(kept).filter(|path| path.exists()).collect();
-    let weights = [weights_path(folder, name), best_path(folder, name)].into_iter().filter(|path| path.exists());
+    let weights = [weights_path(folder, name), best_path(folder, name), before_path(folder, name)];
+    let weights = weights.into_iter().filter(|path| path.exists());
     let others: Vec<PathBuf> = match resumed {
         None => weights.chain(states).collect(),
         Some((checkpoint, from)) => {
@@ -45,6 +46,8 @@ pub fn files(
 /// The error, with the two lines that go on.
 fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, last: &Path, resumed: bool) -> Error {
     let first = first.display();
+    // Another program that calls this one has no line for a shell.
+    let called = command_line::words().is_empty();
     // Its network and its data are this one's, or it could not go on; what else it was started with is not known.
     let mut start = format!("ninc train {}", quoted(&args.file.to_string_lossy()));
     let mut add = |option: &str, value: &str| start += &format!(" {option} {}", quoted(value));
@@ -55,12 +58,16 @@ fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, l
         add("--data", &data.to_string_lossy());
     }
     set.iter().for_each(|(name, value)| add("--set", &format!("{name}={value}")));
-    let replace = format!("to replace it: {}", again(&["--overwrite"]));
+    let replace = if called { "`--overwrite`".into() } else { again(&["--overwrite"]) };
+    let replace = format!("to replace it: {replace}");
     let message = format!("{first} comes from an earlier training, which this one would replace");
     let ended = weights_path(&args.out, &model.name).exists();
     let more = model.train.as_ref().filter(|_| !resumed).and_then(|recipe| go_on(recipe, last, ended));
-    let more = more.map(|more| format!("to go on with it: {start} --resume{more}"));
-    let keep = more.unwrap_or_else(|| "to keep it: another folder with --out DIR".into());
+    let more = more.map(|more| match called {
+        true => format!("to go on with it: `--resume{more}`"),
+        false => format!("to go on with it: {start} --resume{more}"),
+    });
+    let keep = more.unwrap_or_else(|| "to keep it: another folder with `--out DIR`".into());
     Error::new(message).with_help(format!("{keep}\n        {replace}"))
 }
 

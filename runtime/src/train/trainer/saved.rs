@@ -1,6 +1,6 @@
 //! A training's state on its way to the disk: the checkpoint, and what an error must not take along.
 
-use super::super::job::{checkpoint_path, log_path};
+use super::super::job::{before_path, checkpoint_path, log_path, weights_path};
 use super::super::state::Cursor;
 use super::super::{divergence, events, saving};
 use super::Run;
@@ -34,10 +34,23 @@ impl Run<'_, '_> {
         let (job, state) = (self.job, self.state()?);
         let path = checkpoint_path(&job.folder, &job.name);
         state.write(&path, job.disk)?;
-        for old in self.replaces.drain(..).filter(|old| *old != path) {
-            job.disk.remove(&old).map_err(|e| Error::file("remove", &old, &e))?;
+        let (weights, before) = (weights_path(&job.folder, &job.name), before_path(&job.folder, &job.name));
+        for old in self.replaces.drain(..).filter(|old| *old != path && *old != before) {
+            match old == weights {
+                true => job.disk.rename(&old, &before).map_err(|e| Error::file("rename", &old, &e))?,
+                false => job.disk.remove(&old).map_err(|e| Error::file("remove", &old, &e))?,
+            }
         }
         saving::keep(&job.folder, &job.name, &state, job.saving, job.disk)
+    }
+
+    /// Removes the weights of the earlier training that this one replaces, which has its own now.
+    pub(super) fn replaced(&self) -> Result<()> {
+        let before = before_path(&self.job.folder, &self.job.name);
+        match before.exists() {
+            true => self.job.disk.remove(&before).map_err(|e| Error::file("remove", &before, &e)),
+            false => Ok(()),
+        }
     }
 
     /// Saves the last whole step before an error ends the training that no step caused; returns the error with what to
