@@ -2,6 +2,8 @@
 
 mod client;
 mod endings;
+#[cfg(unix)]
+mod files;
 mod heads;
 mod limits;
 
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::{fs, thread};
 
 fn root(name: &str) -> String {
@@ -31,10 +33,20 @@ struct Serving {
 impl Serving {
     /// Serves one of the models with the weights beside it.
     fn of(name: &str, options: &[&str]) -> Serving {
+        Serving::behind("", name, options)
+    }
+
+    /// Serves by a shell that first does `before`, unless that is nothing.
+    fn behind(before: &str, name: &str, options: &[&str]) -> Serving {
         let (model, weights) = (root(&format!("models/{name}.nin")), root(&format!("models/{name}.safetensors")));
         let place = Place::new();
         let arguments = [&["serve", &model, "--weights", &weights, "--port", "0"], options].concat();
         let mut command = place.command(&arguments);
+        if !before.is_empty() {
+            command = Command::new("sh");
+            command.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_ninc")]);
+            command.args(&arguments).current_dir(place.path(""));
+        }
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ninc starts");
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a line");

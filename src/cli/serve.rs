@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod files;
 mod network;
 
 #[derive(clap::Args)]
@@ -52,7 +53,7 @@ pub struct Args {
     /// Pixels of a request's pictures at most, all together: `25M`, `500K`. They are counted before anything is decoded
     #[arg(long, default_value = "25M", value_name = "N", value_parser = pixels)]
     pixels: u64,
-    /// Connections at most
+    /// Connections at most; fewer, with a note, where the system allows fewer files (`ulimit -n`)
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     connections: u32,
     /// Seconds that a client may take to send a request's head, and its body, and that an idle connection stays open.
@@ -121,7 +122,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         queue: args.queue as usize,
         body,
         bodies: body.saturating_mul(4).max(256 << 20),
-        connections: args.connections as usize,
+        connections: files::connections(args.connections as usize),
         patience: Duration::from_secs_f64(args.timeout),
         wait: Duration::from_millis(args.wait),
         workers: global.threads().max(engines),

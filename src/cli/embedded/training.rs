@@ -22,7 +22,8 @@ struct Words {
 
 /// Trains as `ninc train` with these words behind it, reporting to `watch`, and gives how it ended: `name`, `stopped`,
 /// `early`, `steps`, `count`, `loss`, `accuracy`, `top5`, `confusion` (of the test part), `classes`, `weights` (none
-/// where it was stopped), `best_epoch`, `checkpoint`, `report`, and `epochs` (lines of the log). Who sets `control.stop` has it saved and stopped.
+/// where it was stopped), `best_epoch`, `checkpoint`, `report`, and `epochs` (lines of the log). Who sets
+/// `control.stop` has it saved and stopped.
 pub fn train(words: &[OsString], watch: &mut dyn Watch, control: &Control) -> Result<Value, Fault> {
     let Words { global, args } = parsed(words)?;
     begin();
