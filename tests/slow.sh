@@ -56,7 +56,7 @@ for part in "$@"; do
         oclgrind) cargo test --locked --test all -- --ignored --nocapture oclgrind ;;
         damaged) NINC_FUZZ=100000 CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked --test fuzz ;;
         rust-image) cargo test --locked --test all -- --ignored --nocapture the_rust_example ;;
-        mpi) cargo build --locked --release && NINC=target/release/ninc tests/mpi/run.sh digits cifar10 pictures devices refused killed ;;
+        mpi) cargo build --locked --release && NINC=target/release/ninc tests/mpi/run.sh digits cifar10 pictures devices refused killed slurm ;;
         pages) cargo build --locked --release && tests/web/pages.sh ;;
         # Emulators and linkers: apt-get install lld llvm qemu-user wine wine64 musl-tools gcc-mingw-w64-x86-64
         # gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu

@@ -2,8 +2,8 @@
 # Trainings that several processes share over MPI: the same weights for any number of ranks, with each MPI that this machine
 # has, and refusals and ends that leave a checkpoint.
 #
-#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, devices, pictures, refused, killed; core
-#                                 unless said
+#     tests/mpi/run.sh [PART…]      core (digits, few steps), digits, cifar10, devices, pictures, refused, killed,
+#                                 slurm; core unless said
 #
 # killed=30 kills 30 ranks with each MPI, killed 15.
 # NINC names the program (target/debug/ninc unless said), NINC_DATA a folder with cifar-10-binary.tar.gz. Exit code 1 as soon
@@ -85,6 +85,36 @@ devices() {
         train "$out" 0 "${options[@]}" --resume="$out/digits.step-00000004.checkpoint"
         [ "$(hash "$out")" = "$expected" ] || fail "$launcher, OpenCL from 3 ranks to one process"
         echo "${launcher%% *}: OpenCL devices of 2 and 3 ranks, and one process from the middle on"
+    done
+}
+
+# Processes that srun starts, with each of its ways to meet that it can load. A machine becomes a cluster of one node by
+# Debian's slurm-wlm and munge, a slurm.conf, and libpmix-dev, without which `--mpi=pmix` is listed but cannot be loaded.
+slurm() {
+    local way expected out=$place/out options=(models/digits.nin --batch 64 --steps 12 --threads 1)
+    if ! timeout 10 sinfo -h >/dev/null 2>&1; then
+        echo "SKIPPED: no cluster of Slurm answers here"
+        return
+    fi
+    rm -rf "$out"
+    train "$out" 0 "${options[@]}"
+    expected=$(hash "$out")
+    # The first one must still be there when the second comes.
+    srun --mpi=none -n 2 "$ninc" train models/digits.nin --epochs 20 --out "$place/apart" >"$place/said" 2>&1 &&
+        fail "two processes that do not know of each other trained in one folder"
+    grep -q -- "srun --mpi=pmix" "$place/said" || fail "$(cat "$place/said")"
+    for way in pmix pmi2; do
+        if ! srun --mpi=$way -n 2 true 2>/dev/null; then
+            echo "SKIPPED: srun --mpi=$way cannot start anything"
+            continue
+        fi
+        rm -rf "$out"
+        srun --mpi=$way --kill-on-bad-exit=1 -n 2 "$ninc" train "${options[@]}" --out "$out" >>"$place/said" 2>&1 ||
+            fail "srun --mpi=$way: $(tail -3 "$place/said")"
+        [ "$(hash "$out")" = "$expected" ] || fail "srun --mpi=$way: other weights"
+        srun --mpi=$way --kill-on-bad-exit=1 -n 2 "$ninc" bench models/digits.nin --mode train --rounds 3 | grep -q '^2 ' ||
+            fail "srun --mpi=$way: not two ranks"
+        echo "srun --mpi=$way: 2 ranks have the same weights"
     done
 }
 
@@ -216,9 +246,10 @@ for part in "$@"; do
             if [ -e "$data" ]; then same cifar10 50 1 2 3 4 8 -- --data "$data"; else echo "SKIPPED: no $data"; fi
             ;;
         devices) devices ;;
+        slurm) slurm ;;
         pictures) pictures ;;
         refused) refused ;;
         killed | killed=*) times=${part#killed} && times=${times#=} && killed "${times:-15}" ;;
-        *) echo "unknown part '$part'; parts: core, digits, cifar10, devices, pictures, refused, killed" >&2; exit 2 ;;
+        *) echo "unknown part '$part'; parts: core, digits, cifar10, devices, pictures, refused, killed, slurm" >&2; exit 2 ;;
     esac
 done

@@ -31,10 +31,21 @@ pub fn lock(folder: &Path, name: &str) -> Result<File> {
     let file = file.map_err(|e| Error::file("write", &path, &e))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::new(format!("another training writes {}", path.display()))
-            .with_help("wait until it has ended, or take another folder: --out DIR")),
+            .with_help(match several_tasks() {
+                true => {
+                    "`srun` has started several processes that do not know of each other: `srun --mpi=pmix` (Open MPI) or \
+                     `--mpi=pmi2` (MPICH) makes them one training"
+                }
+                false => "wait until it has ended, or take another folder: --out DIR",
+            })),
         // Some file systems have no locks, and trainings all the same.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
+}
+
+/// Is this process one of several that Slurm's `srun` has started?
+fn several_tasks() -> bool {
+    std::env::var("SLURM_STEP_NUM_TASKS").is_ok_and(|tasks| tasks.parse::<u32>().is_ok_and(|tasks| tasks > 1))
 }
 
 /// All that training is given.
