@@ -33,8 +33,8 @@ pub fn lock(folder: &Path, name: &str) -> Result<File> {
         Err(TryLockError::WouldBlock) => Err(Error::new(format!("another training writes {}", path.display()))
             .with_help(match several_tasks() {
                 true => {
-                    "`srun` has started several processes that do not know of each other: `srun --mpi=pmix` (Open MPI) or \
-                     `--mpi=pmi2` (MPICH) makes them one training"
+                    "`srun` has started several processes that do not know of each other: `srun --mpi=pmix` \
+                     (Open MPI) or `--mpi=pmi2` (MPICH) makes them one training"
                 }
                 false => "wait until it has ended, or take another folder: --out DIR",
             })),
