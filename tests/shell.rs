@@ -80,7 +80,7 @@ fn bash_puts_in_what_belongs_there() {
         std::fs::write(path, text).expect("written");
     }
     let at = |line: &str| in_bash(folder.path(), line);
-    // Names of files, which bash quotes, and to folders of which it adds the sign.
+    // Names of files and folders: bash quotes them, and adds the `/` of a folder.
     let (files, names, open) = ("-o filenames +o nospace", "+o nospace", "");
     assert_eq!(at("ninc check with"), [files, "with space.nin"]);
     assert_eq!(at("ninc check it"), [files, "it's.nin"]);

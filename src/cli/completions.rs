@@ -97,7 +97,7 @@ fn bash(mut command: Command, line: &line::Line) -> String {
         let value = home.as_ref().map_or(value.clone(), |home| value.replacen(home.as_str(), "~/", 1));
         // What is there already is nothing to put in.
         let Some(rest) = value.get(line.kept..).filter(|rest| !rest.is_empty()) else { continue };
-        // Bash adds the sign of a folder.
+        // Bash adds the `/` of a folder.
         text += if files { rest.strip_suffix('/').unwrap_or(rest) } else { rest };
         text.push('\n');
     }

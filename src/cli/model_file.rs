@@ -166,7 +166,7 @@ pub fn image_dims(input: &[usize]) -> Done<[usize; 3]> {
 }
 
 /// Returns the dimensions of pictures for this input: those of the images that weights learned from, where these are
-/// known. A list of numbers is no picture unless it was made of one.
+/// known. A network whose input is a list of numbers takes pictures only where its weights learned from pictures.
 pub fn picture_dims(input: &[usize], learned: Option<[usize; 3]>) -> Done<[usize; 3]> {
     match (input, learned) {
         (&[n], None | Some([1, 1, _])) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// A value, and which thread of which process uses it; 0 where none does.
+/// A value with the number of the thread that uses it ([`this_thread`]), or 0 while it is free.
 pub struct Turns<T> {
     value: Mutex<T>,
     user: AtomicU64,

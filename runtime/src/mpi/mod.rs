@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 mod library;
 
-/// How often a request is asked about at once: where computation waits for it, and where it goes on, on processors that
-/// are its own.
-const SPINS: [u32; 2] = [200, 10];
+/// How often a request is asked about at once where computation waits for it.
+const SPINS: u32 = 200;
+/// The same where computation goes on, which needs the processor.
+const SPINS_BESIDE: u32 = 10;
 /// How often the thread then gives way in between, where computation waits, before it sleeps in between.
 const YIELDS: u32 = 2000;
 /// How long it sleeps at least and at most: longer the longer it has waited, some per cent of that.
@@ -58,7 +59,7 @@ impl Mpi {
             }
             asked += 1;
             let awaited = self.terms.awaited();
-            if asked <= SPINS[usize::from(!awaited)] {
+            if asked <= if awaited { SPINS } else { SPINS_BESIDE } {
                 continue;
             }
             if awaited && yields < YIELDS {

@@ -142,9 +142,9 @@ impl OpenCl {
         Ok(())
     }
 
-    /// Gives the first device's parameters to the others, where devices of several kinds may have rounded them
-    /// differently.
-    fn spread(&mut self) -> Result<()> {
+    /// Gives the first program's parameters to the others: to new ones, and where devices of several kinds may have
+    /// rounded them differently.
+    pub(super) fn spread(&mut self) -> Result<()> {
         let plan = self.plan.clone();
         let Some((first, others)) = self.programs.split_first_mut() else { return Ok(()) };
         for port in &plan.params {

@@ -5,7 +5,7 @@
 use super::OpenCl;
 use super::device_program::DeviceProgram;
 use crate::Result;
-use crate::ranks::{Ranks, add};
+use crate::ranks::{Ranks, merge};
 use crate::shares::{self, Node, Waiting, images_of, of_rank};
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ impl OpenCl {
     /// last share.
     pub(super) fn shares_of(&mut self, sharing: &Sharing, batch: usize) -> Result<Vec<Range<usize>>> {
         let own = sharing.own(batch);
-        while self.programs.len() < own.len() {
-            let device = self.devices[self.programs.len() % self.devices.len()].clone();
-            let mut program = DeviceProgram::new(self.plan.clone(), self.source.clone(), device)?;
-            for port in &self.plan.params {
-                program.send(port.buffer, 0, self.programs[0].fetch(port.buffer, 0)?)?;
-            }
-            self.programs.push(program);
+        let before = self.programs.len();
+        for i in before..own.len() {
+            let device = self.devices[i % self.devices.len()].clone();
+            self.programs.push(DeviceProgram::new(self.plan.clone(), self.source.clone(), device)?);
+        }
+        if self.programs.len() > before {
+            self.spread()?;
         }
         let end = images_of(own.clone(), batch).end;
         let mut parts: Vec<_> = own.map(|share| images_of(share..share + 1, batch)).collect();
@@ -88,14 +88,5 @@ impl OpenCl {
             rest = others;
         }
         Ok(())
-    }
-}
-
-/// Adds the last sum to the one before it, this often.
-fn merge(sums: &mut Vec<Vec<u8>>, times: usize) {
-    for _ in 0..times {
-        if let (Some(right), Some(left)) = (sums.pop(), sums.last_mut()) {
-            add(left, &right);
-        }
     }
 }

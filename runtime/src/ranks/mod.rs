@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 mod sum;
 pub mod threads;
 
-pub(crate) use sum::add;
+pub(crate) use sum::{add, merge};
 
 /// Connects this rank with the others. Calls are made by one thread, in the same order on all ranks.
 pub trait Link {

@@ -73,10 +73,11 @@ fn add_up(link: &mut dyn Link, sum: &Sum, sent: Vec<u8>) -> Result<Vec<u8>> {
     link.all_gather(received, &lengths)
 }
 
-fn merge(sums: &mut Vec<&mut [u8]>, times: usize) {
+/// Adds the last sum to the one before it, this often.
+pub(crate) fn merge<S: AsRef<[u8]> + AsMut<[u8]>>(sums: &mut Vec<S>, times: usize) {
     for _ in 0..times {
         if let (Some(right), Some(left)) = (sums.pop(), sums.last_mut()) {
-            add(left, right);
+            add(left.as_mut(), right.as_ref());
         }
     }
 }

@@ -69,24 +69,26 @@ pub fn together(global: &GlobalOptions, work: impl FnOnce(&GlobalOptions) -> Don
             } else {
                 output::complain(&e, global.color_stderr());
             }
-            std::thread::sleep(HEARD);
-            ranks.abandon();
-            Err(Failure::Shown)
+            leave(&ranks)
         }
-        Err(Failure::Shown) => {
-            std::thread::sleep(HEARD);
-            ranks.abandon();
-            Err(Failure::Shown)
-        }
+        Err(Failure::Shown) => leave(&ranks),
     }
+}
+
+/// Ends all ranks, when the launcher has had the time to read what was said.
+fn leave(ranks: &Ranks) -> Done {
+    std::thread::sleep(HEARD);
+    ranks.abandon();
+    Err(Failure::Shown)
 }
 
 /// Returns the options with which all ranks compile for the same processor: the narrowest instructions of all, the
 /// caches of the first.
 pub fn agreed(global: &GlobalOptions) -> Done<GlobalOptions> {
     let Some(ranks) = &global.ranks else { return Ok(global.clone()) };
-    if let Device::OpenCl(choices) = global.options()?.device {
-        let own = identity_of_devices(&global.options()?, &choices)?;
+    let options = global.options()?;
+    if let Device::OpenCl(choices) = &options.device {
+        let own = identity_of_devices(&options, choices)?;
         let all = ranks.tell(own.as_bytes())?;
         return match all.iter().position(|other| *other != all[0]) {
             None => Ok(global.clone()),
