@@ -234,7 +234,7 @@ impl Executor {
 
     /// Brings these sums, complete, to where the launches look for them.
     fn complete(&mut self, step: &Step, sums: Range<usize>, sent: &mut Sent) -> Result<()> {
-        if self.ranks.is_some() {
+        if let Some(ranks) = self.ranks.clone() {
             for (sums, pending) in sent.drain(..) {
                 let all = pending.wait()?;
                 let mut rest = &all[..];
@@ -244,6 +244,7 @@ impl Executor {
                     self.bytes_mut(home)[place].copy_from_slice(value);
                     rest = others;
                 }
+                ranks.done(all);
             }
             return Ok(());
         }

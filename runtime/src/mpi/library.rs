@@ -4,6 +4,7 @@
 //! The two differ in what handles are: addresses of the library's symbols, or numbers. Both are passed as a register of
 //! the machine's width here, whose lower half is the number. One of the named places of `unsafe`: calls of MPI.
 
+use crate::ranks::Memory;
 use crate::{Error, Result};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW, Symbol};
 use std::ffi::{c_int, c_void};
@@ -78,9 +79,7 @@ pub struct Request {
     handle: Handle,
     /// Numbers of bytes and where they begin, for what is sent and what is received.
     numbers: [Vec<c_int>; 4],
-    sent: Vec<u8>,
-    /// What comes.
-    pub received: Vec<u8>,
+    pub memory: Memory,
 }
 
 impl Launcher {
@@ -168,9 +167,10 @@ impl Functions {
     }
 
     /// Starts to send each process its part of `sent`.
-    pub fn all_to_all(&self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
-        let mut request = Request::new(sent, counts, from)?;
-        let Request { handle, numbers: [counts, starts, from, from_starts], sent, received } = &mut *request;
+    pub fn all_to_all(&self, memory: Memory, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
+        let mut request = Request::new(memory, counts, from)?;
+        let Request { handle, numbers: [counts, starts, from, from_starts], memory } = &mut *request;
+        let Memory { sent, received } = memory;
         // SAFETY: the request holds all memory until the operation is done: both buffers are as long as their counts
         // say (`Request::new`), which are as many as there are processes.
         #[allow(unsafe_code)]
@@ -192,11 +192,12 @@ impl Functions {
         Ok(request)
     }
 
-    /// Starts to give all processes `own`.
-    pub fn all_gather(&self, own: Vec<u8>, counts: &[usize]) -> Result<Box<Request>> {
-        let sizes = [own.len()];
-        let mut request = Request::new(own, &sizes, counts)?;
-        let Request { handle, numbers: [own, _, from, starts], sent, received } = &mut *request;
+    /// Starts to give all processes the beginning of what is sent.
+    pub fn all_gather(&self, memory: Memory, counts: &[usize]) -> Result<Box<Request>> {
+        let own = [counts[self.rank]];
+        let mut request = Request::new(memory, &own, counts)?;
+        let Request { handle, numbers: [own, _, from, starts], memory } = &mut *request;
+        let Memory { sent, received } = memory;
         // SAFETY: as above.
         #[allow(unsafe_code)]
         let answer = unsafe {
@@ -248,7 +249,7 @@ impl Functions {
 }
 
 impl Request {
-    fn new(mut sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
+    fn new(mut memory: Memory, counts: &[usize], from: &[usize]) -> Result<Box<Request>> {
         let large = || Error::new("too many bytes for one message of MPI").with_help("take more ranks");
         let number = |bytes: usize| c_int::try_from(bytes).map_err(|_| large());
         let numbers = |sizes: &[usize]| -> Result<[Vec<c_int>; 2]> {
@@ -261,15 +262,14 @@ impl Request {
             Ok([counts, starts])
         };
         let ([counts, starts], [from_counts, from_starts]) = (numbers(counts)?, numbers(from)?);
-        let sizes: usize = counts.iter().map(|count| *count as usize).sum();
-        if sizes != sent.len() {
+        let bytes = |counts: &[c_int]| counts.iter().map(|count| *count as usize).sum::<usize>();
+        if bytes(&counts) > memory.sent.len() || bytes(&from_counts) != memory.received.len() {
             return Err(Error::new("a message to the other ranks has another length than was said"));
         }
-        let mut received = vec![0; from.iter().sum()];
         // Without memory the address would be 1, by which Open MPI means something else (`MPI_IN_PLACE`).
-        sent.reserve(1);
-        received.reserve(1);
-        Ok(Box::new(Request { handle: 0, numbers: [counts, starts, from_counts, from_starts], sent, received }))
+        memory.sent.reserve(1);
+        memory.received.reserve(1);
+        Ok(Box::new(Request { handle: 0, numbers: [counts, starts, from_counts, from_starts], memory }))
     }
 }
 

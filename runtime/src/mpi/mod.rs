@@ -4,7 +4,7 @@
 //! binary for each. The dozen functions that are needed are looked up here instead, so that one binary works with
 //! what a machine has. MPI 5's standard ABI, which will make one family of the two, is not tried.
 
-use crate::ranks::{Link, Ranks, Terms};
+use crate::ranks::{Link, Memory, Ranks, Terms};
 use crate::{Error, Result};
 pub use library::Launcher;
 use library::{Functions, Request};
@@ -48,12 +48,12 @@ pub fn connect() -> Result<Option<Arc<Ranks>>> {
 
 impl Mpi {
     /// Waits for a request.
-    fn wait(&mut self, mut request: Box<Request>) -> Result<Vec<u8>> {
+    fn wait(&mut self, mut request: Box<Request>) -> Result<Memory> {
         let begin = Instant::now();
         let (mut asked, mut yields) = (0, 0);
         let failed = loop {
             match self.functions.test(&mut request) {
-                Ok(true) => return Ok(std::mem::take(&mut request.received)),
+                Ok(true) => return Ok(request.memory),
                 Ok(false) => {}
                 Err(e) => break e,
             }
@@ -94,15 +94,15 @@ impl Link for Mpi {
         self.functions.count
     }
 
-    fn all_to_all(&mut self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Vec<u8>> {
+    fn all_to_all(&mut self, memory: Memory, counts: &[usize], from: &[usize]) -> Result<Memory> {
         self.whole()?;
-        let request = self.functions.all_to_all(sent, counts, from)?;
+        let request = self.functions.all_to_all(memory, counts, from)?;
         self.wait(request)
     }
 
-    fn all_gather(&mut self, own: Vec<u8>, counts: &[usize]) -> Result<Vec<u8>> {
+    fn all_gather(&mut self, memory: Memory, counts: &[usize]) -> Result<Memory> {
         self.whole()?;
-        let request = self.functions.all_gather(own, counts)?;
+        let request = self.functions.all_gather(memory, counts)?;
         self.wait(request)
     }
 }

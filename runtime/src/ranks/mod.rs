@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+mod rooms;
 mod sum;
 pub mod threads;
 
+use rooms::Rooms;
 pub(crate) use sum::{add, merge};
 
 /// Connects this rank with the others. Calls are made by one thread, in the same order on all ranks.
@@ -24,11 +26,21 @@ pub trait Link {
     fn rank(&self) -> usize;
     /// Returns how many ranks there are.
     fn count(&self) -> usize;
-    /// Sends each rank its part of `sent`, whose lengths are `counts`; returns what they sent to this one, of the
-    /// lengths `from`.
-    fn all_to_all(&mut self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Vec<u8>>;
-    /// Returns what each rank gives, of the lengths `counts`.
-    fn all_gather(&mut self, own: Vec<u8>, counts: &[usize]) -> Result<Vec<u8>>;
+    /// Sends each rank its part of what is sent, whose lengths are `counts`, and receives what they send to this one,
+    /// of the lengths `from`.
+    fn all_to_all(&mut self, memory: Memory, counts: &[usize], from: &[usize]) -> Result<Memory>;
+    /// Sends all ranks the beginning of what is sent, and receives what each sends, of the lengths `counts`.
+    fn all_gather(&mut self, memory: Memory, counts: &[usize]) -> Result<Memory>;
+}
+
+/// What an exchange sends, and where it puts what it receives. It owns both: one that is given up leaves them to those
+/// who may still write to them.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// At least as long as what is sent.
+    pub sent: Vec<u8>,
+    /// As long as what comes, before and after.
+    pub received: Vec<u8>,
 }
 
 type Job = Box<dyn FnOnce(&mut dyn Link) + Send>;
@@ -44,6 +56,7 @@ pub struct Ranks {
     raised: AtomicU32,
     heard: AtomicU32,
     traffic: Arc<Traffic>,
+    rooms: Arc<Rooms>,
 }
 
 /// What computation asks of the exchanges beside it.
@@ -148,6 +161,7 @@ impl Ranks {
             raised: AtomicU32::new(0),
             heard: AtomicU32::new(0),
             traffic: Arc::default(),
+            rooms: Arc::default(),
         }))
     }
 
@@ -188,7 +202,10 @@ impl Ranks {
 
     /// Starts to gather what each rank gives, whose lengths all ranks know.
     pub fn gather(&self, own: Vec<u8>, counts: Vec<usize>) -> Pending<Vec<u8>> {
-        self.begin(own.len() * (self.count - 1), move |link| link.all_gather(own, &counts))
+        self.begin(own.len() * (self.count - 1), move |link| {
+            let received = vec![0; counts.iter().sum()];
+            Ok(link.all_gather(Memory { sent: own, received }, &counts)?.received)
+        })
     }
 
     /// Returns what each rank says, whatever its length.

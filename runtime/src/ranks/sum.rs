@@ -1,6 +1,7 @@
 //! Adding up what the ranks hold of a sum, by the tree.
 
-use super::{Link, Pending, Ranks};
+use super::rooms::Rooms;
+use super::{Link, Memory, Pending, Ranks};
 use crate::Result;
 use crate::shares::{Waiting, nodes, of_rank};
 use std::ops::Range;
@@ -23,25 +24,38 @@ impl Ranks {
     /// get the sum. Of each node that its shares make this rank gives the floats, as bytes, in pieces that follow each
     /// other.
     pub fn sum(&self, nodes: &[Vec<&[u8]>], length: usize, shares: usize) -> Pending<Vec<u8>> {
-        let mut letters = Vec::with_capacity(nodes.len() * length);
+        let mut letters = self.rooms.take(nodes.len() * length);
+        let mut rest = &mut letters[..];
         for to in 0..self.count {
             let part = slice(length, to, self.count);
-            nodes.iter().for_each(|node| copy(node, part.clone(), &mut letters));
+            for node in nodes {
+                let (letter, others) = rest.split_at_mut(part.len());
+                copy(node, part.start, letter);
+                rest = others;
+            }
         }
         let sum = Sum { nodes: nodes.len(), length, shares };
         let own = slice(length, self.rank, self.count).len();
         let sent = nodes.len() * (length - own) + own * (self.count - 1);
-        self.begin(sent, move |link| add_up(link, &sum, letters))
+        let rooms = self.rooms.clone();
+        self.begin(sent, move |link| add_up(link, &sum, letters, &rooms))
+    }
+
+    /// Takes the memory of a sum that has been read.
+    pub fn done(&self, sum: Vec<u8>) {
+        self.rooms.give(sum);
     }
 }
 
-/// Appends a part of what these pieces are together.
-fn copy(pieces: &[&[u8]], part: Range<usize>, to: &mut Vec<u8>) {
-    let mut begin = 0;
+/// Copies what lies from `start` on in these pieces, one behind the other.
+fn copy(pieces: &[&[u8]], start: usize, mut to: &mut [u8]) {
+    let mut skipped = start;
     for piece in pieces {
-        let at = |place: usize| place.clamp(begin, begin + piece.len()) - begin;
-        to.extend(&piece[at(part.start)..at(part.end)]);
-        begin += piece.len();
+        let from = &piece[skipped.min(piece.len())..];
+        skipped -= piece.len() - from.len();
+        let (filled, rest) = to.split_at_mut(from.len().min(to.len()));
+        filled.copy_from_slice(&from[..filled.len()]);
+        to = rest;
     }
 }
 
@@ -52,14 +66,16 @@ fn slice(length: usize, rank: usize, ranks: usize) -> Range<usize> {
 }
 
 /// `sent` holds for each rank its slice of each node.
-fn add_up(link: &mut dyn Link, sum: &Sum, sent: Vec<u8>) -> Result<Vec<u8>> {
+fn add_up(link: &mut dyn Link, sum: &Sum, sent: Vec<u8>, rooms: &Rooms) -> Result<Vec<u8>> {
     let (rank, ranks) = (link.rank(), link.count());
     let lengths: Vec<usize> = (0..ranks).map(|to| slice(sum.length, to, ranks).len()).collect();
     let counts: Vec<usize> = lengths.iter().map(|length| length * sum.nodes).collect();
     let held: Vec<_> = (0..ranks).map(|from| nodes(of_rank(sum.shares, from, ranks))).collect();
     let own = lengths[rank];
     let from: Vec<usize> = held.iter().map(|nodes| nodes.len() * own).collect();
-    let mut received = link.all_to_all(sent, &counts, &from)?;
+    let memory = Memory { sent, received: rooms.take(from.iter().sum()) };
+    let Memory { sent, mut received } = link.all_to_all(memory, &counts, &from)?;
+    rooms.give(sent);
     let mut waiting = Waiting::default();
     // Sums stay where the left one lay: the last one is at the front.
     let mut sums: Vec<&mut [u8]> = Vec::new();
@@ -69,8 +85,10 @@ fn add_up(link: &mut dyn Link, sum: &Sum, sent: Vec<u8>) -> Result<Vec<u8>> {
         merge(&mut sums, merged);
     }
     merge(&mut sums, waiting.end());
-    received.truncate(own);
-    link.all_gather(received, &lengths)
+    let memory = Memory { sent: received, received: rooms.take(sum.length) };
+    let Memory { sent, received } = link.all_gather(memory, &lengths)?;
+    rooms.give(sent);
+    Ok(received)
 }
 
 /// Adds the last sum to the one before it, this often.

@@ -1,7 +1,7 @@
 //! Ranks that are threads of one process, which exchange through memory: for tests, and for measuring what exchanges
 //! cost beside the network.
 
-use super::Link;
+use super::{Link, Memory};
 use crate::{Error, Result};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
@@ -25,22 +25,24 @@ pub fn links(ranks: usize) -> Vec<Thread> {
 }
 
 impl Thread {
-    /// Leaves the letters for all ranks, and returns those for this one.
-    fn exchange(&self, letters: Vec<Vec<u8>>, from: &[usize]) -> Result<Vec<u8>> {
+    /// Leaves the letters for all ranks, and copies those for this one.
+    fn exchange(&self, letters: Vec<Vec<u8>>, from: &[usize], received: &mut [u8]) -> Result<()> {
         let of = |rank: usize| self.board.letters[rank].lock().unwrap_or_else(PoisonError::into_inner);
         *of(self.rank) = letters;
         self.board.barrier.wait();
-        let mut received = Vec::new();
+        let mut rest = received;
         for (rank, length) in from.iter().enumerate() {
             let letters = of(rank);
             if letters[self.rank].len() != *length {
                 let sent = letters[self.rank].len();
                 return Err(Error::new(format!("rank {rank} sent {sent} bytes in place of {length}")));
             }
-            received.extend(&letters[self.rank]);
+            let (letter, others) = rest.split_at_mut(*length);
+            letter.copy_from_slice(&letters[self.rank]);
+            rest = others;
         }
         self.board.barrier.wait();
-        Ok(received)
+        Ok(())
     }
 }
 
@@ -53,18 +55,21 @@ impl Link for Thread {
         self.board.letters.len()
     }
 
-    fn all_to_all(&mut self, sent: Vec<u8>, counts: &[usize], from: &[usize]) -> Result<Vec<u8>> {
-        let mut rest = &sent[..];
+    fn all_to_all(&mut self, mut memory: Memory, counts: &[usize], from: &[usize]) -> Result<Memory> {
+        let mut rest = &memory.sent[..];
         let mut letters = Vec::new();
         for count in counts {
             let (letter, others) = rest.split_at(*count);
             letters.push(letter.to_vec());
             rest = others;
         }
-        self.exchange(letters, from)
+        self.exchange(letters, from, &mut memory.received)?;
+        Ok(memory)
     }
 
-    fn all_gather(&mut self, own: Vec<u8>, counts: &[usize]) -> Result<Vec<u8>> {
-        self.exchange(vec![own; self.count()], counts)
+    fn all_gather(&mut self, mut memory: Memory, counts: &[usize]) -> Result<Memory> {
+        let own = memory.sent[..counts[self.rank]].to_vec();
+        self.exchange(vec![own; self.count()], counts, &mut memory.received)?;
+        Ok(memory)
     }
 }

@@ -69,8 +69,11 @@ pub struct Contraction {
     pub b: [i64; 3],
     /// Whether B's rows are padded to whole vectors, so that full loads stay inside.
     pub b_padded: bool,
-    /// Elements from a row of B to what the next product reads, which is prefetched; 0: nothing is.
-    pub ahead: i64,
+    /// Rows of B that an iteration of the innermost loop prefetches, from a last pointer parameter on: a part of what
+    /// the next product reads. Other products of this B prefetch the rest. 0: nothing is.
+    pub next: usize,
+    /// Elements from an element of A to what the next product reads there, one prefetch a term; 0: nothing is.
+    pub a_ahead: i64,
     /// Stride of C for m.
     pub c_row: i64,
     /// Stride of C from vector to vector: `lanes` where its columns are consecutive.
@@ -124,8 +127,11 @@ impl Contraction {
         }
         name += if self.a_columns { "_depth" } else { "" };
         name += if self.b_padded { "_pad" } else { "" };
-        if self.ahead != 0 {
-            name += &format!("_ahead{}", self.ahead);
+        if self.next != 0 {
+            name += &format!("_next{}", self.next);
+        }
+        if self.a_ahead != 0 {
+            name += &format!("_aahead{}", self.a_ahead);
         }
         name += match self.init {
             Init::Zero => "",
@@ -148,10 +154,15 @@ impl Contraction {
             given.push((count == Count::Given).then(|| b.int(&format!("{name}s"))));
         }
         let inner = (self.counts[2] == Count::Given).then(|| (b.int("ks"), b.int("k_rest")));
-        let nest = Nest { spec: self, a: pa, b: pb, outer: [given[0], given[1]], inner };
+        let mask = masked.then(|| b.pointer("y", Elem::F32, Access::Read));
+        let next = (self.next > 0).then(|| b.pointer("next", Elem::F32, Access::Read));
+        let nest = Nest { spec: self, a: pa, b: pb, next, outer: [given[0], given[1]], inner };
+        if self.init == Init::Add {
+            self.foresee(b, pc);
+        }
+        mask.into_iter().for_each(|y| self.foresee(b, y));
         let acc = self.start(b, pc, bias);
         let acc = nest.sum(b, 0, Index::default(), Index::default(), acc);
-        let mask = masked.then(|| b.pointer("y", Elem::F32, Access::Read));
         self.end(b, pc, mask, acc);
     }
 
@@ -183,6 +194,16 @@ impl Contraction {
             }
         }
         acc
+    }
+
+    /// Prefetches what the next rows of results are added to or masked by: it is read at the end of a product, too late
+    /// for the processor to wait for it beside the sums.
+    fn foresee(&self, b: &mut MicroKernelBuilder, memory: Param) {
+        for m in self.rows..2 * self.rows {
+            for v in 0..self.vectors() {
+                b.prefetch(memory, m as i64 * self.c_row + v as i64 * self.c_vector);
+            }
+        }
     }
 
     fn end(&self, b: &mut MicroKernelBuilder, c: Param, mask: Option<Param>, acc: Vec<Val>) {
@@ -247,6 +268,7 @@ struct Nest<'a> {
     spec: &'a Contraction,
     a: Param,
     b: Param,
+    next: Option<Param>,
     outer: [Option<Var>; 2],
     inner: Option<(Var, Var)>,
 }
@@ -303,6 +325,12 @@ impl Nest<'_> {
     ) -> Vec<Val> {
         let [sa, sb] = self.strides();
         b.repeat("k", iterations, &acc, |b, var, acc| {
+            if let Some(next) = self.next {
+                let len = self.spec.next * self.spec.b[2] as usize;
+                for line in (0..len).step_by(LINE) {
+                    b.prefetch(next, Index::default().plus(var, len as i64).offset(line as i64));
+                }
+            }
             let a = a.plus(var, unroll as i64 * sa);
             let at = at.plus(var, unroll as i64 * sb);
             (0..unroll as i64)
@@ -349,10 +377,8 @@ impl Nest<'_> {
                 b.load_partial(self.b, at.clone().offset(spec.column(v)), lanes, width)
             })
             .collect();
-        if spec.ahead != 0 {
-            for line in (0..vectors * lanes as usize).step_by(LINE) {
-                b.prefetch(self.b, at.clone().offset(spec.ahead + line as i64));
-            }
+        if spec.a_ahead != 0 {
+            b.prefetch(self.a, a.clone().offset(spec.a_ahead));
         }
         for m in 0..spec.rows {
             let place = a.clone().offset(m as i64 * spec.a_row);

@@ -127,7 +127,9 @@ impl Sums {
             a_columns: false,
             b: [(g.out[1] * g.outputs) as i64, 0, g.outputs as i64],
             b_padded: false,
-            ahead: 0,
+            next: 0,
+            // The rows of x of the next block: too many steps apart for the processor to foresee them.
+            a_ahead: (height * w.stride[0] * pitch) as i64,
             c_row: g.outputs as i64,
             c_vector: self.tile.lanes.into(),
             init: Init::Load,

@@ -243,11 +243,18 @@ impl Winograd {
         let width = self.tile.columns();
         k.serial("f", f.frequencies(), |k, frequency| {
             let u = weights.at((panel * f.frequencies() + &frequency) * (c * width));
+            let calls = self.count().div_ceil(self.tile.rows);
             let mut product = |k: &mut KernelBuilder, tile: Expr, rows: usize| {
-                let micro_kernel = cx.micro_kernel(self.contraction(rows, columns));
+                // Each of the products with U[f] prefetches a part of U[f + 1].
+                let mut spec = self.contraction(rows, columns);
+                spec.next = spec.unroll().div_ceil(calls);
+                let part = c / spec.unroll() * spec.next * width;
+                let following = (panel * f.frequencies() + &frequency + 1) * (c * width);
+                let next = weights.at(following + tile.div(self.tile.rows) * part);
+                let micro_kernel = cx.micro_kernel(spec);
                 let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
                 let at = &tile * self.tile_pitch() + &frequency * lanes;
-                k.call(micro_kernel, [v, u.clone(), m.at(at)]);
+                k.call(micro_kernel, [v, u.clone(), m.at(at), next]);
             };
             let rows = self.tile.rows;
             match present.filter(|_| self.count().is_multiple_of(rows)) {
@@ -302,7 +309,8 @@ impl Winograd {
             a_columns: false,
             b: [0, 0, self.tile.columns() as i64],
             b_padded: true,
-            ahead: (c * self.tile.columns()) as i64,
+            next: 0,
+            a_ahead: 0,
             c_row: self.tile_pitch() as i64,
             c_vector: vector as i64,
             init: Init::Zero,
