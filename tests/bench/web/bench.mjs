@@ -21,8 +21,11 @@ async function tensors(path) {
   const length = Number(new DataView(bytes).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)));
   delete header.__metadata__;
-  const numbers = ([start, end]) => new Float32Array(bytes.slice(8 + length + start, 8 + length + end));
-  return Object.fromEntries(Object.entries(header).map(([name, t]) => [name, { ...t, data: numbers(t.data_offsets) }]));
+  const numbers = ({ dtype, data_offsets: [start, end] }) => {
+    const Numbers = { F32: Float32Array, F16: Float16Array }[dtype];
+    return Float32Array.from(new Numbers(bytes.slice(8 + length + start, 8 + length + end)));
+  };
+  return Object.fromEntries(Object.entries(header).map(([name, t]) => [name, { ...t, data: numbers(t) }]));
 }
 
 /** The network as models/cifar10.nin writes it; dropout that is not inverted halves its input. */

@@ -14,7 +14,7 @@ cp tests/bench/web/{package.json,*.html,*.mjs} "$out"
 model=(models/cifar10.nin --weights models/cifar10.safetensors)
 "$ninc" build "${model[@]}" --target wasm32 -o "$out/strict" > /dev/null
 "$ninc" build "${model[@]}" --target wasm32 --relaxed -o "$out/relaxed" > /dev/null
-"$ninc" export "${model[@]}" -o "$out/cifar10.onnx" > /dev/null
+"$ninc" export "${model[@]}" --overwrite -o "$out/cifar10.onnx" > /dev/null
 cp models/cifar10.safetensors "$out"
 [ -d "$out/node_modules" ] || (cd "$out" && npm install --no-audit --no-fund --ignore-scripts > npm.log)
 node tests/bench/web/run.mjs "$out"

@@ -210,9 +210,21 @@ fn window_product(
                 false => p.weights.at((&group * panels + &panel) * (depth * width)),
             };
             let channel = if g.depthwise() { column.clone() } else { &group * g.inner() };
+            let across = g.out[1].div_ceil(p.tile.rows);
             k.serial("r", rows, |k, r| {
                 pieces(k, "m", g.out[1], p.tile.rows, |k, m, height| {
-                    let micro_kernel = window_micro_kernel(cx, p, at.pitch, height, size);
+                    let mut contraction = window_contraction(p, at.pitch, height, size);
+                    let mut next = None;
+                    if far(cx, &contraction, g) {
+                        // Each of the products with a panel prefetches a part of the next one.
+                        let unroll = contraction.unroll();
+                        contraction.next = unroll.div_ceil(rows * across);
+                        let part = depth / unroll * contraction.next * width;
+                        let number = &r * across + m.div(p.tile.rows);
+                        let following = (&group * panels + &panel + 1) * (depth * width);
+                        next = Some(p.weights.at(following + number.min(unroll) * part));
+                    }
+                    let micro_kernel = cx.micro_kernel(contraction);
                     let from = &at.from_at + &r * (w.stride[0] * at.pitch) + &m * (w.stride[1] * g.channels) + &channel;
                     let to = &at.to_at + (&r * g.out[1] + &m) * g.outputs + &column;
                     call(
@@ -221,7 +233,7 @@ fn window_product(
                         at.from.at(from),
                         weights.clone(),
                         at.to.at(to),
-                        p.bias.map(|b| b.at(&column)),
+                        [p.bias.map(|b| b.at(&column)), next],
                     );
                 });
             });
@@ -229,8 +241,16 @@ fn window_product(
     });
 }
 
+/// Do panels of the weights come from beyond the second level of cache, in one run of terms each?
+fn far(cx: &LowerCx, contraction: &Contraction, g: &Geometry) -> bool {
+    let [i, j, k] = contraction.counts;
+    let Count::Fixed(terms) = k else { return false };
+    let float = contraction.elems[1] == Elem::F32 && !contraction.a_columns;
+    float && [i, j] == [Count::Fixed(1); 2] && 4 * terms * g.outputs > cx.target.cache[1] / 2
+}
+
 /// Contraction over the window: kh sums of kw·C consecutive terms where the taps of a row are neighbours.
-fn window_micro_kernel(cx: &mut LowerCx, p: &Product, pitch: usize, rows: usize, columns: usize) -> MicroKernelId {
+fn window_contraction(p: &Product, pitch: usize, rows: usize, columns: usize) -> Contraction {
     let (g, w) = (&p.geometry, &p.geometry.window);
     let ([kh, kw], inner) = (w.kernel, g.inner());
     let step = if g.depthwise() { g.outputs } else { p.tile.columns() };
@@ -238,7 +258,7 @@ fn window_micro_kernel(cx: &mut LowerCx, p: &Product, pitch: usize, rows: usize,
     let counts = [kh, kw * inner / run, run];
     // Rows of the weights' panel for a run.
     let length = if p.elems[1] == Elem::I32 { run.div_ceil(2) } else { run };
-    let contraction = Contraction {
+    Contraction {
         elems: p.elems,
         lanes: p.tile.lanes,
         rows,
@@ -255,8 +275,7 @@ fn window_micro_kernel(cx: &mut LowerCx, p: &Product, pitch: usize, rows: usize,
         c_vector: p.tile.lanes.into(),
         init: if p.bias.is_some() { Init::Bias } else { Init::Zero },
         epilogue: p.epilogue,
-    };
-    cx.micro_kernel(contraction)
+    }
 }
 
 /// A 1x1 product between scratch images: all pixels of the iteration are alike.
@@ -288,13 +307,13 @@ fn pixel_product(cx: &mut LowerCx, k: &mut KernelBuilder, p: &Product, at: &Plac
             let from = at.from.at(&at.from_at + &m * g.channels);
             let weights = p.weights.at(&panel * (length * width));
             let to = at.to.at(&at.to_at + &m * g.outputs + &column);
-            call(k, micro_kernel, from, weights, to, p.bias.map(|b| b.at(&column)));
+            call(k, micro_kernel, from, weights, to, [p.bias.map(|b| b.at(&column)), None]);
         });
     });
 }
 
-fn call(k: &mut KernelBuilder, micro_kernel: MicroKernelId, a: Arg, b: Arg, c: Arg, bias: Option<Arg>) {
+fn call(k: &mut KernelBuilder, micro_kernel: MicroKernelId, a: Arg, b: Arg, c: Arg, rest: [Option<Arg>; 2]) {
     let mut args = vec![a, b, c];
-    args.extend(bias);
+    args.extend(rest.into_iter().flatten());
     k.call(micro_kernel, args);
 }
