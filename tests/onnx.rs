@@ -73,6 +73,18 @@ data {
     assert!(!fs::read_to_string(place.path("small.nin")).expect("a model").contains("data {"));
 }
 
+/// Its weights are looked for by the name of its file, wherever those of the network's own name lie.
+#[test]
+fn an_imported_network_has_the_name_of_its_file() {
+    let place = Place::new();
+    fs::create_dir(place.path("out")).expect("a folder");
+    fs::write(place.path("out/small.safetensors"), "of another training").expect("a file");
+    place.good(&["import", &own("small.onnx"), "-o", "other.nin"]);
+    assert!(fs::read_to_string(place.path("other.nin")).expect("a model").contains("\nnetwork other {\n"));
+    let right = own("small.out.npy");
+    assert!(apart(&place, "other.nin", &own("small.in.npy"), Path::new(&right), &[]) < 1e-6);
+}
+
 #[test]
 fn a_file_is_a_model_with_its_weights() {
     let place = Place::new();

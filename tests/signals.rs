@@ -58,6 +58,20 @@ fn who_was_made_deaf_to_an_early_signal_goes_on() {
     assert!(status.success(), "{status} {said}");
 }
 
+/// A checkpoint has weights of its own, so `--weights` and `--resume` exclude each other.
+#[test]
+fn the_line_that_goes_on_leaves_out_where_a_training_started() {
+    let place = Place::new();
+    let (child, lines) = started(&place, ":", "--steps 3", "data: ");
+    assert!(ended(child, lines).0.success());
+    let (child, lines) = started(&place, ":", "--weights out/tiny.safetensors --out later --epochs 100000", "epoch ");
+    signal(&child, "-INT");
+    let (status, said) = ended(child, lines);
+    assert_eq!(status.code(), Some(130), "{status} {said}");
+    let line = said.split("Go on: ").nth(1).expect("a line");
+    assert!(line.contains("--out later --epochs 100000 --resume") && !line.contains("--weights"), "{line}");
+}
+
 /// LLVM within a driver has handlers of its own: a training is saved all the same.
 #[test]
 fn a_training_on_a_device_is_saved() {

@@ -18,7 +18,16 @@ pub fn words() -> &'static [OsString] {
 
 /// The command that runs, with these words behind it.
 pub fn again(more: &[&str]) -> String {
-    let own = words().iter().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    again_without(None, more)
+}
+
+/// The same without an option and its value.
+pub fn again_without(option: Option<&str>, more: &[&str]) -> String {
+    let words: Vec<_> = words().iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let named = |word: &str| option.is_some_and(|option| word == option);
+    let whole = |word: &str| option.is_some_and(|option| word.strip_prefix(option).is_some_and(|v| v.starts_with('=')));
+    let left_out = |i: usize| named(&words[i]) || whole(&words[i]) || i > 0 && named(&words[i - 1]);
+    let own = (0..words.len()).filter(|i| !left_out(*i)).map(|i| quoted(&words[i]));
     let all: Vec<String> = own.chain(more.iter().map(|word| quoted(word))).collect();
     format!("ninc {}", all.join(" "))
 }

@@ -59,7 +59,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     output::print(&output::table(&rows))?;
     output::line(&format!(
-        "`ninc build --target {}` runs all operators in browsers and Node, on one thread; kernels cannot have {}.",
+        "`ninc build --target {}` runs all operators in browsers and Node; kernels cannot have {}.",
         ninc::library::web::TARGET,
         ninc::library::web::UNSUPPORTED.join(", ")
     ))?;

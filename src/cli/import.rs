@@ -6,6 +6,7 @@ use super::output::{self, Done, usage};
 use super::preparation::{self, Data};
 use super::programs::parameters;
 use super::weights::Renames;
+use ninc::io::sheet::identifier;
 use ninc::model::Model;
 use ninc::pipeline;
 use ninc_runtime::Tensor;
@@ -58,19 +59,28 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     args.renames.need(args.weights.as_deref())?;
     let model = global.model(&args.file)?;
     let read = foreign::read(&args.file, &global.foreign, None)?;
+    let (name, text) = named(&read.text, &model.name, &args.out);
     let preparation = preparation::of_text(&model, &args.file, Data::At(None), global)?;
     let layers = output::counted(model.layers.len(), "layer");
     let Some(tensors) = tensors(args, global, &model, &read)? else {
-        write_atomically(&args.out, read.text.as_bytes(), &System)?;
+        write_atomically(&args.out, text.as_bytes(), &System)?;
         return output::line(&format!("{}: {layers}; its weights are for a training to find", args.out.display()));
     };
     let (classes, formats) = (read.classes.clone(), read.formats.clone());
-    let made = Weights { model: model.name.clone(), tensors, classes, preparation, formats, ..Weights::default() };
+    let made = Weights { model: name, tensors, classes, preparation, formats, ..Weights::default() };
     made.write(&weights, &System)?;
-    write_atomically(&args.out, read.text.as_bytes(), &System)?;
+    write_atomically(&args.out, text.as_bytes(), &System)?;
     let tensors = output::counted(made.tensors.len(), "tensor");
     let int8 = made.formats.map_or(String::new(), |formats| format!(", {} of int8", formats.layers.len()));
     output::line(&format!("{}: {layers}{int8}; {}: {tensors}", args.out.display(), weights.display()))
+}
+
+/// Names the network of a text after its file, by whose name its weights are looked for; returns name and text.
+fn named(text: &str, own: &str, file: &Path) -> (String, String) {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = stem.and_then(|stem| identifier(&stem)).unwrap_or_else(|| own.into());
+    let text = text.replacen(&format!("\nnetwork {own} {{"), &format!("\nnetwork {name} {{"), 1);
+    (name, text)
 }
 
 /// Says how to convert a network file whose format cannot be read.

@@ -253,7 +253,8 @@ fn finish(args: &Args, ready: &Ready, outcome: &Outcome, time: Duration) -> Done
             "stopped after step {}; saved {}{earlier}. Go on: {}",
             outcome.steps,
             outcome.checkpoint.display(),
-            command_line::again(resume)
+            // What a checkpoint goes on from has replaced the weights that the training started from.
+            command_line::again_without(Some("--weights"), resume)
         ));
         return Err(Failure::Interrupted);
     };

@@ -10,10 +10,13 @@ use crate::cache_folder;
 use crate::init::fnv;
 use crate::spec::Pictures;
 use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Bytes that a cache has at most, about: processes do not see what others add meanwhile.
@@ -43,8 +46,6 @@ struct Room {
     bytes: u64,
     /// Entries from before, the one that was used longest ago first.
     old: VecDeque<(SystemTime, u64, PathBuf)>,
-    /// Files that this process wrote.
-    written: u64,
     /// A write failed: the disk is full, or not for us.
     closed: bool,
 }
@@ -88,29 +89,32 @@ impl Cache {
         let path = self.path(key);
         let head = head_of(key, pixels);
         let size = ((head.len() + pixels.len()) as u64).next_multiple_of(BLOCK);
-        let Some(number) = self.reserve(size) else { return };
-        let temporary = path.with_extension(format!("{}-{number}.tmp", std::process::id()));
-        let written = (|| {
+        if !self.reserve(size) {
+            return;
+        }
+        let temporary = path.with_extension(format!("{}.tmp", unique()));
+        let create = || {
             cache_folder::make(path.parent().unwrap_or(&self.folder))?;
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-            file.write_all(head.as_bytes())?;
-            file.write_all(pixels)?;
+            OpenOptions::new().write(true).create_new(true).open(&temporary)
+        };
+        let written = create().and_then(|mut file| {
+            let written = file.write_all(head.as_bytes()).and_then(|()| file.write_all(pixels));
             drop(file);
-            fs::rename(&temporary, &path)
-        })();
+            let written = written.and_then(|()| fs::rename(&temporary, &path));
+            written.inspect_err(|_| drop(fs::remove_file(&temporary)))
+        });
         if written.is_err() {
-            let _ = fs::remove_file(&temporary);
             let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
             room.iter_mut().for_each(|room| (room.closed, room.bytes) = (true, room.bytes - size));
         }
     }
 
-    /// Reserves room for an entry, with a number for its temporary file; `None` where there is none.
-    fn reserve(&self, size: u64) -> Option<u64> {
+    /// Reserves room for an entry, if there is any.
+    fn reserve(&self, size: u64) -> bool {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let room = room.get_or_insert_with(|| Room::of(&self.folder));
         while !room.closed && room.bytes + size > self.bound {
-            let (then, old, path) = room.old.pop_front()?;
+            let Some((then, old, path)) = room.old.pop_front() else { return false };
             // One that was used since is among the newest.
             if fs::metadata(&path).and_then(|about| about.modified()).is_ok_and(|now| now == then)
                 && fs::remove_file(&path).is_ok()
@@ -118,12 +122,18 @@ impl Cache {
                 room.bytes -= old;
             }
         }
-        if room.closed {
-            return None;
+        if !room.closed {
+            room.bytes += size;
         }
-        (room.bytes, room.written) = (room.bytes + size, room.written + 1);
-        Some(room.written)
+        !room.closed
     }
+}
+
+/// A name that no other temporary file has: numbers of processes repeat in containers that share a folder.
+fn unique() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    format!("{:016x}-{}", *PROCESS, WRITTEN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What stands in front of the pixels.
