@@ -87,6 +87,9 @@ impl OpenCl {
             }
             rest = others;
         }
+        if let Some(ranks) = &sharing.0 {
+            ranks.done(all);
+        }
         Ok(())
     }
 }

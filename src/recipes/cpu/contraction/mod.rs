@@ -5,6 +5,7 @@
 //! micro-kernel, so that an address is a pointer plus a constant; what changes from call to call (borders, batch) is
 //! a loop count.
 
+mod ahead;
 mod panels;
 
 pub use panels::{Matrix, panels, transposed_panels};
@@ -194,16 +195,6 @@ impl Contraction {
             }
         }
         acc
-    }
-
-    /// Prefetches what the next rows of results are added to or masked by: it is read at the end of a product, too late
-    /// for the processor to wait for it beside the sums.
-    fn foresee(&self, b: &mut MicroKernelBuilder, memory: Param) {
-        for m in self.rows..2 * self.rows {
-            for v in 0..self.vectors() {
-                b.prefetch(memory, m as i64 * self.c_row + v as i64 * self.c_vector);
-            }
-        }
     }
 
     fn end(&self, b: &mut MicroKernelBuilder, c: Param, mask: Option<Param>, acc: Vec<Val>) {

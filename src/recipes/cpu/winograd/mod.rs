@@ -245,12 +245,10 @@ impl Winograd {
             let u = weights.at((panel * f.frequencies() + &frequency) * (c * width));
             let calls = self.count().div_ceil(self.tile.rows);
             let mut product = |k: &mut KernelBuilder, tile: Expr, rows: usize| {
-                // Each of the products with U[f] prefetches a part of U[f + 1].
+                // U[f + 1] follows U[f].
                 let mut spec = self.contraction(rows, columns);
-                spec.next = spec.unroll().div_ceil(calls);
-                let part = c / spec.unroll() * spec.next * width;
                 let following = (panel * f.frequencies() + &frequency + 1) * (c * width);
-                let next = weights.at(following + tile.div(self.tile.rows) * part);
+                let next = weights.at(following + spec.share_next(calls, &tile.div(self.tile.rows)));
                 let micro_kernel = cx.micro_kernel(spec);
                 let v = v.at(v_at + &frequency * self.pitch() + &tile * c);
                 let at = &tile * self.tile_pitch() + &frequency * lanes;

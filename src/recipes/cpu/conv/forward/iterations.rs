@@ -216,13 +216,9 @@ fn window_product(
                     let mut contraction = window_contraction(p, at.pitch, height, size);
                     let mut next = None;
                     if far(cx, &contraction, g) {
-                        // Each of the products with a panel prefetches a part of the next one.
-                        let unroll = contraction.unroll();
-                        contraction.next = unroll.div_ceil(rows * across);
-                        let part = depth / unroll * contraction.next * width;
                         let number = &r * across + m.div(p.tile.rows);
                         let following = (&group * panels + &panel + 1) * (depth * width);
-                        next = Some(p.weights.at(following + number.min(unroll) * part));
+                        next = Some(p.weights.at(following + contraction.share_next(rows * across, &number)));
                     }
                     let micro_kernel = cx.micro_kernel(contraction);
                     let from = &at.from_at + &r * (w.stride[0] * at.pitch) + &m * (w.stride[1] * g.channels) + &channel;
