@@ -3,7 +3,7 @@
 
 use crate::cli::Place;
 use ninc::front;
-use ninc::lower::target::{Isa, Target};
+use ninc::lower::target::{Algorithm, Isa, Target};
 use ninc::model::Model;
 use ninc::ops::Operator;
 use ninc::pipeline::{Device, Options};
@@ -30,6 +30,11 @@ pub const NETS: &[&str] = &[
         image |> conv(channels = 64, kernel = 3, pad = 1) as c |> relu
             |> conv(channels = 96, kernel = 2, stride = 2) as d
             |> relu |> flatten |> linear(features = 40) as e |> relu |> linear(features = 7) as f }",
+    "network c { input image: [5, 13, 19]
+        image |> conv(channels = 9, kernel = 7, pad = 3) as c |> relu |> conv(channels = 18, kernel = 4, pad = 1) as d
+            |> relu |> conv(channels = 17, kernel = 2) as e |> relu |> conv(channels = 8, kernel = 3) as f |> relu
+            |> conv(channels = 40, kernel = 5, pad = 4) as g |> relu |> conv(channels = 6, kernel = 6) as h
+            |> global_avg_pool }",
 ];
 
 pub fn load(text: &str) -> Model {
@@ -101,10 +106,17 @@ fn targets() -> Vec<(String, Options)> {
         let host = Target::host_with(isa);
         add(isa.name(), host.clone());
         add("without tiles", host.clone().with_cpu(|cpu| cpu.tiles = false));
-        add("without both", host.clone().with_cpu(|cpu| (cpu.tiles, cpu.vnni) = (false, false)));
+        let plain = host.clone().with_cpu(|cpu| (cpu.tiles, cpu.vnni) = (false, false));
+        add("without both", plain.clone());
+        add("without both, winograd", Target { algorithm: Algorithm::Winograd, ..plain.clone() });
+        add("without both, direct", Target { algorithm: Algorithm::Direct, ..plain });
         add("small caches", Target { cache: [4 << 10, 32 << 10, 1 << 20], ..host });
     }
-    add("no fma", Target::portable(false));
+    let portable = Target::portable(false);
+    let small = Target { cache: [4 << 10, 32 << 10, 64 << 10], ..portable.clone() };
+    add("no fma, winograd", Target { algorithm: Algorithm::Winograd, ..portable.clone() });
+    add("no fma, winograd, small caches", Target { algorithm: Algorithm::Winograd, ..small });
+    add("no fma", portable);
     all
 }
 
@@ -128,6 +140,40 @@ fn every_target_gives_the_same_bits() {
             });
             assert!(noise < signal * 1e-3, "{name}: {noise} of {signal}");
         }
+    }
+}
+
+/// The largest sums that there are, of both signs: every weight and every byte as far from 0 as it can be.
+#[test]
+fn sums_at_their_bounds_are_exact() {
+    for sign in [1.0, -1.0] {
+        let model = load(
+            "network bounds { input image: [3, 9, 11]
+                image |> conv(channels = 64, kernel = 3, pad = 1) as a |> relu
+                    |> conv(channels = 40, kernel = 5, pad = 2) as b |> relu
+                    |> conv(channels = 7, kernel = 3, pad = 1) as c |> global_avg_pool }",
+        );
+        let mut tensors = fresh(&model);
+        for (name, tensor) in &mut tensors {
+            let value = match name.as_str() {
+                "b.weight" => 0.25 * sign,
+                "c.weight" => -0.25 * sign,
+                name if name.ends_with("weight") => 0.5,
+                _ => 0.0,
+            };
+            tensor.data.fill(value);
+        }
+        let (network, quantised) = quantise(&model, &tensors, Method::MinMax);
+        let images: Vec<f32> = images(&model).iter().map(|v| v.abs() + 100.0).collect();
+        let mut expected: Option<Vec<u32>> = None;
+        for (name, options) in targets() {
+            let got = scores(&network, Some(&quantised), &options, &images, IMAGES);
+            let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+            let expected = expected.get_or_insert_with(|| bits.clone());
+            assert_eq!(bits, *expected, "{name}: weights of {sign}");
+        }
+        let silent = expected.unwrap().iter().all(|bits| f32::from_bits(*bits) == 0.0);
+        assert_eq!(silent, sign < 0.0, "the second layer's results are 0 behind its ReLU, or far from it");
     }
 }
 
@@ -164,7 +210,8 @@ fn products_fit_the_registers() {
             let options = Options { target: Some(target), ..Options::default() };
             let program = network.program(Some(&quantised), &IMAGE, &options).unwrap();
             let compiled = program.compiled.as_ref().unwrap();
-            let products = compiled.module.micro_kernels.values().filter(|kernel| kernel.name.starts_with("bytes_"));
+            let kind = if vnni { "bytes_" } else { "words_" };
+            let products = compiled.module.micro_kernels.values().filter(|kernel| kernel.name.starts_with(kind));
             let mut count = 0;
             for kernel in products {
                 count += 1;

@@ -74,7 +74,7 @@ fn every_operation_and_access_gives_the_same_bits_compiled_and_interpreted() {
         for seed in 0..4 {
             differential(&target, every_operation(lanes), seed);
         }
-        for elem in [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8] {
+        for elem in [Elem::F32, Elem::I32, Elem::Bf16, Elem::I16, Elem::U8, Elem::I8] {
             differential(&target, every_access(elem, lanes), 5);
         }
     }

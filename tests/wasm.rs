@@ -80,7 +80,7 @@ fn differential(micro_kernel: &MicroKernel, seed: u64, counts: &[i64]) {
 fn every_operation_and_access_has_its_meaning() {
     for lanes in [1, 2, 4, 8, 16] {
         (0..2).for_each(|seed| differential(&every_operation(lanes), seed, &[0, 4]));
-        for elem in [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8] {
+        for elem in [Elem::F32, Elem::I32, Elem::Bf16, Elem::I16, Elem::U8, Elem::I8] {
             differential(&every_access(elem, lanes), 5, &[1]);
         }
     }

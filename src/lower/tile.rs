@@ -66,12 +66,12 @@ pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64
     tile_within(target, m, n, budget(target), |rows, vectors| rows * vectors + vectors + broadcasts(rows), factor)
 }
 
-/// The tile for products of four bytes at a time, whose parts lie in registers where they are widened: even and odd
-/// bytes of each vector of B, those of a broadcast, a mask and a product.
-pub fn tile_of_bytes(target: &Target, m: usize, n: usize) -> Tile {
+/// The tile for products of whole numbers, which lie in a register of their own before they are added where no
+/// instruction does both.
+pub fn tile_of_whole(target: &Target, m: usize, n: usize) -> Tile {
     match target.cpu() {
         Cpu { vnni: false, isa: Isa::Avx2 | Isa::Avx512, .. } => {
-            let demand = |rows, vectors| rows * vectors + 2 * vectors + 4;
+            let demand = |rows, vectors| rows * vectors + vectors + 2;
             tile_within(target, m, n, target.registers as usize, demand, |_| 1.0)
         }
         _ => tile(target, m, n),

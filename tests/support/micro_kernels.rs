@@ -171,11 +171,11 @@ impl Random {
                 b.zip(left, right, high)
             }
             _ => {
-                let bytes = self.below(2) == 0;
+                let whole = self.below(3);
                 let (a, c) = (self.any(b, i), self.any(b, i));
-                if bytes {
+                if whole > 0 {
                     let acc = self.any(b, i);
-                    b.op(Op::Dot4U8I8 { acc, a, b: c })
+                    b.op(if whole == 1 { Op::Dot4U8I8 { acc, a, b: c } } else { Op::Dot2I16 { acc, a, b: c } })
                 } else {
                     // Any bits are a pair of numbers: keep them moderate by masking the exponents' top bits.
                     let mask = b.i32(0xbfff_bfffu32 as i32, lanes);
@@ -297,8 +297,8 @@ impl Random {
 pub fn random_micro_kernel(seed: u64) -> MicroKernel {
     let mut rng = Stream::new(seed, 1, 0);
     let mut b = MicroKernelBuilder::new(format!("random{seed}"));
-    let packed = [Elem::Bf16, Elem::U8, Elem::I8][rng.below(3) as usize];
-    let out = [Elem::I32, Elem::Bf16, Elem::U8, Elem::I8][rng.below(4) as usize];
+    let packed = [Elem::Bf16, Elem::I16, Elem::U8, Elem::I8][rng.below(4) as usize];
+    let out = [Elem::I32, Elem::Bf16, Elem::I16, Elem::U8, Elem::I8][rng.below(5) as usize];
     let params = Params {
         x: b.pointer("x", Elem::F32, Access::Read),
         packed: (b.pointer("packed", packed, Access::Read), packed),
@@ -371,6 +371,7 @@ pub fn every_operation(lanes: u32) -> MicroKernel {
     let (c, d) = (b.binary(And, i, moderate), b.binary(And, j, moderate));
     out.push(b.op(Op::Dot2Bf16 { acc: h, a: c, b: d }));
     out.push(b.op(Op::Dot4U8I8 { acc: i, a: i, b: j }));
+    out.push(b.op(Op::Dot2I16 { acc: j, a: i, b: j }));
     let mut at = 0i64;
     for value in out {
         b.store(if b.ty(value).elem == Elem::F32 { y } else { z }, at, value);
@@ -399,7 +400,7 @@ pub fn every_access(elem: Elem, lanes: u32) -> MicroKernel {
     }
     let value = b.broadcast(from, Index::from(n), lanes);
     b.store(widened, at, value);
-    if matches!(elem, Elem::Bf16 | Elem::U8 | Elem::I8) {
+    if matches!(elem, Elem::Bf16 | Elem::I16 | Elem::U8 | Elem::I8) {
         let from = Address { base: from, index: Index::from(2i64).plus(n, 1) };
         let value = b.op(Op::LoadPacked { from: from.clone(), lanes });
         b.store(packed, 0i64, value);

@@ -366,6 +366,10 @@ impl Machine<'_> {
                 let v = self.vector(i, 1, 2)?;
                 map(n, |l| u32::from(u16::from_le_bytes([v[2 * l], v[2 * l + 1]])))
             }
+            Vpmovsxwd => {
+                let v = self.vector(i, 1, 2)?;
+                map(n, |l| i16::from_le_bytes([v[2 * l], v[2 * l + 1]]) as i32 as u32)
+            }
             Vpmovzxbd => {
                 let v = self.vector(i, 1, 1)?;
                 map(n, |l| v[l].into())
@@ -439,6 +443,12 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+/// The sum of the products of two pairs of signed 16-bit numbers.
+fn pair(x: u32, y: u32) -> u32 {
+    let product = |s: u32| (x >> s) as i16 as i32 * ((y >> s) as i16 as i32);
+    product(0).wrapping_add(product(16)) as u32
 }
 
 /// Signed numbers of `from` bytes as numbers of half as many: in each 128 bits those of `a`, then those of `b`.
@@ -547,10 +557,8 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpmaxsd => each(&|x, y| (x as i32).max(y as i32) as u32),
         Vpminsd => each(&|x, y| (x as i32).min(y as i32) as u32),
         Vpmuludq => quads(n, |l| (quad(a, l) & 0xffff_ffff) * (quad(b, l) & 0xffff_ffff)),
-        Vpmaddwd => each(&|x, y| {
-            let product = |s: u32| (x >> s) as i16 as i32 * ((y >> s) as i16 as i32);
-            product(0).wrapping_add(product(16)) as u32
-        }),
+        Vpmaddwd => each(&pair),
+        Vpdpwssd => map(n, |l| lane(d, l).wrapping_add(pair(lane(a, l), lane(b, l)))),
         Vpsllvd => each(&|x, y| shifted(x, y, |x, y| x << y)),
         Vpsrlvd => each(&|x, y| shifted(x, y, |x, y| x >> y)),
         Vpsravd => each(&|x, y| (x as i32 >> y.min(31)) as u32),

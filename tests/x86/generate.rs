@@ -38,6 +38,7 @@ pub fn bytes(elem: Elem, count: usize, random: &mut Random) -> Vec<u8> {
         match elem {
             Elem::Bf16 => out.extend_from_slice(&float.to_le_bytes()[2..]),
             Elem::I32 => out.extend_from_slice(&(random.next() as u32 >> random.below(32)).to_le_bytes()),
+            Elem::I16 => out.extend_from_slice(&(random.next() as u16).to_le_bytes()),
             Elem::U8 | Elem::I8 => out.push(random.next() as u8),
             _ => out.extend_from_slice(&float.to_le_bytes()),
         }
@@ -67,7 +68,7 @@ struct Generator<'a> {
 pub fn micro_kernel(random: &mut Random, isa: Isa, budget: usize) -> (MicroKernel, Vec<Arg>) {
     let mut b = MicroKernelBuilder::new("random");
     let (mut inputs, mut outputs, mut vars, mut args) = (vec![], vec![], vec![], vec![]);
-    let kinds = [Elem::F32, Elem::I32, Elem::Bf16, Elem::U8, Elem::I8];
+    let kinds = [Elem::F32, Elem::I32, Elem::Bf16, Elem::I16, Elem::U8, Elem::I8];
     for i in 0..4 {
         let elem = if i < 2 { random.pick(&kinds[..3]) } else { random.pick(&kinds) };
         let write = i == 1 || i == 3;
@@ -79,12 +80,7 @@ pub fn micro_kernel(random: &mut Random, isa: Isa, budget: usize) -> (MicroKerne
         if write {
             outputs.push((param, elem));
         }
-        let size = match elem {
-            Elem::Bf16 => 2,
-            Elem::U8 | Elem::I8 => 1,
-            _ => 4,
-        };
-        args.push(Arg::Memory { bytes: bytes(elem, SIZE, random), origin: ORIGIN * size });
+        args.push(Arg::Memory { bytes: bytes(elem, SIZE, random), origin: ORIGIN * elem.bytes() });
     }
     for name in ["n", "m"].into_iter().take(random.below(3)) {
         vars.push(b.int(name));
@@ -258,7 +254,8 @@ impl Generator<'_> {
             }
             _ => {
                 let (acc, a, b) = (self.operand(int), self.operand(int), self.operand(int));
-                self.b.op(Op::Dot4U8I8 { acc, a, b })
+                let bytes = self.random.below(2) == 0;
+                self.b.op(if bytes { Op::Dot4U8I8 { acc, a, b } } else { Op::Dot2I16 { acc, a, b } })
             }
         }
     }

@@ -213,6 +213,7 @@ fn lanes_and_reductions() {
 fn dot_products() {
     machines(|isa, features, lanes| {
         operation(&[I32, I32, I32], isa, features, lanes, |b, v| b.op(Op::Dot4U8I8 { acc: v[0], a: v[1], b: v[2] }));
+        operation(&[I32, I32, I32], isa, features, lanes, |b, v| b.op(Op::Dot2I16 { acc: v[0], a: v[1], b: v[2] }));
     });
     // VDPBF16PS may round in another order: small integers are exact in any.
     machines(|isa, features, lanes| {
@@ -240,7 +241,7 @@ fn dot_products() {
 #[test]
 fn memory_accesses() {
     machines(|isa, features, lanes| {
-        for elem in [F32, I32, Elem::Bf16, Elem::U8, Elem::I8] {
+        for elem in [F32, I32, Elem::Bf16, Elem::I16, Elem::U8, Elem::I8] {
             let mut random = Random(7 + u64::from(lanes));
             // AVX512_BF16 flushes denormal numbers: the random numbers here are not denormal.
             let data = bytes(elem, 400, &mut random);

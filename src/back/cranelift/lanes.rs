@@ -4,7 +4,7 @@ use super::micro_kernel::{Gen, Pieces};
 use crate::kernel::ir::*;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 impl Gen<'_, '_> {
     /// Emits an operation that gives `result`.
@@ -34,6 +34,10 @@ impl Gen<'_, '_> {
             Op::Dot2Bf16 { acc, a, b } => {
                 let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
                 pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2(a, b, c)).collect()
+            }
+            Op::Dot2I16 { acc, a, b } => {
+                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
+                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2_i16(a, b, c)).collect()
             }
             Op::Dot4U8I8 { acc, a, b } => {
                 let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
@@ -92,7 +96,7 @@ impl Gen<'_, '_> {
         self.values[left].iter().copied().zip(self.values[right].iter().copied()).collect()
     }
 
-    fn is_vector(&self, value: Value) -> bool {
+    pub(super) fn is_vector(&self, value: Value) -> bool {
         self.b.func.dfg.value_type(value).is_vector()
     }
 
@@ -349,35 +353,5 @@ impl Gen<'_, '_> {
                 return pieces[0];
             }
         }
-    }
-
-    fn dot2(&mut self, a: Value, b: Value, acc: Value) -> Value {
-        let vector = self.is_vector(a);
-        let float = if vector { types::F32X4 } else { types::F32 };
-        let upper = self.words(vector, 0xffff_0000);
-        let mut sum = acc;
-        for high in [false, true] {
-            let [x, y] = [a, b].map(|v| {
-                let bits = if high { self.b.ins().band(v, upper) } else { self.shift(Binary::Shl, v, 16) };
-                if vector { self.cast(float, bits) } else { self.b.ins().bitcast(float, MemFlagsData::new(), bits) }
-            });
-            let product = self.b.ins().fmul(x, y);
-            sum = self.b.ins().fadd(sum, product);
-        }
-        sum
-    }
-
-    fn dot4(&mut self, a: Value, b: Value, acc: Value) -> Value {
-        let byte = self.words(self.is_vector(a), 0xff);
-        let mut sum = acc;
-        for i in 0..4 {
-            let unsigned = self.shift(Binary::ShrU, a, 8 * i);
-            let unsigned = self.b.ins().band(unsigned, byte);
-            let signed = self.shift(Binary::Shl, b, 24 - 8 * i);
-            let signed = self.shift(Binary::ShrS, signed, 24);
-            let product = self.b.ins().imul(unsigned, signed);
-            sum = self.b.ins().iadd(sum, product);
-        }
-        sum
     }
 }

@@ -92,6 +92,7 @@ impl Gen<'_, '_> {
                 let word = self.shift(Binary::Shl, half, 16);
                 self.b.ins().bitcast(types::F32, MemFlagsData::new(), word)
             }
+            Elem::I16 => self.b.ins().sload16(types::I32, flags(), pointer, at),
             Elem::U8 => self.b.ins().uload8(types::I32, flags(), pointer, at),
             Elem::I8 => self.b.ins().sload8(types::I32, flags(), pointer, at),
             Elem::I32 | Elem::Mask => self.b.ins().load(types::I32, flags(), pointer, at),
@@ -106,6 +107,7 @@ impl Gen<'_, '_> {
                 let words = self.shift(Binary::Shl, halves, 16);
                 self.cast(types::F32X4, words)
             }
+            Elem::I16 => self.b.ins().sload16x4(flags(), pointer, at),
             Elem::U8 | Elem::I8 => {
                 let four = self.b.ins().load(types::I32, flags(), pointer, at);
                 let bytes = self.b.ins().scalar_to_vector(types::I32X4, four);
@@ -152,6 +154,9 @@ impl Gen<'_, '_> {
                 let half = self.narrow_bf16(value);
                 self.b.ins().istore16(flags(), half, pointer, at);
             }
+            Elem::I16 => {
+                self.b.ins().istore16(flags(), value, pointer, at);
+            }
             Elem::U8 | Elem::I8 => {
                 self.b.ins().istore8(flags(), value, pointer, at);
             }
@@ -163,8 +168,8 @@ impl Gen<'_, '_> {
 
     fn store_vector(&mut self, elem: Elem, value: Value, pointer: Value, at: i32) {
         match elem {
-            Elem::Bf16 => {
-                let halves = self.narrow_bf16(value);
+            Elem::Bf16 | Elem::I16 => {
+                let halves = if elem == Elem::I16 { value } else { self.narrow_bf16(value) };
                 // With their signs, they are narrowed without a change of bits, on processors without `pshufb` too.
                 let high = self.shift(Binary::Shl, halves, 16);
                 let signed = self.shift(Binary::ShrS, high, 16);

@@ -14,6 +14,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use std::path::Path;
 
 pub mod cache;
+mod dots;
 mod emit;
 mod jit;
 mod lanes;

@@ -7,7 +7,7 @@ use crate::kernel::ir::*;
 
 const PACKED: &str = "packed loads";
 const PAIRS: &str = "pairwise products of bf16";
-const BYTES: &str = "products of bytes";
+const BYTES: &str = "products of bytes and of 16-bit numbers";
 const TILES: &str = "products of tiles";
 /// Features that OpenCL C has no short way for.
 pub(super) const MISSING: [&str; 4] = [PACKED, PAIRS, BYTES, TILES];
@@ -17,7 +17,7 @@ fn missing(op: &Op) -> Option<&'static str> {
     match op {
         Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some(PACKED),
         Op::Dot2Bf16 { .. } => Some(PAIRS),
-        Op::Dot4U8I8 { .. } => Some(BYTES),
+        Op::Dot2I16 { .. } | Op::Dot4U8I8 { .. } => Some(BYTES),
         Op::LoadTile { .. } | Op::Outer { .. } => Some(TILES),
         _ => None,
     }
@@ -175,7 +175,7 @@ impl Writer<'_> {
         let place = format!("{base}[{index}]");
         match elem {
             Elem::Bf16 => format!("as_float((uint){place} << 16)"),
-            Elem::I8 => format!("(uint)(int){place}"),
+            Elem::I16 | Elem::I8 => format!("(uint)(int){place}"),
             Elem::U8 => format!("(uint){place}"),
             Elem::F32 | Elem::I32 | Elem::Mask => place,
         }
@@ -223,6 +223,7 @@ impl Writer<'_> {
                     "(ushort)(isnan({value}) ? (as_uint({value}) >> 16) | 64u : \
                      (as_uint({value}) + 0x7fffu + ((as_uint({value}) >> 16) & 1u)) >> 16)"
                 ),
+                Elem::I16 => format!("as_short((ushort)({value}))"),
                 Elem::U8 => format!("(uchar)({value})"),
                 Elem::I8 => format!("as_char((uchar)({value}))"),
             };
@@ -285,9 +286,10 @@ impl Writer<'_> {
                 }
                 name
             }
-            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } | Op::Dot2Bf16 { .. } | Op::Dot4U8I8 { .. } => {
+            Op::LoadPacked { .. } | Op::BroadcastPacked { .. } | Op::Dot2Bf16 { .. } => {
                 unreachable!("`missing` has named them")
             }
+            Op::Dot2I16 { .. } | Op::Dot4U8I8 { .. } => unreachable!("`missing` has named them"),
             Op::LoadTile { .. } | Op::Outer { .. } => unreachable!("`missing` has named them"),
         })
     }
@@ -348,7 +350,7 @@ fn c_type(ty: Ty) -> String {
     let name = match ty.elem {
         Elem::F32 | Elem::Bf16 => "float",
         Elem::Mask => "int",
-        Elem::I32 | Elem::U8 | Elem::I8 => "uint",
+        Elem::I32 | Elem::I16 | Elem::U8 | Elem::I8 => "uint",
     };
     if ty.lanes == 1 { name.into() } else { format!("{name}{}", ty.lanes) }
 }

@@ -104,6 +104,7 @@ fn memory_type(elem: Elem) -> &'static str {
         Elem::F32 => "float",
         Elem::I32 | Elem::Mask => "uint",
         Elem::Bf16 => "ushort",
+        Elem::I16 => "short",
         Elem::U8 => "uchar",
         Elem::I8 => "char",
     }

@@ -209,6 +209,9 @@ fn vector(out: &mut InstructionSink, op: &Op, float: bool, relaxed: bool, operan
             out.local_get(then).local_get(otherwise).local_get(mask).v128_bitselect();
         }
         (Op::Dot2Bf16 { .. }, &[acc, a, b]) => dot2(out, [acc, a, b]),
+        (Op::Dot2I16 { .. }, &[acc, a, b]) => {
+            _ = out.local_get(acc).local_get(a).local_get(b).i32x4_dot_i16x8_s().i32x4_add();
+        }
         (Op::Dot4U8I8 { .. }, &[acc, a, b]) => dot4(out, [acc, a, b]),
         _ => unreachable!("`op` emits all other operations"),
     }

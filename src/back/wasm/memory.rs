@@ -85,7 +85,7 @@ impl Gen<'_> {
                 let at = place.push(&mut out);
                 out.v128_load16_splat(at).i32_const(16).i32x4_shl();
             }
-            Elem::U8 | Elem::I8 => {
+            Elem::I16 | Elem::U8 | Elem::I8 => {
                 scalar(&mut out, elem, place);
                 out.i32x4_splat();
             }
@@ -121,6 +121,7 @@ impl Gen<'_> {
                 super::scalars::narrow_bf16(&mut out, value);
                 out.i32_store16(at);
             }
+            Elem::I16 => _ = out.local_get(value).i32_store16(at),
             Elem::U8 | Elem::I8 => _ = out.local_get(value).i32_store8(at),
             Elem::F32 => _ = out.local_get(value).f32_store(at),
             Elem::I32 | Elem::Mask => _ = out.local_get(value).i32_store(at),
@@ -182,6 +183,7 @@ fn scalar(out: &mut InstructionSink, elem: Elem, place: Place) {
     match elem {
         Elem::F32 => _ = out.f32_load(at),
         Elem::Bf16 => _ = out.i32_load16_u(at).i32_const(16).i32_shl().f32_reinterpret_i32(),
+        Elem::I16 => _ = out.i32_load16_s(at),
         Elem::U8 => _ = out.i32_load8_u(at),
         Elem::I8 => _ = out.i32_load8_s(at),
         Elem::I32 | Elem::Mask => _ = out.i32_load(at),
@@ -221,6 +223,7 @@ fn vector(out: &mut InstructionSink, elem: Elem, place: Place, lanes: usize, loc
     match elem {
         Elem::F32 | Elem::I32 | Elem::Mask => {}
         Elem::Bf16 => _ = out.i32x4_extend_low_i16x8_u().i32_const(16).i32x4_shl(),
+        Elem::I16 => _ = out.i32x4_extend_low_i16x8_s(),
         Elem::U8 => _ = out.i16x8_extend_low_i8x16_u().i32x4_extend_low_i16x8_u(),
         Elem::I8 => _ = out.i16x8_extend_low_i8x16_s().i32x4_extend_low_i16x8_s(),
     }

@@ -17,6 +17,7 @@ pub(super) fn lane(out: &mut InstructionSink, op: &Op, float: bool, operands: &[
             out.local_get(then).local_get(otherwise).local_get(mask).select();
         }
         (Op::Dot2Bf16 { .. }, &[acc, a, b]) => dot2(out, [acc, a, b]),
+        (Op::Dot2I16 { .. }, &[acc, a, b]) => dot2_i16(out, [acc, a, b]),
         (Op::Dot4U8I8 { .. }, &[acc, a, b]) => dot4(out, [acc, a, b]),
         _ => unreachable!("lanes of vectors emit all other operations"),
     }
@@ -105,6 +106,16 @@ fn dot2(out: &mut InstructionSink, [acc, a, b]: [u32; 3]) {
     let upper = 0xffff_0000u32 as i32;
     [a, b].into_iter().for_each(|v| _ = out.local_get(v).i32_const(upper).i32_and().f32_reinterpret_i32());
     out.f32_mul().f32_add();
+}
+
+fn dot2_i16(out: &mut InstructionSink, [acc, a, b]: [u32; 3]) {
+    out.local_get(acc);
+    for shift in [0, 16] {
+        for pair in [a, b] {
+            out.local_get(pair).i32_const(shift).i32_shr_u().i32_extend16_s();
+        }
+        out.i32_mul().i32_add();
+    }
 }
 
 fn dot4(out: &mut InstructionSink, [acc, a, b]: [u32; 3]) {

@@ -126,6 +126,7 @@ impl Run<'_> {
             let word = self.memory.load(block, byte + (i * bytes) as i64, bytes)?;
             lanes[i] = match elem {
                 Elem::Bf16 => word << 16,
+                Elem::I16 => word as u16 as i16 as i32 as u32,
                 Elem::I8 => word as u8 as i8 as i32 as u32,
                 _ => word,
             };

@@ -60,6 +60,10 @@ impl Run<'_> {
                 let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
                 std::array::from_fn(|i| dot2(c[i], a[i], b[i]))
             }
+            Op::Dot2I16 { acc, a, b } => {
+                let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
+                std::array::from_fn(|i| dot2_i16(c[i], a[i], b[i]))
+            }
             Op::Dot4U8I8 { acc, a, b } => {
                 let (c, a, b) = (self.get(*acc), self.get(*a), self.get(*b));
                 std::array::from_fn(|i| dot4(c[i], a[i], b[i]))
@@ -162,6 +166,11 @@ fn fma(a: u32, b: u32, c: u32) -> u32 {
 fn dot2(acc: u32, a: u32, b: u32) -> u32 {
     let low = f(acc) + f(a << 16) * f(b << 16);
     (low + f(a & 0xffff_0000) * f(b & 0xffff_0000)).to_bits()
+}
+
+pub(super) fn dot2_i16(acc: u32, a: u32, b: u32) -> u32 {
+    let product = |shift: u32| i32::from((a >> shift) as i16).wrapping_mul(i32::from((b >> shift) as i16)) as u32;
+    acc.wrapping_add(product(0)).wrapping_add(product(16))
 }
 
 pub(super) fn dot4(acc: u32, a: u32, b: u32) -> u32 {

@@ -79,6 +79,8 @@ words! {
         I32 = "i32",
         /// Brain float: the upper half of a float32. In memory; in values only as pairs inside `I32` lanes.
         Bf16 = "bf16",
+        /// Signed 16-bit numbers in memory, sign-extended to `I32` lanes; raw in values as pairs inside `I32` lanes.
+        I16 = "i16",
         /// Unsigned bytes in memory; in values only as quadruples inside `I32` lanes.
         U8 = "u8",
         /// Signed bytes in memory; in values only as quadruples inside `I32` lanes.
@@ -93,7 +95,7 @@ impl Elem {
     pub const fn bytes(self) -> usize {
         match self {
             Elem::F32 | Elem::I32 | Elem::Mask => 4,
-            Elem::Bf16 => 2,
+            Elem::Bf16 | Elem::I16 => 2,
             Elem::U8 | Elem::I8 => 1,
         }
     }
@@ -102,7 +104,7 @@ impl Elem {
     pub const fn widened(self) -> Elem {
         match self {
             Elem::F32 | Elem::Bf16 => Elem::F32,
-            Elem::I32 | Elem::U8 | Elem::I8 => Elem::I32,
+            Elem::I32 | Elem::I16 | Elem::U8 | Elem::I8 => Elem::I32,
             Elem::Mask => Elem::Mask,
         }
     }
@@ -114,7 +116,7 @@ impl Elem {
         match self {
             Elem::F32 => Some(Elem::F32),
             Elem::I32 | Elem::Bf16 | Elem::U8 | Elem::I8 => Some(Elem::I32),
-            Elem::Mask => None,
+            Elem::I16 | Elem::Mask => None,
         }
     }
 }

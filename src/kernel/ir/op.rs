@@ -150,6 +150,15 @@ pub enum Op {
         /// Pairs.
         b: Val,
     },
+    /// `acc + a.0·b.0 + a.1·b.1` over pairs of signed 16-bit numbers in I32 lanes; sums wrap (VPMADDWD, VPDPWSSD).
+    Dot2I16 {
+        /// I32 lanes.
+        acc: Val,
+        /// Pairs.
+        a: Val,
+        /// Pairs.
+        b: Val,
+    },
     /// `acc + Σ₄ a(u8)·b(i8)` over quadruples in I32 lanes (VPDPBUSD).
     Dot4U8I8 {
         /// I32 lanes.
@@ -185,9 +194,10 @@ impl Op {
             }
             Op::Fma { a, b, c } => [a, b, c].map(Some),
             Op::Select { mask, then, otherwise } => [mask, then, otherwise].map(Some),
-            Op::Dot2Bf16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } | Op::Outer { acc, a, b, .. } => {
-                [acc, a, b].map(Some)
-            }
+            Op::Dot2Bf16 { acc, a, b }
+            | Op::Dot2I16 { acc, a, b }
+            | Op::Dot4U8I8 { acc, a, b }
+            | Op::Outer { acc, a, b, .. } => [acc, a, b].map(Some),
         };
         list.into_iter().flatten()
     }
@@ -217,7 +227,8 @@ impl Op {
             Op::Compare { left, .. } => Ty::mask(ty(left).lanes),
             Op::Select { then, .. } => ty(then),
             Op::Reduce { value, .. } => Ty { elem: ty(value).elem, lanes: 1 },
-            Op::Dot2Bf16 { acc, .. } | Op::Dot4U8I8 { acc, .. } | Op::Outer { acc, .. } => ty(acc),
+            Op::Dot2Bf16 { acc, .. } | Op::Dot2I16 { acc, .. } => ty(acc),
+            Op::Dot4U8I8 { acc, .. } | Op::Outer { acc, .. } => ty(acc),
             Op::LoadTile { elem, .. } => Ty::tile(elem),
         }
     }
@@ -277,7 +288,7 @@ impl Op {
                 rule(ok, || format!("reduction of {ty} by {op:?}"))
             }
             Op::Dot2Bf16 { acc, a, b } => dot(Elem::F32, [acc, a, b].map(ty)),
-            Op::Dot4U8I8 { acc, a, b } => dot(Elem::I32, [acc, a, b].map(ty)),
+            Op::Dot2I16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => dot(Elem::I32, [acc, a, b].map(ty)),
             Op::Outer { kind, acc, a, b } => {
                 let [acc, a, b] = [acc, a, b].map(ty);
                 let ok = acc == Ty::tile(kind.sums()) && a == Ty::tile(Elem::I32) && b == a;
@@ -314,7 +325,7 @@ impl Op {
         };
         match *self {
             Op::Fma { .. } => multiply_adds(lanes),
-            Op::Dot2Bf16 { .. } => multiply_adds(2 * lanes),
+            Op::Dot2Bf16 { .. } | Op::Dot2I16 { .. } => multiply_adds(2 * lanes),
             Op::Binary { op: Binary::Add | Binary::Sub | Binary::Mul | Binary::Div, .. }
                 if result.elem == Elem::F32 =>
             {

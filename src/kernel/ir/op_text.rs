@@ -26,6 +26,7 @@ impl Op {
             Op::Zip { high: false, .. } => "zip_low",
             Op::Zip { high: true, .. } => "zip_high",
             Op::Dot2Bf16 { .. } => "dot2_bf16",
+            Op::Dot2I16 { .. } => "dot2_i16",
             Op::Dot4U8I8 { .. } => "dot4_u8i8",
             Op::LoadTile { stream: false, .. } => "load_tile",
             Op::LoadTile { stream: true, .. } => "stream_tile",
@@ -44,6 +45,7 @@ impl Op {
             ("zip_low", &[left, right]) => Op::Zip { left, right, high: false },
             ("zip_high", &[left, right]) => Op::Zip { left, right, high: true },
             ("dot2_bf16", &[acc, a, b]) => Op::Dot2Bf16 { acc, a, b },
+            ("dot2_i16", &[acc, a, b]) => Op::Dot2I16 { acc, a, b },
             ("dot4_u8i8", &[acc, a, b]) => Op::Dot4U8I8 { acc, a, b },
             (_, &[value]) => match words.strip_prefix(Op::REDUCE) {
                 Some(op) => Op::Reduce { op: Binary::named(op.trim_start())?, value },

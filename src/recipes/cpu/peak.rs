@@ -1,9 +1,10 @@
 //! Multiply-adds in registers and nothing else: what the machine can do at most, as a yardstick for the other recipes.
 
 use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Access, Elem, MicroKernelId, Op, Outer, Ty, Val};
+use crate::kernel::ir::{Access, Elem, MicroKernelId, Outer, Ty, Val};
 use crate::lower::target::Target;
 use crate::lower::{Launch, ProgramBuilder, Role, code};
+use crate::recipes::cpu::bytes::Factors;
 
 /// Iterations of the parallel loop: divided evenly by common numbers of threads.
 const ITERATIONS: usize = 48;
@@ -36,7 +37,7 @@ pub fn builder(target: &Target, terms: Terms) -> ProgramBuilder {
     let (micro_kernel, row) = match (terms, target.cpu().tiles) {
         (Terms::Bf16, true) => tiles(&mut builder, Outer::Bf16),
         (Terms::Bytes, true) => tiles(&mut builder, Outer::U8I8),
-        (Terms::Bytes, false) => bytes(&mut builder, target),
+        (Terms::Bytes, false) => whole(&mut builder, target),
         (Terms::Floats, _) | (Terms::Bf16, false) => vectors(&mut builder, target),
     };
     let sums = if terms == Terms::Bytes { Elem::I32 } else { Elem::F32 };
@@ -67,17 +68,17 @@ fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usi
     (builder.micro_kernel(spec), count * lanes as usize)
 }
 
-/// Writes products of four bytes at a time by vectors: `(y, terms)`, and the sums that it stores.
-fn bytes(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
-    // Without an instruction of their own, products take registers for what is widened, and sums wait for less; with
-    // it, two units of five cycles.
-    let count = if target.cpu().vnni { 10 } else { accumulators(target) / 2 };
+/// Writes products of whole numbers by vectors, as the recipes have them: `(y, terms)`, and the sums that it stores.
+fn whole(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
+    // Two units of five cycles where one instruction multiplies and adds.
+    let (count, factors) = (if target.cpu().vnni { 10 } else { accumulators(target) }, Factors::of(target));
     let lanes = target.lanes;
-    let spec = code(format!("peak_bytes_{count}v{lanes}"), (lanes, count), |&(lanes, count), b| {
+    let name = format!("peak_{}_{count}v{lanes}", factors.name());
+    let spec = code(name, (lanes, count, factors), |&(lanes, count, factors), b| {
         let (y, terms) = (b.pointer("y", Elem::I32, Access::Write), b.pointer("terms", Elem::I32, Access::Read));
         let [a, other, zero] = [0usize, 1, 2].map(|i| b.broadcast(terms, i, lanes));
         let sums = b.repeat("i", DEPTH, &vec![zero; count], |b, _, sums| {
-            sums.iter().map(|&acc| b.op(Op::Dot4U8I8 { acc, a, b: other })).collect::<Vec<Val>>()
+            sums.iter().map(|&acc| factors.dot(b, acc, a, other)).collect::<Vec<Val>>()
         });
         for (i, sum) in sums.into_iter().enumerate() {
             b.store(y, i * lanes as usize, sum);

@@ -21,6 +21,7 @@ impl Lower<'_> {
             Op::Zip { left, right, high } => self.zip(left, right, high),
             Op::Reduce { op, value } => self.reduce(op, value),
             Op::Dot2Bf16 { acc, a, b } => self.dot_bf16(acc, a, b),
+            Op::Dot2I16 { acc, a, b } => self.dot_words(acc, a, b),
             Op::Dot4U8I8 { acc, a, b } => self.dot_bytes(acc, a, b),
             _ => Err(bug("constants and loads are handled by the caller")),
         }
@@ -352,6 +353,16 @@ impl Lower<'_> {
         let sum = self.modify(VOp::Fma231Ps, width, acc, vec![low[0].into(), low[1].into()]);
         let high = [a, b].map(|v| self.emit(VOp::And, width, vec![v.into(), upper.into()]));
         Ok(self.modify(VOp::Fma231Ps, width, sum, vec![high[0].into(), high[1].into()]))
+    }
+
+    fn dot_words(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
+        let width = self.width(acc);
+        let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
+        if self.vnni {
+            return Ok(self.modify(VOp::DotI16, width, acc, vec![a.into(), b.into()]));
+        }
+        let products = self.emit(VOp::MAddWd, width, vec![a.into(), b.into()]);
+        Ok(self.emit(VOp::AddD, width, vec![acc.into(), products.into()]))
     }
 
     /// Multiplies without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow

@@ -96,6 +96,7 @@ impl Lower<'_> {
     fn broadcast_narrow(&mut self, elem: Elem, width: Width, mem: Mem) -> VReg {
         let (op, shift, by) = match elem {
             Elem::Bf16 => (VOp::Broadcast2, VOp::ShlD, 16),
+            Elem::I16 => (VOp::Broadcast2, VOp::ShrSD, 16),
             Elem::U8 => (VOp::Broadcast1, VOp::ShrUD, 24),
             _ => (VOp::Broadcast1, VOp::ShrSD, 24),
         };
@@ -108,6 +109,7 @@ impl Lower<'_> {
         let width = Width::of_lanes(lanes);
         let widen = match elem {
             Elem::Bf16 => VOp::WidenWd,
+            Elem::I16 => VOp::WidenSWd,
             Elem::U8 => VOp::WidenBd,
             _ => VOp::WidenSBd,
         };
@@ -247,7 +249,11 @@ impl Lower<'_> {
             return self.masked_store(op, width, mem, value, count);
         }
         let mut value = value;
-        if bytes == 1 && !rounded {
+        let shift = |l: &mut Self, op, v| l.emit(op, width, vec![Src::Reg(v), Src::Imm(16)]);
+        if elem == Elem::I16 {
+            let high = shift(self, VOp::ShlD, value);
+            value = shift(self, VOp::ShrSD, high);
+        } else if bytes == 1 && !rounded {
             // The packing instructions saturate: only the low byte may be left.
             let low = self.constant(Const::Each(0xff), width);
             value = self.emit(VOp::And, width, vec![Src::Reg(value), Src::Reg(low)]);
@@ -258,7 +264,8 @@ impl Lower<'_> {
         } else {
             value
         };
-        let mut small = self.emit(VOp::PackUsDw, Width::X, vec![Src::Reg(value), Src::Reg(high)]);
+        let pack = if elem == Elem::I16 { VOp::PackSsDw } else { VOp::PackUsDw };
+        let mut small = self.emit(pack, Width::X, vec![Src::Reg(value), Src::Reg(high)]);
         if bytes == 1 {
             small = self.emit(VOp::PackUsWb, Width::X, vec![Src::Reg(small); 2]);
         }

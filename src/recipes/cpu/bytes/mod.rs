@@ -1,13 +1,16 @@
-//! Convolutions of bytes by products of four at a time (`Dot4U8I8`), on any processor: a launch for each stage.
+//! Convolutions of bytes on any processor, a launch for each stage: by products of four at a time (`Dot4U8I8`) where an
+//! instruction does them, else of pairs of 16-bit numbers (`Dot2I16`), to which bytes are widened once.
 //!
-//! The terms of a sum are runs of bytes that lie together in the image or its padded copy: a row of the window, or a
-//! tap where taps lie apart. Each run is filled up to whole words by weights of 0, whatever bytes these meet.
+//! The terms of a sum are runs of numbers that lie together in the image or its padded copy: a row of the window, or a
+//! tap where taps lie apart. Each run is filled up to whole words by weights of 0, whatever these meet.
 
+mod factors;
 mod panels;
 mod product;
+mod rows;
+mod winograd;
 mod write;
 
-use crate::kernel::ir::Elem;
 use crate::lower::{BufferId, LowerCx, LowerError, Lowered};
 use crate::recipes::common::Window;
 use crate::recipes::common::conv::Geometry;
@@ -15,7 +18,7 @@ use crate::recipes::common::int8::To;
 use crate::recipes::cpu::tiles;
 use crate::types::Type;
 
-pub use panels::placed;
+pub use factors::Factors;
 
 /// A convolution with its operands.
 #[derive(Clone, Copy)]
@@ -41,13 +44,17 @@ pub fn forward(cx: &mut LowerCx, window: &Window, zeros: &[usize]) -> Lowered {
     if tiles::of_bytes(cx, from, cx.result.buffer, &chain) {
         return Ok(());
     }
+    // As the next stage's products read it.
+    let between = Factors::of(cx.target).image();
     for (i, link) in chain.iter().enumerate() {
         let g = &link.geometry;
         let to = match i + 1 == chain.len() {
             true => cx.result.buffer,
-            false => cx.temp(&format!("stage{i}"), Elem::U8, 0, g.outputs * g.out[0] * g.out[1]),
+            false => cx.temp(&format!("stage{i}"), between, 0, g.outputs * g.out[0] * g.out[1]),
         };
-        write::launch(cx, [from, to], link);
+        if !winograd::launch(cx, [from, to], link) {
+            write::launch(cx, [from, to], link);
+        }
         from = to;
     }
     Ok(())

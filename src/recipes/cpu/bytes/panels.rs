@@ -1,13 +1,11 @@
-//! Weights in words of four: panels as wide as a register tile, run after run.
+//! Weights in words: panels as wide as a register tile, run after run.
 
+use super::factors::Factors;
 use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
-use crate::kernel::ir::{Access, Binary, Elem, Kernel, Unary, Val};
+use crate::kernel::ir::{Access, Binary, Elem, Kernel};
 use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
 use crate::recipes::common::loops::piece;
 use std::fmt::{self, Display};
-
-/// Bytes of a word.
-pub const WORD: usize = 4;
 
 /// The terms of a sum: `count` runs of `run` rows of weights, each filled up to whole words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,12 +14,14 @@ pub struct Terms {
     pub count: usize,
     /// Terms of a run.
     pub run: usize,
+    /// What a word holds.
+    pub factors: Factors,
 }
 
 impl Terms {
     /// Words of a run.
     pub fn words(self) -> usize {
-        self.run.div_ceil(WORD)
+        self.run.div_ceil(self.factors.in_word())
     }
 
     /// Words of all runs.
@@ -30,7 +30,7 @@ impl Terms {
     }
 }
 
-/// Panels of `weights`, `[terms][columns]` in memory: word `(p·W + k)·width + n` is the four terms of word k of column
+/// Panels of `weights`, `[terms][columns]` in memory: word `(p·W + k)·width + n` is the terms of word k of column
 /// `width·p + n`, W the words of all runs. Columns that are none are 0.
 pub fn panels(cx: &mut LowerCx, weights: BufferId, terms: Terms, columns: usize, width: usize) -> BufferId {
     let lanes = cx.target.lanes;
@@ -47,7 +47,7 @@ struct Panels {
 
 impl Display for Panels {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "bytes{}x{}_{}", self.terms.count, self.terms.run, self.width)
+        write!(f, "{}{}x{}_{}", self.terms.factors.name(), self.terms.count, self.terms.run, self.width)
     }
 }
 
@@ -61,22 +61,24 @@ impl Packing for Panels {
         let mut kernel = KernelBuilder::new(format!("{self}x{columns}"));
         let from = kernel.buffer("w", Elem::F32, Access::Read);
         let to = kernel.buffer("panels", Elem::I32, Access::Write);
-        let (whole, rest) = (terms.run / WORD, terms.run % WORD);
+        let factors = terms.factors;
+        let (whole, rest) = (terms.run / factors.in_word(), terms.run % factors.in_word());
         kernel.parallel("p", columns.div_ceil(width), |k, p| {
             piece(k, &p, columns, width, |k, present| {
-                let mut word = |rows: usize| builder.micro_kernel(Word { rows, pitch: columns, present, width, lanes });
+                let mut word =
+                    |rows: usize| builder.micro_kernel(Word { rows, pitch: columns, present, width, lanes, factors });
                 k.serial("run", terms.count, |k, run| {
                     let source = &run * (terms.run * columns) + &p * width;
                     let target = &p * (terms.all() * width) + &run * (terms.words() * width);
                     if whole > 0 {
-                        let micro_kernel = word(WORD);
+                        let micro_kernel = word(factors.in_word());
                         k.serial("k", whole, |k, i| {
-                            let source = &source + &i * (WORD * columns);
+                            let source = &source + &i * (factors.in_word() * columns);
                             k.call(micro_kernel, [from.at(source), to.at(&target + &i * width)]);
                         });
                     }
                     if rest > 0 {
-                        let source = &source + whole * WORD * columns;
+                        let source = &source + whole * factors.in_word() * columns;
                         k.call(word(rest), [from.at(source), to.at(&target + whole * width)]);
                     }
                 });
@@ -89,7 +91,7 @@ impl Packing for Panels {
 /// A row of words: `(w, panel)`.
 #[derive(PartialEq, Eq, Hash)]
 struct Word {
-    /// Rows of weights, at most four.
+    /// Rows of weights, at most as many as a word has terms.
     rows: usize,
     /// Elements of a row.
     pitch: usize,
@@ -97,12 +99,13 @@ struct Word {
     present: usize,
     width: usize,
     lanes: u32,
+    factors: Factors,
 }
 
 impl Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Word { rows, pitch, present, width, lanes } = self;
-        write!(f, "bytes_word{rows}_{present}of{width}_{pitch}_v{lanes}")
+        let Word { rows, pitch, present, width, lanes, factors } = self;
+        write!(f, "{}_word{rows}_{present}of{width}_{pitch}_v{lanes}", factors.name())
     }
 }
 
@@ -116,19 +119,10 @@ impl MicroKernelSpec for Word {
             let mut word = b.i32(0, lanes);
             for row in (0..self.rows).filter(|_| width > 0) {
                 let value = b.load_partial(w, row * self.pitch + first, lanes, width);
-                let part = placed(b, value, row);
+                let part = self.factors.placed(b, value, row);
                 word = b.binary(Binary::Or, word, part);
             }
             b.store(panel, first, word);
         }
     }
-}
-
-/// Whole numbers as byte `place` of words.
-pub fn placed(b: &mut MicroKernelBuilder, value: Val, place: usize) -> Val {
-    let lanes = b.ty(value).lanes;
-    let (byte, shift) = (b.i32(0xff, lanes), b.i32(8 * place as i32, lanes));
-    let value = b.unary(Unary::ToInt, value);
-    let value = b.binary(Binary::And, value, byte);
-    if place == 0 { value } else { b.binary(Binary::Shl, value, shift) }
 }

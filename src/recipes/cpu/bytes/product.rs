@@ -1,6 +1,6 @@
-//! A register tile of sums of products of bytes.
+//! A register tile of sums of products of whole numbers.
 
-use super::panels::{Terms, WORD};
+use super::panels::Terms;
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Address, Elem, Index, Op, Param, Unary, Val};
 use crate::lower::MicroKernelSpec;
@@ -11,7 +11,38 @@ use std::fmt::{self, Display};
 /// Words that one iteration of the loop over a run takes.
 const UNROLL: usize = 4;
 
-/// One micro-kernel: `(a, b, y, factor, bias)`. Strides count elements: bytes of a, results of y.
+/// What becomes of sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// They start from their bias, are scaled, and become this, in memory of this type.
+    Results(To, Elem),
+    /// They start from 0 and are stored as they are, whole vectors.
+    Sums {
+        /// Elements from vector to vector.
+        vector: usize,
+    },
+}
+
+impl End {
+    /// What memory holds.
+    fn elem(self) -> Elem {
+        match self {
+            End::Results(_, elem) => elem,
+            End::Sums { .. } => Elem::I32,
+        }
+    }
+
+    /// A part of names.
+    pub fn name(self) -> String {
+        match self {
+            End::Results(to, Elem::I16) => format!("{}_wide", to.name()),
+            End::Results(to, _) => to.name(),
+            End::Sums { vector } => format!("_sums{vector}"),
+        }
+    }
+}
+
+/// One micro-kernel: `(a, b, y)`, then `(factor, bias)` where results are wanted. Strides count elements.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Product {
     /// Lanes of a vector.
@@ -33,33 +64,32 @@ pub struct Product {
     /// From pixel to pixel of y.
     pub y_row: usize,
     /// What sums become.
-    pub to: To,
+    pub end: End,
 }
 
 impl Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Product { lanes, rows, columns, width, terms, runs, a_runs, a_row, y_row, to } = self;
-        write!(f, "bytes_{rows}x{columns}of{width}v{lanes}_k{}x{}x{}", runs[0], runs[1], terms.run)?;
-        write!(f, "_a{}_{}_{a_row}_y{y_row}{}", a_runs[0], a_runs[1], to.name())
+        let Product { lanes, rows, columns, width, terms, runs, a_runs, a_row, y_row, end } = self;
+        let kind = terms.factors.name();
+        write!(f, "{kind}_{rows}x{columns}of{width}v{lanes}_k{}x{}x{}", runs[0], runs[1], terms.run)?;
+        write!(f, "_a{}_{}_{a_row}_y{y_row}{}", a_runs[0], a_runs[1], end.name())
     }
 }
 
 impl MicroKernelSpec for Product {
     fn build(&self, b: &mut MicroKernelBuilder) {
-        let p = [b.pointer("a", Elem::U8, Access::Read), b.pointer("b", Elem::I32, Access::Read)];
-        let y = b.pointer("y", self.to.elem(), Access::Write);
-        let factor = b.pointer("factor", Elem::F32, Access::Read);
-        let bias = b.pointer("bias", Elem::I32, Access::Read);
-        let start: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, bias, v)).collect();
-        let sums = start.repeat(self.rows);
-        let sums = self.runs(b, p, 0, [Index::default(), Index::default()], sums);
-        let factors: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, factor, v)).collect();
-        for (i, sum) in sums.into_iter().enumerate() {
-            let (m, v) = (i / self.vectors(), i % self.vectors());
-            let value = b.unary(Unary::ToFloat, sum);
-            let value = b.mul(value, factors[v]);
-            let value = self.to.apply(b, value);
-            b.store_partial(y, m * self.y_row + v * self.lanes as usize, value, self.present(v));
+        let image = self.terms.factors.image();
+        let p = [b.pointer("a", image, Access::Read), b.pointer("b", Elem::I32, Access::Read)];
+        let y = b.pointer("y", self.end.elem(), Access::Write);
+        match self.end {
+            End::Results(to, _) => self.results(b, p, y, to),
+            End::Sums { vector } => {
+                let start = vec![b.i32(0, self.lanes); self.rows * self.vectors()];
+                for (i, sum) in self.sums(b, p, start).into_iter().enumerate() {
+                    let (m, v) = (i / self.vectors(), i % self.vectors());
+                    b.store(y, m * self.y_row + v * vector, sum);
+                }
+            }
         }
     }
 
@@ -69,6 +99,25 @@ impl MicroKernelSpec for Product {
 }
 
 impl Product {
+    fn results(&self, b: &mut MicroKernelBuilder, p: [Param; 2], y: Param, to: To) {
+        let factor = b.pointer("factor", Elem::F32, Access::Read);
+        let bias = b.pointer("bias", Elem::I32, Access::Read);
+        let start: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, bias, v)).collect();
+        let sums = self.sums(b, p, start.repeat(self.rows));
+        let factors: Vec<Val> = (0..self.vectors()).map(|v| self.part(b, factor, v)).collect();
+        for (i, sum) in sums.into_iter().enumerate() {
+            let (m, v) = (i / self.vectors(), i % self.vectors());
+            let value = b.unary(Unary::ToFloat, sum);
+            let value = b.mul(value, factors[v]);
+            let value = to.apply(b, value);
+            b.store_partial(y, m * self.y_row + v * self.lanes as usize, value, self.present(v));
+        }
+    }
+
+    fn sums(&self, b: &mut MicroKernelBuilder, p: [Param; 2], start: Vec<Val>) -> Vec<Val> {
+        self.runs(b, p, 0, [Index::default(), Index::default()], start)
+    }
+
     fn vectors(&self) -> usize {
         self.columns.div_ceil(self.lanes as usize)
     }
@@ -109,12 +158,12 @@ impl Product {
         let words = self.terms.words();
         let looped = if words > 2 * UNROLL { words / UNROLL } else { 0 };
         let place = |a: &Index, at: &Index, k: usize| {
-            (a.clone().offset((k * WORD) as i64), at.clone().offset((k * self.width) as i64))
+            (a.clone().offset((k * self.terms.factors.in_word()) as i64), at.clone().offset((k * self.width) as i64))
         };
         let mut sums = sums;
         if looped > 0 {
             sums = b.repeat("k", looped, &sums, |b, k, sums| {
-                let a = a.clone().plus(k, (UNROLL * WORD) as i64);
+                let a = a.clone().plus(k, (UNROLL * self.terms.factors.in_word()) as i64);
                 let at = at.clone().plus(k, (UNROLL * self.width) as i64);
                 (0..UNROLL).fold(sums.to_vec(), |sums, u| self.word(b, p, place(&a, &at, u), sums))
             });
@@ -133,7 +182,7 @@ impl Product {
             let x = b.op(Op::BroadcastPacked { from, lanes });
             for v in 0..vectors {
                 let acc = sums[m * vectors + v];
-                sums[m * vectors + v] = b.op(Op::Dot4U8I8 { acc, a: x, b: row[v] });
+                sums[m * vectors + v] = self.terms.factors.dot(b, acc, x, row[v]);
             }
         }
         sums

@@ -8,7 +8,7 @@ use crate::kernel::ir::{Access, Binary, Elem, Kernel, Param, Ty, Val};
 use crate::lower::{BufferId, LowerCx, MicroKernelSpec, Packing, ProgramBuilder};
 use crate::recipes::common::loops::piece;
 use crate::recipes::common::names::elem_letters;
-use crate::recipes::cpu::bytes::placed;
+use crate::recipes::cpu::bytes::Factors;
 use std::fmt::{self, Display};
 
 /// The order of the terms of a product: `count` runs of `run` rows of weights, each filled up to `padded` terms with
@@ -156,7 +156,7 @@ impl Step {
         for (place, row) in rows.iter().enumerate() {
             if let (Some(row), width @ 1..) = (row, self.width(half)) {
                 let value = b.load_partial(w, row * self.pitch + half * TILE, Ty::ROW, width);
-                let value = placed(b, value, place);
+                let value = Factors::Bytes.placed(b, value, place);
                 word = b.binary(Binary::Or, word, value);
             }
         }
