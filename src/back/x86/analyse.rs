@@ -68,8 +68,8 @@ pub struct ValueInfo {
     pub folded: bool,
     /// What `ToByte` gives.
     pub to_byte: bool,
-    /// Uses by stores to bytes.
-    byte_stores: u32,
+    /// Uses by stores to whole numbers of fewer bits.
+    narrow_stores: u32,
 }
 
 /// What is known of a micro-kernel.
@@ -104,7 +104,7 @@ pub fn analyse(micro_kernel: &MicroKernel, evex: bool) -> Result<Info, EmitError
         last_use: (0, 0),
         folded: false,
         to_byte: false,
-        byte_stores: 0,
+        narrow_stores: 0,
     };
     let int_params = micro_kernel.params.values().filter(|p| matches!(p, MicroKernelParam::Int { .. })).count();
     let info = Info {
@@ -128,10 +128,11 @@ impl Info {
         root.last_use == (position, block) && root.defined_in == block
     }
 
-    /// Is all that becomes of the value its storage as bytes, so that the instruction that packs it may do the rest?
-    pub fn only_bytes(&self, value: Val) -> bool {
+    /// Is all that becomes of the value its storage in fewer bits, so that the instruction that packs it may do the
+    /// rest?
+    pub fn only_narrow(&self, value: Val) -> bool {
         let root = &self.values[self.values[value].root];
-        root.byte_stores == root.uses
+        root.narrow_stores == root.uses
     }
 
     /// Is this the counter of a loop, not a parameter?
@@ -207,9 +208,9 @@ impl Scan<'_> {
                 }
                 Inst::Store { to, value, .. } => {
                     self.used(*value, block);
-                    if pointee(self.micro_kernel, to.base)? == Elem::U8 {
+                    if matches!(pointee(self.micro_kernel, to.base)?, Elem::U8 | Elem::I16) {
                         let root = self.info.values[*value].root;
-                        self.info.values[root].byte_stores += 1;
+                        self.info.values[root].narrow_stores += 1;
                     }
                     self.address(to)?;
                 }

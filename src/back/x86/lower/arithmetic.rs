@@ -8,11 +8,11 @@ use crate::back::x86::machine::{Class, MInst, Src, VReg, VecInst};
 use crate::kernel::ir::{Binary, Compare, Elem, Ty, Unary, Val};
 
 impl Lower<'_> {
-    /// Computes the result of an operation that is neither a constant nor a load; `only_bytes`: it is stored as bytes.
-    pub(super) fn compute(&mut self, op: &Op, block: u32, only_bytes: bool) -> Result<VReg, EmitError> {
+    /// Computes the result of an operation that is neither a constant nor a load; `only_narrow`: it is stored as bytes.
+    pub(super) fn compute(&mut self, op: &Op, block: u32, only_narrow: bool) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),
-            Op::Unary { op: Unary::ToByte, value } => self.round_to_byte(value, only_bytes),
+            Op::Unary { op: Unary::ToByte, value } => self.round_to_byte(value, only_narrow),
             Op::Unary { op, value } => self.unary(op, value),
             Op::Binary { op, left, right } => self.binary(op, left, right),
             Op::Fma { a, b, c } => self.fma([a, b, c], block),
@@ -27,7 +27,7 @@ impl Lower<'_> {
         }
     }
 
-    fn width(&self, value: Val) -> Width {
+    pub(super) fn width(&self, value: Val) -> Width {
         Width::of_lanes(self.ty(value).lanes)
     }
 
@@ -79,14 +79,14 @@ impl Lower<'_> {
 
     /// Rounds to a byte. Where that is all that becomes of it, negative numbers stay: the stores of `memory.rs` clamp
     /// them.
-    fn round_to_byte(&mut self, value: Val, only_bytes: bool) -> Result<VReg, EmitError> {
+    fn round_to_byte(&mut self, value: Val, only_narrow: bool) -> Result<VReg, EmitError> {
         let width = self.width(value);
         let value = self.reg(value)?;
         let most = self.constant(Const::Each(255f32.to_bits()), width);
         // The second operand is what a NaN gives; the conversion makes the least number of it.
         let below = self.emit(VOp::MinPs, width, vec![most.into(), value.into()]);
         let whole = self.emit(VOp::ToNearest, width, vec![below.into()]);
-        Ok(if only_bytes { whole } else { self.not_negative(whole, width) })
+        Ok(if only_narrow { whole } else { self.not_negative(whole, width) })
     }
 
     pub(super) fn not_negative(&mut self, value: VReg, width: Width) -> VReg {
@@ -213,7 +213,7 @@ impl Lower<'_> {
 
     /// Emits an instruction that overwrites its first operand: with a copy, which coalescing removes if that one dies
     /// here.
-    fn modify(&mut self, op: VOp, width: Width, over: VReg, srcs: Vec<Src>) -> VReg {
+    pub(super) fn modify(&mut self, op: VOp, width: Width, over: VReg, srcs: Vec<Src>) -> VReg {
         let dst = self.code.reg(Class::Vector);
         self.push(MInst::Copy { dst, src: over, width });
         let (mask, zeroing) = (None, false);
@@ -338,67 +338,6 @@ impl Lower<'_> {
             lanes = half;
         }
         Ok(sum)
-    }
-
-    /// Multiplies without VDPBF16PS: the elements are widened by shifts, their products are exact, the sums round one
-    /// by one.
-    fn dot_bf16(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
-        let width = self.width(acc);
-        let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
-        if self.bf16 {
-            return Ok(self.modify(VOp::DotBf16, width, acc, vec![a.into(), b.into()]));
-        }
-        let upper = self.constant(Const::Each(0xffff_0000), width);
-        let low = [a, b].map(|v| self.emit(VOp::ShlD, width, vec![v.into(), Src::Imm(16)]));
-        let sum = self.modify(VOp::Fma231Ps, width, acc, vec![low[0].into(), low[1].into()]);
-        let high = [a, b].map(|v| self.emit(VOp::And, width, vec![v.into(), upper.into()]));
-        Ok(self.modify(VOp::Fma231Ps, width, sum, vec![high[0].into(), high[1].into()]))
-    }
-
-    fn dot_words(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
-        let width = self.width(acc);
-        let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
-        if self.vnni {
-            return Ok(self.modify(VOp::DotI16, width, acc, vec![a.into(), b.into()]));
-        }
-        let products = self.emit(VOp::MAddWd, width, vec![a.into(), b.into()]);
-        Ok(self.emit(VOp::AddD, width, vec![acc.into(), products.into()]))
-    }
-
-    /// Multiplies without VPDPBUSD: even and odd bytes apart as 16-bit words, whose pairwise products cannot overflow
-    /// 32 bits. A factor is widened once for all products that it is part of.
-    fn dot_bytes(&mut self, acc: Val, a: Val, b: Val) -> Result<VReg, EmitError> {
-        let width = self.width(acc);
-        if self.vnni {
-            let (acc, a, b) = (self.reg(acc)?, self.reg(a)?, self.reg(b)?);
-            return Ok(self.modify(VOp::DotU8I8, width, acc, vec![a.into(), b.into()]));
-        }
-        let acc = self.reg(acc)?;
-        let [a_even, a_odd] = self.widened(a, false, width)?;
-        let [b_even, b_odd] = self.widened(b, true, width)?;
-        let even = self.emit(VOp::MAddWd, width, vec![a_even.into(), b_even.into()]);
-        let odd = self.emit(VOp::MAddWd, width, vec![a_odd.into(), b_odd.into()]);
-        let sum = self.emit(VOp::AddD, width, vec![even.into(), odd.into()]);
-        Ok(self.emit(VOp::AddD, width, vec![acc.into(), sum.into()]))
-    }
-
-    /// Even and odd bytes as 16-bit words.
-    fn widened(&mut self, value: Val, signed: bool, width: Width) -> Result<[VReg; 2], EmitError> {
-        if let Some(parts) = self.widened.get(&(value, signed)) {
-            return Ok(*parts);
-        }
-        let bytes = self.reg(value)?;
-        let shift = |l: &mut Self, op, v: VReg| l.emit(op, width, vec![v.into(), Src::Imm(8)]);
-        let even = if signed {
-            let high = shift(self, VOp::ShlW, bytes);
-            shift(self, VOp::ShrSW, high)
-        } else {
-            let mask = self.constant(Const::Each(0x00ff_00ff), width);
-            self.emit(VOp::And, width, vec![bytes.into(), mask.into()])
-        };
-        let odd = shift(self, if signed { VOp::ShrSW } else { VOp::ShrUW }, bytes);
-        self.widened.insert((value, signed), [even, odd]);
-        Ok([even, odd])
     }
 }
 

@@ -198,7 +198,7 @@ impl Lower<'_> {
 
     /// Is the value one that `round_to_byte` left negative?
     fn rounded_to_byte(&self, value: Val) -> bool {
-        self.info.values[value].to_byte && self.info.only_bytes(value)
+        self.info.values[value].to_byte && self.info.only_narrow(value)
     }
 
     /// Emits two stores of 16 numbers as bf16 beside each other as one of a whole line. Says whether they are that.
@@ -250,7 +250,8 @@ impl Lower<'_> {
         }
         let mut value = value;
         let shift = |l: &mut Self, op, v| l.emit(op, width, vec![Src::Reg(v), Src::Imm(16)]);
-        if elem == Elem::I16 {
+        let signed = elem == Elem::I16 && !rounded;
+        if signed {
             let high = shift(self, VOp::ShlD, value);
             value = shift(self, VOp::ShrSD, high);
         } else if bytes == 1 && !rounded {
@@ -264,7 +265,7 @@ impl Lower<'_> {
         } else {
             value
         };
-        let pack = if elem == Elem::I16 { VOp::PackSsDw } else { VOp::PackUsDw };
+        let pack = if signed { VOp::PackSsDw } else { VOp::PackUsDw };
         let mut small = self.emit(pack, Width::X, vec![Src::Reg(value), Src::Reg(high)]);
         if bytes == 1 {
             small = self.emit(VOp::PackUsWb, Width::X, vec![Src::Reg(small); 2]);

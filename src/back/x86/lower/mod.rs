@@ -12,6 +12,7 @@ use crate::kernel::ir::{
 use std::collections::{BTreeMap, HashMap};
 
 mod arithmetic;
+mod dots;
 mod loops;
 mod memory;
 mod tiles;
@@ -227,7 +228,10 @@ impl Lower<'_> {
         let mut rest = body.iter();
         while let Some(inst) = rest.next() {
             self.position += 1;
-            let more = self.store_together(inst, rest.as_slice())?;
+            let mut more = self.store_together(inst, rest.as_slice())?;
+            if more == 0 && self.dots_together(inst, rest.as_slice())? {
+                more = 1;
+            }
             if more > 0 {
                 self.position += more as u32;
                 rest.nth(more - 1);
@@ -269,7 +273,7 @@ impl Lower<'_> {
             }
             Op::LoadTile { from, pitch, stream, .. } => Loc::Reg(self.load_tile(from, *pitch, *stream)?),
             Op::Outer { kind, acc, a, b } => Loc::Reg(self.outer(*kind, *acc, *a, *b)?),
-            _ => Loc::Reg(self.compute(op, block, self.info.only_bytes(result))?),
+            _ => Loc::Reg(self.compute(op, block, self.info.only_narrow(result))?),
         })
     }
 

@@ -2,8 +2,8 @@
 //! numbers for its rows. There are no roundings, so its bits are those of the direct sum.
 //!
 //! Tiles of a row become V, `[point][row][tile][channel]`, of 16-bit numbers; each point's products with the weights
-//! are summed over channels and rows of the window to M, `[tile][vector][point][lane]`, modulo 2³²; m results are made of a
-//! tile's sums. A tile's rows of V lie as far from each other as tiles of the next row do, so that register tiles need
+//! are summed over channels and rows of the window to M, `[tile][vector][point][lane]`, modulo 2³²; m results are made of
+//! a tile's sums. A tile's rows of V lie as far from each other as tiles of the next row do, so that register tiles need
 //! not end with a row.
 
 mod form;
