@@ -42,6 +42,66 @@ pub struct Whole {
     pub output: Vec<Back>,
 }
 
+/// Rows of a window in groups, each by F(2, taps) down the columns: what more results would save, they would lose by
+/// their shifts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Down {
+    /// The first tap of each group, and its matrices.
+    pub groups: Vec<(usize, Whole)>,
+    /// The way back: [`Down::RESULTS`] rows, with the points of all groups one after the other.
+    pub output: Vec<Back>,
+}
+
+impl Down {
+    /// Rows of results of a tile.
+    pub const RESULTS: usize = 2;
+
+    /// Returns the groups of a window of so many rows: of two and three taps.
+    pub fn new(taps: usize) -> Down {
+        let (mut groups, mut first) = (Vec::new(), 0);
+        while first < taps {
+            let rest = taps - first;
+            let own = if rest == 2 || rest == 4 { 2 } else { rest.min(3) };
+            groups.push((first, Whole::new(Down::RESULTS, own)));
+            first += own;
+        }
+        // A group whose results come out smaller than another's is multiplied up.
+        let row = |i: usize| {
+            let rows = || groups.iter().map(move |(_, whole)| &whole.output[i]);
+            let times = |row: &Back| row.divisor();
+            let common = rows().map(times).fold(1, |l, d| l / gcd(l, d) * d);
+            let terms = rows().flat_map(|row| row.coefficients.iter().map(move |c| c * (common / times(row))));
+            Back { coefficients: terms.collect(), ..Back::dividing(common) }
+        };
+        let output = (0..Down::RESULTS).map(row).collect();
+        Down { groups, output }
+    }
+
+    /// Returns the points of all groups.
+    pub fn points(&self) -> usize {
+        self.output[0].coefficients.len()
+    }
+}
+
+impl Back {
+    /// What divides by a number, with nothing to add up.
+    fn dividing(divisor: i64) -> Back {
+        let shift = divisor.trailing_zeros();
+        Back { coefficients: Vec::new(), inverse: inverse(divisor >> shift), shift }
+    }
+
+    /// What the sums give too much: the odd part is small.
+    fn divisor(&self) -> i64 {
+        i64::from(inverse(i64::from(self.inverse))) << self.shift
+    }
+
+    /// The same row, where what it adds up is already too large by another's divisor.
+    pub fn after(&self, other: &Back) -> Back {
+        let inverse = self.inverse.wrapping_mul(other.inverse);
+        Back { inverse, shift: self.shift + other.shift, ..self.clone() }
+    }
+}
+
 impl Whole {
     /// Returns the matrices of F(m, r), which has at most [`MOST`] points.
     pub fn new(m: usize, r: usize) -> Whole {
@@ -62,16 +122,35 @@ impl Whole {
         });
         Whole { input, kernel, output: output.collect() }
     }
+}
 
-    /// Do sums of this many products of bytes come out exactly? Factors must fit 16 bits, results what shifts leave.
-    pub fn exact(&self, terms: usize) -> bool {
-        let parts = |row: &Vec<f64>, sign: f64| row.iter().map(|c| (c * sign).max(0.0) as i64).sum::<i64>();
-        let image = self.input.iter().map(|row| BYTE[0] * parts(row, 1.0).max(parts(row, -1.0)));
-        let weights = self.kernel.iter().map(|row| BYTE[1] * (parts(row, 1.0) + parts(row, -1.0)));
-        let shift = self.output.iter().map(|row| row.shift).max().unwrap_or(0);
-        let most = BYTE[0].saturating_mul(BYTE[1]).saturating_mul(terms as i64);
-        image.chain(weights).all(|most| most <= LIMIT) && most < 1 << (31 - shift)
-    }
+/// Do sums of this many products of bytes come out exactly? Factors must fit 16 bits, results what shifts leave.
+pub fn exact(across: &Whole, down: Option<&Down>, terms: usize) -> bool {
+    let one = [([1, 0], 1)];
+    let rows = |whole: &Whole| {
+        let image = whole.input.iter().map(|row| [part(row, 1.0), part(row, -1.0)]).collect::<Vec<_>>();
+        let weights = whole.kernel.iter().map(|row| part(row, 1.0) + part(row, -1.0));
+        image.into_iter().zip(weights).collect::<Vec<_>>()
+    };
+    let below = match down {
+        Some(down) => down.groups.iter().flat_map(|(_, whole)| rows(whole)).collect(),
+        None => one.to_vec(),
+    };
+    // Bytes have no sign: what is added and what is taken off count apart.
+    let fits = |([p, n], w): ([i64; 2], i64)| {
+        below
+            .iter()
+            .all(|([q, m], u)| BYTE[0] * (p * q + n * m).max(p * m + n * q) <= LIMIT && BYTE[1] * w * u <= LIMIT)
+    };
+    let most = |rows: &[Back]| rows.iter().map(|row| row.shift).max().unwrap_or(0);
+    let shift = most(&across.output) + down.map_or(0, |down| most(&down.output));
+    let sum = BYTE[0].saturating_mul(BYTE[1]).saturating_mul(terms as i64);
+    rows(across).into_iter().all(fits) && sum < 1 << (31 - shift)
+}
+
+/// The sum of the coefficients of one sign, without it.
+fn part(row: &[f64], sign: f64) -> i64 {
+    row.iter().map(|c| (c * sign).max(0.0) as i64).sum()
 }
 
 /// The product of a polynomial, lowest power first, with `q x - p`.
@@ -98,8 +177,7 @@ fn back(terms: &[(i64, i64)]) -> Back {
         let denominator = (d / gcd(n, d)).abs();
         l / gcd(l, denominator) * denominator
     });
-    let shift = common.trailing_zeros();
-    Back { coefficients: terms.iter().map(|(n, d)| common * n / d).collect(), inverse: inverse(common >> shift), shift }
+    Back { coefficients: terms.iter().map(|(n, d)| common * n / d).collect(), ..Back::dividing(common) }
 }
 
 /// The inverse of an odd number modulo 2³², by Newton's iteration: each step doubles the bits that are right.
@@ -139,14 +217,40 @@ mod tests {
         }
     }
 
-    /// The bounds are reached, not only claimed: factors of all tiles in use fit 16 bits, sums of a layer of 1,024
-    /// channels do not fit beside a shift by three.
+    /// Groups of rows together, each tap and input alone.
+    #[test]
+    fn groups_compute_a_correlation() {
+        for taps in 2..=9 {
+            let down = Down::new(taps);
+            for (tap, at) in (0..taps).flat_map(|tap| (0..taps + 1).map(move |at| (tap, at))) {
+                for (i, row) in down.output.iter().enumerate() {
+                    let points = down.groups.iter().flat_map(|(first, f)| {
+                        let own = move |j: usize| {
+                            let [tap, at] = [tap, at].map(|place| place.wrapping_sub(*first));
+                            let (u, v) = (f.kernel[j].get(tap), f.input[j].get(at));
+                            u.zip(v).map_or(0, |(u, v)| (u * v) as i64)
+                        };
+                        (0..f.input.len()).map(own)
+                    });
+                    let sum: i64 = points.zip(&row.coefficients).map(|(product, c)| product * c).sum();
+                    let want = if i + tap == at { row.divisor() } else { 0 };
+                    assert_eq!(sum, want, "{taps} taps: result {i}, tap {tap}, input {at}");
+                }
+            }
+        }
+    }
+
+    /// Which sums fit, at the edges: those of 1,024 channels of a 3x3 window do not beside a shift by three.
     #[test]
     fn exact_where_numbers_fit() {
         for (m, r) in [(4, 3), (6, 3), (4, 5), (2, 7), (5, 4), (7, 2)] {
-            assert!(Whole::new(m, r).exact(8000), "F({m},{r})");
-            assert!(!Whole::new(m, r).exact(9 * 1024), "F({m},{r})");
+            assert!(exact(&Whole::new(m, r), None, 8000), "F({m},{r})");
+            assert!(!exact(&Whole::new(m, r), None, 9 * 1024), "F({m},{r})");
         }
-        assert!(Whole::new(2, 3).exact(9 * 1024));
+        assert!(exact(&Whole::new(2, 3), None, 9 * 1024));
+        let (five, three) = (Down::new(5), Down::new(3));
+        assert!(exact(&Whole::new(4, 5), Some(&five), 25 * 160));
+        assert!(!exact(&Whole::new(4, 5), Some(&five), 25 * 170));
+        assert!(exact(&Whole::new(4, 3), Some(&three), 9 * 400));
     }
 }
