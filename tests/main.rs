@@ -75,6 +75,7 @@ mod trouble;
 mod vectors;
 mod wasm;
 mod weights;
+mod widths;
 mod work;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -31,6 +31,7 @@ pub mod tensor;
 pub mod threads;
 pub mod tiles;
 pub mod train;
+pub mod tuned;
 pub mod weights;
 pub mod words;
 

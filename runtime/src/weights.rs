@@ -184,7 +184,8 @@ impl Weights {
                 path.display()
             )),
             Some((wanted, found)) => error.with_help(format!("did `{found}` mean `{wanted}`?")),
-            None => error.with_help("are these the weights of this model, with the same `--set`?"),
+            None => error
+                .with_help("are these the weights of this model, with the same `--set`? `--weights FILE` takes others"),
         })
     }
 

@@ -90,7 +90,10 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             format!("the result `{name}` differs {between} ({by}), though every layer agrees on its own"),
             "what is fused together computes something else: `ninc build FILE --emit opt` shows it",
         ),
-        false => (format!("`{name}` is the first value that differs {between}: {by}"), "values before it agree"),
+        false => {
+            let before = if first == 0 { "no value comes before it" } else { "values before it agree" };
+            (format!("`{name}` is the first value that differs {between}: {by}"), before)
+        }
     };
     Err(Failure::Error(Error::new(message).with_help(help)))
 }

@@ -97,7 +97,7 @@ enum Command {
     Eval(eval::Args),
     /// Measure the speed of inference or training
     Bench(bench::Args),
-    /// Measure which tiles suit an OpenCL device, and keep the best
+    /// Measure which tiles suit this processor or an OpenCL device, and keep the best
     Tune(tune::Args),
     /// Run a network on two devices and say which value differs first
     Compare(compare::Args),

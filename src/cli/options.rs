@@ -5,6 +5,7 @@ use super::completions;
 use super::foreign::ForeignOptions;
 use super::named::{Named, Precision, algorithm, isa, last, precision};
 use super::output::{Done, counted, usage};
+use super::tune;
 use clap::ValueEnum;
 use clap_complete::engine::ArgValueCompleter;
 use ninc::lower::target::{self, Algorithm, Cpu, Isa, Target};
@@ -311,7 +312,7 @@ impl GlobalOptions {
                 "--algorithm auto takes what there is",
             ));
         }
-        Ok(options)
+        Ok(Options { target: options.target.map(tune::processor::with_widths), ..options })
     }
 
     /// Returns the options without asking whether this machine has the units that an algorithm needs.

@@ -1,6 +1,8 @@
 //! `ninc tune`: measures the tiles of all products of a model on an OpenCL device, and its chains of convolutions as
-//! one kernel and as several, and keeps the best of each. Neither decides a rounding, so that results stay the same
-//! to the bit.
+//! one kernel and as several, or on a processor the widths of its register tiles, and keeps the best of each. None of
+//! them decides a rounding, so that results stay the same to the bit.
+
+pub mod processor;
 
 use super::bench::measure::Run;
 use super::options::GlobalOptions;
@@ -69,9 +71,10 @@ struct Best {
 
 /// Measures, shows what was best, and keeps it for the device.
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    let Device::OpenCl(cards) = global.device() else {
-        let help = "add `--device opencl`; on processors a model of costs chooses, which `ninc build --explain` shows";
-        return Err(usage("only OpenCL devices have tiles to tune", help));
+    let cards = match global.device() {
+        Device::OpenCl(cards) => cards,
+        Device::Cpu => return processor::run(args, global),
+        Device::Interp => return Err(usage("the interpreter has no tiles to tune", "leave `--device interp` out")),
     };
     let model = global.model(&args.file)?;
     let mut devices = opencl::choose(&cards)?;
@@ -107,8 +110,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     }
     output::print(&output::table(&rows))?;
     let precision = global.precision();
-    let best = best.into_iter().map(|(name, best)| (Measured::key(&name, precision), best.form)).collect();
-    let path = opencl::keep_tuned(&device, best)?;
+    let best = best.into_iter().map(|(name, best)| (Measured::key(&name, precision), Some(best.form))).collect();
+    let path = opencl::tuned(&device).keep(best)?;
     output::note(&format!("kept for {} in {}", device.name, path.display()));
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod provenance;
 pub mod spec;
 pub mod target;
 pub mod tile;
+mod widths;
 
 pub use context::{LowerCx, LowerError, Lowered, Operand};
 pub use program::{Buffer, BufferId, Launch, Packing, PartialSum, ProgramBuilder, Role};

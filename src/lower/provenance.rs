@@ -1,8 +1,8 @@
 //! Where kernels come from: what reports show and what tuning measures, so that nobody reads it from a name.
 
-use super::target::GroupTile;
+use super::target::{Batch, GroupTile};
 use super::tile::Tile;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// How a kernel computes its result.
@@ -84,6 +84,9 @@ pub struct Origins {
     pub kernels: HashMap<String, Provenance>,
     /// Register tiles of the micro-kernels that multiply matrices, by name.
     pub tiles: HashMap<String, Tile>,
+    /// What processors' kernels with register tiles compute, by name and the batches that the launch is for: the keys
+    /// of [`Widths`](super::target::Widths).
+    pub widths: BTreeMap<(Batch, String), String>,
 }
 
 impl Origins {

@@ -2,6 +2,7 @@
 //! a rounding may depend on it.
 
 pub use super::gpu::{Fusion, Gpu, GroupTile, Measured};
+pub use super::widths::Widths;
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub enum Algorithm {
 }
 
 /// The batches that a plan is made for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Batch {
     /// Large batches: each thread has whole images.
     #[default]
@@ -75,7 +76,7 @@ pub enum Machine {
 }
 
 /// What recipes and back ends know of a processor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cpu {
     /// Instructions of micro-kernels.
     pub isa: Isa,
@@ -88,12 +89,16 @@ pub struct Cpu {
     /// Whether [`Algorithm::Auto`] may take tiles for float32, in parts: not where somebody asked for instructions,
     /// whose bits must be those of every processor that has them.
     pub parts: bool,
+    /// Vectors of a register tile's columns, where that was measured or is being measured.
+    pub vectors: Option<u8>,
+    /// What `ninc tune` found.
+    pub widths: Option<Arc<Widths>>,
 }
 
 impl Cpu {
     /// A processor with vectors of `isa`, and none of the optional instructions.
     const fn plain(isa: Isa) -> Cpu {
-        Cpu { isa, bf16: false, vnni: false, tiles: false, parts: false }
+        Cpu { isa, bf16: false, vnni: false, tiles: false, parts: false, vectors: None, widths: None }
     }
 }
 
@@ -123,10 +128,24 @@ impl Target {
         self.cpu().isa == Isa::Portable && !self.is_gpu() && self.registers >= 32
     }
 
-    /// The target for which algorithms are weighed where that is another: more registers make other tiles, and no other
-    /// bits.
+    /// The target for which algorithms are weighed where that is another: more registers make other tiles, as
+    /// measurements do, and no other bits.
     pub fn rounds_like(&self) -> Option<Target> {
-        self.by_lane().then(|| Target { registers: Target::portable(true).registers, ..self.clone() })
+        if !self.by_lane() && self.cpu().vectors.is_none() {
+            return None;
+        }
+        let registers = if self.by_lane() { Target::portable(true).registers } else { self.registers };
+        Some(Target { registers, ..self.clone() }.with_cpu(|cpu| cpu.vectors = None))
+    }
+
+    /// The target for what `key` says, where `ninc tune` has measured it: with tiles of the width that was best.
+    pub fn tuned(&self, key: &str) -> Option<Target> {
+        let Machine::Cpu(cpu) = &self.machine else { return None };
+        if self.batch == Batch::Training {
+            return None;
+        }
+        let width = *cpu.widths.as_ref()?.0.get(key)?;
+        Some(self.clone().with_cpu(|cpu| cpu.vectors = Some(width)))
     }
 
     /// Any OpenCL 1.2 device: scalar work items, as much local memory as all of them have.
@@ -166,8 +185,8 @@ impl Target {
 
     /// Returns what a processor has; of a GPU, what a portable processor has.
     pub fn cpu(&self) -> Cpu {
-        match self.machine {
-            Machine::Cpu(cpu) => cpu,
+        match &self.machine {
+            Machine::Cpu(cpu) => cpu.clone(),
             Machine::Gpu(_) => Cpu::plain(Isa::Portable),
         }
     }

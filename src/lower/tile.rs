@@ -1,6 +1,6 @@
 //! Choice of the register tile.
 
-use super::target::{Cpu, Isa, Target};
+use super::target::{Batch, Cpu, Isa, Target};
 
 /// A register tile: rows x vectors of accumulators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,7 +91,11 @@ fn tile_within(
     let together = if target.by_lane() { lanes as f64 } else { 1.0 };
     let (m, width) = (m.max(1), n.div_ceil(lanes as usize).max(1));
     let mut best = (f64::INFINITY, Tile { rows: 1, vectors: 1, lanes });
-    for vectors in 1..=width.min(8) {
+    let most = width.min(8);
+    // A measured width, as far as there are columns and registers for it.
+    let measured = target.cpu().vectors.filter(|_| target.batch != Batch::Training);
+    let given = measured.map(|v| usize::from(v).min(most)).filter(|&v| demand(1, v) <= registers);
+    for vectors in given.unwrap_or(1)..=given.unwrap_or(most) {
         for rows in 1..=m.min(16) {
             if demand(rows, vectors) > registers {
                 break;

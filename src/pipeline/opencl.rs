@@ -113,7 +113,7 @@ fn target(options: &Options, devices: &[Info], measured: Measured) -> Target {
 
 /// The tuning results stored for a device, and a note if some no longer apply.
 fn tuned(device: &Info, precision: Option<Format>) -> (Measured, Option<String>) {
-    let stored = match opencl::tuned(device) {
+    let stored = match opencl::tuned(device).read() {
         Ok(stored) => stored,
         Err(e) => return (Measured::default(), Some(e.to_string())),
     };

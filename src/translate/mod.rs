@@ -50,6 +50,14 @@ pub fn run(graph: &Graph, target: &Target, two: bool) -> Result<Program, LowerEr
     Ok(driver.program)
 }
 
+/// The name that the width of an operator's register tiles is kept under: what decides its kernels, but for the
+/// machine.
+fn width_key(graph: &Graph, target: &Target, id: NodeId) -> String {
+    let types = graph.operands(id).iter().map(|o| graph.ty(*o).to_string()).collect::<Vec<_>>().join(" ");
+    let exact = exact(graph, id).map_or(String::new(), |format| format!(" {}", format.name()));
+    format!("{:?} {} {types} -> {}{exact}", target.batch, graph.op(id).name(), graph.ty(id))
+}
+
 struct Driver<'a> {
     graph: &'a Graph,
     target: &'a Target,
@@ -111,7 +119,23 @@ impl Driver<'_> {
         let graph = self.graph;
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
         let result = Operand { buffer, ty: graph.ty(id).clone() };
-        graph.op(id).lower(&mut LowerCx { target, name, operands, result, builder: &mut self.program.builder })
+        let key = width_key(graph, target, id);
+        let tuned = target.tuned(&key);
+        let target = tuned.as_ref().unwrap_or(target);
+        let builder = &mut self.program.builder;
+        let before = builder.launches.len();
+        graph.op(id).lower(&mut LowerCx { target, name, operands, result, builder })?;
+        let kernels = || builder.launches[before..].iter().map(|launch| &builder.module.kernels[launch.kernel]);
+        let tile = |micro_kernel| {
+            let name: &String = &builder.module.micro_kernels[micro_kernel].name;
+            builder.origins.tiles.contains_key(name)
+        };
+        if kernels().any(|kernel| kernel.calls().any(tile)) {
+            let names: Vec<String> = kernels().map(|kernel| kernel.name.clone()).collect();
+            let own = names.into_iter().map(|name| ((target.batch, name), key.clone()));
+            builder.origins.widths.extend(own);
+        }
+        Ok(())
     }
 
     fn role(&self, buffer: BufferId) -> &Role {

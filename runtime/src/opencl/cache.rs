@@ -2,11 +2,10 @@
 //! options, the whole text, the checksum. Anything else counts as absent, and is written anew.
 
 use super::Info;
+use crate::cache_folder;
 use crate::init::fnv;
 use crate::store::{System, write_atomically};
-use crate::{Error, Result, cache_folder};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::tuned::Tuned;
 use std::path::PathBuf;
 
 const MAGIC: &[u8] = b"ninc-opencl-1\n";
@@ -16,44 +15,9 @@ fn folder() -> Option<PathBuf> {
     Some(cache_folder::folder()?.join("opencl"))
 }
 
-/// Tiles measured on one device, by product.
-#[derive(Serialize, Deserialize)]
-struct Tuned {
-    device: String,
-    tiles: BTreeMap<String, String>,
-}
-
-fn tuned_path(info: &Info) -> Option<PathBuf> {
-    Some(folder()?.join(format!("tuned-{:016x}.json", fnv(info.identity().as_bytes()))))
-}
-
-/// Reads what [`keep_tuned`] kept for this device and driver: the names of tiles, by product. Empty if there is no
-/// file; an error if the file is damaged or another device's.
-pub fn tuned(info: &Info) -> Result<BTreeMap<String, String>> {
-    let Some(path) = tuned_path(info).filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
-    let wrong = |what: String| {
-        let error = Error::new(format!("the measured tiles in {} are not used: {what}", path.display()));
-        error.with_help("measure them anew with `ninc tune`, or remove the file")
-    };
-    let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
-    let tuned: Tuned = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the file is damaged ({e})")))?;
-    if tuned.device == info.identity() { Ok(tuned.tiles) } else { Err(wrong("they are another device's".into())) }
-}
-
-/// Keeps the names of the best tiles, beside those of other products. Returns the file's path.
-pub fn keep_tuned(info: &Info, tiles: BTreeMap<String, String>) -> Result<PathBuf> {
-    let path = tuned_path(info).ok_or_else(|| {
-        Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
-    })?;
-    // A file that cannot be used is replaced.
-    let mut all = tuned(info).unwrap_or_default();
-    all.extend(tiles);
-    let text = serde_json::to_string_pretty(&Tuned { device: info.identity(), tiles: all });
-    let text = text.map_err(|e| Error::new(e.to_string()))?;
-    let parent = path.parent().expect("a file in a folder");
-    cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
-    write_atomically(&path, text.as_bytes(), &System)?;
-    Ok(path)
+/// Returns the file of what was measured on this device with this driver.
+pub fn tuned(info: &Info) -> Tuned {
+    Tuned::new("opencl", info.identity())
 }
 
 /// What a program depends on.

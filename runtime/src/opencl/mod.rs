@@ -12,7 +12,7 @@ mod program;
 mod shared;
 pub mod tensor;
 
-pub use cache::{keep_tuned, tuned};
+pub use cache::tuned;
 pub use context::{DeviceContext, Fault};
 pub use devices::{Choice, Info, choose, list, of_process, pick};
 pub use engine::OpenCl;

@@ -108,15 +108,20 @@ fn sizes(r: usize, asked: bool) -> &'static [usize] {
 pub fn choose(cx: &mut LowerCx, g: &Geometry, around: Around) -> Form {
     let target = cx.target;
     let mut found = weigh(target, g, around);
-    if found.len() == 1 {
-        return Form::Direct;
-    }
     let mut taken = cheapest(target, &found, around);
     if let Some(plain) = target.rounds_like() {
         let mut others = weigh(&plain, g, around);
-        let decided = others.swap_remove(cheapest(&plain, &others, around)).2;
-        let fits = found.iter().enumerate().filter(|(_, (.., form))| form.rounds_like(&decided));
-        taken = fits.min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1)).map_or(taken, |(at, _)| at);
+        let decided = others.swap_remove(cheapest(&plain, &others, around));
+        let fits = found.iter().enumerate().filter(|(_, (.., form))| form.rounds_like(&decided.2));
+        let cheapest = fits.min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1)).map(|(at, _)| at);
+        // Where no form with its bits fits these tiles, it keeps its own.
+        taken = cheapest.unwrap_or_else(|| {
+            found.push(decided);
+            found.len() - 1
+        });
+    }
+    if found.len() == 1 {
+        return Form::Direct;
     }
     let list = found.iter().map(|(name, cycles, _)| Candidate { name: name.clone(), cycles: *cycles });
     record(cx, g, list.collect(), taken);

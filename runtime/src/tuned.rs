@@ -1,0 +1,75 @@
+//! What `ninc tune` measured of a device, on the disk: words by the name of what they are about.
+
+use crate::init::fnv;
+use crate::store::{System, write_atomically};
+use crate::{Error, Result, cache_folder};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Measurements of one device.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    device: String,
+    tiles: BTreeMap<String, String>,
+}
+
+/// The file of a device's measurements.
+pub struct Tuned {
+    path: Option<PathBuf>,
+    device: String,
+}
+
+impl Tuned {
+    /// In this folder of the user's cache folder, of the device with this identity.
+    pub fn new(folder: &str, device: String) -> Tuned {
+        let path = cache_folder::folder();
+        let path = path.map(|path| path.join(folder).join(format!("tuned-{:016x}.json", fnv(device.as_bytes()))));
+        Tuned { path, device }
+    }
+
+    /// Reads what [`Tuned::keep`] kept. Empty if there is no file; an error if the file is damaged or another device's.
+    pub fn read(&self) -> Result<BTreeMap<String, String>> {
+        let Some(path) = self.path.as_ref().filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
+        let wrong = |what: String| {
+            let error = Error::new(format!("the measured tiles in {} are not used: {what}", path.display()));
+            error.with_help("measure them anew with `ninc tune`, or remove the file")
+        };
+        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the file is damaged ({e})")))?;
+        if kept.device == self.device { Ok(kept.tiles) } else { Err(wrong("they are another device's".into())) }
+    }
+
+    /// Keeps the words that were best, beside those of other names, and drops those of names that have none. Returns
+    /// the file's path.
+    pub fn keep(&self, tiles: BTreeMap<String, Option<String>>) -> Result<PathBuf> {
+        let path = self.path.clone().ok_or_else(|| {
+            Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
+        })?;
+        // A file that cannot be used is replaced.
+        let mut all = self.read().unwrap_or_default();
+        for (name, word) in tiles {
+            match word {
+                Some(word) => all.insert(name, word),
+                None => all.remove(&name),
+            };
+        }
+        let text = serde_json::to_string_pretty(&Kept { device: self.device.clone(), tiles: all });
+        let text = text.map_err(|e| Error::new(e.to_string()))?;
+        let parent = path.parent().expect("a file in a folder");
+        cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
+        write_atomically(&path, text.as_bytes(), &System)?;
+        Ok(path)
+    }
+}
+
+/// Names this machine's processor, as Linux does: by vendor, family, model and stepping, or by implementer and part.
+/// Elsewhere by its architecture alone.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let tells = ["vendor_id", "cpu family", "model", "model name", "stepping", "CPU implementer", "CPU part"];
+    let lines = first.lines().filter_map(|line| line.split_once(':'));
+    let own = lines.filter(|(name, _)| tells.contains(&name.trim())).map(|(_, value)| value.trim());
+    std::iter::once(std::env::consts::ARCH).chain(own).collect::<Vec<_>>().join(" ")
+}
