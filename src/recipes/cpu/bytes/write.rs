@@ -14,6 +14,9 @@ use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::loops::{panel_loop, pieces};
 use crate::recipes::cpu::conv::rows::{rows_for_large_batch, rows_for_small_batch};
 
+/// Iterations of a single image, at least: enough for several threads.
+const ITERATIONS: usize = 8;
+
 /// Where the terms of a convolution's sums lie, and how its rows are dealt out.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -97,8 +100,13 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
         (k.scratch("rows", image, shape.copy()), Rows::new(cx, sizes, link.zero, [from_elem, image]))
     });
     let iterations = g.out[0] / shape.rows;
-    k.parallel("t", Expr::BATCH * iterations, |k, t| {
-        let (n, row) = (t.div(iterations), t.rem(iterations) * shape.rows);
+    // Threads share a single image of few rows by its channels.
+    let panels = g.outputs.div_ceil(tile.columns());
+    let few = cx.target.batch == Batch::Latency && iterations < ITERATIONS;
+    let blocks = if few { ITERATIONS.div_ceil(iterations).min(panels) } else { 1 };
+    k.parallel("t", Expr::BATCH * (iterations * blocks), |k, t| {
+        let (at, block) = (t.div(blocks), t.rem(blocks));
+        let (n, row) = (at.div(iterations), at.rem(iterations) * shape.rows);
         let top = &row * g.window.stride[0] + -(g.window.pad[0] as i64);
         let (from, from_at) = match copy {
             Some((scratch, rows)) => {
@@ -109,7 +117,7 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
             }
             None => (source, (&n * g.image[0] + &top) * shape.pitch()),
         };
-        panel_loop(k, g.outputs, tile.columns(), (&0.into(), 1), |k, panel, columns| {
+        panel_loop(k, g.outputs, tile.columns(), (&block, blocks), |k, panel, columns| {
             let column = &panel * tile.columns();
             k.serial("r", shape.rows, |k, r| {
                 pieces(k, "m", g.out[1], tile.rows, |k, m, height| {

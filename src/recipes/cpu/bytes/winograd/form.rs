@@ -2,8 +2,8 @@
 
 use super::matrices::{Down, MOST, Whole, exact};
 use crate::kernel::ir::Elem;
-use crate::lower::cost::{Candidate, operations};
-use crate::lower::target::{Algorithm, Target};
+use crate::lower::cost::{self, Candidate, operations};
+use crate::lower::target::{Algorithm, Batch, Target};
 use crate::lower::tile::{Tile, tile_of_whole};
 use crate::recipes::common::conv::Geometry;
 use crate::recipes::common::winograd::Size;
@@ -90,8 +90,9 @@ impl Form {
             Some((form, form.cycles(target, form.iteration(target)?)))
         });
         let (form, cycles) = forms.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let products = g.out[0] * g.out[1] * vectors(target, g.outputs) * rows * (r * g.channels).div_ceil(2);
-        let direct = Candidate { name: "direct".into(), cycles: operations(2.0 * products as f64) };
+        let pairs = rows * (r * g.channels).div_ceil(2);
+        let products = operations((2 * g.out[0] * g.out[1] * vectors(target, g.outputs) * pairs) as f64);
+        let direct = Candidate { name: "direct".into(), cycles: products.max(weights(target, g, pairs, 1)) };
         let whole = Candidate { name: form.method(), cycles };
         let asked = target.algorithm == Algorithm::Winograd;
         (asked || whole.cycles < direct.cycles).then_some((form, [direct, whole]))
@@ -122,7 +123,9 @@ impl Form {
         let rows = iterations * self.rows_in(iteration) * self.across * inputs * 6 * size.points();
         let columns = if self.tiles.both { tiles * points * inputs * 7 } else { 0 };
         let back = tiles * outputs * (2 * points + 12 * size.m * self.tiles.results());
-        operations((2 * products + calls + rows + columns + back) as f64)
+        let pairs = points * self.tiles.summed() * g.channels.div_ceil(2);
+        let products = operations((2 * products + calls) as f64).max(weights(target, g, pairs, iterations));
+        products + operations((rows + columns + back) as f64)
     }
 
     /// Describes the algorithm.
@@ -200,6 +203,13 @@ impl Form {
         (self.across * self.tiles.size.m + self.tiles.size.r - 1).max(self.g.image[1] + self.g.window.pad[1])
             * self.g.channels
     }
+}
+
+/// Cycles to read the weights, of so many pairs of terms for each channel, this many times for an image.
+fn weights(target: &Target, g: &Geometry, pairs: usize, times: usize) -> f64 {
+    let bytes = 4 * pairs * g.outputs;
+    let times = if target.batch == Batch::Latency { 1 } else { times };
+    cost::stream(target, times * bytes, bytes)
 }
 
 fn vectors(target: &Target, channels: usize) -> usize {
