@@ -54,14 +54,18 @@ impl Identity {
                 self.version != now.version,
                 format!("it was written by version {} (this is {})", self.version, now.version),
             ),
-            (self.network != now.network, "the network has changed: its text, or what `--set` gives".to_string()),
+            (
+                self.network != now.network,
+                "the network has changed: its text, or what `--set` and `--freeze` give".to_string(),
+            ),
             (self.data != now.data, "the training data has changed".to_string()),
             (self.recipe != now.recipe, format!("the recipe has changed: {recipe}")),
             (self.seed != now.seed, format!("`seed` was {} and is {}", self.seed, now.seed)),
             (self.batch != now.batch, format!("`batch` was {} and is {}", self.batch, now.batch)),
             (self.pipeline != now.pipeline, format!("how images are prepared has changed: {pipeline}")),
         ];
-        checks.into_iter().find(|(differs, _)| *differs).map(|(_, text)| text)
+        let found = checks.into_iter().filter(|(differs, _)| *differs).map(|(_, text)| text).collect::<Vec<_>>();
+        (!found.is_empty()).then(|| found.join("; "))
     }
 }
 

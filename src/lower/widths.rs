@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-/// Vectors of a register tile's columns, by what is computed: the names that [`Widths::key`] makes.
+/// Vectors of a register tile's columns, by what is computed: batches, operator and types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Widths(pub BTreeMap<String, u8>);
 
