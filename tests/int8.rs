@@ -272,4 +272,7 @@ fn weights_of_bytes_are_made_kept_and_refused() {
     ] {
         place.bad(2, args, says);
     }
+    // Before the work, which would be lost.
+    place.bad(1, &["quantize", "tiny.nin", "--out", "none/r.safetensors"], "there is no folder none");
+    place.bad_or_said(1, &["eval", "tiny.nin", "--report", "out"], "out: it is a folder");
 }

@@ -94,6 +94,10 @@ fn what_was_measured_is_kept_and_used() {
         (said, told)
     };
     fs::write(place.path("wide.nin"), NETS[0]).unwrap();
+    // Before anything is measured.
+    let lost = place.command(&["tune", "wide.nin"]).env("NINC_CACHE", "relative").output().expect("it starts");
+    let told = texts(&lost).1;
+    assert!(told.contains("by its whole path") && !told.contains("measuring"), "{told}");
     let (said, told) = ninc(&["tune", "wide.nin", "--batch", "4"]);
     assert!(said.contains("gain") || said.contains("no width is faster"), "{said}");
     assert!(told.contains("kept for this processor in"), "{told}");
@@ -120,6 +124,10 @@ fn what_was_measured_is_kept_and_used() {
     let lanes = Target::host().lanes as usize;
     let narrow = columns(&ninc(&bench).0);
     assert!(!narrow.is_empty() && narrow.iter().all(|&n| n == lanes), "{narrow:?}");
+
+    // Of bytes, with weights and ranges that are made up.
+    let (_, told) = ninc(&["tune", "wide.nin", "--batch", "4", "--precision", "int8"]);
+    assert!(told.contains("kept for this processor in"), "{told}");
 
     fs::write(&files[0], "{").unwrap();
     let (said, told) = ninc(&bench);

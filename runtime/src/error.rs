@@ -1,5 +1,6 @@
 //! One error type: what went wrong, where, and the way out.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,11 @@ fn way_out(path: &Path, kind: ErrorKind) -> Option<String> {
     })
 }
 
+/// A name on one line.
+fn plain(name: &OsStr) -> String {
+    name.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// Says which folder is missing, or which files of this kind the folder has.
 fn missing(path: &Path) -> Option<String> {
     let folder = match path.parent() {
@@ -77,10 +83,10 @@ fn missing(path: &Path) -> Option<String> {
     }
     let kind = path.extension()?;
     let entries = folder.read_dir().ok()?.flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = entries.filter(|entry| entry.extension() == Some(kind)).collect();
+    let mut found: Vec<PathBuf> = entries.filter(|entry| entry.extension() == Some(kind) && entry.exists()).collect();
     found.sort();
     let more = if found.len() > NAMED { ", …" } else { "" };
-    let names = found.iter().take(NAMED).filter_map(|entry| entry.file_name()).map(|name| name.to_string_lossy());
+    let names = found.iter().take(NAMED).filter_map(|entry| entry.file_name()).map(plain);
     let place = if folder == Path::new(".") { "this folder".into() } else { folder.display().to_string() };
     match names.collect::<Vec<_>>().join(", ") {
         names if names.is_empty() => Some(format!("{place} has no file that ends in .{}", kind.to_string_lossy())),

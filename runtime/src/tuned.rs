@@ -35,17 +35,30 @@ impl Tuned {
             let error = Error::new(format!("the measured tiles in {} are not used: {what}", path.display()));
             error.with_help("measure them anew with `ninc tune`, or remove the file")
         };
+        // A pipe would never end.
+        if !path.is_file() {
+            return Err(wrong("it is not a file".into()));
+        }
         let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
         let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("the file is damaged ({e})")))?;
         if kept.device == self.device { Ok(kept.tiles) } else { Err(wrong("they are another device's".into())) }
     }
 
+    /// Returns the file's path, in a folder that is there: what takes long to measure can be kept.
+    pub fn place(&self) -> Result<PathBuf> {
+        let path = self.path.clone().ok_or_else(|| {
+            let help = "set HOME, or NINC_CACHE to a folder by its whole path";
+            Error::new("there is no folder to keep the tiles in").with_help(help)
+        })?;
+        let parent = path.parent().expect("a file in a folder");
+        cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
+        Ok(path)
+    }
+
     /// Keeps the words that were best, beside those of other names, and drops those of names that have none. Returns
     /// the file's path.
     pub fn keep(&self, tiles: BTreeMap<String, Option<String>>) -> Result<PathBuf> {
-        let path = self.path.clone().ok_or_else(|| {
-            Error::new("there is no folder to keep the tiles in").with_help("set HOME, or NINC_CACHE to a folder")
-        })?;
+        let path = self.place()?;
         // A file that cannot be used is replaced.
         let mut all = self.read().unwrap_or_default();
         for (name, word) in tiles {
@@ -56,8 +69,6 @@ impl Tuned {
         }
         let text = serde_json::to_string_pretty(&Kept { device: self.device.clone(), tiles: all });
         let text = text.map_err(|e| Error::new(e.to_string()))?;
-        let parent = path.parent().expect("a file in a folder");
-        cache_folder::make(parent).map_err(|e| Error::file("make the folder", parent, &e))?;
         write_atomically(&path, text.as_bytes(), &System)?;
         Ok(path)
     }

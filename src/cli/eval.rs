@@ -97,6 +97,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let report: Vec<_> = args.report.iter().map(|path| ("--report", path.as_path())).collect();
     let read = [Some(&args.file), Some(from), place.as_ref()].into_iter().flatten().map(PathBuf::as_path);
     output::not_read(&report, &read.collect::<Vec<_>>())?;
+    args.report.iter().try_for_each(|path| output::has_place(path))?;
     let classes = classes::of_weights(&model, &weights, from)?;
     let set = classes.relabel(&args.part.of(&sets)?, &sets.names)?;
     set.check(args.part.word(), &input(&model)?, outputs)?;

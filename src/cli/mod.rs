@@ -138,13 +138,13 @@ pub fn main(words: Vec<OsString>) -> u8 {
     };
     let global = &cli.global;
     let sides = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
-    let bench = matches!(cli.command, Command::Bench(_));
+    let speed = matches!(cli.command, Command::Bench(_) | Command::Tune(_));
     if matches!(cli.command, Command::Serve(_) | Command::Train(_) | Command::Sweep(_)) {
         signals::begin();
     }
     let may = meaning::check(&given);
     let may = may.and_then(|()| global.at_most(sides));
-    let may = may.and_then(|()| if bench { Ok(()) } else { global.refuse_int8() });
+    let may = may.and_then(|()| if speed { Ok(()) } else { global.refuse_int8() });
     let done = may.and_then(|()| match &cli.command {
         Command::New(args) => new::run(args, global),
         Command::Check(args) => check::run(args, global),

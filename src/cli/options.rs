@@ -248,7 +248,7 @@ impl GlobalOptions {
         self.precisions.iter().any(|precision| precision.value == Precision::Int8)
     }
 
-    /// Only `bench` makes up what int8 needs.
+    /// Only `bench` and `tune` make up what int8 needs.
     pub fn refuse_int8(&self) -> Done {
         match self.asks_for_int8() {
             false => Ok(()),

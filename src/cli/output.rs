@@ -192,6 +192,20 @@ pub fn not_read(outputs: &[(&str, &Path)], inputs: &[&Path]) -> Done {
     Ok(())
 }
 
+/// Refuses a file in a folder that is not there, or whose name a folder has: work would be lost at its end.
+pub fn has_place(path: &Path) -> Done {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let error = match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Error::new(format!("cannot write {}: there is no folder {}", path.display(), folder.display()))
+            .with_help(format!("make it, `mkdir -p {}`, or choose another place", folder.display())),
+        None if path.is_dir() => {
+            Error::new(format!("cannot write {}: it is a folder", path.display())).with_help("name a file in it")
+        }
+        None => return Ok(()),
+    };
+    Err(Failure::Error(error))
+}
+
 /// Refuses to replace a file that is there, unless that was asked for.
 pub fn not_there(path: &Path, overwrite: bool) -> Done {
     match path.exists() && !overwrite {

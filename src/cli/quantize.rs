@@ -106,6 +106,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     };
     let read = [Some(&args.file), Some(&path), args.data.as_ref()].into_iter().flatten().map(PathBuf::as_path);
     output::not_read(&[("--out", &args.out)], &read.collect::<Vec<_>>())?;
+    output::has_place(&args.out)?;
     let weights = foreign::with_fixed(&args.file, args.renames.read(&path, &global.foreign)?);
     if weights.formats.is_some() {
         return Err(usage(

@@ -72,6 +72,9 @@ struct Best {
 /// Measures, shows what was best, and keeps it for the device.
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     let cards = match global.device() {
+        Device::OpenCl(_) if global.asks_for_int8() => {
+            return Err(usage("GPUs do not compute int8", "leave `--precision int8` or `--device opencl` out"));
+        }
         Device::OpenCl(cards) => cards,
         Device::Cpu => return processor::run(args, global),
         Device::Interp => return Err(usage("the interpreter has no tiles to tune", "leave `--device interp` out")),
@@ -82,6 +85,8 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
         return Err(usage("a tile is measured on one device", format!("name one at a time: --device {}", cards[0])));
     }
     let device = devices.swap_remove(0);
+    let tuned = opencl::tuned(&device);
+    tuned.place()?;
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
     let apart = GroupTile::ALL.into_iter().filter(|t| t.items() <= device.group_items).map(|t| (t, Fusion::Never));
@@ -111,7 +116,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     output::print(&output::table(&rows))?;
     let precision = global.precision();
     let best = best.into_iter().map(|(name, best)| (Measured::key(&name, precision), Some(best.form))).collect();
-    let path = opencl::tuned(&device).keep(best)?;
+    let path = tuned.keep(best)?;
     output::note(&format!("kept for {} in {}", device.name, path.display()));
     Ok(())
 }

@@ -195,10 +195,15 @@ fn begin(path: &Path, bytes: &[u8], disk: &dyn Disk) -> Result<Option<Begun>> {
 
 /// Says why a save failed.
 fn failed(path: &Path, e: io::Error) -> Error {
-    Error::file("write", path, &e).with_help(match e.kind() {
-        io::ErrorKind::ResourceBusy => "wait until it has ended, or give another name",
-        _ => "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
-    })
+    let error = Error::file("write", path, &e);
+    match e.kind() {
+        io::ErrorKind::ResourceBusy => error.with_help("wait until it has ended, or give another name"),
+        // The path itself is at fault.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if error.help.is_some() => error,
+        _ => error.with_help(
+            "is the disk full, or the folder gone or read-only? the old file, if there was one, is untouched",
+        ),
+    }
 }
 
 /// Gives a new file the permissions of the one that it replaces, and its owner where that is allowed.

@@ -20,13 +20,18 @@ use std::collections::BTreeMap;
 /// Images that ranges are measured on.
 const IMAGES: usize = 4;
 
-/// The program, with its weights. Layers that cannot multiply bytes stay float32.
+/// The program, with its weights.
 pub fn program(model: &Model, global: &GlobalOptions) -> Done<Program> {
-    let Quantised { formats, tensors } = quantised(model, global)?;
-    let model = Model { formats: Some(formats), ..model.clone() };
+    let (model, tensors) = of_bytes(model, global)?;
     let mut program = global.inference(&model, &[])?;
     weights::load(&tensors, &mut *program.engine)?;
     Ok(program)
+}
+
+/// The network with formats, and its weights. Layers that cannot multiply bytes stay float32.
+pub fn of_bytes(model: &Model, global: &GlobalOptions) -> Done<(Model, BTreeMap<String, Tensor>)> {
+    let Quantised { formats, tensors } = quantised(model, global)?;
+    Ok((Model { formats: Some(formats), ..model.clone() }, tensors))
 }
 
 fn quantised(model: &Model, global: &GlobalOptions) -> Done<Quantised> {

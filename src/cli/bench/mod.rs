@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-mod int8;
+pub mod int8;
 pub(super) mod measure;
 mod memory;
 mod profile;
@@ -103,6 +103,7 @@ fn one(args: &Args, global: &GlobalOptions) -> Done {
     let before = args.compare.as_deref().map(Saved::read).transpose()?;
     let save: Vec<_> = args.save.iter().map(|path| ("--save", path.as_path())).collect();
     output::not_read(&save, &[&args.file])?;
+    args.save.iter().try_for_each(|path| output::has_place(path))?;
     let model = global.model(&args.file)?;
     let int8 = global.asks_for_int8();
     let mut program = match args.mode {

@@ -2,13 +2,16 @@
 //! ports all count, as no micro-kernel alone would show.
 
 use super::Args;
+use crate::cli::bench::int8;
 use crate::cli::bench::measure::Run;
 use crate::cli::options::GlobalOptions;
 use crate::cli::output::{self, Done};
 use crate::cli::programs::initialise;
 use ninc::lower::target::{Batch, Target, Widths};
 use ninc::model::Model;
+use ninc::pipeline::Program;
 use ninc_runtime::tuned::Tuned;
+use ninc_runtime::weights;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +27,18 @@ type Times = BTreeMap<String, BTreeMap<Option<u8>, Duration>>;
 
 /// Measures, shows which widths are faster than those of the model of costs, and keeps them for this processor.
 pub fn run(args: &Args, global: &GlobalOptions) -> Done {
-    let model = global.model(&args.file)?;
+    let mut model = global.model(&args.file)?;
+    // Weights and ranges that a network of bytes needs to run at all.
+    let mut tensors = None;
+    if global.asks_for_int8() {
+        let (bytes, weights) = int8::of_bytes(&model, global)?;
+        (model, tensors) = (bytes, Some(weights));
+    }
     let own = model.train.as_ref().map_or(1, |t| t.batch);
     let batch = args.batch.map_or(own, |b| b as usize);
     let target = global.options()?.target.unwrap_or_else(Target::host).with_cpu(|cpu| cpu.widths = None);
+    let tuned = kept(&target);
+    tuned.place()?;
     let registers = target.registers as usize;
     // Two rows of sums and the row of B must fit.
     let widths = Widths::ALL.into_iter().filter(|&width| 3 * usize::from(width) < registers).map(Some);
@@ -42,13 +53,17 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             output::note(&format!("measuring {done} of {}: {name}", PASSES * widths.len()));
             let target = target.clone().with_cpu(|cpu| cpu.vectors = width);
             for &batch in &batches {
-                measure(&mut times, global, &model, batch, &target)?;
+                let mut program = global.for_target(&model, false, target.clone())?;
+                match &tensors {
+                    Some(tensors) => weights::load(tensors, &mut *program.engine)?,
+                    None => initialise(&mut program)?,
+                }
+                measure(&mut times, &mut program, &model, batch, width)?;
             }
         }
     }
     let found = best(&times);
     show(&found)?;
-    let tuned = kept(&target);
     let words = found.into_iter().map(|(key, gain)| (key, gain.map(|(width, _)| width.to_string())));
     let path = tuned.keep(words.collect())?;
     output::note(&format!("kept for this processor in {}", path.display()));
@@ -84,10 +99,8 @@ pub fn with_widths(target: Target) -> Target {
     target.with_cpu(|cpu| cpu.widths = Some(Arc::new(widths)))
 }
 
-fn measure(times: &mut Times, global: &GlobalOptions, model: &Model, batch: usize, target: &Target) -> Done {
-    let mut program = global.for_target(model, false, target.clone())?;
-    initialise(&mut program)?;
-    Run { model, batch, train: false, rounds: Some(ROUNDS), profile: true }.measure(&mut program)?;
+fn measure(times: &mut Times, program: &mut Program, model: &Model, batch: usize, width: Option<u8>) -> Done {
+    Run { model, batch, train: false, rounds: Some(ROUNDS), profile: true }.measure(program)?;
     let few = program.compiled.as_ref().and_then(|compiled| compiled.plan.small_batch.as_ref());
     let kind = match few {
         Some((most, _)) if batch <= *most => Batch::Latency,
@@ -100,7 +113,7 @@ fn measure(times: &mut Times, global: &GlobalOptions, model: &Model, batch: usiz
         }
     }
     for (key, total) in totals {
-        let least = times.entry(key.clone()).or_default().entry(target.cpu().vectors).or_insert(total);
+        let least = times.entry(key.clone()).or_default().entry(width).or_insert(total);
         *least = total.min(*least);
     }
     Ok(())
