@@ -131,7 +131,9 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
                 ));
             }
             if weights.is_none() && !args.train {
-                output::note("note: there are no weights and no examples in it; `--weights FILE` adds both");
+                // The example for OpenCL reads weights from a file.
+                let examples = if request.opencl { "no examples for processors" } else { "no examples" };
+                output::note(&format!("note: there are no weights and {examples} in it; `--weights FILE` adds both"));
             }
         }
     }
