@@ -5,6 +5,8 @@ use crate::store::{System, write_atomically};
 use crate::{Error, Result, cache_folder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 /// Measurements of one device.
@@ -28,7 +30,7 @@ impl Tuned {
         Tuned { path, device }
     }
 
-    /// Reads what [`Tuned::keep`] kept. Empty if there is no file; an error if the file is damaged or another device's.
+    /// Reads the file of [`Tuned::keep`]. Empty if there is none; an error if it is damaged or another device's.
     pub fn read(&self) -> Result<BTreeMap<String, String>> {
         let Some(path) = self.path.as_ref().filter(|path| path.exists()) else { return Ok(BTreeMap::new()) };
         let wrong = |what: String| {
@@ -77,10 +79,13 @@ impl Tuned {
 /// Names this machine's processor, as Linux does: by vendor, family, model and stepping, or by implementer and part.
 /// Elsewhere by its architecture alone.
 pub fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let first = text.split("\n\n").next().unwrap_or_default();
     let tells = ["vendor_id", "cpu family", "model", "model name", "stepping", "CPU implementer", "CPU part"];
-    let lines = first.lines().filter_map(|line| line.split_once(':'));
-    let own = lines.filter(|(name, _)| tells.contains(&name.trim())).map(|(_, value)| value.trim());
-    std::iter::once(std::env::consts::ARCH).chain(own).collect::<Vec<_>>().join(" ")
+    // The first processor's lines alone: with many processors the whole list takes the system milliseconds.
+    let file = File::open("/proc/cpuinfo").ok().map(BufReader::new);
+    let lines = file.into_iter().flat_map(|file| file.lines().map_while(|line| line.ok().filter(|l| !l.is_empty())));
+    let own = lines.filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        tells.contains(&name.trim()).then(|| value.trim().to_string())
+    });
+    std::iter::once(std::env::consts::ARCH.to_string()).chain(own).collect::<Vec<_>>().join(" ")
 }

@@ -312,7 +312,9 @@ impl GlobalOptions {
                 "--algorithm auto takes what there is",
             ));
         }
-        Ok(Options { target: options.target.map(tune::processor::with_widths), ..options })
+        let processor = options.device == Device::Cpu;
+        let target = options.target.map(|target| if processor { tune::processor::with_widths(target) } else { target });
+        Ok(Options { target, ..options })
     }
 
     /// Returns the options without asking whether this machine has the units that an algorithm needs.

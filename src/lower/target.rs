@@ -138,12 +138,14 @@ impl Target {
         Some(Target { registers, ..self.clone() }.with_cpu(|cpu| cpu.vectors = None))
     }
 
+    /// May register tiles have measured widths? Those of processors, but not in a step of training: see [`Widths`].
+    pub fn has_widths(&self) -> bool {
+        !self.is_gpu() && self.batch != Batch::Training
+    }
+
     /// The target for what `key` says, where `ninc tune` has measured it: with tiles of the width that was best.
     pub fn tuned(&self, key: &str) -> Option<Target> {
         let Machine::Cpu(cpu) = &self.machine else { return None };
-        if self.batch == Batch::Training {
-            return None;
-        }
         let width = *cpu.widths.as_ref()?.0.get(key)?;
         Some(self.clone().with_cpu(|cpu| cpu.vectors = Some(width)))
     }

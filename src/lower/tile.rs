@@ -1,6 +1,6 @@
 //! Choice of the register tile.
 
-use super::target::{Batch, Cpu, Isa, Target};
+use super::target::{Cpu, Isa, Target};
 
 /// A register tile: rows x vectors of accumulators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +93,7 @@ fn tile_within(
     let mut best = (f64::INFINITY, Tile { rows: 1, vectors: 1, lanes });
     let most = width.min(8);
     // A measured width, as far as there are columns and registers for it.
-    let measured = target.cpu().vectors.filter(|_| target.batch != Batch::Training);
+    let measured = target.cpu().vectors.filter(|_| target.has_widths());
     let given = measured.map(|v| usize::from(v).min(most)).filter(|&v| demand(1, v) <= registers);
     for vectors in given.unwrap_or(1)..=given.unwrap_or(most) {
         for rows in 1..=m.min(16) {

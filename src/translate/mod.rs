@@ -119,12 +119,13 @@ impl Driver<'_> {
         let graph = self.graph;
         let operands = graph.operands(id).iter().map(|o| self.operand(*o)).collect();
         let result = Operand { buffer, ty: graph.ty(id).clone() };
-        let key = width_key(graph, target, id);
-        let tuned = target.tuned(&key);
+        let key = target.has_widths().then(|| width_key(graph, target, id));
+        let tuned = key.as_ref().and_then(|key| target.tuned(key));
         let target = tuned.as_ref().unwrap_or(target);
         let builder = &mut self.program.builder;
         let before = builder.launches.len();
         graph.op(id).lower(&mut LowerCx { target, name, operands, result, builder })?;
+        let Some(key) = key else { return Ok(()) };
         let kernels = || builder.launches[before..].iter().map(|launch| &builder.module.kernels[launch.kernel]);
         let tile = |micro_kernel| {
             let name: &String = &builder.module.micro_kernels[micro_kernel].name;

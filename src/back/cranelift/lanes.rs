@@ -31,17 +31,14 @@ impl Gen<'_, '_> {
             }
             Op::Zip { left, right, high } => self.zip(*left, *right, *high),
             Op::Reduce { op, value } => vec![self.reduce(*op, ty.elem, self.pieces(*value))],
-            Op::Dot2Bf16 { acc, a, b } => {
+            Op::Dot2Bf16 { acc, a, b } | Op::Dot2I16 { acc, a, b } | Op::Dot4U8I8 { acc, a, b } => {
+                let dot = match op {
+                    Op::Dot2Bf16 { .. } => Self::dot2,
+                    Op::Dot2I16 { .. } => Self::dot2_i16,
+                    _ => Self::dot4,
+                };
                 let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2(a, b, c)).collect()
-            }
-            Op::Dot2I16 { acc, a, b } => {
-                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot2_i16(a, b, c)).collect()
-            }
-            Op::Dot4U8I8 { acc, a, b } => {
-                let (pairs, sums) = (self.pairs(*a, *b), self.pieces(*acc));
-                pairs.into_iter().zip(sums).map(|((a, b), c)| self.dot4(a, b, c)).collect()
+                pairs.into_iter().zip(sums).map(|((a, b), c)| dot(self, a, b, c)).collect()
             }
             _ => self.source(result, ty, op),
         }

@@ -52,12 +52,12 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
             let done = pass * widths.len() + number + 1;
             output::note(&format!("measuring {done} of {}: {name}", PASSES * widths.len()));
             let target = target.clone().with_cpu(|cpu| cpu.vectors = width);
+            let mut program = global.for_target(&model, false, target)?;
+            match &tensors {
+                Some(tensors) => weights::load(tensors, &mut *program.engine)?,
+                None => initialise(&mut program)?,
+            }
             for &batch in &batches {
-                let mut program = global.for_target(&model, false, target.clone())?;
-                match &tensors {
-                    Some(tensors) => weights::load(tensors, &mut *program.engine)?,
-                    None => initialise(&mut program)?,
-                }
                 measure(&mut times, &mut program, &model, batch, width)?;
             }
         }

@@ -2,11 +2,11 @@
 //! the same bits.
 
 use super::elementwise;
-use super::loops::piece;
+use super::loops::{for_vectors, piece};
 use super::partition::KernelWithOperands;
 use super::pool::Pooling;
 use crate::kernel::build::MicroKernelBuilder;
-use crate::kernel::ir::{Access, Elem, Expr, Index, Unary, Val};
+use crate::kernel::ir::{Access, Elem, Expr, Unary, Val};
 use crate::lower::{LowerCx, LowerError, Lowered, code};
 
 /// Columns of an iteration.
@@ -140,7 +140,7 @@ pub fn global_mean(cx: &mut LowerCx, shape: &Pooling, zero: usize) -> Lowered {
         let x = b.pointer("x", Elem::U8, Access::Read);
         let scale = b.pointer("scale", Elem::F32, Access::Read);
         let y = b.pointer("y", Elem::F32, Access::Write);
-        let part = |b: &mut MicroKernelBuilder, at: Index, lanes: u32, width: u32| {
+        for_vectors(b, channels, lanes, |b, at, width| {
             let start = b.i32(-((places * zero) as i32), lanes);
             let sum = b.repeat("place", places, &[start], |b, place, sum| {
                 let value = b.load_partial(x, at.clone().plus(place, channels as i64), lanes, width);
@@ -151,17 +151,7 @@ pub fn global_mean(cx: &mut LowerCx, shape: &Pooling, zero: usize) -> Lowered {
             let scale = b.broadcast(scale, 0usize, lanes);
             let mean = b.mul(mean, scale);
             b.store_partial(y, at, mean, width);
-        };
-        let (whole, rest) = (channels / lanes as usize, channels % lanes as usize);
-        if whole > 0 {
-            b.repeat("c", whole, &[], |b, c, _| {
-                part(b, Index::default().plus(c, lanes.into()), lanes, lanes);
-                vec![]
-            });
-        }
-        if rest > 0 {
-            part(b, (whole * lanes as usize).into(), lanes, rest as u32);
-        }
+        });
     }));
     d.kernel.parallel("n", Expr::BATCH, |k, n| {
         k.call(micro_kernel, [x.at(&n * (places * channels)), scale.at(0), y.at(&n * channels)]);

@@ -1,7 +1,7 @@
 //! Loops over tiles: sizes that are constants have their remainder unrolled, the batch has one at run time.
 
-use crate::kernel::build::KernelBuilder;
-use crate::kernel::ir::{Expr, LoopKind};
+use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::ir::{Expr, Index, LoopKind};
 
 /// Splits `0..len` into pieces: a loop over the full ones, then the remainder. `body(kernel, begin, size)`.
 pub fn pieces(
@@ -88,5 +88,25 @@ pub fn piece(
             k.when(index.lt(full), |k| body(k, piece));
             k.when(index.equals(full), |k| body(k, rest));
         }
+    }
+}
+
+/// `body(builder, first channel, channels)` for each vector of `count` channels; the last may be partly used.
+pub fn for_vectors(
+    b: &mut MicroKernelBuilder,
+    count: usize,
+    lanes: u32,
+    body: impl Fn(&mut MicroKernelBuilder, Index, u32),
+) {
+    let whole = count / lanes as usize;
+    if whole > 0 {
+        b.repeat("v", whole, &[], |b, v, _| {
+            body(b, Index::default().plus(v, lanes.into()), lanes);
+            vec![]
+        });
+    }
+    let rest = count % lanes as usize;
+    if rest > 0 {
+        body(b, Index::from(whole * lanes as usize), rest as u32);
     }
 }

@@ -8,7 +8,8 @@ use crate::back::x86::machine::{Class, MInst, Src, VReg, VecInst};
 use crate::kernel::ir::{Binary, Compare, Elem, Ty, Unary, Val};
 
 impl Lower<'_> {
-    /// Computes the result of an operation that is neither a constant nor a load; `only_narrow`: it is stored as bytes.
+    /// Computes the result of an operation that is neither a constant nor a load; `only_narrow`: stores take its
+    /// lowest bits.
     pub(super) fn compute(&mut self, op: &Op, block: u32, only_narrow: bool) -> Result<VReg, EmitError> {
         match *op {
             Op::Splat { value, lanes } => self.splat(value, Width::of_lanes(lanes)),

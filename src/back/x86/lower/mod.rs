@@ -228,10 +228,10 @@ impl Lower<'_> {
         let mut rest = body.iter();
         while let Some(inst) = rest.next() {
             self.position += 1;
-            let mut more = self.store_together(inst, rest.as_slice())?;
-            if more == 0 && self.dots_together(inst, rest.as_slice())? {
-                more = 1;
-            }
+            let more = match self.store_together(inst, rest.as_slice())? {
+                0 => self.dots_together(inst, rest.as_slice())?,
+                stores => stores,
+            };
             if more > 0 {
                 self.position += more as u32;
                 rest.nth(more - 1);

@@ -26,7 +26,7 @@ use output::{End, Output};
 pub use thin::Thin;
 use weights::Weights;
 
-use crate::kernel::build::{KernelBuilder, MicroKernelBuilder};
+use crate::kernel::build::KernelBuilder;
 use crate::kernel::ir::{Access, Arg, Elem, Expr, Index, Memory, MicroKernelId};
 use crate::lower::cost;
 use crate::lower::target::Target;
@@ -34,7 +34,7 @@ use crate::lower::tile::{Tile, tile};
 use crate::lower::{BufferId, LowerCx, Method, code};
 use crate::recipes::common::Epilogue;
 use crate::recipes::common::conv::Geometry;
-use crate::recipes::common::loops::{panel_loop, pieces};
+use crate::recipes::common::loops::{for_vectors, panel_loop, pieces};
 use crate::recipes::common::winograd::{Patch, Size, Transforms, applies, both_sides};
 use crate::recipes::cpu::contraction::{Contraction, Count, Init};
 use crate::recipes::cpu::frame::Frame;
@@ -348,26 +348,6 @@ impl Winograd {
             lanes: self.tile.lanes,
             end: p.end(),
         })
-    }
-}
-
-/// `body(builder, first channel, channels)` for each vector of `count` channels; the last may be partly used.
-fn for_vectors(
-    b: &mut MicroKernelBuilder,
-    count: usize,
-    lanes: u32,
-    body: impl Fn(&mut MicroKernelBuilder, Index, u32),
-) {
-    let whole = count / lanes as usize;
-    if whole > 0 {
-        b.repeat("v", whole, &[], |b, v, _| {
-            body(b, Index::default().plus(v, lanes.into()), lanes);
-            vec![]
-        });
-    }
-    let rest = count % lanes as usize;
-    if rest > 0 {
-        body(b, Index::from(whole * lanes as usize), rest as u32);
     }
 }
 

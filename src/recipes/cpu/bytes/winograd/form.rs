@@ -44,7 +44,7 @@ impl Tiles {
 
     /// Points of a tile, those along rows next to each other.
     pub fn points(self) -> usize {
-        self.size.points() * self.down().map_or(1, |down| down.points())
+        self.size.points() * if self.both { Down::points(self.rows) } else { 1 }
     }
 
     /// Rows of the window that a point's sum goes over.
@@ -111,7 +111,8 @@ impl Form {
         (rows == self.g.out[0] || rows.is_multiple_of(self.tiles.results())).then_some(rows)
     }
 
-    /// Predicted cycles of an image in iterations of so many rows: products are a multiplication and an addition each.
+    /// Predicted cycles of an image whose iterations have `iteration` rows: products are a multiplication and an
+    /// addition each.
     fn cycles(&self, target: &Target, iteration: usize) -> f64 {
         let (g, size, points) = (&self.g, self.tiles.size, self.tiles.points());
         let [inputs, outputs] = [g.channels, g.outputs].map(|channels| vectors(target, channels));
@@ -148,12 +149,12 @@ impl Form {
         self.g.channels.next_multiple_of(2)
     }
 
-    /// Rows of tiles of so many rows of results.
+    /// Rows of tiles in `rows` rows of results.
     pub fn tile_rows(&self, rows: usize) -> usize {
         rows.div_ceil(self.tiles.results())
     }
 
-    /// Rows of the padded image that so many rows of results read.
+    /// Rows of the padded image that `rows` rows of results read.
     pub fn rows_in(&self, rows: usize) -> usize {
         self.tile_rows(rows) * self.tiles.results() + self.g.window.dilation[0] * (self.g.window.kernel[0] - 1)
     }
@@ -163,12 +164,12 @@ impl Form {
         self.across * self.channels()
     }
 
-    /// Elements from point to point of what rows are transformed to, for so many rows of results.
+    /// Elements from point to point of what rows are transformed to, for `rows` rows of results.
     pub fn point_of_rows(&self, rows: usize) -> usize {
         self.rows_in(rows) * self.row() + SKEW
     }
 
-    /// Elements from point to point of V for so many rows of results.
+    /// Elements from point to point of V for `rows` rows of results.
     pub fn point(&self, rows: usize) -> usize {
         if self.tiles.both { self.tile_rows(rows) * self.row() + SKEW } else { self.point_of_rows(rows) }
     }
@@ -205,7 +206,7 @@ impl Form {
     }
 }
 
-/// Cycles to read the weights, of so many pairs of terms for each channel, this many times for an image.
+/// Cycles to read the weights, `pairs` pairs of terms for each output channel, `times` times for an image.
 fn weights(target: &Target, g: &Geometry, pairs: usize, times: usize) -> f64 {
     let bytes = 4 * pairs * g.outputs;
     let times = if target.batch == Batch::Latency { 1 } else { times };

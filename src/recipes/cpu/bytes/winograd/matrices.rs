@@ -56,15 +56,9 @@ impl Down {
     /// Rows of results of a tile.
     pub const RESULTS: usize = 2;
 
-    /// Returns the groups of a window of so many rows: of two and three taps.
+    /// Returns the groups of a window of `taps` rows: of two and three taps.
     pub fn new(taps: usize) -> Down {
-        let (mut groups, mut first) = (Vec::new(), 0);
-        while first < taps {
-            let rest = taps - first;
-            let own = if rest == 2 || rest == 4 { 2 } else { rest.min(3) };
-            groups.push((first, Whole::new(Down::RESULTS, own)));
-            first += own;
-        }
+        let groups: Vec<_> = groups(taps).map(|(first, own)| (first, Whole::new(Down::RESULTS, own))).collect();
         // A group whose results come out smaller than another's is multiplied up.
         let row = |i: usize| {
             let rows = || groups.iter().map(move |(_, whole)| &whole.output[i]);
@@ -77,10 +71,21 @@ impl Down {
         Down { groups, output }
     }
 
-    /// Returns the points of all groups.
-    pub fn points(&self) -> usize {
-        self.output[0].coefficients.len()
+    /// Returns the points of all groups, without making their matrices.
+    pub fn points(taps: usize) -> usize {
+        groups(taps).map(|(_, own)| Down::RESULTS + own - 1).sum()
     }
+}
+
+/// The groups of a window of `taps` rows, `(first tap, taps)`.
+fn groups(taps: usize) -> impl Iterator<Item = (usize, usize)> {
+    let group = move |first: usize| {
+        let rest = taps - first;
+        let own = if rest == 2 || rest == 4 { 2 } else { rest.min(3) };
+        (first, own)
+    };
+    let next = move |(first, own): &(usize, usize)| Some(first + own).filter(|first| *first < taps).map(group);
+    std::iter::successors(Some(group(0)), next)
 }
 
 impl Back {

@@ -134,7 +134,7 @@ struct There {
 }
 
 impl There {
-    /// For iterations of so many rows of results, and V of so many.
+    /// For iterations of `rows` rows of results, and V of `all` rows of them.
     fn new(cx: &mut LowerCx, k: &mut KernelBuilder, form: &Form, [rows, all]: [usize; 2], zero: usize) -> There {
         let (g, lanes, row) = (&form.g, cx.target.lanes, form.row());
         let sizes = [g.window.pad[1] * g.channels, g.image[1] * g.channels, form.pitch()];
@@ -171,7 +171,7 @@ impl There {
         });
     }
 
-    /// Makes V, at `to`, of what so many rows of results from row `first` of image `n` on read.
+    /// Makes V, at `to`, of what `rows` rows of results from row `first` of image `n` on read.
     fn rows(
         &self,
         k: &mut KernelBuilder,
@@ -212,7 +212,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// For M of so many rows of results.
+    /// For M of `rows` rows of results.
     fn new(cx: &LowerCx, k: &mut KernelBuilder, form: &Form, rows: usize, (y, link): (BufferId, &Link)) -> Parts {
         let elem = cx.elem(y);
         Parts {
@@ -226,7 +226,7 @@ impl Parts {
         }
     }
 
-    /// The products of one panel, point by point, from V to M: for so many rows of results, where V has this many
+    /// The products of one panel, point by point, from V to M: for `rows` rows of results, where V has this many
     /// elements from point to point.
     fn products(
         &self,

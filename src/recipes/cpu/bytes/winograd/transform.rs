@@ -6,6 +6,7 @@ use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Access, Binary, Elem, Index, Param, Unary, Val};
 use crate::lower::MicroKernelSpec;
 use crate::recipes::common::int8::To;
+use crate::recipes::common::loops::for_vectors;
 use crate::recipes::common::winograd::{Size, apply};
 use std::fmt::{self, Display};
 
@@ -35,7 +36,7 @@ impl MicroKernelSpec for Input {
         let matrix = Whole::new(size.m, size.r).input;
         let row = b.pointer("row", Elem::U8, Access::Read);
         let v = b.pointer("v", Elem::I16, Access::Write);
-        let part = |b: &mut MicroKernelBuilder, at: Index, count: u32| {
+        for_vectors(b, channels, lanes, |b, at, count| {
             let place = |i: usize, step: usize| at.clone().offset((i * step) as i64);
             let bytes = (0..size.points()).map(|i| {
                 let byte = b.load_partial(row, place(i, channels), lanes, count);
@@ -47,17 +48,7 @@ impl MicroKernelSpec for Input {
                 // A pair's missing half is 0, as lanes beyond the count are.
                 b.store_partial(v, place(i, self.point), value, count.next_multiple_of(2).min(lanes));
             }
-        };
-        let (whole, rest) = (channels / lanes as usize, channels % lanes as usize);
-        if whole > 0 {
-            b.repeat("c", whole, &[], |b, c, _| {
-                part(b, Index::default().plus(c, lanes.into()), lanes);
-                vec![]
-            });
-        }
-        if rest > 0 {
-            part(b, (whole * lanes as usize).into(), rest as u32);
-        }
+        });
     }
 }
 
@@ -160,7 +151,8 @@ impl Output {
         let step = i64::from(lanes);
         b.repeat("x", across as usize, &[], |b, x, _| {
             let place = |row: usize, at: usize| Index::from(at as i64 + row as i64 * across * step).plus(x, step);
-            let sums: Vec<Val> = (0..down.points()).map(|point| b.load(m, place(point, at), lanes)).collect();
+            let sums: Vec<Val> =
+                (0..Down::points(self.tiles.rows)).map(|point| b.load(m, place(point, at), lanes)).collect();
             for (i, value) in combined(b, &down.output, &sums, lanes).into_iter().enumerate() {
                 b.store(between, place(i, 0), value);
             }
