@@ -130,7 +130,11 @@ impl Level {
         let fixed = Target { algorithm: host.algorithm, ..least };
         let isa = match self.base {
             Base::Native if system.is_native() => return Ok(host.clone()),
-            Base::Native => return Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))),
+            Base::Native => {
+                let fixed = if x86 { "`--cpu x86-64-v3`, `x86-64-v4` or `baseline`" } else { "`--cpu baseline`" };
+                return Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))
+                    .with_help(format!("for {triple} there is {fixed}")));
+            }
             Base::Baseline => return Ok(fixed),
             Base::V3 | Base::V4 if !x86 => {
                 return Err(Error::new(format!("{} is a level of x86-64, not of {triple}", self.name()))

@@ -148,12 +148,31 @@ fn columns_may_be_taken_twice() {
     assert_eq!(columns(13, &[gather, which]), each([0, 1, 2, 2, 4, 5, 6, 7, 8].into_iter()));
 }
 
+/// An attribute of two equal numbers.
+fn twice(name: &str, value: i64) -> Vec<u8> {
+    field(5, &[field(1, name.as_bytes()), number(8, value), number(8, value), vec![0xa0, 0x01, 7]].concat())
+}
+
+/// onnx.reference 1.22 has too few results here or pads as with SAME_UPPER, MNN 3.6 pads so as well.
+#[test]
+fn odd_padding_may_be_in_front() {
+    for (side, front) in [("SAME_LOWER", 2), ("SAME_UPPER", 1)] {
+        let attributes = [twice("kernel_shape", 4), twice("strides", 2), text_attribute("auto_pad", side)];
+        let made = pixels(13, &[node("MaxPool x -> y", &attributes)]);
+        assert_eq!(made.dims, [2, 4, 4, 5], "{side}");
+        for (at, &most) in made.data.iter().enumerate() {
+            let (image, row, column) = (at / 20, at / 5 % 4, at % 5);
+            // Pixels grow to the right and down: a window's last one is its largest.
+            let last = |at: usize, side: usize| (2 * at + 3 - front).min(side - 1);
+            let expected = 63 * image + 9 * last(row, 7) + last(column, 9) + 1;
+            assert_eq!(most, expected as f32, "{side}, {at}");
+        }
+    }
+}
+
 /// ONNX Runtime 1.32 gives a smaller image here, as if the window had no holes, and onnx.reference 1.22 other means.
 #[test]
 fn a_window_with_holes_keeps_the_size() {
-    let twice = |name: &str, value: i64| {
-        field(5, &[field(1, name.as_bytes()), number(8, value), number(8, value), vec![0xa0, 0x01, 7]].concat())
-    };
     let attributes = [twice("kernel_shape", 3), twice("dilations", 2), text_attribute("auto_pad", "SAME_UPPER")];
     let made = pixels(19, &[node("AveragePool x -> y", &attributes)]);
     assert_eq!(made.dims, [2, 4, 7, 9]);
