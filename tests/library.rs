@@ -217,7 +217,7 @@ fn build_says_what_it_cannot() {
     for (arguments, says) in [
         (vec!["--target", "mips-unknown-none"], "aarch64-unknown-linux-gnu"),
         (vec!["--target", "aarch64-unknown-linux-gnu", "--cpu", "x86-64-v3"], "baseline"),
-        (vec!["--target", "aarch64-unknown-linux-gnu", "--cpu", "native"], "this machine"),
+        (vec!["--target", "aarch64-unknown-linux-gnu", "--cpu", "native"], "there is `--cpu baseline`"),
         (vec!["--target", "aarch64-unknown-linux-gnu", "--emit", "asm"], "disassembler"),
         (vec!["--cpu", "pentium"], "x86-64-v4"),
         (vec!["--weights", "none.safetensors"], "none.safetensors"),
