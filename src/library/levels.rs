@@ -131,7 +131,9 @@ impl Level {
         let isa = match self.base {
             Base::Native if system.is_native() => return Ok(host.clone()),
             Base::Native => {
-                let fixed = if x86 { "`--cpu x86-64-v3`, `x86-64-v4` or `baseline`" } else { "`--cpu baseline`" };
+                let fits = |base: &Base| *base == Base::Baseline || x86 && *base != Base::Native;
+                let fixed = Base::ALL.into_iter().filter(fits).map(|base| format!("`--cpu {}`", base.name()));
+                let fixed = fixed.collect::<Vec<_>>().join(", ");
                 return Err(Error::new(format!("`--cpu native` is this machine, which is not {triple}"))
                     .with_help(format!("for {triple} there is {fixed}")));
             }

@@ -40,6 +40,11 @@ fn int(name: &str, value: i64) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), number(3, value), vec![0xa0, 0x01, 2]].concat())
 }
 
+/// An attribute of two equal numbers.
+pub fn twice(name: &str, value: i64) -> Vec<u8> {
+    field(5, &[field(1, name.as_bytes()), number(8, value), number(8, value), vec![0xa0, 0x01, 7]].concat())
+}
+
 /// An attribute with a text.
 pub fn text_attribute(name: &str, text: &str) -> Vec<u8> {
     field(5, &[field(1, name.as_bytes()), field(4, text.as_bytes()), vec![0xa0, 0x01, 3]].concat())
@@ -339,7 +344,7 @@ fn the_text_holds_only_numbers_that_the_language_reads() {
     // A scalar of float32: minus infinity.
     let bytes = f32::NEG_INFINITY.to_le_bytes();
     let lowest = field(5, &[number(2, 1), field(9, &bytes), field(8, b"low")].concat());
-    let kernel = field(5, &[field(1, b"kernel_shape"), number(8, 3), number(8, 3), vec![0xa0, 0x01, 7]].concat());
+    let kernel = twice("kernel_shape", 3);
     let pad = node("Pad x pads low -> p", &[]);
     let constants = [pads, lowest].concat();
     let pooled = [pad.clone(), node("MaxPool p -> y", &[kernel]), constants.clone()];

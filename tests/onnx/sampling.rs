@@ -1,7 +1,7 @@
-//! Resize and Upsample, whose results are cells of the image or lie between two, and windows with holes: which cells,
-//! by the operators' formulas.
+//! Resize and Upsample, whose results are cells of the image or lie between two, windows with holes, and windows with
+//! more padding on one side: which cells, by the operators' formulas.
 
-use super::faults::{constant, field, import, model, node, number, text_attribute};
+use super::faults::{constant, field, import, model, node, number, text_attribute, twice};
 use crate::cli::Place;
 use ninc_runtime::{Tensor, npy};
 use std::fs;
@@ -146,11 +146,6 @@ fn columns_may_be_taken_twice() {
     let gather =
         node("Gather x which -> y", &[field(5, &[field(1, b"axis"), number(3, 3), vec![0xa0, 0x01, 2]].concat())]);
     assert_eq!(columns(13, &[gather, which]), each([0, 1, 2, 2, 4, 5, 6, 7, 8].into_iter()));
-}
-
-/// An attribute of two equal numbers.
-fn twice(name: &str, value: i64) -> Vec<u8> {
-    field(5, &[field(1, name.as_bytes()), number(8, value), number(8, value), vec![0xa0, 0x01, 7]].concat())
 }
 
 /// onnx.reference 1.22 has too few results here or pads as with SAME_UPPER, MNN 3.6 pads so as well.
