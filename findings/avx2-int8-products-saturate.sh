@@ -10,8 +10,9 @@
 # Seen: with all weights 127 and all bytes 255 both give the byte 129, and the chain in floats 255: pairs of products are
 # added in 16 bits (VPMADDUBSW), so that 2 · 255 · 127 = 64,770 becomes 32,767. With bytes up to 127, or weights up to 64,
 # nothing can saturate, and both are right.
-# For ninc: bytes are widened to 16 bits there, and tests compare sums at these bounds on every instruction set. Ratios of
-# speed beside these engines on such processors compare exact sums with saturating ones, which the README says.
+# For ninc: bytes are widened to 16 bits there, or weights leave room for the sums (`ninc quantize --narrow`), which is
+# checked when they are read; tests compare sums at both bounds on every instruction set. Ratios of speed beside these
+# engines on such processors compare exact sums with saturating ones, which the README says.
 set -euo pipefail
 if grep -qwE 'avx_vnni|avx512_vnni' /proc/cpuinfo || ! grep -qw avx2 /proc/cpuinfo; then
     echo "this processor is not one with AVX2 and without VNNI: nothing was tried" >&2

@@ -84,6 +84,11 @@ pub fn quantise(model: &Model, tensors: &BTreeMap<String, Tensor>, method: Metho
     (network, quantised)
 }
 
+fn all_of_bytes(network: &Network) -> Quantised {
+    let layers = network.layers().into_iter().map(|name| (name, LayerFormat::Int8)).collect();
+    network.quantised(&layers, Method::MinMax).unwrap()
+}
+
 fn scores(
     network: &Network,
     quantised: Option<&Quantised>,
@@ -124,21 +129,78 @@ fn targets() -> Vec<(String, Options)> {
 fn every_target_gives_the_same_bits() {
     for text in NETS {
         let model = load(text);
-        let (images, (network, quantised)) = (images(&model), quantised(&model, Method::MinMax));
-        let float = scores(&network, None, &Options::default(), &images, IMAGES);
-        let mut expected: Option<Vec<u32>> = None;
-        for (name, options) in targets() {
-            let got = scores(&network, Some(&quantised), &options, &images, IMAGES);
-            let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
-            let one: Vec<u32> =
-                scores(&network, Some(&quantised), &options, &images, 1).iter().map(|v| v.to_bits()).collect();
-            let expected = expected.get_or_insert_with(|| bits.clone());
-            assert_eq!(bits, *expected, "{name}: {}", model.name);
-            assert_eq!(one, expected[..one.len()], "{name}, one image: {}", model.name);
-            let (signal, noise) = got.iter().zip(&float).fold((0.0, 0.0), |(signal, noise), (got, float)| {
-                (signal + float * float, noise + (got - float) * (got - float))
-            });
-            assert!(noise < signal * 1e-3, "{name}: {noise} of {signal}");
+        let (images, (mut network, _)) = (images(&model), quantised(&model, Method::MinMax));
+        for narrow in [4, 2, 1] {
+            network.narrow = narrow;
+            same_bits(&network, narrow, &images);
+        }
+        let stated = all_of_bytes(&network).formats.narrow;
+        network.narrow = 4;
+        let room: Vec<u8> = all_of_bytes(&network).formats.narrow.into_values().collect();
+        let direct = ["cccp", "linear"].iter().map(|word| text.matches(word).count()).sum::<usize>();
+        assert!(room.iter().filter(|&&terms| terms == 4).count() >= direct && stated.len() < room.len().max(1));
+    }
+}
+
+fn same_bits(network: &Network, narrow: usize, images: &[f32]) {
+    let quantised = all_of_bytes(network);
+    let float = scores(network, None, &Options::default(), images, IMAGES);
+    let mut expected: Option<Vec<u32>> = None;
+    for (name, options) in targets() {
+        let name = format!("{name}, room for {narrow}");
+        let got = scores(network, Some(&quantised), &options, images, IMAGES);
+        let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+        let one = scores(network, Some(&quantised), &options, images, 1);
+        let one: Vec<u32> = one.iter().map(|v| v.to_bits()).collect();
+        let expected = expected.get_or_insert_with(|| bits.clone());
+        assert_eq!(bits, *expected, "{name}: {:?}", network.layers());
+        assert_eq!(one, expected[..one.len()], "{name}, one image: {:?}", network.layers());
+        let (signal, noise) = got.iter().zip(&float).fold((0.0, 0.0), |(signal, noise), (got, float)| {
+            (signal + float * float, noise + (got - float) * (got - float))
+        });
+        assert!(noise < signal * 1e-3, "{name}: {noise} of {signal}");
+    }
+}
+
+/// Sums in 16 bits that are as far from 0 as weights leave room for, of both signs.
+#[test]
+fn narrow_sums_at_their_bounds_are_exact() {
+    for (narrow, most) in [(4, 32.0), (2, 64.0), (1, 127.0)] {
+        for sign in [1.0, -1.0] {
+            let model = load(
+                "network narrow { input image: [3, 9, 11]
+                    image |> conv(channels = 37, kernel = 3, pad = 1) as a |> relu
+                        |> conv(channels = 44, kernel = 1) as b |> relu
+                        |> conv(channels = 26, kernel = 1) as c |> relu
+                        |> conv(channels = 7, kernel = 1) as d |> global_avg_pool }",
+            );
+            let mut tensors = fresh(&model);
+            for (name, tensor) in &mut tensors {
+                let value = match name.as_str() {
+                    "c.weight" => 0.25 * sign,
+                    "d.weight" => -0.25 * sign,
+                    name if name.ends_with("weight") => 0.5,
+                    "c.bias" if sign < 0.0 => 1e6,
+                    _ => 0.0,
+                };
+                tensor.data.fill(value);
+            }
+            let (mut network, _) = quantise(&model, &tensors, Method::MinMax);
+            network.narrow = narrow;
+            let quantised = all_of_bytes(&network);
+            for name in ["b.weight", "c.weight", "d.weight"] {
+                let largest = quantised.tensors[name].data.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+                assert_eq!(largest, most, "{name}, room for {narrow}");
+            }
+            let images: Vec<f32> = images(&model).iter().map(|v| v.abs() + 100.0).collect();
+            let mut expected: Option<Vec<u32>> = None;
+            for (name, options) in targets() {
+                let got = scores(&network, Some(&quantised), &options, &images, IMAGES);
+                let bits: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+                assert!(got.iter().all(|v| v.abs() > 1.0), "{got:?}");
+                let expected = expected.get_or_insert_with(|| bits.clone());
+                assert_eq!(bits, *expected, "{name}: {sign}, room for {narrow}");
+            }
         }
     }
 }
@@ -201,25 +263,26 @@ fn products_fit_the_registers() {
     use ninc::back::x86::{Features, emit};
     for text in NETS {
         let model = load(text);
-        let (network, quantised) = quantised(&model, Method::MinMax);
-        for (isa, vnni) in [(Isa::Avx2, false), (Isa::Avx2, true), (Isa::Avx512, false), (Isa::Avx512, true)] {
+        let (mut network, _) = quantised(&model, Method::MinMax);
+        let machines = [(Isa::Avx2, false), (Isa::Avx2, true), (Isa::Avx512, false), (Isa::Avx512, true)];
+        for (isa, vnni) in machines.into_iter().filter(|(isa, _)| isa.present()) {
             let target = Target::portable(true).with_vectors(isa).with_cpu(|cpu| cpu.vnni = vnni);
-            if !isa.present() {
-                continue;
-            }
             let options = Options { target: Some(target), ..Options::default() };
-            let program = network.program(Some(&quantised), &IMAGE, &options).unwrap();
-            let compiled = program.compiled.as_ref().unwrap();
-            let kind = if vnni { "bytes_" } else { "words_" };
-            let ours = |name: &str| name.starts_with(kind) || name.starts_with("whole_");
-            let products = compiled.module.micro_kernels.values().filter(|kernel| ours(&kernel.name));
-            let mut count = 0;
-            for kernel in products {
-                count += 1;
-                emit(kernel, isa, Features { vnni, ..Features::default() })
-                    .unwrap_or_else(|e| panic!("{isa:?} {vnni} {}: {e}", kernel.name));
+            for narrow in [4, 2, 1] {
+                network.narrow = narrow;
+                let program = network.program(Some(&all_of_bytes(&network)), &IMAGE, &options).unwrap();
+                let compiled = program.compiled.as_ref().unwrap();
+                let kinds = if vnni { &["bytes_"][..] } else { &["words_", "fours_", "twos_", "whole_"] };
+                let ours = |name: &str| kinds.iter().any(|kind| name.starts_with(kind));
+                let products = compiled.module.micro_kernels.values().filter(|kernel| ours(&kernel.name));
+                let mut count = 0;
+                for kernel in products {
+                    count += 1;
+                    emit(kernel, isa, Features { vnni, ..Features::default() })
+                        .unwrap_or_else(|e| panic!("{isa:?} {vnni} {}: {e}", kernel.name));
+                }
+                assert!(count > 3, "{isa:?} {vnni}: {count}");
             }
-            assert!(count > 3, "{isa:?} {vnni}: {count}");
         }
     }
 }
@@ -275,4 +338,35 @@ fn weights_of_bytes_are_made_kept_and_refused() {
     // Before the work, which would be lost.
     place.bad(1, &["quantize", "tiny.nin", "--out", "none/r.safetensors"], "there is no folder none");
     place.bad_or_said(1, &["eval", "tiny.nin", "--report", "out"], "out: it is a folder");
+}
+
+/// Weights say how much room their sums leave in 16 bits, and a file that says so wrongly is refused: its sums would be
+/// cut on some processors.
+#[test]
+fn room_that_is_not_there_is_refused() {
+    let place = Place::new();
+    let text = "network tiny { input image: [1, 8, 8]
+        image |> mlpconv(kernel = 3, pad = 1, channels = [8, 10]) as m |> global_avg_pool |> softmax as p }
+        data { source = digits  prepare = [mean_std] }
+        train { loss = cross_entropy  optimizer = sgd(rate = 0.05)  batch = 32  steps = 20 }";
+    fs::write(place.path("tiny.nin"), text).unwrap();
+    place.good(&["train", "tiny.nin"]);
+    for narrow in ["1", "2", "4"] {
+        let made =
+            ["quantize", "tiny.nin", "--max-drop", "100", "--out", "q.safetensors", "--narrow", narrow, "--json"];
+        let made: Value = serde_json::from_str(&place.good(&made)).unwrap();
+        assert_eq!(made["narrow"].to_string(), narrow);
+        let mut store = Store::read(&place.path("q.safetensors"), true).unwrap();
+        let stated = format!("\"m.cccp1\":{narrow}");
+        assert_eq!(store.metadata["formats"].contains(&stated), narrow != "1", "{}", store.metadata["formats"]);
+        if narrow != "1" {
+            store.tensors.get_mut("m.cccp1.weight").unwrap().data.fill(127.0);
+            fs::write(place.path("bad.safetensors"), store.to_bytes()).unwrap();
+            let says = format!("`m.cccp1` leave no room to add {narrow} terms in 16 bits");
+            for command in ["eval", "compare", "build"] {
+                place.bad(1, &[command, "tiny.nin", "--weights", "bad.safetensors"], &says);
+            }
+        }
+    }
+    place.bad(2, &["quantize", "tiny.nin", "--out", "q.safetensors", "--narrow", "3"], "[possible values: 1, 2, 4]");
 }

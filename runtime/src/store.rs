@@ -4,6 +4,7 @@
 //! Each tensor has a CRC-32 in the metadata, and the header has one of itself, computed with eight zeros in its place.
 
 use crate::data::files;
+use crate::formats::Formats;
 use crate::{Error, Result, Tensor, foreign};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
@@ -231,6 +232,14 @@ pub fn sum_entry(name: &str) -> String {
 /// Writes a text of the metadata as in the header.
 pub fn metadata_entry(key: &str, value: &str) -> String {
     format!(",{}:{}", quote(key), quote(value))
+}
+
+/// Writes what the header says of formats of layers, or how it begins to where nothing is given.
+pub fn formats_entry(formats: Option<&Formats>) -> String {
+    match formats {
+        Some(formats) => metadata_entry(FORMATS, &formats.to_text()),
+        None => format!(",{}:\"", quote(FORMATS)),
+    }
 }
 
 /// Are our checksums in the texts, and the texts in the order in which they are written here, but for one that damage

@@ -49,7 +49,7 @@ impl Weights {
             set("recipe", json(serde_json::to_string(recipe)));
         }
         if let Some(formats) = &self.formats {
-            set(FORMATS, json(serde_json::to_string(formats)));
+            set(FORMATS, formats.to_text());
             store.whole =
                 self.tensors.keys().filter_map(|name| Some((name.clone(), numbers(formats, name)?))).collect();
         }
@@ -131,6 +131,10 @@ impl Weights {
         let epoch = text("epoch").and_then(|e| e.parse().ok()).unwrap_or(0);
         store.tensors.retain(|name, _| !ours || !of_preparation(name));
         let (tensors, classes) = (store.tensors, classes.unwrap_or_default());
+        if let Some(broken) = formats.as_ref().and_then(|formats| formats.broken(&tensors)) {
+            return Err(Error::new(format!("{}: {broken}", path.display()))
+                .with_help("make the file again with `ninc quantize`: its sums would be wrong on some processors"));
+        }
         Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others, formats })
     }
 

@@ -129,6 +129,9 @@ pub fn build(plan: &Plan, module: &Module, target: &Target, extras: &Extras) -> 
     (record.outputs, record.outputs_at) = ports(&mut image, plan, &plan.outputs, &[])?;
     (record.params, record.params_at) = ports(&mut image, plan, &plan.params, &[])?;
     preparation(&mut image, &mut record, extras);
+    let formats = extras.weights.formats.as_ref();
+    let stated = store::formats_entry(formats);
+    (record.formats_text, record.formats) = (image.text(stated.as_bytes()), u64::from(formats.is_some()));
     let names: Vec<u64> = extras.classes.iter().map(|name| image.text(name.as_bytes())).collect();
     (record.classes, record.classes_at) = (names.len() as u64, image.list(&names));
     if let Some(training) = &extras.training {

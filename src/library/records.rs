@@ -117,6 +117,9 @@ records! {
         steps: u64,
         /// What the weights' header says of the preparation.
         prepare_text: u64,
+        /// What the weights' header says of the formats of layers, or how it would begin to, and 1 if it says so.
+        formats_text: u64,
+        formats: u64,
         /// Shape of pictures; 0 where the network takes none.
         channels: u64,
         height: u64,

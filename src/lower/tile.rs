@@ -66,12 +66,22 @@ pub fn tile_by(target: &Target, m: usize, n: usize, factor: impl Fn(Tile) -> f64
     tile_within(target, m, n, budget(target), |rows, vectors| rows * vectors + vectors + broadcasts(rows), factor)
 }
 
+/// Registers that products of whole numbers take beside their sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// Is there one for each vector of a panel's row?
+    pub panel: bool,
+    /// How many others.
+    pub others: usize,
+}
+
 /// The tile for products of whole numbers, which lie in a register of their own before they are added where no
 /// instruction does both.
-pub fn tile_of_whole(target: &Target, m: usize, n: usize) -> Tile {
+pub fn tile_of_whole(target: &Target, m: usize, n: usize, beside: Beside) -> Tile {
     match target.cpu() {
         Cpu { vnni: false, isa: Isa::Avx2 | Isa::Avx512, .. } => {
-            let demand = |rows, vectors| rows * vectors + vectors + 2;
+            let Beside { panel, others } = beside;
+            let demand = |rows, vectors| rows * vectors + others + if panel { vectors } else { 0 };
             tile_within(target, m, n, target.registers as usize, demand, |_| 1.0)
         }
         _ => tile(target, m, n),

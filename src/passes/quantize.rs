@@ -39,6 +39,12 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Does its window have one place alone, so that nothing is faster than the products themselves?
+    pub fn is_direct(&self, graph: &Graph) -> bool {
+        let places = graph.ty(self.id).dims.iter().skip(1).product::<usize>();
+        self.weight[2..] == [1, 1] || places == 1
+    }
+
     /// The value that the layer makes.
     pub fn output(&self) -> NodeId {
         self.relu.unwrap_or(self.id)
@@ -234,12 +240,15 @@ impl Work<'_> {
         let scales = self.parameter(format!("{name}.weight.scale"), &[outputs], 1.0)?;
         let bias = self.parameter(format!("{name}.bias"), &[outputs], 0.0)?;
         let bias = self.graph.add(Int8Bias { zero }, &[w, bias])?;
+        let narrow: Vec<usize> = self.formats.narrow.get(name).map(|&terms| terms.into()).into_iter().collect();
         let conv = |work: &mut Self, to: Option<(usize, NodeId)>| -> Result<NodeId, PassError> {
             let factors = [Some(scale), Some(scales), to.map(|(_, scale)| scale)];
             let factors: Vec<NodeId> = factors.into_iter().flatten().collect();
             let factor = work.graph.add(Int8Factor {}, &factors)?;
             let zeros = [Some(zero), to.map(|(zero, _)| zero)].into_iter().flatten().collect();
-            let y = work.graph.add(ConvInt8 { window: layer.window, zeros }, &[x, w, factor, bias])?;
+            let y = work
+                .graph
+                .add(ConvInt8 { window: layer.window, zeros, narrow: narrow.clone() }, &[x, w, factor, bias])?;
             match work.graph.ty(layer.id).dims.len() {
                 1 => Ok(work.graph.add(Reshape { dims: vec![outputs] }, &[y])?),
                 _ => Ok(y),
@@ -301,7 +310,8 @@ pub fn chains(graph: &mut Graph) -> Result<(), PassError> {
         }
         let zeros = [&first.zeros[..], &next.zeros[1..]].concat();
         let operands = [graph.operands(operands[0]), &operands[1..]].concat();
-        let joined = graph.add(ConvInt8 { window: first.window, zeros }, &operands)?;
+        let conv = ConvInt8 { window: first.window, zeros, narrow: first.joined(&next) };
+        let joined = graph.add(conv, &operands)?;
         graph.replace(id, joined);
         dce::run(graph)?;
     }

@@ -64,6 +64,7 @@ pub fn formats(
     for (name, [weight, scales, bias]) in numbers {
         if layers.iter().any(|layer| layer.name == name) {
             formats.layers.insert(name.clone(), LayerFormat::Int8);
+            formats.state_narrow(&name, &weight);
             tensors.insert(format!("{name}.weight"), weight);
             tensors.insert(format!("{name}.weight.scale"), scales);
             tensors.insert(format!("{name}.bias"), bias);

@@ -4,6 +4,7 @@
 pub mod coded;
 pub mod floats;
 pub mod imported;
+mod narrow;
 pub mod ranges;
 pub mod tensors;
 
@@ -41,6 +42,8 @@ pub struct Network {
     floats: BTreeMap<String, Floats>,
     /// Histograms of the values that layers may read as bytes.
     histograms: HashMap<NodeId, Histogram>,
+    /// How many terms of sums weights leave room for in 16 bits where products are direct: 1, 2 or 4 (as it begins).
+    pub narrow: usize,
 }
 
 /// A quantised network: its formats and the tensors that a program with them needs.
@@ -82,7 +85,7 @@ impl Network {
         };
         let floats = layers.iter().map(floats).collect();
         let (name, tensors) = (model.name.clone(), tensors.clone());
-        Ok(Network { name, graph, tensors, layers, floats, histograms: HashMap::new() })
+        Ok(Network { name, graph, tensors, layers, floats, histograms: HashMap::new(), narrow: 4 })
     }
 
     /// Names of the layers that can multiply bytes.
@@ -150,7 +153,9 @@ impl Network {
         }
         for layer in &int8 {
             let coding = coding(&quantize::source(&self.graph, layer.image)).ok_or_else(unmeasured)?;
-            let whole = whole(&self.floats[&layer.name], coding);
+            let terms = if layer.is_direct(&self.graph) { self.narrow } else { 1 };
+            let whole = whole(&self.floats[&layer.name], coding, terms);
+            formats.state_narrow(&layer.name, &whole.weight);
             tensors.insert(format!("{}.weight", layer.name), whole.weight);
             tensors.insert(format!("{}.weight.scale", layer.name), whole.scales);
             tensors.insert(format!("{}.bias", layer.name), whole.bias);

@@ -1,7 +1,9 @@
 //! Weights and biases as whole numbers.
 
+use super::narrow;
 use super::ranges::Coding;
 use ninc_runtime::Tensor;
+use ninc_runtime::formats::may_be_narrow;
 
 /// The largest weight.
 const MOST: f32 = 127.0;
@@ -31,9 +33,10 @@ pub struct Whole {
 }
 
 /// Rounds a layer's numbers: weights symmetrically for each output, and the bias with what rounding the weights changes
-/// in the mean.
-pub fn whole(floats: &Floats, image: Coding) -> Whole {
+/// in the mean. Weights leave room to add `terms` terms of sums in 16 bits: 1, 2 or 4.
+pub fn whole(floats: &Floats, image: Coding, terms: usize) -> Whole {
     let (outputs, inputs) = (floats.weight.dims[0], floats.weight.dims[1]);
+    let narrow = Some(terms).filter(|&terms| terms > 1 && may_be_narrow(&floats.weight.dims, terms));
     let terms = floats.weight.data.len() / outputs;
     let mut whole = Whole {
         weight: Tensor { dims: floats.weight.dims.clone(), data: Vec::with_capacity(floats.weight.data.len()) },
@@ -43,8 +46,11 @@ pub fn whole(floats: &Floats, image: Coding) -> Whole {
     for (o, row) in floats.weight.data.chunks(terms).enumerate() {
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
         let scale = if largest > f32::MIN_POSITIVE * MOST { largest / MOST } else { 1.0 };
-        let rounded = row.iter().map(|w| (w / scale).round_ties_even().clamp(-MOST, MOST));
-        whole.weight.data.extend(rounded);
+        let (scale, weights) = match narrow {
+            Some(terms) => narrow::row(row, inputs, scale, terms),
+            None => (scale, row.iter().map(|w| rounded(*w, scale)).collect()),
+        };
+        whole.weight.data.extend(weights);
         let own = &whole.weight.data[o * terms..];
         let change = |i: usize| f64::from(own[i]) * f64::from(scale) - f64::from(row[i]);
         let places = terms / inputs;
@@ -57,6 +63,11 @@ pub fn whole(floats: &Floats, image: Coding) -> Whole {
     whole
 }
 
+/// A weight in units of its scale.
+pub(super) fn rounded(weight: f32, scale: f32) -> f32 {
+    (weight / scale).round_ties_even().clamp(-MOST, MOST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +76,7 @@ mod tests {
     fn rounding_changes_no_mean() {
         let weight = Tensor { dims: vec![2, 2, 1, 1], data: vec![1.0, 0.49 / 127.0, 0.0, 0.0] };
         let floats = Floats { weight, bias: Tensor { dims: vec![2], data: vec![1.0, -3.0] }, means: vec![2.0, 127.0] };
-        let whole = whole(&floats, Coding { scale: 0.5, zero: 3 });
+        let whole = whole(&floats, Coding { scale: 0.5, zero: 3 }, 1);
         assert_eq!(whole.weight.data, [127.0, 0.0, 0.0, 0.0]);
         assert_eq!(whole.scales.data, [1.0 / 127.0, 1.0]);
         // The second weight is lost: 0.49 in the mean.

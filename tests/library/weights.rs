@@ -66,7 +66,7 @@ fn libraries_of_bytes_give_what_run_gives() {
     let place = Place::new();
     let text = "network q { input image: [1, 8, 8]
         image |> conv(channels = 12, kernel = 3, pad = 1) as first |> relu |> max_pool(kernel = 2, stride = 2)
-            |> conv(channels = 10, kernel = 3) as second |> global_avg_pool }
+            |> conv(channels = 10, kernel = 3) as second |> cccp(channels = 10) as third |> global_avg_pool }
         data { source = digits  prepare = [mean_std] }
         train { loss = cross_entropy  optimizer = sgd(rate = 0.05)  batch = 16  steps = 5 }";
     fs::write(place.path("q.nin"), text).expect("written");
@@ -94,6 +94,17 @@ fn libraries_of_bytes_give_what_run_gives() {
         library.destroy(network);
         let (status, said) = library.create(&place.path("q8.safetensors")).expect_err("bytes");
         assert!(status != 0 && said.contains("first.weight"), "{status} {said}");
+    }
+    // Formats of layers are part of the code: another library's copy of weights with others is refused, even of floats.
+    let narrow = [&made[..6], &["--out", "q1.safetensors", "--narrow", "1"]].concat();
+    place.good("ninc", &narrow);
+    for (weights, folder) in [("q8", "a"), ("q1", "b"), ("out/q", "c")] {
+        place.good("ninc", &["build", "q.nin", "--weights", &format!("{weights}.safetensors"), "-o", folder]);
+    }
+    for (of, code) in [("a", "b"), ("b", "a"), ("a", "c"), ("b", "c")] {
+        let library = Loaded::open(&place.path(&format!("{code}/libq.so")), "q");
+        let (status, said) = library.create(&place.path(&format!("{of}/q.safetensors"))).expect_err("other formats");
+        assert!(status == 3 && said.contains("other formats of layers"), "{of} {code}: {status} {said}");
     }
 }
 

@@ -88,6 +88,7 @@ fn quantised_networks_come_back_with_their_bits() {
                 formats.layers.keys().filter(|name| formats.is_int8(name)).cloned().collect()
             };
             assert_eq!(int8(&quantised.formats), int8(&back.formats), "{text}");
+            assert_eq!(quantised.formats.narrow, back.formats.narrow, "{text}");
             let stated = |name: &String| !back.formats.zeros.contains_key(name);
             assert_eq!(quantised.formats.zeros.keys().find(|name| stated(name)), None, "{text}");
             let whole = |tensors: &BTreeMap<String, Tensor>, name: &str| tensors.get(name).cloned();

@@ -135,7 +135,8 @@ impl Random {
             }
             13 => {
                 use Binary::*;
-                let op = self.choose(&[Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor]);
+                let op =
+                    self.choose(&[Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor, MulBytes, AddHalves, SumHalves]);
                 let (l, r) = (self.any(b, i), self.any(b, i));
                 b.binary(op, l, r)
             }
@@ -338,7 +339,7 @@ pub fn every_operation(lanes: u32) -> MicroKernel {
     for op in [Add, Sub, Mul, Max, Min, Div] {
         out.extend([b.binary(op, f, g), b.binary(op, g, f)]);
     }
-    for op in [Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor] {
+    for op in [Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor, MulBytes, AddHalves, SumHalves] {
         out.extend([b.binary(op, i, j), b.binary(op, j, i)]);
     }
     let mask = b.i32(31, lanes);

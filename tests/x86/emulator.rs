@@ -451,6 +451,13 @@ fn pair(x: u32, y: u32) -> u32 {
     product(0).wrapping_add(product(16)) as u32
 }
 
+/// In each half, the sum of the products of two unsigned bytes with signed ones, saturated.
+fn byte_pairs(x: u32, y: u32) -> u32 {
+    let product = |s: u32| (x >> s) as u8 as i32 * i32::from((y >> s) as i8);
+    let half = |s: u32| (product(s) + product(s + 8)).clamp(-0x8000, 0x7fff) as u32 & 0xffff;
+    half(0) | half(16) << 16
+}
+
 /// Signed numbers of `from` bytes as numbers of half as many: in each 128 bits those of `a`, then those of `b`.
 fn packed(lanes: usize, a: &Vector, b: &Vector, from: usize, saturated: fn(i32) -> i32) -> Vector {
     let mut out = [0; 64];
@@ -558,6 +565,8 @@ fn two(m: Mnemonic, n: usize, d: &Vector, a: &Vector, b: &Vector, imm: u32) -> O
         Vpminsd => each(&|x, y| (x as i32).min(y as i32) as u32),
         Vpmuludq => quads(n, |l| (quad(a, l) & 0xffff_ffff) * (quad(b, l) & 0xffff_ffff)),
         Vpmaddwd => each(&pair),
+        Vpmaddubsw => each(&byte_pairs),
+        Vpaddw => each(&|x, y| (x.wrapping_add(y) & 0xffff) | (x >> 16).wrapping_add(y >> 16) << 16),
         Vpdpwssd => map(n, |l| lane(d, l).wrapping_add(pair(lane(a, l), lane(b, l)))),
         Vpsllvd => each(&|x, y| shifted(x, y, |x, y| x << y)),
         Vpsrlvd => each(&|x, y| shifted(x, y, |x, y| x >> y)),

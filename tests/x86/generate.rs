@@ -206,7 +206,9 @@ impl Generator<'_> {
             }
             6..8 => {
                 let (l, r) = (self.operand(int), self.operand(int));
-                let op = self.random.pick(&[Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor]);
+                let op = self
+                    .random
+                    .pick(&[Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor, MulBytes, AddHalves, SumHalves]);
                 self.b.binary(op, l, r)
             }
             8 => {

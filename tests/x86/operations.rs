@@ -118,7 +118,7 @@ fn binary_operations() {
         for op in [Add, Sub, Mul, Div, Max, Min] {
             operation(&[F32, F32], isa, features, lanes, |b, v| b.binary(op, v[0], v[1]));
         }
-        for op in [Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor] {
+        for op in [Add, Sub, Mul, Max, Min, MulHighU, And, Or, Xor, MulBytes, AddHalves, SumHalves] {
             operation(&[I32, I32], isa, features, lanes, |b, v| b.binary(op, v[0], v[1]));
         }
         for op in [Shl, ShrU, ShrS] {

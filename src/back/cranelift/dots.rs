@@ -46,6 +46,42 @@ impl Gen<'_, '_> {
         sum
     }
 
+    /// Operations on halves of 16 bits. What is one lane becomes a vector.
+    pub(super) fn halves(&mut self, op: Binary, l: Value, r: Value) -> Value {
+        if !self.is_vector(l) {
+            let [l, r] = [l, r].map(|v| self.b.ins().splat(types::I32X4, v));
+            let all = self.halves(op, l, r);
+            return self.b.ins().extractlane(all, 0);
+        }
+        let words = self.cast(types::I16X8, r);
+        if op == Binary::SumHalves {
+            let low = self.b.ins().swiden_low(words);
+            let high = self.b.ins().swiden_high(words);
+            let sums = self.b.ins().iadd_pairwise(low, high);
+            return self.b.ins().iadd(l, sums);
+        }
+        let left = self.cast(types::I16X8, l);
+        let halves = match op {
+            Binary::AddHalves => self.b.ins().iadd(left, words),
+            _ => self.mul_bytes(left, words),
+        };
+        self.cast(types::I32X4, halves)
+    }
+
+    /// Products of bytes, which fit 16 bits, even and odd ones apart; their sums are cut.
+    fn mul_bytes(&mut self, left: Value, right: Value) -> Value {
+        let eight = self.b.ins().iconst(types::I32, 8);
+        let even = self.b.ins().ishl(left, eight);
+        let even = self.b.ins().ushr(even, eight);
+        let by = self.b.ins().ishl(right, eight);
+        let by = self.b.ins().sshr(by, eight);
+        let even = self.b.ins().imul(even, by);
+        let odd = self.b.ins().ushr(left, eight);
+        let by = self.b.ins().sshr(right, eight);
+        let odd = self.b.ins().imul(odd, by);
+        self.b.ins().sadd_sat(even, odd)
+    }
+
     /// `acc` and the products of four unsigned bytes with signed ones.
     pub(super) fn dot4(&mut self, a: Value, b: Value, acc: Value) -> Value {
         let byte = self.words(self.is_vector(a), 0xff);

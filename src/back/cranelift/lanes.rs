@@ -230,6 +230,7 @@ impl Gen<'_, '_> {
             Binary::And => self.b.ins().band(l, r),
             Binary::Or => self.b.ins().bor(l, r),
             Binary::Xor => self.b.ins().bxor(l, r),
+            _ if op.of_halves() => self.halves(op, l, r),
             _ => unreachable!("the verifier lets no {op:?} of integers pass; shifts are done elsewhere"),
         }
     }

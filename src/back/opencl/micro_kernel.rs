@@ -18,6 +18,7 @@ fn missing(op: &Op) -> Option<&'static str> {
         Op::LoadPacked { .. } | Op::BroadcastPacked { .. } => Some(PACKED),
         Op::Dot2Bf16 { .. } => Some(PAIRS),
         Op::Dot2I16 { .. } | Op::Dot4U8I8 { .. } => Some(BYTES),
+        Op::Binary { op, .. } if op.of_halves() => Some(BYTES),
         Op::LoadTile { .. } | Op::Outer { .. } => Some(TILES),
         _ => None,
     }
@@ -331,6 +332,7 @@ fn binary(op: Binary, l: &str, r: &str, ty: Ty) -> String {
         Binary::Shl => format!("{l} << {r}"),
         Binary::ShrU => format!("{l} >> {r}"),
         Binary::ShrS => format!("as_uint{wide}({} >> {r})", as_int(l, ty.lanes)),
+        Binary::MulBytes | Binary::AddHalves | Binary::SumHalves => unreachable!("`missing` has named them"),
     }
 }
 

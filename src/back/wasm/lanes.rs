@@ -242,6 +242,9 @@ fn binary(out: &mut InstructionSink, op: Binary, float: bool, [l, r]: [u32; 2]) 
         Binary::Max | Binary::Min if float => _ = out.local_get(r).local_get(l),
         Binary::MulHighU => return mul_high(out, [l, r]),
         Binary::Shl | Binary::ShrU | Binary::ShrS => return shift_lanes(out, op, [l, r]),
+        _ if op.of_halves() => {
+            return halves(out, op, |out, v| _ = out.local_get(v), [l, r]);
+        }
         _ => _ = out.local_get(l).local_get(r),
     }
     match (op, float) {
@@ -260,6 +263,32 @@ fn binary(out: &mut InstructionSink, op: Binary, float: bool, [l, r]: [u32; 2]) 
         (Binary::Or, _) => _ = out.v128_or(),
         (Binary::Xor, _) => _ = out.v128_xor(),
         _ => unreachable!("the verifier lets no {op:?} of these numbers pass"),
+    }
+}
+
+/// Operations on halves of 16 bits, of operands that `get` puts on the stack as vectors.
+pub(super) fn halves(out: &mut InstructionSink, op: Binary, get: impl Fn(&mut InstructionSink, u32), [l, r]: [u32; 2]) {
+    match op {
+        Binary::MulBytes => {
+            // A product of bytes fits 16 bits, a sum of two may not.
+            get(out, l);
+            out.v128_const(words([0x00ff_00ff; 4])).v128_and();
+            get(out, r);
+            out.i32_const(8).i16x8_shl().i32_const(8).i16x8_shr_s().i16x8_mul();
+            get(out, l);
+            out.i32_const(8).i16x8_shr_u();
+            get(out, r);
+            out.i32_const(8).i16x8_shr_s().i16x8_mul().i16x8_add_sat_s();
+        }
+        Binary::AddHalves => {
+            [l, r].into_iter().for_each(|v| get(out, v));
+            out.i16x8_add();
+        }
+        _ => {
+            get(out, l);
+            get(out, r);
+            out.i32x4_extadd_pairwise_i16x8_s().i32x4_add();
+        }
     }
 }
 

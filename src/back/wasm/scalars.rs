@@ -1,5 +1,6 @@
 //! Operations on the lanes of narrow values, which are scalars. A mask is 1 or 0.
 
+use super::lanes::halves;
 use crate::kernel::ir::{Binary, Compare, Op, Unary};
 use wasm_encoder::InstructionSink;
 
@@ -45,6 +46,11 @@ fn unary(out: &mut InstructionSink, op: Unary, v: u32) {
 
 /// Puts `left op right` on the stack.
 pub(super) fn binary(out: &mut InstructionSink, op: Binary, float: bool, [l, r]: [u32; 2]) {
+    if op.of_halves() {
+        halves(out, op, |out, v| _ = out.local_get(v).i32x4_splat(), [l, r]);
+        out.i32x4_extract_lane(0);
+        return;
+    }
     out.local_get(l).local_get(r);
     match (op, float) {
         (Binary::Add, true) => _ = out.f32_add(),
@@ -63,7 +69,7 @@ pub(super) fn binary(out: &mut InstructionSink, op: Binary, float: bool, [l, r]:
         (Binary::Xor, _) => _ = out.i32_xor(),
         (Binary::MulHighU, _) => mul_high(out, r),
         (Binary::Shl | Binary::ShrU | Binary::ShrS, _) => shift(out, op),
-        (Binary::Div, false) => unreachable!("the verifier lets no division of integers pass"),
+        _ => unreachable!("the verifier lets no {op:?} of these numbers pass"),
     }
 }
 

@@ -311,11 +311,16 @@ impl Folding<'_> {
         let fits = |v: Val, scalar: bool| self.fits(v, loads, Memory { scalar });
         match *op {
             Op::Binary { op, left, right } => {
-                if op == Binary::MulHighU || left == right {
+                if matches!(op, Binary::MulHighU | Binary::SumHalves) || left == right {
                     return None;
                 }
+                if op.of_halves() {
+                    // No memory operand of theirs is one word for all lanes.
+                    let whole = matches!(loads.get(&right), Some(Fold::Whole));
+                    return (whole && self.micro_kernel.values[right].lanes >= 4).then_some(right);
+                }
                 let scalar = float(left);
-                let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
+                let swaps = op.commutes();
                 if fits(right, scalar) { Some(right) } else { (swaps && fits(left, scalar)).then_some(left) }
             }
             Op::Fma { a, b, c } => {

@@ -137,8 +137,24 @@ fn int(op: Binary, l: u32, r: u32) -> u32 {
         Binary::Shl => l.wrapping_shl(r),
         Binary::ShrU => l.wrapping_shr(r),
         Binary::ShrS => (l as i32).wrapping_shr(r) as u32,
+        Binary::MulBytes => halves(|i| {
+            let product = |i: usize| i32::from(l.to_le_bytes()[i]) * i32::from(r.to_le_bytes()[i] as i8);
+            (product(2 * i) + product(2 * i + 1)).clamp(i16::MIN.into(), i16::MAX.into())
+        }),
+        Binary::AddHalves => halves(|i| half(l, i) + half(r, i)),
+        Binary::SumHalves => (l as i32).wrapping_add(half(r, 0) + half(r, 1)) as u32,
         Binary::Div => unreachable!("the verifier lets no division of integers pass"),
     }
+}
+
+/// Half `i` of a word, the lower one first, with its sign.
+fn half(word: u32, i: usize) -> i32 {
+    i32::from((word >> (16 * i)) as i16)
+}
+
+/// A word of two halves, from their lower 16 bits.
+fn halves(half: impl Fn(usize) -> i32) -> u32 {
+    half(0) as u32 & 0xffff | (half(1) as u32) << 16
 }
 
 fn compare(op: Compare, elem: Elem, l: u32, r: u32) -> u32 {

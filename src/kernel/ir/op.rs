@@ -342,6 +342,7 @@ impl Op {
             Op::ConstF32 { .. } | Op::ConstI32 { .. } | Op::Iota { .. } | Op::IndexI32 { .. } | Op::Splat { .. } => {
                 Work::default()
             }
+            Op::Binary { op: Binary::MulBytes, .. } => multiply_adds(4 * lanes),
             Op::Unary { .. } | Op::Binary { .. } | Op::Compare { .. } | Op::Select { .. } => Work::default(),
             Op::Reduce { .. } | Op::Zip { .. } => Work::default(),
             Op::Dot4U8I8 { .. } => multiply_adds(4 * lanes),

@@ -58,6 +58,13 @@ words! {
         ShrU = "shr_u",
         /// I32: shifts right by the lane's count, filling with the sign.
         ShrS = "shr_s",
+        /// I32: in each half of 16 bits, the sum of the products of its two unsigned bytes on the left with the two
+        /// signed ones on the right, -32768 or 32767 beyond (VPMADDUBSW).
+        MulBytes = "mul_bytes",
+        /// I32: sums of each half of 16 bits apart, wrapping (VPADDW).
+        AddHalves = "add_halves",
+        /// I32: the number on the left and both signed halves of the one on the right; wrapping.
+        SumHalves = "sum_halves",
     }
 }
 
@@ -69,7 +76,13 @@ impl Binary {
             Add | Sub | Mul | Max | Min => matches!(elem, Elem::F32 | Elem::I32),
             Div => elem == Elem::F32,
             MulHighU | And | Or | Xor | Shl | ShrU | ShrS => elem == Elem::I32,
+            MulBytes | AddHalves | SumHalves => elem == Elem::I32,
         }
+    }
+
+    /// Does it work on halves of 16 bits?
+    pub fn of_halves(self) -> bool {
+        matches!(self, Binary::MulBytes | Binary::AddHalves | Binary::SumHalves)
     }
 
     /// May a reduction fold lanes by it?
@@ -81,7 +94,7 @@ impl Binary {
     /// Can its operands be swapped without a change of the result?
     pub fn commutes(self) -> bool {
         use Binary::*;
-        matches!(self, Add | Mul | And | Or | Xor)
+        matches!(self, Add | Mul | And | Or | Xor | AddHalves)
     }
 }
 

@@ -23,12 +23,24 @@ attributes! {
         window: Window,
         /// The bytes that stand for 0: of x, of each stage's result that another reads, and of y where it is bytes.
         zeros: Vec<usize>,
+        /// How many terms of each stage's sums may be added in 16 bits, whatever the bytes are, as
+        /// [`ninc_runtime::formats::Formats::narrow`] says: 1, 2 or 4. None are stated where all are 1.
+        narrow: Vec<usize> = vec![],
     }
 }
 
 impl ConvInt8 {
     /// Operands of a stage.
     pub const OPERANDS: usize = 3;
+
+    /// Joins what two convolutions state of their stages' narrow sums.
+    pub fn joined(&self, next: &ConvInt8) -> Vec<usize> {
+        let all =
+            |conv: &ConvInt8, stages: usize| (0..stages).map(|i| conv.narrow.get(i).copied().unwrap_or(1)).collect();
+        let stages: [Vec<usize>; 2] = [all(self, self.zeros.len() - 1), all(next, next.zeros.len())];
+        let narrow = stages.concat();
+        if narrow.iter().all(|&terms| terms == 1) { vec![] } else { narrow }
+    }
 
     /// The window and the zeros of stage `i`: of its operand, and of its result unless that is floats.
     fn stage(&self, i: usize) -> (Window, usize, Option<usize>) {
@@ -113,7 +125,7 @@ impl OperatorDef for ConvInt8 {
     crate::ops::same_in_training!();
 
     fn lower(&self, cx: &mut LowerCx) -> Lowered {
-        int8::conv(cx, &self.window, &self.zeros)
+        int8::conv(cx, &self.window, &self.zeros, &self.narrow)
     }
 
     fn multiply_adds(&self, operands: &[Type], result: &Type) -> u64 {
@@ -138,13 +150,13 @@ impl OperatorDef for ConvInt8 {
                 operands.push(Type::shared(&[pair[1], pair[0], kernel, kernel]));
                 operands.extend([Type::shared(&pair[1..]), Type::ints(false, &pair[1..])]);
             }
-            Case::new(ConvInt8 { window, zeros: zeros.to_vec() }, 2, &operands)
+            Case::new(ConvInt8 { window, zeros: zeros.to_vec(), narrow: vec![] }, 2, &operands)
         };
         let apart = {
             let window = Window { kernel: [2, 3], stride: [1, 1], pad: [1, 2], dilation: [2, 2] };
             let params = [Type::shared(&[9, 5, 2, 3]), Type::shared(&[9]), Type::ints(false, &[9])];
             let operands = [&[of_bytes(Type::batched(&[5, 6, 7]))], &params[..]].concat();
-            Case::new(ConvInt8 { window, zeros: vec![3, 9] }, 2, &operands)
+            Case::new(ConvInt8 { window, zeros: vec![3, 9], narrow: vec![] }, 2, &operands)
         };
         vec![
             case(3, 1, &[3, 10], &[7]),

@@ -70,15 +70,22 @@ fn vectors(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usi
 
 /// Writes products of whole numbers by vectors, as the recipes have them: `(y, terms)`, and the sums that it stores.
 fn whole(builder: &mut ProgramBuilder, target: &Target) -> (MicroKernelId, usize) {
-    // Two units of five cycles where one instruction multiplies and adds.
-    let (count, factors) = (if target.cpu().vnni { 10 } else { accumulators(target) }, Factors::of(target));
+    // Two units of five cycles where one instruction multiplies and adds; elsewhere sums that leave room in 16 bits are
+    // the fastest, in fewer registers.
+    let factors = Factors::of(target, 4);
+    let count = match factors {
+        Factors::Bytes => 10,
+        Factors::Narrow(_) => 8,
+        Factors::Words => accumulators(target),
+    };
     let lanes = target.lanes;
     let name = format!("peak_{}_{count}v{lanes}", factors.name());
     let spec = code(name, (lanes, count, factors), |&(lanes, count, factors), b| {
         let (y, terms) = (b.pointer("y", Elem::I32, Access::Write), b.pointer("terms", Elem::I32, Access::Read));
+        let words = factors.together();
         let [a, other, zero] = [0usize, 1, 2].map(|i| b.broadcast(terms, i, lanes));
         let sums = b.repeat("i", DEPTH, &vec![zero; count], |b, _, sums| {
-            sums.iter().map(|&acc| factors.dot(b, acc, a, other)).collect::<Vec<Val>>()
+            sums.iter().map(|&acc| factors.dot(b, acc, &[a; 2][..words], &[other; 2][..words])).collect::<Vec<Val>>()
         });
         for (i, sum) in sums.into_iter().enumerate() {
             b.store(y, i * lanes as usize, sum);

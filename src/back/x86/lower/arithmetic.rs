@@ -110,7 +110,10 @@ impl Lower<'_> {
             let (left, right) = (self.reg(left)?, self.reg(right)?);
             return Ok(self.mul_high(left, right, Width::of_lanes(ty.lanes)));
         }
-        let swaps = matches!(op, Binary::Add | Binary::Mul | Binary::And | Binary::Or | Binary::Xor);
+        if op.of_halves() {
+            return self.halves(op, left, right);
+        }
+        let swaps = op.commutes();
         let left_is_const = matches!(self.locs[left], Loc::Const(_)) && !self.in_memory(right);
         let (left, right) =
             if swaps && (self.in_memory(left) || left_is_const) { (right, left) } else { (left, right) };

@@ -4,7 +4,7 @@ use super::{Const, Loc, Lower, Op};
 use crate::back::EmitError;
 use crate::back::x86::codes::{VOp, Width};
 use crate::back::x86::machine::{Src, VReg};
-use crate::kernel::ir::{Inst, Val};
+use crate::kernel::ir::{Binary, Inst, Val};
 
 impl Lower<'_> {
     /// Multiplies without VDPBF16PS: the elements are widened by shifts, their products are exact, the sums round one
@@ -20,6 +20,20 @@ impl Lower<'_> {
         let sum = self.modify(VOp::Fma231Ps, width, acc, vec![low[0].into(), low[1].into()]);
         let high = [a, b].map(|v| self.emit(VOp::And, width, vec![v.into(), upper.into()]));
         Ok(self.modify(VOp::Fma231Ps, width, sum, vec![high[0].into(), high[1].into()]))
+    }
+
+    /// Operations on halves of 16 bits.
+    pub(super) fn halves(&mut self, op: Binary, left: Val, right: Val) -> Result<VReg, EmitError> {
+        let (width, left_reg) = (self.width(left), self.reg(left)?);
+        if op == Binary::SumHalves {
+            // Products of both halves with 1, added.
+            let (halves, ones) = (self.reg(right)?, self.constant(Const::Each(0x0001_0001), width));
+            let sums = self.emit(VOp::MAddWd, width, vec![halves.into(), ones.into()]);
+            return Ok(self.emit(VOp::AddD, width, vec![left_reg.into(), sums.into()]));
+        }
+        let op = if op == Binary::MulBytes { VOp::MAddUbSw } else { VOp::AddW };
+        let right = if self.in_memory(right) { self.operand(right, false)? } else { self.reg(right)?.into() };
+        Ok(self.emit(op, width, vec![left_reg.into(), right]))
     }
 
     /// Emits a sum of products of 16-bit numbers with a second one behind it: both products before both additions,

@@ -2,21 +2,52 @@
 
 use crate::kernel::build::MicroKernelBuilder;
 use crate::kernel::ir::{Binary, Elem, Op, Unary, Val};
-use crate::lower::target::Target;
+use crate::lower::target::{Isa, Target};
+use crate::lower::tile::Beside;
 
 /// The factors of products that are summed in 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Factors {
     /// Unsigned bytes with signed ones, four in a word: where an instruction multiplies them.
     Bytes,
+    /// Unsigned bytes with signed ones, four in a word, whose products are summed in 16 bits first: where weights
+    /// leave room for that, and an instruction does it. The number is that of the words summed together, 1 or 2.
+    Narrow(usize),
     /// Signed 16-bit numbers, two in a word. Bytes are widened once on their way there, not again for each product.
     Words,
 }
 
 impl Factors {
-    /// The fastest for a processor.
-    pub fn of(target: &Target) -> Factors {
-        if target.cpu().vnni { Factors::Bytes } else { Factors::Words }
+    /// The fastest for a processor, and for weights that leave room to add `narrow` terms in 16 bits: 1, 2 or 4.
+    pub fn of(target: &Target, narrow: usize) -> Factors {
+        match (target.cpu().vnni, target.cpu().isa, narrow / 2) {
+            (true, ..) => Factors::Bytes,
+            (false, Isa::Avx2 | Isa::Avx512, words @ 1..) => Factors::Narrow(words),
+            _ => Factors::Words,
+        }
+    }
+
+    /// Words whose products are summed before they are added to others.
+    pub fn together(self) -> usize {
+        if let Factors::Narrow(words) = self { words } else { 1 }
+    }
+
+    /// Instructions for two terms of a sum.
+    pub fn operations(self) -> f64 {
+        match self {
+            Factors::Bytes => 0.5,
+            Factors::Narrow(words) => (2.0 * words as f64 + 1.0) / (2.0 * words as f64),
+            Factors::Words => 2.0,
+        }
+    }
+
+    /// Registers that a row of products takes beside its sums and the panel's row.
+    pub fn beside(self) -> Beside {
+        match self {
+            // Weights are read from memory; a row's words, their products and ones to widen them are in registers.
+            Factors::Narrow(words) => Beside { panel: false, others: 1 + 2 * words },
+            _ => Beside { panel: true, others: 2 },
+        }
     }
 
     /// Terms of a sum in a word.
@@ -27,17 +58,25 @@ impl Factors {
     /// What memory holds of an image.
     pub fn image(self) -> Elem {
         match self {
-            Factors::Bytes => Elem::U8,
+            Factors::Bytes | Factors::Narrow(_) => Elem::U8,
             Factors::Words => Elem::I16,
         }
     }
 
-    /// `acc` and the products of words of `a`, of the image, with words of `b`, of the weights.
-    pub fn dot(self, b: &mut MicroKernelBuilder, acc: Val, a: Val, weights: Val) -> Val {
-        b.op(match self {
-            Factors::Bytes => Op::Dot4U8I8 { acc, a, b: weights },
-            Factors::Words => Op::Dot2I16 { acc, a, b: weights },
-        })
+    /// `acc` and the products of words of the image with words of the weights, at most as many as [`together`] says.
+    ///
+    /// [`together`]: Factors::together
+    pub fn dot(self, b: &mut MicroKernelBuilder, acc: Val, image: &[Val], weights: &[Val]) -> Val {
+        let words = image.iter().copied().zip(weights.iter().copied());
+        match self {
+            Factors::Bytes => words.fold(acc, |acc, (a, w)| b.op(Op::Dot4U8I8 { acc, a, b: w })),
+            Factors::Words => words.fold(acc, |acc, (a, w)| b.op(Op::Dot2I16 { acc, a, b: w })),
+            Factors::Narrow(_) => {
+                let products: Vec<Val> = words.map(|(a, w)| b.binary(Binary::MulBytes, a, w)).collect();
+                let sums = products.into_iter().reduce(|sums, own| b.binary(Binary::AddHalves, sums, own));
+                sums.map_or(acc, |sums| b.binary(Binary::SumHalves, acc, sums))
+            }
+        }
     }
 
     /// Whole numbers as term `place` of words.
@@ -54,6 +93,18 @@ impl Factors {
     pub fn name(self) -> &'static str {
         match self {
             Factors::Bytes => "bytes",
+            Factors::Narrow(1) => "twos",
+            Factors::Narrow(_) => "fours",
+            Factors::Words => "words",
+        }
+    }
+
+    /// The words for how a layer is computed.
+    pub fn method(self) -> &'static str {
+        match self {
+            Factors::Bytes => "bytes",
+            Factors::Narrow(1) => "bytes, by twos in 16 bits",
+            Factors::Narrow(_) => "bytes, by fours in 16 bits",
             Factors::Words => "words",
         }
     }

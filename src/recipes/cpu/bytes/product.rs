@@ -7,6 +7,7 @@ use crate::lower::MicroKernelSpec;
 use crate::lower::tile::Tile;
 use crate::recipes::common::int8::To;
 use std::fmt::{self, Display};
+use std::ops::Range;
 
 /// Words that one iteration of the loop over a run takes.
 const UNROLL: usize = 4;
@@ -157,34 +158,74 @@ impl Product {
     fn run(&self, b: &mut MicroKernelBuilder, p: [Param; 2], a: Index, at: Index, sums: Vec<Val>) -> Vec<Val> {
         let words = self.terms.words();
         let looped = if words > 2 * UNROLL { words / UNROLL } else { 0 };
-        let place = |a: &Index, at: &Index, k: usize| {
-            (a.clone().offset((k * self.terms.factors.in_word()) as i64), at.clone().offset((k * self.width) as i64))
-        };
         let mut sums = sums;
         if looped > 0 {
             sums = b.repeat("k", looped, &sums, |b, k, sums| {
                 let a = a.clone().plus(k, (UNROLL * self.terms.factors.in_word()) as i64);
                 let at = at.clone().plus(k, (UNROLL * self.width) as i64);
-                (0..UNROLL).fold(sums.to_vec(), |sums, u| self.word(b, p, place(&a, &at, u), sums))
+                self.words(b, p, 0..UNROLL, [&a, &at], sums.to_vec())
             });
         }
-        (looped * UNROLL..words).fold(sums, |sums, k| self.word(b, p, place(&a, &at, k), sums))
+        self.words(b, p, looped * UNROLL..words, [&a, &at], sums)
     }
 
-    /// The products of a word of each pixel with a row of words.
-    fn word(&self, b: &mut MicroKernelBuilder, [a, panel]: [Param; 2], at: (Index, Index), sums: Vec<Val>) -> Vec<Val> {
-        let (lanes, vectors) = (self.lanes, self.vectors());
-        let column = |v: usize| at.1.clone().offset((v * lanes as usize) as i64);
-        let row: Vec<Val> = (0..vectors).map(|v| b.load(panel, column(v), lanes)).collect();
+    /// The products of some words of each pixel with rows of words.
+    fn words(
+        &self,
+        b: &mut MicroKernelBuilder,
+        p: [Param; 2],
+        words: Range<usize>,
+        [a, at]: [&Index; 2],
+        sums: Vec<Val>,
+    ) -> Vec<Val> {
+        let together = self.terms.factors.together();
+        let place = |k: usize| {
+            let a = a.clone().offset((k * self.terms.factors.in_word()) as i64);
+            (a, at.clone().offset((k * self.width) as i64))
+        };
+        words.clone().step_by(together).fold(sums, |sums, k| {
+            let places: Vec<_> = (k..(k + together).min(words.end)).map(place).collect();
+            self.word(b, p, &places, sums)
+        })
+    }
+
+    /// The products of words of each pixel with rows of words, which lie in registers, or are read for each product.
+    fn word(&self, b: &mut MicroKernelBuilder, p: [Param; 2], places: &[(Index, Index)], sums: Vec<Val>) -> Vec<Val> {
+        let factors = self.terms.factors;
+        let kept: Vec<Vec<Val>> = match factors.beside().panel {
+            true => (0..self.vectors()).map(|v| self.panel(b, p, places, v)).collect(),
+            false => vec![],
+        };
         let mut sums = sums;
         for m in 0..self.rows {
-            let from = Address { base: a, index: at.0.clone().offset((m * self.a_row) as i64) };
-            let x = b.op(Op::BroadcastPacked { from, lanes });
-            for v in 0..vectors {
-                let acc = sums[m * vectors + v];
-                sums[m * vectors + v] = self.terms.factors.dot(b, acc, x, row[v]);
+            let image = self.image(b, p, places, m);
+            for v in 0..self.vectors() {
+                let weights = kept.get(v).cloned().unwrap_or_else(|| self.panel(b, p, places, v));
+                let acc = &mut sums[m * self.vectors() + v];
+                *acc = factors.dot(b, *acc, &image, &weights);
             }
         }
         sums
+    }
+
+    /// Words of pixel `m`.
+    fn image(&self, b: &mut MicroKernelBuilder, [a, _]: [Param; 2], places: &[(Index, Index)], m: usize) -> Vec<Val> {
+        let word = |(index, _): &(Index, Index)| {
+            let from = Address { base: a, index: index.clone().offset((m * self.a_row) as i64) };
+            b.op(Op::BroadcastPacked { from, lanes: self.lanes })
+        };
+        places.iter().map(word).collect()
+    }
+
+    /// Vector `v` of rows of words.
+    fn panel(
+        &self,
+        b: &mut MicroKernelBuilder,
+        [_, panel]: [Param; 2],
+        places: &[(Index, Index)],
+        v: usize,
+    ) -> Vec<Val> {
+        let column = (v * self.lanes as usize) as i64;
+        places.iter().map(|(_, at)| b.load(panel, at.clone().offset(column), self.lanes)).collect()
     }
 }

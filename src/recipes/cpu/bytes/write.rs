@@ -32,8 +32,7 @@ struct Shape {
 
 impl Shape {
     /// How the convolution of an image of `elem` is done.
-    fn new(target: &Target, g: &Geometry, elem: Elem) -> Shape {
-        let factors = Factors::of(target);
+    fn new(target: &Target, g: &Geometry, factors: Factors, elem: Elem) -> Shape {
         let g = g.flattened();
         let w = g.window;
         let together = w.dilation[1] == 1;
@@ -82,9 +81,9 @@ impl Shape {
 /// Writes the launch.
 pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
     let [from_elem, to_elem] = [x, y].map(|buffer| cx.elem(buffer));
-    let shape = Shape::new(cx.target, &link.geometry, from_elem);
+    let shape = Shape::new(cx.target, &link.geometry, link.factors(cx.target), from_elem);
     let (g, terms) = (shape.g, shape.terms);
-    let tile = tile_of_whole(cx.target, g.out[1], g.outputs);
+    let tile = tile_of_whole(cx.target, g.out[1], g.outputs, terms.factors.beside());
     let end = End::Results(link.to, to_elem);
     let weights = panels(cx, link.weights, terms, g.outputs, tile.columns());
     let mut k = KernelBuilder::new(name(&shape, tile, link, from_elem, end));
@@ -143,7 +142,7 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) {
         });
     });
     let kernel = k.finish();
-    cx.launch(Method::Other(terms.factors.name().into()), kernel, &[x, weights, link.factor, link.bias, y]);
+    cx.launch(Method::Other(terms.factors.method().into()), kernel, &[x, weights, link.factor, link.bias, y]);
 }
 
 fn name(shape: &Shape, tile: Tile, link: &Link, from: Elem, end: End) -> String {

@@ -148,7 +148,7 @@ pub fn of_bytes(cx: &mut LowerCx, x: BufferId, y: BufferId, chain: &[bytes::Link
         return false;
     }
     let part = |link: &bytes::Link| {
-        let bytes::Link { geometry, weights, factor, bias, zero, to } = *link;
+        let bytes::Link { geometry, weights, factor, bias, zero, to, .. } = *link;
         Part { geometry, weights, bias: Some(bias), factor: Some(factor), mask: None, end: End::Whole(to), zero }
     };
     launches(cx, Unit::Bytes, [x, y], &chain.iter().map(part).collect::<Vec<Part>>());

@@ -72,10 +72,10 @@ pub struct Form {
 
 impl Form {
     /// Returns the fastest tiles for a convolution that has any, with what was weighed.
-    pub fn choose(target: &Target, g: &Geometry) -> Option<(Form, [Candidate; 2])> {
+    pub fn choose(target: &Target, g: &Geometry, narrow: usize) -> Option<(Form, [Candidate; 2])> {
         let (w, [rows, r]) = (g.window, g.window.kernel);
         let plain = w.stride == [1, 1] && w.dilation[1] == 1 && g.groups == 1;
-        if !plain || r == 1 || Factors::of(target) != Factors::Words || target.algorithm == Algorithm::Direct {
+        if !plain || r == 1 || Factors::of(target, 1) != Factors::Words || target.algorithm == Algorithm::Direct {
             return None;
         }
         let terms = rows * r * g.channels;
@@ -91,7 +91,8 @@ impl Form {
         });
         let (form, cycles) = forms.min_by(|a, b| a.1.total_cmp(&b.1))?;
         let pairs = rows * (r * g.channels).div_ceil(2);
-        let products = operations((2 * g.out[0] * g.out[1] * vectors(target, g.outputs) * pairs) as f64);
+        let count = g.out[0] * g.out[1] * vectors(target, g.outputs) * pairs;
+        let products = operations(count as f64 * Factors::of(target, narrow).operations());
         let direct = Candidate { name: "direct".into(), cycles: products.max(weights(target, g, pairs, 1)) };
         let whole = Candidate { name: form.method(), cycles };
         let asked = target.algorithm == Algorithm::Winograd;
@@ -101,7 +102,7 @@ impl Form {
     fn new(target: &Target, g: &Geometry, tiles: Tiles) -> Form {
         let across = g.out[1].div_ceil(tiles.size.m);
         let rows = g.out[0].div_ceil(tiles.results());
-        Form { g: *g, tiles, across, tile: tile_of_whole(target, rows * across, g.outputs) }
+        Form { g: *g, tiles, across, tile: tile_of_whole(target, rows * across, g.outputs, Factors::Words.beside()) }
     }
 
     /// Rows of results of an iteration that takes all channels: as many as the cache holds, in equal parts of the

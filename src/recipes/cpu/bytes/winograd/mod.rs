@@ -35,7 +35,7 @@ pub fn launch(cx: &mut LowerCx, [x, y]: [BufferId; 2], link: &Link) -> bool {
     if cx.elem(x) != Elem::U8 {
         return false;
     }
-    let Some((form, weighed)) = Form::choose(cx.target, &g) else { return false };
+    let Some((form, weighed)) = Form::choose(cx.target, &g, link.narrow) else { return false };
     let what = format!("{}: {}x{}x{} to {}, bytes", cx.name, g.channels, g.image[0], g.image[1], g.outputs);
     cx.builder.choices.push(Choice { what, candidates: weighed.into(), taken: 1 });
     let sizes = [g.channels, g.outputs, form.tile.columns()];
