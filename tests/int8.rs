@@ -35,6 +35,11 @@ pub const NETS: &[&str] = &[
             |> relu |> conv(channels = 17, kernel = 2) as e |> relu |> conv(channels = 8, kernel = 3) as f |> relu
             |> conv(channels = 40, kernel = 5, pad = 4) as g |> relu |> conv(channels = 6, kernel = 6) as h
             |> global_avg_pool }",
+    "network d { input image: [3, 23, 22]
+        image |> conv(channels = 12, kernel = 5, stride = 2) as c |> relu
+            |> conv(channels = 24, kernel = 3, pad = 2, dilation = 2) as d |> relu
+            |> conv(channels = 20, kernel = 3, pad = 3, dilation = 3) as e |> relu
+            |> conv(channels = 9, kernel = 3, pad = 1, stride = 3) as f |> global_avg_pool }",
 ];
 
 pub fn load(text: &str) -> Model {
@@ -158,7 +163,9 @@ fn same_bits(network: &Network, narrow: usize, images: &[f32]) {
         let (signal, noise) = got.iter().zip(&float).fold((0.0, 0.0), |(signal, noise), (got, float)| {
             (signal + float * float, noise + (got - float) * (got - float))
         });
-        assert!(noise < signal * 1e-3, "{name}: {noise} of {signal}");
+        // Four terms cost up to 5 dB.
+        let most = if narrow == 4 { 2e-3 } else { 1e-3 };
+        assert!(noise < signal * most, "{name}: {noise} of {signal}");
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Formats {
     /// makes it.
     pub zeros: BTreeMap<String, u8>,
     /// By the layer's name: how many terms of its sums may be added in 16 bits, whatever the bytes are, 2 or 4, as
-    /// [`narrow`] finds. Layers that are not listed promise nothing.
+    /// [`narrow`] finds it. Layers that are not listed promise nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub narrow: BTreeMap<String, u8>,
 }
@@ -48,43 +48,43 @@ pub struct Formats {
 /// this is within 16 bits.
 pub const MOST_NARROW: i32 = 128;
 
-/// The channels whose terms are added in 16 bits, `terms` (2 or 4) at a time, of the eight that begin at a multiple of
-/// eight: two neighbours, or two with those four further, as instructions add words of four bytes.
-pub fn narrow_groups(terms: usize) -> &'static [&'static [usize]] {
+/// The terms that are added in 16 bits, `terms` (2 or 4) at a time, of eight that begin at a multiple of eight: two
+/// neighbours, or two with those four further, as instructions add words of four bytes.
+fn of_eight(terms: usize) -> &'static [&'static [usize]] {
     match terms {
         2 => &[&[0, 1], &[2, 3], &[4, 5], &[6, 7]],
         _ => &[&[0, 1, 4, 5], &[2, 3, 6, 7]],
     }
 }
 
-/// May `terms` (2 or 4) terms be grouped where weights have these dimensions, `[O, C, kh, kw]`? A group is of one place
-/// of the window.
-pub fn may_be_narrow(dims: &[usize], terms: usize) -> bool {
-    dims[2..].iter().product::<usize>() == 1 || dims[1].is_multiple_of(2 * terms)
+/// The places of an output's weights, `[C, kh, kw]`, whose terms are added in 16 bits, `terms` (2 or 4) at a time. Terms
+/// lie row after row of the window, in a row place after place, there channel after channel.
+pub fn narrow_groups(dims: [usize; 3], terms: usize) -> Vec<Vec<usize>> {
+    let [channels, height, width] = dims;
+    let row = channels * width;
+    let mut groups = Vec::new();
+    for (y, first) in (0..height).flat_map(|y| (0..row).step_by(8).map(move |first| (y, first))) {
+        for own in of_eight(terms) {
+            let terms = own.iter().map(|i| first + i).filter(|&term| term < row);
+            groups.push(terms.map(|term| (term % channels * height + y) * width + term / channels).collect());
+        }
+    }
+    groups
 }
 
 /// How many terms of the sums may be added in 16 bits whatever the bytes are: 4 or 2, else 1. Weights are whole,
 /// `[O, C, kh, kw]`.
 pub fn narrow(weight: &Tensor) -> usize {
-    let [_, channels, ref window @ ..] = weight.dims[..] else { return 1 };
-    let places = window.iter().product::<usize>();
+    let [_, channels, height, width] = weight.dims[..] else { return 1 };
     let fits = |terms: usize| {
-        may_be_narrow(&weight.dims, terms)
-            && weight.data.chunks(channels * places).all(|row| {
-                let of = |place: usize, channel: usize| match channel < channels {
-                    true => row[channel * places + place] as i32,
-                    false => 0,
-                };
-                let group = |place: usize, first: usize, group: &[usize]| {
-                    let weights = group.iter().map(|i| of(place, first + i));
-                    let (more, less) = weights.fold((0, 0), |(more, less), w| (more + w.max(0), less + w.min(0)));
-                    more <= MOST_NARROW && less >= -MOST_NARROW
-                };
-                let firsts = (0..channels).step_by(8);
-                firsts
-                    .flat_map(|first| (0..places).map(move |place| (place, first)))
-                    .all(|(place, first)| narrow_groups(terms).iter().all(|own| group(place, first, own)))
-            })
+        let groups = narrow_groups([channels, height, width], terms);
+        let fits = |row: &[f32], group: &[usize]| {
+            let weights = group.iter().map(|&i| row[i] as i32);
+            let (more, less) = weights.fold((0, 0), |(more, less), w| (more + w.max(0), less + w.min(0)));
+            more <= MOST_NARROW && less >= -MOST_NARROW
+        };
+        let mut rows = weight.data.chunks(channels * height * width);
+        rows.all(|row| groups.iter().all(|group| fits(row, group)))
     };
     [4, 2].into_iter().find(|&terms| fits(terms)).unwrap_or(1)
 }
@@ -165,17 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn groups_lie_in_one_place_of_the_window() {
-        // Two places: [channel][place].
-        assert_eq!(of(&[1, 8, 1, 2], &[100.0; 16]), 1);
-        let mut apart = [0.0; 16];
-        (apart[0], apart[3]) = (100.0, 100.0);
-        assert_eq!(of(&[1, 8, 1, 2], &apart), 4, "one at each place");
-        apart[2] = 100.0;
-        assert_eq!(of(&[1, 8, 1, 2], &apart), 1);
-        // Terms of neighbouring places would meet where channels fill no words.
-        assert_eq!(of(&[1, 3, 1, 2], &[1.0; 6]), 1);
-        assert_eq!(of(&[1, 4, 1, 2], &[1.0; 8]), 2);
-        assert_eq!(of(&[1, 3, 1, 1], &[1.0; 3]), 4);
+    fn groups_lie_in_rows_of_the_window() {
+        // Channel after channel at each place: in memory [channel][row][place].
+        assert_eq!(
+            narrow_groups([2, 2, 3], 2),
+            [vec![0, 6], vec![1, 7], vec![2, 8], vec![], vec![3, 9], vec![4, 10], vec![5, 11], vec![],]
+        );
+        assert_eq!(narrow_groups([3, 1, 3], 4), [vec![0, 3, 4, 7], vec![6, 1, 2, 5], vec![8], vec![]]);
+        let mut row = [0.0; 9];
+        (row[0], row[7]) = (100.0, 29.0);
+        assert_eq!(of(&[1, 3, 1, 3], &row), 2);
+        row[7] = 28.0;
+        assert_eq!(of(&[1, 3, 1, 3], &row), 4);
     }
 }

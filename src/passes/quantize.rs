@@ -39,10 +39,14 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Does its window have one place alone, so that nothing is faster than the products themselves?
+    /// Is nothing faster than the products themselves, so that sums in 16 bits are of use? Not where Winograd's form is.
     pub fn is_direct(&self, graph: &Graph) -> bool {
         let places = graph.ty(self.id).dims.iter().skip(1).product::<usize>();
-        self.weight[2..] == [1, 1] || places == 1
+        let w = &self.window;
+        w.stride != [1, 1]
+            || self.weight[3] == 1
+            || places == 1
+            || w.dilation[1] > 1 && self.weight[1].is_multiple_of(8)
     }
 
     /// The value that the layer makes.

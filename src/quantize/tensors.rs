@@ -3,7 +3,7 @@
 use super::narrow;
 use super::ranges::Coding;
 use ninc_runtime::Tensor;
-use ninc_runtime::formats::may_be_narrow;
+use ninc_runtime::formats::narrow_groups;
 
 /// The largest weight.
 const MOST: f32 = 127.0;
@@ -36,7 +36,8 @@ pub struct Whole {
 /// in the mean. Weights leave room to add `terms` terms of sums in 16 bits: 1, 2 or 4.
 pub fn whole(floats: &Floats, image: Coding, terms: usize) -> Whole {
     let (outputs, inputs) = (floats.weight.dims[0], floats.weight.dims[1]);
-    let narrow = Some(terms).filter(|&terms| terms > 1 && may_be_narrow(&floats.weight.dims, terms));
+    let dims = [1, 2, 3].map(|i| floats.weight.dims[i]);
+    let groups = if terms > 1 { narrow_groups(dims, terms) } else { vec![] };
     let terms = floats.weight.data.len() / outputs;
     let mut whole = Whole {
         weight: Tensor { dims: floats.weight.dims.clone(), data: Vec::with_capacity(floats.weight.data.len()) },
@@ -46,9 +47,9 @@ pub fn whole(floats: &Floats, image: Coding, terms: usize) -> Whole {
     for (o, row) in floats.weight.data.chunks(terms).enumerate() {
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
         let scale = if largest > f32::MIN_POSITIVE * MOST { largest / MOST } else { 1.0 };
-        let (scale, weights) = match narrow {
-            Some(terms) => narrow::row(row, inputs, scale, terms),
-            None => (scale, row.iter().map(|w| rounded(*w, scale)).collect()),
+        let (scale, weights) = match groups.is_empty() {
+            true => (scale, row.iter().map(|w| rounded(*w, scale)).collect()),
+            false => narrow::row(row, &groups, scale),
         };
         whole.weight.data.extend(weights);
         let own = &whole.weight.data[o * terms..];

@@ -85,7 +85,10 @@ fn links(cx: &LowerCx, window: &Window, zeros: &[usize], narrow: &[usize]) -> Re
         let geometry = Geometry::new(&x, &w.ty, window, 1)?;
         x = Type::batched(&[geometry.outputs, geometry.out[0], geometry.out[1]]);
         let to = zeros.get(i + 1).map_or(To::Floats, |&zero| To::Bytes { zero });
-        let narrow = narrow.get(i).copied().unwrap_or(1);
+        // Weights state it for rows of the window, whose places lie apart where it is dilated.
+        let terms = narrow.get(i).copied().unwrap_or(1);
+        let apart = window.dilation[1] > 1;
+        let narrow = if apart && !geometry.channels.is_multiple_of(2 * terms) { 1 } else { terms };
         links.push(Link { geometry, weights: w.buffer, factor: factor.buffer, bias: bias.buffer, zero, to, narrow });
     }
     Ok(links)
