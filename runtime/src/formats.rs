@@ -57,8 +57,8 @@ fn of_eight(terms: usize) -> &'static [&'static [usize]] {
     }
 }
 
-/// The places of an output's weights, `[C, kh, kw]`, whose terms are added in 16 bits, `terms` (2 or 4) at a time. Terms
-/// lie row after row of the window, in a row place after place, there channel after channel.
+/// The places of an output's weights, `[C, kh, kw]`, whose terms are added in 16 bits, `terms` (2 or 4) at a time.
+/// Terms lie row after row of the window, in a row place after place, there channel after channel.
 pub fn narrow_groups(dims: [usize; 3], terms: usize) -> Vec<Vec<usize>> {
     let [channels, height, width] = dims;
     let row = channels * width;

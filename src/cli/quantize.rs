@@ -49,8 +49,8 @@ pub struct Args {
     /// Accuracy that may be lost on the validation part, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = 0.2, value_parser = number(0.0, 100.0))]
     max_drop: f64,
-    /// Terms that int8 weights leave room to add in 16 bits, in layers of 1x1 windows, of strides, and linear ones: with 4
-    /// they are x1.5 as fast with AVX2 and without VNNI (2: x1.2; 1: no room), at a small loss; fewer where more
+    /// Terms that int8 weights leave room to add in 16 bits, in layers of 1x1 windows, of strides, and linear ones:
+    /// with 4 they are x1.5 as fast with AVX2 and without VNNI (2: x1.2; 1: no room), at a small loss; fewer where more
     /// accuracy is lost than may be
     #[arg(long, value_name = "TERMS", value_parser = narrow(), default_value = "4")]
     narrow: usize,

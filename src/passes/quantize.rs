@@ -39,14 +39,11 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Is nothing faster than the products themselves, so that sums in 16 bits are of use? Not where Winograd's form is.
+    /// Is nothing faster than the products themselves, so that sums in 16 bits are of use?
     pub fn is_direct(&self, graph: &Graph) -> bool {
         let places = graph.ty(self.id).dims.iter().skip(1).product::<usize>();
-        let w = &self.window;
-        w.stride != [1, 1]
-            || self.weight[3] == 1
-            || places == 1
-            || w.dilation[1] > 1 && self.weight[1].is_multiple_of(8)
+        let apart = self.window.dilation[1] > 1 && self.weight[1].is_multiple_of(8);
+        self.window.stride != [1, 1] || self.weight[3] == 1 || places == 1 || apart
     }
 
     /// The value that the layer makes.
