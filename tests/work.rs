@@ -71,6 +71,19 @@ fn an_earlier_training_is_replaced_only_when_asked() {
     assert_eq!(Checkpoint::read(&place.path("out/tiny.checkpoint")).expect("whole").identity.seed, 9);
 }
 
+/// What is frozen is part of the network, so a line without it would be refused.
+#[test]
+fn the_line_that_goes_on_has_what_is_frozen() {
+    let place = Place::new();
+    let frozen = ["--freeze", "conv1.weight", "--freeze", "*.bias"];
+    place.good(&[&["train", "tiny.nin", "--steps", "4"][..], &frozen].concat());
+    let (_, said) = texts(&place.ninc(&[&["train", "tiny.nin"][..], &frozen].concat()));
+    let on: Vec<&str> = line(&said, "to go on with it: ninc ").iter().map(|word| word.trim_matches('\'')).collect();
+    assert_eq!(on[..6], ["train", "tiny.nin", "--freeze", "conv1.weight", "--freeze", "*.bias"]);
+    place.good(&on);
+    place.bad(1, &["train", "tiny.nin", "--resume", "--epochs", "3"], "--freeze");
+}
+
 #[test]
 fn an_earlier_training_stays_until_the_next_one_has_saved() {
     let place = Place::new();

@@ -58,6 +58,7 @@ fn refused(args: &Args, set: &[(String, String)], model: &Model, first: &Path, l
         add("--data", &data.to_string_lossy());
     }
     set.iter().for_each(|(name, value)| add("--set", &format!("{name}={value}")));
+    args.options.freeze.iter().for_each(|pattern| add("--freeze", pattern));
     let replace = if called { "`--overwrite`".into() } else { again(&["--overwrite"]) };
     let replace = format!("to replace it: {replace}");
     let message = format!("{first} comes from an earlier training, which this one would replace");
