@@ -76,6 +76,7 @@ pub fn narrow_groups(dims: [usize; 3], terms: usize) -> Vec<Vec<usize>> {
 /// `[O, C, kh, kw]`.
 pub fn narrow(weight: &Tensor) -> usize {
     let [_, channels, height, width] = weight.dims[..] else { return 1 };
+    let terms_of_sums = channels * height * width;
     let fits = |terms: usize| {
         let groups = narrow_groups([channels, height, width], terms);
         let fits = |row: &[f32], group: &[usize]| {
@@ -83,7 +84,7 @@ pub fn narrow(weight: &Tensor) -> usize {
             let (more, less) = weights.fold((0, 0), |(more, less), w| (more + w.max(0), less + w.min(0)));
             more <= MOST_NARROW && less >= -MOST_NARROW
         };
-        let mut rows = weight.data.chunks(channels * height * width);
+        let mut rows = weight.data.chunks(terms_of_sums.max(1));
         rows.all(|row| groups.iter().all(|group| fits(row, group)))
     };
     [4, 2].into_iter().find(|&terms| fits(terms)).unwrap_or(1)
@@ -108,15 +109,33 @@ impl Formats {
         }
     }
 
-    /// Says what is wrong where a layer's weights do not leave the room in 16 bits that is stated for them.
+    /// Says what is wrong with weights of layers of bytes: those that are not bytes, or do not leave the room in 16
+    /// bits that is stated for them. Shapes are another's to check.
     pub fn broken(&self, tensors: &BTreeMap<String, Tensor>) -> Option<String> {
-        let wrong = |(layer, &terms): (&String, &u8)| {
-            let weight = tensors.get(&format!("{layer}.weight"))?;
-            let fits = [2, 4].contains(&terms) && self.is_int8(layer) && narrow(weight) >= terms.into();
-            (!fits)
-                .then(|| format!("its weights of `{layer}` leave no room to add {terms} terms in 16 bits, as it says"))
-        };
-        self.narrow.iter().find_map(wrong)
+        let tensor = |layer: &str, what: &str| tensors.get(&format!("{layer}.{what}"));
+        for layer in self.layers.keys().filter(|layer| self.is_int8(layer)) {
+            let whole = |w: &f32, least: f32, most: f32| w.trunc() == *w && (least..=most).contains(w);
+            let wrong = |what: &str, least: f32, most: f32| {
+                tensor(layer, what).is_some_and(|tensor| !tensor.data.iter().all(|w| whole(w, least, most)))
+            };
+            if wrong("weight", -128.0, 127.0) {
+                let what = "are not whole numbers from -128 to 127, and it is in int8";
+                return Some(format!("weights of `{layer}` {what}"));
+            }
+            // As float32 the largest number of 32 bits is 2³¹, which biases stay below.
+            if wrong("bias", -2147483648.0, 2147483520.0) {
+                return Some(format!("biases of `{layer}` are not whole numbers of 32 bits, and it is in int8"));
+            }
+        }
+        for (layer, &terms) in &self.narrow {
+            if ![2, 4].contains(&terms) || !self.is_int8(layer) {
+                return Some(format!("it states room to add {terms} terms of `{layer}` in 16 bits, which cannot be"));
+            }
+            if tensor(layer, "weight").is_some_and(|weight| weight.dims.len() == 4 && narrow(weight) < terms.into()) {
+                return Some(format!("weights of `{layer}` leave no room to add {terms} terms in 16 bits, as it says"));
+            }
+        }
+        None
     }
 
     /// The layer whose weights or biases, which are whole numbers, have this name.
@@ -162,6 +181,34 @@ mod tests {
         // The second output counts too, and fewer channels than a group.
         assert_eq!(of(&[2, 3, 1, 1], &[1.0, 1.0, 1.0, 127.0, 2.0, 0.0]), 1);
         assert_eq!(of(&[2, 3, 1, 1], &[1.0, 1.0, 1.0, 127.0, 1.0, 127.0]), 4);
+    }
+
+    #[test]
+    fn weights_that_are_not_bytes_are_named() {
+        let layers = [("a", LayerFormat::Int8), ("b", LayerFormat::F32)];
+        let mut formats = Formats { layers: layers.map(|(name, f)| (name.into(), f)).into(), ..Formats::default() };
+        let with = |formats: &Formats, name: &str, dims: &[usize], data: Vec<f32>| {
+            formats.broken(&BTreeMap::from([(name.to_string(), Tensor { dims: dims.to_vec(), data })]))
+        };
+        let said =
+            |text: Option<String>, part: &str| assert!(text.clone().is_some_and(|t| t.contains(part)), "{text:?}");
+        for wrong in [128.0, -129.0, 0.5, 3e9, f32::NAN, f32::INFINITY] {
+            said(with(&formats, "a.weight", &[1, 2, 1, 1], vec![1.0, wrong]), "weights of `a` are not whole numbers");
+            assert_eq!(with(&formats, "b.weight", &[1, 2, 1, 1], vec![1.0, wrong]), None, "floats");
+        }
+        said(with(&formats, "a.bias", &[1], vec![2147483648.0]), "biases of `a`");
+        said(with(&formats, "a.bias", &[1], vec![0.25]), "biases of `a`");
+        assert_eq!(with(&formats, "a.bias", &[1], vec![-1073741824.0]), None);
+        formats.narrow.insert("a".into(), 4);
+        assert_eq!(with(&formats, "a.weight", &[1, 2, 1, 1], vec![127.0, 1.0]), None);
+        said(with(&formats, "a.weight", &[1, 2, 1, 1], vec![127.0, 2.0]), "leave no room to add 4 terms");
+        assert_eq!(with(&formats, "a.weight", &[1, 2, 0, 1], vec![]), None, "shapes are checked elsewhere");
+        for terms in [0, 1, 3, 255] {
+            formats.narrow.insert("a".into(), terms);
+            said(formats.broken(&BTreeMap::new()), "which cannot be");
+        }
+        formats.narrow = [("b".to_string(), 2)].into();
+        said(formats.broken(&BTreeMap::new()), "`b` in 16 bits, which cannot be");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Weights {
         let (tensors, classes) = (store.tensors, classes.unwrap_or_default());
         if let Some(broken) = formats.as_ref().and_then(|formats| formats.broken(&tensors)) {
             return Err(Error::new(format!("{}: {broken}", path.display()))
-                .with_help("make the file again with `ninc quantize`: its sums would be wrong on some processors"));
+                .with_help("make the file again with `ninc quantize`: with these its sums would be wrong"));
         }
         Ok(Weights { model, tensors, preparation, classes, recipe, epoch, others: store.others, formats })
     }

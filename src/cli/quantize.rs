@@ -31,6 +31,9 @@ const CALIBRATION: usize = 1024;
 /// Images that are kept apart to validate, where the data have no validation part.
 const VALIDATION: usize = 5000;
 
+/// Decibels of the scores' ratio of signal to noise that room in 16 bits may cost.
+const MOST_NOISE: f64 = 3.0;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// The network
@@ -51,7 +54,7 @@ pub struct Args {
     max_drop: f64,
     /// Terms that int8 weights leave room to add in 16 bits, in layers of 1x1 windows, of strides, and linear ones:
     /// with 4 they are x1.5 as fast with AVX2 and without VNNI (2: x1.2; 1: no room), at a small loss; fewer where more
-    /// accuracy is lost than may be
+    /// accuracy is lost than may be, or 3 dB of signal to noise
     #[arg(long, value_name = "TERMS", value_parser = narrow(), default_value = "4")]
     narrow: usize,
     /// Where to write the weights
@@ -127,16 +130,11 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     network
         .calibrate(&image, &options, &mut |engine, names, take| data.each(&data.calibration, engine, names, take))?;
 
-    network.narrow = args.narrow;
     let mut bench = Bench { args, data: &data, network, image: &image, options: &options, float: None };
     let float = bench.score(None)?;
     let float_accuracy = accuracy(&float);
     bench.float = Some(float);
-    let (mut method, mut best, mut quality) = bench.method()?;
-    while float_accuracy - quality.accuracy > args.max_drop && bench.network.narrow > 1 {
-        bench.network.narrow /= 2;
-        (method, best, quality) = bench.method()?;
-    }
+    let (mut method, mut best, mut quality) = bench.with_room()?;
     let rows = bench.layers(method)?;
     let mut order: Vec<&Row> = rows.iter().collect();
     order.sort_by(|a, b| a.quality.snr.total_cmp(&b.quality.snr));
@@ -262,6 +260,23 @@ impl Bench<'_> {
         Ok(Quality { accuracy: accuracy(&scored), snr: ratios.fold(f64::INFINITY, f64::min) })
     }
 
+    /// The best method for all layers with as much room in 16 bits as may be: none where the scores would suffer.
+    fn with_room(&mut self) -> Done<(Method, Quantised, Quality)> {
+        self.network.narrow = 1;
+        let full = self.method()?;
+        let float = self.float.as_ref().map_or(0.0, accuracy);
+        for narrow in [4, 2].into_iter().filter(|narrow| *narrow <= self.args.narrow) {
+            self.network.narrow = narrow;
+            let found = self.method()?;
+            let Quality { accuracy, snr } = found.2;
+            if float - accuracy <= self.args.max_drop && snr >= full.2.snr - MOST_NOISE {
+                return Ok(found);
+            }
+        }
+        self.network.narrow = 1;
+        Ok(full)
+    }
+
     /// The best method for all layers.
     fn method(&self) -> Done<(Method, Quantised, Quality)> {
         let all = self.network.layers().into_iter().map(|name| (name, LayerFormat::Int8)).collect();
@@ -310,6 +325,7 @@ impl Bench<'_> {
                 serde_json::json!({
                     "layer": row.name,
                     "format": format(row),
+                    "narrow": best.formats.narrow.get(&row.name).copied().unwrap_or(1),
                     "snr_db": row.quality.snr,
                     "accuracy": row.quality.accuracy / 100.0,
                 })
@@ -320,25 +336,25 @@ impl Bench<'_> {
                 "images": { "calibration": self.data.calibration.len(), "validation": self.data.validation.len() },
                 "accuracy": { "float": float / 100.0, "quantised": quality.accuracy / 100.0 },
                 "snr_db": quality.snr,
-                "narrow": self.network.narrow,
                 "layers": layers.collect::<Vec<_>>(),
             }));
         }
-        let mut table = vec![["layer", "format", "signal to noise", "accuracy", "lost"].map(String::from).to_vec()];
+        let mut table =
+            vec![["layer", "format", "narrow", "signal to noise", "accuracy", "lost"].map(String::from).to_vec()];
         let line = |name: &str, format: &str, snr: f64, accuracy: f64| {
             let lost = format!("{:+.2}", accuracy - float);
-            [name.into(), format.into(), format!("{snr:.1} dB"), format!("{accuracy:.2} %"), lost].to_vec()
+            let narrow = best.formats.narrow.get(name).map_or(String::new(), u8::to_string);
+            [name.into(), format.into(), narrow, format!("{snr:.1} dB"), format!("{accuracy:.2} %"), lost].to_vec()
         };
         table.extend(rows.iter().map(|row| line(&row.name, format(row), row.quality.snr, row.quality.accuracy)));
         table.push(line("the network", "", quality.snr, quality.accuracy));
         output::print(&output::table(&table))?;
         let (calibration, validation) = (self.data.calibration.len(), self.data.validation.len());
         output::line(&format!(
-            "{}: ranges by {} of {}, {}; float32 {float:.2} % of {}",
+            "{}: ranges by {} of {}; float32 {float:.2} % of {}",
             self.args.out.display(),
             method.name(),
             output::counted(calibration, "image"),
-            room(self.network.narrow),
             output::counted(validation, "image")
         ))
     }
@@ -347,14 +363,6 @@ impl Bench<'_> {
 /// Parses the number of terms that weights leave room for.
 fn narrow() -> impl TypedValueParser<Value = usize> {
     PossibleValuesParser::new(["1", "2", "4"]).map(|text| text.parse().expect("a number"))
-}
-
-/// What a network says of the room that its weights leave.
-fn room(narrow: usize) -> String {
-    match narrow {
-        1 => "weights of all 8 bits".into(),
-        _ => format!("weights with room for {narrow} terms in 16 bits"),
-    }
 }
 
 /// Returns the ratio of signal to noise in decibels.

@@ -147,6 +147,7 @@ fn prepared<T>(args: &Args, global: &GlobalOptions, work: &mut dyn FnMut(&mut Re
     args.options.change(&args.file, &mut model)?;
     let global = &global.for_recipe(model.train.as_ref());
     start::freeze(&mut model, &args.options.freeze)?;
+    start::tell_frozen(&model, &args.options.freeze);
     args.options.renames.need(args.options.weights.as_deref())?;
     let (name, scores, outputs) = result(&model)?;
     let resumed = start::checkpoint(args, &model)?;

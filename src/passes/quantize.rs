@@ -309,10 +309,8 @@ pub fn chains(graph: &mut Graph) -> Result<(), PassError> {
         if next.window != Window::ONE || only_user(graph, operands[0]) != Some(id) {
             continue;
         }
-        let zeros = [&first.zeros[..], &next.zeros[1..]].concat();
         let operands = [graph.operands(operands[0]), &operands[1..]].concat();
-        let conv = ConvInt8 { window: first.window, zeros, narrow: first.joined(&next) };
-        let joined = graph.add(conv, &operands)?;
+        let joined = graph.add(first.joined(&next), &operands)?;
         graph.replace(id, joined);
         dce::run(graph)?;
     }

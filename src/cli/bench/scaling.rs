@@ -23,14 +23,22 @@ pub struct Cluster {
     bandwidth: f64,
 }
 
-/// Reads `ranks=64,latency=2us,bandwidth=12GB/s`.
+/// A cluster as `--plan` takes it.
+const FORM: &str = "ranks=64,latency=2us,bandwidth=12GB/s";
+
+/// Reads a cluster; an error says the form.
 pub fn cluster(text: &str) -> Result<Cluster, String> {
+    read(text).map_err(|problem| format!("{problem}; give it as `{FORM}`"))
+}
+
+fn read(text: &str) -> Result<Cluster, String> {
     let mut cluster = Cluster { ranks: 0, latency: -1.0, bandwidth: 0.0 };
     for part in text.split(',') {
         let (name, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is not NAME=VALUE"))?;
         let end = value.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(value.len());
         let (number, unit) = value.split_at(end);
-        let number: f64 = number.parse().map_err(|_| format!("`{value}` is not a number with a unit"))?;
+        let what = if name.trim() == "ranks" { "a number of ranks" } else { "a number with a unit" };
+        let number: f64 = number.parse().map_err(|_| format!("`{value}` is not {what}"))?;
         let factor = |units: &[(&str, f64)]| {
             let found = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
             let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
@@ -207,7 +215,7 @@ mod tests {
     #[test]
     fn clusters_are_read_with_their_units() {
         let right = Cluster { ranks: 64, latency: 2e-6, bandwidth: 12e9 };
-        let found = cluster("ranks=64,latency=2us,bandwidth=12GB/s").expect("well-formed");
+        let found = cluster(FORM).expect("well-formed");
         assert!(found.ranks == 64 && (found.latency - right.latency).abs() < 1e-12 && found.bandwidth == 12e9);
         for wrong in [
             "ranks=64",
@@ -218,7 +226,9 @@ mod tests {
             "ranks=1.5,latency=1us,bandwidth=1GB/s",
             "ranks=2,latency=1us,bandwidth=0GB/s",
         ] {
-            assert!(cluster(wrong).is_err(), "{wrong}");
+            assert!(cluster(wrong).is_err_and(|said| said.contains(FORM)), "{wrong}");
         }
+        let said = cluster("ranks=x,latency=1us,bandwidth=1GB/s").expect_err("no number");
+        assert!(said.starts_with("`x` is not a number of ranks; give it as `ranks="), "{said}");
     }
 }

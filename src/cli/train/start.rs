@@ -172,7 +172,21 @@ pub fn freeze(model: &mut Model, patterns: &[String]) -> Done {
     Ok(())
 }
 
-/// Keeps what the network takes, and says what became of everything unless it all fits.
+/// Says what the patterns have frozen.
+pub fn tell_frozen(model: &Model, patterns: &[String]) {
+    let parameters = model.graph.ids().into_iter().filter_map(|id| match model.graph.op(id) {
+        Operator::Param(param) if !param.state => Some(param.name.as_str()),
+        _ => None,
+    });
+    let (frozen, others): (Vec<&str>, Vec<&str>) =
+        parameters.partition(|name| patterns.iter().any(|pattern| fits_parameter(pattern, name)));
+    if !patterns.is_empty() {
+        let all = frozen.len() + others.len();
+        output::note(&format!("frozen: {} of {all} parameters: {}", frozen.len(), few(&frozen)));
+    }
+}
+
+/// Keeps what the network takes, and says what starts from it; of everything unless it all fits.
 fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weights> {
     let mut rows = vec![["parameter", "shape", "start"].map(String::from).to_vec()];
     let mut row = |name: &str, dims: &[usize], what: String| rows.push(vec![name.into(), format!("{dims:?}"), what]);
@@ -212,8 +226,9 @@ fn fit(mut weights: Weights, parameters: &[Parameter], path: &Path) -> Done<Weig
     }
     if differ > 0 {
         output::note(output::table(&rows).trim_end());
-        output::note(&format!("{loaded} of {} parameters start from {}", wanted.len(), path.display()));
     }
+    let part = if loaded == wanted.len() { "all".into() } else { format!("{loaded} of") };
+    output::note(&format!("{part} {} parameters start from {}", wanted.len(), path.display()));
     weights.tensors.retain(|name, tensor| wanted.get(name.as_str()).is_some_and(|dims| *dims == tensor.dims));
     finite::weights(&weights.tensors, path)?;
     Ok(weights)

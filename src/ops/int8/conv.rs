@@ -33,13 +33,20 @@ impl ConvInt8 {
     /// Operands of a stage.
     pub const OPERANDS: usize = 3;
 
-    /// Joins what two convolutions state of their stages' narrow sums.
-    pub fn joined(&self, next: &ConvInt8) -> Vec<usize> {
-        let all =
-            |conv: &ConvInt8, stages: usize| (0..stages).map(|i| conv.narrow.get(i).copied().unwrap_or(1)).collect();
-        let stages: [Vec<usize>; 2] = [all(self, self.zeros.len() - 1), all(next, next.zeros.len())];
-        let narrow = stages.concat();
-        if narrow.iter().all(|&terms| terms == 1) { vec![] } else { narrow }
+    /// Joins a convolution of one stage behind it. The zero of what it reads is that of the last result here.
+    pub fn joined(&self, next: &ConvInt8) -> ConvInt8 {
+        let zeros = [&self.zeros[..], &next.zeros[1..]].concat();
+        let own = (0..self.zeros.len() - 1).map(|i| self.narrow_sums(i));
+        let mut narrow: Vec<usize> = own.chain([next.narrow_sums(0)]).collect();
+        if narrow.iter().all(|&terms| terms == 1) {
+            narrow.clear();
+        }
+        ConvInt8 { window: self.window, zeros, narrow }
+    }
+
+    /// How many terms of a stage's sums may be added in 16 bits.
+    fn narrow_sums(&self, stage: usize) -> usize {
+        self.narrow.get(stage).copied().unwrap_or(1)
     }
 
     /// The window and the zeros of stage `i`: of its operand, and of its result unless that is floats.

@@ -20,9 +20,10 @@ pub enum Factors {
 impl Factors {
     /// The fastest for a processor, and for weights that leave room to add `narrow` terms in 16 bits: 1, 2 or 4.
     pub fn of(target: &Target, narrow: usize) -> Factors {
-        match (target.cpu().vnni, target.cpu().isa, narrow / 2) {
+        match (target.cpu().vnni, target.cpu().isa, narrow) {
             (true, ..) => Factors::Bytes,
-            (false, Isa::Avx2 | Isa::Avx512, words @ 1..) => Factors::Narrow(words),
+            (false, Isa::Avx2 | Isa::Avx512, 4..) => Factors::Narrow(2),
+            (false, Isa::Avx2 | Isa::Avx512, 2..) => Factors::Narrow(1),
             _ => Factors::Words,
         }
     }
