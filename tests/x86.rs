@@ -7,6 +7,7 @@
 mod contraction;
 mod emulator;
 mod generate;
+mod narrow;
 mod operations;
 mod parts;
 mod random;
