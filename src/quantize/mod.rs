@@ -153,7 +153,10 @@ impl Network {
         }
         for layer in &int8 {
             let coding = coding(&quantize::source(&self.graph, layer.image)).ok_or_else(unmeasured)?;
-            let terms = if layer.is_direct(&self.graph) { self.narrow } else { 1 };
+            let from = quantize::source(&self.graph, layer.image);
+            // What the first layer rounds goes through all others.
+            let inner = self.layers.iter().any(|other| other.output() == from);
+            let terms = if inner && layer.is_direct(&self.graph) { self.narrow } else { 1 };
             let whole = whole(&self.floats[&layer.name], coding, terms);
             formats.state_narrow(&layer.name, &whole.weight);
             tensors.insert(format!("{}.weight", layer.name), whole.weight);
