@@ -52,6 +52,9 @@ def main():
         else:
             print(f"{engine}: not installed, or it cannot run this network", file=sys.stderr)
 
+    if "--rounds" not in extra:
+        # As long as the others take.
+        extra = extra + ["--rounds", str(max(30, round(1500 / ninc(args, extra)["median_ms"])))]
     ours, theirs = [], {engine: [] for engine in workers}
     for _ in range(args.rounds):
         ours.append(ninc(args, extra)["median_ms"])
