@@ -84,14 +84,13 @@ pub fn quantise(model: &Model, tensors: &BTreeMap<String, Tensor>, method: Metho
         take(engine.run(IMAGES, &[("image", Feed::F32(&images))], names)?)
     };
     network.calibrate(&IMAGE, &Options::default(), &mut { feed }).unwrap();
-    let layers = network.layers().into_iter().map(|name| (name, LayerFormat::Int8)).collect();
-    let quantised = network.quantised(&layers, method).unwrap();
+    let quantised = all_of_bytes(&network, method);
     (network, quantised)
 }
 
-fn all_of_bytes(network: &Network) -> Quantised {
+fn all_of_bytes(network: &Network, method: Method) -> Quantised {
     let layers = network.layers().into_iter().map(|name| (name, LayerFormat::Int8)).collect();
-    network.quantised(&layers, Method::MinMax).unwrap()
+    network.quantised(&layers, method).unwrap()
 }
 
 fn scores(
@@ -139,16 +138,16 @@ fn every_target_gives_the_same_bits() {
             network.narrow = narrow;
             same_bits(&network, narrow, &images);
         }
-        let stated = all_of_bytes(&network).formats.narrow;
+        let stated = all_of_bytes(&network, Method::MinMax).formats.narrow;
         network.narrow = 4;
-        let room: Vec<u8> = all_of_bytes(&network).formats.narrow.into_values().collect();
+        let room: Vec<u8> = all_of_bytes(&network, Method::MinMax).formats.narrow.into_values().collect();
         let direct = ["cccp", "linear"].iter().map(|word| text.matches(word).count()).sum::<usize>();
         assert!(room.iter().filter(|&&terms| terms == 4).count() >= direct && stated.len() < room.len().max(1));
     }
 }
 
 fn same_bits(network: &Network, narrow: usize, images: &[f32]) {
-    let quantised = all_of_bytes(network);
+    let quantised = all_of_bytes(network, Method::MinMax);
     let float = scores(network, None, &Options::default(), images, IMAGES);
     let mut expected: Option<Vec<u32>> = None;
     for (name, options) in targets() {
@@ -194,7 +193,7 @@ fn narrow_sums_at_their_bounds_are_exact() {
             }
             let (mut network, _) = quantise(&model, &tensors, Method::MinMax);
             network.narrow = narrow;
-            let quantised = all_of_bytes(&network);
+            let quantised = all_of_bytes(&network, Method::MinMax);
             for name in ["b.weight", "c.weight", "d.weight"] {
                 let largest = quantised.tensors[name].data.iter().fold(0.0f32, |m, w| m.max(w.abs()));
                 assert_eq!(largest, most, "{name}, room for {narrow}");
@@ -277,7 +276,7 @@ fn products_fit_the_registers() {
             let options = Options { target: Some(target), ..Options::default() };
             for narrow in [4, 2, 1] {
                 network.narrow = narrow;
-                let program = network.program(Some(&all_of_bytes(&network)), &IMAGE, &options).unwrap();
+                let program = network.program(Some(&all_of_bytes(&network, Method::MinMax)), &IMAGE, &options).unwrap();
                 let compiled = program.compiled.as_ref().unwrap();
                 let kinds = if vnni { &["bytes_"][..] } else { &["words_", "fours_", "twos_", "whole_"] };
                 let ours = |name: &str| kinds.iter().any(|kind| name.starts_with(kind));

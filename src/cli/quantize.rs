@@ -140,7 +140,7 @@ pub fn run(args: &Args, global: &GlobalOptions) -> Done {
     order.sort_by(|a, b| a.quality.snr.total_cmp(&b.quality.snr));
     let mut formats = best.formats.layers.clone();
     for row in order {
-        if float_accuracy - quality.accuracy <= args.max_drop {
+        if bench.keeps(&quality) {
             break;
         }
         formats.insert(row.name.clone(), bench.instead());
@@ -264,12 +264,10 @@ impl Bench<'_> {
     fn with_room(&mut self) -> Done<(Method, Quantised, Quality)> {
         self.network.narrow = 1;
         let full = self.method()?;
-        let float = self.float.as_ref().map_or(0.0, accuracy);
         for narrow in [4, 2].into_iter().filter(|narrow| *narrow <= self.args.narrow) {
             self.network.narrow = narrow;
             let found = self.method()?;
-            let Quality { accuracy, snr } = found.2;
-            if float - accuracy <= self.args.max_drop && snr >= full.2.snr - MOST_NOISE {
+            if self.keeps(&found.2) && found.2.snr >= full.2.snr - MOST_NOISE {
                 return Ok(found);
             }
         }
@@ -297,9 +295,13 @@ impl Bench<'_> {
         best.ok_or_else(|| Error::new("no method gives a number that can be compared").into())
     }
 
+    /// Does it lose no more accuracy than it may?
+    fn keeps(&self, quality: &Quality) -> bool {
+        self.float.as_ref().is_some_and(|float| accuracy(float) - quality.accuracy <= self.args.max_drop)
+    }
+
     fn rank(&self, quality: &Quality) -> (bool, f64, f64) {
-        let kept = self.float.as_ref().is_some_and(|float| accuracy(float) - quality.accuracy <= self.args.max_drop);
-        if kept { (true, quality.snr, quality.accuracy) } else { (false, quality.accuracy, quality.snr) }
+        if self.keeps(quality) { (true, quality.snr, quality.accuracy) } else { (false, quality.accuracy, quality.snr) }
     }
 
     /// Each layer alone in bytes.

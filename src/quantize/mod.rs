@@ -152,8 +152,8 @@ impl Network {
             tensors.insert(format!("{name}.scale"), Tensor::scalar(scale));
         }
         for layer in &int8 {
-            let coding = coding(&quantize::source(&self.graph, layer.image)).ok_or_else(unmeasured)?;
             let from = quantize::source(&self.graph, layer.image);
+            let coding = coding(&from).ok_or_else(unmeasured)?;
             // What the first layer rounds goes through all others.
             let inner = self.layers.iter().any(|other| other.output() == from);
             let terms = if inner && layer.is_direct(&self.graph) { self.narrow } else { 1 };
